@@ -18,14 +18,18 @@ from graphspec.contract.initializers import Initializer
 from graphspec.contract.keras_names import ALIASES, REFUSED
 from graphspec.contract.layer import Layer, Wrapper
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES
 from graphspec.data.mixing import MIXINGS
-from graphspec.diagnostics import did_you_mean, fail
+from graphspec.diagnostics import did_you_mean, fail, same_word
 from graphspec.glossary import KEYS
+from graphspec.habits import ARGUMENT_WORDS, ARGUMENTS, ENCODINGS, LAYERS, bare
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import a, show
+from graphspec.schema import Spec
 from graphspec.source.writing import write_flow
-from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES
+from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
+from graphspec.train.config.optimizers import Adam
 from graphspec.words import WORDS
 
 START = """\
@@ -218,6 +222,7 @@ def find(name: str) -> list[ReferenceEntry]:
     key of the language with this name. Raises
     `SpecError` with the nearest name.
     """
+    written, name = name, bare(name)
     name = ALIASES.get(name, name)
     found = [_entry(classes[name]) for classes in REGISTRY.values() if name in classes]
     rest = others()
@@ -228,7 +233,7 @@ def find(name: str) -> list[ReferenceEntry]:
     foreign = [(kind, REGISTRY[kind].synonyms[name]) for kind in REGISTRY if name in REGISTRY[kind].synonyms]
     found = [_entry(REGISTRY[kind][ours]) for kind, ours in foreign]
     found += [entry for entry in rest if name in entry.also]
-    found += _keys(name)
+    found += _keys(name) or _keys(_SETTINGS.get(name, ""))
     if found:
         return found
     for kind, refused in REFUSED.items():
@@ -236,10 +241,36 @@ def find(name: str) -> list[ReferenceEntry]:
             reason, instead = refused[name]
             message = f"`{name}` is not {a(kind)} of a spec: {reason}"
             raise fail("not-supported", message, instead)
+    for family in (LOSSES, METRICS, OPTIMIZERS, SCHEDULES, CALLBACKS):
+        if name in family.refused:
+            reason, instead = family.refused[name]
+            raise fail("not-supported", f"`{name}` is not {a(family.kind)} of a spec: {reason}", instead)
+    exact, near = _instead(name)
+    if exact is not None:
+        raise fail("unknown-layer", f"nothing is called `{written}`", exact)
     names = [known for classes in REGISTRY.values() for known in classes] + [entry.name for entry in rest]
     synonyms = {word: ours for known in kinds for word, ours in known.items()}
-    help = did_you_mean(name, names, "`graphspec layers` lists them all", synonyms)
-    raise fail("unknown-layer", f"nothing is called `{name}`", help)
+    also = [*names, *ALIASES, *synonyms, *(word for entry in rest for word in entry.also)]
+    if same := next((known for known in also if same_word(known, name) and known != name), None):
+        return find(same)
+    help = near or did_you_mean(name, names, "`graphspec layers` lists them all", synonyms)
+    raise fail("unknown-layer", f"nothing is called `{written}`", help)
+
+
+def _instead(name: str) -> tuple[str | None, str | None]:
+    """What to write in a spec for a word of other libraries that has no one name here; and for one that is
+    spelled in another way.
+    """
+    if name in ENCODINGS:
+        return f"it is how a column is encoded: data: {{features: {{name: {ENCODINGS[name]}}}}}", None
+    tables = (LAYERS, ARGUMENTS, TrainConfig.remedies, DataConfig.remedies, Spec.remedies)
+    exact = (table[name] for table in tables if name in table)
+    near = (text for table in tables for word, text in table.items() if same_word(word, name))
+    return next(exact, None), next(near, None)
+
+
+_SETTINGS = {**ARGUMENT_WORDS, **TrainConfig.synonyms, **Adam.synonyms}
+"""Keys by what other libraries call them."""
 
 
 SECTIONS = {

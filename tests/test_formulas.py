@@ -482,3 +482,47 @@ outputs: [y, z]
 """)
     told = [each.message.split("`")[1] for each in error.value.diagnostics]
     assert told == ["units", "nope", "exq", "missing", "other", "axis"]
+
+
+@pytest.mark.parametrize(
+    ("formula", "made"),
+    [
+        ("x * arange(3)", lambda x: x * torch.arange(3)),
+        ("x * arange(1, 4)", lambda x: x * torch.arange(1, 4)),
+        ("x * arange(6, 0, -2)", lambda x: x * torch.arange(6, 0, -2)),
+        ("x * arange(0.5, 2, 0.5, dtype=float32)", lambda x: x * torch.arange(0.5, 2, 0.5)),
+        ("x * arange(3, dtype=torch.float32)", lambda x: x * torch.arange(3)),
+        ("x * arange(4)[:, :, None]", lambda x: x * torch.arange(4)[None, :, None]),
+        ("x * linspace(0, 1, 3)", lambda x: x * torch.linspace(0, 1, 3)),
+        ("x * linspace(0, 1, num=3, endpoint=false)", lambda x: x * torch.tensor([0, 1 / 3, 2 / 3])),
+        ("x + zeros([4, 3]) + ones([3])", lambda x: x + 1),
+        ("x * full([3], 2.5)", lambda x: x * 2.5),
+        ("x @ eye(3)", lambda x: x),
+        ("x @ eye(3, 2)", lambda x: x[..., :2]),
+        ("x @ eye(3, k=1)", lambda x: x @ torch.eye(3).roll(1, 1).triu().to(x.dtype)),
+        ("x * arange($(len(many)))", lambda x: x * torch.arange(3)),
+        ("x - exp(arange(3) / 3)", lambda x: x - (torch.arange(3) / 3).exp()),
+    ],
+)
+def test_a_formula_makes_constants(formula: str, made: Any) -> None:
+    torch.testing.assert_close(value(formula).float(), made(TENSORS["x"]).float())
+
+
+@pytest.mark.parametrize(
+    ("formula", "code", "help"),
+    [
+        ("x[:, newaxis]", "expression-form", "write `None`"),
+        ("x[:, np.newaxis, 0]", "expression-form", "write `None`"),
+        ("x * np.arange(3)", "unknown-function", "functions have no prefix: write `arange(3)`"),
+        ("x * arange(4)", "shapes-differ", "`[:, :, None]` after it in a formula"),
+        ("x * arange(x)", "missing-key", "`axis=1` counts along an axis of the tensor, `stop=8` from 0 to 7"),
+        ("x + zeros(3)", "wrong-type", "write [3]"),
+        ("x + zeros()", "missing-key", "write `shape=...`"),
+        ("max(x, y)", "call-arguments", "write `maximum(x, y)`"),
+        ("clip(x, 0, 1)", "call-arguments", "write `x_min=0, x_max=1`"),
+        ("einsum('bij,bkj->bik', x, y)", "call-arguments", "write `subscripts='bij,bkj->bik'`"),
+    ],
+)
+def test_what_numpy_or_torch_would_take_is_answered(formula: str, code: str, help: str) -> None:
+    (mistake,) = found_in(spec(formula))
+    assert mistake.code == code and help in (mistake.help or "")

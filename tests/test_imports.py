@@ -22,14 +22,14 @@ ALLOWED = {
     "arguments": "diagnostics",
     "augmentation": "data tensor",
     "bundle": "diagnostics emit own",
-    "cli": "adaptive compiler convert curves data diagnostics export folded_weights json_schema load "
-    "objectives packages plot own reference reporting run_files runs source tensor_files train transfer tune "
-    "version weights arguments",
+    "cli": "adaptive arguments compiler convert curves data diagnostics export folded_weights habits "
+    "json_schema load objectives overriding own packages plot reference reporting run_files "
+    "runs source tensor_files train transfer tune version weights",
     "compiled_spec": "adapting augmentation bundle data diagnostics emit fold graph load own plot program "
     "proof resolution source summary tensor train arguments",
     "compiler": "augmentation compiled_spec declarations diagnostics elaborate overriding program run_files "
     "source arguments",
-    "contract": "objectives tensor",
+    "contract": "habits objectives tensor",
     "convert": "compiler contract diagnostics graph names objectives packages schema tensor tensor_files "
     "train version weights compiled_spec",
     "costs": "graph tensor train",
@@ -37,8 +37,8 @@ ALLOWED = {
     "data": "diagnostics objectives packages tensor run_files",
     "declarations": "contract diagnostics objectives schema source",
     "diagnostics": "",
-    "elaborate": "contract data declarations diagnostics expressions graph objectives passes program "
-    "schema source tensor train tune weights",
+    "elaborate": "contract data declarations diagnostics expressions graph habits objectives overriding "
+    "passes program schema source tensor train tune weights",
     "emit": "contract costs diagnostics expressions graph names passes program tensor version",
     "emitted": "",
     "export": "diagnostics packages tensor version",
@@ -48,22 +48,23 @@ ALLOWED = {
     "folded_weights": "fold",
     "graph": "contract diagnostics expressions tensor",
     "glossary": "",
+    "habits": "diagnostics",
     "json_schema": "contract data glossary objectives schema tensor train tune",
-    "layers": "contract objectives tensor",
+    "layers": "contract habits objectives tensor",
     "execution": "",
     "interpreter": "",
     "load": "execution diagnostics emit fold folded_weights graph program tensor transfer weights",
     "names": "",
-    "objectives": "diagnostics tensor",
+    "objectives": "diagnostics habits tensor",
     "ops": "contract layers tensor",
     "packages": "diagnostics",
-    "overriding": "diagnostics objectives schema source",
+    "overriding": "data diagnostics objectives schema source train tune",
     "own": "contract diagnostics objectives",
     "passes": "contract diagnostics graph tensor",
     "plot": "diagnostics graph objectives packages source summary tensor",
     "program": "data graph objectives tensor train tune",
     "proof": "adapting contract diagnostics graph load program tensor weights",
-    "reference": "contract data diagnostics glossary objectives source train words",
+    "reference": "contract data diagnostics glossary habits objectives schema source train words",
     "resolution": "contract objectives schema train",
     "reporting": "diagnostics summary",
     "run_files": "",

@@ -95,31 +95,46 @@ class CommandTable(MutableMapping[str, Any]):
 
 
 class Commands(TyperGroup):
-    """The commands. With `--json`, wrong usage is a JSON document, too."""
+    """The commands. Wrong usage is told with its remedy; with `--json` it is a JSON document, too."""
 
     def __init__(self, *, commands: Mapping[str, Any], **options: Any):
         super().__init__(**options)
         self.commands = CommandTable(commands)
 
     def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        as_json = "--json" in args
-        with _usage_as_json(as_json):
-            context = super().make_context(info_name, args, parent, **extra)
-        context.meta["json"] = as_json
+        args = list(args)  # which the parser empties
+        with _usage(args):
+            context = super().make_context(info_name, list(args), parent, **extra)
+        context.meta["written"] = args
         return context
 
     def invoke(self, ctx: Any) -> Any:
-        with _usage_as_json(ctx.meta["json"]):
+        with _usage(ctx.meta["written"]):
             return super().invoke(ctx)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            from graphspec.cli.usage import unknown_command
+
+            ctx.fail(unknown_command(args, self.commands))
+        return super().resolve_command(ctx, args)
 
 
 @contextmanager
-def _usage_as_json(as_json: bool) -> Iterator[None]:
+def _usage(args: Sequence[str]) -> Iterator[None]:
+    """Gives the error of an option that does not exist its remedy, and writes errors as JSON where they are
+    asked for.
+    """
     try:
         yield
     except UsageError as error:
-        if not as_json:
-            raise
+        option = getattr(error, "option_name", "")
+        if type(error).__name__ == "NoSuchOption":
+            from graphspec.cli.usage import unknown_option
+
+            error = UsageError(unknown_option(option, error.ctx.command, args), ctx=error.ctx)
+        if "--json" not in args:
+            raise error from None
         from graphspec.diagnostics import Diagnostic
 
         message = error.format_message().strip()

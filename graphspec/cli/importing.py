@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from graphspec.cli.common import Events, Json, events, misuse, print_json, replacing, reporting
 
@@ -15,8 +16,21 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4
 """Of the largest output: what float32 may differ by in another order of sums, and no more."""
 
+
+class Sources(TyperGroup):
+    """What can be imported: one command for each kind of file."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            from graphspec.cli.usage import unknown_source
+
+            ctx.fail(unknown_source(args[0]))
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="import",
+    cls=Sources,
     no_args_is_help=True,
     help="Convert models of other frameworks to specs and weights.",
     add_completion=False,

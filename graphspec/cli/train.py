@@ -31,14 +31,6 @@ if TYPE_CHECKING:
     from graphspec.train.progress import Result, Start
 
 
-def _setting(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> None:
-    """Refuses an option that is a key of the spec."""
-    if value is not None:
-        key = SETTINGS[parameter.name or ""]
-        message = f"is a key of the spec: write --set {key}={value}"
-        raise misuse("--" + (parameter.name or "").replace("_", "-"), message)
-
-
 def _batch_size(value: str | None) -> str | None:
     """The option takes `auto` alone: a number belongs to the spec."""
     if value not in (None, "auto"):
@@ -46,12 +38,6 @@ def _batch_size(value: str | None) -> str | None:
         message = f"`{value}` is not `auto`; a number is a key of the spec: --set train.batch_size={number}"
         raise misuse("--batch-size", message)
     return value
-
-
-SETTINGS = {
-    "epochs": "train.epochs",
-    "learning_rate": "train.optimizer.learning_rate",
-}
 
 
 SpecOrRun = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file, or a run directory to resume.")]
@@ -108,14 +94,12 @@ Plot = Annotated[bool, typer.Option("--plot", help="Draw the curves into the run
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Show the model's inputs and outputs for one batch.")
 ]
-Epochs = Annotated[str | None, typer.Option("--epochs", hidden=True, callback=_setting)]
 BatchSize = Annotated[
     str | None,
     typer.Option(
         "--batch-size", metavar="auto", callback=_batch_size, help="The largest batch that fits in memory."
     ),
 ]
-LearningRate = Annotated[str | None, typer.Option("--learning-rate", "--lr", hidden=True, callback=_setting)]
 
 
 def train(
@@ -139,8 +123,6 @@ def train(
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
-    epochs: Epochs = None,
-    learning_rate: LearningRate = None,
 ) -> None:
     """Train a spec, and write a run directory.
 

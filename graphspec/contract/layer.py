@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from graphspec.contract.activations import LINEAR, ActivationFunction, AlongAxis
-from graphspec.contract.habits import ARGUMENTS
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.registry import REGISTRY, Kind
+from graphspec.habits import ARGUMENT_WORDS, ARGUMENTS
 from graphspec.objectives.settings import Setting
 from graphspec.tensor import Dim, Tensor, product
 
@@ -27,34 +27,6 @@ Memory = Literal["spec", "first", "any"]
 """The memory layout that a layer needs: axes as in the spec, channels moved to axis 1, or either."""
 MemoryRule = Memory | Literal["data_format"]
 """The memory layout of all inputs of a layer, or `data_format` where that decides."""
-
-
-PYTORCH_WORDS = {
-    "out_features": "units",
-    "hidden_size": "units",
-    "out_channels": "filters",
-    "stride": "strides",
-    "dilation": "dilation_rate",
-    "num_embeddings": "input_dim",
-    "embedding_dim": "output_dim",
-    "p": "rate",
-    "eps": "epsilon",
-    "bias": "use_bias",
-    "kernel": "kernel_size",
-    **dict.fromkeys(("neurons", "num_units", "hidden_dim", "output_size"), "units"),
-    **dict.fromkeys(("channels", "num_filters", "n_filters"), "filters"),
-    **dict.fromkeys(("kernel_size", "pool"), "pool_size"),
-    **dict.fromkeys(("prob", "probability", "dropout", "drop", "dropout_rate"), "rate"),
-    **dict.fromkeys(("vocab_size", "vocabulary_size", "num_words"), "input_dim"),
-    "embed_dim": "output_dim",
-    "scale_factor": "size",
-    "dim": "axis",
-    "dims": "axis",
-    "shape": "target_shape",
-    "act": "activation",
-    "affine": "scale",
-}
-"""Names of arguments in PyTorch and other libraries, with the names used here."""
 
 
 class LayerError(Exception):
@@ -273,7 +245,7 @@ class Layer(Setting):
     other libraries, for which diagnostics suggest the name here. `abstract=True` registers nothing.
     """
 
-    synonyms: ClassVar[Mapping[str, str]] = PYTORCH_WORDS
+    synonyms: ClassVar[Mapping[str, str]] = ARGUMENT_WORDS
     remedies: ClassVar[Mapping[str, str]] = ARGUMENTS
     arguments: ClassVar[tuple[Argument, ...]] = (Argument("x"),)
     variadic: ClassVar[bool] = False  # takes one list of tensors, of any length from `least_inputs`
@@ -336,6 +308,13 @@ class Layer(Setting):
     def reads_nothing(cls, given: Collection[str]) -> bool:
         """Whether it takes no tensor when these of its arguments are given, like a constant."""
         return not cls.arguments and not cls.variadic
+
+    @classmethod
+    def positional(cls, count: int) -> tuple[str, ...]:
+        """The fields that a formula gives by `count` plain values without names, in their order; none for an
+        op that takes tensors.
+        """
+        return () if cls.arguments or cls.variadic else tuple(cls.model_fields)
 
     def infer(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
         """The types of the outputs, given a Tensor for each of `arguments` (a tuple for `many`, None if

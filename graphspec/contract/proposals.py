@@ -63,11 +63,25 @@ def propose(inputs: tuple[Tensor, ...], i: int, j: int, joins: int | None = None
 
 def _of_rank(inputs: tuple[Tensor, ...], i: int, j: int) -> str:
     small, large = (i, j) if inputs[i].rank < inputs[j].rank else (j, i)
+    if fixed := _of_axis(inputs, small, large):
+        return fixed
     if inputs[small].rank == 2:
         pool = {3: "GlobalAveragePooling1D", 4: "GlobalAveragePooling2D"}.get(inputs[large].rank, "Flatten")
         return f"make a vector of {{input{large}}}: {{layer: {pool}, from: {{input{large}}}}}"
     reshape = f"{{layer: Reshape, from: {{input{small}}}, target_shape: [...]}}"
     return f"give {{input{small}}} the axes that it lacks: {reshape}"
+
+
+def _of_axis(inputs: tuple[Tensor, ...], small: int, large: int) -> str | None:
+    """How the values of a tensor that is the same for every example come to the axis that is as long."""
+    (first, *sizes), wanted = inputs[small].shape, inputs[large].shape
+    if first != 1 or len(sizes) != 1 or sizes[0] not in wanted[1:]:
+        return None
+    behind = len(wanted) - 1 - wanted.index(sizes[0], 1)
+    name = f"{{input{small}}}"
+    reshape = f"{{layer: Reshape, from: {name}, target_shape: {[sizes[0]] + [1] * behind}}}"
+    slice = f"`[:, :{', None' * behind}]` after it in a formula" if behind else ""
+    return f"its elements come to the axis of this size by {reshape}" + (f", or {slice}" if slice else "")
 
 
 def _of_names(a: Dim, b: Dim) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from graphspec.diagnostics.collecting import Diagnostics, SpecError, fail
 from graphspec.diagnostics.diagnostic import CODES, Diagnostic, Label, Span
-from graphspec.diagnostics.spelling import by_word, did_you_mean, nearest
+from graphspec.diagnostics.spelling import by_word, did_you_mean, nearest, same_word
 from graphspec.diagnostics.text import hidden_in, shortened, split_lines, visible
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "hidden_in",
     "nearest",
     "render",
+    "same_word",
     "shortened",
     "split_lines",
     "visible",

@@ -19,6 +19,11 @@ def _plain(word: str) -> str:
     return re.sub(r"[\W_]+", "", word).casefold()
 
 
+def same_word(a: str, b: str) -> bool:
+    """Whether two words differ only in case, underscores and other marks."""
+    return _plain(a) == _plain(b)
+
+
 def nearest(word: str, candidates: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str | None:
     """The candidate most likely meant by `word`, or None if none is near.
 

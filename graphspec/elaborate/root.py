@@ -112,20 +112,35 @@ def _given(context: Context, file: File, params: dict[str, Any], preset: str | N
             place = file.document.span(("params", name))
             context.error("wrong-type", place, f"the param `{name}` is {PLAIN}, not {show(value)}")
         else:
-            names = ", ".join(file.body.params) or "none"
-            help = did_you_mean(name, file.body.params, _section_with(name) or f"params here: {names}")
+            names = ", ".join(file.body.params)
+            listed = f"params here: {names}" if names else f"it has none; {PATHS}"
+            help = did_you_mean(name, file.body.params, _elsewhere(file, name) or listed)
             path = ("params", name)
             span = file.document.key(path) if path in file.document.grafts else None
             context.error("unknown-param", span, f"the spec has no param `{name}` to set", help)
     return given
 
 
-def _section_with(name: str) -> str | None:
-    """How a setting that is no param is named, where it belongs to the training or the data."""
+PATHS = "a setting has a dotted path: `--set train.epochs=3`"
+
+
+def _elsewhere(file: File, name: str) -> str | None:
+    """How a setting that is no param is named: one of the training, or of a node or an output."""
+    from graphspec.overriding import setting_path
+
     if name == "data":
         return "`--data FILE` gives other data"
-    word = TrainConfig.synonyms.get(name, name)
-    return f"`--set train.{word}=...` sets that" if word in TrainConfig.model_fields else None
+    path = setting_path(name)
+    if path is None:
+        holders = [
+            f"{section}.{key}.{name}"
+            for section in ("nodes", "outputs")
+            if isinstance(entries := file.document.value.get(section), dict)
+            for key, entry in entries.items()
+            if isinstance(entry, dict) and name in entry
+        ]
+        path = next(iter(holders), None)
+    return f"write `--set {path}=...`" if path is not None else None
 
 
 def _resolve_params(scope: Scope, file: File, graph: Graph, given: dict[str, Any]) -> None:

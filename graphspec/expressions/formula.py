@@ -163,6 +163,8 @@ _ALMOST: NearMisses = (
 )
 """What nearly is a formula: how it looks, what is wrong with it, and what was meant."""
 
+_LIBRARIES = ("np", "numpy", "torch", "tf", "keras", "ops", "K", "F", "jnp", "math")
+_DTYPE = re.compile(r"(?:\w+\.)?(b?float\d+|u?int\d+|bool)")
 _STEP = rf"\.(?:{IDENTIFIER.pattern}|-?\d+|\$(?:{IDENTIFIER.pattern})|\$\(|\*(?=\s*(?:[,)\]]|$)))"
 _TOKEN = re.compile(
     r"(?P<text>'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\")"
@@ -309,6 +311,8 @@ class _Reader:
             what = self._source(function)
             word = what.rpartition(".")[2]
             help = f"a function takes its tensor in parentheses: `{word}(x)`" if "." in what else _FORMS
+            if what.partition(".")[0] in _LIBRARIES:
+                help = f"functions have no prefix: write `{word}({self._arguments(node)})`"
             raise error_at(function, "unknown-function", f"`{shortened(what)}` cannot be called here", help)
         if isinstance(dotted, Plain):
             message = f"`{self._source(function)}` is a value, not a function"
@@ -323,9 +327,21 @@ class _Reader:
             if keyword.arg is None:
                 message = f"`{function.id}` takes no `**`"
                 raise error_at(node, "call-arguments", message)
-            keywords.append((keyword.arg, self.part(keyword.value)))
+            keywords.append((keyword.arg, self._keyword(keyword)))
         name = Part(function.col_offset, function.end_col_offset or function.col_offset)
         return Applied(start, end, function.id, tuple(arguments), tuple(keywords), name=name)
+
+    def _keyword(self, keyword: ast.keyword) -> Part:
+        """The value of an argument; a dtype needs no quotes, and its library is not needed."""
+        written = self._source(keyword.value)
+        if keyword.arg == "dtype" and (dtype := _DTYPE.fullmatch(written)):
+            return Plain(keyword.value.col_offset, keyword.value.end_col_offset or 0, dtype[1])
+        return self.part(keyword.value)
+
+    def _arguments(self, node: ast.Call) -> str:
+        """What stands in the parentheses of a call."""
+        inside = self.text[node.func.end_col_offset : node.end_col_offset]
+        return inside.strip()[1:-1]
 
     def _slice(self, node: ast.Subscript, start: int, end: int) -> Applied:
         """A slice: what stands in the brackets is the `key` of `get_item`."""
@@ -333,8 +349,9 @@ class _Reader:
         for each in inside:
             if not self._is_index(each):
                 message = "a slice has whole numbers, `$params`, colons, `None` and `...`"
-                help = "for indices that depend on data, use `take` or `take_along_axis`"
-                raise error_at(node, "expression-form", message, help)
+                axis = self._source(each).rpartition(".")[2] == "newaxis"
+                data = "for indices that depend on data, use `take` or `take_along_axis`"
+                raise error_at(each, "expression-form", message, "write `None`" if axis else data)
         key = self.text[self.text.index("[", node.value.end_col_offset or 0) + 1 : end - 1]
         return Applied(
             start, end, "get_item", (self.part(node.value),), (("key", Plain(start, end, key)),), sign="[]"

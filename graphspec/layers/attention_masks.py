@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from graphspec.contract.broadcasting import stretch
-from graphspec.contract.layer import PYTORCH_WORDS, Argument, Layer, LayerError
+from graphspec.contract.layer import Argument, Layer, LayerError
+from graphspec.habits import ARGUMENT_WORDS
 from graphspec.tensor import Dim, Tensor
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -22,7 +23,7 @@ WORDS = {
     "need_weights": "return_attention_scores",
     "window": "sliding_window",
     "num_kv_heads": "num_key_value_heads",
-    **PYTORCH_WORDS,
+    **ARGUMENT_WORDS,
 }
 """What others call arguments of attention."""
 

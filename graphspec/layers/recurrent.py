@@ -15,7 +15,6 @@ from graphspec.contract.activation_types import need_keeping
 from graphspec.contract.activations import TANH, ActivationFunction
 from graphspec.contract.broadcasting import stretch
 from graphspec.contract.fields import Positive
-from graphspec.contract.habits import RECURRENT
 from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float, need_mask, need_rank
 from graphspec.contract.layer import (
@@ -31,6 +30,7 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.habits import RECURRENT
 from graphspec.tensor import Dim, Tensor
 
 Rate = Annotated[float, Field(ge=0, lt=1)]

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from graphspec.diagnostics import did_you_mean, nearest
+from graphspec.habits import VALUE_WORDS
 from graphspec.objectives.remedies import EXAMPLES, fraction, remedy_of
 from graphspec.tensor import DTYPE_WORDS
 
@@ -161,7 +162,7 @@ class Family:
     unknown: str
     """The diagnostic code of a name that is not in `members`."""
     refused: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Keras' names that are none of a spec: why, and what to write instead."""
+    """Names of Keras and other libraries that are none of a spec: why, and what to write instead."""
 
     def read(self, value: object) -> Any:
         """Reads a setting: a name, or a mapping with a `name` and arguments.
@@ -393,7 +394,7 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
     if kind == "literal_error":
         literals = _QUOTED.findall(context["expected"])
         message = f"{key} is {show(given)}, but must be {_literals(context['expected'])}"
-        return Problem("out-of-range", message, did_you_mean(given, literals, None, DTYPE_WORDS), path)
+        return Problem("out-of-range", message, did_you_mean(given, literals, None, WORDS), path)
     if kind in _SENTENCES:
         names = f"names: {', '.join(context['legal'])}" if "legal" in context else None
         if isinstance(given, list) and len(given) == 1 and given[0] in context.get("legal", ()):
@@ -416,7 +417,7 @@ def _wrong_type(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
         wanted = context["wanted"] if kind == "several_types" else _wanted(detail) or str(detail["msg"])
     kinds = context.get("kinds", [kind])
     remedy = next(filter(None, (remedy_of(each, given) for each in kinds)), None)
-    remedy = did_you_mean(given, context.get("literals", ()), remedy)
+    remedy = did_you_mean(given, context.get("literals", ()), remedy, WORDS)
     if remedy is None and len(path) == 1 and path[0] in cls.phrases:
         remedy = f"write `{cls.phrases[str(path[0])]}`"
     if remedy is None and not isinstance(given, float):
@@ -461,6 +462,8 @@ def _legal(word: str, legal: Iterable[str], synonyms: Mapping[str, str]) -> str:
 TAKES = "it takes"
 
 
+WORDS = {**DTYPE_WORDS, **VALUE_WORDS}
+"""What other libraries call values of keys."""
 _QUOTED = re.compile("'([^']*)'")
 _SENTENCES = ("named_type", "wraps_type", "not_recurrent")
 """Errors of our own whose message says everything."""

@@ -169,6 +169,10 @@ class Arange(Operation, spec_name="arange"):
     def reads_nothing(cls, given: Collection[str]) -> bool:
         return "stop" in given
 
+    @classmethod
+    def positional(cls, count: int) -> tuple[str, ...]:
+        return ("stop",) if count == 1 else ("start", "stop", "step", "dtype")
+
     def infer(self, x: Tensor | None = None) -> Tensor:
         floats = [word for word in ("start", "stop", "step") if isinstance(getattr(self, word), float)]
         if floats and not self.dtype.startswith(("float", "bfloat")):
@@ -178,7 +182,7 @@ class Arange(Operation, spec_name="arange"):
             raise LayerError(
                 "missing-key",
                 "`arange` needs the axis of the tensor along which it counts, or `stop`",
-                help="write {op: arange, from: x, axis: 1}, or {op: arange, stop: 8}",
+                help="`axis: 1` counts along an axis of the tensor, `stop: 8` from 0 to 7",
                 argument="axis",
             )
         for word in ("start", "stop", "step"):

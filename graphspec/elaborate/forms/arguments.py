@@ -10,11 +10,11 @@ from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.contract.activations import ACTIVATIONS
-from graphspec.contract.habits import LAYERS, NESTS, bare
 from graphspec.contract.keras_names import ALIASES, REFUSED
 from graphspec.contract.layer import Kind, Layer, Wrapper
 from graphspec.diagnostics import Label, nearest
 from graphspec.elaborate.instance import NodeInstance
+from graphspec.habits import LAYERS, NESTS, bare
 from graphspec.objectives.settings import Problem, SettingError, a, plain, show, validate
 from graphspec.schema import NODE_KEYS
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.contract import REGISTRY
-from graphspec.contract.habits import NESTS
 from graphspec.declarations import Body, File
 from graphspec.elaborate.body import BodyElaborator, NodeResult, failed
 from graphspec.elaborate.context import MAX_NESTING
@@ -16,6 +15,7 @@ from graphspec.elaborate.outputs import read_outputs
 from graphspec.elaborate.scope import Scope
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
 from graphspec.graph import Definition, Graph, Op, Value
+from graphspec.habits import NESTS
 from graphspec.objectives.settings import a, plain, show
 from graphspec.schema import PLAIN, Input, is_plain
 

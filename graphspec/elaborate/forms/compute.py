@@ -54,6 +54,15 @@ _ARGUMENT = re.compile(r"`(\w+): ([^`]+)`")
 """An argument in a help, `axis: 1`, as it is written beside `op`; a call writes `axis=1`."""
 
 
+def in_call(help: str | None) -> str | None:
+    """A remedy as a formula writes arguments."""
+    return _ARGUMENT.sub(r"`\1=\2`", help) if help is not None else None
+
+
+LARGER = {"max": "maximum", "min": "minimum"}
+"""Reductions that others also call on two tensors."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlainOperand:
     """A plain value, and its expression of params if it is one."""
@@ -288,11 +297,13 @@ class _Builder:
         if cls.variadic:
             given.tensors[""] = tuple(self._items(part, cls, operands))
             operands = []
+        names = [argument.name for argument in cls.arguments]
+        if operands and isinstance(operands[0], PlainOperand):
+            names = [*cls.positional(len(operands))] or names
         for position, operand in enumerate(operands):
-            if position >= len(cls.arguments):
-                self._too_many(part, cls, position)
-            name, place = cls.arguments[position].name, part.arguments[position]
-            self._bind(cls, name, operand, place, given, beside)
+            if position >= len(names):
+                self._too_many(part, cls, names)
+            self._bind(cls, names[position], operand, part.arguments[position], given, beside)
         for (word, item), operand in zip(part.keywords, keywords.values(), strict=True):
             if word in given.places:
                 self.fail("call-arguments", item, f"`{word}` of `{cls.spec_name}` is given twice")
@@ -310,17 +321,25 @@ class _Builder:
             for number, item in enumerate(found):
                 where = inside[number] if len(inside) == len(found) else place
                 if not isinstance(item, Value):
-                    self.fail("call-arguments", where, f"`{cls.spec_name}` takes a list of tensors")
+                    field = next(iter(cls.model_fields), None)
+                    help = f"write `{field}={self.source(where)}`" if field else None
+                    self.fail("call-arguments", where, f"`{cls.spec_name}` takes a list of tensors", help)
                 yield item
 
-    def _too_many(self, part: Applied, cls: type[Layer], position: int) -> NoReturn:
-        fields = [word for word in cls.model_fields if word not in {a.name for a in cls.arguments}]
-        where, count = part.arguments[position], len(cls.arguments)
-        tensors = {0: "no tensor", 1: "one tensor"}.get(count, f"{count} tensors")
+    def _too_many(self, part: Applied, cls: type[Layer], names: list[str]) -> NoReturn:
+        """Reports values without names beyond the arguments that may have none: how they are written."""
+        count, name = len(names), cls.spec_name
+        fields = [word for word in cls.model_fields if word not in names]
+        rest = part.arguments[count:]
+        takes = {0: "nothing", 1: "one argument"}.get(count, f"{count} arguments")
         more = f"; its other arguments have names: {', '.join(fields)}" if fields else ""
-        near = fields[position - count] if position - count < len(fields) else None
-        help = f"write `{near}={self.source(where)}`" if near else None
-        self.fail("call-arguments", where, f"`{cls.spec_name}` takes {tensors} without a name{more}", help)
+        help = None
+        if name in LARGER and len(part.arguments) == 2:
+            help = f"write `{LARGER[name]}({', '.join(map(self.source, part.arguments))})`"
+        elif len(rest) <= len(fields):
+            written = [f"{word}={self.source(each)}" for word, each in zip(fields, rest, strict=False)]
+            help = f"write `{', '.join(written)}`"
+        self.fail("call-arguments", rest[0], f"`{name}` takes {takes} without a name{more}", help)
 
     def _bind(
         self,
@@ -404,7 +423,7 @@ class _Builder:
         except SettingError as error:
             problem = error.problems[0]
             where = given.places.get(str(problem.path[0])) if problem.path else None
-            self.fail(problem.code, where or part.name or part, problem.message, problem.help)
+            self.fail(problem.code, where or part.name or part, problem.message, in_call(problem.help))
 
     def _report(self, part: Applied, cls: type[Layer], error: LayerError, given: GivenOperands) -> NoReturn:
         """Reports a `LayerError` at the part of the formula that it concerns."""
@@ -416,7 +435,7 @@ class _Builder:
             feeds = [(given.tensors[word], given.places[word]) for word in order]
         words = [self.source(place) for _, place in feeds]
         message = named(error.message, words)
-        help = _ARGUMENT.sub(r"`\1=\2`", named(error.help, words)) if error.help else None
+        help = in_call(named(error.help, words)) if error.help else None
         at = [feeds[i] for i in error.inputs if i < len(feeds) and isinstance(feeds[i][0], Value)]
         if error.argument in given.places:
             self.fail(error.code, given.places[error.argument], message, help)

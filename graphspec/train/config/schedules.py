@@ -43,4 +43,18 @@ SCHEDULES = Family(
         inverse_time_decay="inverse_sqrt",
     ),
     "unknown-schedule",
+    {
+        "OneCycleLR": (
+            "it is a rise and a fall",
+            "write {name: cosine_decay, warmup_steps: ...}: it rises in a line, and falls by half a cosine",
+        ),
+        "ReduceLROnPlateau": (
+            "it follows a metric, not the step",
+            "it is a callback: callbacks: {reduce_lr_on_plateau: {patience: 3}}",
+        ),
+        "LambdaLR": (
+            "it takes a function",
+            "a callback takes an expression: callbacks: {learning_rate_scheduler: {schedule: lr * 0.9}}",
+        ),
+    },
 )

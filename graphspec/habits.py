@@ -1,0 +1,274 @@
+"""Words that users of Keras, PyTorch and other tools write, and what to write here instead: names of layers,
+their arguments, commands and options.
+
+A synonym of one setting or one layer is defined with it: `synonyms` of a setting, `also` of a layer. All
+others are here. Specs, the command line, `--set` and `graphspec layers` read the same tables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TypeVar
+
+from graphspec.diagnostics import by_word
+
+T = TypeVar("T")
+
+_CHAIN = "`nodes` is the chain; write what is used again as a block, under `blocks`"
+_INPUT = "declare inputs under `inputs`: {features: {shape: [64]}}"
+_DATA = "encode texts in the data: data: {features: {name: {encode: category}}}"
+_LOSS = "a loss belongs to an output: outputs: {probs: {loss: ...}}"
+_TRANSFORMER = "build it from MultiHeadAttention, LayerNormalization, Dense and {merge: add}, in a block"
+_SUM = "write {merge: add, from: [a, b]}"
+
+_RANKS = "write {0}2D for images, {0}1D for sequences"
+
+LAYERS: Mapping[str, str] = {
+    **{
+        word: _RANKS.format(name)
+        for name, words in {
+            "Conv": "Conv Convolution",
+            "MaxPooling": "MaxPool MaxPooling Pool Pooling",
+            "AveragePooling": "AvgPool AvgPooling AveragePool AveragePooling",
+            "GlobalAveragePooling": "GlobalAvgPool GlobalAveragePool GlobalAveragePooling GAP",
+            "GlobalMaxPooling": "GlobalMaxPool GlobalMaxPooling",
+        }.items()
+        for word in words.split()
+    },
+    "ConvTranspose": "write Conv2DTranspose for images, Conv1DTranspose for sequences",
+    "Input": _INPUT,
+    "InputLayer": _INPUT,
+    "Output": "declare outputs under `outputs`: {probs: {loss: ...}}",
+    "Sequential": _CHAIN,
+    "ModuleList": _CHAIN,
+    "Model": "a model is a file: write {model: other.yaml}",
+    "Functional": "a model is a file: write {model: other.yaml}",
+    "Lambda": "write its computation as an op, such as {op: multiply, x2: 0.5}",
+    "Parameter": "write {parameter: [1, 768]}",
+    "Block": "write {block: name}, and declare it under `blocks`",
+    "Residual": _SUM,
+    "SkipConnection": _SUM,
+    "skip": _SUM,
+    "Transformer": _TRANSFORMER,
+    "TransformerEncoder": _TRANSFORMER,
+    "TransformerEncoderLayer": _TRANSFORMER,
+    "TransformerDecoderLayer": _TRANSFORMER,
+    "PositionalEncoding": "write {layer: PositionEmbedding}",
+    "InstanceNormalization": "write {layer: GroupNormalization, groups: -1}",
+    "PixelShuffle": "write {op: depth_to_space, block_size: 2}",
+    "StringLookup": _DATA,
+    "IntegerLookup": _DATA,
+    "TextVectorization": _DATA.replace("category", "text"),
+    "Hashing": _DATA.replace("category", "hash"),
+    **dict.fromkeys(
+        ["onehot", "one-hot", "OneHotEncoder", "get_dummies"],
+        "a column is {encode: category}, a node {op: one_hot, num_classes: ...}; targets may be class "
+        "numbers: losses whose names begin with `sparse` take them",
+    ),
+    **dict.fromkeys(
+        ["SelfAttention", "self-attention"],
+        "write {layer: MultiHeadAttention, from: {query: x, value: x}, num_heads: 4, key_dim: 16}",
+    ),
+    **dict.fromkeys(
+        ["csv", "parquet", "jsonl", "DataLoader", "Dataset"], "name the file: data: {train: FILE.csv}"
+    ),
+    **dict.fromkeys(["CrossEntropyLoss", "BCELoss", "BCEWithLogitsLoss", "MSELoss", "NLLLoss"], _LOSS),
+}
+"""By the name of a layer that there is not."""
+
+ARGUMENTS: Mapping[str, str] = {
+    "batch_first": "delete it: the batch is the first axis",
+    "inplace": "delete it: activations work in place where possible",
+    "num_layers": "each layer is a node: `repeat: 2` makes two",
+    "padding_idx": "`mask_zero: true` masks the id 0",
+    "padding_mode": "pad in a node before it: {op: pad, mode: reflect, ...}",
+    "ceil_mode": "write `padding: same`",
+    "input_length": "delete it: lengths are those of the input",
+    "batch_size": "delete it: shapes leave out the batch",
+    "batch_input_shape": "write the shape of an input under `inputs`, without the batch",
+    "batch_shape": "write the shape of an input under `inputs`, without the batch",
+    "device": "choose it on the command line: --device cuda",
+    "track_running_stats": "delete it: statistics are always kept",
+    "elementwise_affine": "use `scale` and `center`",
+    "embed_dim": "`key_dim` is the size of one head: embed_dim / num_heads",
+    "dtype": "numbers are float32; train: {precision: bf16} computes in bfloat16",
+    "loss": _LOSS,
+    "metrics": "metrics belong to an output: outputs: {probs: {metrics: [accuracy]}}",
+    "in_features": "delete it: the size is that of the input",
+    "in_channels": "delete it: the size is that of the input",
+    "input_size": "delete it: the size is that of the input",
+    "input_shape": "delete it: the size is that of the input",
+    "num_features": "delete it: the size is that of the input",
+    "weight_decay": "add a penalty, `kernel_regularizer: {name: l2, l2: 0.0001}`, or set it for all weights: "
+    "train: {optimizer: {name: adamw, weight_decay: 0.0001}}",
+    **dict.fromkeys(
+        ("frozen", "freeze", "requires_grad"), "`trainable: false` keeps its weights as they are"
+    ),
+    **dict.fromkeys(
+        ("pretrained", "checkpoint_path"), "write `weights: FILE.safetensors` on a block or a model"
+    ),
+    **dict.fromkeys(("dropout", "drop", "dropout_rate"), "a node below it: {layer: Dropout, rate: 0.5}"),
+    **dict.fromkeys(("batch_norm", "bn", "normalization"), "a node below it: {layer: BatchNormalization}"),
+    **dict.fromkeys(("to", "next"), "the node that reads it names it, under `from`; or write `edges`"),
+    **dict.fromkeys(("description", "comment"), "write it as a comment: `# ...`"),
+    **dict.fromkeys(
+        ("lr", "learning_rate"), "another rate for some weights: train: {parameter_groups: [...]}"
+    ),
+    "normalized_shape": "delete it: the size is that of the input",
+}
+"""By an argument that no layer takes."""
+
+ARGUMENT_WORDS: Mapping[str, str] = {
+    "out_features": "units",
+    "hidden_size": "units",
+    "out_channels": "filters",
+    "stride": "strides",
+    "dilation": "dilation_rate",
+    "num_embeddings": "input_dim",
+    "embedding_dim": "output_dim",
+    "p": "rate",
+    "eps": "epsilon",
+    "bias": "use_bias",
+    "kernel": "kernel_size",
+    **dict.fromkeys(("neurons", "num_units", "hidden_dim", "output_size"), "units"),
+    **dict.fromkeys(("channels", "num_filters", "n_filters"), "filters"),
+    **dict.fromkeys(("kernel_size", "pool"), "pool_size"),
+    **dict.fromkeys(("prob", "probability", "dropout", "drop", "dropout_rate"), "rate"),
+    **dict.fromkeys(("vocab_size", "vocabulary_size", "num_words"), "input_dim"),
+    "embed_dim": "output_dim",
+    "scale_factor": "size",
+    "dim": "axis",
+    "dims": "axis",
+    "shape": "target_shape",
+    "act": "activation",
+    **dict.fromkeys(("n_heads", "heads", "nhead", "n_head"), "num_heads"),
+    **dict.fromkeys(("d_head", "head_size", "dim_head"), "key_dim"),
+    "affine": "scale",
+}
+"""Names of arguments in PyTorch and other libraries, with the names used here."""
+
+RECURRENT: Mapping[str, str] = {
+    **ARGUMENTS,
+    "num_layers": "each layer is a node: `repeat: 2`, with `return_sequences: true`, makes two",
+    "bidirectional": "wrap it: {layer: Bidirectional, wraps: {layer: ..., units: ...}}",
+}
+"""By an argument that no recurrent layer takes."""
+
+NESTS = ("args", "arguments", "config", "kwargs", "options", "parameters", "params", "settings")
+"""Keys under which other formats keep the arguments of a layer."""
+
+_MODULE = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:\(.*\))?")
+
+
+def bare(name: str) -> str:
+    """The class name in `torch.nn.ReLU` and in `Dense(32)`."""
+    match = _MODULE.fullmatch(name)
+    return match[1] if match is not None else name
+
+
+def _by_word(table: Mapping[str, T]) -> dict[str, T]:
+    """A row for each word of the keys of a table."""
+    return {word: value for words, value in table.items() for word in words.split()}
+
+
+COMMANDS: Mapping[str, str] = _by_word(
+    {
+        "lint validate verify compile-check typecheck": "check SPEC",
+        "fit run start learn teach": "train SPEC",
+        "resume continue restart": "train RUN --resume",
+        "finetune fine-tune": "train SPEC --weights FILE",
+        "init create generate scaffold template draft": "new NAME",
+        "compile codegen emit transpile write": "build SPEC -o model.py",
+        "export onnx to-onnx torchscript save": "build SPEC -o model.onnx",
+        "eval test score benchmark": "evaluate RUN",
+        "infer inference apply": "predict RUN --data FILE -o FILE",
+        "convert load from-keras keras import-keras": "import keras FILE -o DIR",
+        "transfer load-weights pretrained": "weights SPEC --from FILE -o OUT.safetensors",
+        "draw viz visualize visualise graph picture diagram render": "plot SPEC -o FILE.svg",
+        "info describe show print inspect stats params flops cost": "summary SPEC",
+        "optimize optimise search hpo sweep optuna hyperopt": "tune SPEC",
+        "list doc docs explain man reference vocabulary": "layers NAME",
+        "ls experiments history status leaderboard": "runs",
+        "expand config defaults": "resolve SPEC --defaults",
+        "format fmt": "resolve SPEC",
+        "jsonschema json-schema editor": "schema -o graphspec.schema.json",
+        "help usage": "--help",
+        "version": "--version",
+    }
+)
+"""What to write after `graphspec`, by a command that there is not; the first word in capitals is what it is
+given.
+"""
+
+_ONE_GPU, _SEVERAL = "--device cuda", "--devices VALUE"
+_PRECISION = "--set train.precision=bf16"
+_CHOSEN = "leave it out: graphspec chooses how to read data"
+OPTIONS: Mapping[str, tuple[str, ...]] = _by_word(
+    {
+        "gpus num-gpus n-gpus ngpus nproc nproc-per-node processes": (_SEVERAL, _ONE_GPU),
+        "gpu cuda use-cuda use-gpu accelerator": (_ONE_GPU,),
+        "cpu no-cuda no-gpu": ("--device cpu",),
+        "quiet q silent no-progress": ("--progress none", "--json"),
+        "v": ("--verbose", "--version"),
+        "output out o outfile output-file": ("-o FILE", "--run-dir DIR"),
+        "output-dir out-dir outdir save-dir log-dir logdir run name experiment exp workdir": (
+            "--run-dir DIR",
+            "-o DIR",
+        ),
+        "input inputs dataset train-data data-dir data-path csv test-data": ("--data PATH",),
+        "resume-from ckpt ckpt-path checkpoint checkpoint-path restore continue load": (
+            "--run-dir VALUE --resume",
+            "--resume",
+            "--weights FILE",
+        ),
+        "pretrained init-from load-weights": ("--weights FILE",),
+        "last": ("--weights last",),
+        "workers num-workers": ("--jobs VALUE", _CHOSEN),
+        "n-jobs": ("--jobs VALUE",),
+        "n-trials num-trials": ("--set tune.trials=VALUE",),
+        "fp16 amp bf16 half mixed-precision mixed": (_PRECISION,),
+        "batch bs": ("--batch-size VALUE", "--set train.batch_size=VALUE"),
+        "config spec model f file c": ("leave out the option: the spec is the first argument",),
+        "force yes y": ("--force", "--overwrite"),
+        "overwrite": ("--force",),
+        "debug dry-run fast-dev-run smoke": (
+            "--limit VALUE",
+            "leave it out: `graphspec check` tells what shows without running",
+        ),
+        "strict werror": ("leave it out: `--json` has the warnings, for a script that refuses them",),
+        "onnx": ("-o FILE.onnx",),
+        "to format type": ("-o FILE: its ending says the format",),
+        "param p define d override overrides arg": ("--set KEY=VALUE",),
+        "jit torch-compile": ("--compile on",),
+        "trust unsafe trust-remote-code": ("--allow PACKAGE",),
+    }
+)
+"""What to write instead of an option that a command does not have: the first that it has. VALUE is the value
+that was given.
+"""
+
+ENCODINGS: Mapping[str, str] = _by_word(
+    {
+        "zscore z_score z-score StandardScaler standardize standardise": "{encode: number, scale: standard}",
+        "minmax min_max min-max MinMaxScaler rescale": "{encode: number, scale: min_max}",
+        "robust RobustScaler": "{encode: number, scale: robust}",
+        "LabelEncoder label_encoder OrdinalEncoder label-encoding": "{encode: category}",
+        "SimpleImputer imputer impute fillna": "{encode: number, fill: mean}",
+        "CountVectorizer TfidfVectorizer tokenize bag_of_words": "{encode: text}",
+        "MultiLabelBinarizer multi_label multilabel": "{encode: set}",
+    }
+)
+"""How a feature of `data` is written, by what other libraries call it."""
+
+VALUE_WORDS: Mapping[str, str] = by_word(
+    standard="zscore z_score standardize StandardScaler std",
+    min_max="MinMaxScaler minmax_scale",
+    robust="RobustScaler",
+    mean="average avg",
+    zero="zeros",
+    ddp="data_parallel",
+    fsdp="sharded",
+    bilinear="linear",
+)
+"""Values of keys, by what other libraries call them; a key takes only some of them."""

@@ -1,0 +1,169 @@
+"""Words of other tools on the command line: each is answered with what to write here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from graphspec.cli import app
+from graphspec.cli.common import ELSEWHERE
+from graphspec.diagnostics import SpecError
+from graphspec.habits import COMMANDS, OPTIONS
+from graphspec.reference import find
+
+SPEC = """\
+inputs: {x: {shape: [4]}}
+nodes:
+  hidden: {layer: Dense, units: 8}
+  y: {layer: Dense, units: 3, activation: softmax}
+outputs: {y: {loss: sparse_categorical_crossentropy}}
+"""
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s.yaml").write_text(SPEC)
+
+
+def told(*arguments: str) -> str:
+    """What wrong usage is told, on one line."""
+    result = CliRunner().invoke(app, list(arguments), prog_name="graphspec")
+    assert result.exit_code == 2, result.output
+    return " ".join(re.sub(r"[│╭╮╰╯─]", " ", result.stderr).split())
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("lint s.yaml", "write `graphspec check s.yaml`"),
+        ("fit s.yaml", "write `graphspec train s.yaml`"),
+        ("init first", "write `graphspec new first`"),
+        ("export s.yaml", "write `graphspec build s.yaml -o model.onnx`"),
+        ("eval runs/a-1 --json", "write `graphspec evaluate runs/a-1`"),
+        ("convert a.keras", "write `graphspec import keras a.keras -o DIR`"),
+        ("doc Dense", "write `graphspec layers Dense`"),
+        ("help", "write `graphspec --help`"),
+        ("chek s.yaml", "did you mean `check`?"),
+        ("s.yaml", "it is a file. Write a command before it: `graphspec check s.yaml`"),
+        ("xyzzy", "the commands are "),
+        ("import a.keras", "write `graphspec import keras a.keras`"),
+        (
+            "import torch a.pt",
+            "`graphspec weights SPEC --from FILE -o OUT.safetensors` takes its weights over",
+        ),
+    ],
+)
+def test_a_command_that_there_is_not(spec: None, written: str, meant: str) -> None:
+    arguments = written.split()
+    if "--json" in arguments:
+        result = CliRunner().invoke(app, arguments, prog_name="graphspec")
+        assert result.exit_code == 2 and meant in result.stdout
+    else:
+        assert meant in told(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("train s.yaml -o out", "write `--run-dir DIR`"),
+        ("train s.yaml --gpus 2", "write `--devices 2`"),
+        ("train s.yaml --gpu", "write `--device cuda`"),
+        ("train s.yaml --quiet", "write `--progress none`"),
+        ("train s.yaml --seed 3", "write `--set train.seed=3`"),
+        ("train s.yaml --lr=0.1", "write `--set train.optimizer.learning_rate=0.1`"),
+        ("train s.yaml --patience 3", "write `--set train.callbacks.early_stopping.patience=3`"),
+        ("train s.yaml --fp16", "write `--set train.precision=bf16`"),
+        ("train s.yaml --workers 4", "leave it out: graphspec chooses how to read data"),
+        ("train s.yaml --resum", "did you mean `--resume`?"),
+        ("train s.yaml --xyzzy", "a key or a param of the spec is set by `--set KEY=VALUE`"),
+        ("train s.yaml --define a=1", "write `--set KEY=VALUE`"),
+        ("tune s.yaml --n-trials 9", "write `--set tune.trials=9`"),
+        ("build s.yaml --onnx", "write `-o FILE.onnx`"),
+        ("build s.yaml --out m.py", "write `-o FILE`"),
+        ("predict run --input a.csv", "write `--data PATH`"),
+        ("summary s.yaml --batch 3", "write `--batch-size 3`"),
+        ("runs --xyzzy", "`graphspec runs --help` lists them"),
+    ],
+)
+def test_an_option_that_a_command_does_not_have(spec: None, written: str, meant: str) -> None:
+    answer = told(*written.split())
+    assert meant in answer and "has no option" in answer
+
+
+def test_the_remedies_name_commands_and_options_that_there_are() -> None:
+    from typer.main import get_command
+
+    root = get_command(app)
+    commands = {name: root.commands[name] for name in (*ELSEWHERE, "check")}  # type: ignore[attr-defined]
+    options = {option for command in commands.values() for p in command.params for option in p.opts}
+    assert {meant.split()[0] for meant in COMMANDS.values()} <= {*commands, "--help", "--version"}
+    assert not set(COMMANDS) & set(commands)
+    named = {text.split()[0] for texts in OPTIONS.values() for text in texts if text.startswith("-")}
+    assert named <= {*options, "--version"}
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("nn.Linear", "Dense"),
+        ("torch.nn.Conv2d", "Conv2D"),
+        ("keras.layers.Dense", "Dense"),
+        ("nn.MSELoss", "mean_squared_error"),
+        ("lr", "learning_rate"),
+        ("out_channels", "filters"),
+        ("flatten", "Flatten"),
+        ("early stopping", "early_stopping"),
+        ("batchnorm", "BatchNormalization"),
+        ("L2", "l2"),
+    ],
+)
+def test_layers_finds_what_other_libraries_call_it(word: str, name: str) -> None:
+    assert find(word)[0].name == name
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("OneCycleLR", "write {name: cosine_decay, warmup_steps: ...}"),
+        ("zscore", "{encode: number, scale: standard}"),
+        ("onehot", "{op: one_hot, num_classes: ...}"),
+        ("padding_idx", "`mask_zero: true`"),
+        ("residual", "write {merge: add, from: [a, b]}"),
+        ("gpus", "graphspec train --device cuda"),
+        ("validation_split", "data: {validation: {split: 0.1}}"),
+        ("csv", "data: {train: FILE.csv}"),
+    ],
+)
+def test_layers_says_what_to_write_for_a_word_without_one_name(word: str, meant: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        find(word)
+    assert meant in (caught.value.diagnostics[0].help or "")
+
+
+@pytest.mark.parametrize(
+    ("written", "help"),
+    [
+        ("lr=0.1", "write `--set train.optimizer.learning_rate=...`"),
+        ("epochs=3", "write `--set train.epochs=...`"),
+        ("train.lr=0.1", "write `--set train.optimizer.learning_rate=...`"),
+        ("optimizer.learning_rate=0.1", "write `--set train.optimizer.learning_rate=...`"),
+        ("train.optimizer.lr=0.1", "did you mean `learning_rate`?"),
+        ("val_split=0.2", "write `--set data.validation.split=...`"),
+        ("hidden.units=3", "write `--set nodes.hidden.units=...`"),
+        ("units=3", "write `--set nodes.hidden.units=...`"),
+        ("loss=mse", "write `--set outputs.y.loss=...`"),
+        ("width=3", "it has none; a setting has a dotted path: `--set train.epochs=3`"),
+    ],
+)
+def test_set_says_the_path_of_a_setting(spec: None, written: str, help: str) -> None:
+    result = CliRunner().invoke(app, ["check", "s.yaml", "--set", written])
+    assert result.exit_code == 1 and f"help: {help}" in result.stdout, result.stdout
+
+
+def test_set_changes_the_optimizer_that_is_there_by_default(spec: None) -> None:
+    written = CliRunner().invoke(app, ["resolve", "s.yaml", "--set", "train.optimizer.learning_rate=0.5"])
+    assert written.exit_code == 0 and "{name: rmsprop, learning_rate: 0.5}" in written.stdout
