@@ -17,7 +17,7 @@ from graphspec.folded_weights import fold_weights
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, DTYPES, Size, factors, value_of
 from graphspec.transfer.misfits import explain, instead
-from graphspec.weights import inside, no_file, weight_files
+from graphspec.weights import counts_batches, inside, no_file, weight_files
 
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
@@ -125,6 +125,7 @@ def fill(module: nn.Module, path: Path | Mapping[str, torch.Tensor], prefix: str
     state = {
         key[len(prefix) :]: value for key, value in module.state_dict().items() if key.startswith(prefix)
     }
+    state = {key: value for key, value in state.items() if key in tensors or not counts_batches(key)}
     wanted = {key: tuple(value.shape) for key, value in state.items()}
     given = {key: tuple(value.shape) for key, value in tensors.items()}
     wrong = explain(wanted, given, None if isinstance(path, Mapping) else path, span)

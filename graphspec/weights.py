@@ -21,6 +21,11 @@ class Held:
     layer: Layer
 
 
+def counts_batches(key: str) -> bool:
+    """Whether a key is of what PyTorch's normalizations count, and nothing computes with: no file needs it."""
+    return key.rpartition(".")[2] == "num_batches_tracked"
+
+
 def key_prefix(prefix: str, unit: Unit) -> str:
     """What the state-dict keys of a unit begin with, in a graph whose own begin with `prefix`."""
     name = attribute(unit.name)

@@ -1,13 +1,16 @@
 """Normalizations beyond the layer contract: what Keras on torch cannot run, and what is refused."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import graphspec
 from graphspec.diagnostics import SpecError
+from graphspec.transfer import transfer
 
 
 def module(arguments: dict[str, Any], shape: list[int]) -> torch.nn.Module:
@@ -54,3 +57,44 @@ def test_what_cannot_be_normalized_is_refused(arguments: dict[str, Any], code: s
     (diagnostic,) = refused.value.diagnostics
     assert diagnostic.code == code
     assert told in diagnostic.message
+
+
+COUNTED = """
+inputs: {x: {shape: [5, 5, 3]}}
+nodes:
+  conv: {layer: Conv2D, filters: 4, kernel_size: 1}
+  norm: {layer: BatchNormalizationSETTINGS}
+outputs: {norm: {loss: mean}}
+"""
+
+
+@pytest.mark.parametrize("counted", [False, True])
+@pytest.mark.parametrize(
+    "settings",
+    ["", ", unbiased: true", ", trainable: false", ", unbiased: true, trainable: false"],
+)
+def test_the_count_of_batches_is_neither_needed_nor_refused(
+    settings: str, counted: bool, tmp_path: Path
+) -> None:
+    """PyTorch's checkpoints have it, Keras' weights and `graphspec weights` do not."""
+    program = graphspec.compile(COUNTED.replace("SETTINGS", settings))
+    state = {**program.module(seed=3).state_dict(), "norm.num_batches_tracked": torch.tensor(7)}
+    if not counted:
+        del state["norm.num_batches_tracked"]
+    weights = {key: value for key, value in state.items() if "num_batches" not in key}
+    path = tmp_path / "start.safetensors"
+    save_file(state, path)
+    (tmp_path / "inner.yaml").write_text(COUNTED.replace("SETTINGS", settings))
+    outer = "inputs: {x: {shape: [5, 5, 3]}}\nnodes: {y: {model: inner.yaml, weights: start.safetensors}}\n"
+    (tmp_path / "outer.yaml").write_text(f"{outer}outputs: [y]\n")
+    plain = program.module()
+    plain.load_state_dict(state)
+    inner = graphspec.compile(tmp_path / "outer.yaml").module().y
+    moved = transfer(program.graph, path)
+    assert moved.plan.ok and moved.weights.keys() == weights.keys()
+    for module in (plain, program.module(weights=state), program.module(weights=path), inner):
+        found = module.state_dict()
+        assert all(torch.equal(found[key], value) for key, value in weights.items())
+    folded = program.fold().module(weights=moved.weights)
+    x = torch.randn(2, 5, 5, 3)
+    torch.testing.assert_close(folded.eval()(x), plain.eval()(x), rtol=1e-4, atol=1e-5)

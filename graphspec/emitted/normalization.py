@@ -7,7 +7,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class KerasBatchNorm(nn.modules.batchnorm._BatchNorm):
+class UncountedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalization whose count of batches is in no file, and may be in any."""
+
+    def _load_from_state_dict(self, state_dict, prefix, metadata, *args):
+        state_dict.pop(prefix + "num_batches_tracked", None)
+        metadata = {**metadata, "version": 2}
+        super()._load_from_state_dict(state_dict, prefix, metadata, *args)
+
+
+class KerasBatchNorm(UncountedBatchNorm):
     """Batch normalization with Keras' running variance: no Bessel's correction."""
 
     running_mean: Tensor
@@ -42,10 +51,6 @@ class KerasBatchNorm(nn.modules.batchnorm._BatchNorm):
         var = var * ((n - 1) / n) if n > 1 else torch.zeros_like(var)
         self.running_var.lerp_(var, self.momentum)
         return y
-
-    def _load_from_state_dict(self, state_dict, prefix, metadata, *args):
-        metadata = {**metadata, "version": 2}  # saved without the count
-        super()._load_from_state_dict(state_dict, prefix, metadata, *args)
 
 
 class KerasBatchNorm1d(KerasBatchNorm, nn.BatchNorm1d):
@@ -143,7 +148,7 @@ class SynchronizedBatchNorm3d(SynchronizedBatchNorm, nn.BatchNorm3d):
     """nn.BatchNorm3d with Keras' statistics, of all processes."""
 
 
-class FrozenBatchNorm(nn.modules.batchnorm._BatchNorm):
+class FrozenBatchNorm(UncountedBatchNorm):
     """Batch normalization that never trains, as Keras' with `trainable=False`."""
 
     def forward(self, x: Tensor, *_: Tensor) -> Tensor:
@@ -157,6 +162,9 @@ def freeze(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.__class__ = FrozenBatchNorm
+            layer.register_buffer(
+                "num_batches_tracked", layer.num_batches_tracked, persistent=False
+            )
 
 
 class CenteredLayerNorm(nn.Module):

@@ -23,10 +23,9 @@ from graphspec.transfer.ordering import Ambiguous, by_order, variables
 from graphspec.transfer.patterns import Captured, fill, matches_any
 from graphspec.transfer.rules import Rule, Rules, load_rules, shipped
 from graphspec.transfer.targets import Target
+from graphspec.weights import counts_batches
 
 How = Literal["rule", "name", "pytorch", "order", "shape"]
-COUNTERS = ("*.num_batches_tracked", "num_batches_tracked")
-"""What PyTorch's normalizations count, and nothing computes with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +129,11 @@ class Matcher:
         plan.fresh = [key for key in plan.targets if matches_any(self.rules.fresh, key)]
         self.names.elect(self._expected(), self.checkpoint.path)
         plan.prefix = self.names.prefix
-        drop = [*self.rules.drop, *COUNTERS]
+        drop = self.rules.drop
         plan.dropped = [
-            key for key in plan.stored if matches_any(drop, key) or matches_any(drop, self.names.bare(key))
+            key
+            for key in plan.stored
+            if counts_batches(key) or matches_any(drop, key) or matches_any(drop, self.names.bare(key))
         ]
         self._by_rules(self.rules.rules, "rule")
         self._by_rules(self.pytorch, "pytorch")

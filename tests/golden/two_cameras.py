@@ -35,7 +35,8 @@ class KerasBatchNorm2d(nn.BatchNorm2d):
         return y
 
     def _load_from_state_dict(self, state_dict, prefix, metadata, *args):
-        metadata = {**metadata, "version": 2}  # saved without the count
+        state_dict.pop(prefix + "num_batches_tracked", None)
+        metadata = {**metadata, "version": 2}
         super()._load_from_state_dict(state_dict, prefix, metadata, *args)
 
 
