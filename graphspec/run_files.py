@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import PurePosixPath
+
 SPEC, SOURCE, HISTORY, ENVIRONMENT = "spec.yaml", "model.py", "history.jsonl", "environment.json"
 LAST, BEST, CHECKPOINTS, ENCODERS = "last.safetensors", "best.safetensors", "checkpoints", "encoders.json"
-TENSORBOARD = "tensorboard"
+TENSORBOARD, WANDB, CURVES = "tensorboard", "wandb", "curves.svg"
 TRIALS = "trials"
 """In the directory of a search, the directory with the runs of its trials."""
-OWN = (SPEC, SOURCE, HISTORY, ENVIRONMENT, LAST, BEST, CHECKPOINTS, ENCODERS, TENSORBOARD)
-"""What a run itself writes; the files that its spec reads have other names."""
+FILES = (SPEC, SOURCE, HISTORY, ENVIRONMENT, LAST, BEST, ENCODERS, CURVES)
+OWN = (*FILES, CHECKPOINTS, TENSORBOARD, WANDB)
+"""What a run itself writes; the files that its spec reads, and those of its callbacks, have other names."""
+
+TENSORS, NUMBERS, MANIFEST = "state.safetensors", "state.json", "manifest.json"
+CHECKPOINT = re.compile(r"[0-9]{6,}")
+"""The name of a checkpoint, a folder in `checkpoints`."""
+HALF_CHECKPOINT = re.compile(r"\.[0-9]{6,}\.[0-9]+")
+"""The name of one that is being written."""
+IN_CHECKPOINT = re.compile(rf"{TENSORS}|{NUMBERS}|{MANIFEST}|shard-[0-9]+-.*\.safetensors")
+EVENTS = re.compile(r"events\.out\.tfevents\..*")
+
+
+def reserved(name: str) -> bool:
+    """Whether a file of this name, relative to the run directory, is outside of it or one that the run itself
+    writes, by any letters that a file system takes for the same.
+    """
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    first = parts[0] if parts else ""
+    return first.casefold() in ("", "/", *OWN) or ".." in parts or ":" in first.partition("{")[0]

@@ -152,6 +152,108 @@ def test_fifty_kills(place: Path, round: int) -> None:
     assert_same(place / "run", place / "whole")
 
 
+# Forks of one process that has imported torch: each is killed when it changes the run for the Nth time. Then
+# others go on with what is left, in a copy of it each.
+MOMENTS = """
+import json, os, shutil, signal, sys
+from pathlib import Path
+from graphspec.cli import main
+import graphspec.train.loop
+
+CHANGES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir"}
+
+def forked(arguments, moment=None):
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    changes = 0
+    def watch(event, given):
+        nonlocal changes
+        if event in CHANGES and "run" in os.path.abspath(given[0]).split(os.sep):
+            changes += 1
+            if changes == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(watch)
+    os.dup2(os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    sys.argv = ["graphspec", "train", "new.yaml", "--device", "cpu", "--progress", "none", *arguments]
+    code = 1
+    try:
+        main()
+        code = 0
+    except SystemExit as end:
+        code = end.code or 0
+    finally:
+        os._exit(code)
+
+def tree(run):
+    return {str(p.relative_to(run)): p.read_bytes().hex() for p in sorted(run.rglob("*")) if p.is_file()}
+
+found = []
+for moment in range(1, 1000, int(sys.argv[1])):
+    shutil.rmtree("run", ignore_errors=True)
+    if Path("old").exists():
+        shutil.copytree("old", "run")
+    begun = ["--overwrite"] if Path("old").exists() else []
+    if forked(["--run-dir", "run", *begun], moment) != -signal.SIGKILL:
+        break
+    Path("run").mkdir(exist_ok=True)
+    before, after = tree(Path("run")), {}
+    shutil.copytree("run", "killed")
+    for way in ("--resume", "--overwrite"):
+        shutil.rmtree("run")
+        shutil.copytree("killed", "run")
+        code = forked(["--run-dir", "run", way])
+        after[way] = code, tree(Path("run")), Path("said").read_text()
+    shutil.rmtree("killed")
+    found.append([before, after])
+print(json.dumps(found))
+"""
+
+
+def moments(place: Path, step: int) -> list[Any]:
+    """What was left of the run at each moment, and after going on from there."""
+    done = subprocess.run(
+        [sys.executable, "-c", MOMENTS, str(step)],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found: list[Any] = json.loads(done.stdout.splitlines()[-1])
+    assert len(found) > 3
+    return found
+
+
+def tree(run: Path) -> dict[str, str]:
+    return {str(p.relative_to(run)): p.read_bytes().hex() for p in run.rglob("*") if p.is_file()}
+
+
+def as_trained(files: dict[str, str]) -> dict[str, str]:
+    """Without what holds the time, and how often the run was gone on with."""
+    return {n: text for n, text in files.items() if n != "environment.json" and "checkpoints" not in n}
+
+
+@pytest.mark.parametrize("step", [13, pytest.param(1, marks=pytest.mark.parity)])
+@pytest.mark.parametrize("old", [False, True])
+def test_a_start_that_is_killed_at_any_change_is_begun_or_goes_on(place: Path, step: int, old: bool) -> None:
+    text = spec("csv_logger: {}").replace("epochs: 6", "epochs: 1")
+    before = text.replace("csv_logger", "model_checkpoint").replace("units: 16", "units: 8")
+    (place / "new.yaml").write_text(before)
+    if old:
+        train(compile(place / "new.yaml"), root=place, run_dir=place / "old", tell=quiet)
+    (place / "new.yaml").write_text(text)
+    train(compile(place / "new.yaml"), root=place, run_dir=place / "whole", tell=quiet)
+    whole, intact = (tree(place / name) for name in ("whole", "old"))
+    for before, after in moments(place, step):
+        for way, (code, found, said) in after.items():
+            if way == "--resume" and old and before == intact:
+                assert code == 1 and "the spec is not the one of" in said, "nothing had been done yet"
+            else:
+                assert code == 0, said
+                assert as_trained(found) == as_trained(whole), sorted(before)
+
+
 # --- torn, flipped, half written
 
 

@@ -22,7 +22,7 @@ ALLOWED = {
     "arguments": "diagnostics",
     "augmentation": "data tensor",
     "bundle": "diagnostics emit own",
-    "cli": "adaptive arguments compiler convert curves data diagnostics export folded_weights habits "
+    "cli": "adaptive arguments compiler convert curves data diagnostics export files folded_weights habits "
     "json_schema load objectives overriding own packages plot reference reporting run_files "
     "runs source tensor_files train transfer tune version weights",
     "compiled_spec": "adapting augmentation bundle data diagnostics emit fold graph load own plot program "
@@ -43,6 +43,7 @@ ALLOWED = {
     "emitted": "",
     "export": "diagnostics packages tensor version",
     "expressions": "diagnostics",
+    "files": "diagnostics run_files",
     "fork_server": "cli compiler diagnostics reporting train",
     "fold": "contract graph layers names passes program tensor weights",
     "folded_weights": "fold",
@@ -75,9 +76,9 @@ ALLOWED = {
     "tensor": "",
     "tensor_files": "",
     "transfer": "contract convert diagnostics expressions graph names objectives source tensor train weights",
-    "train": "compiler contract data diagnostics execution expressions graph interpreter load objectives own "
-    "packages tensor tensor_files version weights run_files arguments",
-    "tune": "compiler compiled_spec data diagnostics interpreter objectives run_files",
+    "train": "compiler contract data diagnostics execution expressions files graph interpreter load "
+    "objectives own packages tensor tensor_files version weights run_files arguments",
+    "tune": "compiler compiled_spec data diagnostics files interpreter objectives run_files",
     "version": "",
     "words": "",
     "weights": "contract diagnostics graph names",

@@ -1,7 +1,4 @@
-"""What others left in a directory: code in it does not run, and its links and files lead nowhere.
-
-Real processes, as users start them.
-"""
+"""What others left in a directory: code in it does not run, and its links and files lead nowhere."""
 
 from __future__ import annotations
 
@@ -11,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
+
+from graphspec.cli import app
 
 SPEC = """
 inputs: {x: {shape: [6]}}
@@ -39,10 +39,11 @@ def write(place: Path, callbacks: str = "{}") -> Path:
     return place / "spec.yaml"
 
 
-def graphspec(*arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own, which is no module of the working directory."""
-    command = [sys.executable, "-m", "graphspec", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+def graphspec(*arguments: str) -> Result:
+    """What a command comes to, which ends in no traceback."""
+    done = CliRunner().invoke(app, arguments)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done
 
 
 # --- code of the working directory
@@ -62,6 +63,138 @@ MODULES = ("typer", "yaml", "optuna", "numpy", "torch", "pydantic", "psutil", "s
 def test_nothing_of_the_working_directory_is_imported(place: Path, command: list[str]) -> None:
     for name in MODULES:
         (place / f"{name}.py").write_text(f"open({str(place / 'ran')!r}, 'a').write('{name} ')\n")
-    done = graphspec(*command)
+    done = subprocess.run([sys.executable, "-m", "graphspec", *command], capture_output=True, text=True)
     assert not (place / "ran").exists(), (place / "ran").read_text()
     assert done.returncode == 0, done.stderr
+
+
+# --- links and files in a run directory
+
+
+def trained(place: Path, callbacks: str = "{}", *options: str) -> Path:
+    write(place, callbacks)
+    done = graphspec("train", "spec.yaml", "--device", "cpu", "--run-dir", "run", *options)
+    assert done.exit_code == 0, done.stderr
+    return place / "run"
+
+
+def more(place: Path, *options: str) -> Result:
+    """Goes on with the run for another epoch."""
+    command = ["train", "spec.yaml", "--device", "cpu", "--run-dir", "run", "--resume"]
+    return graphspec(*command, "--set", "train.epochs=3", *options)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def outside(place: Path) -> Path:
+    """What belongs to somebody else: hidden folders, folders named by numbers, files."""
+    folder = place / "outside"
+    for name in (".ssh/id", ".config/app", "2024/photo", "000001/photo", "000001/state.json", "notes.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    return folder
+
+
+WRITTEN = [
+    ("{}", "checkpoints"),
+    ("{}", "checkpoints/000001"),
+    ("{}", "history.jsonl"),
+    ("{}", "last.safetensors"),
+    ("{}", "environment.json"),
+    ("{}", "spec.yaml"),
+    ("{csv_logger: {}}", "history.csv"),
+    ("{csv_logger: {filename: logs/a.csv}}", "logs"),
+    ("{csv_logger: {filename: logs/a.csv}}", "logs/a.csv"),
+    ("{model_checkpoint: {}}", "epoch-003.safetensors"),
+    ("{model_checkpoint: {filepath: 'w/{epoch}.safetensors'}}", "w"),
+    ("{tensorboard: {}}", "tensorboard"),
+    ("{tensorboard: {}}", "tensorboard/train"),
+]
+
+
+@pytest.mark.parametrize(("callbacks", "name"), WRITTEN)
+def test_links_in_a_run_lead_nowhere(place: Path, outside: Path, callbacks: str, name: str) -> None:
+    linked = trained(place, callbacks) / name
+    folder = linked.is_dir()
+    if linked.exists():
+        linked.rename(place / "before")
+    linked.symlink_to(outside if folder else outside / "notes.txt")
+    before = contents(outside)
+    done = more(place)
+    assert contents(outside) == before
+    assert done.exit_code == 1 and "error[run-directory]" in done.stderr and "is a link" in done.stderr
+
+
+def test_only_what_a_run_wrote_is_deleted(place: Path, outside: Path) -> None:
+    run = trained(place, "{csv_logger: {filename: logs/a.csv}, model_checkpoint: {}}")
+    mine = {"notes.txt": run, "logs/b.csv": run, "2024/photo": run / "checkpoints", ".cache.7": run}
+    mine |= {
+        "photo": run / "checkpoints" / "000001",
+        ".git/config": run / "checkpoints",
+        "b.npz": run / "wandb",
+    }
+    for name, folder in mine.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    (run / ".history.jsonl.99").mkdir()
+    (run / ".history.jsonl.99" / "history.jsonl").write_text("half")
+    assert (run / "epoch-002.safetensors").exists()
+    assert more(place).exit_code == 0
+    assert all((folder / name).read_text() == name for name, folder in mine.items())
+    assert not (run / ".history.jsonl.99").exists()
+    write(place, "{}")
+    done = graphspec("train", "spec.yaml", "--device", "cpu", "--run-dir", "run", "--overwrite")
+    assert done.exit_code == 0, done.stderr
+    assert all((folder / name).read_text() == name for name, folder in mine.items())
+    left = {path.name for path in run.iterdir()} - {"notes.txt", "logs", ".cache.7", "wandb"}
+    assert left == {
+        *("spec.yaml", "model.py", "history.jsonl", "environment.json", "checkpoints"),
+        *("last.safetensors", "best.safetensors"),
+    }
+    assert [path.name for path in (run / "logs").iterdir()] == ["b.csv"]
+
+
+def test_a_search_deletes_and_writes_only_its_own(place: Path, outside: Path) -> None:
+    command = ["tune", "spec.yaml", "--device", "cpu", "--run-dir", "search", "--progress", "none"]
+    (place / "search").mkdir()
+    for name in ("bestseller.txt", "best.txt", "best-notes.yaml"):
+        (place / "search" / name).write_text(name)
+    done = graphspec(*command)
+    assert done.exit_code == 0, done.stderr
+    assert all((place / "search" / name).exists() for name in ("bestseller.txt", "best.txt", "best.yaml"))
+    for name in ("search.svg", "best.yaml", "study.log", "trials"):
+        linked = place / "search" / name
+        linked.rename(place / f"{name}.before")
+        linked.symlink_to(outside if name == "trials" else outside / "notes.txt")
+        (outside / "0000").mkdir(exist_ok=True)
+        (outside / "0000" / "last.safetensors").write_text("mine")
+        before = contents(outside)
+        done = graphspec(*command)
+        assert contents(outside) == before, name
+        assert done.exit_code == 1 and "error[run-directory]" in done.stderr, done.stderr
+        linked.unlink()
+        (place / f"{name}.before").rename(linked)
+
+
+OWN = ["spec.yaml", "model.py", "encoders.json", "history.jsonl", "environment.json", "best.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "name", [*OWN, "./spec.yaml", "checkpoints/a", "Spec.yaml", "curves.svg", "../a", "/a"]
+)
+def test_the_names_of_a_run_are_no_callbacks(place: Path, name: str) -> None:
+    write(place, f"{{csv_logger: {{filename: {name}}}}}")
+    done = graphspec("check", "spec.yaml")
+    assert done.exit_code == 1 and "outside of the run directory or reserved" in done.output
+
+
+def test_weights_of_epochs_do_not_replace_those_of_the_run(place: Path) -> None:
+    for name in ("best.safetensors", "./last.safetensors", "checkpoints/{epoch}.safetensors"):
+        write(place, f"{{model_checkpoint: {{filepath: '{name}'}}}}")
+        assert graphspec("check", "spec.yaml").exit_code == 1
+    write(place, "{model_checkpoint: {filepath: best.safetensors, save_best_only: true, monitor: loss}}")
+    done = graphspec("check", "spec.yaml")
+    assert done.exit_code == 0, done.stdout + done.stderr

@@ -238,9 +238,10 @@ def _launch(
 
 def _draw(result: Result, name: str) -> None:
     from graphspec.curves import curves
-    from graphspec.train.files import write_text
+    from graphspec.files.folder import Folder
+    from graphspec.run_files import CURVES
 
-    write_text(result.run_dir / "curves.svg", curves(result.history, name))
+    Folder(result.run_dir).text(CURVES, curves(result.history, name))
 
 
 def _run_of(run: Path, run_dir: Path | None, resume: bool) -> Path:

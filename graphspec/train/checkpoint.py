@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from graphspec.diagnostics import SpecError
-from graphspec.train.files import make_room, refusing, size_of, sync, untied, write_tensors
+from graphspec.files.folder import refusing, sync
+from graphspec.files.run_folder import RunFolder
+from graphspec.run_files import CHECKPOINT, CHECKPOINTS, IN_CHECKPOINT, MANIFEST, NUMBERS, TENSORS
+from graphspec.train.files import make_room, size_of, untied, write_tensors
 from graphspec.train.parallel import files as shards
 from graphspec.train.parallel.shards import is_sharded
 from graphspec.train.parallel.world import World
 
-TENSORS, NUMBERS, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 KEPT = 2
 """How many good checkpoints stay: one to walk back to."""
 
@@ -59,10 +60,10 @@ def joined(parts: Mapping[str, State]) -> State:
 
 
 class Checkpoints:
-    """The checkpoints of a run, numbered as they were made."""
+    """The checkpoints of a run, numbered as they were made, in the folder `checkpoints` of its directory."""
 
     def __init__(self, path: Path):
-        self.path = path
+        self.path, self.run = path, RunFolder(path.parent)
         self._good: list[Path] = []
 
     def save(self, state: State, world: World = World()) -> Path:  # noqa: B008 - a frozen value
@@ -74,8 +75,7 @@ class Checkpoints:
         sharded = any(map(is_sharded, state.tensors.values()))
         tensors, tied = (dict(state.tensors), {}) if sharded else untied(state.tensors)
         numbers = json.dumps({"tied": tied, "state": state.numbers})
-        with refusing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+        self.run.folder(CHECKPOINTS)
         self._make_room(size_of(tensors) + len(numbers))
         name = f"{max((int(path.name) for path in self._all()), default=0) + 1:06d}"
         temporary, final = self.path / f".{name}.{os.getpid()}", self.path / name
@@ -100,7 +100,7 @@ class Checkpoints:
                 sync(self.path)
             finally:
                 if world.first:
-                    shutil.rmtree(temporary, ignore_errors=True)
+                    self.run.clean()
         self._good.append(final)
         self._prune()
         return final
@@ -130,14 +130,14 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove them all."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        self.run.clear_checkpoints()
         self._good.clear()
 
     def __len__(self) -> int:
         return len(self._all())
 
     def _all(self) -> list[Path]:
-        found = [path for path in self.path.glob("*") if path.name.isdecimal()]
+        found = [path for path in self.path.glob("*") if CHECKPOINT.fullmatch(path.name)]
         return sorted(found, key=lambda path: int(path.name))
 
     def _make_room(self, size: int) -> None:
@@ -149,15 +149,14 @@ class Checkpoints:
             make_room(self.path, size)
 
     def _prune(self, kept: int = KEPT) -> None:
-        """Remove all but the newest good ones, torn ones and what a crash left half written, too."""
+        """Removes all but the newest good ones: torn ones, too, and what a crash left half written."""
         self._good = self._good[-kept:]
         for path in reversed(self._all()):
             if path not in self._good and len(self._good) < kept and _verifies(path):
                 self._good.insert(0, path)
             elif path not in self._good:
-                shutil.rmtree(path, ignore_errors=True)
-        for path in self.path.glob(".*"):
-            shutil.rmtree(path, ignore_errors=True)
+                self.run.remove_folder(f"{CHECKPOINTS}/{path.name}", IN_CHECKPOINT)
+        self.run.clean()
 
 
 def _verifies(path: Path) -> bool:

@@ -1,47 +1,21 @@
-"""Atomic writes of a run: a file appears complete or not at all, and is verified after writing.
-
-What is written goes under another name first, is flushed to the disk, and is renamed; the directory is
-flushed, too, because a name is its content.
-"""
+"""Tensors as files, verified after writing, and the room for them."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import torch
 from torch import Tensor
 
-from graphspec.diagnostics import SpecError, fail
+from graphspec.files.folder import Folder, refused, refusing
 from graphspec.tensor_files import save
 
 MARGIN = 2**20
 """Bytes that stay free beyond what is written: directories, logs, names."""
-
-
-def whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Lets `write` write a file that then replaces `path`. Raises `SpecError` (run-directory)."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with refusing(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(temporary)
-            sync(temporary)
-            temporary.replace(path)
-            sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, content: str) -> None:
-    """Writes a text file atomically."""
-    whole(path, lambda temporary: temporary.write_text(content, encoding="utf-8"))
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
@@ -49,10 +23,9 @@ def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
     file.
     """
     tensors, tied = untied(state)
-    with refusing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    make_room(path.parent, size_of(tensors))
-    whole(path, lambda temporary: write_tensors(temporary, tensors, tied))
+    folder = Folder(path.parent)
+    make_room(folder.folder(""), size_of(tensors))
+    folder.write(path.name, lambda temporary: write_tensors(temporary, tensors, tied))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], tied: Mapping[str, str] | None = None) -> None:
@@ -73,21 +46,6 @@ def make_room(path: Path, size: int) -> None:
         raise refused(
             message, "free some space; what was saved before is intact, and `--resume` continues from it"
         )
-
-
-@contextmanager
-def refusing(path: Path) -> Iterator[None]:
-    """Turns a failure to write `path` into a diagnostic."""
-    try:
-        yield
-    except (OSError, safetensors.SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise refused(f"`{path}` cannot be written: {reason}") from None
-
-
-def refused(message: str, help: str | None = None) -> SpecError:
-    """The error for a run directory that cannot be written."""
-    return fail("run-directory", message, help)
 
 
 def untied(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -126,12 +84,3 @@ def _same(a: Tensor, b: Tensor) -> bool:
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
     return torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8))
-
-
-def sync(path: Path) -> None:
-    """Force a file, or a directory's entries, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

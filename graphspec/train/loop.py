@@ -132,6 +132,7 @@ def train(
         if weights is not None and state is None:
             tell(f"starts from the weights in {weights}")
         training.compiled = _compiled(training, found, compile, not callbacks)
+        resumed = run is not None
         if run is None:
             run = stack.enter_context(closing(created(program, world, run_dir, overwrite)))
         if state is not None:
@@ -141,6 +142,7 @@ def train(
         torch.manual_seed(_seed(program, world))  # dropout and other random layers
         if state is not None:
             training.restore(state)
+        if resumed:
             run.rewrite(training.history.epochs())
         if started is not None and world.first:
             started(_start(training, found, data, examination, state is not None))

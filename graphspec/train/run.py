@@ -9,25 +9,25 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from torch import Tensor
 
 from graphspec import own
-from graphspec.diagnostics import Span, fail
-from graphspec.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, OWN, SOURCE, SPEC
+from graphspec.diagnostics import Span, SpecError, fail
+from graphspec.files.folder import refused, refusing, sync
+from graphspec.files.run_folder import READ, REPLACED, WRITTEN, RunFolder
+from graphspec.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, SOURCE, SPEC, reserved
 from graphspec.train.checkpoint import Checkpoints
-from graphspec.train.files import refused, refusing, sync, whole, write_text, write_weights
+from graphspec.train.files import write_weights
 from graphspec.train.progress import plain
 from graphspec.version import __version__
 from graphspec.weights import inside, weight_files
-
-HALF = re.compile(r"\..+\.\d+\Z")
-"""The name of a file that is being written."""
 
 
 @dataclass(slots=True)
@@ -45,7 +45,8 @@ class RunDirectory:
     def create(cls, name: str, path: Path | None = None, overwrite: bool = False) -> RunDirectory:
         """A new directory: `path`, empty if it exists, else `runs/<name>-<n>` with the next number.
 
-        `overwrite` removes the run that is in `path`. Raises `SpecError` (run-directory).
+        `overwrite` removes the run that is in `path`, and nothing else there. Raises `SpecError`
+        (run-directory).
         """
         try:
             if path is None:
@@ -60,10 +61,9 @@ class RunDirectory:
             raise refused(f"the run directory `{path}` is not empty", help)
         if taken and not is_run(path):
             raise refused(f"`{path}` holds no run, and is not overwritten", "give another directory")
-        run._locked()
-        for entry in [path / name for name in taken]:
-            with refusing(entry):
-                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        run._locked().files.clean()
+        if taken:
+            run._vacate()
         return run
 
     @classmethod
@@ -73,10 +73,27 @@ class RunDirectory:
         Raises `SpecError` where another process has it.
         """
         run = cls(path)._locked()
-        for file in path.rglob(".*"):
-            if HALF.match(file.name) and file.is_file():
-                file.unlink()
+        try:
+            run.files.clean()
+            if run._known().get(REPLACED):
+                run._vacate()
+        except SpecError:
+            run.close()
+            raise
         return run
+
+    def _vacate(self) -> None:
+        """Deletes the run. From the first moment on it is marked: whoever goes on with it, however this ends,
+        goes on with this, and not with a part of the old run.
+        """
+        lists = {key: self.files.names(key) for key in (READ, WRITTEN)}
+        self.text(ENVIRONMENT, json.dumps({REPLACED: True, **lists}) + "\n")
+        self.files.clear()
+        self.text(ENVIRONMENT, json.dumps({REPLACED: True}) + "\n")
+
+    @property
+    def files(self) -> RunFolder:
+        return RunFolder(self.path)
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -86,11 +103,12 @@ class RunDirectory:
         """Writes everything known before the first step: the spec with every file that it reads, the source,
         and `about` the run, as JSON.
         """
-        files = list(files_of(program))
-        self.about = {**about, "finished": False}
-        self.text(ENVIRONMENT, json.dumps(self.about, indent=2) + "\n")  # with it, the directory is a run
-        for name, origin in files:
-            whole(self.path / name, partial(shutil.copyfile, origin))
+        read = dict(files_of(program))
+        written = [name for name in self.files.names(WRITTEN) if name not in read]
+        self.about = {**about, "finished": False, READ: list(read), WRITTEN: written}
+        self._tell()  # with it, the directory is a run
+        for name, origin in read.items():
+            self.files.write(name, partial(shutil.copyfile, origin))
         self.text(SPEC, program.resolved)
         self.text(SOURCE, program.source)
 
@@ -98,11 +116,14 @@ class RunDirectory:
         """Writes facts into the record of the run, if they are new."""
         if self.about != {**self.about, **facts}:
             self.about |= facts
-            self.text(ENVIRONMENT, json.dumps(self.about, indent=2) + "\n")
+            self._tell()
 
     def finish(self) -> None:
         """Called at the end of training."""
         self.note(finished=True)
+
+    def _tell(self) -> None:
+        self.text(ENVIRONMENT, json.dumps(self.about, indent=2) + "\n")
 
     @property
     def finished(self) -> bool:
@@ -116,23 +137,38 @@ class RunDirectory:
 
     def _known(self) -> dict[str, Any]:
         """What is written about the run; nothing where it cannot be read."""
-        try:
-            found = json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return self.files.about()
+
+    def claim(self, name: str) -> str:
+        """A name for a file of a callback, which from now on is one of the run's. Raises `SpecError`
+        (run-directory) where the file is another one's.
+        """
+        if reserved(name) or name in self.about[READ]:
+            raise refused(f"a callback would write `{name}`, which is a file of the run", "give another name")
+        if name not in self.about[WRITTEN]:
+            self.about[WRITTEN].append(name)
+            self._tell()
+        return name
 
     def text(self, name: str, content: str) -> None:
         """Writes a text file atomically."""
-        write_text(self.path / name, content)
+        self.files.text(name, content)
 
     def weights(self, name: str, state: Mapping[str, Tensor]) -> None:
         """Write weights, tied ones once, and read them back before they replace what is there."""
-        write_weights(self.path / name, state)
+        write_weights(self.files.file(name), state)
+
+    def appending(self, name: str) -> AbstractContextManager[TextIO]:
+        """The end of a text file, visible to readers at once."""
+        return self.files.appending(name)
+
+    def folder(self, name: str) -> Path:
+        """A folder in which a library writes."""
+        return self.files.folder(name)
 
     def record(self, entry: Mapping[str, Any]) -> None:
-        """Appends an epoch to the history, visible to readers at once."""
-        with refusing(self.path / HISTORY), (self.path / HISTORY).open("a", encoding="utf-8") as stream:
+        """Appends an epoch to the history."""
+        with self.appending(HISTORY) as stream:
             stream.write(json.dumps(plain(entry)) + "\n")
 
     def rewrite(self, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -182,6 +218,9 @@ class Elsewhere(RunDirectory):
 
     def weights(self, name: str, state: Mapping[str, Tensor]) -> None: ...
 
+    def claim(self, name: str) -> str:
+        return name
+
     def record(self, entry: Mapping[str, Any]) -> None: ...
 
     def rewrite(self, entries: Sequence[Mapping[str, Any]]) -> None: ...
@@ -220,7 +259,7 @@ def files_of(program: Any) -> Iterator[tuple[str, Path]]:
         found.setdefault(file, span)
     for path, span in found.items():
         name = os.path.normpath(os.path.relpath(path, root))
-        if name.split(os.sep)[0] in OWN:
+        if reserved(name):
             message = f"the spec reads `{name}`, and a run writes a file of that name"
             raise fail("run-directory", message, "rename the file", span=span)
         yield name, path

@@ -5,24 +5,30 @@ runs/digits-tune/   study.log   trials/0007/...   best.yaml   best.safetensors  
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from graphspec.compiled_spec import Program
 from graphspec.data.memory import cores
 from graphspec.diagnostics import fail
+from graphspec.files.folder import Folder
+from graphspec.files.run_folder import READ, RunFolder
 from graphspec.objectives.history import directions
-from graphspec.run_files import ENVIRONMENT, LAST, OWN, SPEC, TRIALS
+from graphspec.run_files import ENVIRONMENT, LAST, SPEC, TRIALS
 from graphspec.tune.picture import picture
 from graphspec.tune.search import Search, Status
 from graphspec.tune.study import Finished, Study
 from graphspec.tune.trial import Command
 
 DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"down": "minimize", "up": "maximize"}
-STUDY, BEST = "study.log", "best"
+STUDY, BEST, PICTURE = "study.log", "best", "search.svg"
+OF_BEST = re.compile(rf"{BEST}(-[0-9]+)?\.(yaml|safetensors)")
+"""The names of what a search leaves of its best trials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +73,12 @@ def tune(
         help = "write `tune: {objective: val_loss, search: {width: {int: [16, 256]}}}`"
         raise fail("nothing-to-tune", "the spec has no `tune` section", help)
     assert program.path is not None
-    folder = run_dir if run_dir is not None else Path("runs") / f"{program.name}-tune"
-    try:
-        (folder / TRIALS).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"the run directory `{folder}` cannot be made: {error.strerror or error}"
-        raise fail("run-directory", message) from None
+    place = run_dir if run_dir is not None else Path("runs") / f"{program.name}-tune"
+    folder = Folder(place)
+    trials_in = folder.folder(TRIALS)
     study = Study(
         program.name,
-        storage or str(folder / STUDY),
+        storage or str(folder.file(STUDY)),
         config,
         config.direction or DIRECTIONS[directions(program.outputs, True)[config.objective]],
         program.training.epochs,
@@ -83,7 +86,7 @@ def tune(
         parallel=jobs > 1 or storage is not None,
     )
     command = Command(program.path, tuple(options), max(1, cores() // jobs))
-    search = Search(study, command, folder / TRIALS, jobs, keep, progress)
+    search = Search(study, command, trials_in, jobs, keep, progress)
     search.run(stopping)
     if search.common_failure is not None:
         message = f"every trial fails, so the search has stopped: {search.common_failure}"
@@ -92,30 +95,23 @@ def tune(
     best = study.ranking()
     _leave(folder, search, best[:keep])
     trials = study.finished()
-    (folder / "search.svg").write_text(
-        picture(trials, study.direction, config.objective, study.importances())
-    )
-    return Outcome(folder, config.objective, trials, best)
+    folder.text(PICTURE, picture(trials, study.direction, config.objective, study.importances()))
+    return Outcome(place, config.objective, trials, best)
 
 
-def _leave(folder: Path, search: Search, best: list[Finished]) -> None:
+def _leave(folder: Folder, search: Search, best: list[Finished]) -> None:
     """Copies the specs and weights of the best trials to `best.yaml`, `best-2.yaml` and so on.
 
     Files that the specs read are copied, too.
     """
-    for old in folder.glob(f"{BEST}*.*"):
-        old.unlink()
+    for old in sorted(entry.name for entry in folder.path.iterdir() if OF_BEST.fullmatch(entry.name)):
+        folder.remove(old)
     for place, trial in enumerate(best, 1):
-        run = search.run_dir(trial.number)
-        if not (run / SPEC).is_file():  # a trial of another machine
+        run = RunFolder(search.run_dir(trial.number))
+        if not run.holds(SPEC):  # a trial of another machine
             continue
         name = BEST if place == 1 else f"{BEST}-{place}"
-        shutil.copytree(
-            run,
-            folder,
-            ignore=shutil.ignore_patterns(*OWN, "*.safetensors", "*.json", "*.jsonl"),
-            dirs_exist_ok=True,
-        )
-        shutil.copyfile(run / SPEC, folder / f"{name}.yaml")
-        shutil.copyfile(run / LAST, folder / f"{name}.safetensors")
-        shutil.copyfile(run / ENVIRONMENT, folder / ENVIRONMENT)
+        copies = {file: file for file in run.names(READ)}
+        copies |= {SPEC: f"{name}.yaml", LAST: f"{name}.safetensors", ENVIRONMENT: ENVIRONMENT}
+        for origin, copy in copies.items():
+            folder.write(copy, partial(shutil.copyfile, run.file(origin)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import queue
-import shutil
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,11 +12,13 @@ from pathlib import Path
 
 from optuna.trial import Trial
 
-from graphspec.run_files import CHECKPOINTS
+from graphspec.files.run_folder import RunFolder
 from graphspec.tune.launcher import Launcher
 from graphspec.tune.study import Finished, Study
 from graphspec.tune.trial import Command, Event, Process
 
+NUMBER = re.compile(r"[0-9]{4,}")
+"""The name of a trial's directory."""
 ALIKE = 3
 """So many first trials that fail for the same reason end a search: what is wrong is not what varies."""
 POLL = 0.5
@@ -153,11 +155,11 @@ class Search:
     def _clean(self) -> None:
         """Deletes the weights of each finished trial that is not among the best."""
         best = {trial.number for trial in self.study.ranking()[: self.keep]}
-        for folder in self.folder.glob("*"):
-            if folder.name.isdecimal() and int(folder.name) not in best | self._running.keys():
-                shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-                for weights in folder.glob("*.safetensors"):
-                    weights.unlink(missing_ok=True)
+        for entry in sorted(self.folder.iterdir()):
+            if not NUMBER.fullmatch(entry.name) or entry.is_symlink():
+                continue
+            if int(entry.name) not in best | self._running.keys():
+                RunFolder(entry).clear_weights()
 
     def run_dir(self, number: int) -> Path:
         """The directory of a trial's run."""

@@ -8,7 +8,6 @@ from typing import Any
 
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
-from graphspec.train.files import refusing
 
 
 class CSVLoggerCallback(Callback):
@@ -21,17 +20,13 @@ class CSVLoggerCallback(Callback):
         self.given = given
 
     def on_train_begin(self, logs: Any = None) -> None:
-        path = self.model.run_dir / self.given.filename
-        with refusing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
         entries = self.model.history.epochs()
         rows = [self._row(entry["epoch"] - 1, entry) for entry in entries]
         header = self._line(["epoch", *sorted(entries[0].keys() - {"epoch"})]) if entries else ""
-        self.model.run.text(self.given.filename, "".join([header, *rows]))
+        self.model.run.text(self.model.run.claim(self.given.filename), "".join([header, *rows]))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        path = self.model.run_dir / self.given.filename
-        with refusing(path), path.open("a", encoding="utf-8", newline="") as stream:
+        with self.model.run.appending(self.given.filename) as stream:
             if not stream.tell():
                 stream.write(self._line(["epoch", *sorted(logs)]))
             stream.write(self._row(epoch, logs))

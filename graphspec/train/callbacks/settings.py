@@ -14,7 +14,7 @@ from graphspec.diagnostics import did_you_mean
 from graphspec.expressions import Expression, ExpressionError, parse_value
 from graphspec.objectives.history import Direction
 from graphspec.objectives.settings import Problem, show
-from graphspec.run_files import BEST, CHECKPOINTS, LAST, TENSORBOARD
+from graphspec.run_files import BEST, reserved
 from graphspec.train.config.callbacks import CallbackSettings
 
 Count = Annotated[int, Field(ge=1)]
@@ -26,8 +26,6 @@ Verbose = Literal[0, 1]
 Text = Annotated[str, Field(min_length=1)]
 
 WEIGHTS = ".safetensors"
-TAKEN = (LAST, CHECKPOINTS, TENSORBOARD)
-"""Names that a run writes itself; the paths of callbacks may not start with them."""
 
 
 class Monitor(CallbackSettings):
@@ -105,8 +103,7 @@ class ModelCheckpoint(Monitor):
             stem = re.sub(r"(\.weights)?\.(keras|h5|hdf5|pt|pth|ckpt)$", "", pattern)
             help = f"write `{stem}{WEIGHTS}`"
             return f"weights are written as `{WEIGHTS}` files, not as `{pattern}`", help
-        parts = pattern.replace("\\", "/").split("/")
-        if parts[0] in ("", *TAKEN) or ".." in parts or ":" in parts[0].partition("{")[0]:
+        if reserved(pattern) and not self.keeps_the_best:
             return f"`{pattern}` is outside of the run directory or reserved", "give another relative path"
         known = ["epoch", *values] if self.save_freq == "epoch" else ["epoch", "batch", "loss"]
         try:
@@ -202,8 +199,7 @@ class CSVLogger(CallbackSettings):
     @field_validator("filename")
     @classmethod
     def _inside(cls, name: str) -> str:
-        parts = name.replace("\\", "/").split("/")
-        if parts[0] in ("", *TAKEN) or ".." in parts or ":" in parts[0]:
+        if reserved(name):
             raise ValueError(
                 f"`{name}` is outside of the run directory or reserved: give another relative path"
             )

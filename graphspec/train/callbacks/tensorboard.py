@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from graphspec.files.folder import refusing
 from graphspec.packages import needing
+from graphspec.run_files import TENSORBOARD
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
-from graphspec.train.files import refusing
 
 
 class TensorBoardCallback(Callback):
@@ -69,7 +70,7 @@ class TensorBoardCallback(Callback):
 
     def _in(self, part: str) -> Any:
         if part not in self._writers:
-            path = self.model.run_dir / "tensorboard" / part
+            path = self.model.run.folder(f"{TENSORBOARD}/{part}")
             with refusing(path):
                 self._writers[part] = self._writer(str(path), purge_step=self._first)
         return self._writers[part]

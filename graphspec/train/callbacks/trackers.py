@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from graphspec.packages import needing
-from graphspec.run_files import SPEC
+from graphspec.run_files import SPEC, WANDB
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
 
@@ -72,6 +72,7 @@ class WandBCallback(Callback):
         if self._run is not None:
             return
         given = self.given
+        self.model.run.folder(WANDB)
         self._run = self._wandb.init(
             project=given.project or self.model.program.name,
             entity=given.entity,

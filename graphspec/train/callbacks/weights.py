@@ -126,7 +126,7 @@ class ModelCheckpointCallback(Callback):
         self._write({**logs, "epoch": epoch + 1})
 
     def _write(self, values: Mapping[str, Any]) -> None:
-        name = self.given.path(values)
+        name = self.model.run.claim(self.given.path(values))
         with self.model.as_judged():
             self.model.run.weights(name, self.model.weights())
         if self.given.verbose:

@@ -1,0 +1,89 @@
+"""The directory of a run as files: which of them are the run's, and their deletion. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from graphspec.files.folder import Folder
+from graphspec.run_files import (
+    BEST,
+    CHECKPOINT,
+    CHECKPOINTS,
+    ENVIRONMENT,
+    EVENTS,
+    FILES,
+    HALF_CHECKPOINT,
+    IN_CHECKPOINT,
+    LAST,
+    OWN,
+    TENSORBOARD,
+    reserved,
+)
+
+READ, WRITTEN = "read", "written"
+"""Lists of further names in `environment.json`: files that the spec reads, and those that callbacks write."""
+REPLACED = "replaced"
+"""The mark of a run that another one is about to take the place of: what else is there is of the old one."""
+
+
+class RunFolder(Folder):
+    """Deletes only what a run has written; whatever else lies in its directory stays."""
+
+    def about(self) -> Mapping[str, Any]:
+        """`environment.json`; nothing where it cannot be read."""
+        try:
+            found = json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def names(self, key: str) -> list[str]:
+        """One of the lists of `environment.json`: names that a file besides the run's own can have."""
+        found = self.about().get(key)
+        names = found if isinstance(found, list) else []
+        return [name for name in names if isinstance(name, str) and not reserved(name)]
+
+    def clean(self) -> None:
+        """Deletes files that a process left half written. Raises `SpecError` where a link has the place of
+        one of the run's own.
+        """
+        for name in OWN:
+            self.holds(name)
+        for name in self._checkpoints(CHECKPOINT):
+            self.holds(name)
+        for name in (*FILES, *self.names(READ), *self.names(WRITTEN)):
+            self.remove_half(name)
+        for name in self._checkpoints(HALF_CHECKPOINT):
+            self.remove_folder(name, re.compile(".*"))
+
+    def clear(self) -> None:
+        """Deletes the run, but for `environment.json`."""
+        for name in (*FILES, *self.names(READ), *self.names(WRITTEN)):
+            if name != ENVIRONMENT:
+                self.remove(name)
+        self.clear_checkpoints()
+        for part in ("train", "validation"):
+            self.remove_folder(f"{TENSORBOARD}/{part}", EVENTS)
+        self.remove_folder(TENSORBOARD, EVENTS)
+
+    def clear_checkpoints(self) -> None:
+        for name in self._checkpoints(CHECKPOINT):
+            self.remove_folder(name, IN_CHECKPOINT)
+        self.remove_folder(CHECKPOINTS, re.compile("(?!)"))
+
+    def clear_weights(self) -> None:
+        """Deletes everything that holds weights."""
+        self.clear_checkpoints()
+        for name in (LAST, BEST, *self.names(WRITTEN)):
+            if name.endswith(".safetensors"):
+                self.remove(name)
+
+    def _checkpoints(self, names: re.Pattern[str]) -> list[str]:
+        """The folders in `checkpoints` whose names match."""
+        if not self.holds(CHECKPOINTS):
+            return []
+        found = [entry.name for entry in (self.path / CHECKPOINTS).iterdir()]
+        return [f"{CHECKPOINTS}/{name}" for name in found if names.fullmatch(name)]
