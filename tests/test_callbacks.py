@@ -414,6 +414,7 @@ def test_what_a_callback_remembers_survives(place: Path) -> None:
         ('model_checkpoint: {filepath: "{epoch.__class__}.safetensors"}', "out-of-range", "epoch", None),
         ('model_checkpoint: {filepath: "{val_los}.safetensors"}', "out-of-range", "val_loss", None),
         ('model_checkpoint: {filepath: "{epoch:zz}.safetensors"}', "out-of-range", "02d", None),
+        ('model_checkpoint: {filepath: "{epoch:01000000000d}.safetensors"}', "out-of-range", "03d", None),
         ("model_checkpoint: {save_best_only: true, save_freq: 5}", "callback-misfit", "save_freq", None),
         ("csv_logger: {filename: ../h.csv}", "out-of-range", None, None),
         ('learning_rate_scheduler: {schedule: "lr * step"}', "out-of-range", None, None),

@@ -20,7 +20,7 @@ import pyarrow.csv as reader
 from graphspec.data.files import COMPRESSED, DataFile
 from graphspec.data.mistakes import in_line
 from graphspec.data.tables.base import Table
-from graphspec.data.tables.streams import BLOCK, head, utf8
+from graphspec.data.tables.streams import BLOCK, ROW, head, text_lines, utf8
 from graphspec.diagnostics import Span, SpecError, fail
 
 DELIMITERS = {",": ",", ";": ";", "\t": "\\t", "|": "|"}
@@ -69,8 +69,7 @@ class Delimited(Table):
 
     def _line(self, number: int) -> str:
         with utf8(self.path, self.encoding) as stream:
-            text = io.TextIOWrapper(io.BufferedReader(_Raw(stream)), "utf-8-sig", "replace", newline="")
-            return next(islice(text, number - 1, None), "").rstrip("\r\n")
+            return next(islice(text_lines(stream), number - 1, None), "").rstrip("\r\n")
 
     @property
     def other_delimiter(self) -> str | None:
@@ -166,14 +165,21 @@ class Delimited(Table):
     def _rows(self, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
         """The line that each row begins at, and its cells."""
         with utf8(self.path, self.encoding) as stream, _long_cells():
-            text = io.TextIOWrapper(io.BufferedReader(_Raw(stream)), "utf-8-sig", "replace", newline="")
-            rows = csv.reader(text, delimiter=self.delimiter, strict=strict)
+            row = _Row(text_lines(stream))
+            rows = csv.reader(row, delimiter=self.delimiter, strict=strict)
             line = 1
             try:
                 for cells in rows:
+                    row.length = row.quotes = 0
                     if line > self.header_lines and (cells or len(self.names) == 1):
                         yield line, cells or [""]
                     line = rows.line_num + 1
+            except _LongRow:
+                what, size = f"the row of line {line} of `{self.file}`", f"{BLOCK >> 20} MiB"
+                if row.quotes % 2:
+                    message = f"a quote that opens in {what} is not closed within {size}"
+                    raise fail("data-format", message, "close the quote") from None
+                raise fail("data-format", f"{what} is longer than {size}") from None
             except csv.Error as error:
                 raise _Misread(line, str(error)) from None
 
@@ -235,27 +241,34 @@ class Delimited(Table):
         return fail("data-format", f"`{self.file}` is not UTF-8 text")
 
 
+class _LongRow(Exception):
+    """A row that is longer than what is held of a file."""
+
+
+class _Row:
+    """The lines of a text, while they are short enough together; whoever has a row sets the counts to 0."""
+
+    def __init__(self, lines: Iterator[str]):
+        self.lines, self.length, self.quotes = lines, 0, 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self.lines)
+        self.length += len(line)
+        self.quotes += line.count('"')
+        if self.length >= ROW:
+            raise _LongRow
+        return line
+
+
 class _Misread(Exception):
     """What Python's reader says of a row that begins at `line`."""
 
     def __init__(self, line: int, reason: str):
         super().__init__(reason)
         self.line = line
-
-
-class _Raw(io.RawIOBase):
-    """A stream of bytes as Python's text reader wants it."""
-
-    def __init__(self, stream: object):
-        self.stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self.stream.read(len(buffer))  # type: ignore[attr-defined]
-        buffer[: len(data)] = data
-        return len(data)
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -26,15 +27,19 @@ from graphspec.diagnostics import Span, SpecError, fail
 
 DEPTH = 64
 """Levels of nesting in a line: pyarrow's parser overflows the stack where there are very many."""
+CELLS = 2**26
+"""Cells that the lines of a block may fill as a table, where each of their keys is a column."""
+COLUMN = 1024
+"""Cells that take as much as a column without any."""
 NO_OBJECT = re.compile(rb"^[ \t\r]*[^{ \t\r\n]", re.MULTILINE)
 BLANK = re.compile(rb"^[ \t\r]*\n", re.MULTILINE)
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 
 
-def _table(piece: bytes, schema: pa.Schema) -> pa.Table:
-    """Whole lines, with columns of a known kind."""
+def _table(piece: bytes, schema: pa.Schema, others: Literal["infer", "error"] = "infer") -> pa.Table:
+    """Whole lines, with columns of a known kind; `others` says what becomes of other columns."""
     options = reader.ReadOptions(block_size=len(piece) + 1, use_threads=False)
-    parse = reader.ParseOptions(explicit_schema=schema, newlines_in_values=False)
+    parse = reader.ParseOptions(schema, newlines_in_values=False, unexpected_field_behavior=others)
     return reader.read_json(pa.BufferReader(piece), options, parse)
 
 
@@ -119,15 +124,19 @@ class Lines(Table):
         try:
             if not piece.isascii():
                 piece.decode("utf-8")  # pyarrow takes any bytes
-            found = self._parsed(piece)
+            found = self._parsed(first, piece)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
             raise self._explained(first, piece, str(error)) from None
         if found.num_rows != piece.count(b"\n") + (not piece.endswith(b"\n")) - len(BLANK.findall(piece)):
             raise self._explained(first, piece, "a row is not one line")
         return found
 
-    def _parsed(self, piece: bytes) -> pa.Table:
+    def _parsed(self, first: int, piece: bytes) -> pa.Table:
         known = {name: kind for name, kind in self._kinds.items() if not pa.types.is_null(kind)}
+        if known:
+            with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):  # of other keys, or other kinds
+                return _table(piece, pa.schema(known), others="error")
+        self._not_wide(first, piece)
         while True:
             schema = pa.schema({name: kind for name, kind in known.items() if _is_text(kind)})
             try:
@@ -141,6 +150,20 @@ class Lines(Table):
         for field in found.schema:
             self._kinds[field.name] = _joined(field.name, self._kinds.get(field.name), field.type)
         return found
+
+    def _not_wide(self, first: int, piece: bytes) -> None:
+        """Raises `SpecError` where lines have so many different keys that pyarrow would fill the memory with
+        columns of nothing.
+        """
+        rows = piece.count(b"\n") + COLUMN
+        keys: set[str] = set()
+        for line, raw in enumerate(piece.split(b"\n"), first):
+            with suppress(ValueError, RecursionError):  # pyarrow says what is wrong with it
+                keys.update(_keys(json.loads(raw)))
+            if len(keys) * rows > CELLS:
+                message = f"the lines of `{self.file}` up to line {line} have {len(keys):,} different keys"
+                help = "each key is a column: write keys that vary as values, or as a list"
+                raise fail("data-format", message, help, span=in_line(self.file, line))
 
     def _not_deep(self, first: int, piece: bytes) -> None:
         """Raises `SpecError` where a line is nested too deeply for pyarrow's parser."""
@@ -219,6 +242,17 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"the key `{name}` occurs twice")
         found[name] = value
     return found
+
+
+def _keys(value: Any, before: str = "") -> Iterator[str]:
+    """The paths of all keys of a JSON value."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield f"{before}.{key}"
+            yield from _keys(inner, f"{before}.{key}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _keys(inner, before)
 
 
 def _kind(value: Any) -> str:

@@ -8,21 +8,31 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as reader
 
 from graphspec.data import remote
 from graphspec.data.files import DataFile
+from graphspec.data.memory import VARIABLE, limit
 from graphspec.data.mistakes import in_row
-from graphspec.data.tables.base import CHUNK, Share, Table
+from graphspec.data.tables.base import CHUNK, KEPT, Share, Table
 from graphspec.diagnostics import Span, fail
 
+NUMBER = 8
+"""Bytes of a number, at most."""
 Run = tuple[int, list[int]]
 """Neighbouring row groups, and the row that they begin with."""
 
 
 class Parquet(Table):
-    """A Parquet file."""
+    """A Parquet file.
+
+    A value that many rows share is stored once, so that a small file may hold more than the memory: such
+    columns are read as numbers of values, and become text in parts of bounded size. Those within lists cannot
+    be: as few rows are read at a time as could fill the memory.
+    """
 
     def __init__(self, path: Path, options: DataFile, na_values: Sequence[str]):
         super().__init__(path, na_values)
@@ -30,10 +40,25 @@ class Parquet(Table):
         with self._whole(), self._open() as file:
             self.schema, self._length = file.schema_arrow, file.metadata.num_rows
             groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
+            leaves = [file.schema.column(index) for index in range(len(file.schema))]
+        texts = {leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"}
+        names = self.schema.names
+        self._shared = [field.name for field in self.schema if field.name in texts and _is_text(field.type)]
+        """Columns of text, not in lists, whose equal values may be stored once."""
+        self._chunks = [
+            (
+                leaf.path if leaf.path in names else leaf.path.partition(".")[0],
+                group.column(index),
+                group.num_rows,
+                leaf.path in texts,
+            )
+            for index, leaf in enumerate(leaves)
+            if leaf.max_repetition_level or leaf.path in texts
+            for group in groups
+        ]
         size = sum(group.total_byte_size for group in groups)
         self._rows = min(2**16, max(1, CHUNK * self._length // max(size, 1)))
         self._runs = list(joined_groups([group.num_rows for group in groups], self._rows))
-        names = self.schema.names
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise fail("data-column", f"`{self.file}` has two columns `{twice}`", "rename one of them")
@@ -61,15 +86,37 @@ class Parquet(Table):
 
     def _blocks(self, columns: Sequence[str], runs: Sequence[Run]) -> Iterator[tuple[int, pa.Table]]:
         """The rows of some runs in parts, and the row that each begins with."""
-        with self._whole(), self._open() as file:
+        rows = self._few(columns)
+        with self._whole(), self._open(self._shared) as file:
             for first, groups in runs:
-                for batch in file.iter_batches(self._rows, row_groups=groups, columns=list(columns)):
-                    yield first, pa.table({name: batch.column(name) for name in columns})
-                    first += batch.num_rows
+                for batch in file.iter_batches(rows, row_groups=groups, columns=list(columns)):
+                    for part in parts(pa.table({name: batch.column(name) for name in columns})):
+                        yield first, part
+                        first += part.num_rows
 
-    def _open(self) -> Any:
+    def _few(self, columns: Sequence[str]) -> int:
+        """How many rows are read at a time. Raises `SpecError` where one row alone would fill the memory."""
+        most, room = self._rows, limit() // KEPT
+        for name, chunk, rows, text in self._chunks:
+            if name not in columns or not rows:
+                continue
+            row = chunk.total_uncompressed_size // rows
+            if name not in self._shared:
+                shared = text and chunk.has_dictionary_page
+                value = chunk.total_uncompressed_size if shared else NUMBER
+                most = min(most, room * rows // max(chunk.num_values * value, 1))
+                row = max(row, chunk.num_values * NUMBER // rows)
+            if row > room:
+                message = f"a row of column `{name}` of `{self.file}` takes {row >> 20:,} MiB"
+                help = f"a row may take {room >> 20:,} MiB here; {VARIABLE} allows more"
+                raise fail("data-format", message, help)
+        return max(most, 1)
+
+    def _open(self, shared: Sequence[str] = ()) -> Any:
         source, system = remote.located(self.path)
-        return reader.ParquetFile(source, filesystem=system, page_checksum_verification=True)
+        return reader.ParquetFile(
+            source, filesystem=system, page_checksum_verification=True, read_dictionary=list(shared)
+        )
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
@@ -92,6 +139,28 @@ class Parquet(Table):
             f"`{self.file}` is not a complete Parquet file: {reason}",
             "write or download it again",
         )
+
+
+def parts(table: pa.Table, size: int = CHUNK) -> Iterator[pa.Table]:
+    """Slices of a table, each of about `size` bytes once its dictionaries are spelled out."""
+    taken = np.zeros(table.num_rows, np.int64)
+    for column in table.columns:
+        if pa.types.is_dictionary(column.type) and _is_text(column.type):
+            taken += np.concatenate([_lengths(chunk) for chunk in column.chunks])
+    ends = np.flatnonzero(np.diff(taken.cumsum() // size, append=-1)) + 1
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        yield table.slice(start, end - start)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)
+
+
+def _lengths(array: pa.DictionaryArray) -> np.ndarray:
+    """The bytes of each value."""
+    lengths = pc.binary_length(array.dictionary).take(array.indices)
+    return np.asarray(lengths.fill_null(0)).astype(np.int64)
 
 
 def joined_groups(counts: Sequence[int], most: int) -> Iterator[Run]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from graphspec.diagnostics import fail
 
 BLOCK = 4 * 2**20
 """Bytes that are read at a time. No row of a text file may be longer."""
+ROW = 2 * BLOCK
+"""Where two blocks hold a row that is longer than one, it is read all the same; none is longer than this."""
 COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
 
 
@@ -80,6 +83,28 @@ def utf8(path: Path, encoding: str = "utf-8") -> Iterator[Utf8]:
             raise
         what = "cut off" if "runcated" in str(error) else f"damaged: {error}"
         raise fail("data-format", f"`{path}` is {what}", "write or download it again") from None
+
+
+def text_lines(stream: Utf8, most: int = ROW) -> Iterator[str]:
+    """The lines of a text, each with its end; one of more than `most` characters in pieces."""
+    text = io.TextIOWrapper(io.BufferedReader(_Raw(stream)), "utf-8-sig", "replace", newline="")
+    while line := text.readline(most):
+        yield line
+
+
+class _Raw(io.RawIOBase):
+    """A stream of bytes as Python's text reader wants it."""
+
+    def __init__(self, stream: Utf8):
+        self.stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self.stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def head(path: Path, encoding: str = "utf-8") -> tuple[bytes, bool]:

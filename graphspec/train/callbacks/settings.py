@@ -111,6 +111,9 @@ class ModelCheckpoint(Monitor):
                 if field is not None and field not in known:
                     help = did_you_mean(field, known, f"names here: {', '.join(known)}")
                     return f"`{pattern}` asks for `{field}`, which an epoch does not have", help
+                if re.search(r"\d{3}", form or ""):
+                    help = "write {epoch:03d} or {val_loss:.3f}"
+                    return f"`{pattern}` asks for more digits than the name of a file may have", help
                 format(1 if field in ("epoch", "batch") else 1.0, form or "")
         except ValueError as error:
             return f"`{pattern}` is not a valid pattern: {error}", "write {epoch:02d} or {val_loss:.3f}"

@@ -1,0 +1,135 @@
+"""What is read of a file of data is bounded while it is read, whatever the file holds."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+
+from graphspec.data.files import DataFile
+from graphspec.data.folders import find
+from graphspec.data.tables import open_table
+from graphspec.data.tables.parquet import parts
+
+MIB = 2**20
+MOST = 400
+"""MiB that reading may take; it takes a third of it."""
+
+READ = """
+import resource, sys
+from pathlib import Path
+import pyarrow.compute, pyarrow.csv, pyarrow.json, pyarrow.parquet
+from graphspec.data.files import DataFile
+from graphspec.data.folders import find
+from graphspec.data.tables import open_table
+from graphspec.diagnostics import SpecError
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+path, before, said = Path(sys.argv[1]), peak(), ""
+try:
+    table = open_table(find(path), DataFile(path=path.name))
+    said = sum(part.num_rows for _, part in table.chunks(list(table.columns)))
+except SpecError as error:
+    said = error.diagnostics[0].message
+print((peak() - before) >> 20, said)
+"""
+
+
+def read(path: Path) -> tuple[int, str]:
+    """MiB that a process takes to read a file, and what it says: the number of rows, or the mistake."""
+    environment = {**os.environ, "GRAPHSPEC_MEMORY": "256M"}
+    command = [sys.executable, "-c", READ, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    taken, _, said = done.stdout.strip().partition(" ")
+    return int(taken), said
+
+
+def zipped(start: bytes, block: bytes) -> bytes:
+    return gzip.compress(start) + gzip.compress(block * (16 * MIB // len(block)), 1) * 40
+
+
+def zstandard(start: bytes, block: bytes) -> bytes:
+    codec = pa.Codec("zstd")
+    return bytes(codec.compress(start)) + bytes(codec.compress(block * (16 * MIB // len(block)))) * 40
+
+
+TEXTS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "row.csv.gz": (lambda: zipped(b"a,b\n1,2\n", b"x"), "the row of line 3"),
+    "row.csv.zst": (lambda: zstandard(b"a,b\n1,2\n", b"x"), "the row of line 3"),
+    "header.csv.gz": (lambda: zipped(b"", b"x"), "the header"),
+    "quote.csv.gz": (
+        lambda: zipped(b'a,b\n1,2\n"', b"x" * 1023 + b"\n"),
+        "a quote that opens in the row of line 3",
+    ),
+    "line.jsonl.gz": (lambda: zipped(b'{"a": 1}\n{"a": "', b"x"), "line 2"),
+    "line.jsonl.zst": (lambda: zstandard(b'{"a": 1}\n{"a": "', b"x"), "line 2"),
+    "keys.jsonl": (
+        lambda: b"".join(b'{"a%d": 1}\n' % number for number in range(200_000)),
+        "different keys",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_row_of_a_text_is_bounded_while_it_is_read(name: str, tmp_path: Path) -> None:
+    content, words = TEXTS[name]
+    (tmp_path / name).write_bytes(content())
+    taken, said = read(tmp_path / name)
+    assert words in said
+    assert taken < MOST
+
+
+VALUE = "v" * 2**16
+
+
+def shared(rows: int) -> pa.Array:
+    """Rows that all have one long text, which is stored once."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([VALUE]))
+
+
+def in_lists(rows: int) -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1, dtype=np.int32)), shared(rows))
+
+
+@pytest.mark.parametrize("column", [shared, in_lists])
+def test_texts_that_parquet_stores_once_are_spelled_out_in_parts(
+    column: Callable[[int], pa.Array], tmp_path: Path
+) -> None:
+    parquet.write_table(pa.table({"a": column(2**15)}), tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size < MIB
+    taken, said = read(tmp_path / "t.parquet")
+    assert said == str(2**15)
+    assert taken < MOST
+
+
+@pytest.mark.parametrize("values", [["w" * (100 * MIB), "b"], [np.zeros(20 * MIB, np.int64), [1]]])
+def test_a_row_of_parquet_that_would_fill_the_memory_is_refused(values: list[object], tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"a": pa.array(values)}), tmp_path / "t.parquet", compression="zstd")
+    taken, said = read(tmp_path / "t.parquet")
+    assert said.startswith("a row of column `a`")
+    assert taken < MOST
+
+
+def test_text_of_parquet_is_the_same_in_any_parts(tmp_path: Path) -> None:
+    texts = ["", None, *("ab" * length for length in range(9)), "", None]
+    kinds = (pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string()))
+    wanted = pa.table({f"c.{index}": pa.array(texts, kind) for index, kind in enumerate(kinds)})
+    parquet.write_table(wanted, tmp_path / "t.parquet", row_group_size=4)
+    table = open_table(find(tmp_path / "t.parquet"), DataFile(path="t.parquet"))
+    assert table.read(list(table.columns)).to_pydict() == {
+        name: [None if text == "" else text for text in texts] for name in wanted.column_names
+    }
+    (whole,) = parquet.read_table(tmp_path / "t.parquet", columns=["c.2"]).combine_chunks().columns
+    sliced = list(parts(pa.table({"c": whole}), size=8))
+    assert max(part.num_rows for part in sliced) < 8 < len(sliced) + 4
+    assert pa.concat_tables(sliced).to_pydict() == {"c": texts}
