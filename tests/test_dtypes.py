@@ -18,6 +18,7 @@ from graphspec.contract.layer import Example
 from graphspec.diagnostics import Diagnostics
 from graphspec.tensor import DTYPES
 
+CORNERS = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])
 DEFINED: dict[tuple[str, str], Callable[[Tensor], Tensor]] = {
     ("floor_divide", "x1"): torch.ones_like,  # integers are not divided by 0
     ("mod", "x1"): torch.ones_like,
@@ -30,8 +31,6 @@ DEFINED: dict[tuple[str, str], Callable[[Tensor], Tensor]] = {
     ("image_perspective_transform", "x2"): lambda x: CORNERS.expand(x.shape),
 }
 """Values for what is not defined for every value: where it is not, rounding decides whether it fails."""
-CORNERS = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])
-
 CLASSES = [
     (kind, name)
     for kind, classes in REGISTRY.items()
@@ -64,10 +63,10 @@ def runs(text: str) -> bool:
         assert diagnostics.errors
         return False
     node = program.graph.ops[-1].layer
-    inputs = {
-        key: DEFINED[node.spec_name, key](x).to(x.dtype) if (node.spec_name, key) in DEFINED else x
-        for key, x in program.example_inputs().items()
-    }
+    inputs = program.example_inputs()
+    for (name, key), value in DEFINED.items():
+        if node is not None and node.spec_name == name and key in inputs:
+            inputs[key] = value(inputs[key]).to(inputs[key].dtype)
     output = program.module()(*inputs.values())
     assert str(output.dtype).removeprefix("torch.") == program.outputs["y"].tensors[0].dtype, text
     return True
