@@ -4,13 +4,20 @@ The variables are read when torch and Keras are first imported, so a test that i
 neither, and the processes that tests start inherit them.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("KERAS_BACKEND", "torch")
+
+if "GRAPHSPEC_TESTS" not in os.environ:  # the key that signs runs is not kept among those of the user
+    os.environ["GRAPHSPEC_TESTS"] = os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="graphspec-tests-")
+    atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # No deadline and no `too_slow`: both judge the machine's load, and a test must not.
 settings.register_profile(

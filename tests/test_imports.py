@@ -69,7 +69,7 @@ ALLOWED = {
     "resolution": "contract objectives schema train",
     "reporting": "diagnostics summary",
     "run_files": "",
-    "runs": "arguments compiler data diagnostics folded_weights own run_files train compiled_spec weights",
+    "runs": "arguments compiler data diagnostics files folded_weights own run_files train compiled_spec weights",
     "schema": "objectives",
     "source": "diagnostics expressions",
     "summary": "costs diagnostics graph program tensor train",

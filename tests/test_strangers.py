@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -198,3 +200,87 @@ def test_weights_of_epochs_do_not_replace_those_of_the_run(place: Path) -> None:
     write(place, "{model_checkpoint: {filepath: best.safetensors, save_best_only: true, monitor: loss}}")
     done = graphspec("check", "spec.yaml")
     assert done.exit_code == 0, done.stdout + done.stderr
+
+
+# --- what a record of somebody else's says
+
+
+def rewritten(run: Path, **facts: object) -> None:
+    about = json.loads((run / "environment.json").read_text())
+    (run / "environment.json").write_text(json.dumps(about | facts))
+
+
+@pytest.fixture
+def secret(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data of this user which no spec names, outside of everything."""
+    folder = tmp_path_factory.mktemp("secret")
+    shutil.copy(tmp_path / "d.npz", folder / "d.npz")
+    return folder
+
+
+def refuses(place: Path, code: str, *words: str) -> None:
+    """Neither the evaluation of a run nor its continuation goes on."""
+    for command in (["evaluate", "run"], ["train", "run", "--resume"]):
+        done = graphspec(*command, "--device", "cpu")
+        assert done.exit_code == 1 and f"error[{code}]" in done.stderr, done.output
+        assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_a_run_of_ones_own_remembers_its_data(place: Path, secret: Path) -> None:
+    for more in ([], ["--data", str(secret / "d.npz")]):
+        spec = write(place)
+        spec.write_text(spec.read_text().replace("d.npz", "d.npz, validation: {split: 0.25}"))
+        done = graphspec("train", "spec.yaml", "--device", "cpu", "--run-dir", "run", "--overwrite", *more)
+        assert done.exit_code == 0, done.stderr
+        assert graphspec("evaluate", "run", "--device", "cpu").exit_code == 0
+        (place / "run").rename(place / "moved")
+        (place / "moved" / "best.safetensors").touch()
+        assert graphspec("train", "moved", "--resume", "--device", "cpu").exit_code == 0
+        assert graphspec("evaluate", "moved", "--device", "cpu").exit_code == 0
+        (place / "moved").rename(place / "run")
+
+
+def test_a_record_gives_no_permission(place: Path, secret: Path) -> None:
+    spec = write(place)
+    spec.write_text(spec.read_text().replace("d.npz", "d.npz, validation: {split: 0.25}"))
+    done = graphspec("train", "spec.yaml", "--device", "cpu", "--run-dir", "run")
+    assert done.exit_code == 0, done.stderr
+    about = json.loads((place / "run" / "environment.json").read_text())
+    assert about["root"] == str(place)
+    for facts in (
+        {"root": "/"},
+        {"root": str(secret)},
+        {"data": str(secret / "d.npz")},
+        {"data": "s3:/bucket/x"},
+    ):
+        rewritten(place / "run", **(about | facts))
+        refuses(place, "data-outside", "it was not you here who wrote that", "--data")
+    rewritten(place / "run", **about)
+    assert graphspec("evaluate", "run", "--device", "cpu").exit_code == 0
+    run_spec = place / "run" / "spec.yaml"
+    run_spec.write_text(run_spec.read_text().replace("d.npz", "e.npz"))  # the record of another spec
+    shutil.copy(place / "d.npz", place / "e.npz")
+    refuses(place, "data-outside")
+    given = graphspec("evaluate", "run", "--device", "cpu", "--data", "d.npz")
+    assert given.exit_code == 0, given.stderr
+
+
+def test_a_record_names_no_weights(place: Path, secret: Path) -> None:
+    run = trained(place)
+    shutil.rmtree(run / "checkpoints")  # as if it had been stopped before the first one
+    rewritten(run, weights=str(secret / "d.npz"), finished=False)
+    done = more(place)
+    assert done.exit_code == 1 and "it was not you here who wrote that" in done.stderr
+
+
+def test_the_key_is_the_users_alone(place: Path, secret: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(place / "state"))
+    write(place)
+    command = ["train", "spec.yaml", "--device", "cpu", "--run-dir", "run", "--data", str(secret / "d.npz")]
+    assert graphspec(*command).exit_code == 0
+    key = place / "state" / "graphspec" / "key"
+    assert key.stat().st_mode & 0o777 == 0o600 and key.parent.stat().st_mode & 0o777 == 0o700
+    assert graphspec("train", "run", "--resume", "--device", "cpu").exit_code == 0
+    key.chmod(0o644)
+    refused = graphspec("train", "run", "--resume", "--device", "cpu")
+    assert refused.exit_code == 1 and "data-outside" in refused.stderr

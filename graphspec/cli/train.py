@@ -131,10 +131,11 @@ def train(
     Example: graphspec train specs/digits.yaml --set train.epochs=3
     """
     from graphspec.reporting import TrainingReport
+    from graphspec.runs.directory import places
 
     _check_options(resume, overwrite, weights, progress, compile)
     with reporting(as_json, {}):
-        spec, root, data, run_dir = _places(spec, data, run_dir, resume)
+        spec, run_dir = _spec_and_run(spec, run_dir, resume)
     gc.enable()
     mine = launched()
     if devices is not None and mine.size == 1:
@@ -145,7 +146,7 @@ def train(
         raise misuse("--devices", message)
     if not mine.first:
         progress, as_json, plot = "none", False, False
-    options: dict[str, Any] = {"data": data, "root": root, "device": device, "run_dir": run_dir}
+    options: dict[str, Any] = {"device": device, "run_dir": run_dir}
     options |= {"resume": resume, "overwrite": overwrite, "limit": limit, "compile": compile}
     options |= {"batch_size": batch_size, "weights": weights}
     with (
@@ -153,6 +154,7 @@ def train(
         TrainingReport(progress, as_json, verbose) as report,
     ):
         program.allow_url = allow_url
+        options["root"], options["data"] = places(spec.parent, program, data)
         _train(program, report, options, progress != "json", plot, as_json)
 
 
@@ -168,20 +170,14 @@ def _check_options(resume: bool, overwrite: bool, weights: Path | None, progress
     need_one_of(progress, WAYS, "--progress")
 
 
-def _places(
-    spec: Path, data: Path | None, run_dir: Path | None, resume: bool
-) -> tuple[Path, Path, Path | None, Path | None]:
-    """The spec, what paths of data are relative to, the data of the command line, and the run directory; of a
-    run, of its spec, and of the best of a search they are those that it began with.
-    """
+def _spec_and_run(spec: Path, run_dir: Path | None, resume: bool) -> tuple[Path, Path | None]:
+    """The spec, and the run directory; of a run, its own."""
     from graphspec.run_files import SPEC
-    from graphspec.runs.directory import places
 
-    if spec.is_dir():
-        run_dir = _run_of(spec, run_dir, resume)
-        spec = spec / SPEC
-    root, named = places(spec.parent)
-    return spec, root, data or named, run_dir
+    if not spec.is_dir():
+        return spec, run_dir
+    run_dir = _run_of(spec, run_dir, resume)
+    return spec / SPEC, run_dir
 
 
 def _train(

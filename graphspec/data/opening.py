@@ -42,7 +42,9 @@ def opening(
     if remote.is_remote(file.path):
         if not program.allow_url:
             message = f"`{file.path}` lies in object storage, which a spec reads by permission alone"
-            raise fail("data-outside", message, "allow it: `--allow-url`", span=span)
+            raise fail(
+                "data-outside", message, "allow it: `--allow-url`; or name it with `--data`", span=span
+            )
         return Opening(Path(file.path), file, span)
     full = root / file.path
     if not full.resolve().is_relative_to(root.resolve()):
@@ -50,6 +52,12 @@ def opening(
         message = f"`{file.path}` lies outside the directory of the spec"
         raise fail("data-outside", message, help, span=span)
     return Opening(full, file, span, root)
+
+
+def named(program: Any) -> dict[str, str]:
+    """The paths that a program's `data:` names, by their keys there."""
+    files = {key: getattr(program.data, key, None) for key in ("train", "validation", "test")}
+    return {key: file.path for key, file in files.items() if isinstance(file, DataFile)}
 
 
 def spanner(program: Any) -> Callable[[Fill, str], Span | None]:

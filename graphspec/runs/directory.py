@@ -9,10 +9,16 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from graphspec.data.opening import named
+from graphspec.data.remote import is_remote
 from graphspec.diagnostics import SpecError, fail, nearest
+from graphspec.files.permission import is_signed
 from graphspec.run_files import BEST, ENCODERS, ENVIRONMENT, HISTORY, LAST, SPEC, TRIALS
+
+if TYPE_CHECKING:
+    from graphspec.compiled_spec import Program
 
 Values = dict[str, list[float | None]]
 WEIGHTS = {"best": BEST, "last": LAST}
@@ -38,15 +44,9 @@ class RunFiles:
         """`environment.json`. Raises `SpecError` (run-missing) where it is damaged."""
         return _environment(self.path)
 
-    @property
-    def root(self) -> Path:
-        """The directory of data paths: that of the spec when the run started, if it still exists."""
-        return places(self.path)[0]
-
-    @property
-    def data(self) -> Path | None:
-        """The training data of the command line, which replaced the spec's."""
-        return places(self.path)[1]
+    def places(self, program: Program) -> tuple[Path, Path | None]:
+        """The directory of data paths, and the training data of the command line, as `places` finds them."""
+        return places(self.path, program)
 
     @property
     def synthetic(self) -> bool:
@@ -137,18 +137,37 @@ def holds_run(path: Path) -> bool:
     return (path / ENVIRONMENT).is_file() and (path / SPEC).is_file()
 
 
-def places(directory: Path) -> tuple[Path, Path | None]:
-    """For the specs in a directory: what paths of data are relative to, and the data that the command line
-    named in their place.
+def places(directory: Path, program: Program, data: Path | None = None) -> tuple[Path, Path | None]:
+    """For the specs in a directory: what paths of data are relative to, and the training data in place of the
+    spec's: `data`, or what the command line once named.
 
     Those of a run, and the best of a search, keep the directory of the spec that they began with, if it is
-    still there. Raises `SpecError` (run-missing) where `environment.json` is damaged.
+    still there: where this user has begun them. Raises `SpecError` (run-missing) where `environment.json` is
+    damaged, (data-outside) where another one has written it and it leads elsewhere.
     """
     if not (directory / ENVIRONMENT).is_file():
-        return directory, None
-    about = _environment(directory)
-    root, data = Path(str(about.get("root", ""))), about.get("data")
-    return root if root.is_absolute() and root.is_dir() else directory, Path(data) if data else None
+        return directory, data
+    about, names = _environment(directory), named(program)
+    root, known = Path(str(about.get("root", ""))), about.get("data")
+    if not (root.is_absolute() and root.is_dir()):
+        root = directory
+    if is_signed(about, names.values()):
+        return root, data or (Path(known) if known else None)
+    if data is None and known:
+        what, help = f"the training data `{known}`", f"if you want it to read them: `--data {known}`"
+        raise _not_yours(directory, what, help)
+    needed = [name for key, name in names.items() if data is None or key != "train"]
+    if not root.resolve().is_relative_to(directory.resolve()):
+        if not all((directory / name).exists() for name in needed if not is_remote(name)):
+            help = "name data, `--data PATH`; or the spec itself: `train SPEC --run-dir RUN --resume`"
+            raise _not_yours(directory, f"data in `{root}`", help)
+        root = directory
+    return root, data
+
+
+def _not_yours(directory: Path, what: str, help: str) -> SpecError:
+    message = f"`{directory / ENVIRONMENT}` names {what}, and it was not you here who wrote that"
+    return fail("data-outside", message, help)
 
 
 def _environment(directory: Path) -> Mapping[str, Any]:

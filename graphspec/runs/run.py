@@ -207,7 +207,8 @@ class Run:
         if self.program.data is None:
             help = "give data: `--data PATH`"
             raise fail("data-missing", "the spec has no `data`", help)
-        found = load(self.program, self.files.data, self.files.root, place, limit=limit, encoders=encoders)
+        root, known = self.files.places(self.program)
+        found = load(self.program, known, root, place, limit=limit, encoders=encoders)
         for examples, part in ((found.test, "test"), (found.validation, "validation")):
             if examples is not None:
                 return examples, encoders, part

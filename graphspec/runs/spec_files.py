@@ -31,13 +31,8 @@ class SpecFiles:
     def path(self) -> Path:
         return self.spec
 
-    @property
-    def root(self) -> Path:
-        return places(self.spec.parent)[0]
-
-    @property
-    def data(self) -> Path | None:
-        return places(self.spec.parent)[1]
+    def places(self, program: Program) -> tuple[Path, Path | None]:
+        return places(self.spec.parent, program)
 
     def history(self) -> Values:
         return {}

@@ -123,7 +123,7 @@ def train(
         run, state = continued(program, world, run_dir, resume)
         if run is not None:
             stack.enter_context(closing(run))
-            weights = weights or run.started_from
+            weights = run.started_from(program, needed=state is None)
         epochs = program.training.epochs if epochs is None else epochs
         training, best, examination = _prepare(
             program, found, world, place, epochs, callbacks, state, state is None, weights

@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 
 from graphspec import own
+from graphspec.data.opening import named
 from graphspec.diagnostics import Span, SpecError, fail
 from graphspec.files.folder import refused, refusing, sync
+from graphspec.files.permission import is_signed, signed
 from graphspec.files.run_folder import READ, REPLACED, WRITTEN, RunFolder
 from graphspec.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, SOURCE, SPEC, reserved
 from graphspec.train.checkpoint import Checkpoints
@@ -106,6 +108,7 @@ class RunDirectory:
         read = dict(files_of(program))
         written = [name for name in self.files.names(WRITTEN) if name not in read]
         self.about = {**about, "finished": False, READ: list(read), WRITTEN: written}
+        self.about = signed(self.about, named(program).values())
         self._tell()  # with it, the directory is a run
         for name, origin in read.items():
             self.files.write(name, partial(shutil.copyfile, origin))
@@ -129,11 +132,23 @@ class RunDirectory:
     def finished(self) -> bool:
         return bool(self._known().get("finished"))
 
-    @property
-    def started_from(self) -> Path | None:
-        """The file of the weights that the run started from, if it started from some."""
-        weights = self._known().get("weights")
-        return Path(weights) if isinstance(weights, str) else None
+    def started_from(self, program: Any, needed: bool = True) -> Path | None:
+        """The file of the weights that the run of a program started from, if it started from some; None where
+        another than this user says so. Raises `SpecError` (weights-missing) for that where they are `needed`.
+        """
+        about = self._known()
+        weights = about.get("weights")
+        if not isinstance(weights, str):
+            return None
+        if is_signed(about, named(program).values()):
+            return Path(weights)
+        if needed:
+            message = (
+                f"`{self.path / ENVIRONMENT}` names the first weights `{weights}`, and it was not you here"
+            )
+            help = f"if you want it to read them, begin anew: `--overwrite --weights {weights}`"
+            raise fail("weights-missing", f"{message} who wrote that", help)
+        return None
 
     def _known(self) -> dict[str, Any]:
         """What is written about the run; nothing where it cannot be read."""
