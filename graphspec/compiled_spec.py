@@ -100,6 +100,12 @@ class Program:
         return self._elaborated.training
 
     @property
+    def params(self) -> Mapping[str, Any]:
+        """The params of the file with their values; one that is computed from others is its expression."""
+        written = self._document.value.get("params")
+        return dict(written) if isinstance(written, dict) else {}
+
+    @property
     def trains(self) -> bool:
         """Whether the spec has a section `train`."""
         return self._document.value.get("train") is not None

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sqlite3
+import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -309,16 +312,39 @@ def test_mlflow_reads_what_was_written(place: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     uri = (place / "store").as_uri()
     text = spec(f"mlflow: {{tracking_uri: '{uri}', experiment: kinds}}")
+    text = f"params: {{width: 8, batch_size: 16}}{text.replace('units: 8', 'units: $width')}"
+    text = text.replace("batch_size: 16\n", "batch_size: $batch_size\n")
     result = train(compile(text), root=place, run_dir=place / "run")
     client = mlflow.MlflowClient(uri)
     (run,) = client.search_runs([client.get_experiment_by_name("kinds").experiment_id])
     assert run.info.status == "FINISHED" and run.data.params["optimizer.learning_rate"] == "0.01"
+    assert run.data.params["width"] == "8" and run.data.params["params.batch_size"] == "16"
+    assert run.data.params["batch_size"] == "16"
     values = [metric.value for metric in client.get_metric_history(run.info.run_id, "val_loss")]
     assert values == result.history["val_loss"]
     assert [artifact.path for artifact in client.list_artifacts(run.info.run_id)] == ["spec.yaml"]
     again = compile(text.replace("epochs: 4", "epochs: 6"))
     train(again, root=place, run_dir=place / "run", resume=True)
     assert len(client.get_metric_history(run.info.run_id, "val_loss")) == 6
+
+
+def test_processes_that_begin_at_once_share_a_new_database(place: Path) -> None:
+    pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    uri = f"sqlite:///{place}/new.db"
+    (place / "s.yaml").write_text(spec(f"mlflow: {{tracking_uri: '{uri}', experiment: kinds}}", 1))
+    command = [sys.executable, "-m", "graphspec", "train", "s.yaml", "--device", "cpu", "--run-dir"]
+    started = [
+        subprocess.Popen([*command, f"run-{number}"], cwd=place, stdout=subprocess.DEVNULL)
+        for number in range(2)
+    ]
+    assert [process.wait(240) for process in started] == [0, 0]
+    with closing(sqlite3.connect(place / "new.db")) as database:
+        assert sorted(database.execute("SELECT name FROM runs")) == [("run-0",), ("run-1",)]
+    (place / "s.yaml").write_text(spec("mlflow: {tracking_uri: 'sqlite:////no/such/folder/x.db'}", 1))
+    with pytest.raises(SpecError, match="MLflow cannot be reached") as caught:
+        train(compile(place / "s.yaml"), root=place)
+    assert caught.value.diagnostics[0].code == "run-failed"
 
 
 def test_wandb_writes_into_the_run_without_a_network(place: Path) -> None:

@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from graphspec.diagnostics import fail
 from graphspec.packages import needing
 from graphspec.run_files import SPEC, WANDB
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
+
+
+@contextmanager
+def alone(uri: str) -> Iterator[None]:
+    """Waits until no other process of this user and machine is inside with the same store: MLflow makes the
+    tables of a new database, and two that do so at once break it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # this system has no such locks
+        yield
+        return
+    digest = hashlib.sha256(f"{os.getcwd()} {uri}".encode()).hexdigest()[:32]
+    path = Path(tempfile.gettempdir()) / f"graphspec-mlflow-{os.getuid()}-{digest}.lock"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 class MLflowCallback(Callback):
@@ -16,9 +42,16 @@ class MLflowCallback(Callback):
 
     def __init__(self, given: settings.MLflow):
         with needing("the callback `mlflow`", "mlflow"):
-            from mlflow import MlflowClient
+            import mlflow
         self.given = given
-        self._client = MlflowClient(given.tracking_uri)
+        uri = given.tracking_uri or mlflow.get_tracking_uri()
+        try:
+            with alone(uri):
+                self._client = mlflow.MlflowClient(uri)
+        except Exception as error:  # of MLflow, or of the driver of its database
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            message = f"MLflow cannot be reached at `{uri}`: {said[0]}"
+            raise fail("run-failed", message, "correct `tracking_uri`, or take `mlflow` out") from error
         self._run = ""
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -35,13 +68,23 @@ class MLflowCallback(Callback):
         """Makes the run when there is something to write, so that a resumed training finds its own first."""
         if self._run:
             return
-        name = self.given.experiment or self.model.program.name
-        found = self._client.get_experiment_by_name(name)
-        experiment = found.experiment_id if found is not None else self._client.create_experiment(name)
+        experiment = self._experiment(self.given.experiment or self.model.program.name)
         run = self._client.create_run(experiment, run_name=self.given.run_name or self.model.run_dir.name)
         self._run = run.info.run_id
-        for key, value in parameters(self.model.program.training):
+        for key, value in parameters(self.model.program):
             self._client.log_param(self._run, key, value)
+
+    def _experiment(self, name: str) -> str:
+        """The id of an experiment, made where there is none, unless another process makes it now."""
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(self._client.create_experiment(name))
+            except Exception:
+                found = self._client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        return str(found.experiment_id)
 
     def state_dict(self) -> dict[str, Any]:
         return {"run": self._run}
@@ -81,7 +124,7 @@ class WandBCallback(Callback):
             dir=str(self.model.run_dir),
             id=self._id,
             resume="allow",
-            config=dict(parameters(self.model.program.training)),
+            config=dict(parameters(self.model.program)),
             settings=self._wandb.Settings(silent=True, console="off"),
         )
         self._id = self._run.id
@@ -102,8 +145,10 @@ def numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             yield name, value
 
 
-def parameters(config: Any) -> Iterator[tuple[str, Any]]:
-    """The settings of a training by dotted names, but for its callbacks."""
+def parameters(program: Any) -> Iterator[tuple[str, Any]]:
+    """The params of a spec by their names, and the settings of its training by dotted names, but for its
+    callbacks; a param that is called as one of these is `params.NAME`.
+    """
 
     def flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
         if isinstance(value, dict):
@@ -112,4 +157,7 @@ def parameters(config: Any) -> Iterator[tuple[str, Any]]:
         elif value is not None:
             yield prefix, value
 
-    return flat("", config.model_dump(exclude={"callbacks"}))
+    found = dict(flat("", program.training.model_dump(exclude={"callbacks"})))
+    for name, value in program.params.items():
+        yield f"params.{name}" if name in found else name, value
+    yield from found.items()
