@@ -141,8 +141,12 @@ def read_weights(path: Path, span: Span | None) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from graphspec.tensor_files import is_whole
+
     try:
-        return load_file(path)
+        found = load_file(path)
+        if is_whole(path):
+            return found
     except FileNotFoundError:
         raise no_file(path, span) from None
     except (OSError, SafetensorError) as error:
@@ -151,6 +155,8 @@ def read_weights(path: Path, span: Span | None) -> dict[str, torch.Tensor]:
         message = f"the weights `{path}` {reason}"
         help = other[1] if other else None
         raise fail("weights-missing", message, help, span=span) from None
+    message = f"the weights `{path}` are damaged: their checksum is not that with which they were written"
+    raise fail("weights-missing", message, "take another copy, or write them again", span=span)
 
 
 def example_inputs(

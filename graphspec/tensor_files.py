@@ -2,19 +2,58 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from safetensors.torch import save_file
 from torch import Tensor
 
+CHECKSUM = "sha256"
+"""In the metadata: the SHA-256 of the whole file, in which `BLANK` stands in its place."""
+BLANK = "0" * 64
+_PLACE = re.compile(rb'"%s":"([^"]{%d})"' % (CHECKSUM.encode(), len(BLANK)))
 
-def save(path: Path, tensors: Mapping[str, Tensor], words: Mapping[str, str]) -> None:
-    """Writes tensors that share no memory, with `words` as metadata. Raises `OSError`."""
-    save_file(dict(tensors), path, {"format": "pt", **words})
+
+def save(path: Path, tensors: Mapping[str, Tensor], words: Mapping[str, str], checksum: bool = True) -> None:
+    """Writes tensors that share no memory, with `words` as metadata, and a checksum for `is_whole`, unless it
+    is kept elsewhere. Raises `OSError`.
+    """
+    blank = {CHECKSUM: BLANK} if checksum else {}
+    save_file(dict(tensors), path, {"format": "pt", **words, **blank})
     _sort_metadata(path)
+    if checksum:
+        with path.open("r+b") as stream:
+            place, _, found = _digest(stream)
+            stream.seek(place)
+            stream.write(found.encode())
     path.chmod(0o644)  # safetensors makes it private
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a `.safetensors` file holds what `save` wrote, to the byte; true of one without a checksum.
+
+    Raises `OSError`.
+    """
+    with path.open("rb") as stream:
+        place, written, found = _digest(stream)
+    return not place or written == found
+
+
+def _digest(stream: BinaryIO) -> tuple[int, str, str]:
+    """The place of the checksum in a file, 0 if it has none; what is written there, and what is right."""
+    header = stream.read(8)
+    header += stream.read(int.from_bytes(header, "little"))
+    match = _PLACE.search(header)
+    if match is None:
+        return 0, "", ""
+    digest = hashlib.sha256(header[: match.start(1)] + BLANK.encode() + header[match.end(1) :])
+    while part := stream.read(1 << 20):
+        digest.update(part)
+    return match.start(1), match[1].decode("latin-1"), digest.hexdigest()
 
 
 def _sort_metadata(path: Path) -> None:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from graphspec import tensor_files
 from graphspec.compiler import compile
 from graphspec.diagnostics import SpecError
+from graphspec.runs.run import Run
 from graphspec.train import files
 from graphspec.train.checkpoint import Checkpoints, State
 from graphspec.train.loop import train
@@ -339,6 +340,25 @@ def test_tied_tensors_are_stored_once_and_come_back_tied(tmp_path: Path) -> None
     state = checkpoints.newest()
     assert state is not None and state.numbers == {"n": 1.5}
     assert state.tensors["a"] is state.tensors["b"] and torch.equal(state.tensors["c"], shared[:5])
+
+
+# Where a byte is changed: in the length, the names, the checksum itself, the shapes, and every weight.
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_weights_of_which_a_byte_has_changed_are_not_used(place: Path, name: str) -> None:
+    run, _ = saved(place)
+    path = run / f"{name}.safetensors"
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    data = str(place / "data.npz")
+    Run(run, name).evaluate(data, device="cpu")
+    for index in [0, 8, *range(20, 8 + length, 37), *range(8 + length, len(content), 101), len(content) - 1]:
+        path.write_bytes(content[:index] + bytes([content[index] ^ 1]) + content[index + 1 :])
+        with pytest.raises(SpecError, match="weights-missing"):
+            Run(run, name).module()
+    path.unlink()
+    other = "last" if name == "best" else "best"
+    with pytest.raises(SpecError, match=f"--weights {other}"):
+        Run(run, name).module()
 
 
 # --- full

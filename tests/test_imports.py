@@ -54,7 +54,8 @@ ALLOWED = {
     "layers": "contract habits objectives tensor",
     "execution": "",
     "interpreter": "",
-    "load": "execution diagnostics emit fold folded_weights graph program tensor transfer weights",
+    "load": "execution diagnostics emit fold folded_weights graph program tensor transfer weights "
+    "tensor_files",
     "names": "",
     "objectives": "diagnostics habits tensor",
     "ops": "contract layers tensor",
@@ -69,13 +70,15 @@ ALLOWED = {
     "resolution": "contract objectives schema train",
     "reporting": "diagnostics summary",
     "run_files": "",
-    "runs": "arguments compiler data diagnostics files folded_weights own run_files train compiled_spec weights",
+    "runs": "arguments compiler data diagnostics files folded_weights own run_files train compiled_spec "
+    "weights",
     "schema": "objectives",
     "source": "diagnostics expressions",
     "summary": "costs diagnostics graph program tensor train",
     "tensor": "",
     "tensor_files": "",
-    "transfer": "contract convert diagnostics expressions graph names objectives source tensor train weights",
+    "transfer": "contract convert diagnostics expressions graph names objectives source tensor tensor_files "
+    "train weights",
     "train": "compiler contract data diagnostics execution expressions files graph interpreter load "
     "objectives own packages tensor tensor_files version weights run_files arguments",
     "tune": "compiler compiled_spec data diagnostics files interpreter objectives run_files",

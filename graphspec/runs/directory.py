@@ -61,7 +61,10 @@ class RunFiles:
             return Path(name)
         path = self.path / WEIGHTS[name]
         if not path.is_file():
-            help = "let it train for an epoch: `graphspec train RUN --resume`"
+            other = next((word for word, file in WEIGHTS.items() if (self.path / file).is_file()), None)
+            help = f"let it train for an epoch: `graphspec train {self.path} --resume`"
+            if other is not None:
+                help = f"take the weights of the {other} epoch, `--weights {other}`, or train again"
             raise fail("weights-missing", f"`{path}` does not exist", help)
         return path
 

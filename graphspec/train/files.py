@@ -28,9 +28,11 @@ def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
     folder.write(path.name, lambda temporary: write_tensors(temporary, tensors, tied))
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], tied: Mapping[str, str] | None = None) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], tied: Mapping[str, str] | None = None, checksum: bool = True
+) -> None:
     """Write tensors that share no memory, read them back and compare them bit for bit. Raises `OSError`."""
-    save(path, tensors, {"writer": "graphspec", **({"tied": json.dumps(tied)} if tied else {})})
+    save(path, tensors, {"writer": "graphspec", **({"tied": json.dumps(tied)} if tied else {})}, checksum)
     if not holds(path, tensors):
         raise OSError(None, "what was written differs from what is read back", str(path))
 

@@ -160,9 +160,13 @@ def _open_shard(index: Path, name: str, stack: ExitStack) -> Checkpoint:
 def _open_safetensors(path: Path, stack: ExitStack) -> Checkpoint:
     from safetensors import SafetensorError, safe_open
 
+    from graphspec.tensor_files import is_whole
+
     try:
         file = stack.enter_context(safe_open(path, "pt"))
         slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
+        if not is_whole(path):
+            raise SafetensorError("its checksum is not that with which it was written")
     except SafetensorError as error:
         help = "it may have been cut short: fetch or save it again"
         raise missing(f"`{path}` cannot be read as .safetensors: {error}", help) from None
