@@ -99,9 +99,12 @@ class TrainingReport:
             self.say(line)
         if result.best_epoch is not None:
             self.say(f"best.safetensors holds epoch {result.best_epoch}: evaluate and predict use it")
-        self.say(
-            f"{result.examples_per_second:,.0f} examples/s on {result.device}, {result.seconds:.1f} s in all"
-        )
+        if result.examples_per_second:
+            rate = f"{result.examples_per_second:,.0f} examples/s on {result.device}"
+            self.say(f"{rate}, {result.seconds:.1f} s in all")
+        else:
+            more = f"more: `--set train.epochs={2 * result.epochs}`"
+            self.say(f"nothing was left to train: the run has all of its epochs, {result.epochs}; {more}")
         if result.synthetic:
             self.say("it was trained on synthetic data: a test run, not a useful model")
         self.say(f"run directory: {result.run_dir}")

@@ -187,7 +187,7 @@ def test_a_limit_takes_images_of_every_class(tmp_path: Path) -> None:
     listed = LISTED.replace("  key: id\n", "").replace("pictures", "pictures/dark")
     listed = SPEC.partition("data:")[0] + listed
     assert len(load(compile(listed), None, tmp_path, CPU).training) == 4
-    with pytest.raises(SpecError, match="1 values in the 2 rows that `--limit` reads") as caught:
+    with pytest.raises(SpecError, match="one value in the 2 rows that `--limit` reads") as caught:
         load(compile(listed), None, tmp_path, CPU, limit=2)
     assert "units" not in str(caught.value) and "list all `values`" in str(caught.value)
 

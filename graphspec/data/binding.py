@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from typing import Protocol
 
-from graphspec.data.features.plan import Fill, FillPlan, Outputs
+from graphspec.data.features.plan import Fill, FillPlan, Outputs, image_misfits
 from graphspec.diagnostics import Diagnostic, Span, SpecError, fail
 
 Place = Callable[[Fill, str], Span | None]
@@ -51,6 +52,16 @@ def bind(
     if problems:
         raise SpecError(problems)
     return found
+
+
+def need_images(plan: FillPlan, place: Place = nowhere) -> None:
+    """Raises `SpecError` (feature-misfit) where a folder of images cannot fill the inputs of its plan."""
+    problems = [
+        Diagnostic(code, message, place(replace(fill, feature=None), "image"), help=help)
+        for fill, (code, message, help, _) in image_misfits(plan)
+    ]
+    if problems:
+        raise SpecError(problems)
 
 
 def _columns(fill: Fill, source: ColumnSource, place: Place) -> tuple[str, ...]:

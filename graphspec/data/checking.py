@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from graphspec.data.arrays import Arrays, open_arrays, remedy
-from graphspec.data.binding import bind, check_weights
+from graphspec.data.binding import bind, check_weights, need_images
 from graphspec.data.features.plan import FillPlan, of_images, plan
 from graphspec.data.fields import Checker, Field, absent_inputs, fields
 from graphspec.data.files import DataFile, Marked, Split
@@ -81,7 +81,9 @@ def _check(program: Any, key: str, opened: Opening) -> Iterator[Diagnostic]:
         names, lacking = set(table.columns), table.lacks
         fills = _plan(program, table.columns)
         try:
-            fills = of_images(fills) if found.kind == "images" else fills
+            if found.kind == "images":
+                fills = of_images(fills)
+                need_images(fills, span)
             bind(fills, table, span)
             check_weights(program.outputs, table, partial(_weight, program))
         except SpecError as error:

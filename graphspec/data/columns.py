@@ -15,12 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from graphspec.data.lookalikes import number_remedy
 from graphspec.data.mistakes import nowhere, shown
 from graphspec.data.ragged import offsets_of
 from graphspec.diagnostics import Span, SpecError, fail
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+BESIDE = 1000
+"""Cells of a column that tell what a text among numbers means."""
 TICKS = 1_000_000
 """Dates are whole microseconds since 1970, UTC."""
 
@@ -143,19 +146,11 @@ def _no_number(
         if np.isnan(value):
             cell = column[index].as_py()
             code = "data-nonfinite" if text.lower().lstrip("+-") == "nan" else "data-dtype"
-            return part.fail(
-                code, name, row(index), f"{shown(cell)} is not a number", _number_help(part, cell)
-            )
+            help = number_remedy(cell, column[:BESIDE].to_pylist(), part.decimal)
+            gap = f'or mark it as missing: na_values: ["", {shown(cell)}]'
+            help = help or f"encode text with {{encode: category}}, {gap}"
+            return part.fail(code, name, row(index), f"{shown(cell)} is not a number", help)
     return part.fail("data-dtype", name, row(0), "it holds no numbers")
-
-
-def _number_help(part: TablePart, cell: str) -> str | None:
-    text = cell.strip()
-    if text.lower() in ("na", "n/a", "nan", "null", "none", "?", "-", "--", ".", "missing", "unknown", ""):
-        return f'if it stands for a missing value, write `na_values: ["", {shown(cell)}]` under `data`'
-    if part.decimal == "." and "," in text and text.replace(",", "", 1).lstrip("+-").isdigit():
-        return 'if the comma is the decimal mark, write {path: ..., decimal: ","}'
-    return f'encode text with {{encode: category}}, or mark it as missing: na_values: ["", {shown(cell)}]'
 
 
 def kind_in_words(kind: pa.DataType) -> str:

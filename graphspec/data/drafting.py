@@ -34,6 +34,7 @@ from graphspec.data.image_drafting import (
 )
 from graphspec.data.image_drafting import feature as image_feature
 from graphspec.data.image_drafting import nodes as image_nodes
+from graphspec.data.lookalikes import DATES, fits
 from graphspec.data.tables import Table, open_table
 from graphspec.diagnostics import fail
 
@@ -46,21 +47,6 @@ GAPS = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "null", "NULL", "None"
 value. So may `NA` among codes of two letters (Namibia, North America), `-` beside `+`, and each of them where
 there is but one other value.
 """
-FORMATS = tuple(
-    date + time
-    for date in (
-        "%d/%m/%Y",
-        "%m/%d/%Y",
-        "%d.%m.%Y",
-        "%d-%m-%Y",
-        "%m-%d-%Y",
-        "%Y/%m/%d",
-        "%d/%m/%y",
-        "%m/%d/%y",
-    )
-    for time in ("", " %H:%M", " %H:%M:%S")
-)
-"""Of dates that are not ISO 8601. Where rows fit several, the first is taken; a comment names the others."""
 TAKEN = ("index", "logits", "batch", "facts", "kinds", "kind_vectors", "kind_codes", "all", "hidden", "drop")
 """Names that have a meaning in the language, or in what is written here."""
 WORDS = 3
@@ -290,7 +276,7 @@ def _formats(texts: pa.Array) -> tuple[str, ...]:
     if _cast(texts, pa.timestamp("us")) is not None:
         return ()
     distinct = pc.unique(texts).to_pylist()
-    return tuple(format for format in FORMATS if all(_fits(text, format) for text in distinct))
+    return tuple(format for format in DATES if all(fits(text, format) for text in distinct))
 
 
 def _timed(dates: pa.Array, formats: tuple[str, ...]) -> bool:
@@ -304,14 +290,6 @@ def _timed(dates: pa.Array, formats: tuple[str, ...]) -> bool:
         and pa.types.is_timestamp(known.type)
         and pc.count_distinct(pc.hour(known)).as_py() > 1
     )
-
-
-def _fits(text: str, format: str) -> bool:
-    try:
-        datetime.strptime(text, format)
-    except ValueError:
-        return False
-    return True
 
 
 def _numbers(values: pa.Array) -> tuple[str, str]:

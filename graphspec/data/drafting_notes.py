@@ -11,15 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from graphspec.data.columns import is_text
+from graphspec.data.lookalikes import MEASURED
 
 SHOWN = 3
 """How many names or values a note shows."""
-MEASURED = re.compile(
-    r"(?P<before>[$€£¥]?)\s*[+-]?"
-    r"(?:(?P<grouped>[1-9]\d{0,2}(?:[,.' ]\d{3})+(?:[.,]\d+)?)|\d+(?:[.,]\d+)?|[.,]\d+)"
-    r"\s*(?P<after>[%‰°$€£¥]?[^\W\d_]{0,8}[²³]?(?:/[^\W\d_]{1,4}[²³]?)?)"
-)
-"""A number with a unit before or behind it, or with separated thousands."""
 
 
 def headless(names: Sequence[str]) -> str | None:

@@ -383,7 +383,9 @@ def _as_integers(source: Checker, what: str, field: Field, array: Array) -> Arra
             raise fail(
                 "data-dtype",
                 message,
-                "class numbers and tokens are integers; for other values use a float `dtype` or another loss",
+                "to predict a number, write `units: 1` and `loss: mse`; classes are integers, counted from 0"
+                if field.role == "target"
+                else "tokens are integers: for other values write `dtype: float32` at the input",
                 span=source.span(row, field.name),
             )
         if source.typed:
@@ -432,11 +434,11 @@ def _range_help(field: Field, array: Array, high: int) -> str | None:
         if array.min() == 1 and array.max() == high + 1:
             return "classes count from 0: subtract 1"
         return f"the output has {high + 1} classes, counted from 0{_masks(array)}"
-    return (
-        f"the targets of `{field.loss.name}` are probabilities{_masks(array)}"
-        if field.loss is not None
-        else None
-    )
+    if field.loss is None:
+        return None
+    if set(np.unique(array[:10_000]).tolist()) <= {-1, 1}:
+        return f"write 0 for -1, as `{field.loss.name}` has them, or `loss: hinge`, which takes -1 and 1"
+    return f"the targets of `{field.loss.name}` are probabilities{_masks(array)}"
 
 
 def _masks(array: Array) -> str:

@@ -16,6 +16,18 @@ FORMATS = by_word(delimited=".csv .tsv", lines=".jsonl", parquet=".parquet", arr
 """What is read, by the ending of its name."""
 COMPRESSED = (".gz", ".zst")
 """Endings that may follow that of a text format."""
+INSTEAD = by_word(
+    **{
+        "write an object on each line, as .jsonl": ".json",
+        "save the sheet as .csv": ".xlsx .xls .ods",
+        "unpack it": ".zip .tar .tgz .rar .7z",
+        "convert it to .png": ".tif .tiff .heic .avif .svg",
+        "save its arrays with `numpy.savez`": ".h5 .hdf5 .mat .pt .pth .pkl .pickle",
+        "write it as .parquet": ".feather .arrow .orc .db .sqlite",
+        "rename it: a table of text ends in .csv or .tsv": ".txt .dat .data",
+    }
+)
+"""What to do with files that are not read, by their ending."""
 READ = ".csv, .tsv and .jsonl (also .gz, .zst), .parquet, .npz, .npy, a folder of one of them, or of images"
 Text = Annotated[str, Field(min_length=1)]
 
@@ -107,6 +119,13 @@ def format_of(path: str) -> str | None:
     return _by_ending(name)
 
 
+def instead(path: str) -> str:
+    """The remedy for a file of a format that is not read."""
+    _, dot, ending = path.rpartition(".")
+    found = INSTEAD.get(f"{dot}{ending.lower()}")
+    return f"{found}; graphspec reads {READ}" if found else f"graphspec reads {READ}"
+
+
 def alike(path: str, other: str) -> bool:
     """Whether two files are written in one way, as far as their names tell."""
     return _bare(path) == _bare(other)
@@ -141,7 +160,7 @@ def _misfits(file: DataFile, value: dict[str, Any], key: str) -> Iterator[Proble
     where: Path = ("path",) if "path" in value and len(value) > 1 else ()
     if known is None and ending:
         message = f"`{file.path}` has a format that graphspec does not read"
-        yield Problem("data-format", message, f"graphspec reads {READ}", where)
+        yield Problem("data-format", message, instead(file.path), where)
         return
     if known in ("lines", "parquet", "arrays"):
         for option in ("delimiter", "decimal") + (() if known == "lines" else ("encoding",)):

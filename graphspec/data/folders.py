@@ -10,26 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from graphspec.data import remote
-from graphspec.data.files import READ, format_of
+from graphspec.data.files import READ, format_of, instead
 from graphspec.data.given import Given
 from graphspec.data.mistakes import missing, unreadable
 from graphspec.diagnostics import SpecError, fail
 
-_SHEET = "save the sheet as .csv; "
-_CONVERT = "convert it to .png; "
-INSTEAD = {
-    ".json": "write an object on each line, as .jsonl; ",
-    ".xlsx": _SHEET,
-    ".xls": _SHEET,
-    ".ods": _SHEET,
-    ".zip": "unpack it; ",
-    ".tar": "unpack it; ",
-    ".tif": _CONVERT,
-    ".tiff": _CONVERT,
-    ".heic": _CONVERT,
-    ".avif": _CONVERT,
-}
-"""What to do with files that are not read, by their ending."""
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 """Endings of the pictures that are read."""
 LITTER = {"thumbs.db", "desktop.ini"}
@@ -109,7 +94,7 @@ def find(path: Path | Given, within: Path | None = None) -> Found:
 def _unread(path: Path) -> SpecError:
     """The error of a file in a format that is not read."""
     message = f"`{path}` has a format that graphspec does not read"
-    return fail("data-format", message, f"{INSTEAD.get(path.suffix.lower(), '')}graphspec reads {READ}")
+    return fail("data-format", message, instead(path.name))
 
 
 def _folder(path: Path, within: Path | None) -> Found:

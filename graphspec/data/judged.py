@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ Weight = Annotated[float, Field(ge=0)]
 
 class Judged(Setting):
     """What an output says of the rows that it is judged on. Classes are named by their value."""
+
+    phrases: ClassVar = {"missing": "missing: ignore"}
 
     missing: Literal["error", "ignore"] = "error"
     class_weight: Literal["balanced"] | Annotated[dict[str, Weight], Field(min_length=1)] | None = None

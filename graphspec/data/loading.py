@@ -18,6 +18,7 @@ from graphspec.data import fields as checks
 from graphspec.data.arrays import open_arrays
 from graphspec.data.augmented import augmented
 from graphspec.data.batches import Examples, InMemory
+from graphspec.data.binding import need_images
 from graphspec.data.config import DataConfig
 from graphspec.data.features.plan import misfits, of_images, plan
 from graphspec.data.features.settings import Date
@@ -128,13 +129,16 @@ def need_no_features(program: Any) -> None:
 
 def new_encoders(program: Any, images: bool = False, absent: Collection[str] = ()) -> Encoders:
     """Encoders of a program that have learned nothing, but of inputs that are `absent`; `images` for a folder
-    of them without features.
+    of them without features. Raises `SpecError` (feature-misfit) for inputs that images do not fit.
     """
     from graphspec.data.encoders import Encoders
 
     features = program.data.features if program.data is not None else {}
     fills = plan(program.inputs, program.outputs, features, program.ranges, absent)
-    return Encoders(of_images(fills) if images else fills, program.outputs, images)
+    if images:
+        fills = of_images(fills)
+        need_images(fills, spanner(program))
+    return Encoders(fills, program.outputs, images)
 
 
 def image_encoders(program: Any) -> Encoders | None:

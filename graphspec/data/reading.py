@@ -51,7 +51,7 @@ def learn(
                 yield part_of(table, numbers, part)
 
     if not encoders.fit(training(), processes):
-        raise fail("data-empty", f"`{table.file}` holds no examples")
+        raise fail("data-empty", f"`{table.file}` holds no examples", table.empty_help)
 
 
 def part_of(table: Table, rows: NDArray[np.int64], part: pa.Table) -> TablePart:

@@ -154,7 +154,12 @@ def _in_result(
     names = [key for key in result.outputs if key]
     layer = result.op.layer if result.op is not None else None
     near, option = nearest(word, names), layer.option_for(word) if layer is not None else None
-    help = f"its outputs: {', '.join(names)}" if names else f"write `{name}`: it has one output"
+    others = ", ".join(f"`{name}.{each}`" for each in names)
+    help = (
+        f"its first output is `{name}`, the others {others}"
+        if names
+        else f"write `{name}`: it has one output"
+    )
     if near or (option and not names):
         help = f"did you mean `{near}`?" if near else f"write `{option}: true` on it"
     body.error("unknown-reference", span, f"`{name}` has no output `{word}`", help)

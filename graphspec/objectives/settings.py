@@ -394,7 +394,11 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
     if kind == "literal_error":
         literals = _QUOTED.findall(context["expected"])
         message = f"{key} is {show(given)}, but must be {_literals(context['expected'])}"
-        return Problem("out-of-range", message, did_you_mean(given, literals, None, WORDS), path)
+        switched = {True: literals[:1], False: [word for word in literals if word == "none"]}
+        meant = switched.get(given, []) if isinstance(given, bool) else []
+        phrase = f"write `{cls.phrases[path[0]]}`" if len(path) == 1 and path[0] in cls.phrases else None
+        help = f"write `{meant[0]}`" if meant else did_you_mean(given, literals, phrase, WORDS)
+        return Problem("out-of-range", message, help, path)
     if kind in _SENTENCES:
         names = f"names: {', '.join(context['legal'])}" if "legal" in context else None
         if isinstance(given, list) and len(given) == 1 and given[0] in context.get("legal", ()):

@@ -61,12 +61,21 @@ class RunFiles:
             return Path(name)
         path = self.path / WEIGHTS[name]
         if not path.is_file():
-            other = next((word for word, file in WEIGHTS.items() if (self.path / file).is_file()), None)
-            help = f"let it train for an epoch: `graphspec train {self.path} --resume`"
-            if other is not None:
-                help = f"take the weights of the {other} epoch, `--weights {other}`, or train again"
+            more = f"let it train for an epoch: `graphspec train {self.path} --resume`"
+            help = self.instead(name) or more
             raise fail("weights-missing", f"`{path}` does not exist", help)
         return path
+
+    def instead(self, name: str) -> str | None:
+        """The remedy for weights of a name that are missing or damaged: the others of the run."""
+        if name not in WEIGHTS:
+            return None
+        others = [word for word, file in WEIGHTS.items() if word != name and (self.path / file).is_file()]
+        return (
+            f"take the weights of the {others[0]} epoch, `--weights {others[0]}`, or train again"
+            if others
+            else None
+        )
 
     def encoders(self, program: object = None) -> Mapping[str, Any] | None:
         """The encoders fitted on a table; None if the data were arrays or synthetic. Raises `SpecError`

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from graphspec.arguments import need
 from graphspec.compiled_spec import Program
 from graphspec.compiler import compile
-from graphspec.diagnostics import fail
+from graphspec.diagnostics import SpecError, fail
 from graphspec.runs.directory import RunFiles, Values
 from graphspec.runs.spec_files import SUFFIXES, SpecFiles
 
@@ -77,7 +78,12 @@ class Run:
 
     def module(self, device: str = "cpu") -> nn.Module:
         """The trained `nn.Module`, in inference mode."""
-        return self.program.module(device=device, weights=self.weights).eval()
+        weights = self.weights
+        try:
+            return self.program.module(device=device, weights=weights).eval()
+        except SpecError as error:
+            help = self.files.instead(str(self._weights))
+            raise SpecError(replace(each, help=each.help or help) for each in error.diagnostics) from None
 
     def evaluate(
         self,

@@ -55,6 +55,10 @@ class SpecFiles:
             raise fail("weights-missing", message, help)
         return None
 
+    def instead(self, name: str) -> str | None:
+        """None: a spec has no other weights."""
+        return None
+
     def encoders(self, program: Program) -> Mapping[str, Any] | None:
         """None. Raises `SpecError` (data-format) for a spec whose features learn from a table."""
         if program.data is not None and program.data.features:

@@ -18,6 +18,7 @@ from graphspec.data.encoders.lists import marked, to_length
 from graphspec.data.encoders.vocabulary import Ids, Vocabulary, VocabularyEncoder
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Category, Hash, Set, text_of
+from graphspec.data.lookalikes import is_number
 from graphspec.data.mistakes import shown
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import SpecError, fail
@@ -90,10 +91,11 @@ class CategoryEncoder(Encoder):
             raise fail("data-range", what, help)
         values = self.vocabularies[0].values
         listed = ", ".join(shown(value) for value in values[:20]) + (", ..." if count > 20 else "")
-        has, help = f"{limit} classes", f"write `units: {count}`"
+        has, help = f"{limit} classes", _enough(values, count)
         if self.fill.one_unit:
             has, help = "one unit, for 2 values", "use a softmax with one unit for each value"
-        what = f"output `{self.fill.output}` has {has}, and column `{self.columns[0]}` {count} values"
+        found = "one value" if count == 1 else f"{count} values"
+        what = f"output `{self.fill.output}` has {has}, and column `{self.columns[0]}` {found}"
         if self.limit is not None and count < limit:
             what = f"{what} in the {self.limit:,} rows that `--limit` reads"
             help = "read more rows, or list all `values` at the feature"
@@ -270,3 +272,17 @@ class SetEncoder(VocabularyEncoder):
         unseen[rows[new]] = True
         marks = {word: m for word, m in (("unseen", unseen), ("filled", missing)) if m.any() and gone is None}
         return Column(made, gone, marks)
+
+
+FEW = 20
+"""Different numbers up to which a target may well be classes."""
+
+
+def _enough(values: Sequence[str], count: int) -> str:
+    """What to do about a target with another number of values than the output has classes."""
+    if count == 1:
+        return "there is nothing to tell apart: give data with rows of each class"
+    if count > FEW and all(is_number(value) for value in values):
+        classes = f"to tell {count} classes apart, `units: {count}`"
+        return f"they are numbers: to predict one, write `units: 1` and `loss: mse`; {classes}"
+    return f"write `units: {count}`"

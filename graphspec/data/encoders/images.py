@@ -16,6 +16,7 @@ from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import ImageFeature
 from graphspec.data.memory import cores
 from graphspec.data.mistakes import shown
+from graphspec.diagnostics import did_you_mean
 from graphspec.packages import needing
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -83,9 +84,7 @@ class ImageEncoder(Encoder):
         except Refused as error:
             raise part.fail("data-range", name, index, f"{word} {error}", error.help) from None
         except FileNotFoundError:
-            help = (
-                f"paths are relative to `{source.parent if self.feature.root is None else self.feature.root}`"
-            )
+            help = elsewhere(self._root(part), value)
             raise part.fail("data-missing", name, index, f"there is no file `{value}`", help) from None
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -95,12 +94,16 @@ class ImageEncoder(Encoder):
             ) from None
 
     def _path(self, part: TablePart, name: str, index: int, value: str) -> Path:
-        root = part.root / self.feature.root if self.feature.root is not None else part.root
+        root = self._root(part)
         path = root / value
         if not path.resolve().is_relative_to(root.resolve()):
             what = f"{shown(value)} is outside of `{root}`"
             raise part.fail("data-outside", name, index, what, "write paths relative to `root`")
         return path
+
+    def _root(self, part: TablePart) -> Path:
+        """The folder that paths in a column are relative to."""
+        return part.root / self.feature.root if self.feature.root is not None else part.root
 
     def _decoded(self, source: Any) -> Array:
         image = library()
@@ -153,6 +156,28 @@ class ImageEncoder(Encoder):
             return picture.resize(size, resampling, box)
         extent = library().Transform.EXTENT
         return picture.transform(size, extent, box, resampling)
+
+
+def elsewhere(root: Path, value: str) -> str:
+    """The remedy for a picture that is not below the folder that paths are relative to: where there is one of
+    its name.
+    """
+    relative = f"paths are relative to `{root}`"
+    if not root.is_dir():
+        return f"{relative}, which does not exist: `root` at the feature names another folder of the table's"
+    folders = sorted(each for each in root.iterdir() if each.is_dir())
+    inside = next((each for each in folders if (each / value).is_file()), None)
+    if inside is not None:
+        return f"{relative}: write `root: {inside.name}` at the feature"
+    above = next((each for each in list(root.resolve().parents)[:2] if (each / value).is_file()), None)
+    if above is not None:
+        return f"{relative}, and there is one in `{above.name}`: move it, or the table, so that it lies below"
+    folder = (root / value).parent
+    names = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+    ending = next((each for each in names if each.rpartition(".")[0] == Path(value).name), None)
+    if ending is not None:
+        return f"{relative}, with the ending of the file: `{Path(value).parent / ending}`"
+    return did_you_mean(Path(value).name, names, relative)
 
 
 class Refused(Exception):

@@ -69,6 +69,9 @@ class PlainEncoder(Encoder):
     def _with_remedy(self, error: SpecError) -> SpecError:
         """The error for text in a column of numbers, with the line to write."""
         (mistake,) = error.diagnostics
+        if "{encode: date" in (mistake.help or ""):
+            found = f"{mistake.help}, for `{self.name}` under `features`"
+            return fail(mistake.code, mistake.message, found, span=mistake.span)
         if "encode: category" not in (mistake.help or ""):
             return error
         kinds = "category" if self.fill.target else "category, or text, set, date"

@@ -112,6 +112,27 @@ def of_images(found: FillPlan) -> FillPlan:
     return FillPlan(tuple(replace(f, feature=made.get(f.field, f.feature)) for f in found.fills))
 
 
+def image_misfits(found: FillPlan) -> Iterator[tuple[Fill, Misfit]]:
+    """What keeps a folder of images from filling the inputs of a plan of `of_images`."""
+    inputs = [fill for fill in found.fills if not fill.target]
+    pictures = [fill for fill in inputs if isinstance(fill.feature, ImageFeature)]
+    for fill in pictures:
+        assert isinstance(fill.feature, ImageFeature)
+        if (problem := _shape(fill, fill.feature) or _dtype(fill, fill.feature)) is not None:
+            yield fill, problem
+    if not pictures and inputs:
+        several = [fill for fill in inputs if fill.tensor.rank == 4]
+        fill = (several or inputs)[0]
+        feature = f"data: {{features: {{{fill.field}: {{column: image, encode: image}}}}}}"
+        wanted = "one input [height, width, channels]"
+        message = f"a folder of images fills {wanted}: {_what(fill)} is {fill.tensor}"
+        help = "write `shape: [height, width, 3]` at the input"
+        if several:
+            message = f"a folder of images fills one input, and {len(several)} take images"
+            help = f"name it: {feature}"
+        yield fill, ("feature-misfit", message, help, None)
+
+
 def reading_images(found: FillPlan) -> FillPlan:
     """The plan for predictions of a folder of images, of which no target is read: the only input, if its
     feature is of images, reads them, whatever column of a table it learned from.
@@ -231,7 +252,11 @@ def _picture(fill: Fill, feature: ImageFeature) -> Misfit | None:
         return "feature-misfit", message, "leave `values` out", "values"
     if sizes[-1] not in (1, 3, 4):
         message = f"{_what(fill)} has {sizes[-1]} channels, and an image has 1 (grey), 3 (RGB) or 4 (RGBA)"
-        return "feature-misfit", message, None, None
+        first, *others = (str(size) for size in sizes)
+        help = "write `shape: [height, width, 3]`"
+        if sizes[0] in (1, 3, 4):
+            help = f"channels come last: write `shape: [{', '.join([*others, first])}]`"
+        return "feature-misfit", message, help, None
     return None
 
 

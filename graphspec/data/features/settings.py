@@ -66,7 +66,7 @@ class Feature(Setting):
 
     synonyms: ClassVar = by_word(
         encode="type kind encoder preprocessing",
-        fill="missing missing_value_strategy fillna fill_value impute",
+        fill="missing_value_strategy fillna fill_value impute",
         scale="normalization normalize scaler",
         vocabulary="most_common vocab vocab_size vocabulary_size max_tokens num_tokens",
         bins="num_bins",
@@ -79,6 +79,10 @@ class Feature(Setting):
         augment="augmentation",
         root="folder directory",
     )
+    remedies: ClassVar = {
+        "missing": "write `fill: ...` of an input; `missing: ignore` at an output leaves out rows without "
+        "a target"
+    }
     target: ClassVar[bool] = True
     """Whether an output can be compared with what it makes."""
 

@@ -53,6 +53,9 @@ class Table(ABC):
     decimal = "."
     """The decimal mark of numbers in columns of text."""
 
+    empty_help: str | None = None
+    """What a file of this kind without rows has, and what it lacks."""
+
     def __init__(self, path: Path, na_values: Sequence[str]):
         self.file = shown(path)
         """What messages call it."""

@@ -32,6 +32,8 @@ NO_ROWS = ("Empty CSV", "Could not skip")
 class Delimited(Table):
     """A file of delimited text. Empty lines between rows do not count, but where there is one column."""
 
+    empty_help = "its first line is the header: write a line for each example below it"
+
     def __init__(self, path: Path, options: DataFile, na_values: Sequence[str]):
         super().__init__(path, na_values)
         self.path, self.encoding, self.decimal = path, options.encoding, options.decimal
@@ -195,8 +197,11 @@ class Delimited(Table):
             for line, cells in self._rows():
                 if len(cells) != len(self.names):
                     counts = f"{len(cells)} cells, and the header has {len(self.names)}"
+                    written = self._line(line)
                     help = self.delimiter_help() or "put a cell that contains the delimiter in quotes"
-                    span = in_line(self.file, line, self._line(line))
+                    if written.count('"') % 2:
+                        help = 'a quote in it does not close: close it, or write "" for a quote in a cell'
+                    span = in_line(self.file, line, written)
                     return fail("data-format", f"line {line} of `{self.file}` has {counts}", help, span=span)
         except _Misread as wrong:
             return fail("data-format", f"line {wrong.line} of `{self.file}` cannot be read: {wrong}")

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from graphspec.data.folders import Found
 from graphspec.data.tables.base import Table
-from graphspec.diagnostics import Span
+from graphspec.diagnostics import Span, SpecError, fail
 
 ROWS = 2**8
 """Rows of a part."""
@@ -26,6 +26,14 @@ class Images(Table):
     def columns(self) -> Mapping[str, pa.DataType]:
         names = ["file", "image", *(["label"] if self.labels is not None else [])]
         return dict.fromkeys(names, pa.string())
+
+    def lacks(self, name: str, span: Span | None = None, help: str | None = None) -> SpecError:
+        if name == "label" and self.labels is None:
+            folder = self.root.name
+            help = f"a class is a folder of its own: `{folder}/cats/1.png`, `{folder}/dogs/2.png`"
+            message = f"`{self.file}` has no classes: its images lie in one folder"
+            return fail("data-column", message, help, span=span)
+        return super().lacks(name, span, help)
 
     def place(self, row: int) -> str:
         return f"`{self.files[row].relative_to(self.root)}`" if row < len(self.files) else f"row {row}"

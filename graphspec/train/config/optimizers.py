@@ -9,10 +9,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from graphspec.diagnostics import by_word
 from graphspec.objectives.settings import Family, Members, Named
+from graphspec.train.config.schedules import as_schedule
 
 Positive = Annotated[float, Field(gt=0)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -52,6 +54,17 @@ class OptimizerSettings(Named):
         global_clipnorm="max_norm clip_grad_norm",
     )
     remedies: ClassVar = {"betas": "write `beta_1: 0.9, beta_2: 0.999`"}
+
+    @field_validator("learning_rate", mode="before")
+    @classmethod
+    def _no_schedule(cls, value: object) -> object:
+        """Keras has schedules in the place of the rate; a spec has them beside the optimizer."""
+        if (written := as_schedule(value)) is not None:
+            help = {"written": f"{written} beside `optimizer`, and the number alone here"}
+            raise PydanticCustomError(
+                "named_type", "a learning rate is a number, and a schedule stands by itself", help
+            )
+        return value
 
     @property
     def slots(self) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from graphspec.diagnostics import by_word
-from graphspec.objectives.settings import Family, Members, Named
+from graphspec.objectives.settings import Family, Members, Named, Word, show
 
 
 class Schedule(Named):
@@ -58,3 +58,21 @@ SCHEDULES = Family(
         ),
     },
 )
+
+
+def as_schedule(value: object) -> str | None:
+    """How a schedule is written that stands in the place of a learning rate, as Keras has it; None for
+    anything else.
+    """
+    arguments: dict[str, object] = {}
+    if isinstance(value, dict):
+        inner = value.get("config")
+        arguments = {key: item for key, item in value.items() if key not in ("name", "class_name", "config")}
+        arguments |= inner if isinstance(inner, dict) else {}
+        value = value.get("name") or value.get("class_name")
+    if not isinstance(value, str):
+        return None
+    name = value if value in SCHEDULES.members else SCHEDULES.synonyms.get(value)
+    if name is None:
+        return None
+    return f"`schedule: {show({'name': Word(SCHEDULES.members[name].names()[0]), **arguments})}`"

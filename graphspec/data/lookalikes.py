@@ -1,0 +1,116 @@
+"""Texts that people take for numbers and no reader does: separated thousands, units, dates, gaps.
+
+Each has its remedy, chosen by the value that was seen and by the rest of its column.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from datetime import datetime
+
+GAPS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", "-", "--", ".", "missing", "unknown", "")
+"""What stands for a missing value, in small letters."""
+MEASURED = re.compile(
+    r"(?P<before>[$€£¥]?)\s*[+-]?"
+    r"(?:(?P<grouped>[1-9]\d{0,2}(?:[,.' \u00a0\u202f]\d{3})+(?:[.,]\d+)?)|\d+(?:[.,]\d+)?|[.,]\d+)"
+    r"\s*(?P<after>[%‰°$€£¥]?[^\W\d_]{0,8}[²³]?(?:/[^\W\d_]{1,4}[²³]?)?)"
+)
+"""A number with a unit before or behind it, or with separated thousands."""
+DATES = tuple(
+    date + time
+    for date in (
+        "%d/%m/%Y",
+        "%m/%d/%Y",
+        "%d.%m.%Y",
+        "%d-%m-%Y",
+        "%m-%d-%Y",
+        "%Y/%m/%d",
+        "%d/%m/%y",
+        "%m/%d/%y",
+    )
+    for time in ("", " %H:%M", " %H:%M:%S")
+)
+"""Formats of dates that are not ISO 8601. Where rows fit several, the first is taken."""
+_TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
+_COMMA = re.compile(r"[+-]?\d*,\d+")
+"""A number with a decimal comma, or with a thousand's comma."""
+_POINT = re.compile(r"[+-]?\d*\.\d+")
+
+
+def fits(text: str, format: str) -> bool:
+    """Whether a text is a date of a format."""
+    try:
+        datetime.strptime(text, format)
+    except ValueError:
+        return False
+    return True
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a finite number."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def is_iso(text: str) -> bool:
+    """Whether a text is a date of ISO 8601."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return len(text) >= 8
+
+
+def number_remedy(cell: str, column: Iterable[str | None], decimal: str = ".") -> str | None:
+    """What to do about a text in a column of numbers; None for a text that is only that.
+
+    `column` are the texts beside it: they tell a decimal comma from a thousand's. `decimal` is the decimal
+    mark of the file.
+    """
+    text = cell.strip()
+    if text.lower() in GAPS:
+        return f'if it stands for a missing value, write `na_values: ["", "{cell}"]` under `data`'
+    if _COMMA.fullmatch(text) and decimal == "." and not _grouped(text, column):
+        return 'if the comma is the decimal mark, write {path: ..., decimal: ","}'
+    if _POINT.fullmatch(text) and decimal == ",":
+        return "the point is the decimal mark: leave `decimal` out"
+    if _TIME.fullmatch(text):
+        seconds = ":%S" if text.count(":") == 2 else ""
+        return f'it is a time: {{encode: date, parts: [hour, minute], format: "%H:%M{seconds}"}}'
+    if is_iso(text):
+        return "it is a date: {encode: date, parts: [year, month, day]}"
+    beside = [each.strip() for each in column if each]
+    formats = [format for format in DATES if fits(text, format)]
+    for format in sorted(formats, key=lambda format: not all(fits(each, format) for each in beside)):
+        return f'it is a date: {{encode: date, parts: [year, month, day], format: "{format}"}}'
+    return _plain(text)
+
+
+def _grouped(text: str, column: Iterable[str | None]) -> bool:
+    """Whether the comma of a number separates thousands: three digits follow it in the whole column."""
+    commas = [each for each in (text, *column) if each and "," in each]
+    return all(re.search(r"[1-9]\d{0,2}(,\d{3})+(\.\d+)?\s*$", each) for each in commas)
+
+
+def _plain(text: str) -> str | None:
+    """The remedy for a number with something around it: how it is written in the file."""
+    if re.fullmatch(r"[\u2212\u2013]\s*\d+([.,]\d+)?", text):
+        return f"its minus is another character: write -{text[1:].strip()} in the file"
+    if re.fullmatch(r"\(\d+([.,]\d+)?\)", text):
+        return f"write -{text[1:-1]} in the file"
+    found = MEASURED.fullmatch(text)
+    if found is None:
+        return None
+    if unit := found["before"] or found["after"]:
+        number = re.sub(r"[^\d.,+-]", "", text) or "3"
+        return f"`{unit}` is a unit, which a header can name: write plain numbers in the file, {number}"
+    if found["grouped"]:
+        mark = next(each for each in found["grouped"] if not each.isdigit())
+        plain = re.sub(rf"\{mark}(?=\d{{3}})", "", text)
+        words = {",": "comma", ".": "point", "'": "apostrophe"}.get(mark, "space")
+        return f"the {words} separates thousands: write plain numbers in the file, {plain}"
+    return None

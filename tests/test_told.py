@@ -1,0 +1,268 @@
+"""What data, runs and settings are told where a value says what was meant: the remedy is chosen by it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from graphspec.cli import app
+from graphspec.data.lookalikes import number_remedy
+
+TABLE = """\
+inputs: {x: {shape: [1]}}
+nodes: {y: {layer: Dense, units: UNITS}}
+outputs: {y: {loss: LOSS}}
+data: {train: t.csv}
+train: {epochs: 1}
+"""
+IMAGES = """\
+inputs: {image: {shape: SHAPE}}
+nodes: {f: {layer: GlobalAveragePooling2D}, y: {layer: Dense, units: 2, activation: softmax}}
+outputs: {y: {loss: sparse_categorical_crossentropy}}
+data: DATA
+train: {epochs: 1}
+"""
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str, code: int = 1) -> str:
+    result = CliRunner().invoke(app, list(arguments), prog_name="graphspec")
+    assert result.exit_code == code, result.output
+    return " ".join(result.output.split())
+
+
+def train(*arguments: str, code: int = 1) -> str:
+    return run("train", "s.yaml", "--device", "cpu", *arguments, code=code)
+
+
+def table(rows: str, units: str = "1", loss: str = "mse") -> None:
+    Path("t.csv").write_text("x,y\n" + rows)
+    Path("s.yaml").write_text(TABLE.replace("UNITS", units).replace("LOSS", loss))
+
+
+def picture(path: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("cell", "beside", "remedy"),
+    [
+        ("1,200", ["3,400", "5"], "the comma separates thousands: write plain numbers in the file, 1200"),
+        ("1,200", ["3,4", "5"], "the comma is the decimal mark"),
+        ("1,5", [], "the comma is the decimal mark"),
+        ("1.200.300", [], "the point separates thousands: write plain numbers in the file, 1200300"),
+        ("1 200", [], "the space separates thousands: write plain numbers in the file, 1200"),
+        ("$3.50", [], "`$` is a unit, which a header can name: write plain numbers in the file, 3.50"),
+        ("3 kg", [], "`kg` is a unit"),
+        ("12%", [], "`%` is a unit"),
+        ("2024-01-05", [], "it is a date: {encode: date, parts: [year, month, day]}"),
+        ("01/05/2024", ["02/13/2024"], 'format: "%m/%d/%Y"'),
+        ("31.12.2024", [], 'format: "%d.%m.%Y"'),
+        ("12:30", [], "it is a time"),
+        ("(5)", [], "write -5 in the file"),
+        ("\u22125", [], "its minus is another character: write -5 in the file"),
+        ("N/A", [], 'write `na_values: ["", "N/A"]`'),
+        ("red", [], None),
+        ("10-20", [], None),
+    ],
+)
+def test_a_text_among_numbers_tells_its_remedy(cell: str, beside: list[str], remedy: str | None) -> None:
+    found = number_remedy(cell, beside)
+    assert found is None if remedy is None else remedy in (found or "")
+
+
+def test_a_point_in_a_file_with_a_decimal_comma_is_one() -> None:
+    assert number_remedy("1.5", [], ",") == "the point is the decimal mark: leave `decimal` out"
+
+
+@pytest.mark.parametrize(
+    ("rows", "units", "loss", "told"),
+    [
+        ('"1,200",0\n"3,400",1\n', "1", "mse", "help: the comma separates thousands"),
+        ("2024-01-05,0\n", "1", "mse", "parts: [year, month, day]}, for `x` under `features`"),
+        ('"5,0\n3,1\n', "1", "mse", "help: a quote in it does not close"),
+        ("", "1", "mse", "help: its first line is the header: write a line for each example below it"),
+        (
+            "0,1.5\n1,2\n",
+            "3, activation: softmax",
+            "sparse_categorical_crossentropy",
+            "help: to predict a number, write `units: 1`",
+        ),
+        ("0,-1\n1,1\n", "1, activation: sigmoid", "binary_crossentropy", "help: write 0 for -1"),
+    ],
+)
+def test_rows_that_do_not_fit(rows: str, units: str, loss: str, told: str) -> None:
+    table(rows, units, loss)
+    assert told in train()
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([str(n * 1.5) for n in range(30)], "help: they are numbers: to predict one, write `units: 1`"),
+        (["a", "b", "c", "d"], "help: write `units: 4`"),
+        (["a", "a"], "help: there is nothing to tell apart"),
+    ],
+)
+def test_a_target_with_other_classes_than_the_output(values: list[str], told: str) -> None:
+    table(
+        "".join(f"{n},{value}\n" for n, value in enumerate(values)),
+        "3, activation: softmax",
+        "sparse_categorical_crossentropy",
+    )
+    encoded = "data: {train: t.csv, features: {y: {encode: category}}}"
+    Path("s.yaml").write_text(Path("s.yaml").read_text().replace("data: {train: t.csv}", encoded))
+    assert told in train()
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ("[8, 8, 2]", "the input `image` has 2 channels"),
+        ("[3, 8, 8]", "help: channels come last: write `shape: [8, 8, 3]`"),
+        ("[null, null, 3]", "images are resized to one size"),
+        ("[8, 3]", "a folder of images fills one input [height, width, channels]"),
+    ],
+)
+def test_an_input_that_images_do_not_fit_is_found_by_check(shape: str, told: str) -> None:
+    picture("images/a/1.png")
+    picture("images/b/1.png")
+    spec = IMAGES.replace("SHAPE", shape).replace("DATA", "{train: images}")
+    if shape == "[8, 3]":
+        spec = spec.replace("GlobalAveragePooling2D", "GlobalAveragePooling1D")
+    Path("s.yaml").write_text(spec)
+    for answer in (run("check", "s.yaml"), train()):
+        assert "error[feature-misfit]" in answer and told in answer and "s.yaml:1:10" in answer
+
+
+def test_images_without_folders_of_classes() -> None:
+    picture("images/1.png")
+    Path("s.yaml").write_text(IMAGES.replace("SHAPE", "[8, 8, 3]").replace("DATA", "{train: images}"))
+    assert "help: a class is a folder of its own: `images/cats/1.png`" in run("check", "s.yaml")
+
+
+@pytest.mark.parametrize(
+    ("pictures", "value", "told"),
+    [
+        (["tables/pictures/a.png"], "a.png", "paths are relative to `tables`: write `root: pictures`"),
+        (["a.png"], "a.png", "and there is one in"),
+        (["tables/a.png"], "a", "with the ending of the file: `a.png`"),
+        (["tables/sub/a.png"], "sub/b.png", "did you mean `a.png`?"),
+        (["tables/sub/other.png"], "sub/zzzzzz.png", "help: paths are relative to `tables`"),
+    ],
+)
+def test_a_picture_that_is_not_where_a_table_says(pictures: list[str], value: str, told: str) -> None:
+    for each in pictures:
+        picture(each)
+    Path("tables").mkdir(exist_ok=True)
+    Path("tables/t.csv").write_text(f"file,label\n{value},a\n{value},b\n")
+    features = "{image: {column: file, encode: image}, y: {column: label, encode: category}}"
+    data = f"{{train: tables/t.csv, features: {features}}}"
+    Path("s.yaml").write_text(IMAGES.replace("SHAPE", "[8, 8, 3]").replace("DATA", data))
+    assert told in train()
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("t.xlsx", "save the sheet as .csv"),
+        ("t.json", "write an object on each line, as .jsonl"),
+        ("t.pkl", "save its arrays with `numpy.savez`"),
+        ("t.txt", "a table of text ends in .csv or .tsv"),
+    ],
+)
+def test_a_file_of_another_format(file: str, told: str) -> None:
+    table("1,2\n")
+    Path("s.yaml").write_text(Path("s.yaml").read_text().replace("t.csv", file))
+    Path(file).write_text("x")
+    assert told in run("check", "s.yaml")
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (
+            "train: {optimizer: {name: adam, learning_rate: {name: cosine_decay, decay_steps: 9}}}",
+            "write `schedule: {name: cosine_decay, decay_steps: 9}` beside `optimizer`",
+        ),
+        (
+            "train: {optimizer: {name: adam, learning_rate: {class_name: CosineDecay, config: {alpha: 1}}}}",
+            "write `schedule: {name: cosine_decay, alpha: 1}` beside `optimizer`",
+        ),
+        ("train: {optimizer: {name: adam, learning_rate: cosine}}", "write `schedule: {name: cosine_decay}`"),
+        ("train: {schedule: OneCycleLR}", "write {name: cosine_decay, warmup_steps: ...}"),
+        ("data: {train: t.csv, features: {x: {encode: number, fill: average}}}", "did you mean `mean`?"),
+        ("data: {train: t.csv, features: {x: {encode: number, scale: zscore}}}", "did you mean `standard`?"),
+        ("data: {train: t.csv, features: {x: {encode: number, scale: true}}}", "write `standard`"),
+        (
+            "data: {train: t.csv, features: {x: {encode: number, missing: mean}}}",
+            "write `fill: ...` of an input",
+        ),
+    ],
+)
+def test_a_setting_in_the_form_of_another_library(written: str, told: str) -> None:
+    table("1,2\n")
+    kept = [line for line in TABLE.splitlines() if line.split(":")[0] != written.split(":")[0]]
+    Path("s.yaml").write_text("\n".join([*kept, written, ""]).replace("UNITS", "1").replace("LOSS", "mse"))
+    answer = run("check", "s.yaml")
+    assert told in answer and answer.count("error[") == 1
+
+
+@pytest.mark.parametrize("key", ["targt: kind", "los: mse", "loss: mse, weigth: 3"])
+def test_a_wrong_key_at_an_output_makes_no_feature_useless(key: str) -> None:
+    table("1,2\n")
+    text = Path("s.yaml").read_text().replace("{loss: mse}", f"{{{key}}}")
+    data = "data: {train: t.csv, features: {kind: {encode: number}, y: {encode: number}}}"
+    Path("s.yaml").write_text(text.replace("data: {train: t.csv}", data))
+    answer = run("check", "s.yaml")
+    assert "error[unknown-key]" in answer and "unused-feature" not in answer
+
+
+def test_rows_without_a_target_are_ignored_and_not_filled() -> None:
+    table("1,2\n")
+    Path("s.yaml").write_text(Path("s.yaml").read_text().replace("{loss: mse}", "{loss: mse, missing: mean}"))
+    assert "help: write `missing: ignore`" in run("check", "s.yaml")
+
+
+def test_a_finished_run_that_is_resumed_says_that_nothing_is_left() -> None:
+    table("1,2\n2,3\n")
+    train("--run-dir", "r", code=0)
+    answer = train("--run-dir", "r", "--resume", code=0)
+    assert (
+        "nothing was left to train: the run has all of its epochs, 1; more: `--set train.epochs=2`" in answer
+    )
+    assert "0 examples/s" not in answer
+
+
+def test_a_run_without_its_best_weights_says_that_it_has_others() -> None:
+    table("1,2\n2,3\n")
+    train("--run-dir", "r", code=0)
+    shutil.copytree("r", "damaged")
+    Path("r/best.safetensors").unlink()
+    Path("damaged/best.safetensors").write_bytes(b"x")
+    for directory in ("r", "damaged"):
+        assert "`--weights last`" in run("evaluate", directory, "--data", "t.csv")
+        run("evaluate", directory, "--data", "t.csv", "--weights", "last", code=0)
+
+
+@pytest.mark.parametrize(
+    ("reference", "told"),
+    [
+        ("top.values", "its first output is `top`, the others `top.indices`"),
+        ("top.indexes", "did you mean `indices`?"),
+    ],
+)
+def test_the_first_output_of_a_node_has_its_name(reference: str, told: str) -> None:
+    nodes = f"{{top: {{op: top_k, k: 1}}, y: {{merge: add, from: [top, {reference}]}}}}"
+    Path("s.yaml").write_text(f"inputs: {{x: {{shape: [3]}}}}\nnodes: {nodes}\noutputs: [y]\n")
+    assert told in run("check", "s.yaml")
