@@ -55,7 +55,29 @@ LAYERS: Mapping[str, str] = {
     "TransformerEncoderLayer": _TRANSFORMER,
     "TransformerDecoderLayer": _TRANSFORMER,
     "PositionalEncoding": "write {layer: PositionEmbedding}",
-    "InstanceNormalization": "write {layer: GroupNormalization, groups: -1}",
+    **dict.fromkeys(
+        ["InstanceNormalization", "InstanceNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"],
+        "write {layer: GroupNormalization, groups: -1}",
+    ),
+    "ReLU6": "write {layer: ReLU, max_value: 6}, or `activation: relu6` on the layer before",
+    "Concat": "write {merge: concatenate, from: [a, b]}",
+    "View": "write {layer: Reshape, target_shape: [...]}, without the batch axis",
+    **dict.fromkeys(["ReflectionPad1d", "ReflectionPad2d"], "write {op: pad, pad_width: ..., mode: reflect}"),
+    **dict.fromkeys(["ReplicationPad1d", "ReplicationPad2d"], "write {op: pad, pad_width: ..., mode: edge}"),
+    **dict.fromkeys(["Rescale", "Scale"], "write {layer: Rescaling, scale: 0.00392156862745098}"),
+    "Resize": "write {layer: Resizing, height: ..., width: ...}",
+    **dict.fromkeys(
+        ["StochasticDepth", "DropPath"],
+        "write {layer: Dropout, rate: 0.1, noise_shape: [null, 1, 1, 1]}: it drops a whole image",
+    ),
+    **dict.fromkeys(
+        ["Bottleneck", "BasicBlock", "ResBlock", "ResidualBlock", "ResNetBlock", "ConvBlock", "ConvBNReLU"],
+        "write it as a block, under `blocks`, and {block: name} where it is used",
+    ),
+    **dict.fromkeys(
+        ["SqueezeExcite", "SqueezeExcitation", "SEBlock", "CBAM", "Highway"],
+        "build it from pooling, Dense and {merge: multiply}, in a block",
+    ),
     "PixelShuffle": "write {op: depth_to_space, block_size: 2}",
     "StringLookup": _DATA,
     "IntegerLookup": _DATA,
@@ -260,6 +282,39 @@ ENCODINGS: Mapping[str, str] = _by_word(
     }
 )
 """How a feature of `data` is written, by what other libraries call it."""
+
+NAMES: Mapping[tuple[str, str], str] = {
+    ("activation", "prelu"): "it has weights of its own: a node below it, {layer: PReLU}",
+    ("activation", "logits"): "leave it out: a loss takes logits with {name: ..., from_logits: true}",
+    ("activation", "quick_gelu"): "a node below it: {compute: x * sigmoid(1.702 * x)}",
+    ("activation", "squared_relu"): "a node below it: {compute: square(relu(x))}",
+    **{
+        ("activation", word): "a gate is two layers and {merge: multiply}; `glu` halves the axis"
+        for word in ("geglu", "swiglu", "reglu")
+    },
+    **{("loss", word): f"it is a metric: metrics: [{word}]" for word in ("accuracy", "auc", "f1_score")},
+    ("loss", "acc"): "it is a metric: metrics: [accuracy]",
+    ("loss", "rmse"): "`mse` has the same minimum, and `rmse` is a metric: metrics: [rmse]",
+    ("loss", "none"): "leave `loss` out",
+    ("loss", "perplexity"): "write `sparse_categorical_crossentropy`, whose exponential it is",
+    ("loss", "categorical"): "write `categorical_crossentropy`, or `sparse_...` for class numbers",
+    (
+        "metric",
+        "perplexity",
+    ): "it is the exponential of `sparse_categorical_crossentropy`, which is a metric, too",
+    ("metric", "confusion_matrix"): "`graphspec predict` writes what it can be counted from",
+    ("metric", "top5"): "write {name: sparse_top_k_categorical_accuracy, k: 5}",
+    ("metric", "map"): "write {name: auc, curve: PR}: the area below precision over recall",
+    ("metric", "mAP"): "write {name: auc, curve: PR}: the area below precision over recall",
+    ("schedule", "onecycle"): "write {name: cosine_decay, warmup_steps: ...}",
+    ("schedule", "one_cycle"): "write {name: cosine_decay, warmup_steps: ...}",
+    ("schedule", "warmup"): "a schedule has `warmup_steps`: {name: cosine_decay, warmup_steps: 100}",
+    ("schedule", "constant"): "leave `schedule` out: the rate of the optimizer stays",
+    ("callback", "lr_finder"): "search it: `graphspec tune` varies train.optimizer.learning_rate",
+    ("callback", "gradient_clipping"): "it belongs to the optimizer: {name: adam, global_clipnorm: 1.0}",
+    ("callback", "ema"): "it belongs to the optimizer: {name: adam, use_ema: true}",
+}
+"""Names of other libraries for settings of a kind, that are written here in another way."""
 
 VALUE_WORDS: Mapping[str, str] = by_word(
     standard="zscore z_score standardize StandardScaler std",

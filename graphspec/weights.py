@@ -54,6 +54,20 @@ def paths(graph: Graph, prefix: str = "") -> Iterator[str]:
             yield from (f"{here}{weight.name}" for weight in unit.first.weights() if weight.trainable)
 
 
+def trainable(graph: Graph, prefix: str = "") -> Iterator[str]:
+    """The keys of the parameters that no `trainable: false` freezes."""
+    for unit in graph.units:
+        here = key_prefix(prefix, unit)
+        if not unit.trainable:
+            continue
+        if unit.first.graph is not None:
+            yield from trainable(unit.first.graph, here)
+        elif unit.first.parameter is not None:
+            yield here.removesuffix(".")
+        else:
+            yield from (f"{here}{weight.name}" for weight in unit.first.weights() if weight.trainable)
+
+
 def held(graph: Graph) -> Iterator[Held]:
     """All weights of the layers of a program, each once; parameters have no layer."""
     for path, op in layers(graph):

@@ -22,9 +22,9 @@ ALLOWED = {
     "arguments": "diagnostics",
     "augmentation": "data tensor",
     "bundle": "diagnostics emit own",
-    "cli": "adaptive arguments compiler convert curves data diagnostics export files folded_weights habits "
-    "json_schema load objectives overriding own packages plot reference reporting run_files "
-    "runs source tensor_files train transfer tune version weights",
+    "cli": "adaptive arguments compiler convert curves data diagnostics export files folded_weights "
+    "habits json_schema load objectives overriding own packages plot reference reporting "
+    "run_files runs source tensor_files train trainable transfer tune version weights",
     "compiled_spec": "adapting augmentation bundle data diagnostics emit fold graph load own plot program "
     "proof resolution source summary tensor train arguments",
     "compiler": "augmentation compiled_spec declarations diagnostics elaborate overriding program run_files "
@@ -82,6 +82,7 @@ ALLOWED = {
     "train": "compiler contract data diagnostics execution expressions files graph interpreter load "
     "objectives own packages tensor tensor_files version weights run_files arguments",
     "tune": "compiler compiled_spec data diagnostics files interpreter objectives run_files",
+    "trainable": "diagnostics train weights",
     "version": "",
     "words": "",
     "weights": "contract diagnostics graph names",

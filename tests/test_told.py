@@ -266,3 +266,69 @@ def test_the_first_output_of_a_node_has_its_name(reference: str, told: str) -> N
     nodes = f"{{top: {{op: top_k, k: 1}}, y: {{merge: add, from: [top, {reference}]}}}}"
     Path("s.yaml").write_text(f"inputs: {{x: {{shape: [3]}}}}\nnodes: {nodes}\noutputs: [y]\n")
     assert told in run("check", "s.yaml")
+
+
+FROZEN = """\
+inputs: {x: {shape: [4]}}
+shared: {s: {layer: Dense, units: 4TRAINABLE}}
+nodes:
+  a: {call: s, from: x}
+  b: {parameter: [4]TRAINABLE}
+  y: {merge: add, from: [a, b]}
+outputs: {y: {loss: mse}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("trainable", "train", "told"),
+    [
+        (", trainable: false", "{epochs: 1}", "error[nothing-to-train]: every weight is frozen"),
+        ("", "{parameter_groups: [{match: '*', trainable: false}]}", "error[nothing-to-train]"),
+        (", trainable: false", "{parameter_groups: [{match: 's.*', trainable: true}]}", "s.yaml: ok"),
+        ("", "{parameter_groups: [{match: 's.*', trainable: false}]}", "s.yaml: ok"),
+        ("", "{epochs: 1}", "s.yaml: ok"),
+        (", trainable: false", "", "s.yaml: ok"),
+    ],
+)
+def test_a_spec_in_which_everything_is_frozen_is_found_by_check(
+    trainable: str, train: str, told: str
+) -> None:
+    written = FROZEN.replace("TRAINABLE", trainable) + (f"train: {train}\n" if train else "")
+    Path("s.yaml").write_text(written)
+    assert told in run("check", "s.yaml", code=0 if told.endswith("ok") else 1)
+
+
+@pytest.mark.parametrize(
+    ("node", "told"),
+    [
+        ("{layer: ReLU6}", "write {layer: ReLU, max_value: 6}"),
+        ("{layer: nn.InstanceNorm2d}", "write {layer: GroupNormalization, groups: -1}"),
+        ("{layer: Concat}", "write {merge: concatenate, from: [a, b]}"),
+        ("{layer: DropPath}", "noise_shape: [null, 1, 1, 1]"),
+        ("{layer: ResidualBlock}", "write it as a block, under `blocks`"),
+        ("{layer: Dense, units: 3, activation: prelu}", "a node below it, {layer: PReLU}"),
+        ("{layer: Dense, units: 3, activation: swiglu}", "a gate is two layers and {merge: multiply}"),
+        ("{layer: Dense, units: 3, activation: logits}", "from_logits: true"),
+    ],
+)
+def test_a_layer_of_another_library_that_has_no_one_name_here(node: str, told: str) -> None:
+    Path("s.yaml").write_text(f"inputs: {{x: {{shape: [4]}}}}\nnodes: {{y: {node}}}\noutputs: [y]\n")
+    assert told in run("check", "s.yaml")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("outputs: {y: {loss: accuracy}}", "it is a metric: metrics: [accuracy]"),
+        ("outputs: {y: {loss: mse, metrics: [confusion_matrix]}}", "`graphspec predict` writes"),
+        ("outputs: {y: {loss: mse}}\ntrain: {schedule: constant}", "leave `schedule` out"),
+        ("outputs: {y: {loss: mse}}\ntrain: {callbacks: {lr_finder: {}}}", "`graphspec tune` varies"),
+        ("outputs: {y: {loss: mse}}\ntrain: {gradient_clip: 1}", "global_clipnorm"),
+        ("outputs: {y: {loss: mse}}\ntrain: {epochs: 1e9999}", "error[number-too-large]"),
+    ],
+)
+def test_a_name_of_another_library_for_a_setting(settings: str, told: str) -> None:
+    nodes = "nodes: {y: {layer: Dense, units: 1}}"
+    Path("s.yaml").write_text(f"inputs: {{x: {{shape: [4]}}}}\n{nodes}\n{settings}\n")
+    answer = run("check", "s.yaml")
+    assert told in answer and answer.count("error[") == 1

@@ -98,6 +98,9 @@ def check(
                 from graphspec.adaptive import check_adaptive
 
                 check_adaptive(program.graph, diagnostics)
+                from graphspec.trainable import check_trainable
+
+                check_trainable(program, diagnostics)
             if program is not None and program.tuning is not None:
                 from graphspec.tune.checks import check_search
 

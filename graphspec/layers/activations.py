@@ -77,7 +77,7 @@ class _Elementwise(Layer, abstract=True):
         return x
 
 
-class ReLU(_Elementwise, also="ReLU6"):
+class ReLU(_Elementwise):
     """`x` above `threshold`, at most `max_value`; `negative_slope * (x - threshold)` below."""
 
     max_value: NotNegative | None = None

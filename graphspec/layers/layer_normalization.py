@@ -178,7 +178,7 @@ class UnitNormalization(Layer):
         )
 
 
-class GroupNormalization(Layer, also="GroupNorm InstanceNorm1d InstanceNorm2d"):
+class GroupNormalization(Layer, also="GroupNorm"):
     """Normalizes each group of an example's channels to mean 0 and variance 1, then scales and shifts them.
 
     `groups: -1` makes each channel a group: instance normalization.

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from graphspec.diagnostics import did_you_mean, nearest
-from graphspec.habits import VALUE_WORDS
+from graphspec.habits import NAMES, VALUE_WORDS
 from graphspec.objectives.remedies import EXAMPLES, fraction, remedy_of
 from graphspec.tensor import DTYPE_WORDS
 
@@ -212,6 +212,8 @@ class Family:
     def suggest(self, name: str) -> str:
         """The remedy for an unknown name."""
         plain = name.partition("(")[0].strip()
+        if instead := NAMES.get((self.kind, name)):
+            return instead
         if plain != name and plain in self.members:
             return f"write arguments next to the name: {{name: {plain}, ...}}"
         listed = f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"
@@ -444,6 +446,8 @@ def _known_name(context: Mapping[str, Any]) -> str:
     """The help for a name that is none of the legal ones."""
     written = context["word"]
     plain = written.partition("(")[0].rpartition(".")[2]
+    if instead := NAMES.get((context["what"], plain)):
+        return instead
     word = nearest(plain, context["legal"], context.get("synonyms", {}))
     if word == "null":
         return "write `null`, or leave it out"

@@ -47,5 +47,5 @@ def resolve(text: str) -> Any:
         return text
     number = float(text)
     if math.isinf(number) or (number == 0 and re.search("[1-9]", re.split("[eE]", text)[0])):
-        raise NumberTooLarge(f"`{text[:40]}` is beyond what a double-precision number can hold", 1.0)
+        raise NumberTooLarge(f"`{text[:40]}` is beyond what a double-precision number can hold", 1)
     return number

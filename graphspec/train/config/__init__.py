@@ -54,7 +54,14 @@ REMEDIES = {
         for key in ("weight_decay", "momentum", "clipnorm", "clipvalue", "global_clipnorm", "use_ema")
     },
     **dict.fromkeys(
-        ("grad_clip", "clip_grad", "gradient_clipping", "gradient_clip_val", "max_grad_norm"),
+        (
+            "grad_clip",
+            "clip_grad",
+            "gradient_clip",
+            "gradient_clipping",
+            "gradient_clip_val",
+            "max_grad_norm",
+        ),
         "it belongs to the optimizer: optimizer: {name: adam, global_clipnorm: ...}",
     ),
     **dict.fromkeys(
@@ -79,6 +86,8 @@ REMEDIES = {
         "it belongs to the command: `graphspec train --run-dir DIR`",
     ),
     **dict.fromkeys(("save_best", "save_best_only"), "delete it: every run writes `best.safetensors`, too"),
+    "weights": "it belongs to the command: `graphspec train --weights FILE`; or to a node of a model",
+    "mixed_precision": "write `precision: bf16`",
     "shuffle": "delete it: training rows are shuffled, from the run's seed",
     "data": "it is a section of its own: data: {train: FILE}",
     **dict.fromkeys(
