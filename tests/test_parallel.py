@@ -5,6 +5,7 @@ One launch trains many specs, as starting processes takes longer than what they 
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pytest
 import torch
@@ -591,6 +593,71 @@ def test_machines_read_copies_of_their_own(trained: Trainings, place: Path) -> N
     assert shares == [{frozenset(groups[0::2]), frozenset(groups[1::2])}, {frozenset(groups)}]
     trained.run(1, {"machines": trained.job("steps", "ddp", str(place / "run"), resume=True)})
     assert_alike(trained.found["machines"], trained.found["steps"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            ["--set", "train.batch_size=7"],
+            "`train.batch_size` differs between process 1 and process 0: 7 and 14",
+        ),
+        pytest.param(
+            ["--set", "data.validation.split=0.5"],
+            "`data.validation.split` differs",
+            marks=pytest.mark.parity,
+        ),
+        (["--limit", "40"], "`--limit` differs between process 1 and process 0: 40 and None"),
+        pytest.param(["--data", "d.npz"], "`--data` differs", marks=pytest.mark.parity),
+    ],
+)
+def test_processes_that_were_given_different_things_say_so(
+    place: Path, change: list[str], words: str
+) -> None:
+    world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+    world |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    command = [sys.executable, "-m", "graphspec", "train", "classes.yaml", "--device", "cpu"]
+    processes = [
+        subprocess.Popen(
+            [*command, *(change if rank else [])],
+            env=os.environ | world | {"RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        said = process.communicate(timeout=120)[1]
+        assert process.returncode == 1 and "error[run-failed]" in said and words in said, said
+    assert not (place / "runs").exists()
+
+
+def test_processes_end_after_a_launcher_that_was_killed(place: Path) -> None:
+    command = [sys.executable, "-m", "graphspec", "train", "long.yaml", "--devices", "2", "--device", "cpu"]
+    launcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    history = place / "runs" / "long-1" / "history.jsonl"
+    while not history.exists() and launcher.poll() is None:
+        time.sleep(0.05)
+    workers = psutil.Process(launcher.pid).children()
+    assert len(workers) == 2
+    launcher.kill()
+    launcher.wait()
+    _, alive = psutil.wait_procs(workers, timeout=launched.PATIENCE + 5)
+    assert not alive
+    assert list((place / "runs" / "long-1" / "checkpoints").glob("0*/manifest.json")), "and they have saved"
+
+
+def test_a_machine_without_a_loopback_interface_is_told(place: Path) -> None:
+    alone = ["unshare", "--map-root-user", "--net"]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*alone, "true"], stderr=subprocess.DEVNULL).returncode
+    ):
+        pytest.skip("this system makes no network namespaces for us")
+    command = [sys.executable, "-m", "graphspec", "train", "long.yaml", "--devices", "2", "--device", "cpu"]
+    done = finished([*alone, *command])
+    assert done.returncode == 1 and "error[run-failed]" in done.stderr and "ip link set lo up" in done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) < 5
 
 
 def test_processes_that_cannot_connect_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from graphspec.cli.common import (
     running,
     show,
 )
-from graphspec.train.parallel.launched import launched
+from graphspec.train.parallel.launched import follow_launcher, launched
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
@@ -138,6 +138,7 @@ def train(
         spec, run_dir = _spec_and_run(spec, run_dir, resume)
     gc.enable()
     mine = launched()
+    follow_launcher()
     if devices is not None and mine.size == 1:
         if devices > 1:
             raise typer.Exit(_launch(spec, settings, preset, as_json, devices, restarts, allow))

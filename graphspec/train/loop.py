@@ -52,7 +52,7 @@ from graphspec.train.parallel.world import World, joined
 from graphspec.train.penalties import Penalties
 from graphspec.train.precision import products
 from graphspec.train.progress import Progress, Reporter, Result, Start
-from graphspec.train.resume import alike, continued, created, same_data
+from graphspec.train.resume import alike, continued, created, same_data, told_alike
 from graphspec.train.run import environment
 from graphspec.train.saver import Saver
 from graphspec.train.signals import StopSignal, watched
@@ -111,6 +111,13 @@ def train(
     computing = devices.computing(devices.threads(program))
     with computing, products(program.training.precision), joined(place) as world, ExitStack() as stack:
         tell = tell if world.first else _nobody
+        told_alike(
+            world,
+            program,
+            **{"`--data`": data is not None, "`--weights`": weights is not None, "`--limit`": limit},
+            **{"`epochs`": epochs, "`--resume`": resume, "`--overwrite`": overwrite, "`--compile`": compile},
+            **{"`--batch-size`": batch_size, "the device": place.type},
+        )
         read = partial(load, data=data, root=root, device=place, limit=limit, processes=world.machine())
         if batch_size == "auto":
             known = batch_sizes.begun(program, run_dir) if resume else None
@@ -123,7 +130,7 @@ def train(
         run, state = continued(program, world, run_dir, resume)
         if run is not None:
             stack.enter_context(closing(run))
-            weights = run.started_from(program, needed=state is None)
+            weights = world.of_first(run.started_from(program, needed=state is None) if world.first else None)
         epochs = program.training.epochs if epochs is None else epochs
         training, best, examination = _prepare(
             program, found, world, place, epochs, callbacks, state, state is None, weights

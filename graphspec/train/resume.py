@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import torch
 import yaml
 
 from graphspec.diagnostics import SpecError, fail
@@ -17,6 +18,7 @@ from graphspec.train.parallel.spread import is_sharded
 from graphspec.train.parallel.world import World
 from graphspec.train.run import Elsewhere, RunDirectory, is_run, newest
 from graphspec.train.state import spec_digest
+from graphspec.version import __version__
 
 FREE = (("train", "epochs"), ("train", "parallel"))
 """What may differ between a run and what goes on with it: a run may be given more epochs, and be spread
@@ -100,6 +102,33 @@ def _same_spec(program: Any, path: Path, state: State) -> None:
             )
     if state.part("progress").numbers["spec"] != spec_digest(program):
         raise _refused(f"{other}: a model file that it reads has changed", ANEW)
+
+
+def told_alike(world: World, program: Any, **options: Any) -> None:
+    """Raises `SpecError` (run-failed) where the processes were given different specs or options: each would
+    wait for others in another place. It comes before all else that they do together.
+    """
+    if world.alone:
+        return
+    versions = {"the version of graphspec": __version__, "the version of torch": torch.__version__}
+    code = {"the code of the model": spec_digest(program)}
+    told = world.gather((program.resolved, {**versions, **options, **code}))
+    (spec, values), first = told[0], yaml.safe_load(told[0][0])
+    for rank, (other, others) in enumerate(told):
+        both = f"process {rank} and process 0"
+        if other != spec:
+            there = yaml.safe_load(other)
+            where = next(_differences(there, first))
+            pair = f"{_was(there, where)} and {_was(first, where)}"
+            _differ(f"`{'.'.join(map(str, where))}` differs between {both}: {pair}")
+        for name, value in values.items():
+            if others[name] != value:
+                pair = f": {others[name]} and {value}" if name not in code else ""
+                _differ(f"{name} differs between {both}{pair}")
+
+
+def _differ(message: str) -> NoReturn:
+    raise fail("run-failed", message, "give every process the same spec and the same options")
 
 
 def alike(world: World, fingerprint: str) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import threading
 import time
 import uuid
 from contextlib import suppress
@@ -22,6 +24,12 @@ MEETING = timedelta(minutes=5)
 """For all processes to be there."""
 PATIENCE = 10.0
 """Seconds for the launcher to answer, and for it to end a process that has nothing more to say."""
+
+
+LAUNCHER = "GRAPHSPEC_LAUNCHER"
+"""The environment variable with the process id of our own launcher."""
+GLANCE = 0.2
+"""Seconds between two looks whether it lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,22 @@ def launched() -> Launched:
     if not all(text.isdecimal() for text in found):
         return Launched()
     return Launched(*map(int, found))
+
+
+def follow_launcher() -> None:
+    """Ends this process when our launcher has ended, however: as SIGTERM does, after a save; then at once."""
+    launcher = os.getppid()
+    if os.environ.get(LAUNCHER) != str(launcher):
+        return
+
+    def follow() -> None:
+        while os.getppid() == launcher:
+            time.sleep(GLANCE)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PATIENCE)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def elastic() -> bool:
