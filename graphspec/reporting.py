@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from graphspec.summary import show_bytes
+from graphspec.terminal import legible, say, say_json
 
 if TYPE_CHECKING:
     from graphspec.train.progress import Progress, Result, Start
@@ -68,9 +68,9 @@ class TrainingReport:
         if self._way == "json":
             self._write({"event": "note", "text": line})
         elif not self._quiet and self._bar is not None and sys.stdout.isatty():
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(legible(line), markup=False, highlight=False, soft_wrap=True)
         elif not self._quiet:
-            print(line, flush=True)
+            say(line)
 
     def __call__(self, progress: Progress) -> None:
         if self._way == "json":
@@ -110,7 +110,7 @@ class TrainingReport:
         self.say(f"run directory: {result.run_dir}")
 
     def _write(self, event: Mapping[str, Any]) -> None:
-        print(json.dumps(event, ensure_ascii=False), file=sys.stderr, flush=True)
+        say_json(event, sys.stderr)
 
 
 def show(values: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ ALLOWED = {
     "bundle": "diagnostics emit own",
     "cli": "adaptive arguments compiler convert curves data diagnostics export files folded_weights "
     "habits json_schema load objectives overriding own packages plot reference reporting "
-    "run_files runs source tensor_files train trainable transfer tune version weights",
+    "run_files runs source tensor_files terminal train trainable transfer tune version weights",
     "compiled_spec": "adapting augmentation bundle data diagnostics emit fold graph load own plot program "
     "proof resolution source summary tensor train arguments",
     "compiler": "augmentation compiled_spec declarations diagnostics elaborate overriding program run_files "
@@ -68,7 +68,7 @@ ALLOWED = {
     "proof": "adapting contract diagnostics graph load program tensor weights",
     "reference": "contract data diagnostics glossary habits objectives schema source train words",
     "resolution": "contract objectives schema train",
-    "reporting": "diagnostics summary",
+    "reporting": "diagnostics summary terminal",
     "run_files": "",
     "runs": "arguments compiler data diagnostics files folded_weights own run_files train compiled_spec "
     "weights",
@@ -81,7 +81,8 @@ ALLOWED = {
     "train weights",
     "train": "compiler contract data diagnostics execution expressions files graph interpreter load "
     "objectives own packages tensor tensor_files version weights run_files arguments",
-    "tune": "compiler compiled_spec data diagnostics files interpreter objectives run_files",
+    "terminal": "diagnostics",
+    "tune": "compiler compiled_spec data diagnostics files interpreter objectives run_files terminal",
     "trainable": "diagnostics train weights",
     "version": "",
     "words": "",
@@ -305,6 +306,19 @@ def test_a_class_name_stands_once() -> None:
                 if isinstance(node, ast.ClassDef):
                     found.setdefault(node.name, []).append(place)
     assert {name: places for name, places in found.items() if len(places) > 1} == {}
+
+
+def test_one_place_prints() -> None:
+    """`terminal` writes out control characters that others chose; what files are printed to has none."""
+    printing = ("print", "typer.echo", "sys.stdout.write")
+    found = {
+        str(path.relative_to(PACKAGE))
+        for _, path in files()
+        if path.parent.name != "emitted"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in printing
+    }
+    assert found == {"terminal.py"}
 
 
 def test_no_function_is_longer_than_sixty_lines() -> None:

@@ -26,6 +26,7 @@ from graphspec.cli.common import (
     spec_files,
 )
 from graphspec.cli.plugins import without_plugins
+from graphspec.terminal import say
 
 app = typer.Typer(
     name="graphspec",
@@ -56,7 +57,7 @@ def _root(
     if version:
         from graphspec.version import __version__
 
-        typer.echo(f"graphspec {__version__}")
+        say(f"graphspec {__version__}")
         raise typer.Exit
 
 
@@ -112,10 +113,10 @@ def check(
             if not as_json:
                 show(found, sources, sys.stdout)
                 if not errors:
-                    typer.echo(f"{spec}: ok")
+                    say(f"{spec}: ok")
         if as_json:
             print_json({"ok": not wrong, "files": files})
         elif wrong:
-            typer.echo(f"{count_of(count, 'error')} in {count_of(wrong, 'file')}")
+            say(f"{count_of(count, 'error')} in {count_of(wrong, 'file')}")
         if wrong:
             raise typer.Exit(1)

@@ -16,6 +16,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from graphspec.terminal import legible, say, say_json
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -134,6 +136,7 @@ def _usage(args: Sequence[str]) -> Iterator[None]:
 
             error = UsageError(unknown_option(option, error.ctx.command, args), ctx=error.ctx)
         if "--json" not in args:
+            error.message = legible(error.message)
             raise error from None
         from graphspec.diagnostics import Diagnostic
 
@@ -272,7 +275,7 @@ def show(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], stream: 
 
     for diagnostic in diagnostics:
         shown = {**_excerpt(diagnostic), **sources}
-        print(render(diagnostic, shown, colors(stream)), end="\n\n", file=stream)
+        say(render(diagnostic, shown, colors(stream)), stream, end="\n\n", painted=True)
 
 
 LONGEST = 100_000
@@ -345,9 +348,7 @@ def events(progress: str) -> Callable[..., None]:
 
     def tell(event: str, **values: Any) -> None:
         if progress == "json":
-            import json
-
-            print(json.dumps({"event": event, **values}), file=sys.stderr, flush=True)
+            say_json({"event": event, **values}, sys.stderr)
 
     return tell
 
@@ -362,13 +363,11 @@ def answer(as_json: bool, text: str, nl: bool = True, **values: Any) -> None:
     if as_json:
         print_json({"ok": True, **values})
     else:
-        typer.echo(text, nl=nl)
+        say(text, end="\n" if nl else "")
 
 
 def print_json(value: Any) -> None:
-    import json
-
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    say_json(value, indent=2)
 
 
 def count_of(number: int, what: str) -> str:

@@ -21,6 +21,7 @@ from graphspec.cli.common import (
     sizes_of,
     terminal_width,
 )
+from graphspec.terminal import say
 
 
 def summary(
@@ -63,7 +64,7 @@ def summary(
             print_json({"ok": True, **table.to_json(expand, flops, memory, batch_size)})
         else:
             color, width = colors(sys.stdout), terminal_width(sys.stdout)
-            typer.echo(table.render(expand, trainable, flops, memory, batch_size, color, width))
+            say(table.render(expand, trainable, flops, memory, batch_size, color, width), painted=True)
 
 
 def resolve(

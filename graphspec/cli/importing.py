@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from graphspec.cli.common import Events, Json, events, misuse, print_json, replacing, reporting
+from graphspec.terminal import say
 
 if TYPE_CHECKING:
     from graphspec.convert import Imported
@@ -87,12 +88,12 @@ def keras(
         counts = {"lines": lines, "parameters": summary.total_params}
         print_json({"ok": True, **files, **counts, "difference": difference, "notes": list(imported.notes)})
         return
-    typer.echo(f"wrote {spec}, {lines} lines" + (f", and {weights}" if weights is not None else ""))
-    typer.echo(f"{summary.total_params:,} parameters")
+    say(f"wrote {spec}, {lines} lines" + (f", and {weights}" if weights is not None else ""))
+    say(f"{summary.total_params:,} parameters")
     proved = f"equal to Keras to {difference:.1e} on random input" if difference is not None else why
-    typer.echo(proved if difference is not None else f"not compared with Keras: {proved}")
+    say(proved if difference is not None else f"not compared with Keras: {proved}")
     for note in imported.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
 
 
 def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:

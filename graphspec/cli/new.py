@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from graphspec.cli.common import Json, answer, misuse, print_json, replacing, reporting
+from graphspec.terminal import say
 
 SCHEMA = "graphspec.schema.json"
 """The file that a new spec names as its schema, beside it."""
@@ -33,7 +35,7 @@ def schema(
 
                 print_json({"ok": True, "schema": json.loads(text)})
             else:
-                typer.echo(text, nl=False)
+                say(text, end="")
             return
         with replacing(Path(output)) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -80,7 +82,7 @@ def new(
         text = f"wrote {path}; next: graphspec {verb} {path}"
         if not as_json:
             for note in notes:
-                typer.echo(f"note: {note}", err=True)
+                say(f"note: {note}", sys.stderr)
         answer(as_json, text, file=str(path), schema=str(path.with_name(SCHEMA)), notes=notes)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import sys
 import zlib
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from graphspec.cli.common import Json, Preset, Set, Spec, answer, compiling, misuse, replacing
+from graphspec.terminal import say
 
 DIRECTIONS = ("down", "right")
 
@@ -71,7 +71,7 @@ def plot(
         text = drawn(program, ".svg" if suffix in CONVERTED else suffix, expand, depth, right, slide)
         data = converted(text, suffix) if suffix in CONVERTED else text.encode()
         if path is None:
-            sys.stdout.write(text)
+            say(text, end="")
             return
         with replacing(path) as temporary:
             temporary.write_bytes(marked(data, suffix))

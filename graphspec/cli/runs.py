@@ -24,6 +24,7 @@ from graphspec.cli.common import (
     running,
     show,
 )
+from graphspec.terminal import cells, columns, say
 
 if TYPE_CHECKING:
     from graphspec.diagnostics import Diagnostic
@@ -80,9 +81,9 @@ def evaluate(
             print_json({"ok": True, "metrics": values, "examples": examples, "notes": notes, **said})
         else:
             for note in notes:
-                typer.echo(note)
+                say(note)
             shown = "  ".join(f"{name} {_number(value)}" for name, value in values.items())
-            typer.echo(f"{shown}  on {examples:,} examples")
+            say(f"{shown}  on {examples:,} examples")
 
 
 def predict(
@@ -180,9 +181,9 @@ def runs(
         _show(rows)
         for study in studies:
             count = f"{study.trials} trial{'s' * (study.trials > 1)}"
-            typer.echo(f"{study.path}: a search of {count}: graphspec runs {study.runs}")
+            say(f"{study.path}: a search of {count}: graphspec runs {study.runs}")
         if not rows and not studies:
-            typer.echo(f"no run in {folder}: graphspec train SPEC makes one")
+            say(f"no run in {folder}: graphspec train SPEC makes one")
 
 
 def _show(rows: list[RunRow]) -> None:
@@ -194,13 +195,13 @@ def _show(rows: list[RunRow]) -> None:
         names = tuple(row.values)
         alike.setdefault(tuple(name for name in names if name.startswith("val_")) or names, []).append(row)
     for names, group in alike.items():
-        table = Table("run", "epochs", "best", *names, "written")
+        table = Table(*columns("run", "epochs", "best", *names, "written"))
         for row in group:
             epochs = str(row.epochs) if row.state == "finished" else f"{row.epochs}, {row.state}"
             epochs += ", synthetic data" if row.synthetic else ""
             best = "-" if row.best_epoch is None else str(row.best_epoch)
             figures = (_number(row.values.get(name)) for name in names)
-            table.add_row(str(row.path), epochs, best, *figures, _ago(row.age))
+            table.add_row(*cells(str(row.path), epochs, best, *figures, _ago(row.age)))
         print_table(table)
 
 

@@ -23,6 +23,7 @@ from graphspec.cli.common import (
     running,
     show,
 )
+from graphspec.terminal import say
 from graphspec.train.parallel.launched import follow_launcher, launched
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def _train(
     if interrupted is None:
         report.end(result, directions(program.outputs, True))
     elif launched().first:
-        typer.echo(str(interrupted), err=True)
+        say(str(interrupted), sys.stderr)
     if as_json:
         found: dict[str, Any] = {"ok": interrupted is None, **result.to_json()}
         print_json(found if interrupted is None else {**found, "diagnostics": []})

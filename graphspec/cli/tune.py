@@ -25,6 +25,7 @@ from graphspec.cli.common import (
     print_table,
     settings_of,
 )
+from graphspec.terminal import say
 
 if TYPE_CHECKING:
     from graphspec.tune.run import Outcome
@@ -160,13 +161,13 @@ def _show(outcome: Outcome) -> None:
     counts = [f"{states.count(kind)} {kind}" for kind in ("complete", "pruned", "failed") if kind in states]
     if outcome.best:
         print_table(table(outcome.best[:SHOWN], outcome.objective))
-    typer.echo(f"{count_of(len(states), 'trial')}: {', '.join(counts) or 'none has ended'}")
+    say(f"{count_of(len(states), 'trial')}: {', '.join(counts) or 'none has ended'}")
     failed = next((trial for trial in outcome.trials if trial.state == "failed"), None)
     if failed is not None:
-        typer.echo(f"the first that failed, {failed.number}: {failed.reason}")
-    typer.echo(f"run directory: {outcome.run_dir}")
+        say(f"the first that failed, {failed.number}: {failed.reason}")
+    say(f"run directory: {outcome.run_dir}")
     if outcome.best:
-        typer.echo(f"the best spec: graphspec train {outcome.run_dir / 'best.yaml'}")
+        say(f"the best spec: graphspec train {outcome.run_dir / 'best.yaml'}")
         run = outcome.run_dir / TRIALS / f"{outcome.best[0].number:04}"
         if run.is_dir():  # a trial of another machine has none
-            typer.echo(f"the best trial: graphspec predict {run} --data FILE -o predictions.csv")
+            say(f"the best trial: graphspec predict {run} --data FILE -o predictions.csv")

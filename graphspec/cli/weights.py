@@ -19,6 +19,7 @@ from graphspec.cli.common import (
     replacing,
     show,
 )
+from graphspec.terminal import say
 
 if TYPE_CHECKING:
     from graphspec.diagnostics import Diagnostic
@@ -103,7 +104,7 @@ def weights(
         found = transfer(program.graph, source, chosen, initial=initial)
         wrong = complaints(found.plan, source, spec, chosen)
         if not as_json:
-            typer.echo(table(found.plan))
+            say(table(found.plan))
         if write_rules is not None:
             _write_rules(write_rules, found.plan, chosen, f"{source.name} into {program.name}")
         if found.plan.ok and output is not None:
@@ -130,7 +131,7 @@ def _report(plan: Plan, output: Path | None, wrong: list[Diagnostic], as_json: b
     else:
         show(wrong, {}, sys.stderr)
         if written is not None:
-            typer.echo(f"wrote {written}")
+            say(f"wrote {written}")
     if not plan.ok:
         raise typer.Exit(1)
 

@@ -28,7 +28,16 @@ def hidden_in(text: str) -> Iterator[re.Match[str]]:
 
 def visible(text: str) -> str:
     """`text` with hidden characters written out as `<U+200B>`."""
-    return _one_of(f"\t\n\r{_HIDDEN}").sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
+    return _one_of(f"\t\n\r{_HIDDEN}").sub(_written_out, text)
+
+
+def _written_out(match: re.Match[str]) -> str:
+    return f"<U+{ord(match[0]):04X}>"
+
+
+def legible(text: str) -> str:
+    """`visible` text whose lines and tabs stay."""
+    return _one_of(f"\r{_HIDDEN}").sub(_written_out, text)
 
 
 def shortened(text: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+from graphspec.terminal import cells, columns, legible, say, say_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -45,7 +46,7 @@ class SearchReport:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
             )
             self._bar.add_task("", total=None)
             self._live = Live(console=Console(stderr=True), transient=True, refresh_per_second=4)
@@ -84,13 +85,13 @@ class SearchReport:
 
     @staticmethod
     def _event(event: dict[str, Any]) -> None:
-        print(json.dumps(event, ensure_ascii=False), file=sys.stderr, flush=True)
+        say_json(event, sys.stderr)
 
     def _print(self, text: str) -> None:
         if self._live is not None:
-            self._live.console.print(text, markup=False, highlight=False)
+            self._live.console.print(legible(text), markup=False, highlight=False)
         else:
-            print(text, flush=True)
+            say(text)
 
     def _picture(self, status: Status) -> RenderableType:
         from rich.console import Group
@@ -98,7 +99,7 @@ class SearchReport:
         over = sum(trial.state != "running" for trial in status.trials)
         tried = [trial for trial in status.trials if trial.number in status.running]
         now = "; ".join(f"{parameters(t)} (epoch {status.running[t.number]})" for t in tried)
-        self._bar.update(self._bar.task_ids[0], completed=over, total=status.limit, description=now)
+        self._bar.update(self._bar.task_ids[0], completed=over, total=status.limit, description=legible(now))
         return Group(table(status.best[:SHOWN], self._objective), self._bar)
 
 
@@ -107,10 +108,10 @@ def table(trials: Sequence[Finished], objective: str) -> Table:
     from rich.table import Table
 
     keys = list(trials[0].params) if trials else []
-    found = Table("trial", objective, *keys)
+    found = Table(*columns("trial", objective, *keys))
     for trial in trials:
         value = _objective(trial)
-        found.add_row(str(trial.number), value, *(shown(trial.params[key]) for key in keys))
+        found.add_row(*cells(str(trial.number), value, *(shown(trial.params[key]) for key in keys)))
     return found
 
 

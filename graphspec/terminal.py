@@ -1,0 +1,49 @@
+"""What reaches the terminal: all that the commands and reports print goes through here.
+
+Names of files, directories, columns and tensors are the choice of others. A control character in one is
+written out, as `<U+001B>`; printed as it is, the terminal would obey it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+from graphspec.diagnostics.text import hidden_in, legible
+
+__all__ = ["cells", "columns", "legible", "say", "say_json"]
+
+if TYPE_CHECKING:
+    from rich.table import Column
+    from rich.text import Text
+
+
+def say(text: str, stream: TextIO | None = None, end: str = "\n", painted: bool = False) -> None:
+    """Prints text to `stream`, by default stdout. `painted` text has colors of ours, and nothing else that is
+    hidden.
+    """
+    print(text if painted else legible(text), end=end, file=stream or sys.stdout, flush=True)
+
+
+def say_json(value: Any, stream: TextIO | None = None, indent: int | None = None) -> None:
+    """Prints a value as JSON; hidden characters in its texts are escapes."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    found = [match for match in hidden_in(text) if match[0] != "\n"]
+    for match in reversed(found):
+        text = text[: match.start()] + json.dumps(match[0])[1:-1] + text[match.end() :]
+    print(text, file=stream or sys.stdout, flush=True)
+
+
+def cells(*texts: str) -> list[Text]:
+    """Texts as cells of a table of rich: shown as they are, brackets included."""
+    from rich.text import Text
+
+    return [Text(legible(text)) for text in texts]
+
+
+def columns(*names: str) -> list[Column]:
+    """The columns of such a table, by their heads."""
+    from rich.table import Column
+
+    return [Column(cell) for cell in cells(*names)]

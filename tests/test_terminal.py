@@ -1,0 +1,100 @@
+"""Names that others chose reach no terminal as they are: control characters in them are written out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from typer.testing import CliRunner, Result
+
+from graphspec.cli import app
+from graphspec.diagnostics.text import hidden_in
+from graphspec.terminal import cells, legible
+
+EVIL = "\x1b]0;title\x07\x1b[2J\x9b31m[red]\u202e"
+SPEC = """
+inputs: {x: {shape: [3]}}
+nodes: {y: {layer: Dense, units: 2}}
+outputs: {y: {loss: mse}}
+data: {train: DATA, validation: {split: 0.5}}
+train: {epochs: 1, batch_size: 4}
+"""
+
+
+def run(*arguments: object) -> Result:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def clean(result: Result) -> bool:
+    """Whether nothing hidden was printed, though the name was."""
+    printed = result.stdout + result.stderr
+    assert "U+001B" in printed or "\\u001b" in printed
+    return not any(match[0] != "\n" for match in hidden_in(printed))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder of an evil name, with a spec of an evil name that can be trained."""
+    folder = tmp_path / EVIL
+    folder.mkdir()
+    np.savez(folder / "data.npz", x=np.ones((8, 3), "float32"), y=np.ones((8, 2), "float32"))
+    (folder / f"{EVIL}.yaml").write_text(SPEC.replace("DATA", "data.npz"))
+    return folder
+
+
+def test_text_keeps_its_lines_and_nothing_else_that_is_hidden() -> None:
+    assert legible("a\tb\nc") == "a\tb\nc"
+    assert legible("a\x1b[2Jb\r\u202ec") == "a<U+001B>[2Jb<U+000D><U+202E>c"
+    assert [cell.plain for cell in cells("[red]\x1b")] == ["[red]<U+001B>"]
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=["text", "json"])
+def test_names_of_specs_and_folders(place: Path, more: tuple[str, ...]) -> None:
+    spec = place / f"{EVIL}.yaml"
+    for arguments in (("check", place), ("check", spec), ("summary", place / "none.yaml")):
+        assert clean(run(*arguments, *more))
+    spec.write_text(SPEC.replace("Dense", "Dance"))
+    assert clean(run("check", place, *more))
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=["text", "json"])
+def test_names_of_runs(place: Path, more: tuple[str, ...]) -> None:
+    spec = place / f"{EVIL}.yaml"
+    trained = run("train", spec, "--run-dir", place / "runs" / EVIL, "--device", "cpu", *more)
+    assert trained.exit_code == 0
+    assert clean(trained)
+    listed = run("runs", place / "runs", *more)
+    assert listed.exit_code == 0
+    assert clean(listed)
+    assert "[red]" in listed.stdout
+    if more:
+        assert json.loads(listed.stdout)["runs"][0]["run_dir"] == str(place / "runs" / EVIL)
+    shutil.rmtree(place / "runs" / EVIL)
+    assert more or clean(run("runs", place / "runs"))
+    assert clean(run("evaluate", place / "runs" / EVIL, *more))
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=["text", "json"])
+def test_names_of_tensors(place: Path, more: tuple[str, ...]) -> None:
+    tensors = {"y.weight": torch.ones(2, 3), "y.bias": torch.ones(2), f"y.{EVIL}": torch.ones(5)}
+    save_file(tensors, place / "w.safetensors")
+    (place / "spec.yaml").write_text(SPEC.replace("DATA", "data.npz"))
+    assert clean(run("weights", place / "spec.yaml", "--from", place / "w.safetensors", *more))
+    assert clean(run("weights", place / "spec.yaml", "--from", place / f"{EVIL}.safetensors", *more))
+
+
+def test_names_of_columns_and_options(place: Path) -> None:
+    (place / "data.csv").write_text(f"x,{EVIL}\n1,2\n")
+    (place / "spec.yaml").write_text(SPEC.replace("DATA", "data.csv").replace("{split: 0.5}", "data.csv"))
+    assert clean(run("train", place / "spec.yaml", "--run-dir", place / "run"))
+    assert clean(run("new", place / "new.yaml", "--data", place / "data.csv", "--target", "x"))
+    assert clean(run(EVIL))
+    assert clean(run("check", f"--{EVIL}"))
+    assert clean(run("summary", place / "spec.yaml", "--set", EVIL))
