@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from graphspec.contract.layer import Layer, Site, Weight
 from graphspec.diagnostics import Span
@@ -16,6 +16,14 @@ from graphspec.expressions import Expression
 from graphspec.tensor import Dim, Tensor
 
 Plain = Any  # a plain value of a spec: number, string, boolean, null, or a list of them
+
+
+class Written(NamedTuple):
+    """An expression that the spec has for an argument: its value here, and its path from the node's keys."""
+
+    expression: Expression
+    value: Plain
+    path: tuple[str | int, ...]
 
 
 @dataclass(eq=False, slots=True)
@@ -90,7 +98,7 @@ class Op:
     present: bool = True
     title: str = ""
     given: dict[str, Plain] = field(default_factory=dict)
-    expressions: tuple[tuple[Expression, Plain], ...] = ()
+    expressions: tuple[Written, ...] = ()
     when: Expression | None = None
     repeated: Literal["repeat", "parallel", None] = None
     formula: Formula | None = None  # which it is a step of

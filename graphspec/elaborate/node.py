@@ -12,7 +12,7 @@ from graphspec.elaborate.forms import build, first_output, input_names
 from graphspec.elaborate.instance import NodeInputs, NodeInstance
 from graphspec.elaborate.lookup import reference, resolve
 from graphspec.elaborate.scope import expression_in
-from graphspec.elaborate.values import FAILED, NOTHING, Bound
+from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
 from graphspec.graph import Graph, Op, Unit, Value
 from graphspec.objectives.settings import show
 from graphspec.schema import MISSING, Node
@@ -34,8 +34,7 @@ def elaborate_node(body: BodyElaborator, name: str) -> NodeResult | Repeated:
             _elaborate_instance(NodeInstance(body, name, declared, path, 0), None)  # for its other mistakes
         return failed()
     if not plan and not parallel:
-        first = _first_input(NodeInstance(body, name, declared, path, 0))
-        return Repeated([], False, first.value if first is not None else NOTHING)
+        return Repeated([], False, _none_of(NodeInstance(body, name, declared, path, 0, count=0)))
     inner_paths = InnerPaths()
     results: list[NodeResult] = []
     for index, overrides in enumerate(plan):
@@ -48,6 +47,22 @@ def elaborate_node(body: BodyElaborator, name: str) -> NodeResult | Repeated:
         if result.first is FAILED:
             return Repeated(results, parallel, broken=True)  # the next would fail for the same reason
     return Repeated(results, parallel)
+
+
+def _none_of(node: NodeInstance) -> Resolved:
+    """What a node hands on that is repeated 0 times: its first input, as the output of an op without a
+    number.
+    """
+    first = _first_input(node)
+    if first is None or not isinstance(first.value, Value):
+        return first.value if first is not None else NOTHING
+    form: Any = node.form
+    op = Op(node.name, None, node.span, form, (first.value,), present=False, repeated="repeat")
+    op.title, op.expressions = str(node.declared.target), node.expressions({})
+    value = Value(first.value.tensor, node.name, op)
+    op.outputs = {first_output(node): value}
+    node.body.graph.ops.append(op)
+    return value
 
 
 # --- how often, and with which arguments

@@ -12,7 +12,7 @@ from graphspec.diagnostics import Span, did_you_mean, nearest
 from graphspec.elaborate.context import Context
 from graphspec.elaborate.values import FAILED, NOTHING, Resolved
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
-from graphspec.graph import Value
+from graphspec.graph import Value, Written
 from graphspec.objectives.remedies import boolean_help
 from graphspec.objectives.settings import Problem, SettingError, show
 from graphspec.source import Document, Path
@@ -236,16 +236,16 @@ def expression_in(value: Any) -> Expression | None:
     return parsed if isinstance(parsed, Expression) else None
 
 
-def expressions_in(value: Any, result: Any) -> Iterator[tuple[Expression, Any]]:
-    """The expressions written in a raw value, each with what it evaluated to."""
+def expressions_in(value: Any, result: Any, path: tuple[str | int, ...] = ()) -> Iterator[Written]:
+    """The expressions written in a raw value, each with what it evaluated to and its path in the value."""
     if isinstance(value, str):
         expression = expression_in(value)
         if expression is not None:
-            yield expression, result
+            yield Written(expression, result, path)
     elif isinstance(value, list) and isinstance(result, list | tuple) and len(value) == len(result):
-        for item, part in zip(value, result, strict=True):
-            yield from expressions_in(item, part)
+        for number, (item, part) in enumerate(zip(value, result, strict=True)):
+            yield from expressions_in(item, part, (*path, number))
     elif isinstance(value, dict) and isinstance(result, Mapping):
         for key, item in value.items():
             if key in result:
-                yield from expressions_in(item, result[key])
+                yield from expressions_in(item, result[key], (*path, key))

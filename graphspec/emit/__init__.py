@@ -17,11 +17,11 @@ from graphspec.emit.definitions import DefinitionWriter
 from graphspec.emit.forward import Forward
 from graphspec.emit.initialization import Initialization
 from graphspec.emit.library import library, read_names
+from graphspec.emit.module_class import ModuleClass, NeedsModule
 from graphspec.emit.printer import WIDTH, comment
 from graphspec.emit.specialize import Specializer, Use
 from graphspec.emit.writer import SourceWriter, write_definition
-from graphspec.graph import Op, Value
-from graphspec.passes.layout import Layout
+from graphspec.graph import Definition, Op, Value
 from graphspec.passes.logits import inside
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, Tensor, show_size, symbol
@@ -43,38 +43,75 @@ class Emitted:
     program: str  # the program's name
 
 
+Written = tuple[Constructor, Forward]
+
+
 def emit(
-    program: Elaborated, initialize: bool = True, inplace: bool = True, exporting: bool = False
+    program: Elaborated,
+    initialize: bool = True,
+    inplace: bool = True,
+    exporting: bool = False,
+    merged: bool = True,
 ) -> Emitted:
     """The source of a program: deterministic to the byte, formatted as ruff formats. It needs only torch.
 
     `initialize` fills the weights; without it, the module is for inference, and its weights come from a file.
     `inplace` lets activations overwrite their inputs. `exporting` writes code that torch.export accepts with
-    dynamic shapes, even where that costs time otherwise.
+    dynamic shapes, even where that costs time otherwise. Without `merged`, each instance of a block has a class
+    of its own: long, and right without any comparison of instances, so that tests can compare with it.
     """
-    graph = program.graph
-    inputs = [value for name in program.channels_first if (value := graph.inputs.get(name)) is not None]
-    layout = Layout(inputs)
-    layout.run(graph, True)
-    classes = Classes(graph, layout, logit_values(program), inplace, exporting, initialize and not exporting)
-    root = classes.of[graph]
-    root.logits = program.takes_logits
-    parts = []
-    for group in classes.groups:
-        constructor = Constructor(classes, group)
-        constructor.write()
-        forward = Forward(constructor, group is root, program.masks if group is root else {})
-        forward.write()
-        if constructor.is_empty and group is not root and not classes.is_recomputed(group):
-            group.become_function(classes.space)
-        parts.append((group, constructor, forward))
+    training = initialize and not exporting
+    modules: set[Definition] = set()
+    while True:
+        try:
+            classes = _classes(program, inplace, exporting, training, merged, modules)
+            break
+        except NeedsModule as needed:
+            modules.add(needed.definition)
     fills = Initialization(classes) if initialize else None
     bodies = SourceWriter()
-    program_bytes = classes.peaks.of(graph)
-    for group, _, forward in parts:
-        forward.finish(program_bytes)
-        write_definition(bodies, forward, program if group is root else None, fills)
+    for constructor, forward in classes.parts:
+        forward.finish(classes.program_bytes)
+        write_definition(bodies, forward, program if constructor.group is classes.root else None, fills)
     return assemble(program, bodies, classes, fills, exporting)
+
+
+def _classes(
+    program: Elaborated,
+    inplace: bool,
+    exporting: bool,
+    training: bool,
+    merged: bool,
+    modules: set[Definition],
+) -> Classes[Written]:
+    """The classes of a program, with their statements."""
+
+    def write(classes: Classes[Written], group: ModuleClass) -> Written:
+        root = program.graph in group.numbers
+        if root:
+            group.logits = program.takes_logits
+        constructor = Constructor(classes, group)
+        constructor.write()
+        masks = {key: group.template.values[value] for key, value in program.masks.items()} if root else {}
+        forward = Forward(constructor, root, masks)
+        forward.write()
+        group.is_function = constructor.is_empty and classes.may_be_function(group)
+        classes.writers[group] = constructor.values
+        return constructor, forward
+
+    graph = program.graph
+    inputs = [value for name in program.channels_first if (value := graph.inputs.get(name)) is not None]
+    return Classes(
+        graph,
+        inputs,
+        logit_values(program),
+        write,
+        inplace=inplace,
+        exporting=exporting,
+        training=training,
+        merged=merged,
+        modules=modules,
+    )
 
 
 def logit_values(program: Elaborated) -> set[Value]:
@@ -88,12 +125,12 @@ def logit_values(program: Elaborated) -> set[Value]:
 def assemble(
     program: Elaborated,
     bodies: SourceWriter,
-    classes: Classes,
+    classes: Classes[Written],
     fills: Initialization | None,
     exporting: bool,
 ) -> Emitted:
     """The whole file: docstring, imports, library code, initializers, classes."""
-    top, name = SourceWriter(), classes.of[program.graph].name
+    top, name = SourceWriter(), classes.root.name
     top.add(*origin(program), *docstring(program, folded=fills is None), "")
     initializers = ["", "", *fills.lines()] if fills is not None and fills.needed else []
     own = ast.parse("\n".join([*initializers, *bodies.lines]))
@@ -152,7 +189,7 @@ def _wrapped(head: str, tensors: list[str], tail: str) -> list[str]:
     return [line.replace("\0", " ") for line in lines]
 
 
-def carry(classes: Classes, own: ast.Module, exporting: bool) -> tuple[list[str], set[str]]:
+def carry(classes: Classes[Written], own: ast.Module, exporting: bool) -> tuple[list[str], set[str]]:
     """The library code at the top of a file, reduced to what the file uses; and the names that it reads."""
     specializer = Specializer(own, classes.helpers, dict(_forwards(classes)), exporting)
     found: list[str] = []
@@ -164,7 +201,7 @@ def carry(classes: Classes, own: ast.Module, exporting: bool) -> tuple[list[str]
     return found, read
 
 
-def own_imports(classes: Classes) -> list[str]:
+def own_imports(classes: Classes[Written]) -> list[str]:
     """The imports of custom modules, one line for each Python module."""
     homes: dict[str, list[str]] = {}
     for (home, word), alias in sorted(classes.imported.items()):
@@ -180,7 +217,7 @@ def _import(home: str, parts: list[str]) -> list[str]:
     return [f"from {home} import (", *(f"    {part}," for part in parts), ")"]
 
 
-def _forwards(classes: Classes) -> Iterator[tuple[str, list[Use]]]:
+def _forwards(classes: Classes[Written]) -> Iterator[tuple[str, list[Use]]]:
     """The calls of the modules of layers, by class."""
     found: dict[str, list[Use]] = {}
     for op in (op for group in classes.groups for body in group.bodies for op in body.ops):

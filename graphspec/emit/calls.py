@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 
 from graphspec import names
 from graphspec.contract.activations import LINEAR
-from graphspec.contract.layer import Code
+from graphspec.contract.layer import Code, Leaf
 from graphspec.emit.code import Variable, call, choice, equal, fill, listed, literal, name
 from graphspec.emit.construct import Constructor
-from graphspec.emit.group import Cell, ModuleClass, applied, overwriting, same
+from graphspec.emit.activations import applied, flag_argument, function_argument, overwriting
+from graphspec.emit.module_class import Cell, ModuleClass, Varies, same
+from graphspec.emit.values import Wish
 from graphspec.emit.slots import Slot, SlotOutput
 from graphspec.graph import Graph, Op, Value
 from graphspec.passes.layout import TO_FIRST, TO_SPEC, Layout
@@ -115,12 +117,15 @@ class Calls:
         logits: ast.expr | None,
     ) -> ast.expr:
         assert module is not None
-        taken = set(self.constructor.classes.of[graph].inputs)
+        callee = self.constructor.classes.of[graph]
+        taken = set(callee.inputs)
         parts = [part for word, part in zip(graph.inputs, found, strict=True) if word in taken]
         while parts and parts[-1] is None:
             parts.pop()
         recomputing = self.constructor.classes.recomputing(op)
-        called = (module,) if recomputing is None else (name(recomputing), module)
+        called = [module] if recomputing is None else [name(recomputing), module]
+        if callee.over is not None:
+            called.insert(len(called) - 1, name(callee.name))
         made = call(*called, *(_one(part) for part in parts))
         made.keywords += self.constructor.lending(graph)
         if logits is not None:
@@ -143,7 +148,7 @@ class Calls:
         if op.graph is not None:
             wants = self.layout.wants_first(op.graph, next(iter(op.graph.inputs)))
             result = self._instance(op, op.graph, module, [turned(inside, rank, False, wants)], logits)
-            first = next(iter(op.results.values())) in self.layout.first
+            first = self.layout.gives(op.graph, next(iter(op.results.values())))
         else:
             assert op.layer is not None
             code = self.constructor.classes.code(op)
@@ -166,7 +171,7 @@ class Calls:
         number: int,
     ) -> ast.expr:
         assert op.layer is not None
-        holes: dict[str, ast.expr | Sequence[ast.expr]] = dict(self._constants(slot, code, number))
+        holes: dict[str, ast.expr | Sequence[ast.expr]] = dict(self._constants(slot, op, code, number))
         if "{float}" in code.call:
             holes["float"] = self.constructor.float_type()
         if module is not None:
@@ -191,7 +196,7 @@ class Calls:
         parts: list[ast.expr] = []
         position, first = 0, self.wish(op, 0)
         for source in self.group.wiring.group(op.inputs):
-            count = len(self.group.slots[0][source.slot].ops) if source.all and source.slot is not None else 1
+            count = len(self.group.template.slots[source.slot].ops) if source.all and source.slot is not None else 1
             values = op.inputs[position : position + count]
             collected = self.lists.get(source) if source.all else None
             if collected is not None and all(
@@ -208,10 +213,15 @@ class Calls:
         """The ops that share one statement: over all bodies, and all instances of a loop."""
         if not slot.repeated or slot.loop:
             return self.group.cells(slot.position)
-        ops = {(body, 0): slots[slot.position].ops[number] for body, slots in enumerate(self.group.slots)}
+        rows = enumerate(slots[slot.position].ops for slots in self.group.slots)
+        ops = {(body, 0): row[number] for body, row in rows if number < len(row)}
         return {cell: op for cell, op in ops.items() if op.present}
 
-    def _constants(self, slot: Slot, code: Code, number: int) -> dict[str, ast.expr]:
+    def _kept(self, argument: ast.Name, slot: Slot) -> ast.expr:
+        """An attribute that keeps an argument for `forward`."""
+        return self.constructor.keep(names.attribute(argument.id), argument, slot)
+
+    def _constants(self, slot: Slot, op: Op, code: Code, number: int) -> dict[str, ast.expr]:
         """The constants of a call: literals, or attributes where they differ between the class's bodies."""
         found = {}
         for word, value in code.constants.items():
@@ -222,12 +232,15 @@ class Calls:
             if all(same(other, value) for other in values.values()):
                 found[word] = literal(value)
                 continue
-            written = self.group.write(
+            if slot.loop and _vary(values):
+                raise Varies(slot.node)
+            written = self.constructor.values.write(
                 {(b, 0): v for (b, _), v in values.items()},
                 {(b, 0): o for (b, _), o in peers.items()},
-                f"{slot.node}_{word}",
+                Wish(word, f"{slot.node}_{word}", op.inputs, slot.position),
             )
-            assert written is not None, "shapes keep apart what one statement cannot say"
+            if written is None:
+                raise Varies(slot.node)
             attribute = written.id if isinstance(written, ast.Name) else f"{slot.node}_{word}"
             found[word] = self.constructor.keep(names.attribute(attribute), written, slot)
         return found
@@ -244,12 +257,18 @@ class Calls:
             return Ending(lambda x: applied(code.activation, x, inplace), code.activation.word)
         if len(kinds) == 2 and LINEAR in kinds and op.wrapper is None:
             (kind,) = kinds - {LINEAR}
-            flag = self.constructor.keep_argument(self.group.flag(codes, kind), slot)
+            flag = self._kept(flag_argument(self.group, codes, kind), slot)
             return Ending(lambda x: choice(flag, applied(kind, x, inplace), x), twice=True)
-        function = self.constructor.keep_argument(
-            self.group.activation(codes, f"{slot.node}_activation"), slot
+        function = self._kept(
+            function_argument(self.group, codes, f"{slot.node}_activation"), slot
         )
         return Ending(lambda x: call(function, x))
+
+
+def _vary(values: Mapping[Cell, Leaf]) -> bool:
+    """Whether a value differs between the instances of one body."""
+    of_bodies: dict[int, Leaf] = {}
+    return any(not same(of_bodies.setdefault(body, value), value) for (body, _), value in values.items())
 
 
 def _one(part: Argument) -> ast.expr:

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from graphspec.contract.activations import LINEAR
 from graphspec.emit.classes import Classes
-from graphspec.emit.group import ModuleClass
+from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.memory import WORTH, size, storage
 from graphspec.emit.slots import Slot
 
 
-def is_chain(classes: Classes, group: ModuleClass, slot: Slot) -> bool:
+def is_chain(classes: Classes[Any], group: ModuleClass, slot: Slot) -> bool:
     """Whether a slot's instances only feed one another, and only the output of the last is read."""
     op, last = slot.op, slot.ops[-1]
     if not slot.loop or op.repeated != "repeat" or op.wrapper is not None or len(op.outputs) != 1:
         return False
     if len(op.arguments) != 1 or isinstance(op.arguments[0], tuple) or list(slot.carried) != [0]:
         return False
-    if op.unit is None or op.unit.shared or any(value in classes.logits for value in last.outputs.values()):
+    if op.unit is None or op.unit.shared or any(value in classes.ending for value in last.outputs.values()):
         return False
-    if any(classes.reads(each.output) != 1 for each in slot.ops[:-1]):
+    if any(classes.reads(group, each.output) != 1 for each in slot.ops[:-1]) or _keeps(classes, group, slot):
         return False
-    if any(_keeps(classes, each[slot.position]) for each in group.slots):
+    peers = list(group.cells(slot.position).values())
+    if any(classes.recomputing(each) for each in peers):
         return False
     layout = classes.layout
-    if any(classes.recomputing(each) for body in group.slots for each in body[slot.position].ops):
-        return False
     if op.graph is not None:
         (name,) = op.graph.inputs
-        if classes.of[op.graph].is_function or classes.borrowed(op.graph):
+        kinds = {classes.of[each.graph] for each in peers if each.graph is not None}
+        if any(kind.is_function or classes.borrowed(kind.graph) for kind in kinds):
             return False
         return layout.wants_first(op.graph, name) == (op.output in layout.first)
-    peers = [each for body in group.slots for each in body[slot.position].ops]
     codes = [classes.code(each) for each in peers if each.layer is not None]
     if len(codes) != len(peers) or any(code.call != "{self}({x})" or code.constants for code in codes):
         return False
@@ -38,9 +39,9 @@ def is_chain(classes: Classes, group: ModuleClass, slot: Slot) -> bool:
     return plain and layout.op_first(op) == (op.output in layout.first)
 
 
-def _keeps(classes: Classes, slot: Slot) -> bool:
+def _keeps(classes: Classes[Any], group: ModuleClass, slot: Slot) -> bool:
     """Whether an `nn.Sequential` would keep a large tensor that a loop frees after its first iteration."""
     value = slot.op.arguments[0]
-    if len(slot.ops) < 2 or storage(value).op is None or classes.reads(value) > 1:
+    if len(slot.ops) < 2 or storage(value).op is None or classes.reads(group, value) > 1:
         return False
-    return size(value) >= WORTH * classes.peaks.of(classes.root)
+    return size(value) >= WORTH * classes.program_bytes

@@ -1,137 +1,196 @@
-"""The classes of a program: bodies of the same definition and structure share a class."""
+"""The classes of a program: one for each definition, and for each structure that its instances have.
+
+Definitions are written from the inside out, so that a class is final before the blocks that use it.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Generic, TypeVar
 
 from graphspec import names
-from graphspec.contract.activations import ACTIVATIONS, LINEAR, ActivationFunction
-from graphspec.contract.layer import Code, Layer, Ref
-from graphspec.contract.own import Own
-from graphspec.diagnostics import Span
+from graphspec.contract.activations import ACTIVATIONS, ActivationFunction
+from graphspec.contract.layer import Code, Ref
 from graphspec.emit.code import names as names_of
 from graphspec.emit.code import template
-from graphspec.emit.group import ModuleClass, same
+from graphspec.emit.layer_codes import LayerCodes, custom_classes
 from graphspec.emit.library import library, needed
 from graphspec.emit.memory import Peaks
-from graphspec.emit.slots import Slot, SlotOutput, Walk, Wiring, slots_of
+from graphspec.emit.module_class import ModuleClass, Varies
+from graphspec.emit.shapes import BodyShape, Shapes, merge
+from graphspec.emit.slots import Slot, Wiring, slots_of
+from graphspec.emit.template import Template, template_of
+from graphspec.emit.values import ValueWriter
 from graphspec.graph import Definition, Graph, Op, Unit, Value
 from graphspec.passes.layout import Layout
-from graphspec.passes.logits import ending, ends_in, inside
+from graphspec.passes.logits import ends_in, inside
+
+Part = TypeVar("Part")
 
 
-@dataclass(frozen=True, slots=True)
-class OpShape:
-    """What two ops must have in common to share a statement. An op that is left out has only its node."""
-
-    node: str
-    present: bool = True
-    outputs: tuple[str, ...] = ()
-    frozen: bool = False
-    shared: str | None = None
-    wrapper: str | None = None
-    ranks: tuple[int, ...] = ()
-    first: bool = False
-    callee: Any = None  # the code of a layer, the class of a block, the initializer of a parameter
-    endings: tuple[str | None, ...] = ()
-    fills: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SlotShape:
-    """What two nodes must have in common: one op or several, with the same wiring. A loop has one shape."""
-
-    node: str
-    ops: tuple[OpShape, ...]
-    wires: tuple[Any, ...]
-    logits: tuple[Any, ...]
-    repeated: str | None = None
-    loop: bool = False
-    walks: tuple[Walk | None, ...] = ()
-    chained: tuple[tuple[int, str], ...] = ()
-    count: int | None = None
-    """How many instances a loop has, where they are not all alike: then they are listed one by one."""
-
-
-@dataclass(frozen=True, slots=True)
-class InputShape:
-    """An input: whether its channels are at axis 1 in memory, and its rank, which is 0 if it is not given."""
-
-    name: str
-    first: bool
-    rank: int
-
-
-@dataclass(frozen=True, slots=True)
-class BodyShape:
-    """What two bodies must have in common to share a class: inputs, nodes, outputs."""
-
-    slots: tuple[SlotShape, ...]
-    inputs: tuple[InputShape, ...]
-    outputs: tuple[tuple[str, SlotOutput, bool, bool], ...]
-    borrowed: tuple[str, ...] = ()  # modules of other classes that they call
-    lent: tuple[OpShape, ...] = ()  # their own modules that only inner bodies call
-
-
-class Classes:
+class Classes(Generic[Part]):
     """All classes of a program, inner blocks before the blocks that use them.
 
+    `write` writes a class whose inner classes are final, or raises `Varies`; what it returns are `parts`.
     `logits` are the values whose last activation `forward(..., logits=True)` leaves off; `ending` is that
-    activation.
+    activation. Blocks in `modules` are classes even if they construct nothing. Without `merged`, each
+    instance has a class of its own.
     """
 
     def __init__(
-        self, root: Graph, layout: Layout, logits: set[Value], inplace: bool, exporting: bool, training: bool
+        self,
+        root: Graph,
+        channels_first: Collection[Value],
+        logits: set[Value],
+        write: Callable[[Classes[Part], ModuleClass], Part],
+        *,
+        inplace: bool = True,
+        exporting: bool = False,
+        training: bool = True,
+        merged: bool = True,
+        modules: Collection[Definition] = (),
     ):
-        self.root, self.layout, self.inplace, self.exporting = root, layout, inplace, exporting
-        self.peaks = Peaks()
+        self._root, self._write, self._training, self._merged = root, write, training, merged
+        self._modules, self._channels_first = modules, channels_first
+        self.layout, self.peaks = Layout(), Peaks()
+        self.program_bytes = self.peaks.of(root)
         self.groups: list[ModuleClass] = []
+        self.parts: list[Part] = []
+        self.writers: dict[ModuleClass, ValueWriter] = {}
         self.of: dict[Graph, ModuleClass] = {}
-        self._codes: dict[Op, Code] = {}
         self.imported: dict[tuple[str, str], str] = {}  # (module, custom class) -> its name in this file
         self._calls: dict[Graph, list[Unit]] = {}
-        self._by_definition: dict[Definition, list[ModuleClass]] = {}
+        self._reads: dict[Graph, Counter[Value]] = {}
+        self._ops: dict[Op, Op] = {}  # of an instance -> of its class's template
+        self._raw: dict[Op, Op] = {}  # the other way round
+        self._raw_units: dict[Unit, Unit] = {}
         graphs = list(_inner_first(root))
-        self._reads = Counter(value for graph in graphs for op in graph.ops for value in op.inputs)
-        self._reads.update(value for graph in graphs for value in graph.outputs.values())
-        self._padded: dict[Op, Layer] = {}  # layers that pad their input themselves
-        self._absorbed: set[Op] = set()  # the padding nodes that they replace
-        self._peers: dict[tuple[Span | None, str], list[Op]] = defaultdict(list)  # the ops of a node
-        self._alike: dict[tuple[Span | None, str], bool] = {}
-        for op in (op for graph in graphs for op in graph.ops if op.present and op.layer is not None):
-            self._peers[op.span, op.node].append(op)
-        self._absorb_pads(graphs)
-        self._recomputed = {op for graph in graphs for op in graph.ops if op.checkpoint and training}
+        self._given = {op.graph: op.given for graph in graphs for op in graph.ops if op.graph is not None}
+        self._leaders = _leaders(graphs)
+        self._owners = {unit: graph.definition for graph in graphs for unit in graph.units}
+        self._recomputed = {op.graph for graph in graphs for op in graph.ops if self.recomputing(op)}
         self._import(graphs)
+        self._codes = LayerCodes(graphs, self._runs_first, self.imported, inplace, exporting)
         self.helpers = frozenset({*needed({"freeze", *self._named(graphs)}), *self.imported.values()})
         self.ending = {value: word for value in logits if (word := ends_in(value)) is not None}
         self._share_logits(graphs)
+        words = {names.local(word, self.helpers) for graph in graphs for word in (*graph.visible, *graph.inputs)}
+        self.space = names.Namespace(names.RESERVED | self.helpers | words)
+        self._root_name = self.space.claim(names.class_name(root.definition.title))
+        self._named_after: dict[str, Definition] = {}
+        self._shapes = Shapes(
+            self._codes, self.of.__getitem__, self.recomputing, self.borrowed, self.lent, self.ending
+        )
+        for definition, bodies in _by_definition(root, graphs):
+            self._place(definition, bodies)
         self.logits = self.ending.keys()
-        for graph in graphs:
-            self._place(graph.definition, graph)
-        self._name()
+
+    # --- what the statements ask for
+
+    def writer_of(self, graph: Graph) -> ValueWriter:
+        """What writes the values of the class of an inner instance."""
+        return self.writers[self.of[graph]]
+
+    @property
+    def root(self) -> ModuleClass:
+        """The class of the program itself."""
+        return self.of[self._root]
+
+    def code(self, op: Op) -> Code:
+        """The code of the layer of an op, of an instance or of a template."""
+        return self._codes.of(self._raw.get(op, op))
+
+    def is_held(self, op: Op) -> bool:
+        """Whether a layer is only a tensor that the module holds."""
+        return op.layer is not None and self.code(op).call == "{self}"
+
+    def passes_on(self, op: Op) -> bool:
+        """Whether a layer's code only returns its input."""
+        return self._codes.passes_on(self._raw.get(op, op))
+
+    def reads(self, group: ModuleClass, value: Value) -> int:
+        """How often a value of a template is read, by ops and as an output."""
+        if group.graph not in self._reads:
+            self._reads[group.graph] = Counter(each for op in group.graph.ops for each in op.inputs)
+            self._reads[group.graph].update(group.graph.outputs.values())
+        return self._reads[group.graph][value]
+
+    def recomputing(self, op: Op) -> str | None:
+        """The function that calls an instance whose values are recomputed in the backward pass."""
+        if not (op.checkpoint and self._training) or op.graph is None:
+            return None
+        layers = [each for each in op.graph.walk() if each.layer is not None and each.present]
+        opaque = any(each.layer is not None and each.layer.opaque for each in layers)
+        moving = any(not weight.trainable for each in layers for weight in self.weights(each))
+        return "recomputed_with_buffers" if opaque or moving else "recomputed"
+
+    def weights(self, op: Op) -> tuple[Any, ...]:
+        """The weights of an op, of an instance or of a template."""
+        return self._raw.get(op, op).weights()
+
+    def is_recomputed(self, group: ModuleClass) -> bool:
+        """Whether a class has an instance whose values are recomputed."""
+        return any(body in self._recomputed for body in group.bodies)
+
+    def borrowed(self, graph: Graph) -> list[Unit]:
+        """The shared units of other graphs that a graph, or one inside it, calls.
+
+        Their modules are passed to its `forward`.
+        """
+        return [unit for unit in self._called(graph) if not self.owns(graph, unit) and self._has_module(unit)]
+
+    def lent(self, graph: Graph) -> list[Unit]:
+        """The shared units of a graph that only graphs inside it call."""
+        own = {op.unit for op in graph.ops}
+        called = (unit for unit in self._called(graph) if self.owns(graph, unit))
+        return [unit for unit in called if unit not in own and self._has_module(unit)]
+
+    def owns(self, graph: Graph, unit: Unit) -> bool:
+        """Whether a shared unit is declared in the block or file of a graph."""
+        return self._owners[unit] == graph.definition
+
+    def _called(self, graph: Graph) -> list[Unit]:
+        """The shared units that a graph calls, or that are lent to one inside it; of equal names one."""
+        if graph not in self._calls:
+            found: dict[tuple[bool, str], Unit] = {}
+            declared = {unit.name: unit for unit in graph.units if unit.shared}
+            for op in graph.ops:
+                units = list(self._called(op.graph)) if op.graph is not None else []
+                units = [unit for unit in units if op.graph is None or not self.owns(op.graph, unit)]
+                if op.unit is not None and op.unit.shared:
+                    units.append(op.unit)
+                for unit in units:
+                    owned = self.owns(graph, unit)
+                    found.setdefault((owned, unit.name), declared[unit.name] if owned else unit)
+            self._calls[graph] = list(found.values())
+        return self._calls[graph]
+
+    def _has_module(self, unit: Unit) -> bool:
+        op = self._raw_units.get(unit, unit).first
+        if op.graph is not None:
+            return not self.of[op.graph].is_function
+        return op.layer is not None and self._codes.structural(op).construct is not None
+
+    # --- before anything is placed
 
     def _import(self, graphs: list[Graph]) -> None:
         """Chooses the names of imports: their own names, unless something else in the file has that name."""
         space = names.Namespace({*names.RESERVED, *library().nodes})
-        ops = (op for graph in graphs for op in graph.ops if op.present and op.layer is not None)
-        for code in (op.layer.code(op.site()) for op in ops if isinstance(op.layer, Own)):
-            if code.construct is not None:
-                key = code.construct.home, code.construct.target
-                self.imported[key] = self.imported.get(key) or space.claim(key[1])
+        for key in custom_classes(graphs):
+            self.imported[key] = self.imported.get(key) or space.claim(key[1])
 
     def _named(self, graphs: list[Graph]) -> Iterator[str]:
         """The names of library code that the source may use."""
         for op in (op for graph in graphs for op in graph.ops if op.present):
             texts = [weight.initializer for weight in op.weights() if weight.initializer]
-            texts += _texts(self.code(op)) if op.layer is not None else []
+            for code in self._codes.possible(op) if op.layer is not None else ():
+                texts += _texts(code)
             texts += [op.wrapper.enter_code(), op.wrapper.leave_code()] if op.wrapper is not None else []
             for text in texts:
                 yield from names_of(template(text))
-        yield from filter(None, map(self.recomputing, self._recomputed))
+            if self.recomputing(op):
+                yield from ("recomputed", "recomputed_with_buffers")
         for declared in (value for graph in graphs for value in graph.declared.values()):
             if isinstance(declared, str) and declared in ACTIVATIONS:
                 yield from names_of(template(ActivationFunction.parse(declared).callable()))
@@ -147,287 +206,153 @@ class Classes:
                     for each in inside(value):
                         self.ending.setdefault(each, word)
 
-    def code(self, op: Op) -> Code:
-        """The code of an op's layer at its site."""
-        if op not in self._codes:
-            assert op.layer is not None
-            first = self.layout.op_first(op)
-            if op.wrapper is not None:
-                first = op.layer.memory(*op.inner) == "first"
-            code = Code("{x}") if op in self._absorbed else self._settled(op, first)
-            self._codes[op] = replace(code, inplace=self._overwrites(op, code))
-        return self._codes[op]
+    def _runs_first(self, op: Op) -> bool:
+        return self.layout.op_first(self._ops[op])
 
-    def recomputing(self, op: Op) -> str | None:
-        """The function that calls an instance whose values are recomputed in the backward pass."""
-        if op not in self._recomputed or op.graph is None:
-            return None
-        layers = [each for each in op.graph.walk() if each.layer is not None]
-        opaque = any(each.layer is not None and each.layer.opaque for each in layers)
-        moving = any(not weight.trainable for each in layers for weight in each.weights())
-        return "recomputed_with_buffers" if opaque or moving else "recomputed"
+    # --- which instances share a class
 
-    def is_recomputed(self, group: ModuleClass) -> bool:
-        """Whether a class has such an instance."""
-        return any(op.graph in group.numbers for op in self._recomputed)
-
-    def borrowed(self, graph: Graph) -> list[Unit]:
-        """The shared units of other graphs that a graph, or one inside it, calls.
-
-        Their modules are passed to its `forward`.
+    def _place(self, definition: Definition, bodies: list[Graph]) -> None:
+        """Makes the classes of a definition: of first calls and of single ones, then of further calls of one
+        module, which share its class or run on it.
         """
-        return [unit for unit in self._called(graph) if unit not in graph.units and self._has_module(unit)]
-
-    def lent(self, graph: Graph) -> list[Unit]:
-        """The shared units of a graph that only graphs inside it call."""
-        own = {op.unit for op in graph.ops}
-        called = (unit for unit in self._called(graph) if unit in graph.units)
-        return [unit for unit in called if unit not in own and self._has_module(unit)]
-
-    def _called(self, graph: Graph) -> list[Unit]:
-        """The shared units that a graph calls, or that are lent to one inside it."""
-        if graph not in self._calls:
-            found: dict[Unit, None] = {}
-            for op in graph.ops:
-                if op.graph is not None:
-                    found |= {unit: None for unit in self._called(op.graph) if unit not in op.graph.units}
-                if op.unit is not None and op.unit.shared:
-                    found[op.unit] = None
-            self._calls[graph] = list(found)
-        return self._calls[graph]
-
-    def _has_module(self, unit: Unit) -> bool:
-        op = unit.first
-        if op.graph is not None:
-            return not self.of[op.graph].is_function
-        return op.layer is not None and self.code(op).construct is not None
-
-    def _settled(self, op: Op, first: bool) -> Code:
-        """The code of a layer for its sizes, if all uses of its node share it; otherwise for any size."""
-        layer, site = self._padded.get(op, op.layer), replace(op.site(first), exporting=self.exporting)
-        assert layer is not None
-        code = layer.code(site)
-        if code.construct is not None and code.construct.home:
-            alias = self.imported[code.construct.home, code.construct.target]
-            return replace(code, construct=replace(code.construct, target=alias))
-        key = op.span, op.node
-        if len(self._peers[key]) <= 1:
-            return code
-        general = layer.code(replace(site, settled=False))
-        if general == code:
-            return code
-        if key not in self._alike:
-            codes = [peer.layer.code(peer.site(first)) for peer in self._peers[key] if peer.layer is not None]
-            self._alike[key] = len({(each.call, _target(each)) for each in codes}) == 1
-        return code if self._alike[key] else general
-
-    def reads(self, value: Value) -> int:
-        """How often a value is read, by ops and as an output."""
-        return self._reads[value]
-
-    def is_held(self, op: Op) -> bool:
-        """Whether a layer is only a tensor that the module holds."""
-        return op.layer is not None and self.code(op).call == "{self}"
-
-    def hands_on(self, op: Op) -> bool:
-        """Whether a layer's code only returns its input."""
-        code = self.code(op)
-        return code.call == "{x}" and code.activation == LINEAR
-
-    def _absorb_pads(self, graphs: list[Graph]) -> None:
-        for op in (op for graph in graphs for op in graph.ops if op.present and op.wrapper is None):
-            pad = op.inputs[0].op if len(op.inputs) == 1 and op.layer is not None else None
-            if (
-                pad is None
-                or pad.layer is None
-                or not (pad.present and pad.inputs)
-                or pad.wrapper is not None
-            ):
+        slots = {body: slots_of(body) for body in bodies}
+        shapes = {body: self._shape(body, slots[body]) for body in bodies}
+        kinds: list[tuple[BodyShape, list[Graph]]] = []
+        lone: list[Graph] = []
+        for body in bodies:
+            leader = self._leaders.get(body)
+            if not self._merged and leader is None:
+                kinds.append((shapes[body], [body]))
                 continue
-            assert op.layer is not None
-            positive = ending(pad.inputs[0]) in ("relu", "sigmoid", "softmax")
-            padded = op.layer.padded(pad.layer, positive) if self._reads[pad.output] == 1 else None
-            if padded is not None:
-                self._padded[op] = padded
-                self._absorbed.add(pad)
+            for number, (shape, members) in enumerate(kinds):
+                if leader is not None and leader not in members:
+                    continue
+                if (both := merge(shape, shapes[body])) is not None:
+                    kinds[number] = both, [*members, body]
+                    break
+            else:
+                if leader is None:
+                    kinds.append((shapes[body], [body]))
+                else:
+                    lone.append(body)
+        for _, members in kinds:
+            lone += self._settle(definition, members, slots)
+        for body in lone:
+            self._add(definition, [body], slots, self.of[self._leaders[body]])
 
-    def _overwrites(self, op: Op, code: Code) -> bool:
-        """Whether an activation may work in place: on a new tensor without another use, also in gradients."""
-        assert op.layer is not None
-        if not self.inplace:
-            return False
-        if op.layer.linear() is not None:
-            return True
-        source = op.inputs[0].op if len(op.inputs) == 1 and code.call == "{x}" else None
-        if source is None or not source.present or source.wrapper is not None or op.wrapper is not None:
-            return False
-        if self._reads[op.inputs[0]] != 1 or source.layer is None:
-            return False
-        if source.layer.linear() is not None:
-            return self.code(source).activation == LINEAR
-        normalized = source.layer.affine_axis(op.inputs[0].tensor.rank) is not None
-        return normalized or (source.kind == "merge" and len(source.inputs) > 1)
+    def _shape(self, body: Graph, slots: list[Slot]) -> BodyShape:
+        return self._shapes.body(body, slots, Wiring(body, slots))
 
-    def _place(self, definition: Definition, graph: Graph) -> None:
-        slots = slots_of(graph)
-        wiring = Wiring(graph, slots)
-        shape = BodyShape(
-            tuple(self._slot_shape(slot, wiring) for slot in slots),
-            tuple(
-                InputShape(name, v is not None and v in self.layout.first, v.tensor.rank if v else 0)
-                for name, v in graph.inputs.items()
-            ),
-            tuple(
-                (key, wiring.source(value), value in self.layout.first, value in self.logits)
-                for key, value in graph.outputs.items()
-            ),
-            tuple(unit.name for unit in self.borrowed(graph)),
-            tuple(replace(self._op_shape(unit.first), node=unit.name) for unit in self.lent(graph)),
-        )
-        for group in self._by_definition.setdefault(definition, []):
-            if (merged := merge(group.shape, shape)) is not None:
-                group.shape = merged
-                group.numbers[graph] = len(group.bodies)
-                group.bodies.append(graph)
-                group.wiring.add_inputs(graph)
-                group.slots.append(slots)
-                self.of[graph] = group
-                return
-        group = ModuleClass(definition, [graph], shape, [slots], wiring, self.helpers)
-        group.logits = any(value in self.logits for value in graph.outputs.values())
-        group.numbers[graph] = 0
+    def _settle(
+        self, definition: Definition, members: list[Graph], slots: dict[Graph, list[Slot]]
+    ) -> list[Graph]:
+        """Adds a class of all these bodies, or as few as can express them; returns further calls of modules
+        that cannot share the class of the first call.
+        """
+        try:
+            self._add(definition, members, slots)
+            return []
+        except Varies:
+            if len(members) == 1:
+                raise
+        followers = [body for body in members if body in self._leaders]
+        if followers:
+            rest = [body for body in members if body not in self._leaders]
+            return followers + self._settle(definition, rest, slots)
+        groups: list[list[Graph]] = []
+        for body in members:
+            for number, group in enumerate(groups):
+                if self._fits(definition, [*group, body], slots):
+                    groups[number] = [*group, body]
+                    break
+            else:
+                groups.append([body])
+        for group in groups:
+            self._add(definition, group, slots)
+        return []
+
+    def _fits(self, definition: Definition, members: list[Graph], slots: dict[Graph, list[Slot]]) -> bool:
+        try:
+            self._write(self, self._make(definition, members, slots, None))
+        except Varies:
+            return False
+        return True
+
+    def _add(
+        self,
+        definition: Definition,
+        members: list[Graph],
+        slots: dict[Graph, list[Slot]],
+        over: ModuleClass | None = None,
+    ) -> None:
+        group = self._make(definition, members, slots, over)
+        part = self._write(self, group)
+        group.name = self._name(group)
         self.groups.append(group)
-        self._by_definition[definition].append(group)
-        self.of[graph] = group
+        self.parts.append(part)
 
-    def _slot_shape(self, slot: Slot, wiring: Wiring) -> SlotShape:
-        shapes = tuple(self._op_shape(op) for op in slot.ops)
-        wires = tuple(tuple(wiring.argument(argument) for argument in op.arguments) for op in slot.ops)
-        logits = tuple(tuple(value in self.logits for value in op.outputs.values()) for op in slot.ops)
-        alike = len(set(shapes)) == 1 and self._loop_logits(slot) and self._loop_values(slot)
-        slot.loop = alike and wiring.is_loop(slot)
-        if slot.loop:
-            carried = slot.carried
-            return SlotShape(
-                slot.node,
-                shapes[:1],
-                tuple(None if wiring.walk(slot, place) else wire for place, wire in enumerate(wires[0])),
-                logits[-1],
-                slot.op.repeated,
-                loop=True,
-                walks=tuple(
-                    wiring.walk(slot, place) for place in range(len(wires[0])) if place not in carried
-                ),
-                chained=tuple(sorted(carried.items())),
-                count=None if _alike(slot.ops) else len(slot.ops),
-            )
-        return SlotShape(slot.node, shapes, wires, logits, slot.op.repeated)
+    def _make(
+        self,
+        definition: Definition,
+        members: list[Graph],
+        slots: dict[Graph, list[Slot]],
+        over: ModuleClass | None,
+    ) -> ModuleClass:
+        """A class of these bodies, laid out, without its arguments."""
+        rows = [slots[body] for body in members]
+        made = template_of(members, rows, self._inner)
+        wiring = Wiring(made.graph, made.slots)
+        for slot in made.slots:
+            slot.loop = any(row[slot.position].loop for row in rows)
+        twins: dict[Graph, list[int]] = defaultdict(list)
+        for number, body in enumerate(members):
+            twins[self._leaders.get(body, body)].append(number)
+        group = ModuleClass(
+            definition, members, rows, made, wiring, self.helpers,
+            [self._given.get(body, {}) for body in members],
+            [calls for calls in twins.values() if len(calls) > 1],
+            over,
+        )  # fmt: skip
+        group.numbers = {body: number for number, body in enumerate(members)}
+        self._ops |= made.ops
+        self._raw |= made.raw
+        self._owners |= dict.fromkeys(made.graph.units, definition)
+        self._raw_units |= {mine: unit for unit, mine in made.units.items()}
+        for value, mine in made.values.items():
+            if value in self.ending:
+                self.ending.setdefault(mine, self.ending[value])
+        group.logits = any(value in self.ending for value in made.graph.outputs.values())
+        is_root = self._root in members
+        first = [made.values[value] for value in self._channels_first] if is_root else []
+        self.layout.run(made.graph, first, is_root)
+        group.takes = tuple(value in self.layout.first for value in made.graph.inputs.values() if value)
+        group.gives = tuple(self.layout.gives(made.graph, value) for value in made.graph.outputs.values())
+        self.of |= dict.fromkeys([*members, made.graph], group)
+        return group
 
-    def _loop_logits(self, slot: Slot) -> bool:
-        """Whether only the last instance of a chain with one output, or none, leaves its activation off."""
-        if not any(value in self.logits for op in slot.ops for value in op.outputs.values()):
-            return True
-        before = any(value in self.logits for op in slot.ops[:-1] for value in op.outputs.values())
+    def _inner(self, graph: Graph) -> tuple[Graph, Template]:
+        group = self.of[graph]
+        return group.graph, group.template
+
+    def may_be_function(self, group: ModuleClass) -> bool:
+        """Whether a class that constructs nothing may be written as a function."""
         return (
-            slot.op.repeated == "repeat"
-            and not before
-            and len(slot.op.outputs) == 1
-            and slot.op.wrapper is None
+            self._merged
+            and self._root not in group.numbers
+            and group.definition not in self._modules
+            and not self.is_recomputed(group)
         )
 
-    def _loop_values(self, slot: Slot) -> bool:
-        """Whether the code in `forward` is the same in all instances."""
-        codes = [self.code(op) for op in slot.ops if op.layer is not None]
-        if not codes:
-            return True
-        first = codes[0]
-        return all(
-            code.activation == first.activation
-            and code.constants.keys() == first.constants.keys()
-            and all(same(code.constants[k], v) for k, v in first.constants.items())
-            for code in codes
-        )
-
-    def _op_shape(self, op: Op) -> OpShape:
-        if not op.present:
-            return OpShape(op.node, present=False)
-        unit = op.unit
-        shape = OpShape(
-            op.node,
-            outputs=tuple(op.outputs),
-            frozen=unit is not None and not unit.trainable,
-            shared=unit.name if unit is not None and unit.shared else None,
-            wrapper=repr(op.wrapper) if op.wrapper is not None else None,
-        )
-        if op.graph is not None:
-            endings = tuple(self.ending.get(value) for value in op.outputs.values())
-            callee = id(self.of[op.graph]), self.recomputing(op)
-            return replace(shape, callee=callee, endings=endings)
-        if op.parameter is not None:
-            return replace(shape, callee=(op.parameter.trainable, op.parameter.initializer))
-        code = self.code(op)
-        made = code.construct
-        target = made and (made.general or made.target, made.around)
-        return replace(
-            shape,
-            callee=(code.call, target, tuple(code.constants)),
-            fills=tuple(weight.initializer for weight in op.weights()),
-            first=self.layout.op_first(op),
-            ranks=tuple(value.tensor.rank for value in (*op.inputs, *op.outputs.values())),
-        )
-
-    def _name(self) -> None:
-        words = {
-            group.local(word) for group in self.groups for word in (*group.graph.visible, *group.graph.inputs)
-        }
-        self.space = space = names.Namespace(names.RESERVED | self.helpers | words)
-        for group in self.groups:
-            group.name = space.claim(names.class_name(group.definition.title))
-        if self.groups:  # the program itself keeps its name
-            root = self.groups[-1]
-            wanted = names.class_name(root.definition.title)
-            for group in self.groups[:-1]:
-                if group.name == wanted:
-                    group.name, root.name = root.name, wanted
-
-
-def merge(a: BodyShape, b: BodyShape) -> BodyShape | None:
-    """One shape for two bodies, or None if they need two classes.
-
-    A node that one body leaves out may be present in the other.
-    """
-    if len(a.slots) != len(b.slots) or len(a.inputs) != len(b.inputs):
-        return None
-    if replace(a, slots=(), inputs=()) != replace(b, slots=(), inputs=()):
-        return None
-    slots = [_merged(x, y) for x, y in zip(a.slots, b.slots, strict=True)]
-    inputs = [_either(x, y) for x, y in zip(a.inputs, b.inputs, strict=True)]
-    if None in slots or None in inputs:
-        return None
-    return replace(a, slots=tuple(filter(None, slots)), inputs=tuple(filter(None, inputs)))
-
-
-def _either(a: InputShape, b: InputShape) -> InputShape | None:
-    """One input for two bodies: the same in both, or given in only one."""
-    if a.name != b.name or (a.rank and b.rank and a != b):
-        return None
-    return a if a.rank else b
-
-
-def _merged(a: SlotShape, b: SlotShape) -> SlotShape | None:
-    """One shape for a node of two bodies: equal in both, or left out of one."""
-    if a == b:
-        return a
-    single = len(a.ops) == len(b.ops) == 1 and a.repeated is b.repeated is None
-    if a.node != b.node or not single or a.logits != ((False,),) or b.logits != ((False,),):
-        return None
-    if a.wires[0][:1] != b.wires[0][:1]:
-        return None
-    return b if not a.ops[0].present else a if not b.ops[0].present else None
-
-
-def _target(code: Code) -> str:
-    return code.construct.target if code.construct is not None else ""
+    def _name(self, group: ModuleClass) -> str:
+        if self._root in group.numbers:
+            return self._root_name
+        if group.is_function or group.over is not None:
+            return self.space.claim(group.local(names.function_name(group.definition.title)))
+        word = names.class_name(group.definition.title)
+        if word in self.space.taken and self._named_after.get(word) != group.definition:
+            word = f"{word}Block"
+        self._named_after.setdefault(word, group.definition)
+        return self.space.claim(word)
 
 
 def _texts(code: Code) -> list[str]:
@@ -453,12 +378,50 @@ def _inner_first(graph: Graph) -> Iterator[Graph]:
     yield graph
 
 
-def _alike(ops: Sequence[Op]) -> bool:
-    """Whether instances have the same layers, and weights of the same shapes."""
+def _by_definition(root: Graph, graphs: list[Graph]) -> list[tuple[Definition, list[Graph]]]:
+    """All instances of each definition; definitions before those that use them."""
+    bodies: dict[Definition, list[Graph]] = defaultdict(list)
+    uses: dict[Definition, dict[Definition, None]] = defaultdict(dict)
+    for graph in graphs:
+        bodies[graph.definition].append(graph)
+        for op in graph.ops:
+            if op.graph is not None:
+                uses[graph.definition][op.graph.definition] = None
+    order: dict[Definition, None] = {}
 
-    def made(op: Op) -> list[Any]:
-        inner = [op] if op.graph is None else op.graph.walk()
-        return [(each.layer, [weight.shape for weight in each.weights()]) for each in inner]
+    def visit(definition: Definition) -> None:
+        if definition not in order:
+            for inner in uses[definition]:
+                visit(inner)
+            order[definition] = None
 
-    first = made(ops[0])
-    return all(made(op) == first for op in ops[1:])
+    visit(root.definition)
+    return [(definition, bodies[definition]) for definition in order]
+
+
+def _leaders(graphs: list[Graph]) -> dict[Graph, Graph]:
+    """For each further call of a shared block the first call, which is the one that makes its modules; so,
+    too, for the blocks inside it.
+    """
+    found: dict[Graph, Graph] = {}
+
+    def follow(graph: Graph, leader: Graph) -> None:
+        found[graph] = leader
+        inner = {(op.node, op.index): op.graph for op in leader.ops}
+        for op in graph.ops:
+            other = inner.get((op.node, op.index))
+            if op.graph is not None and other is not None:
+                follow(op.graph, other)
+
+    for graph in reversed(graphs):
+        for unit in graph.units:
+            for call in unit.calls[1:]:
+                if call.graph is not None and unit.first.graph is not None and call.graph not in found:
+                    follow(call.graph, unit.first.graph)
+    return {graph: _last(found, graph) for graph in found}
+
+
+def _last(found: dict[Graph, Graph], graph: Graph) -> Graph:
+    while graph in found:
+        graph = found[graph]
+    return graph

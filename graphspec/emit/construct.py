@@ -6,26 +6,24 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from graphspec import names
 from graphspec.contract.layer import Leaf, Weight
 from graphspec.diagnostics import Span
 from graphspec.emit.chains import is_chain
 from graphspec.emit.classes import Classes
-from graphspec.emit.code import Variable, call, choice, fill, item, listed, literal, name, own, template
+from graphspec.emit.code import Variable, call, choice, equal, fill, item, listed, literal, name, own, template
 from graphspec.emit.code import names as names_of
-from graphspec.emit.group import MISSING, Arg, Cell, ModuleClass, same
+from graphspec.emit.module_class import MISSING, Arg, Cell, ModuleClass, NeedsModule, Varies, same
 from graphspec.emit.printer import flat, lines
 from graphspec.emit.series import Series, over, series_of
 from graphspec.emit.slots import Slot
-from graphspec.graph import Graph, Op
+from graphspec.emit.values import ValueWriter, Wish
+from graphspec.graph import Graph, Op, Unit, Value
 
 FEW = 4
 """So many instances that differ by their index are listed; more are a comprehension over it."""
-
-
-class Varies(Exception):
-    """A value differs between instances in a way that one expression cannot express."""
 
 
 @dataclass(eq=False, slots=True)
@@ -61,27 +59,30 @@ class Presence:
 class Constructor:
     """The statements of `__init__`, and the way `forward` refers to what they create."""
 
-    classes: Classes
+    classes: Classes[Any]
     group: ModuleClass
     steps: list[Construction] = field(default_factory=list)
     modules: dict[int, ast.expr] = field(default_factory=dict)  # slot -> the callee
     presence: dict[int, Presence] = field(default_factory=dict)  # slot -> the test for its presence
     kept: dict[str, ast.expr] = field(default_factory=dict)  # attribute -> its value
+    values: ValueWriter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.values = ValueWriter(self.group, self.classes.writer_of, self.passed_to)
 
     def write(self) -> None:
-        """Writes all statements, one submodule after another, shared ones first."""
+        """Writes all statements, one submodule after another, shared ones first. Raises `Varies`."""
         self._borrow()
-        calls: dict[str, list[Slot]] = {}
-        for slot in self.group.slots[0]:
-            unit = slot.op.unit
+        calls: dict[Unit, list[Slot]] = {}
+        for slot in self.group.template.slots:
+            unit = slot.there.unit
             if unit is not None and unit.shared and unit in self.group.graph.units:
-                calls.setdefault(unit.name, []).append(slot)
-        for word, slots in calls.items():
-            slot = max(slots, key=lambda slot: (_takes_mask(slot.op), len(slot.op.outputs)))
-            self._submodule(word, slot, {(b, 0): s[slot.position].op for b, s in enumerate(self.group.slots)})
-        for units in zip(*map(self.classes.lent, self.group.bodies), strict=True):
-            self._lend({(body, 0): unit.first for body, unit in enumerate(units)}, units[0].name)
-        for slot in self.group.slots[0]:
+                calls.setdefault(unit, []).append(slot)
+        for unit, slots in calls.items():
+            self._shared(unit, slots)
+        for unit in self.classes.lent(self.group.graph):
+            self._lend(unit)
+        for slot in self.group.template.slots:
             self._slot(slot)
 
     def _borrow(self) -> None:
@@ -94,19 +95,34 @@ class Constructor:
             taken.add(word)
             self.group.borrowed[unit.name] = Variable(word, [], word, given=True)
 
-    def _lend(self, cells: dict[Cell, Op], word: str) -> None:
+    def _shared(self, unit: Unit, slots: list[Slot]) -> None:
+        """Creates the module of a shared unit, in the form that suits all of its calls."""
+        cells: dict[Cell, Op] = {}
+        best = max(slots, key=lambda slot: (_takes_mask(slot.there), len(slot.there.outputs)))
+        for slot in [best, *slots]:
+            for (body, _), op in self.group.cells(slot.position).items():
+                cells.setdefault((body, 0), op)
+        if self._function(cells) is None:
+            self._make(unit.name, best, cells)
+
+    def _lend(self, unit: Unit) -> None:
         """Creates a submodule that only inner classes call."""
-        op, expression = next(iter(cells.values())), self.expression(cells, word)
-        assert expression is not None, "what is lent has a module"
-        self.steps.append(Construction(expression, names.attribute(word), op.span))
-        self._after(names.attribute(word), op)
+        cells = {
+            (body, 0): mine.first
+            for body, graph in enumerate(self.group.bodies)
+            for mine in graph.units
+            if mine.name == unit.name and mine.shared
+        }
+        if len(cells) < len(self.group.bodies):
+            raise Varies(unit.name)
+        self._make(unit.name, None, cells)
 
     def lending(self, graph: Graph) -> list[ast.keyword]:
         """The modules that a call of an inner graph's `forward` passes to it."""
         found = []
         for unit in self.classes.borrowed(graph):
-            own_unit = any(unit in body.units for body in self.group.bodies)
-            module = own(names.attribute(unit.name)) if own_unit else self.group.borrowed[unit.name].read()
+            owned = self.classes.owns(self.group.graph, unit)
+            module = own(names.attribute(unit.name)) if owned else self.group.borrowed[unit.name].read()
             found.append(ast.keyword(self.classes.of[graph].borrowed[unit.name].name, module))
         return found
 
@@ -116,7 +132,7 @@ class Constructor:
         return not self.steps and not self.group.args
 
     def attribute(self, slot: Slot) -> str:
-        unit = slot.op.unit
+        unit = slot.there.unit
         return names.attribute(unit.name if unit is not None and unit.shared else slot.node)
 
     def _slot(self, slot: Slot) -> None:
@@ -124,42 +140,45 @@ class Constructor:
         if not cells:
             return
         function = self._function(cells)
+        unit = slot.there.unit
         if function is not None:
             self.modules[slot.position] = function
-        elif slot.op.unit is not None and slot.op.unit.shared:
-            own_unit = slot.op.unit in self.group.graph.units
-            borrowed = None if own_unit else self.group.borrowed.get(slot.op.unit.name)
+        elif unit is not None and unit.shared:
+            owned = unit in self.group.graph.units
+            borrowed = None if owned else self.group.borrowed.get(unit.name)
             self.modules[slot.position] = borrowed.read() if borrowed else own(self.attribute(slot))
         elif slot.repeated:
             self._repeated(slot, cells)
         else:
-            self._submodule(slot.node, slot, cells)
-        if not slot.repeated and len(cells) < len(self.group.bodies):
+            expression = self._make(slot.node, slot, cells)
+            if expression is not None:
+                self.modules[slot.position] = own(names.attribute(slot.node))
+        if not slot.repeated and self._lacking(cells):
             self._presence(slot, cells)
+
+    def _lacking(self, cells: dict[Cell, Op]) -> bool:
+        return len({body for body, _ in cells}) < len(self.group.bodies)
 
     def _function(self, cells: dict[Cell, Op]) -> ast.expr | None:
         """The function of a block without weights, if all of these have the same."""
-        graphs = [op.graph for op in cells.values()]
-        found = {self.classes.of[graph] for graph in graphs if graph is not None}
-        if None in graphs or len(found) != 1 or not (group := found.pop()).is_function:
+        groups = [self.classes.of[op.graph] for op in cells.values() if op.graph is not None]
+        if len(groups) < len(cells) or len(set(groups)) != 1 or not groups[0].is_function:
             return None
-        return name(group.name)
+        return name(groups[0].name)
 
-    def _submodule(self, node: str, slot: Slot, cells: dict[Cell, Op]) -> None:
-        attribute = names.attribute(node)
-        op = next(iter(cells.values()))
-        try:
-            expression = None if self._function(cells) is not None else self.expression(cells, node)
-        except Varies:
-            raise AssertionError(f"{node} differs within one instance") from None
+    def _make(self, node: str, slot: Slot | None, cells: dict[Cell, Op]) -> ast.expr | None:
+        """The statement that creates a submodule, which is None in instances that lack it."""
+        attribute, op = names.attribute(node), next(iter(cells.values()))
+        expression = self.expression(cells, node, slot)
         if expression is None:
-            return
-        self.modules[slot.position] = own(attribute)
-        optional = not slot.repeated and len(cells) < len(self.group.bodies)
-        if optional:
+            return None
+        lacking = self._lacking(cells)
+        if lacking:
+            assert slot is not None, "what is lent is never optional"
             expression = choice(self._condition(slot, cells), expression, ast.Constant(None))
-        self.steps.append(Construction(expression, attribute, op.span, optional))
+        self.steps.append(Construction(expression, attribute, op.span, lacking))
         self._after(attribute, op)
+        return expression
 
     def _after(self, attribute: str, op: Op) -> None:
         if op.parameter is not None and op.parameter.initializer:
@@ -176,8 +195,9 @@ class Constructor:
         attribute = names.attribute(slot.node)
         kind = "nn.Sequential" if is_chain(self.classes, self.group, slot) else "nn.ModuleList"
         before = dict(self.group.args)
+        expression: ast.expr | None
         try:
-            expression = self.expression(cells, slot.node, slot.loop)
+            expression = self.expression(cells, slot.node, slot, looped=slot.loop)
         except Varies:
             self.group.args = before
             expression = self._listed(slot, kind)
@@ -185,7 +205,7 @@ class Constructor:
             if expression is None:
                 return
             by_index = "index" in names_of(expression)
-            few = len(slot.ops) == 1 or (by_index and len(slot.ops) <= FEW)
+            few = self._most(slot) == 1 or (by_index and len(slot.ops) <= FEW)
             if not slot.loop or (few and self._counts_agree(slot)):
                 self.group.args = before
                 expression = self._listed(slot, kind)
@@ -199,18 +219,26 @@ class Constructor:
         source = call("range", self.count(slot))
         return _of_all(kind, over(element, index, source))
 
+    def _most(self, slot: Slot) -> int:
+        return max(len(slots[slot.position].ops) for slots in self.group.slots)
+
     def _counts_agree(self, slot: Slot) -> bool:
-        return len({len(slots[slot.position].ops) for slots in self.group.slots}) == 1
+        counts = {0 if slots[slot.position].absent else slots[slot.position].count for slots in self.group.slots}
+        return len(counts) == 1
 
     def _listed(self, slot: Slot, kind: str) -> ast.expr:
+        if not self._counts_agree(slot):
+            raise Varies(slot.node)
         items: list[ast.expr] = []
-        for number in range(len(slot.ops)):
+        for number, op in enumerate(slot.ops):
             cells = {
                 (body, 0): slots[slot.position].ops[number]
                 for body, slots in enumerate(self.group.slots)
                 if slots[slot.position].ops[number].present
             }
-            made = self.expression(cells, f"{slot.node}_{number}") if cells else None
+            made = self.expression(cells, f"{slot.node}_{number}", slot, number) if cells else None
+            if made is None and cells and op.graph is not None:
+                raise NeedsModule(op.graph.definition)
             items.append(made or call("nn.Identity"))
         every = call(kind, *items) if kind == "nn.Sequential" else call(kind, listed(items))
         ways = [every, *(_of_all(kind, each) for each in self._over_one(items))]
@@ -252,34 +280,44 @@ class Constructor:
 
     def count(self, slot: Slot) -> ast.expr:
         """The code for the number of instances."""
-        counts: dict[Cell, Leaf] = {
-            (b, 0): len(slots[slot.position].ops) for b, slots in enumerate(self.group.slots)
-        }
-        ops = {(b, 0): slots[slot.position].op for b, slots in enumerate(self.group.slots)}
-        found = self.group.write(counts, ops, f"{slot.node}_count")
+        of_bodies = [slots[slot.position] for slots in self.group.slots]
+        counts: dict[Cell, Leaf] = {(body, 0): each.count for body, each in enumerate(of_bodies)}
+        ops = {(body, 0): each.op for body, each in enumerate(of_bodies)}
+        found = self.values.write(counts, ops, Wish("repeat", f"{slot.node}_count", before=slot.position))
         assert found is not None, "each body has one number of instances"
+        if any(each.absent and each.count for each in of_bodies):
+            cells = {cell: op for cell, op in ops.items() if op.present}
+            found = choice(self._condition(slot, cells), found, ast.Constant(0))
         return found
 
     def _condition(self, slot: Slot, cells: dict[Cell, Op]) -> ast.expr:
         """The code that is true if the node is present."""
-        op = slot.op
-        if op.when is not None and (code := self.group.expression(op.when)) is not None:
-            return code
-        present: dict[Cell, Leaf] = {(body, 0): (body, 0) in cells for body in range(len(self.group.bodies))}
+        when = next(iter(cells.values())).when
+        present: dict[Cell, Leaf] = {(b, 0): (b, 0) in cells for b in range(len(self.group.bodies))}
+        if when is not None and "index" not in when.names:
+            truth = self.group.evaluate(when)
+            if all(truth[body] is value for (body, _), value in present.items()):
+                code = self.group.expression(when)
+                if code is not None:
+                    return code
         ops = {(b, 0): slots[slot.position].op for b, slots in enumerate(self.group.slots)}
-        found = self.group.write(present, ops, f"has_{slot.node}")
+        word = f"has_{slot.node}"
+        found = self.values.write(present, ops, Wish(word, word, before=slot.position, strict=True))
         assert found is not None, "a node is there, or is not, in each body"
         return found
 
     def _presence(self, slot: Slot, cells: dict[Cell, Op]) -> None:
         module = self.modules.get(slot.position)
-        if isinstance(module, ast.Attribute) and not (slot.op.unit is not None and slot.op.unit.shared):
+        op = slot.op
+        if isinstance(module, ast.Attribute) and not (op.unit is not None and op.unit.shared):
             self.presence[slot.position] = Presence(module, is_none=True)
             return
-        if all(op.layer is not None and self.classes.hands_on(op) for op in cells.values()):
+        layers = [each for each in cells.values() if each.layer is not None]
+        in_place = self.group.template.passed.get(slot.position) in op.inputs[:1]
+        if len(layers) == len(cells) and in_place and all(map(self.classes.passes_on, layers)):
             return  # present or not, it has no effect
         given = {body for body, _ in cells}
-        for word in self.group.graph.inputs:
+        for word in self.group.inputs:
             if given == {
                 number for number, body in enumerate(self.group.bodies) if body.inputs[word] is not None
             }:
@@ -291,65 +329,75 @@ class Constructor:
 
     def keep(self, word: str, code: ast.expr, slot: Slot) -> ast.expr:
         """An attribute that keeps a constructor's value for `forward`."""
-        slots = self.group.slots[0]
+        for known, value in self.kept.items():
+            if equal(value, code):
+                return own(known)
+        slots = self.group.template.slots
         taken = {self.attribute(other) for other in slots} | {names.attribute(other.node) for other in slots}
         attribute, number = word, 1
-        while attribute in taken or flat(self.kept.get(attribute, code)) != flat(code):
+        while attribute in taken or attribute in self.kept:
             number += 1
             attribute = f"{word}_{number}"
-        if attribute not in self.kept:
-            self.kept[attribute] = code
-            self.steps.append(Construction(code, attribute, slot.op.span))
+        self.kept[attribute] = code
+        self.steps.append(Construction(code, attribute, slot.op.span))
         return own(attribute)
 
     def float_type(self) -> ast.expr:
         """The dtype of the module's weights, read from one of them; the default dtype if there are none."""
-        for slot in self.group.slots[0]:
+        for slot in self.group.template.slots:
             module, op = self.modules.get(slot.position), slot.op
             if not isinstance(module, ast.Attribute) or op.layer is None or slot.position in self.presence:
                 continue
-            found = [weight.name for weight in op.weights() if weight.trainable]
+            found = [weight.name for weight in self.classes.weights(op) if weight.trainable]
             if found:
                 held = item(module, 0) if slot.repeated else module
                 path = re.sub(r"\.(\d+)(?=\.)", r"[\1]", f".{found[0]}")  # of a list of modules
                 return fill(f"{{module}}{path}.dtype", {"module": held})
-        weights = [weight for op in self.group.graph.walk() for weight in op.weights()]
+        weights = [weight for body in self.group.bodies for op in body.walk() for weight in op.weights()]
         if any(weight.trainable for weight in weights):
             return template("next(self.parameters()).dtype")
         if weights:
             return template("next(self.buffers()).dtype")
         return template("torch.get_default_dtype()")
 
-    def keep_argument(self, argument: ast.Name, slot: Slot) -> ast.expr:
-        """An attribute that keeps an argument for `forward`."""
-        return self.keep(names.attribute(argument.id), argument, slot)
-
     # --- expressions
 
-    def expression(self, cells: dict[Cell, Op], hint: str, looped: bool = False) -> ast.expr | None:
-        """The code that creates the submodule of these ops; None if they need none. Raises `Varies`."""
+    def expression(
+        self,
+        cells: dict[Cell, Op],
+        hint: str,
+        slot: Slot | None,
+        number: int = 0,
+        looped: bool = False,
+    ) -> ast.expr | None:
+        """The code that creates the submodule of these ops of a slot, of all its instances in a loop, else of
+        one; None if they need none. Raises `Varies`.
+        """
         op = next(iter(cells.values()))
         if op.graph is not None:
-            return self._instance(cells, hint, looped)
+            return self._instance(cells, hint, slot, number, looped)
         if op.parameter is not None:
-            return self._parameter(cells, op.parameter, hint)
+            return self._parameter(cells, op.parameter, hint, slot)
         codes = {cell: self.classes.code(op) for cell, op in cells.items()}
         constructs = {cell: code.construct for cell, code in codes.items() if code.construct is not None}
         if not constructs:
             return None
+        if len(constructs) < len(codes):
+            raise Varies(hint)
         targets = {construct.target for construct in constructs.values()}
         first = next(iter(constructs.values()))
         target = first.target if len(targets) == 1 else first.general or first.target
         made = call(target)
+        sources = self._sources(slot, number)
         for word in first.positional:
             values = {cell: construct.positional[word] for cell, construct in constructs.items()}
-            made.args.append(self._leaf(values, cells, hint, word, looped))
+            made.args.append(self._leaf(values, cells, self._wish(hint, word, sources, slot, looped)))
         by_place = min(construct.by_place for construct in constructs.values())
         for place, (word, (_, default)) in enumerate(first.keyword.items()):
             values = {cell: construct.keyword[word][0] for cell, construct in constructs.items()}
             if all(same(value, default) for value in values.values()):
                 continue
-            code = self._leaf(values, cells, hint, word, looped)
+            code = self._leaf(values, cells, self._wish(hint, word, sources, slot, looped))
             if (
                 place < by_place
                 and next(names_of(code), None) is not None
@@ -359,20 +407,71 @@ class Constructor:
             else:
                 made.keywords.append(ast.keyword(word, code))
         if any(construct.around != first.around for construct in constructs.values()):
-            raise Varies
+            raise Varies(hint)
         return fill(first.around, {"module": made})
 
-    def _leaf(
-        self, values: dict[Cell, Leaf], ops: dict[Cell, Op], hint: str, word: str, looped: bool
-    ) -> ast.expr:
-        """The code of an argument of a submodule."""
+    def _sources(self, slot: Slot | None, number: int) -> tuple[Value, ...]:
+        """What an instance of a slot reads, as values of the template."""
+        return slot.ops[number].inputs if slot is not None else ()
+
+    def _wish(
+        self, hint: str, word: str, sources: tuple[Value, ...], slot: Slot | None, looped: bool
+    ) -> Wish:
         inner = word in ("in_channels", "in_features") and word not in self.group.args
-        code = self.group.write(values, ops, word if inner else f"{hint}_{word}", looped)
+        chained = slot.op.output if looped and slot is not None and 0 in slot.carried else None
+        before = slot.position if slot is not None else 0
+        hint = word if inner else f"{hint}_{word}"
+        return Wish(word, hint, sources, before, looped=looped, chained=chained)
+
+    def _leaf(self, values: dict[Cell, Leaf], ops: dict[Cell, Op], wish: Wish) -> ast.expr:
+        """The code of an argument of a submodule."""
+        code = self.values.write(values, ops, wish)
         if code is None:
-            raise Varies(hint)
+            raise Varies(wish.hint)
         return code
 
-    def _instance(self, cells: dict[Cell, Op], hint: str, looped: bool) -> ast.expr | None:
+    def passed_to(self, op: Op, word: str) -> ast.expr | None:
+        """The code of an argument of the class of an op of the template; None if it differs in a loop."""
+        slot = next(slot for slot in self.group.template.slots if op in slot.ops)
+        number = slot.ops.index(op)
+        cells = {
+            (body, 0): slots[slot.position].ops[number]
+            for body, slots in enumerate(self.group.slots)
+            if len(slots[slot.position].ops) > number and slots[slot.position].ops[number].present
+        }
+        before = dict(self.group.args)
+        try:
+            return self._inner_argument(cells, word, slot.node, slot, number, False)
+        except Varies:
+            self.group.args = before
+            return None
+
+    def _inner_argument(
+        self, cells: dict[Cell, Op], word: str, hint: str, slot: Slot | None, number: int, looped: bool
+    ) -> ast.expr:
+        """The code of an argument of an inner class, in these instances of a slot."""
+        graphs = {cell: op.graph for cell, op in cells.items() if op.graph is not None}
+        child = self.classes.of[next(iter(graphs.values()))]
+        before = slot.position if slot is not None else 0
+        arg = child.args[word]
+        values = {cell: arg.values[child.numbers[graph]] for cell, graph in graphs.items()}
+        if arg.channels is not None and slot is not None:
+            op = slot.ops[number]
+            place = list(child.graph.inputs).index(arg.channels)
+            argument = op.arguments[place] if place < len(op.arguments) else None
+            sources = (argument,) if isinstance(argument, Value) and op.wrapper is None else ()
+            chained = slot.op.outputs.get(slot.carried.get(place, "?")) if looped else None
+            hint = word if word not in self.group.args else f"{hint}_{word}"
+            wish = Wish(word, hint, sources, before, strict=True, looped=looped, chained=chained)
+        else:
+            free = arg.param is None and word not in self.group.args
+            hint = word if free else f"{hint}_{word}"
+            wish = Wish(arg.param or word, hint, (), before, strict=True, looped=looped)
+        return self._leaf(values, cells, wish)
+
+    def _instance(
+        self, cells: dict[Cell, Op], hint: str, slot: Slot | None, number: int, looped: bool
+    ) -> ast.expr | None:
         graphs = {cell: op.graph for cell, op in cells.items() if op.graph is not None}
         child = self.classes.of[next(iter(graphs.values()))]
         if any(self.classes.of[graph] is not child for graph in graphs.values()):
@@ -385,7 +484,7 @@ class Constructor:
             values = {cell: arg.values[child.numbers[graph]] for cell, graph in graphs.items()}
             if arg.default is not MISSING and all(same(value, arg.default) for value in values.values()):
                 continue
-            code = self._leaf(values, cells, hint, arg.name, looped)
+            code = self._inner_argument(cells, arg.name, hint, slot, number, looped)
             plain = arg.default is MISSING and (len(required) <= 2 or arg.is_channels)
             third = place == 2 == len(made.args) and arg.name == "kernel_size"  # as people write nn.Conv2d
             if plain or third:
@@ -394,10 +493,13 @@ class Constructor:
                 made.keywords.append(ast.keyword(arg.name, code))
         return made
 
-    def _parameter(self, cells: dict[Cell, Op], weight: Weight, hint: str) -> ast.expr:
+    def _parameter(
+        self, cells: dict[Cell, Op], weight: Weight, hint: str, slot: Slot | None
+    ) -> ast.expr:
         shapes = {cell: op.parameter.shape for cell, op in cells.items() if op.parameter is not None}
+        wish = Wish("parameter", f"{hint}_size", before=slot.position if slot is not None else 0)
         sizes = [
-            self._leaf({cell: shape[axis] for cell, shape in shapes.items()}, cells, hint, "size", False)
+            self._leaf({cell: shape[axis] for cell, shape in shapes.items()}, cells, wish)
             for axis in range(len(weight.shape))
         ]
         made = call("nn.Parameter", call("torch.empty", *sizes))

@@ -11,12 +11,11 @@ from graphspec.emit.body import Assign, If, Return
 from graphspec.emit.calls import Ending, turned
 from graphspec.emit.chains import is_chain
 from graphspec.emit.code import Read, Variable, call, choice, item, name, reads
-from graphspec.emit.group import activated
+from graphspec.emit.activations import activated
 from graphspec.emit.loops import write_loop
 from graphspec.emit.memory import WORTH, size
 from graphspec.emit.nest import Nesting, nested_where_released
 from graphspec.emit.printer import WIDTH, bare
-from graphspec.emit.representative import representative
 from graphspec.emit.scope import ForwardScope
 from graphspec.emit.slots import Slot
 from graphspec.emit.variables import merge_copies, name_variables, release
@@ -30,10 +29,10 @@ class Forward(ForwardScope):
 
     def write(self) -> None:
         """Fills `body`, with a statement for each step."""
-        slots = {op: slot for slot in self.group.slots[0] for op in slot.ops}
+        slots = {op: slot for slot in self.group.template.slots for op in slot.ops}
         self._find_ends(slots)
         for word in self.group.inputs:
-            local, value = self.group.local(word), self.group.input_of(word)
+            local, value = self.group.local(word), self.group.graph.inputs[word]
             assert value is not None
             variable = Variable(local, [value], local, given=True)
             self.given.append(variable)
@@ -65,13 +64,16 @@ class Forward(ForwardScope):
 
     def _find_ends(self, slots: Mapping[Op, Slot]) -> None:
         """Fills `ends` and `inside`. A read of a left-out node's output is a read of the value passed on."""
-        end = len(self.group.slots[0])
+        end = len(self.group.template.slots)
         self.ends = dict.fromkeys([*self.group.graph.outputs.values(), *self.masks.values()], end)
         for op in reversed(self.group.graph.ops):
             slot = slots.get(op)
             passed = slot is None or not (op.present or slot.position in self.constructor.presence)
             end = self.last_read(op.output) if slot is None or passed else slot.position
-            for value in op.inputs[:1] if passed else op.inputs:
+            read = op.inputs[:1] if passed else op.inputs
+            if slot is not None and slot.position in self.constructor.presence:
+                read = (*read, self._passed(slot, op))
+            for value in read:
                 self.ends[value] = max(self.last_read(value), end)
                 if not passed or op.output in self.inside:
                     self.inside.add(value)
@@ -108,30 +110,27 @@ class Forward(ForwardScope):
         if not op.present and presence is None:
             self._pass(op.inputs[0], op.output)
             return
-        body = op if op.present else representative(self.group, slot)
         module = self.constructor.modules.get(slot.position)
         if presence is None and (op.parameter is not None or self.constructor.classes.is_held(op)):
             assert module is not None
             self.values.bind(op.output, module, False)
             return
-        if slot.repeated and isinstance(module, ast.Attribute) and not _is_shared(body):
+        if slot.repeated and isinstance(module, ast.Attribute) and not _is_shared(op):
             module = item(module, number)
         word = op.node if op.index is None else f"{op.node}_{op.index}"
-        if body.graph is not None and self._wants_logits(op):
+        if op.graph is not None and self._wants_logits(op):
             self._graph_with_logits(slot, op, module, word, number)
             return
-        code, ending = self.calls.parts(slot, body, module, number)
+        code, ending = self.calls.parts(slot, op, module, number)
         if len(op.outputs) > 1:
             self._several(op, code, word)
             return
-        value, first = op.output, self.comes_out_first(op, body)
-        if ending is not None and value in self.constructor.classes.logits:
+        value, first = op.output, op.output in self.layout.first
+        if ending is not None and value in self.constructor.classes.ending:
             self._layer_with_logits(op, code, ending, word, first)
         elif presence is not None:
-            whole = ending.apply(code) if ending is not None and not ending.twice else code
-            if ending is not None and ending.twice:
-                whole = ending.apply(self._step(value, code, word, op, first))
-            passed = self.values.read(op.inputs[0], first)
+            whole = ending.apply(code) if ending is not None else code
+            passed = self.values.read(self._passed(slot, op), first)
             self.assign(value, presence.choose(whole, passed), word, op.span, first, [op])
         elif ending is not None:
             apart = not isinstance(code, Read) and (ending.twice or self._frees(op))
@@ -147,7 +146,7 @@ class Forward(ForwardScope):
         classes = self.constructor.classes
         if op.layer is None or len(op.inputs) != 1 or classes.code(op).inplace:
             return False
-        return size(op.inputs[0]) >= WORTH * classes.peaks.of(classes.groups[-1].graph)
+        return size(op.inputs[0]) >= WORTH * classes.program_bytes
 
     def _step(self, value: Value, code: ast.expr, word: str, op: Op, first: bool) -> Read:
         """A layer's call, before its activation."""
@@ -170,17 +169,9 @@ class Forward(ForwardScope):
         code = call(module, self.values.read(first.arguments[0], self.calls.wish(first, 0)))
         self.assign(last.output, code, slot.node, first.span, last.output in self.layout.first, slot.ops)
 
-    def comes_out_first(self, op: Op, body: Op, value: Value | None = None) -> bool:
-        """The memory order of an op's output.
-
-        If this body leaves the op out, it is computed for the op of another body.
-        """
-        value = op.output if value is None else value
-        if body is op:
-            return value in self.layout.first
-        if body.graph is not None and body.wrapper is None:
-            return next(iter(body.results.values())) in self.layout.first
-        return self.layout.op_first(body) and value.tensor.rank > 2
+    def _passed(self, slot: Slot, op: Op) -> Value:
+        """What is read instead of an op where an instance lacks it."""
+        return self.group.template.passed.get(slot.position, op.inputs[0])
 
     def _several(self, op: Op, code: ast.expr, word: str) -> None:
         """A call that returns a tuple."""
@@ -199,7 +190,7 @@ class Forward(ForwardScope):
     # --- logits
 
     def _wants_logits(self, op: Op) -> bool:
-        return any(value in self.constructor.classes.logits for value in op.outputs.values())
+        return any(value in self.constructor.classes.ending for value in op.outputs.values())
 
     def _layer_with_logits(self, op: Op, code: ast.expr, ending: Ending, word: str, first: bool) -> None:
         """An output whose last step is left off for logits.
@@ -230,22 +221,22 @@ class Forward(ForwardScope):
         assert op.graph is not None
         classes = self.constructor.classes
         endings = {
-            key: classes.ending[op.results[key]] for key in op.outputs if op.results[key] in classes.logits
+            key: classes.ending[op.results[key]] for key in op.outputs if op.results[key] in classes.ending
         }
         ended = [value for key, value in op.outputs.items() if key in endings]
-        both = any(value not in classes.logits or value in self.inside for value in ended)
+        both = any(value not in classes.ending or value in self.inside for value in ended)
         asked = ast.Constant(True) if both else name("logits")
         code, _ = self.calls.parts(slot, op, module, number, logits=asked)
         if not both:
             if len(op.outputs) > 1:
                 self._several(op, code, word)
             else:
-                self.assign(op.output, code, word, op.span, self.comes_out_first(op, op), [op])
+                self.assign(op.output, code, word, op.span, op.output in self.layout.first, [op])
             self.logits |= {value: self.values.code[value] for value in ended}
             return
         targets: list[Variable | None] = []
         for key, value in op.outputs.items():
-            first = self.comes_out_first(op, op, value)
+            first = value in self.layout.first
             own = f"{word}_{key}" if key and len(op.outputs) > 1 else word
             variable = Variable(f"{own}_logits" if key in endings else own, [value])
             targets.append(variable)
@@ -305,9 +296,9 @@ class Forward(ForwardScope):
 
         For an output without an activation, these are the output itself and None.
         """
-        wish = False if self.root else value in self.layout.first
+        wish = not self.root and self.layout.gives(self.group.graph, value)
         logits = self.logits.get(value)
-        if logits is None or value not in self.constructor.classes.logits:
+        if logits is None or value not in self.constructor.classes.ending:
             return self.values.read(value, wish), None
         now, ending = self.values.first[value], self.late.get(value)
         rank = value.tensor.rank
@@ -326,9 +317,9 @@ class Forward(ForwardScope):
         logits, ending = self._logits_of(value)
         if ending is not None:
             return choice(name("logits"), logits, ending.apply(logits))
-        plain = self.values.read(value, False if self.root else value in self.layout.first)
+        plain = self.values.read(value, not self.root and self.layout.gives(self.group.graph, value))
         known = self.logits.get(value)
-        if known is None or value not in self.constructor.classes.logits or known is self.values.code[value]:
+        if known is None or value not in self.constructor.classes.ending or known is self.values.code[value]:
             return plain
         return choice(name("logits"), logits, plain)
 

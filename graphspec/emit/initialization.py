@@ -7,12 +7,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from graphspec import names
 from graphspec.contract.layer import Weight
 from graphspec.emit.classes import Classes
 from graphspec.emit.code import fill, template
-from graphspec.emit.group import ModuleClass
+from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.library import library
 from graphspec.emit.printer import flat, lines
 from graphspec.emit.simplify import assigned, is_none
@@ -46,7 +47,7 @@ class Kind:
 class Initialization:
     """The content of `init_weights`. A weight without a statement is initialized by its module."""
 
-    def __init__(self, classes: Classes):
+    def __init__(self, classes: Classes[Any]):
         self.classes = classes
         self.by_type: dict[str, dict[str, str]] = defaultdict(dict)
         self.by_owner: dict[str, list[str]] = defaultdict(list)
@@ -68,14 +69,15 @@ class Initialization:
 
     def _find(self) -> Iterator[PlacedLayer]:
         for group in self.classes.groups:
-            for position in range(len(group.slots[0])):
-                slots = [of_body[position] for of_body in group.slots]
-                optional = any(not slot.op.present for slot in slots)
-                for slot, body in zip(slots, group.bodies, strict=True):
-                    borrowed = self.classes.borrowed(body)
-                    for op in slot.ops:
+            if group.over is not None:
+                continue
+            for slot in group.template.slots:
+                rows = [of_body[slot.position] for of_body in group.slots]
+                optional = not slot.repeated and any(row.absent for row in rows)
+                for row, body in zip(rows, group.bodies, strict=True):
+                    for op in row.ops:
                         target = self._target(op)
-                        if target and op.unit not in borrowed:
+                        if target and (op.unit is None or op.unit in body.units):
                             yield PlacedLayer(group, slot, op, target, optional)
             for unit in (unit for body in group.bodies for unit in self.classes.lent(body)):
                 if target := self._target(unit.first):

@@ -10,7 +10,7 @@ from graphspec import names
 from graphspec.emit.body import Assign, Effect, For
 from graphspec.emit.calls import Calls, turned
 from graphspec.emit.code import Variable, call, item, listed, name
-from graphspec.emit.group import activated
+from graphspec.emit.activations import activated
 from graphspec.emit.scope import ForwardScope
 from graphspec.emit.slots import Slot, SlotOutput, Walk
 from graphspec.graph import Value
@@ -108,7 +108,7 @@ class Loop:
         others = [
             place for place in range(len(slot.op.arguments)) if self.scope.group.wiring.walk(slot, place)
         ]
-        walked = self.scope.group.slots[0][walk.slot].ops
+        walked = self.scope.group.template.slots[walk.slot].ops
         alone = bool(self.header) and len(others) == 1
         values = [op.outputs[walk.key] for op in walked]
         return alone and all(self.scope.last_read(value) <= slot.position for value in values)
@@ -171,7 +171,7 @@ class Loop:
     def _statements(self, calls: Calls, module: ast.expr | None) -> None:
         scope, slot, op = self.scope, self.slot, self.slot.op
         last = slot.ops[-1].output
-        logits = last in scope.constructor.classes.logits
+        logits = last in scope.constructor.classes.ending
         asked = ast.Constant(True) if logits and op.graph is not None else None
         code, ending = calls.parts(slot, op, module, 0, logits=asked)
         rank = last.tensor.rank

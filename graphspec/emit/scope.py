@@ -9,7 +9,7 @@ from graphspec.emit.body import Statement
 from graphspec.emit.calls import Calls, Ending, Values
 from graphspec.emit.code import Variable
 from graphspec.emit.construct import Constructor
-from graphspec.emit.group import ModuleClass
+from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.slots import SlotOutput
 from graphspec.graph import Value
 from graphspec.passes.layout import Layout

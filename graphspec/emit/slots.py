@@ -35,7 +35,10 @@ class Walk:
 
 @dataclass(eq=False, slots=True)
 class Slot:
-    """One node: its op, or the ops of its instances. `loop` says, once known, whether they are one loop."""
+    """One node: its op, or the ops of its instances. `loop` says, once known, whether they are one loop.
+
+    A node that is repeated 0 times has one op, which is left out.
+    """
 
     node: str
     ops: list[Op]
@@ -48,25 +51,29 @@ class Slot:
         return self.ops[0]
 
     @property
+    def there(self) -> Op:
+        """The first op that is not left out, if there is one."""
+        return next((op for op in self.ops if op.present), self.op)
+
+    @property
     def repeated(self) -> bool:
         return self.op.repeated is not None
 
+    @property
+    def count(self) -> int:
+        """How many instances the node has, whether they are left out or not."""
+        return 0 if self.repeated and self.op.index is None else len(self.ops)
+
+    @property
+    def absent(self) -> bool:
+        """Whether all instances are left out."""
+        return not any(op.present for op in self.ops)
+
 
 def slots_of(graph: Graph) -> list[Slot]:
-    """The slots of a graph, in order. The instances of a node are consecutive.
-
-    A repeated node without any instance has no slot, whether `repeat` is 0 or `when` leaves all of them out.
-    """
+    """The slots of a graph, in order. The instances of a node are consecutive."""
     nodes = [list(ops) for _, ops in groupby(graph.ops, lambda op: op.node if op.repeated else op)]
-    kept = [ops for ops in nodes if not ops[0].repeated or any(op.present for op in ops)]
-    return [Slot(ops[0].node, ops, position) for position, ops in enumerate(kept)]
-
-
-def passed_on(value: Value) -> Value:
-    """The value that is read where a repeated node leaves instances out: these pass on their input."""
-    while (op := value.op) is not None and op.repeated and not op.present:
-        value = op.inputs[0]
-    return value
+    return [Slot(ops[0].node, ops, position) for position, ops in enumerate(nodes)]
 
 
 class Wiring:
@@ -74,24 +81,19 @@ class Wiring:
 
     def __init__(self, graph: Graph, slots: list[Slot]):
         self.graph, self.slots = graph, slots
-        self._source: dict[Value, SlotOutput] = {}
-        self.add_inputs(graph)
+        self._source = {value: SlotOutput(name) for name, value in graph.inputs.items() if value is not None}
         for slot in slots:
             last = slot.ops[-1]
-            for op in slot.ops:
+            for number, op in enumerate(slot.ops):
                 for key, value in op.outputs.items():
                     plain = op is last and op.repeated != "parallel"
-                    number = (slot.ops.index(op) if op.index is None else op.index) if not plain else None
-                    self._source[value] = SlotOutput(key, slot.position, number)
+                    item = None if plain or not op.repeated else number
+                    self._source[value] = SlotOutput(key, slot.position, item)
         for slot in slots:
             slot.carried = chain(slot)
 
-    def add_inputs(self, graph: Graph) -> None:
-        """Adds the inputs of a graph: of this one, or of another body of its class."""
-        self._source |= {v: SlotOutput(name) for name, v in graph.inputs.items() if v is not None}
-
     def source(self, value: Value) -> SlotOutput:
-        return self._source[passed_on(value)]
+        return self._source[value]
 
     def argument(self, argument: Any) -> Any:
         """The sources of one argument: a value, or a tuple of them.
@@ -106,7 +108,7 @@ class Wiring:
 
     def group(self, values: tuple[Value, ...]) -> Iterator[SlotOutput]:
         """The sources of a list of values. A run of all instances of one node is one source."""
-        position, values = 0, tuple(map(passed_on, values))
+        position = 0
         while position < len(values):
             run = self._run(values, position)
             if run is None:
@@ -175,10 +177,9 @@ class Wiring:
 
     def _item(self, argument: Any) -> SlotOutput | None:
         """The source of a value that belongs to one instance, with its number, even if it is the last one."""
-        value = passed_on(argument) if isinstance(argument, Value) else None
-        if value is None or value.op is None or value.op.repeated is None:
+        if not isinstance(argument, Value) or argument.op is None or argument.op.repeated is None:
             return None
-        return replace(self.source(value), item=value.op.index or 0)
+        return replace(self.source(argument), item=argument.op.index or 0)
 
 
 def chain(slot: Slot) -> dict[int, str]:
@@ -187,7 +188,7 @@ def chain(slot: Slot) -> dict[int, str]:
     A block's are matched by name if the names agree, otherwise the first output feeds the first argument.
     """
     op = slot.op
-    if op.repeated != "repeat" or not op.outputs:
+    if op.repeated != "repeat" or not op.outputs or not op.present:
         return {}
     if op.graph is not None:
         named = {place: name for place, name in enumerate(op.graph.inputs) if name in op.outputs}

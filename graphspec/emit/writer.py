@@ -13,7 +13,7 @@ from graphspec.emit.code import Variable, template
 from graphspec.emit.construct import Construction, Constructor, parameters
 from graphspec.emit.definitions import signature
 from graphspec.emit.forward import Forward
-from graphspec.emit.group import ModuleClass
+from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.initialization import Initialization
 from graphspec.emit.printer import WIDTH, lines
 from graphspec.graph import Graph, Op
@@ -101,9 +101,13 @@ def write_definition(
 ) -> None:
     """One class, or the function of a block without weights."""
     group, constructor = forward.group, forward.constructor
-    if group.is_function:
+    if group.is_function or group.over is not None:
+        module = [f"self: {group.over.name}"] if group.over is not None else []
+        parts = [*module, *_inputs(group)]
         writer.add("", "")
-        writer.add(*signature(f"def {group.name}(", _inputs(group), f") -> {_result(group, None)}:", 0))
+        writer.add(*signature(f"def {group.name}(", parts, f") -> {_result(group, None)}:", 0))
+        if group.over is not None:
+            writer.add(f'    """{group.over.name} on inputs of another structure than its first."""')
         writer.statements(forward, 4)
         return
     writer.add("", "", f"class {group.name}(nn.Module):")

@@ -18,21 +18,30 @@ TO_SPEC = {3: ".transpose(1, 2)", 4: ".permute(0, 2, 3, 1)", 5: ".permute(0, 2, 
 class Layout:
     """The memory order of every value of a graph: `first` holds those with channels at axis 1.
 
-    Blocks are laid out once for all their calls: they take each input as its first reader wants it.
+    Blocks are laid out once for all their calls, before the blocks that use them: they take each input as its
+    first reader wants it. One that would take a rank in one order and give it in the other takes and gives
+    the spec's.
     """
 
-    def __init__(self, first: Iterable[Value] = ()) -> None:
-        self.first: set[Value] = set(first)  # at the start, those inputs of the program that come so
+    def __init__(self) -> None:
+        self.first: set[Value] = set()
         self._wanted: dict[Graph, set[Value]] = {}
+        self._plain: dict[Graph, set[int]] = {}  # the ranks that a block takes and gives in the spec's order
         self._wishes: dict[Op, str] = {}
         self._runs_first: dict[Op, bool] = {}
-        self._done: set[Graph] = set()
 
     def wants_first(self, graph: Graph, name: str) -> bool:
         """Whether a block's input is best passed with channels first."""
+        value = graph.inputs[name]
+        if value is None or value.tensor.rank in self._plain.get(graph, ()):
+            return False
         if graph not in self._wanted:
             self._wanted[graph] = self._wanted_first(graph)
-        return graph.inputs[name] in self._wanted[graph]
+        return value in self._wanted[graph]
+
+    def gives(self, graph: Graph, value: Value) -> bool:
+        """Whether an output of a block comes with channels first."""
+        return value in self.first and value.tensor.rank not in self._plain.get(graph, ())
 
     def _wanted_first(self, graph: Graph) -> set[Value]:
         """The values of a graph whose first reader with a preference prefers channels first."""
@@ -75,22 +84,35 @@ class Layout:
             self._wishes[op] = op.layer.memory(*(types(argument) for argument in op.arguments))
         return self._wishes[op]
 
-    def run(self, graph: Graph, root: bool) -> None:
-        """Decides for every value of a graph and of those inside it."""
-        if graph in self._done:
+    def run(self, graph: Graph, first: Iterable[Value] = (), root: bool = False) -> None:
+        """Decides for every value of a graph; the blocks in it are laid out. `first` are inputs of the program
+        that come with channels first.
+        """
+        self.first.update(first)
+        self._decide(graph, root)
+        if root:
             return
-        self._done.add(graph)
+        orders: dict[int, set[bool]] = {}
+        values = [value for value in graph.inputs.values() if value is not None]
+        for value in [*values, *graph.outputs.values()]:
+            orders.setdefault(value.tensor.rank, set()).add(value in self.first)
+        mixed = {rank for rank, found in orders.items() if len(found) > 1}
+        if mixed:
+            self._plain[graph] = mixed
+            self.first.difference_update(values, *(op.outputs.values() for op in graph.ops))
+            self._decide(graph, root)
+
+    def _decide(self, graph: Graph, root: bool) -> None:
         for name, value in graph.inputs.items():
             if value is not None and not root and self.wants_first(graph, name):
                 self.first.add(value)
         for op in graph.ops:
-            if op.graph is not None:
-                self.run(op.graph, False)
             if self._comes_out_first(op):
                 self.first.update(v for v in op.outputs.values() if v.tensor.rank in TO_FIRST)
             if op.graph is not None and op.wrapper is None:
                 for key, value in op.outputs.items():
-                    (self.first.add if op.results[key] in self.first else self.first.discard)(value)
+                    given = self.gives(op.graph, op.results[key])
+                    (self.first.add if given else self.first.discard)(value)
 
     def _comes_out_first(self, op: Op) -> bool:
         if op.wrapper is not None or op.parameter is not None or op.graph is not None:

@@ -102,27 +102,18 @@ def _open(
     notes = (where, *within.scope.notes)
     unknown = frozenset(declared.failed_params)
     known = own if block is not None else None
-    lost = declared.lost_params or (block is not None and outer.scope.lost)
+    lost = declared.lost_params or (block is not None and (outer.of_file or outer).scope.lost)
     scope = Scope(outer.context, declared.document, graph.visible, unknown, lost, known, notes)
     inner = BodyElaborator(scope, file, declared, graph, own, outer.elaborate_node)
     if block is not None:
-        seen = _file_params(outer)
-        graph.visible.update((name, value) for name, value in seen.items() if name not in declared.params)
-        scope.unknown |= outer.scope.unknown - declared.params.keys()
-        inner.open_files, inner.open_blocks = within.open_files, (*within.open_blocks, block)
         inner.of_file = outer.of_file or outer
+        seen = inner.of_file.scope
+        graph.visible.update((name, value) for name, value in seen.params.items() if name not in declared.params)
+        scope.unknown |= seen.unknown - declared.params.keys()
+        inner.open_files, inner.open_blocks = within.open_files, (*within.open_blocks, block)
     else:
         inner.open_files = (*within.open_files, declared.file)
     return inner
-
-
-def _file_params(body: BodyElaborator) -> dict[str, Any]:
-    """The params of the file, as a block's expressions see them."""
-    params = body.scope.params
-    if body.declared.block is None:
-        return params
-    own, of_file = body.declared.params, body.file.body.params
-    return {name: value for name, value in params.items() if name not in own or name in of_file}
 
 
 def _bind(node: NodeInstance, declared: Body) -> dict[str, Resolved] | None:

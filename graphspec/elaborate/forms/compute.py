@@ -29,7 +29,7 @@ from graphspec.expressions.formula import (
     Reference,
     parse_formula,
 )
-from graphspec.graph import Formula, Op, Value, types
+from graphspec.graph import Formula, Op, Value, Written, types
 from graphspec.objectives.settings import SettingError, show, validate
 from graphspec.tensor import Tensor
 
@@ -412,8 +412,11 @@ class _Builder:
         tensors = outputs if isinstance(outputs, tuple) else (outputs,)
         for name, tensor in zip(("", *layer.output_names()), tensors, strict=True):
             op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)
-        plain = given.plain.values()
-        op.expressions = tuple((each.expression, each.value) for each in plain if each.expression is not None)
+        op.expressions = tuple(
+            Written(each.expression, each.value, (name,))
+            for name, each in given.plain.items()
+            if each.expression is not None
+        )
         return self._add(op, {word: constant.value for word, constant in given.plain.items()})
 
     def _layer(self, part: Applied, cls: type[Layer], given: GivenOperands) -> Layer:

@@ -8,6 +8,7 @@ from graphspec.contract.initializers import GlorotUniform, Initializer
 from graphspec.contract.layer import Weight
 from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.instance import NodeInstance
+from graphspec.elaborate.scope import expressions_in
 from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Value
 from graphspec.objectives.settings import Setting, SettingError, show, validate
@@ -30,6 +31,7 @@ def build(node: NodeInstance) -> NodeResult:
     weight = Weight("", (1, *shape), node.name, initializer=fill, trainable=trainable is not False)
     op = Op(node.name, node.index, node.span, "parameter", parameter=weight, title="Parameter")
     op.outputs = {"": Value(Tensor((1, *shape)), node.name, op)}
+    op.expressions = tuple(expressions_in(node.declared.target, shape, ("parameter",)))
     return NodeResult(dict(op.outputs), op)
 
 

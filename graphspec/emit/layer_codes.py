@@ -1,0 +1,156 @@
+"""The code of each layer at its site: for its sizes or for any, with the padding before it, in place or not."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from graphspec.contract.activations import LINEAR
+from graphspec.contract.layer import Code, Layer
+from graphspec.contract.own import Own
+from graphspec.diagnostics import Span
+from graphspec.graph import Graph, Op, types
+from graphspec.passes.layout import TO_FIRST
+from graphspec.passes.logits import ending
+
+
+class LayerCodes:
+    """The codes of the layers of all instances.
+
+    `runs_first` says of an op whether it runs with channels at axis 1; `imported` gives the names of custom
+    classes in the file.
+    """
+
+    def __init__(
+        self,
+        graphs: list[Graph],
+        runs_first: Callable[[Op], bool],
+        imported: Mapping[tuple[str, str], str],
+        inplace: bool,
+        exporting: bool,
+    ):
+        self._runs_first, self._imported = runs_first, imported
+        self._inplace, self._exporting = inplace, exporting
+        self._codes: dict[Op, Code] = {}
+        self._structural: dict[Op, Code] = {}
+        self._padded: dict[Op, Layer] = {}  # layers that pad their input themselves
+        self._absorbed: set[Op] = set()  # the padding nodes that they replace
+        self._peers: dict[Any, list[Op]] = defaultdict(list)  # the uses of one piece of the spec
+        self._alike: dict[tuple[Any, bool], bool] = {}
+        self._reads = Counter(value for graph in graphs for op in graph.ops for value in op.inputs)
+        self._reads.update(value for graph in graphs for value in graph.outputs.values())
+        for op in _layers(graphs):
+            self._peers[_piece(op)].append(op)
+        self._absorb_pads(graphs)
+
+    def of(self, op: Op) -> Code:
+        """The code of an instance's layer as it runs."""
+        if op not in self._codes:
+            first = self._runs_first(op)
+            if op.wrapper is not None:
+                first = memory(op) == "first"
+            code = Code("{x}") if op in self._absorbed else self._settled(op, first)
+            self._codes[op] = replace(code, inplace=self._overwrites(op, code))
+        return self._codes[op]
+
+    def structural(self, op: Op) -> Code:
+        """The code of a layer before it is known in which memory order it runs: that which it asks for."""
+        if op not in self._structural:
+            absorbed = op in self._absorbed
+            self._structural[op] = Code("{x}") if absorbed else self._settled(op, memory(op) == "first")
+        return self._structural[op]
+
+    def possible(self, op: Op) -> Iterator[Code]:
+        """The codes that a layer may have in either memory order."""
+        yield self.structural(op)
+        if memory(op) == "any" and op.wrapper is None and op.output.tensor.rank in TO_FIRST:
+            if all(value.tensor.rank == op.output.tensor.rank for value in op.inputs):
+                yield self._settled(op, True)
+
+    def passes_on(self, op: Op) -> bool:
+        """Whether a layer's code only returns its input."""
+        code = self.of(op)
+        return code.call == "{x}" and code.activation == LINEAR
+
+    def _settled(self, op: Op, first: bool) -> Code:
+        """The code of a layer for its sizes, if all uses of its node share it; otherwise for any size."""
+        layer, site = self._padded.get(op, op.layer), replace(op.site(first), exporting=self._exporting)
+        assert layer is not None
+        code = layer.code(site)
+        if code.construct is not None and code.construct.home:
+            alias = self._imported[code.construct.home, code.construct.target]
+            return replace(code, construct=replace(code.construct, target=alias))
+        peers = self._peers[_piece(op)]
+        if len(peers) <= 1:
+            return code
+        general = layer.code(replace(site, settled=False))
+        if general == code:
+            return code
+        key = _piece(op), first
+        if key not in self._alike:
+            self._alike[key] = _are_alike(
+                self._padded.get(peer, peer.layer).code(peer.site(first))  # type: ignore[union-attr]
+                for peer in peers
+            )
+        return code if self._alike[key] else general
+
+    def _absorb_pads(self, graphs: list[Graph]) -> None:
+        for op in _layers(graphs):
+            if op.wrapper is not None or len(op.inputs) != 1:
+                continue
+            pad = op.inputs[0].op
+            if pad is None or pad.layer is None or pad.wrapper is not None or not (pad.present and pad.inputs):
+                continue
+            assert op.layer is not None
+            positive = ending(pad.inputs[0]) in ("relu", "sigmoid", "softmax")
+            padded = op.layer.padded(pad.layer, positive) if self._reads[pad.output] == 1 else None
+            if padded is not None:
+                self._padded[op] = padded
+                self._absorbed.add(pad)
+
+    def _overwrites(self, op: Op, code: Code) -> bool:
+        """Whether an activation may work in place: on a new tensor without another use, also in gradients."""
+        assert op.layer is not None
+        if not self._inplace:
+            return False
+        if op.layer.linear() is not None:
+            return True
+        source = op.inputs[0].op if len(op.inputs) == 1 and code.call == "{x}" else None
+        if source is None or not source.present or source.wrapper is not None or op.wrapper is not None:
+            return False
+        if self._reads[op.inputs[0]] != 1 or source.layer is None:
+            return False
+        if source.layer.linear() is not None:
+            return self.of(source).activation == LINEAR
+        normalized = source.layer.affine_axis(op.inputs[0].tensor.rank) is not None
+        return normalized or (source.kind == "merge" and len(source.inputs) > 1)
+
+
+def memory(op: Op) -> str:
+    """The memory layout that a layer asks for."""
+    assert op.layer is not None
+    return op.layer.memory(*(op.inner or tuple(types(argument) for argument in op.arguments)))
+
+
+def custom_classes(graphs: list[Graph]) -> Iterator[tuple[str, str]]:
+    """The custom classes that a program imports: their Python modules and their names."""
+    for op in _layers(graphs):
+        if isinstance(op.layer, Own) and (construct := op.layer.code(op.site()).construct) is not None:
+            yield construct.home, construct.target
+
+
+def _layers(graphs: Iterable[Graph]) -> Iterator[Op]:
+    return (op for graph in graphs for op in graph.ops if op.present and op.layer is not None)
+
+
+def _piece(op: Op) -> tuple[Span | None, str, bool]:
+    """The piece of the spec that says what a layer is: its node, or the shared entry that it calls."""
+    if op.unit is not None and op.unit.shared:
+        return op.unit.span, op.unit.name, True
+    return op.span, op.node, False
+
+
+def _are_alike(codes: Iterable[Code]) -> bool:
+    return len({(code.call, code.construct.target if code.construct else "") for code in codes}) == 1

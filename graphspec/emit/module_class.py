@@ -1,0 +1,272 @@
+"""A class to write: the instances that share it, its template, and its arguments.
+
+The arguments are the params of the block that differ between instances, and the channels of its inputs. A
+value of the constructor is written over these: by the spec's own expression, by where its size comes from, or
+by an argument of equal value. Each way is verified on every instance, so no choice can change what a model
+computes; what cannot be written so splits the class (`Varies`).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphspec import names
+from graphspec.contract.arrays import Nested, Pairs
+from graphspec.contract.layer import Leaf, Ref
+from graphspec.emit.code import HOLE, Variable, fill, folded, literal, name
+from graphspec.emit.slots import Slot, Wiring
+from graphspec.emit.template import Template
+from graphspec.expressions import Expression, ExpressionError, parse_value
+from graphspec.graph import Definition, Graph, Op, Value
+from graphspec.tensor import DTYPES
+
+MISSING: Any = object()
+
+Cell = tuple[int, int]  # (body of the class, instance of a slot)
+
+
+class Varies(Exception):
+    """The instances differ in a way that one class cannot express."""
+
+
+class NeedsModule(Exception):
+    """A block without weights is one of several kinds in a list, so that it cannot be a function."""
+
+    def __init__(self, definition: Definition):
+        super().__init__(definition.title)
+        self.definition = definition
+
+
+@dataclass(eq=False, slots=True)
+class Arg:
+    """An argument of a class: its value in each body, its default, and the param or the input (whose channels
+    it is) that it stands for, if any.
+    """
+
+    name: str
+    values: list[Leaf]
+    annotation: str
+    default: Leaf = MISSING
+    param: str | None = None
+    channels: str | None = None
+
+    @property
+    def is_channels(self) -> bool:
+        """Whether it is the number of input channels or features."""
+        return self.channels is not None
+
+
+@dataclass(eq=False, slots=True)
+class ModuleClass:
+    """The instances `bodies` that share a class; `slots` are those of each. `given` are the params that the
+    use of each gives it; `twins` the bodies that are calls of one module.
+
+    With `over`, it runs on modules of that class, and constructs none: the calls of a shared block whose
+    structure differs from that of the first call.
+    """
+
+    definition: Definition
+    bodies: list[Graph]
+    slots: list[list[Slot]]
+    template: Template
+    wiring: Wiring
+    helpers: frozenset[str]
+    given: list[dict[str, Any]]
+    twins: list[list[int]] = field(default_factory=list)
+    over: ModuleClass | None = None
+    name: str = ""
+    takes: tuple[bool, ...] = ()  # which inputs come with channels at axis 1
+    gives: tuple[bool, ...] = ()  # and which outputs
+    args: dict[str, Arg] = field(default_factory=dict)
+    logits: bool = False
+    is_function: bool = False  # it constructs nothing, so it is written as a function
+    numbers: dict[Graph, int] = field(default_factory=dict)  # body -> its index in `bodies`
+    borrowed: dict[str, Variable] = field(default_factory=dict)  # of other classes, passed to `forward`
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the template."""
+        return self.template.graph
+
+    @property
+    def inputs(self) -> list[str]:
+        """The inputs of `forward`: those that any body is given."""
+        return [word for word, value in self.graph.inputs.items() if value is not None]
+
+    def local(self, word: str) -> str:
+        """The argument name for a name."""
+        return names.local(word, self.helpers)
+
+    def cells(self, position: int) -> dict[Cell, Op]:
+        """All present ops of a slot, over all bodies and instances."""
+        return {
+            (body, number): op
+            for body, slots in enumerate(self.slots)
+            for number, op in enumerate(slots[position].ops)
+            if op.present
+        }
+
+    # --- expressions of the spec
+
+    def expression(self, expression: Expression) -> ast.expr | None:
+        """An expression of the spec over the class's arguments; None if it reads a value that they cannot
+        hold.
+        """
+        if any(word != "index" and word not in self.graph.visible for word in expression.names):
+            return None
+        found: dict[str, ast.expr] = {}
+        for word in sorted(expression.names - {"index"}):
+            found[word] = self.param(word)
+        for word in sorted(expression.channels):
+            channels = self.channels_of(word)
+            if channels is None:
+                return None
+            found[f"channels({word})"] = self.channels(word, channels)
+        holes = {word: f"{HOLE}{number}" for number, word in enumerate(found)}
+        filling = {str(number): code for number, code in enumerate(found.values())}
+        return folded(fill(expression.python(holes), filling))
+
+    def evaluate(self, expression: Expression, index: int | None = None) -> list[Any]:
+        """The value of an expression of the spec in each body; MISSING where it has none."""
+        return [self._evaluated(expression, body, index) for body in self.bodies]
+
+    def _evaluated(self, expression: Expression, body: Graph, index: int | None) -> Any:
+        def channels(word: str) -> int:
+            value = body.inputs[word]
+            size = value.tensor.shape[-1] if value is not None else None
+            if not isinstance(size, int):
+                raise KeyError(word)
+            return size
+
+        scope = {**body.visible, **({} if index is None else {"index": index})}
+        scope |= {f"given({word})": value is not None for word, value in body.inputs.items()}
+        try:
+            return plain(expression.evaluate(scope, channels))
+        except (ExpressionError, KeyError):
+            return MISSING
+
+    def param(self, word: str) -> ast.expr:
+        """A param: a literal where all bodies have one value, its default where that is an expression and no
+        body is given another, else an argument.
+        """
+        values = [plain(body.visible[word]) for body in self.bodies]
+        if all(same(value, values[0]) for value in values):
+            return literal(values[0])
+        derived = self._derived(word)
+        if derived is not None:
+            return derived
+        default: Leaf = MISSING
+        declared = self.graph.declared.get(word, MISSING)
+        if isinstance(declared, int | float):
+            default = declared
+        elif isinstance(declared, str) and declared != "required" and "$" not in declared:
+            default = declared
+        elif isinstance(values[0], bool):
+            default = False
+        return name(self.argument(word, values, default, param=word).name)
+
+    def _derived(self, word: str) -> ast.expr | None:
+        """The default of a param of the block's own, if it is an expression that gives its value everywhere."""
+        parsed = parse_value(self.graph.declared[word]) if self._is_derived(word) else None
+        return self.expression(parsed) if isinstance(parsed, Expression) else None
+
+    def _is_derived(self, word: str) -> bool:
+        """Whether a param is a formula over others in all bodies."""
+        declared = self.graph.declared.get(word)
+        if not isinstance(declared, str) or "$" not in declared:
+            return False
+        return not any(word in given for given in self.given)
+
+    # --- arguments
+
+    def argument(
+        self,
+        word: str,
+        values: list[Leaf],
+        default: Leaf = MISSING,
+        param: str | None = None,
+        channels: str | None = None,
+    ) -> Arg:
+        """An argument with these values: an existing one, or a new one with an unused name."""
+        for known in self.args.values():
+            if (known.param, known.channels) == (param, channels) and all(map(same, known.values, values)):
+                return known
+        for calls in self.twins:
+            if any(not same(values[body], values[calls[0]]) for body in calls):
+                raise Varies(f"`{word}` differs between calls of one module")
+        spelled, number = self.local(word), 1
+        while spelled in self.args:
+            number += 1
+            spelled = f"{self.local(word)}_{number}"
+        found = Arg(spelled, values, annotation(values), default, param, channels)
+        self.args[spelled] = found
+        return found
+
+    def channels_of(self, word: str) -> list[Leaf] | None:
+        """The last axis of an input, in each body that is given it; None if one is unknown."""
+        sizes: list[Leaf] = []
+        for body in self.bodies:
+            value = body.inputs.get(word)
+            sizes.append(value.tensor.shape[-1] if value is not None else None)  # type: ignore[arg-type]
+        known = [size for size in sizes if size is not None]
+        if not known or not all(isinstance(size, int) for size in known):
+            return None
+        return [known[0] if size is None else size for size in sizes]
+
+    def channels(self, word: str, sizes: list[Leaf]) -> ast.expr:
+        """The channels of an input: a literal, a param of the block's own that equals them, or an argument."""
+        if all(same(size, sizes[0]) for size in sizes):
+            return literal(sizes[0])
+        for param in self.graph.declared:
+            if not self._is_derived(param) and all(same(b.visible.get(param), size) for b, size in zip(self.bodies, sizes, strict=True)):
+                return self.param(param)
+        return name(self.argument(self._channels_name(word), sizes, channels=word).name)
+
+    def _channels_name(self, word: str) -> str:
+        value = self.graph.inputs[word]
+        assert value is not None
+        kind = "in_channels" if value.tensor.rank > 2 else "in_features"
+        return kind if len(self.inputs) == 1 else f"{word}_{kind.removeprefix('in_')}"
+
+
+def same(a: Leaf, b: Leaf) -> bool:
+    """Whether values are equal and of the same type: 1, 1.0 and True are three values."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return type(a) is type(b) and a == b
+
+
+def plain(value: Any) -> Leaf:
+    """A spec's value as a leaf: lists become tuples."""
+    return tuple(plain(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+TORCH_TYPES = frozenset(f"torch.{word}" for word in DTYPES)
+
+
+def annotation(values: Collection[Leaf]) -> str:
+    """The type of an argument with these values."""
+    kinds = {type(value) for value in values}
+    if Ref in kinds:
+        if all(value is None or (isinstance(value, Ref) and value.text in TORCH_TYPES) for value in values):
+            return "torch.dtype | None" if None in values else "torch.dtype"
+        return "Callable[[Tensor], Tensor]"
+    if float in kinds:
+        kinds -= {int}
+    words = {"None" if kind is type(None) else kind.__name__ for kind in kinds - {tuple, Nested, Pairs}}
+    words |= {"list" for value in values if isinstance(value, Nested)}
+    words |= {"dict[str, Any]" for value in values if isinstance(value, Pairs)}
+    words |= {
+        f"tuple[{_items(value)}]"
+        for value in values
+        if isinstance(value, tuple) and not isinstance(value, Nested | Pairs)
+    }
+    return " | ".join(sorted(words))
+
+
+def _items(value: tuple[Leaf, ...]) -> str:
+    """The types of a tuple's items."""
+    return ", ".join(annotation([item]) for item in value) or "()"

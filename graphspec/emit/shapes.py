@@ -1,0 +1,234 @@
+"""The structure of an instance: what two instances of a definition must have in common to share a class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from graphspec.emit.layer_codes import LayerCodes, memory
+from graphspec.emit.module_class import ModuleClass, same
+from graphspec.emit.slots import Slot, SlotOutput, Walk, Wiring
+from graphspec.graph import Graph, Op, Unit, Value
+
+
+@dataclass(frozen=True, slots=True)
+class OpShape:
+    """What two ops must have in common to share a statement."""
+
+    outputs: tuple[str, ...]
+    frozen: bool
+    shared: str | None
+    wrapper: str | None
+    memory: str = ""
+    ranks: tuple[int, ...] = ()
+    callee: Any = None  # the code of a layer, the class of a block, the initializer of a parameter
+    endings: tuple[str | None, ...] = ()
+    fills: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SlotShape:
+    """What two nodes must have in common. A node that is left out has no `ops`, and only hands on `passed`;
+    a loop has one op, and the classes of its instances where they differ.
+    """
+
+    node: str
+    repeated: str | None
+    ops: tuple[OpShape | None, ...] = ()
+    wires: tuple[Any, ...] = ()
+    logits: tuple[Any, ...] = ()
+    passed: SlotOutput | None = None
+    loop: bool = False
+    walks: tuple[Walk | None, ...] = ()
+    chained: tuple[tuple[int, str], ...] = ()
+    classes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BodyShape:
+    """What two bodies must have in common to share a class: nodes, inputs (a rank, which is 0 if one is not
+    given), outputs, and the shared modules that it and the blocks inside it call.
+    """
+
+    slots: tuple[SlotShape, ...]
+    inputs: tuple[tuple[str, int], ...]
+    outputs: tuple[tuple[str, SlotOutput, bool, int], ...]
+    borrowed: tuple[str, ...] = ()  # modules of other classes that they call
+    lent: tuple[tuple[str, OpShape], ...] = ()  # their own modules that only inner bodies call
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """Makes the shapes of instances. `class_of` gives the class of an inner instance; `logits` are the values
+    whose activation may be left off, and `ending` that activation.
+    """
+
+    codes: LayerCodes
+    class_of: Callable[[Graph], ModuleClass]
+    recomputing: Callable[[Op], str | None]
+    borrowed: Callable[[Graph], list[Unit]]
+    lent: Callable[[Graph], list[Unit]]
+    ending: dict[Value, str]
+
+    def body(self, graph: Graph, slots: list[Slot], wiring: Wiring) -> BodyShape:
+        """The shape of an instance; decides which of its slots are loops."""
+        laid = any(op.layer is not None and op.present and memory(op) == "first" for op in graph.walk())
+        return BodyShape(
+            tuple(self._slot(slot, wiring, laid) for slot in slots),
+            tuple(
+                (name, 0 if value is None else value.tensor.rank if laid else 1)
+                for name, value in graph.inputs.items()
+            ),
+            tuple(
+                (key, wiring.source(value), value in self.ending, value.tensor.rank if laid else 0)
+                for key, value in graph.outputs.items()
+            ),
+            tuple(unit.name for unit in self.borrowed(graph)),
+            tuple((unit.name, self._op(unit.first, laid)) for unit in self.lent(graph)),
+        )
+
+    def _slot(self, slot: Slot, wiring: Wiring, laid: bool) -> SlotShape:
+        if slot.absent:
+            passed = wiring.source(slot.op.inputs[0]) if slot.op.inputs else None
+            return SlotShape(slot.node, slot.op.repeated, passed=passed)
+        shapes = tuple(self._op(op, laid) if op.present else None for op in slot.ops)
+        wires = tuple(tuple(wiring.argument(argument) for argument in op.arguments) for op in slot.ops)
+        logits = tuple(tuple(value in self.ending for value in op.outputs.values()) for op in slot.ops)
+        slot.loop = (
+            self._are_called_alike(slot, shapes)
+            and self._loop_logits(slot)
+            and self._loop_values(slot)
+            and wiring.is_loop(slot)
+        )
+        if not slot.loop:
+            return SlotShape(slot.node, slot.op.repeated, shapes, wires, logits)
+        ids = tuple(id(self.class_of(op.graph)) for op in slot.ops if op.graph is not None)
+        several = len(set(ids)) > 1
+        assert shapes[0] is not None
+        return SlotShape(
+            slot.node,
+            slot.op.repeated,
+            (replace(shapes[0], callee=None) if several else shapes[0],),
+            tuple(None if wiring.walk(slot, place) else wire for place, wire in enumerate(wires[0])),
+            logits[-1:],
+            loop=True,
+            walks=tuple(
+                wiring.walk(slot, place) for place in range(len(wires[0])) if place not in slot.carried
+            ),
+            chained=tuple(sorted(slot.carried.items())),
+            classes=ids if several else (),
+        )
+
+    def _are_called_alike(self, slot: Slot, shapes: tuple[OpShape | None, ...]) -> bool:
+        """Whether one call suits all instances, whatever their classes."""
+        if not slot.repeated or None in shapes:
+            return False
+        if len(set(shapes)) == 1:
+            return True
+        if any(op.graph is None or op.wrapper is not None or op.checkpoint for op in slot.ops):
+            return False
+        if any(shape is not None and shape.shared for shape in shapes):
+            return False
+        calls = set()
+        for op, shape in zip(slot.ops, shapes, strict=True):
+            assert op.graph is not None and shape is not None
+            group = self.class_of(op.graph)
+            inputs = tuple(word for word in op.graph.inputs if word in group.inputs)
+            given = tuple(op.graph.inputs[word] is not None for word in inputs)
+            calls.add((replace(shape, callee=None), len(inputs), given, group.takes, group.gives))
+            if group.logits or self.borrowed(op.graph):
+                return False
+        return len(calls) == 1
+
+    def _loop_logits(self, slot: Slot) -> bool:
+        """Whether only the last instance of a chain with one output, or none, leaves its activation off."""
+        if not any(value in self.ending for op in slot.ops for value in op.outputs.values()):
+            return True
+        before = any(value in self.ending for op in slot.ops[:-1] for value in op.outputs.values())
+        return (
+            slot.op.repeated == "repeat"
+            and not before
+            and len(slot.op.outputs) == 1
+            and slot.op.wrapper is None
+        )
+
+    def _loop_values(self, slot: Slot) -> bool:
+        """Whether the code in `forward` is the same in all instances."""
+        codes = [self.codes.structural(op) for op in slot.ops if op.layer is not None]
+        if not codes:
+            return True
+        first = codes[0]
+        return all(
+            code.activation == first.activation
+            and code.constants.keys() == first.constants.keys()
+            and all(same(code.constants[k], v) for k, v in first.constants.items())
+            for code in codes
+        )
+
+    def _op(self, op: Op, laid: bool) -> OpShape:
+        unit = op.unit
+        shape = OpShape(
+            outputs=tuple(op.outputs),
+            frozen=unit is not None and not unit.trainable,
+            shared=unit.name if unit is not None and unit.shared else None,
+            wrapper=repr(op.wrapper) if op.wrapper is not None else None,
+            ranks=tuple(value.tensor.rank for value in (*op.inputs, *op.outputs.values())) if laid else (),
+        )
+        if op.graph is not None:
+            endings = tuple(self.ending.get(value) for value in op.outputs.values())
+            return replace(shape, callee=(id(self.class_of(op.graph)), self.recomputing(op)), endings=endings)
+        if op.parameter is not None:
+            rank = len(op.parameter.shape)
+            return replace(shape, callee=(op.parameter.trainable, op.parameter.initializer, rank))
+        code = self.codes.structural(op)
+        made = code.construct
+        target = made and (made.general or made.target, made.around)
+        return replace(
+            shape,
+            callee=(code.call, target, tuple(code.constants)),
+            fills=tuple(weight.initializer for weight in op.weights()),
+            memory=memory(op),
+        )
+
+
+def merge(a: BodyShape, b: BodyShape) -> BodyShape | None:
+    """One shape for two bodies, or None if they need two classes."""
+    if len(a.slots) != len(b.slots) or len(a.inputs) != len(b.inputs):
+        return None
+    if replace(a, slots=(), inputs=()) != replace(b, slots=(), inputs=()):
+        return None
+    slots = [_merged(x, y) for x, y in zip(a.slots, b.slots, strict=True)]
+    if None in slots:
+        return None
+    inputs = []
+    for (name, rank), (other, same_rank) in zip(a.inputs, b.inputs, strict=True):
+        if name != other or (rank and same_rank and rank != same_rank):
+            return None
+        inputs.append((name, rank or same_rank))
+    return replace(a, slots=tuple(filter(None, slots)), inputs=tuple(inputs))
+
+
+def _merged(a: SlotShape, b: SlotShape) -> SlotShape | None:
+    """One shape for a node of two bodies: equal in both, or left out of one."""
+    if a == b:
+        return a
+    if a.node != b.node or a.repeated != b.repeated:
+        return None
+    if a.passed is not None and b.passed is not None and a.passed != b.passed:
+        return None
+    passed = a.passed or b.passed
+    if a.ops and b.ops:
+        plain = replace(a, passed=None) == replace(b, passed=None)
+        return replace(a, passed=passed) if plain else None
+    there = a if a.ops else b
+    if passed is None or any(map(any, there.logits)) or len(there.ops) != 1 or there.ops[0] is None:
+        return None
+    if len(there.ops[0].outputs) != 1:
+        return None
+    if there.repeated is None:
+        return replace(there, passed=passed)
+    if not there.loop or not there.chained:
+        return None
+    wire = there.wires[there.chained[0][0]]
+    return replace(there, passed=passed) if wire in (passed, (passed,)) else None

@@ -1,0 +1,122 @@
+"""A class's definition as a graph: all its instances as one, with every node that any of them has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from graphspec.emit.slots import Slot
+from graphspec.graph import Graph, Op, Unit, Value
+
+
+@dataclass(eq=False, slots=True)
+class Template:
+    """The graph that a class is written from, and how its instances correspond to it.
+
+    `values`, `ops` and `units` give for each of an instance the one of the template; `instances` gives for a
+    value of the template that of each instance, or None; `passed` is what an optional node hands on where an
+    instance lacks it; `raw` the op that an op of the template was made from.
+    """
+
+    graph: Graph
+    slots: list[Slot] = field(default_factory=list)
+    values: dict[Value, Value] = field(default_factory=dict)
+    ops: dict[Op, Op] = field(default_factory=dict)
+    units: dict[Unit, Unit] = field(default_factory=dict)
+    instances: dict[Value, list[Value | None]] = field(default_factory=dict)
+    passed: dict[int, Value] = field(default_factory=dict)
+    raw: dict[Op, Op] = field(default_factory=dict)
+
+
+Inner = Callable[[Graph], "tuple[Graph, Template]"]
+"""The graph and the template of the class of an inner instance."""
+
+
+def template_of(bodies: list[Graph], slots: list[list[Slot]], inner: Inner) -> Template:
+    """The template of instances of one structure; `slots` are those of each."""
+    first = bodies[0]
+    graph = replace(first, inputs={}, units=[], ops=[], outputs={})
+    made = Template(graph)
+    for word in first.inputs:
+        given = [body.inputs[word] for body in bodies]
+        value = next((each for each in given if each is not None), None)
+        graph.inputs[word] = Value(value.tensor, value.name) if value is not None else None
+        _correspond(made, graph.inputs[word], given)
+    _add_units(made, bodies)
+    for position, slot in enumerate(slots[0]):
+        rows = [of_body[position].ops for of_body in slots]
+        chosen = max(rows, key=lambda ops: sum(op.present for op in ops))
+        ops = [_copy(made, op, inner) for op in chosen]
+        made.slots.append(Slot(slot.node, ops, position))
+        _link(made, rows, ops)
+        if len(ops) == 1 and ops[0].present:
+            lacking = next((row[0] for row in rows if not row[0].present), None)
+            if lacking is not None:
+                made.passed[position] = made.values[lacking.inputs[0]]
+        graph.ops += ops
+    for key, value in first.outputs.items():
+        graph.outputs[key] = made.values[value]
+    return made
+
+
+def _correspond(made: Template, value: Value | None, given: list[Value | None]) -> None:
+    if value is None:
+        return
+    made.instances[value] = given
+    for each in given:
+        if each is not None:
+            made.values.setdefault(each, value)
+
+
+def _add_units(made: Template, bodies: list[Graph]) -> None:
+    """The units of all instances, each once: those of equal names are one."""
+    known: dict[tuple[str, int | None], Unit] = {}
+    for unit in (unit for body in bodies for unit in body.units):
+        key = unit.name, unit.index
+        if key not in known:
+            known[key] = replace(unit, calls=[])
+            made.graph.units.append(known[key])
+        made.units[unit] = known[key]
+
+
+def _copy(made: Template, op: Op, inner: Inner) -> Op:
+    """An op of an instance as one of the template: what it reads and gives is the template's."""
+
+    def translated(argument: Any) -> Any:
+        if isinstance(argument, tuple):
+            return tuple(translated(item) for item in argument)
+        return made.values[argument] if argument is not None else None
+
+    new = replace(op, arguments=tuple(map(translated, op.arguments)), outputs={})
+    new.outputs = {key: Value(value.tensor, value.name, new) for key, value in op.outputs.items()}
+    made.values |= {value: new.outputs[key] for key, value in op.outputs.items()}
+    if op.layer is not None and op.present and not op.inner:
+        new.inner = op.site().inputs
+    if op.graph is not None:
+        new.graph, child = inner(op.graph)
+        new.results = {key: child.values[value] for key, value in op.results.items()}
+    if op.unit is not None:
+        new.unit = made.units.get(op.unit, op.unit)
+        if op.unit in made.units:
+            new.unit.calls.append(new)
+    made.raw[new] = op
+    return new
+
+
+def _link(made: Template, rows: list[list[Op]], ops: list[Op]) -> None:
+    """Connects the instances' ops of a node with those of the template: the last with the last, where a node
+    is repeated less often in an instance.
+    """
+    found: dict[Value, list[Value | None]] = {
+        value: [None] * len(rows) for op in ops for value in op.outputs.values()
+    }
+    for body, row in enumerate(rows):
+        for theirs, mine in [(row[-1], ops[-1]), *zip(row, ops, strict=False)]:
+            made.ops.setdefault(theirs, mine)
+            for key, value in theirs.outputs.items():
+                same = mine.outputs.get(key, mine.output)
+                made.values.setdefault(value, same)
+                if found[same][body] is None:
+                    found[same][body] = value
+    made.instances |= found
