@@ -345,7 +345,9 @@ nodes:
   end: {merge: add, from: [tower, one]}
 outputs: [end]
 """)
-    assert reads(none, "end") == ["x", "one.0"]
+    assert reads(none, "end") == ["tower", "one.0"]
+    (tower,) = (op for op in none.graph.ops if op.node == "tower")
+    assert not tower.present and [value.name for value in tower.inputs] == ["x"]
 
 
 def test_chaining_by_name_keeps_the_memory() -> None:

@@ -127,7 +127,8 @@ class Construct:
     `general` is a helper class that takes the same arguments and stands in for `target` where instances of
     one block differ. `around` is an expression of `{module}` that gives the module, changed. `home` is the
     Python module that has `target`, where that is neither PyTorch nor this package. So many keywords as
-    `by_place` says follow the positional arguments in PyTorch's signature.
+    `by_place` says follow the positional arguments in PyTorch's signature. `common` are keywords that all
+    uses of a node take if one needs them.
     """
 
     target: str
@@ -137,6 +138,7 @@ class Construct:
     around: str = "{module}"
     home: str = ""
     by_place: int = 0
+    common: Mapping[str, Leaf] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,8 @@ def emit(
 
     `initialize` fills the weights; without it, the module is for inference, and its weights come from a file.
     `inplace` lets activations overwrite their inputs. `exporting` writes code that torch.export accepts with
-    dynamic shapes, even where that costs time otherwise. Without `merged`, each instance of a block has a class
-    of its own: long, and right without any comparison of instances, so that tests can compare with it.
+    dynamic shapes, even where that costs time otherwise. Without `merged`, each instance of a block has a
+    class of its own: long, and right without any comparison of instances; tests compare with it.
     """
     training = initialize and not exporting
     modules: set[Definition] = set()

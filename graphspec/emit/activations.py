@@ -46,9 +46,7 @@ def function_argument(group: ModuleClass, codes: Mapping[Cell, Code], hint: str)
     return name(argument.name)
 
 
-def flag_argument(
-    group: ModuleClass, codes: Mapping[Cell, Code], activation: ActivationFunction
-) -> ast.Name:
+def flag_argument(group: ModuleClass, codes: Mapping[Cell, Code], activation: ActivationFunction) -> ast.Name:
     """The argument that says whether an activation is applied that only some bodies have."""
     word = _param_of(group, codes)
     declared = group.graph.declared.get(word) if word is not None else None

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from graphspec import names
 from graphspec.contract.activations import LINEAR
 from graphspec.contract.layer import Code, Leaf
+from graphspec.emit.activations import applied, flag_argument, function_argument, overwriting
 from graphspec.emit.code import Variable, call, choice, equal, fill, listed, literal, name
 from graphspec.emit.construct import Constructor
-from graphspec.emit.activations import applied, flag_argument, function_argument, overwriting
 from graphspec.emit.module_class import Cell, ModuleClass, Varies, same
-from graphspec.emit.values import Wish
 from graphspec.emit.slots import Slot, SlotOutput
+from graphspec.emit.values import Wish
 from graphspec.graph import Graph, Op, Value
 from graphspec.passes.layout import TO_FIRST, TO_SPEC, Layout
 
@@ -196,7 +196,11 @@ class Calls:
         parts: list[ast.expr] = []
         position, first = 0, self.wish(op, 0)
         for source in self.group.wiring.group(op.inputs):
-            count = len(self.group.template.slots[source.slot].ops) if source.all and source.slot is not None else 1
+            count = (
+                len(self.group.template.slots[source.slot].ops)
+                if source.all and source.slot is not None
+                else 1
+            )
             values = op.inputs[position : position + count]
             collected = self.lists.get(source) if source.all else None
             if collected is not None and all(
@@ -259,9 +263,7 @@ class Calls:
             (kind,) = kinds - {LINEAR}
             flag = self._kept(flag_argument(self.group, codes, kind), slot)
             return Ending(lambda x: choice(flag, applied(kind, x, inplace), x), twice=True)
-        function = self._kept(
-            function_argument(self.group, codes, f"{slot.node}_activation"), slot
-        )
+        function = self._kept(function_argument(self.group, codes, f"{slot.node}_activation"), slot)
         return Ending(lambda x: call(function, x))
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from graphspec.contract.activations import LINEAR
 from graphspec.emit.classes import Classes
-from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.memory import WORTH, size, storage
+from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.slots import Slot
 
 

@@ -14,7 +14,7 @@ from graphspec.contract.activations import ACTIVATIONS, ActivationFunction
 from graphspec.contract.layer import Code, Ref
 from graphspec.emit.code import names as names_of
 from graphspec.emit.code import template
-from graphspec.emit.layer_codes import LayerCodes, custom_classes
+from graphspec.emit.layer_codes import LayerCodes, custom_classes, is_laid
 from graphspec.emit.library import library, needed
 from graphspec.emit.memory import Peaks
 from graphspec.emit.module_class import ModuleClass, Varies
@@ -75,7 +75,9 @@ class Classes(Generic[Part]):
         self.helpers = frozenset({*needed({"freeze", *self._named(graphs)}), *self.imported.values()})
         self.ending = {value: word for value in logits if (word := ends_in(value)) is not None}
         self._share_logits(graphs)
-        words = {names.local(word, self.helpers) for graph in graphs for word in (*graph.visible, *graph.inputs)}
+        words = {
+            names.local(word, self.helpers) for graph in graphs for word in (*graph.visible, *graph.inputs)
+        }
         self.space = names.Namespace(names.RESERVED | self.helpers | words)
         self._root_name = self.space.claim(names.class_name(root.definition.title))
         self._named_after: dict[str, Definition] = {}
@@ -216,7 +218,10 @@ class Classes(Generic[Part]):
         module, which share its class or run on it.
         """
         slots = {body: slots_of(body) for body in bodies}
-        shapes = {body: self._shape(body, slots[body]) for body in bodies}
+        laid = any(is_laid(body) for body in bodies)
+        shapes = {
+            body: self._shapes.body(body, slots[body], Wiring(body, slots[body]), laid) for body in bodies
+        }
         kinds: list[tuple[BodyShape, list[Graph]]] = []
         lone: list[Graph] = []
         for body in bodies:
@@ -239,9 +244,6 @@ class Classes(Generic[Part]):
             lone += self._settle(definition, members, slots)
         for body in lone:
             self._add(definition, [body], slots, self.of[self._leaders[body]])
-
-    def _shape(self, body: Graph, slots: list[Slot]) -> BodyShape:
-        return self._shapes.body(body, slots, Wiring(body, slots))
 
     def _settle(
         self, definition: Definition, members: list[Graph], slots: dict[Graph, list[Slot]]

@@ -170,21 +170,66 @@ def repeated(element: ast.expr, target: ast.expr, source: ast.expr) -> ast.compr
 
 
 def folded(node: ast.expr) -> ast.expr:
-    """An expression in which sums and products of integer constants are computed."""
-    if not isinstance(node, ast.BinOp):
-        return node
-    left, right = folded(node.left), folded(node.right)
-    if isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
-        a, b = left.value, right.value
-        if type(a) is int and type(b) is int and type(node.op) in FOLDED:
-            return literal(FOLDED[type(node.op)](a, b))
-    return ast.BinOp(left, node.op, right)
+    """An expression in which sums, products and comparisons of constants are computed, and what follows."""
+    match node:
+        case ast.BinOp():
+            left, right = folded(node.left), folded(node.right)
+            if isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
+                a, b = left.value, right.value
+                if type(a) is int and type(b) is int and type(node.op) in FOLDED:
+                    return literal(FOLDED[type(node.op)](a, b))
+            return ast.BinOp(left, node.op, right)
+        case ast.Compare(ops=[operation]):
+            left, right = folded(node.left), folded(node.comparators[0])
+            constant = isinstance(left, ast.Constant) and isinstance(right, ast.Constant)
+            if constant and type(operation) in COMPARED:
+                return ast.Constant(COMPARED[type(operation)](left.value, right.value))  # type: ignore[attr-defined]
+            return ast.Compare(left, node.ops, [right])
+        case ast.UnaryOp(op=ast.Not()):
+            operand = folded(node.operand)
+            if isinstance(operand, ast.Constant) and isinstance(operand.value, bool):
+                return ast.Constant(not operand.value)
+            return ast.UnaryOp(node.op, operand)
+        case ast.BoolOp():
+            return _folded_bool(node)
+        case ast.IfExp():
+            test = folded(node.test)
+            if isinstance(test, ast.Constant) and isinstance(test.value, bool):
+                return folded(node.body if test.value else node.orelse)
+            return ast.IfExp(test, folded(node.body), folded(node.orelse))
+    return node
+
+
+def _folded_bool(node: ast.BoolOp) -> ast.expr:
+    """`and` and `or` without what never decides; constants that are no booleans stay."""
+    decides = isinstance(node.op, ast.Or)
+    parts: list[ast.expr] = []
+    for part in map(folded, node.values):
+        if isinstance(part, ast.Constant) and isinstance(part.value, bool):
+            if part.value is not decides:
+                continue
+            if not parts:
+                return part
+        parts.append(part)
+    if not parts:
+        return ast.Constant(not decides)
+    return parts[0] if len(parts) == 1 else ast.BoolOp(node.op, parts)
 
 
 FOLDED: dict[type, Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
+}
+
+
+COMPARED: dict[type, Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
 }
 
 

@@ -13,7 +13,19 @@ from graphspec.contract.layer import Leaf, Weight
 from graphspec.diagnostics import Span
 from graphspec.emit.chains import is_chain
 from graphspec.emit.classes import Classes
-from graphspec.emit.code import Variable, call, choice, equal, fill, item, listed, literal, name, own, template
+from graphspec.emit.code import (
+    Variable,
+    call,
+    choice,
+    equal,
+    fill,
+    item,
+    listed,
+    literal,
+    name,
+    own,
+    template,
+)
 from graphspec.emit.code import names as names_of
 from graphspec.emit.module_class import MISSING, Arg, Cell, ModuleClass, NeedsModule, Varies, same
 from graphspec.emit.printer import flat, lines
@@ -223,7 +235,9 @@ class Constructor:
         return max(len(slots[slot.position].ops) for slots in self.group.slots)
 
     def _counts_agree(self, slot: Slot) -> bool:
-        counts = {0 if slots[slot.position].absent else slots[slot.position].count for slots in self.group.slots}
+        counts = {
+            0 if slots[slot.position].absent else slots[slot.position].count for slots in self.group.slots
+        }
         return len(counts) == 1
 
     def _listed(self, slot: Slot, kind: str) -> ast.expr:
@@ -493,9 +507,7 @@ class Constructor:
                 made.keywords.append(ast.keyword(arg.name, code))
         return made
 
-    def _parameter(
-        self, cells: dict[Cell, Op], weight: Weight, hint: str, slot: Slot | None
-    ) -> ast.expr:
+    def _parameter(self, cells: dict[Cell, Op], weight: Weight, hint: str, slot: Slot | None) -> ast.expr:
         shapes = {cell: op.parameter.shape for cell, op in cells.items() if op.parameter is not None}
         wish = Wish("parameter", f"{hint}_size", before=slot.position if slot is not None else 0)
         sizes = [

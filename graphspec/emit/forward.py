@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graphspec.diagnostics import Span
+from graphspec.emit.activations import activated
 from graphspec.emit.body import Assign, If, Return
 from graphspec.emit.calls import Ending, turned
 from graphspec.emit.chains import is_chain
 from graphspec.emit.code import Read, Variable, call, choice, item, name, reads
-from graphspec.emit.activations import activated
 from graphspec.emit.loops import write_loop
 from graphspec.emit.memory import WORTH, size
 from graphspec.emit.nest import Nesting, nested_where_released

@@ -13,8 +13,8 @@ from graphspec import names
 from graphspec.contract.layer import Weight
 from graphspec.emit.classes import Classes
 from graphspec.emit.code import fill, template
-from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.library import library
+from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.printer import flat, lines
 from graphspec.emit.simplify import assigned, is_none
 from graphspec.emit.slots import Slot

@@ -1,4 +1,4 @@
-"""The code of each layer at its site: for its sizes or for any, with the padding before it, in place or not."""
+"""The code of each layer at its site: for its sizes or for any, with the padding before it, in place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from graphspec.contract.activations import LINEAR
-from graphspec.contract.layer import Code, Layer
+from graphspec.contract.layer import Code, Layer, Leaf
 from graphspec.contract.own import Own
 from graphspec.diagnostics import Span
 from graphspec.graph import Graph, Op, types
@@ -39,6 +39,7 @@ class LayerCodes:
         self._absorbed: set[Op] = set()  # the padding nodes that they replace
         self._peers: dict[Any, list[Op]] = defaultdict(list)  # the uses of one piece of the spec
         self._alike: dict[tuple[Any, bool], bool] = {}
+        self._common: dict[tuple[Any, bool], dict[str, Leaf]] = {}
         self._reads = Counter(value for graph in graphs for op in graph.ops for value in op.inputs)
         self._reads.update(value for graph in graphs for value in graph.outputs.values())
         for op in _layers(graphs):
@@ -65,9 +66,10 @@ class LayerCodes:
     def possible(self, op: Op) -> Iterator[Code]:
         """The codes that a layer may have in either memory order."""
         yield self.structural(op)
-        if memory(op) == "any" and op.wrapper is None and op.output.tensor.rank in TO_FIRST:
-            if all(value.tensor.rank == op.output.tensor.rank for value in op.inputs):
-                yield self._settled(op, True)
+        rank = op.output.tensor.rank
+        alike = rank in TO_FIRST and all(value.tensor.rank == rank for value in op.inputs)
+        if alike and memory(op) == "any" and op.wrapper is None:
+            yield self._settled(op, True)
 
     def passes_on(self, op: Op) -> bool:
         """Whether a layer's code only returns its input."""
@@ -85,23 +87,45 @@ class LayerCodes:
         peers = self._peers[_piece(op)]
         if len(peers) <= 1:
             return code
-        general = layer.code(replace(site, settled=False))
-        if general == code:
-            return code
         key = _piece(op), first
         if key not in self._alike:
             self._alike[key] = _are_alike(
                 self._padded.get(peer, peer.layer).code(peer.site(first))  # type: ignore[union-attr]
                 for peer in peers
             )
-        return code if self._alike[key] else general
+        if self._alike[key]:
+            return code
+        return self._with_common(layer.code(replace(site, settled=False)), key, first)
+
+    def _with_common(self, code: Code, key: tuple[Any, bool], first: bool) -> Code:
+        """A general code with what all uses of its node take because one needs it."""
+        if code.construct is None:
+            return code
+        if key not in self._common:
+            self._common[key] = {}
+            for peer in self._peers[key[0]]:
+                layer = self._padded.get(peer, peer.layer)
+                assert layer is not None
+                construct = layer.code(replace(peer.site(first), settled=False)).construct
+                self._common[key] |= construct.common if construct is not None else {}
+        common = self._common[key]
+        if not common:
+            return code
+        keyword = {**code.construct.keyword, **{word: (value, None) for word, value in common.items()}}
+        target = code.construct.general or code.construct.target
+        return replace(code, construct=replace(code.construct, target=target, keyword=keyword))
 
     def _absorb_pads(self, graphs: list[Graph]) -> None:
         for op in _layers(graphs):
             if op.wrapper is not None or len(op.inputs) != 1:
                 continue
             pad = op.inputs[0].op
-            if pad is None or pad.layer is None or pad.wrapper is not None or not (pad.present and pad.inputs):
+            if (
+                pad is None
+                or pad.layer is None
+                or pad.wrapper is not None
+                or not (pad.present and pad.inputs)
+            ):
                 continue
             assert op.layer is not None
             positive = ending(pad.inputs[0]) in ("relu", "sigmoid", "softmax")
@@ -132,6 +156,11 @@ def memory(op: Op) -> str:
     """The memory layout that a layer asks for."""
     assert op.layer is not None
     return op.layer.memory(*(op.inner or tuple(types(argument) for argument in op.arguments)))
+
+
+def is_laid(graph: Graph) -> bool:
+    """Whether a layer in a graph, or inside it, runs with channels at axis 1."""
+    return any(op.layer is not None and op.present and memory(op) == "first" for op in graph.walk())
 
 
 def custom_classes(graphs: list[Graph]) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ from graphspec.emit.code import HOLE, Variable, fill, folded, literal, name
 from graphspec.emit.slots import Slot, Wiring
 from graphspec.emit.template import Template
 from graphspec.expressions import Expression, ExpressionError, parse_value
-from graphspec.graph import Definition, Graph, Op, Value
+from graphspec.graph import Definition, Graph, Op
 from graphspec.tensor import DTYPES
 
 MISSING: Any = object()
@@ -115,11 +115,12 @@ class ModuleClass:
         """An expression of the spec over the class's arguments; None if it reads a value that they cannot
         hold.
         """
-        if any(word != "index" and word not in self.graph.visible for word in expression.names):
-            return None
         found: dict[str, ast.expr] = {}
+        inputs = {f"given({word})": word for word in self.graph.inputs}
+        if not expression.names <= {"index", *self.graph.visible, *inputs}:
+            return None
         for word in sorted(expression.names - {"index"}):
-            found[word] = self.param(word)
+            found[word] = self.has_input(inputs[word]) if word in inputs else self.param(word)
         for word in sorted(expression.channels):
             channels = self.channels_of(word)
             if channels is None:
@@ -160,16 +161,23 @@ class ModuleClass:
             return derived
         default: Leaf = MISSING
         declared = self.graph.declared.get(word, MISSING)
-        if isinstance(declared, int | float):
-            default = declared
-        elif isinstance(declared, str) and declared != "required" and "$" not in declared:
+        if isinstance(declared, int | float) or (
+            isinstance(declared, str) and declared != "required" and "$" not in declared
+        ):
             default = declared
         elif isinstance(values[0], bool):
             default = False
         return name(self.argument(word, values, default, param=word).name)
 
+    def has_input(self, word: str) -> ast.expr:
+        """Whether an input is given: a literal, or an argument."""
+        values: list[Leaf] = [body.inputs[word] is not None for body in self.bodies]
+        if all(value == values[0] for value in values):
+            return literal(values[0])
+        return name(self.argument(f"has_{word}", values, False).name)
+
     def _derived(self, word: str) -> ast.expr | None:
-        """The default of a param of the block's own, if it is an expression that gives its value everywhere."""
+        """The default of a param of the block's own, if that is an expression that no use replaces."""
         parsed = parse_value(self.graph.declared[word]) if self._is_derived(word) else None
         return self.expression(parsed) if isinstance(parsed, Expression) else None
 
@@ -217,11 +225,13 @@ class ModuleClass:
         return [known[0] if size is None else size for size in sizes]
 
     def channels(self, word: str, sizes: list[Leaf]) -> ast.expr:
-        """The channels of an input: a literal, a param of the block's own that equals them, or an argument."""
+        """The channels of an input: a literal, a param of the block that equals them, or an argument."""
         if all(same(size, sizes[0]) for size in sizes):
             return literal(sizes[0])
         for param in self.graph.declared:
-            if not self._is_derived(param) and all(same(b.visible.get(param), size) for b, size in zip(self.bodies, sizes, strict=True)):
+            if not self._is_derived(param) and all(
+                same(b.visible.get(param), size) for b, size in zip(self.bodies, sizes, strict=True)
+            ):
                 return self.param(param)
         return name(self.argument(self._channels_name(word), sizes, channels=word).name)
 

@@ -124,8 +124,10 @@ class Nesting:
     def _fits(self, before: PlacedStatement, placed: PlacedStatement, read: Read, held: int) -> bool:
         statement, source = placed.statement, before.statement
         assert isinstance(statement, Assign | Return) and isinstance(source, Assign)
-        if statement.value is read or _are_one_formula(source, statement):
+        if statement.value is read:
             return True
+        if _are_one_formula(source, statement):
+            return self._line(statement, replace(statement.value, read, source.value)) <= WIDTH
         if isinstance(source.value, ast.IfExp | ast.ListComp):
             return False
         if isinstance(statement, Return) and isinstance(statement.value, ast.Dict | ast.Tuple):

@@ -71,9 +71,10 @@ class Shapes:
     lent: Callable[[Graph], list[Unit]]
     ending: dict[Value, str]
 
-    def body(self, graph: Graph, slots: list[Slot], wiring: Wiring) -> BodyShape:
-        """The shape of an instance; decides which of its slots are loops."""
-        laid = any(op.layer is not None and op.present and memory(op) == "first" for op in graph.walk())
+    def body(self, graph: Graph, slots: list[Slot], wiring: Wiring, laid: bool) -> BodyShape:
+        """The shape of an instance; decides which of its slots are loops. `laid` says whether an instance of
+        the definition runs anything with channels at axis 1: then ranks matter.
+        """
         return BodyShape(
             tuple(self._slot(slot, wiring, laid) for slot in slots),
             tuple(

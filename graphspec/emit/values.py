@@ -39,8 +39,9 @@ class Size:
 class Wish:
     """What a value is for: the argument `word` of what stands at `hint`, which reads `sources`.
 
-    `before` is the place of its node: the sizes of later ones follow from it. With `strict`, only the spec's expression under that key spells it. `looped` values may use `index`, and
-    from the second instance on they read `chained`.
+    `before` is the place of its node: the sizes of later ones follow from it. With `strict`, only the spec's
+    expression under that key spells it. `looped` values may use `index`, and from the second instance on they
+    read `chained`.
     """
 
     word: str
@@ -83,9 +84,7 @@ class ValueWriter:
 
     # --- the spec's expression
 
-    def _spelled(
-        self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish
-    ) -> ast.expr | None:
+    def _spelled(self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
         """The spec's own expression for an argument of the node."""
         first = ops[next(iter(values))]
         for written in sorted(first.expressions, key=lambda each: not _names(each, wish.word)):
@@ -165,12 +164,14 @@ class ValueWriter:
         given = group.template.instances.get(value)
         if given is None:
             return None
-        sizes = [each.tensor.shape[-1] if each is not None and each.tensor.rank else None for each in given]
+        sizes: list[Any] = [
+            each.tensor.shape[-1] if each is not None and each.tensor.rank else None for each in given
+        ]
         known = [size for size in sizes if size is not None]
         if not known or not all(type(size) is int for size in known):
             return None
         if len(set(known)) == 1 and len(known) == len(sizes):
-            return Size(sizes, lambda: literal(known[0]))  # type: ignore[arg-type]
+            return Size(sizes, lambda: literal(known[0]))
         if value.op is None:
             word = next(word for word, each in group.graph.inputs.items() if each is value)
             channels = group.channels_of(word)
@@ -203,7 +204,7 @@ class ValueWriter:
 
     def _progress(self, value: Value, slot: Slot) -> Size | None:
         """The size after a chain in which each instance adds as much as the others."""
-        (count,) = [w.expression for w in slot.op.expressions if w.path == ("repeat",)] or [None]
+        count = next((w.expression for w in slot.op.expressions if w.path == ("repeat",)), None)
         given = self.group.template.instances[value]
         start = self.size(slot.op.inputs[0]) if slot.op.inputs else None
         if count is None or start is None or value.op is not slot.ops[-1] or slot.op.repeated != "repeat":
@@ -215,7 +216,7 @@ class ValueWriter:
         for body, (each, before, times) in enumerate(zip(given, start.sizes, counts.sizes, strict=True)):
             if each is None or type(before) is not int or type(times) is not int:
                 return None
-            added = each.tensor.shape[-1] - before  # type: ignore[operator]
+            added = each.tensor.shape[-1] - before
             if not isinstance(added, int) or (added % times if times else added):
                 return None
             if times:
@@ -242,7 +243,8 @@ class ValueWriter:
             assert found is not None, "an expression with a value in each body can be written"
             return found
 
-        if any(word not in self.group.graph.visible for word in expression.names):
+        inputs = {f"given({word})" for word in self.group.graph.inputs}
+        if not expression.names <= {*self.group.graph.visible, *inputs}:
             return None
         return Size(values, code)
 
@@ -291,9 +293,7 @@ class ValueWriter:
 
     # --- loops, and what is left
 
-    def _items(
-        self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish
-    ) -> ast.expr | None:
+    def _items(self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
         """A tuple item by item."""
         rows = list(values.values())
         if not all(type(row) is tuple and len(row) == len(rows[0]) for row in rows):  # type: ignore[arg-type]
@@ -309,9 +309,7 @@ class ValueWriter:
             parts.append(part)
         return ast.Tuple(parts, ast.Load())
 
-    def _plainly(
-        self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish
-    ) -> ast.expr | None:
+    def _plainly(self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
         """A value without a new argument."""
         first = next(iter(values.values()))
         if all(same(value, first) for value in values.values()):
@@ -323,9 +321,7 @@ class ValueWriter:
             or self._anywhere(values, wish)
         )
 
-    def _by_index(
-        self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish
-    ) -> ast.expr | None:
+    def _by_index(self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
         """A value that only the first instance has, or that grows by a constant step."""
         rows: dict[int, list[Leaf]] = {}
         for (body, _), value in values.items():
@@ -342,9 +338,7 @@ class ValueWriter:
             return self._arithmetic(rows, ops, wish)  # type: ignore[arg-type]
         return None
 
-    def _arithmetic(
-        self, rows: dict[int, list[int]], ops: Mapping[Cell, Op], wish: Wish
-    ) -> ast.expr | None:
+    def _arithmetic(self, rows: dict[int, list[int]], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
         steps = {body: row[1] - row[0] if len(row) > 1 else None for body, row in rows.items()}
         if any(
             row != [row[0] + (steps[body] or 0) * i for i in range(len(row))] for body, row in rows.items()
@@ -355,9 +349,7 @@ class ValueWriter:
         step = self._constant(known, ops, wish)
         return fill("{start} + {step} * index", {"start": start, "step": step}) if start and step else None
 
-    def _constant(
-        self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish
-    ) -> ast.expr | None:
+    def _constant(self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
         once = {cell: ops[cell] if cell in ops else ops[cell[0], 0] for cell in values}
         first = next(iter(values.values()))
         if all(same(value, first) for value in values.values()):
@@ -411,7 +403,8 @@ def _is_set(op: Op, word: str) -> bool:
 def _gives(op: Op, written: Written, value: Leaf) -> bool:
     """Whether the same expression of an instance's op gives a value."""
     return any(
-        each.path == written.path and each.expression.text == written.expression.text
+        each.path == written.path
+        and each.expression.text == written.expression.text
         and same(plain(each.value), value)
         for each in op.expressions
     )
@@ -424,4 +417,4 @@ def _replaced(node: ast.expr, given: Mapping[str, ast.expr]) -> ast.expr:
         def visit_Name(self, name: ast.Name) -> ast.expr:
             return given.get(name.id, name)
 
-    return Replacement().visit(ast.parse(ast.unparse(node), mode="eval").body)  # type: ignore[no-any-return]
+    return Replacement().visit(ast.parse(ast.unparse(node), mode="eval").body)

@@ -13,8 +13,8 @@ from graphspec.emit.code import Variable, template
 from graphspec.emit.construct import Construction, Constructor, parameters
 from graphspec.emit.definitions import signature
 from graphspec.emit.forward import Forward
-from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.initialization import Initialization
+from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.printer import WIDTH, lines
 from graphspec.graph import Graph, Op
 from graphspec.passes.layout import Layout

@@ -105,6 +105,8 @@ class PythonWriter:
         name = called(node)
         if name == "channels":
             return self._renamed(f"channels({ast.unparse(node.args[0])})")
+        if name == "given" and (text := ast.unparse(node)) in self.rename:
+            return self._renamed(text)
         prefix = "math." if name in ("ceil", "floor") else ""
         return f"{prefix}{name}({', '.join(self._at(argument, CONDITIONAL) for argument in node.args)})", ATOM
 

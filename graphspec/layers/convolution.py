@@ -158,9 +158,10 @@ class Convolving(Layer, abstract=True):
     def convolution(self, site: Site, filters: int, groups: int) -> Code:
         """PyTorch's convolution, or the helper of the same name where its padding differs from Keras'."""
         general = f"Padded{self.module.removeprefix('nn.')}"
-        skips = self._skips(site.x)
+        few = self._skips(site.x)
+        skips = few and site.settled
         pads = None if skips else self.pads_at(site)
-        plain = skips or pads is not None or self.is_plain()
+        plain = skips or pads is not None or (self.is_plain() and not few)
         target = self.module if plain else general
         construct = Construct(
             target,
@@ -178,6 +179,7 @@ class Convolving(Layer, abstract=True):
             },
             general=general,
             by_place=2 if target == self.module else 1,
+            common={"skips": True} if few and not skips else {},
         )
         if not skips:
             return self.called(site, construct, padded_call(pads))

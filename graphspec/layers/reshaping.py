@@ -125,15 +125,20 @@ class Reshape(Layer, also="Unflatten"):
         )
 
     def code(self, site: Site) -> Code:
-        """Unchanged axes at both ends are left alone where the rest becomes one axis, or was one."""
+        """Unchanged axes at both ends are left alone where the rest becomes one axis, or was one. What the
+        spec leaves to be inferred is inferred in PyTorch, too.
+        """
         before, after = site.x.shape, site.outputs[0].shape
         if len(before) == 1 or len(after) == 1:  # one element an example: axes of size 1 come or go
             ones = ", 1" * (len(after) - 1)
             return Code("{x}" if before == after else f"{{x}}.reshape(-1{ones})")
+        written = self._with_inferred(after)
+        if not site.settled and all(isinstance(size, int) for size in after[1:]):
+            return self._flat(site.x, written)
         shorter = min(len(before), len(after))
         front = next((i for i in range(shorter) if before[i] != after[i]), shorter)
         behind = next((i for i in range(shorter - front) if before[-1 - i] != after[-1 - i]), shorter - front)
-        old, new = before[front : len(before) - behind], after[front : len(after) - behind]
+        old, new = before[front : len(before) - behind], written[front : len(after) - behind]
         if len(new) == 1 and len(old) > 1:
             last = len(before) - behind - 1
             if last == len(before) - 1:
@@ -144,7 +149,17 @@ class Reshape(Layer, also="Unflatten"):
             return Code("{x}.unflatten({first}, {sizes})", constants={"first": front, "sizes": sizes})
         if sum(not isinstance(size, int) for size in after[1:]) > 1:
             return Code(self._general(site.x, after))
-        flat = "{x}" if site.x.rank == 2 else "{x}.flatten(1)"
+        return self._flat(site.x, written)
+
+    def _with_inferred(self, after: Shape) -> Shape:
+        """The shape of the output with -1 in place of the size that the spec leaves to be inferred."""
+        if -1 not in self.target_shape or not all(isinstance(size, int) for size in after[1:]):
+            return after
+        place = self.target_shape.index(-1) + 1
+        return (*after[:place], -1, *after[place + 1 :])
+
+    def _flat(self, x: Tensor, after: Shape) -> Code:
+        flat = "{x}" if x.rank == 2 else "{x}.flatten(1)"
         shape: tuple[Leaf, ...] = tuple(size if isinstance(size, int) else -1 for size in after[1:])
         if len(shape) < 2:
             return Code(flat)

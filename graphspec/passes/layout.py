@@ -85,8 +85,8 @@ class Layout:
         return self._wishes[op]
 
     def run(self, graph: Graph, first: Iterable[Value] = (), root: bool = False) -> None:
-        """Decides for every value of a graph; the blocks in it are laid out. `first` are inputs of the program
-        that come with channels first.
+        """Decides for every value of a graph; the blocks in it are laid out. `first` are inputs of the
+        program that come with channels first.
         """
         self.first.update(first)
         self._decide(graph, root)

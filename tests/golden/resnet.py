@@ -69,13 +69,11 @@ class ConvNorm(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    def __init__(
-        self, in_channels: int, filters: int, strides: int = 1, project: bool = False
-    ):
+    def __init__(self, in_channels: int, filters: int, strides: int = 1):
         super().__init__()
         self.shortcut = (
             ConvNorm(in_channels, 4 * filters, strides=strides, relu=False)
-            if project
+            if strides > 1 or in_channels != 4 * filters
             else None
         )
         self.reduce = ConvNorm(in_channels, filters, strides=strides)
@@ -91,7 +89,7 @@ class Bottleneck(nn.Module):
 class Stage(nn.Module):
     def __init__(self, in_channels: int, filters: int, strides: int, depth: int):
         super().__init__()
-        self.first = Bottleneck(in_channels, filters, strides=strides, project=True)
+        self.first = Bottleneck(in_channels, filters, strides=strides)
         self.rest = nn.ModuleList(
             Bottleneck(4 * filters, filters) for _ in range(depth - 1)
         )

@@ -69,14 +69,14 @@ class ConvNorm(nn.Module):
 
 
 class Basic(nn.Module):
-    def __init__(
-        self, in_channels: int, filters: int, strides: int = 1, project: bool = False
-    ):
+    def __init__(self, in_channels: int, filters: int, strides: int = 1):
         super().__init__()
         self.conv1 = ConvNorm(in_channels, filters, 3, strides=strides)
         self.conv2 = ConvNorm(filters, filters, 3, relu=False)
         self.shortcut = (
-            ConvNorm(in_channels, filters, strides=2, relu=False) if project else None
+            ConvNorm(in_channels, filters, strides=strides, relu=False)
+            if strides > 1 or in_channels != filters
+            else None
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,11 +86,9 @@ class Basic(nn.Module):
 
 
 class Stage(nn.Module):
-    def __init__(
-        self, in_channels: int, filters: int, strides: int, first_project: bool
-    ):
+    def __init__(self, in_channels: int, filters: int, strides: int):
         super().__init__()
-        self.first = Basic(in_channels, filters, strides=strides, project=first_project)
+        self.first = Basic(in_channels, filters, strides=strides)
         self.rest = nn.Sequential(Basic(filters, filters))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -102,10 +100,10 @@ class TorchvisionResnet(nn.Module):
         super().__init__()
         self.stem = ConvNorm(3, 64, 7, strides=2)
         self.stages = nn.Sequential(
-            Stage(64, filters=64, strides=1, first_project=False),
-            Stage(64, filters=128, strides=2, first_project=True),
-            Stage(128, filters=256, strides=2, first_project=True),
-            Stage(256, filters=512, strides=2, first_project=True),
+            Stage(64, filters=64, strides=1),
+            Stage(64, filters=128, strides=2),
+            Stage(128, filters=256, strides=2),
+            Stage(256, filters=512, strides=2),
         )
         self.probs = nn.Linear(512, 1000)
         self.apply(init_weights)

@@ -41,9 +41,9 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    def __init__(self, in_channels: int, filters: int):
+    def __init__(self, x_channels: int, filters: int):
         super().__init__()
-        self.fused = Double(in_channels, filters)
+        self.fused = Double(x_channels + filters, filters)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         return self.fused(torch.cat([F.interpolate(x, scale_factor=2), skip], 1))
@@ -54,7 +54,7 @@ class Unet(nn.Module):
         super().__init__()
         self.downs = nn.ModuleList([Down(3, 16), Down(16, 32), Down(32, 64)])
         self.bottom = Double(64, 128)
-        self.ups = nn.ModuleList([Up(192, 64), Up(96, 32), Up(48, 16)])
+        self.ups = nn.ModuleList([Up(128, 64), Up(64, 32), Up(32, 16)])
         self.mask = nn.Conv2d(16, 1, 1)
         self.apply(init_weights)
         self.to(memory_format=torch.channels_last)

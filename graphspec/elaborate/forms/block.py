@@ -108,7 +108,9 @@ def _open(
     if block is not None:
         inner.of_file = outer.of_file or outer
         seen = inner.of_file.scope
-        graph.visible.update((name, value) for name, value in seen.params.items() if name not in declared.params)
+        graph.visible.update(
+            (name, value) for name, value in seen.params.items() if name not in declared.params
+        )
         scope.unknown |= seen.unknown - declared.params.keys()
         inner.open_files, inner.open_blocks = within.open_files, (*within.open_blocks, block)
     else:
