@@ -22,7 +22,7 @@ class Held:
 
 
 def counts_batches(key: str) -> bool:
-    """Whether a key is of what PyTorch's normalizations count, and nothing computes with: no file needs it."""
+    """Whether a key is of what PyTorch's normalizations count: nothing computes with it, no file needs it."""
     return key.rpartition(".")[2] == "num_batches_tracked"
 
 

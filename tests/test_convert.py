@@ -264,3 +264,32 @@ def test_only_inputs_and_params_give_way_to_reserved_names() -> None:
     y = layers.Dense(2, name="logits")(layers.Dense(4, name="batch")(x))
     text = graphspec.from_keras(keras.Model(x, y)).text
     assert "  index_: {shape: [4]}\n" in text and "  batch:  {layer" in text and "  logits: {layer" in text
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: layers.Softmax()(x),
+        lambda x: layers.Dense(3)(layers.Flatten()(x)),
+        lambda x: layers.Add()([x, layers.Dense(4)(x)]),
+        lambda x: layers.Dense(3)(x * 2),
+        lambda x: layers.GRU(3)(x),
+    ],
+    ids=["softmax", "flatten", "merge", "operation", "recurrent"],
+)
+def test_layers_read_floats_as_float32(make: Any, dtype: str) -> None:
+    x = keras.Input((3, 4), dtype=dtype, name="x")
+    model = keras.Model(x, make(x))
+    imported = proved(model)
+    assert "{op: cast" in imported.text
+    module = imported.program.module()
+    assert module(*imported.program.example_inputs().values()).dtype == torch.float32
+
+
+def test_an_input_that_only_embeddings_read_holds_integers() -> None:
+    """Keras casts what they read; its inputs are floats where nothing is said."""
+    words = keras.Input((5,), name="words")
+    tables = [layers.Embedding(9, 4, mask_zero=True)(words), layers.Embedding(9, 4)(words)]
+    model = keras.Model(words, layers.LSTM(3)(layers.Add()(tables)))
+    assert "words: {shape: [5], dtype: int32}" in proved(model).text

@@ -441,3 +441,40 @@ def test_signs_ties_and_numbers_without_end_are_those_of_keras(name, arguments, 
     found = run(op(name, **arguments), *inputs)
     expected = getattr(keras.ops, name)(*inputs, **arguments)
     torch.testing.assert_close(found, expected, equal_nan=True, check_dtype=inputs[0].dtype != torch.int64)
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "op: one_hot, num_classes: 4",
+        "op: one_hot, num_classes: 4, axis: 1",
+        "op: multi_hot, num_classes: 4",
+        "layer: CategoryEncoding, num_tokens: 4, output_mode: one_hot",
+        "layer: CategoryEncoding, num_tokens: 4, output_mode: multi_hot",
+        "layer: CategoryEncoding, num_tokens: 4, output_mode: count",
+    ],
+)
+def test_an_integer_below_0_is_no_class(node: str) -> None:
+    x = torch.tensor([[0, -1, 3], [-1, -1, -1]])
+    settings = dict(pair.split(": ") for pair in node.split(", "))
+    numbers = {key: int(value) for key, value in settings.items() if value.isdecimal()}
+    if "op" in settings:
+        expected = getattr(keras.ops, settings["op"])(x, **numbers)
+    else:
+        expected = keras.layers.CategoryEncoding(**numbers, output_mode=settings["output_mode"])(x)
+    text = f"inputs: {{x: {{shape: [3], dtype: int64}}}}\nnodes: {{y: {{{node}}}}}\noutputs: [y]\n"
+    found = graphspec.compile(text).module()(x)
+    assert torch.equal(found, expected.float())
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64"])
+@pytest.mark.parametrize("name", ["nansum", "nanmean", "floor", "ceil", "round", "sum", "mean"])
+def test_functions_of_integers_give_what_keras_gives(name: str, dtype: str) -> None:
+    axis = {} if name in ("floor", "ceil", "round") else {"axis": 1}
+    x = torch.tensor([[1, 2, 4]], dtype=getattr(torch, dtype))
+    expected = getattr(keras.ops, name)(x, **axis)
+    more = ", axis: 1" if axis else ""
+    text = (
+        f"inputs: {{x: {{shape: [3], dtype: {dtype}}}}}\nnodes: {{y: {{op: {name}{more}}}}}\noutputs: [y]\n"
+    )
+    torch.testing.assert_close(graphspec.compile(text).module()(x), expected)

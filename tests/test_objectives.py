@@ -736,3 +736,38 @@ def test_r2_adjusts_for_predictors_by_examples(aggregation: str | None) -> None:
     theirs.update_state(target[:, :1], output[:, :1])
     one = metrics.result(metric, metrics.statistics(metric, output[:, :1], target[:, :1]))
     assert one == pytest.approx(float(theirs.result()), rel=1e-5)
+
+
+EDGES = torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9, 1.0])
+"""The ends, and the thresholds that the cases name."""
+
+
+@pytest.mark.parametrize(("name", "class_name", "arguments"), METRIC_CASES)
+def test_metrics_at_their_thresholds_and_with_ties_are_those_of_keras(
+    name: str, class_name: str, arguments: dict[str, Any]
+) -> None:
+    metric, source = _metric(name, arguments), torch.Generator().manual_seed(6)
+    _, target = _judged(metric, name, 40, source)
+    many = EDGES[torch.randint(len(EDGES), (40, 5), generator=source)]
+    for output in (many, torch.full((40, 5), 0.3), torch.full((40, 5), 0.5), torch.zeros(40, 5)):
+        theirs = getattr(keras.metrics, class_name)(**arguments)
+        theirs.update_state(target, output)
+        expected = torch.as_tensor(theirs.result(), dtype=torch.float64)
+        found = metrics.result(metric, metrics.statistics(metric, output, target))
+        torch.testing.assert_close(
+            torch.tensor(found, dtype=torch.float64), expected, rtol=1e-4, atol=1e-5, equal_nan=True
+        )
+
+
+@pytest.mark.parametrize(("name", "arguments", "shape"), CASES)
+def test_losses_at_the_ends_are_those_of_keras(
+    name: str, arguments: dict[str, Any], shape: tuple[int, ...]
+) -> None:
+    raw, target, _ = _numbers(name, len(shape), shape)
+    output = (raw > 0).float()
+    output[..., -1] = 1  # probabilities do not sum to 0
+    expected = _keras_loss(name, arguments)(target, output)
+    output.requires_grad_()
+    found = losses.evaluate(parse_loss({"name": name, **arguments}), output, target, None)
+    torch.testing.assert_close(found.detach(), expected, rtol=1e-5, atol=1e-6)
+    assert not torch.autograd.grad(found, output)[0].isnan().any()

@@ -80,6 +80,8 @@ class Translator:
         self.values: dict[KerasTensor, ConvertedValue] = {}
         self.carried: dict[KerasTensor, Any] = {}  # what the language carries with a tensor
         self.written: dict[KerasTensor, Any] = {}  # masks that Keras computes by nodes of its own
+        self.other_floats: set[ConvertedNode | ConvertedInput] = set()  # that may be no float32
+        self.casts: dict[KerasTensor, ConvertedValue] = {}
         self.entries: dict[str, CalledEntry] = {}
         self.failed: dict[ConvertedNode, Unsupported] = {}
         self.inputs: list[ConvertedInput] = []
@@ -121,9 +123,11 @@ class Translator:
         for tensor in tensors_in(self.model.inputs):
             layer = self.model.layers[tensor.layer]
             shape = layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
-            dtype = str(layer.config.get("dtype") or "float32")
+            dtype = "int32" if self._counts(tensor) else str(layer.config.get("dtype") or "float32")
             made = ConvertedInput(layer.name, None if shape is None else tuple(shape[1:]), dtype)
             self.inputs.append(made)
+            if "float" in dtype and dtype != "float32":
+                self.other_floats.add(made)
             self.values[tensor] = ConvertedValue(made)
         done = {(tensor.layer, tensor.call) for tensor in self.values}
         waiting = [(layer, i) for layer in self.model.layers.values() for i in range(len(layer.calls))]
@@ -142,6 +146,20 @@ class Translator:
                 self.problems.add(Diagnostic("import-format", message, None))
                 self.problems.raise_if_errors()
             waiting = later
+
+    def _counts(self, tensor: KerasTensor) -> bool:
+        """Whether only tables of embeddings read an input, and the masks that these make: Keras casts what
+        they read to int32, whatever the input's type is, and a spec gives them integers.
+        """
+        if "float" not in tensor.dtype:
+            return False
+        readers = {
+            layer.class_name
+            for layer in self.model.layers.values()
+            for call in layer.calls
+            if tensor in tensors_in([call.args, call.kwargs])
+        }
+        return "Embedding" in readers and readers <= {"Embedding", "NotEqual"}
 
     def _outputs(self, structure: Any) -> dict[str, ConvertedValue]:
         """The outputs by their names: the keys of a dict, or the layers they come from."""
@@ -169,7 +187,10 @@ class Translator:
         if layer.module.startswith(OPS):
             first = KerasTensor(layer.name, index, 0)
             self.written[first] = written(layer, call, self.written)
-            return operation(layer, call, self.values)
+            made = operation(layer, call, self.values)
+            if made.what != "cast" and any(value.maker in self.other_floats for value in made.sources()):
+                self.other_floats.add(made)
+            return made
         if layer.model is not None:
             return self._nested(layer, index, call)
         if layer.class_name == "LayerScale" and layer.module in OF_APPLICATIONS:
@@ -182,7 +203,7 @@ class Translator:
         if kind == "merge":
             read, masks = tuple(only_tensors(call.args)), call.kwargs.get("mask")
             made = parsed(cls, given := arguments(cls, layer, rank))
-            slots = [("", self.values[tensor]) for tensor in read]
+            slots = [("", self._value(tensor)) for tensor in read]
             node = ConvertedNode(layer.name, "merge", cls.spec_name, given, slots, "list")
             own = tuple(self.carried.get(tensor) for tensor in read)
             self._same_mask(masks, own)
@@ -237,7 +258,7 @@ class Translator:
         node.trainable = layer.config.get("trainable") is not False or weightless
         slots, extra = self._slots(cls, call)
         made = parsed(cls, {key: v for key, v in {**given, **extra}.items() if key in cls.model_fields})
-        self._read(node, cls, call, slots)
+        self._read(node, cls, slots)
         node.outputs = made.output_names()
         self._carry(made, cls, layer, index, slots)
         if self.common and (likeness := layer.likeness()) in self.common:
@@ -306,7 +327,18 @@ class Translator:
                 raise Unsupported(f"its `{name}` is not a tensor", "call it with one tensor")
         return {name: value for name, value in slots.items() if value is not None}, extra
 
-    def _read(self, node: ConvertedNode, cls: type[Layer], call: Call, slots: dict[str, Any]) -> None:
+    def _value(self, tensor: KerasTensor) -> ConvertedValue:
+        """What a layer reads of a tensor: Keras casts floats of other widths to float32 before layers."""
+        value = self.values[tensor]
+        if value.maker not in self.other_floats or "float" not in tensor.dtype:
+            return value
+        if tensor not in self.casts:
+            read = [("x", value)]
+            made = ConvertedNode(f"{tensor.layer}_cast", "op", "cast", {"dtype": "float32"}, read)
+            self.casts[tensor] = ConvertedValue(made)
+        return self.casts[tensor]
+
+    def _read(self, node: ConvertedNode, cls: type[Layer], slots: dict[str, Any]) -> None:
         """Fills in what a node reads. A mask that its input carries anyway is not written."""
         kinds = {argument.name: argument for argument in cls.arguments}
         for name, value in list(slots.items()):
@@ -328,7 +360,8 @@ class Translator:
         for name in [argument.name for argument in cls.arguments if argument.name in slots]:
             value = slots[name]
             many = isinstance(value, tuple)
-            reads.append((name, tuple(self.values[t] for t in value) if many else self.values[value]))
+            read = tuple(map(self._value, value)) if many else self._value(value)
+            reads.append((name, read))
         node.reads, node.style = reads, "one" if len(reads) == 1 else "named"
 
     def _same_mask(self, mask: Any, own: tuple[Any, ...]) -> None:

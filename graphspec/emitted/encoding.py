@@ -39,13 +39,20 @@ class QuantileBins(nn.Module):
         return torch.bucketize(x.contiguous(), boundaries, right=True)
 
 
-def count_classes(x: Tensor, num_classes: int) -> Tensor:
-    """The count of each class in each row: torch.bincount, but for many rows."""
-    zeros = torch.zeros(x.shape[0], num_classes, device=x.device)
-    return zeros.scatter_add(1, x, torch.ones_like(x, dtype=zeros.dtype))
+def count_classes(x: Tensor, num_classes: int, weights: Tensor | None = None) -> Tensor:
+    """The count of each class in each row, as torch.bincount; below 0 is none."""
+    each = torch.ones(x.shape, device=x.device) if weights is None else weights
+    zeros = each.new_zeros(x.shape[0], num_classes + 1)
+    return zeros.scatter_add(1, x.clamp(min=-1) + 1, each)[:, 1:]
+
+
+def one_hot(x: Tensor, num_classes: int) -> Tensor:
+    """A vector for each integer; zeros where it is no class."""
+    classes = torch.arange(num_classes, device=x.device)
+    return (x.unsqueeze(-1) == classes).float()
 
 
 def multi_hot(x: Tensor, num_classes: int) -> Tensor:
-    """1 for each class that occurs in a row, otherwise 0."""
-    zeros = torch.zeros(x.shape[0], num_classes, device=x.device)
-    return zeros.scatter(1, x, 1.0)
+    """1 for each class that occurs in a row, otherwise 0; below 0 is none."""
+    zeros = torch.zeros(x.shape[0], num_classes + 1, device=x.device)
+    return zeros.scatter(1, x.clamp(min=-1) + 1, 1.0)[:, 1:]

@@ -38,7 +38,7 @@ def encoded(x: str, mode: str, alone: bool) -> str:
     `alone` says that the last axis has size 1, so that the vector replaces it.
     """
     if mode == "one_hot":
-        return f"F.one_hot({x}{'.squeeze(-1)' if alone else ''}, {{num_tokens}}).float()"
+        return f"one_hot({x}{'.squeeze(-1)' if alone else ''}, {{num_tokens}})"
     name = "multi_hot" if mode == "multi_hot" else "count_classes"
     return f"{name}({x}, {{num_tokens}})"
 
@@ -90,8 +90,8 @@ class CategoryEncoding(Layer, also="OneHot"):
         constants = {"num_tokens": self.num_tokens}
         wide = "" if site.x.dtype == "int64" else ".long()"
         if len(site.inputs) > 1 and site.inputs[1] is not None:
-            zeros = "{count_weights}.new_zeros(len({x}), {num_tokens})"
-            return Code(f"{zeros}.scatter_add(1, {{x}}{wide}, {{count_weights}})", constants=constants)
+            text = f"count_classes({{x}}{wide}, {{num_tokens}}, {{count_weights}})"
+            return Code(text, constants=constants)
         text = encoded(f"{{x}}{wide}", self.output_mode, single(site.x))
         return Code(text, constants=constants)
 

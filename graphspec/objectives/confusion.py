@@ -272,7 +272,7 @@ class OneHotIoU(IoU):
 
 
 class BinaryIoU(Confusion):
-    """Intersection over union of what is above `threshold` (class 1), of what is not (0), or their mean."""
+    """Intersection over union of what reaches `threshold` (class 1), of what does not (0), or their mean."""
 
     name: Literal["binary_iou", "binary_io_u"] = "binary_iou"
     target_class_ids: Annotated[tuple[Literal[0, 1], ...], Field(strict=False, min_length=1)] = (0, 1)

@@ -32,6 +32,19 @@ class _Function(UnaryOperation, abstract=True):
     examples: ClassVar[tuple[Example, ...]] = NUMBERS
 
 
+class _Rounding(_Function, abstract=True):
+    """A function that rounds floats, and makes floats of integers."""
+
+    def code(self, site: Site) -> Code:
+        return super().code(site) if site.x.is_float else Code("{x}.float()")
+
+
+table(
+    __name__,
+    _Rounding,
+    row("floor", "The next integer below, as a float. It has no gradient.", "{x}.floor()"),
+    row("ceil", "The next integer above, as a float. It has no gradient.", "{x}.ceil()"),
+)
 table(
     __name__,
     _Function,
@@ -51,8 +64,6 @@ table(
     row("abs", "The absolute value.", "{x}.abs()", floats=False),
     row("absolute", "The absolute value.", "{x}.abs()", floats=False),
     row("sign", "-1, 0 or 1.", "{x}.sign()", floats=False),
-    row("floor", "The next integer below. It has no gradient.", "{x}.floor()", floats=False),
-    row("ceil", "The next integer above. It has no gradient.", "{x}.ceil()", floats=False),
     row("trunc", "The next integer towards 0. It has no gradient.", "{x}.trunc()", floats=False),
     row("sin", "The sine of an angle in radians.", "{x}.sin()"),
     row("cos", "The cosine of an angle in radians.", "{x}.cos()"),

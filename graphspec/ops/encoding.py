@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from graphspec.contract.fields import Positive
-from graphspec.contract.layer import Code, Example, LayerError, Site
+from graphspec.contract.layer import Example, LayerError
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Tensor
 
 
 class MultiHot(Operation, spec_name="multi_hot"):
-    """One vector for the integers of each row, from 0 to `num_classes` - 1: 1 for each integer in it."""
+    """One vector for the integers of each row, from 0 to `num_classes` - 1: 1 for each integer in it. Others
+    count for nothing.
+    """
+
+    template = "one_hot({x}, {num_classes}).amax(1)"
 
     num_classes: Positive
 
@@ -25,11 +29,6 @@ class MultiHot(Operation, spec_name="multi_hot"):
             message = f"`multi_hot` takes `[batch, length]`, and gets {x}"
             raise LayerError("wrong-rank", message, inputs=(0,))
         return Tensor((x.shape[0], self.num_classes))
-
-    def code(self, site: Site) -> Code:
-        wide = "" if site.x.dtype == "int64" else ".long()"
-        text = f"multi_hot({{x}}{wide}, {{num_classes}})"
-        return Code(text, constants={"num_classes": self.num_classes})
 
     def limit(self) -> int | None:
         return self.num_classes

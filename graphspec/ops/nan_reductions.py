@@ -15,6 +15,7 @@ from graphspec.ops.reductions import (
     Median,
     Product,
     Quantile,
+    Sum,
     Var,
 )
 from graphspec.tensor import Tensor
@@ -58,6 +59,12 @@ class Nanstd(Nanvar, spec_name="nanstd"):
     """The standard deviation along axes, ignoring NaN, without Bessel's correction."""
 
     after = ".sqrt()"
+
+
+class Nansum(Sum, spec_name="nansum"):
+    """The sum along axes, ignoring NaN."""
+
+    method = "nansum"
 
 
 class Nanquantile(Quantile, spec_name="nanquantile"):

@@ -242,7 +242,6 @@ table(
         keywords=", correction=0",
     ),
     row("logsumexp", "The logarithm of the sum of the exponentials along axes.", method="logsumexp"),
-    row("nansum", "The sum along axes, ignoring NaN.", method="nansum"),
     row("nanmean", "The mean along axes, ignoring NaN.", method="nanmean"),
 )
 

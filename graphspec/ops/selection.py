@@ -218,7 +218,7 @@ class TopK(Operation, spec_name="top_k", also="topk"):
 
 
 class OneHot(Operation, spec_name="one_hot"):
-    """One-hot vectors along a new axis, of integers from 0 to `num_classes` - 1."""
+    """One-hot vectors along a new axis, of integers from 0 to `num_classes` - 1; of others, zeros."""
 
     num_classes: Positive
     axis: int = -1
@@ -235,9 +235,8 @@ class OneHot(Operation, spec_name="one_hot"):
         return Tensor((*x.shape[:axis], self.num_classes, *x.shape[axis:]))
 
     def code(self, site: Site) -> Code:
-        wide = "" if site.x.dtype == "int64" else ".long()"
         constants: dict[str, Leaf] = {"num_classes": self.num_classes}
-        text = f"F.one_hot({{x}}{wide}, {{num_classes}}).float()"
+        text = "one_hot({x}, {num_classes})"
         if self.axis % (site.x.rank + 1) != site.x.rank:
             text, constants["axis"] = f"{text}.movedim(-1, {{axis}})", self.axis
         return Code(text, constants=constants)

@@ -55,14 +55,16 @@ def curve(metric: Any, output: Tensor, target: Tensor, weight: Tensor | None) ->
 
 
 def _thresholds(metric: Any, output: Tensor) -> Tensor:
-    """Keras' thresholds: those given, or evenly spaced, between one below 0 and one above 1."""
+    """Keras' thresholds: those given, or evenly spaced. Before them comes one that all values are above. The
+    ends of an area are beyond 0 and 1, those of a rate, which is read off at a threshold, are 0 and 1.
+    """
     if getattr(metric, "thresholds", None) is not None:
         inner = output.new_tensor(sorted(metric.thresholds), dtype=torch.float64)
     else:
         count = metric.num_thresholds
         inner = torch.arange(1, count - 1, device=output.device, dtype=torch.float64) / (count - 1)
-    ends = inner.new_tensor([-EPSILON, 1 + EPSILON])
-    return torch.cat((ends[:1], inner, ends[1:])).to(output.dtype)
+    below, above = ([-EPSILON], [1 + EPSILON]) if metric.canonical == "auc" else ([-EPSILON, 0.0], [1.0])
+    return torch.cat((inner.new_tensor(below), inner, inner.new_tensor(above))).to(output.dtype)
 
 
 def area(metric: Any, sums: Tensor) -> Tensor:
@@ -123,4 +125,5 @@ def attained(metric: Any, sums: Tensor) -> Tensor:
     rates["sensitivity"] = rates["recall"]
     wanted, _, demanded = metric.canonical.partition("_at_")
     reached = rates[demanded] >= getattr(metric, demanded)
-    return torch.where(reached, rates[wanted], 0.0).max()
+    found = torch.where(reached, rates[wanted], 0.0)
+    return found.max() if is_exact(metric) else found[1:].max()

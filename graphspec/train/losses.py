@@ -306,6 +306,13 @@ def _generalized(loss: Any, log: Tensor, target: Tensor) -> Tensor:
     return -(loss.q * right).expm1() / loss.q
 
 
+def _generalized_from_values(loss: Any, output: Tensor, target: Tensor) -> Tensor:
+    """From probabilities; one that is 0 has no gradient, which would be infinite."""
+    right = output.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+    power = torch.where(right > 0, right.where(right > 0, 1) ** loss.q, 0)
+    return (1 - power) / loss.q
+
+
 def _region(
     loss: Region, output: Tensor, target: Tensor, weight: Tensor | None, counted: Tensor | None
 ) -> Tensor:
@@ -416,9 +423,7 @@ FROM_VALUES: dict[str, Formula] = {
     "kl_divergence": _divergence,
     "sparse_categorical_crossentropy": _sparse_from_values,
     "categorical_crossentropy": _categorical_from_values,
-    "categorical_generalized_cross_entropy": lambda loss, y, t: _generalized(
-        loss, y.clamp(min=EPSILON).log(), t
-    ),
+    "categorical_generalized_cross_entropy": _generalized_from_values,
     "categorical_focal_crossentropy": lambda loss, y, t: _focal(loss, _normalized(y).log(), t),
     "binary_crossentropy": _binary_from_values,
     "binary_focal_crossentropy": lambda loss, y, t: _binary_focal(

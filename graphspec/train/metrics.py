@@ -207,7 +207,7 @@ def _correlated(metric: Any, sums: Tensor) -> Tensor:
 def _agreement(metric: Any, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
     """[classes, classes]: how often a target of one class (row) was called another (column)."""
     if metric.canonical == "binary_iou":
-        called, classes = output > metric.threshold, 2
+        called, classes = output >= metric.threshold, 2
     else:
         called = output if metric.sparse_y_pred else output.argmax(-1)
         target = target if metric.sparse_y_true else target.argmax(-1)
