@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import graphspec
-from bench.twins import images, published, small, text
+from bench.twins import attentive, convolutional, images, published, series, small, text
 
 SPECS = Path(__file__).parent.parent / "specs"
+PAPERS = Path(__file__).parent / "specs"
+"""Networks of papers that are not in the gallery."""
 MakeInput = Callable[[int, torch.Generator], Tensor]
 
 
@@ -56,7 +58,7 @@ def pixels(below: int, *shape: int) -> MakeInput:
 class Case:
     """`inputs` maps each input of the spec to the function that creates it, batch axis first.
 
-    `spec` is the name of the spec file, if it is not that of the case.
+    `spec` is the name of the spec file, if it is not that of the case; `room` is its directory.
     """
 
     twin: Callable[[], nn.Module]
@@ -66,6 +68,7 @@ class Case:
     preset: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     keras: bool = True
+    room: Path = SPECS
 
     def example(self) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(0)
@@ -73,12 +76,16 @@ class Case:
 
     def program(self, name: str) -> graphspec.Program:
         return graphspec.compile(
-            SPECS / f"{self.spec or name}.yaml", preset=self.preset, settings=self.settings
+            self.room / f"{self.spec or name}.yaml", preset=self.preset, settings=self.settings
         )
 
 
 def _resnet(block: type[published.Basic | published.Bottleneck], *depths: int, bias: bool = False) -> Any:
     return partial(published.ResNet, block, depths, bias)
+
+
+def _paper(twin: Callable[[], nn.Module], batch_size: int, inputs: Mapping[str, MakeInput]) -> Case:
+    return Case(twin, batch_size, inputs, keras=False, room=PAPERS)
 
 
 IMAGE = {"image": floats(224, 224, 3)}
@@ -123,6 +130,14 @@ CASES: dict[str, Case] = {
     "resnet50 as torchvision's": Case(published.Torchvision, 2, IMAGE, "resnet", "resnet50", keras=False),
     "resnet101": Case(_resnet(BOTTLENECK, 3, 4, 23, 3), 2, IMAGE, "resnet", "resnet101", keras=False),
     "resnet152": Case(_resnet(BOTTLENECK, 3, 8, 36, 3), 2, IMAGE, "resnet", "resnet152", keras=False),
+    "mobilenet_v2": _paper(convolutional.MobileNetV2, 2, IMAGE),
+    "densenet": _paper(convolutional.DenseNet, 2, IMAGE),
+    "ghostnet": _paper(convolutional.GhostNet, 2, IMAGE),
+    "retinanet": _paper(convolutional.RetinaNet, 2, {"image": floats(128, 128, 3)}),
+    "segformer": _paper(attentive.SegFormer, 2, {"image": floats(128, 128, 3)}),
+    "swin": _paper(attentive.Swin, 1, IMAGE),
+    "diffusion_unet": _paper(attentive.DiffusionUNet, 4, {"image": floats(32, 32, 3), "time": tokens(1000)}),
+    "nbeats": _paper(series.NBeats, 64, {"past": floats(60)}),
 }
 
 

@@ -1,10 +1,16 @@
-"""The hand-written twins of the benchmarks begin as their specs say, and refuse what these rule out."""
+"""The hand-written twins of the benchmarks begin as their specs say, and refuse what these rule out.
+
+Those of papers, which the gallery lacks, also have as many weights as published, and compute the same.
+"""
+
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.cases import CASES, second_biases
+from bench.cases import CASES, PAPERS, Case, copy_weights, floats, second_biases
+from bench.modules import verify
 
 DEEP = ("resnet34", "resnet50 as torchvision's", "resnet101", "resnet152")
 
@@ -34,3 +40,42 @@ def test_a_twin_refuses_what_the_spec_does(name: str, length: int) -> None:
     for module in (CASES[name].program(name).module(), CASES[name].twin()):
         with pytest.raises(ValueError, match=str(length)):
             module(tokens)
+
+
+PAPER = {name: case for name, case in CASES.items() if case.room == PAPERS}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "published"),
+    [
+        ("mobilenet_v2", {}, 3_504_872),
+        ("densenet", {}, 7_978_856),
+        ("segformer", {}, 3_752_694),
+        ("swin", {}, 28_288_354),
+        ("diffusion_unet", {"width": 128}, 35_746_307),
+    ],
+)
+def test_a_spec_of_a_paper_has_as_many_weights_as_published(name, settings, published) -> None:
+    program = replace(PAPER[name], settings=settings).program(name)
+    assert program.summary().trainable_params == published
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_spec_of_a_paper_has_as_many_weights_as_its_twin(name: str) -> None:
+    assert PAPER[name].program(name).summary().trainable_params == sum(
+        w.numel() for w in PAPER[name].twin().parameters()
+    )
+
+
+def of_small_images(case: Case) -> Case:
+    return replace(case, settings={"size": 64}, inputs={"image": floats(64, 64, 3)})
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_twin_of_a_paper_computes_what_its_spec_does(name: str) -> None:
+    case = PAPER[name]
+    if name in ("mobilenet_v2", "densenet", "ghostnet", "segformer"):
+        case = of_small_images(case)
+    module, twin = case.program(name).module(seed=0), case.twin()
+    copy_weights(module, twin)
+    verify(module, twin, case)
