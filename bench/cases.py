@@ -137,7 +137,7 @@ CASES: dict[str, Case] = {
     "segformer": _paper(attentive.SegFormer, 2, {"image": floats(128, 128, 3)}),
     "swin": _paper(attentive.Swin, 1, IMAGE),
     "diffusion_unet": _paper(attentive.DiffusionUNet, 4, {"image": floats(32, 32, 3), "time": tokens(1000)}),
-    "nbeats": _paper(series.NBeats, 64, {"past": floats(60)}),
+    "nbeats": _paper(series.NBeats, 16, {"past": floats(60)}),
 }
 
 

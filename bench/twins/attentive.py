@@ -200,12 +200,12 @@ class Merge(nn.Module):
 
 
 class Swin(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, depths: Sequence[int] = (2, 2, 6, 2)) -> None:
         super().__init__()
         self.patches = nn.Conv2d(3, 96, 4, 4)
         self.norm = nn.LayerNorm(96)
         layers: list[nn.Module] = []
-        for stage, (depth, heads) in enumerate(((2, 3), (2, 6), (6, 12), (2, 24))):
+        for stage, (depth, heads) in enumerate(zip(depths, (3, 6, 12, 24), strict=True)):
             width, side = 96 * 2**stage, 56 // 2**stage
             if stage:
                 layers.append(Merge(width // 2))

@@ -40,11 +40,11 @@ class Block(nn.Module):
     def __init__(self, basis: Callable[[int, int], nn.Module], size: int) -> None:
         super().__init__()
         self.code = nn.Sequential()
-        for width in (60, 256, 256, 256):
-            self.code.extend([nn.Linear(width, 256), nn.ReLU(inplace=True)])
-        self.behind = nn.Linear(256, size, bias=False)
+        for width in (60, 128, 128, 128):
+            self.code.extend([nn.Linear(width, 128), nn.ReLU(inplace=True)])
+        self.behind = nn.Linear(128, size, bias=False)
         self.explained = basis(size, 60)
-        self.ahead = nn.Linear(256, size, bias=False)
+        self.ahead = nn.Linear(128, size, bias=False)
         self.forecast = basis(size, 12)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
