@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bench.cases import CASES, PAPERS, Case, copy_weights, floats, second_biases
 from bench.modules import verify
+from bench.twins.attentive import Swin
 
 DEEP = ("resnet34", "resnet50 as torchvision's", "resnet101", "resnet152")
 
@@ -72,7 +73,7 @@ def small(name: str, case: Case) -> Case:
     """The case with fewer layers or pixels, where the twin leaves these open."""
     if name == "swin":
         depths = [2, 1, 2, 1]
-        return replace(case, twin=partial(case.twin, depths), settings={"depths": depths})
+        return replace(case, twin=partial(Swin, depths), settings={"depths": depths})
     if name in ("mobilenet_v2", "densenet", "ghostnet", "segformer"):
         return replace(case, settings={"size": 64}, inputs={"image": floats(64, 64, 3)})
     return replace(case, batch_size=2)
