@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphspec.export import onnx, pt2
 from graphspec.export.proof import Comparison, drawn, prove
-from graphspec.export.tracing import Range, Traced, axes, label, trace
-from graphspec.tensor import BATCH
+from graphspec.export.tracing import Range, Traced, axes, inputs_at, label, trace
 from graphspec.version import __version__
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def export(program: Program, format: str, path: Path, seed: int = 0, weights: Pa
     traced = trace(program, exportable)
     named = axes(program, module)
     description = json.dumps(_description(program, traced))
-    inputs = list(program.example_inputs(traced.example[BATCH], traced.example).values())
+    inputs = list(inputs_at(program, traced.example).values())
     draws = drawn(program, module, inputs)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         written = Path(folder) / path.name

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from graphspec.diagnostics import SpecError, fail
-from graphspec.export.tracing import Traced, label
-from graphspec.tensor import BATCH
+from graphspec.export.tracing import Traced, inputs_at, label
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
@@ -52,7 +51,7 @@ def prove(
     """
     comparisons = []
     for sizes in trials(traced):
-        inputs = list(program.example_inputs(sizes[BATCH], sizes, seed=1).values())
+        inputs = list(inputs_at(program, sizes, seed=1).values())
         expected = outputs_of(program, _seeded(module, inputs, 0))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

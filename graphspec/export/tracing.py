@@ -126,6 +126,12 @@ def _attempt(program: Program, module: nn.Module, alike: bool, free: dict[str, R
     return traced
 
 
+def inputs_at(program: Program, sizes: Mapping[str, int], seed: int = 0) -> dict[str, Tensor]:
+    """Example inputs at some sizes, the batch among them."""
+    named = {name: size for name, size in sizes.items() if name != BATCH}
+    return program.example_inputs(sizes[BATCH], named, seed)
+
+
 def _example(program: Program, free: Mapping[str, Range]) -> dict[str, int]:
     """The sizes to trace at: all dynamic ones differ, because PyTorch may identify equal ones."""
     sizes = {BATCH: EXAMPLE_BATCH if BATCH in free else 1}
@@ -172,7 +178,7 @@ def _measured(program: Program, module: nn.Module, alike: bool) -> dict[str, Ran
 
 
 def _inputs(program: Program, module: nn.Module, sizes: dict[str, int]) -> dict[str, Tensor]:
-    tensors = program.example_inputs(sizes[BATCH], sizes).values()
+    tensors = inputs_at(program, sizes).values()
     return dict(zip(arguments(module), tensors, strict=True))
 
 
