@@ -23,7 +23,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], words: Mapping[str, str], ch
     is kept elsewhere. Raises `OSError`.
     """
     blank = {CHECKSUM: BLANK} if checksum else {}
-    save_file(dict(tensors), path, {"format": "pt", **words, **blank})
+    plain = {key: tensor.contiguous() for key, tensor in tensors.items()}
+    save_file(plain, path, {"format": "pt", **words, **blank})
     _sort_metadata(path)
     if checksum:
         with path.open("r+b") as stream:

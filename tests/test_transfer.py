@@ -609,6 +609,21 @@ def test_a_new_head_is_left_to_its_initial_values(tmp_path: Path) -> None:
     assert torch.equal(found.weights["conv.weight"], old["conv.weight"])
 
 
+def test_a_fresh_kernel_that_lies_channels_last_in_memory_is_written(tmp_path: Path) -> None:
+    program = graphspec.compile(CNN)
+    torch.save(cnn().state_dict(), tmp_path / "net.pt")
+    (tmp_path / "cnn.yaml").write_text(CNN)
+    target, seed = tmp_path / "new.safetensors", program.training.seed
+    done = run(
+        *("weights", str(tmp_path / "cnn.yaml"), "--from", str(tmp_path / "net.pt")),
+        *("--fresh", "conv.*", "-o", str(target)),
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    initial = program.module(seed=seed).state_dict()
+    assert not initial["conv.weight"].is_contiguous()
+    assert torch.equal(load_file(target)["conv.weight"], initial["conv.weight"])
+
+
 # --- the command
 
 

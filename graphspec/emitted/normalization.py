@@ -182,6 +182,16 @@ class CenteredLayerNorm(nn.Module):
         return f"{tuple(self.bias.shape)}, eps={self.eps}"
 
 
+def for_group_norm(x: Tensor) -> Tensor:
+    """Copies what needs no gradient to memory with its channels first.
+
+    On a CPU, where they come last, the backward pass of F.group_norm writes a
+    gradient of its input even if there is none, and ends the process.
+    """
+    needed = x.requires_grad or not torch.is_grad_enabled()
+    return x if needed else x.contiguous()
+
+
 class GroupNorm(nn.Module):
     """nn.GroupNorm that can lack a weight or a bias, and have groups of one value."""
 

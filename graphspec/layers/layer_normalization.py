@@ -259,7 +259,9 @@ class GroupNormalization(Layer, also="GroupNorm"):
     def code(self, site: Site) -> Code:
         construct = self.module(site.x)
         axis = site.axis(self.axis) % site.x.rank
+        x = "{x}" if axis == 1 else "{x}.movedim({axis}, 1)"
+        if site.x.rank > 3 and (self.scale or self.center):
+            x = f"for_group_norm({x})"
         if axis == 1:
-            return Code("{self}({x})", construct)
-        text = "{self}({x}.movedim({axis}, 1)).movedim(1, {axis})"
-        return Code(text, construct, {"axis": axis})
+            return Code(f"{{self}}({x})", construct)
+        return Code(f"{{self}}({x}).movedim(1, {{axis}})", construct, {"axis": axis})
