@@ -67,6 +67,9 @@ def check(
         list[Path],
         typer.Argument(metavar="SPEC...", help="Spec files, directories of specs, or - for standard input."),
     ],
+    rows: Annotated[
+        bool, typer.Option("--data", help="Read the data as train does, and look at a batch.")
+    ] = False,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
@@ -76,7 +79,7 @@ def check(
     Example: graphspec check specs/
     """
     from graphspec import compiler
-    from graphspec.diagnostics import Diagnostics
+    from graphspec.diagnostics import Diagnostics, SpecError
 
     files, wrong, count = [], 0, 0
     sources: dict[str, str] = {}
@@ -102,6 +105,15 @@ def check(
                 from graphspec.trainable import check_trainable
 
                 check_trainable(program, diagnostics)
+            if rows and program is not None and not diagnostics.errors:
+                from graphspec.train.loop import look
+
+                try:
+                    told = look(program, spec.parent)
+                except SpecError as error:
+                    told = error.diagnostics
+                for each in told:
+                    diagnostics.add(each)
             if program is not None and program.tuning is not None:
                 from graphspec.tune.checks import check_search
 

@@ -34,7 +34,7 @@ from graphspec.data.padding import Padding
 from graphspec.data.processes import ALONE, Processes
 from graphspec.data.store import Budget, Store, folder
 from graphspec.data.synthetic import BATCHES, synthetic
-from graphspec.diagnostics import SpecError, did_you_mean, fail
+from graphspec.diagnostics import Diagnostic, SpecError, did_you_mean, fail
 from graphspec.tensor import names_of
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Data:
     fingerprint: str = ""
     encoders: Encoders | None = None
     """What was learned from training rows; None where the examples are arrays, or synthetic."""
+    warnings: tuple[Diagnostic, ...] = ()
 
 
 def load(
@@ -89,7 +90,15 @@ def load(
     test = loader.whole(opening(program, "test", config.test, root), "test")
     notes = tuple([*loader.notes, *(loader.encoders.notes if loader.encoders is not None else ())])
     training = loader.augmented(whole[0])
-    found = Data(training, held or whole[1], test or whole[2], notes, loader.fingerprint, loader.encoders)
+    found = Data(
+        training,
+        held or whole[1],
+        test or whole[2],
+        notes,
+        loader.fingerprint,
+        loader.encoders,
+        (*loader.warnings,),
+    )
     if test is not None and whole[2] is not None:
         raise fail(
             "data-range", "`test` is a file, and the column of parts names rows for it", "keep one of them"
@@ -199,6 +208,7 @@ class Loader:
         self.wanted = fields(program)
         self.config: DataConfig = program.data or DataConfig()
         self.notes: list[str] = []
+        self.warnings: list[Diagnostic] = []
         self.budget = Budget(memory_limit())
         self.encoders, self.processes = encoders, processes
         self._absent: Collection[str] | None = None
@@ -268,6 +278,7 @@ class Loader:
 
         table = open_table(found, file.options, self.config.na_values)
         learned, encoders = self.encoders, self._encoders(table, found)
+        self._warn_of_time(table, division)
         column = self._divider(division, table.columns, table.lacks)
         if division is not None:
             read = [*encoders.columns, *([column] if column and column not in encoders.columns else [])]
@@ -289,6 +300,21 @@ class Loader:
             table, encoders, checker, parts, self.rows, label, self.budget, self.processes
         )
         return [self._examples(store) for store in stores]
+
+    def _warn_of_time(self, table: Any, division: Split | Marked | None) -> None:
+        """Warns where rows in the order of time are divided at random."""
+        if not isinstance(division, Split) or division.group is not None or division.last_by is not None:
+            return
+        from graphspec.data import splits  # imports pyarrow
+
+        column = splits.dated(table, self.config.features)
+        if column is not None:
+            message = (
+                f"the rows of `{table.file}` follow `{column}` in time, and validation is drawn at random"
+            )
+            help = f"keep the last rows for it: {{split: {division.split:g}, last_by: {column}}}"
+            span = self.program.span(("data", "validation"))
+            self.warnings.append(Diagnostic("time-split", message, span, severity="warning", help=help))
 
     def _encoders(self, table: Any, found: Found) -> Encoders:
         """The encoders, bound to a table's columns; those of training data are kept for the others."""

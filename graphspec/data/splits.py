@@ -6,6 +6,8 @@ rows, and where values that are equal stand.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +19,16 @@ from numpy.typing import NDArray
 
 from graphspec.data.batches import SPLIT, generator, split
 from graphspec.data.columns import TablePart, dates, is_text, kind_in_words, missing_in, numbers, texts
-from graphspec.data.features.settings import text_of
+from graphspec.data.features.settings import Date, text_of
 from graphspec.data.files import Marked, Split
 from graphspec.data.mistakes import shown
+from graphspec.data.tables import Table
 from graphspec.diagnostics import SpecError, fail
 
 Rows = NDArray[np.int64]
+LOOKED_AT, DATES = 4096, 20
+"""Rows that are looked at for an order in time, and how often their date must change."""
+ISO = re.compile(r"\d{4}-\d\d-\d\d")
 TRAINING, VALIDATION, TEST = 0, 1, 2
 WORDS = {
     "train": TRAINING,
@@ -192,3 +198,31 @@ def _no_gap(name: str, whole: TablePart, what: str) -> None:
         message = f"this cell is missing, which gives the row its {what}{more}"
         help = "fill it: every row belongs to one part"
         raise whole.fail("data-gap", name, int(missing.argmax()), message, help)
+
+
+def dated(table: Table, features: Mapping[str, Any]) -> str | None:
+    """A column of dates that the rows of a table follow, as far as its first ones tell; None where there is
+    none. Few different dates are no order.
+    """
+    formats = {
+        name: feature.format
+        for field, feature in features.items()
+        if isinstance(feature, Date)
+        for name in feature.read(field)
+    }
+    names = [name for name, kind in table.columns.items() if pa.types.is_temporal(kind) or is_text(kind)]
+    _, part = next(table.chunks(names), (0, None)) if names else (0, None)
+    for name in names if part is not None else ():
+        column = part.column(name).slice(0, LOOKED_AT).combine_chunks()
+        first = next((value for value in column.slice(0, 1).to_pylist()), None)
+        if name not in formats and isinstance(first, str) and not ISO.match(first):
+            continue
+        try:
+            whole = TablePart(pa.table({name: column}), np.arange(len(column)), table.file, table.place)
+            ticks, missing = dates(whole, name, formats.get(name))
+        except SpecError:  # no dates
+            continue
+        steps = np.diff(ticks[~missing])
+        if np.count_nonzero(steps) >= DATES and ((steps >= 0).all() or (steps <= 0).all()):
+            return name
+    return None

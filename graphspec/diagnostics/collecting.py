@@ -29,13 +29,23 @@ def fail(
 MAX_DIAGNOSTICS = 500
 MEANT = re.compile(r"#\s*ok:\s*([a-z-]+(?:\s*,\s*[a-z-]+)*)")
 """The comment that silences warnings on its line: `# ok: dropout-last`."""
-SILENCED = frozenset(
+OF_SPECS = frozenset(
     [
         *("softmax-of-one", "softmax-twice", "accuracy-misfit", "dropout-last", "flatten-missing"),
-        *("channels-first", "momentum-low", "unused-ok"),
+        *("channels-first", "momentum-low", "unused-ok", "target-is-input", "same-data", "hidden-softmax"),
+        *("linear-stack", "softmax-misfit", "mode-misfit", "weight-zero", "rate-high"),
     ]
 )
-"""The warnings that such a comment may silence."""
+"""The warnings that a spec alone decides."""
+OF_ROWS = frozenset(
+    [
+        *("losses-apart", "unscaled", "raw-pixels", "target-beyond", "never-acts", "time-split"),
+        *("no-gradient", "dead-units"),
+    ]
+)
+"""The warnings that rows of its data decide, at least for some specs."""
+SILENCED = OF_SPECS | OF_ROWS
+"""The warnings that a comment may silence."""
 
 
 class Diagnostics:
@@ -93,7 +103,7 @@ class Diagnostics:
         meant = {(place.file, place.line, code): place for place, code in _comments(sources)}
         told = {_place(each): each for each in self._found}
         if whole:
-            for key in meant.keys() - told.keys():
+            for key in sorted(key for key in meant.keys() - told.keys() if key[2] in OF_SPECS):
                 self._found.append(_unused(key[2], meant[key]))
         self._found = [each for each in self._found if _place(each) not in meant]
 
@@ -114,7 +124,9 @@ def _comments(sources: Mapping[str, str]) -> Iterator[tuple[Span, str]]:
         for number, line in enumerate(split_lines(text), 1) if "ok:" in text else ():
             if (found := MEANT.search(line)) is not None:
                 place = Span(file, number, found.start() + 1, number, found.end() + 1)
-                yield from ((place, code) for code in re.split(r"\s*,\s*", found[1]) if code in SILENCED)
+                yield from (
+                    (place, code) for code in re.split(r"\s*,\s*", found[1]) if code in SILENCED | OF_ROWS
+                )
 
 
 def _unused(code: str, place: Span) -> Diagnostic:

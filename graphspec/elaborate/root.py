@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from graphspec.declarations import File
@@ -16,21 +16,20 @@ from graphspec.elaborate.node import elaborate_node
 from graphspec.elaborate.objective import check_objective
 from graphspec.elaborate.outputs import output_specs, read_outputs
 from graphspec.elaborate.scope import Scope
+from graphspec.elaborate.sections import Sections, read_sections
 from graphspec.elaborate.unused import report_unused
-from graphspec.elaborate.values import FAILED, NOTHING
+from graphspec.elaborate.values import NOTHING
 from graphspec.graph import Definition, Graph, Value
-from graphspec.objectives import SettingError
 from graphspec.objectives.history import directions
 from graphspec.objectives.settings import show
 from graphspec.passes import Findings, run_passes
 from graphspec.program import Elaborated, OutputSpec
 from graphspec.schema import PLAIN, is_plain
 from graphspec.tensor import Limit, Tensor
-from graphspec.train.config import TrainConfig, misfits, parse_train
+from graphspec.train.config import TrainConfig, misfits
 
 if TYPE_CHECKING:
-    from graphspec.data.config import DataConfig
-    from graphspec.tune.config import TuneConfig
+    pass
 
 
 def elaborate(context: Context, file: File, params: dict[str, Any], preset: str | None) -> Elaborated | None:
@@ -42,7 +41,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     _resolve_params(scope, file, graph, _given(context, file, params, preset))
     body = BodyElaborator(scope, file, declared, graph, {}, elaborate_node, (document.file,))
     channels_first = _declare_inputs(body)
-    sections = _sections(body)
+    sections = read_sections(body)
     data = sections.data
     read_features(body, data)
     try:
@@ -77,7 +76,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     if not _trains(body, sections, graph, outputs):
         return None
     finished = {name: _finished(output, found, words) for name, output in outputs.items()}
-    warn(body, graph, finished)
+    warn(body, graph, finished, sections)
     return Elaborated(
         file.name,
         graph,
@@ -169,29 +168,7 @@ def _declare_inputs(body: BodyElaborator) -> frozenset[str]:
     return frozenset(first)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sections:
-    """The sections of a file besides its graph; None for a section that is missing or invalid."""
-
-    train: TrainConfig | None = None
-    data: DataConfig | None = None
-    tune: TuneConfig | None = None
-
-
-def _sections(body: BodyElaborator) -> _Sections:
-    parsed: dict[str, Any] = {}
-    for section, parse in (("train", parse_train), ("data", _parse_data), ("tune", _parse_tune)):
-        value = body.scope.evaluate(body.file.sections.get(section), (section,))
-        if value is None or value is FAILED:
-            continue
-        try:
-            parsed[section] = parse(value)
-        except SettingError as error:
-            body.scope.setting_error(error, (section,))
-    return _Sections(**parsed)
-
-
-def _trains(body: BodyElaborator, sections: _Sections, graph: Graph, outputs: dict[str, OutputSpec]) -> bool:
+def _trains(body: BodyElaborator, sections: Sections, graph: Graph, outputs: dict[str, OutputSpec]) -> bool:
     """Whether `train` and `tune` fit the graph and its outputs."""
     training, data = sections.train, sections.data
     if training is not None:
@@ -203,18 +180,6 @@ def _trains(body: BodyElaborator, sections: _Sections, graph: Graph, outputs: di
     wrong = list(misfits(training or TrainConfig(), ways))
     body.scope.problems(wrong, ("train",))
     return not wrong and (sections.tune is None or check_objective(body, sections.tune, ways))
-
-
-def _parse_data(value: Any) -> DataConfig:
-    from graphspec.data.config import parse_data  # a spec of an architecture has no such section
-
-    return parse_data(value)
-
-
-def _parse_tune(value: Any) -> TuneConfig:
-    from graphspec.tune.config import parse_tune  # few specs have the section
-
-    return parse_tune(value)
 
 
 def _given_range(limit: Limit, channels_first: bool) -> Limit:

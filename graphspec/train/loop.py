@@ -25,9 +25,9 @@ from graphspec.data.batches import RANDOM, Batch, Examples, Shuffle, generator
 from graphspec.data.given import Given
 from graphspec.data.loading import SYNTHETIC, Data, load
 from graphspec.data.remote import is_remote, shown
-from graphspec.diagnostics import fail
+from graphspec.diagnostics import Diagnostic, fail
 from graphspec.objectives.history import directions
-from graphspec.own import nodes
+from graphspec.own import nodes, objectives
 from graphspec.run_files import CHECKPOINTS, ENCODERS, LAST
 from graphspec.tensor import sizes_of
 from graphspec.train import batch_size as batch_sizes
@@ -247,6 +247,26 @@ def _prepare(
     `weights` where there are some; another goes on from `state`.
     """
     config, sharded = program.training, is_sharded(program, world)
+    steps = epochs * -(-len(found.training) // effective_batch(config))
+    module, penalties, judge = _judging(program, found, world, place, state, weights)
+    looks = (new or not world.alone) and not sharded  # which a device may have no room for
+    examination = _examine(program, module, judge, found, steps) if looks else Examination()
+    loose = judge.log_variances.values()
+    spread = spread_over(world, program, module, place, loose, examination.unreached)
+    penalties.bind(module)
+    optimizer = optimizer_for(program, module, judge.log_variances, steps)
+    ways = directions(program.outputs, found.validation is not None)
+    called, best = build(config.callbacks, callbacks, ways, world.first)
+    data = found.fingerprint
+    training = Training(program, spread, judge, penalties, optimizer, place, epochs, called, data)
+    return training, best, examination
+
+
+def _judging(
+    program: Any, found: Data, world: World, place: torch.device, state: State | None, weights: Path | None
+) -> tuple[nn.Module, Penalties, Judge]:
+    """The module of a training, and what judges it."""
+    config, sharded = program.training, is_sharded(program, world)
     first = weights if state is None else None
     module = program.module(device="cpu" if sharded else str(place), seed=config.seed, weights=first)
     _adapt(program, module, found, world, state)
@@ -259,18 +279,22 @@ def _prepare(
     penalties = Penalties(program.graph, module)
     units = found.encoders.units() if found.encoders is not None else {}
     judge = Judge(program.inputs, outputs, place, penalties, units, config.precision, world)
-    look = (new or not world.alone) and not sharded  # which a device may have no room for
-    examination = _examine(program, module, judge, found) if look else Examination()
-    loose = judge.log_variances.values()
-    spread = spread_over(world, program, module, place, loose, examination.unreached)
-    penalties.bind(module)
-    steps = epochs * -(-len(found.training) // effective_batch(config))
-    optimizer = optimizer_for(program, module, judge.log_variances, steps)
-    ways = directions(program.outputs, found.validation is not None)
-    called, best = build(config.callbacks, callbacks, ways, world.first)
-    data = found.fingerprint
-    training = Training(program, spread, judge, penalties, optimizer, place, epochs, called, data)
-    return training, best, examination
+    return module, penalties, judge
+
+
+def look(program: Any, root: Path | None) -> tuple[Diagnostic, ...]:
+    """What a training would warn of before its first step, after the data of its spec are read. Nothing is
+    written. Raises `SpecError` for whatever is wrong with the data.
+    """
+    if program.data is None or program.data.train is None:
+        return ()
+    place = torch.device("cpu")
+    found = load(program, None, root, place)
+    if nodes(program) or objectives(program):  # which nothing but permission runs
+        return found.warnings
+    module, _, judge = _judging(program, found, World(), place, None, None)
+    steps = program.training.epochs * -(-len(found.training) // effective_batch(program.training))
+    return _examine(program, module, judge, found, steps).warnings
 
 
 def _adapt(program: Any, module: nn.Module, found: Data, world: World, state: State | None) -> None:
@@ -309,11 +333,11 @@ def _sizes(program: Any, examples: Examples) -> dict[str, int] | None:
     return sizes_of(program.inputs, {name: x.shape for name, x in batch.arrays.items()})
 
 
-def _examine(program: Any, module: nn.Module, judge: Judge, found: Data) -> Examination:
+def _examine(program: Any, module: nn.Module, judge: Judge, found: Data, steps: int) -> Examination:
     """Inspects a batch; the training does not depend on it."""
     count = examples(program, program.training.batch_size)
     batches = found.training.batches(count, Shuffle(program.training.seed, 0))
-    return examine(program, module, judge, next(batches))
+    return examine(program, module, judge, next(batches), steps, found.warnings)
 
 
 def _seed(program: Any, world: World) -> int:

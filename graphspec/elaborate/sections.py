@@ -1,0 +1,50 @@
+"""The sections of a file besides its graph: `train`, `data` and `tune`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graphspec.elaborate.body import BodyElaborator
+from graphspec.elaborate.values import FAILED
+from graphspec.objectives import SettingError
+from graphspec.train.config import TrainConfig, parse_train
+
+if TYPE_CHECKING:
+    from graphspec.data.config import DataConfig
+    from graphspec.tune.config import TuneConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """The sections of a file besides its graph; None for a section that is missing or invalid."""
+
+    train: TrainConfig | None = None
+    data: DataConfig | None = None
+    tune: TuneConfig | None = None
+
+
+def read_sections(body: BodyElaborator) -> Sections:
+    """Those of a file; their errors are reported."""
+    parsed: dict[str, Any] = {}
+    for section, parse in (("train", parse_train), ("data", _parse_data), ("tune", _parse_tune)):
+        value = body.scope.evaluate(body.file.sections.get(section), (section,))
+        if value is None or value is FAILED:
+            continue
+        try:
+            parsed[section] = parse(value)
+        except SettingError as error:
+            body.scope.setting_error(error, (section,))
+    return Sections(**parsed)
+
+
+def _parse_data(value: Any) -> DataConfig:
+    from graphspec.data.config import parse_data  # a spec of an architecture has no such section
+
+    return parse_data(value)
+
+
+def _parse_tune(value: Any) -> TuneConfig:
+    from graphspec.tune.config import parse_tune  # few specs have the section
+
+    return parse_tune(value)
