@@ -183,4 +183,5 @@ def _other_specs(path: Path) -> str | None:
         return "text is a spec, and not a path, if it has a line break; a dict is one as well"
     folder = path.parent
     names = sorted(str(p) for p in folder.glob("*.yaml")) if folder.is_dir() else []
-    return did_you_mean(str(path), names, None)
+    shown = ", ".join(f"`{name}`" for name in names[:5])
+    return did_you_mean(str(path), names, f"specs there: {shown}" if names else None)

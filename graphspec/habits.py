@@ -325,5 +325,9 @@ VALUE_WORDS: Mapping[str, str] = by_word(
     ddp="data_parallel",
     fsdp="sharded",
     bilinear="linear",
+    tpe="bayes bayesian bayesian_optimization optuna",
+    random="random_search",
+    grid="grid_search",
+    hyperband="asha successive_halving",
 )
 """Values of keys, by what other libraries call them; a key takes only some of them."""

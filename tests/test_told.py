@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -332,3 +333,51 @@ def test_a_name_of_another_library_for_a_setting(settings: str, told: str) -> No
     Path("s.yaml").write_text(f"inputs: {{x: {{shape: [4]}}}}\n{nodes}\n{settings}\n")
     answer = run("check", "s.yaml")
     assert told in answer and answer.count("error[") == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ((3, 8, 8), "write `shape: [3, 8, 8]`, `data_format: channels_first` at the input"),
+        ((8, 8), "write `shape: [8, 8, 1]` at the input"),
+        ((28, 28, 3), "write `shape: [28, 28, 3]` at the input"),
+        ((192,), "write `shape: [192]` at the input, and {layer: Reshape, target_shape: [8, 8, 3]} below it"),
+    ],
+)
+def test_an_array_of_another_shape_says_how_its_input_is_declared(shape: tuple[int, ...], told: str) -> None:
+    np.savez("d.npz", image=np.zeros((4, *shape), "float32"), y=np.arange(4) % 2)
+    Path("s.yaml").write_text(IMAGES.replace("SHAPE", "[8, 8, 3]").replace("DATA", "{train: d.npz}"))
+    assert told in run("check", "s.yaml")
+
+
+def test_texts_in_an_array_become_numbers_before_they_are_saved() -> None:
+    np.savez("d.npz", image=np.zeros((4, 8, 8, 3), "float32"), y=np.array(["a", "b"] * 2))
+    Path("s.yaml").write_text(IMAGES.replace("SHAPE", "[8, 8, 3]").replace("DATA", "{train: d.npz}"))
+    assert "`numpy.unique(y, return_inverse=True)[1]` gives class numbers" in run("check", "s.yaml")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{"x": 1, "y": 2},', "no comma stands between the lines"),
+        ("{'x': 1, 'y': 2}", "JSON has double quotes"),
+        ('{"x": 1, "y": }', "a .jsonl file has one object a line"),
+        ('{"x": {"a": 1}, "y": 2}', "give each value of the objects a column of its own"),
+    ],
+)
+def test_lines_that_are_nearly_json(line: str, told: str) -> None:
+    table("")
+    Path("t.jsonl").write_text(f"{line}\n{line}\n")
+    Path("s.yaml").write_text(Path("s.yaml").read_text().replace("t.csv", "t.jsonl"))
+    assert told in train()
+
+
+def test_a_file_of_weights_is_not_its_run() -> None:
+    table("1,2\n2,3\n")
+    train("--run-dir", "r", code=0)
+    assert "help: the run is its directory: `r`" in run("evaluate", "r/best.safetensors", "--data", "t.csv")
+
+
+def test_a_spec_that_is_not_there_names_those_that_are() -> None:
+    table("1,2\n")
+    assert "help: specs there: `s.yaml`" in run("check", "nothing.yaml")

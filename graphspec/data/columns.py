@@ -170,6 +170,8 @@ def _help_of(kind: pa.DataType, name: str) -> str | None:
         return f"write `{name}: {{encode: tokens}}`, or give lists of one length to an input of that length"
     if pa.types.is_temporal(kind):
         return f"write `{name}: {{encode: date, parts: [year, month]}}`"
+    if pa.types.is_struct(kind):
+        return "give each value of the objects a column of its own"
     return None
 
 

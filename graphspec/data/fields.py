@@ -7,6 +7,7 @@ it is reshaped.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -278,12 +279,12 @@ def _shaped(source: Checker, field: Field, array: Array, sizes: dict[str, tuple[
     elif len(given) == len(wanted) + 1 and given[-1] == 1:
         array = array.reshape(given[:-1])
     if array.ndim != len(wanted):
-        raise _differs(source, field, array, _other_targets(field, array))
+        raise _differs(source, field, array, _other_targets(field, array) or _other_input(field, array))
     for size, value in zip(wanted[1:], array.shape[1:], strict=True):
         expected = _expected(size, value, field, sizes)
         if expected != value:
             help = _multiple(size, value) or _bound(size, sizes) or _other_targets(field, array)
-            raise _differs(source, field, array, help)
+            raise _differs(source, field, array, help or _other_input(field, array))
     return array
 
 
@@ -334,6 +335,23 @@ def _other_targets(field: Field, array: Array) -> str | None:
     return None
 
 
+def _other_input(field: Field, array: Array) -> str | None:
+    """How an input is declared that takes what the data hold."""
+    if field.role != "input":
+        return None
+    wanted, given = field.tensor.shape[1:], array.shape[1:]
+    shown = f"`shape: {list(given)}`"
+    if len(wanted) == len(given) == 3 and given == (wanted[-1], *wanted[:-1]):
+        return f"its channels come first: write {shown}, `data_format: channels_first` at the input"
+    if given == wanted[:-1]:
+        return f"write `shape: {[*given, 1]}` at the input: the data get their last axis by themselves"
+    known = [size for size in wanted if isinstance(size, int)]
+    if len(known) == len(wanted) and math.prod(given) == math.prod(known):
+        below = f"{{layer: Reshape, target_shape: {list(wanted)}}}" if len(wanted) > 1 else "{layer: Flatten}"
+        return f"write {shown} at the input, and {below} below it"
+    return f"write {shown} at the input, or change the data"
+
+
 # --- types and values
 
 
@@ -361,7 +379,9 @@ def _kind(source: Checker, field: Field, array: Array) -> None:
     if array.dtype.kind not in "biuf":
         kind = "text" if array.dtype.kind in "US" else str(array.dtype)
         what = f"{field.role} `{field.name}` of `{source.file}` holds {kind}"
-        raise fail("data-dtype", f"{what}, and the model needs {field.tensor.dtype}")
+        numbers = f"`numpy.unique({field.name}, return_inverse=True)[1]` gives class numbers"
+        help = f"save it as numbers: {numbers}" if kind == "text" else "save it as an array of numbers"
+        raise fail("data-dtype", f"{what}, and the model needs {field.tensor.dtype}", help)
 
 
 def _all_finite(source: Checker, name: str, what: str, array: Array) -> None:

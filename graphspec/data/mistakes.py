@@ -70,6 +70,9 @@ def unreadable(path: object, error: OSError) -> SpecError:
     return fail("data-missing", f"`{path}` cannot be read: {error.strerror or error}")
 
 
+NAME = "Name the"
+
+
 def lacks(
     file: str, what: str, name: str, there: Iterable[str], help: str, span: Span | None = None
 ) -> SpecError:
@@ -77,7 +80,8 @@ def lacks(
     names = list(there)
     word = nearest(name, names)
     shown = ", ".join(f"`{n}`" for n in names[:20]) + (", ..." if len(names) > 20 else "")
-    help = f"did you mean `{word}`? {help}".strip() if word else ""
+    renamed = f"n{help[1:]}" if help.startswith(NAME) else ""
+    help = f"did you mean `{word}`? {help}".strip() if word else renamed
     return fail(
         "data-column", f"`{file}` has no {what} `{name}`", help, f"it has {shown or 'none'}", span=span
     )
@@ -85,7 +89,7 @@ def lacks(
 
 def remedy(what: str, name: str) -> str:
     """What to do about a column or array that has another name."""
-    return f"Name the {what} `{name}`, or set the output's `target`"
+    return f"{NAME} {what} `{name}`, or set the output's `target`"
 
 
 def shown(value: object) -> str:

@@ -17,8 +17,8 @@ def remedy_of(kind: str, given: object) -> str | None:
     """The remedy for a value, by pydantic's name of the error; None where the value does not tell."""
     if kind == "bool_type":
         return boolean_help(given)
-    if kind in ("list_type", "tuple_type") and isinstance(given, int | float) and not isinstance(given, bool):
-        return f"write [{given}]"
+    if kind in ("list_type", "tuple_type") and isinstance(given, int | float | str):
+        return f"write [{given}]" if not isinstance(given, bool) and "$" not in str(given) else None
     if kind not in EXAMPLES:
         return None
     if kind == "int_type" and isinstance(given, float) and given.is_integer():

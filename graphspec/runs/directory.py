@@ -32,7 +32,13 @@ class RunFiles:
 
     def __post_init__(self) -> None:
         if not holds_run(self.path):
-            what = "holds no run" if self.path.is_dir() else "does not exist"
+            what = (
+                "holds no run"
+                if self.path.is_dir()
+                else "is a file"
+                if self.path.exists()
+                else "does not exist"
+            )
             message = f"`{self.path}` {what}: a run is a directory that `graphspec train` writes"
             raise fail("run-missing", message, _other_runs(self.path))
 
@@ -251,6 +257,8 @@ def _row(path: Path) -> RunRow:
 
 def _other_runs(path: Path) -> str:
     """The remedy for a missing run."""
+    if path.is_file() and holds_run(path.parent):
+        return f"the run is its directory: `{path.parent}`"
     best = path / "best.yaml"
     if best.is_file():
         weights = best.with_suffix(".safetensors")

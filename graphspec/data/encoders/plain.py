@@ -115,7 +115,8 @@ class PlainEncoder(Encoder):
         if wrong.any():
             index = int(wrong.argmax())
             what = f"the list has {ragged.lengths[index]} elements, and `{self.name}` takes {size}"
-            raise part.fail("data-shape", name, index, what)
+            help = "lists of any length fill an input with a named size: `shape: [length]`"
+            raise part.fail("data-shape", name, index, what, help)
         return ragged.padded(size)
 
     def _of_vectors(

@@ -205,7 +205,7 @@ class Lines(Table):
                 return fail("data-format", f"{where} is not UTF-8 text", help, span=in_line(self.file, line))
             except (ValueError, RecursionError) as error:
                 span = in_line(self.file, line, raw.decode("utf-8", "replace"))
-                return fail("data-format", f"{where} is not a JSON object: {error}", span=span)
+                return fail("data-format", f"{where} is not a JSON object: {error}", _hint(raw), span=span)
             for name, value in row.items():
                 kind = _kind(value)
                 if kind == "null":
@@ -364,3 +364,13 @@ def _joined(name: str, before: pa.DataType | None, now: pa.DataType) -> pa.DataT
         return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
     except pa.ArrowTypeError as error:
         raise pa.ArrowInvalid(str(error)) from None
+
+
+def _hint(line: bytes) -> str:
+    """What is wrong with a line that is no JSON object."""
+    text = line.strip()
+    if text.endswith(b"},"):
+        return "no comma stands between the lines: remove it at the end of each"
+    if b"'" in text and b'"' not in text:
+        return "JSON has double quotes: Python's `json.dumps` writes them"
+    return 'a .jsonl file has one object a line: {"x": 1, "y": 2}'
