@@ -155,3 +155,54 @@ def test_arguments_that_cannot_be_are_told(
 
 def test_a_path_stays_a_path() -> None:
     assert given("a.csv") == given(Path("a.csv")) == Path("a.csv") and given(None) is None
+
+
+IMAGES = """
+inputs: {x: {shape: [side, side, 3]}, size: {shape: [1]}}
+nodes:
+  conv: {layer: Conv2D, from: x, filters: 4, kernel_size: 3}
+  mean: {layer: GlobalAveragePooling2D}
+  both: {merge: concatenate, from: [mean, size]}
+  kind: {layer: Dense, units: 3, activation: softmax}
+outputs: {kind: {loss: sparse_categorical_crossentropy, SETTINGS}}
+train: {epochs: 1, batch_size: 32}
+data: {validation: {split: 0.25}FEATURES}
+"""
+
+
+@pytest.mark.parametrize("filed", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "features"),
+    [
+        ("sample_weight: w", ""),
+        ("class_weight: {'1': 5}", ""),
+        ("class_weight: balanced", ""),
+        ("sample_weight: w, class_weight: balanced", ", features: {size: {encode: number, scale: standard}}"),
+    ],
+)
+def test_arrays_of_many_axes_stand_beside_weights_and_features(
+    settings: str, features: str, filed: bool, tmp_path: Path
+) -> None:
+    """The same as images in rows, of which each is a list."""
+    rows = np.random.default_rng(0)
+    images = rows.random((24, 5, 5, 3)).astype("float32")
+    data: Any = {"x": images, "size": rows.random(24), "kind": np.arange(24) % 3, "w": rows.random(24)}
+    text = IMAGES.replace("SETTINGS", settings).replace("FEATURES", features)
+    rest = {name: array for name, array in data.items() if name != "x"}
+    lists = pa.table({**rest, "x": images.reshape(24, 75).tolist()})
+    if filed:
+        np.savez(tmp_path / "data.npz", **data)
+        data = tmp_path / "data.npz"
+    expected = graphspec.compile(text.replace("[side, side, 3]", "[5, 5, 3]"))
+    alike = expected.fit(lists, run_dir=tmp_path / "lists", device="cpu").history
+    found = graphspec.compile(text).fit(data, run_dir=tmp_path / "run", device="cpu").history
+    assert found["loss"] == pytest.approx(alike["loss"], rel=1e-5)
+    run = graphspec.Run(tmp_path / "run")
+    assert run.evaluate(data)["loss"] > 0 and run.predict(data).num_rows == 24
+
+
+def test_arrays_of_many_axes_have_the_shape_of_their_input() -> None:
+    text = IMAGES.replace("SETTINGS", "sample_weight: w").replace("FEATURES", "")
+    data = {"x": np.zeros((24, 3, 5, 5)), "size": np.zeros(24), "kind": np.zeros(24, int), "w": np.ones(24)}
+    with pytest.raises(SpecError, match=r"has shape \[24, 3, 5, 5\]"):
+        graphspec.compile(text).fit(data, device="cpu")

@@ -156,6 +156,8 @@ def _no_number(
 def kind_in_words(kind: pa.DataType) -> str:
     if is_list(kind):
         return "lists"
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return f"arrays of {' x '.join(map(str, kind.shape))}"
     if pa.types.is_temporal(kind):
         return "dates" if not pa.types.is_time(kind) and not pa.types.is_duration(kind) else "times"
     if is_text(kind):

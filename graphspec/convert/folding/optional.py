@@ -49,6 +49,7 @@ def _take_in(part: RepeatedPart, parts: Parts) -> bool:
     """Merges into a part the groups of nodes that are most of it."""
     whole = Shape(part.keys, part.wiring, None, list(range(len(part.keys))))
     merged, shapes = whole, [whole]
+    outer = {id(part)}  # the part, and those that hold it or will
     for place, length in _groups(part, parts):
         window = slice(place.start, place.start + length)
         numbers = {target: -1 - k for k, target in enumerate(place.inputs)}
@@ -62,9 +63,12 @@ def _take_in(part: RepeatedPart, parts: Parts) -> bool:
             place,
             [],
         )
+        if _inner_parts([*merged.keys, *shape.keys], parts) & {*outer, id(place.part)}:
+            continue
         found = _merged(merged, shape, shapes)
         if found is not None:
             merged, shapes = found
+            outer.add(id(place.part))
     if len(shapes) == 1 or (hands := _hands(merged, shapes)) is None:
         return False
     _rewrite(part, merged, shapes, hands)
@@ -75,7 +79,7 @@ def _groups(part: RepeatedPart, parts: Parts) -> Iterator[tuple[RunPlace, int]]:
     """The runs of other parts that belong together by name and are half of this part or more."""
     weights = {key: sum(1 for _ in part.instances[0].items[i].nodes()) for i, key in enumerate(part.keys)}
     half = sum(weights.values()) / 2
-    inside = _inner_parts(part, parts)
+    inside = _inner_parts(part.keys, parts)
     for host in parts.all:
         if host is part or host.hands or id(host) in inside:
             continue
@@ -98,16 +102,16 @@ def _groups(part: RepeatedPart, parts: Parts) -> Iterator[tuple[RunPlace, int]]:
             position += found or 1
 
 
-def _inner_parts(part: RepeatedPart, parts: Parts) -> set[int]:
-    """The parts that a part is made of, which must not hold it."""
+def _inner_parts(keys: list[Any], parts: Parts) -> set[int]:
+    """The parts that are among items, and those inside them."""
     by_id = {id(other): other for other in parts.all}
     found: set[int] = set()
-    waiting = [part]
+    waiting = [keys]
     while waiting:
-        for key in waiting.pop().keys:
+        for key in waiting.pop():
             if key[0] == "part" and key[1] not in found:
                 found.add(key[1])
-                waiting.append(by_id[key[1]])
+                waiting.append(by_id[key[1]].keys)
     return found
 
 

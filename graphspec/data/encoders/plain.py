@@ -33,6 +33,8 @@ class PlainEncoder(Encoder):
 
     def encode(self, part: TablePart) -> Column:
         (first, *others) = self.columns
+        if not others and isinstance(part.table.schema.field(first).type, pa.FixedShapeTensorType):
+            return Column(part.column(first).to_numpy_ndarray())
         if not others and is_list(part.table.schema.field(first).type):
             return self._lists(part, first)
         made = np.stack([self._numbers(part, name) for name in self.columns], 1)

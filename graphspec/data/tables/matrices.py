@@ -1,4 +1,4 @@
-"""Arrays as columns: one value a row, or a list of as many each."""
+"""Arrays as columns: one value a row, a list of as many each, or an array of one shape."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from graphspec.diagnostics import Span, fail
 
 
 class Matrices(Table):
-    """The arrays of one or two axes in a `.npz` or `.npy`, for features. Others are read by `arrays.py`."""
+    """The arrays in a `.npz` or `.npy`, or in memory, beside what is learned of their rows."""
 
     def __init__(self, found: Found, na_values: Sequence[str]):
         super().__init__(found.path, na_values)
@@ -27,9 +27,11 @@ class Matrices(Table):
         found = {}
         for name in self.archive.members:
             shape, dtype = self.archive.header(name)
-            if len(shape) in (1, 2) and 0 not in shape[1:] and dtype.kind in "biufU":
-                kind = pa.string() if dtype.kind == "U" else pa.from_numpy_dtype(dtype.newbyteorder("="))
+            if shape and 0 not in shape[1:] and dtype.kind in ("biufU" if len(shape) < 3 else "biuf"):
+                kind = pa.string() if dtype.kind == "U" else pa.from_numpy_dtype(_of_rows(shape, dtype))
                 found[name] = kind if len(shape) == 1 else pa.list_(kind)
+                if len(shape) > 2:
+                    found[name] = pa.fixed_shape_tensor(kind, shape[1:])
         return found
 
     def place(self, row: int) -> str:
@@ -52,8 +54,15 @@ class Matrices(Table):
             yield pa.table({name: _column(array[first : first + rows]) for name, array in arrays.items()})
 
 
+def _of_rows(shape: Sequence[int], dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type of a column's numbers: pyarrow has no arrays of booleans."""
+    return np.dtype(np.uint8) if len(shape) > 2 and dtype.kind == "b" else dtype.newbyteorder("=")
+
+
 def _column(array: Any) -> pa.Array:
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    array = array.astype(_of_rows(array.shape, array.dtype), copy=False)
+    if array.ndim > 2:
+        return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(array))
     if array.ndim == 1:
         return pa.array(array.tolist() if array.dtype.kind == "U" else array)
     values = _column(np.ascontiguousarray(array).reshape(-1))
