@@ -13,6 +13,7 @@ from typing import Any
 from graphspec import own
 from graphspec.diagnostics import SpecError, fail
 from graphspec.emit import Emitted
+from graphspec.files.reading import read_text
 from graphspec.own import NamedCode
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
@@ -75,7 +76,7 @@ class _Source:
 
     def __post_init__(self) -> None:
         try:
-            text = self.path.read_text(encoding="utf-8")
+            text = read_text(self.path)
             body = ast.parse(text).body
         except (OSError, ValueError, SyntaxError) as error:
             raise _misfit(self.named, f"{self.path} cannot be read: {error}", None) from None

@@ -15,6 +15,7 @@ from graphspec.compiled_spec import Program
 from graphspec.declarations import File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, did_you_mean, fail
 from graphspec.elaborate import Context, argument_names, elaborate
+from graphspec.files.reading import content
 from graphspec.program import Elaborated
 from graphspec.run_files import BEST, ENVIRONMENT, SPEC
 from graphspec.source import Document, read
@@ -87,7 +88,7 @@ def check(
     text: str | bytes
     shown = "<spec>" if path is None else str(path)
     try:
-        text = str(spec) if path is None else path.read_bytes()
+        text = str(spec) if path is None else content(path)
     except OSError as error:
         assert path is not None
         message = f"`{shown}` cannot be read: {error.strerror or error}"

@@ -141,10 +141,11 @@ def read_weights(path: Path, span: Span | None) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from graphspec.files.reading import need_regular
     from graphspec.tensor_files import is_whole
 
     try:
-        found = load_file(path)
+        found = load_file(need_regular(path))
         if is_whole(path):
             return found
     except FileNotFoundError:

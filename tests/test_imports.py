@@ -21,24 +21,24 @@ ALLOWED = {
     "adaptive": "contract diagnostics graph weights",
     "arguments": "diagnostics",
     "augmentation": "data tensor",
-    "bundle": "diagnostics emit own",
+    "bundle": "diagnostics emit own files",
     "cli": "adaptive arguments compiler convert curves data diagnostics export files folded_weights "
     "habits json_schema load objectives overriding own packages plot reference reporting "
     "run_files runs source tensor_files terminal train trainable transfer tune version weights",
     "compiled_spec": "adapting augmentation bundle data diagnostics emit fold graph load own plot program "
     "proof resolution source summary tensor train arguments",
     "compiler": "augmentation compiled_spec declarations diagnostics elaborate overriding program run_files "
-    "source arguments",
+    "source arguments files",
     "contract": "habits objectives tensor",
     "convert": "compiler contract diagnostics graph names objectives packages schema tensor tensor_files "
-    "train version weights compiled_spec",
+    "files train version weights compiled_spec",
     "costs": "graph tensor train",
     "curves": "",
-    "data": "diagnostics objectives packages tensor run_files",
+    "data": "diagnostics objectives packages tensor run_files files",
     "declarations": "contract diagnostics objectives schema source",
     "diagnostics": "",
     "elaborate": "contract data declarations diagnostics expressions graph habits objectives overriding "
-    "passes program schema source tensor train tune weights",
+    "files passes program schema source tensor train tune weights",
     "emit": "contract costs diagnostics expressions graph names passes program tensor version",
     "emitted": "",
     "export": "diagnostics packages tensor version",
@@ -54,7 +54,7 @@ ALLOWED = {
     "layers": "contract habits objectives tensor",
     "execution": "",
     "interpreter": "",
-    "load": "execution diagnostics emit fold folded_weights graph program tensor transfer weights "
+    "load": "execution diagnostics emit fold folded_weights graph program tensor transfer weights files "
     "tensor_files",
     "names": "",
     "objectives": "diagnostics habits tensor",
@@ -78,7 +78,7 @@ ALLOWED = {
     "tensor": "",
     "tensor_files": "",
     "transfer": "contract convert diagnostics expressions graph names objectives source tensor tensor_files "
-    "train weights",
+    "files train weights",
     "train": "compiler contract data diagnostics execution expressions files graph interpreter load "
     "objectives own packages tensor tensor_files version weights run_files arguments passes",
     "terminal": "diagnostics",

@@ -607,8 +607,8 @@ def test_machines_read_copies_of_their_own(trained: Trainings, place: Path) -> N
             "`data.validation.split` differs",
             marks=pytest.mark.parity,
         ),
-        (["--limit", "40"], "`--limit` differs between process 1 and process 0: 40 and None"),
-        pytest.param(["--data", "d.npz"], "`--data` differs", marks=pytest.mark.parity),
+        (["--limit", "40"], "`limit` differs between process 1 and process 0: 40 and None"),
+        pytest.param(["--data", "d.npz"], "`data` differs", marks=pytest.mark.parity),
     ],
 )
 def test_processes_that_were_given_different_things_say_so(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -284,3 +287,92 @@ def test_the_key_is_the_users_alone(place: Path, secret: Path, monkeypatch: pyte
     key.chmod(0o644)
     refused = graphspec("train", "run", "--resume", "--device", "cpu")
     assert refused.exit_code == 1 and "data-outside" in refused.stderr
+
+
+# --- files that never end
+
+
+ENDLESS = ("pipe", "device")
+
+
+def endless(path: Path, kind: str) -> Path:
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    return path
+
+
+OPENED = {
+    "a spec": ("spec.yaml", ["check", "spec.yaml"]),
+    "a model": ("part.yaml", ["check", "outer.yaml"]),
+    "weights": ("w.safetensors", ["evaluate", "spec.yaml", "--weights", "w.safetensors", "--data", "d.npz"]),
+    "first weights": ("w.safetensors", ["train", "spec.yaml", "--weights", "w.safetensors"]),
+    "weights of a node": ("w.safetensors", ["build", "outer.yaml"]),
+    "a checkpoint": (
+        "w.safetensors",
+        ["weights", "spec.yaml", "--from", "w.safetensors", "-o", "o.safetensors"],
+    ),
+    "rules": (
+        "rules.yaml",
+        ["weights", "spec.yaml", "--from", "d.npz", "-o", "o.safetensors", "--rules", "rules.yaml"],
+    ),
+    "a model of Keras": ("m.keras", ["import", "keras", "m.keras", "-o", "imported"]),
+    "data": ("x.npz", ["train", "spec.yaml", "--data", "x.npz"]),
+    "an image": ("images/a/1.png", ["train", "images.yaml"]),
+    "a drafted image": ("images/a/1.png", ["new", "drafted", "--data", "images"]),
+    "the record of a run": ("run/environment.json", ["runs", "."]),
+    "the history of a run": ("run/history.jsonl", ["runs", "."]),
+    "the manifest of a checkpoint": ("run/checkpoints/000001/manifest.json", ["train", "run", "--resume"]),
+    "the spec of a run": ("run/spec.yaml", ["train", "run", "--resume"]),
+    "the weights of a run": ("run/best.safetensors", ["evaluate", "run", "--data", "d.npz"]),
+}
+OUTER = """
+inputs: {x: {shape: [6]}}
+nodes:
+  y: {model: part.yaml, from: x, weights: w.safetensors}
+outputs: {y: {}}
+"""
+IMAGES = """
+inputs: {image: {shape: [8, 8, 3]}}
+nodes:
+  flat: {layer: Flatten}
+  y: {layer: Dense, units: 2, activation: softmax}
+outputs: {y: {loss: sparse_categorical_crossentropy, target: label}}
+data: {train: images, features: {image: {encode: image}, label: {encode: category}}}
+"""
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_only_files_are_opened(place: Path, kind: str) -> None:
+    """Each command in a fork, which must end: it is killed otherwise."""
+    trained(place)
+    (place / "outer.yaml").write_text(OUTER)
+    (place / "images.yaml").write_text(IMAGES)
+    (place / "part.yaml").write_text("inputs: {x: {shape: [6]}}\nnodes: {y: {layer: ReLU}}\noutputs: [y]\n")
+    for label in "ab":
+        (place / "images" / label).mkdir(parents=True)
+        PIL.Image.new("RGB", (8, 8)).save(place / "images" / label / "0.png")
+    for what, (name, command) in OPENED.items():
+        path = place / name
+        before = path.read_bytes() if path.exists() else None
+        endless(path, kind)
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            done = CliRunner().invoke(app, command)
+            good = done.exception is None or isinstance(done.exception, SystemExit)
+            os.write(writer, f"{good} {done.exit_code} {done.output} {done.exception}"[:4000].encode())
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as said:
+            words = said.read()
+        assert os.waitpid(child, 0)[1] == 0, f"{what} is read for ever"
+        expected = ("True 0",) if command[0] in ("runs", "new") else ("True 1", "True 2")
+        assert words.startswith(expected), (what, words)
+        path.unlink()
+        if before is not None:
+            path.write_bytes(before)

@@ -22,6 +22,7 @@ from typing import Any
 
 from graphspec.convert.variables import LegacyVariables, StoredVariables, Variables, open_hdf5, readable
 from graphspec.diagnostics import fail
+from graphspec.files.reading import opened
 
 MAX_CONFIG = 64 << 20
 """Bytes of a config: the largest of keras.applications has 2 MiB."""
@@ -53,7 +54,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
     """
     with ExitStack() as stack:
         try:
-            with path.open("rb") as stream:
+            with opened(path) as stream:
                 head = stream.read(8)
         except OSError as error:
             message = f"`{path}` cannot be read: {error.strerror or error}"

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from graphspec.data.encoders.images import FORMATS, library
 from graphspec.data.folders import IMAGES
+from graphspec.files.reading import need_regular
 
 LOOKED = 200
 """Images whose size is looked at: as many, evenly spread."""
@@ -111,6 +112,8 @@ def _holds(folder: Path, path: str) -> bool:
 def _seen(source: Path | io.BytesIO) -> tuple[int, int, str] | None:
     """Height, width and mode of an image from its header; None for one that training will report."""
     try:
+        if isinstance(source, Path):
+            need_regular(source)
         with library().open(source, formats=FORMATS) as image:
             height, width = image.height, image.width
             turned = image.getexif().get(0x0112, 1) >= 5  # on its side: see `ImageEncoder`

@@ -9,6 +9,7 @@ from pathlib import Path as FilePath
 from graphspec.contract import argument_names
 from graphspec.declarations import Body, File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
+from graphspec.files.reading import content
 from graphspec.graph import Definition
 from graphspec.source import Document, read
 
@@ -105,7 +106,7 @@ class Context:
 
     def _read(self, path: FilePath, shown: str, name: str, span: Span | None) -> File | None:
         try:
-            text = path.read_bytes()
+            text = content(path)
         except OSError as error:
             others = sorted(p.name for p in path.parent.glob("*.yaml"))[:8] if path.parent.is_dir() else []
             help = f"files there: {', '.join(others)}" if others else None

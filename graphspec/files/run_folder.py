@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphspec.files.folder import Folder
+from graphspec.files.reading import read_text
 from graphspec.run_files import (
     BEST,
     CHECKPOINT,
@@ -35,7 +36,7 @@ class RunFolder(Folder):
     def about(self) -> Mapping[str, Any]:
         """`environment.json`; nothing where it cannot be read."""
         try:
-            found = json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8"))
+            found = json.loads(read_text(self.path / ENVIRONMENT))
         except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}

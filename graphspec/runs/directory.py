@@ -15,6 +15,7 @@ from graphspec.data.opening import named
 from graphspec.data.remote import is_remote
 from graphspec.diagnostics import SpecError, fail, nearest
 from graphspec.files.permission import is_signed
+from graphspec.files.reading import read_text
 from graphspec.run_files import BEST, ENCODERS, ENVIRONMENT, HISTORY, LAST, SPEC, TRIALS
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class RunFiles:
         if not path.is_file():
             return None
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found: dict[str, Any] = json.loads(read_text(path))
         except (OSError, ValueError) as error:
             message = f"`{path}` is damaged: {error}"
             raise fail("data-format", message, "train again") from None
@@ -108,8 +109,8 @@ class RunFiles:
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         try:
-            text = (self.path / HISTORY).read_text(encoding="utf-8")
-        except FileNotFoundError:
+            text = read_text(self.path / HISTORY)
+        except (OSError, UnicodeDecodeError):  # there is none that can be read
             return
         for line in text.splitlines():
             try:
@@ -190,7 +191,7 @@ def _not_yours(directory: Path, what: str, help: str) -> SpecError:
 
 def _environment(directory: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads((directory / ENVIRONMENT).read_text(encoding="utf-8"))
+        found = json.loads(read_text(directory / ENVIRONMENT))
     except (OSError, ValueError) as error:
         message = f"`{directory / ENVIRONMENT}` is damaged: {error}"
         raise fail("run-missing", message) from None

@@ -14,6 +14,7 @@ import yaml
 from graphspec.data.batches import Batch, Examples, Shuffle
 from graphspec.data.memory import machine
 from graphspec.diagnostics import fail
+from graphspec.files.reading import read_text
 from graphspec.load import out_of_memory
 from graphspec.run_files import SPEC
 from graphspec.train.device import typical
@@ -32,7 +33,7 @@ def begun(program: Any, run_dir: Path | None) -> int | None:
     path = run_dir if run_dir is not None else newest(program.name)
     if path is None or not is_run(path):
         return None
-    stored = yaml.safe_load((path / SPEC).read_text(encoding="utf-8"))
+    stored = yaml.safe_load(read_text(path / SPEC))
     size = (stored.get("train") or {}).get("batch_size")
     return size if isinstance(size, int) else program.training.batch_size
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from graphspec.diagnostics import SpecError
 from graphspec.files.folder import refusing, sync
+from graphspec.files.reading import content, opened, read_text
 from graphspec.files.run_folder import RunFolder
 from graphspec.run_files import CHECKPOINT, CHECKPOINTS, IN_CHECKPOINT, MANIFEST, NUMBERS, TENSORS
 from graphspec.train.files import make_room, size_of, untied, write_tensors
@@ -162,7 +163,7 @@ class Checkpoints:
 def _verifies(path: Path) -> bool:
     """Whether all files of a checkpoint match its manifest."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(read_text(path / MANIFEST))
         there = {NUMBERS, *(file.name for file in path.glob(f"*{shards.SUFFIX}"))}
         return bool(manifest == {file: _digest(path / file) for file in there})
     except (OSError, ValueError):
@@ -171,7 +172,7 @@ def _verifies(path: Path) -> bool:
 
 def read(path: Path, sharded: bool = False) -> State:
     """A checkpoint that verifies; for a sharded module its tensors are read when they are asked for."""
-    stored = json.loads((path / NUMBERS).read_text(encoding="utf-8"))
+    stored = json.loads(content(path / NUMBERS, 2**34))
     if sharded:
         return State(shards.StoredTensors(path, stored["tied"]), stored["state"], path)
     if (path / TENSORS).exists():
@@ -184,5 +185,5 @@ def read(path: Path, sharded: bool = False) -> State:
 
 
 def _digest(path: Path) -> dict[str, Any]:
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}

@@ -111,13 +111,14 @@ def train(
     computing = devices.computing(devices.threads(program))
     with computing, products(program.training.precision), joined(place) as world, ExitStack() as stack:
         tell = tell if world.first else _nobody
-        told_alike(
-            world,
-            program,
-            **{"`--data`": data is not None, "`--weights`": weights is not None, "`--limit`": limit},
-            **{"`epochs`": epochs, "`--resume`": resume, "`--overwrite`": overwrite, "`--compile`": compile},
-            **{"`--batch-size`": batch_size, "the device": place.type},
-        )
+        told: dict[str, Any] = {
+            "limit": limit,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "compile": compile,
+        }
+        told |= {"data": data is not None, "weights": weights is not None, "device": place.type}
+        told_alike(world, program, told | {"resume": resume, "overwrite": overwrite})
         read = partial(load, data=data, root=root, device=place, limit=limit, processes=world.machine())
         if batch_size == "auto":
             known = batch_sizes.begun(program, run_dir) if resume else None
@@ -146,15 +147,20 @@ def train(
             same_data(state, found.fingerprint, run.path)
         training.run = run
         _record(training, found, _origin(data, root, weights, SYNTHETIC in found.notes))
-        torch.manual_seed(_seed(program, world))  # dropout and other random layers
-        if state is not None:
-            training.restore(state)
-        if resumed:
-            run.rewrite(training.history.epochs())
+        _set_state(training, state, resumed)
         if started is not None and world.first:
             started(_start(training, found, data, examination, state is not None))
         training.callbacks.begin(training, state.part("callbacks") if state is not None else None)
         return _run(training, found, Saver(training, began, best), progress if world.first else None, began)
+
+
+def _set_state(training: Training, state: State | None, resumed: bool) -> None:
+    """Restores the state of a run that goes on; its history ends there."""
+    torch.manual_seed(_seed(training.program, training.world))  # dropout and other random layers
+    if state is not None:
+        training.restore(state)
+    if resumed:
+        training.run.rewrite(training.history.epochs())
 
 
 def _record(training: Training, found: Data, origin: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from graphspec.diagnostics import SpecError, fail
+from graphspec.files.reading import read_text
 from graphspec.objectives.settings import show
 from graphspec.run_files import SPEC
 from graphspec.train.checkpoint import State, read
@@ -93,7 +94,7 @@ def resumed(
 
 
 def _same_spec(program: Any, path: Path, state: State) -> None:
-    stored = yaml.safe_load((path / SPEC).read_text(encoding="utf-8"))
+    stored = yaml.safe_load(read_text(path / SPEC))
     other = f"the spec is not the one of `{path}`"
     for where in _differences(stored, yaml.safe_load(program.resolved)):
         if where[:2] not in FREE:
@@ -104,7 +105,7 @@ def _same_spec(program: Any, path: Path, state: State) -> None:
         raise _refused(f"{other}: a model file that it reads has changed", ANEW)
 
 
-def told_alike(world: World, program: Any, **options: Any) -> None:
+def told_alike(world: World, program: Any, options: Mapping[str, Any]) -> None:
     """Raises `SpecError` (run-failed) where the processes were given different specs or options: each would
     wait for others in another place. It comes before all else that they do together.
     """
@@ -112,7 +113,8 @@ def told_alike(world: World, program: Any, **options: Any) -> None:
         return
     versions = {"the version of graphspec": __version__, "the version of torch": torch.__version__}
     code = {"the code of the model": spec_digest(program)}
-    told = world.gather((program.resolved, {**versions, **options, **code}))
+    named = {f"`{name}`": value for name, value in options.items()}
+    told = world.gather((program.resolved, {**versions, **named, **code}))
     (spec, values), first = told[0], yaml.safe_load(told[0][0])
     for rank, (other, others) in enumerate(told):
         both = f"process {rank} and process 0"

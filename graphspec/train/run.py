@@ -23,6 +23,7 @@ from graphspec.data.opening import named
 from graphspec.diagnostics import Span, SpecError, fail
 from graphspec.files.folder import refused, refusing, sync
 from graphspec.files.permission import is_signed, signed
+from graphspec.files.reading import need_regular
 from graphspec.files.run_folder import READ, REPLACED, WRITTEN, RunFolder
 from graphspec.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, SOURCE, SPEC, reserved
 from graphspec.train.checkpoint import Checkpoints
@@ -111,7 +112,7 @@ class RunDirectory:
         self.about = signed(self.about, named(program).values())
         self._tell()  # with it, the directory is a run
         for name, origin in read.items():
-            self.files.write(name, partial(shutil.copyfile, origin))
+            self.files.write(name, partial(_copy, origin))
         self.text(SPEC, program.resolved)
         self.text(SOURCE, program.source)
 
@@ -150,7 +151,7 @@ class RunDirectory:
             raise fail("weights-missing", f"{message} who wrote that", help)
         return None
 
-    def _known(self) -> dict[str, Any]:
+    def _known(self) -> Mapping[str, Any]:
         """What is written about the run; nothing where it cannot be read."""
         return self.files.about()
 
@@ -241,6 +242,10 @@ class Elsewhere(RunDirectory):
     def rewrite(self, entries: Sequence[Mapping[str, Any]]) -> None: ...
 
     def settle(self) -> None: ...
+
+
+def _copy(origin: Path, target: Path) -> None:
+    shutil.copyfile(need_regular(origin), target)
 
 
 def is_run(path: Path) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from graphspec import own
 from graphspec.data.batches import Examples
 from graphspec.data.sharing import Shared
+from graphspec.files.reading import content
 from graphspec.train.callbacks.base import Callbacks
 from graphspec.train.checkpoint import Checkpoints, State, joined
 from graphspec.train.compiled import Compiled
@@ -218,7 +219,7 @@ def spec_digest(program: Any) -> str:
     """A digest of the model that a spec emits, and of its own code that lies beside the spec."""
     digest = hashlib.sha256(program.source.encode())
     for file in sorted({path.name: path for path, _ in own.files(program)}.values()):
-        digest.update(file.read_bytes())
+        digest.update(content(file))
     return digest.hexdigest()
 
 

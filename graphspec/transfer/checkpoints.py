@@ -24,6 +24,7 @@ from torch import Tensor
 
 from graphspec.convert.variables import array, member, open_hdf5, readable, variables_below
 from graphspec.diagnostics import SpecError, fail
+from graphspec.files.reading import read_text
 from graphspec.transfer.misfits import what_it_is
 
 MAX_INDEX = 64 << 20
@@ -133,7 +134,7 @@ def _open_shards(path: Path, stack: ExitStack) -> Checkpoint:
     try:
         if path.stat().st_size > MAX_INDEX:
             raise ValueError("it is too large for an index")
-        where = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        where = json.loads(read_text(path))["weight_map"]
         places = {str(key): str(name) for key, name in where.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise missing(f"`{path}` is no index of shards: {error}") from None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graphspec.diagnostics import Diagnostic, Span
+from graphspec.files.reading import opened
 
 MANY = 2000
 """Names beyond which only those of a fitting shape are looked at."""
@@ -24,7 +25,7 @@ def what_it_is(path: Path) -> str:
     """The kind of a file of weights, from its first bytes: safetensors, torch, pickle, hdf5, npz or keras;
     else what it is in words. Raises `OSError`.
     """
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         head = stream.read(32)
     if not head:
         return "an empty file"

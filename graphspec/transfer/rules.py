@@ -25,6 +25,7 @@ from pydantic import BeforeValidator, Field
 
 from graphspec.contract.fields import as_tuple
 from graphspec.diagnostics import Diagnostic, Diagnostics, Span, by_word, did_you_mean, fail, nearest
+from graphspec.files.reading import read_text
 from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
 from graphspec.source import read
 from graphspec.transfer.patterns import Pattern, PatternError, names_of, pattern
@@ -221,7 +222,7 @@ def load_rules(name: str) -> Rules:
     if name in known:
         return read_rules((SHIPPED / f"{name}.yaml").read_text(encoding="utf-8"), name)
     try:
-        text = Path(name).read_text(encoding="utf-8")
+        text = read_text(Path(name))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         ours = known if "/" not in name and "." not in name else ()

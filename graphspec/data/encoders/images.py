@@ -17,6 +17,7 @@ from graphspec.data.features.settings import ImageFeature
 from graphspec.data.memory import cores
 from graphspec.data.mistakes import shown
 from graphspec.diagnostics import did_you_mean
+from graphspec.files.reading import need_regular
 from graphspec.packages import needing
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -80,7 +81,7 @@ class ImageEncoder(Encoder):
             raise part.fail("data-dtype", name, index, what)
         word = f"picture `{value}`" if isinstance(value, str) else "the picture"
         try:
-            return self._decoded(source)
+            return self._decoded(need_regular(source) if isinstance(source, Path) else source)
         except Refused as error:
             raise part.fail("data-range", name, index, f"{word} {error}", error.help) from None
         except FileNotFoundError:
