@@ -111,12 +111,7 @@ def train(
     computing = devices.computing(devices.threads(program))
     with computing, products(program.training.precision), joined(place) as world, ExitStack() as stack:
         tell = tell if world.first else _nobody
-        told: dict[str, Any] = {
-            "limit": limit,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "compile": compile,
-        }
+        told: dict[str, Any] = dict(limit=limit, epochs=epochs, batch_size=batch_size, compile=compile)
         told |= {"data": data is not None, "weights": weights is not None, "device": place.type}
         told_alike(world, program, told | {"resume": resume, "overwrite": overwrite})
         read = partial(load, data=data, root=root, device=place, limit=limit, processes=world.machine())
