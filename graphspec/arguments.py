@@ -41,11 +41,12 @@ def need(**given: Any) -> None:
         if value is None and name not in REQUIRED:
             continue
         types, words = KINDS[name]
+        number: Any = value
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise fail("wrong-type", f"`{name}` is {value!r:.60}, but must be {words}")
-        if name == "seed" and value not in SEEDS:
+        if name == "seed" and number not in SEEDS:
             raise fail("out-of-range", f"`seed` is {value}, but must have 64 bits at most")
-        if Integral in types and name != "seed" and value < 1:
+        if Integral in types and name != "seed" and number < 1:
             raise fail("out-of-range", f"`{name}` is {value}, but must be at least 1")
 
 
@@ -64,7 +65,7 @@ def size_mistake(program: Any, name: str, size: int) -> tuple[str, str, str | No
     return None
 
 
-def need_sizes(program: Any, sizes: Mapping[str, int]) -> None:
+def need_sizes(program: Any, sizes: Mapping[str, Any]) -> None:
     """Raises `SpecError` for sizes that a program cannot have."""
     need(sizes=sizes)
     for name, size in sizes.items():

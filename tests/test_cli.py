@@ -29,7 +29,7 @@ GOOD = """
 params: {width: 8}
 presets: {wide: {width: 64}}
 inputs: {x: {shape: [4]}}
-nodes: {hidden: {layer: Dense, units: $width}, y: {layer: Dense, units: 2}}
+nodes: {hidden: {layer: Dense, units: $width, activation: relu}, y: {layer: Dense, units: 2}}
 outputs: {y: {loss: mse}}
 """
 BAD = GOOD.replace("layer: Dense, units: 2", "layer: Linear, units: 2")
@@ -315,7 +315,7 @@ def test_train_json(spec: Path) -> None:
     found = parsed(result)
     assert set(found) == {
         "ok", "run_dir", "epochs", "steps", "device", "metrics", "history", "seconds", "examples_per_second",
-        "synthetic_data",
+        "synthetic_data", "best_epoch",
     }  # fmt: skip
     assert found["history"]["loss"] == [found["metrics"]["loss"]]
 

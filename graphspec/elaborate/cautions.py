@@ -111,6 +111,7 @@ def _of_stack(op: Op, readers: Mapping[Value, int]) -> Iterator[tuple[str, str, 
         alone = alone and readers[before] == 1
         if source.present and not (source.layer.training_only or source.layer.rearranges):
             break
+        alone = alone and not source.layer.rearranges  # which may make it another product
         before = source.inputs[0]
     if source is None or source.layer is None or not is_linear(source):
         return
