@@ -13,7 +13,8 @@ from graphspec.contract.registry import REGISTRY
 from graphspec.train.config import OPTIMIZERS
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.optimizers.setup import optimizer_for, set_trainable
-from graphspec.train.penalties import from_keras, to_keras
+from graphspec.train.penalties import from_keras
+from graphspec.train.penalties import variable as stored
 from graphspec.weights import held, paths
 from tests import oracle
 from tests.contract import Case, copy_weights, paired
@@ -135,9 +136,13 @@ def test_a_learned_loss_weight_does_not_decay() -> None:
 LAYERS = ("Dense", "Conv2D", "Conv1D", "LSTM", "GRU", "Embedding", "DepthwiseConv2D", "MultiHeadAttention")
 
 
-@pytest.mark.parametrize("name", ["muon", "adafactor"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("muon", {}), ("adafactor", {}), ("lamb", {}), ("sgd", {"clipnorm": 0.5}), ("adam", {"clipvalue": 0.2})],
+)
 @pytest.mark.parametrize("layer", LAYERS)
-def test_updates_look_at_what_keras_stores(layer: str, name: str) -> None:
+def test_updates_look_at_what_keras_stores(layer: str, name: str, options: dict[str, Any]) -> None:
+    """Both rows of a GRU's bias are one variable."""
     cls = REGISTRY["layer"][layer]
     with oracle.double_precision():
         case = Case(cls, cls.examples[0])
@@ -148,21 +153,20 @@ def test_updates_look_at_what_keras_stores(layer: str, name: str) -> None:
         program = graphspec.compile(case.spec())
         layouts = {each.key: each.weight for each in held(program.graph)}
         weights = dict(module.named_parameters())
-        ours = Optimizer(OPTIMIZERS.read(name), weights, layouts=layouts)
-        theirs = getattr(keras.optimizers, name.title())()
+        ours = Optimizer(OPTIMIZERS.read({"name": name, **options}), weights, layouts=layouts)
+        theirs = getattr(keras.optimizers, {"sgd": "SGD"}.get(name, name.title()))(**options)
         pairs = [(w, v) for w, v in paired(case.weights, twin.variables) if w.trainable]
-        pairs = [(w, v) for w, v in pairs if w.row is None]  # rows that Keras stores as one are apart here
-        variables = [
-            keras.Variable(v.value.detach().clone(), name=w.keras.replace("/", "_")) for w, v in pairs
-        ]
+        variables = {
+            id(v): keras.Variable(v.value.detach().clone(), name=w.keras.replace("/", "_")) for w, v in pairs
+        }
         for _ in range(3):
-            gradients = []
-            for weight, _ in pairs:
+            gradients: dict[int, Any] = {}
+            for weight, variable in pairs:
                 tensor = weights[f"node.{weight.name}"]
                 tensor.grad = torch.empty_like(tensor).normal_()  # in its layout, as autograd leaves it
-                gradients.append(to_keras(weight, tensor.grad))
-            theirs.apply(gradients, variables)
+                gradients.setdefault(id(variable), []).append((weight, tensor.grad))
+            theirs.apply([stored(parts) for parts in gradients.values()], list(variables.values()))
             ours.step()
-        for (weight, _), variable in zip(pairs, variables, strict=True):
-            expected = from_keras(weight, variable.value.detach())
+        for weight, variable in pairs:
+            expected = from_keras(weight, variables[id(variable)].value.detach())
             torch.testing.assert_close(found[weight.name].detach(), expected, rtol=1e-6, atol=1e-8)

@@ -140,7 +140,10 @@ class Optimizer:
     def _clip(self, gradients: Tensors) -> Tensors:
         config = self.config
         if config.clipnorm is not None:
-            norms = self._norms(gradients)
+            own = self._norms(gradients)
+            norms: Tensors = []
+            for group in self._groups:
+                norms += group.together(own[len(norms) : len(norms) + len(group.weights)])
             scale = [config.clipnorm / norm.clamp(min=config.clipnorm) for norm in norms]
             return list(torch._foreach_mul(gradients, scale))
         if config.global_clipnorm is not None:

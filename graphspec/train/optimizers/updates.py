@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -38,6 +38,46 @@ class Group:
     product: float = 1.0
     iterations: int = 0
     learning_rate: float = 0.0
+    variables: list[tuple[int, ...]] = field(init=False)
+    """The weights of each variable of Keras: one, or those that are its rows."""
+
+    def __post_init__(self) -> None:
+        found: dict[Any, list[int]] = {}
+        for index, (name, layout) in enumerate(zip(self.names, self.layouts, strict=True)):
+            row = layout is not None and layout.row is not None
+            key = (name.rpartition(".")[0], layout.keras) if layout is not None and row else index
+            found.setdefault(key, []).append(index)
+        self.variables = [tuple(indices) for indices in found.values()]
+
+    def as_keras(self, tensors: Tensors) -> Tensors:
+        """For each variable what Keras would have of these, one for each weight."""
+        return [
+            self._as_keras(indices[0], tensors)
+            if len(indices) == 1
+            else torch.stack([self._as_keras(index, tensors) for index in indices])
+            for indices in self.variables
+        ]
+
+    def _as_keras(self, index: int, tensors: Tensors) -> Tensor:
+        layout = self.layouts[index]
+        return tensors[index] if layout is None else to_keras(layout, tensors[index])
+
+    def of_weights(self, values: Tensors) -> Iterable[tuple[int, Tensor]]:
+        """The same the other way: from a value for each variable one for each weight, with its index."""
+        for indices, value in zip(self.variables, values, strict=True):
+            for index, own in zip(indices, [value] if len(indices) == 1 else value, strict=True):
+                layout = self.layouts[index]
+                yield index, own if layout is None else from_keras(replace(layout, row=None), own)
+
+    def together(self, norms: Iterable[Tensor]) -> Tensors:
+        """For each weight the norm of the variable that it is or is a row of, from those of the weights."""
+        found = list(norms)
+        for indices in self.variables:
+            if len(indices) > 1:
+                whole = torch.stack([found[index] for index in indices]).norm()
+                for index in indices:
+                    found[index] = whole
+        return found
 
     def step(self, gradients: Tensors, rate: float, step: int) -> None:
         """The update of step number `step`, from 1, at a learning rate."""
@@ -207,7 +247,7 @@ def _lamb(self: Group, weights: Tensors, gradients: Tensors) -> None:
     torch._foreach_sqrt_(below)
     torch._foreach_add_(below, config.epsilon)
     torch._foreach_div_(update, below)
-    lengths, steps = torch._foreach_norm(weights), torch._foreach_norm(update)
+    lengths, steps = (self.together(torch._foreach_norm(each)) for each in (weights, update))
     for weight, change, length, size in zip(weights, update, lengths, steps, strict=True):
         ratio = torch.where((length > 0) & (size > 0), length / size, 1.0)
         weight.sub_(change * (ratio * self.learning_rate))
@@ -218,11 +258,10 @@ def _adafactor(self: Group, weights: Tensors, gradients: Tensors) -> None:
     config, step = self.config, float(self.iterations)
     size = min(self.learning_rate, 1 / math.sqrt(step))  # with `relative_step` and without
     keep = 1 - step**config.beta_2_decay
-    state = zip(self.state["row"], self.state["column"], self.state["velocity"], strict=True)
-    for weight, gradient, layout, (row, column, velocity) in zip(
-        weights, gradients, self.layouts, state, strict=True
-    ):
-        gradient = to_keras(layout, gradient) if layout is not None else gradient
+    updates = []
+    whole = zip(self.variables, self.as_keras(gradients), self.as_keras(weights), strict=True)
+    for (first, *_), gradient, weight in whole:
+        row, column, velocity = (self.state[slot][first] for slot in ("row", "column", "velocity"))
         squares = gradient.square().add_(config.epsilon_1)
         if gradient.dim() < 2:
             mean = velocity.lerp_(squares, 1 - keep)
@@ -232,21 +271,24 @@ def _adafactor(self: Group, weights: Tensors, gradients: Tensors) -> None:
             mean = (row / row.mean(-1, keepdim=True)).unsqueeze(-1) * column.unsqueeze(-2)
         update = gradient / mean.sqrt()
         update /= (_root_mean_square(update) / config.clip_threshold).clamp(min=1)
-        update = from_keras(layout, update) if layout is not None else update
-        weight.sub_(update * (_root_mean_square(weight).clamp(min=config.epsilon_2) * size))
+        updates.append(update * (_root_mean_square(weight).clamp(min=config.epsilon_2) * size))
+    for index, update in self.of_weights(updates):
+        weights[index].sub_(update)
 
 
 def _begin_adafactor(group: Group) -> None:
-    """Means of squares of rows and of columns; of each element, for vectors. The other ones are empty."""
+    """Means of squares of rows and of columns; of each element, for vectors. The other ones are empty, and so
+    are those of the second weight of a variable.
+    """
     for slot in ("row", "column", "velocity"):
-        group.state[slot] = []
-    for weight, layout in zip(group.weights, group.layouts, strict=True):
-        like = to_keras(layout, weight) if layout is not None else weight
-        shape, none = tuple(like.shape), weight.new_zeros(0)
-        matrix = len(shape) > 1
-        group.state["row"].append(weight.new_zeros(shape[:-1]) if matrix else none)
-        group.state["column"].append(weight.new_zeros(shape[:-2] + shape[-1:]) if matrix else none.clone())
-        group.state["velocity"].append(none.clone() if matrix else torch.zeros_like(weight))
+        group.state[slot] = [weight.new_zeros(0) for weight in group.weights]
+    for (first, *_), like in zip(group.variables, group.as_keras(group.weights), strict=True):
+        shape = tuple(like.shape)
+        if len(shape) > 1:
+            group.state["row"][first] = like.new_zeros(shape[:-1])
+            group.state["column"][first] = like.new_zeros(shape[:-2] + shape[-1:])
+        else:
+            group.state["velocity"][first] = torch.zeros_like(like)
 
 
 def _root_mean_square(values: Tensor) -> Tensor:
@@ -273,7 +315,7 @@ def _is_matrix(config: Muon, name: str, weight: Tensor, layouts: Mapping[str, We
     rank = weight.dim()
     if layout is not None:
         rank = len(layout.unmerged or layout.shape) + (layout.row is not None)
-        if layout.row is not None or (config.exclude_embeddings and "embedding" in layout.keras):
+        if config.exclude_embeddings and "embedding" in layout.keras:
             return False
     return rank == 2 and not any(word in name for word in config.exclude_layers)
 
@@ -285,12 +327,13 @@ def _muon(self: Group, weights: Tensors, gradients: Tensors) -> None:
     updates: Iterable[Tensor] = momentum
     if config.nesterov:
         updates = torch._foreach_add(gradients, momentum, alpha=config.momentum)
-    for weight, update, layout in zip(weights, updates, self.layouts, strict=True):
-        update = to_keras(layout, update) if layout is not None else update
-        scale = 1.0 if config.rms_rate is None else math.sqrt(max(update.shape)) * config.rms_rate
-        step = _orthogonal(update, config)
-        step = from_keras(layout, step) if layout is not None else step
-        weight.sub_(step, alpha=self.learning_rate * scale)
+    steps = []
+    for update in self.as_keras(list(updates)):
+        matrix = update if update.dim() == 2 else update.unsqueeze(0)  # a row whose others train otherwise
+        scale = 1.0 if config.rms_rate is None else math.sqrt(max(matrix.shape)) * config.rms_rate
+        steps.append(_orthogonal(matrix, config).view_as(update) * (self.learning_rate * scale))
+    for index, step in self.of_weights(steps):
+        weights[index].sub_(step)
 
 
 def _orthogonal(matrix: Tensor, config: Muon) -> Tensor:
