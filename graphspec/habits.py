@@ -284,6 +284,11 @@ ENCODINGS: Mapping[str, str] = _by_word(
 """How a feature of `data` is written, by what other libraries call it."""
 
 NAMES: Mapping[tuple[str, str], str] = {
+    **{
+        ("encoder", word): "{encode: category}, and a node {op: one_hot, num_classes: ...} for an input"
+        for word in ("onehot", "one_hot", "one-hot", "ohe")
+    },
+    ("encoder", "embedding"): "{encode: category}, and a node {layer: Embedding, ...}",
     ("activation", "prelu"): "it has weights of its own: a node below it, {layer: PReLU}",
     ("activation", "logits"): "leave it out: a loss takes logits with {name: ..., from_logits: true}",
     ("activation", "quick_gelu"): "a node below it: {compute: x * sigmoid(1.702 * x)}",

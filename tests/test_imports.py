@@ -34,7 +34,7 @@ ALLOWED = {
     "files train version weights compiled_spec",
     "costs": "graph tensor train",
     "curves": "",
-    "data": "diagnostics objectives packages tensor run_files files",
+    "data": "diagnostics files habits objectives packages run_files tensor",
     "declarations": "contract diagnostics objectives schema source",
     "diagnostics": "",
     "elaborate": "contract data declarations diagnostics expressions graph habits objectives overriding "

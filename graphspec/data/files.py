@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -79,6 +80,12 @@ class DataFile(Setting):
 class Split(Setting):
     """A part of the training data, kept out of training: drawn from the run's seed, or the last rows."""
 
+    remedies: ClassVar = {
+        "seed": "it follows from that of the run: train: {seed: 7}",
+        "shuffle": "delete it: the rows are drawn at random; `last_by` keeps the last ones",
+        "random_state": "it follows from that of the run: train: {seed: 7}",
+    }
+
     split: Annotated[float, Field(gt=0, lt=1)]
     stratify: Text | None = None
     """A column whose values have the same shares in both parts."""
@@ -148,6 +155,9 @@ def parse_file(value: object, key: str) -> DataFile:
         value = {"path": value}
     if not isinstance(value, dict):
         raise unfit("wrong-type", f"`{key}` is a path or {{path: ..., ...}}, not {show(value)}", None)
+    if key == "test" and "split" in value:
+        help = "give a file; or a column that says train, validation or test: validation: {column: part}"
+        raise unfit("unknown-key", "`test` has no `split`: test data are a file of their own", help, "split")
     file = validate(DataFile, value, f"`{key}`")
     problems = list(_misfits(file, value, key))
     if problems:
@@ -187,6 +197,9 @@ def parse_validation(value: object) -> DataFile | Split | Marked:
             message = f"`validation` is by `{ways[0]}` and by `{ways[1]}`"
             raise unfit("out-of-range", message, "keep one of them", ways[1])
         return found
+    if isinstance(value, str) and (percent := re.fullmatch(r"\s*(\d{1,2}(?:\.\d+)?)\s*%\s*", value)):
+        message = f"`validation` is {{split: FRACTION}} or a path, not {show(value)}"
+        raise unfit("wrong-type", message, f"write {{split: {float(percent[1]) / 100:g}}}")
     if isinstance(value, str | dict):
         return parse_file(value, "validation")
     help = "write {split: 0.1}, or a path"

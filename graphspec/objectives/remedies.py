@@ -8,6 +8,8 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _GROUPED = re.compile(r"\d{1,3}([_, ]\d{3})+")
 """An integer with its digits in groups: `1_000`."""
 _PERCENT = re.compile(r"\d{1,3}(\.\d+)? ?%")
+_BRACES = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
+"""A param as other tools write it: `{{ width }}`."""
 _BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 EXAMPLES = {"int_type": "write a number, such as 3", "float_type": "write a number, such as 0.5"}
 """Help where a number is wanted and the value is none, by pydantic's name of the error."""
@@ -17,6 +19,8 @@ def remedy_of(kind: str, given: object) -> str | None:
     """The remedy for a value, by pydantic's name of the error; None where the value does not tell."""
     if kind == "bool_type":
         return boolean_help(given)
+    if isinstance(given, str) and (braces := _BRACES.fullmatch(given.strip())):
+        return f"write `${braces[1]}`"
     if kind in ("list_type", "tuple_type") and isinstance(given, int | float | str):
         return f"write [{given}]" if not isinstance(given, bool) and "$" not in str(given) else None
     if kind not in EXAMPLES:

@@ -398,7 +398,8 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
         message = f"{key} is {show(given)}, but must be {_literals(context['expected'])}"
         switched = {True: literals[:1], False: [word for word in literals if word == "none"]}
         meant = switched.get(given, []) if isinstance(given, bool) else []
-        phrase = f"write `{cls.phrases[path[0]]}`" if len(path) == 1 and path[0] in cls.phrases else None
+        written = cls.phrases.get(str(path[0])) if len(path) == 1 else None
+        phrase = f"write `{written}`" if written is not None else None
         help = f"write `{meant[0]}`" if meant else did_you_mean(given, literals, phrase, WORDS)
         return Problem("out-of-range", message, help, path)
     if kind in _SENTENCES:

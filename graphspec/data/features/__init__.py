@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from graphspec.data.features.settings import FEATURES, SYNONYMS, Feature, Made
 from graphspec.diagnostics import did_you_mean
+from graphspec.habits import ENCODINGS, NAMES
 from graphspec.objectives.settings import Problems, show, unfit, validate
 
 __all__ = ["FEATURES", "Feature", "Made", "parse_features"]
@@ -40,6 +41,13 @@ def _feature(name: str, value: object) -> Feature:
         raise unfit("missing-key", f"the feature `{name}` needs `encode`", help)
     encoder = value["encode"]
     if not isinstance(encoder, str) or encoder not in FEATURES:
-        help = did_you_mean(encoder, FEATURES, f"one of: {', '.join(FEATURES)}", SYNONYMS)
+        help = did_you_mean(encoder, FEATURES, _encoding(encoder), SYNONYMS)
         raise unfit("unknown-encoder", f"unknown encoder {show(encoder)}", help, "encode")
     return validate(FEATURES[encoder], value, f"the feature `{name}`")
+
+
+def _encoding(word: object) -> str:
+    """The remedy for an encoder that is near none of ours: what another library's word is here."""
+    if isinstance(word, str) and (found := NAMES.get(("encoder", word)) or ENCODINGS.get(word)):
+        return f"write {found}"
+    return f"one of: {', '.join(FEATURES)}"

@@ -263,6 +263,8 @@ class Listed(Feature):
 class TextFeature(Listed):
     """The tokens of a text in lower case, words and punctuation apart."""
 
+    phrases: ClassVar = {"tokenizer": "tokenizer: bpe, vocabulary: 8000"}
+
     encode: Literal["text"] = "text"
     tokenizer: Literal["word", "char", "bpe", "whitespace"] = "word"
 
