@@ -389,3 +389,23 @@ outputs: {tags: {loss: sparse_categorical_crossentropy}}
     for called, told in ((False, False), (True, False), (False, True)):
         with pytest.raises(SpecError, match="call both with it"):
             program.loss(module(words, logits=called), tags, logits=told)
+
+
+def test_a_process_without_a_share_judges_what_is_learned() -> None:
+    """As in a last batch of validation with fewer rows than processes."""
+    program = graphspec.compile(
+        """
+inputs: {x: {shape: [4]}}
+nodes: {y: {layer: Dense, units: 1, kernel_regularizer: l2}}
+outputs: {y: {loss: mse, loss_weight: learned}}
+"""
+    )
+    module = program.module()
+    judge = Judge(["x"], program.outputs, CPU, Penalties(program.graph, module))
+    row = {"x": torch.ones(1, 4), "y": torch.ones(1, 1)}
+    idle, meter = Batch(row, whole=1, idle=True), judge.meter()
+    judgement = judge(module, idle)
+    meter.add(judgement, idle)
+    assert judgement.loss.item() == 0 and meter.count == 0
+    meter.add(judge(module, Batch(row)), Batch(row))
+    assert meter.loss() > 0

@@ -87,18 +87,19 @@ class Judge:
         weighted, rest = [], []
         examples = len(batch)
         everything = examples if whole is None else whole.count
+        share = examples / everything if examples else 0.0  # an idle process has no examples
         for name in self.judged:
             part, term = self._part(name, found, targets.get(name), batch, counted.get(name), whole)
             terms[name] = term
             if name in self.log_variances:
                 variance = self.log_variances[name]
-                rest.append((-variance).exp() * part + variance * (examples / everything))
+                rest.append((-variance).exp() * part + variance * share)
             else:
                 weight = self.outputs[name].loss_weight
                 weighted.append(part if weight == 1 else part * weight)
         if self.penalties:
             penalty = self.penalties.loss()
-            rest.append(penalty if whole is None else penalty * (examples / everything))
+            rest.append(penalty if whole is None else penalty * share)
         if rest:
             terms[REST] = Term(_sum(rest).detach(), everything, examples)
         loss = _sum(weighted + rest)
