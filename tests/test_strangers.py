@@ -184,6 +184,21 @@ def test_a_search_deletes_and_writes_only_its_own(place: Path, outside: Path) ->
         (place / f"{name}.before").rename(linked)
 
 
+def test_what_a_command_writes_goes_through_no_link(place: Path, outside: Path) -> None:
+    trained(place)
+    before = contents(outside)
+    for name, command in (
+        ("p.csv", ["predict", "run", "--data", "d.npz", "-o", "p.csv", "--device", "cpu"]),
+        ("m.py", ["build", "spec.yaml", "-o", "m.py"]),
+    ):
+        for planted in (name, f".{name}.{os.getpid()}"):
+            (place / planted).symlink_to(outside / "notes.txt")
+        done = graphspec(*command, *(["--force"] if command[0] == "build" else []))
+        assert done.exit_code == 0, done.output
+        assert contents(outside) == before and not (place / name).is_symlink()
+        assert not (place / f".{name}.{os.getpid()}").exists()
+
+
 OWN = ["spec.yaml", "model.py", "encoders.json", "history.jsonl", "environment.json", "best.safetensors"]
 
 

@@ -260,14 +260,13 @@ def settings_of(pairs: Iterable[str] | None, sources: dict[str, str]) -> dict[st
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file next to `path`, which then replaces it: it is written completely or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    from graphspec.files.folder import replacing as replaced
+
     try:
-        yield temporary
-        temporary.replace(path)
+        with replaced(path) as temporary:
+            yield temporary
     except OSError as error:
         raise misuse("-o", f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def show(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], stream: TextIO) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graphspec.diagnostics import fail, nearest
+from graphspec.files.folder import replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,19 +37,16 @@ def writing(path: Path) -> Iterator[Callable[[pa.Table], None]]:
         near = nearest(path.suffix, SUFFIXES) or "predictions.csv"
         message = f"`{path}` has a format that graphspec does not write: {', '.join(SUFFIXES)}"
         raise fail("output-file", message, f"did you mean `{near}`?")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        writer = kind(temporary)
-        try:
-            yield writer.write
-        finally:
-            writer.close()
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            writer = kind(temporary)
+            try:
+                yield writer.write
+            finally:
+                writer.close()
     except OSError as error:
         message = f"`{path}` cannot be written: {error.strerror or error}"
         raise fail("output-file", message) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class _Text:
