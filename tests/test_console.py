@@ -32,7 +32,7 @@ nodes:
   kind: {layer: Dense, units: 3, activation: softmax}
 outputs:
   kind: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}
-data: {train: data.npz, validation: {split: 0.25}, test: data.npz}
+data: {train: data.npz, validation: {split: 0.25}, test: held.npz}
 train: {optimizer: adam, epochs: 3, batch_size: 16}
 """
 
@@ -42,7 +42,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
     x = np.random.default_rng(0).normal(size=(100, 6)).astype("float32")
-    np.savez(tmp_path / "data.npz", features=x, kind=x[:, :3].argmax(1))
+    for name in ("data.npz", "held.npz"):
+        np.savez(tmp_path / name, features=x, kind=x[:, :3].argmax(1))
     (tmp_path / "kinds.yaml").write_text(SPEC)
     return tmp_path
 
