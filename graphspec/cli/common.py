@@ -134,7 +134,7 @@ def _usage(args: Sequence[str]) -> Iterator[None]:
         if type(error).__name__ == "NoSuchOption":
             from graphspec.cli.usage import unknown_option
 
-            error = UsageError(unknown_option(option, error.ctx.command, args), ctx=error.ctx)
+            error = UsageError(unknown_option(option, error.ctx, args), ctx=error.ctx)
         if "--json" not in args:
             error.message = legible(error.message)
             raise error from None

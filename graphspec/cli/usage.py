@@ -25,11 +25,15 @@ def unknown_command(args: Sequence[str], commands: Iterable[str]) -> str:
     return f"{message}: did you mean `{near}`?" if near else f"{message}: the commands are {', '.join(names)}"
 
 
-def unknown_option(written: str, command: Any, args: Sequence[str]) -> str:
-    """The message for an option that a command does not have; `args` are what was written."""
+def unknown_option(written: str, context: Any, args: Sequence[str]) -> str:
+    """The message for an option that the command of a context does not have; `args` are what was written."""
+    command, path = context.command, context.command_path
+    later = next((arg for arg in args if arg in getattr(command, "commands", ())), None)
+    if later is not None:
+        return f"`{path}` has no option `{written}`: options stand behind the command, `{path} {later} ...`"
     own = [name for parameter in command.params for name in parameter.opts if not _hidden(parameter)]
     value = _value(written, args)
-    message = f"`graphspec {command.name}` has no option `{written}`"
+    message = f"`{path}` has no option `{written}`"
     meant = next(_replacements(written.lstrip("-").lower(), own, value), None)
     if meant is not None:
         return f"{message}: {meant}"
@@ -37,7 +41,7 @@ def unknown_option(written: str, command: Any, args: Sequence[str]) -> str:
     if near:
         return f"{message}: did you mean `{near}`?"
     settable = "; a key or a param of the spec is set by `--set KEY=VALUE`" if "--set" in own else ""
-    return f"{message}: `graphspec {command.name} --help` lists them{settable}"
+    return f"{message}: `{path} --help` lists them{settable}"
 
 
 def unknown_source(word: str) -> str:
