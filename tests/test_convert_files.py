@@ -17,6 +17,7 @@ import torch
 from keras import layers
 from typer.testing import CliRunner
 
+import graphspec
 from graphspec.cli import app
 from graphspec.convert import import_keras
 from graphspec.diagnostics import SpecError
@@ -327,3 +328,53 @@ def test_the_command(saved: Path, tmp_path: Path) -> None:
     assert answer["ok"] and answer["parameters"] == 26 and answer["difference"] is None
     done = CliRunner().invoke(app, ["import", "keras", str(tmp_path / "none.keras"), "--json"])
     assert done.exit_code == 1 and json.loads(done.output)["diagnostics"][0]["code"] == "import-format"
+
+
+FORMER = {"Orthogonal": "OrthogonalInitializer", "Identity": "IdentityInitializer"}
+"""What Keras 3.0 to 3.6 call classes."""
+
+
+def recurrent() -> Any:
+    x = keras.Input((5, 3), name="x")
+    y = layers.Bidirectional(layers.GRU(3, return_sequences=True))(x)
+    y = layers.RNN([layers.LSTMCell(3), layers.SimpleRNNCell(2)])(y)
+    return keras.Model(x, layers.Dense(2, kernel_initializer=keras.initializers.Identity(2.0))(y))
+
+
+def formerly(text: str) -> str:
+    for now, before in FORMER.items():
+        text = text.replace(f'"{now}"', f'"{before}"')
+    return text
+
+
+@pytest.mark.parametrize("suffix", [".json", ".h5", ".keras"])
+def test_initializers_have_their_former_names(suffix: str, tmp_path: Path) -> None:
+    model, path = recurrent(), tmp_path / f"model{suffix}"
+    expected = graphspec.from_keras(model)
+    assert formerly(model.to_json()) != model.to_json()
+    if suffix == ".json":
+        path.write_text(formerly(model.to_json()))
+    elif suffix == ".h5":
+        model.save(path)
+        with h5py.File(path, "r+") as file:
+            file.attrs["model_config"] = formerly(file.attrs["model_config"])
+    else:
+        model.save(tmp_path / "now.keras")
+        with zipfile.ZipFile(tmp_path / "now.keras") as now, zipfile.ZipFile(path, "w") as before:
+            for name in now.namelist():
+                data = now.read(name)
+                before.writestr(name, formerly(data.decode()) if name == "config.json" else data)
+    found = import_keras(path)
+    assert found.text == expected.text
+    assert (found.weights is None) == (suffix == ".json")
+
+
+def test_variables_of_one_name_are_not_taken_for_one_another(tmp_path: Path) -> None:
+    model = recurrent()
+    model.save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        layer = next(g for g in file["model_weights"].values() if len(g.attrs.get("weight_names", [])) > 1)
+        names = list(layer.attrs["weight_names"])
+        layer.attrs["weight_names"] = [names[0], *names[:-1]]
+    with pytest.raises(SpecError, match="are not whole"):
+        import_keras(tmp_path / "model.h5")

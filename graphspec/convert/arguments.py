@@ -31,6 +31,8 @@ REFUSED = {
     "quantization_config": (None,),
 }
 """Of these the values that change nothing; others do, and no spec can say them."""
+FORMER = {"OrthogonalInitializer": "Orthogonal", "IdentityInitializer": "Identity"}
+"""Classes as Keras 3 called them before 3.7."""
 RENAMED = {"alpha": "negative_slope", "relu_max_value": "max_value", "output_mode_": "output_mode"}
 
 
@@ -83,7 +85,7 @@ def setting(value: Any) -> Any:
             f"`{value['registered_name']}` is a custom class, whose code is not in the file",
             "use one of Keras, or write the spec by hand",
         )
-    word = snake_case(str(kind))
+    word = snake_case(FORMER.get(str(kind), str(kind)))
     rest = {
         key: whole(plain(item))
         for key, item in dict(config).items()

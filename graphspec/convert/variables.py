@@ -147,10 +147,19 @@ class LegacyVariables:
         group = member(self.root, name, self.shown) if self.root is not None else None
         if group is None:
             return []
-        with readable(self.shown):
-            listed = group.attrs.get("weight_names", [])
-            names = [name.decode() if isinstance(name, bytes) else str(name) for name in listed]
-        return [array(group, name, self.shown) for name in names]
+        return [array(group, name, self.shown) for name in listed_names(group, self.shown)]
+
+
+def listed_names(group: Any, shown: str) -> list[str]:
+    """The names of a layer's variables in a file of Keras 2, in their order. Raises `SpecError`."""
+    with readable(shown):
+        listed = group.attrs.get("weight_names", [])
+        names = [name.decode() if isinstance(name, bytes) else str(name) for name in listed]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:  # Keras 3.0 stops where two variables have one name, and leaves the file
+        message = f"the weights in `{shown}` are not whole: two variables are called `{twice[:80]}`"
+        raise fail("import-format", message, "save the model again, as .keras")
+    return names
 
 
 def member(group: Any, name: str, shown: str) -> Any:

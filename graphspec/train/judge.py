@@ -99,7 +99,7 @@ class Judge:
                 weighted.append(part if weight == 1 else part * weight)
         if self.penalties:
             penalty = self.penalties.loss()
-            rest.append(penalty if whole is None else penalty * share)
+            rest.append(penalty if share == 1 else penalty * share)
         if rest:
             terms[REST] = Term(_sum(rest).detach(), everything, examples)
         loss = _sum(weighted + rest)

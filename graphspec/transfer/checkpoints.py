@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphspec.convert.variables import array, member, open_hdf5, readable, variables_below
+from graphspec.convert.variables import array, listed_names, member, open_hdf5, readable, variables_below
 from graphspec.diagnostics import SpecError, fail
 from graphspec.files.reading import read_text
 from graphspec.transfer.misfits import what_it_is
@@ -291,7 +291,7 @@ def _legacy(group: Any, shown: str) -> Iterator[tuple[str, str, list[Any]]]:
         if below is None:
             continue
         units: dict[str, list[Any]] = {}
-        for name in map(_text, below.attrs.get("weight_names", [])):
+        for name in listed_names(below, shown):
             units.setdefault(name.rpartition("/")[0].replace("/", "."), []).append(array(below, name, shown))
         for path, arrays in units.items():
             yield path, "", arrays
