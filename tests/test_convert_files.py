@@ -378,3 +378,22 @@ def test_variables_of_one_name_are_not_taken_for_one_another(tmp_path: Path) -> 
         layer.attrs["weight_names"] = [names[0], *names[:-1]]
     with pytest.raises(SpecError, match="are not whole"):
         import_keras(tmp_path / "model.h5")
+
+
+ERRING = [
+    (lambda x: layers.AveragePooling2D(3, 2, padding="same")(x), "counts the padding"),
+    (lambda x: layers.Activation("sparsemax")(x), "do not sum to 1"),
+    (lambda x: keras.ops.sparsemax(x), "do not sum to 1"),
+    (lambda x: layers.Dense(5, activation="sparsemax")(x), "do not sum to 1"),
+]
+
+
+@pytest.mark.parametrize(("call", "words"), ERRING)
+def test_a_file_that_is_right_is_not_said_to_differ(call: Any, words: str, tmp_path: Path) -> None:
+    """Keras errs on torch, which runs it for the comparison."""
+    x = keras.Input((6, 6, 3), name="x")
+    keras.Model(x, call(x), name="right").save(tmp_path / "right.keras")
+    done = CliRunner().invoke(app, ["import", "keras", str(tmp_path / "right.keras"), "-o", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "not compared with Keras: Keras" in done.output and words in done.output
+    assert (tmp_path / "right.yaml").is_file()

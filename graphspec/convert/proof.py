@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,44 @@ from torch import Tensor
 
 from graphspec.compiled_spec import Program
 from graphspec.convert.nodes import identifier
+
+
+def _ends_in(layer: Any, word: str) -> bool:
+    activation = getattr(layer, "activation", None)
+    return layer.spec_name == word or getattr(activation, "word", None) == word
+
+
+ERRS: tuple[tuple[Callable[[Any], bool], str], ...] = (
+    (
+        lambda layer: (
+            layer.spec_name.startswith(("AveragePooling", "average_pool")) and layer.padding == "same"
+        ),
+        "counts the padding of an average with `padding: same`",
+    ),
+    (lambda layer: _ends_in(layer, "sparsemax"), "gives a sparsemax whose values do not sum to 1"),
+    (lambda layer: layer.spec_name == "count_nonzero", "counts along the axes that are not named"),
+    (
+        lambda layer: (
+            layer.spec_name in ("layer_normalization", "rms_normalization") and layer.axis not in (-1, (-1,))
+        ),
+        "normalizes along the last axis, whatever `axis` says",
+    ),
+    (lambda layer: layer.spec_name == "MelSpectrogram", "cuts each signal by the loudest of its batch"),
+    (lambda layer: layer.spec_name == "RandomCrop", "hands on whole images in inference"),
+)
+"""What Keras computes wrongly on torch, or other than its documentation says."""
+
+
+def errs(program: Program) -> list[str]:
+    """What Keras itself computes wrongly of a program, where it runs on torch."""
+    import keras
+
+    if keras.backend.backend() != "torch":
+        return []
+    layers = [op.layer for op in program.graph.walk() if op.layer is not None]
+    inner = [getattr(layer, "layer", None) for layer in layers]
+    found = (what for layer in (*layers, *inner) if layer is not None for is_so, what in ERRS if is_so(layer))
+    return list(dict.fromkeys(found))
 
 
 def keras_installed() -> bool:
