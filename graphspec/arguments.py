@@ -69,7 +69,7 @@ def need_sizes(program: Any, sizes: Mapping[str, Any]) -> None:
     """Raises `SpecError` for sizes that a program cannot have."""
     need(sizes=sizes)
     for name, size in sizes.items():
-        if not isinstance(size, Integral) or isinstance(size, bool):
+        if isinstance(size, bool) or not isinstance(size, Integral):
             raise fail("wrong-type", f"the size `{name}` is {size!r:.60}, but must be a whole number")
         mistake = size_mistake(program, name, int(size))
         if mistake is not None:

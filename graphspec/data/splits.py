@@ -212,7 +212,9 @@ def dated(table: Table, features: Mapping[str, Any]) -> str | None:
     }
     names = [name for name, kind in table.columns.items() if pa.types.is_temporal(kind) or is_text(kind)]
     _, part = next(table.chunks(names), (0, None)) if names else (0, None)
-    for name in names if part is not None else ():
+    if part is None:
+        return None
+    for name in names:
         column = part.column(name).slice(0, LOOKED_AT).combine_chunks()
         first = next((value for value in column.slice(0, 1).to_pylist()), None)
         if name not in formats and isinstance(first, str) and not ISO.match(first):

@@ -121,10 +121,10 @@ def _of_stack(op: Op, readers: Mapping[Value, int]) -> Iterator[tuple[str, str, 
         yield "hidden-softmax", message, "use relu or gelu in hidden layers, and softmax in the last"
     if activation != "linear" or not (_is_dense(op) and _is_dense(source)) or not alone:
         return
-    sizes = source.inputs[0].tensor.shape[-1], op.output.tensor.shape[-1]
-    units = source.output.tensor.shape[-1]
+    values = source.output, source.inputs[0], op.output
+    sizes = [size for value in values if isinstance(size := value.tensor.shape[-1], int)]
     trains = all(each.unit is None or each.unit.trainable for each in (op, source))
-    if trains and all(isinstance(n, int) for n in (units, *sizes)) and units >= min(sizes):
+    if trains and len(sizes) == len(values) and sizes[0] >= min(sizes[1:]):
         message = f"`{source.name}` has no activation, so it and `{op.name}` are one linear layer together"
         yield "linear-stack", message, f"give `{source.name}` one: `activation: relu`"
 

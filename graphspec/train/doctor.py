@@ -267,9 +267,8 @@ def _apart(program: Any, judge: Judge, parts: Mapping[str, float]) -> Iterator[D
         output = program.outputs[name]
         if output.loss.takes_target and output.loss_weight != "learned" and part * output.loss_weight > 0:
             found[name] = part * output.loss_weight
-    largest = max(
-        (n for n in found if isinstance(program.outputs[n].loss, Regression)), key=found.get, default=None
-    )
+    regressions = [name for name in found if isinstance(program.outputs[name].loss, Regression)]
+    largest = max(regressions, key=found.__getitem__, default=None)
     smallest = min(found, key=found.__getitem__, default=None)
     if largest is None or smallest is None or found[largest] < APART * found[smallest]:
         return

@@ -121,7 +121,7 @@ class Callbacks:
             try:
                 bound(*arguments)
             except AttributeError as error:
-                item = bound.__self__
+                item: Any = getattr(bound, "__self__", None)
                 if error.obj is None or error.obj is not getattr(item, "model", None):
                     raise
                 name = type(item).__name__
