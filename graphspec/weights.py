@@ -8,6 +8,7 @@ from pathlib import Path
 
 from graphspec.contract.layer import Layer, Weight
 from graphspec.diagnostics import Diagnostics, Span, SpecError, did_you_mean, fail
+from graphspec.files.reading import is_within
 from graphspec.graph import Graph, Op, Unit
 from graphspec.names import attribute
 
@@ -95,7 +96,7 @@ def inside(path: Path | None, name: str, span: Span | None) -> Path:
     root = path.parent if path is not None else Path()
     base = Path(span.file).parent if span is not None and path is not None else root
     found = base / name
-    if not found.resolve().is_relative_to(root.resolve()):
+    if not is_within(found, root):
         message = f"the weights `{name}` lie outside the directory of the spec"
         raise fail("weights-missing", message, f"copy them below `{root}`", span=span)
     return found

@@ -86,7 +86,7 @@ ALLOWED = {
     "trainable": "diagnostics train weights",
     "version": "",
     "words": "",
-    "weights": "contract diagnostics graph names",
+    "weights": "contract diagnostics files graph names",
 }
 """For each room, a file or a folder of the package, the rooms that it may import while it runs."""
 

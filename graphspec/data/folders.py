@@ -14,6 +14,7 @@ from graphspec.data.files import READ, format_of, instead
 from graphspec.data.given import Given
 from graphspec.data.mistakes import missing, unreadable
 from graphspec.diagnostics import SpecError, fail
+from graphspec.files.reading import is_within
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 """Endings of the pictures that are read."""
@@ -179,7 +180,7 @@ def _disagree(path: Path, first: Path, other: Path) -> None:
 
 def _inside(files: list[Path], within: Path | None) -> Iterator[Path]:
     for file in files:
-        if within is not None and file.is_symlink() and not file.resolve().is_relative_to(within.resolve()):
+        if within is not None and file.is_symlink() and not is_within(file, within):
             message = f"`{file}` is a link that leads out of the directory of the spec"
             raise fail("data-outside", message, "copy the file, or name the folder with `--data`")
         yield file

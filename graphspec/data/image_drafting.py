@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graphspec.data.encoders.images import FORMATS, library
+from graphspec.data.encoders.images import Refused, opened
 from graphspec.data.folders import IMAGES
-from graphspec.files.reading import need_regular
+from graphspec.files.reading import is_within, need_regular
 
 LOOKED = 200
 """Images whose size is looked at: as many, evenly spread."""
@@ -106,7 +106,7 @@ def _look_at(sources: Sequence[Path | io.BytesIO], root: str | None) -> ImageLoo
 def _holds(folder: Path, path: str) -> bool:
     """Whether there is a file at a path that does not lead out of a folder."""
     file = folder / path
-    return file.is_file() and file.resolve().is_relative_to(folder.resolve())
+    return file.is_file() and is_within(file, folder)
 
 
 def _seen(source: Path | io.BytesIO) -> tuple[int, int, str] | None:
@@ -114,11 +114,11 @@ def _seen(source: Path | io.BytesIO) -> tuple[int, int, str] | None:
     try:
         if isinstance(source, Path):
             need_regular(source)
-        with library().open(source, formats=FORMATS) as image:
+        with opened(source) as image:
             height, width = image.height, image.width
             turned = image.getexif().get(0x0112, 1) >= 5  # on its side: see `ImageEncoder`
             return (width, height, image.mode) if turned else (height, width, image.mode)
-    except (OSError, ValueError, SyntaxError):
+    except (Refused, OSError, ValueError, SyntaxError):
         return None
 
 

@@ -12,6 +12,7 @@ from graphspec.data.features.plan import Fill
 from graphspec.data.files import DataFile, alike
 from graphspec.data.given import Given
 from graphspec.diagnostics import Span, fail
+from graphspec.files.reading import is_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def opening(
             )
         return Opening(Path(file.path), file, span)
     full = root / file.path
-    if not full.resolve().is_relative_to(root.resolve()):
+    if not is_within(full, root):
         help = "move it next to the spec, or name it with `--data`"
         message = f"`{file.path}` lies outside the directory of the spec"
         raise fail("data-outside", message, help, span=span)

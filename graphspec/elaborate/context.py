@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -87,8 +88,8 @@ class Context:
                 "model-missing", span, f"the model file `{name}` is relative to a spec that is not a file"
             )
             return None
-        root = self.file.parent.resolve()
-        path = (self.locations.get(base.file, self.file).parent / name).resolve()
+        root = FilePath(os.path.realpath(self.file.parent))
+        path = FilePath(os.path.realpath(self.locations.get(base.file, self.file).parent / name))
         if not path.is_relative_to(root):
             help = "copy it below the directory of the spec that is built"
             self.error(

@@ -5,10 +5,12 @@ end.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 LARGEST = 2**26
 """How long a text may be that is read as a whole, in bytes."""
@@ -40,6 +42,22 @@ def content(path: Path, most: int = LARGEST) -> bytes:
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file. Raises `OSError`, `UnicodeDecodeError`."""
     return content(path).decode("utf-8")
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text. Raises `ValueError`, for too deep nesting, too."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def is_within(path: Path, root: Path) -> bool:
+    """Whether a path lies in a directory once links are followed; one to itself lies where it is."""
+    try:
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+    except ValueError:  # a name that holds a NUL is that of no file
+        return False
 
 
 def need_regular(path: Path) -> Path:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import filecmp
-import json
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from graphspec.data.opening import named
 from graphspec.data.remote import is_remote
 from graphspec.diagnostics import SpecError, fail, nearest
 from graphspec.files.permission import is_signed
-from graphspec.files.reading import read_text
+from graphspec.files.reading import is_within, parse_json, read_text
 from graphspec.run_files import BEST, ENCODERS, ENVIRONMENT, HISTORY, LAST, SPEC, TRIALS
 
 if TYPE_CHECKING:
@@ -92,10 +92,12 @@ class RunFiles:
         if not path.is_file():
             return None
         try:
-            found: dict[str, Any] = json.loads(read_text(path))
+            found = parse_json(read_text(path))
         except (OSError, ValueError) as error:
             message = f"`{path}` is damaged: {error}"
             raise fail("data-format", message, "train again") from None
+        if not isinstance(found, dict):
+            raise fail("data-format", f"`{path}` is damaged: it is not a mapping", "train again")
         return found
 
     def history(self) -> Values:
@@ -114,7 +116,7 @@ class RunFiles:
             return
         for line in text.splitlines():
             try:
-                entry = json.loads(line)
+                entry = parse_json(line)
             except ValueError:
                 return
             if isinstance(entry, dict):
@@ -168,7 +170,7 @@ def places(directory: Path, program: Program, data: Path | None = None) -> tuple
         return directory, data
     about, names = _environment(directory), named(program)
     root, known = Path(str(about.get("root", ""))), about.get("data")
-    if not (root.is_absolute() and root.is_dir()):
+    if not (root.is_absolute() and os.path.isdir(root)):
         root = directory
     if is_signed(about, names.values()):
         return root, data or (Path(known) if known else None)
@@ -176,8 +178,8 @@ def places(directory: Path, program: Program, data: Path | None = None) -> tuple
         what, help = f"the training data `{known}`", f"if you want it to read them: `--data {known}`"
         raise _not_yours(directory, what, help)
     needed = [name for key, name in names.items() if data is None or key != "train"]
-    if not root.resolve().is_relative_to(directory.resolve()):
-        if not all((directory / name).exists() for name in needed if not is_remote(name)):
+    if not is_within(root, directory):
+        if not all(os.path.exists(directory / name) for name in needed if not is_remote(name)):
             help = "name data, `--data PATH`; or the spec itself: `train SPEC --run-dir RUN --resume`"
             raise _not_yours(directory, f"data in `{root}`", help)
         root = directory
@@ -191,7 +193,7 @@ def _not_yours(directory: Path, what: str, help: str) -> SpecError:
 
 def _environment(directory: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads(read_text(directory / ENVIRONMENT))
+        found = parse_json(read_text(directory / ENVIRONMENT))
     except (OSError, ValueError) as error:
         message = f"`{directory / ENVIRONMENT}` is damaged: {error}"
         raise fail("run-missing", message) from None
@@ -237,7 +239,7 @@ def _row(path: Path) -> RunRow:
     judged = history.get("val_loss") or history.get("loss") or []
     values = [math.inf if value is None else value for value in judged]
     lowest = min(range(len(values)), key=values.__getitem__) if values else None
-    written = max((entry.stat().st_mtime for entry in path.iterdir()), default=0.0)
+    written = max((entry.lstat().st_mtime for entry in path.iterdir()), default=0.0)
     try:
         about = files.about()
         state: State = "finished" if about.get("finished") else "unfinished"

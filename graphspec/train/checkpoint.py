@@ -25,13 +25,14 @@ from torch import Tensor
 
 from graphspec.diagnostics import SpecError
 from graphspec.files.folder import refusing, sync
-from graphspec.files.reading import content, opened, read_text
+from graphspec.files.reading import content, opened, parse_json, read_text
 from graphspec.files.run_folder import RunFolder
 from graphspec.run_files import CHECKPOINT, CHECKPOINTS, IN_CHECKPOINT, MANIFEST, NUMBERS, TENSORS
 from graphspec.train.files import make_room, size_of, untied, write_tensors
 from graphspec.train.parallel import files as shards
 from graphspec.train.parallel.shards import is_sharded
 from graphspec.train.parallel.world import World
+from graphspec.train.stored import need_like, need_strings
 
 KEPT = 2
 """How many good checkpoints stay: one to walk back to."""
@@ -163,7 +164,7 @@ class Checkpoints:
 def _verifies(path: Path) -> bool:
     """Whether all files of a checkpoint match its manifest."""
     try:
-        manifest = json.loads(read_text(path / MANIFEST))
+        manifest = parse_json(read_text(path / MANIFEST))
         there = {NUMBERS, *(file.name for file in path.glob(f"*{shards.SUFFIX}"))}
         return bool(manifest == {file: _digest(path / file) for file in there})
     except (OSError, ValueError):
@@ -171,16 +172,23 @@ def _verifies(path: Path) -> bool:
 
 
 def read(path: Path, sharded: bool = False) -> State:
-    """A checkpoint that verifies; for a sharded module its tensors are read when they are asked for."""
-    stored = json.loads(content(path / NUMBERS, 2**34))
+    """A checkpoint that verifies; for a sharded module its tensors are read when they are asked for. Raises
+    `ValueError` for one that no run has written.
+    """
+    stored = parse_json(content(path / NUMBERS, 2**34).decode("utf-8"))
+    need_like(stored, {"tied": {}, "state": {}})
+    tied = need_strings(stored["tied"], "tied")
     if sharded:
-        return State(shards.StoredTensors(path, stored["tied"]), stored["state"], path)
+        return State(shards.StoredTensors(path, tied), stored["state"], path)
     if (path / TENSORS).exists():
         # a copy each: what safetensors returns need not lie where torch's own tensors would
         tensors = {name: tensor.clone() for name, tensor in load_file(path / TENSORS).items()}
     else:
         tensors = dict(shards.StoredTensors(path))
-    tensors |= {name: tensors[first] for name, first in stored["tied"].items()}
+    unknown = next((first for first in tied.values() if first not in tensors), None)
+    if unknown is not None:
+        raise ValueError(f"there is no tensor `{unknown}`")
+    tensors |= {name: tensors[first] for name, first in tied.items()}
     return State(tensors, stored["state"], path)
 
 

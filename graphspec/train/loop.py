@@ -57,6 +57,7 @@ from graphspec.train.run import environment
 from graphspec.train.saver import Saver
 from graphspec.train.signals import StopSignal, watched
 from graphspec.train.state import Training, random_state, restore_random
+from graphspec.train.stored import restoring
 from graphspec.weights import no_file
 
 
@@ -305,7 +306,8 @@ def _adapt(program: Any, module: nn.Module, found: Data, world: World, state: St
     known = dict(module.named_buffers())
     if state is not None:
         stored = state.part("module").tensors
-        fill({name: buffer for name, buffer in known.items() if name in stored}, stored)
+        with restoring(state.path or Path()):
+            fill({name: buffer for name, buffer in known.items() if name in stored}, stored)
         return
     size = program.training.batch_size
     filled = program.adapt(module, lambda: (batch.arrays for batch in found.training.batches(size)))

@@ -19,6 +19,7 @@ from graphspec.train.parallel.spread import is_sharded
 from graphspec.train.parallel.world import World
 from graphspec.train.run import Elsewhere, RunDirectory, is_run, newest
 from graphspec.train.state import spec_digest
+from graphspec.train.stored import need_progress, restoring
 from graphspec.version import __version__
 
 FREE = (("train", "epochs"), ("train", "parallel"))
@@ -86,6 +87,8 @@ def resumed(
                 message = f"the run of `{path}` has ended, and its checkpoints were deleted"
                 raise _refused(message, "keep them: {backup_and_restore: {delete_checkpoint: false}}")
             return run, None
+        with restoring(path):
+            need_progress(state.part("progress").numbers)
         _same_spec(program, path, state)
     except SpecError:
         run.close()
@@ -94,7 +97,12 @@ def resumed(
 
 
 def _same_spec(program: Any, path: Path, state: State) -> None:
-    stored = yaml.safe_load(read_text(path / SPEC))
+    try:
+        stored = yaml.safe_load(read_text(path / SPEC))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        stored = None
+    if not isinstance(stored, dict):
+        raise _refused(f"`{path / SPEC}` is missing or damaged", "train again, with `--overwrite`")
     other = f"the spec is not the one of `{path}`"
     for where in _differences(stored, yaml.safe_load(program.resolved)):
         if where[:2] not in FREE:

@@ -29,6 +29,7 @@ from graphspec.train.parallel.world import World
 from graphspec.train.penalties import Penalties
 from graphspec.train.progress import Clock, History
 from graphspec.train.run import RunDirectory
+from graphspec.train.stored import need_like, restoring
 
 
 @dataclass(slots=True)
@@ -181,15 +182,23 @@ class Training:
 
     @torch.no_grad()
     def restore(self, state: State) -> None:
-        """Restores the result of `state`, for the current number of processes."""
-        progress = state.part("progress").numbers
-        self.epoch, self.seen, self.stop_training = progress["epoch"], progress["seen"], progress["stopped"]
-        self.history.values, self.seconds = progress["history"], progress["seconds"]
-        fill(self.spread.state(), state.part("module").tensors)
-        fill(self.judge.log_variances, state.part("judge").tensors)
-        stored = state.part("optimizer")
-        self.optimizer.load_state_dict(stored.tensors, stored.numbers)
-        self._restore_own(state, progress.get("processes", 1))
+        """Restores the result of `state`, for the current number of processes. Raises `SpecError`
+        (resume-failed).
+        """
+        with restoring(self.run.path):
+            progress = state.part("progress").numbers
+            self.epoch, self.seen, self.stop_training = (
+                progress["epoch"],
+                progress["seen"],
+                progress["stopped"],
+            )
+            self.history.values, self.seconds = progress["history"], progress["seconds"]
+            fill(self.spread.state(), state.part("module").tensors)
+            fill(self.judge.log_variances, state.part("judge").tensors)
+            stored = state.part("optimizer")
+            need_like(stored.numbers, self.optimizer.state_dict()[1], "optimizer")
+            self.optimizer.load_state_dict(stored.tensors, stored.numbers)
+            self._restore_own(state, progress.get("processes", 1))
 
     def _restore_own(self, state: State, processes: int) -> None:
         """What each process had of its own; to another number of them the first one takes what was
@@ -200,6 +209,7 @@ class Training:
         for other in range(processes):
             if other == rank if same else self.world.first:
                 part, meter = state.part(_of("meter", other)), self.judge.meter()
+                need_like(part.numbers, meter.state_dict()[1], "meter")
                 tensors = {name: tensor.to(self.device) for name, tensor in part.tensors.items()}
                 meter.load_state_dict(tensors, part.numbers)
                 if same:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from graphspec.data.features.settings import ImageFeature
 from graphspec.data.memory import cores
 from graphspec.data.mistakes import shown
 from graphspec.diagnostics import did_you_mean
-from graphspec.files.reading import need_regular
+from graphspec.files.reading import is_within, need_regular
 from graphspec.packages import needing
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -34,6 +36,22 @@ def library() -> Any:
     with needing("reading images", "images"):
         from PIL import Image
     return Image
+
+
+@contextmanager
+def opened(source: Any) -> Iterator[Any]:
+    """A picture that is not decoded yet. Raises `Refused` for one with too many pixels, which Pillow tells of
+    some; for what is none whatever Pillow raises.
+    """
+    image, help = library(), "make it smaller first"
+    try:
+        with image.open(source, formats=FORMATS) as found:
+            pixels = found.width * found.height
+            if pixels > PIXELS:
+                raise Refused(f"has {pixels:,} pixels, more than {PIXELS:,}", help)
+            yield found
+    except (image.DecompressionBombError, image.DecompressionBombWarning):
+        raise Refused(f"has more than {PIXELS:,} pixels", help) from None
 
 
 class ImageEncoder(Encoder):
@@ -97,7 +115,7 @@ class ImageEncoder(Encoder):
     def _path(self, part: TablePart, name: str, index: int, value: str) -> Path:
         root = self._root(part)
         path = root / value
-        if not path.resolve().is_relative_to(root.resolve()):
+        if not is_within(path, root):
             what = f"{shown(value)} is outside of `{root}`"
             raise part.fail("data-outside", name, index, what, "write paths relative to `root`")
         return path
@@ -107,20 +125,15 @@ class ImageEncoder(Encoder):
         return part.root / self.feature.root if self.feature.root is not None else part.root
 
     def _decoded(self, source: Any) -> Array:
-        image = library()
-        with image.open(source, formats=FORMATS) as opened:
-            pixels = opened.width * opened.height
-            if pixels > PIXELS:
-                raise Refused(f"has {pixels:,} pixels, more than {PIXELS:,}", "make it smaller first")
-            picture = self._upright(opened)
-            picture = self._channels(picture)
+        with opened(source) as found:
+            picture = self._channels(self._upright(found))
         return np.asarray(self._resized(picture), np.uint8).reshape(self.size[1], self.size[0], self.channels)
 
-    def _upright(self, opened: Any) -> Any:
+    def _upright(self, found: Any) -> Any:
         from PIL import ImageOps
 
-        opened.load()
-        return ImageOps.exif_transpose(opened)
+        found.load()
+        return ImageOps.exif_transpose(found)
 
     def _channels(self, picture: Any) -> Any:
         """The image as bytes, with the channels of the input."""

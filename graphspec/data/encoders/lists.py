@@ -207,9 +207,12 @@ class TextEncoder(ListEncoder):
         self.check_room()
 
     def ids(self, part: TablePart, name: str) -> tuple[Ragged, Mask]:
+        from graphspec.data.encoders.tokenizers import working
+
         column = self._column(part, name)
         missing = np.asarray(column.is_null())
-        encoded = self.tokenizer.encode_batch_fast([text or "" for text in column.to_pylist()])
+        with working():
+            encoded = self.tokenizer.encode_batch_fast([text or "" for text in column.to_pylist()])
         lengths = [len(one) for one in encoded]
         offsets = offsets_of(lengths)
         ids = [np.array(one.ids, np.int64) for one in encoded]
@@ -231,10 +234,11 @@ class TextEncoder(ListEncoder):
     def restore(self, state: Mapping[str, Any]) -> None:
         import json
 
-        from graphspec.data.encoders.tokenizers import library
+        from graphspec.data.encoders.tokenizers import library, working
 
         self._learned = Texts()
-        self.tokenizer = library().Tokenizer.from_str(json.dumps(state["tokenizer"]))
+        with working():
+            self.tokenizer = library().Tokenizer.from_str(json.dumps(state["tokenizer"]))
 
 
 assert PADDING == 0  # what `Ragged.padded` pads with

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from graphspec.data.features.settings import TextFeature
+from graphspec.diagnostics import fail
 from graphspec.packages import needing
 
 SPECIAL = ["[PAD]", "[UNK]"]
@@ -21,6 +23,20 @@ def library() -> Any:
     with needing("`encode: text`", "text"):
         import tokenizers
     return tokenizers
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Turns what a tokenizer of a file does that does not work into `SpecError` (data-format): the library
+    raises `Exception`, and of some patterns a panic, which derives from none.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise fail("data-format", f"the tokenizer does not work: {reason}", "train again") from error
 
 
 def trained(feature: TextFeature, texts: Iterable[list[str]]) -> Any:

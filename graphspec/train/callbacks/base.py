@@ -17,6 +17,7 @@ from torch import Tensor, from_numpy
 from graphspec.diagnostics import fail
 from graphspec.train.checkpoint import State, joined
 from graphspec.train.config.callbacks import CALLBACKS
+from graphspec.train.stored import need_like, restoring
 
 METHODS = (
     *("on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end", "on_train_batch_begin"),
@@ -111,7 +112,8 @@ class Callbacks:
                 item.model = training
         self.call("on_train_begin", {})
         if state is not None:
-            self._restore(state)
+            with restoring(training.run.path):
+                self._restore(state)
 
     def call(self, method: str, *arguments: Any) -> None:
         """Calls a method of all callbacks that have it. Raises `SpecError` for one that asks a training for
@@ -145,6 +147,8 @@ class Callbacks:
         for name, item in self.items.items():
             part = state.part(name)
             if part.numbers is not None and hasattr(item, "load_state_dict"):
+                own = item.state_dict() if isinstance(item, Callback) else {}
+                need_like(part.numbers, {k: v for k, v in own.items() if not isinstance(v, Tensor)}, name)
                 item.load_state_dict({**part.numbers, **part.tensors})
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
 from graphspec.train.callbacks.weights import improves
+from graphspec.train.stored import number_or_none
 
 
 class ReduceLROnPlateauCallback(Callback):
@@ -43,7 +44,8 @@ class ReduceLROnPlateauCallback(Callback):
         return {"best": self.best, "wait": self.wait, "cooldown": self.cooldown}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.best, self.wait, self.cooldown = state["best"], state["wait"], state["cooldown"]
+        self.best = number_or_none(state["best"])
+        self.wait, self.cooldown = state["wait"], state["cooldown"]
 
 
 class LearningRateSchedulerCallback(Callback):

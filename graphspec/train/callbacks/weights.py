@@ -12,6 +12,7 @@ from graphspec.run_files import BEST
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
 from graphspec.train.files import untied
+from graphspec.train.stored import number_or_none
 
 
 class BestWeights(Callback):
@@ -42,7 +43,7 @@ class BestWeights(Callback):
         return {"best": self.best, "epoch": self.epoch}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.best, self.epoch = state["best"], state.get("epoch")
+        self.best, self.epoch = number_or_none(state["best"]), state.get("epoch")
 
 
 class EarlyStoppingCallback(Callback):
@@ -93,12 +94,17 @@ class EarlyStoppingCallback(Callback):
         return numbers | {f"weights/{name}": tensor for name, tensor in self.weights.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.best, self.best_epoch, self.wait = state["best"], state["best_epoch"], state["wait"]
+        self.best = number_or_none(state["best"])
+        self.best_epoch, self.wait = state["best_epoch"], state["wait"]
         start = "weights/"
         self.weights = {
             name.removeprefix(start): value for name, value in state.items() if name.startswith(start)
         }
         self.kept = state.get("kept", bool(self.weights))
+        if self.weights and not self.model.spread.sharded:
+            own = untied(self.model.module.state_dict())[0]
+            if _shapes(own) != _shapes(self.weights):
+                raise ValueError("the weights of the best epoch are not those of the model")
 
 
 class ModelCheckpointCallback(Callback):
@@ -136,7 +142,7 @@ class ModelCheckpointCallback(Callback):
         return {"best": self.best, "batches": self.batches}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.best, self.batches = state["best"], state["batches"]
+        self.best, self.batches = number_or_none(state["best"]), state["batches"]
 
 
 class SwapEMAWeightsCallback(Callback):
@@ -174,6 +180,10 @@ def improves(value: Any, best: float | None, down: bool, delta: float = 0.0) -> 
     if best is None:
         return True
     return value + delta < best if down else value - delta > best
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

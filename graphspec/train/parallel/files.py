@@ -79,12 +79,16 @@ class StoredTensors(Mapping[str, Tensor]):
 
 
 def fill(tensors: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    """Gives tensors the values of those of the same names."""
+    """Gives tensors the values of those of the same names. Raises `ValueError`, `KeyError`."""
     if isinstance(given, StoredTensors):
         given.fill(tensors)
         return
     with torch.no_grad():
         for name, tensor in tensors.items():
+            if given[name].shape != tensor.shape:
+                raise ValueError(
+                    f"`{name}` has the shape {list(given[name].shape)}, not {list(tensor.shape)}"
+                )
             tensor.copy_(given[name])
 
 

@@ -1,0 +1,88 @@
+"""The state that a checkpoint holds, compared with what a run saves: its files may come from anyone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from graphspec.diagnostics import fail
+from graphspec.objectives.settings import show
+
+KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (bool, "true or false"),
+    (int, "a whole number"),
+    ((int, float), "a number"),
+    (str, "text"),
+    (list, "a list"),
+    (dict, "a mapping"),
+)
+"""JSON's, each by what it is in Python; a bool is no number."""
+
+
+@contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Turns what is wrong with a stored state into `SpecError` (resume-failed)."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = f"it lacks {lines[0]}" if isinstance(error, KeyError) else lines[0]
+        message = f"a checkpoint of `{path}` does not hold what a run saves: {reason}"
+        help = "train again, with `--overwrite`, or start from its weights: `--weights`"
+        raise fail("resume-failed", message, help) from error
+
+
+def need_like(found: Any, own: Any, where: str = "") -> None:
+    """Raises `ValueError` unless stored values are of the kinds of a run's own: a mapping has at least its
+    keys. What a run has not yet may be anything.
+    """
+    if own is None:
+        return
+    kind, word = next((kind, word) for kind, word in KINDS if isinstance(own, kind))
+    if not isinstance(found, kind) or isinstance(found, bool) != isinstance(own, bool):
+        raise ValueError(f"`{where or 'state'}` is {show(found)}, which is not {word}")
+    if isinstance(own, dict):
+        for key, value in own.items():
+            name = f"{where}.{key}" if where else str(key)
+            if key not in found:
+                raise ValueError(f"`{name}` is missing")
+            need_like(found[key], value, name)
+
+
+def number_or_none(value: Any) -> float | None:
+    """A stored number; None where there was none yet. Raises `ValueError` for anything else."""
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise ValueError(f"{show(value)} is not a number")
+
+
+def need_progress(progress: Any) -> None:
+    """Raises `ValueError` unless this is how far a run can be: whole epochs, each with its values."""
+    texts = {"data": "", "spec": ""}
+    need_like(progress, {"epoch": 0, "seen": 0, "stopped": False, "history": {}, "seconds": 0.0, **texts})
+    for name in ("epoch", "seen", "processes"):
+        count = progress.get(name, 1)
+        if type(count) is not int or count < 0:
+            raise ValueError(f"`{name}` is {show(count)}, which is not a count")
+    for name, values in progress["history"].items():
+        numbers = values if isinstance(values, list) else [None]
+        if len(numbers) != progress["epoch"] or not all(map(_is_value, numbers)):
+            raise ValueError(f"the values of `{name}` are not a number for each epoch")
+
+
+def _is_value(value: Any) -> bool:
+    items = value if isinstance(value, list) else [value]
+    return all(isinstance(item, int | float) and not isinstance(item, bool) for item in items)
+
+
+def need_strings(found: Any, where: str) -> Mapping[str, str]:
+    """A stored mapping of names. Raises `ValueError` for anything else."""
+    if isinstance(found, dict) and all(isinstance(value, str) for value in found.values()):
+        return found
+    raise ValueError(f"`{where}` does not map names to names")
