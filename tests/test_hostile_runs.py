@@ -191,7 +191,7 @@ def test_numbers_of_a_checkpoint(place: Path) -> None:
     shutil.copytree(run_dir, kept)
     (checkpoint,) = (run_dir / "checkpoints").iterdir()
     state = json.loads((checkpoint / "state.json").read_text())
-    others = (None, "x", [], {}, -1, 1e308, True)
+    others: tuple[object, ...] = (None, "x", [], {}, -1, 1e308, True)
     for number, path in enumerate(paths(state)):
         for put, gone in ((others[number % len(others)], False), (None, bool(path))):
             shutil.rmtree(run_dir)

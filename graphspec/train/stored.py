@@ -12,7 +12,7 @@ import torch
 from graphspec.diagnostics import fail
 from graphspec.objectives.settings import show
 
-KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+KINDS: tuple[tuple[Any, str], ...] = (
     (bool, "true or false"),
     (int, "a whole number"),
     ((int, float), "a number"),
@@ -44,7 +44,7 @@ def need_like(found: Any, own: Any, where: str = "") -> None:
     """
     if own is None:
         return
-    kind, word = next((kind, word) for kind, word in KINDS if isinstance(own, kind))
+    kind, word = next(each for each in KINDS if isinstance(own, each[0]))
     if not isinstance(found, kind) or isinstance(found, bool) != isinstance(own, bool):
         raise ValueError(f"`{where or 'state'}` is {show(found)}, which is not {word}")
     if isinstance(own, dict):
