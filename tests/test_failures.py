@@ -122,7 +122,7 @@ def kill_until_done(place: Path, run: str, source: random.Random, kills: int) ->
     while True:
         process = start_slowly(place, "spec.yaml", "--run-dir", run, "--resume")
         if killed < kills:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300
             while not (place / run / "model.py").exists() and process.poll() is None:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
