@@ -187,10 +187,10 @@ class Translator:
         if layer.module.startswith(OPS):
             first = KerasTensor(layer.name, index, 0)
             self.written[first] = written(layer, call, self.written)
-            made = operation(layer, call, self.values)
-            if made.what != "cast" and any(value.maker in self.other_floats for value in made.sources()):
-                self.other_floats.add(made)
-            return made
+            node = operation(layer, call, self.values)
+            if node.what != "cast" and any(value.maker in self.other_floats for value in node.sources()):
+                self.other_floats.add(node)
+            return node
         if layer.model is not None:
             return self._nested(layer, index, call)
         if layer.class_name == "LayerScale" and layer.module in OF_APPLICATIONS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any, ClassVar, Literal
 
 from graphspec.contract.input_checks import need_mask
@@ -84,7 +83,8 @@ class _Pooling(Layer, abstract=True):
                 message = "with `ceil_mode` no stride is larger than its window"
                 raise LayerError("out-of-range", message, argument="strides")
             count = (size - width + stride - 1) // stride + 1
-            if isinstance(count, int) and (count < 1 or (self._within and size < width)):
+            small = self._within and isinstance(size, int) and size < width
+            if small or (isinstance(count, int) and count < 1):
                 message = f"{self.spec_name} slides a window of {width} over {size} of {x}"
                 raise LayerError("window-too-large", message, argument="pool_size", inputs=(0,))
             found.append(count)
@@ -119,7 +119,8 @@ class _Pooling(Layer, abstract=True):
     def code(self, site: Site) -> Code:
         sizes = spatial(site.x, self.data_format)
         known = all(isinstance(size, int) for size in sizes)
-        inside = not self._within or (known and all(map(operator.ge, sizes, self.pool_size)))
+        windows = zip(sizes, self.pool_size, strict=True)
+        inside = not self._within or all(isinstance(size, int) and size >= width for size, width in windows)
         function = f"F.{self.mode}_pool{self.rank}d"
         constants = {"pool_size": short(self.pool_size)}
         text = "{x}, {pool_size}"

@@ -69,7 +69,7 @@ class _AlongAxes(_Normalizing, abstract=True):
     def code(self, site: Site) -> Code:
         axes = example_axes(self.spec_name, self.axis, site.x.rank)
         constants: dict[str, Leaf] = {"epsilon": float(self.epsilon)}
-        if axes == list(range(site.x.rank - len(axes), site.x.rank)):
+        if axes == tuple(range(site.x.rank - len(axes), site.x.rank)):
             constants["last"] = -len(axes)
             return Code(f"{self.own}({{x}}, {{x}}.shape[{{last}}:], eps={{epsilon}})", constants=constants)
         return Code(self.written, constants={**constants, "axis": self.axis})
