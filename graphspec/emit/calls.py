@@ -95,7 +95,7 @@ class Calls:
             if place in self.inside:
                 value = argument[0] if isinstance(argument, tuple) else argument
                 code, order = self.inside[place]
-                read = turned(code, value.tensor.rank, order, first)
+                read = turned(code, value.tensor.rank, order, first) if value is not None else code
                 found.append([read] if isinstance(argument, tuple) else read)
             elif isinstance(argument, tuple):
                 found.append([self.values.read(value, first) for value in argument])
@@ -122,7 +122,7 @@ class Calls:
         parts = [part for word, part in zip(graph.inputs, found, strict=True) if word in taken]
         while parts and parts[-1] is None:
             parts.pop()
-        recomputing = self.constructor.classes.recomputing(op)
+        recomputing = self.constructor.classes.recomputing(op) if callee.over is None else None
         called = [module] if recomputing is None else [name(recomputing), module]
         if callee.over is not None:
             called.insert(len(called) - 1, name(callee.name))

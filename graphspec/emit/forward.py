@@ -297,6 +297,9 @@ class Forward(ForwardScope):
         For an output without an activation, these are the output itself and None.
         """
         wish = not self.root and self.layout.gives(self.group.graph, value)
+        if self._hands_on(value):
+            now = self.values.first[value]
+            return turned(self.late[value].apply(self.values.code[value]), value.tensor.rank, now, wish), None
         logits = self.logits.get(value)
         if logits is None or value not in self.constructor.classes.ending:
             return self.values.read(value, wish), None
@@ -312,11 +315,17 @@ class Forward(ForwardScope):
         kind = ending.name
         return variable.read(), Ending(lambda x: activated(kind, x, value, wish), kind)
 
+    def _hands_on(self, value: Value) -> bool:
+        """Whether an output is one that ends in an activation, under another name that has no logits."""
+        return value in self.late and value not in self.constructor.classes.ending
+
     def _returned(self, value: Value) -> ast.expr:
         """The returned expression of an output, with its logits if they are requested."""
         logits, ending = self._logits_of(value)
         if ending is not None:
             return choice(name("logits"), logits, ending.apply(logits))
+        if self._hands_on(value):
+            return logits
         plain = self.values.read(value, not self.root and self.layout.gives(self.group.graph, value))
         known = self.logits.get(value)
         if known is None or value not in self.constructor.classes.ending or known is self.values.code[value]:

@@ -74,7 +74,7 @@ class Loop:
         source = SlotOutput(walk.key, walk.slot, all=True)
         collected, value = self.scope.lists[source], self.slot.op.arguments[place]
         order = self.scope.values.first[value]
-        if walk.backwards and self._consumes(walk):
+        if walk.backwards and self.slot.op.repeated == "repeat" and self._consumes(walk):
             taken = call(ast.Attribute(collected.read(), "pop", ast.Load()))
             if self.slot.op.graph is not None and order == self.scope.calls.wish(self.slot.op, place):
                 self.inside[place] = taken, order
@@ -124,9 +124,12 @@ class Loop:
             word = slot.node if key == next(iter(last.outputs)) else f"{slot.node}_{key}"
             word = f"last_{word}" if self._listed(key) else word
             held = [value, *([last.outputs[key]] if key in last.outputs else [])]
-            variable = Variable(word, held[-1:], several=True)
+            variable = Variable(word, [each for each in held[-1:] if each is not None], several=True)
             same, order = self.permuted.get(value, (None, wish))
-            read = same.read() if same is not None and order == wish else scope.values.read(value, wish)
+            if value is None:  # an optional input that only later instances have
+                read: ast.expr = ast.Constant(None)
+            else:
+                read = same.read() if same is not None and order == wish else scope.values.read(value, wish)
             scope.body.append(Assign([variable], read, op.span))
             self.targets[key], self.firsts[key] = variable, wish
             self.inside[place] = variable.read(), wish

@@ -112,7 +112,8 @@ def _link(made: Template, rows: list[list[Op]], ops: list[Op]) -> None:
         value: [None] * len(rows) for op in ops for value in op.outputs.values()
     }
     for body, row in enumerate(rows):
-        for theirs, mine in [(row[-1], ops[-1]), *zip(row, ops, strict=False)]:
+        ends = [] if ops[0].repeated == "parallel" else [(row[-1], ops[-1])]
+        for theirs, mine in [*ends, *zip(row, ops, strict=False)]:
             made.ops.setdefault(theirs, mine)
             for key, value in theirs.outputs.items():
                 same = mine.outputs.get(key, mine.output)

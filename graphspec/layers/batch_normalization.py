@@ -135,7 +135,7 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
     def code(self, site: Site) -> Code:
         rank, features = site.x.rank, known_channels(site.x, self.axis, layer="BatchNormalization")
         masked = any(site.inputs[1:])
-        flat = rank not in RANKS or (masked and rank > 3)
+        flat = rank not in RANKS or (rank > 3 and (masked or not site.settled))  # one module for all ranks
         plain = f"BatchNorm{1 if flat else RANKS[rank]}d"
         sizes: dict[str, Leaf] = {"num_features": features}
         # 0.01, not 0.010000000000000009

@@ -81,7 +81,8 @@ class Layout:
             return "first" if self.wants_first(op.graph, names[place]) else "spec"
         if op not in self._wishes:
             assert op.layer is not None
-            self._wishes[op] = op.layer.memory(*(types(argument) for argument in op.arguments))
+            seen = op.inner or tuple(types(argument) for argument in op.arguments)
+            self._wishes[op] = op.layer.memory(*seen)
         return self._wishes[op]
 
     def run(self, graph: Graph, first: Iterable[Value] = (), root: bool = False) -> None:

@@ -86,6 +86,9 @@ class _Need:
                 self._keep(mate, key)
 
     def _keep(self, op: Op, key: str) -> None:
+        """Keeps an output; of an instance of another kind, which has none of that name, its first."""
+        if key not in op.outputs and op.repeated:
+            key = next(iter(op.outputs))
         if key in op.outputs and (op, key) not in self.outputs:
             self.outputs.add((op, key))
             if key in op.results:
