@@ -18,7 +18,7 @@ from graphspec.tensor import Dim, Tensor
 Plain = Any  # a plain value of a spec: number, string, boolean, null, or a list of them
 
 
-class Written(NamedTuple):
+class ArgumentExpression(NamedTuple):
     """An expression that the spec has for an argument: its value here, and its path from the node's keys."""
 
     expression: Expression
@@ -98,7 +98,7 @@ class Op:
     present: bool = True
     title: str = ""
     given: dict[str, Plain] = field(default_factory=dict)
-    expressions: tuple[Written, ...] = ()
+    expressions: tuple[ArgumentExpression, ...] = ()
     when: Expression | None = None
     repeated: Literal["repeat", "parallel", None] = None
     formula: Formula | None = None  # which it is a step of

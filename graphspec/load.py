@@ -11,13 +11,14 @@ from torch import nn
 
 from graphspec.diagnostics import Span, SpecError, fail
 from graphspec.emit import Emitted
+from graphspec.emit.soundness import REPORT
 from graphspec.execution import execute, file_name, hold, is_emitted
 from graphspec.fold import Step
 from graphspec.folded_weights import fold_weights
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, DTYPES, Size, factors, value_of
 from graphspec.transfer.misfits import explain, instead
-from graphspec.weights import counts_batches, inside, no_file, weight_files
+from graphspec.weights import counts_batches, inside, no_file, shapes, weight_files
 
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
@@ -39,11 +40,13 @@ def load_module(
     """The module of a program whose spec stands at `path`: initialised from `seed` without touching the
     global generator, then filled from files. `classes` are those of one's own, imported.
 
-    Raises `SpecError` where a weights file is missing or does not fit.
+    Raises `SpecError` where a weights file is missing or does not fit, and (emission-failed) where the module
+    has other weights than the spec says.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = make_module(emitted, classes)
+    check_state(program, module)
     for prefix, name, span in weight_files(program.graph):
         fill(module, inside(path, name, span), prefix, span)
     if weights is not None:
@@ -59,6 +62,22 @@ def load_folded(
     folded = fold_weights(unfolded.state_dict(), steps)
     module.load_state_dict({key: folded[key] for key in module.state_dict()})
     return module
+
+
+def check_state(program: Elaborated, module: nn.Module) -> None:
+    """Compares the keys and shapes of a module's state dict with the program's weights. Raises `SpecError`
+    (emission-failed).
+    """
+    found = {key: tuple(value.shape) for key, value in module.state_dict().items() if not counts_batches(key)}
+    for key, shape, span in shapes(program.graph):
+        if shape is None:
+            found = {other: size for other, size in found.items() if not other.startswith(key)}
+        elif found.pop(key, None) != shape:
+            message = f"the emitted module has no weight `{key}` of shape {list(shape)}"
+            raise fail("emission-failed", message, REPORT, span=span)
+    if found:
+        message = f"the emitted module has the weight `{next(iter(found))}`, which the spec does not have"
+        raise fail("emission-failed", message, REPORT)
 
 
 def make_module(emitted: Emitted, classes: Mapping[str, Any]) -> nn.Module:

@@ -77,6 +77,22 @@ def held(graph: Graph) -> Iterator[Held]:
             yield Held(f"{path}.{weight.name}", weight, op.layer)
 
 
+def shapes(graph: Graph, prefix: str = "") -> Iterator[tuple[str, tuple[int, ...] | None, Span | None]]:
+    """The keys of all parameters and buffers of a program with their shapes and the places of their nodes;
+    for a custom module the beginning of its keys, and None.
+    """
+    for unit in graph.units:
+        here, op = key_prefix(prefix, unit), unit.first
+        if op.graph is not None:
+            yield from shapes(op.graph, here)
+        elif op.layer is not None and op.layer.opaque:
+            yield here, None, unit.span
+        else:
+            for weight in op.weights():
+                key = here.removesuffix(".") if op.parameter is not None else f"{here}{weight.name}"
+                yield key, weight.shape, unit.span
+
+
 def weight_files(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, Span | None]]:
     """The `weights:` of a program's nodes: the prefix of their state-dict keys, the file, and the place in
     the spec.

@@ -39,6 +39,7 @@ ELSEWHERE = {
     "run-directory",
     "resume-failed",
     "build-failed",
+    "emission-failed",
     "run-failed",
     "export-failed",
     "fold-differs",

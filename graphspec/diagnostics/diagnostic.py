@@ -149,6 +149,7 @@ CODES: dict[str, str] = {
     "run-missing": "a directory without a run",
     "run-directory": "a run directory that cannot be written",
     "resume-failed": "a run that cannot be resumed: another spec, other data, or no complete checkpoint",
+    "emission-failed": "the emitted module would not be what the spec says: a fault of graphspec",
     "build-failed": "torch cannot create or run the module",
     "run-failed": "torch cannot train the module",
     "export-failed": "torch or onnxruntime cannot take the module",

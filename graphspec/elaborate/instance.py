@@ -11,7 +11,7 @@ from graphspec.diagnostics import Span, did_you_mean
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, failed
 from graphspec.elaborate.scope import expression_in, expressions_in
 from graphspec.elaborate.values import FAILED, NOTHING, Bound
-from graphspec.graph import Unit, Written
+from graphspec.graph import Unit, ArgumentExpression
 from graphspec.objectives.settings import show
 from graphspec.schema import MISSING, Node
 from graphspec.source import Path
@@ -145,14 +145,14 @@ class NodeInstance:
             self.error("wrong-type", self.span_of("weights"), message)
         return None
 
-    def expressions(self, arguments: dict[str, Any]) -> tuple[Written, ...]:
+    def expressions(self, arguments: dict[str, Any]) -> tuple[ArgumentExpression, ...]:
         """The expressions behind the arguments, for emission."""
         raw = {key: value for key, value in self.declared.extra.items() if key not in self.overrides}
         found = list(expressions_in(raw, arguments))
         repeat = self.declared.repeat if self.declared.repeat is not MISSING else self.declared.parallel
         count = expression_in(repeat)
         if count is not None and self.count is not None:
-            found.append(Written(count, self.count, ("repeat",)))
+            found.append(ArgumentExpression(count, self.count, ("repeat",)))
         return tuple(found)
 
     def refuses_nothing(self, bounds: list[Bound]) -> bool:

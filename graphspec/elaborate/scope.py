@@ -12,7 +12,7 @@ from graphspec.diagnostics import Span, did_you_mean, nearest
 from graphspec.elaborate.context import Context
 from graphspec.elaborate.values import FAILED, NOTHING, Resolved
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
-from graphspec.graph import Value, Written
+from graphspec.graph import Value, ArgumentExpression
 from graphspec.objectives.remedies import boolean_help
 from graphspec.objectives.settings import Problem, SettingError, show
 from graphspec.source import Document, Path
@@ -236,12 +236,12 @@ def expression_in(value: Any) -> Expression | None:
     return parsed if isinstance(parsed, Expression) else None
 
 
-def expressions_in(value: Any, result: Any, path: tuple[str | int, ...] = ()) -> Iterator[Written]:
+def expressions_in(value: Any, result: Any, path: tuple[str | int, ...] = ()) -> Iterator[ArgumentExpression]:
     """The expressions written in a raw value, each with what it evaluated to and its path in the value."""
     if isinstance(value, str):
         expression = expression_in(value)
         if expression is not None:
-            yield Written(expression, result, path)
+            yield ArgumentExpression(expression, result, path)
     elif isinstance(value, list) and isinstance(result, list | tuple) and len(value) == len(result):
         for number, (item, part) in enumerate(zip(value, result, strict=True)):
             yield from expressions_in(item, part, (*path, number))

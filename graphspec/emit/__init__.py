@@ -17,8 +17,9 @@ from graphspec.emit.definitions import DefinitionWriter
 from graphspec.emit.forward import Forward
 from graphspec.emit.initialization import Initialization
 from graphspec.emit.library import library, read_names
-from graphspec.emit.module_class import ModuleClass, NeedsModule
+from graphspec.emit.module_class import ModuleClass, NeedsModule, Varies
 from graphspec.emit.printer import WIDTH, comment
+from graphspec.emit.soundness import check_source, unsound
 from graphspec.emit.specialize import Specializer, Use
 from graphspec.emit.writer import SourceWriter, write_definition
 from graphspec.graph import Definition, Op, Value
@@ -43,7 +44,7 @@ class Emitted:
     program: str  # the program's name
 
 
-Written = tuple[Constructor, Forward]
+ClassParts = tuple[Constructor, Forward]
 
 
 def emit(
@@ -59,6 +60,7 @@ def emit(
     `inplace` lets activations overwrite their inputs. `exporting` writes code that torch.export accepts with
     dynamic shapes, even where that costs time otherwise. Without `merged`, each instance of a block has a
     class of its own: long, and right without any comparison of instances; tests compare with it.
+    Raises `SpecError` (emission-failed) for a fault of the emitter.
     """
     training = initialize and not exporting
     modules: set[Definition] = set()
@@ -68,6 +70,10 @@ def emit(
             break
         except NeedsModule as needed:
             modules.add(needed.definition)
+        except Varies as varies:
+            if not merged:
+                raise unsound(f"one instance of a block differs in itself: {varies}") from varies
+            merged = False
     fills = Initialization(classes) if initialize else None
     bodies = SourceWriter()
     for constructor, forward in classes.parts:
@@ -83,10 +89,10 @@ def _classes(
     training: bool,
     merged: bool,
     modules: set[Definition],
-) -> Classes[Written]:
+) -> Classes[ClassParts]:
     """The classes of a program, with their statements."""
 
-    def write(classes: Classes[Written], group: ModuleClass) -> Written:
+    def write(classes: Classes[ClassParts], group: ModuleClass) -> ClassParts:
         root = program.graph in group.numbers
         if root:
             group.logits = program.takes_logits
@@ -125,7 +131,7 @@ def logit_values(program: Elaborated) -> set[Value]:
 def assemble(
     program: Elaborated,
     bodies: SourceWriter,
-    classes: Classes[Written],
+    classes: Classes[ClassParts],
     fills: Initialization | None,
     exporting: bool,
 ) -> Emitted:
@@ -134,6 +140,7 @@ def assemble(
     top.add(*origin(program), *docstring(program, folded=fills is None), "")
     initializers = ["", "", *fills.lines()] if fills is not None and fills.needed else []
     own = ast.parse("\n".join([*initializers, *bodies.lines]))
+    check_source(own, name)
     carried, names = carry(classes, own, exporting)
     middle = [*carried, *initializers]
     used = {*names, *read_names(own)}
@@ -189,7 +196,7 @@ def _wrapped(head: str, tensors: list[str], tail: str) -> list[str]:
     return [line.replace("\0", " ") for line in lines]
 
 
-def carry(classes: Classes[Written], own: ast.Module, exporting: bool) -> tuple[list[str], set[str]]:
+def carry(classes: Classes[ClassParts], own: ast.Module, exporting: bool) -> tuple[list[str], set[str]]:
     """The library code at the top of a file, reduced to what the file uses; and the names that it reads."""
     specializer = Specializer(own, classes.helpers, dict(_forwards(classes)), exporting)
     found: list[str] = []
@@ -201,7 +208,7 @@ def carry(classes: Classes[Written], own: ast.Module, exporting: bool) -> tuple[
     return found, read
 
 
-def own_imports(classes: Classes[Written]) -> list[str]:
+def own_imports(classes: Classes[ClassParts]) -> list[str]:
     """The imports of custom modules, one line for each Python module."""
     homes: dict[str, list[str]] = {}
     for (home, word), alias in sorted(classes.imported.items()):
@@ -217,7 +224,7 @@ def _import(home: str, parts: list[str]) -> list[str]:
     return [f"from {home} import (", *(f"    {part}," for part in parts), ")"]
 
 
-def _forwards(classes: Classes[Written]) -> Iterator[tuple[str, list[Use]]]:
+def _forwards(classes: Classes[ClassParts]) -> Iterator[tuple[str, list[Use]]]:
     """The calls of the modules of layers, by class."""
     found: dict[str, list[Use]] = {}
     for op in (op for group in classes.groups for body in group.bodies for op in body.ops):

@@ -18,14 +18,14 @@ from graphspec.emit.code import names as names_of
 from graphspec.emit.module_class import MISSING, Cell, ModuleClass, plain, same
 from graphspec.emit.slots import Slot
 from graphspec.expressions import Expression
-from graphspec.graph import Graph, Op, Value, Written
+from graphspec.graph import Graph, Op, Value, ArgumentExpression
 
 MOST = 8
 """Sizes of so many inputs are added up."""
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class LastAxis:
     """The last axis of a value: in each body (None where it is not there), and as code."""
 
     sizes: Sequence[Any]
@@ -62,7 +62,7 @@ class ValueWriter:
     group: ModuleClass
     inner: Callable[[Graph], ValueWriter]
     passed_to: Callable[[Op, str], ast.expr | None]
-    _sizes: dict[Value, Size | None] = field(default_factory=dict)
+    _sizes: dict[Value, LastAxis | None] = field(default_factory=dict)
 
     def write(self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
         """The code of a value; None if one expression cannot say the differences in a loop."""
@@ -136,7 +136,7 @@ class ValueWriter:
             return None
         return start if equal(start, then) else choice(template("index == 0"), start, then)
 
-    def _of_size(self, size: Size | None, values: Mapping[Cell, Leaf]) -> ast.expr | None:
+    def _of_size(self, size: LastAxis | None, values: Mapping[Cell, Leaf]) -> ast.expr | None:
         """A size, or a multiple or a fraction of it, where it gives all these values."""
         if size is None or not values:
             return None
@@ -152,14 +152,14 @@ class ValueWriter:
             return fill(f"{{size}} // {a // b}", {"size": size.code()})
         return None
 
-    def size(self, value: Value) -> Size | None:
+    def size(self, value: Value) -> LastAxis | None:
         """The last axis of a value of the template, as code over the arguments."""
         if value not in self._sizes:
             self._sizes[value] = None  # of a value that depends on itself nothing is known
             self._sizes[value] = self._found(value)
         return self._sizes[value]
 
-    def _found(self, value: Value) -> Size | None:
+    def _found(self, value: Value) -> LastAxis | None:
         group = self.group
         given = group.template.instances.get(value)
         if given is None:
@@ -171,11 +171,11 @@ class ValueWriter:
         if not known or not all(type(size) is int for size in known):
             return None
         if len(set(known)) == 1 and len(known) == len(sizes):
-            return Size(sizes, lambda: literal(known[0]))
+            return LastAxis(sizes, lambda: literal(known[0]))
         if value.op is None:
             word = next(word for word, each in group.graph.inputs.items() if each is value)
             channels = group.channels_of(word)
-            return None if channels is None else Size(sizes, lambda: group.channels(word, channels))
+            return None if channels is None else LastAxis(sizes, lambda: group.channels(word, channels))
         for size in self._candidates(value, value.op):
             if size is not None and all(
                 here is None or same(there, here) for here, there in zip(sizes, size.sizes, strict=True)
@@ -183,7 +183,7 @@ class ValueWriter:
                 return size
         return None
 
-    def _candidates(self, value: Value, op: Op) -> Iterator[Size | None]:
+    def _candidates(self, value: Value, op: Op) -> Iterator[LastAxis | None]:
         """Where the size of an op's output may come from."""
         for written in op.expressions:
             if "index" not in written.expression.names and written.path != ("repeat",):
@@ -202,7 +202,7 @@ class ValueWriter:
         if len(op.inputs) <= MOST:
             yield _sum(found)
 
-    def _progress(self, value: Value, slot: Slot) -> Size | None:
+    def _progress(self, value: Value, slot: Slot) -> LastAxis | None:
         """The size after a chain in which each instance adds as much as the others."""
         count = next((w.expression for w in slot.op.expressions if w.path == ("repeat",)), None)
         given = self.group.template.instances[value]
@@ -233,9 +233,9 @@ class ValueWriter:
             parts = {"start": start.code(), "count": counts.code(), "step": step}
             return folded(fill("{start} + {count} * {step}", parts))
 
-        return Size([each.tensor.shape[-1] if each is not None else None for each in given], code)
+        return LastAxis([each.tensor.shape[-1] if each is not None else None for each in given], code)
 
-    def _evaluated(self, expression: Expression) -> Size | None:
+    def _evaluated(self, expression: Expression) -> LastAxis | None:
         values = self.group.evaluate(expression)
 
         def code() -> ast.expr:
@@ -246,9 +246,9 @@ class ValueWriter:
         inputs = {f"given({word})" for word in self.group.graph.inputs}
         if not expression.names <= {*self.group.graph.visible, *inputs}:
             return None
-        return Size(values, code)
+        return LastAxis(values, code)
 
-    def _of_instance(self, value: Value, op: Op) -> Size | None:
+    def _of_instance(self, value: Value, op: Op) -> LastAxis | None:
         """The size that an inner instance gives, in terms of what it is given."""
         assert op.graph is not None
         key = next(key for key, each in op.outputs.items() if each is value)
@@ -273,7 +273,7 @@ class ValueWriter:
             return folded(_replaced(code, {word: part for word, part in passed.items() if part is not None}))
 
         given = self.group.template.instances[value]
-        return Size([each.tensor.shape[-1] if each is not None else None for each in given], written)
+        return LastAxis([each.tensor.shape[-1] if each is not None else None for each in given], written)
 
     def _anywhere(self, values: Mapping[Cell, Leaf], wish: Wish) -> ast.expr | None:
         """An expression of another node of the block, or the size of another value."""
@@ -367,7 +367,7 @@ class ValueWriter:
         return template(self.group.argument(wish.hint, filled).name)
 
 
-def _sum(sizes: Sequence[Size | None]) -> Size | None:
+def _sum(sizes: Sequence[LastAxis | None]) -> LastAxis | None:
     """The sum of sizes, if all are known."""
     found = [size for size in sizes if size is not None]
     if len(found) < 2 or len(found) < len(sizes):
@@ -384,10 +384,10 @@ def _sum(sizes: Sequence[Size | None]) -> Size | None:
             made = folded(fill("{a} + {b}", {"a": made, "b": part}))
         return made
 
-    return Size(totals, code)
+    return LastAxis(totals, code)
 
 
-def _names(written: Written, word: str) -> bool:
+def _names(written: ArgumentExpression, word: str) -> bool:
     """Whether the spec's key of an expression is what PyTorch calls `word`: `strides` is its `stride`."""
     key = str(written.path[0]) if written.path else ""
     return bool(key) and (key == word or key == f"{word}s" or word == f"{key}s")
@@ -400,7 +400,7 @@ def _is_set(op: Op, word: str) -> bool:
     return any(key in fields and key not in written for key in (word, f"{word}s"))
 
 
-def _gives(op: Op, written: Written, value: Leaf) -> bool:
+def _gives(op: Op, written: ArgumentExpression, value: Leaf) -> bool:
     """Whether the same expression of an instance's op gives a value."""
     return any(
         each.path == written.path

@@ -29,7 +29,7 @@ from graphspec.expressions.formula import (
     Reference,
     parse_formula,
 )
-from graphspec.graph import Formula, Op, Value, Written, types
+from graphspec.graph import Formula, Op, Value, ArgumentExpression, types
 from graphspec.objectives.settings import SettingError, show, validate
 from graphspec.tensor import Tensor
 
@@ -413,7 +413,7 @@ class _Builder:
         for name, tensor in zip(("", *layer.output_names()), tensors, strict=True):
             op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)
         op.expressions = tuple(
-            Written(each.expression, each.value, (name,))
+            ArgumentExpression(each.expression, each.value, (name,))
             for name, each in given.plain.items()
             if each.expression is not None
         )

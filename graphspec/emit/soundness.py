@@ -1,0 +1,35 @@
+"""What every emitted file must be: each class and function is used, and each argument decides something."""
+
+from __future__ import annotations
+
+import ast
+
+from graphspec.diagnostics import SpecError, fail
+
+REPORT = "this is a fault of graphspec, not of the spec: please report it with the spec"
+
+
+def unsound(message: str) -> SpecError:
+    """The error for source that would not be the model of the spec."""
+    return fail("emission-failed", message, REPORT)
+
+
+def check_source(bodies: ast.Module, root: str) -> None:
+    """Raises `SpecError` (emission-failed) if a class or function of the file is never used, or an argument
+    is never read.
+    """
+    defined = {node.name: node for node in bodies.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    used = {node.id for node in ast.walk(bodies) if isinstance(node, ast.Name)}
+    for name, node in defined.items():
+        if name not in used and name != root:
+            raise unsound(f"`{name}` is emitted, and nothing uses it")
+        for function in (each for each in ast.walk(node) if isinstance(each, ast.FunctionDef)):
+            if unread := _unread(function):
+                raise unsound(f"`{name}` takes `{unread}`, and does not read it")
+
+
+def _unread(function: ast.FunctionDef) -> str | None:
+    """The first argument that a function neither reads nor deletes."""
+    read = {each.id for each in ast.walk(function) if isinstance(each, ast.Name)}
+    given = [each.arg for each in (*function.args.args, *function.args.kwonlyargs)]
+    return next((word for word in given if word not in read and word != "self"), None)

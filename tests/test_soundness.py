@@ -1,0 +1,70 @@
+"""What would not be the model of the spec is an error, never a file: classes, arguments and weights are checked."""
+
+import ast
+from dataclasses import replace
+
+import pytest
+from torch import nn
+
+import graphspec
+from graphspec.emit.soundness import check_source
+from graphspec.load import load_module
+
+SPEC = """
+inputs: {x: {shape: [4]}}
+blocks:
+  unit: {params: {width: required}, inputs: [x], nodes: {hidden: {layer: Dense, units: $width}}}
+nodes:
+  one: {block: unit, width: 8}
+  two: {block: unit, width: 2}
+outputs: [two]
+"""
+
+
+def code_of(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("self.two = Unit(8, 2)", "self.two = nn.Identity()\n        self.three = None", None),
+        (
+            "nn.Linear(in_features, width)",
+            "nn.Linear(in_features, 8)",
+            "`Unit` takes `width`, and does not read it",
+        ),
+        ("Unit(", "nn.Linear(", "`Unit` is emitted, and nothing uses it"),
+    ],
+)
+def test_source_in_which_something_is_idle_is_refused(before: str, after: str, says: str | None) -> None:
+    source = graphspec.compile(SPEC).source
+    assert before in source
+    changed = source.replace(before, after).replace("class nn.Linear(", "class Unit(")
+    name = graphspec.compile(SPEC).class_name
+    check_source(code_of(source), name)
+    if says is None:
+        check_source(code_of(changed), name)
+        return
+    with pytest.raises(graphspec.SpecError, match="emission-failed") as raised:
+        check_source(code_of(changed), name)
+    assert says in raised.value.diagnostics[0].message
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("Unit(8, 2)", "Unit(8, 3)", "no weight `two.hidden.weight` of shape [2, 8]"),
+        ("self.two = Unit(8, 2)", "self.two = nn.Identity()", "no weight `two.hidden.weight`"),
+        ("self.two = ", "self.three = nn.Linear(2, 2)\n        self.two = ", "has the weight `three.weight`"),
+    ],
+)
+def test_a_module_with_other_weights_is_refused_with_the_place(before: str, after: str, says: str) -> None:
+    program = graphspec.compile(SPEC)
+    emitted = replace(program.emitted, source=program.source.replace(before, after))
+    with pytest.raises(graphspec.SpecError, match="emission-failed") as raised:
+        load_module(program._elaborated, emitted, None, 0, None, {})
+    (found,) = raised.value.diagnostics
+    assert says in found.message
+    assert "three" in found.message or (found.span is not None and found.span.line == 4)
+    assert isinstance(program.module(), nn.Module)
