@@ -11,7 +11,7 @@ from graphspec.diagnostics import Span, did_you_mean
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, failed
 from graphspec.elaborate.scope import expression_in, expressions_in
 from graphspec.elaborate.values import FAILED, NOTHING, Bound
-from graphspec.graph import Unit, ArgumentExpression
+from graphspec.graph import ArgumentExpression, Unit
 from graphspec.objectives.settings import show
 from graphspec.schema import MISSING, Node
 from graphspec.source import Path

@@ -12,7 +12,7 @@ from graphspec.diagnostics import Span, did_you_mean, nearest
 from graphspec.elaborate.context import Context
 from graphspec.elaborate.values import FAILED, NOTHING, Resolved
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
-from graphspec.graph import Value, ArgumentExpression
+from graphspec.graph import ArgumentExpression, Value
 from graphspec.objectives.remedies import boolean_help
 from graphspec.objectives.settings import Problem, SettingError, show
 from graphspec.source import Document, Path

@@ -18,7 +18,7 @@ from graphspec.emit.code import names as names_of
 from graphspec.emit.module_class import MISSING, Cell, ModuleClass, plain, same
 from graphspec.emit.slots import Slot
 from graphspec.expressions import Expression
-from graphspec.graph import Graph, Op, Value, ArgumentExpression
+from graphspec.graph import ArgumentExpression, Graph, Op, Value
 
 MOST = 8
 """Sizes of so many inputs are added up."""

@@ -29,7 +29,7 @@ from graphspec.expressions.formula import (
     Reference,
     parse_formula,
 )
-from graphspec.graph import Formula, Op, Value, ArgumentExpression, types
+from graphspec.graph import ArgumentExpression, Formula, Op, Value, types
 from graphspec.objectives.settings import SettingError, show, validate
 from graphspec.tensor import Tensor
 
