@@ -71,9 +71,10 @@ class Interpreter:
             return [self.state[path.removesuffix(".")]]
         if op.wrapper is None:
             return self.inner(op, path, arguments)
-        entered = self.template(op.wrapper.enter_code(), {"x": arguments[0]})
+        wrapper = op.wrapper.in_inference()
+        entered = self.template(wrapper.enter_code(), {"x": arguments[0]})
         outputs = self.inner(op, path, [entered])
-        return [self.template(op.wrapper.leave_code(), {"x": arguments[0], "y": y}) for y in outputs]
+        return [self.template(wrapper.leave_code(), {"x": arguments[0], "y": y}) for y in outputs]
 
     def inner(self, op: Op, path: str, arguments: list[Any]) -> list[Tensor]:
         if op.graph is not None:

@@ -1,4 +1,4 @@
-"""What would not be the model of the spec is an error, never a file: classes, arguments and weights are checked."""
+"""What would not be the model of the spec is an error, never a file: classes, arguments, weights."""
 
 import ast
 from dataclasses import replace
