@@ -157,6 +157,7 @@ class Code:
     activation: ActivationFunction = LINEAR
     defaults: Mapping[str, Leaf] = field(default_factory=dict)  # keywords of the call, left out where equal
     inplace: bool = False  # the activation may overwrite what it reads: nothing else has it
+    whole: str = ""  # the same as an expression of `{list}`, for any number of inputs
 
 
 @dataclass(frozen=True, slots=True)

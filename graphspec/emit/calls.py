@@ -171,6 +171,8 @@ class Calls:
         number: int,
     ) -> ast.expr:
         assert op.layer is not None
+        if op.layer.variadic and (collected := self._collected(op, code)) is not None:
+            return fill(code.whole, {"list": collected})
         holes: dict[str, ast.expr | Sequence[ast.expr]] = dict(self._constants(slot, op, code, number))
         if "{float}" in code.call:
             holes["float"] = self.constructor.float_type()
@@ -190,6 +192,23 @@ class Calls:
             if isinstance(made := holes.get(word), ast.expr) and equal(made, literal(default))
         }
         return fill(code.call, holes, usual)
+
+    def _collected(self, op: Op, code: Code) -> ast.expr | None:
+        """The list of all instances of one node, if an op reads just these, and is written over it."""
+        sources = list(self.group.wiring.group(op.inputs))
+        if len(sources) != 1 or not sources[0].all or sources[0].slot is None:
+            return None
+        counts = {slots[sources[0].slot].count for slots in self.group.slots}
+        several = len(counts) > 1
+        if several and not code.whole and "{list}" not in code.call and "{*}" not in code.call:
+            raise Varies(op.node)
+        collected = self.lists.get(sources[0])
+        if collected is None or not code.whole or (len(op.inputs) < 3 and not several):
+            return None
+        first = self.wish(op, 0)
+        if any(self.values.first[v] != first and v.tensor.rank > 2 for v in op.inputs):
+            return None
+        return collected.read()
 
     def _list(self, op: Op, found: list[ast.expr]) -> ast.expr:
         """All inputs of a merge as a list, or the list that a loop collected."""

@@ -27,7 +27,17 @@ from graphspec.emit.code import (
     template,
 )
 from graphspec.emit.code import names as names_of
-from graphspec.emit.module_class import MISSING, Arg, Cell, ModuleClass, NeedsModule, Varies, same
+from graphspec.emit.module_class import (
+    MISSING,
+    Arg,
+    Cell,
+    ClassName,
+    ModuleClass,
+    NeedsModule,
+    Varies,
+    kind_of,
+    same,
+)
 from graphspec.emit.printer import flat, lines
 from graphspec.emit.series import Series, over, series_of
 from graphspec.emit.slots import Slot
@@ -468,7 +478,7 @@ class Constructor:
         child = self.classes.of[next(iter(graphs.values()))]
         before = slot.position if slot is not None else 0
         arg = child.args[word]
-        values = {cell: arg.values[child.numbers[graph]] for cell, graph in graphs.items()}
+        values = self._given_to(graphs, word)
         if arg.channels is not None and slot is not None:
             op = slot.ops[number]
             place = list(child.graph.inputs).index(arg.channels)
@@ -489,13 +499,14 @@ class Constructor:
         graphs = {cell: op.graph for cell, op in cells.items() if op.graph is not None}
         child = self.classes.of[next(iter(graphs.values()))]
         if any(self.classes.of[graph] is not child for graph in graphs.values()):
-            raise Varies(hint)
-        if child.is_function:
+            made = call(self._kind(cells, graphs, hint))
+        elif child.is_function:
             return None
-        made = call(name(child.name))
+        else:
+            made = call(name(child.name))
         required = [arg for arg in child.args.values() if arg.default is MISSING]
         for place, arg in enumerate(ordered(child.args.values())):
-            values = {cell: arg.values[child.numbers[graph]] for cell, graph in graphs.items()}
+            values = self._given_to(graphs, arg.name)
             if arg.default is not MISSING and all(same(value, arg.default) for value in values.values()):
                 continue
             code = self._inner_argument(cells, arg.name, hint, slot, number, looped)
@@ -506,6 +517,31 @@ class Constructor:
             else:
                 made.keywords.append(ast.keyword(arg.name, code))
         return made
+
+    def _given_to(self, graphs: dict[Cell, Graph], word: str) -> dict[Cell, Leaf]:
+        """The values of an argument of inner classes, in these instances."""
+        found: dict[Cell, Leaf] = {}
+        for cell, graph in graphs.items():
+            group = self.classes.of[graph]
+            found[cell] = group.args[word].values[group.numbers[graph]]
+        return found
+
+    def _kind(self, cells: dict[Cell, Op], graphs: dict[Cell, Graph], hint: str) -> ast.expr:
+        """The argument that is the class of an inner instance. Raises `Varies`, `NeedsModule`."""
+        word = kind_of(next(iter(cells.values())))
+        groups: dict[int, ModuleClass] = {}
+        for (body, _), graph in graphs.items():
+            group = groups.setdefault(body, self.classes.of[graph])
+            if word is None or group is not self.classes.of[graph]:
+                raise Varies(hint)
+            if group.is_function:
+                raise NeedsModule(group.definition)
+        first = next(iter(groups.values()))
+        kinds: list[Leaf] = [
+            ClassName(groups.get(body, first).name) for body in range(len(self.group.bodies))
+        ]
+        assert word is not None, "there is an instance"
+        return name(self.group.argument(word, kinds).name)
 
     def _parameter(self, cells: dict[Cell, Op], weight: Weight, hint: str, slot: Slot | None) -> ast.expr:
         shapes = {cell: op.parameter.shape for cell, op in cells.items() if op.parameter is not None}

@@ -32,6 +32,10 @@ class Varies(Exception):
     """The instances differ in a way that one class cannot express."""
 
 
+class ClassName(Ref):
+    """The name of a class of the file, which a block is given as its param."""
+
+
 class NeedsModule(Exception):
     """A block without weights is one of several kinds in a list, so that it cannot be a function."""
 
@@ -242,6 +246,12 @@ class ModuleClass:
         return kind if len(self.inputs) == 1 else f"{word}_{kind.removeprefix('in_')}"
 
 
+def kind_of(op: Op) -> str | None:
+    """The param that names the block of an op, if one does: `block: $kind`."""
+    texts = [each.expression.text for each in op.expressions if each.path == ("block",)]
+    return texts[0] if texts and texts[0].isidentifier() and texts[0] != "index" else None
+
+
 def same(a: Leaf, b: Leaf) -> bool:
     """Whether values are equal and of the same type: 1, 1.0 and True are three values."""
     if isinstance(a, tuple) and isinstance(b, tuple):
@@ -260,6 +270,8 @@ TORCH_TYPES = frozenset(f"torch.{word}" for word in DTYPES)
 def annotation(values: Collection[Leaf]) -> str:
     """The type of an argument with these values."""
     kinds = {type(value) for value in values}
+    if ClassName in kinds:
+        return "type[nn.Module]"
     if Ref in kinds:
         if all(value is None or (isinstance(value, Ref) and value.text in TORCH_TYPES) for value in values):
             return "torch.dtype | None" if None in values else "torch.dtype"

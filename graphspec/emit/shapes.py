@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from graphspec.emit.layer_codes import LayerCodes, memory
-from graphspec.emit.module_class import ModuleClass, same
+from graphspec.emit.module_class import ModuleClass, kind_of, same
 from graphspec.emit.slots import Slot, SlotOutput, Walk, Wiring
 from graphspec.graph import Graph, Op, Unit, Value
 
@@ -95,6 +95,10 @@ class Shapes:
             return SlotShape(slot.node, slot.op.repeated, passed=passed)
         shapes = tuple(self._op(op, laid) if op.present else None for op in slot.ops)
         wires = tuple(tuple(wiring.argument(argument) for argument in op.arguments) for op in slot.ops)
+        if not slot.repeated and shapes[0] is not None:
+            over_all = self._over_all(slot.op, shapes[0], wiring)
+            if over_all is not None:
+                shapes, wires = (over_all[0],), (over_all[1],)
         logits = tuple(tuple(value in self.ending for value in op.outputs.values()) for op in slot.ops)
         slot.loop = (
             self._are_called_alike(slot, shapes)
@@ -120,6 +124,29 @@ class Shapes:
             chained=tuple(sorted(slot.carried.items())),
             classes=ids if several else (),
         )
+
+    def _callee(self, op: Op, graph: Graph) -> Any:
+        """The class of an instance; where a param names it, all classes that are made and called alike."""
+        group = self.class_of(graph)
+        recomputing, kind = self.recomputing(op), kind_of(op)
+        shared = op.unit is not None and op.unit.shared
+        plain = op.wrapper is None and not shared and not group.logits and not self.borrowed(graph)
+        if kind is None or recomputing or not plain or group.over is not None:
+            return id(group), recomputing
+        given = tuple(graph.inputs[word] is not None for word in group.inputs)
+        made = tuple((arg.name, arg.default) for arg in group.args.values())
+        return kind, given, made, group.takes, group.gives
+
+    def _over_all(self, op: Op, shape: OpShape, wiring: Wiring) -> tuple[OpShape, tuple[Any, ...]] | None:
+        """The shape and wiring of a merge of all instances of one node, which may be of any number."""
+        if op.layer is None or not op.layer.variadic or op.wrapper is not None:
+            return None
+        code, sources = self.codes.structural(op), tuple(wiring.group(op.inputs))
+        whole = code.whole or (code.call if "{list}" in code.call else "")
+        if len(sources) != 1 or not sources[0].all or not whole:
+            return None
+        ranks = (op.inputs[0].tensor.rank, op.output.tensor.rank) if shape.ranks else ()
+        return replace(shape, callee=(whole,), ranks=ranks), (sources,)
 
     def _are_called_alike(self, slot: Slot, shapes: tuple[OpShape | None, ...]) -> bool:
         """Whether one call suits all instances, whatever their classes."""
@@ -178,7 +205,7 @@ class Shapes:
         )
         if op.graph is not None:
             endings = tuple(self.ending.get(value) for value in op.outputs.values())
-            return replace(shape, callee=(id(self.class_of(op.graph)), self.recomputing(op)), endings=endings)
+            return replace(shape, callee=self._callee(op, op.graph), endings=endings)
         if op.parameter is not None:
             rank = len(op.parameter.shape)
             return replace(shape, callee=(op.parameter.trainable, op.parameter.initializer, rank))

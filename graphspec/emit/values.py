@@ -253,6 +253,8 @@ class ValueWriter:
         assert op.graph is not None
         key = next(key for key, each in op.outputs.items() if each is value)
         inner = self.inner(op.graph)
+        if not all(self.inner(graph) is inner for graph in self._graphs_of(op)):
+            return None
         size = inner.size(op.results[key])
         if size is None:
             return None
@@ -274,6 +276,13 @@ class ValueWriter:
 
         given = self.group.template.instances[value]
         return LastAxis([each.tensor.shape[-1] if each is not None else None for each in given], written)
+
+    def _graphs_of(self, op: Op) -> Iterator[Graph]:
+        """The graphs of all instances of the node of an op."""
+        (slot,) = (slot for slot in self.group.template.slots if op in slot.ops)
+        for each in self.group.cells(slot.position).values():
+            if each.graph is not None:
+                yield each.graph
 
     def _anywhere(self, values: Mapping[Cell, Leaf], wish: Wish) -> ast.expr | None:
         """An expression of another node of the block, or the size of another value."""

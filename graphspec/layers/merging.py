@@ -105,7 +105,7 @@ class Add(_ElementwiseMerge, spec_name="add", also="sum"):
     )
 
     def code(self, site: Site) -> Code:
-        return Code(_sum(self, site))
+        return Code(_sum(self, site), whole="torch.stack({list}).sum(0)" if _stacks(site) else "")
 
 
 class Subtract(_ElementwiseMerge, spec_name="subtract", also="sub"):
@@ -166,7 +166,8 @@ class Average(_ElementwiseMerge, spec_name="average", also="mean avg"):
         if total.startswith("torch.stack"):
             return Code("torch.stack({list}).mean(0)")
         text = f"({total}) / {{count}}" if " + " in total else f"{total} / {{count}}"
-        return Code(text, constants={"count": len(site.inputs)})
+        whole = "torch.stack({list}).mean(0)" if _stacks(site) else ""
+        return Code(text, constants={"count": len(site.inputs)}, whole=whole)
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * len(site.inputs)

@@ -102,7 +102,9 @@ class Rearrange(Operation, spec_name="rearrange"):
         text, constants = "{x}", dict[str, Leaf]()
         for axis, group in reversed(list(enumerate(before))):
             if len(group) > 1:
-                lengths = tuple(size if isinstance(size := sizes[name], int) else -1 for name in group)
+                lengths = tuple(self.axes_lengths.get(name, -1) for name in group)
+                if -1 not in lengths and not all(isinstance(sizes[name], int) for name in group):
+                    lengths = (-1, *lengths[1:])
                 text += f".unflatten({axis}, {{sizes{axis}}})"
                 constants[f"sizes{axis}"] = lengths
         names = [name for group in before for name in group]

@@ -12,9 +12,9 @@ from graphspec.elaborate.inputs import meets_demands
 from graphspec.elaborate.instance import NodeInstance, near_help
 from graphspec.elaborate.lookup import give_out
 from graphspec.elaborate.outputs import read_outputs
-from graphspec.elaborate.scope import Scope
+from graphspec.elaborate.scope import Scope, expression_in
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
-from graphspec.graph import Definition, Graph, Op, Value
+from graphspec.graph import ArgumentExpression, Definition, Graph, Op, Value
 from graphspec.habits import NESTS
 from graphspec.objectives.settings import a, plain, show
 from graphspec.schema import PLAIN, Input, is_plain
@@ -200,6 +200,8 @@ def _result(
     kind: Any = node.form
     op = Op(node.name, node.index, node.span, kind, arguments, graph=inner.graph, title=inner.declared.title)
     op.given, op.expressions = given, node.expressions(given)
+    if (kind := expression_in(node.declared.target)) is not None:
+        op.expressions += (ArgumentExpression(kind, inner.graph.definition.block, (node.form,)),)
     outputs: dict[str, Resolved] = {}
     for name, value in read_outputs(inner).items():
         if isinstance(value, Value):
