@@ -240,6 +240,18 @@ class Calls:
         ops = {(body, 0): row[number] for body, row in rows if number < len(row)}
         return {cell: op for cell, op in ops.items() if op.present}
 
+    def _kept_value(self, written: ast.expr, word: str, slot: Slot) -> ast.expr:
+        """A value of the constructor in `forward`: tuples and signs of arguments are written there."""
+        if isinstance(written, ast.Constant):
+            return written
+        if isinstance(written, ast.Name):
+            return self._kept(written, slot)
+        if isinstance(written, ast.UnaryOp):
+            return ast.UnaryOp(written.op, self._kept_value(written.operand, word, slot))
+        if isinstance(written, ast.Tuple) and all(map(_is_plain, written.elts)):
+            return ast.Tuple([self._kept_value(each, word, slot) for each in written.elts], ast.Load())
+        return self.constructor.keep(names.attribute(word), written, slot)
+
     def _kept(self, argument: ast.Name, slot: Slot) -> ast.expr:
         """An attribute that keeps an argument for `forward`."""
         return self.constructor.keep(names.attribute(argument.id), argument, slot)
@@ -252,7 +264,8 @@ class Calls:
             values = {
                 cell: self.constructor.classes.code(other).constants[word] for cell, other in peers.items()
             }
-            if all(same(other, value) for other in values.values()):
+            everywhere = len({body for body, _ in values}) == len(self.group.bodies)
+            if everywhere and all(same(other, value) for other in values.values()):
                 found[word] = literal(value)
                 continue
             if slot.loop and _vary(values):
@@ -264,8 +277,7 @@ class Calls:
             )
             if written is None:
                 raise Varies(slot.node)
-            attribute = written.id if isinstance(written, ast.Name) else f"{slot.node}_{word}"
-            found[word] = self.constructor.keep(names.attribute(attribute), written, slot)
+            found[word] = self._kept_value(written, f"{slot.node}_{word}", slot)
         return found
 
     def _ending(self, slot: Slot, op: Op, code: Code, number: int) -> Ending | None:
@@ -284,6 +296,11 @@ class Calls:
             return Ending(lambda x: choice(flag, applied(kind, x, inplace), x), twice=True)
         function = self._kept(function_argument(self.group, codes, f"{slot.node}_activation"), slot)
         return Ending(lambda x: call(function, x))
+
+
+def _is_plain(node: ast.expr) -> bool:
+    """Whether a value is a constant, an argument, or its negative."""
+    return isinstance(node.operand if isinstance(node, ast.UnaryOp) else node, ast.Constant | ast.Name)
 
 
 def _vary(values: Mapping[Cell, Leaf]) -> bool:

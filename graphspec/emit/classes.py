@@ -19,7 +19,7 @@ from graphspec.emit.library import library, needed
 from graphspec.emit.memory import Peaks
 from graphspec.emit.module_class import ModuleClass, Varies
 from graphspec.emit.shapes import BodyShape, Shapes, merge
-from graphspec.emit.slots import Slot, Wiring, slots_of
+from graphspec.emit.slots import Slot, Wiring, aligned, shown, slots_of
 from graphspec.emit.template import Template, template_of
 from graphspec.emit.values import ValueWriter
 from graphspec.graph import Definition, Graph, Op, Unit, Value
@@ -218,6 +218,8 @@ class Classes(Generic[Part]):
         module, which share its class or run on it.
         """
         slots = {body: slots_of(body) for body in bodies}
+        if self._merged:
+            aligned(list(slots.values()))
         laid = any(is_laid(body) for body in bodies)
         shapes = {
             body: self._shapes.body(body, slots[body], Wiring(body, slots[body]), laid) for body in bodies
@@ -301,7 +303,7 @@ class Classes(Generic[Part]):
         over: ModuleClass | None,
     ) -> ModuleClass:
         """A class of these bodies, laid out, without its arguments."""
-        rows = [slots[body] for body in members]
+        rows = shown([slots[body] for body in members])
         made = template_of(members, rows, self._inner)
         wiring = Wiring(made.graph, made.slots)
         for slot in made.slots:

@@ -176,8 +176,9 @@ def folded(node: ast.expr) -> ast.expr:
             left, right = folded(node.left), folded(node.right)
             if isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
                 a, b = left.value, right.value
-                if type(a) is int and type(b) is int and type(node.op) in FOLDED:
-                    return literal(FOLDED[type(node.op)](a, b))
+                whole = type(a) is int and type(b) is int and type(node.op) in FOLDED
+                if whole and not (isinstance(node.op, ast.FloorDiv) and b == 0):
+                    return literal(FOLDED[type(node.op)](a, b))  # type: ignore[arg-type]
             return ast.BinOp(left, node.op, right)
         case ast.Compare(ops=[operation]):
             left, right = folded(node.left), folded(node.comparators[0])
@@ -220,6 +221,7 @@ FOLDED: dict[type, Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
 }
 
 

@@ -53,7 +53,7 @@ class Construction:
     """One statement of `__init__`: `self.attribute = value`, or a call if there is no attribute.
 
     `optional` says that the value may be None. Without the attribute `unless_none`, the statement is left
-    out.
+    out; with `condition`, it stands under an `if`.
     """
 
     value: ast.expr
@@ -61,6 +61,7 @@ class Construction:
     span: Span | None = None
     optional: bool = False
     unless_none: str = ""
+    condition: ast.expr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +88,11 @@ class Constructor:
     modules: dict[int, ast.expr] = field(default_factory=dict)  # slot -> the callee
     presence: dict[int, Presence] = field(default_factory=dict)  # slot -> the test for its presence
     kept: dict[str, ast.expr] = field(default_factory=dict)  # attribute -> its value
+    optional: dict[int, dict[Cell, Op]] = field(default_factory=dict)  # slot -> the ops that are there
     values: ValueWriter = field(init=False)
 
     def __post_init__(self) -> None:
-        self.values = ValueWriter(self.group, self.classes.writer_of, self.passed_to)
+        self.values = ValueWriter(self.group, self.classes.writer_of, self.passed_to, self.condition_at)
 
     def write(self) -> None:
         """Writes all statements, one submodule after another, shared ones first. Raises `Varies`."""
@@ -106,6 +108,7 @@ class Constructor:
             self._lend(unit)
         for slot in self.group.template.slots:
             self._slot(slot)
+        self._presences()
 
     def _borrow(self) -> None:
         """Names the modules of other classes that are passed to `forward`."""
@@ -176,7 +179,7 @@ class Constructor:
             if expression is not None:
                 self.modules[slot.position] = own(names.attribute(slot.node))
         if not slot.repeated and self._lacking(cells):
-            self._presence(slot, cells)
+            self.optional[slot.position] = cells
 
     def _lacking(self, cells: dict[Cell, Op]) -> bool:
         return len({body for body, _ in cells}) < len(self.group.bodies)
@@ -194,23 +197,27 @@ class Constructor:
         expression = self.expression(cells, node, slot)
         if expression is None:
             return None
-        lacking = self._lacking(cells)
-        if lacking:
+        condition = None
+        if lacking := self._lacking(cells):
             assert slot is not None, "what is lent is never optional"
-            expression = choice(self._condition(slot, cells), expression, ast.Constant(None))
-        self.steps.append(Construction(expression, attribute, op.span, lacking))
+            condition = self._condition(slot, cells)
+        self.steps.append(Construction(expression, attribute, op.span, lacking, condition=condition))
         self._after(attribute, op)
         return expression
 
     def _after(self, attribute: str, op: Op) -> None:
         if op.parameter is not None and op.parameter.initializer:
             filled = fill(op.parameter.initializer, {"w": own(attribute)})
-            self.steps.append(Construction(filled, span=op.span))
+            before = self.steps[-1]
+            optional = attribute if before.optional else ""
+            self.steps.append(Construction(filled, "", op.span, False, optional, before.condition))
         if op.unit is not None and not op.unit.trainable and op.parameter is None:
-            optional = attribute if self.steps[-1].optional else ""
+            before = self.steps[-1]
+            optional = attribute if before.optional else ""
             frozen = "freeze({module})" if _keeps_statistics(op) else "{module}.requires_grad_(False)"
             made = fill(frozen, {"module": own(attribute)})
-            self.steps.append(Construction(made, span=op.span, unless_none=optional))
+            step = Construction(made, span=op.span, unless_none=optional, condition=before.condition)
+            self.steps.append(step)
 
     def _repeated(self, slot: Slot, cells: dict[Cell, Op]) -> None:
         """A list of modules: a comprehension if one expression covers all instances, otherwise one by one."""
@@ -330,26 +337,90 @@ class Constructor:
         assert found is not None, "a node is there, or is not, in each body"
         return found
 
-    def _presence(self, slot: Slot, cells: dict[Cell, Op]) -> None:
-        module = self.modules.get(slot.position)
-        op = slot.op
-        if isinstance(module, ast.Attribute) and not (op.unit is not None and op.unit.shared):
-            self.presence[slot.position] = Presence(module, is_none=True)
-            return
+    def _presences(self) -> None:
+        """Decides how `forward` tests the presence of each optional node: nodes under one condition share one
+        test, that of their only submodule, or a flag.
+        """
+        patterns: dict[frozenset[int], list[int]] = {}
+        for position, cells in self.optional.items():
+            slot = self.group.template.slots[position]
+            if self._has_no_effect(slot, cells):
+                continue
+            if (word := self._input_beside(cells)) is not None and not self._holds_module(slot):
+                self.presence[position] = Presence(name(self.group.local(word)), is_none=True)
+                continue
+            patterns.setdefault(frozenset(body for body, _ in cells), []).append(position)
+        flags = [(self._condition_of(positions), positions) for positions in patterns.values()]
+        for code, positions in flags:
+            slots = [self.group.template.slots[position] for position in positions]
+            held = [slot for slot in slots if self._holds_module(slot)]
+            if len(held) == 1:
+                test = Presence(own(names.attribute(held[0].node)), is_none=True)
+            else:
+                test = Presence(self._flag(code, slots, held), is_none=False)
+            self.presence |= dict.fromkeys(positions, test)
+        kept = {attribute for _, positions in flags for attribute in self._under_flag(positions)}
+        for step in self.steps:
+            if step.condition is not None and step.attribute and step.attribute not in kept:
+                step.value, step.condition = choice(step.condition, step.value, ast.Constant(None)), None
+            elif step.unless_none:
+                step.condition, step.unless_none = (
+                    (step.condition, "") if step.unless_none in kept else (None, step.unless_none)
+                )
+
+    def _condition_of(self, positions: list[int]) -> ast.expr:
+        """The condition of nodes that are there in the same instances: as the spec has it for one of them."""
+        slots = [self.group.template.slots[position] for position in positions]
+        slot = next((slot for slot in slots if slot.there.when is not None), slots[0])
+        return self._condition(slot, self.optional[slot.position])
+
+    def condition_at(self, op: Op) -> ast.expr:
+        """The code that says whether an op of the template is there."""
+        slot = next(slot for slot in self.group.template.slots if op in slot.ops)
+        return self._condition(slot, self.group.cells(slot.position))
+
+    def _under_flag(self, positions: list[int]) -> set[str]:
+        """The submodules of optional nodes that a flag tests: they are made under an `if`."""
+        slots = [self.group.template.slots[position] for position in positions]
+        held = [slot for slot in slots if self._holds_module(slot)]
+        return {names.attribute(slot.node) for slot in held} if len(held) > 1 else set()
+
+    def _flag(self, code: ast.expr, slots: list[Slot], held: list[Slot]) -> ast.expr:
+        """The attribute that keeps a condition; before the submodules that are made under it."""
+        word = code.id if isinstance(code, ast.Name) else f"has_{slots[0].node}"
+        flag = self.keep(names.attribute(word), code, slots[0])
+        if held:
+            assert isinstance(flag, ast.Attribute)
+            made = {names.attribute(slot.node) for slot in held}
+            first = next(number for number, step in enumerate(self.steps) if step.attribute in made)
+            (kept,) = (step for step in self.steps if step.attribute == flag.attr)
+            if self.steps.index(kept) > first:
+                self.steps.remove(kept)
+                self.steps.insert(first, kept)
+            for step in self.steps:
+                if step.condition is not None and (step.attribute in made or step.unless_none in made):
+                    step.condition = code if isinstance(code, ast.Name) else flag
+            self.group.flags |= {slot.position: flag.attr for slot in held}
+        return flag
+
+    def _holds_module(self, slot: Slot) -> bool:
+        module, unit = self.modules.get(slot.position), slot.there.unit
+        return isinstance(module, ast.Attribute) and not (unit is not None and unit.shared)
+
+    def _has_no_effect(self, slot: Slot, cells: dict[Cell, Op]) -> bool:
+        """Whether a node computes nothing where it is there, and is not moved."""
         layers = [each for each in cells.values() if each.layer is not None]
-        in_place = self.group.template.passed.get(slot.position) in op.inputs[:1]
-        if len(layers) == len(cells) and in_place and all(map(self.classes.passes_on, layers)):
-            return  # present or not, it has no effect
-        given = {body for body, _ in cells}
+        in_place = self.group.template.passed.get(slot.position) in slot.op.inputs[:1]
+        return len(layers) == len(cells) and in_place and all(map(self.classes.passes_on, layers))
+
+    def _input_beside(self, cells: dict[Cell, Op]) -> str | None:
+        """An input that is given just where a node is there."""
+        there = {body for body, _ in cells}
         for word in self.group.inputs:
-            if given == {
-                number for number, body in enumerate(self.group.bodies) if body.inputs[word] is not None
-            }:
-                self.presence[slot.position] = Presence(name(self.group.local(word)), is_none=True)
-                return
-        code = self._condition(slot, cells)
-        word = names.attribute(code.id if isinstance(code, ast.Name) else f"has_{slot.node}")
-        self.presence[slot.position] = Presence(self.keep(word, code, slot), is_none=False)
+            given = [number for number, body in enumerate(self.group.bodies) if body.inputs[word] is not None]
+            if there == set(given):
+                return word
+        return None
 
     def keep(self, word: str, code: ast.expr, slot: Slot) -> ast.expr:
         """An attribute that keeps a constructor's value for `forward`."""

@@ -15,6 +15,7 @@ from graphspec.emit.code import Read, Variable, call, choice, item, name, reads
 from graphspec.emit.loops import write_loop
 from graphspec.emit.memory import WORTH, size
 from graphspec.emit.nest import Nesting, nested_where_released
+from graphspec.emit.optional import joined
 from graphspec.emit.printer import WIDTH, bare
 from graphspec.emit.scope import ForwardScope
 from graphspec.emit.slots import Slot
@@ -55,12 +56,13 @@ class Forward(ForwardScope):
         room = peaks.of(self.group.graph) + int(WORTH * program)
         shapes = {each: self.shape(each) for each in self.body if isinstance(each, Assign | Return)}
         shown = {each: text for each, text in shapes.items() if text}
-        self.body = Nesting(self.body, shown, room, peaks).nested()
+        self.body = Nesting(joined(self.body), shown, room, peaks).nested()
         functions = {group.name for group in self.constructor.classes.groups if group.is_function}
         taken = {*self.group.helpers, *functions}
         self.body = merge_copies(self.body)
         name_variables(self.body, self.given, taken)
-        self.body = nested_where_released(release(self.body, program, peaks))
+        if len(self.group.bodies) == 1:  # the sizes of a block that is used again are not known here
+            self.body = nested_where_released(release(self.body, program, peaks))
 
     def _find_ends(self, slots: Mapping[Op, Slot]) -> None:
         """Fills `ends` and `inside`. A read of a left-out node's output is a read of the value passed on."""
@@ -72,7 +74,8 @@ class Forward(ForwardScope):
             end = self.last_read(op.output) if slot is None or passed else slot.position
             read = op.inputs[:1] if passed else op.inputs
             if slot is not None and slot.position in self.constructor.presence:
-                read = (*read, self._passed(slot, op))
+                passed_on = self._passed(slot, op)
+                read = (*read, passed_on) if passed_on is not None else read
             for value in read:
                 self.ends[value] = max(self.last_read(value), end)
                 if not passed or op.output in self.inside:
@@ -130,7 +133,8 @@ class Forward(ForwardScope):
             self._layer_with_logits(op, code, ending, word, first)
         elif presence is not None:
             whole = ending.apply(code) if ending is not None else code
-            passed = self.values.read(self._passed(slot, op), first)
+            instead = self._passed(slot, op)
+            passed = self.values.read(instead, first) if instead is not None else ast.Constant(None)
             self.assign(value, presence.choose(whole, passed), word, op.span, first, [op])
         elif ending is not None:
             apart = not isinstance(code, Read) and (ending.twice or self._frees(op))
@@ -169,9 +173,10 @@ class Forward(ForwardScope):
         code = call(module, self.values.read(first.arguments[0], self.calls.wish(first, 0)))
         self.assign(last.output, code, slot.node, first.span, last.output in self.layout.first, slot.ops)
 
-    def _passed(self, slot: Slot, op: Op) -> Value:
+    def _passed(self, slot: Slot, op: Op) -> Value | None:
         """What is read instead of an op where an instance lacks it."""
-        return self.group.template.passed.get(slot.position, op.inputs[0])
+        passed = self.group.template.passed
+        return passed[slot.position] if slot.position in passed else op.inputs[0]
 
     def _several(self, op: Op, code: ast.expr, word: str) -> None:
         """A call that returns a tuple."""

@@ -145,7 +145,9 @@ class Initialization:
             module = attribute if op.index is None or shared else f"{attribute}[{op.index}]"
             pad = "    " if placed.optional else ""
             block = [f"{pad}{text.replace('{w}', f'{module}.{name}')}" for name, text in fills]
-            head = f"if {module} is not None:" if placed.optional else ""
+            flag = placed.group.flags.get(placed.slot.position)
+            test = f"module.{flag}" if flag is not None else f"{module} is not None"
+            head = f"if {test}:" if placed.optional else ""
         body = self.by_owner[placed.group.name]
         block = [*([head] if head else []), *block]
         if not any(body[start : start + len(block)] == block for start in range(len(body) + 1)):

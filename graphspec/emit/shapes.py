@@ -39,6 +39,7 @@ class SlotShape:
     wires: tuple[Any, ...] = ()
     logits: tuple[Any, ...] = ()
     passed: SlotOutput | None = None
+    nothing: bool = False  # where it is left out, it hands on nothing
     loop: bool = False
     walks: tuple[Walk | None, ...] = ()
     chained: tuple[tuple[int, str], ...] = ()
@@ -92,7 +93,7 @@ class Shapes:
     def _slot(self, slot: Slot, wiring: Wiring, laid: bool) -> SlotShape:
         if slot.absent:
             passed = wiring.source(slot.op.inputs[0]) if slot.op.inputs else None
-            return SlotShape(slot.node, slot.op.repeated, passed=passed)
+            return SlotShape(slot.node, slot.op.repeated, passed=passed, nothing=passed is None)
         shapes = tuple(self._op(op, laid) if op.present else None for op in slot.ops)
         wires = tuple(tuple(wiring.argument(argument) for argument in op.arguments) for op in slot.ops)
         if not slot.repeated and shapes[0] is not None:
@@ -204,6 +205,7 @@ class Shapes:
             ranks=tuple(value.tensor.rank for value in (*op.inputs, *op.outputs.values())) if laid else (),
         )
         if op.graph is not None:
+            shape = replace(shape, ranks=shape.ranks[-len(op.outputs) :] if laid else ())
             endings = tuple(self.ending.get(value) for value in op.outputs.values())
             return replace(shape, callee=self._callee(op, op.graph), endings=endings)
         if op.parameter is not None:
@@ -226,37 +228,65 @@ def merge(a: BodyShape, b: BodyShape) -> BodyShape | None:
         return None
     if replace(a, slots=(), inputs=()) != replace(b, slots=(), inputs=()):
         return None
-    slots = [_merged(x, y) for x, y in zip(a.slots, b.slots, strict=True)]
-    if None in slots:
-        return None
+    slots: list[SlotShape] = []
+    for x, y in zip(a.slots, b.slots, strict=True):
+        both = _merged(x, y, slots)
+        if both is None:
+            return None
+        slots.append(both)
     inputs = []
     for (name, rank), (other, same_rank) in zip(a.inputs, b.inputs, strict=True):
         if name != other or (rank and same_rank and rank != same_rank):
             return None
         inputs.append((name, rank or same_rank))
-    return replace(a, slots=tuple(filter(None, slots)), inputs=tuple(inputs))
+    return replace(a, slots=tuple(slots), inputs=tuple(inputs))
 
 
-def _merged(a: SlotShape, b: SlotShape) -> SlotShape | None:
-    """One shape for a node of two bodies: equal in both, or left out of one."""
+def _merged(a: SlotShape, b: SlotShape, before: list[SlotShape]) -> SlotShape | None:
+    """One shape for a node of two bodies: equal in both, or left out of one. `before` are those of the nodes
+    before it.
+    """
     if a == b:
         return a
-    if a.node != b.node or a.repeated != b.repeated:
+    nothing, passed = a.nothing or b.nothing, a.passed or b.passed
+    if a.node != b.node or (a.repeated != b.repeated and not nothing) or (nothing and passed is not None):
         return None
     if a.passed is not None and b.passed is not None and a.passed != b.passed:
         return None
-    passed = a.passed or b.passed
     if a.ops and b.ops:
-        plain = replace(a, passed=None) == replace(b, passed=None)
-        return replace(a, passed=passed) if plain else None
+        wires = _either(a.wires, b.wires, before)
+        if wires is None:
+            return None
+        a, b = (replace(each, passed=passed, nothing=nothing, wires=wires) for each in (a, b))
+        return a if a == b else None
     there = a if a.ops else b
-    if passed is None or any(map(any, there.logits)) or len(there.ops) != 1 or there.ops[0] is None:
+    if (
+        (passed is None and not nothing)
+        or any(map(any, there.logits))
+        or len(there.ops) != 1
+        or there.ops[0] is None
+    ):
         return None
     if len(there.ops[0].outputs) != 1:
         return None
     if there.repeated is None:
-        return replace(there, passed=passed)
-    if not there.loop or not there.chained:
+        return replace(there, passed=passed, nothing=nothing)
+    if nothing or not there.loop or not there.chained:
         return None
     wire = there.wires[there.chained[0][0]]
     return replace(there, passed=passed) if wire in (passed, (passed,)) else None
+
+
+def _either(a: Any, b: Any, before: list[SlotShape]) -> Any:
+    """The wiring of two bodies as one: equal, but for arguments that are given in one of them, by a node that
+    is nothing in the other. None if there is no such wiring.
+    """
+    if a == b:
+        return a
+    if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
+        parts = tuple(_either(x, y, before) for x, y in zip(a, b, strict=True))
+        same = all(part is not None or x is y is None for part, x, y in zip(parts, a, b, strict=True))
+        return parts if same else None
+    there = a if b is None else b if a is None else None
+    optional = isinstance(there, SlotOutput) and there.slot is not None and before[there.slot].nothing
+    return there if optional else None

@@ -76,6 +76,41 @@ def slots_of(graph: Graph) -> list[Slot]:
     return [Slot(ops[0].node, ops, position) for position, ops in enumerate(nodes)]
 
 
+def aligned(rows: list[list[Slot]]) -> None:
+    """Adds to the slots of each instance the nodes that only others have, so that all have the same: a node
+    whose absence is nothing has no op. Where the orders of nodes differ, nothing is added.
+    """
+    order: list[str] = []
+    for row in rows:
+        names = [slot.node for slot in row]
+        if len(set(names)) < len(names):
+            return
+        place = 0
+        for name in names:
+            if name in order:
+                place = order.index(name) + 1
+            else:
+                order.insert(place, name)
+                place += 1
+    known = [{slot.node: slot for slot in row} for row in rows]
+    if any([name for name in order if name in each] != list(each) for each in known):
+        return
+    for row, each in zip(rows, known, strict=True):
+        row[:] = [each.get(name) or Slot(name, [_nothing(name)], 0) for name in order]
+        for position, slot in enumerate(row):
+            slot.position = position
+
+
+def shown(rows: list[list[Slot]]) -> list[list[Slot]]:
+    """The slots of instances that share a class, without those that are nothing in all of them."""
+    kept = [place for place, slots in enumerate(zip(*rows, strict=True)) if any(s.op.outputs for s in slots)]
+    return [[replace(row[place], position=number) for number, place in enumerate(kept)] for row in rows]
+
+
+def _nothing(node: str) -> Op:
+    return Op(node, None, None, "block", present=False)
+
+
 class Wiring:
     """The source of each value of a graph."""
 

@@ -25,7 +25,7 @@ class Template:
     ops: dict[Op, Op] = field(default_factory=dict)
     units: dict[Unit, Unit] = field(default_factory=dict)
     instances: dict[Value, list[Value | None]] = field(default_factory=dict)
-    passed: dict[int, Value] = field(default_factory=dict)
+    passed: dict[int, Value | None] = field(default_factory=dict)
     raw: dict[Op, Op] = field(default_factory=dict)
 
 
@@ -46,18 +46,23 @@ def template_of(bodies: list[Graph], slots: list[list[Slot]], inner: Inner) -> T
     _add_units(made, bodies)
     for position, slot in enumerate(slots[0]):
         rows = [of_body[position].ops for of_body in slots]
-        chosen = max(rows, key=lambda ops: sum(op.present for op in ops))
+        chosen = max(rows, key=_completeness)
         ops = [_copy(made, op, inner) for op in chosen]
         made.slots.append(Slot(slot.node, ops, position))
         _link(made, rows, ops)
         if len(ops) == 1 and ops[0].present:
             lacking = next((row[0] for row in rows if not row[0].present), None)
             if lacking is not None:
-                made.passed[position] = made.values[lacking.inputs[0]]
+                made.passed[position] = made.values[lacking.inputs[0]] if lacking.inputs else None
         graph.ops += ops
     for key, value in first.outputs.items():
         graph.outputs[key] = made.values[value]
     return made
+
+
+def _completeness(ops: list[Op]) -> tuple[int, int]:
+    """How much of a node an instance has: its instances, and what they are given."""
+    return sum(op.present for op in ops), sum(argument is not None for op in ops for argument in op.arguments)
 
 
 def _correspond(made: Template, value: Value | None, given: list[Value | None]) -> None:
@@ -115,6 +120,8 @@ def _link(made: Template, rows: list[list[Op]], ops: list[Op]) -> None:
         ends = [] if ops[0].repeated == "parallel" else [(row[-1], ops[-1])]
         for theirs, mine in [*ends, *zip(row, ops, strict=False)]:
             made.ops.setdefault(theirs, mine)
+            if not theirs.outputs:
+                continue
             for key, value in theirs.outputs.items():
                 same = mine.outputs.get(key, mine.output)
                 made.values.setdefault(value, same)

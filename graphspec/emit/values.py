@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from graphspec.contract.arrays import Nested, Pairs
@@ -56,13 +57,15 @@ class Wish:
 @dataclass(eq=False, slots=True)
 class ValueWriter:
     """Writes values of one class. `inner` gives the writer of an inner instance's class; `passed_to` the code
-    of an argument of that class, at an op of this one.
+    of an argument of that class, at an op of this one; `condition` the code that says whether an op is there.
     """
 
     group: ModuleClass
     inner: Callable[[Graph], ValueWriter]
     passed_to: Callable[[Op, str], ast.expr | None]
+    condition: Callable[[Op], ast.expr]
     _sizes: dict[Value, LastAxis | None] = field(default_factory=dict)
+    _there: dict[Value, LastAxis | None] = field(default_factory=dict)
 
     def write(self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
         """The code of a value; None if one expression cannot say the differences in a loop."""
@@ -72,6 +75,8 @@ class ValueWriter:
         if alike and everywhere:
             return literal(first)
         code = self._spelled(values, ops, wish) or self._read(values, wish)
+        if code is None and alike and isinstance(first, tuple):
+            code = self._items(values, ops, wish)
         if code is not None or alike:
             return code if code is not None else literal(first)
         return (
@@ -117,9 +122,10 @@ class ValueWriter:
     def _read(self, values: Mapping[Cell, Leaf], wish: Wish) -> ast.expr | None:
         """The size of what the node reads, or a multiple of it."""
         for value in wish.sources[:MOST]:
-            code = self._of_size(self.size(value), values)
-            if code is not None:
-                return code
+            for size in (self.size_there(value), self.size(value)):
+                code = self._of_size(size, values)
+                if code is not None:
+                    return code
         if wish.chained is not None:
             return self._chained(values, wish)
         total = _sum([self.size(value) for value in wish.sources[:MOST]])
@@ -130,7 +136,8 @@ class ValueWriter:
         assert wish.chained is not None
         first = {cell: value for cell, value in values.items() if cell[1] == 0}
         rest = {cell: value for cell, value in values.items() if cell[1] > 0}
-        start = next((code for v in wish.sources if (code := self._of_size(self.size(v), first))), None)
+        sizes = [size for v in wish.sources for size in (self.size_there(v), self.size(v))]
+        start = next((code for size in sizes if (code := self._of_size(size, first))), None)
         then = self._of_size(self.size(wish.chained), rest) if rest else None
         if start is None or then is None:
             return None
@@ -142,8 +149,11 @@ class ValueWriter:
             return None
         if size.gives(values):
             return size.code()
-        pairs = [(size.sizes[body], value) for (body, _), value in values.items()]
-        if not all(type(a) is int and type(b) is int and a > 0 and b > 0 for a, b in pairs):
+        return self._multiple(size, [(size.sizes[body], value) for (body, _), value in values.items()])
+
+    def _multiple(self, size: LastAxis, pairs: Sequence[tuple[Any, Any]]) -> ast.expr | None:
+        """A multiple or a fraction of a size that gives the second of each pair for the first."""
+        if not pairs or not all(type(a) is int and type(b) is int and a > 0 and b > 0 for a, b in pairs):
             return None
         (a, b), *_ = pairs
         if b % a == 0 and all(y == x * (b // a) for x, y in pairs):
@@ -159,14 +169,37 @@ class ValueWriter:
             self._sizes[value] = self._found(value)
         return self._sizes[value]
 
+    def size_there(self, value: Value) -> LastAxis | None:
+        """The last axis of an optional node's output, only where the node is there."""
+        if value not in self._there:
+            self._there[value] = None
+            op = value.op
+            if op is not None and self._lacking(op):
+                self._there[value] = self._measured(value, op, self._sizes_of(value, op))
+        return self._there[value]
+
+    def _lacking(self, op: Op) -> bool:
+        """Whether a node is not there in all instances."""
+        slot = next((slot for slot in self.group.template.slots if op in slot.ops), None)
+        if slot is None or slot.repeated:
+            return False
+        return len(self.group.cells(slot.position)) < len(self.group.bodies)
+
+    def _sizes_of(self, value: Value, there: Op | None = None) -> list[Any]:
+        """The last axis of a value in each body, or only where an op is there; None elsewhere."""
+        given = self.group.template.instances[value]
+        return [
+            each.tensor.shape[-1]
+            if each is not None and each.tensor.rank and (there is None or (each.op and each.op.present))
+            else None
+            for each in given
+        ]
+
     def _found(self, value: Value) -> LastAxis | None:
         group = self.group
-        given = group.template.instances.get(value)
-        if given is None:
+        if value not in group.template.instances:
             return None
-        sizes: list[Any] = [
-            each.tensor.shape[-1] if each is not None and each.tensor.rank else None for each in given
-        ]
+        sizes = self._sizes_of(value)
         known = [size for size in sizes if size is not None]
         if not known or not all(type(size) is int for size in known):
             return None
@@ -176,12 +209,49 @@ class ValueWriter:
             word = next(word for word, each in group.graph.inputs.items() if each is value)
             channels = group.channels_of(word)
             return None if channels is None else LastAxis(sizes, lambda: group.channels(word, channels))
-        for size in self._candidates(value, value.op):
-            if size is not None and all(
-                here is None or same(there, here) for here, there in zip(sizes, size.sizes, strict=True)
-            ):
-                return size
-        return None
+        found = self._measured(value, value.op, sizes)
+        return (
+            found
+            if found is not None or not self._lacking(value.op)
+            else self._chosen(value, value.op, sizes)
+        )
+
+    def _measured(self, value: Value, op: Op, sizes: list[Any]) -> LastAxis | None:
+        """A size that gives these, or a multiple of one."""
+        scaled: LastAxis | None = None
+        for size in self._candidates(value, op):
+            if size is None:
+                continue
+            pairs = [(there, here) for here, there in zip(sizes, size.sizes, strict=True) if here is not None]
+            if pairs and all(same(there, here) for there, here in pairs):
+                return LastAxis(sizes, size.code)
+            if scaled is None and pairs and self._scales(pairs):
+                scaled = LastAxis(sizes, partial(self._scaled, size, pairs))
+        return scaled
+
+    def _scales(self, pairs: Sequence[tuple[Any, Any]]) -> bool:
+        if not all(type(a) is int and type(b) is int and a > 0 and b > 0 for a, b in pairs):
+            return False
+        (a, b), *_ = pairs
+        return (b % a == 0 and all(y == x * (b // a) for x, y in pairs)) or (
+            a % b == 0 and all(x == y * (a // b) for x, y in pairs)
+        )
+
+    def _scaled(self, size: LastAxis, pairs: Sequence[tuple[Any, Any]]) -> ast.expr:
+        code = self._multiple(size, pairs)
+        assert code is not None, "the pairs are multiples"
+        return code
+
+    def _chosen(self, value: Value, op: Op, sizes: list[Any]) -> LastAxis | None:
+        """The size of what an optional node gives, or hands on."""
+        passed = self._passed(op)
+        there, other = self.size_there(value), self.size(passed) if passed is not None else None
+        if there is None or other is None:
+            return None
+        lacking = [body for body in range(len(sizes)) if there.sizes[body] is None]
+        if any(not same(sizes[body], other.sizes[body]) for body in lacking):
+            return None
+        return LastAxis(sizes, lambda: choice(self.condition(op), there.code(), other.code()))
 
     def _candidates(self, value: Value, op: Op) -> Iterator[LastAxis | None]:
         """Where the size of an op's output may come from."""
@@ -197,10 +267,21 @@ class ValueWriter:
             return
         if op.graph is not None:
             yield self._of_instance(value, op)
+        yield from (self.size_there(each) for each in op.inputs[:MOST])
         found = [self.size(each) for each in op.inputs[:MOST]]
         yield from found
         if len(op.inputs) <= MOST:
             yield _sum(found)
+
+    def _passed(self, op: Op) -> Value | None:
+        """What is read where an optional node and those before it under the same condition are absent."""
+        slot = next(slot for slot in self.group.template.slots if op in slot.ops)
+        passed = self.group.template.passed.get(slot.position)
+        if passed is None or passed.op is None or not self._lacking(passed.op):
+            return passed
+        before = next(slot for slot in self.group.template.slots if passed.op in slot.ops)
+        bodies = [{body for body, _ in self.group.cells(each.position)} for each in (slot, before)]
+        return self._passed(passed.op) if bodies[0] == bodies[1] else passed
 
     def _progress(self, value: Value, slot: Slot) -> LastAxis | None:
         """The size after a chain in which each instance adds as much as the others."""
@@ -322,7 +403,8 @@ class ValueWriter:
         """A value without a new argument."""
         first = next(iter(values.values()))
         if all(same(value, first) for value in values.values()):
-            return literal(first)
+            everywhere = len({body for body, _ in values}) == len(self.group.bodies)
+            return (None if everywhere else self._spelled(values, ops, wish)) or literal(first)
         return (
             self._spelled(values, ops, wish)
             or self._read(values, wish)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from graphspec import names
 from graphspec.diagnostics import Span
 from graphspec.emit.body import Assign, Delete, Effect, For, If, Return, Statement, assigned_by, read_by
-from graphspec.emit.code import Variable, template
+from graphspec.emit.code import Variable, equal, template
 from graphspec.emit.construct import Construction, Constructor, parameters
 from graphspec.emit.definitions import signature
 from graphspec.emit.forward import Forward
@@ -45,12 +45,21 @@ class SourceWriter:
             written[0] += f"  # {shape}"
         self.add(*written, span=span)
 
-    def step(self, step: Construction) -> None:
-        """A statement of `__init__`."""
-        prefix, indent = f"self.{step.attribute} = " if step.attribute else "", 8
+    def steps(self, steps: Iterable[Construction]) -> None:
+        """The statements of `__init__`; neighbours under one condition stand under one `if`."""
+        condition: ast.expr | None = None
+        for step in steps:
+            again = step.condition is not None and condition is not None and equal(step.condition, condition)
+            if step.condition is not None and not again:
+                self.line("if ", step.condition, 8, step.span, ":")
+            condition = step.condition
+            self._step(step, 8 if condition is None else 12)
+
+    def _step(self, step: Construction, indent: int) -> None:
+        prefix = f"self.{step.attribute} = " if step.attribute else ""
         if step.unless_none:
-            self.add(f"        if self.{step.unless_none} is not None:", span=step.span)
-            indent = 12
+            self.add(f"{' ' * indent}if self.{step.unless_none} is not None:", span=step.span)
+            indent += 4
         self.line(prefix, step.value, indent, step.span)
 
     def statements(self, forward: Forward, indent: int) -> None:
@@ -121,8 +130,7 @@ def write_definition(
     if constructor.steps or closing or group.args:
         writer.add(*signature("def __init__(", parameters(group), "):", 4))
         writer.add("        super().__init__()")
-        for step in [*constructor.steps, *closing]:
-            writer.step(step)
+        writer.steps([*constructor.steps, *closing])
         writer.add("")
     result, defaults = _result(group, program), program.defaults if program is not None else ()
     writer.add(*signature("def forward(", ["self", *_inputs(group, defaults)], f") -> {result}:", 4))

@@ -1,0 +1,122 @@
+"""Optional nodes in `forward`: neighbours under one condition become one expression, or one `if`."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from dataclasses import dataclass, field
+
+from graphspec.emit.body import Assign, If, Return, Statement, read_by
+from graphspec.emit.code import Read, Variable, choice, equal, reads, replace
+from graphspec.emit.nest import DEPTH, depth
+from graphspec.emit.printer import WIDTH, bare
+
+
+@dataclass(eq=False, slots=True)
+class OptionalNodes:
+    """Optional nodes under one condition, each of which reads the one before. `passed` is what is read where
+    they are absent; `inverted` says that the test is true there.
+    """
+
+    test: ast.expr
+    inverted: bool
+    passed: ast.expr
+    steps: list[Assign] = field(default_factory=list)
+    values: list[ast.expr] = field(default_factory=list)
+
+    @property
+    def target(self) -> Variable:
+        (variable,) = self.steps[-1].targets
+        assert variable is not None
+        return variable
+
+
+def joined(body: list[Statement]) -> list[Statement]:
+    """The statements, with those of optional nodes joined."""
+    counts = Counter(variable for statement in body for variable in read_by(statement))
+    found: list[Statement | OptionalNodes] = []
+    for statement in body:
+        optional = _optional(statement)
+        before = found[-1] if found else None
+        if optional is None:
+            found.append(statement)
+        elif isinstance(before, OptionalNodes) and _continues(before, optional, counts):
+            before.steps += optional.steps
+            before.values += optional.values
+            if _is_nothing(before.passed):
+                before.passed = optional.passed
+        else:
+            found.append(optional)
+    return [
+        each for item in found for each in (_written(item) if isinstance(item, OptionalNodes) else [item])
+    ]
+
+
+def _optional(statement: Statement) -> OptionalNodes | None:
+    """A statement of an optional node in its parts."""
+    if not isinstance(statement, Assign) or not isinstance(statement.value, ast.IfExp):
+        return None
+    if len(statement.targets) != 1 or statement.targets[0] is None or statement.targets[0].several:
+        return None
+    value, test = statement.value, statement.value.test
+    inverted = isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Is)
+    if not inverted and not isinstance(test, ast.Attribute):
+        return None
+    there, passed = (value.orelse, value.body) if inverted else (value.body, value.orelse)
+    return OptionalNodes(test, inverted, passed, [statement], [there])
+
+
+def _continues(before: OptionalNodes, optional: OptionalNodes, counts: Counter[Variable]) -> bool:
+    """Whether optional nodes stand under one condition, and only the second reads the first."""
+    if before.inverted != optional.inverted or not equal(before.test, optional.test):
+        return False
+    variable, (value,) = before.target, optional.values
+    inside = sum(read.variable is variable for read in reads(value))
+    if _is_nothing(before.passed):
+        return inside >= 1 and counts[variable] == inside
+    if not isinstance(optional.passed, Read) or optional.passed.variable is not variable:
+        return False
+    return inside >= 1 and counts[variable] == inside + 1
+
+
+def _is_nothing(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+def _written(optional: OptionalNodes) -> list[Statement]:
+    """One statement if it fits on a line, else an `if`."""
+    whole = optional.values[0]
+    for step, value in zip(optional.steps, optional.values[1:], strict=False):
+        inside = [read for read in reads(value) if read.variable is step.targets[0]]
+        whole = replace(value, inside[0], whole) if len(inside) == 1 else ast.Constant(None)
+        if len(inside) != 1:
+            return _under_if(optional)
+    both = (optional.passed, whole) if optional.inverted else (whole, optional.passed)
+    made = choice(optional.test, *both)
+    last = optional.steps[-1]
+    if 8 + len(f"{optional.target.word} = {bare(made)}") > WIDTH or depth(whole) > DEPTH:
+        return _under_if(optional)
+    last.value, last.ops = made, [op for step in optional.steps for op in step.ops]
+    return [last]
+
+
+def _under_if(optional: OptionalNodes) -> list[Statement]:
+    """What is passed on, and an `if` that changes it."""
+    variable = optional.target
+    variable.several = True
+    old = {target for step in optional.steps for target in step.targets}
+    steps: list[Assign | Return] = []
+    for number, (step, value) in enumerate(zip(optional.steps, optional.values, strict=True)):
+        same = {
+            *old,
+            *({optional.passed.variable} if number == 0 and isinstance(optional.passed, Read) else ()),
+        }
+        for read in [read for read in reads(value) if read.variable in same]:
+            value = replace(value, read, Read(variable))
+        steps.append(Assign([variable], value, step.span, None, step.first, step.ops))
+    test = optional.test
+    if optional.inverted:
+        assert isinstance(test, ast.Compare)
+        test = ast.Compare(test.left, [ast.IsNot()], test.comparators)
+    first = optional.steps[0]
+    return [Assign([variable], optional.passed, first.span, None, first.first), If(test, steps)]
