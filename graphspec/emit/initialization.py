@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -139,12 +140,12 @@ class Initialization:
         shared = unit is not None and unit.shared
         attribute = f"module.{names.attribute(unit.name if unit is not None and shared else op.node)}"
         if placed.slot.loop and not shared:
-            block = [f"    {text.replace('{w}', f'layer.{name}')}" for name, text in fills]
+            block = [f"    {text.replace('{w}', f'layer{attribute_path(name)}')}" for name, text in fills]
             head = f"for layer in {attribute}:"
         else:
             module = attribute if op.index is None or shared else f"{attribute}[{op.index}]"
             pad = "    " if placed.optional else ""
-            block = [f"{pad}{text.replace('{w}', f'{module}.{name}')}" for name, text in fills]
+            block = [f"{pad}{text.replace('{w}', f'{module}{attribute_path(name)}')}" for name, text in fills]
             flag = placed.group.flags.get(placed.slot.position)
             test = f"module.{flag}" if flag is not None else f"{module} is not None"
             head = f"if {test}:" if placed.optional else ""
@@ -204,11 +205,16 @@ class Initialization:
         for targets, fills, optional in groups:
             body: list[str] = []
             for name, text in fills.items():
-                made = fill(text, {"w": template(f"module.{name}")})
+                made = fill(text, {"w": template(f"module{attribute_path(name)}")})
                 if name in optional:
-                    body.append(f"        if module.{name} is not None:")
+                    body.append(f"        if module{attribute_path(name)} is not None:")
                 body += lines("", made, 12 if name in optional else 8)
             yield targets, body
+
+
+def attribute_path(name: str) -> str:
+    """The attribute of a module at a key of its state dict: `.cells[0].kernel` for `cells.0.kernel`."""
+    return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", f".{name}")
 
 
 def _may_lack_bias(kind: str) -> bool:

@@ -78,7 +78,8 @@ def name_variables(body: list[Statement], given: list[Variable], taken: set[str]
         return holder is None or lives.last(holder) < number + (not looped)
 
     def choose(variable: Variable, number: int, statement: Statement) -> str:
-        looped = isinstance(statement, For)
+        # the variable of a comprehension does not replace one that an iteration reads
+        looped = isinstance(statement, For) or (variable.item and isinstance(statement, Assign))
         brief = lives.is_brief(variable) and variable not in outputs and not _is_mask(variable)
         if brief and _is_plain(statement):
             free = [name for name in TEMPORARIES if is_free(name, number, looped)]
