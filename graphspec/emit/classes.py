@@ -18,9 +18,9 @@ from graphspec.emit.layer_codes import LayerCodes, custom_classes, is_laid
 from graphspec.emit.library import library, needed
 from graphspec.emit.memory import Peaks
 from graphspec.emit.module_class import ModuleClass, Varies
-from graphspec.emit.shapes import BodyShape, Shapes, merge
+from graphspec.emit.shapes import BodyShape, ShapeMaker, merge
 from graphspec.emit.slots import Slot, Wiring, aligned, shown, slots_of
-from graphspec.emit.template import Template, template_of
+from graphspec.emit.template import ClassTemplate, template_of
 from graphspec.emit.values import ValueWriter
 from graphspec.graph import Definition, Graph, Op, Unit, Value
 from graphspec.passes.layout import Layout
@@ -81,7 +81,7 @@ class Classes(Generic[Part]):
         self.space = names.Namespace(names.RESERVED | self.helpers | words)
         self._root_name = self.space.claim(names.class_name(root.definition.title))
         self._named_after: dict[str, Definition] = {}
-        self._shapes = Shapes(
+        self._shapes = ShapeMaker(
             self._codes, self.of.__getitem__, self.recomputing, self.borrowed, self.lent, self.ending
         )
         for definition, bodies in _by_definition(root, graphs):
@@ -334,7 +334,7 @@ class Classes(Generic[Part]):
         self.of |= dict.fromkeys([*members, made.graph], group)
         return group
 
-    def _inner(self, graph: Graph) -> tuple[Graph, Template]:
+    def _inner(self, graph: Graph) -> tuple[Graph, ClassTemplate]:
         group = self.of[graph]
         return group.graph, group.template
 

@@ -18,7 +18,7 @@ from graphspec.contract.arrays import Nested, Pairs
 from graphspec.contract.layer import Leaf, Ref
 from graphspec.emit.code import HOLE, Variable, fill, folded, literal, name
 from graphspec.emit.slots import Slot, Wiring
-from graphspec.emit.template import Template
+from graphspec.emit.template import ClassTemplate
 from graphspec.expressions import Expression, ExpressionError, parse_value
 from graphspec.graph import Definition, Graph, Op
 from graphspec.tensor import DTYPES
@@ -75,7 +75,7 @@ class ModuleClass:
     definition: Definition
     bodies: list[Graph]
     slots: list[list[Slot]]
-    template: Template
+    template: ClassTemplate
     wiring: Wiring
     helpers: frozenset[str]
     given: list[dict[str, Any]]
@@ -219,7 +219,9 @@ class ModuleClass:
         return found
 
     def channels_of(self, word: str) -> list[Leaf] | None:
-        """The last axis of an input, in each body that is given it; None if one is unknown."""
+        """The last axis of an input in each body, 0 where it is not given if the others differ; None if one is
+        unknown.
+        """
         sizes: list[Leaf] = []
         for body in self.bodies:
             value = body.inputs.get(word)
@@ -227,7 +229,8 @@ class ModuleClass:
         known = [size for size in sizes if size is not None]
         if not known or not all(isinstance(size, int) for size in known):
             return None
-        return [known[0] if size is None else size for size in sizes]
+        other = known[0] if all(same(size, known[0]) for size in known) else 0
+        return [other if size is None else size for size in sizes]
 
     def channels(self, word: str, sizes: list[Leaf]) -> ast.expr:
         """The channels of an input: a literal, a param of the block that equals them, or an argument."""
@@ -238,7 +241,8 @@ class ModuleClass:
                 same(b.visible.get(param), size) for b, size in zip(self.bodies, sizes, strict=True)
             ):
                 return self.param(param)
-        return name(self.argument(self._channels_name(word), sizes, channels=word).name)
+        default: Leaf = 0 if 0 in sizes else MISSING
+        return name(self.argument(self._channels_name(word), sizes, default, channels=word).name)
 
     def _channels_name(self, word: str) -> str:
         value = self.graph.inputs[word]

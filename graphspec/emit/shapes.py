@@ -60,7 +60,7 @@ class BodyShape:
 
 
 @dataclass(frozen=True, slots=True)
-class Shapes:
+class ShapeMaker:
     """Makes the shapes of instances. `class_of` gives the class of an inner instance; `logits` are the values
     whose activation may be left off, and `ending` that activation.
     """

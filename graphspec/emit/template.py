@@ -11,7 +11,7 @@ from graphspec.graph import Graph, Op, Unit, Value
 
 
 @dataclass(eq=False, slots=True)
-class Template:
+class ClassTemplate:
     """The graph that a class is written from, and how its instances correspond to it.
 
     `values`, `ops` and `units` give for each of an instance the one of the template; `instances` gives for a
@@ -29,15 +29,15 @@ class Template:
     raw: dict[Op, Op] = field(default_factory=dict)
 
 
-Inner = Callable[[Graph], "tuple[Graph, Template]"]
+Inner = Callable[[Graph], "tuple[Graph, ClassTemplate]"]
 """The graph and the template of the class of an inner instance."""
 
 
-def template_of(bodies: list[Graph], slots: list[list[Slot]], inner: Inner) -> Template:
+def template_of(bodies: list[Graph], slots: list[list[Slot]], inner: Inner) -> ClassTemplate:
     """The template of instances of one structure; `slots` are those of each."""
     first = bodies[0]
     graph = replace(first, inputs={}, units=[], ops=[], outputs={})
-    made = Template(graph)
+    made = ClassTemplate(graph)
     for word in first.inputs:
         given = [body.inputs[word] for body in bodies]
         value = next((each for each in given if each is not None), None)
@@ -65,7 +65,7 @@ def _completeness(ops: list[Op]) -> tuple[int, int]:
     return sum(op.present for op in ops), sum(argument is not None for op in ops for argument in op.arguments)
 
 
-def _correspond(made: Template, value: Value | None, given: list[Value | None]) -> None:
+def _correspond(made: ClassTemplate, value: Value | None, given: list[Value | None]) -> None:
     if value is None:
         return
     made.instances[value] = given
@@ -74,7 +74,7 @@ def _correspond(made: Template, value: Value | None, given: list[Value | None]) 
             made.values.setdefault(each, value)
 
 
-def _add_units(made: Template, bodies: list[Graph]) -> None:
+def _add_units(made: ClassTemplate, bodies: list[Graph]) -> None:
     """The units of all instances, each once: those of equal names are one."""
     known: dict[tuple[str, int | None], Unit] = {}
     for unit in (unit for body in bodies for unit in body.units):
@@ -85,7 +85,7 @@ def _add_units(made: Template, bodies: list[Graph]) -> None:
         made.units[unit] = known[key]
 
 
-def _copy(made: Template, op: Op, inner: Inner) -> Op:
+def _copy(made: ClassTemplate, op: Op, inner: Inner) -> Op:
     """An op of an instance as one of the template: what it reads and gives is the template's."""
 
     def translated(argument: Any) -> Any:
@@ -109,7 +109,7 @@ def _copy(made: Template, op: Op, inner: Inner) -> Op:
     return new
 
 
-def _link(made: Template, rows: list[list[Op]], ops: list[Op]) -> None:
+def _link(made: ClassTemplate, rows: list[list[Op]], ops: list[Op]) -> None:
     """Connects the instances' ops of a node with those of the template: the last with the last, where a node
     is repeated less often in an instance.
     """

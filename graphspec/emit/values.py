@@ -208,7 +208,7 @@ class ValueWriter:
         if value.op is None:
             word = next(word for word, each in group.graph.inputs.items() if each is value)
             channels = group.channels_of(word)
-            return None if channels is None else LastAxis(sizes, lambda: group.channels(word, channels))
+            return None if channels is None else LastAxis(channels, lambda: group.channels(word, channels))
         found = self._measured(value, value.op, sizes)
         return (
             found

@@ -40,4 +40,4 @@ class Ensemble(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         x = image.permute(0, 3, 1, 2)
         members = [member(x) for member in self.members]
-        return (members[0] + members[1] + members[2]) / 3  # [N, 10]
+        return torch.stack(members).mean(0)  # [N, 10]

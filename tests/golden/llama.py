@@ -51,7 +51,6 @@ class Layer(nn.Module):
         queries = self.query(norm1).unflatten(2, (4, 16))
         keys = self.key(norm1).unflatten(2, (2, 16))
         values = self.value(norm1).unflatten(2, (2, 16))
-        del norm1
         asked = rotate(queries, cosine, sine)
         offers = rotate(keys, cosine, sine).repeat_interleave(2, 2)
         y = values.repeat_interleave(2, 2)
@@ -61,7 +60,6 @@ class Layer(nn.Module):
             y.transpose(1, 2),
             is_causal=True,
         ).transpose(1, 2)
-        del asked, offers
         seen = x + self.output(y.flatten(2))
         y = self.norm2(seen)
         return seen + self.down(F.silu(self.gate(y)) * self.up(y))
