@@ -68,3 +68,20 @@ def test_a_module_with_other_weights_is_refused_with_the_place(before: str, afte
     assert says in found.message
     assert "three" in found.message or (found.span is not None and found.span.line == 4)
     assert isinstance(program.module(), nn.Module)
+
+
+def test_cells_in_one_layer_have_initializers_of_their_own() -> None:
+    spec = """
+inputs: {x: {shape: [steps, 4]}}
+nodes:
+  y:
+    layer: RNN
+    cell:
+      - {layer: LSTMCell, units: 8, kernel_initializer: zeros, recurrent_initializer: he_normal}
+      - {layer: GRUCell, units: 5, bias_initializer: ones}
+outputs: [y]
+"""
+    state = graphspec.compile(spec).module().state_dict()
+    first, second = state["y.0.weight_ih_l0"], state["y.1.bias_ih_l0"]
+    assert float(first.abs().max()) == 0 and float(state["y.0.weight_hh_l0"].std()) > 0
+    assert bool((second == 1).all()) and second.numel() == 15

@@ -34,6 +34,7 @@ class Variable:
     given: bool = False  # an argument: the caller keeps it in memory
     several: bool = False  # assigned more than once, for example in a loop
     item: bool = False  # a loop variable: other loops may reuse its name
+    listed: bool = False  # a list: no tensor takes its name afterwards
 
     def read(self) -> Read:
         return Read(self)

@@ -20,7 +20,7 @@ def joined(nodes: Mapping[str, Node], wanted: Collection[str]) -> dict[str, Node
         name, base = pair
         lower, upper = found[name], found.pop(base)
         assert isinstance(lower, ast.ClassDef) and isinstance(upper, ast.ClassDef)
-        found[name] = _joined(lower, upper)
+        found[name] = _joined(lower, upper, nodes)
     return found
 
 
@@ -47,14 +47,21 @@ def _methods(node: ast.ClassDef) -> set[str]:
     return {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
 
 
-def _joined(lower: ast.ClassDef, upper: ast.ClassDef) -> ast.ClassDef:
+def _is_of_torch(base: ast.expr, nodes: Mapping[str, Node]) -> bool:
+    """Whether a base class is PyTorch's, or derives from one that is."""
+    node = nodes.get(base.id) if isinstance(base, ast.Name) else None
+    if isinstance(node, ast.ClassDef):
+        return any(_is_of_torch(each, nodes) for each in node.bases)
+    return flat(base) != "nn.Module"
+
+
+def _joined(lower: ast.ClassDef, upper: ast.ClassDef, nodes: Mapping[str, Node]) -> ast.ClassDef:
     """One class for a base and its subclass.
 
     It has the docstring of the subclass, or of the base if that has all of the code. It drops declarations of
     the base for what the subclass assigns, or inherits from a PyTorch class that the base does not have.
     """
-    ours = (isinstance(base, ast.Name) or flat(base) == "nn.Module" for base in upper.bases)
-    from_torch = len(lower.bases) > 1 and all(ours)
+    from_torch = len(lower.bases) > 1 and not any(_is_of_torch(base, nodes) for base in upper.bases)
     given = _methods(lower) | {
         word for each in lower.body if isinstance(each, ast.Assign) for word, _ in assigned(each)
     }

@@ -147,7 +147,7 @@ class Loop:
                 self.targets[key] = Variable(word, values[-1:], several=True) if read else None
             if several:
                 word = plural(key) if key and len(slot.op.outputs) > 1 else slot.node
-                self.collected[key] = Variable(word, values)
+                self.collected[key] = Variable(word, values, listed=True)
 
     def _listed(self, key: str) -> bool:
         """Whether an output of single instances is read."""

@@ -219,8 +219,8 @@ class ModuleClass:
         return found
 
     def channels_of(self, word: str) -> list[Leaf] | None:
-        """The last axis of an input in each body, 0 where it is not given if the others differ; None if one is
-        unknown.
+        """The last axis of an input in each body, 0 where it is not given if the others differ; None if one
+        is unknown.
         """
         sizes: list[Leaf] = []
         for body in self.bodies:

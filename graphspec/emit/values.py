@@ -72,20 +72,30 @@ class ValueWriter:
         first = next(iter(values.values()))
         alike = all(same(value, first) for value in values.values())
         everywhere = len({body for body, _ in values}) == len(self.group.bodies)
-        if alike and everywhere:
+        if alike and (everywhere or _is_set(ops[next(iter(values))], wish.word)):
             return literal(first)
-        code = self._spelled(values, ops, wish) or self._read(values, wish)
+        code = self._first(lambda: self._spelled(values, ops, wish), lambda: self._read(values, wish))
         if code is None and alike and isinstance(first, tuple):
-            code = self._items(values, ops, wish)
+            code = self._first(lambda: self._items(values, ops, wish))
         if code is not None or alike:
             return code if code is not None else literal(first)
-        return (
-            self._param(values, wish)
-            or self._items(values, ops, wish)
-            or self._anywhere(values, wish)
-            or (self._by_index(values, ops, wish) if wish.looped else None)
-            or self._argument(values, wish)
+        return self._first(
+            lambda: self._param(values, wish),
+            lambda: self._items(values, ops, wish),
+            lambda: self._anywhere(values, wish),
+            lambda: self._by_index(values, ops, wish) if wish.looped else None,
+            lambda: self._argument(values, wish),
         )
+
+    def _first(self, *ways: Callable[[], ast.expr | None]) -> ast.expr | None:
+        """What the first way gives that gives anything; one that gives nothing takes no argument."""
+        for way in ways:
+            before = dict(self.group.args)
+            code = way()
+            if code is not None:
+                return code
+            self.group.args = before
+        return None
 
     # --- the spec's expression
 
@@ -355,8 +365,7 @@ class ValueWriter:
             passed = {word: self.passed_to(op, word) for word in words}
             return folded(_replaced(code, {word: part for word, part in passed.items() if part is not None}))
 
-        given = self.group.template.instances[value]
-        return LastAxis([each.tensor.shape[-1] if each is not None else None for each in given], written)
+        return LastAxis(self._sizes_of(value, op), written)  # where it is left out, its class says nothing
 
     def _graphs_of(self, op: Op) -> Iterator[Graph]:
         """The graphs of all instances of the node of an op."""
@@ -425,7 +434,7 @@ class ValueWriter:
             rest = {(body, 1): row[1] for body, row in rows.items() if len(row) > 1}
             a, b = self._constant(first, ops, wish), self._constant(rest, ops, wish)
             return choice(template("index == 0"), a, b) if a and b else None
-        if all(type(value) is int for row in rows.values() for value in row):
+        if longest > 2 and all(type(value) is int for row in rows.values() for value in row):
             return self._arithmetic(rows, ops, wish)  # type: ignore[arg-type]
         return None
 

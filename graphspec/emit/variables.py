@@ -87,7 +87,8 @@ def name_variables(body: list[Statement], given: list[Variable], taken: set[str]
                 return max(free, key=lambda name: bytes_of(holders[name]) if name in holders else 0)
         word = names.local(variable.word)
         old = holders.get(word)
-        if old is not None and not old.given and old.word == variable.word and is_free(word, number, looped):
+        reusable = old is not None and not old.given and old.listed == variable.listed
+        if reusable and old.word == variable.word and is_free(word, number, looped):  # type: ignore[union-attr]
             return word
         return space.claim(word)
 
