@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from textwrap import wrap
 
-from graphspec.diagnostics import Span
+from graphspec.diagnostics import Span, SpecError
 from graphspec.emit.classes import Classes
 from graphspec.emit.code import HOLE, template
 from graphspec.emit.construct import Constructor
@@ -60,7 +60,8 @@ def emit(
     `inplace` lets activations overwrite their inputs. `exporting` writes code that torch.export accepts with
     dynamic shapes, even where that costs time otherwise. Without `merged`, each instance of a block has a
     class of its own: long, and right without any comparison of instances; tests compare with it.
-    Raises `SpecError` (emission-failed) for a fault of the emitter.
+    Where the classes of all instances together would be unsound, that is what is emitted. Raises `SpecError`
+    (emission-failed) for a fault of the emitter.
     """
     training = initialize and not exporting
     modules: set[Definition] = set()
@@ -79,7 +80,12 @@ def emit(
     for constructor, forward in classes.parts:
         forward.finish(classes.program_bytes)
         write_definition(bodies, forward, program if constructor.group is classes.root else None, fills)
-    return assemble(program, bodies, classes, fills, exporting)
+    try:
+        return assemble(program, bodies, classes, fills, exporting)
+    except SpecError:
+        if not merged:
+            raise
+    return emit(program, initialize, inplace, exporting, merged=False)
 
 
 def _classes(

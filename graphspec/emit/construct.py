@@ -341,16 +341,27 @@ class Constructor:
         """Decides how `forward` tests the presence of each optional node: nodes under one condition share one
         test, that of their only submodule, or a flag.
         """
-        patterns: dict[frozenset[int], list[int]] = {}
+        flags: list[tuple[ast.expr, list[int]]] = []
+        implied: list[int] = []  # nodes that are left out because others are
         for position, cells in self.optional.items():
             slot = self.group.template.slots[position]
             if self._has_no_effect(slot, cells):
                 continue
             if (word := self._input_beside(cells)) is not None and not self._holds_module(slot):
                 self.presence[position] = Presence(name(self.group.local(word)), is_none=True)
-                continue
-            patterns.setdefault(frozenset(body for body, _ in cells), []).append(position)
-        flags = [(self._condition_of(positions), positions) for positions in patterns.values()]
+            elif slot.there.when is None:
+                implied.append(position)
+            else:
+                self._add_flag(flags, self._condition(slot, cells), position)
+        for position in implied:
+            there = self.optional[position].keys()
+            same = (positions for _, positions in flags if self.optional[positions[0]].keys() == there)
+            positions = next(same, None)
+            if positions is not None:
+                positions.append(position)
+            else:
+                slot = self.group.template.slots[position]
+                self._add_flag(flags, self._condition(slot, self.optional[position]), position)
         for code, positions in flags:
             slots = [self.group.template.slots[position] for position in positions]
             held = [slot for slot in slots if self._holds_module(slot)]
@@ -368,11 +379,14 @@ class Constructor:
                     (step.condition, "") if step.unless_none in kept else (None, step.unless_none)
                 )
 
-    def _condition_of(self, positions: list[int]) -> ast.expr:
-        """The condition of nodes that are there in the same instances: as the spec has it for one of them."""
-        slots = [self.group.template.slots[position] for position in positions]
-        slot = next((slot for slot in slots if slot.there.when is not None), slots[0])
-        return self._condition(slot, self.optional[slot.position])
+    @staticmethod
+    def _add_flag(flags: list[tuple[ast.expr, list[int]]], code: ast.expr, position: int) -> None:
+        """Adds a node to those under the same condition."""
+        same = next((positions for each, positions in flags if equal(each, code)), None)
+        if same is None:
+            flags.append((code, [position]))
+        else:
+            same.append(position)
 
     def condition_at(self, op: Op) -> ast.expr:
         """The code that says whether an op of the template is there."""

@@ -495,9 +495,11 @@ def _names(written: ArgumentExpression, word: str) -> bool:
 
 def _is_set(op: Op, word: str) -> bool:
     """Whether the spec gives a layer another value for an argument than an expression."""
-    fields = op.layer.model_fields_set if op.layer is not None else set()
+    if op.layer is None:
+        return False
     written = {str(each.path[0]) for each in op.expressions if each.path}
-    return any(key in fields and key not in written for key in (word, f"{word}s"))
+    keys = word, f"{word}s", type(op.layer).synonyms.get(word, word)
+    return any(key in op.layer.model_fields_set and key not in written for key in keys)
 
 
 def _gives(op: Op, written: ArgumentExpression, value: Leaf) -> bool:
