@@ -42,8 +42,8 @@ def randomized(program: Program) -> nn.Module:
     return module
 
 
-def example(program: Program, batch: int = 2) -> dict[str, Tensor]:
-    inputs = program.example_inputs(batch)
+def example(program: Program, batch: int = 2, sizes: dict[str, int] | None = None) -> dict[str, Tensor]:
+    inputs = program.example_inputs(batch, sizes=sizes)
     return {name: x.double() if x.is_floating_point() else x for name, x in inputs.items()}
 
 

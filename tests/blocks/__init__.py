@@ -1,0 +1,1 @@
+"""Random specs of nested blocks, and what such a spec declares."""
