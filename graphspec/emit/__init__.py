@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from textwrap import wrap
 
 from graphspec.diagnostics import Span, SpecError
+from graphspec.emit.batches import expanded
 from graphspec.emit.classes import Classes
 from graphspec.emit.code import HOLE, template
 from graphspec.emit.construct import Constructor
@@ -64,6 +65,9 @@ def emit(
     (emission-failed) for a fault of the emitter.
     """
     training = initialize and not exporting
+    graph, values = expanded(program.graph)
+    if values:
+        program = replace(program, graph=graph, masks={k: values[v] for k, v in program.masks.items()})
     modules: set[Definition] = set()
     while True:
         try:

@@ -183,6 +183,11 @@ def folded(node: ast.expr) -> ast.expr:
             return ast.BinOp(left, node.op, right)
         case ast.Compare(ops=[operation]):
             left, right = folded(node.left), folded(node.comparators[0])
+            if isinstance(right, ast.Constant) and right.value is None and type(operation) in IDENTITIES:
+                operation = IDENTITIES[type(operation)]()
+                if isinstance(left, ast.Constant):
+                    return ast.Constant((left.value is None) is isinstance(operation, ast.Is))
+                return ast.Compare(left, [operation], [right])
             constant = isinstance(left, ast.Constant) and isinstance(right, ast.Constant)
             if constant and type(operation) in COMPARED:
                 return ast.Constant(COMPARED[type(operation)](left.value, right.value))  # type: ignore[attr-defined]
@@ -226,6 +231,8 @@ FOLDED: dict[type, Callable[[int, int], int]] = {
 }
 
 
+IDENTITIES: dict[type, type[ast.cmpop]] = {ast.Eq: ast.Is, ast.NotEq: ast.IsNot}
+"""How a value is compared with None."""
 COMPARED: dict[type, Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,

@@ -54,7 +54,9 @@ class Forward(ForwardScope):
         """
         peaks = self.constructor.classes.peaks
         room = peaks.of(self.group.graph) + int(WORTH * program)
-        shapes = {each: self.shape(each) for each in self.body if isinstance(each, Assign | Return)}
+        alone = len(self.group.bodies) == 1  # only then a shape is worth a line of its own
+        results = [each for each in self.body if isinstance(each, Assign | Return)] if alone else []
+        shapes = {each: self.shape(each) for each in results}
         shown = {each: text for each, text in shapes.items() if text}
         self.body = Nesting(joined(self.body), shown, room, peaks).nested()
         functions = {group.name for group in self.constructor.classes.groups if group.is_function}
@@ -93,11 +95,19 @@ class Forward(ForwardScope):
         return variable
 
     def shape(self, statement: Assign | Return) -> str:
-        """The comment with a result's shape in memory; empty in a class that is used with several shapes."""
+        """The comment with a result's shape in memory; empty where the instances differ in it."""
         value = statement.result
-        if value is None or len(self.group.bodies) > 1:
+        if value is None or self.optional:
+            return ""
+        given = self.group.template.instances.get(value, [value])
+        if any(each is None or each.tensor.shape != value.tensor.shape for each in given):
             return ""
         return shape_of(value, statement.first)
+
+    @property
+    def optional(self) -> bool:
+        """Whether instances lack nodes, so that a value may be another one."""
+        return bool(self.constructor.presence)
 
     def _slot(self, slot: Slot) -> None:
         if slot.loop and is_chain(self.constructor.classes, self.group, slot):

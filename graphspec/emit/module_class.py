@@ -291,7 +291,7 @@ def annotation(values: Collection[Leaf]) -> str:
         for value in values
         if isinstance(value, tuple) and not isinstance(value, Nested | Pairs)
     }
-    return " | ".join(sorted(words))
+    return " | ".join(sorted(words, key=lambda word: (word == "None", word)))
 
 
 def _items(value: tuple[Leaf, ...]) -> str:

@@ -247,7 +247,8 @@ def size_checks(program: Elaborated, group: ModuleClass, taken: set[str]) -> lis
                 continue
             seen[word] = name, here, factor
             if factor > 1:
-                message = f"{label} must be a multiple of {factor}, not {{}}"
+                what = "a size" if word.startswith("?") else word
+                message = f"{name}: {what} must be a multiple of {factor}, and is {{}}"
                 out += _check(here, f"% {factor} != 0", message, variable)
             least = program.minimum_sizes.get(word, 1) * factor
             if least > factor:

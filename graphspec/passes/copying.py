@@ -11,15 +11,16 @@ from graphspec.graph import Graph, Op, Unit, Value
 class Copy:
     """A program's graph once more: new graphs, ops, units and values, wired as the old ones are.
 
-    `ops` gives the new op for each old one. What never changes is shared: layers, types, expressions.
+    `ops` gives the new op for each old one, `values` the new value. What never changes is shared: layers,
+    types, expressions.
     """
 
     def __init__(self, root: Graph):
         self.ops: dict[Op, Op] = {}
-        self._values: dict[Value, Value] = {}
+        self.values: dict[Value, Value] = {}
         self._units: dict[Unit, Unit] = {}
         self.graph = self._graph(root)
-        for old, value in self._values.items():
+        for old, value in self.values.items():
             value.op = self.ops[old.op] if old.op is not None else None
         for old_unit, unit in self._units.items():
             unit.calls = [self.ops[call] for call in old_unit.calls]
@@ -50,9 +51,9 @@ class Copy:
         return self._units[old]
 
     def _value(self, old: Value) -> Value:
-        if old not in self._values:
-            self._values[old] = replace(old, op=None)
-        return self._values[old]
+        if old not in self.values:
+            self.values[old] = replace(old, op=None)
+        return self.values[old]
 
     def _argument(self, argument: Any) -> Any:
         if isinstance(argument, tuple):
