@@ -12,7 +12,7 @@ from textwrap import wrap
 from graphspec.diagnostics import Span, SpecError
 from graphspec.emit.batches import expanded
 from graphspec.emit.classes import Classes
-from graphspec.emit.code import HOLE, template
+from graphspec.emit.code import HOLE, without
 from graphspec.emit.construct import Constructor
 from graphspec.emit.definitions import DefinitionWriter
 from graphspec.emit.forward import Forward
@@ -242,7 +242,8 @@ def _forwards(classes: Classes[ClassParts]) -> Iterator[tuple[str, list[Use]]]:
         if code is None or code.construct is None or op.layer is None:
             continue
         absent = frozenset() if op.layer.variadic else absent_of(op)
-        for call in (each for each in ast.walk(template(code.call)) if isinstance(each, ast.Call)):
+        usual = [word for word, default in code.defaults.items() if code.constants.get(word) == default]
+        for call in (each for each in ast.walk(without(code.call, usual)) if isinstance(each, ast.Call)):
             if isinstance(call.func, ast.Name) and call.func.id == f"{HOLE}self":
                 for target in {code.construct.target, code.construct.general or code.construct.target}:
                     found.setdefault(target, []).append(Use(call, absent))

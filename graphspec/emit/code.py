@@ -62,13 +62,18 @@ def fill(text: str, holes: Filling, usual: Collection[str] = ()) -> ast.expr:
 
     Keyword arguments whose placeholders are in `usual` are left out.
     """
+    return _filled(without(text, usual), {f"{HOLE}{name}": value for name, value in holes.items()})
+
+
+def without(text: str, usual: Collection[str]) -> ast.expr:
+    """The tree of a template without the keyword arguments whose placeholders are in `usual`."""
     tree = template(text)
-    if usual:
-        assert isinstance(tree, ast.Call), "only a call has keywords to leave out"
-        gone = {f"{HOLE}{name}" for name in usual}
-        kept = [k for k in tree.keywords if not (isinstance(k.value, ast.Name) and k.value.id in gone)]
-        tree = ast.Call(tree.func, tree.args, kept)
-    return _filled(tree, {f"{HOLE}{name}": value for name, value in holes.items()})
+    if not usual:
+        return tree
+    assert isinstance(tree, ast.Call), "only a call has keywords to leave out"
+    gone = {f"{HOLE}{name}" for name in usual}
+    kept = [k for k in tree.keywords if not (isinstance(k.value, ast.Name) and k.value.id in gone)]
+    return ast.Call(tree.func, tree.args, kept)
 
 
 def _filled(node: ast.expr, holes: Filling) -> ast.expr:

@@ -240,7 +240,7 @@ class Heads(Attending, abstract=True):
         target = "GeneralAttention" if general else "SizedAttention" if sized else "MultiHeadAttention"
         construct = Construct(target, positional, keyword, general="GeneralAttention")
         call, constants = self._call(site, axes)
-        return Code(call, construct, constants)
+        return Code(call, construct, constants, defaults={"causal": False} if "causal" in constants else {})
 
     def _call(self, site: Site, axes: tuple[int, ...]) -> tuple[str, dict[str, Leaf]]:
         """The call, and its constants."""
@@ -255,12 +255,14 @@ class Heads(Attending, abstract=True):
         apart = tensors["query_mask"] is not None and self.dropout > 0 and site.x.rank == 3
         apart = apart and not self.return_attention_scores
         masks = self._masks(tensors | ({"query_mask": None} if apart else {}), axes, constants)
-        causal = self.use_causal_mask and not masks and not self.return_attention_scores
-        if self.use_causal_mask and not causal:
+        plain = not masks and not self.return_attention_scores
+        if self.use_causal_mask and not plain:
             masks.append(self._places("causal_mask({query}, {value})", axes, constants))
         if masks:
             parts.append(f"mask={' & '.join(masks)}")
-        parts += ["is_causal=True"] if causal else []
+        if plain:
+            parts.append("is_causal={causal}")
+            constants["causal"] = self.use_causal_mask
         parts += ["query_mask={query_mask}"] if apart else []
         parts += ["return_scores=True"] if self.return_attention_scores else []
         return f"{{self}}({', '.join(parts)})", constants
