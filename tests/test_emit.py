@@ -435,3 +435,19 @@ def test_sparsemax_of_nan_is_nan() -> None:
     spec = "inputs: {x: {shape: [3]}}\nnodes: {y: {op: sparsemax}}\noutputs: [y]"
     found = graphspec.compile(spec).module()(torch.tensor([[float("nan"), 1.0, 2.0], [0.0, 0.0, 3.0]]))
     assert found[0].isnan().all() and found[1].tolist() == [0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "case", ["perceiver", "t5", "two_conditions", "shared_norm_ranks", "parallel_counts"]
+)
+def test_a_definition_is_one_class(case: str) -> None:
+    """Its first use on a parameter, causal or not, with and without a memory, of other ranks and counts."""
+    source = graphspec.compile(ROOT / f"tests/emit/{case}.yaml").source
+    names = [node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    known = {"T5", "Block0", "Block1", "Block2", "MultiHeadAttention2d"}
+    assert not [name for name in names if name[-1].isdigit() and name not in known and "Norm" not in name]
+
+
+def test_one_condition_is_one_if() -> None:
+    source = graphspec.compile(ROOT / "bench/specs/swin.yaml").source
+    assert source.count("if self.merges:") == 1 and source.count("        if merges:") == 1

@@ -148,6 +148,11 @@ class Classes(Generic[Part]):
         called = (unit for unit in self._called(graph) if self.owns(graph, unit))
         return [unit for unit in called if unit not in own and self._has_module(unit)]
 
+    def type_of(self, unit: Unit) -> str:
+        """The type of the module of a shared unit."""
+        op = self._raw_units.get(unit, unit).first
+        return self.of[op.graph].name if op.graph is not None else "nn.Module"
+
     def owns(self, graph: Graph, unit: Unit) -> bool:
         """Whether a shared unit is declared in the block or file of a graph."""
         return self._owners[unit] == graph.definition

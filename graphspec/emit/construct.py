@@ -119,6 +119,7 @@ class Constructor:
                 word += "_"
             taken.add(word)
             self.group.borrowed[unit.name] = Variable(word, [], word, given=True)
+            self.group.types[word] = self.classes.type_of(unit)
 
     def _shared(self, unit: Unit, slots: list[Slot]) -> None:
         """Creates the module of a shared unit, in the form that suits all of its calls."""

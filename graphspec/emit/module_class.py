@@ -89,6 +89,7 @@ class ModuleClass:
     is_function: bool = False  # it constructs nothing, so it is written as a function
     numbers: dict[Graph, int] = field(default_factory=dict)  # body -> its index in `bodies`
     borrowed: dict[str, Variable] = field(default_factory=dict)  # of other classes, passed to `forward`
+    types: dict[str, str] = field(default_factory=dict)  # of what is borrowed, by argument
     flags: dict[int, str] = field(default_factory=dict)  # slot -> the flag under which its module is made
 
     @property

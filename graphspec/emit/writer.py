@@ -148,7 +148,7 @@ def _inputs(group: ModuleClass, defaults: Collection[str] = ()) -> list[str]:
         optional = word in defaults or any(body.inputs[word] is None for body in group.bodies)
         default = " = None" if all(each.endswith(" = None") for each in found) else ""
         found.insert(0, f"{group.local(word)}: Tensor" + (f" | None{default}" if optional else ""))
-    named = [f"{variable.name}: nn.Module" for variable in group.borrowed.values()]
+    named = [f"{variable.name}: {group.types[variable.name]}" for variable in group.borrowed.values()]
     named += ["logits: bool = False"] if group.logits else []
     return [*found, *(["*", *named] if named else [])]
 

@@ -70,9 +70,9 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         x = x + self.drop1(self.attention(x, x, mask=real[:, None, None]))
-        norm1 = self.norm1(x)
-        x = self.projected(F.gelu(self.expanded(norm1)))
-        return self.norm2(norm1 + self.drop2(x))
+        norm1 = self.norm1(x)  # [N, length, 64]
+        x = self.projected(F.gelu(self.expanded(norm1)))  # [N, length, 64]
+        return self.norm2(norm1 + self.drop2(x))  # [N, length, 64]
 
 
 class Bert(nn.Module):

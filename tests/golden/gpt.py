@@ -68,10 +68,10 @@ class Layer(nn.Module):
         self.drop2 = nn.Dropout(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm1(x)
-        seen = x + self.drop1(self.attention(y, y, is_causal=True))
-        y = F.gelu(self.expanded(self.norm2(seen)))
-        return seen + self.drop2(self.projected(y))
+        y = self.norm1(x)  # [N, length, 64]
+        seen = x + self.drop1(self.attention(y, y, is_causal=True))  # [N, length, 64]
+        y = F.gelu(self.expanded(self.norm2(seen)))  # [N, length, 256]
+        return seen + self.drop2(self.projected(y))  # [N, length, 64]
 
 
 class Gpt(nn.Module):

@@ -151,7 +151,7 @@ class Fork(nn.Module):
         self.tall = Conv(384, 384, (3, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.wide(x), self.tall(x)], 1)
+        return torch.cat([self.wide(x), self.tall(x)], 1)  # [N, 768, 8, 8]
 
 
 class InceptionC(nn.Module):
@@ -165,12 +165,12 @@ class InceptionC(nn.Module):
         self.pooled = Conv(in_channels, 192)
 
     def forward(self, x: Tensor) -> Tensor:
-        branch1 = self.branch1(x)
-        branch3 = self.branch3(self.reduce3(x))
-        branch9 = self.branch9(self.double3(x))
+        branch1 = self.branch1(x)  # [N, 320, 8, 8]
+        branch3 = self.branch3(self.reduce3(x))  # [N, 768, 8, 8]
+        branch9 = self.branch9(self.double3(x))  # [N, 768, 8, 8]
         x = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
-        x = self.pooled(x)
-        return torch.cat([branch1, branch3, branch9, x], 1)
+        x = self.pooled(x)  # [N, 192, 8, 8]
+        return torch.cat([branch1, branch3, branch9, x], 1)  # [N, 2048, 8, 8]
 
 
 class InceptionV3(nn.Module):

@@ -47,22 +47,22 @@ class Layer(nn.Module):
         self.down = nn.Linear(172, 64, bias=False)
 
     def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        norm1 = self.norm1(x)
-        queries = self.query(norm1).unflatten(2, (4, 16))
-        keys = self.key(norm1).unflatten(2, (2, 16))
-        values = self.value(norm1).unflatten(2, (2, 16))
-        asked = rotate(queries, cosine, sine)
+        norm1 = self.norm1(x)  # [N, length, 64]
+        queries = self.query(norm1).unflatten(2, (4, 16))  # [N, length, 4, 16]
+        keys = self.key(norm1).unflatten(2, (2, 16))  # [N, length, 2, 16]
+        values = self.value(norm1).unflatten(2, (2, 16))  # [N, length, 2, 16]
+        asked = rotate(queries, cosine, sine)  # [N, length, 4, 16]
         offers = rotate(keys, cosine, sine).repeat_interleave(2, 2)
-        y = values.repeat_interleave(2, 2)
+        y = values.repeat_interleave(2, 2)  # [N, length, 4, 16]
         y = F.scaled_dot_product_attention(
             asked.transpose(1, 2),
             offers.transpose(1, 2),
             y.transpose(1, 2),
             is_causal=True,
         ).transpose(1, 2)
-        seen = x + self.output(y.flatten(2))
-        y = self.norm2(seen)
-        return seen + self.down(F.silu(self.gate(y)) * self.up(y))
+        seen = x + self.output(y.flatten(2))  # [N, length, 64]
+        y = self.norm2(seen)  # [N, length, 64]
+        return seen + self.down(F.silu(self.gate(y)) * self.up(y))  # [N, length, 64]
 
 
 class Llama(nn.Module):

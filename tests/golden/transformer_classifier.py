@@ -77,9 +77,9 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, x_mask: Tensor) -> Tensor:
         x = x + self.attention(x, x, mask=x_mask[:, None, None], query_mask=x_mask)
-        norm1 = self.norm1(x)
+        norm1 = self.norm1(x)  # [N, length, 32]
         x = self.projected(F.relu(self.expanded(norm1), inplace=True))
-        return self.norm2(norm1 + self.drop(x))
+        return self.norm2(norm1 + self.drop(x))  # [N, length, 32]
 
 
 class TransformerClassifier(nn.Module):

@@ -127,7 +127,7 @@ class Residual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.convs(F.relu(x)) + x
+        return self.convs(F.relu(x)) + x  # [N, 728, 16, 16]
 
 
 class Xception(nn.Module):
@@ -146,9 +146,9 @@ class Xception(nn.Module):
         self.last2 = Separable(1536, 2048)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.entry(self.stem2(self.stem1(image)))
-        x = self.last1(self.exit(self.middle(x)))
-        return self.last2(x).mean((2, 3))
+        x = self.entry(self.stem2(self.stem1(image)))  # [N, 728, 16, 16]
+        x = self.last1(self.exit(self.middle(x)))  # [N, 1536, 8, 8]
+        return self.last2(x).mean((2, 3))  # [N, 2048]
 
 
 class TwoCameras(nn.Module):

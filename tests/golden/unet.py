@@ -61,9 +61,9 @@ class Unet(nn.Module):
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         if (size := image.shape[1]) % 8 != 0:
-            raise ValueError(f"image: `8 * height` must be a multiple of 8, not {size}")
+            raise ValueError(f"image: height must be a multiple of 8, and is {size}")
         if (size := image.shape[2]) % 8 != 0:
-            raise ValueError(f"image: `8 * width` must be a multiple of 8, not {size}")
+            raise ValueError(f"image: width must be a multiple of 8, and is {size}")
         x = image.permute(0, 3, 1, 2)
         skips = []
         for down in self.downs:

@@ -125,7 +125,7 @@ class Residual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.convs(F.relu(x)) + x
+        return self.convs(F.relu(x)) + x  # [N, 728, 19, 19]
 
 
 class Xception(nn.Module):
