@@ -6,7 +6,7 @@ import ast
 from collections import Counter
 from dataclasses import dataclass, field
 
-from graphspec.emit.body import Assign, If, Return, Statement, read_by
+from graphspec.emit.body import Assign, If, Statement, read_by
 from graphspec.emit.code import Read, Variable, choice, equal, reads, replace
 from graphspec.emit.nest import DEPTH, depth
 from graphspec.emit.printer import WIDTH, bare
@@ -105,7 +105,7 @@ def _under_if(optional: OptionalNodes) -> list[Statement]:
     variable = optional.target
     variable.several = True
     old = {target for step in optional.steps for target in step.targets}
-    steps: list[Assign | Return] = []
+    steps: list[Assign] = []
     for number, (step, value) in enumerate(zip(optional.steps, optional.values, strict=True)):
         same = {
             *old,
@@ -113,10 +113,24 @@ def _under_if(optional: OptionalNodes) -> list[Statement]:
         }
         for read in [read for read in reads(value) if read.variable in same]:
             value = replace(value, read, Read(variable))
-        steps.append(Assign([variable], value, step.span, None, step.first, step.ops))
+        if steps and (both := _nested(steps[-1], value)) is not None:
+            steps[-1] = Assign([variable], both, step.span, None, step.first, [*steps[-1].ops, *step.ops])
+        else:
+            steps.append(Assign([variable], value, step.span, None, step.first, step.ops))
     test = optional.test
     if optional.inverted:
         assert isinstance(test, ast.Compare)
         test = ast.Compare(test.left, [ast.IsNot()], test.comparators)
     first = optional.steps[0]
-    return [Assign([variable], optional.passed, first.span, None, first.first), If(test, steps)]
+    return [Assign([variable], optional.passed, first.span, None, first.first), If(test, list(steps))]
+
+
+def _nested(before: Assign, value: ast.expr) -> ast.expr | None:
+    """A value with the one before it inside, if it reads that once and the line is short enough."""
+    (variable,) = before.targets
+    inside = [read for read in reads(value) if read.variable is variable]
+    if len(inside) != 1 or variable is None:
+        return None
+    whole = replace(value, inside[0], before.value)
+    fits = 12 + len(f"{variable.word} = {bare(whole)}") <= WIDTH and depth(whole) <= DEPTH
+    return whole if fits else None

@@ -29,6 +29,7 @@ class Layout:
         self._plain: dict[Graph, set[int]] = {}  # the ranks that a block takes and gives in the spec's order
         self._wishes: dict[Op, str] = {}
         self._runs_first: dict[Op, bool] = {}
+        self._strict: set[Op] = set()  # ops of such blocks: channels come first if they do in all inputs
 
     def wants_first(self, graph: Graph, name: str) -> bool:
         """Whether a block's input is best passed with channels first."""
@@ -100,6 +101,9 @@ class Layout:
         mixed = {rank for rank, found in orders.items() if len(found) > 1}
         if mixed:
             self._plain[graph] = mixed
+            self._strict.update(
+                v.op for op in graph.ops for v in op.outputs.values() if v.op and v.tensor.rank in mixed
+            )
             self.first.difference_update(values, *(op.outputs.values() for op in graph.ops))
             self._decide(graph, root)
 
@@ -125,12 +129,13 @@ class Layout:
 
     def _passes_first(self, op: Op) -> bool:
         """Whether an op that takes either order gets channels first: its inputs are of one rank, and one
-        of them is.
+        of them is, or all.
         """
         inputs = op.inputs
         if not inputs or any(v.tensor.rank != inputs[0].tensor.rank for v in inputs):
             return False
-        return inputs[0].tensor.rank in TO_FIRST and any(v in self.first for v in inputs)
+        enough = all if op in self._strict else any
+        return inputs[0].tensor.rank in TO_FIRST and enough(v in self.first for v in inputs)
 
     def op_first(self, op: Op) -> bool:
         """Whether a layer runs on channels-first data; asked once everything is laid out."""
