@@ -87,11 +87,14 @@ def test_a_missing_spec(spec: Path) -> None:
 
 
 def test_a_spec_that_may_not_be_read(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(path: Path, *arguments: Any, **more: Any) -> bytes:
-        raise PermissionError(13, "Permission denied", str(path))
+    opened = os.open
 
-    monkeypatch.setattr(Path, "read_bytes", refused)
-    monkeypatch.setattr(Path, "open", refused)
+    def refused(path: Any, *arguments: Any, **more: Any) -> int:
+        if str(path).endswith("good.yaml"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", refused)
     for command in ("check", "summary"):
         result = run(command, "good.yaml")
         assert result.exit_code == 1

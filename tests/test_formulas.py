@@ -307,7 +307,7 @@ WRONG = {
     "not x": ("expression-form", "not x"),
     "x < y < 1": ("expression-form", "x < y < 1"),
     "x ^ 2": ("expression-form", "x ^ 2"),
-    "x[y]": ("expression-form", "x[y]"),
+    "x[y]": ("expression-form", "y"),
     "x[0]": ("out-of-range", "x[0]"),
     "x +": ("expression-syntax", None),
     "": ("expression-syntax", None),

@@ -80,7 +80,7 @@ ALLOWED = {
     "transfer": "contract convert diagnostics expressions graph names objectives source tensor tensor_files "
     "files train weights",
     "train": "compiler contract data diagnostics execution expressions files graph interpreter load "
-    "objectives own packages tensor tensor_files version weights run_files arguments passes",
+    "habits objectives own packages tensor tensor_files version weights run_files arguments passes",
     "terminal": "diagnostics",
     "tune": "compiler compiled_spec data diagnostics files interpreter objectives run_files terminal",
     "trainable": "diagnostics train weights",

@@ -23,7 +23,7 @@ import pytest
 import torch
 
 from graphspec.compiler import compile
-from graphspec.data import spool, streamed
+from graphspec.data import splits, spool, streamed
 from graphspec.data.batches import Shuffle
 from graphspec.data.encoders import lists, numbers
 from graphspec.data.loading import Data, load
@@ -343,6 +343,7 @@ def test_each_row_group_is_read_by_one_process(tmp_path: Path, monkeypatch: pyte
         return blocks(self, columns, runs)
 
     monkeypatch.setattr(Parquet, "_blocks", watched)
+    monkeypatch.setattr(splits, "dated", lambda *_: None)  # it looks at the first rows alone, in each process
     call = loading(tmp_path, write(tmp_path, "parquet", table()))
     together(3, call)
     shares = [set(groups) for groups in read.values()]

@@ -12,6 +12,7 @@ from graphspec.diagnostics import Diagnostic, Span
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.sections import Sections
 from graphspec.graph import Graph, Op, Value, types
+from graphspec.habits import SCALE_PIXELS
 from graphspec.objectives.history import Direction, directions
 from graphspec.objectives.losses import Binary, Categorical, MeanAbsoluteError, MeanSquaredError, Regression
 from graphspec.objectives.metrics import Accuracy, BinaryAccuracy
@@ -24,7 +25,6 @@ from graphspec.train.config import TrainConfig
 if TYPE_CHECKING:
     from graphspec.data.config import DataConfig
 
-RESCALE = "scale them first: {layer: Rescaling, scale: $(1 / 255)}"
 LOW_MOMENTUM = 0.3
 """Below this a momentum of moving statistics is PyTorch's, which is 1 minus Keras'."""
 MOST = 100
@@ -58,7 +58,7 @@ def warn(body: BodyElaborator, graph: Graph, outputs: Mapping[str, OutputSpec], 
         if read is not None and _holds_pixels(name, sections.data):
             for op in multiplied(read, graph, keeps_scale):
                 message = f"`{op.name}` reads the pixels of `{name}` as they are, from 0 to 255"
-                _add(body, "raw-pixels", message, document.key(("inputs", name)), RESCALE)
+                _add(body, "raw-pixels", message, document.key(("inputs", name)), SCALE_PIXELS)
     ways = directions(outputs, sections.data is not None and sections.data.validation is not None)
     for path, code, message, help in (*_of_training(sections.train, ways), *_of_sections(sections, ways)):
         _add(body, code, message, document.span(path), help)

@@ -22,6 +22,7 @@ from graphspec.data.batches import Batch
 from graphspec.diagnostics import Diagnostic, Diagnostics, Span
 from graphspec.execution import file_name
 from graphspec.graph import Graph, Op
+from graphspec.habits import NORMALIZE, SCALE_PIXELS
 from graphspec.objectives.losses import Regression
 from graphspec.passes.logits import ending
 from graphspec.passes.scales import keeps_scale, multiplied
@@ -217,14 +218,14 @@ def _unscaled(
             continue
         if pixels:
             message = f"`{reader.name}` reads the pixels of `{name}` as they are, from {low:g} to {high:g}"
-            help = "scale them first: {layer: Rescaling, scale: $(1 / 255)}"
+            help = SCALE_PIXELS
             yield _warning("raw-pixels", message, program.span(("inputs", name), True), help)
             continue
         what, span = _number(program, feature, name, worst, len(spreads))
         message = (
             f"{what} spreads over {float(spreads[worst]):,.4g}, and `{reader.name}` multiplies it as it is"
         )
-        help = "put {layer: Normalization} behind the input, or scale the data"
+        help = NORMALIZE
         if feature is not None and hasattr(feature, "scale"):
             help = "write `scale: standard` at the feature"
         yield _warning("unscaled", message, span, help)

@@ -20,6 +20,8 @@ from graphspec.data.mistakes import in_row
 from graphspec.data.tables.base import CHUNK, KEPT, Share, Table
 from graphspec.diagnostics import Span, fail
 
+LEAST = 2**20
+"""Bytes that a row may take whatever the memory."""
 NUMBER = 8
 """Bytes of a number, at most."""
 Run = tuple[int, list[int]]
@@ -90,13 +92,17 @@ class Parquet(Table):
         with self._whole(), self._open(self._shared) as file:
             for first, groups in runs:
                 for batch in file.iter_batches(rows, row_groups=groups, columns=list(columns)):
+                    for name in {*columns}.intersection(self._shared):
+                        batch.column(name).dictionary.validate(
+                            full=True
+                        )  # what is shared is not checked when read
                     for part in parts(pa.table({name: batch.column(name) for name in columns})):
                         yield first, part
                         first += part.num_rows
 
     def _few(self, columns: Sequence[str]) -> int:
         """How many rows are read at a time. Raises `SpecError` where one row alone would fill the memory."""
-        most, room = self._rows, limit() // KEPT
+        most, room = self._rows, max(limit() // KEPT, LEAST)
         for name, chunk, rows, text in self._chunks:
             if name not in columns or not rows:
                 continue
