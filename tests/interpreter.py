@@ -31,7 +31,9 @@ def library() -> dict[str, Any]:
 def interpret(program: Program, module: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """The program's outputs, with the weights of its emitted module."""
     state = dict(module.state_dict())
-    given = [x.movedim(1, -1) if name in program.channels_first else x for name, x in inputs.items()]
+    given: list[Tensor | None] = [
+        x.movedim(1, -1) if name in program.channels_first else x for name, x in inputs.items()
+    ]
     found = Interpreter(state, library()).body(program.graph, "", given)
     return {name: found[value] for name, value in program.graph.outputs.items()}
 

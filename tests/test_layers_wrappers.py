@@ -121,11 +121,11 @@ outputs: [each]
 def test_a_block_in_time_distributed_normalizes_each_step_by_itself() -> None:
     program = graphspec.compile(NORMALIZED)
     module, clip = program.module().train(), torch.randn(4, 3, 6, 6, 2)
-    single = copy.deepcopy(module.each)
+    single = copy.deepcopy(module.get_submodule("each"))
     expected = torch.stack([single(step.permute(0, 3, 1, 2)) for step in clip.unbind(1)], 1)
     found = module(clip)
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(module.each.state_dict(), single.state_dict())
+    torch.testing.assert_close(module.get_submodule("each").state_dict(), single.state_dict())
     found.sum().backward()
     one = module.eval()(clip)
     torch.testing.assert_close(one[:, 1:2], module(clip[:, 1:2]))
