@@ -34,7 +34,7 @@ class LayerCodes:
         self._runs_first, self._imported = runs_first, imported
         self._inplace, self._exporting = inplace, exporting
         self._codes: dict[Op, Code] = {}
-        self._structural: dict[Op, Code] = {}
+        self._settled_codes: dict[tuple[Op, bool], Code] = {}
         self._padded: dict[Op, Layer] = {}  # layers that pad their input themselves
         self._absorbed: set[Op] = set()  # the padding nodes that they replace
         self._peers: dict[Any, list[Op]] = defaultdict(list)  # the uses of one piece of the spec
@@ -52,16 +52,13 @@ class LayerCodes:
             first = self._runs_first(op)
             if op.wrapper is not None:
                 first = memory(op) == "first"
-            code = Code("{x}") if op in self._absorbed else self._settled(op, first)
+            code = self._settled(op, first)
             self._codes[op] = replace(code, inplace=self._overwrites(op, code))
         return self._codes[op]
 
     def structural(self, op: Op) -> Code:
         """The code of a layer before it is known in which memory order it runs: that which it asks for."""
-        if op not in self._structural:
-            absorbed = op in self._absorbed
-            self._structural[op] = Code("{x}") if absorbed else self._settled(op, memory(op) == "first")
-        return self._structural[op]
+        return self._settled(op, memory(op) == "first")
 
     def possible(self, op: Op) -> Iterator[Code]:
         """The codes that a layer may have in either memory order."""
@@ -77,6 +74,13 @@ class LayerCodes:
         return code.call == "{x}" and code.activation == LINEAR
 
     def _settled(self, op: Op, first: bool) -> Code:
+        if op in self._absorbed:
+            return Code("{x}")
+        if (op, first) not in self._settled_codes:
+            self._settled_codes[op, first] = self._made(op, first)
+        return self._settled_codes[op, first]
+
+    def _made(self, op: Op, first: bool) -> Code:
         """The code of a layer for its sizes, if all uses of its node share it; otherwise for any size."""
         layer, site = self._padded.get(op, op.layer), replace(op.site(first), exporting=self._exporting)
         assert layer is not None
