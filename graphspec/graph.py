@@ -216,6 +216,13 @@ class Graph:
     ops: list[Op] = field(default_factory=list)
     outputs: dict[str, Value] = field(default_factory=dict)
 
+    def graphs(self) -> Iterator[Graph]:
+        """This graph and all inside it, outer ones first."""
+        yield self
+        for op in self.ops:
+            if op.graph is not None:
+                yield from op.graph.graphs()
+
     def walk(self) -> Iterator[Op]:
         """All ops of this graph and of the graphs inside it."""
         for op in self.ops:

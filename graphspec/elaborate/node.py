@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from graphspec.contract import argument_names
@@ -13,7 +12,7 @@ from graphspec.elaborate.instance import NodeInputs, NodeInstance
 from graphspec.elaborate.lookup import reference, resolve
 from graphspec.elaborate.scope import expression_in
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
-from graphspec.graph import Graph, Op, Unit, Value
+from graphspec.graph import Op, Unit, Value
 from graphspec.objectives.settings import show
 from graphspec.schema import MISSING, Node
 from graphspec.source import Path
@@ -163,7 +162,7 @@ def _checkpoint(node: NodeInstance, op: Op) -> None:
         message = f"`{node.declared.target}` is a layer, and `checkpoint` is for blocks and models"
         node.error("unknown-key", node.key("checkpoint"), message, "call it in a block")
         return
-    own = {unit for graph in _graphs(op.graph) for unit in graph.units}
+    own = {unit for graph in op.graph.graphs() for unit in graph.units}
     for inner in (each for each in op.graph.walk() if each.present):
         if inner.layer is None:
             continue
@@ -177,14 +176,6 @@ def _checkpoint(node: NodeInstance, op: Op) -> None:
             node.error("not-supported", node.span_of("checkpoint"), message, help)
             return
     op.checkpoint = True
-
-
-def _graphs(graph: Graph) -> Iterator[Graph]:
-    """A graph and all graphs inside it."""
-    yield graph
-    for op in graph.ops:
-        if op.graph is not None:
-            yield from _graphs(op.graph)
 
 
 def _register_op(node: NodeInstance, op: Op) -> None:

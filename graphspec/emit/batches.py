@@ -36,24 +36,16 @@ def expanded(root: Graph) -> tuple[Graph, dict[Value, Value]]:
     if not any(True for _ in _calls(root, wanted)):
         return root, {}
     copy = Copy(root)
-    for graph in _graphs(copy.graph):
+    for graph in copy.graph.graphs():
         for op, word in list(_of(graph, wanted)):
             _expand(graph, op, word)
     return copy.graph, copy.values
 
 
-def _graphs(graph: Graph) -> Iterator[Graph]:
-    """A graph and all inside it, outer ones first."""
-    yield graph
-    for op in graph.ops:
-        if op.graph is not None:
-            yield from _graphs(op.graph)
-
-
 def _mixed(root: Graph) -> set[tuple[Definition, str]]:
     """The inputs of blocks that are one example in some uses, and batches in others."""
     found: dict[tuple[Definition, str], set[bool]] = defaultdict(set)
-    for graph in _graphs(root):
+    for graph in root.graphs():
         for word, value in graph.inputs.items():
             if value is not None and graph is not root:
                 found[graph.definition, word].add(value.tensor.shape[0] == 1)
@@ -61,7 +53,7 @@ def _mixed(root: Graph) -> set[tuple[Definition, str]]:
 
 
 def _calls(root: Graph, wanted: set[tuple[Definition, str]]) -> Iterator[tuple[Op, str]]:
-    for graph in _graphs(root):
+    for graph in root.graphs():
         yield from _of(graph, wanted)
 
 

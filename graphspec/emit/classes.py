@@ -86,7 +86,6 @@ class Classes(Generic[Part]):
         )
         for definition, bodies in _by_definition(root, graphs):
             self._place(definition, bodies)
-        self.logits = self.ending.keys()
 
     # --- what the statements ask for
 

@@ -163,14 +163,11 @@ class ValueWriter:
 
     def _multiple(self, size: LastAxis, pairs: Sequence[tuple[Any, Any]]) -> ast.expr | None:
         """A multiple or a fraction of a size that gives the second of each pair for the first."""
-        if not pairs or not all(type(a) is int and type(b) is int and a > 0 and b > 0 for a, b in pairs):
+        factor = _factor(pairs)
+        if factor is None:
             return None
-        (a, b), *_ = pairs
-        if b % a == 0 and all(y == x * (b // a) for x, y in pairs):
-            return folded(fill(f"{b // a} * {{size}}", {"size": size.code()}))
-        if a % b == 0 and all(x == y * (a // b) for x, y in pairs):
-            return fill(f"{{size}} // {a // b}", {"size": size.code()})
-        return None
+        text = f"{factor} * {{size}}" if factor > 0 else f"{{size}} // {-factor}"
+        return folded(fill(text, {"size": size.code()}))
 
     def size(self, value: Value) -> LastAxis | None:
         """The last axis of a value of the template, as code over the arguments."""
@@ -235,17 +232,9 @@ class ValueWriter:
             pairs = [(there, here) for here, there in zip(sizes, size.sizes, strict=True) if here is not None]
             if pairs and all(same(there, here) for there, here in pairs):
                 return LastAxis(sizes, size.code)
-            if scaled is None and pairs and self._scales(pairs):
+            if scaled is None and pairs and _factor(pairs) is not None:
                 scaled = LastAxis(sizes, partial(self._scaled, size, pairs))
         return scaled
-
-    def _scales(self, pairs: Sequence[tuple[Any, Any]]) -> bool:
-        if not all(type(a) is int and type(b) is int and a > 0 and b > 0 for a, b in pairs):
-            return False
-        (a, b), *_ = pairs
-        return (b % a == 0 and all(y == x * (b // a) for x, y in pairs)) or (
-            a % b == 0 and all(x == y * (a // b) for x, y in pairs)
-        )
 
     def _scaled(self, size: LastAxis, pairs: Sequence[tuple[Any, Any]]) -> ast.expr:
         code = self._multiple(size, pairs)
@@ -465,6 +454,16 @@ class ValueWriter:
         fallback = next(iter(in_bodies.values()))
         filled = [in_bodies.get(body, fallback) for body in range(len(self.group.bodies))]
         return template(self.group.argument(wish.hint, filled).name)
+
+
+def _factor(pairs: Sequence[tuple[Any, Any]]) -> int | None:
+    """What the second of each pair is of the first: so many times as much, or, negative, that part of it."""
+    if not pairs or not all(type(a) is int and type(b) is int and a > 0 and b > 0 for a, b in pairs):
+        return None
+    (a, b), *_ = pairs
+    if b % a == 0 and all(y == x * (b // a) for x, y in pairs):
+        return b // a
+    return -(a // b) if a % b == 0 and all(x == y * (a // b) for x, y in pairs) else None
 
 
 def _sum(sizes: Sequence[LastAxis | None]) -> LastAxis | None:
