@@ -7,6 +7,7 @@ import pytest
 from torch import nn
 
 import graphspec
+from graphspec.emit.library import read_names
 from graphspec.emit.soundness import check_source
 from graphspec.load import load_module
 
@@ -42,12 +43,12 @@ def test_source_in_which_something_is_idle_is_refused(before: str, after: str, s
     assert before in source
     changed = source.replace(before, after).replace("class nn.Linear(", "class Unit(")
     name = graphspec.compile(SPEC).class_name
-    check_source(code_of(source), name)
+    check_source(code_of(source), read_names(code_of(source)), name)
     if says is None:
-        check_source(code_of(changed), name)
+        check_source(code_of(changed), read_names(code_of(changed)), name)
         return
     with pytest.raises(graphspec.SpecError, match="emission-failed") as raised:
-        check_source(code_of(changed), name)
+        check_source(code_of(changed), read_names(code_of(changed)), name)
     assert says in raised.value.diagnostics[0].message
 
 

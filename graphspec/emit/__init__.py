@@ -150,10 +150,11 @@ def assemble(
     top.add(*origin(program), *docstring(program, folded=fills is None), "")
     initializers = ["", "", *fills.lines()] if fills is not None and fills.needed else []
     own = ast.parse("\n".join([*initializers, *bodies.lines]))
-    check_source(own, name)
+    read = read_names(own)
+    check_source(own, read, name)
     carried, names = carry(classes, own, exporting)
     middle = [*carried, *initializers]
-    used = {*names, *read_names(own)}
+    used = {*names, *read}
     imports = ["import math"] if "math" in used else []
     imports += ["from collections.abc import Callable"] if "Callable" in used else []
     imports += ["from functools import partial"] if "partial" in used else []

@@ -33,10 +33,12 @@ class OptionalNodes:
 
 def joined(body: list[Statement]) -> list[Statement]:
     """The statements, with those of optional nodes joined."""
+    parts = [_optional(statement) for statement in body]
+    if not any(parts):
+        return body
     counts = Counter(variable for statement in body for variable in read_by(statement))
     found: list[Statement | OptionalNodes] = []
-    for statement in body:
-        optional = _optional(statement)
+    for statement, optional in zip(body, parts, strict=True):
         before = found[-1] if found else None
         if optional is None:
             found.append(statement)

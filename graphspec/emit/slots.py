@@ -80,6 +80,8 @@ def aligned(rows: list[list[Slot]]) -> None:
     """Adds to the slots of each instance the nodes that only others have, so that all have the same: a node
     whose absence is nothing has no op. Where the orders of nodes differ, nothing is added.
     """
+    if len(rows) == 1:
+        return
     order: list[str] = []
     for row in rows:
         names = [slot.node for slot in row]

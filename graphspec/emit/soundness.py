@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection
 
 from graphspec.diagnostics import SpecError, fail
 
@@ -14,18 +15,18 @@ def unsound(message: str) -> SpecError:
     return fail("emission-failed", message, REPORT)
 
 
-def check_source(bodies: ast.Module, root: str) -> None:
-    """Raises `SpecError` (emission-failed) if a class or function of the file is never used, or an argument
-    is never read.
+def check_source(bodies: ast.Module, used: Collection[str], root: str) -> None:
+    """Raises `SpecError` (emission-failed) if a class or function of the file is not among the names that it
+    reads, `used`, or an argument is never read.
     """
-    defined = {node.name: node for node in bodies.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-    used = {node.id for node in ast.walk(bodies) if isinstance(node, ast.Name)}
-    for name, node in defined.items():
-        if name not in used and name != root:
-            raise unsound(f"`{name}` is emitted, and nothing uses it")
-        for function in (each for each in ast.walk(node) if isinstance(each, ast.FunctionDef)):
-            if unread := _unread(function):
-                raise unsound(f"`{name}` takes `{unread}`, and does not read it")
+    for node in bodies.body:
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef):
+            continue
+        if node.name not in used and node.name != root:
+            raise unsound(f"`{node.name}` is emitted, and nothing uses it")
+        for function in node.body if isinstance(node, ast.ClassDef) else [node]:
+            if isinstance(function, ast.FunctionDef) and (unread := _unread(function)):
+                raise unsound(f"`{node.name}` takes `{unread}`, and does not read it")
 
 
 def _unread(function: ast.FunctionDef) -> str | None:
