@@ -6,7 +6,7 @@ from typing import Any
 
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.train.config.groups import particulars
-from graphspec.weights import paths, trainable
+from graphspec.weights import paths
 
 
 def check_trainable(program: Any, diagnostics: Diagnostics) -> None:
@@ -15,7 +15,7 @@ def check_trainable(program: Any, diagnostics: Diagnostics) -> None:
     """
     if any(op.layer is not None and op.layer.opaque for op in program.graph.walk()):
         return  # weights of custom modules are not known here
-    left = set(trainable(program.graph))
+    left = set(paths(program.graph, frozen=False))
     known = list(paths(program.graph))
     said = particulars(program.training.parameter_groups, known)
     if known and not any(

@@ -43,26 +43,16 @@ def layers(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Op]]:
             yield here.removesuffix("."), unit.first
 
 
-def paths(graph: Graph, prefix: str = "") -> Iterator[str]:
-    """The keys of all parameters of a program, each once: what may be trained, and no buffers."""
+def paths(graph: Graph, prefix: str = "", frozen: bool = True) -> Iterator[str]:
+    """The keys of all parameters of a program, each once: what may be trained, and no buffers. Without `frozen`,
+    those that a `trainable: false` freezes are left out.
+    """
     for unit in graph.units:
         here = key_prefix(prefix, unit)
-        if unit.first.graph is not None:
-            yield from paths(unit.first.graph, here)
-        elif unit.first.parameter is not None:
-            yield here.removesuffix(".")
-        else:
-            yield from (f"{here}{weight.name}" for weight in unit.first.weights() if weight.trainable)
-
-
-def trainable(graph: Graph, prefix: str = "") -> Iterator[str]:
-    """The keys of the parameters that no `trainable: false` freezes."""
-    for unit in graph.units:
-        here = key_prefix(prefix, unit)
-        if not unit.trainable:
+        if not (unit.trainable or frozen):
             continue
         if unit.first.graph is not None:
-            yield from trainable(unit.first.graph, here)
+            yield from paths(unit.first.graph, here, frozen)
         elif unit.first.parameter is not None:
             yield here.removesuffix(".")
         else:

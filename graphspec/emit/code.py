@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 import math
-import operator
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from graphspec.contract.arrays import Nested, Pairs
 from graphspec.contract.layer import Leaf, Ref
+from graphspec.expressions.evaluator import ARITHMETIC, COMPARISONS
 from graphspec.graph import Value
 
 HOLE = "HOLE_"
@@ -140,6 +140,11 @@ def literal(value: Leaf) -> ast.expr:
     raise TypeError(f"no literal for {type(value).__name__}")
 
 
+def attribute_path(key: str) -> str:
+    """The attribute of a module at a key of its state dict: `.cells[0].kernel` for `cells.0.kernel`."""
+    return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", f".{key}")
+
+
 def name(word: str) -> ast.Name:
     return ast.Name(word, ast.Load())
 
@@ -194,8 +199,8 @@ def folded(node: ast.expr) -> ast.expr:
                     return ast.Constant((left.value is None) is isinstance(operation, ast.Is))
                 return ast.Compare(left, [operation], [right])
             constant = isinstance(left, ast.Constant) and isinstance(right, ast.Constant)
-            if constant and type(operation) in COMPARED:
-                return ast.Constant(COMPARED[type(operation)](left.value, right.value))  # type: ignore[attr-defined]
+            if constant and type(operation) in COMPARISONS:
+                return ast.Constant(COMPARISONS[type(operation)](left.value, right.value))  # type: ignore[attr-defined]
             return ast.Compare(left, node.ops, [right])
         case ast.UnaryOp(op=ast.Not()):
             operand = folded(node.operand)
@@ -228,24 +233,10 @@ def _folded_bool(node: ast.BoolOp) -> ast.expr:
     return parts[0] if len(parts) == 1 else ast.BoolOp(node.op, parts)
 
 
-FOLDED: dict[type, Callable[[int, int], int]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.FloorDiv: operator.floordiv,
-}
-
-
+FOLDED = {kind: ARITHMETIC[kind] for kind in (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv)}
+"""What is computed on integers; all else stays as the spec has it."""
 IDENTITIES: dict[type, type[ast.cmpop]] = {ast.Eq: ast.Is, ast.NotEq: ast.IsNot}
 """How a value is compared with None."""
-COMPARED: dict[type, Callable[[Any, Any], bool]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-}
 
 
 def reads(node: ast.AST) -> Iterator[Read]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from graphspec.emit.chains import is_chain
 from graphspec.emit.classes import Classes
 from graphspec.emit.code import (
     Variable,
+    attribute_path,
     call,
     choice,
     equal,
@@ -391,7 +391,7 @@ class Constructor:
 
     def condition_at(self, op: Op) -> ast.expr:
         """The code that says whether an op of the template is there."""
-        slot = next(slot for slot in self.group.template.slots if op in slot.ops)
+        slot = self.group.template.slot_of(op)
         return self._condition(slot, self.group.cells(slot.position))
 
     def _under_flag(self, positions: list[int]) -> set[str]:
@@ -461,8 +461,7 @@ class Constructor:
             found = [weight.name for weight in self.classes.weights(op) if weight.trainable]
             if found:
                 held = item(module, 0) if slot.repeated else module
-                path = re.sub(r"\.(\d+)(?=\.)", r"[\1]", f".{found[0]}")  # of a list of modules
-                return fill(f"{{module}}{path}.dtype", {"module": held})
+                return fill(f"{{module}}{attribute_path(found[0])}.dtype", {"module": held})
         weights = [weight for body in self.group.bodies for op in body.walk() for weight in op.weights()]
         if any(weight.trainable for weight in weights):
             return template("next(self.parameters()).dtype")
@@ -542,7 +541,7 @@ class Constructor:
 
     def passed_to(self, op: Op, word: str) -> ast.expr | None:
         """The code of an argument of the class of an op of the template; None if it differs in a loop."""
-        slot = next(slot for slot in self.group.template.slots if op in slot.ops)
+        slot = self.group.template.slot_of(op)
         number = slot.ops.index(op)
         cells = {
             (body, 0): slots[slot.position].ops[number]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any
 from graphspec import names
 from graphspec.contract.layer import Weight
 from graphspec.emit.classes import Classes
-from graphspec.emit.code import fill, template
+from graphspec.emit.code import attribute_path, fill, template
 from graphspec.emit.library import library
 from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.printer import flat, lines
@@ -210,11 +209,6 @@ class Initialization:
                     body.append(f"        if module{attribute_path(name)} is not None:")
                 body += lines("", made, 12 if name in optional else 8)
             yield targets, body
-
-
-def attribute_path(name: str) -> str:
-    """The attribute of a module at a key of its state dict: `.cells[0].kernel` for `cells.0.kernel`."""
-    return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", f".{name}")
 
 
 def _may_lack_bias(kind: str) -> bool:

@@ -28,6 +28,10 @@ class ClassTemplate:
     passed: dict[int, Value | None] = field(default_factory=dict)
     raw: dict[Op, Op] = field(default_factory=dict)
 
+    def slot_of(self, op: Op) -> Slot:
+        """The node of an op of the template."""
+        return next(slot for slot in self.slots if op in slot.ops)
+
 
 Inner = Callable[[Graph], "tuple[Graph, ClassTemplate]"]
 """The graph and the template of the class of an inner instance."""

@@ -187,10 +187,8 @@ class ValueWriter:
 
     def _lacking(self, op: Op) -> bool:
         """Whether a node is not there in all instances."""
-        slot = next((slot for slot in self.group.template.slots if op in slot.ops), None)
-        if slot is None or slot.repeated:
-            return False
-        return len(self.group.cells(slot.position)) < len(self.group.bodies)
+        slot = self.group.template.slot_of(op)
+        return not slot.repeated and len(self.group.cells(slot.position)) < len(self.group.bodies)
 
     def _sizes_of(self, value: Value, there: Op | None = None) -> list[Any]:
         """The last axis of a value in each body, or only where an op is there; None elsewhere."""
@@ -257,8 +255,8 @@ class ValueWriter:
         for written in op.expressions:
             if "index" not in written.expression.names and written.path != ("repeat",):
                 yield self._evaluated(written.expression)
-        slot = next((slot for slot in self.group.template.slots if op in slot.ops), None)
-        if slot is not None and slot.repeated and op is not slot.op:
+        slot = self.group.template.slot_of(op)
+        if slot.repeated and op is not slot.op:
             key = next(key for key, each in op.outputs.items() if each is value)
             if key in slot.op.outputs:
                 yield self.size(slot.op.outputs[key])
@@ -274,11 +272,11 @@ class ValueWriter:
 
     def _passed(self, op: Op) -> Value | None:
         """What is read where an optional node and those before it under the same condition are absent."""
-        slot = next(slot for slot in self.group.template.slots if op in slot.ops)
+        slot = self.group.template.slot_of(op)
         passed = self.group.template.passed.get(slot.position)
         if passed is None or passed.op is None or not self._lacking(passed.op):
             return passed
-        before = next(slot for slot in self.group.template.slots if passed.op in slot.ops)
+        before = self.group.template.slot_of(passed.op)
         bodies = [{body for body, _ in self.group.cells(each.position)} for each in (slot, before)]
         return self._passed(passed.op) if bodies[0] == bodies[1] else passed
 
@@ -358,8 +356,7 @@ class ValueWriter:
 
     def _graphs_of(self, op: Op) -> Iterator[Graph]:
         """The graphs of all instances of the node of an op."""
-        (slot,) = (slot for slot in self.group.template.slots if op in slot.ops)
-        for each in self.group.cells(slot.position).values():
+        for each in self.group.cells(self.group.template.slot_of(op).position).values():
             if each.graph is not None:
                 yield each.graph
 

@@ -29,7 +29,7 @@ MAX_TEXT = 10_000
 MAX_ELEMENTS = 1_000
 """Numbers, strings and lists in a list that an expression builds."""
 
-_ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
+ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -38,7 +38,7 @@ _ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
 }
-_COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
+COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
     ast.Lt: operator.lt,
@@ -160,7 +160,7 @@ class Evaluator:
         if operation is ast.Pow and integers and abs(left) > 1 and right > 64:
             raise error_at(node, "number-too-large", TOO_LARGE)
         try:
-            result = _ARITHMETIC[operation](left, right)
+            result = ARITHMETIC[operation](left, right)
         except ZeroDivisionError:
             raise error_at(node, "division-by-zero", f"`{self._source(node)}` divides by zero") from None
         except OverflowError:
@@ -199,7 +199,7 @@ class Evaluator:
         if not fits:
             message = f"`{symbol}` does not compare {_kind(left)} with {_kind(right)}"
             raise error_at(node, "operand-type", message)
-        return _COMPARISONS[operation](left, right)
+        return COMPARISONS[operation](left, right)
 
     def _subscript(self, node: ast.Subscript) -> Any:
         items = self.value(node.value)
