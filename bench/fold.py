@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bench.cases import CASES, Case, copy_weights
 from bench.measure import interleave
 from bench.report import Column, Table, Value, duration
-from graphspec.folded_weights import difference
+from graphspec.fold.weights import difference
 
 NOTE = """The output of `build --fold` compared with the twin, which is not folded, with the same weights and
 random statistics: `eval()` under `inference_mode`, both in channels_last. Runs are interleaved. The ratio is

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.cases import CASES
 from bench.report import Column, Table, Value
-from graphspec.emit.library import library, read_names
+from graphspec.emit.library_source import library, read_names
 
 NOTE = """Lines of code without comments, docstrings and blank lines, both formatted to 88 columns. The
 emitted file counts as a whole; the twin counts as a file of its own. Both contain their imports, Keras'

@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphspec.arguments import need, need_sizes
-from graphspec.augmentation import chain
+from graphspec.data.augmentation import chain
 from graphspec.diagnostics import Span
+from graphspec.diagnostics.arguments import need, need_sizes
 from graphspec.graph import Graph
 from graphspec.program import Elaborated, OutputSpec
 from graphspec.source import Document
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from graphspec.data.config import DataConfig
     from graphspec.emit import Emitted
     from graphspec.fold import Folded
-    from graphspec.summary import Summary
     from graphspec.train.config import TrainConfig
     from graphspec.train.objective import Metrics
     from graphspec.train.progress import Result
     from graphspec.tune.config import TuneConfig
+    from graphspec.view.summary import Summary
 
 
 CompileText = Callable[[str, str, Path | None, Iterable[str]], "Program"]
@@ -154,7 +154,7 @@ class Program:
 
         found = {"name": self.name, **self._document.value}
         if defaults:
-            from graphspec.resolution import with_defaults
+            from graphspec.reference.resolution import with_defaults
 
             found = with_defaults(found, self.training)
         return write(found)
@@ -190,7 +190,7 @@ class Program:
 
     def summary(self) -> Summary:
         """The summary: rows and totals as data; `str()` gives the table."""
-        from graphspec.summary import summarize
+        from graphspec.view.summary import summarize
 
         return summarize(self._elaborated)
 
@@ -198,9 +198,9 @@ class Program:
         """The bytes of a training step on `batch_size` examples at its peak, as torch finds them on tensors
         without memory, with the workspaces of kernels on CPUs. `sizes` are those of named sizes.
 
-        None where shapes alone do not tell: see `graphspec.train.footprint.step_bytes`.
+        None where shapes alone do not tell: see `graphspec.train.memory_estimate.step_bytes`.
         """
-        from graphspec.train.footprint import step_bytes
+        from graphspec.train.memory_estimate import step_bytes
 
         need(batch_size=batch_size)
         need_sizes(self, sizes or {})
@@ -236,11 +236,11 @@ class Program:
 
         Raises `SpecError`; (module-not-allowed) for custom code that `allow` does not name.
         """
-        from graphspec import own
-        from graphspec.load import load_folded, load_module
+        from graphspec import custom
+        from graphspec.emit.load import load_folded, load_module
 
         need(seed=seed, weights=weights)
-        classes = own.bring(self, own.nodes(self))
+        classes = custom.bring(self, custom.nodes(self))
         emitted = self.emit(inplace, exporting)
         if self.folding is None:
             module = load_module(self._elaborated, emitted, self.path, seed, weights, classes)
@@ -289,7 +289,7 @@ class Program:
         names of columns; by default the data of the spec. The other arguments are those of
         `graphspec.train.loop.train`. Raises `SpecError`.
         """
-        from graphspec.data.given import given
+        from graphspec.data.in_memory_source import given
         from graphspec.train.loop import train
 
         need(weights=weights, run_dir=run_dir, resume=resume, overwrite=overwrite)
@@ -351,7 +351,7 @@ class Program:
         `module` is a module of this program, in training or inference mode; `inputs` is a tensor, a list of
         them, or a dict by name. Gradients flow back into its weights. Raises `SpecError` for an unknown name.
         """
-        from graphspec.load import run_as
+        from graphspec.emit.load import run_as
 
         names = list(names)
         probe, keys = self._probe(names)
@@ -386,7 +386,7 @@ class Program:
         """Random tensors in the ranges that the graph accepts. Symbolic sizes come from `sizes`; by default
         each is the smallest legal one, but at least 8.
         """
-        from graphspec.load import example_inputs
+        from graphspec.emit.load import example_inputs
 
         need(batch_size=batch_size, seed=seed)
         need_sizes(self, sizes or {})
@@ -396,14 +396,14 @@ class Program:
         """The emitted Python source with custom modules copied into it; it is run once unless `prove` is
         false. Raises `SpecError` (bundle-misfit) if they need more than torch.
         """
-        from graphspec import own
-        from graphspec.bundle import bundle
+        from graphspec import custom
+        from graphspec.emit.bundle import bundle
 
         bundled = bundle(self, self.emit(inplace))
         if prove:
-            from graphspec.load import load_module
+            from graphspec.emit.load import load_module
 
-            own.need_permission(self, own.nodes(self))
+            custom.need_permission(self, custom.nodes(self))
             self.prove(load_module(self._elaborated, bundled, self.path, 0, None, {}))
         return bundled.source
 
@@ -411,7 +411,7 @@ class Program:
         """Runs a module of this program once, on small random inputs. Raises `SpecError` (module-differs)
         if a custom module returns something else than its node declares.
         """
-        from graphspec.proof import prove
+        from graphspec.emit.proof import prove
 
         prove(self._elaborated, module)
 
@@ -422,13 +422,13 @@ class Program:
 
         `batches` gives batches of inputs by name, each time anew. Raises `SpecError` (cannot-adapt).
         """
-        from graphspec.adapting import adapt
+        from graphspec.custom.adapting import adapt
 
         return adapt(self.graph, self.inputs, module, batches)
 
     def place_of(self, error: BaseException) -> Span | None:
         """The place in the spec of the innermost line of the module in an error's traceback."""
-        from graphspec.load import place_of
+        from graphspec.emit.load import place_of
 
         return place_of(self._emitted.values(), error)
 

@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from graphspec import augmentation
-from graphspec.arguments import need
 from graphspec.compiled_spec import Program
+from graphspec.data import augmentation
 from graphspec.declarations import File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, did_you_mean, fail
+from graphspec.diagnostics.arguments import need
 from graphspec.elaborate import Context, argument_names, elaborate
 from graphspec.files.reading import content
+from graphspec.files.run_files import BEST, ENVIRONMENT, SPEC
 from graphspec.program import Elaborated
-from graphspec.run_files import BEST, ENVIRONMENT, SPEC
 from graphspec.source import Document, read
 from graphspec.source.overrides import Overrides, from_python, in_options
 
@@ -116,7 +116,7 @@ def _check_text(
     params = dict(params or {})
     places = settings.places if isinstance(settings, Overrides) else {}
     for key, value in (settings or {}).items():
-        from graphspec.overriding import override
+        from graphspec.language.overriding import override
 
         override(document, key, value, params, diagnostics, places.get(key))
     file = read_file(document, path.stem if path else "model", diagnostics)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from graphspec.data.judged import Judged
+from graphspec.data.row_settings import Judged
 from graphspec.graph import Graph, Value
 from graphspec.objectives import Loss, Metric
 from graphspec.tensor import Limit, Tensor

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from graphspec.compiled_spec import Program
 from graphspec.contract.layer import Code, Construct, Leaf, Ref
-from graphspec.emit.library import FOLDER
+from graphspec.emit.library_source import FOLDER
 from graphspec.graph import Graph, Op, Unit, Value
 from graphspec.weights import key_prefix
 
@@ -24,7 +24,7 @@ def library() -> dict[str, Any]:
     """Every class and function that emitted files may carry."""
     space: dict[str, Any] = {"torch": torch, "nn": nn, "F": F, "Tensor": Tensor}
     for path in sorted(FOLDER.glob("*.py")):
-        space |= vars(import_module(f"graphspec.emitted.{path.stem}"))
+        space |= vars(import_module(f"graphspec.emit.library.{path.stem}"))
     return space
 
 

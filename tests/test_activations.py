@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import graphspec
-from graphspec import reference
 from graphspec.contract import REGISTRY
 from graphspec.contract.activations import ACTIVATIONS, ActivationFunction
 from graphspec.contract.layer import LayerError
-from graphspec.emitted import activations as emitted
+from graphspec.emit.library import activations as emitted
+from graphspec.reference import layers
 from graphspec.tensor import Tensor, symbol
 from tests.keras_saved import KERAS_WARNS
 
@@ -149,7 +149,7 @@ def test_a_softmax_along_another_axis_ends_in_no_probabilities() -> None:
 
 def test_every_activation_has_a_page_with_its_arguments() -> None:
     for cls in ACTIVATIONS.values():
-        page = next(page for page in reference.find(cls.word) if page.kind == "activation")
+        page = next(page for page in layers.find(cls.word) if page.kind == "activation")
         assert [parameter.name for parameter in page.parameters] == list(cls.model_fields) and page.doc
 
 

@@ -13,9 +13,9 @@ from torch import nn
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec import adapting, adaptive
 from graphspec.cli import app
 from graphspec.contract.learned import MeanAndVariance, Quantiles
+from graphspec.custom import adapting, adaptive
 from graphspec.diagnostics import SpecError
 from graphspec.runs.run import Run
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import graphspec
 from graphspec.cli import app
 from graphspec.diagnostics import SpecError
-from graphspec.load import out_of_memory
+from graphspec.emit.load import out_of_memory
 from graphspec.train import batch_size
 from graphspec.train.batch_size import fitting, widest
 from graphspec.train.loop import train

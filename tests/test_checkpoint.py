@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 import graphspec
 from graphspec.diagnostics import SpecError
-from graphspec.train.footprint import Tracker
 from graphspec.train.loop import train
+from graphspec.train.memory_estimate import Tracker
 
 RANDOM = """
 params: {save: true}

@@ -21,8 +21,8 @@ from graphspec.cli import app
 from graphspec.cli.plugins import without_plugins
 from graphspec.contract import REGISTRY
 from graphspec.data.features.settings import Part
+from graphspec.language.schema import FORMS, NODE_KEYS, Spec
 from graphspec.objectives import LOSSES, METRICS
-from graphspec.schema import FORMS, NODE_KEYS, Spec
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES
 
 GOOD = """
@@ -249,7 +249,7 @@ def test_build_writes_nothing_that_fails(spec: Path, monkeypatch: pytest.MonkeyP
     def fail(*arguments: Any, **keywords: Any) -> None:
         raise RuntimeError("not to be written")
 
-    monkeypatch.setattr("graphspec.load.load_module", fail)
+    monkeypatch.setattr("graphspec.emit.load.load_module", fail)
     assert run("build", spec).exit_code == 1
     assert not Path("good.py").exists()
 

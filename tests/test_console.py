@@ -20,8 +20,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from graphspec.cli import app
-from graphspec.curves import curves
-from graphspec.reporting import summary
+from graphspec.cli.curves import curves
+from graphspec.cli.training_report import summary
 
 ROOT = Path(__file__).parents[1]
 SPEC = """

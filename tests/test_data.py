@@ -19,8 +19,8 @@ from graphspec.data.batches import InMemory, Shuffle, split
 from graphspec.data.config import parse_data
 from graphspec.data.fields import fields, read
 from graphspec.data.folders import find
-from graphspec.data.judged import Judged
 from graphspec.data.loading import load
+from graphspec.data.row_settings import Judged
 from graphspec.diagnostics import SpecError
 from graphspec.objectives import SettingError, parse_loss, parse_metric
 from graphspec.tensor import Limit, Tensor, symbol

@@ -15,7 +15,7 @@ from graphspec.cli import app
 from graphspec.compiler import compile
 from graphspec.data.batches import Batch
 from graphspec.train import loop
-from graphspec.train.doctor import Examination, examine, examples, reachable
+from graphspec.train.batch_inspection import Examination, examine, examples, reachable
 from graphspec.train.judge import Judge
 from graphspec.train.loop import train
 from graphspec.train.penalties import Penalties

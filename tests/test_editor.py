@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from graphspec.json_schema import json_schema
+from graphspec.reference.json_schema import json_schema
 from tests.language_server import CURSOR, SERVER, Server, language_server
 
 pytestmark = pytest.mark.skipif(SERVER is None, reason="npm's yaml-language-server is not installed")

@@ -19,10 +19,10 @@ import graphspec
 from graphspec.compiled_spec import Program
 from graphspec.contract.layer import Weight
 from graphspec.emit.definitions import DefinitionWriter
-from graphspec.emit.library import library, needed
+from graphspec.emit.library_source import library, needed
 from graphspec.graph import Graph
-from graphspec.names import attribute, local
 from graphspec.weights import weight_files
+from graphspec.weights.names import attribute, local
 from tests import interpreter
 
 ROOT = Path(__file__).parent.parent

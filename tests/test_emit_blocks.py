@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import graphspec
 from graphspec.compiled_spec import Program
 from graphspec.emit import Emitted, emit
-from graphspec.load import make_module
+from graphspec.emit.load import make_module
 from tests.blocks.declared import declared_weights
 from tests.blocks.features import counted
 from tests.blocks.specs import written_spec

@@ -27,10 +27,10 @@ from graphspec.data.encoders.tokenizers import trained
 from graphspec.data.features import parse_features
 from graphspec.data.features.plan import plan
 from graphspec.data.features.settings import TextFeature
-from graphspec.data.judged import Judged
 from graphspec.data.loading import load
 from graphspec.data.mistakes import lacks
 from graphspec.data.ragged import Ragged
+from graphspec.data.row_settings import Judged
 from graphspec.diagnostics import SpecError
 from graphspec.objectives import parse_loss
 from graphspec.tensor import Tensor, symbol
@@ -883,7 +883,7 @@ def test_a_bucket_brings_rows_of_about_one_length_together(tmp_path: Path) -> No
 
 
 def test_the_schema_takes_what_the_language_takes() -> None:
-    from graphspec.json_schema import json_schema
+    from graphspec.reference.json_schema import json_schema
 
     data = json_schema()["properties"]["data"]["anyOf"][1]["properties"]
     assert {"type": "string"} in data["train"]["anyOf"] and "features" in data

@@ -17,9 +17,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from graphspec import tensor_files
 from graphspec.compiler import compile
 from graphspec.diagnostics import SpecError
+from graphspec.files import tensors as tensor_files
 from graphspec.runs.run import Run
 from graphspec.train import files
 from graphspec.train.checkpoint import Checkpoints, State

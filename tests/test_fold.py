@@ -13,10 +13,10 @@ from torch import nn
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec import folded_weights
 from graphspec.cli import app
 from graphspec.compiled_spec import Program
-from graphspec.folded_weights import difference, fold_weights
+from graphspec.fold import weights
+from graphspec.fold.weights import difference, fold_weights
 from tests.test_emit import CASES, SPECS, example, named, randomized
 from tests.test_specs import SMALL
 
@@ -445,8 +445,8 @@ def test_numbers_that_change_are_a_diagnostic(
         folded_weights_absorb(state, step)
         state["conv.bias"] += 1e-2 if wrong == "shift" else float("nan")
 
-    folded_weights_absorb = folded_weights.absorb
-    monkeypatch.setattr(folded_weights, "absorb", absorb_wrongly)
+    folded_weights_absorb = weights.absorb
+    monkeypatch.setattr(weights, "absorb", absorb_wrongly)
     result = build("--json")
     assert result.exit_code == 1
     (found,) = json.loads(result.stdout)["diagnostics"]

@@ -20,7 +20,7 @@ from graphspec.compiler import check
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer, LayerError, Wrapper
 from graphspec.diagnostics import Diagnostics, SpecError, render
-from graphspec.objectives.settings import validate
+from graphspec.settings import validate
 from graphspec.tensor import BATCH, Tensor, symbol, value_of
 from tests.random_specs import WITH_ARGUMENTS
 

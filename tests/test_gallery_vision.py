@@ -19,9 +19,9 @@ from graphspec.compiled_spec import Program
 from graphspec.data.fields import fields
 from graphspec.data.synthetic import synthetic
 from graphspec.diagnostics import SpecError
-from graphspec.summary import Row
 from graphspec.train.loop import train
 from graphspec.train.penalties import from_keras
+from graphspec.view.summary import Row
 from tests import oracle
 from tests.test_emit import weights_of
 

@@ -15,7 +15,7 @@ from pyarrow import csv
 from torch.utils.data import Dataset
 
 import graphspec
-from graphspec.data.given import given
+from graphspec.data.in_memory_source import given
 from graphspec.diagnostics import SpecError
 from graphspec.train.callbacks.base import Callback
 

@@ -16,8 +16,8 @@ from graphspec.cli import app
 from graphspec.compiler import check
 from graphspec.contract import REGISTRY
 from graphspec.diagnostics import Diagnostics
-from graphspec.json_schema import json_schema
-from graphspec.reference import START
+from graphspec.reference.json_schema import json_schema
+from graphspec.reference.layers import START
 from graphspec.source import read
 from tests.test_readme import PAGES, quotes
 

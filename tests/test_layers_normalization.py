@@ -94,6 +94,7 @@ def test_the_count_of_batches_is_neither_needed_nor_refused(
     inner = graphspec.compile(tmp_path / "outer.yaml").module().y
     moved = transfer(program.graph, path)
     assert moved.plan.ok and moved.weights.keys() == weights.keys()
+    assert isinstance(inner, torch.nn.Module)
     for module in (plain, program.module(weights=state), program.module(weights=path), inner):
         found = module.state_dict()
         assert all(torch.equal(found[key], value) for key, value in weights.items())

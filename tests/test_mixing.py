@@ -14,15 +14,15 @@ from torch import Tensor
 
 from graphspec.compiler import check, compile
 from graphspec.data.batches import Batch, InMemory, Shuffle
-from graphspec.data.given import given
+from graphspec.data.in_memory_source import given
 from graphspec.data.loading import load
 from graphspec.data.mixed import Draw, Mixed, blended, draw, pasted
 from graphspec.data.mixing import CutMix, MixUp, parse_mix
 from graphspec.data.sharing import Shared
 from graphspec.diagnostics import Diagnostics
-from graphspec.objectives.settings import SettingError
-from graphspec.reference import find
+from graphspec.reference.layers import find
 from graphspec.runs.run import Run
+from graphspec.settings import SettingError
 from tests.distributions import largest_gaps, limit
 
 CPU = torch.device("cpu")

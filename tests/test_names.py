@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from graphspec import names
+from graphspec.weights import names
 
 WORDS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True) | st.sampled_from(
     sorted({*keyword.kwlist, *dir(builtins), *names.MODULE_ATTRIBUTES, "torch", "nn", "F", "self", "logits"})

@@ -18,9 +18,9 @@ from jsonschema import Draft202012Validator
 
 import graphspec
 from graphspec.diagnostics import CODES, Diagnostics
-from graphspec.json_schema import json_schema
 from graphspec.objectives import LOSSES, METRICS
-from graphspec.objectives.settings import Family
+from graphspec.reference.json_schema import json_schema
+from graphspec.settings import Family
 from graphspec.source import read
 from graphspec.train.config import OPTIMIZERS
 from graphspec.train.files import write_weights

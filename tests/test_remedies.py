@@ -8,7 +8,7 @@ import graphspec
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
 from graphspec.diagnostics import SpecError
-from graphspec.objectives.settings import SettingError, validate
+from graphspec.settings import SettingError, validate
 
 HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
 

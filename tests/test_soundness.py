@@ -7,9 +7,9 @@ import pytest
 from torch import nn
 
 import graphspec
-from graphspec.emit.library import read_names
+from graphspec.emit.library_source import read_names
+from graphspec.emit.load import load_module
 from graphspec.emit.soundness import check_source
-from graphspec.load import load_module
 
 SPEC = """
 inputs: {x: {shape: [4]}}

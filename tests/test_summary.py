@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import graphspec
-from graphspec.summary import Row, Summary, show_bytes
+from graphspec.view.summary import Row, Summary, show_bytes
 
 SPECS = Path(__file__).parents[1] / "specs"
 RESNET50 = (SPECS / "resnet50.yaml").read_text()
@@ -177,8 +177,8 @@ train: {optimizer: {name: sgd, momentum: 0.9}}
 
 
 def test_every_optimizer_has_its_slots() -> None:
-    from graphspec.costs import slots
     from graphspec.train.config import OPTIMIZERS
+    from graphspec.view.costs import slots
 
     for name in OPTIMIZERS.members:
         assert 0 <= slots(OPTIMIZERS.read(name)) <= 2

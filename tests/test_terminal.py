@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
 from graphspec.cli import app
+from graphspec.diagnostics.terminal import cells, legible
 from graphspec.diagnostics.text import hidden_in
-from graphspec.terminal import cells, legible
 
 EVIL = "\x1b]0;title\x07\x1b[2J\x9b31m[red]\u202e"
 SPEC = """

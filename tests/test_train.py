@@ -18,11 +18,11 @@ import safetensors
 import torch
 from safetensors.torch import load_file
 
-from graphspec import tensor_files
 from graphspec.compiled_spec import Program
 from graphspec.compiler import compile
 from graphspec.data.batches import Batch
 from graphspec.diagnostics import SpecError
+from graphspec.files import tensors
 from graphspec.objectives import SettingError
 from graphspec.runs.run import Run
 from graphspec.train import device as devices
@@ -587,10 +587,8 @@ def test_weights_that_read_back_otherwise_are_not_saved(
     run = runs.RunDirectory.create("x", tmp_path / "run")
     run.weights("w.safetensors", {"a": torch.ones(3)})
     before = (run.path / "w.safetensors").read_bytes()
-    save = tensor_files.save_file
-    monkeypatch.setattr(
-        tensor_files, "save_file", lambda t, *rest: save({n: v + 1 for n, v in t.items()}, *rest)
-    )
+    save = tensors.save_file
+    monkeypatch.setattr(tensors, "save_file", lambda t, *rest: save({n: v + 1 for n, v in t.items()}, *rest))
     with pytest.raises(SpecError, match="differs from what is read back"):
         run.weights("w.safetensors", {"a": torch.ones(3)})
     assert (run.path / "w.safetensors").read_bytes() == before

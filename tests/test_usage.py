@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from graphspec.cli import app
 from graphspec.cli.common import ELSEWHERE
 from graphspec.diagnostics import SpecError
-from graphspec.habits import COMMANDS, OPTIONS
-from graphspec.reference import find
+from graphspec.diagnostics.foreign_terms import COMMANDS, OPTIONS
+from graphspec.reference.layers import find
 
 SPEC = """\
 inputs: {x: {shape: [4]}}

@@ -14,10 +14,10 @@ from graphspec.contract.initializers import Initializer
 from graphspec.contract.keras_names import ALIASES, LAYERS, OPS
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.diagnostics import Diagnostics
-from graphspec.habits import LAYERS as SAID_OTHERWISE
+from graphspec.diagnostics.foreign_terms import LAYERS as SAID_OTHERWISE
 from graphspec.objectives import LOSSES, METRICS
-from graphspec.objectives.settings import Family
-from graphspec.reference import entries, find
+from graphspec.reference.layers import entries, find
+from graphspec.settings import Family
 from graphspec.train.config import OPTIMIZERS, SCHEDULES
 
 PAGE = (Path(__file__).parent.parent / "docs" / "language.md").read_text(encoding="utf-8")

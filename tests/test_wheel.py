@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from graphspec.packages import EXTRAS
+from graphspec.diagnostics.packages import EXTRAS
 from tests.lower_bounds import PROJECT, lower_bounds
 
 ROOT = Path(__file__).parent.parent

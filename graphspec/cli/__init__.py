@@ -26,7 +26,7 @@ from graphspec.cli.common import (
     spec_files,
 )
 from graphspec.cli.plugins import without_plugins
-from graphspec.terminal import say
+from graphspec.diagnostics.terminal import say
 
 app = typer.Typer(
     name="graphspec",
@@ -99,10 +99,10 @@ def check(
 
                 check_weight_files(program.graph, program.path, diagnostics)
             if program is not None and program.trains:
-                from graphspec.adaptive import check_adaptive
+                from graphspec.custom.adaptive import check_adaptive
 
                 check_adaptive(program.graph, diagnostics)
-                from graphspec.trainable import check_trainable
+                from graphspec.weights.trainable import check_trainable
 
                 check_trainable(program, diagnostics)
             if rows and program is not None and not diagnostics.errors:

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from graphspec.terminal import legible, say, say_json
+from graphspec.diagnostics.terminal import legible, say, say_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -204,9 +204,9 @@ def running(program: Program, code: str, what: str, help: str) -> Iterator[None]
     try:
         yield
     except Exception as error:
+        from graphspec.custom import raised_at
         from graphspec.diagnostics import SpecError, fail
-        from graphspec.load import is_of_module
-        from graphspec.own import raised_at
+        from graphspec.emit.load import is_of_module
 
         notes = () if isinstance(error, SpecError) else raised_at(error)
         if not notes and not (isinstance(error, FAILURES) and is_of_module(error)):
@@ -318,7 +318,7 @@ def terminal_width(stream: TextIO) -> int | None:
 
 def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
     """The values of `--size`, each of a size that the program's inputs name, and legal for it."""
-    from graphspec.arguments import size_mistake
+    from graphspec.diagnostics.arguments import size_mistake
 
     found: dict[str, int] = {}
     for pair in pairs or ():

@@ -21,7 +21,7 @@ from graphspec.cli.common import (
     sizes_of,
     terminal_width,
 )
-from graphspec.terminal import say
+from graphspec.diagnostics.terminal import say
 
 
 def summary(
@@ -100,13 +100,13 @@ def layers(
 
     Example: graphspec layers LSTM
     """
-    from graphspec import reference
+    from graphspec.reference import layers
 
     with reporting(as_json, {}):
         if name is None:
-            entries = [*reference.entries(), *reference.others()]
-            text = reference.listing(entries)
+            entries = [*layers.entries(), *layers.others()]
+            text = layers.listing(entries)
         else:
-            entries = reference.find(name)
+            entries = layers.find(name)
             text = "\n\n".join(entry.text() for entry in entries)
         answer(as_json, text, layers=[entry.to_json() for entry in entries])

@@ -41,7 +41,7 @@ class Proved:
 
 def prove(program: Program, weights: Path | None, seed: int, check: bool) -> Proved:
     """Folds a program. Raises `SpecError` (fold-differs) if the outputs differ."""
-    from graphspec.folded_weights import difference
+    from graphspec.fold.weights import difference
 
     folded, help = program.fold(), "try without `--fold` first"
     with running(folded, "build-failed", "the forward pass fails", help):
@@ -83,7 +83,7 @@ def _ours(path: Path) -> bool:
 def write_weights(path: Path, module: nn.Module) -> None:
     """Writes a module's weights completely or not at all."""
     from graphspec.cli.common import replacing
-    from graphspec.tensor_files import save
+    from graphspec.files.tensors import save
     from graphspec.train.files import untied
     from graphspec.version import __version__
 

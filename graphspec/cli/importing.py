@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from graphspec.cli.common import Events, Json, events, misuse, print_json, replacing, reporting
-from graphspec.terminal import say
+from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:
     from graphspec.convert import Imported

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from graphspec.cli.common import Json, answer, misuse, print_json, replacing, reporting
-from graphspec.terminal import say
+from graphspec.diagnostics.terminal import say
 
 SCHEMA = "graphspec.schema.json"
 """The file that a new spec names as its schema, beside it."""
@@ -64,7 +64,7 @@ def new(
 
     Example: graphspec new cars --data cars.csv --target mpg
     """
-    from graphspec.reference import START
+    from graphspec.reference.layers import START
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if target and data is None:
@@ -90,7 +90,7 @@ def _schema() -> str:
     """The schema as a file's text; compact, for editors read it at each start."""
     import json
 
-    from graphspec.json_schema import json_schema
+    from graphspec.reference.json_schema import json_schema
 
     return json.dumps(json_schema(), ensure_ascii=False, separators=(",", ":")) + "\n"
 

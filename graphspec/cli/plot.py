@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from graphspec.cli.common import Json, Preset, Set, Spec, answer, compiling, misuse, replacing
-from graphspec.terminal import say
+from graphspec.diagnostics.terminal import say
 
 DIRECTIONS = ("down", "right")
 

@@ -24,7 +24,7 @@ from graphspec.cli.common import (
     running,
     show,
 )
-from graphspec.terminal import cells, columns, say
+from graphspec.diagnostics.terminal import cells, columns, say
 
 if TYPE_CHECKING:
     from graphspec.diagnostics import Diagnostic

@@ -23,12 +23,12 @@ from graphspec.cli.common import (
     running,
     show,
 )
-from graphspec.terminal import say
+from graphspec.diagnostics.terminal import say
 from graphspec.train.parallel.launched import follow_launcher, launched
 
 if TYPE_CHECKING:
+    from graphspec.cli.training_report import TrainingReport
     from graphspec.compiled_spec import Program
-    from graphspec.reporting import TrainingReport
     from graphspec.train.progress import Result, Start
 
 
@@ -131,7 +131,7 @@ def train(
 
     Example: graphspec train specs/digits.yaml --set train.epochs=3
     """
-    from graphspec.reporting import TrainingReport
+    from graphspec.cli.training_report import TrainingReport
     from graphspec.runs.directory import places
 
     _check_options(resume, overwrite, weights, progress, compile)
@@ -162,7 +162,7 @@ def train(
 
 def _check_options(resume: bool, overwrite: bool, weights: Path | None, progress: str, compile: str) -> None:
     """Refuses options that do not go together."""
-    from graphspec.reporting import WAYS
+    from graphspec.cli.training_report import WAYS
 
     if resume and overwrite:
         raise misuse("--resume", "continues a run, and --overwrite deletes it")
@@ -174,7 +174,7 @@ def _check_options(resume: bool, overwrite: bool, weights: Path | None, progress
 
 def _spec_and_run(spec: Path, run_dir: Path | None, resume: bool) -> tuple[Path, Path | None]:
     """The spec, and the run directory; of a run, its own."""
-    from graphspec.run_files import SPEC
+    from graphspec.files.run_files import SPEC
 
     if not spec.is_dir():
         return spec, run_dir
@@ -235,16 +235,16 @@ def _launch(
 
 
 def _draw(result: Result, name: str) -> None:
-    from graphspec.curves import curves
+    from graphspec.cli.curves import curves
     from graphspec.files.folder import Folder
-    from graphspec.run_files import CURVES
+    from graphspec.files.run_files import CURVES
 
     Folder(result.run_dir).text(CURVES, curves(result.history, name))
 
 
 def _run_of(run: Path, run_dir: Path | None, resume: bool) -> Path:
     """The directory of the run to resume."""
-    from graphspec.run_files import SPEC
+    from graphspec.files.run_files import SPEC
 
     if not (run / SPEC).is_file():
         raise misuse("SPEC", f"{run} is a directory without a run")

@@ -25,7 +25,7 @@ from graphspec.cli.common import (
     print_table,
     settings_of,
 )
-from graphspec.terminal import say
+from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:
     from graphspec.tune.run import Outcome
@@ -104,7 +104,7 @@ def tune(
 def _searchable(program: Any, settings: list[str] | None, preset: str | None) -> None:
     """Ends the command if Optuna is missing, or the spec does not accept the values to try."""
     from graphspec.diagnostics import Diagnostics
-    from graphspec.packages import needing
+    from graphspec.diagnostics.packages import needing
     from graphspec.tune.checks import check_search
 
     found = Diagnostics()
@@ -154,7 +154,7 @@ def _stopping() -> Iterator[Callable[[], bool]]:
 
 def _show(outcome: Outcome) -> None:
     """The best trials as a table, and what to do next."""
-    from graphspec.run_files import TRIALS
+    from graphspec.files.run_files import TRIALS
     from graphspec.tune.report import table
 
     states = [trial.state for trial in outcome.trials]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from graphspec.diagnostics import nearest
-from graphspec.habits import COMMANDS, OPTIONS
+from graphspec.diagnostics.foreign_terms import COMMANDS, OPTIONS
 
 
 def unknown_command(args: Sequence[str], commands: Iterable[str]) -> str:
@@ -69,7 +69,7 @@ def _value(written: str, args: Sequence[str]) -> str | None:
 
 def _replacements(word: str, own: Iterable[str], value: str | None) -> Iterator[str]:
     """What may be written instead, what another tool calls so first; an option only if the command has it."""
-    from graphspec.overriding import setting_path
+    from graphspec.language.overriding import setting_path
 
     path = setting_path(word) if "--set" in own else None
     for text in (*OPTIONS.get(word, ()), *((f"--set {path}=VALUE",) if path is not None else ())):

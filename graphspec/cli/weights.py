@@ -19,7 +19,7 @@ from graphspec.cli.common import (
     replacing,
     show,
 )
-from graphspec.terminal import say
+from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:
     from graphspec.diagnostics import Diagnostic

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from graphspec.contract.activations import LINEAR, ActivationFunction, AlongAxis
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.registry import REGISTRY, Kind
-from graphspec.habits import ARGUMENT_WORDS, ARGUMENTS
-from graphspec.objectives.settings import Setting
+from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS, ARGUMENTS
+from graphspec.settings import Setting
 from graphspec.tensor import Dim, Tensor, product
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
-from graphspec.objectives.settings import Word, forget_class_variables, show
+from graphspec.settings import Word, forget_class_variables, show
 
 
 class NamedMembers(Mapping[str, type[Any]]):

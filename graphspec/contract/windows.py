@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from graphspec.contract.input_checks import need_float, need_rank
 from graphspec.contract.layer import Layer, LayerError, Leaf, MemoryRule, Site
-from graphspec.objectives.settings import show
+from graphspec.settings import show
 from graphspec.tensor import Dim, Tensor, ceil_div
 
 DataFormat = Literal["channels_last", "channels_first"]

@@ -10,7 +10,7 @@ from typing import Any
 from graphspec.contract.layer import Layer
 from graphspec.convert.config import KerasLayer, foreign, snake_case
 from graphspec.convert.refusals import Unsupported
-from graphspec.objectives.settings import SettingError, validate
+from graphspec.settings import SettingError, validate
 
 IGNORED = frozenset(
     [

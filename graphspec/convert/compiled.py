@@ -8,7 +8,7 @@ from typing import Any
 from graphspec.convert.arguments import setting
 from graphspec.convert.refusals import Unsupported
 from graphspec.objectives import LOSSES, METRICS
-from graphspec.objectives.settings import Family, SettingError
+from graphspec.settings import Family, SettingError
 from graphspec.train.config import OPTIMIZERS, SCHEDULES
 
 KERAS_THRESHOLDS = 200

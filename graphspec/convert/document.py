@@ -14,7 +14,7 @@ from graphspec.convert.nodes import (
     ConvertedValue,
     identifier,
 )
-from graphspec.names import Namespace
+from graphspec.weights.names import Namespace
 
 SIZES = {1: ("length",), 2: ("length",), 3: ("height", "width"), 4: ("depth", "height", "width")}
 """What sizes that are not known are called, by the number of axes but the batch."""

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from graphspec.names import Namespace, attribute
-from graphspec.schema import RESERVED
+from graphspec.language.schema import RESERVED
+from graphspec.weights.names import Namespace, attribute
 
 Form = Literal["layer", "merge", "op", "block", "call", "parameter", "constant"]
 SOURCES = ("parameter", "constant")

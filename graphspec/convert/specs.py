@@ -14,8 +14,8 @@ from graphspec.convert.nodes import ConvertedBody, ConvertedValue, StoredPlace, 
 from graphspec.convert.writing import text
 from graphspec.diagnostics import Diagnostic, Diagnostics, fail
 from graphspec.graph import Graph, Op, Value
-from graphspec.names import attribute
 from graphspec.weights import key_prefix
+from graphspec.weights.names import attribute
 
 
 @dataclass(frozen=True, slots=True)

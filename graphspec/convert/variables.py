@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from graphspec.diagnostics import fail
-from graphspec.packages import needing
+from graphspec.diagnostics.packages import needing
 
 CHILDREN = (
     *("forward_layer", "backward_layer", "layer", "cell"),

@@ -12,12 +12,12 @@ from graphspec.contract.layer import Weight
 from graphspec.convert.nodes import StoredPlace
 from graphspec.convert.variables import LegacyVariables, Variables
 from graphspec.diagnostics import SpecError, fail
+from graphspec.files.tensors import save
 from graphspec.graph import Graph
-from graphspec.names import attribute
-from graphspec.tensor_files import save
 from graphspec.train.penalties import from_keras
 from graphspec.version import __version__
 from graphspec.weights import key_prefix, layers
+from graphspec.weights.names import attribute
 
 
 def state(graph: Graph, where: Mapping[str, StoredPlace], variables: Variables) -> dict[str, Tensor]:

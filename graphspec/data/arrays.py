@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.folders import Found
-from graphspec.data.given import HeldArrays
+from graphspec.data.in_memory_source import HeldArrays
 from graphspec.data.memory import machine
 from graphspec.data.mistakes import in_row, lacks, remedy, row_in_words, unreadable
 from graphspec.diagnostics import Span, fail

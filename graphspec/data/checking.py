@@ -20,7 +20,7 @@ from graphspec.data.folders import find
 from graphspec.data.mistakes import lacks, placed
 from graphspec.data.opening import Opening, opening, spanner
 from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.run_files import ENVIRONMENT
+from graphspec.files.run_files import ENVIRONMENT
 
 
 def check_files(program: Any, root: Path | None) -> Iterator[Diagnostic]:

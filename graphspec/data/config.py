@@ -11,7 +11,7 @@ from graphspec.data.features import Feature, parse_features
 from graphspec.data.files import DataFile, Marked, Split, parse_file, parse_texts, parse_validation
 from graphspec.data.mixing import Mixing, parse_mix
 from graphspec.diagnostics import by_word
-from graphspec.objectives.settings import Problems, Setting, show, unfit, validate
+from graphspec.settings import Problems, Setting, show, unfit, validate
 
 
 class DataConfig(Setting):

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from graphspec.data.features.settings import Value
 from graphspec.diagnostics import by_word
-from graphspec.objectives.settings import Path, Problem, Setting, SettingError, show, unfit, validate
+from graphspec.settings import Path, Problem, Setting, SettingError, show, unfit, validate
 
 FORMATS = by_word(delimited=".csv .tsv", lines=".jsonl", parquet=".parquet", arrays=".npz .npy")
 """What is read, by the ending of its name."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from graphspec.data import remote
 from graphspec.data.files import READ, format_of, instead
-from graphspec.data.given import Given
+from graphspec.data.in_memory_source import Given
 from graphspec.data.mistakes import missing, unreadable
 from graphspec.diagnostics import SpecError, fail
 from graphspec.files.reading import is_within

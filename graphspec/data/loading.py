@@ -25,7 +25,7 @@ from graphspec.data.features.settings import Date
 from graphspec.data.fields import Checker, Field, absent_inputs, fields
 from graphspec.data.files import DataFile, Marked, Split
 from graphspec.data.folders import Found, find
-from graphspec.data.given import Given
+from graphspec.data.in_memory_source import Given
 from graphspec.data.memory import limit as memory_limit
 from graphspec.data.mistakes import lacks, placed
 from graphspec.data.mixed import mixing

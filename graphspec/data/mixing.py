@@ -11,7 +11,7 @@ from pydantic import Field
 
 from graphspec.data.features.plan import target_type
 from graphspec.diagnostics import did_you_mean
-from graphspec.objectives.settings import Problem, Problems, Setting, show, unfit, validate
+from graphspec.settings import Problem, Problems, Setting, show, unfit, validate
 from graphspec.tensor import Limit, Tensor
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -10,7 +10,7 @@ from typing import Any
 from graphspec.data import remote
 from graphspec.data.features.plan import Fill
 from graphspec.data.files import DataFile, alike
-from graphspec.data.given import Given
+from graphspec.data.in_memory_source import Given
 from graphspec.diagnostics import Span, fail
 from graphspec.files.reading import is_within
 

@@ -11,8 +11,8 @@ import torch
 
 from graphspec.data.batches import InMemory
 from graphspec.data.fields import Field
+from graphspec.objectives.custom import OwnLoss
 from graphspec.objectives.losses import Binary, Categorical
-from graphspec.objectives.own import OwnLoss
 from graphspec.objectives.rare_losses import (
     CTC,
     CategoricalHinge,

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from graphspec.declarations.sources import reads_nothing
-from graphspec.schema import Input, Node
+from graphspec.language.schema import Input, Node
 from graphspec.source import Document, Path
 
 

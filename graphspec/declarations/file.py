@@ -9,8 +9,8 @@ from graphspec.declarations.indentation import indented
 from graphspec.declarations.nodes import read_edges, read_nodes
 from graphspec.declarations.reader import DeclarationReader
 from graphspec.diagnostics import Diagnostics, Label, did_you_mean, nearest
-from graphspec.objectives.settings import plain, show
-from graphspec.schema import FORMS, NODE_KEYS, PLAIN, Block, Input, Output, Spec, is_plain
+from graphspec.language.schema import FORMS, NODE_KEYS, PLAIN, Block, Input, Output, Spec, is_plain
+from graphspec.settings import plain, show
 from graphspec.source import Document, Path
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
-from graphspec.schema import FORMS, NODE_KEYS, Block, Input, Output, Spec
+from graphspec.language.schema import FORMS, NODE_KEYS, Block, Input, Output, Spec
 from graphspec.source import Document, Path
 
 _SECTIONS = ("params", "presets", "inputs", "blocks", "shared", "nodes", "outputs", "data", "train", "tune")

@@ -10,8 +10,8 @@ from graphspec.contract import REGISTRY
 from graphspec.declarations.body import Body
 from graphspec.declarations.reader import DeclarationReader
 from graphspec.diagnostics import Diagnostics, did_you_mean, nearest
-from graphspec.objectives.settings import a, plain, show
-from graphspec.schema import FORMS, MISSING, REPEATABLE, Node
+from graphspec.language.schema import FORMS, MISSING, REPEATABLE, Node
+from graphspec.settings import a, plain, show
 from graphspec.source import Document, Path
 
 

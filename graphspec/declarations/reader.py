@@ -8,8 +8,8 @@ from typing import Any
 
 from graphspec.declarations.body import Body
 from graphspec.diagnostics import Diagnostic, Diagnostics, Label
-from graphspec.objectives.settings import Problem, SettingError, show, validate
-from graphspec.schema import IDENTIFIER, RESERVED
+from graphspec.language.schema import IDENTIFIER, RESERVED
+from graphspec.settings import Problem, SettingError, show, validate
 from graphspec.source import Document, Path
 
 LOSSY = frozenset(["yaml-tag", "merge-key", "null-key", "complex-key", "unknown-anchor", "recursive-anchor"])

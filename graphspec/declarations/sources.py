@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphspec.contract import REGISTRY
-from graphspec.schema import MISSING, Node
+from graphspec.language.schema import MISSING, Node
 
 SOURCES = ("parameter", "constant")
 """Forms that read nothing."""

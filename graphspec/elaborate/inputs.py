@@ -13,8 +13,8 @@ from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.values import FAILED, NOTHING, Absent, Resolved
 from graphspec.graph import Value
-from graphspec.objectives.settings import plain, show
-from graphspec.schema import MISSING, NAMED_SIZE, Input
+from graphspec.language.schema import MISSING, NAMED_SIZE, Input
+from graphspec.settings import plain, show
 from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Limit, Tensor, show_size, symbol, unit_of
 
 

@@ -12,8 +12,8 @@ from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, fai
 from graphspec.elaborate.scope import expression_in, expressions_in
 from graphspec.elaborate.values import FAILED, NOTHING, Bound
 from graphspec.graph import ArgumentExpression, Unit
-from graphspec.objectives.settings import show
-from graphspec.schema import MISSING, Node
+from graphspec.language.schema import MISSING, Node
+from graphspec.settings import show
 from graphspec.source import Path
 
 

@@ -11,7 +11,7 @@ from graphspec.diagnostics import Span, did_you_mean, nearest
 from graphspec.elaborate.body import BodyElaborator, NodeResult, Repeated
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
 from graphspec.graph import Op, Value
-from graphspec.objectives.settings import show
+from graphspec.settings import show
 from graphspec.source import Path
 
 

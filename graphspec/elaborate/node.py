@@ -13,8 +13,8 @@ from graphspec.elaborate.lookup import reference, resolve
 from graphspec.elaborate.scope import expression_in
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
 from graphspec.graph import Op, Unit, Value
-from graphspec.objectives.settings import show
-from graphspec.schema import MISSING, Node
+from graphspec.language.schema import MISSING, Node
+from graphspec.settings import show
 from graphspec.source import Path
 
 MAX_REPEAT = 10_000

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from graphspec.data.judged import Judged, parse_judged
+from graphspec.data.row_settings import Judged, parse_judged
 from graphspec.diagnostics import nearest
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.lookup import reference
 from graphspec.elaborate.references import heads
 from graphspec.elaborate.values import FAILED, NOTHING, Resolved
 from graphspec.graph import Value
+from graphspec.language.schema import Output
 from graphspec.objectives import Metric, SettingError, parse_loss, parse_metric
 from graphspec.objectives.history import loss_names, metric_names
 from graphspec.objectives.losses import Misfit, VectorLoss
-from graphspec.objectives.settings import show
 from graphspec.passes.logits import ending
 from graphspec.program import OutputSpec
-from graphspec.schema import Output
+from graphspec.settings import show
 from graphspec.source import Path
 
 

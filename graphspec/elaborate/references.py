@@ -7,7 +7,7 @@ from typing import Any
 
 from graphspec.declarations import Body, reads_nothing
 from graphspec.expressions import ExpressionError
-from graphspec.schema import MISSING
+from graphspec.language.schema import MISSING
 
 
 def heads(written: Any) -> Iterator[str]:

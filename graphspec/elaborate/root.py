@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from graphspec.declarations import File
 from graphspec.diagnostics import did_you_mean
 from graphspec.elaborate.body import BodyElaborator
-from graphspec.elaborate.cautions import warn
 from graphspec.elaborate.context import Context, OutOfBudget
 from graphspec.elaborate.features import check_features, read_features
 from graphspec.elaborate.inputs import declared_defaults, declared_tensor, given_tensor, is_channels_first
@@ -19,12 +18,13 @@ from graphspec.elaborate.scope import Scope
 from graphspec.elaborate.sections import Sections, read_sections
 from graphspec.elaborate.unused import report_unused
 from graphspec.elaborate.values import NOTHING
+from graphspec.elaborate.warnings import warn
 from graphspec.graph import Definition, Graph, Value
+from graphspec.language.schema import PLAIN, is_plain
 from graphspec.objectives.history import directions
-from graphspec.objectives.settings import show
 from graphspec.passes import Findings, run_passes
 from graphspec.program import Elaborated, OutputSpec
-from graphspec.schema import PLAIN, is_plain
+from graphspec.settings import show
 from graphspec.tensor import Limit, Tensor
 from graphspec.train.config import TrainConfig, misfits
 
@@ -125,7 +125,7 @@ PATHS = "a setting has a dotted path: `--set train.epochs=3`"
 
 def _elsewhere(file: File, name: str) -> str | None:
     """How a setting that is no param is named: one of the training, or of a node or an output."""
-    from graphspec.overriding import setting_path
+    from graphspec.language.overriding import setting_path
 
     if name == "data":
         return "`--data FILE` gives other data"

@@ -13,8 +13,8 @@ from graphspec.elaborate.context import Context
 from graphspec.elaborate.values import FAILED, NOTHING, Resolved
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
 from graphspec.graph import ArgumentExpression, Value
-from graphspec.objectives.remedies import boolean_help
-from graphspec.objectives.settings import Problem, SettingError, show
+from graphspec.settings import Problem, SettingError, show
+from graphspec.settings.remedies import boolean_help
 from graphspec.source import Document, Path
 from graphspec.tensor import show_size
 

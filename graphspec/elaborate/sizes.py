@@ -9,8 +9,8 @@ from graphspec.diagnostics import did_you_mean
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.graph import Value
-from graphspec.objectives.settings import show
-from graphspec.schema import NAMED_SIZE, Input
+from graphspec.language.schema import NAMED_SIZE, Input
+from graphspec.settings import show
 from graphspec.tensor import BATCH, Dim, names_of, symbol
 
 LONGEST = 200

@@ -10,7 +10,7 @@ from graphspec.elaborate.context import Context, Reads
 from graphspec.elaborate.references import sources
 from graphspec.expressions import ExpressionError, names_in
 from graphspec.graph import Definition
-from graphspec.schema import Node
+from graphspec.language.schema import Node
 from graphspec.source import Path
 
 

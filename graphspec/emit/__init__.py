@@ -17,7 +17,7 @@ from graphspec.emit.construct import Constructor
 from graphspec.emit.definitions import DefinitionWriter
 from graphspec.emit.forward import Forward
 from graphspec.emit.initialization import Initialization
-from graphspec.emit.library import library, read_names
+from graphspec.emit.library_source import library, read_names
 from graphspec.emit.module_class import ModuleClass, NeedsModule, Varies
 from graphspec.emit.printer import WIDTH, comment
 from graphspec.emit.soundness import check_source, unsound

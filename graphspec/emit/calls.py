@@ -6,7 +6,6 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from graphspec import names
 from graphspec.contract.activations import LINEAR
 from graphspec.contract.layer import Code, Leaf
 from graphspec.emit.activations import applied, flag_argument, function_argument, overwriting
@@ -17,6 +16,7 @@ from graphspec.emit.slots import Slot, SlotOutput
 from graphspec.emit.values import Wish
 from graphspec.graph import Graph, Op, Value
 from graphspec.passes.layout import TO_FIRST, TO_SPEC, Layout
+from graphspec.weights import names
 
 Argument = ast.expr | list[ast.expr] | None
 """How an argument of an op is read: a tensor, a list of tensors, or not at all."""

@@ -9,13 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Generic, TypeVar
 
-from graphspec import names
 from graphspec.contract.activations import ACTIVATIONS, ActivationFunction
 from graphspec.contract.layer import Code, Ref
 from graphspec.emit.code import names as names_of
 from graphspec.emit.code import template
 from graphspec.emit.layer_codes import LayerCodes, custom_classes, is_laid
-from graphspec.emit.library import library, needed
+from graphspec.emit.library_source import library, needed
 from graphspec.emit.memory import Peaks
 from graphspec.emit.module_class import ModuleClass, Varies
 from graphspec.emit.shapes import BodyShape, ShapeMaker, merge
@@ -25,6 +24,7 @@ from graphspec.emit.values import ValueWriter
 from graphspec.graph import Definition, Graph, Op, Unit, Value
 from graphspec.passes.layout import Layout
 from graphspec.passes.logits import ends_in, inside
+from graphspec.weights import names
 
 Part = TypeVar("Part")
 

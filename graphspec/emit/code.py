@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -187,9 +187,9 @@ def folded(node: ast.expr) -> ast.expr:
             left, right = folded(node.left), folded(node.right)
             if isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
                 a, b = left.value, right.value
-                whole = type(a) is int and type(b) is int and type(node.op) in FOLDED
-                if whole and not (isinstance(node.op, ast.FloorDiv) and b == 0):
-                    return literal(FOLDED[type(node.op)](a, b))  # type: ignore[arg-type]
+                compute = FOLDED.get(type(node.op)) if type(a) is int and type(b) is int else None
+                if compute is not None and not (isinstance(node.op, ast.FloorDiv) and b == 0):
+                    return literal(compute(a, b))
             return ast.BinOp(left, node.op, right)
         case ast.Compare(ops=[operation]):
             left, right = folded(node.left), folded(node.comparators[0])
@@ -233,7 +233,9 @@ def _folded_bool(node: ast.BoolOp) -> ast.expr:
     return parts[0] if len(parts) == 1 else ast.BoolOp(node.op, parts)
 
 
-FOLDED = {kind: ARITHMETIC[kind] for kind in (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv)}
+FOLDED: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    kind: ARITHMETIC[kind] for kind in (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv)
+}
 """What is computed on integers; all else stays as the spec has it."""
 IDENTITIES: dict[type, type[ast.cmpop]] = {ast.Eq: ast.Is, ast.NotEq: ast.IsNot}
 """How a value is compared with None."""

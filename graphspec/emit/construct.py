@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphspec import names
 from graphspec.contract.layer import Leaf, Weight
 from graphspec.diagnostics import Span
 from graphspec.emit.chains import is_chain
@@ -43,6 +42,7 @@ from graphspec.emit.series import Series, over, series_of
 from graphspec.emit.slots import Slot
 from graphspec.emit.values import ValueWriter, Wish
 from graphspec.graph import Graph, Op, Unit, Value
+from graphspec.weights import names
 
 FEW = 4
 """So many instances that differ by their index are listed; more are a comprehension over it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from graphspec.emit.library import Library, Node
+from graphspec.emit.library_source import Library, Node
 from graphspec.emit.printer import OPERATORS, WIDTH, bare, flat, lines
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterator, Mapping
 
-from graphspec.emit.library import Node, read_names
+from graphspec.emit.library_source import Node, read_names
 from graphspec.emit.printer import flat
 from graphspec.emit.simplify import assigned
 

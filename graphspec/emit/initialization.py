@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from graphspec import names
 from graphspec.contract.layer import Weight
 from graphspec.emit.classes import Classes
 from graphspec.emit.code import attribute_path, fill, template
-from graphspec.emit.library import library
+from graphspec.emit.library_source import library
 from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.printer import flat, lines
 from graphspec.emit.simplify import assigned, is_none
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
+from graphspec.weights import names
 
 
 @dataclass(frozen=True, slots=True)

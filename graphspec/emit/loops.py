@@ -6,7 +6,6 @@ import ast
 import re
 from dataclasses import dataclass, field, replace
 
-from graphspec import names
 from graphspec.emit.activations import activated
 from graphspec.emit.body import Assign, Effect, For
 from graphspec.emit.calls import Calls, turned
@@ -14,6 +13,7 @@ from graphspec.emit.code import Variable, call, item, listed, name
 from graphspec.emit.scope import ForwardScope
 from graphspec.emit.slots import Slot, SlotOutput, Walk
 from graphspec.graph import Value
+from graphspec.weights import names
 
 
 def write_loop(scope: ForwardScope, slot: Slot) -> None:

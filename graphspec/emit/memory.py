@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import defaultdict
 
 from graphspec.contract.activations import LINEAR, RELU
-from graphspec.costs import nbytes
 from graphspec.graph import Graph, Op, Value
 from graphspec.tensor import names_of, value_of
+from graphspec.view.costs import nbytes
 
 NOMINAL = 256
 WORTH = 0.2

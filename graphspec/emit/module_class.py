@@ -13,7 +13,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphspec import names
 from graphspec.contract.arrays import Nested, Pairs
 from graphspec.contract.layer import Leaf, Ref
 from graphspec.emit.code import HOLE, Variable, fill, folded, literal, name
@@ -22,6 +21,7 @@ from graphspec.emit.template import ClassTemplate
 from graphspec.expressions import Expression, ExpressionError, parse_value
 from graphspec.graph import Definition, Graph, Op
 from graphspec.tensor import DTYPES
+from graphspec.weights import names
 
 MISSING: Any = object()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from graphspec.emit.library import KEPT
+from graphspec.emit.library_source import KEPT
 
 ROUNDS = 10
 Constants = Mapping[str, ast.expr]

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from graphspec.emit.inheritance import joined
-from graphspec.emit.library import KEPT, Node, known_names, library, needed, read_names
+from graphspec.emit.library_source import KEPT, Node, known_names, library, needed, read_names
 from graphspec.emit.printer import flat
 from graphspec.emit.simplify import Facts, assigned, is_function, is_none, simplified
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 
-from graphspec import names
 from graphspec.emit.body import Assign, Delete, For, Return, Statement, assigned_by, read_by, rename
 from graphspec.emit.code import Read, Variable
 from graphspec.emit.memory import WORTH, Peaks
 from graphspec.emit.nest import bytes_of
+from graphspec.weights import names
 
 TEMPORARIES = ("x", "y")
 

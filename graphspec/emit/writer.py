@@ -6,7 +6,6 @@ import ast
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from graphspec import names
 from graphspec.diagnostics import Span
 from graphspec.emit.body import Assign, Delete, Effect, For, If, Return, Statement, assigned_by, read_by
 from graphspec.emit.code import Variable, equal, template
@@ -20,6 +19,7 @@ from graphspec.graph import Graph, Op
 from graphspec.passes.layout import Layout
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, Dim, symbol, unit_of
+from graphspec.weights import names
 
 
 @dataclass(eq=False, slots=True)

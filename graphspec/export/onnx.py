@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from graphspec.diagnostics import fail
+from graphspec.diagnostics.packages import EXTRAS, lacking
 from graphspec.export.failures import FAILURES, failing
 from graphspec.export.proof import Run
 from graphspec.export.tracing import Traced, Unit, label
-from graphspec.packages import EXTRAS, lacking
 from graphspec.version import __version__
 
 if TYPE_CHECKING:

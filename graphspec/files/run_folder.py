@@ -9,7 +9,7 @@ from typing import Any
 
 from graphspec.files.folder import Folder
 from graphspec.files.reading import read_text
-from graphspec.run_files import (
+from graphspec.files.run_files import (
     BEST,
     CHECKPOINT,
     CHECKPOINTS,

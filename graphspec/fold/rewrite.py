@@ -10,9 +10,9 @@ from graphspec.contract.layer import Layer, Linear
 from graphspec.fold.joined import Joined, activation_of, alone, of_each_element, without_activation
 from graphspec.fold.plan import FoldPlan
 from graphspec.graph import Graph, Op, Unit, Value
-from graphspec.names import Namespace
 from graphspec.passes.logits import SKIPPED
 from graphspec.weights import key_prefix
+from graphspec.weights.names import Namespace
 
 JOINED_NAME = 40
 """Characters that the names of joined layers may have together before the last ones are left off."""

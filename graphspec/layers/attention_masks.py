@@ -9,7 +9,7 @@ from pydantic import Field
 
 from graphspec.contract.broadcasting import stretch
 from graphspec.contract.layer import Argument, Layer, LayerError
-from graphspec.habits import ARGUMENT_WORDS
+from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS
 from graphspec.tensor import Dim, Tensor
 
 Rate = Annotated[float, Field(ge=0, lt=1)]

@@ -22,7 +22,7 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.layers.recurrent import Recurrent, masked, more_arguments, spelled, takes_mask
-from graphspec.objectives.settings import Setting
+from graphspec.settings import Setting
 from graphspec.tensor import Dim, Tensor
 
 

@@ -32,7 +32,7 @@ from graphspec.layers.gru import GRU
 from graphspec.layers.lstm import LSTM
 from graphspec.layers.recurrent import OverSteps, Rate, Recurrent, more_arguments, spelled, takes_mask
 from graphspec.layers.simple_rnn import SimpleRNN
-from graphspec.objectives.settings import Setting
+from graphspec.settings import Setting
 from graphspec.tensor import Dim, Tensor
 
 

@@ -30,7 +30,7 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.penalties import Constraint, Regularizer
-from graphspec.habits import RECURRENT
+from graphspec.diagnostics.foreign_terms import RECURRENT
 from graphspec.tensor import Dim, Tensor
 
 Rate = Annotated[float, Field(ge=0, lt=1)]

@@ -15,7 +15,7 @@ from importlib import import_module
 from graphspec.diagnostics import by_word
 from graphspec.objectives.losses import Loss
 from graphspec.objectives.metrics import Metric
-from graphspec.objectives.settings import Family, Members, Problem, SettingError
+from graphspec.settings import Family, Members, Problem, SettingError
 
 __all__ = ["LOSSES", "METRICS", "Loss", "Metric", "Problem", "SettingError", "parse_loss", "parse_metric"]
 
@@ -85,7 +85,7 @@ METRICS = Family(
 def parse_loss(value: object) -> Loss:
     """Reads a spec's `loss:`. Raises `SettingError`."""
     if isinstance(value, dict) and "module" in value:
-        from graphspec.objectives.own import own_loss
+        from graphspec.objectives.custom import own_loss
 
         return own_loss(value)
     found: Loss = LOSSES.read(value)
@@ -95,7 +95,7 @@ def parse_loss(value: object) -> Loss:
 def parse_metric(value: object) -> Metric:
     """Reads an entry of a spec's `metrics:`. Raises `SettingError`."""
     if isinstance(value, dict) and "module" in value:
-        from graphspec.objectives.own import own_metric
+        from graphspec.objectives.custom import own_metric
 
         return own_metric(value)
     found: Metric = METRICS.read(value)

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from graphspec.objectives.settings import Named
+from graphspec.settings import Named
 from graphspec.tensor import Tensor
 
 Activation = Literal["softmax", "sigmoid"]

@@ -21,7 +21,7 @@ from graphspec.objectives.losses import (
     SparseLoss,
     width_misfit,
 )
-from graphspec.objectives.settings import Named
+from graphspec.settings import Named
 from graphspec.tensor import Tensor
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.graph import Graph, Value
 from graphspec.passes.activities import watch_activities
-from graphspec.passes.left_over import leave_out_idle
+from graphspec.passes.drop_idle import leave_out_idle
 from graphspec.passes.logits import ends_in
 from graphspec.passes.masks import carry_masks, check_masks
 from graphspec.passes.prune import prune

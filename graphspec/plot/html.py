@@ -20,8 +20,8 @@ from graphspec.plot.palette import page_style
 from graphspec.plot.picture import ENDS, Box, Picture
 from graphspec.plot.places import Places
 from graphspec.plot.words import FAMILY, caption, count, heading, second
-from graphspec.summary import show_bytes, show_flops
 from graphspec.tensor import names_of, value_of
+from graphspec.view.summary import show_bytes, show_flops
 
 TYPICAL = 64
 """What a size that is free counts as, where costs become colours."""

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from graphspec.diagnostics import Span, visible
 from graphspec.graph import Graph, Op, Unit, Value, flatten, read_by, steps
-from graphspec.objectives.own import OwnLoss
+from graphspec.objectives.custom import OwnLoss
 from graphspec.plot.repeats import Kinship
-from graphspec.summary import Row
 from graphspec.tensor import BATCH, Dim, Tensor, show_size, symbol
+from graphspec.view.summary import Row
 
 NodeKind = Literal["layer", "merge", "op", "block", "model", "parameter", "constant", "module", "compute"]
 OtherKind = Literal["input", "output", "shared", "section", "entry", "exit"]

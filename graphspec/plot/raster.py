@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from graphspec.packages import needing
+from graphspec.diagnostics.packages import needing
 
 PIXELS = 2
 """Of a picture in PNG for one of SVG, each way."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from graphspec.diagnostics import visible
 from graphspec.plot.picture import TIMES, Box
-from graphspec.summary import show_flops
 from graphspec.tensor import Dim, Size
+from graphspec.view.summary import show_flops
 
 FONT = 12
 SMALL = 11

@@ -16,7 +16,7 @@ from graphspec.data.remote import is_remote
 from graphspec.diagnostics import SpecError, fail, nearest
 from graphspec.files.permission import is_signed
 from graphspec.files.reading import is_within, parse_json, read_text
-from graphspec.run_files import BEST, ENCODERS, ENVIRONMENT, HISTORY, LAST, SPEC, TRIALS
+from graphspec.files.run_files import BEST, ENCODERS, ENVIRONMENT, HISTORY, LAST, SPEC, TRIALS
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program

@@ -19,7 +19,7 @@ from graphspec.data.encoders.decoding import decode
 from graphspec.data.fields import Checker, Field, fields
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
-from graphspec.data.given import Given
+from graphspec.data.in_memory_source import Given
 from graphspec.data.loading import image_encoders, padding_of
 from graphspec.data.opening import opening, spanner
 from graphspec.data.tables import Table, open_table

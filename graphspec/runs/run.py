@@ -14,10 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from graphspec.arguments import need
 from graphspec.compiled_spec import Program
 from graphspec.compiler import compile
 from graphspec.diagnostics import SpecError, fail
+from graphspec.diagnostics.arguments import need
 from graphspec.runs.directory import RunFiles, Values
 from graphspec.runs.spec_files import SUFFIXES, SpecFiles
 
@@ -102,9 +102,9 @@ class Run:
         Raises `SpecError` for errors in the data, or if there are none to evaluate on.
         """
         from graphspec.train import device as devices
+        from graphspec.train.custom import bound
         from graphspec.train.judge import Judge
         from graphspec.train.loop import evaluate
-        from graphspec.train.own import bound
         from graphspec.train.penalties import Penalties
 
         need(batch_size=batch_size, limit=limit)
@@ -157,7 +157,7 @@ class Run:
         """The tables of `predict`, part by part, in bounded memory. In the end `noted` is told what was
         unseen, filled or cut: a line for each feature with such rows.
         """
-        from graphspec.data.given import given
+        from graphspec.data.in_memory_source import given
         from graphspec.runs.prediction import predictions
         from graphspec.train import device as devices
 
@@ -181,8 +181,8 @@ class Run:
 
     def _folded(self, module: nn.Module, place: Any) -> nn.Module:
         """The module folded for inference, if folding changes it and gives the same numbers."""
-        from graphspec.folded_weights import difference
-        from graphspec.own import nodes
+        from graphspec.custom import nodes
+        from graphspec.fold.weights import difference
 
         folding = None if nodes(self.program) else self.program.fold().folding
         if folding is None or not folding.folded.steps:
@@ -203,7 +203,7 @@ class Run:
 
     def _examples(self, data: Any, place: Any, limit: int | None) -> tuple[Examples, Encoders | None, str]:
         """Examples with targets, their encoders, and the part of the data for which these count them."""
-        from graphspec.data.given import given
+        from graphspec.data.in_memory_source import given
         from graphspec.data.loading import load, load_file
 
         encoders = self.encoders()

@@ -14,9 +14,9 @@ import yaml
 from graphspec.data.batches import Batch, Examples, Shuffle
 from graphspec.data.memory import machine
 from graphspec.diagnostics import fail
+from graphspec.emit.load import out_of_memory
 from graphspec.files.reading import read_text
-from graphspec.load import out_of_memory
-from graphspec.run_files import SPEC
+from graphspec.files.run_files import SPEC
 from graphspec.train.device import typical
 from graphspec.train.run import is_run, newest
 

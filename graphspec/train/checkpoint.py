@@ -26,8 +26,8 @@ from torch import Tensor
 from graphspec.diagnostics import SpecError
 from graphspec.files.folder import refusing, sync
 from graphspec.files.reading import content, opened, parse_json, read_text
+from graphspec.files.run_files import CHECKPOINT, CHECKPOINTS, IN_CHECKPOINT, MANIFEST, NUMBERS, TENSORS
 from graphspec.files.run_folder import RunFolder
-from graphspec.run_files import CHECKPOINT, CHECKPOINTS, IN_CHECKPOINT, MANIFEST, NUMBERS, TENSORS
 from graphspec.train.files import make_room, size_of, untied, write_tensors
 from graphspec.train.parallel import files as shards
 from graphspec.train.parallel.shards import is_sharded

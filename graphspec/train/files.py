@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from graphspec.files.folder import Folder, refused, refusing
-from graphspec.tensor_files import save
+from graphspec.files.tensors import save
 
 MARGIN = 2**20
 """Bytes that stay free beyond what is written: directories, logs, names."""

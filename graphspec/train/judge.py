@@ -14,10 +14,10 @@ from graphspec.data.sharing import shares
 from graphspec.train import losses
 from graphspec.train import precision as precisions
 from graphspec.train.config import Precision
+from graphspec.train.custom import BoundLoss
 from graphspec.train.judgement import REST, Judgement, Reading, Term
 from graphspec.train.losses import Total
 from graphspec.train.meter import Meter, Units
-from graphspec.train.own import BoundLoss
 from graphspec.train.parallel.world import World
 from graphspec.train.penalties import Penalties
 

@@ -20,18 +20,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from graphspec.arguments import need
+from graphspec.custom import nodes, objectives
 from graphspec.data.batches import RANDOM, Batch, Examples, Shuffle, generator
-from graphspec.data.given import Given
+from graphspec.data.in_memory_source import Given
 from graphspec.data.loading import SYNTHETIC, Data, load
 from graphspec.data.remote import is_remote, shown
 from graphspec.diagnostics import Diagnostic, fail
+from graphspec.diagnostics.arguments import need
+from graphspec.files.run_files import CHECKPOINTS, ENCODERS, LAST
 from graphspec.objectives.history import directions
-from graphspec.own import nodes, objectives
-from graphspec.run_files import CHECKPOINTS, ENCODERS, LAST
 from graphspec.tensor import sizes_of
 from graphspec.train import batch_size as batch_sizes
 from graphspec.train import device as devices
+from graphspec.train.batch_inspection import Examination, examine, examples, untouched
 from graphspec.train.batch_size import Auto
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import METHODS
@@ -40,12 +41,11 @@ from graphspec.train.callbacks.weights import BestWeights
 from graphspec.train.checkpoint import State
 from graphspec.train.compiled import Compiled, Way, choose
 from graphspec.train.config import effective_batch
-from graphspec.train.doctor import Examination, examine, examples, untouched
+from graphspec.train.custom import bound
 from graphspec.train.judge import Judge
 from graphspec.train.judgement import Judgement
 from graphspec.train.meter import Values
 from graphspec.train.optimizers.setup import need_trainable, optimizer_for, set_trainable
-from graphspec.train.own import bound
 from graphspec.train.parallel.files import fill
 from graphspec.train.parallel.spread import is_sharded, spread_over
 from graphspec.train.parallel.world import World, joined

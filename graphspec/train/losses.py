@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graphspec.objectives import Loss
+from graphspec.objectives.custom import OWN
 from graphspec.objectives.losses import SparseCategoricalCrossentropy, SparseLoss
-from graphspec.objectives.own import OWN
 from graphspec.objectives.rare_losses import CTC, Circle, InBatchSoftmax, Region, Tversky
-from graphspec.train import own
+from graphspec.train import custom
 
 EPSILON = 1e-7
 
@@ -123,14 +123,14 @@ def compares(loss: Loss) -> bool:
 
 @torch.no_grad()
 def is_one_number(
-    loss: own.BoundLoss,
+    loss: custom.BoundLoss,
     output: Tensor | Sequence[Tensor],
     target: Tensor | None,
     activation: str | None,
 ) -> bool:
     """Whether a custom loss gives one number for all examples, not one for each."""
     activated = activate(output, activation) if isinstance(output, Tensor) else output
-    return own.is_one_number(loss, activated, target)
+    return custom.is_one_number(loss, activated, target)
 
 
 def divisor(
@@ -168,9 +168,9 @@ def _values(
     counted: Tensor | None,
 ) -> Tensor:
     """A value for each position, or for each value of the output where the loss is a mean over them."""
-    if isinstance(loss, own.BoundLoss):
+    if isinstance(loss, custom.BoundLoss):
         activated = activate(output, activation) if isinstance(output, Tensor) else output
-        return own.values(loss, activated, target, weight is not None or counted is not None)
+        return custom.values(loss, activated, target, weight is not None or counted is not None)
     if not isinstance(output, Tensor):
         return COMPARISONS[loss.canonical](loss, output, target)
     if target is None:

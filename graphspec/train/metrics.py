@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from graphspec.objectives import Metric
+from graphspec.objectives.custom import OWN
 from graphspec.objectives.loss_metrics import OfLoss
-from graphspec.objectives.own import OWN
-from graphspec.objectives.settings import leaves
-from graphspec.train import losses, own
+from graphspec.settings import leaves
+from graphspec.train import custom, losses
 from graphspec.train.curves import area, attained, curve, divide, is_exact
 
 EPSILON = losses.EPSILON
@@ -231,7 +231,7 @@ def _overlap(metric: Any, sums: Tensor) -> Tensor:
 
 
 SUMS: dict[str, Sums] = {
-    OWN: lambda metric, y, t, w: _mean(own.values(metric, y, t, w is not None), w),
+    OWN: lambda metric, y, t, w: _mean(custom.values(metric, y, t, w is not None), w),
     "binary_accuracy": _binary_hits,
     "categorical_accuracy": lambda metric, y, t, w: _hits(metric, y, t.argmax(-1), w),
     "sparse_categorical_accuracy": _hits,

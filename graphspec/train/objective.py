@@ -12,10 +12,10 @@ from torch import Tensor
 from graphspec.data.batches import Batch
 from graphspec.data.features.settings import Category
 from graphspec.diagnostics import did_you_mean, fail
+from graphspec.train.custom import bound
 from graphspec.train.judge import Judge
 from graphspec.train.judgement import Judgement
 from graphspec.train.meter import Meter, Values
-from graphspec.train.own import bound
 
 Tensors = Tensor | Mapping[str, Tensor]
 CLOSE = 0.01

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from graphspec.diagnostics import Diagnostic
-from graphspec.train.doctor import SeenTensor
+from graphspec.train.batch_inspection import SeenTensor
 from graphspec.train.meter import Meter, Values
 
 REPORT = 0.1

@@ -11,8 +11,8 @@ import yaml
 
 from graphspec.diagnostics import SpecError, fail
 from graphspec.files.reading import read_text
-from graphspec.objectives.settings import show
-from graphspec.run_files import SPEC
+from graphspec.files.run_files import SPEC
+from graphspec.settings import show
 from graphspec.train.checkpoint import State, read
 from graphspec.train.parallel.launched import remember, remembered
 from graphspec.train.parallel.spread import is_sharded

@@ -18,14 +18,14 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor
 
-from graphspec import own
+from graphspec import custom
 from graphspec.data.opening import named
 from graphspec.diagnostics import Span, SpecError, fail
 from graphspec.files.folder import refused, refusing, sync
 from graphspec.files.permission import is_signed, signed
 from graphspec.files.reading import need_regular
+from graphspec.files.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, SOURCE, SPEC, reserved
 from graphspec.files.run_folder import READ, REPLACED, WRITTEN, RunFolder
-from graphspec.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, SOURCE, SPEC, reserved
 from graphspec.train.checkpoint import Checkpoints
 from graphspec.train.files import write_weights
 from graphspec.train.progress import plain
@@ -275,7 +275,7 @@ def files_of(program: Any) -> Iterator[tuple[str, Path]]:
         base = Path(span.file).parent if span is not None else root
         inside(program.path, weights, span)
         found.setdefault(base / weights, span)
-    for file, span in own.files(program):
+    for file, span in custom.files(program):
         found.setdefault(file, span)
     for path, span in found.items():
         name = os.path.normpath(os.path.relpath(path, root))

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from graphspec.load import read_weights
-from graphspec.run_files import BEST, LAST
+from graphspec.emit.load import read_weights
+from graphspec.files.run_files import BEST, LAST
 from graphspec.train.callbacks.settings import BackupAndRestore
 from graphspec.train.callbacks.weights import BestWeights, copied
 from graphspec.train.state import Training

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphspec import own
+from graphspec import custom
 from graphspec.data.batches import Examples
 from graphspec.data.sharing import Shared
 from graphspec.files.reading import content
@@ -228,7 +228,7 @@ def _of(name: str, rank: int) -> str:
 def spec_digest(program: Any) -> str:
     """A digest of the model that a spec emits, and of its own code that lies beside the spec."""
     digest = hashlib.sha256(program.source.encode())
-    for file in sorted({path.name: path for path, _ in own.files(program)}.values()):
+    for file in sorted({path.name: path for path, _ in custom.files(program)}.values()):
         digest.update(content(file))
     return digest.hexdigest()
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from graphspec.diagnostics import fail
-from graphspec.objectives.settings import show
+from graphspec.settings import show
 
 KINDS: tuple[tuple[Any, str], ...] = (
     (bool, "true or false"),

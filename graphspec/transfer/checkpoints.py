@@ -161,7 +161,7 @@ def _open_shard(index: Path, name: str, stack: ExitStack) -> Checkpoint:
 def _open_safetensors(path: Path, stack: ExitStack) -> Checkpoint:
     from safetensors import SafetensorError, safe_open
 
-    from graphspec.tensor_files import is_whole
+    from graphspec.files.tensors import is_whole
 
     try:
         file = stack.enter_context(safe_open(path, "pt"))

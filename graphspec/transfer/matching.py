@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from graphspec.convert.nodes import identifier
-from graphspec.names import attribute
 from graphspec.transfer.checkpoints import Checkpoint, StoredCheckpoint
 from graphspec.transfer.misfits import ONES, relation
 from graphspec.transfer.moving import Flat, Move, MovedPart, MoveError, channels_first, order_of
@@ -24,6 +23,7 @@ from graphspec.transfer.patterns import Captured, fill, matches_any
 from graphspec.transfer.rules import Rule, Rules, load_rules, shipped
 from graphspec.transfer.targets import Target
 from graphspec.weights import counts_batches
+from graphspec.weights.names import attribute
 
 How = Literal["rule", "name", "pytorch", "order", "shape"]
 

@@ -26,7 +26,7 @@ from pydantic import BeforeValidator, Field
 from graphspec.contract.fields import as_tuple
 from graphspec.diagnostics import Diagnostic, Diagnostics, Span, by_word, did_you_mean, fail, nearest
 from graphspec.files.reading import read_text
-from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
+from graphspec.settings import Problem, Setting, SettingError, show, validate
 from graphspec.source import read
 from graphspec.transfer.patterns import Pattern, PatternError, names_of, pattern
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from graphspec.contract.layer import Layer, Weight
 from graphspec.graph import Graph, Op, Value
-from graphspec.names import attribute
 from graphspec.tensor import Tensor
 from graphspec.weights import key_prefix, layers
+from graphspec.weights.names import attribute
 
 NORMALIZATIONS = ("BatchNormalization", "LayerNormalization", "GroupNormalization")
 """Layers whose epsilon is 0.001 by default in Keras, and 1e-5 in PyTorch."""

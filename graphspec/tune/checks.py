@@ -10,7 +10,7 @@ from typing import Any
 from graphspec import compiler
 from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
-from graphspec.objectives.settings import show
+from graphspec.settings import show
 from graphspec.tune.config import Range
 
 ALWAYS = frozenset({"unknown-param", "unknown-key", "wrong-type", "unknown-optimizer", "unknown-loss"})

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from graphspec.diagnostics import by_word
-from graphspec.objectives.settings import Problem, Problems, Setting, show, unfit, validate
+from graphspec.settings import Problem, Problems, Setting, show, unfit, validate
 
 Count = Annotated[int, Field(ge=1)]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from graphspec.data.memory import CORES
-from graphspec.interpreter import PYTHON
+from graphspec.files.interpreter import PYTHON
 
-SERVER = "from graphspec.fork_server import main; main()"
+SERVER = "from graphspec.tune.fork_server import main; main()"
 
 
 class Child(Protocol):
@@ -89,7 +89,7 @@ class FreshChild:
 
 
 class ForkLauncher:
-    """Has processes forked by `graphspec.fork_server`, which it starts with the first one."""
+    """Has processes forked by `graphspec.tune.fork_server`, which it starts with the first one."""
 
     def __init__(self, spec: Path, cores: int):
         self._spec, self._cores = spec, cores

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from graphspec.terminal import cells, columns, legible, say, say_json
+from graphspec.diagnostics.terminal import cells, columns, legible, say, say_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -9,7 +9,7 @@ from graphspec.convert.folding.parts import Instance, Item, RepeatedPart
 from graphspec.convert.folding.words import begin, common
 from graphspec.convert.nodes import SOURCES, ConvertedNode, identifier
 from graphspec.diagnostics import by_word
-from graphspec.names import Namespace
+from graphspec.weights.names import Namespace
 
 SHORT = by_word(
     act="activation",

@@ -21,7 +21,7 @@ from graphspec.convert.nodes import (
     StoredPlace,
     identifier,
 )
-from graphspec.names import Namespace, attribute
+from graphspec.weights.names import Namespace, attribute
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from graphspec.data.encoders.base import Array, Encoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
 from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
 from graphspec.data.encoders.numbers import Floats
+from graphspec.objectives.custom import OwnLoss
 from graphspec.objectives.losses import Binary, Categorical
-from graphspec.objectives.own import OwnLoss
 from graphspec.tensor import names_of, value_of
 
 THRESHOLD = 0.5

@@ -19,8 +19,8 @@ from graphspec.data.features.settings import ImageFeature
 from graphspec.data.memory import cores
 from graphspec.data.mistakes import shown
 from graphspec.diagnostics import did_you_mean
+from graphspec.diagnostics.packages import needing
 from graphspec.files.reading import is_within, need_regular
-from graphspec.packages import needing
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's word for a number of channels."""

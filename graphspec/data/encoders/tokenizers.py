@@ -10,7 +10,7 @@ from typing import Any
 
 from graphspec.data.features.settings import TextFeature
 from graphspec.diagnostics import fail
-from graphspec.packages import needing
+from graphspec.diagnostics.packages import needing
 
 SPECIAL = ["[PAD]", "[UNK]"]
 """The tokens of the ids 0 and 1."""

@@ -11,8 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graphspec.data.columns import TablePart, is_list, numbers, texts
-from graphspec.data.judged import Judged
 from graphspec.data.mistakes import shown
+from graphspec.data.row_settings import Judged
 from graphspec.diagnostics import did_you_mean, fail
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from graphspec.data.features.settings import FEATURES, SYNONYMS, Feature, Made
 from graphspec.diagnostics import did_you_mean
-from graphspec.habits import ENCODINGS, NAMES
-from graphspec.objectives.settings import Problems, show, unfit, validate
+from graphspec.diagnostics.foreign_terms import ENCODINGS, NAMES
+from graphspec.settings import Problems, show, unfit, validate
 
 __all__ = ["FEATURES", "Feature", "Made", "parse_features"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from graphspec.data.features.plan import Fill, FillPlan
 from graphspec.data.features.settings import MOVING, Feature, ImageFeature
-from graphspec.objectives.settings import Problem
+from graphspec.settings import Problem
 
 
 def followers(found: FillPlan) -> dict[str, tuple[Fill, ...]]:

@@ -8,10 +8,10 @@ from typing import Any
 
 from graphspec.data.features.settings import Category, Feature, ImageFeature, Listed, Number, Set
 from graphspec.diagnostics import did_you_mean
+from graphspec.objectives.custom import OwnLoss
 from graphspec.objectives.losses import Binary, Categorical, SparseLoss
-from graphspec.objectives.own import OwnLoss
 from graphspec.objectives.rare_losses import Circle
-from graphspec.objectives.settings import Problem
+from graphspec.settings import Problem
 from graphspec.tensor import Limit, Tensor
 
 Outputs = Mapping[str, Any]

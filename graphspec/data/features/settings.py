@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from graphspec.diagnostics import by_word
-from graphspec.objectives.settings import Setting
+from graphspec.settings import Setting
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]

@@ -13,10 +13,10 @@ from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.keras_names import ALIASES, REFUSED
 from graphspec.contract.layer import Kind, Layer, Wrapper
 from graphspec.diagnostics import Label, nearest
+from graphspec.diagnostics.foreign_terms import LAYERS, NESTS, bare
 from graphspec.elaborate.instance import NodeInstance
-from graphspec.habits import LAYERS, NESTS, bare
-from graphspec.objectives.settings import Problem, SettingError, a, plain, show, validate
-from graphspec.schema import NODE_KEYS
+from graphspec.language.schema import NODE_KEYS
+from graphspec.settings import Problem, SettingError, a, plain, show, validate
 
 
 def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] | None, bool]:

@@ -12,7 +12,7 @@ from graphspec.diagnostics import Label, Span
 from graphspec.elaborate.instance import NodeInstance, near_help
 from graphspec.elaborate.values import NOTHING, Bound
 from graphspec.graph import Value
-from graphspec.schema import MISSING
+from graphspec.language.schema import MISSING
 
 
 def bind(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.declarations import Body, File
+from graphspec.diagnostics.foreign_terms import NESTS
 from graphspec.elaborate.body import BodyElaborator, NodeResult, failed
 from graphspec.elaborate.context import MAX_NESTING
 from graphspec.elaborate.inputs import meets_demands
@@ -15,9 +16,8 @@ from graphspec.elaborate.outputs import read_outputs
 from graphspec.elaborate.scope import Scope, expression_in
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
 from graphspec.graph import ArgumentExpression, Definition, Graph, Op, Value
-from graphspec.habits import NESTS
-from graphspec.objectives.settings import a, plain, show
-from graphspec.schema import PLAIN, Input, is_plain
+from graphspec.language.schema import PLAIN, Input, is_plain
+from graphspec.settings import a, plain, show
 
 
 def build(node: NodeInstance) -> NodeResult:

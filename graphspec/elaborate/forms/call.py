@@ -9,7 +9,7 @@ from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, Sha
 from graphspec.elaborate.instance import Build, NodeInstance, near_help
 from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Unit
-from graphspec.schema import MADE, Node
+from graphspec.language.schema import MADE, Node
 
 
 def build(node: NodeInstance, build_inner: Build) -> NodeResult:

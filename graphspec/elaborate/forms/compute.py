@@ -30,7 +30,7 @@ from graphspec.expressions.formula import (
     parse_formula,
 )
 from graphspec.graph import ArgumentExpression, Formula, Op, Value, types
-from graphspec.objectives.settings import SettingError, show, validate
+from graphspec.settings import SettingError, show, validate
 from graphspec.tensor import Tensor
 
 FOLDED: dict[str, Callable[..., Any]] = {

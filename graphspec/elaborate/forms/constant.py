@@ -11,7 +11,7 @@ from graphspec.elaborate.forms.binding import report
 from graphspec.elaborate.instance import NodeInstance, near_help
 from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Value
-from graphspec.objectives.settings import show
+from graphspec.settings import show
 from graphspec.tensor import DTYPE_WORDS, DTYPES
 
 

@@ -13,7 +13,7 @@ from graphspec.elaborate.instance import Build, NodeInstance
 from graphspec.elaborate.sizes import declared_size
 from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Value, flatten, types
-from graphspec.schema import MISSING
+from graphspec.language.schema import MISSING
 from graphspec.tensor import Tensor
 
 

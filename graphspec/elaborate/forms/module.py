@@ -11,9 +11,9 @@ from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.sizes import declared_size
 from graphspec.elaborate.values import FAILED, Resolved
 from graphspec.graph import Op, Value, flatten
-from graphspec.objectives.own import is_path
-from graphspec.objectives.settings import show
-from graphspec.schema import IDENTIFIER, MADE, TYPE, is_plain
+from graphspec.language.schema import IDENTIFIER, MADE, TYPE, is_plain
+from graphspec.objectives.custom import is_path
+from graphspec.settings import show
 from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Tensor, symbol
 
 OWN_KEYS = (*MADE, "data_format", "arguments")

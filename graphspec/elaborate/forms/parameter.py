@@ -11,7 +11,7 @@ from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.scope import expressions_in
 from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Value
-from graphspec.objectives.settings import Setting, SettingError, show, validate
+from graphspec.settings import Setting, SettingError, show, validate
 from graphspec.tensor import Tensor
 
 

@@ -12,7 +12,7 @@ from graphspec.elaborate.forms.binding import bind, report
 from graphspec.elaborate.instance import Build, NodeInputs, NodeInstance
 from graphspec.elaborate.values import Bound
 from graphspec.graph import Op, Value, types
-from graphspec.schema import MISSING, Node
+from graphspec.language.schema import MISSING, Node
 
 WRAPPED = ("layer", "block", "model", "call", "module")
 

@@ -12,9 +12,9 @@ from pydantic import Field, field_validator
 
 from graphspec.diagnostics import did_you_mean
 from graphspec.expressions import Expression, ExpressionError, parse_value
+from graphspec.files.run_files import BEST, reserved
 from graphspec.objectives.history import Direction
-from graphspec.objectives.settings import Problem, show
-from graphspec.run_files import BEST, reserved
+from graphspec.settings import Problem, show
 from graphspec.train.config.callbacks import CallbackSettings
 
 Count = Annotated[int, Field(ge=1)]

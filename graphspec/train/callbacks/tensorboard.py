@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from graphspec.diagnostics.packages import needing
 from graphspec.files.folder import refusing
-from graphspec.packages import needing
-from graphspec.run_files import TENSORBOARD
+from graphspec.files.run_files import TENSORBOARD
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from graphspec.diagnostics import fail
-from graphspec.packages import needing
-from graphspec.run_files import SPEC, WANDB
+from graphspec.diagnostics.packages import needing
+from graphspec.files.run_files import SPEC, WANDB
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from graphspec.run_files import BEST
+from graphspec.files.run_files import BEST
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
 from graphspec.train.files import untied

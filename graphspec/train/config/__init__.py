@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from graphspec.diagnostics import by_word
-from graphspec.objectives.settings import Problem, Problems, Setting, show, unfit, validate
+from graphspec.settings import Problem, Problems, Setting, show, unfit, validate
 from graphspec.train.config.callbacks import CALLBACKS, CallbackSettings, misfits, parse_callbacks
 from graphspec.train.config.groups import ParameterGroup, parse_groups
 from graphspec.train.config.optimizers import OPTIMIZERS, OptimizerSettings, RMSprop

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from graphspec.diagnostics import did_you_mean
 from graphspec.objectives.history import Direction
-from graphspec.objectives.settings import Family, Members, Named, Problem, Problems, show, unfit
+from graphspec.settings import Family, Members, Named, Problem, Problems, show, unfit
 
 
 class CallbackSettings(Named):

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 
 from graphspec.diagnostics import by_word
-from graphspec.objectives.settings import Problems, Setting, show, unfit, validate
+from graphspec.settings import Problems, Setting, show, unfit, validate
 
 
 class ParameterGroup(Setting):

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from graphspec.diagnostics import by_word
-from graphspec.objectives.settings import Family, Members, Named
+from graphspec.settings import Family, Members, Named
 from graphspec.train.config.schedules import as_schedule
 
 Positive = Annotated[float, Field(gt=0)]

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from graphspec.diagnostics import by_word
-from graphspec.objectives.settings import Family, Members, Named, Word, show
+from graphspec.settings import Family, Members, Named, Word, show
 
 
 class Schedule(Named):

@@ -13,7 +13,7 @@ import torch
 
 from graphspec.data.memory import cores
 from graphspec.diagnostics import fail
-from graphspec.interpreter import PYTHON
+from graphspec.files.interpreter import PYTHON
 from graphspec.train.parallel.launched import LAUNCHER
 
 

@@ -16,9 +16,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from graphspec.custom import nodes
 from graphspec.data.batches import Batch
 from graphspec.graph import Graph
-from graphspec.own import nodes
 from graphspec.train.parallel.world import World
 from graphspec.weights import key_prefix
 

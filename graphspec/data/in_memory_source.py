@@ -1,0 +1,146 @@
+"""Data that a program holds in memory: arrays by name, a pandas or polars frame, a torch Dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphspec.data.mistakes import lacks, remedy, row_in_words
+from graphspec.diagnostics import fail
+from graphspec.settings import a
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NAME = "data"
+"""What messages call it."""
+KINDS = "a path, a dict of arrays, a pandas or polars frame, a pyarrow table, or a torch Dataset of dicts"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Arrays by name, or a table. It stands where a path does, and has a `name` as a file has."""
+
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    table: pa.Table | None = None
+    name = NAME
+
+    @property
+    def kind(self) -> str:
+        return "arrays" if self.table is None else "frame"
+
+    def __str__(self) -> str:
+        return NAME
+
+
+@dataclass(frozen=True, slots=True)
+class HeldArrays:
+    """Arrays in memory, with the interface of an `Archive`."""
+
+    members: Mapping[str, NDArray[Any]]
+    file: str = NAME
+
+    def read(self, name: str) -> NDArray[Any]:
+        if name not in self.members:
+            raise lacks(self.file, "array", name, self.members, remedy("array", name))
+        return self.members[name]
+
+    def header(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        return self.members[name].shape, self.members[name].dtype
+
+    def place(self, row: int) -> str:
+        return row_in_words(row)
+
+    def span(self, row: int, name: str) -> None:
+        """They have no file."""
+
+
+def given(data: Any) -> Path | Given | None:
+    """What data from Python stand for. Raises `SpecError` for what is none of `KINDS`."""
+    if data is None or isinstance(data, Path | Given):
+        return data
+    if isinstance(data, str):
+        return Path(data)
+    if isinstance(data, Mapping):
+        return _arrays(data)
+    library = type(data).__module__.partition(".")[0]
+    if library == "pandas" and hasattr(data, "columns"):
+        return Given(table=_from_pandas(data))
+    if library == "polars" and hasattr(data, "to_arrow") and hasattr(data, "columns"):
+        return Given(table=data.to_arrow())
+    if library == "pyarrow" and hasattr(data, "column_names"):
+        return Given(table=data)
+    if library != "pandas" and hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+        return _arrays(_stacked(data))
+    message = f"`{type(data).__name__}` is not a type of data that graphspec reads"
+    row = "a row of a frame is `frame.iloc[[7]]`; " if type(data).__name__ == "Series" else ""
+    raise fail("data-format", message, f"{row}give {KINDS}")
+
+
+def _from_pandas(frame: Any) -> Any:
+    """The table of a pandas frame. Raises `SpecError`: data-column, data-dtype."""
+    import pyarrow as pa
+
+    names = list(frame.columns)
+    for name in names:
+        if names.count(name) > 1:
+            raise fail("data-column", f"the frame has two columns `{name}`", "rename one of them")
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        *reasons, where = map(str, error.args)
+        message = f"the frame cannot be read: {'; '.join([where, *reasons])}"
+        help = 'give the values of a column one type: `frame["x"].astype(str)`'
+        raise fail("data-dtype", message, help) from None
+
+
+def _arrays(data: Mapping[Any, Any]) -> Given:
+    """Arrays as they are; with text among them, a table."""
+    arrays = {str(name): _array(value) for name, value in data.items()}
+    if not arrays:
+        raise fail("data-empty", "the dict of arrays is empty")
+    texts = [name for name, array in arrays.items() if array.dtype.kind in "OUS"]
+    if not texts:
+        return Given(arrays)
+    import pyarrow as pa
+
+    wide = next((name for name, array in arrays.items() if array.ndim > 2), None)
+    if wide is not None:
+        what = f"array `{texts[0]}` holds text, and `{wide}` has {arrays[wide].ndim} axes"
+        raise fail("data-shape", what, "give text as class numbers, or images as files")
+    return Given(table=pa.table({name: array.tolist() for name, array in arrays.items()}))
+
+
+def _array(value: Any) -> NDArray[Any]:
+    if hasattr(value, "detach"):  # a tensor
+        value = value.detach().cpu().numpy()
+    return np.asarray(value)
+
+
+def _stacked(items: Sequence[Any]) -> dict[str, NDArray[Any]]:
+    """The items of a Dataset, each a dict, as one array for each of their names."""
+    columns: dict[str, list[NDArray[Any]]] = {}
+    for index, item in enumerate(_items(items)):
+        if not isinstance(item, Mapping):
+            message = f"item {index} of the dataset is {a(type(item).__name__)}"
+            raise fail("data-format", message, 'its items are dicts by name: {"image": ..., "label": ...}')
+        if index and item.keys() != columns.keys():
+            message = f"item {index} of the dataset has the names {', '.join(item)}, and the first one others"
+            raise fail("data-column", message)
+        for name, value in item.items():
+            columns.setdefault(name, []).append(_array(value))
+    try:
+        return {name: np.stack(values) for name, values in columns.items()}
+    except ValueError as error:
+        raise fail("data-shape", f"the items of the dataset differ: {error}") from None
+
+
+def _items(items: Sequence[Any]) -> Iterator[Any]:
+    """By index up to the length: a Dataset need not end its iteration."""
+    for index in range(len(items)):
+        yield items[index]

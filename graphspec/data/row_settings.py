@@ -1,0 +1,33 @@
+"""What an output says of its rows. It stands apart from the features: specs without data have outputs."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from graphspec.settings import Setting, validate
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Judged(Setting):
+    """What an output says of the rows that it is judged on. Classes are named by their value."""
+
+    phrases: ClassVar = {"missing": "missing: ignore"}
+
+    missing: Literal["error", "ignore"] = "error"
+    class_weight: Literal["balanced"] | Annotated[dict[str, Weight], Field(min_length=1)] | None = None
+    sample_weight: Annotated[str, Field(min_length=1)] | None = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    @property
+    def weighted(self) -> bool:
+        return self.class_weight is not None or self.sample_weight is not None
+
+
+def parse_judged(value: dict[str, object], what: str) -> Judged:
+    """The settings of an output; null is as if a key were not there. Raises `SettingError` with every
+    problem.
+    """
+    return validate(Judged, {key: item for key, item in value.items() if item is not None}, what)

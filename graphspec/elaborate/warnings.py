@@ -1,0 +1,284 @@
+"""Warnings: what is legal but probably not intended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from os.path import normpath
+from typing import TYPE_CHECKING
+
+from graphspec.contract.proposals import ONE_CLASS
+from graphspec.diagnostics import Diagnostic, Span
+from graphspec.diagnostics.foreign_terms import SCALE_PIXELS
+from graphspec.elaborate.body import BodyElaborator
+from graphspec.elaborate.sections import Sections
+from graphspec.graph import Graph, Op, Value, types
+from graphspec.language.schema import Input
+from graphspec.objectives.history import Direction, directions
+from graphspec.objectives.losses import Binary, Categorical, MeanAbsoluteError, MeanSquaredError, Regression
+from graphspec.objectives.metrics import Accuracy, BinaryAccuracy
+from graphspec.passes.logits import ending, ends_in, inside
+from graphspec.passes.scales import is_linear, keeps_scale, multiplied
+from graphspec.program import OutputSpec
+from graphspec.train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from graphspec.data.config import DataConfig
+
+LOW_MOMENTUM = 0.3
+"""Below this a momentum of moving statistics is PyTorch's, which is 1 minus Keras'."""
+MOST = 100
+"""Warnings that one check tells."""
+
+
+def warn(body: BodyElaborator, graph: Graph, outputs: Mapping[str, OutputSpec], sections: Sections) -> None:
+    """Adds the warnings of a program without errors; each place once."""
+    readers = _readers(graph)
+    for op in graph.walk():
+        for code, message, help in (*_of_node(op), *_of_stack(op, readers)):
+            _add(body, code, message, op.span, help)
+    document = body.declared.document
+    for name, value in graph.outputs.items():
+        spec = outputs.get(name)
+        path = body.declared.output_path(name)
+        if spec is not None:
+            for key, code, message, help in (*_of_output(spec, value), *_of_target(spec, graph, sections)):
+                span = document.span((*path, key)) if key else document.key(path)
+                _add(body, code, message, span, help)
+    for name, declared in body.declared.inputs.items():
+        read = graph.inputs.get(name)
+        if isinstance(declared, Input) and read is not None and _is_turned(declared, read, graph):
+            shape = ", ".join(map(str, declared.shape))
+            first, *space = declared.shape
+            message = f"the image `{name}` is [{shape}], and its channels seem to come first"
+            last = ", ".join(map(str, [*space, first]))
+            help = f"write [{last}], or `data_format: channels_first` where the data are so"
+            span = document.span(("inputs", name, "shape"))
+            _add(body, "channels-first", message, span, help)
+        if read is not None and _holds_pixels(name, sections.data):
+            for op in multiplied(read, graph, keeps_scale):
+                message = f"`{op.name}` reads the pixels of `{name}` as they are, from 0 to 255"
+                _add(body, "raw-pixels", message, document.key(("inputs", name)), SCALE_PIXELS)
+    ways = directions(outputs, sections.data is not None and sections.data.validation is not None)
+    for path, code, message, help in (*_of_training(sections.train, ways), *_of_sections(sections, ways)):
+        _add(body, code, message, document.span(path), help)
+
+
+def _add(body: BodyElaborator, code: str, message: str, span: Span | None, help: str) -> None:
+    diagnostics = body.context.diagnostics
+    known = any(each.code == code and each.span == span for each in diagnostics)
+    if not known and len(diagnostics) < MOST:
+        diagnostics.add(Diagnostic(code, message, span, severity="warning", help=help))
+
+
+def _of_node(op: Op) -> Iterator[tuple[str, str, str]]:
+    """The warnings about a layer: code, message, remedy."""
+    layer = op.layer
+    if layer is None or not op.present:
+        return
+    out = op.inner_outputs[0] if op.inner_outputs else op.output.tensor
+    softmax = layer.output_activation() == "softmax"
+    if softmax and out.rank > 1 and out.shape[-1] == 1:
+        message = f"`{op.name}` is a softmax over one value, which is always 1"
+        yield "softmax-of-one", message, "for yes or no use `activation: sigmoid`"
+    alone = layer.linear() is None and len(op.inputs) == 1 and not op.weights()
+    if softmax and alone and ends_in(op.inputs[0]) == "softmax":
+        message = f"`{op.name}` applies a softmax to the output of a softmax"
+        yield "softmax-twice", message, "leave one out: together they flatten the probabilities"
+    momentum = getattr(layer, "momentum", None)
+    if momentum is not None and momentum <= LOW_MOMENTUM and layer.affine_axis(out.rank) is not None:
+        message = f"`momentum: {momentum:g}` keeps {momentum:.0%} of the moving statistics at each step"
+        help = f"PyTorch's {momentum:g} is {1 - momentum:g} here, as in Keras"
+        yield "momentum-low", message, help
+
+
+def _readers(graph: Graph) -> Counter[Value]:
+    """How often each value is read, or returned."""
+    found: Counter[Value] = Counter(graph.outputs.values())
+    for op in graph.walk():
+        found.update(op.inputs)
+        if op.graph is not None:
+            found.update(op.results.values())
+    return found
+
+
+def _of_stack(op: Op, readers: Mapping[Value, int]) -> Iterator[tuple[str, str, str]]:
+    """The warnings about a layer with weights and the one before it: code, message, remedy."""
+    if not is_linear(op):
+        return
+    before, alone = op.inputs[0], True
+    while (source := _source(before)) is not None and source.layer is not None:
+        alone = alone and readers[before] == 1
+        if source.present and not (source.layer.training_only or source.layer.rearranges):
+            break
+        alone = alone and not source.layer.rearranges  # which may make it another product
+        before = source.inputs[0]
+    if source is None or source.layer is None or not is_linear(source):
+        return
+    activation = source.layer.output_activation()
+    if activation == "softmax":
+        message = f"`{op.name}` reads the softmax of `{source.name}`: the numbers of an example sum to 1"
+        yield "hidden-softmax", message, "use relu or gelu in hidden layers, and softmax in the last"
+    if activation != "linear" or not (_is_dense(op) and _is_dense(source)) or not alone:
+        return
+    values = source.output, source.inputs[0], op.output
+    sizes = [size for value in values if isinstance(size := value.tensor.shape[-1], int)]
+    trains = all(each.unit is None or each.unit.trainable for each in (op, source))
+    if trains and len(sizes) == len(values) and sizes[0] >= min(sizes[1:]):
+        message = f"`{source.name}` has no activation, so it and `{op.name}` are one linear layer together"
+        yield "linear-stack", message, f"give `{source.name}` one: `activation: relu`"
+
+
+def _source(value: Value) -> Op | None:
+    """The op that makes a value, through blocks and models."""
+    *_, last = inside(value)
+    return last.op
+
+
+def _is_dense(op: Op) -> bool:
+    weights = op.weights()
+    return op.wrapper is None and bool(weights) and len(weights[0].shape) == 2
+
+
+def _holds_pixels(name: str, data: DataConfig | None) -> bool:
+    """Whether a feature fills an input with pixels, from 0 to 255."""
+    feature = data.features.get(name) if data is not None else None
+    return feature is not None and feature.encode == "image"
+
+
+def _of_output(spec: OutputSpec, value: Value) -> Iterator[tuple[str, str, str, str]]:
+    """The warnings about an output: key, code, message, remedy."""
+    *_, last = inside(value)
+    op = last.op
+    layer = op.layer if op is not None and op.present else None
+    if layer is not None and layer.random and layer.training_only:
+        message = f"the output `{spec.name}` is a `{layer.spec_name}`, which acts only in training"
+        yield "", "dropout-last", message, "put it before the last layer with weights"
+    if isinstance(spec.loss, Regression) and ending(value) == "softmax":
+        message = f"`{spec.loss.name}` compares the probabilities of a softmax as if they were any numbers"
+        help = "use categorical_crossentropy, or sparse_categorical_crossentropy; without classes, no softmax"
+        yield "loss", "softmax-misfit", message, help
+    plain = isinstance(spec.loss, MeanSquaredError | MeanAbsoluteError) or (
+        isinstance(spec.loss, Regression) and spec.loss.canonical in ("huber", "log_cosh")
+    )
+    guesses = isinstance(spec.loss, Regression) and plain and ending(value) not in ("softmax", "sigmoid")
+    for metric in spec.metrics:
+        if guesses and isinstance(metric, Accuracy | BinaryAccuracy) and spec.loss is not None:
+            message = f"`{metric.name}` measures classes, but `{spec.loss.name}` is a loss on values"
+            yield "metrics", "accuracy-misfit", message, "use mean_absolute_error, or r2_score"
+    rows = op.inputs[0].tensor if op is not None and layer is not None and op.inputs else None
+    weights = op.weights() if op is not None else ()
+    dense = bool(weights) and len(weights[0].shape) == 2 and layer is not None and layer.linear() is not None
+    if isinstance(spec.loss, Categorical | Binary) and dense and rows is not None and rows.rank >= 4:
+        message = f"`{spec.loss.name}` gets {spec.tensors[0]}: a class for each position of an image"
+        yield "loss", "flatten-missing", message, ONE_CLASS
+
+
+def _of_target(spec: OutputSpec, graph: Graph, sections: Sections) -> Iterator[tuple[str, str, str, str]]:
+    """The warnings about what an output is compared with: key, code, message, remedy."""
+    if spec.loss_weight == 0:
+        message = f"`loss_weight: 0` leaves the loss of `{spec.name}` out: it does not train"
+        yield "loss_weight", "weight-zero", message, "leave `loss` out of it, or give a weight above 0"
+    if spec.loss is None or not spec.loss.takes_target:
+        return
+    features = sections.data.features if sections.data is not None else {}
+
+    def columns(name: str) -> frozenset[str]:
+        feature = features.get(name)
+        return frozenset((name,) if feature is None else feature.read(name))
+
+    wanted = columns(spec.target)
+    for name, value in graph.inputs.items():
+        shared = columns(name) & wanted
+        single = value is not None and all(size == 1 for size in value.tensor.shape[1:])
+        if shared and value is not None and (single or columns(name) != wanted):
+            column = min(shared)
+            message = f"`{column}`, the target of `{spec.name}`, is among what the input `{name}` reads"
+            help = f"take `{column}` out of the input: what is to be predicted is not known then"
+            yield "target" if spec.target != spec.name else "", "target-is-input", message, help
+
+
+# --- settings
+
+TOO_FAST = 1.0
+"""Above this a learning rate is hardly ever meant."""
+Found = Iterator[tuple[tuple[str | int, ...], str, str, str]]
+"""Warnings about settings: place, code, message, remedy."""
+
+
+def _of_training(training: TrainConfig | None, ways: Mapping[str, Direction]) -> Found:
+    if training is None:
+        return
+    rates: list[tuple[tuple[str | int, ...], float | None]] = [
+        (("train", "optimizer", "learning_rate"), training.optimizer.learning_rate),
+        *(
+            (("train", "schedule", key), getattr(training.schedule, key, None))
+            for key in ("initial_learning_rate", "warmup_target")
+        ),
+        *(
+            (("train", "parameter_groups", index, "learning_rate"), group.learning_rate)
+            for index, group in enumerate(training.parameter_groups)
+        ),
+    ]
+    for path, rate in rates:
+        if rate is not None and rate > TOO_FAST:
+            message = f"a learning rate of {rate:g} is far above what trains"
+            yield path, "rate-high", message, "try 0.001, and ten times more or less"
+    for callback in training.callbacks:
+        path = ("train", "callbacks", callback.name)
+        mode, monitor = getattr(callback, "mode", "auto"), getattr(callback, "monitor", "")
+        if mode in WAYS and ways.get(monitor, WAYS[mode]) != WAYS[mode]:
+            best = "lowest" if ways[monitor] == "down" else "highest"
+            message = f"`mode: {mode}` takes the worst `{monitor}` for the best: the {best} is"
+            yield (*path, "mode"), "mode-misfit", message, "leave `mode` out: it is known"
+        waits = getattr(callback, "patience", 0) + getattr(callback, "start_from_epoch", 0)
+        if waits >= training.epochs and not getattr(callback, "restore_best_weights", False):
+            message = f"`{callback.name}` waits for {waits} epochs, and the training has {training.epochs}"
+            written = [key for key in ("patience",) if key in callback.model_fields_set]
+            yield (*path, *written), "never-acts", message, "wait for fewer epochs: `patience: 3`"
+
+
+WAYS: Mapping[str, Direction] = {"min": "down", "max": "up", "minimize": "down", "maximize": "up"}
+
+
+def _of_sections(sections: Sections, ways: Mapping[str, Direction]) -> Found:
+    tune, data = sections.tune, sections.data
+    if tune is not None and tune.direction is not None:
+        known = ways.get(tune.objective, WAYS[tune.direction])
+        if known != WAYS[tune.direction]:
+            message = f"`direction: {tune.direction}` searches for the worst `{tune.objective}`"
+            yield ("tune", "direction"), "mode-misfit", message, "leave `direction` out: it is known"
+    if data is None:
+        return
+    files = {key: getattr(data, key) for key in ("train", "validation", "test")}
+    paths = {key: normpath(file.path) for key, file in files.items() if getattr(file, "path", None)}
+    for key, others in (("validation", ("train",)), ("test", ("train", "validation"))):
+        same = next((other for other in others if key in paths and paths.get(other) == paths[key]), None)
+        if same is not None:
+            message = f"`{key}` is the same file as `{same}`: it says nothing of examples that are new"
+            help = "give another file, or a part of it: {validation: {split: 0.1}}"
+            yield ("data", key), "same-data", message, help
+
+
+def _is_turned(declared: Input, value: Value, graph: Graph) -> bool:
+    """Whether the channels of a channels-last image seem to come first."""
+    if value.tensor.rank != 4 or declared.data_format != "channels_last":
+        return False
+    _, first, _, last = value.tensor.shape
+    return first in (1, 3) and last not in (1, 2, 3, 4) and _is_image(value, graph)
+
+
+def _is_image(value: Value, graph: Graph) -> bool:
+    """Whether a layer that slides over images reads it, through others that take it as it is."""
+    for op in graph.ops:
+        if value not in op.inputs or not op.present:
+            continue
+        if op.graph is not None:
+            inner = zip(op.graph.inputs.values(), op.arguments, strict=True)
+            if any(i is not None and a is value and _is_image(i, op.graph) for i, a in inner):
+                return True
+        elif op.layer is not None and op.wrapper is None:
+            memory = op.layer.memory(*(types(argument) for argument in op.arguments))
+            if memory == "first" or (memory == "any" and _is_image(op.output, graph)):
+                return True
+    return False

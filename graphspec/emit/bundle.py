@@ -1,0 +1,217 @@
+"""Copies custom classes into the emitted file, so that it needs only torch. Runs nothing."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from graphspec import custom
+from graphspec.custom import NamedCode
+from graphspec.diagnostics import SpecError, fail
+from graphspec.emit import Emitted
+from graphspec.files.reading import read_text
+
+Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
+
+
+def bundle(program: Any, emitted: Emitted) -> Emitted:
+    """The emitted file of a program, with its custom modules copied in instead of imported.
+
+    Raises `SpecError` (bundle-misfit) for modules that need more than torch and the standard library, are not
+    next to the spec, or has names that the file has for something else.
+    """
+    named = custom.nodes(program)
+    if not named:
+        return emitted
+    tree = ast.parse(emitted.source)
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and _is_own(node, named)]
+    known = _bound([node for node in tree.body if node not in imports])
+    homes: dict[str, list[NamedCode]] = {}
+    for each in named:
+        homes.setdefault(each.home, []).append(each)
+    copied, future = list[str](), False
+    brought: dict[str, str] = {}
+    for members in homes.values():
+        source = _Source(_file(members[0], program), members[0])
+        future |= "annotations" in source.future
+        copied += source.copy(members, known, brought)
+    return _placed(emitted, imports, [*_imports(brought, known), *copied], future)
+
+
+def _is_own(node: ast.ImportFrom, named: Iterable[NamedCode]) -> bool:
+    return any(node.module == each.home for each in named)
+
+
+def _file(named: NamedCode, program: Any) -> Path:
+    """The file below the directory of the spec that has a class."""
+    root = program.path.parent if program.path is not None else None
+    found = custom.found_beside(named, root)
+    if found is None:
+        message = f"`{named.home}` is not next to the spec, so it is not copied"
+        raise _misfit(named, message, "build without `--bundle`: the file imports it")
+    place = Path(found.origin or next(iter(found.submodule_search_locations or ()), ""))
+    parts = named.home.split(".")[1:]
+    if not parts:
+        return place
+    path = (place if place.is_dir() else place.parent).joinpath(*parts)
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@dataclass(slots=True)
+class _Source:
+    """A Python file: what its names are bound to at its top level."""
+
+    path: Path
+    named: NamedCode
+    lines: list[str] = field(init=False)
+    definitions: dict[str, Definition] = field(default_factory=dict)
+    imports: dict[str, str] = field(default_factory=dict)
+    """A name -> what it stands for: `torch.nn`."""
+    future: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        try:
+            text = read_text(self.path)
+            body = ast.parse(text).body
+        except (OSError, ValueError, SyntaxError) as error:
+            raise _misfit(self.named, f"{self.path} cannot be read: {error}", None) from None
+        self.lines = text.splitlines()
+        for node in body:
+            if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+                self.future |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ClassDef | ast.FunctionDef):
+                self.definitions[node.name] = node
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = (
+                    each for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)
+                )
+                self.definitions |= {each.id: node for each in names}
+        self.imports = _bound(body)
+
+    def copy(self, members: list[NamedCode], known: dict[str, str], brought: dict[str, str]) -> list[str]:
+        """The lines of some classes and of all that they use, in the file's order; what they import goes to
+        `brought`. `known` are the names of the file that they are copied into.
+        """
+        needed: dict[str, Definition] = {}
+        work = [each.path.rpartition(".")[2] for each in members]
+        for name in work:
+            if name not in self.definitions:
+                raise _misfit(self.named, f"{self.path} defines no `{name}` at its top level", None)
+        while work:
+            name = work.pop()
+            if name in needed:
+                continue
+            if name in self.definitions:
+                self._free(name, known.get(name))
+                needed[name] = self.definitions[name]
+                work += sorted(set(_reads(self.definitions[name])) - needed.keys())
+            elif name in self.imports:
+                self._import(name, known, brought)
+            elif name not in BUILTINS:
+                message = f"`{name}` of {self.path} is defined in a way that cannot be copied"
+                raise _misfit(self.named, message, "define or import it at the top level")
+        nodes = sorted({id(node): node for node in needed.values()}.values(), key=lambda node: node.lineno)
+        known |= dict.fromkeys(needed, f"{self.path}")
+        return [line for node in nodes for line in self._text(node)]
+
+    def _text(self, node: Definition) -> Iterator[str]:
+        decorators = getattr(node, "decorator_list", [])
+        first = min([node.lineno, *(each.lineno for each in decorators)])
+        small = isinstance(node, ast.Assign | ast.AnnAssign)
+        yield from ("",) if small else ("", "")
+        yield from self.lines[first - 1 : node.end_lineno]
+
+    def _free(self, name: str, other: str | None) -> None:
+        if other is not None and other != str(self.path):
+            message = f"the emitted file has another `{name}` than {self.path}"
+            raise _misfit(self.named, message, "rename one of them")
+
+    def _import(self, name: str, known: dict[str, str], brought: dict[str, str]) -> None:
+        what = self.imports[name]
+        top = what.partition(".")[0]
+        if top != "torch" and top not in sys.stdlib_module_names:
+            message = (
+                f"{self.path} needs `{what}`, which is neither torch nor part of Python's standard library"
+            )
+            raise _misfit(self.named, message, "build without `--bundle`: the file imports it")
+        self._free(name, known.get(name) if known.get(name) != what else None)
+        if brought.setdefault(name, what) != what:
+            raise _misfit(self.named, f"`{name}` is imported as `{what}` and as `{brought[name]}`", None)
+
+
+BUILTINS = frozenset([*dir(builtins), "__name__", "__class__"])
+
+
+def _reads(node: ast.AST) -> Iterator[str]:
+    """The names that a definition reads from outside, as far as is known, without those that it binds."""
+    bound = {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and not _loads(each)}
+    bound |= {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
+    bound |= {each.name for each in ast.walk(node) if isinstance(each, ast.ClassDef | ast.FunctionDef)}
+    bound |= {e.name for e in ast.walk(node) if isinstance(e, ast.ExceptHandler) and e.name}
+    bound |= _bound(each for each in ast.walk(node) if isinstance(each, ast.Import | ast.ImportFrom)).keys()
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name) and _loads(each) and each.id not in bound:
+            yield each.id
+
+
+def _loads(name: ast.Name) -> bool:
+    return isinstance(name.ctx, ast.Load)
+
+
+def _bound(body: Iterable[ast.AST]) -> dict[str, str]:
+    """What imports bind names to, and definitions to themselves."""
+    found: dict[str, str] = {}
+    for node in body:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name.partition(".")[0]
+                found[alias.asname or top] = alias.name if alias.asname else top
+        elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
+            home = "." * node.level + (node.module or "")
+            found |= {alias.asname or alias.name: f"{home}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found[node.name] = "the emitted file's"
+    return found
+
+
+def _imports(brought: dict[str, str], known: dict[str, str]) -> list[str]:
+    """The imports that the emitted file lacks."""
+    lines = []
+    for name, what in sorted(brought.items(), key=lambda item: item[1]):
+        if known.get(name) == what:
+            continue
+        home, _, word = what.rpartition(".")
+        if home:
+            lines.append(f"from {home} import {word}" + (f" as {name}" if name != word else ""))
+        else:
+            lines.append(f"import {word}" + (f" as {name}" if name != word else ""))
+    return lines
+
+
+def _placed(emitted: Emitted, imports: list[ast.ImportFrom], copied: list[str], future: bool) -> Emitted:
+    """The file with lines instead of imports; the places of its other lines are shifted."""
+    lines = emitted.source.split("\n")
+    start = min(node.lineno for node in imports) - 1
+    end = max(node.end_lineno or node.lineno for node in imports)
+    while copied and not copied[0]:
+        copied = copied[1:]
+    is_import = copied[0].startswith(("import ", "from "))
+    head = lines[: start - 1] if is_import else [*lines[: start - 1], "", ""]
+    shift = len(head) + len(copied) - end
+    made = [*head, *copied, *lines[end:]]
+    if future:
+        docstring = ast.parse(emitted.source).body[0].end_lineno or 0
+        made[docstring:docstring] = ["", "from __future__ import annotations"]
+        shift += 2
+    places = {number + shift: span for number, span in emitted.places.items()}
+    return replace(emitted, source="\n".join(made), places=places)
+
+
+def _misfit(named: NamedCode, message: str, help: str | None) -> SpecError:
+    return fail("bundle-misfit", message, help, span=named.span)

@@ -1,0 +1,271 @@
+"""Recurrent layers in both directions."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphspec.emit.library.recurrent import (
+    KerasRNN,
+    dropout_steps,
+    last_unmasked,
+    unmasked_first,
+)
+
+
+def skip_masked(
+    rnn: Any, kernel: Any, x: Tensor, mask: Tensor, way: int, h: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The outputs and the last state of a kernel over the unmasked steps.
+
+    It has the weights of the direction `way`.
+    """
+    x, h0 = unmasked_first(x, mask), h[None].contiguous()
+    weights = rnn.all_weights[way]
+    y, _ = kernel(x, h0, weights, rnn.bias, 1, 0.0, rnn.training, False, True)
+    y = last_unmasked(y, mask, rnn.return_sequences)
+    return y, torch.where(mask.any(1, keepdim=True), y[:, -1], h)
+
+
+def skip_masked_lstm(
+    lstm: Any, x: Tensor, mask: Tensor, way: int, h: Tensor, c: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The outputs and the last states of nn.LSTM over the unmasked steps.
+
+    It has the weights of the direction `way`.
+    """
+    weight, *others = lstm.all_weights[way]
+    x, start = unmasked_first(x, mask), (h[None].contiguous(), c[None].contiguous())
+    if lstm.return_state:
+        # one more feature marks the steps after the unmasked ones: it closes the input
+        # gate and opens the forget gate, so that c stays
+        gates = weight.new_tensor([-1e4, 1e4, 0, 0]).repeat_interleave(len(h[0]))
+        weight = torch.cat((weight, gates[:, None]), 1)
+        after = ~unmasked_first(mask[..., None], mask)
+        x = torch.cat((x, after), -1)
+    weights = (weight, *others)
+    y, _, c = torch.lstm(
+        x, start, weights, lstm.bias, 1, 0.0, lstm.training, False, True
+    )
+    y = last_unmasked(y, mask, lstm.return_sequences)
+    return y, torch.where(mask.any(1, keepdim=True), y[:, -1], h), c[0]
+
+
+def merge_directions(forward: Tensor, backward: Tensor, mode: str | None) -> Any:
+    """Merges the outputs of both directions as Keras' `merge_mode` says."""
+    if mode == "concat":
+        return torch.cat((forward, backward), -1)
+    if mode == "mul":
+        return forward * backward
+    if mode is None:
+        return forward, backward
+    total = forward + backward
+    return total / 2 if mode == "ave" else total
+
+
+class Bidirectional(nn.Module):
+    """A recurrent layer over the sequence, and one over the reversed sequence."""
+
+    def __init__(
+        self,
+        layer: Any,
+        *sizes: int,
+        merge_mode: str | None = "concat",
+        step_dropout: float = 0.0,
+        back_dropout: float = 0.0,
+        backward: nn.Module | None = None,
+        **options: Any,
+    ):
+        super().__init__()
+        self.forward_layer = layer(*sizes, **options)
+        self.backward_layer = layer(*sizes, **options) if backward is None else backward
+        self.merge_mode = merge_mode
+        self.step_dropout, self.back_dropout = step_dropout, back_dropout
+
+    def forward(
+        self,
+        x: Tensor,
+        initial_state: list[Tensor] | None = None,
+        mask: Tensor | None = None,
+    ) -> Any:
+        start = None
+        back_start = None
+        if initial_state is not None:
+            half = len(initial_state) // 2
+            start, back_start = initial_state[:half], initial_state[half:]
+        back_mask = None if mask is None else mask.flip(1)
+        reverse = x.flip(1)
+        if self.step_dropout:
+            x = dropout_steps(x, self.step_dropout, self.training)
+        if self.back_dropout:
+            reverse = dropout_steps(reverse, self.back_dropout, self.training)
+        forward = self.forward_layer(x, initial_state=start, mask=mask)
+        backward = self.backward_layer(
+            reverse, initial_state=back_start, mask=back_mask
+        )
+        states: tuple[Tensor, ...] = ()
+        if self.forward_layer.return_state:
+            (forward, *ahead), (backward, *back) = forward, backward
+            states = (*ahead, *back)
+        if self.forward_layer.return_sequences:
+            backward = backward.flip(1)
+        y = merge_directions(forward, backward, self.merge_mode)
+        if not states:
+            return y
+        return (*(y if self.merge_mode is None else (y,)), *states)
+
+
+class TwoWays(KerasRNN):
+    """Mixin: nn.GRU, nn.LSTM or nn.RNN in both directions, with Keras' bias."""
+
+    one_bias: bool
+    _init_flat_weights: Any
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        merge_mode: str | None = "concat",
+        activation: Any | None = None,
+    ):
+        super().__init__(
+            input_size,
+            hidden_size,
+            bias=bias,
+            batch_first=True,
+            bidirectional=True,
+            **({} if activation is None else {"nonlinearity": activation.__name__}),
+        )
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.merge_mode, self.bias = merge_mode, bias
+        if bias and self.one_bias:
+            # PyTorch's second biases stay zero, untrained and unsaved
+            for name in ("bias_hh_l0", "bias_hh_l0_reverse"):
+                zeros = torch.zeros_like(getattr(self, name).detach())
+                delattr(self, name)
+                self.register_buffer(name, zeros, persistent=False)
+            self._init_flat_weights()
+
+
+class BothWays(TwoWays):
+    """Mixin: Keras' outputs for nn.GRU and nn.RNN, which have one state."""
+
+    def forward(  # type: ignore[override, unused-ignore]
+        self, x: Tensor, initial_state: list[Tensor] | None = None
+    ) -> Any:
+        state = None
+        if initial_state is not None:
+            state = torch.stack([s.expand(x.shape[0], -1) for s in initial_state])
+        y, h = super().forward(x, state)
+        if not self.return_sequences:
+            y = merge_directions(h[0], h[1], self.merge_mode)
+        elif self.merge_mode != "concat":
+            ahead, back = y.chunk(2, -1)
+            y = merge_directions(ahead, back, self.merge_mode)
+        if not self.return_state:
+            return y
+        return (*(y if self.merge_mode is None else (y,)), *h)
+
+
+class BidirectionalGRU(BothWays, nn.GRU):  # type: ignore[misc]
+    """nn.GRU in both directions that computes what Keras' GRU does."""
+
+    one_bias, forget_gate = False, False
+
+
+class BidirectionalLSTM(TwoWays, nn.LSTM):  # type: ignore[misc]
+    """nn.LSTM in both directions that computes what Keras' LSTM does, with one bias."""
+
+    one_bias, forget_gate = True, True
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, initial_state: list[Tensor] | None = None
+    ) -> Any:
+        state = None
+        if initial_state is not None:
+            h, c, back_h, back_c = (s.expand(x.shape[0], -1) for s in initial_state)
+            state = torch.stack((h, back_h)), torch.stack((c, back_c))
+        y, (h, c) = super().forward(x, state)
+        if not self.return_sequences:
+            y = merge_directions(h[0], h[1], self.merge_mode)
+        elif self.merge_mode != "concat":
+            ahead, back = y.chunk(2, -1)
+            y = merge_directions(ahead, back, self.merge_mode)
+        if not self.return_state:
+            return y
+        states = h[0], c[0], h[1], c[1]
+        return (*(y if self.merge_mode is None else (y,)), *states)
+
+
+class BidirectionalSimpleRNN(BothWays, nn.RNN):  # type: ignore[misc]
+    """nn.RNN in both directions that computes what Keras' SimpleRNN does."""
+
+    one_bias, forget_gate = True, False
+
+
+class MaskedBothWays(nn.RNNBase):
+    """Mixin: masks in both directions.
+
+    Where `mask` [batch, length] is false, the states do not change, and the output of a
+    sequence is zero, as in Keras.
+    """
+
+    states: int
+    skip: Any
+    return_sequences: bool
+    return_state: bool
+    merge_mode: str | None
+
+    def forward(  # type: ignore[override, unused-ignore]
+        self,
+        x: Tensor,
+        initial_state: list[Tensor] | None = None,
+        mask: Tensor | None = None,
+    ) -> Any:
+        if mask is None:
+            return super().forward(x, initial_state)
+        zeros = x.new_zeros(x.shape[0], self.hidden_size)
+        states = [zeros] * 2 * self.states
+        if initial_state is not None:
+            states = [s.expand_as(zeros) for s in initial_state]
+        y, *ahead = self.skip(x, mask, 0, *states[: self.states])
+        x, turned = x.flip(1), mask.flip(1)
+        z, *back = self.skip(x, turned, 1, *states[self.states :])
+        if self.return_sequences:
+            masked = ~mask[..., None]
+            y, z = y.masked_fill(masked, 0), z.flip(1).masked_fill(masked, 0)
+        else:
+            y, z = y[:, -1], z[:, -1]
+        y = merge_directions(y, z, self.merge_mode)
+        if not self.return_state:
+            return y
+        return (*(y if self.merge_mode is None else (y,)), *ahead, *back)
+
+
+class MaskedBidirectionalGRU(MaskedBothWays, BidirectionalGRU):  # type: ignore[misc]
+    """BidirectionalGRU that takes a mask."""
+
+    states = 1
+
+    def skip(self, x: Tensor, mask: Tensor, way: int, h: Tensor) -> Any:
+        return skip_masked(self, torch.gru, x, mask, way, h)
+
+
+class MaskedBidirectionalLSTM(MaskedBothWays, BidirectionalLSTM):  # type: ignore[misc]
+    """BidirectionalLSTM that takes a mask."""
+
+    states = 2
+    skip = skip_masked_lstm
+
+
+class MaskedBidirectionalSimpleRNN(MaskedBothWays, BidirectionalSimpleRNN):  # type: ignore[misc]
+    """BidirectionalSimpleRNN that takes a mask."""
+
+    states = 1
+
+    def skip(self, x: Tensor, mask: Tensor, way: int, h: Tensor) -> Any:
+        kernel = torch.rnn_relu if self.mode == "RNN_RELU" else torch.rnn_tanh
+        return skip_masked(self, kernel, x, mask, way, h)

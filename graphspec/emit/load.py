@@ -1,0 +1,208 @@
+"""Emitted source to a running module, its weights, and inputs to try it on: the first room with torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from graphspec.diagnostics import Span, SpecError, fail
+from graphspec.emit import Emitted
+from graphspec.emit.execution import execute, file_name, hold, is_emitted
+from graphspec.emit.soundness import REPORT
+from graphspec.fold import Step
+from graphspec.fold.weights import fold_weights
+from graphspec.program import Elaborated
+from graphspec.tensor import BATCH, DTYPES, Size, factors, value_of
+from graphspec.transfer.misfits import explain, instead
+from graphspec.weights import counts_batches, inside, no_file, shapes, weight_files
+
+TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
+SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
+"""What torch's allocators say; on CPUs they raise RuntimeError."""
+ENGINES = tuple(
+    f"/torch/{room}/" for room in ("autograd", "_dynamo", "_inductor", "_functorch", "export", "onnx")
+)
+"""The directories of PyTorch that run a module's source in a form of their own, without its lines."""
+
+
+def load_module(
+    program: Elaborated,
+    emitted: Emitted,
+    path: Path | None,
+    seed: int,
+    weights: str | Path | Mapping[str, torch.Tensor] | None,
+    classes: Mapping[str, Any],
+) -> nn.Module:
+    """The module of a program whose spec stands at `path`: initialised from `seed` without touching the
+    global generator, then filled from files. `classes` are those of one's own, imported.
+
+    Raises `SpecError` where a weights file is missing or does not fit, and (emission-failed) where the module
+    has other weights than the spec says.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = make_module(emitted, classes)
+    check_state(program, module)
+    for prefix, name, span in weight_files(program.graph):
+        fill(module, inside(path, name, span), prefix, span)
+    if weights is not None:
+        fill(module, weights if isinstance(weights, Mapping) else Path(weights), "", None)
+    return module
+
+
+def load_folded(
+    emitted: Emitted, unfolded: nn.Module, steps: Sequence[Step], classes: Mapping[str, Any]
+) -> nn.Module:
+    """The module of a folded program, its weights made by `steps` from those of the unfolded one."""
+    module = make_module(emitted, classes)
+    folded = fold_weights(unfolded.state_dict(), steps)
+    module.load_state_dict({key: folded[key] for key in module.state_dict()})
+    return module
+
+
+def check_state(program: Elaborated, module: nn.Module) -> None:
+    """Compares the keys and shapes of a module's state dict with the program's weights. Raises `SpecError`
+    (emission-failed).
+    """
+    found = {key: tuple(value.shape) for key, value in module.state_dict().items() if not counts_batches(key)}
+    for key, shape, span in shapes(program.graph):
+        if shape is None:
+            found = {other: size for other, size in found.items() if not other.startswith(key)}
+        elif found.pop(key, None) != shape:
+            message = f"the emitted module has no weight `{key}` of shape {list(shape)}"
+            raise fail("emission-failed", message, REPORT, span=span)
+    if found:
+        message = f"the emitted module has the weight `{next(iter(found))}`, which the spec does not have"
+        raise fail("emission-failed", message, REPORT)
+
+
+def make_module(emitted: Emitted, classes: Mapping[str, Any]) -> nn.Module:
+    """The module as its emitted source initializes it; `classes` are those that it imports, by path."""
+    for path, made in classes.items():
+        if not (isinstance(made, type) and issubclass(made, nn.Module)):
+            message = f"`{path}` is not a module class: a node needs a subclass of nn.Module"
+            raise fail("module-missing", message)
+    marks = " ".join(f"{path} {id(made)}" for path, made in classes.items())
+    executed = execute(emitted.source, emitted.program, marks)
+    module = getattr(executed, emitted.class_name)()
+    assert isinstance(module, nn.Module)
+    hold(executed, module)
+    return module
+
+
+def place_of(emitted: Iterable[Emitted], error: BaseException) -> Span | None:
+    """The place in the spec of the innermost emitted line in an error's traceback."""
+    places = {file_name(each.source, each.program): each.places for each in emitted}
+    found, trace = None, error.__traceback__
+    while trace is not None:
+        found = places.get(trace.tb_frame.f_code.co_filename, {}).get(trace.tb_lineno, found)
+        trace = trace.tb_next
+    return found
+
+
+def is_of_module(error: BaseException) -> bool:
+    """Whether an error comes from running a module: from its lines, from what PyTorch makes of them (the
+    backward pass, compilation, export), from a device that failed, or from too little memory.
+    """
+    if out_of_memory(error) or isinstance(error, torch.AcceleratorError):
+        return True
+    trace = error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if is_emitted(file) or any(room in Path(file).as_posix() for room in ENGINES):
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+
+
+def run_as(made: nn.Module, module: nn.Module, inputs: Any) -> Any:
+    """The outputs of `made` with the weights and in the mode of a module with the same keys."""
+    state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    made.train(module.training)
+    if isinstance(inputs, Mapping):
+        return torch.func.functional_call(made, state, (), dict(inputs))
+    listed = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
+    return torch.func.functional_call(made, state, listed)
+
+
+def fill(module: nn.Module, path: Path | Mapping[str, torch.Tensor], prefix: str, span: Span | None) -> None:
+    """Copies a `.safetensors` file, or a state dict, into the part of a module below `prefix`. It may hold
+    more than the part needs. Raises `SpecError` (weights-missing, weights-misfit).
+    """
+    tensors = path if isinstance(path, Mapping) else read_weights(path, span)
+    state = {
+        key[len(prefix) :]: value for key, value in module.state_dict().items() if key.startswith(prefix)
+    }
+    state = {key: value for key, value in state.items() if key in tensors or not counts_batches(key)}
+    wanted = {key: tuple(value.shape) for key, value in state.items()}
+    given = {key: tuple(value.shape) for key, value in tensors.items()}
+    wrong = explain(wanted, given, None if isinstance(path, Mapping) else path, span)
+    if wrong:
+        raise SpecError(wrong)
+    with torch.no_grad():
+        for key, value in state.items():
+            value.copy_(tensors[key])
+
+
+def read_weights(path: Path, span: Span | None) -> dict[str, torch.Tensor]:
+    """The tensors of a `.safetensors` file. Raises `SpecError` (weights-missing)."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from graphspec.files.reading import need_regular
+    from graphspec.files.tensors import is_whole
+
+    try:
+        found = load_file(need_regular(path))
+        if is_whole(path):
+            return found
+    except FileNotFoundError:
+        raise no_file(path, span) from None
+    except (OSError, SafetensorError) as error:
+        other = instead(path)
+        reason = f"is {other[0]}, not .safetensors" if other else f"cannot be read: {error}"
+        message = f"the weights `{path}` {reason}"
+        help = other[1] if other else None
+        raise fail("weights-missing", message, help, span=span) from None
+    message = f"the weights `{path}` are damaged: their checksum is not that with which they were written"
+    raise fail("weights-missing", message, "take another copy, or write them again", span=span)
+
+
+def example_inputs(
+    program: Elaborated, batch_size: int, sizes: dict[str, int], seed: int
+) -> dict[str, torch.Tensor]:
+    """Random inputs in the ranges that the graph accepts. `sizes` binds named sizes; others are the
+    smallest legal, or 8; those with a factor so that an axis is about 64 long.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    factor = factors(program.inputs.values())
+    small = {name: max(2, min(8, 64 // factor.get(name, 1))) for name in program.minimum_sizes}
+    common = {name: max(least, small[name]) for name, least in program.minimum_sizes.items()}
+    legal = {name: min(size, program.maximum_sizes.get(name, size)) for name, size in common.items()}
+    bound = legal | sizes | {BATCH: batch_size}
+    inputs = {}
+    for name, tensor in program.inputs.items():
+        shape = [value_of(size, bound) if isinstance(size, Size) else size for size in tensor.shape]
+        dtype = TORCH_DTYPES[tensor.dtype]
+        if tensor.is_float:
+            inputs[name] = torch.randn(shape, generator=generator).to(dtype)
+        else:
+            usual = 2 if tensor.dtype == "bool" else 10 if tensor.dtype != "uint8" else 256
+            high = program.ranges.get(name, usual)
+            if isinstance(high, tuple):
+                columns = [torch.randint(0, h or usual, shape[:-1], generator=generator) for h in high]
+                inputs[name] = torch.stack(columns, -1).to(dtype)
+            else:
+                inputs[name] = torch.randint(0, high, shape, generator=generator).to(dtype)
+    return inputs

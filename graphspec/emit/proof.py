@@ -1,0 +1,128 @@
+"""Runs a module once, and compares the outputs of custom modules with what their nodes declare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from graphspec.contract.own import Own
+from graphspec.custom.adapting import adapted
+from graphspec.diagnostics import fail
+from graphspec.emit.load import TORCH_DTYPES, example_inputs
+from graphspec.graph import Graph, Op, Unit
+from graphspec.program import Elaborated
+from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, unit_of, value_of
+from graphspec.weights import key_prefix
+
+
+def prove(program: Elaborated, module: nn.Module) -> None:
+    """Runs a module once in inference on examples, and compares what custom modules give with what is
+    declared. Raises `SpecError` (module-differs).
+    """
+    inputs = example_inputs(program, 2, {}, 0)
+    sizes = {BATCH: 2}
+    for name, tensor in program.inputs.items():
+        for size, given in zip(tensor.shape, inputs[name].shape, strict=True):
+            unit = unit_of(size)
+            sizes |= {unit[0]: given // unit[1]} if unit is not None else {}
+    device = next((each.device for each in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+    hooks = [
+        module.get_submodule(path).register_forward_hook(DeclaredOutputs(unit, sizes).hook)
+        for path, unit in own_units(program.graph)
+    ]
+    training = module.training
+    try:
+        passed = {name: tensor.to(device) for name, tensor in inputs.items()}
+        with torch.no_grad(), adapted(program.graph, passed, module, lambda: [passed]):
+            module.eval()(*passed.values())
+            if program.defaults:
+                module(*(tensor for name, tensor in passed.items() if name not in program.defaults))
+    finally:
+        module.train(training)
+        for hook in hooks:
+            hook.remove()
+
+
+def own_units(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Unit]]:
+    """The custom modules of a graph and of those inside it, by their paths."""
+    for unit in graph.units:
+        here = key_prefix(prefix, unit)
+        if unit.first.graph is not None:
+            yield from own_units(unit.first.graph, here)
+        elif isinstance(unit.first.layer, Own):
+            yield here.removesuffix("."), unit
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredOutputs:
+    """What a custom module gives beside what its calls declare. `sizes` are those of this run."""
+
+    unit: Unit
+    sizes: dict[str, int]
+
+    def hook(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        declared = [self._declared(op) for op in self.unit.calls]
+        if any(self._fits(types, output) for types in declared):
+            return
+        rank = output.dim() if isinstance(output, torch.Tensor) else None
+        near = next((number for number, types in enumerate(declared) if types[0].rank == rank), 0)
+        wanted, call = ", ".join(map(str, declared[near])), self.unit.calls[near]
+        given = describe(output)
+        help = (
+            "declare its output with `shape` and `dtype`; several outputs with `outputs`, returned as a tuple"
+        )
+        message = f"`{call.name}` declares {wanted}, and `{type(module).__name__}` gives {given}"
+        sizes = ", ".join(f"{name} = {size}" for name, size in self.sizes.items() if name[0] != "?")
+        notes = (f"tried with {sizes}",)
+        raise fail("module-differs", message, help, *notes, span=call.span)
+
+    def _declared(self, op: Op) -> list[Tensor]:
+        """The types of the outputs in the order of axes that the module has."""
+        made = op.inner_outputs or tuple(value.tensor for value in op.outputs.values())
+        first = isinstance(op.layer, Own) and op.layer.channels_first
+        return [channels_first(tensor) if first else tensor for tensor in made]
+
+    def _fits(self, declared: list[Tensor], output: Any) -> bool:
+        given = list(output) if isinstance(output, tuple | list) else [output]
+        if isinstance(output, tuple | list) != (len(declared) > 1) or len(given) != len(declared):
+            return False
+        return all(self._is(tensor, value) for tensor, value in zip(declared, given, strict=True))
+
+    def _is(self, tensor: Tensor, value: Any) -> bool:
+        if not isinstance(value, torch.Tensor) or value.dim() != tensor.rank:
+            return False
+        if value.dtype != TORCH_DTYPES[tensor.dtype]:
+            return False
+        wrapped = self.unit.first.wrapper is not None  # its batch is another
+        axes = zip(tensor.shape[wrapped:], value.shape[wrapped:], strict=True)
+        return all(self._agrees(size, found) for size, found in axes)
+
+    def _agrees(self, size: Dim, found: int) -> bool:
+        """Whether a size is what was found; one that nothing was known of is that from now on."""
+        unknown = names_of(size) - self.sizes.keys()
+        if isinstance(size, Size) and unknown:
+            if str(size) in unknown:
+                self.sizes[str(size)] = found
+            return True
+        return value_of(size, self.sizes) == found
+
+
+def channels_first(tensor: Tensor) -> Tensor:
+    """A type with its channels at axis 1, where PyTorch has them."""
+    if tensor.rank not in (3, 4, 5):
+        return tensor
+    batch, *space, channels = tensor.shape
+    return Tensor((batch, channels, *space), tensor.dtype)
+
+
+def describe(value: Any) -> str:
+    """What a module gave, in words."""
+    if isinstance(value, torch.Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}: {', '.join(map(describe, value[:4]))}"
+    return f"a {type(value).__name__}"

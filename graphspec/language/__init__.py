@@ -1,0 +1,1 @@
+"""The language: the keys of a spec file, and what `--set` changes in one."""

@@ -1,0 +1,123 @@
+"""What `--set` changes in a document before it is read."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from graphspec.diagnostics import Diagnostic, Diagnostics, did_you_mean
+from graphspec.language.schema import Spec
+from graphspec.settings import Setting, show
+from graphspec.source import Document
+from graphspec.source import Path as Keys
+
+NAMED = ("inputs", "blocks", "shared", "nodes")
+"""Sections whose entries `--set` may change, but not add."""
+
+
+DEEP = {
+    **dict.fromkeys(("split", "validation_split", "val_split"), "data.validation.split"),
+    **{
+        key: f"train.callbacks.early_stopping.{key}"
+        for key in ("patience", "min_delta", "restore_best_weights")
+    },
+    "warmup_steps": "train.schedule.warmup_steps",
+}
+"""Settings whose place in a spec depends on what else it has, where most specs have them."""
+
+
+def setting_path(word: str) -> str | None:
+    """The dotted path that `--set` takes for a setting, by its name or another library's: `lr` is
+    `train.optimizer.learning_rate`. None for a word that is no setting, or one of several.
+    """
+    from graphspec.train.config import TrainConfig
+    from graphspec.train.config.optimizers import SGD, Adam
+    from graphspec.tune.config import TuneConfig
+
+    homes: list[tuple[str, type[Setting], Mapping[str, str]]] = [
+        ("train", TrainConfig, TrainConfig.synonyms),
+        ("train.optimizer", Adam, Adam.synonyms),
+        ("train.optimizer", SGD, {}),
+        ("tune", TuneConfig, {"n_trials": "trials", "num_trials": "trials"}),
+    ]
+    plain = word.replace("-", "_")
+    for path, cls, synonyms in homes:
+        name = plain if plain in cls.model_fields else synonyms.get(plain)
+        if name in cls.model_fields and name != "name":
+            return f"{path}.{name}"
+    return DEEP.get(plain)
+
+
+def whole_path(key: str, document: Mapping[str, Any]) -> str | None:
+    """The dotted path that was meant by one whose first part is no section: `h.units` is `nodes.h.units`."""
+    head, _, rest = key.partition(".")
+    for section in (*NAMED, "outputs"):
+        if isinstance(entries := document.get(section), dict) and head in entries:
+            return f"{section}.{key}"
+    path = setting_path(head)
+    return f"{path}.{rest}" if path is not None and rest else path
+
+
+def override(
+    document: Document,
+    key: str,
+    value: Any,
+    params: dict[str, Any],
+    diagnostics: Diagnostics,
+    place: tuple[Document, Keys] | None,
+) -> None:
+    """Applies one `--set`: a param by its name, or a dotted path into the file; `place` is where it is
+    written.
+    """
+    head, *rest = key.split(".")
+    if place is not None:
+        steps = (int(step) if step.isdigit() else step for step in rest)
+        document.grafts[(head, *steps) if rest else ("params", head)] = place
+
+    def error(message: str, help: str | None = None) -> None:
+        span = place[0].key(place[1]) if place is not None else None
+        diagnostics.add(Diagnostic("unknown-key", message, span, help=help))
+
+    if not rest:
+        params[head] = value
+        if isinstance(declared := document.value.get("params"), dict) and head in declared:
+            declared[head] = value
+        return
+    if head not in Spec.model_fields:
+        listed = f"a path begins with one of: {', '.join(Spec.model_fields)}"
+        meant = whole_path(key, document.value)
+        help = f"write `--set {meant}=...`" if meant else did_you_mean(head, Spec.model_fields, listed)
+        error(f"a spec has no `{head}`", help)
+        return
+    if head == "train" and len(rest) == 1 and (meant := setting_path(rest[0])) and meant.count(".") > 1:
+        error(f"`train` has no `{rest[0]}`", f"write `--set {meant}=...`")
+        return
+    value, parent = copy.deepcopy(value), document.value
+    for position, step in enumerate([head, *rest[:-1]]):
+        if isinstance(parent, dict):
+            item = parent.get(step)
+            if item is None and position == 1 and head in NAMED:
+                there = ", ".join(map(str, parent))
+                help = did_you_mean(
+                    step, parent, f"`{head}` has: {there}" if there else f"the spec has no `{head}`"
+                )
+                error(f"`{head}` has no `{step}`", help)
+                return
+            if item is None:
+                item = parent[step] = {"name": "rmsprop"} if [head, step] == ["train", "optimizer"] else {}
+            elif isinstance(item, str) and step in ("optimizer", "loss"):
+                item = parent[step] = {"name": item}
+        elif isinstance(parent, list) and step.isdigit() and int(step) < len(parent):
+            item = parent[int(step)]
+        else:
+            where = ".".join([head, *rest][: position + 1])
+            error(f"`{where}` is {show(parent)}, and has nothing below it")
+            return
+        parent = item
+    if isinstance(parent, dict):
+        parent[rest[-1]] = value
+    elif isinstance(parent, list) and rest[-1].isdigit() and int(rest[-1]) < len(parent):
+        parent[int(rest[-1])] = value
+    else:
+        error("there is nothing of that name to set")

@@ -1,0 +1,148 @@
+"""Custom losses and metrics: named by their import path, called with outputs and targets.
+
+Nothing here imports them.
+"""
+
+from __future__ import annotations
+
+import re
+from keyword import iskeyword
+from typing import Any, ClassVar, Literal
+
+from graphspec.diagnostics import did_you_mean
+from graphspec.objectives.losses import Loss, Misfit
+from graphspec.objectives.metrics import Metric
+from graphspec.settings import Problem, SettingError, show, unfit
+from graphspec.tensor import DTYPE_WORDS, DTYPES, Dim, Tensor, symbol
+
+OWN = "own"
+"""What they are in tables of what is computed."""
+KEYS = ("module", "shape", "dtype", "arguments")
+PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+\Z", re.ASCII)
+WORD = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
+
+
+def is_path(text: object) -> bool:
+    """Whether a text names something in a module: `my_layers.GatedMix`, no dunder names, no keywords."""
+    if not isinstance(text, str) or not PATH.match(text):
+        return False
+    return not any(part.startswith("__") or iskeyword(part) for part in text.split("."))
+
+
+class OwnLoss(Loss):
+    """`path` made with `given`, then called with what the model returns and with the targets.
+
+    It gives one number for the batch, or one for each example. `shape` and `dtype` are the targets', where
+    they are not the output's.
+    """
+
+    canonical: ClassVar[str] = OWN
+    path: str
+    given: dict[str, Any]
+    shape: tuple[Any, ...] | None = None
+    dtype: str | None = None
+
+    def target(self, output: Tensor) -> Tensor:
+        return _target(self, output)
+
+    def count_misfit(self, count: int) -> Misfit:
+        return None
+
+    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
+        return None
+
+
+class OwnMetric(Metric):
+    """As `OwnLoss`, reported and not trained for. Over an epoch it is the mean of what it gives for many
+    examples at once.
+    """
+
+    canonical: ClassVar[str] = OWN
+    path: str
+    given: dict[str, Any]
+    shape: tuple[Any, ...] | None = None
+    dtype: str | None = None
+    way: Literal["up", "down"] = "up"
+
+    @property
+    def direction(self) -> Literal["up", "down"]:  # type: ignore[override]
+        return self.way
+
+    def target(self, output: Tensor) -> Tensor:
+        return _target(self, output)
+
+    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
+        return None
+
+
+def own_loss(value: dict[str, Any]) -> OwnLoss:
+    """Reads a mapping with `module` as a loss. Raises `SettingError`."""
+    found = _read(value, ("reduction",), "loss")
+    reduction = value.get("reduction", "sum_over_batch_size")
+    if reduction not in ("sum_over_batch_size", "sum"):
+        message = f"`reduction` of a custom loss is sum_over_batch_size or sum, not {show(reduction)}"
+        raise unfit("out-of-range", message, None, "reduction")
+    return OwnLoss.model_construct(name=found["path"].rpartition(".")[2], reduction=reduction, **found)
+
+
+def own_metric(value: dict[str, Any]) -> OwnMetric:
+    """Reads a mapping with `module` as a metric. Raises `SettingError`."""
+    found = _read(value, ("as", "weighted", "direction"), "metric")
+    way, label, weighted = value.get("direction", "up"), value.get("as"), value.get("weighted", False)
+    if way not in ("up", "down"):
+        message = f"`direction` says which way is better: up or down, not {show(way)}"
+        raise unfit("out-of-range", message, None, "direction")
+    if label is not None and not (isinstance(label, str) and WORD.match(label)):
+        message = f"`as` is a name of letters, digits and underscores, not {show(label)}"
+        raise unfit("out-of-range", message, None, "as")
+    if not isinstance(weighted, bool):
+        raise unfit("wrong-type", f"`weighted` is true or false, not {show(weighted)}", None, "weighted")
+    word = found["path"].rpartition(".")[2]
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", word).lower()
+    return OwnMetric.model_construct(name=name, label=label, weighted=weighted, way=way, **found)
+
+
+def _read(value: dict[str, Any], more: tuple[str, ...], what: str) -> dict[str, Any]:
+    """The path, its constructor's arguments, and the targets' type."""
+    path = value["module"]
+    if "name" in value:
+        raise unfit("two-forms", f"a {what} is a `name` or a `module`, not both", None, "name")
+    if not is_path(path):
+        message = f"a custom {what} is a path such as my_losses.Dice, not {show(path)}"
+        raise unfit("wrong-type", message, None, "module")
+    given = {key: item for key, item in value.items() if key not in (*KEYS, *more)}
+    under = value.get("arguments", {})
+    if not isinstance(under, dict):
+        raise unfit("wrong-type", f"`arguments` is a mapping, not {show(under)}", None, "arguments")
+    problems = [
+        Problem("bad-name", f"`{word}` cannot name an argument", None, (word,))
+        for word in (*given, *under)
+        if not isinstance(word, str) or not WORD.match(word) or word.startswith("__")
+    ]
+    if problems:
+        raise SettingError(*problems)
+    shape, dtype = value.get("shape"), value.get("dtype")
+    if shape is not None and not (isinstance(shape, list) and all(map(_is_size, shape))):
+        message = (
+            f"`shape` is that of a target: integers and names, without the batch axis, not {show(shape)}"
+        )
+        raise unfit("wrong-type", message, None, "shape")
+    if dtype is not None and dtype not in DTYPES:
+        help = did_you_mean(str(dtype), DTYPES, f"one of: {', '.join(DTYPES)}", DTYPE_WORDS)
+        raise unfit("out-of-range", f"unknown dtype {show(dtype)}", help, "dtype")
+    kept = None if shape is None else tuple(shape)
+    return {"path": path, "given": {**given, **under}, "shape": kept, "dtype": dtype}
+
+
+def _is_size(size: Any) -> bool:
+    if isinstance(size, str):
+        return bool(WORD.match(size))
+    return isinstance(size, int) and not isinstance(size, bool) and size > 0
+
+
+def _target(own: OwnLoss | OwnMetric, output: Tensor) -> Tensor:
+    usual = output.dtype if output.is_float else "float32"
+    if own.shape is None:
+        return output.with_dtype(own.dtype or usual)
+    sizes: list[Dim] = [symbol(size) if isinstance(size, str) else size for size in own.shape]
+    return Tensor((output.shape[0], *sizes), own.dtype or usual)

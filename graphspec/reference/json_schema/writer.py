@@ -1,0 +1,458 @@
+"""Sections, nodes and settings as JSON Schema, from the classes that read them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import or_
+from typing import Any
+
+from pydantic import BaseModel
+
+from graphspec.contract import REGISTRY
+from graphspec.contract.activations import ActivationFunction
+from graphspec.contract.layer import Layer, Wrapper
+from graphspec.data.config import DataConfig
+from graphspec.data.features import FEATURES
+from graphspec.data.mixing import MIXINGS
+from graphspec.data.row_settings import Judged
+from graphspec.language.glossary import meaning
+from graphspec.language.schema import FORMS, REPEATABLE, Block, Input, Output, Spec
+from graphspec.objectives import LOSSES, METRICS
+from graphspec.reference.json_schema.sharing import Schema, shared
+from graphspec.tensor import DTYPES
+from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
+from graphspec.tune.config import TuneConfig
+
+KEPT = (
+    *("type", "enum", "const", "anyOf", "items", "prefixItems", "properties", "required"),
+    *("additionalProperties", "$ref", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+)
+
+URL = "https://json-schema.org/draft/2020-12/schema"
+SHORT = 40
+"""Characters of a type up to which it does not stand in `$defs`."""
+EVERYWHERE = ("from", "when", "else", "trainable", "repeat", "parallel")
+"""The keys of every node, whatever its form."""
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+NAMED = (
+    *("$", "name", "path", "references", "node", "nodes", "layers", "merges", "ops", "input", "output"),
+    *("block", "feature", "loss", "losses", "metric", "metrics", "optimizer", "optimizers", "schedule"),
+    "schedules",
+)
+"""What stands in `$defs` however often it is used."""
+EXPRESSION = _ref("$")
+NODES = _ref("nodes")
+EDGES = {"type": "array", "items": {"type": "string", "pattern": "->"}}
+BOOLEAN = {"anyOf": [{"type": "boolean"}, EXPRESSION]}
+
+
+class Writer:
+    """Writes the schema; what it refers to gathers in `definitions`."""
+
+    def __init__(self) -> None:
+        self.definitions: Schema = {
+            "$": {"type": "string", "pattern": r"\$", "description": "$name, or $(...)"},
+            "name": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+            "path": {
+                "type": "string",
+                "pattern": r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)+|\$.*)$",
+                "description": "the import path of a custom class, such as my_layers.GatedMix",
+            },
+            "references": {
+                "anyOf": [
+                    {"type": "string"},
+                    {"type": "array", "items": {"type": "string"}},
+                    {"type": "object", "additionalProperties": _ref("references")},
+                ],
+                "description": "a node, an input, or an output of a node: node.output",
+            },
+        }
+        self._known: dict[str, str] = {}
+
+    def schema(self) -> Schema:
+        """The whole schema."""
+        defined = self.definitions
+        defined["nodes"] = _named(_ref("node"))
+        for family in (LOSSES, METRICS, OPTIMIZERS, SCHEDULES):
+            self._family(family.kind, family.members, own=family in (LOSSES, METRICS))
+        self._family(ActivationFunction.family, ActivationFunction.members, told=False)
+        self._node()
+        defined["input"] = self._keys(
+            Input,
+            "Input",
+            {
+                "shape": {
+                    "anyOf": [{"type": "array", "items": {"type": ["integer", "string", "null"]}}, EXPRESSION]
+                },
+                "dtype": {"anyOf": [{"enum": [*DTYPES]}, EXPRESSION]},
+                "data_format": {"anyOf": [{"enum": ["channels_last", "channels_first"]}, EXPRESSION]},
+                "default": {"anyOf": [{"type": ["number", "boolean"]}, EXPRESSION]},
+                "when": BOOLEAN,
+            },
+        )
+        defined["output"] = self._output()
+        defined["block"] = self._block()
+        return shared({"$schema": URL, **self._top(), "$defs": defined}, NAMED)
+
+    # --- sections
+
+    def _top(self) -> Schema:
+        output = {"anyOf": [_ref("output"), {"type": "null"}]}
+        outputs = [_named(output), _ref("name"), {"type": "array", "items": _ref("name")}]
+        tune = self._keys(TuneConfig, "Tune", self._properties(TuneConfig, "Tune"))
+        return self._keys(
+            Spec,
+            "Spec",
+            {
+                "name": {"type": "string"},
+                "params": {"type": "object"},
+                "presets": {"type": "object", "additionalProperties": {"type": "object"}},
+                "inputs": _named(_ref("input")),
+                "blocks": _named(_ref("block")),
+                "shared": NODES,
+                "nodes": NODES,
+                "edges": EDGES,
+                "outputs": {"anyOf": outputs},
+                "data": self._data(),
+                "train": self._train(),
+                "tune": tune,
+            },
+        )
+
+    def _block(self) -> Schema:
+        names = {"type": "array", "items": _ref("name"), "minItems": 1}
+        required = {**_named({"enum": ["required", None]}), "minProperties": 1}
+        return self._keys(
+            Block,
+            "Block",
+            {
+                "params": {"type": "object"},
+                "shared": NODES,
+                "nodes": NODES,
+                "edges": EDGES,
+                "inputs": {"anyOf": [names, required]},
+            },
+        )
+
+    def _output(self) -> Schema:
+        metric = _ref("metric")
+        return self._keys(
+            Output,
+            "Output",
+            {
+                **self._properties(Judged, "Output"),
+                "from": _ref("references"),
+                "loss": _ref("loss"),
+                "metrics": {"anyOf": [metric, {"type": "array", "items": metric}, EXPRESSION]},
+                "loss_weight": {"anyOf": [{"type": "number"}, {"const": "learned"}, EXPRESSION]},
+                "target": {"type": "string"},
+            },
+        )
+
+    def _train(self) -> Schema:
+        callbacks: dict[str, Schema] = {"properties": {}, "patternProperties": {}}
+        for cls in dict.fromkeys(CALLBACKS.members.values()):
+            name, *others = cls.names()
+            callbacks["properties"][name] = found = self._setting(cls, "Callback", name)
+            if others:
+                self.definitions[f"callback.{name}"] = found
+                callbacks["properties"][name] = _ref(f"callback.{name}")
+                callbacks["patternProperties"][_pattern(others)["pattern"]] = _ref(f"callback.{name}")
+        return self._keys(
+            TrainConfig,
+            "Train",
+            {
+                **self._properties(TrainConfig, "Train"),
+                "optimizer": _ref("optimizer"),
+                "schedule": _ref("schedule"),
+                "callbacks": {"type": "object", **callbacks, "additionalProperties": False},
+            },
+        )
+
+    def _data(self) -> Schema:
+        texts = {"type": ["string", "number"]}
+        several = {"anyOf": [texts, {"type": "array", "items": texts}]}
+        properties = self._properties(DataConfig, "Data")
+        for key in ("train", "validation", "test"):
+            properties[key] = {"anyOf": [{"type": "string"}, properties[key]]}
+        properties |= {"key": several, "na_values": several}
+        properties["features"] = {"type": "object", "additionalProperties": _ref("feature")}
+        self._features()
+        steps = [self._properties(cls, name, but="layer") for name, cls in MIXINGS.items()]
+        layer: Schema = {"layer": {"enum": [*MIXINGS], "description": meaning("layer", "Data")}}
+        step = {"properties": reduce(or_, steps, layer), "additionalProperties": False}
+        properties["mix"] = {"type": "array", "items": {"type": "object", **step, "required": ["layer"]}}
+        return {"anyOf": [{"type": "string"}, self._keys(DataConfig, "Data", properties)]}
+
+    def _features(self) -> None:
+        """A mapping with the arguments of the encoder that it names."""
+        found = {
+            name: self._setting(cls, "Feature", name, but="encode", closed=False)
+            for name, cls in FEATURES.items()
+        }
+        rules = self._rules("encode", found)
+        words = _described({name: _line(cls) for name, cls in FEATURES.items()})
+        self.definitions["feature"] = {
+            "type": "object",
+            "properties": {"encode": {"anyOf": words, "description": meaning("encode")}},
+            "required": ["encode"],
+            "allOf": rules,
+            "unevaluatedProperties": False,
+        }
+
+    # --- nodes
+
+    def _node(self) -> None:
+        """A node has one form; a layer, merge or op of a known name has that one's arguments."""
+        common: Schema = {
+            "from": _ref("references"),
+            "when": BOOLEAN,
+            "else": {"anyOf": [_ref("references"), {"type": "null"}]},
+            "trainable": BOOLEAN,
+            "repeat": {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "object"}, EXPRESSION]},
+        }
+        common["parallel"] = common["repeat"]
+        forms: Schema = {form: {"type": "string"} for form in FORMS} | {
+            "parameter": {"anyOf": [{"type": "array"}, EXPRESSION]},
+            "constant": {"anyOf": [{"type": ["array", "number", "boolean"]}, EXPRESSION]},
+            "module": _ref("path"),
+        }
+        for kind, classes in REGISTRY.items():
+            self._kind(kind, {name: classes[name] for name in sorted(classes)})
+            forms[kind] = {"anyOf": [_ref(f"{kind}s"), EXPRESSION]}
+        for form in FORMS:
+            self.definitions[f"form.{form}"] = {**forms[form], "description": meaning(form, "Node")}
+            forms[form] = _ref(f"form.{form}")
+        rule: Schema = {"properties": forms, "required": ["layer"], "unevaluatedProperties": True}
+        for form in reversed(FORMS):
+            then = _ref(f"node.{form}") if form in REGISTRY else {"additionalProperties": True}
+            rule = {
+                "if": {"required": [form]},
+                "then": {"properties": {form: forms[form]}, **then},
+                "else": rule,
+            }
+        common = {key: {**common[key], "description": meaning(key, "Node")} for key in EVERYWHERE}
+        self.definitions["node"] = {
+            "type": "object",
+            "properties": common,
+            **rule,
+            "unevaluatedProperties": False,
+        }
+
+    def _kind(self, kind: str, classes: Mapping[str, type[Layer]]) -> None:
+        """The names of a kind, and what stands beside each.
+
+        A name that is not known has any arguments: one mistake is one error. So has a repeated node whose
+        arguments may stand in the lists of `repeat`.
+        """
+        self.definitions[f"{kind}s"] = {
+            "anyOf": _described({name: _line(cls) for name, cls in classes.items()})
+        }
+        rules = self._rules(kind, {name: self._arguments(cls, name) for name, cls in classes.items()})
+        unknown = {"properties": {kind: {"not": _ref(f"{kind}s")}}}
+        listed = [
+            {"properties": {key: {"not": {"type": "integer"}}}, "required": [key]}
+            for key in ("repeat", "parallel")
+        ]
+        free = {"anyOf": [unknown, *listed]} if kind in REPEATABLE else unknown
+        self.definitions[f"node.{kind}"] = {
+            "if": free,
+            "then": {"additionalProperties": True},
+            "else": {"allOf": rules},
+        }
+
+    def _arguments(self, cls: type[Layer], name: str) -> Schema:
+        properties = self._properties(cls, name)
+        if "wraps" in properties or issubclass(cls, Wrapper):
+            properties["wraps"] = {**_ref("node"), "description": meaning("wraps", "Node")}
+        if cls.kind == "op" and any(argument.name == "like" for argument in cls.arguments):
+            properties["like"] = {"type": "string", "description": meaning("like", "Node")}
+        required = [key for key in properties if key == "wraps" or key in _required(cls)]
+        return {"properties": properties, **({"required": required} if required else {})}
+
+    # --- settings
+
+    def _family(
+        self, kind: str, members: Mapping[str, type[BaseModel]], own: bool = False, told: bool = True
+    ) -> None:
+        """A name, or a mapping with the name and that member's arguments; or one's `own`, by its path.
+
+        Of several names for one thing the first is offered; what each is stands beside it where it is `told`.
+        """
+        first = {cls: name for name, cls in reversed(list(members.items()))}
+        names = {name: _line(cls) for name, cls in members.items() if first[cls] == name}
+        aliases = [alias for alias in members if alias not in names]
+        found = {name: self._setting(cls, kind, first[cls], closed=False) for name, cls in members.items()}
+        rules = self._rules("name", found)
+        unknown = {"if": {"properties": {"name": {"not": _ref(_several(kind))}}}}
+        self.definitions[_several(kind)] = {
+            "anyOf": [
+                *(_described(names) if told else [{"enum": [*names]}]),
+                {"type": "string", **_pattern(aliases)},
+            ]
+        }
+        mapping: Schema = {
+            "type": "object",
+            "properties": {"name": {**_ref(_several(kind)), "description": meaning("name")}},
+            "required": ["name"],
+            "allOf": [*rules, {**unknown, "then": {"additionalProperties": True}}],
+            "unevaluatedProperties": False,
+        }
+        if own:
+            theirs = {"type": "object", "properties": {"module": _ref("path")}, "additionalProperties": True}
+            mapping = {"if": {"type": "object", "required": ["module"]}, "then": theirs, "else": mapping}
+        self.definitions[kind] = {"anyOf": [_ref(_several(kind)), mapping, EXPRESSION]}
+
+    def _rules(self, key: str, found: Mapping[str, Schema]) -> list[Schema]:
+        """What stands beside a key depends on its value; values with the same arguments share a rule."""
+        alike: dict[str, list[str]] = {}
+        for name, definition in found.items():
+            if definition.get("properties"):
+                alike.setdefault(json.dumps(definition), []).append(name)
+        return [
+            {
+                "if": {"properties": {key: _pattern(names) if len(names) > 1 else {"const": names[0]}}},
+                "then": json.loads(definition),
+            }
+            for definition, names in alike.items()
+        ]
+
+    def _setting(
+        self, cls: type[BaseModel], place: str, name: str, but: str = "name", closed: bool = True
+    ) -> Schema:
+        """A mapping with the keys of a setting, but for the one that chose it."""
+        properties = self._properties(cls, name, place, but=but)
+        required = [key for key in _required(cls) if key != but]
+        found: Schema = {"properties": properties}
+        if required:
+            found["required"] = required
+        if closed:
+            found = {"type": "object", "description": _line(cls), **found, "additionalProperties": False}
+        return found
+
+    def _keys(self, cls: type[BaseModel], place: str, properties: Mapping[str, Schema]) -> Schema:
+        """A mapping with the keys of a structural class, and no others."""
+        keys = [field.alias or name for name, field in cls.model_fields.items()]
+        known: Schema = {}
+        for key in keys:
+            given = properties.get(key, {})
+            given = {"allOf": [given]} if "$ref" in given else given
+            known[key] = {**given, "description": meaning(key, place)} if meaning(key, place) else given
+        required = _required(cls)
+        found = {"type": "object", "properties": known, "additionalProperties": False}
+        return {**found, "required": required} if required else found
+
+    def _properties(self, cls: type[BaseModel], *places: str, but: str = "") -> Schema:
+        """The fields of a class `but` one, each with what it means; any of them may be an expression."""
+        schema = cls.model_json_schema()
+        for name, each in schema.pop("$defs", {}).items():
+            self.definitions.setdefault(name, self._nested(each, name))
+        return {
+            key: self._typed(key, _open(each), *places)
+            for key, each in schema.get("properties", {}).items()
+            if key != but
+        }
+
+    def _nested(self, schema: Schema, place: str) -> Schema:
+        """A setting inside a setting, as pydantic writes it."""
+        found = _plain(schema)
+        if "properties" in found:
+            found["properties"] = {
+                key: self._typed(key, _open(each), place) for key, each in found["properties"].items()
+            }
+        return found
+
+    def _typed(self, key: str, schema: Schema, *places: str) -> Schema:
+        """The type of a key with its meaning. What is long stands once: the type, and both together."""
+        text = next(filter(None, (meaning(key, place) for place in places)), "")
+        kind = self._once(schema, "t", SHORT)
+        return self._once({**kind, "description": text}, key, 0) if text else kind
+
+    def _once(self, schema: Schema, name: str, short: int) -> Schema:
+        """The schema, or a reference to where it stands in `$defs`; one that is `short` stays where it is."""
+        written = json.dumps(schema, sort_keys=True)
+        if len(written) < short:
+            return schema
+        if written not in self._known:
+            number, free = 2, name
+            while free in self.definitions:
+                free, number = f"{name}{number}", number + 1
+            self._known[written] = free
+            self.definitions[free] = schema
+        return _ref(self._known[written])
+
+
+def _described(names: Mapping[str, str]) -> list[Schema]:
+    """Names, each with what it is; those that are the same share an entry."""
+    alike: dict[str, list[str]] = {}
+    for name, text in names.items():
+        alike.setdefault(text, []).append(name)
+    return [
+        {"const": found[0], "description": text} if len(found) == 1 else {"enum": found, "description": text}
+        for text, found in alike.items()
+    ]
+
+
+def _several(kind: str) -> str:
+    return f"{kind}es" if kind.endswith("s") else f"{kind}s"
+
+
+def _pattern(names: Iterable[str]) -> Schema:
+    """One of these names, which are not offered where one is written."""
+    return {"pattern": f"^({'|'.join(sorted(names))})$"}
+
+
+def _line(cls: type[BaseModel]) -> str:
+    """The first sentence of what a class says of itself, up to a colon or a semicolon: never a part of it."""
+    text = " ".join((cls.__doc__ or "").split())
+    ends = [end.start() for end in re.finditer(r"[.;:](?= |$)", text)]
+    closed = (end for end in ends if text.count("(", 0, end) == text.count(")", 0, end))
+    return text[: next(closed, len(text))]
+
+
+def _required(cls: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in cls.model_fields.items() if field.is_required()]
+
+
+def _plain(schema: Mapping[str, Any]) -> Schema:
+    """A schema of pydantic's without defaults, titles, and the lengths and patterns that `check` knows."""
+    return {key: value for key, value in schema.items() if key in KEPT}
+
+
+def _open(schema: Mapping[str, Any]) -> Schema:
+    """The same type, or an expression; so are the items of lists, whose number is not told."""
+    inner = _plain(schema)
+    family = next((each["family"] for each in inner.get("anyOf", ()) if "family" in each), None)
+    if family == ActivationFunction.family:
+        return {"anyOf": [_ref(family), {"type": "null"}]}
+    if "layer" in inner.get("properties", {}):  # a layer inside a layer
+        return {"anyOf": [_ref("node"), EXPRESSION]}
+    if "name" in inner.get("properties", {}):  # an initializer, a regularizer, a constraint
+        inner["properties"] = {"name": {**inner["properties"]["name"], "description": meaning("name")}}
+    if "prefixItems" in inner:
+        inner["items"] = {"anyOf": inner.pop("prefixItems")}
+    for key in ("minItems", "maxItems"):
+        inner.pop(key, None)
+    if isinstance(inner.get("items"), dict):
+        inner["items"] = _open(inner["items"])
+    if "enum" in inner or "const" in inner:
+        inner.pop("type", None)
+    options = [_open(option) for option in inner.pop("anyOf", ())]
+    if not options and not inner:
+        return {}
+    nested = [each for option in options for each in option.get("anyOf", [option])]
+    known = {json.dumps(each): each for each in [*nested, *([inner] if not options else [])]}
+    known.pop(json.dumps(EXPRESSION), None)
+    return {"anyOf": [*known.values(), EXPRESSION]}
+
+
+def _named(schema: Mapping[str, Any]) -> Schema:
+    return {"type": "object", "propertyNames": _ref("name"), "additionalProperties": schema}

@@ -1,0 +1,405 @@
+"""The reference of layers, merges, ops and every other word of the language, as data and as text; and a spec
+to start from.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import PydanticUndefined
+
+from graphspec.contract import REGISTRY
+from graphspec.contract.activations import ActivationFunction
+from graphspec.contract.initializers import Initializer
+from graphspec.contract.keras_names import ALIASES, REFUSED
+from graphspec.contract.layer import Layer, Wrapper
+from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.data.config import DataConfig
+from graphspec.data.features import FEATURES
+from graphspec.data.mixing import MIXINGS
+from graphspec.diagnostics import did_you_mean, fail, same_word
+from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS, ARGUMENTS, ENCODINGS, LAYERS, bare
+from graphspec.language.glossary import KEYS
+from graphspec.language.schema import Spec
+from graphspec.objectives import LOSSES, METRICS
+from graphspec.reference.words import WORDS
+from graphspec.settings import a, show
+from graphspec.source.writing import write_flow
+from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
+from graphspec.train.config.optimizers import Adam
+
+START = """\
+# A classifier of vectors of 64 numbers. See it with `graphspec summary`, train it with `graphspec train`.
+
+params: {width: 32}            # change it on the command line: --set width=64
+
+inputs:
+  features: {shape: [64]}      # without the batch axis
+
+nodes:                         # each reads the node above it, unless it has `from`
+  hidden: {layer: Dense, units: $width, activation: relu}
+  drop:   {layer: Dropout, rate: 0.2}
+  probs:  {layer: Dense, units: 10, activation: softmax}
+
+outputs:
+  probs: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}
+
+# Without `data:`, training runs on synthetic data. Yours is a file with columns `features`, `probs`:
+# data: {train: digits.npz, validation: {split: 0.2}}
+
+train:
+  optimizer: adam
+  epochs: 10
+  batch_size: 32
+"""
+
+
+WIDTH = 100
+FAMILIES: Mapping[str, str] = {
+    "adaptive_pooling": "pooling",
+    "multi_head_attention": "attention",
+    **dict.fromkeys(("augmentation", "filtering", "filters", "recoloring", "sampling", "toning"), "images"),
+    **dict.fromkeys(("depthwise", "transposed"), "convolution"),
+    **dict.fromkeys(("batch_normalization", "layer_normalization", "feature_normalization"), "normalization"),
+    **dict.fromkeys(("bidirectional", "cells", "conv_lstm", "gru", "lstm", "simple_rnn"), "recurrent"),
+}
+"""The heading under which `graphspec layers` lists the classes of a file, where it is not the file's name."""
+"""Columns of a page of the reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """An argument of a layer, as a spec writes it."""
+
+    name: str
+    type: str
+    required: bool
+    default: Any
+
+    def to_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"name": self.name, "type": self.type, "required": self.required}
+        return found if self.required else {**found, "default": self.default}
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceEntry:
+    """What the reference says of something that has a name: a layer, merge or op, or another word."""
+
+    name: str
+    kind: str
+    family: str
+    doc: str
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    also: tuple[str, ...] = ()
+    """What it may be called as well, here or in other libraries."""
+    example: str = ""
+
+    @property
+    def line(self) -> str:
+        """The first sentence of its description."""
+        return self.doc.partition("\n")[0]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "family": self.family,
+            "doc": self.doc,
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
+            "arguments": [parameter.to_json() for parameter in self.parameters],
+            "also": list(self.also),
+            "example": self.example,
+        }
+
+    def text(self) -> str:
+        """Its page of the reference."""
+        head = self.name if self.kind in REGISTRY else f"{self.name} ({self.kind})"
+        if self.kind in REGISTRY:
+            required = "".join(f", {p.name}: ..." for p in self.parameters if p.required)
+            head = f"{{{self.kind}: {self.name}{required}}}"
+        lines = [head, "", self.doc, ""]
+        for title, names in (("inputs", self.inputs), ("outputs", self.outputs), ("also called", self.also)):
+            if names:
+                lines += textwrap.wrap(f"{title}: {', '.join(names)}", WIDTH, subsequent_indent="  ")
+        if self.parameters:
+            wide = max(len(p.name) for p in self.parameters)
+            lines.append("arguments:")
+            for p in self.parameters:
+                given = "required" if p.required else f"default: {show(p.default)}"
+                text = f"  {p.name:<{wide}}  {_folded(p.type)}  [{given}]"
+                lines += textwrap.wrap(
+                    text, WIDTH, subsequent_indent=" " * (wide + 4), break_long_words=False
+                )
+        if self.example:
+            lines.append(f"example: {self.example}")
+        return "\n".join(lines).replace("\n\n\n", "\n\n")
+
+
+SHOWN = 6
+"""Words of a list of legal ones that a page shows."""
+
+
+def _folded(kind: str) -> str:
+    """A type whose words are more than one reads, cut short where each of them has a page of its own."""
+    words, dots, rest = kind.partition(" or ")
+    listed = words.split(", ")
+    if len(listed) <= SHOWN + 2 or not {*Initializer.members, *ActivationFunction.members}.issuperset(listed):
+        return kind
+    return f"{', '.join(listed[:SHOWN])}, ... ({len(listed)} words){dots}{rest}"
+
+
+def entries() -> list[ReferenceEntry]:
+    """Every layer, merge and op, by family."""
+    found = [_entry(cls) for classes in REGISTRY.values() for cls in classes.values()]
+    kinds = list(REGISTRY)
+    return sorted(found, key=lambda entry: (kinds.index(entry.kind), entry.family, entry.name))  # type: ignore[arg-type]
+
+
+def others() -> list[ReferenceEntry]:
+    """Everything else that has a name in the language, by kind."""
+    found = [
+        ReferenceEntry(word, kind, kind, doc, example=example) for word, (kind, doc, example) in WORDS.items()
+    ]
+    examples = {
+        "loss": "outputs: {{y: {{loss: {}}}}}",
+        "metric": "outputs: {{y: {{metrics: [{}]}}}}",
+        "optimizer": "train: {{optimizer: {}}}",
+        "schedule": "train: {{schedule: {}}}",
+        "callback": "train: {{callbacks: {{{}: {{}}}}}}",
+    }
+    for family in (LOSSES, METRICS, OPTIMIZERS, SCHEDULES, CALLBACKS):
+        for cls in dict.fromkeys(family.members.values()):
+            found.append(_setting(cls, cls.names(), family.kind, examples[family.kind], family.synonyms))
+    for name, feature in FEATURES.items():
+        found.append(
+            _setting(feature, (name,), "encoder", "data: {{features: {{name: {{encode: {}}}}}}}", {})
+        )
+    for name, step in MIXINGS.items():
+        found.append(_setting(step, (name,), "batch augmentation", "data: {{mix: [{{layer: {}}}]}}", {}))
+    for base in (Initializer, Regularizer, Constraint, ActivationFunction):
+        argument = base.family if base is ActivationFunction else f"kernel_{base.family}"
+        example = f"{{{{layer: Dense, units: 8, {argument}: {{}}}}}}"
+        for value in dict.fromkeys(base.members.values()):
+            aliases = (
+                name for name, member in base.members.items() if member is value and name != value.word
+            )
+            names = (value.word, *aliases)
+            found.append(_setting(value, names, base.family, example, base.synonyms))
+    return found
+
+
+def _setting(
+    cls: type[Any], names: tuple[str, ...], kind: str, example: str, synonyms: Mapping[str, str]
+) -> ReferenceEntry:
+    """The page of a setting that is chosen by its name."""
+    foreign = tuple(word for word, ours in synonyms.items() if ours in names)
+    parameters = tuple(p for p in _parameters(cls) if p.name not in ("name", "encode", "layer", "seed"))
+    required = "".join(f", {p.name}: ..." for p in parameters if p.required)
+    written = (
+        f"{{name: {names[0]}{required}}}" if required and "encode" not in example else names[0] + required
+    )
+    doc = inspect.cleandoc(cls.__doc__ or "")
+    return ReferenceEntry(
+        names[0],
+        kind,
+        kind,
+        doc,
+        parameters=parameters,
+        also=(*names[1:], *foreign),
+        example=example.format(written),
+    )
+
+
+def find(name: str) -> list[ReferenceEntry]:
+    """Everything that has this name, here or in another library: usually one, or a merge and an op; else the
+    key of the language with this name. Raises
+    `SpecError` with the nearest name.
+    """
+    written, name = name, bare(name)
+    name = ALIASES.get(name, name)
+    found = [_entry(classes[name]) for classes in REGISTRY.values() if name in classes]
+    rest = others()
+    found += [entry for entry in rest if entry.name == name]
+    if found:
+        return found
+    kinds = [REGISTRY[kind].synonyms for kind in ("layer", "op", "merge")]
+    foreign = [(kind, REGISTRY[kind].synonyms[name]) for kind in REGISTRY if name in REGISTRY[kind].synonyms]
+    found = [_entry(REGISTRY[kind][ours]) for kind, ours in foreign]
+    found += [entry for entry in rest if name in entry.also]
+    found += _keys(name) or _keys(_SETTINGS.get(name, ""))
+    if found:
+        return found
+    for kind, refused in REFUSED.items():
+        if name in refused:
+            reason, instead = refused[name]
+            message = f"`{name}` is not {a(kind)} of a spec: {reason}"
+            raise fail("not-supported", message, instead)
+    for family in (LOSSES, METRICS, OPTIMIZERS, SCHEDULES, CALLBACKS):
+        if name in family.refused:
+            reason, instead = family.refused[name]
+            raise fail("not-supported", f"`{name}` is not {a(family.kind)} of a spec: {reason}", instead)
+    exact, near = _instead(name)
+    if exact is not None:
+        raise fail("unknown-layer", f"nothing is called `{written}`", exact)
+    names = [known for classes in REGISTRY.values() for known in classes] + [entry.name for entry in rest]
+    synonyms = {word: ours for known in kinds for word, ours in known.items()}
+    also = [*names, *ALIASES, *synonyms, *(word for entry in rest for word in entry.also)]
+    if same := next((known for known in also if same_word(known, name) and known != name), None):
+        return find(same)
+    help = near or did_you_mean(name, names, "`graphspec layers` lists them all", synonyms)
+    raise fail("unknown-layer", f"nothing is called `{written}`", help)
+
+
+def _instead(name: str) -> tuple[str | None, str | None]:
+    """What to write in a spec for a word of other libraries that has no one name here; and for one that is
+    spelled in another way.
+    """
+    if name in ENCODINGS:
+        return f"it is how a column is encoded: data: {{features: {{name: {ENCODINGS[name]}}}}}", None
+    tables = (LAYERS, ARGUMENTS, TrainConfig.remedies, DataConfig.remedies, Spec.remedies)
+    exact = (table[name] for table in tables if name in table)
+    near = (text for table in tables for word, text in table.items() if same_word(word, name))
+    return next(exact, None), next(near, None)
+
+
+_SETTINGS = {**ARGUMENT_WORDS, **TrainConfig.synonyms, **Adam.synonyms}
+"""Keys by what other libraries call them."""
+
+
+SECTIONS = {
+    "Spec": "a file",
+    "Input": "an input",
+    "Block": "a block",
+    "Node": "a node",
+    "Output": "an output",
+    "Data": "`data`",
+    "Train": "`train`",
+}
+
+
+def _keys(name: str) -> list[ReferenceEntry]:
+    """The pages of a key of the language: one for each place where it means something of its own."""
+    found = []
+    for path, meaning in KEYS.items():
+        place, _, key = path.rpartition(".")
+        if key == name:
+            kind = f"key of {SECTIONS.get(place, place)}" if place else "key"
+            found.append(ReferenceEntry(name, kind, "keys", f"{meaning[0].upper()}{meaning[1:]}."))
+    return found
+
+
+def listing(entries: Iterable[ReferenceEntry]) -> str:
+    """A line for each layer and merge under the name of its family; only the names of the others."""
+    lines: list[str] = []
+    families: dict[tuple[str, str], list[ReferenceEntry]] = {}
+    for entry in entries:
+        families.setdefault((entry.kind, entry.family), []).append(entry)
+    wide = max(len(entry.name) for (kind, _), group in families.items() if kind != "op" for entry in group)
+    for (kind, family), group in families.items():
+        lines += ["", kind if kind == family else f"{kind}: {family}"]
+        if kind in ("layer", "merge"):
+            lines += [f"  {entry.name:<{wide}}  {entry.line}" for entry in group]
+        else:
+            names = ", ".join(sorted(entry.name for entry in group))
+            lines += textwrap.wrap(names, WIDTH, initial_indent="  ", subsequent_indent="  ")
+    return "\n".join([*lines[1:], "", "`graphspec layers NAME` explains each of them."])
+
+
+def _entry(cls: type[Layer]) -> ReferenceEntry:
+    inputs = (
+        ["a list of tensors"]
+        if cls.variadic
+        else [f"{a.name}{'' if a.required else '?'}" for a in cls.arguments]
+    )
+    return ReferenceEntry(
+        cls.spec_name,
+        cls.kind,
+        _family(cls),
+        inspect.cleandoc(cls.__doc__ or ""),
+        tuple(inputs),
+        _outputs(cls),
+        _parameters(cls),
+        tuple(word for word, ours in REGISTRY[cls.kind].synonyms.items() if ours == cls.spec_name),
+        _example(cls),
+    )
+
+
+def _family(cls: type[Layer]) -> str:
+    """What the file of a class is called, in words; files of one kind are one family."""
+    file = cls.__module__.rpartition(".")[2]
+    return FAMILIES.get(file, file.replace("_", " "))
+
+
+def _outputs(cls: type[Layer]) -> tuple[str, ...]:
+    """The outputs after the first that any of its examples has, with the option that gives them."""
+    found: dict[str, str] = {}
+    for example in cls.examples if not issubclass(cls, Wrapper) else ():
+        layer = cls.model_validate(dict(example.arguments))
+        for name in layer.output_names():
+            option = layer.option_for(name)
+            found[name] = f"{name} ({option}: true)" if option else name
+    return ("the first", *found.values()) if found else ()
+
+
+def _example(cls: type[Layer]) -> str:
+    """How a spec writes it, by the first example of its contract."""
+    if not cls.examples:
+        return ""
+    node = {cls.kind: cls.spec_name, **cls.examples[0].arguments}
+    if cls.variadic or len(cls.examples[0].shapes) > 1:
+        node["from"] = list("abcdefgh")[: len(cls.examples[0].shapes)]
+    return write_flow(_plain(node))
+
+
+def _parameters(cls: type[Any]) -> tuple[Parameter, ...]:
+    schema = cls.model_json_schema()
+    properties, definitions = schema.get("properties", {}), schema.get("$defs", {})
+    found = []
+    for name, field in cls.model_fields.items():
+        required = field.is_required()
+        word = field.alias or name
+        default = None if required else _plain(field.get_default(call_default_factory=True))
+        found.append(Parameter(word, type_text(properties.get(word, {}), definitions), required, default))
+    return tuple(found)
+
+
+def _plain(value: Any) -> Any:
+    """A value as a spec writes it."""
+    if value is PydanticUndefined:
+        return None
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    word = getattr(value, "word", None) or getattr(value, "canonical", None)
+    return word if word is not None else value
+
+
+def type_text(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """A JSON Schema in words: `integer > 0 or list`."""
+    if "$ref" in schema:
+        return type_text(definitions.get(schema["$ref"].rpartition("/")[2], {}), definitions)
+    options = schema.get("anyOf") or schema.get("oneOf")
+    if options:
+        return " or ".join(dict.fromkeys(type_text(option, definitions) for option in options))
+    if "enum" in schema:
+        return ", ".join("null" if item is None else str(item) for item in schema["enum"])
+    if "const" in schema:
+        return str(schema["const"])
+    kind = {"array": "list", "object": "mapping", "number": "number", None: "any"}.get(
+        schema.get("type"), schema.get("type")
+    )
+    if kind == "list" and isinstance(schema.get("items"), dict):
+        kind = f"list of {type_text(schema['items'], definitions)}"
+    if kind == "list" and "prefixItems" in schema:
+        kind = f"list of {len(schema['prefixItems'])}: {type_text(schema['prefixItems'][0], definitions)}"
+    signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+    bounds = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    return " ".join([str(kind), *bounds])

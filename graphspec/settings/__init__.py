@@ -1,0 +1,524 @@
+"""Settings: strict, frozen values read from plain YAML data, and the errors that reading them gives.
+
+Losses, metrics, optimizers and the `train:` and `data:` sections are all settings. A setting knows nothing of
+files and lines: its errors name the key at fault, and the caller adds the place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from inspect import get_annotations
+from typing import Any, ClassVar, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from graphspec.diagnostics import did_you_mean, nearest
+from graphspec.diagnostics.foreign_terms import NAMES, VALUE_WORDS
+from graphspec.settings.remedies import EXAMPLES, fraction, remedy_of
+from graphspec.tensor import DTYPE_WORDS
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a setting.
+
+    `path` leads from the value that was read to the part at fault; `()` is the value itself.
+    """
+
+    code: str
+    message: str
+    help: str | None = None
+    path: Path = ()
+
+
+class SettingError(Exception):
+    """Everything that is wrong with one value.
+
+    `code`, `message`, `help` and `key` are those of the first problem.
+    """
+
+    def __init__(self, *problems: Problem):
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = problems
+
+    @property
+    def code(self) -> str:
+        return self.problems[0].code
+
+    @property
+    def message(self) -> str:
+        return self.problems[0].message
+
+    @property
+    def help(self) -> str | None:
+        return self.problems[0].help
+
+    @property
+    def key(self) -> str | int | None:
+        """The last step of the path: the key at fault, or None for the whole value."""
+        return self.problems[0].path[-1] if self.problems[0].path else None
+
+    def under(self, *prefix: str | int) -> SettingError:
+        """The same problems, seen from a value that holds the one which was read."""
+        return SettingError(*(Problem(p.code, p.message, p.help, prefix + p.path) for p in self.problems))
+
+
+def unfit(code: str, message: str, help: str | None = None, *path: str | int) -> SettingError:
+    """The error of a value that has one problem, at this path within it."""
+    return SettingError(Problem(code, message, help, path))
+
+
+class Problems:
+    """The problems of the parts of a value, which are raised together."""
+
+    def __init__(self) -> None:
+        self.found: list[Problem] = []
+
+    @contextmanager
+    def under(self, *prefix: str | int) -> Iterator[None]:
+        """Keeps the problems of a part that stands under `prefix`, and goes on after it."""
+        try:
+            yield
+        except SettingError as error:
+            self.found += error.under(*prefix).problems
+
+    def raise_any(self) -> None:
+        """Raises `SettingError` where there are any."""
+        if self.found:
+            raise SettingError(*self.found)
+
+
+class Setting(BaseModel):
+    """A frozen, strict value whose fields are YAML keys."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True, allow_inf_nan=False)
+
+    synonyms: ClassVar[Mapping[str, str]] = {}
+    """Other vocabularies' words for the fields: `lr` is `learning_rate`."""
+    remedies: ClassVar[Mapping[str, str]] = {}
+    """What to do about keys that have no word here, and belong elsewhere or nowhere."""
+    phrases: ClassVar[Mapping[str, str]] = {}
+    """How keys are written, for those who leave them out or write something else."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        forget_class_variables(cls)
+
+    @classmethod
+    def inside(cls, key: str | int, value: object) -> type[Setting] | None:
+        """The class that reads the value of a key, where the value says which."""
+        return None
+
+
+def forget_class_variables(cls: type[BaseModel]) -> None:
+    """Remove the annotations of class variables from a finished class.
+
+    pydantic knows their names by now. It would evaluate their types again for every class below, which takes
+    longer than everything else about a class.
+    """
+    variables = cls.__class_vars__ - cls.model_fields.keys()  # a field may replace a variable of a base
+    for name in variables & get_annotations(cls).keys():
+        del cls.__annotations__[name]
+
+
+forget_class_variables(Setting)
+
+
+class Named(Setting):
+    """A setting chosen by its `name`: the first literal is canonical, the others are aliases."""
+
+    name: str
+    canonical: ClassVar[str] = ""
+    """The first of its names, whichever of them was written."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        cls.canonical = next(iter(cls.names()), cls.canonical)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        return get_args(cls.model_fields["name"].annotation)
+
+
+NamedT = TypeVar("NamedT", bound=Named)
+SettingT = TypeVar("SettingT", bound=Setting)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """All settings of one kind, by every name and alias."""
+
+    kind: str
+    members: Mapping[str, type[Named]]
+    synonyms: Mapping[str, str]
+    unknown: str
+    """The diagnostic code of a name that is not in `members`."""
+    refused: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Names of Keras and other libraries that are none of a spec: why, and what to write instead."""
+
+    def read(self, value: object) -> Any:
+        """Reads a setting: a name, or a mapping with a `name` and arguments.
+
+        Raises `SettingError`.
+        """
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, dict):
+            message = f"{a(self.kind)} is a name or a mapping with a `name`, not {show(value)}"
+            raise unfit("wrong-type", message, self._one_of(value))
+        name = value.get("name")
+        if "name" not in value:
+            message = f"{a(self.kind)} written as a mapping needs a `name`"
+            raise unfit("missing-key", message, self._with_name(value))
+        if not isinstance(name, str):
+            message = f"the name of {a(self.kind)} is a string, not {show(name)}"
+            raise SettingError(Problem("wrong-type", message, path=("name",)))
+        if name in self.refused:
+            reason, instead = self.refused[name]
+            raise unfit(self.unknown, f"`{name}` is not {a(self.kind)} of a spec: {reason}", instead, "name")
+        if name not in self.members:
+            raise unfit(self.unknown, f"unknown {self.kind} `{name}`", self.suggest(name), "name")
+        return validate(self.members[name], value, f"{self.kind} `{name}`")
+
+    def _one_of(self, value: object) -> str | None:
+        """The remedy for a list, of one name or of several."""
+        if not isinstance(value, list):
+            return None
+        one = len(value) == 1 and isinstance(value[0], str) and value[0] in self.members
+        return f"write `{value[0]}`" if one else f"write one {self.kind}, without brackets"
+
+    def _with_name(self, value: dict[str, Any]) -> str:
+        """How a mapping without a `name` may have been meant: `{adam: {learning_rate: 0.1}}`, or
+        `{type: adam}`.
+        """
+        first = next(iter(value), None)
+        if isinstance(kind := value.get("type"), str) and kind in self.members:
+            rest = {key: item for key, item in value.items() if key != "type"}
+            return f"write {show({'name': Word(kind), **rest})}"
+        if first is not None and len(value) == 1 and first in self.members:
+            inner = value[first]
+            inner = inner if isinstance(inner, dict) else {}
+            return f"write {show({'name': Word(first), **inner})}"
+        return f"write {show({'name': Word('...'), **value})}"
+
+    def suggest(self, name: str) -> str:
+        """The remedy for an unknown name."""
+        plain = name.partition("(")[0].strip()
+        if instead := NAMES.get((self.kind, name)):
+            return instead
+        if plain != name and plain in self.members:
+            return f"write arguments next to the name: {{name: {plain}, ...}}"
+        listed = f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"
+        plain = plain.rpartition(".")[2]
+        return did_you_mean(plain, filter(str.islower, self.members), listed, self.synonyms)
+
+
+class Members(Mapping[str, type[Named]]):
+    """The settings below a base by every name and alias. Those of other files are made by `more` when a name
+    is asked for that is none of the first: to make all classes takes longer than to check a spec.
+    """
+
+    def __init__(self, base: type[Named], more: Callable[[], object]):
+        self._base, self._more = base, more
+        self._found = self._made()
+        self._whole = False
+
+    def _made(self) -> dict[str, type[Named]]:
+        return {name: cls for cls in leaves(self._base) for name in cls.names()}
+
+    def _all(self) -> dict[str, type[Named]]:
+        if not self._whole:
+            self._more()
+            self._found, self._whole = self._made(), True
+        return self._found
+
+    def __getitem__(self, name: str) -> type[Named]:
+        return self._found[name] if name in self._found else self._all()[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._found or name in self._all()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+def leaves(cls: type[NamedT]) -> list[type[NamedT]]:
+    """The concrete settings below `cls`, in the order of their definition."""
+    found: list[type[NamedT]] = []
+    for child in cls.__subclasses__():
+        if "name" in child.__annotations__:
+            found.append(child)
+        found += leaves(child)
+    return found
+
+
+def validate(cls: type[SettingT], value: object, what: str) -> SettingT:
+    """`cls` read from plain data; `what` names it in messages.
+
+    Raises `SettingError` with every problem found.
+    """
+    try:
+        return cls.model_validate(value)
+    except ValidationError as error:
+        problems = [_problem(cls, detail, what, value) for detail in _details(error, value)]
+    raise SettingError(*_fold(problems))
+
+
+def _details(error: ValidationError, value: object) -> list[ErrorDetails]:
+    """pydantic's errors, one for a value that fits none of several types, on paths of the value's own keys.
+
+    Where a field has several types pydantic tells what is wrong by each of them, and puts the type's name
+    into the path.
+    """
+    groups: dict[Path, list[ErrorDetails]] = {}
+    for detail in error.errors(include_url=False):
+        path, start = _own(detail, value)
+        groups.setdefault(start, []).append({**detail, "loc": path})
+    found: list[ErrorDetails] = []
+    for start, group in groups.items():
+        deeper = [detail for detail in group if len(detail["loc"]) > len(start)]
+        fitting = deeper or [detail for detail in group if _wanted(detail) is None]
+        if fitting or len(group) == 1:
+            found += fitting or group
+            continue
+        words = list(dict.fromkeys(str(_wanted(detail)) for detail in group))
+        if "a number" in words and "an integer" in words:
+            words.remove("an integer")
+        context = {
+            "wanted": " or ".join(words),
+            "kinds": [detail["type"] for detail in group],
+            "literals": [
+                word
+                for detail in group
+                if detail["type"] == "literal_error"
+                for word in _QUOTED.findall(detail["ctx"]["expected"])
+            ],
+        }
+        found.append({**group[0], "type": "several_types", "ctx": context})
+    return found
+
+
+def _own(detail: ErrorDetails, value: Any) -> tuple[Path, Path]:
+    """An error's path without names of types, and the part of it before the first of these."""
+    path: Path = ()
+    start: Path | None = None
+    for step in detail["loc"]:
+        if isinstance(value, dict) and (step in value or detail["type"] == "missing"):
+            value = value.get(step)
+        elif isinstance(value, list | tuple) and isinstance(step, int):
+            value = value[step] if step < len(value) else None
+        else:
+            start = path if start is None else start
+            continue
+        path = (*path, step)
+    return path, path if start is None else start
+
+
+def _wanted(detail: ErrorDetails) -> str | None:
+    """The expected type, if the type is wrong."""
+    if detail["type"] == "literal_error":
+        return _literals(detail["ctx"]["expected"])
+    if detail["type"] == "is_instance_of":
+        return {"Nested": "a list of numbers", "Size": "a size of an input"}[detail["ctx"]["class"]]
+    return _WANTED.get(detail["type"])
+
+
+def _literals(expected: str) -> str:
+    """pydantic's list of literals as a spec writes them."""
+    return expected.replace("True", "true").replace("False", "false")
+
+
+def _fold(problems: list[Problem]) -> list[Problem]:
+    """Without a `missing` that an unknown key's help answers: a misspelt required key is one mistake. A list
+    of what is legal stands once.
+    """
+    asked = {p.help for p in problems if p.code == "unknown-key"}
+    told: set[str] = set()
+    found = []
+    for problem in problems:
+        if problem.code == "missing-key" and f"did you mean `{problem.path[-1]}`?" in asked:
+            continue
+        listed = problem.help or "" if problem.code == "unknown-key" else ""
+        if listed.startswith(TAKES) and listed in told:
+            problem = replace(problem, help=None)
+        told.add(listed)
+        found.append(problem)
+    return found
+
+
+def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = None) -> Problem:
+    path = tuple(detail["loc"])
+    inner = cls.inside(path[0], value.get(path[0])) if len(path) > 1 and isinstance(value, dict) else None
+    if inner is not None:
+        found = _problem(inner, {**detail, "loc": path[1:]}, f"`{inner.__name__}`")
+        return replace(found, path=(path[0], *found.path))
+    kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
+    key = _key(path, what)
+    if kind == "extra_forbidden":
+        fields = [field.alias or name for name, field in cls.model_fields.items()]
+        renamed = cls.synonyms.get(str(path[-1])) in fields
+        help = cls.remedies.get(str(path[-1])) if len(path) == 1 and not renamed else None
+        help = help or _legal(str(path[-1]), fields, cls.synonyms)
+        return Problem("unknown-key", f"{_key(path[:-1], what)} has no `{path[-1]}`", help, path)
+    if kind == "unknown_argument":
+        argument = context["key"]
+        help = _legal(argument, context["legal"], {})
+        return Problem("unknown-key", f"{key} has no `{argument}`", help, (*path, argument))
+    if kind == "missing":
+        return _missing(cls, path, what, given)
+    if kind == "unknown_name":
+        where = (*path, "name") if isinstance(given, dict) else path
+        message = f"unknown {context['what']} {show(context['word'])}"
+        return Problem("out-of-range", message, _known_name(context), where)
+    if kind == "value_error" and isinstance(context["error"], ValidationError):  # of a value inside it
+        nested = _details(context["error"], given)[0]
+        return _problem(cls, {**nested, "loc": (*path, *nested["loc"])}, what)
+    if kind == "value_error":
+        return Problem("out-of-range", str(context["error"]), None, path)
+    if kind in _BOUNDS:
+        return Problem(
+            "out-of-range",
+            f"{key} is {show(given)}, but must be {_BOUNDS[kind]} {next(iter(context.values()))}",
+            fraction(given) if next(iter(context.values())) == 1.0 and kind.startswith("less") else None,
+            path,
+        )
+    if kind == "literal_error":
+        literals = _QUOTED.findall(context["expected"])
+        message = f"{key} is {show(given)}, but must be {_literals(context['expected'])}"
+        switched = {True: literals[:1], False: [word for word in literals if word == "none"]}
+        meant = switched.get(given, []) if isinstance(given, bool) else []
+        written = cls.phrases.get(str(path[0])) if len(path) == 1 else None
+        phrase = f"write `{written}`" if written is not None else None
+        help = f"write `{meant[0]}`" if meant else did_you_mean(given, literals, phrase, WORDS)
+        return Problem("out-of-range", message, help, path)
+    if kind in _SENTENCES:
+        names = f"names: {', '.join(context['legal'])}" if "legal" in context else None
+        if isinstance(given, list) and len(given) == 1 and given[0] in context.get("legal", ()):
+            names = f"write `{given[0]}`"
+        if context.get("written"):
+            names = f"write {context['written']}"
+        return Problem("wrong-type", detail["msg"], names, path)
+    if kind == "finite_number":
+        return Problem("out-of-range", f"{key} is {show(given)}, but must be a finite number", None, path)
+    return _wrong_type(cls, detail, what)
+
+
+def _wrong_type(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
+    """A value of another type than its key takes."""
+    path, kind, given, context = tuple(detail["loc"]), detail["type"], detail["input"], detail.get("ctx", {})
+    if kind in _LENGTHS:
+        words, bound = _LENGTHS[kind]
+        wanted = f"a list of {words} {context[bound]}"
+    else:
+        wanted = context["wanted"] if kind == "several_types" else _wanted(detail) or str(detail["msg"])
+    kinds = context.get("kinds", [kind])
+    remedy = next(filter(None, (remedy_of(each, given) for each in kinds)), None)
+    remedy = did_you_mean(given, context.get("literals", ()), remedy, WORDS)
+    if remedy is None and len(path) == 1 and path[0] in cls.phrases:
+        remedy = f"write `{cls.phrases[str(path[0])]}`"
+    if remedy is None and not isinstance(given, float):
+        remedy = next((EXAMPLES[each] for each in kinds if each in EXAMPLES), None)
+    message = f"{_key(path, what)} is {show(given)}, but must be {wanted}"
+    return Problem("wrong-type", message, remedy, path)
+
+
+def _missing(cls: type[Setting], path: Path, what: str, given: object) -> Problem:
+    """A key that must be there, or an item of a list that is too short."""
+    last = path[-1]
+    if isinstance(last, int):
+        message = f"{_key(path, what)} is {show(given)}, but must be a list of more than {last}"
+        return Problem("wrong-type", message, None, path[:-1])
+    help = f"write `{cls.phrases.get(last, f'{last}: ...')}`"
+    return Problem("missing-key", f"{what} needs `{last}`", help, path)
+
+
+def _known_name(context: Mapping[str, Any]) -> str:
+    """The help for a name that is none of the legal ones."""
+    written = context["word"]
+    plain = written.partition("(")[0].rpartition(".")[2]
+    if instead := NAMES.get((context["what"], plain)):
+        return instead
+    word = nearest(plain, context["legal"], context.get("synonyms", {}))
+    if word == "null":
+        return "write `null`, or leave it out"
+    if plain == word and written.partition("(")[2].strip(") "):
+        return f"write arguments next to the name: {{name: {word}, ...}}"
+    return f"did you mean `{word}`?" if word else f"one of: {', '.join(context['legal'])}"
+
+
+def _key(path: Path, what: str) -> str:
+    """The end of a path, as text: `axis` of `kernel_constraint` of `Dense`."""
+    return " of ".join([*(f"`{step}`" for step in reversed(path) if isinstance(step, str)), what])
+
+
+def _legal(word: str, legal: Iterable[str], synonyms: Mapping[str, str]) -> str:
+    """The remedy for an unknown key."""
+    known = ", ".join(legal)
+    return did_you_mean(word, legal, f"{TAKES}: {known}" if known else "it takes no arguments", synonyms)
+
+
+TAKES = "it takes"
+
+
+WORDS = {**DTYPE_WORDS, **VALUE_WORDS}
+"""What other libraries call values of keys."""
+_QUOTED = re.compile("'([^']*)'")
+_SENTENCES = ("named_type", "wraps_type", "not_recurrent")
+"""Errors of our own whose message says everything."""
+_BOUNDS = {
+    "greater_than": "more than",
+    "greater_than_equal": "at least",
+    "less_than": "less than",
+    "less_than_equal": "at most",
+    "string_too_short": "of at least this many characters:",
+}
+_LENGTHS = {"too_short": ("at least", "min_length"), "too_long": ("at most", "max_length")}
+_WANTED = {
+    "int_type": "an integer",
+    "float_type": "a number",
+    "string_type": "a string",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "none_required": "null",
+}
+
+
+def a(noun: str) -> str:
+    """A noun, in backticks or not, with its article: `an optimizer`."""
+    return f"{'an' if noun.lstrip('`')[:1] in 'aeiou' else 'a'} {noun}"
+
+
+class Word(str):
+    """A text that `show` writes without quotes."""
+
+
+def plain(value: object) -> str:
+    """A value as it is written in a spec, a text without quotes."""
+    return value if isinstance(value, str) else show(value)
+
+
+def show(value: object) -> str:
+    """A value as it is written in a spec, cut to a readable length."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = f'"{value}"' if isinstance(value, str) and not isinstance(value, Word) else str(value)
+    if isinstance(value, list | tuple):
+        text = f"[{', '.join(map(show, value[:60]))}]"
+    elif isinstance(value, dict):
+        text = f"{{{', '.join(f'{key}: {show(item)}' for key, item in list(value.items())[:60])}}}"
+    return text if len(text) <= 60 else text[:57] + "..."

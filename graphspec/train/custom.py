@@ -1,0 +1,128 @@
+"""Custom losses and metrics: imported and constructed for the judge."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphspec import custom
+from graphspec.diagnostics import SpecError, fail
+from graphspec.objectives.custom import OwnLoss, OwnMetric
+
+
+class BoundLoss(OwnLoss):
+    """One that can be called."""
+
+    function: Any
+
+
+class BoundMetric(OwnMetric):
+    """One that can be called."""
+
+    function: Any
+
+
+def bound(program: Any, device: torch.device) -> dict[str, Any]:
+    """The outputs of a program, with custom losses and metrics constructed on a device.
+
+    Raises `SpecError` where they may not be imported, or cannot be.
+    """
+    wanted = custom.objectives(program)
+    if not wanted:
+        return dict(program.outputs)
+    classes = custom.bring(program, wanted)
+    found = {}
+    for name, output in program.outputs.items():
+        loss, metrics = output.loss, []
+        if isinstance(loss, OwnLoss):
+            span = program.span(("outputs", name, "loss"))
+            function = _made(classes[loss.path], loss.path, loss.given, span, device)
+            loss = BoundLoss.model_construct(**vars(loss), function=function)
+        for metric in output.metrics:
+            if isinstance(metric, OwnMetric):
+                span = program.span(("outputs", name, "metrics"))
+                function = _made(classes[metric.path], metric.path, metric.given, span, device)
+                metric = BoundMetric.model_construct(**vars(metric), function=function)
+            metrics.append(metric)
+        found[name] = replace(output, loss=loss, metrics=tuple(metrics))
+    return found
+
+
+def _made(what: Any, path: str, given: Mapping[str, Any], span: Any, device: torch.device) -> Any:
+    """A function of outputs and targets: an object of a class, or a function with its arguments."""
+    if not callable(what):
+        raise fail("module-missing", f"`{path}` is neither a class nor a function", span=span)
+    if not isinstance(what, type):
+        _need_arguments(what, path, given, span)
+        return lambda outputs, targets: what(outputs, targets, **given)
+    try:
+        made = what(**given)
+    except Exception as error:
+        message = f"`{path}` cannot be made: {type(error).__name__}: {error}"
+        raise fail("build-failed", message, None, *custom.raised_at(error), span=span) from error
+    if not callable(made):
+        raise fail("module-missing", f"an object of `{path}` cannot be called", span=span)
+    if not isinstance(made, nn.Module):
+        return made
+    trainable = next((name for name, each in made.named_parameters() if each.requires_grad), None)
+    if trainable is not None:
+        message = f"`{path}` has the parameter `{trainable}`, and a loss or a metric is not trained"
+        help = "make it a module of the graph, whose output has `loss: mean`; or `requires_grad_(False)` it"
+        raise fail("not-supported", message, help, span=span)
+    return made.to(device)
+
+
+def _need_arguments(function: Callable[..., Any], path: str, given: Mapping[str, Any], span: Any) -> None:
+    """Raises `SpecError` (build-failed) where a function does not take what its calls will give it."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some functions of C have none
+        return
+    try:
+        signature.bind(None, None, **given)
+    except TypeError as error:
+        named = [each.name for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+        message = f"`{path}` cannot be called with outputs, targets and the keys of the spec: {error}"
+        help = f"its arguments are: {', '.join(named) or 'none'}"
+        raise fail("build-failed", message, help, span=span) from error
+
+
+def values(
+    bound: BoundLoss | BoundMetric, output: Tensor | Sequence[Tensor], target: Tensor | None, weighted: bool
+) -> Tensor:
+    """What it gives, a value for each example: [n] or [n, ...]. One number counts for all of them.
+
+    Raises `SpecError` (loss-misfit) for what is neither, and for one number where examples have weights.
+    """
+    first = output if isinstance(output, Tensor) else output[0]
+    found = bound.function(output, target)
+    what = f"`{bound.path}`"
+    if not isinstance(found, Tensor):
+        if not isinstance(found, int | float):
+            raise _misfit(f"{what} gives a {type(found).__name__}", "give a tensor: one number, or [batch]")
+        found = first.new_tensor(float(found))
+    if found.dim() and found.shape[0] == len(first):
+        return found
+    if found.numel() != 1:
+        shape = list(found.shape)
+        raise _misfit(f"{what} gives {shape} for {len(first)} examples", "give one number, or [batch]")
+    if weighted:
+        message = f"{what} gives one number for all examples, and each of them counts differently here"
+        raise _misfit(message, "give a value for each example, [batch]")
+    return found.reshape(()).expand(len(first))
+
+
+def is_one_number(bound: BoundLoss, output: Tensor | Sequence[Tensor], target: Tensor | None) -> bool:
+    """Whether it gives one number for these examples; not known, and False, of [1] for a single one."""
+    count = len(output if isinstance(output, Tensor) else output[0])
+    found = bound.function(output, target)
+    return not isinstance(found, Tensor) or not found.dim() or (found.numel() == 1 and count > 1)
+
+
+def _misfit(message: str, help: str) -> SpecError:
+    return fail("loss-misfit", message, help)

@@ -1,0 +1,1 @@
+"""A graph to what people read: rows and totals, costs."""
