@@ -51,7 +51,7 @@ class Program:
         self.allow = tuple(allow)
         """The Python packages that custom modules may be imported from."""
         self.allow_url = False
-        """Whether `data:` may name files in object storage."""
+        """Whether the spec may name files in object storage, and where trackers write."""
         self._emitted: dict[tuple[bool, bool], Emitted] = {}
         self.folding: Folding | None = None
         """The unfolded program and the plan, if this program is folded."""

@@ -28,13 +28,15 @@ def compile(
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
     allow: Iterable[str] = (),
+    allow_url: bool = False,
 ) -> Program:
     """Compiles a spec: a path, YAML text (a string with a line break), or a dict with the same content.
 
     `params` override the params of the file; `settings` override dotted paths (`train.epochs`). `allow` names
-    the Python packages that `module:` may import when something runs. Raises `SpecError`.
+    the Python packages that `module:` may import when something runs; with `allow_url` the spec may name data
+    in object storage, and where trackers write. Raises `SpecError`.
     """
-    need(spec=spec, params=params, settings=settings, allow=allow)
+    need(spec=spec, params=params, settings=settings, allow=allow, allow_url=allow_url)
     diagnostics, sources = Diagnostics(), dict[str, str]()
     given = from_python(settings or {}, sources)
     if isinstance(spec, Mapping):
@@ -42,6 +44,7 @@ def compile(
     program = check(spec, diagnostics, sources, params, preset, given, allow)
     diagnostics.raise_if_errors()
     assert program is not None
+    program.allow_url = allow_url
     return program
 
 

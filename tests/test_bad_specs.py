@@ -69,6 +69,7 @@ ELSEWHERE = {
     "synthetic-data",
     # of modules of one's own: tests/test_own.py
     "module-not-allowed",
+    "address-not-allowed",
     "module-missing",
     "module-differs",
     "bundle-misfit",

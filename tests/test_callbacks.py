@@ -314,7 +314,7 @@ def test_mlflow_reads_what_was_written(place: Path, monkeypatch: pytest.MonkeyPa
     text = spec(f"mlflow: {{tracking_uri: '{uri}', experiment: kinds}}")
     text = f"params: {{width: 8, batch_size: 16}}{text.replace('units: 8', 'units: $width')}"
     text = text.replace("batch_size: 16\n", "batch_size: $batch_size\n")
-    result = train(compile(text), root=place, run_dir=place / "run")
+    result = train(compile(text, allow_url=True), root=place, run_dir=place / "run")
     client = mlflow.MlflowClient(uri)
     (run,) = client.search_runs([client.get_experiment_by_name("kinds").experiment_id])
     assert run.info.status == "FINISHED" and run.data.params["optimizer.learning_rate"] == "0.01"
@@ -323,7 +323,7 @@ def test_mlflow_reads_what_was_written(place: Path, monkeypatch: pytest.MonkeyPa
     values = [metric.value for metric in client.get_metric_history(run.info.run_id, "val_loss")]
     assert values == result.history["val_loss"]
     assert [artifact.path for artifact in client.list_artifacts(run.info.run_id)] == ["spec.yaml"]
-    again = compile(text.replace("epochs: 4", "epochs: 6"))
+    again = compile(text.replace("epochs: 4", "epochs: 6"), allow_url=True)
     train(again, root=place, run_dir=place / "run", resume=True)
     assert len(client.get_metric_history(run.info.run_id, "val_loss")) == 6
 
@@ -331,7 +331,7 @@ def test_mlflow_reads_what_was_written(place: Path, monkeypatch: pytest.MonkeyPa
 def test_processes_that_begin_at_once_share_a_new_database(place: Path) -> None:
     pytest.importorskip("mlflow")
     pytest.importorskip("sqlalchemy")
-    uri = f"sqlite:///{place}/new.db"
+    uri = "sqlite:///new.db"
     (place / "s.yaml").write_text(spec(f"mlflow: {{tracking_uri: '{uri}', experiment: kinds}}", 1))
     command = [sys.executable, "-m", "graphspec", "train", "s.yaml", "--device", "cpu", "--run-dir"]
     started = [
@@ -343,7 +343,7 @@ def test_processes_that_begin_at_once_share_a_new_database(place: Path) -> None:
         assert sorted(database.execute("SELECT name FROM runs")) == [("run-0",), ("run-1",)]
     (place / "s.yaml").write_text(spec("mlflow: {tracking_uri: 'sqlite:////no/such/folder/x.db'}", 1))
     with pytest.raises(SpecError, match="MLflow cannot be reached") as caught:
-        train(compile(place / "s.yaml"), root=place)
+        train(compile(place / "s.yaml", allow_url=True), root=place)
     assert caught.value.diagnostics[0].code == "run-failed"
 
 

@@ -15,7 +15,9 @@ import PIL.Image
 import pytest
 from typer.testing import CliRunner, Result
 
+from graphspec import compile
 from graphspec.cli import app
+from graphspec.files.addresses import need_permission
 
 SPEC = """
 inputs: {x: {shape: [6]}}
@@ -71,6 +73,60 @@ def test_nothing_of_the_working_directory_is_imported(place: Path, command: list
     done = subprocess.run([sys.executable, "-m", "graphspec", *command], capture_output=True, text=True)
     assert not (place / "ran").exists(), (place / "ran").read_text()
     assert done.returncode == 0, done.stderr
+
+
+# --- addresses in a spec
+
+
+@pytest.fixture
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory outside of the working directory."""
+    return tmp_path_factory.mktemp("elsewhere")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:9/",
+        "databricks",
+        "databricks://profile",
+        "postgresql://127.0.0.1/x",
+        "sqlite:////tmp/elsewhere.db",
+        "sqlite:///file:/tmp/elsewhere.db?uri=true",
+        "sqlite:///../elsewhere.db",
+        "file:///tmp/elsewhere",
+        "file://server/elsewhere",
+        "link/store",
+    ],
+)
+def test_nothing_is_sent_to_an_address_of_a_spec(place: Path, elsewhere: Path, address: str) -> None:
+    (place / "link").symlink_to(elsewhere, target_is_directory=True)
+    for callback in (f"{{mlflow: {{tracking_uri: '{address}'}}}}", "{wandb: {entity: team}}"):
+        write(place, callback)
+        for command in ("train", "tune"):
+            refused = graphspec(command, "spec.yaml", "--device", "cpu")
+            assert refused.exit_code == 1 and "error[address-not-allowed]" in refused.stderr
+            assert "spec.yaml:8:" in refused.stderr and "--allow-url" in refused.stderr
+    assert not (place / "runs").exists()
+
+
+@pytest.mark.parametrize("address", ["mlruns", "./mlruns", "file:./mlruns", "sqlite:///store.db"])
+def test_stores_of_the_working_directory_need_no_permission(place: Path, address: str) -> None:
+    write(place, f"{{mlflow: {{tracking_uri: '{address}'}}}}")
+    need_permission(compile(place / "spec.yaml"))
+
+
+def test_a_store_that_somebody_left_sends_no_files_elsewhere(
+    place: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    client = mlflow.MlflowClient("store")
+    client.create_experiment("theirs", artifact_location=(elsewhere / "files").as_uri())
+    write(place, "{mlflow: {tracking_uri: store, experiment: theirs}}")
+    refused = graphspec("train", "spec.yaml", "--device", "cpu")
+    assert refused.exit_code == 1 and "error[address-not-allowed]" in refused.stderr
+    assert not (elsewhere / "files").exists()
 
 
 # --- links and files in a run directory

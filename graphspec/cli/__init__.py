@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from graphspec.cli.common import (
+    AllowUrl,
     Commands,
     Json,
     Preset,
@@ -27,6 +28,10 @@ from graphspec.cli.common import (
 )
 from graphspec.cli.plugins import without_plugins
 from graphspec.diagnostics.terminal import say
+
+if TYPE_CHECKING:
+    from graphspec.compiled_spec import Program
+    from graphspec.diagnostics import Diagnostics
 
 app = typer.Typer(
     name="graphspec",
@@ -70,6 +75,7 @@ def check(
     rows: Annotated[
         bool, typer.Option("--data", help="Read the data as train does, and look at a batch.")
     ] = False,
+    allow_url: AllowUrl = False,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
@@ -79,7 +85,7 @@ def check(
     Example: graphspec check specs/
     """
     from graphspec import compiler
-    from graphspec.diagnostics import Diagnostics, SpecError
+    from graphspec.diagnostics import Diagnostics
 
     files, wrong, count = [], 0, 0
     sources: dict[str, str] = {}
@@ -89,35 +95,13 @@ def check(
             diagnostics = Diagnostics()
             text = sys.stdin.read() + "\n" if str(spec) == "-" else spec
             program = compiler.check(text, diagnostics, sources, preset=preset, settings=values)
-            if program is not None and program.data is not None:
-                from graphspec.data.checking import check_files
-
-                for mistake in check_files(program, spec.parent):
-                    diagnostics.add(mistake)
             if program is not None:
-                from graphspec.weights import check_weight_files
+                program.allow_url = allow_url
+                _check_around(program, spec.parent, diagnostics, rows)
+                if program.tuning is not None:
+                    from graphspec.tune.checks import check_search
 
-                check_weight_files(program.graph, program.path, diagnostics)
-            if program is not None and program.trains:
-                from graphspec.custom.adaptive import check_adaptive
-
-                check_adaptive(program.graph, diagnostics)
-                from graphspec.weights.trainable import check_trainable
-
-                check_trainable(program, diagnostics)
-            if rows and program is not None and not diagnostics.errors:
-                from graphspec.train.loop import look
-
-                try:
-                    told = look(program, spec.parent)
-                except SpecError as error:
-                    told = error.diagnostics
-                for each in told:
-                    diagnostics.add(each)
-            if program is not None and program.tuning is not None:
-                from graphspec.tune.checks import check_search
-
-                check_search(program, diagnostics, preset, values)
+                    check_search(program, diagnostics, preset, values)
             found = diagnostics.sorted()
             errors = sum(diagnostic.severity == "error" for diagnostic in found)
             wrong, count = wrong + bool(errors), count + errors
@@ -132,3 +116,33 @@ def check(
             say(f"{count_of(count, 'error')} in {count_of(wrong, 'file')}")
         if wrong:
             raise typer.Exit(1)
+
+
+def _check_around(program: Program, root: Path, diagnostics: Diagnostics, rows: bool) -> None:
+    """Checks what a program needs besides its graph: data, whose paths are relative to `root`, and weights.
+    With `rows`, those of the data, too.
+    """
+    from graphspec.diagnostics import SpecError
+    from graphspec.weights import check_weight_files
+
+    if program.data is not None:
+        from graphspec.data.checking import check_files
+
+        for mistake in check_files(program, root):
+            diagnostics.add(mistake)
+    check_weight_files(program.graph, program.path, diagnostics)
+    if program.trains:
+        from graphspec.custom.adaptive import check_adaptive
+        from graphspec.weights.trainable import check_trainable
+
+        check_adaptive(program.graph, diagnostics)
+        check_trainable(program, diagnostics)
+    if rows and not diagnostics.errors:
+        from graphspec.train.loop import look
+
+        try:
+            told = look(program, root)
+        except SpecError as error:
+            told = error.diagnostics
+        for each in told:
+            diagnostics.add(each)

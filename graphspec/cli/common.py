@@ -39,6 +39,9 @@ Allow = Annotated[
     list[str] | None,
     typer.Option("--allow", metavar="PACKAGE", help="Let `module:` import this Python package."),
 ]
+AllowUrl = Annotated[
+    bool, typer.Option("--allow-url", help="Let the spec name s3://BUCKET/... in `data`, and trackers.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
 Events = Annotated[
@@ -152,6 +155,7 @@ def compiling(
     preset: str | None,
     as_json: bool,
     allow: list[str] | None = None,
+    allow_url: bool = False,
     warnings: bool = True,
 ) -> Iterator[Program]:
     """Compiles a spec; errors in it, or in its use inside, end the command."""
@@ -171,6 +175,7 @@ def compiling(
         )
         diagnostics.raise_if_errors()
         assert program is not None
+        program.allow_url = allow_url
         if not as_json and warnings:
             from graphspec.train.parallel.launched import launched
 

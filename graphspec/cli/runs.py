@@ -13,6 +13,7 @@ import typer
 
 from graphspec.cli.common import (
     Allow,
+    AllowUrl,
     Device,
     Events,
     Json,
@@ -58,6 +59,7 @@ def evaluate(
     limit: Limit = None,
     progress: Events = "none",
     allow: Allow = None,
+    allow_url: AllowUrl = False,
     as_json: Json = False,
 ) -> None:
     """Evaluate a trained model on data.
@@ -66,7 +68,7 @@ def evaluate(
     """
     tell = events(progress)
     notes: list[str] = []
-    with using(run, weights, as_json, allow) as found:
+    with using(run, weights, as_json, allow, allow_url) as found:
         values = found.evaluate(
             data,
             device=device,
@@ -135,14 +137,16 @@ def predict(
 
 
 @contextmanager
-def using(path: Path, weights: str, as_json: bool, allow: list[str] | None = None) -> Iterator[Run]:
+def using(
+    path: Path, weights: str, as_json: bool, allow: list[str] | None = None, allow_url: bool = False
+) -> Iterator[Run]:
     """The run in a directory; errors in it, or in its use inside, end the command."""
     from graphspec.runs.run import Run
 
     sources: dict[str, str] = {}
     gc.enable()
     with reporting(as_json, sources):
-        run = Run(path, weights, allow or ())
+        run = Run(path, weights, allow or (), allow_url)
         sources |= run.program.sources
         if run.files.synthetic and not as_json:
             show([synthetic(path)], sources, sys.stderr)

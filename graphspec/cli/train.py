@@ -11,6 +11,7 @@ import typer
 
 from graphspec.cli.common import (
     Allow,
+    AllowUrl,
     Device,
     Json,
     Preset,
@@ -90,7 +91,6 @@ Progress = Annotated[
         help="How to show progress; json: an object per line on standard error.",
     ),
 ]
-AllowUrl = Annotated[bool, typer.Option("--allow-url", help="Let the spec's `data` name s3://BUCKET/...")]
 Plot = Annotated[bool, typer.Option("--plot", help="Draw the curves into the run: curves.svg.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Show the model's inputs and outputs for one batch.")
@@ -152,10 +152,9 @@ def train(
     options |= {"resume": resume, "overwrite": overwrite, "limit": limit, "compile": compile}
     options |= {"batch_size": batch_size, "weights": weights}
     with (
-        compiling(spec, settings, preset, as_json, allow) as program,
+        compiling(spec, settings, preset, as_json, allow, allow_url) as program,
         TrainingReport(progress, as_json, verbose) as report,
     ):
-        program.allow_url = allow_url
         options["root"], options["data"] = places(spec.parent, program, data)
         _train(program, report, options, progress != "json", plot, as_json)
 

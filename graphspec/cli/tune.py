@@ -13,6 +13,7 @@ import typer
 
 from graphspec.cli.common import (
     Allow,
+    AllowUrl,
     Device,
     Json,
     Preset,
@@ -65,6 +66,7 @@ def tune(
     device: Device = "auto",
     progress: Progress = "auto",
     allow: Allow = None,
+    allow_url: AllowUrl = False,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
@@ -76,7 +78,7 @@ def tune(
     Example: graphspec tune specs/digits_tuned.yaml --jobs 2
     """
     need_one_of(progress, ("auto", "json", "none"), "--progress")
-    with compiling(spec, settings, preset, as_json, allow) as program, _stopping() as stopping:
+    with compiling(spec, settings, preset, as_json, allow, allow_url) as program, _stopping() as stopping:
         _searchable(program, settings, preset)
         from graphspec.tune.report import SearchReport
         from graphspec.tune.run import tune as search
@@ -89,7 +91,7 @@ def tune(
                 storage=storage,
                 jobs=jobs,
                 keep=keep,
-                options=_options(settings, preset, data, device, allow),
+                options=_options(settings, preset, data, device, allow, allow_url),
                 progress=report,
                 stopping=stopping,
             )
@@ -121,12 +123,15 @@ def _options(
     data: Path | None,
     device: str,
     allow: list[str] | None,
+    allow_url: bool,
 ) -> Iterator[str]:
     """The options of every trial besides its values."""
     for pair in settings or ():
         yield from ("--set", pair)
     for package in allow or ():
         yield from ("--allow", package)
+    if allow_url:
+        yield "--allow-url"
     if preset is not None:
         yield from ("--preset", preset)
     if data is not None:

@@ -24,6 +24,7 @@ KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "limit": ((Integral,), "a whole number"),
     "batch_size": ((Integral,), "a whole number"),
     "seed": ((Integral,), "a whole number"),
+    "allow_url": (FLAG, "True or False"),
     "resume": (FLAG, "True or False"),
     "overwrite": (FLAG, "True or False"),
 }

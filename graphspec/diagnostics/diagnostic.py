@@ -160,6 +160,7 @@ CODES: dict[str, str] = {
     "import-differs": "an imported model does not compute what Keras computes",
     "import-unsupported": "a part of an imported model that a spec cannot express",
     "module-not-allowed": "custom code that is not allowed to run",
+    "address-not-allowed": "an address of a spec that is written to with permission alone",
     "module-missing": "custom code that cannot be imported",
     "module-differs": "a custom module returns something else than it declares",
     "bundle-misfit": "custom code that cannot be copied into the emitted file",

@@ -34,7 +34,7 @@ class Run:
     the files that it names or from `weights`. Raises `SpecError` (run-missing) for another directory.
 
     `weights` is best, last (the epoch), or a file; `allow` names the Python packages that
-    `module:` may import.
+    `module:` may import; with `allow_url` the spec's test data may lie in object storage.
     """
 
     def __init__(
@@ -42,13 +42,14 @@ class Run:
         path: str | Path,
         weights: Literal["best", "last"] | str | Path = "best",
         allow: Iterable[str] = (),
+        allow_url: bool = False,
     ):
-        need(path=path, weights=weights, allow=allow)
+        need(path=path, weights=weights, allow=allow, allow_url=allow_url)
         place = Path(path)
         is_spec = place.suffix in SUFFIXES and not place.is_dir()
         self.files: RunFiles | SpecFiles = SpecFiles(place) if is_spec else RunFiles(place)
         self._weights = weights
-        self._allow = tuple(allow)
+        self._allow, self._allow_url = tuple(allow), allow_url
 
     def __repr__(self) -> str:
         epochs = max((len(values) for values in self.history.values()), default=0)
@@ -62,7 +63,7 @@ class Run:
     @cached_property
     def program(self) -> Program:
         """The compiled spec."""
-        return compile(self.files.spec, allow=self._allow)
+        return compile(self.files.spec, allow=self._allow, allow_url=self._allow_url)
 
     @property
     def history(self) -> Values:

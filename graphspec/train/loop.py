@@ -27,6 +27,7 @@ from graphspec.data.loading import SYNTHETIC, Data, load
 from graphspec.data.remote import is_remote, shown
 from graphspec.diagnostics import Diagnostic, fail
 from graphspec.diagnostics.arguments import need
+from graphspec.files.addresses import need_permission
 from graphspec.files.run_files import CHECKPOINTS, ENCODERS, LAST
 from graphspec.objectives.history import directions
 from graphspec.tensor import sizes_of
@@ -109,6 +110,7 @@ def train(
     began, place = time.monotonic(), devices.choose(device)
     callbacks = _checked(epochs=epochs, limit=limit, callbacks=callbacks)
     _check_weights(weights, resume)
+    need_permission(program)
     computing = devices.computing(devices.threads(program))
     with computing, products(program.training.precision), joined(place) as world, ExitStack() as stack:
         tell = tell if world.first else _nobody

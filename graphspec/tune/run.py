@@ -16,6 +16,7 @@ from typing import Any, Literal
 from graphspec.compiled_spec import Program
 from graphspec.data.memory import cores
 from graphspec.diagnostics import fail
+from graphspec.files.addresses import need_permission
 from graphspec.files.folder import Folder
 from graphspec.files.run_files import ENVIRONMENT, LAST, SPEC, TRIALS
 from graphspec.files.run_folder import READ, RunFolder
@@ -73,6 +74,7 @@ def tune(
         help = "write `tune: {objective: val_loss, search: {width: {int: [16, 256]}}}`"
         raise fail("nothing-to-tune", "the spec has no `tune` section", help)
     assert program.path is not None
+    need_permission(program)
     place = run_dir if run_dir is not None else Path("runs") / f"{program.name}-tune"
     folder = Folder(place)
     trials_in = folder.folder(TRIALS)

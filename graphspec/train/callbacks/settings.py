@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 
 from graphspec.diagnostics import did_you_mean
 from graphspec.expressions import Expression, ExpressionError, parse_value
+from graphspec.files.addresses import leaves
 from graphspec.files.run_files import BEST, reserved
 from graphspec.objectives.history import Direction
 from graphspec.settings import Problem, show
@@ -252,6 +253,10 @@ class MLflow(CallbackSettings):
     experiment: Text | None = None
     run_name: Text | None = None
 
+    def addresses(self) -> Iterator[tuple[str, str]]:
+        if self.tracking_uri is not None and leaves(self.tracking_uri):
+            yield "tracking_uri", self.tracking_uri
+
 
 class WandB(CallbackSettings):
     """Writes parameters and the values of each epoch to Weights & Biases."""
@@ -261,3 +266,7 @@ class WandB(CallbackSettings):
     entity: Text | None = None
     run_name: Text | None = None
     mode: Literal["online", "offline"] = "online"
+
+    def addresses(self) -> Iterator[tuple[str, str]]:
+        if self.entity is not None and self.mode == "online":
+            yield "entity", self.entity

@@ -12,6 +12,7 @@ from typing import Any
 
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.packages import needing
+from graphspec.files.addresses import leaves
 from graphspec.files.run_files import SPEC, WANDB
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
@@ -44,7 +45,7 @@ class MLflowCallback(Callback):
         with needing("the callback `mlflow`", "mlflow"):
             import mlflow
         self.given = given
-        uri = given.tracking_uri or mlflow.get_tracking_uri()
+        self._uri = uri = given.tracking_uri or mlflow.get_tracking_uri()
         try:
             with alone(uri):
                 self._client = mlflow.MlflowClient(uri)
@@ -70,9 +71,17 @@ class MLflowCallback(Callback):
             return
         experiment = self._experiment(self.given.experiment or self.model.program.name)
         run = self._client.create_run(experiment, run_name=self.given.run_name or self.model.run_dir.name)
+        self._need_inside(run.info.artifact_uri)
         self._run = run.info.run_id
         for key, value in parameters(self.model.program):
             self._client.log_param(self._run, key, value)
+
+    def _need_inside(self, address: str) -> None:
+        """Raises `SpecError` where a store in the working directory sends files elsewhere, unasked."""
+        if leaves(address) and not leaves(self._uri) and not self.model.program.allow_url:
+            message = f"the store `{self._uri}` of MLflow would send files to `{address}`"
+            help = "if it is yours, allow it: `--allow-url`; or take another `experiment`"
+            raise fail("address-not-allowed", message, help)
 
     def _experiment(self, name: str) -> str:
         """The id of an experiment, made where there is none, unless another process makes it now."""

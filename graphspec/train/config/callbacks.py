@@ -23,6 +23,10 @@ class CallbackSettings(Named):
         """The value that it monitors."""
         return None
 
+    def addresses(self) -> Iterator[tuple[str, str]]:
+        """Where it writes to outside of the working directory, each with the setting that says so."""
+        yield from ()
+
     def misfits(self, config: Any, directions: Mapping[str, Direction]) -> Iterator[Problem]:
         """What about it does not suit a `train:` section, given the values of an epoch; paths are its own."""
         yield from ()
