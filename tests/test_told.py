@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from graphspec.cli import app
 from graphspec.data.lookalikes import number_remedy
+from graphspec.diagnostics.foreign_terms import AUGMENTATIONS
 
 TABLE = """\
 inputs: {x: {shape: [1]}}
@@ -225,6 +226,34 @@ def test_a_setting_in_the_form_of_another_library(written: str, told: str) -> No
     assert told in answer and answer.count("error[") == 1
 
 
+@pytest.mark.parametrize(
+    ("augment", "told"),
+    [
+        ("[horizontal_flip]", "write augment: [{layer: RandomFlip, mode: horizontal}]"),
+        ("RandomFlip", "write augment: [{layer: RandomFlip}]"),
+        ("{layer: RandomFlip, mode: vertical}", 'augment: [{layer: "RandomFlip", mode: "vertical"}]'),
+        ("[{layer: RandomFlip}, color_jitter]", "{layer: RandomColorJitter, brightness_factor: 0.2}]"),
+        ("[{rotation_range: 10}]", "write {layer: RandomRotation, factor: 0.1}"),
+        ("[{layer: hflip}]", "write {layer: RandomFlip, mode: horizontal}"),
+        ("[], resize: [8, 8]", "the size is that of the input: write `resize: crop`"),
+    ],
+)
+def test_augmentation_in_the_form_of_another_library(augment: str, told: str) -> None:
+    features = f"{{image: {{encode: image, augment: {augment}}}}}"
+    written = IMAGES.replace("DATA", f"{{features: {features}}}").replace("SHAPE", "[8, 8, 3]")
+    Path("s.yaml").write_text(written)
+    answer = run("check", "s.yaml")
+    assert told in answer and answer.count("error[") == 1
+
+
+@pytest.mark.parametrize("layer", sorted(set(AUGMENTATIONS.values())))
+def test_augmentation_of_another_library_is_told_in_a_form_that_is_right(layer: str) -> None:
+    features = f"{{image: {{encode: image, augment: [{layer}]}}}}"
+    written = IMAGES.replace("DATA", f"{{features: {features}}}").replace("SHAPE", "[8, 8, 3]")
+    Path("s.yaml").write_text(written)
+    run("check", "s.yaml", code=0)
+
+
 @pytest.mark.parametrize("key", ["targt: kind", "los: mse", "loss: mse, weigth: 3"])
 def test_a_wrong_key_at_an_output_makes_no_feature_useless(key: str) -> None:
     table("1,2\n")
@@ -310,6 +339,9 @@ def test_a_spec_in_which_everything_is_frozen_is_found_by_check(
     [
         ("{layer: ReLU6}", "write {layer: ReLU, max_value: 6}"),
         ("{layer: nn.InstanceNorm2d}", "write {layer: GroupNormalization, groups: -1}"),
+        ("{module: my/layers.py}", "write `module: my.layers.GatedMix`: the file, then what is in it"),
+        ("{module: ./layers.py:Mix}", "write `module: layers.Mix`"),
+        ("{module: layers.py}", "write `module: layers.GatedMix`"),
         ("{layer: Concat}", "write {merge: concatenate, from: [a, b]}"),
         ("{layer: DropPath}", "noise_shape: [null, 1, 1, 1]"),
         ("{layer: ResidualBlock}", "write it as a block, under `blocks`"),
@@ -332,6 +364,11 @@ def test_a_layer_of_another_library_that_has_no_one_name_here(node: str, told: s
         ("outputs: {y: {loss: mse}}\ntrain: {callbacks: {lr_finder: {}}}", "`graphspec tune` varies"),
         ("outputs: {y: {loss: mse}}\ntrain: {gradient_clip: 1}", "global_clipnorm"),
         ("outputs: {y: {loss: mse}}\ntrain: {epochs: 1e9999}", "error[number-too-large]"),
+        ("outputs: {y: {loss: {module: losses.py}}}", "write `module: losses.GatedMix`: the file,"),
+        (
+            "outputs: {y: {loss: mse}}\ntune: {objective: loss, search: {train.batch_size: {int: 4}}}",
+            "from the lowest to the highest: write `int: [1, 8]`",
+        ),
     ],
 )
 def test_a_name_of_another_library_for_a_setting(settings: str, told: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from graphspec.diagnostics import foreign_terms
 from graphspec.tensor import Tensor
 
 MIXING = ("MixUp", "CutMix")
@@ -64,7 +65,7 @@ def misfits(layers: list[dict[str, Any]]) -> Iterator[tuple[int, str, str | None
             continue
         if not isinstance(name, str) or not name.startswith((PREFIX, *OTHERS)):
             what = f"`augment` takes layers whose names begin with `{PREFIX}`, and `{'`, `'.join(OTHERS)}`"
-            yield index, what, "write {layer: RandomFlip, mode: horizontal}"
+            yield index, what, f"write {foreign_terms.augmentation(layer)}"
         elif "from" in layer or "repeat" in layer or "when" in layer:
             yield index, "an entry of `augment` has only a layer and its arguments", None
 

@@ -283,6 +283,44 @@ ENCODINGS: Mapping[str, str] = _by_word(
 )
 """How a feature of `data` is written, by what other libraries call it."""
 
+AUGMENTATIONS: Mapping[str, str] = _by_word(
+    {
+        "horizontal_flip hflip fliplr flip_horizontal": "{layer: RandomFlip, mode: horizontal}",
+        "vertical_flip vflip flipud flip_vertical": "{layer: RandomFlip, mode: vertical}",
+        "flip mirror": "{layer: RandomFlip}",
+        "rotation rotate rotation_range degrees": "{layer: RandomRotation, factor: 0.1}",
+        "zoom zoom_range scale affine resized_crop": "{layer: RandomZoom, height_factor: 0.2}",
+        "translation translate shift width_shift_range height_shift_range": "{layer: RandomTranslation, "
+        "height_factor: 0.1, width_factor: 0.1}",
+        "shear shear_range": "{layer: RandomShear, x_factor: 0.2}",
+        "perspective": "{layer: RandomPerspective}",
+        "brightness brightness_range": "{layer: RandomBrightness, factor: 0.2}",
+        "contrast": "{layer: RandomContrast, factor: 0.2}",
+        "hue": "{layer: RandomHue, factor: 0.1}",
+        "saturation": "{layer: RandomSaturation, factor: 0.3}",
+        "color_jitter jitter": "{layer: RandomColorJitter, brightness_factor: 0.2}",
+        "grayscale greyscale": "{layer: RandomGrayscale}",
+        "invert": "{layer: RandomInvert}",
+        "posterize": "{layer: RandomPosterization, factor: 4}",
+        "solarize": "{layer: Solarization}",
+        "sharpness": "{layer: RandomSharpness, factor: 0.3}",
+        "blur gaussian_blur": "{layer: RandomGaussianBlur}",
+        "erasing cutout coarse_dropout": "{layer: RandomErasing}",
+    }
+)
+"""An entry of `augment`, by what other libraries call it."""
+
+
+def augmentation(written: object) -> str:
+    """The entry of `augment` that may be meant by a word, or by a mapping whose first key says it:
+    `RandomHorizontalFlip`, `horizontal_flip`, {rotation: 10}.
+    """
+    if isinstance(written, dict):
+        written = written.get("layer", next(iter(written), ""))
+    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", bare(str(written))).lower().replace("-", "_")
+    return AUGMENTATIONS.get(word.removeprefix("random_"), AUGMENTATIONS["horizontal_flip"])
+
+
 NAMES: Mapping[tuple[str, str], str] = {
     **{
         ("encoder", word): "{encode: category}, and a node {op: one_hot, num_classes: ...} for an input"

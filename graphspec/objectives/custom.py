@@ -24,9 +24,17 @@ WORD = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
 
 def is_path(text: object) -> bool:
     """Whether a text names something in a module: `my_layers.GatedMix`, no dunder names, no keywords."""
-    if not isinstance(text, str) or not PATH.match(text):
+    if not isinstance(text, str) or not PATH.match(text) or text.endswith(".py"):
         return False
     return not any(part.startswith("__") or iskeyword(part) for part in text.split("."))
+
+
+def path_help(text: object) -> str | None:
+    """The remedy for what is no import path, and may be that of a file: `my/layers.py`, `layers.py:Mix`."""
+    file, _, name = str(text).partition(":")
+    parts = re.findall(r"\w+", file.removesuffix(".py"))
+    dotted = ".".join([*parts, name or "GatedMix"])
+    return f"write `module: {dotted}`: the file, then what is in it" if parts and is_path(dotted) else None
 
 
 class OwnLoss(Loss):
@@ -109,7 +117,7 @@ def _read(value: dict[str, Any], more: tuple[str, ...], what: str) -> dict[str, 
         raise unfit("two-forms", f"a {what} is a `name` or a `module`, not both", None, "name")
     if not is_path(path):
         message = f"a custom {what} is a path such as my_losses.Dice, not {show(path)}"
-        raise unfit("wrong-type", message, None, "module")
+        raise unfit("wrong-type", message, path_help(path), "module")
     given = {key: item for key, item in value.items() if key not in (*KEYS, *more)}
     under = value.get("arguments", {})
     if not isinstance(under, dict):

@@ -105,6 +105,8 @@ class Setting(BaseModel):
     """What to do about keys that have no word here, and belong elsewhere or nowhere."""
     phrases: ClassVar[Mapping[str, str]] = {}
     """How keys are written, for those who leave them out or write something else."""
+    notes: ClassVar[Mapping[str, str]] = {}
+    """What such people should know besides: the first half of a remedy."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
@@ -398,8 +400,7 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
         message = f"{key} is {show(given)}, but must be {_literals(context['expected'])}"
         switched = {True: literals[:1], False: [word for word in literals if word == "none"]}
         meant = switched.get(given, []) if isinstance(given, bool) else []
-        written = cls.phrases.get(str(path[0])) if len(path) == 1 else None
-        phrase = f"write `{written}`" if written is not None else None
+        phrase = _phrase(cls, path)
         help = f"write `{meant[0]}`" if meant else did_you_mean(given, literals, phrase, WORDS)
         return Problem("out-of-range", message, help, path)
     if kind in _SENTENCES:
@@ -425,12 +426,20 @@ def _wrong_type(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
     kinds = context.get("kinds", [kind])
     remedy = next(filter(None, (remedy_of(each, given) for each in kinds)), None)
     remedy = did_you_mean(given, context.get("literals", ()), remedy, WORDS)
-    if remedy is None and len(path) == 1 and path[0] in cls.phrases:
-        remedy = f"write `{cls.phrases[str(path[0])]}`"
+    remedy = remedy or _phrase(cls, path)
     if remedy is None and not isinstance(given, float):
         remedy = next((EXAMPLES[each] for each in kinds if each in EXAMPLES), None)
     message = f"{_key(path, what)} is {show(given)}, but must be {wanted}"
     return Problem("wrong-type", message, remedy, path)
+
+
+def _phrase(cls: type[Setting], path: Path) -> str | None:
+    """How a key is written, as a remedy, where its class says so."""
+    key = str(path[0])
+    if len(path) != 1 or key not in cls.phrases:
+        return None
+    note = f"{cls.notes[key]}: " if key in cls.notes else ""
+    return f"{note}write `{cls.phrases[key]}`"
 
 
 def _missing(cls: type[Setting], path: Path, what: str, given: object) -> Problem:
@@ -474,7 +483,7 @@ TAKES = "it takes"
 WORDS = {**DTYPE_WORDS, **VALUE_WORDS}
 """What other libraries call values of keys."""
 _QUOTED = re.compile("'([^']*)'")
-_SENTENCES = ("named_type", "wraps_type", "not_recurrent")
+_SENTENCES = ("named_type", "wraps_type", "not_recurrent", "form")
 """Errors of our own whose message says everything."""
 _BOUNDS = {
     "greater_than": "more than",

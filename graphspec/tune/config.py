@@ -20,6 +20,8 @@ class IntRange(Setting):
     log: bool = False
     step: Count = 1
     kind: ClassVar = "int"
+    phrases: ClassVar = {"int": "int: [1, 8]"}
+    notes: ClassVar = {"int": "from the lowest to the highest"}
 
     @model_validator(mode="after")
     def _ordered(self) -> IntRange:
@@ -55,6 +57,8 @@ class FloatRange(Setting):
     log: bool = False
     step: Annotated[float, Field(gt=0)] | None = None
     kind: ClassVar = "float"
+    phrases: ClassVar = {"float": "float: [0.1, 0.5]"}
+    notes: ClassVar = {"float": "from the lowest to the highest"}
 
     @model_validator(mode="after")
     def _ordered(self) -> FloatRange:

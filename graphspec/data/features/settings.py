@@ -8,10 +8,12 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from graphspec.diagnostics import by_word
-from graphspec.settings import Setting
+from graphspec.diagnostics.foreign_terms import augmentation
+from graphspec.settings import Setting, show
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -307,6 +309,20 @@ class ImageFeature(Feature):
     values: Annotated[list[Value], Field(min_length=1)] | None = None
     augment: list[dict[str, Any]] = []
 
+    phrases: ClassVar = {"resize": "resize: crop"}
+    notes: ClassVar = {"resize": "the size is that of the input"}
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _layers(cls, value: object) -> object:
+        entries = value if isinstance(value, list) else [value]
+        if isinstance(value, list) and all(isinstance(entry, dict) for entry in entries):
+            return value
+        written = f"augment: [{', '.join(map(_layer, entries))}]"
+        raise PydanticCustomError(
+            "form", "`augment` is a list of layers, not {given}", {"given": show(value), "written": written}
+        )
+
     @model_validator(mode="after")
     def _fitting(self) -> ImageFeature:
         for value in self.values or ():
@@ -326,6 +342,12 @@ class ImageFeature(Feature):
 
     def made(self, *, target: bool) -> Made:
         return Made((None, None, None), "uint8")
+
+
+def _layer(entry: object) -> str:
+    """An entry of `augment` as it is written, or as it may have been meant."""
+    right = isinstance(entry, dict) and str(entry.get("layer")).startswith("Random")
+    return show(entry) if right else augmentation(entry)
 
 
 def _distinct(values: list[Value] | None) -> None:

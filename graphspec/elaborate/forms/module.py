@@ -12,7 +12,7 @@ from graphspec.elaborate.sizes import declared_size
 from graphspec.elaborate.values import FAILED, Resolved
 from graphspec.graph import Op, Value, flatten
 from graphspec.language.schema import IDENTIFIER, MADE, TYPE, is_plain
-from graphspec.objectives.custom import is_path
+from graphspec.objectives.custom import is_path, path_help
 from graphspec.settings import show
 from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Tensor, symbol
 
@@ -27,7 +27,7 @@ def build(node: NodeInstance) -> NodeResult:
         return failed()
     if not is_path(path):
         message = f"a module is the path of a class, such as my_layers.GatedMix, not {show(path)}"
-        return node.failure("wrong-type", node.span_of("module"), message)
+        return node.failure("wrong-type", node.span_of("module"), message, path_help(path))
     said = {key: arguments.pop(key) for key in OWN_KEYS if key in arguments}
     given = _constructor(node, arguments, said.get("arguments", {}))
     first = _channels_first(node, said.get("data_format", "channels_last"))
