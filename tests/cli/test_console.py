@@ -1,0 +1,284 @@
+"""How a training shows itself: lines, a bar, JSON lines, a table, curves; and how it takes signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from graphspec.cli import app
+from graphspec.cli.curves import curves
+from graphspec.cli.training_report import summary
+from tests import ROOT
+
+SPEC = """
+inputs:
+  features: {shape: [6]}
+nodes:
+  hidden: {layer: Dense, units: 8, activation: relu}
+  kind: {layer: Dense, units: 3, activation: softmax}
+outputs:
+  kind: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}
+data: {train: data.npz, validation: {split: 0.25}, test: held.npz}
+train: {optimizer: adam, epochs: 3, batch_size: 16}
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    x = np.random.default_rng(0).normal(size=(100, 6)).astype("float32")
+    for name in ("data.npz", "held.npz"):
+        np.savez(tmp_path / name, features=x, kind=x[:, :3].argmax(1))
+    (tmp_path / "kinds.yaml").write_text(SPEC)
+    return tmp_path
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "graphspec", "train", *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+
+
+def run(*arguments: str) -> Result:
+    """`graphspec train` in this process. Bars and signals need one of their own."""
+    return CliRunner().invoke(app, ["train", *arguments])
+
+
+def test_lines_a_table_and_curves(place: Path) -> None:
+    done = run("kinds.yaml", "--device", "cpu", "--plot", "--verbose")
+    assert done.exit_code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    model, _, data = lines[0].partition("; ")
+    assert model == "kinds on cpu: 83 parameters, about 2.36 KB a step"
+    assert data == "75 examples of data.npz, 25 for validation and 100 for test"
+    assert lines[2].split()[:4] == ["input", "features", "float32", "16x6"]
+    assert lines[3].split() == ["target", "kind", "int64", "16", "0", lines[3].split()[5], "2"]
+    assert lines[4].split()[:4] == ["output", "kind", "float32", "16x3"]
+    epochs = [line for line in lines if line.startswith("epoch ")]
+    assert len(epochs) == 3 and epochs[0].startswith("epoch 1/3  loss ")
+    history = [json.loads(line) for line in (place / "runs/kinds-1/history.jsonl").read_text().splitlines()]
+    table = {line.split()[0]: line.split()[1:] for line in lines[-9:-3]}
+    losses = [entry["val_loss"] for entry in history]
+    best = min(losses)
+    assert table["val_loss"] == [f"{losses[-1]:.4g}", f"{best:.4g}", str(losses.index(best) + 1)]
+    assert len(table["test_loss"]) == 2 and table["test_loss"][1] == table["val_loss"][2]
+    assert lines[-1] == "run directory: runs/kinds-1"
+    picture = ElementTree.parse(place / "runs/kinds-1/curves.svg")
+    assert len(list(picture.iter("{http://www.w3.org/2000/svg}g"))) == 2
+
+
+def test_json_lines_for_programs(place: Path) -> None:
+    done = run("kinds.yaml", "--device", "cpu", "--progress", "json", "--json")
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert events[0]["event"] == "start" and events[0]["examples"]["validation"] == 25
+    assert [e["epoch"] for e in events if e["event"] == "epoch"] == [1, 2, 3]
+    result = json.loads(done.stdout)
+    last = [e for e in events if e["event"] == "epoch"][-1]["values"]
+    assert last == {name: value for name, value in result["metrics"].items() if not name.startswith("test_")}
+
+
+def test_nothing_is_said_when_nothing_is_wanted(place: Path) -> None:
+    done = run("kinds.yaml", "--device", "cpu", "--progress", "none")
+    assert (done.stdout, done.stderr, done.exit_code) == ("", "", 0)
+
+
+def test_a_terminal_gets_a_bar_with_the_time_left(place: Path) -> None:
+    shown = in_terminal(place, "kinds.yaml", "--device", "cpu", "--set", "train.epochs=500")
+    assert "epoch 3/500" in shown and "/5" in shown and re.search(r"\d:\d\d:\d\d|-:--:--", shown)
+    assert "run directory: runs/kinds-1" in shown and "\x1b[?25h" in shown, "the cursor is shown again"
+
+
+def in_terminal(place: Path, *arguments: str) -> str:
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        command(*arguments), cwd=place, env=environment(), stdout=child, stderr=child, stdin=child
+    )
+    os.close(child)
+    shown = b""
+    while select.select([parent], [], [], 60)[0]:
+        try:
+            part = os.read(parent, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(parent)
+    assert process.wait(60) == 0
+    return shown.decode()
+
+
+@pytest.mark.parametrize(
+    ("option", "key"),
+    [
+        ("--epochs", "train.epochs=7"),
+        ("--batch-size", "train.batch_size=7"),
+        ("--lr", "train.optimizer.learning_rate=7"),
+    ],
+)
+def test_a_setting_is_no_option(place: Path, option: str, key: str) -> None:
+    done = run("kinds.yaml", option, "7")
+    assert done.exit_code == 2 and f"--set {key}" in done.stderr
+    assert not (place / "runs").exists()
+
+
+def test_a_table_says_when_the_best_was() -> None:
+    history: dict[str, list[Any]] = {"loss": [3.0, 1.0, float("nan")], "accuracy": [0.5, 0.9, 0.7]}
+    metrics = {"loss": float("nan"), "accuracy": 0.7, "auc": [0.1], "test_loss": 2.0}
+    lines = summary(history, metrics, {"loss": "down", "accuracy": "up"})
+    assert [line.split() for line in lines] == [
+        ["last", "best", "epoch"],
+        ["loss", "nan", "1", "2"],
+        ["accuracy", "0.7", "0.9", "2"],
+        ["test_loss", "2"],
+    ]
+    assert summary(history, metrics, {}, 2)[-1].split() == ["test_loss", "2", "2"]
+    assert summary({}, {}, {}) == []
+
+
+def test_curves_are_svg_whatever_the_values() -> None:
+    nan, inf = float("nan"), float("inf")
+    histories: tuple[dict[str, list[Any]], ...] = (
+        {},
+        {"loss": [1.0]},
+        {"loss": [nan, inf]},
+        {"loss": [nan, 2.0, inf, 1.0], "val_loss": [1.0, 1.0, 1.0, 1.0], "<&>": [1.0, 2.0]},
+        {"val_only": [1.0, 2.0], "a_list": [[1.0], [2.0]]},
+    )
+    for history in histories:
+        ElementTree.fromstring(curves(history, "a <run> & more"))
+    text = curves({"loss": [0.0, 10.0]}, "")
+    assert 'd="M56.0 172.0L306.0 30.0"' in text, "from the lower left to the upper right"
+
+
+# --- signals
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 300
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def start(place: Path, *more: str) -> subprocess.Popen[str]:
+    arguments = command(
+        "kinds.yaml", "--device", "cpu", "--run-dir", "run", "--set", "train.epochs=1000000", *more
+    )
+    return subprocess.Popen(
+        arguments, cwd=place, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_leaves(place: Path, number: int, code: int) -> None:
+    process = start(place, "--json")
+    wait_for(place / "run" / "history.jsonl", process)
+    process.send_signal(number)
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == code and "Traceback" not in error
+    assert "`--resume` continues" in error
+    result = json.loads(out)
+    history = (place / "run" / "history.jsonl").read_text().splitlines()
+    assert result["epochs"] == len(history) == len(result["history"]["loss"])
+    assert (place / "run" / "checkpoints" / "000001" / "manifest.json").exists()
+    again = run("run", "--resume", "--json", "--set", f"train.epochs={len(history) + 1}")
+    assert json.loads(again.stdout)["epochs"] == len(history) + 1, again.stderr
+
+
+def test_a_signal_is_heard_during_validation(place: Path) -> None:
+    code = """
+import os, signal, sys
+from graphspec.train import loop
+evaluate = loop.evaluate
+def interrupted(judge, module, examples, batch_size, prefix, stop):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return evaluate(judge, module, examples, batch_size, prefix, stop)
+loop.evaluate = interrupted
+from graphspec.__main__ import main
+sys.argv = ["graphspec", "train", "kinds.yaml", "--device", "cpu", "--run-dir", "run", "--json"]
+main()
+"""
+    broken = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, env=environment(), capture_output=True, text=True
+    )
+    assert broken.returncode == 143 and json.loads(broken.stdout)["epochs"] == 0, broken.stderr
+    assert not (place / "run" / "history.jsonl").exists()
+    resumed = json.loads(run("run", "--resume", "--json").stdout)
+    whole = json.loads(run("kinds.yaml", "--device", "cpu", "--json").stdout)
+    assert resumed["history"] == whole["history"]
+
+
+def test_a_second_ctrl_c_leaves_at_once(place: Path) -> None:
+    code = """
+import sys, time
+from graphspec.train import loop
+class Slow(loop.Saver):
+    def save(self):
+        print("saving", flush=True)
+        time.sleep(3600)
+loop.Saver = Slow
+from graphspec.__main__ import main
+sys.argv = ["graphspec", "train", "kinds.yaml", "--device", "cpu", "--set", "train.epochs=1000000"]
+main()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=place,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 1/"):
+            process.send_signal(signal.SIGINT)
+        if line == "saving\n":
+            break
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == 130 and error == ""
+
+
+BEGUN = "import sys; from graphspec.__main__ import main; print('begun', flush=True); main()"
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.4, 0.8, 1.3])
+def test_ctrl_c_never_shows_a_traceback(place: Path, delay: float) -> None:
+    """At start-up, in imports, in compiling: the moment depends on the machine, what is shown does not.
+
+    Before the entry point runs, Ctrl-C is the interpreter's.
+    """
+    options = ("--device", "cpu", "--run-dir", "run", "--set", "train.epochs=1000000")
+    process = subprocess.Popen(
+        [sys.executable, "-c", BEGUN, "train", "kinds.yaml", *options],
+        cwd=place,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=300)
+    assert "Traceback" not in error and "KeyboardInterrupt" not in error
+    assert process.returncode in (130, -signal.SIGINT)

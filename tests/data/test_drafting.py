@@ -1,0 +1,356 @@
+"""`new --data`: what columns hold, and that the spec that is written is right and trains."""
+
+from __future__ import annotations
+
+import json
+from datetime import time, timedelta
+from decimal import Decimal
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from graphspec.cli import app
+from graphspec.compiler import compile
+from graphspec.data.drafting import draft, gaps_of, look
+from graphspec.data.drafting_notes import headless, measured
+from graphspec.data.image_drafting import images
+from graphspec.data.loading import load
+from graphspec.diagnostics import SpecError
+from graphspec.train.loop import train
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1.5, 2.5, 1.5], "number"),
+        (["1", "NA", "2.5", "2"], "number"),
+        (["a", "b", "a", "b"], "category"),
+        ([True, False, True], "category"),
+        (["2024-01-01", "2024-02-03"], "date"),
+        (["2024-01-01", "N/A", "2024-02-03"], "date"),
+        (["31/12/2024", "01/02/2024"], "date"),
+        (["12/31/2024 23:59", "01/02/2024 00:01"], "date"),
+        (["31.12.2024", "soon", "01.02.2024", "soon"], "category"),
+        (["N/A", "-", "N/A"], "left"),
+        (["a long text of words", "and another text of them"], "text"),
+        ([["a"], ["b", "c"]], "tokens"),
+        ([[0.5, 1.0], [1.5, 2.0]], "vector"),
+        ([[0.5, 1.0], [1.5]], "left"),
+        ([[0.5, 1.0], None], "left"),
+        ([b"no image", b"neither"], "left"),
+        ([time(12), time(13)], "left"),
+        ([timedelta(1), timedelta(2)], "left"),
+        ([Decimal("0.5"), Decimal("1.5")], "number"),
+        ([{"a": 1}, {"a": 2}], "left"),
+        ([None, None], "left"),
+        (["x", "x"], "left"),
+        ([str(i) for i in range(100)], "left"),
+        ([f"id{i}" for i in range(100)], "left"),
+    ],
+)
+def test_what_a_column_holds(values: list[Any], kind: str) -> None:
+    assert look("x", pa.array(values)).kind == kind
+
+
+def test_dates_of_other_formats_are_read_as_they_are_written(tmp_path: Path) -> None:
+    lines = [
+        f"{i % 12 + 1:02}/{i % 28 + 1:02}/2024,{i % 9 + 1:02}.0{i % 9 + 1}.2024,{i % 7}.5" for i in range(40)
+    ]
+    lines += [f"{i % 12 + 1:02}/{i % 12 + 1:02}/2024,NA,1.5" for i in range(3)]
+    (tmp_path / "t.csv").write_text("sent,came,y\n" + "\n".join(lines) + "\n")
+    text = draft("s", tmp_path / "t.csv", ["y"], tmp_path)
+    assert "column: sent, encode: date, format: '%m/%d/%Y'" in text and "fits the format" not in text
+    assert "column: came, encode: date, format: '%d.%m.%Y'" in text and "fill: mean" in text
+    (tmp_path / "s.yaml").write_text(text)
+    program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+    train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu", tell=lambda note: None)
+    (tmp_path / "t.csv").write_text("sent,y\n01/02/2024,1.5\n03/04/2024,2.5\n05/06/2024,1.5\n")
+    text = draft("s", tmp_path / "t.csv", ["y"], tmp_path)
+    assert "# every row also fits the format %m/%d/%Y" in text and "format: '%d/%m/%Y'" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "gaps"),
+    [
+        (["red", "N/A", "blue", "-", "?"], ("-", "?", "N/A")),
+        (["1", "NA", "None"], ("NA", "None")),
+        (["brick", "None", "wood"], ()),
+        (["DE", "NA", "FR"], ()),
+        (["DE", "NA", "France"], ("NA",)),
+        (["+", "-", "0", "?"], ("?",)),
+        (["x", "-", "x"], ()),
+    ],
+)
+def test_texts_that_stand_for_missing_values(values: list[str], gaps: tuple[str, ...]) -> None:
+    assert gaps_of(pa.array(values)) == gaps
+
+
+def test_missing_values_are_missing_in_every_column(tmp_path: Path) -> None:
+    """`na_values` are those of the table, and so those of one column are missing in the others."""
+    lines = [f"{'NA' if i % 9 == 0 else i},{['DE', 'NA', 'FR'][i % 3]},{'abc?'[i % 4]}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("amount,country,y\n" + "\n".join(lines) + "\n")
+    text = draft("s", tmp_path / "t.csv", ["y"], tmp_path)
+    assert "na_values: ['', '?', NA]" in text and "vocabulary: [4], fill: missing" in text
+    assert "missing: ignore" in text and "# 3 classes" in text
+    (tmp_path / "s.yaml").write_text(text)
+    compile(tmp_path / "s.yaml", settings={"train.epochs": 1}).fit(device="cpu", run_dir=tmp_path / "run")
+
+
+TABLE = """id,amount,region,plan,note,when,hidden,kind,index
+{}
+"""
+
+
+def table(path: Path) -> Path:
+    lines = [
+        f"{i},{'NA' if i % 9 == 0 else i * 0.5},{'nesw'[i % 4]},{'' if i % 7 == 0 else 'pro'},"
+        f"some words about {i % 5} things,2024-0{i % 9 + 1}-11,{i % 3},{'ab'[i % 2]},{i % 6}"
+        for i in range(60)
+    ]
+    (path / "t.csv").write_text(TABLE.format("\n".join(lines)))
+    return path / "t.csv"
+
+
+@pytest.mark.parametrize("targets", [["kind"], ["amount"], ["kind", "amount", "hidden"], ["index"]])
+def test_what_is_written_is_right_and_trains(tmp_path: Path, targets: list[str]) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(draft("s", table(tmp_path), targets, tmp_path))
+    program = compile(path, settings={"train.epochs": 1})
+    result = train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu", tell=lambda note: None)
+    assert result.epochs == 1 and len(program.outputs) == len(targets)
+    assert "#   id: it numbers the rows" in path.read_text()
+
+
+def test_the_command_writes_a_spec_for_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner().invoke(app, ["new", "s", "--data", "t.csv", "--target", "kind"])
+    assert run.exit_code == 0 and "graphspec train s.yaml" in run.output
+    assert CliRunner().invoke(app, ["check", "s.yaml"]).exit_code == 0
+    run = CliRunner().invoke(app, ["new", "t", "--data", "t.csv"])
+    assert run.exit_code == 1 and "name it: `--target COLUMN`" in run.output and "`amount`" in run.output
+    assert CliRunner().invoke(app, ["new", "t", "--target", "kind"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "note"),
+    [
+        (["5.1", "3.5", "1"], "all names"),
+        (["5.1", "3.5", "setosa"], "some names"),
+        (["7", "12"], "all names"),
+        (["0", "1", "2"], None),  # which count the columns
+        (["1", "2"], None),
+        (["2019", "2020", "country"], None),
+        (["a", "b.5", "1e"], None),
+        (["."], None),
+    ],
+)
+def test_a_header_that_is_a_row_is_noted(names: list[str], note: str | None) -> None:
+    found = headless(names)
+    assert (found or "").startswith(note or "") and (found is None) == (note is None)
+
+
+@pytest.mark.parametrize(
+    ("values", "how"),
+    [
+        (["12%", "7.5 %", "-3%"], "with the unit `%`"),
+        (["3 kg", "12.5 kg", None, "4"], "with the unit `kg`"),
+        (["$1,200", "$950"], "with the unit `$`"),
+        (["60 km/h", "80 km/h"], "with the unit `km/h`"),
+        (["1,234.5", "950"], "with separated thousands"),
+        (["1.234,5", "950"], "with separated thousands"),
+        (["1.234.567", "950"], "with separated thousands"),
+        (["1.221", "950"], None),  # which are read as numbers
+        (["3 kg", "4 lb"], None),
+        (["3 kg", "unknown"], None),
+        (["030 123 456", "040 123 456"], None),
+        (["12", "13"], None),
+        (["a", "b"], None),
+        (["3\n kg", "4 kg"], "with the unit `kg`"),
+        (["2024-01-01", "2024-01-02"], None),
+        ([1.5, 2.5], None),
+    ],
+)
+def test_numbers_that_are_texts_are_noted(values: list[Any], how: str | None) -> None:
+    found = list(measured({"weight": pa.array(values)}))
+    assert len(found) == (how is not None)
+    assert all("column `weight`" in note and str(how) in note and "\n" not in note for note in found)
+
+
+def test_the_command_notes_what_a_table_does_not_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{i + 0.5},{i % 7} kg,{'xy'[i % 2]}" for i in range(20)]
+    Path("t.csv").write_text("\n".join(rows) + "\n")
+    run = CliRunner().invoke(app, ["new", "s", "--data", "t.csv", "--target", "x"])
+    assert run.exit_code == 0 and run.stderr.count("note: ") == 2
+    assert "write a line with names above it" in run.stderr and "`kg`" in run.stderr
+    written = Path("s.yaml").read_text()
+    assert all(f"# Note: {line.removeprefix('note: ')}." in written for line in run.stderr.splitlines())
+    assert CliRunner().invoke(app, ["check", "s.yaml"]).exit_code == 0
+    run = CliRunner().invoke(app, ["new", "t", "--data", "t.csv", "--target", "x", "--json"])
+    assert len(json.loads(run.stdout)["notes"]) == 2 and not run.stderr
+    Path("t.csv").write_text("1.5,1.5\n2,3\n")
+    run = CliRunner().invoke(app, ["new", "u", "--data", "t.csv", "--target", "1.5"])
+    assert run.exit_code == 1 and "two columns `1.5`" in run.stderr and "line of names above it" in run.stderr
+
+
+def picture(path: Path, size: tuple[int, int], mode: str = "RGB") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, 10 * (len(path.parent.name) if mode == "L" else 1)).save(path)
+
+
+def test_a_folder_of_images_is_learned(tmp_path: Path) -> None:
+    for index in range(6):
+        picture(tmp_path / "pictures" / "ab"[index % 2] / f"{index}.png", (12, 20))
+    text = draft("s", tmp_path / "pictures", [], tmp_path)
+    assert "image: {shape: [20, 12, 3]}" in text and "repeat: {filters: [16, 32]}" in text
+    assert "resize" not in text.replace("# resized", "") and "# 2 classes" in text
+    assert draft("s", tmp_path / "pictures", ["label"], tmp_path) == text
+    (tmp_path / "s.yaml").write_text(text)
+    program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+    assert program.fit(device="cpu", run_dir=tmp_path / "run").epochs == 1
+
+
+def test_images_that_a_table_names_are_learned(tmp_path: Path) -> None:
+    lines = [f"{index}.png,{index * 0.5},{index % 3 or ''}" for index in range(6)]
+    for index in range(6):
+        picture(tmp_path / "photos" / f"{index}.png", (300, 200 + index), "L")
+    (tmp_path / "t.csv").write_text("photo,size,y\n" + "\n".join(lines) + "\n,1.5,1\n")
+    text = draft("s", tmp_path / "t.csv", ["y"], tmp_path)
+    assert "photo: {shape: [128, 128, 1]}" in text and "repeat: {filters: [16, 32, 64, 128]}" in text
+    assert "photo: {column: photo, encode: image, root: photos, resize: crop, fill: zero}" in text
+    (tmp_path / "s.yaml").write_text(text)
+    program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+    assert program.fit(device="cpu", run_dir=tmp_path / "run").epochs == 1
+    (tmp_path / "photos" / "0.png").unlink()
+    assert "#   photo: there is no image `0.png`" in draft("s", tmp_path / "t.csv", ["y"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shape", "alike"),
+    [
+        ([(32, 32)], (32, 32), True),
+        ([(640, 480), (320, 240)], (96, 128), True),
+        ([(30, 20), (20, 30)], (25, 25), False),
+        ([(1, 1)], (2, 2), True),
+    ],
+)
+def test_the_shape_of_an_input_for_images(
+    tmp_path: Path, sizes: list[tuple[int, int]], shape: tuple[int, int], alike: bool
+) -> None:
+    names = [f"{index}.png" for index in range(len(sizes))]
+    for name, size in zip(names, sizes, strict=True):
+        picture(tmp_path / name, size, "RGBA")
+    (tmp_path / "broken.png").write_text("no image")
+    found = images([*names, "broken.png"], tmp_path)
+    assert found is not None and (found.height, found.width) == shape
+    assert (found.alike, found.channels, found.root) == (alike, 4, None)
+    assert images(["broken.png"], tmp_path) is None and images(["../0.png"], tmp_path) is None
+
+
+def test_an_image_on_its_side_is_turned(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (20, 10)).save(tmp_path / "0.jpg", exif=turned)
+    found = images(["0.jpg"], tmp_path)
+    assert found is not None and (found.height, found.width) == (20, 10)
+
+
+def test_images_and_vectors_in_the_cells_of_a_table_are_learned(tmp_path: Path) -> None:
+    def cell(shade: int) -> bytes:
+        stream = BytesIO()
+        Image.new("L", (9, 6), shade).save(stream, "PNG")
+        return stream.getvalue()
+
+    cells = [cell(10 * index) for index in range(8)]
+    columns = {
+        "picture": [{"bytes": each, "path": f"{index}.png"} for index, each in enumerate(cells)],
+        "raw": cells,
+        "vector": [[index * 0.5, 1.0, -1.0] for index in range(8)],
+        "label": [index % 2 for index in range(8)],
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    text = draft("s", tmp_path / "t.parquet", ["label"], tmp_path)
+    for line in ("picture: {shape: [6, 9, 1]}", "raw: {shape: [6, 9, 1]}", "vector: {shape: [3]}"):
+        assert f"  {line}\n" in text
+    (tmp_path / "s.yaml").write_text(text)
+    program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+    assert program.fit(device="cpu", run_dir=tmp_path / "run").epochs == 1
+
+
+def test_images_without_classes_are_refused(tmp_path: Path) -> None:
+    picture(tmp_path / "pictures" / "0.png", (8, 8))
+    with pytest.raises(SpecError, match="make a folder for each class"):
+        draft("s", tmp_path / "pictures", [], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("targets", "folder", "code"), [(["knd"], ".", "data-column"), (["kind"], "inner", "data-outside")]
+)
+def test_what_cannot_be_drafted_is_refused(
+    tmp_path: Path, targets: list[str], folder: str, code: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        draft("s", table(tmp_path), targets, tmp_path / folder)
+    assert caught.value.diagnostics[0].code == code
+
+
+ROWS = [("Größe", "naïve", "art"), *((f"{n},{n % 7}", str(n * n), "äö"[n % 2]) for n in range(40))]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
+def test_a_table_of_another_locale_is_read_as_it_is_written(tmp_path: Path, encoding: str) -> None:
+    text = "\n".join(";".join(row) for row in ROWS) + "\n"
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    written = draft("t", tmp_path / "t.csv", ["Größe"], tmp_path)
+    (tmp_path / "t.yaml").write_text(written)
+    training = load(compile(tmp_path / "t.yaml"), None, tmp_path, torch.device("cpu")).training
+    (batch,) = training.batches(40)
+    assert len(batch) == 32 and batch.arrays["kinds"].unique().tolist() == [1, 2]
+    assert "decimal: ','" in written and "  Grosse: {layer: Dense, from: drop, units: 1}" in written
+
+
+def test_tabs_bars_and_commas_are_told_apart(tmp_path: Path) -> None:
+    for name, delimiter, options in (
+        ("a.csv", "\t", 'delimiter: "\\t"'),
+        ("b.csv", "|", "delimiter: '|'"),
+        ("c.csv", ",", None),
+        ("d.tsv", "\t", None),
+    ):
+        rows = [["x", '"y; z"', "kind"], *([str(n % 9), str(n % 7), f"a{n % 3}"] for n in range(30))]
+        lines = [delimiter.join(row) for row in rows]
+        (tmp_path / name).write_text("\n".join(lines))
+        written = draft("t", tmp_path / name, ["kind"], tmp_path)
+        wanted = f"  train: {{path: {name}, {options}}}\n" if options else f"  train: {name}\n"
+        assert wanted in written
+
+
+def test_why_no_column_is_an_input_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\n".join(["id,same,y", *(f"id{n},7,{n}" for n in range(30))]))
+    with pytest.raises(SpecError) as caught:
+        draft("t", tmp_path / "t.csv", ["y"], tmp_path)
+    (found,) = caught.value.diagnostics
+    assert found.notes == (
+        "`id`: nearly every row has a different value: if it identifies rows, use it as `key`",
+        "`same`: it has one value",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "timed"),
+    [("2024-05-%02dT%02d:30:00", True), ("2024-05-%02dT00:00:%02d", False), ("%02d.05.2024 %02d:00", True)],
+)
+def test_hours_are_read_where_there_are_any(tmp_path: Path, text: str, timed: bool) -> None:
+    lines = ["when,y", *(f"{text % (n % 28 + 1, n % 24)},{n}.5" for n in range(60))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    written = draft("t", tmp_path / "t.csv", ["y"], tmp_path)
+    assert ("hour_sin, hour_cos" in written) is timed
+    (tmp_path / "t.yaml").write_text(written)
+    compile(tmp_path / "t.yaml")

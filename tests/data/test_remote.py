@@ -1,0 +1,172 @@
+"""Data in object storage: Parquet on a local server that speaks S3."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+from typer.testing import CliRunner
+
+import graphspec
+from graphspec.cli import app
+from graphspec.data import remote
+from graphspec.diagnostics import SpecError
+from graphspec.train.loop import train
+from tests.train.test_parallel import READS, finished, torchrun
+
+SPEC = """
+inputs: {a: {shape: []}, b: {shape: []}}
+nodes:
+  both: {op: stack, from: [a, b], axis: -1}
+  y: {layer: Dense, units: 1}
+outputs: {y: {loss: mse}}
+train: {optimizer: adam, epochs: 2, batch_size: 8}
+data: {train: DATA, features: {a: {encode: number}, b: {encode: number}}}
+"""
+COMMAND = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p"]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The address of a server with nothing in it."""
+    if find_spec("moto") is None:
+        pytest.skip("moto is not installed: its server stands for S3")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen([*COMMAND, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{address}/moto-api/", timeout=5).close()
+                break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Writes shards into a bucket; the environment names the server."""
+    for name, value in (
+        ("AWS_ENDPOINT_URL", server),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ):
+        monkeypatch.setenv(name, value)
+    remote._system.cache_clear()
+    _, system = remote.located(Path("s3://shop/x"))
+    assert system is not None
+    request = urllib.request.Request(f"{server}/shop", method="PUT")
+    urllib.request.urlopen(request, timeout=10).close()
+    for number, part in enumerate(shards()):
+        parquet.write_table(part, f"shop/data/part-{number}.parquet", filesystem=system, row_group_size=10)
+    with system.open_output_stream("shop/data/readme.txt") as stream:
+        stream.write(b"not a table")
+    yield "s3://shop/data/part-*.parquet"
+    remote._system.cache_clear()
+
+
+def shards() -> list[pa.Table]:
+    source = np.random.default_rng(0)
+    found = []
+    for _ in range(3):
+        a, b = source.normal(size=(2, 25))
+        found.append(pa.table({"a": a, "b": b, "y": a + 2 * b}))
+    return found
+
+
+def test_a_training_is_that_on_the_same_files_beside_the_spec(bucket: str, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for number, part in enumerate(shards()):
+        parquet.write_table(part, tmp_path / "data" / f"part-{number}.parquet")
+    (tmp_path / "near.yaml").write_text(SPEC.replace("DATA", "data/part-*.parquet"))
+    (tmp_path / "far.yaml").write_text(SPEC.replace("DATA", bucket))
+    program = graphspec.compile(tmp_path / "near.yaml")
+    place: dict[str, Any] = {"root": tmp_path, "device": "cpu", "tell": lambda line: None}
+    near = train(program, run_dir=tmp_path / "near", **place)
+    named = train(program, data=Path(bucket), run_dir=tmp_path / "named", **place)
+    assert named.history == near.history
+    about = json.loads((tmp_path / "named" / "environment.json").read_text())
+    assert about["data"] == bucket
+    command = ["train", str(tmp_path / "far.yaml"), "--run-dir", str(tmp_path / "far"), "--progress", "none"]
+    refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == 1 and "data-outside" in refused.stderr and "--allow-url" in refused.stderr
+    allowed = CliRunner().invoke(app, [*command, "--allow-url", "--json"])
+    assert allowed.exit_code == 0, allowed.stderr
+    assert json.loads(allowed.stdout)["history"]["loss"] == near.history["loss"]
+
+
+def test_processes_read_other_row_groups(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "far.yaml").write_text(SPEC.replace("DATA", "here.parquet"))
+    (tmp_path / "reads.py").write_text(READS)
+    place: dict[str, Any] = {"root": tmp_path, "device": "cpu", "tell": lambda line: None}
+    program = graphspec.compile(tmp_path / "far.yaml")
+    alone = train(program, data=Path(bucket), run_dir=tmp_path / "alone", **place)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    done = finished(
+        torchrun(2, "reads.py", "train", "far.yaml", "--data", bucket, "--device", "cpu", "--json")
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(json.loads(done.stdout)["history"]["loss"], alone.history["loss"], rtol=1e-6)
+    shares = [set((tmp_path / f"read-{rank}").read_text().splitlines()) for rank in range(2)]
+    groups = [f"part-{number}.parquet {group}" for number in range(3) for group in range(3)]
+    assert shares == [set(groups[0::2]), set(groups[1::2])]
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "words"),
+    [
+        ("s3://nowhere/x/part-*.parquet", "data-missing", "nowhere"),
+        ("s3://shop/data/part-9.parquet", "data-missing", "there is no `s3://shop/data/part-9.parquet`"),
+        ("s3://shop/data/other-*.parquet", "data-empty", "matches no file"),
+        ("s3://shop/data/*", "data-format", "`s3://shop/data/readme.txt` is no Parquet file"),
+        ("s3://shop", "data-missing", "names no file"),
+    ],
+)
+def test_what_is_not_there_is_said(bucket: str, path: str, code: str, words: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        remote.files_at(Path(path))
+    assert caught.value.diagnostics[0].code == code
+    assert words in str(caught.value)
+
+
+def test_a_server_that_does_not_answer_is_said(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    remote._system.cache_clear()
+    with pytest.raises(SpecError, match="AWS_ENDPOINT_URL") as caught:
+        remote.files_at(Path(bucket))
+    assert caught.value.diagnostics[0].code == "data-missing"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("AWS Error ACCESS_DENIED during HeadObject operation: No response body.", "AWS_ACCESS_KEY_ID"),
+        ("AWS Error NO_SUCH_BUCKET during ListObjectsV2 operation", "there is no bucket `shop`"),
+        ("AWS Error NETWORK_CONNECTION during HeadBucket operation", "AWS_ENDPOINT_URL"),
+    ],
+)
+def test_each_answer_has_a_remedy(reason: str, words: str) -> None:
+    assert words in str(remote.unreadable(Path("s3://shop/x.parquet"), OSError(reason)))

@@ -1,0 +1,414 @@
+"""Programs as files of torch.export and ONNX: equal to the module at any size, and what is said where not."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from typer.testing import CliRunner, Result
+
+import graphspec
+from graphspec.cli import app
+from graphspec.export import FORMATS, export
+from graphspec.export.recurrent import scans
+from graphspec.export.tracing import Traced, trace
+from tests import ROOT
+
+SPECS = sorted((ROOT / "specs").glob("*.yaml"))
+RECURRENT = [
+    ("LSTM", "units: 5"),
+    ("LSTM", "units: 5, return_sequences: true, go_backwards: true"),
+    ("LSTM", "units: 5, activation: relu"),
+    ("GRU", "units: 5, return_sequences: true"),
+    ("GRU", "units: 5, reset_after: false"),
+    ("GRU", "units: 5, recurrent_activation: hard_sigmoid, return_sequences: true"),
+    ("SimpleRNN", "units: 5"),
+    ("SimpleRNN", "units: 5, activation: relu, return_sequences: true"),
+    ("SimpleRNN", "units: 5, activation: sigmoid, zero_output_for_mask: true, return_sequences: true"),
+    ("Bidirectional", "wraps: {layer: LSTM, units: 4, return_sequences: true}"),
+    ("Bidirectional", "wraps: {layer: GRU, units: 4}, merge_mode: sum"),
+    ("Bidirectional", "wraps: {layer: LSTM, units: 4, activation: relu, return_sequences: true}"),
+]
+SMALL: dict[str, dict[str, object]] = {
+    # the graph is left as it is: large images and many filters take most of the time
+    "resnet50": {"inputs.image.shape": [75, 75, 3], "widths": [4, 8, 16, 32]},
+    "resnet": {"size": 75, "widths": [4, 8, 16, 32]},
+    **{name: {"size": 75} for name in ("inception_v3", "two_cameras", "xception")},
+}
+SHALLOW: dict[str, dict[str, object]] = {name: {"depths": [1, 2, 1, 1]} for name in ("resnet", "resnet50")}
+"""Every block of a deep network, and each loop, with fewer rounds; `make parity` exports them whole."""
+LONG = ("inception_v3", "torchvision_resnet", "two_cameras", "unet", "xception")
+"""Up to half a minute each, of layers that others have, too: `make parity` exports them."""
+LONGEST = {"gpt": {"length": 128}, "bert": {"length": 64}, "transformer_classifier": {"length": 200}}
+"""Where there are positions, as many as they are."""
+LEAST = {"unet": {"height": 2, "width": 2}}
+"""Where an axis of one pixel at the bottom would be another case to PyTorch."""
+STACK = """
+inputs: {features: {shape: [4]}}
+nodes: {hidden: {layer: Dense, units: 8, activation: relu}, y: {layer: Dense, units: 2}}
+outputs: {y: {loss: mse}}
+"""
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small spec in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    Path("spec.yaml").write_text(STACK)
+    return Path("spec.yaml")
+
+
+def build(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["build", *(str(argument) for argument in arguments)])
+
+
+def recurrent(layer: str, arguments: str, masked: bool) -> graphspec.Program:
+    """A spec with one recurrent layer; where it is masked, a third of the steps are."""
+    if masked:
+        inputs = "{x: {shape: [length], dtype: int64}}"
+        before = "  vectors: {layer: Embedding, input_dim: 3, output_dim: 3, mask_zero: true}\n"
+    else:
+        inputs, before = "{x: {shape: [length, 3]}}", ""
+    node = f"  y: {{layer: {layer}, {arguments}}}\n"
+    return graphspec.compile(f"inputs: {inputs}\nnodes:\n{before}{node}outputs: [y]\n")
+
+
+@pytest.mark.parametrize("path", [pytest.param(p, id=p.stem) for p in SPECS if p.stem not in LONG])
+def test_specs_export_at_any_size(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exports_at_any_size(path, SHALLOW.get(path.stem, {}), tmp_path, monkeypatch)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("path", [pytest.param(p, id=p.stem) for p in SPECS if p.stem in {*LONG, *SHALLOW}])
+def test_deep_specs_export_whole(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exports_at_any_size(path, {}, tmp_path, monkeypatch)
+
+
+def exports_at_any_size(
+    path: Path, settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if path.stem in ("names", "posts") and torch.__version__ < "2.11":
+        pytest.skip("torch 2.10 keeps no length free that is pooled")
+    program = graphspec.compile(path, settings={**SMALL.get(path.stem, {}), **settings})
+    module = program.module(exporting=True).eval().requires_grad_(False)
+    once = functools.cache(lambda: trace(program, module))
+    monkeypatch.setattr("graphspec.export.trace", lambda program, module: once())  # half of the time
+    least = {"batch": 1, **program.minimum_sizes, **LEAST.get(path.stem, {})}
+    for format in FORMATS:
+        exported = export(program, format, tmp_path / f"{path.stem}.{format}")
+        assert exported.fixed == {}
+        assert {name: span.least for name, span in exported.free.items()} == least
+        longest = {name: span.most for name, span in exported.free.items() if span.most is not None}
+        assert longest == LONGEST.get(path.stem, {})
+        first, second = (comparison.sizes for comparison in exported.comparisons)
+        assert first == least
+        assert all(second[name] > size for name, size in first.items())
+    assert sorted(file.suffix for file in tmp_path.iterdir()) == [".onnx", ".pt2"]
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
+@pytest.mark.parametrize(("layer", "arguments"), RECURRENT)
+def test_scans_compute_what_recurrent_layers_do(layer: str, arguments: str, masked: bool) -> None:
+    program = recurrent(layer, arguments, masked)
+    module = program.module(exporting=True).double().requires_grad_(False)
+    for length in (1, 7):
+        (x,) = program.example_inputs(3, {"length": length}).values()
+        x = x.double() if x.is_floating_point() else x
+        expected = module(x)
+        with scans(module):
+            actual = module(x)
+        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(("layer", "arguments"), RECURRENT[1::3])
+def test_masked_recurrent_layers_export_at_any_length(layer: str, arguments: str, tmp_path: Path) -> None:
+    exported = export(recurrent(layer, arguments, masked=True), "onnx", tmp_path / "model.onnx")
+    assert exported.fixed == {}
+    assert all((span.least, span.most) == (1, None) for span in exported.free.values())
+
+
+def test_a_state_that_is_given_exports_at_any_batch(tmp_path: Path) -> None:
+    spec = """
+    inputs: {x: {shape: [length, 3]}, h: {shape: [4]}, c: {shape: [4]}}
+    nodes: {y: {layer: LSTM, units: 4, from: {sequences: x, initial_state: [h, c]}, return_state: true}}
+    outputs: {last: {from: y}, h: {from: y.state_h}}
+    """
+    exported = export(graphspec.compile(spec), "onnx", tmp_path / "model.onnx")
+    assert exported.free.keys() == {"batch", "length"}
+
+
+def test_what_is_learned_once_is_stretched_to_any_batch() -> None:
+    """A class token before tokens, and queries of one example that attend to many."""
+    spec = """
+    inputs: {x: {shape: [length, 4]}}
+    nodes:
+      token: {parameter: [1, 4]}
+      tokens: {merge: concatenate, from: [token, x], axis: 1}
+      queries: {parameter: [2, 4]}
+      y: {layer: MultiHeadAttention, num_heads: 2, key_dim: 2, from: [queries, tokens]}
+    outputs: [y]
+    """
+    program = graphspec.compile(spec)
+    traced = trace(program, program.module(exporting=True).eval())
+    assert traced.fixed == {}
+    assert all((span.least, span.most) == (1, None) for span in traced.free.values())
+
+
+@pytest.mark.parametrize(("count", "least"), [(1, 8), pytest.param(3, 64, marks=pytest.mark.parity)])
+def test_strides_leave_images_free_from_a_size_on(count: int, least: int) -> None:
+    """Since torch 2.15, from 1 on."""
+    node = f"{{layer: Conv2D, filters: 2, kernel_size: 3, strides: 2, padding: same, repeat: {count}}}"
+    spec = f"inputs: {{x: {{shape: [height, width, 3]}}}}\nnodes: {{y: {node}}}\noutputs: [y]\n"
+    program = graphspec.compile(spec)
+    traced = trace(program, program.module(exporting=True).eval())
+    least = 1 if torch.__version__ >= "2.15" else least
+    assert {name: (span.least, span.most) for name, span in traced.free.items()} == {
+        "batch": (1, None),
+        "height": (least, None),
+        "width": (least, None),
+    }
+
+
+def test_files_have_the_names_of_the_spec(tmp_path: Path) -> None:
+    """Also those that Python, torch or ONNX have another use for."""
+    spec = """
+    inputs: {lambda: {shape: [steps, 4]}, other: {shape: [null, 4]}}
+    nodes:
+      code: {layer: Dense, from: lambda, units: 4}
+      pooled: {layer: GlobalAveragePooling1D}
+      graph: {layer: GlobalMaxPooling1D, from: other}
+      sum: {merge: add, from: [pooled, graph]}
+    outputs: {linear: {from: sum}, add: {from: code}, other: {from: graph}}
+    """
+    program = graphspec.compile(spec)
+    model = onnx.load(export(program, "onnx", tmp_path / "model.onnx").file)
+    onnx.checker.check_model(model)
+    shapes = {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    assert shapes == {
+        "lambda": ["batch", "steps", 4],
+        "other": ["batch", "size_1", 4],
+        "linear": ["batch", 4],
+        "add": ["batch", "steps", 4],
+        "other_1": ["batch", 4],
+    }
+    export(program, "pt2", tmp_path / "model.pt2")
+    extra = {"graphspec.json": ""}
+    loaded = torch.export.load(tmp_path / "model.pt2", extra_files=extra).module()
+    outputs = loaded(lambda_=torch.ones(4, 2, 4), other=torch.ones(4, 9, 4))
+    assert list(outputs) == ["linear", "add", "other"]
+    described = json.loads(extra["graphspec.json"])
+    assert described["inputs"]["lambda"] == "float32[batch, steps, 4]"
+    assert described["free"] == {"batch": [1, None], "steps": [1, None], "size_1": [1, None]}
+
+
+def test_outputs_that_are_random_are_not_compared_by_number(tmp_path: Path) -> None:
+    spec = """
+    inputs: {x: {shape: [4]}}
+    nodes: {noise: {op: random_normal, like: x}, y: {layer: Dense, from: x, units: 2}}
+    outputs: [noise, y]
+    """
+    exported = export(graphspec.compile(spec), "onnx", tmp_path / "model.onnx")
+    assert exported.random == ("noise",)
+    assert export(graphspec.compile(spec), "pt2", tmp_path / "model.pt2").random == ()
+
+
+def test_what_cannot_stay_free_is_fixed_and_said(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that counts its steps in Python is traced at one length, and at any batch."""
+    spec.write_text("inputs: {x: {shape: [length, 4]}}\nnodes: {y: {layer: Dense, units: 2}}\noutputs: [y]\n")
+    module = graphspec.Program.module
+
+    def counting(self: graphspec.Program, **options: Any) -> nn.Module:
+        made = module(self, **options)
+        forward = made.forward
+        made.forward = lambda x: forward(x) + sum(1 for _ in x.unbind(1))
+        return made
+
+    monkeypatch.setattr(graphspec.Program, "module", counting)
+    result = build(spec, "--format", "pt2")
+    assert result.exit_code == 0, result.output
+    assert "dynamic sizes: batch\n" in result.stdout
+    assert "fixed sizes: length = 8 (PyTorch cannot keep them dynamic)" in result.stdout
+
+
+def test_build_writes_trained_weights(spec: Path) -> None:
+    program = graphspec.compile(spec)
+    trained = program.module(seed=7)
+    save_file(trained.state_dict(), "trained.safetensors")
+    result = build(spec, "--format", "onnx", "--weights", "trained.safetensors")
+    assert result.exit_code == 0, result.output
+    assert "wrote spec.onnx\ndynamic sizes: batch\nweights: trained.safetensors\n" in result.stdout
+    (x,) = program.example_inputs(6).values()
+    session = onnxruntime.InferenceSession("spec.onnx", providers=["CPUExecutionProvider"])
+    (y,) = session.run(["y"], {"features": x.numpy()})
+    np.testing.assert_allclose(y, trained(x).detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_what_torch_and_onnxscript_print_is_not_passed_on(
+    spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = torch.onnx.export
+
+    def talking(*arguments: Any, **options: Any) -> Any:
+        print("Applied 1 of general pattern rewrite rules.")
+        return export(*arguments, **options)
+
+    monkeypatch.setattr("torch.onnx.export", talking)
+    assert json.loads(build(spec, "--format", "onnx", "--json").stdout)["ok"]
+
+
+def test_the_suffix_of_the_file_is_the_format(spec: Path) -> None:
+    said = build(spec, "-o", "a.pt2", "--json")
+    assert json.loads(said.stdout)["format"] == "pt2" and torch.export.load("a.pt2")
+    for options in (["-o", "a"], ["-o", "a.py"], ["-o", "a.txt", "--format", "py"]):
+        assert build(spec, *options, "--no-check").exit_code == 0
+        assert Path(options[1]).read_text().startswith("# Made by graphspec")
+
+
+def test_build_says_where_weights_come_from(spec: Path) -> None:
+    result = build(spec, "--format", "pt2", "--seed", "3", "--json")
+    said = json.loads(result.stdout)
+    assert (said["ok"], said["file"], said["format"], said["weights"], said["seed"]) == (
+        True,
+        "spec.pt2",
+        "pt2",
+        None,
+        3,
+    )
+    assert [comparison["sizes"] for comparison in said["comparisons"]] == [{"batch": 1}, {"batch": 5}]
+    result = build(spec, "--format", "pt2", "--set", "train.seed=3")
+    assert "weights: initialised from seed 3; --weights takes trained ones" in result.stdout
+    program = graphspec.compile(spec)
+    (x,) = program.example_inputs(2).values()
+    y = torch.export.load("spec.pt2").module()(features=x)
+    torch.testing.assert_close(y, program.module(seed=3)(x).detach(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--format", "tflite"], "tflite is not one of py, pt2, onnx"),
+        (["--weights", "w.safetensors"], "a Python file holds no weights"),
+        (["--seed", "1"], "a Python file holds no weights"),
+        (["--format", "onnx", "--no-check"], "onnx is always compared with the module"),
+        (["--format", "pt2", "-o", "-"], "pt2 is not text"),
+        (["--format", "py", "-o", "x.onnx"], "x.onnx would hold py: give --format onnx"),
+        (["-o", "x.onnx", "--no-check"], "onnx is always compared with the module"),
+        (["-o", "x.pt"], "x.pt ends in none of .py, .pt2, .onnx: give --format, or another name"),
+        (["--format", "onnx", "-o", "x.py"], "x.py would hold onnx: give --format py"),
+        (["--format", "pt2", "-o", "lacking/x.pt2"], "there is no directory lacking"),
+    ],
+)
+def test_options_that_do_not_go_together(spec: Path, options: list[str], said: str) -> None:
+    result = build(spec, *options)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_of_others_is_kept(spec: Path, format: str) -> None:
+    path = Path(f"spec.{format}")
+    path.write_text("mine")
+    result = build(spec, "--format", format)
+    assert result.exit_code == 2
+    assert path.read_text() == "mine"
+    assert build(spec, "--format", format, "--force").exit_code == 0
+    assert build(spec, "--format", format).exit_code == 0  # its own
+
+
+def test_packages_that_are_missing_are_named(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "graphspec.export.onnx.find_spec", lambda name: None if name == "onnxscript" else name
+    )
+    result = build(spec, "--format", "onnx")
+    assert result.exit_code == 1
+    assert (
+        "error[package-missing]: `--format onnx` needs `onnxscript`, which is not installed" in result.stderr
+    )
+    assert "pip install onnx onnxruntime onnxscript" in result.stderr
+
+
+def test_a_package_that_is_too_old_is_named(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def export(*arguments: object, **options: object) -> None:
+        raise ModuleNotFoundError("No module named 'onnxscript._framework_apis.torch_2_11'")
+
+    monkeypatch.setattr("torch.onnx.export", export)
+    result = build(spec, "--format", "onnx")
+    assert result.exit_code == 1
+    assert (
+        "error[package-missing]: `onnxscript` " in result.stderr and "is too old for torch" in result.stderr
+    )
+    assert "pip install --upgrade onnxscript" in result.stderr and not Path("spec.onnx").exists()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_program_that_differs_is_refused(spec: Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def other_weights(program: graphspec.Program, module: nn.Module) -> Traced:
+        return trace(program, program.module(seed=1).eval().requires_grad_(False))
+
+    monkeypatch.setattr("graphspec.export.trace", other_weights)
+    result = build(spec, "--format", format)
+    assert result.exit_code == 1
+    assert (
+        "error[export-differs]: the exported program's `y` differs from the module's at batch 1"
+        in result.stderr
+    )
+    assert sorted(path.name for path in Path().iterdir()) == ["spec.yaml"]
+
+
+def test_a_module_that_cannot_be_traced_is_a_diagnostic(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = graphspec.Program.module
+
+    def branching(self: graphspec.Program, **options: Any) -> nn.Module:
+        made = module(self, **options)
+        forward = made.forward
+        made.forward = lambda features: forward(features) if features.sum() > 0 else features
+        return made
+
+    monkeypatch.setattr(graphspec.Program, "module", branching)
+    result = build(spec, "--format", "pt2")
+    assert result.exit_code == 1
+    assert "error[export-failed]: the module cannot be exported: " in result.stderr
+    assert not Path("spec.pt2").exists()
+
+
+def test_a_loaded_module_exports_strictly() -> None:
+    """PyTorch imports the definitions of a module by name while it lives."""
+    program = graphspec.compile(SPECS[0].parent / "siamese.yaml")
+    module = program.module().eval()
+    name = type(module).__module__
+    assert sys.modules[name].__dict__[program.class_name] is type(module)
+    inputs = program.example_inputs(2)
+    exported = torch.export.export(module, (), inputs, strict=True)
+    torch.testing.assert_close(exported.module()(**inputs), module(**inputs))
+    del exported, module
+    torch._dynamo.reset()
+    gc.collect()
+    assert name not in sys.modules
+
+
+def test_kernels_that_are_normalized_in_training_are_exported(tmp_path: Path) -> None:
+    program = graphspec.compile(
+        """
+inputs: {x: {shape: [frames, 6, 4]}}
+nodes:
+  a: {layer: SpectralNormalization, wraps: {layer: Dense, units: 3}}
+  b: {layer: TimeDistributed, wraps: {layer: BatchNormalization}}
+outputs: [b]
+"""
+    )
+    found = export(program, "pt2", tmp_path / "m.pt2")
+    assert {"batch", "frames"} <= set(found.free)

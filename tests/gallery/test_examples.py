@@ -1,0 +1,94 @@
+"""The specs on real data reach what they are there to show, beside scikit-learn on the same rows."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from graphspec.compiler import compile
+from graphspec.data import splits
+from graphspec.data.batches import split
+from graphspec.data.columns import TablePart
+from graphspec.data.files import Split
+from graphspec.train.loop import train
+from tests import ROOT
+
+SPECS = ROOT / "specs"
+
+
+def rows(name: str) -> dict[str, np.ndarray]:
+    with (SPECS / "data" / name).open(encoding="utf-8", newline="") as stream:
+        table = list(csv.DictReader(stream))
+    return {key: np.array([row[key] for row in table]) for key in table[0]}
+
+
+def trained(name: str, tmp_path: Path) -> Any:
+    program = compile(SPECS / f"{name}.yaml")
+    return train(program, root=SPECS, run_dir=tmp_path / name, device="cpu", tell=lambda note: None)
+
+
+def test_a_table_is_learned_as_well_as_by_gradient_boosting(tmp_path: Path) -> None:
+    cars = rows("cars.csv")
+    training, held = (part.numpy() for part in split(len(cars["mpg"]), 0.25, 0))
+    numbers = np.stack(
+        [np.where(cars[key] == "", "93", cars[key]).astype(float) for key in ("displacement", "horsepower")]
+        + [cars[key].astype(float) for key in ("weight", "acceleration", "cylinders")]
+        + [np.array([float(year[:4]) for year in cars["year"]])],
+        1,
+    )
+    words = CountVectorizer(max_features=200).fit(cars["name"][training]).transform(cars["name"]).toarray()
+    columns = np.concatenate((numbers, words), 1)
+    known = cars["mpg"] != ""
+    mpg = np.where(known, cars["mpg"], "0").astype(float)
+    fit, judge = training[known[training]], held[known[held]]
+    boosted = GradientBoostingRegressor(random_state=0).fit(columns[fit], mpg[fit])
+    error = np.abs(boosted.predict(columns[judge]) - mpg[judge]).mean()
+    classes = GradientBoostingClassifier(random_state=0).fit(columns[training], cars["origin"][training])
+    accuracy = classes.score(columns[held], cars["origin"][held])
+
+    found = trained("cars", tmp_path).metrics
+    assert found["val_mpg_mae"] <= error < 2.5
+    assert found["val_origin_accuracy"] >= accuracy > 0.9
+
+
+@pytest.mark.parity
+def test_text_is_learned_better_than_from_word_counts(tmp_path: Path) -> None:
+    names = rows("names.csv")
+    count = len(names["name"])
+    whole = TablePart(pa.table({"language": names["language"].tolist()}), np.arange(count), "names.csv", str)
+    parts = splits.by_split(Split(split=0.2, stratify="language"), whole, count, 0)
+    training, held = parts == splits.TRAINING, parts == splits.VALIDATION
+    counts = CountVectorizer(token_pattern=r"(?u)\b\w+\b").fit(names["name"][training])
+    linear = LogisticRegression(max_iter=2000)
+    linear.fit(counts.transform(names["name"][training]), names["language"][training])
+    accuracy = linear.score(counts.transform(names["name"][held]), names["language"][held])
+
+    found = trained("names", tmp_path).metrics
+    assert found["val_accuracy"] > 0.7 > accuracy + 0.2
+
+
+@pytest.mark.parity
+def test_digits_from_a_folder_are_read_as_well_as_from_arrays(tmp_path: Path) -> None:
+    result = trained("digit_images", tmp_path)
+    digits = np.load(SPECS / "data" / "digits.npz")
+    seen = np.zeros(10, int)
+    others = []
+    for index, digit in enumerate(digits["digit"]):
+        seen[digit] += 1
+        if seen[digit] > 100:  # the first 100 of each are in the folder
+            others.append(index)
+    weights = result.run_dir / "last.safetensors"
+    module = compile(SPECS / "digit_images.yaml").module(weights=weights).eval()
+    pictures = (digits["image"][others] * 15.9375).astype(np.uint8)
+    with torch.no_grad():
+        found = module(torch.from_numpy(pictures)).argmax(1).numpy()
+    assert (found == digits["digit"][others]).mean() >= 0.97

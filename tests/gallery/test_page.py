@@ -1,0 +1,82 @@
+"""docs/gallery.md shows every spec as it is: its header, its size and its drawing."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import graphspec
+from graphspec.plot import plot
+from tests import ROOT
+
+SPECS = {path.stem: path for path in sorted((ROOT / "specs").glob("*.yaml"))}
+PAGE = ROOT / "docs" / "gallery.md"
+SECTIONS = {
+    "First steps": ["dense", "digits", "digits_tuned"],
+    "Data as they come": ["cars", "names", "digit_images"],
+    "Several inputs, several outputs": ["question_answering", "posts", "item_price"],
+    "Graphs of layers": ["inception_module", "residual"],
+    "Shared layers, models as layers": [
+        "siamese", "two_cameras", "ensemble", "encoder", "decoder", "autoencoder", "vae",
+    ],
+    "Published networks": ["inception_v3", "xception", "resnet50", "resnet", "torchvision_resnet", "unet"],
+    "Attention": ["transformer_classifier", "gpt", "bert", "llama"],
+}  # fmt: skip
+INTRODUCTION = """# Gallery
+
+Specs to copy from, in [specs/](../specs). The tests train and export each of them, and compare published
+networks with the original. A drawing shows layers with their parameters and the shapes between them: blocks
+are frames, identical instances are one stack, and shared weights are a yellow box.
+`graphspec plot SPEC -o FILE.html` draws an interactive page: fold, zoom, search, click a node for its YAML,
+its line of Python and its cost.
+"""
+
+
+def header(text: str) -> str:
+    """The comment lines that a spec begins with, as one paragraph."""
+    lines = re.match(r"(# .*\n)+", text)
+    assert lines is not None
+    return " ".join(line.removeprefix("# ") for line in lines[0].splitlines())
+
+
+def page() -> str:
+    parts = [INTRODUCTION]
+    for section, names in SECTIONS.items():
+        parts.append(f"## {section}\n")
+        for name in names:
+            total = graphspec.compile(SPECS[name]).summary().total_params
+            parts.append(
+                f"### [{name}](../specs/{name}.yaml)\n\n{header(SPECS[name].read_text())}\n"
+                f"{total:,} parameters.\n\n![{name}](gallery/{name}.svg)\n"
+            )
+    return "\n".join(parts)
+
+
+def test_every_spec_is_shown_once() -> None:
+    assert sorted(name for names in SECTIONS.values() for name in names) == list(SPECS)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_headers_are_two_lines(name: str) -> None:
+    lines = re.match(r"(# .*\n)+", SPECS[name].read_text())
+    assert lines is not None and lines[0].count("\n") == 2
+
+
+def test_the_page_is_as_it_was_looked_at(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--update-golden"):
+        PAGE.write_text(page())
+    assert PAGE.read_text() == page()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_drawings_are_as_they_were_looked_at(
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are drawn from the root of the project: a drawing says which file it shows."""
+    monkeypatch.chdir(ROOT)
+    drawing = PAGE.parent / "gallery" / f"{name}.svg"
+    drawn = plot(graphspec.compile(Path("specs") / f"{name}.yaml"), ".svg")
+    if request.config.getoption("--update-golden"):
+        drawing.parent.mkdir(exist_ok=True)
+        drawing.write_text(drawn)
+    assert drawing.read_text() == drawn

@@ -1,0 +1,224 @@
+"""The JSON Schema of editors: it refuses nothing that `check` accepts, and says what each thing is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
+
+from graphspec.cli import app
+from graphspec.compiler import check
+from graphspec.contract import REGISTRY
+from graphspec.diagnostics import Diagnostics
+from graphspec.reference.json_schema import json_schema
+from graphspec.reference.layers import START
+from graphspec.source import read
+from tests import ROOT
+from tests.project.test_readme import PAGES, quotes
+
+SCHEMA = json_schema()
+VALIDATOR = Draft202012Validator(SCHEMA)
+FOUND = {*ROOT.glob("specs/*.yaml"), *ROOT.glob("tests/*/**/*.yaml")}
+FILES = sorted(FOUND - {*ROOT.glob("tests/bad/**/*.yaml")})
+BLOCKS = [quote for page in PAGES for quote in quotes(page) if quote.language == "yaml"]
+SPEC = "inputs:\n  x: {shape: [8, 8, 3]}\nnodes:\n  a: NODE\noutputs:\n  a: {loss: mse}\n"
+
+
+def value(text: str) -> Any:
+    document = read(text, "spec.yaml", Diagnostics())
+    assert document is not None
+    return document.value
+
+
+def errors(spec: Any) -> list[str]:
+    """What the schema finds wrong, one line for each error. Where a key has a wrong value, its neighbours
+    count as unknown by the letter of the standard; no editor says so.
+    """
+    found = [f"{error.json_path}: {error.message[:200]}" for error in VALIDATOR.iter_errors(spec)]
+    return [line for line in found if "Unevaluated" not in line] or found
+
+
+def accepted(path: Path) -> bool:
+    diagnostics = Diagnostics()
+    check(path, diagnostics, {})
+    return not diagnostics.errors
+
+
+def test_it_is_a_schema() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_it_is_small() -> None:
+    result = CliRunner().invoke(app, ["schema"])
+    assert json.loads(result.stdout) == SCHEMA
+    assert len(result.stdout.encode()) <= 172 * 1024
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_it_accepts_what_check_accepts(path: Path) -> None:
+    found = errors(value(path.read_text(encoding="utf-8")))
+    assert found == [] or not accepted(path)
+
+
+@pytest.mark.parametrize("quote", BLOCKS, ids=lambda quote: f"{quote.page}:{quote.line}")
+def test_it_accepts_the_documentation(quote: Any) -> None:
+    assert errors(value(quote.text)) == []
+
+
+def test_it_accepts_the_first_spec() -> None:
+    assert errors(value(START)) == []
+
+
+EXAMPLES = [
+    (kind, name, example.arguments)
+    for kind, classes in REGISTRY.items()
+    for name, cls in classes.items()
+    for example in cls.examples
+]
+
+
+def plain(value: Any) -> Any:
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+@pytest.mark.parametrize(("kind", "name"), sorted({(kind, name) for kind, name, _ in EXAMPLES}))
+def test_it_accepts_every_example_of_a_layer(kind: str, name: str) -> None:
+    nodes = {
+        f"n{number}": {kind: name, **{key: plain(each) for key, each in arguments.items()}, "from": "x"}
+        for number, (k, n, arguments) in enumerate(EXAMPLES)
+        if (k, n) == (kind, name)
+    }
+    assert errors({"inputs": {"x": {"shape": [4]}}, "nodes": nodes, "outputs": ["n"]}) == []
+
+
+@pytest.mark.parametrize(
+    ("node", "count"),
+    [
+        ("{layer: Conv3, filters: 3, kernel_size: 3}", 1),
+        ("{layer: Conv2D, kernel_size: 3}", 1),
+        ("{layer: Conv2D, filters: x, kernel_size: 3}", 1),
+        ("{layer: Conv2D, filters: 3, kernel_size: 3, paddin: same}", 1),
+        ("{op: tak, axis: 1}", 1),
+        ("{lay: Dense, units: 3}", 1),
+        ("{layer: Dense, units: 3, op: take}", 1),
+        ("{layer: Dense, units: $width, activation: $(a if b else c)}", 0),
+        ("{layer: $kind, units: 3}", 0),
+        ("{layer: Dense, repeat: {units: [1, 2]}}", 0),
+    ],
+)
+def test_a_mistake_is_one_error(node: str, count: int) -> None:
+    assert len(errors(value(SPEC.replace("NODE", node)))) == count
+
+
+@pytest.mark.parametrize(
+    ("section", "wrong", "right"),
+    [
+        ("train", "{epochs: 0}", "{epochs: 1}"),
+        ("train", "{epochs: ten}", "{epochs: 1e1}"),
+        (
+            "train",
+            "{optimizer: {name: adam, learning_rate: -1}}",
+            "{optimizer: {name: adam, learning_rate: 1}}",
+        ),
+        (
+            "train",
+            "{callbacks: {early_stopping: {patience: -1}}}",
+            "{callbacks: {early_stopping: {patience: 0}}}",
+        ),
+        ("data", "{train: a.csv, validation: {split: 20}}", "{train: a.csv, validation: {split: 0.2}}"),
+        ("data", "{train: a.csv, test: {split: 0.2}}", "{train: a.csv, test: b.csv}"),
+        ("inputs", "{x: {shape: [8], dtype: float}}", "{x: {shape: [8], dtype: float32}}"),
+        ("inputs", "{x: {shape: [8], data_format: NCHW}}", "{x: {shape: [8], data_format: channels_first}}"),
+    ],
+)
+def test_a_value_out_of_its_range_is_flagged(section: str, wrong: str, right: str) -> None:
+    spec = value(SPEC.replace("NODE", "{layer: Flatten}"))
+    for text, count in ((right, 0), (wrong, 1)):
+        assert len(errors({**spec, section: value(f"{section}: {text}")[section]})) == count, text
+
+
+@pytest.mark.parametrize(
+    "loss", ["mse", "MSE", "mean_squared_error", "{name: huber, delta: 2}", "{module: a.B, x: 1}"]
+)
+def test_every_form_of_a_loss_is_right(loss: str) -> None:
+    spec = value(SPEC.replace("NODE", "{layer: Flatten}").replace("loss: mse", f"loss: {loss}"))
+    assert errors(spec) == []
+    wrong = value(
+        SPEC.replace("NODE", "{layer: Flatten}").replace("loss: mse", "loss: {name: huber, delt: 2}")
+    )
+    assert len(errors(wrong)) == 1
+
+
+# --- meanings
+
+
+def walk(schema: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if isinstance(schema, dict):
+        yield path, schema
+        for key, each in schema.items():
+            yield from walk(each, f"{path}/{key}")
+    elif isinstance(schema, list):
+        for number, each in enumerate(schema):
+            yield from walk(each, f"{path}/{number}")
+
+
+def resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema with what it refers to; its own words first."""
+    while "$ref" in schema:
+        name = schema["$ref"].removeprefix("#/$defs/")
+        schema = {**SCHEMA["$defs"][name], **{key: each for key, each in schema.items() if key != "$ref"}}
+    return schema
+
+
+def test_every_key_has_a_description() -> None:
+    bare = {
+        f"{path}/{key}"
+        for path, schema in walk(SCHEMA)
+        for key, each in schema.get("properties", {}).items()
+        if "/if" not in path and isinstance(each, dict) and not resolved(each).get("description")
+    }
+    assert bare == set()
+
+
+def test_no_description_is_cut_off() -> None:
+    every = {each["description"] for _, each in walk(SCHEMA) if isinstance(each.get("description"), str)}
+    whole = re.compile(r"[^()…]*(\([^()]*\)[^()…]*)*")
+    assert (
+        len(every) > 500 and [text for text in every if not whole.fullmatch(text) and "`" not in text] == []
+    )
+    assert not any("…" in text or text.endswith((",", " of", " the", " a")) for text in every)
+
+
+def names_of(definition: str) -> list[str]:
+    """The names that one of the definitions offers; those with the same description share an entry."""
+    every = [resolved(option) for option in SCHEMA["$defs"][definition]["anyOf"]]
+    options = [option for option in every if "const" in option or "enum" in option]
+    assert all(option["description"] for option in options)
+    return [name for option in options for name in option.get("enum", [option.get("const")])]
+
+
+def test_every_name_has_a_description_and_stands_once() -> None:
+    for kind in ("layers", "merges", "ops", "losses", "metrics", "optimizers", "schedules"):
+        names = names_of(kind)
+        assert len(names) == len(set(names)) > 2
+    losses = names_of("losses")
+    assert "mean_squared_error" in losses and not {"mse", "MSE"} & set(losses)
+    for kind in REGISTRY:
+        assert set(names_of(f"{kind}s")) == set(REGISTRY[kind])
+
+
+def test_new_writes_the_schema_and_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, ["new", "first"]).exit_code == 0
+    first, _ = Path("first.yaml").read_text().split("\n", 1)
+    assert first == "# yaml-language-server: $schema=graphspec.schema.json"
+    assert json.loads(Path("graphspec.schema.json").read_text()) == SCHEMA
+    assert CliRunner().invoke(app, ["check", "first.yaml"]).exit_code == 0
+    assert CliRunner().invoke(app, ["schema", "-o", "a.json"]).stdout == "wrote a.json\n"
+    assert Path("a.json").read_bytes() == Path("graphspec.schema.json").read_bytes()

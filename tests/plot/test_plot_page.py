@@ -1,0 +1,327 @@
+"""The page of `plot` in headless Chromium: what a person does with it, and that it draws as Python does."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+import graphspec
+from graphspec.plot import html, plot
+from graphspec.plot.layout import Placement, place
+from graphspec.plot.picture import draw, unfold
+from graphspec.plot.sections import cut
+from tests.browser import CHROMIUM, Page, browser
+from tests.plot.test_plot import SPECS, chain, hostile
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+
+RESNET = next(path for path in SPECS if path.stem == "resnet50")
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with browser(tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+@pytest.fixture
+def page(chromium: Page, tmp_path: Path) -> Iterator[Page]:
+    """ResNet-50 with its blocks open, from its beginning; nothing may go wrong in the browser."""
+    show(chromium, plot(graphspec.compile(RESNET), ".html", depth=2), tmp_path)
+    chromium.evaluate("fit(false)")
+    yield chromium
+    assert chromium.errors == []
+
+
+def show(page: Page, text: str, folder: Path, dark: bool = False) -> None:
+    (folder / "page.html").write_text(text, encoding="utf-8")
+    page.open(folder / "page.html", dark=dark)
+
+
+def at(page: Page, path: str) -> tuple[float, float]:
+    """Where the head of a box is on the screen."""
+    x, y = page.evaluate(
+        "(() => { const box = [...document.querySelectorAll('#stage .box')].find((e) => e.box.path === "
+        f"{path!r}).querySelector('rect').getBoundingClientRect(); return [box.x + 20, box.y + 8]; }})()"
+    )
+    return x, y
+
+
+def paths(page: Page) -> list[str]:
+    """The boxes that are drawn."""
+    found: list[str] = page.evaluate("[...document.querySelectorAll('#stage .box')].map((e) => e.box.path)")
+    return found
+
+
+def panel(page: Page) -> str:
+    text: str = page.evaluate("document.getElementById('panel').innerText")
+    return text
+
+
+# --- the picture
+
+
+def coordinates(placement: Placement) -> list[Any]:
+    """Everything that layout decides, nested as the picture is."""
+    boxes = [[b.x, b.y, b.width, b.height, b.body and coordinates(b.body)] for b in placement.boxes]
+    return [boxes, [[number for point in line.points for number in point] for line in placement.lines]]
+
+
+THEIRS = """
+(function all(placed) {
+  return [placed.boxes.map((b) => [b.x, b.y, b.width, b.height, b.body && all(b.body)]),
+          placed.lines.map((l) => [l.x0, l.y0, l.x0, l.y1, l.x2, l.y2])];
+})(drawn)
+"""
+
+
+def flat(value: Any) -> list[float | None]:
+    return [number for item in value for number in flat(item)] if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_the_page_draws_as_python_does(chromium: Page, tmp_path: Path, path: Path) -> None:
+    program = graphspec.compile(path)
+    for state, right in (("as it is", False), ("unfolded", False), ("folded", False), ("unfolded", True)):
+        body = cut(draw(program))
+        if state != "folded":
+            unfold(body, state == "unfolded")
+        show(chromium, html.html(body, program, right, fixed=True), tmp_path)
+        mine, theirs = coordinates(place(body, right)), chromium.evaluate(THEIRS)
+        assert flat(theirs) == pytest.approx(flat(mine), abs=1e-6)
+    assert chromium.errors == []
+
+
+def test_nothing_is_loaded(page: Page) -> None:
+    assert page.evaluate("performance.getEntriesByType('resource').length") == 0
+
+
+def test_text_of_a_spec_stays_text(chromium: Page, tmp_path: Path) -> None:
+    show(chromium, plot(hostile(), ".html"), tmp_path)
+    assert chromium.evaluate("document.scripts.length") == 2
+    assert chromium.evaluate("document.images.length") == 0
+    title = chromium.evaluate("document.querySelector('h1').innerText")
+    assert title.startswith("</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;")
+    chromium.click(*at(chromium, "a"))
+    assert "</script><script>alert(3)</script>" in panel(chromium)
+    assert chromium.evaluate("document.images.length") == 0 and chromium.errors == []
+
+
+def test_the_policy_forbids_other_scripts(chromium: Page, tmp_path: Path) -> None:
+    text = plot(graphspec.compile(RESNET), ".html")
+    show(chromium, text.replace("<main>", "<main><script>window.evil = 1</script>"), tmp_path)
+    assert chromium.evaluate("window.evil") is None
+    assert any("Content Security Policy" in error for error in chromium.errors)
+    chromium.errors.clear()
+
+
+def test_dark_and_light(chromium: Page, tmp_path: Path) -> None:
+    colors = []
+    for dark in (False, True):
+        show(chromium, plot(graphspec.compile(RESNET), ".html"), tmp_path, dark)
+        colors.append(chromium.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert colors == ["rgb(255, 255, 255)", "rgb(13, 17, 23)"]
+
+
+# --- what a person does
+
+
+def test_a_click_folds_and_unfolds(page: Page) -> None:
+    assert "stages.0.first.reduce.conv" not in paths(page)
+    before = at(page, "stages.0.first.reduce")
+    page.click(*before)
+    assert "stages.0.first.reduce.conv" in paths(page)
+    assert at(page, "stages.0.first.reduce")[1] == pytest.approx(before[1], abs=1)  # it stays where it was
+    page.click(*at(page, "stages.0.first.reduce"))
+    assert "stages.0.first.reduce.conv" not in paths(page)
+    page.click(*at(page, "stages.0"))
+    assert "stages.0.first" not in paths(page) and "stages.1.first" in paths(page)
+
+
+def test_a_click_tells_of_a_node(page: Page) -> None:
+    page.click(*at(page, "stages.0.first.reduce"))
+    text = panel(page)
+    for part in (
+        "stages.0.first.reduce", "conv_norm", "4,416", "MFLOPs", "[56, 56, 64]",
+        "resnet50.yaml:", "reduce:", "block: conv_norm", "self.reduce = ConvNorm(",
+        "self.expand(self.spatial(self.reduce(x)))",
+    ):  # fmt: skip
+        assert part in text
+    page.press("Escape", 27)
+    assert page.evaluate("document.getElementById('panel').hidden")
+
+
+def test_a_drag_pans_and_the_wheel_zooms(page: Page) -> None:
+    x, y = at(page, "image")
+    page.drag((x - 200, y + 10), (x - 150, y + 40))
+    assert at(page, "image") == pytest.approx((x + 50, y + 30), abs=0.5)
+    assert page.evaluate("document.getElementById('panel').hidden")
+    scale = page.evaluate("view.scale")
+    page.wheel(x + 50, y + 30, -100)
+    assert page.evaluate("view.scale") > scale * 1.1
+    found = at(page, "image")
+    assert found == pytest.approx((x + 50, y + 30), abs=8)  # what is under the pointer stays there
+
+
+def test_a_drag_is_no_click(page: Page) -> None:
+    x, y = at(page, "stages.0")
+    page.drag((x, y), (x + 30, y + 30))
+    assert "stages.0.first" in paths(page)
+
+
+def test_the_keyboard_is_enough(page: Page) -> None:
+    page.press("/")
+    page.type("softmax probs")
+    page.press("Enter", 13)
+    assert page.evaluate("search.getAttribute('aria-invalid')") == "true"
+    page.evaluate("search.select()")
+    page.type("probs dense")
+    page.press("Enter", 13)
+    assert page.evaluate("document.querySelector('#panel h2').innerText") == "probs"
+    page.evaluate("document.activeElement.blur()")
+    page.evaluate(
+        "[...document.querySelectorAll('#stage .box')].find((e) => e.box.path === 'stages.3').focus()"
+    )
+    page.press("Enter", 13)
+    assert "stages.3.first" not in paths(page)
+    assert page.evaluate("document.activeElement.box.path") == "stages.3"
+    assert page.evaluate("document.activeElement.getAttribute('aria-expanded')") == "false"
+    before = page.evaluate("view.x")
+    page.press("ArrowRight", 39)
+    assert page.evaluate("view.x") == before - 60
+    page.press("0")
+    assert page.evaluate("view.scale * drawn.height <= canvas.clientHeight")
+
+
+def test_a_search_opens_what_hides_a_node(page: Page) -> None:
+    page.evaluate("document.getElementById('fold').click()")
+    assert "stages.2.first" not in paths(page)
+    page.evaluate("search.focus()")
+    page.type("stages.2.first.expand.norm")
+    page.press("Enter", 13)
+    assert "stages.2.first.expand.norm" in paths(page)
+    x, y = at(page, "stages.2.first.expand.norm")
+    assert 0 < x < 1200 and 0 < y < 800
+
+
+def test_all_is_folded_and_unfolded(page: Page) -> None:
+    page.evaluate("document.getElementById('unfold').click()")
+    body = draw(graphspec.compile(RESNET))
+    assert len(paths(page)) == sum(bool(box.name) for box in body.walk())
+    page.evaluate("document.getElementById('fold').click()")
+    assert paths(page) == [box.path for box in body.boxes]
+
+
+@pytest.mark.parametrize("right", [False, True], ids=["down", "right"])
+@pytest.mark.parametrize("name", ["dense", "resnet50", "two_cameras", "gpt"])
+def test_the_page_opens_with_all_of_the_picture(
+    chromium: Page, tmp_path: Path, name: str, right: bool
+) -> None:
+    show(chromium, plot(graphspec.compile(RESNET.with_stem(name)), ".html", right=right), tmp_path)
+    inside = "(() => { const a = stage.getBoundingClientRect(), b = canvas.getBoundingClientRect(); "
+    inside += "return a.left >= b.left && a.top >= b.top && a.right <= b.right && a.bottom <= b.bottom; })()"
+    assert chromium.evaluate(inside)
+    few = chromium.evaluate("graph.body.boxes.every((box) => !box.open)")
+    assert few or chromium.evaluate("view.scale") >= 0.5
+    assert chromium.evaluate("getComputedStyle(chart).display") == "none"
+    assert chromium.errors == []
+
+
+@pytest.mark.parametrize(
+    "key", ["stages.2.rest.3.spatial.conv", "stages.2.rest.4.spatial.norm.running_var", "probs.bias"]
+)
+def test_a_search_finds_keys_of_the_state_dict(page: Page, key: str) -> None:
+    names = graphspec.compile(RESNET).module().state_dict()
+    assert any(name == key or name.startswith(f"{key}.") for name in names)
+    page.evaluate("document.getElementById('fold').click()")
+    page.evaluate("search.focus()")
+    page.type(key)
+    page.press("Enter", 13)
+    first = key.replace("rest.3", "rest.0").replace("rest.4", "rest.0")
+    found = page.evaluate("chosen.path")
+    assert first == found or (first.startswith(f"{found}.") and first.count(".") == found.count(".") + 1)
+    assert found == key or f"found: {key}" in panel(page)
+
+
+def test_every_key_of_the_state_dict_is_found(chromium: Page, tmp_path: Path) -> None:
+    for path in SPECS:
+        program = graphspec.compile(path)
+        show(chromium, plot(program, ".html"), tmp_path)
+        keys = sorted(program.module().state_dict())
+        lost = chromium.evaluate(f"{json.dumps(keys)}.filter((key) => !matches(key).length)")
+        assert lost == [], path.name
+
+
+def test_a_search_no_longer_finds_what_is_not_there(page: Page) -> None:
+    page.evaluate("search.focus()")
+    page.type("stages.2.rest.5.spatial.conv")  # there are five: 0 to 4
+    page.press("Enter", 13)
+    assert page.evaluate("chosen === null || !chosen.path.endsWith('spatial.conv')")
+
+
+def test_the_map_shows_the_view_and_moves_it(page: Page) -> None:
+    assert page.evaluate("getComputedStyle(chart).display") != "none"
+    x, y, width, height = page.evaluate(
+        "(() => { const r = chart.getBoundingClientRect(); return [r.x, r.y, r.width, r.height]; })()"
+    )
+    page.click(x + width / 2, y + height - 12)
+    low = page.evaluate("(canvas.clientHeight / 2 - view.y) / view.scale / drawn.down")
+    assert low > 0.9
+    assert page.evaluate("document.getElementById('panel').hidden")
+    page.press("0")
+    assert page.evaluate("getComputedStyle(chart).display") == "none"
+
+
+def test_colours_by_cost(page: Page) -> None:
+    page.evaluate("setAll(false)")
+    fill = "[b.path, b.element.querySelector('rect').style.fill]"
+    fills = f"Object.fromEntries(graph.body.boxes.map((b) => {fill}))"
+    assert set(page.evaluate(fills).values()) == {""}
+    page.evaluate("costs.value = 'params'; costs.dispatchEvent(new Event('change'))")
+    shown = page.evaluate(fills)
+    assert shown["stages.3"] == "rgb(255, 129, 130)" and shown["flat"] == "rgb(246, 248, 250)"
+    assert "stages.3 has 58.5 %" in page.evaluate("legend.innerText")
+    page.evaluate("costs.value = ''; costs.dispatchEvent(new Event('change'))")
+    assert set(page.evaluate(fills).values()) == {""}
+
+
+@pytest.mark.parametrize("cost", ["", "flops"])
+def test_what_is_saved_is_an_svg_of_the_view(page: Page, cost: str) -> None:
+    page.evaluate(f"setAll(false); costs.value = {cost!r}; colour()")
+    text = page.evaluate("picture()")
+    root = ElementTree.fromstring(text)
+    assert {"stages.3 stage", "224, 224, 3"} <= {"".join(e.itertext()).strip("[]") for e in root.iter()}
+    assert "var(" not in text and "color" not in text and "style" not in text
+    for element in root.iter():
+        if element.tag.rpartition("}")[2] in ("rect", "text", "path"):
+            assert re.fullmatch(r"none|rgb\(\d+, \d+, \d+\)", element.attrib["fill"]), element.attrib
+    page.evaluate("zoom(4)")
+    assert float(ElementTree.fromstring(page.evaluate("picture()")).attrib["width"]) < float(
+        root.attrib["width"]
+    )
+
+
+def test_the_button_saves(page: Page, tmp_path: Path) -> None:
+    page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    page.evaluate("document.getElementById('save').click()")
+    until = time.monotonic() + 300
+    while not (tmp_path / "resnet50.svg").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert ElementTree.parse(tmp_path / "resnet50.svg").getroot().tag.endswith("svg")
+
+
+def test_long_specs_open_folded(chromium: Page, tmp_path: Path) -> None:
+    show(chromium, plot(graphspec.compile(chain(2_000)), ".html"), tmp_path)
+    assert len(paths(chromium)) < 100
+    chromium.evaluate("search.focus()")
+    chromium.type("n1777")
+    chromium.press("Enter", 13)
+    assert "n1777" in paths(chromium) and "self.n1777" in panel(chromium)
+    assert chromium.errors == []

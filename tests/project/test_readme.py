@@ -1,0 +1,224 @@
+"""README and docs/ say what is: commands run, quoted files compared, examples compiled, lists in step."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from jsonschema import Draft202012Validator
+
+import graphspec
+from graphspec.diagnostics import CODES, Diagnostics
+from graphspec.objectives import LOSSES, METRICS
+from graphspec.reference.json_schema import json_schema
+from graphspec.settings import Family
+from graphspec.source import read
+from graphspec.train.config import OPTIMIZERS
+from graphspec.train.files import write_weights
+from graphspec.transfer.rules import read_rules
+from tests import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LANGUAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+FENCE = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A fenced block: its language, what else its first line says, and its text."""
+
+    page: str
+    line: int
+    language: str
+    note: str
+    text: str
+
+
+def quotes(page: Path) -> Iterator[Quote]:
+    text = page.read_text(encoding="utf-8")
+    for match in FENCE.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        yield Quote(page.name, line, *match.groups())
+
+
+WALKS = ("tutorial.md",)
+"""Pages whose blocks are steps of one way: each goes on where the one before it ended."""
+PYTHON_PAGE = "python.md"
+QUOTES = [quote for page in PAGES if page.name not in WALKS for quote in quotes(page)]
+EXAMPLES = [quote for quote in QUOTES if quote.language == "python"]
+
+
+def place(quote: Quote) -> str:
+    return f"{quote.page}:{quote.line}"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A directory that holds specs/, where what commands write does no harm."""
+    shutil.copytree(ROOT / "specs", tmp_path / "specs")
+    return tmp_path
+
+
+def sessions(text: str) -> Iterator[tuple[list[str], str]]:
+    """The words of each command of a console block, without its comment, and what it prints."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, output = part.partition("\n")
+        yield shlex.split(command, comments=True), output.strip()
+
+
+def shows(expected: str, printed: str) -> bool:
+    """Whether `expected` is what was printed; a line `...` stands for any lines."""
+    parts = re.split(r"^\.\.\.\n", expected + "\n", flags=re.MULTILINE)
+    return re.fullmatch("(?:.*\n)*?".join(map(re.escape, parts)), printed.strip() + "\n") is not None
+
+
+def torchvision_weights(path: Path) -> None:
+    """The checkpoint of a ResNet-18, not trained."""
+    torch.save(torchvision.models.resnet18().state_dict(), path)
+
+
+@pytest.mark.parametrize("quote", [q for q in QUOTES if q.language == "console"], ids=place)
+def test_console_blocks_print_what_they_show(quote: Quote, directory: Path) -> None:
+    if quote.note == "resnet18":
+        torchvision_weights(directory / "resnet18.pth")
+    run_console(quote, directory)
+
+
+def run_console(quote: Quote, directory: Path) -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for (program, *arguments), expected in sessions(quote.text):
+        if program == "make":
+            assert arguments[0] in targets
+        elif program == "pip":
+            assert arguments == ["install", "."]  # `test_wheel.py` does it
+        elif program == "python":
+            run_python((directory / arguments[0]).read_text(encoding="utf-8"), directory)
+        elif program == "cat":
+            file = directory / arguments[0]
+            if not file.exists():  # a file that only the page has
+                file.write_text(expected + "\n", encoding="utf-8")
+            assert file.read_text(encoding="utf-8").strip() == expected
+        else:
+            assert program == "graphspec"
+            command = [sys.executable, "-m", "graphspec", *arguments]
+            done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+            printed = done.stdout + done.stderr
+            assert shows(expected, printed), printed
+
+
+@pytest.mark.parametrize("quote", [quote for quote in EXAMPLES if quote.page != PYTHON_PAGE], ids=place)
+def test_python_examples_run(quote: Quote) -> None:
+    run_python(quote.text, ROOT)
+
+
+def test_the_python_page_runs_from_its_beginning(directory: Path) -> None:
+    """Its blocks go on from one another."""
+    run_python("\n".join(quote.text for quote in EXAMPLES if quote.page == PYTHON_PAGE), directory)
+
+
+def run_python(text: str, directory: Path) -> None:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", text], cwd=directory, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("page", WALKS)
+def test_a_walk_leads_to_its_end(page: str, directory: Path) -> None:
+    """A block whose first line names a file is written there; the others are run."""
+    found = list(quotes(ROOT / "docs" / page))
+    assert {quote.language for quote in found} == {"console", "python"}
+    for quote in found:
+        if quote.note:
+            (directory / quote.note).write_text(quote.text, encoding="utf-8")
+        elif quote.language == "console":
+            run_console(quote, directory)
+        else:
+            run_python(quote.text, directory)
+
+
+def test_words_of_pytorch_have_true_counterparts() -> None:
+    """Each node of the tables is one that the schema knows, with its arguments."""
+    schema = json_schema()
+    node = Draft202012Validator({**schema["$defs"]["node"], "$defs": schema["$defs"]})
+    text = (ROOT / "docs" / "coming-from-pytorch.md").read_text(encoding="utf-8")
+    nodes = re.findall(r"`(\{(?:layer|merge|op|compute|parameter|constant|module): .*?\})`", text)
+    assert len(nodes) > 35
+    for each in nodes:
+        document = read(f"node: {each}", "page", Diagnostics())
+        assert document is not None and node.is_valid(document.value["node"]), each
+    settings = re.findall(r"`((?:loss|optimizer|schedule): .*?)`[^`\n]*\|$", text, re.MULTILINE)
+    assert len(settings) == 8
+    for each in settings:
+        for part in each.split("`, `"):
+            document = read(part, "page", Diagnostics())
+            assert document is not None
+            ((key, value),) = document.value.items()
+            known = Draft202012Validator({**schema["$defs"][key], "$defs": schema["$defs"]})
+            assert known.is_valid(value), part
+
+
+@pytest.mark.parametrize("quote", [q for q in QUOTES if q.language == "yaml"], ids=place)
+def test_yaml_examples_compile(quote: Quote, directory: Path) -> None:
+    path = directory / "specs" / "example.yaml"
+    path.write_text(quote.text, encoding="utf-8")
+    if quote.note == "ensemble":
+        from safetensors.torch import save_file
+
+        state = graphspec.compile(directory / "specs" / "dense.yaml").module().state_dict()
+        for name in ("first", "second"):
+            save_file(state, path.with_name(f"{name}.safetensors"))
+    if quote.note == "start":
+        settings = {"classes": 10}
+        whole = graphspec.compile(directory / "specs" / "torchvision_resnet.yaml", settings).module()
+        write_weights(path.with_name("start.safetensors"), whole.state_dict())
+    program = graphspec.compile(path)
+    if quote.note == "start":
+        program.module()
+    compile(program.source, "<emitted>", "exec")
+
+
+@pytest.mark.parametrize("quote", [q for q in QUOTES if q.language == "rules"], ids=place)
+def test_rules_are_read(quote: Quote) -> None:
+    assert read_rules(quote.text, quote.page).rules
+
+
+def test_the_reference_lists_every_code() -> None:
+    rows = "\n".join(f"| `{code}` | {meaning} |" for code, meaning in CODES.items())
+    table = f"| code | what is wrong |\n|---|---|\n{rows}\n"
+    assert table in LANGUAGE, f"the table of docs/language.md should be:\n{table}"
+
+
+def listed(heading: str) -> set[str]:
+    (paragraph,) = re.findall(
+        rf"^{heading}(?:: |` \| `\w+` \| )(.+?)(?:\n\n|\n\|)", LANGUAGE, re.MULTILINE | re.DOTALL
+    )
+    return set(re.findall(r"`(\w+)`", paragraph))
+
+
+@pytest.mark.parametrize(
+    ("heading", "family"), [("Losses", LOSSES), ("Metrics", METRICS), (r"\| `optimizer", OPTIMIZERS)]
+)
+def test_the_reference_lists_every_setting(heading: str, family: Family) -> None:
+    assert listed(heading) == {member.names()[0] for member in family.members.values()}
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        text = page.read_text(encoding="utf-8")
+        anchors = {
+            re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-")
+            for head in re.findall(r"^#+ (.+)", text, re.M)
+        }
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            if target.startswith("#"):
+                assert target[1:] in anchors, f"{page.name}: {target}"
+            elif "://" not in target:
+                assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
