@@ -137,6 +137,11 @@ class Program:
         """The largest legal value of each symbolic size that has one."""
         return self._elaborated.maximum_sizes
 
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The spec as plain data, with the values of its params, and with `--set` and `--preset` applied."""
+        return self._document.value
+
     def span(self, path: tuple[str | int, ...], key: bool = False) -> Span:
         """The place in the spec of the value at a path of keys, or of its key; else of the nearest parent."""
         return self._document.key(path) if key else self._document.span(path)

@@ -53,6 +53,7 @@ ELSEWHERE = {
     "summary": "describing:summary",
     "resolve": "describing:resolve",
     "layers": "describing:layers",
+    "diff": "compare:diff",
     "build": "build:build",
     "plot": "plot:plot",
     "tune": "tune:tune",

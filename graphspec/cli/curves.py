@@ -4,22 +4,56 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT, COLUMNS = 320, 200, 2
 LEFT, TOP, RIGHT, BOTTOM = 56, 30, 14, 28
 COLORS = {"": "#1f6feb", "val_": "#d1570b"}
+SEVERAL = ("#0b57a4", "#b3450a", "#2a7d2e", "#8a2be2", "#a3195b", "#00707a", "#7a5c00", "#444444")
+"""The colors of several runs."""
 TICKS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One curve of a panel: a value for each epoch."""
+
+    label: str
+    color: str
+    values: list[float]
 
 
 def curves(history: Mapping[str, Sequence[object]], title: str) -> str:
     """An SVG of a history: values by name, one an epoch; those with `val_` share the panel of the others."""
-    panels: dict[str, dict[str, list[float]]] = {}
+    panels: dict[str, list[Line]] = {}
     for name, values in history.items():
-        numbers = [value if isinstance(value, int | float) else math.nan for value in values]
         prefix = "val_" if name.startswith("val_") else ""
-        if any(map(math.isfinite, numbers)):
-            panels.setdefault(name.removeprefix("val_"), {})[prefix] = [float(n) for n in numbers]
+        label = "validation" if prefix else "training"
+        _add(panels, name.removeprefix("val_"), Line(label, COLORS[prefix], _numbers(values)))
+    return _picture(panels, title)
+
+
+def curves_of(histories: Mapping[str, Mapping[str, Sequence[object]]], title: str) -> str:
+    """An SVG of several runs, by their names: a panel for each value, with the curve of each run."""
+    panels: dict[str, list[Line]] = {}
+    for name in dict.fromkeys(name for history in histories.values() for name in history):
+        for index, (run, history) in enumerate(histories.items()):
+            if name in history:
+                _add(panels, name, Line(run, SEVERAL[index % len(SEVERAL)], _numbers(history[name])))
+    return _picture(panels, title)
+
+
+def _numbers(values: Sequence[object]) -> list[float]:
+    return [float(value) if isinstance(value, int | float) else math.nan for value in values]
+
+
+def _add(panels: dict[str, list[Line]], name: str, line: Line) -> None:
+    if any(map(math.isfinite, line.values)):
+        panels.setdefault(name, []).append(line)
+
+
+def _picture(panels: Mapping[str, Sequence[Line]], title: str) -> str:
     rows = -(-len(panels) // COLUMNS)
     width, height = WIDTH * min(COLUMNS, max(1, len(panels))), HEIGHT * rows + 24
     parts = [
@@ -34,12 +68,12 @@ def curves(history: Mapping[str, Sequence[object]], title: str) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _panel(name: str, lines: Mapping[str, list[float]]) -> Iterator[str]:
-    known = [value for values in lines.values() for value in values if math.isfinite(value)]
+def _panel(name: str, lines: Sequence[Line]) -> Iterator[str]:
+    known = [value for line in lines for value in line.values if math.isfinite(value)]
     low, high = min(known), max(known)
     if low == high:
         low, high = low - 0.5, high + 0.5
-    epochs = max(map(len, lines.values()))
+    epochs = max(len(line.values) for line in lines)
 
     def across(epoch: int) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * (epoch - 1) / max(1, epochs - 1)
@@ -55,17 +89,22 @@ def _panel(name: str, lines: Mapping[str, list[float]]) -> Iterator[str]:
         yield f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>'
     for epoch in sorted({1, (epochs + 1) // 2, epochs}):
         yield f'<text x="{across(epoch):.1f}" y="{HEIGHT - 10}" text-anchor="middle">{epoch}</text>'
-    for index, (prefix, values) in enumerate(lines.items()):
-        color = COLORS[prefix]
-        points = [(across(i + 1), down(v)) if math.isfinite(v) else None for i, v in enumerate(values)]
-        yield f'<path d="{_path(points)}" fill="none" stroke="{color}" stroke-width="1.6"/>'
+    for index, line in enumerate(lines):
+        points = [(across(i + 1), down(v)) if math.isfinite(v) else None for i, v in enumerate(line.values)]
+        yield f'<path d="{_path(points)}" fill="none" stroke="{line.color}" stroke-width="1.6"/>'
         yield from (
-            f'<circle cx="{point[0]:.1f}" cy="{point[1]:.1f}" r="1.8" fill="{color}"/>'
+            f'<circle cx="{point[0]:.1f}" cy="{point[1]:.1f}" r="1.8" fill="{line.color}"/>'
             for point in points
             if point is not None and epochs <= 60
         )
-        label = "validation" if prefix else "training"
-        yield f'<text x="{WIDTH - RIGHT - 60 * index}" y="18" text-anchor="end" fill="{color}">{label}</text>'
+        yield _label(line, index)
+
+
+def _label(line: Line, index: int) -> str:
+    """The two words of one training stand beside each other, the names of runs below each other."""
+    apart = line.color in COLORS.values()
+    x, y = (WIDTH - RIGHT - 60 * index, 18) if apart else (WIDTH - RIGHT, 18 + 12 * index)
+    return f'<text x="{x}" y="{y}" text-anchor="end" fill="{line.color}">{escape(line.label)}</text>'
 
 
 def _path(points: Sequence[tuple[float, float] | None]) -> str:

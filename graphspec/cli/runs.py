@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,8 +19,10 @@ from graphspec.cli.common import (
     Json,
     answer,
     events,
+    misuse,
     print_json,
     print_table,
+    replacing,
     reporting,
     running,
     show,
@@ -164,22 +166,48 @@ def synthetic(path: Path) -> Diagnostic:
     return Diagnostic("synthetic-data", message, None, severity="warning", help=help)
 
 
+COMPARE = "compare"
+SETTINGS = 6
+"""Settings that a table of runs shows in columns."""
+
+
 def runs(
-    folder: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="Directory of the runs.", show_default=False)
-    ] = Path("runs"),
+    words: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[DIR | compare RUN...]",
+            help="Directory of the runs; or compare and the runs to compare.",
+            show_default=False,
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE.svg", help="With compare: draw the curves over each other."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """List runs with the values of their best epochs.
+    """List runs with the values of their best epochs, or compare some.
 
-    Example: graphspec runs
+    It shows the settings in which they differ, too.
+
+    Example: graphspec runs compare runs/digits-1 runs/digits-2 --plot curves.svg
     """
     from graphspec.runs.directory import list_runs, list_studies
 
+    given = list(words or [])
+    comparing = len(given) > 1 and str(given[0]) == COMPARE
+    if plot is not None and not comparing:
+        raise misuse("--plot", "it draws the runs that `compare` names: graphspec runs compare RUN RUN")
+    if len(given) > 1 and not comparing:
+        raise misuse("[DIR]", "one directory is listed; to compare runs: graphspec runs compare RUN RUN")
     with reporting(as_json, {}):
+        if comparing:
+            _compare(given[1:], plot, as_json)
+            return
+        folder = given[0] if given else Path("runs")
         rows, studies = list_runs(folder), list_studies(folder)
         if as_json:
-            found = {"runs": [row.to_json() for row in rows], "studies": [each.to_json() for each in studies]}
+            found = {"runs": _as_json(rows), "studies": [each.to_json() for each in studies]}
             print_json({"ok": True, **found})
             return
         _show(rows)
@@ -190,23 +218,76 @@ def runs(
             say(f"no run in {folder}: graphspec train SPEC makes one")
 
 
+def _as_json(rows: list[RunRow]) -> list[dict[str, Any]]:
+    """The runs, each with the settings in which it differs from others of the list."""
+    from graphspec.runs.settings import differing
+
+    columns = differing([row.path for row in rows])
+    return [
+        {**row.to_json(), "settings": {path: values[index] for path, values in columns.items()}}
+        for index, row in enumerate(rows)
+    ]
+
+
+def _compare(paths: list[Path], plot: Path | None, as_json: bool) -> None:
+    """Shows settings that differ beside the values of the best epochs, runs in columns."""
+    from rich.table import Table
+
+    from graphspec.compare.table import show_value
+    from graphspec.runs.directory import RunFiles, row_of
+    from graphspec.runs.settings import differing
+
+    files = [RunFiles(path) for path in paths]
+    rows, different = [row_of(path) for path in paths], differing(paths)
+    if plot is not None:
+        from graphspec.cli.curves import curves_of
+
+        if plot.suffix != ".svg":
+            raise misuse("--plot", f"{plot} does not end in .svg")
+        with replacing(plot) as temporary:
+            histories = {str(each.path): each.history() for each in files}
+            temporary.write_text(curves_of(histories, "runs"), encoding="utf-8")
+    if as_json:
+        print_json({"ok": True, "runs": [row.to_json() for row in rows], "settings": different})
+        return
+    table = Table(*columns("", *(str(path) for path in paths)))
+    for path, values in different.items():
+        table.add_row(*cells(path, *map(show_value, values)))
+    if different:
+        table.add_section()
+    table.add_row(*cells("best epoch", *(str(row.best_epoch or "-") for row in rows)))
+    for name in dict.fromkeys(name for row in rows for name in row.values):
+        table.add_row(*cells(name, *(_number(row.values.get(name)) for row in rows)))
+    print_table(table)
+    if plot is not None:
+        say(f"wrote {plot}")
+
+
 def _show(rows: list[RunRow]) -> None:
     """Prints a table for each group of runs with the same values, which can be compared."""
     from rich.table import Table
+
+    from graphspec.compare.table import show_value
+    from graphspec.runs.settings import differing
 
     alike: dict[tuple[str, ...], list[RunRow]] = {}
     for row in rows:
         names = tuple(row.values)
         alike.setdefault(tuple(name for name in names if name.startswith("val_")) or names, []).append(row)
     for names, group in alike.items():
-        table = Table(*columns("run", "epochs", "best", *names, "written"))
-        for row in group:
+        different = differing([row.path for row in group])
+        shown = dict(list(different.items())[:SETTINGS]) if len(different) <= 2 * SETTINGS else {}
+        table = Table(*columns("run", *shown, "epochs", "best", *names, "written"))
+        for index, row in enumerate(group):
             epochs = str(row.epochs) if row.state == "finished" else f"{row.epochs}, {row.state}"
             epochs += ", synthetic data" if row.synthetic else ""
             best = "-" if row.best_epoch is None else str(row.best_epoch)
             figures = (_number(row.values.get(name)) for name in names)
-            table.add_row(*cells(str(row.path), epochs, best, *figures, _ago(row.age)))
+            settings = (show_value(values[index]) for values in shown.values())
+            table.add_row(*cells(str(row.path), *settings, epochs, best, *figures, _ago(row.age)))
         print_table(table)
+        if len(different) > len(shown):
+            say(f"{len(different) - len(shown)} more settings differ: graphspec runs compare RUN RUN")
 
 
 def _number(value: object) -> str:

@@ -161,7 +161,8 @@ def as_data(plan: Plan, written: Path | None, wrong: list[Diagnostic]) -> dict[s
 
 def table(plan: Plan) -> str:
     """The matches, and what remains in the file, as a table."""
-    from graphspec.transfer.generalizing import folded, rows
+    from graphspec.compare.numbers import folded
+    from graphspec.transfer.generalizing import rows
 
     found = rows(plan)
     lines = [("weight", "shape", "from", "how")]

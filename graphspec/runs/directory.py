@@ -203,7 +203,7 @@ def _environment(directory: Path) -> Mapping[str, Any]:
 def list_runs(parent: Path) -> list[RunRow]:
     """The runs in a directory, the most recently written first."""
     found = [path for path in entries(parent) if holds_run(path)]
-    return sorted(map(_row, found), key=lambda row: row.age)
+    return sorted(map(row_of, found), key=lambda row: row.age)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,8 @@ def entries(path: Path) -> list[Path]:
     return sorted(path.iterdir()) if path.is_dir() else []
 
 
-def _row(path: Path) -> RunRow:
+def row_of(path: Path) -> RunRow:
+    """A run with the values of its best epoch."""
     files = RunFiles(path)
     history = files.history()
     judged = history.get("val_loss") or history.get("loss") or []

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from graphspec.compare.numbers import NUMBER, ranged, without_numbers
 from graphspec.source.writing import write
 from graphspec.transfer.matching import Match, Plan
 from graphspec.transfer.patterns import fill, pattern
 from graphspec.transfer.rules import Rules
 
-NUMBER = re.compile(r"(?<![A-Za-z0-9_])\d+(?![A-Za-z0-9_])|(?<=[A-Za-z_])\d+(?=\.|$)")
-"""A number that is a piece of a name, or ends one: of `layer1.0.conv2.weight` all three."""
 LETTERS = "ijklmnopqrstuvxyz"
 Line = tuple[str, tuple[str, ...]]
 
@@ -36,7 +34,7 @@ def rows(plan: Plan) -> list[RuleRow]:
     for match in plan.matches.values():
         shape = plan.targets[match.key].shape
         changes = tuple(match.move.words(len(shape)))
-        names = (_plain(match.key), tuple(map(_plain, match.sources)))
+        names = (without_numbers(match.key), tuple(map(without_numbers, match.sources)))
         groups.setdefault((names, shape, match.how, changes), []).append(match)
     found = [
         RuleRow(
@@ -67,30 +65,6 @@ def _by_layer(rows: Iterable[RuleRow]) -> Iterator[RuleRow]:
         else:
             key, *sources = (f"{name}.*" for name in names)
             yield replace(group[0], key=key, sources=tuple(sources), count=sum(row.count for row in group))
-
-
-def _plain(name: str) -> str:
-    return NUMBER.sub("#", name)
-
-
-def ranged(names: Sequence[str]) -> str:
-    """Names that differ in their numbers as one: `layers.0-11.norm`."""
-    numbers = [list(map(int, NUMBER.findall(name))) for name in names]
-    spans = iter([(min(each), max(each)) for each in zip(*numbers, strict=True)])
-
-    def shown(_: re.Match[str]) -> str:
-        low, high = next(spans)
-        return str(low) if low == high else f"{low}-{high}"
-
-    return NUMBER.sub(shown, names[0])
-
-
-def folded(names: Iterable[str]) -> list[tuple[str, int]]:
-    """Names, those that differ in their numbers as one, with how many they are."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(_plain(name), []).append(name)
-    return [(ranged(group), len(group)) for group in groups.values()]
 
 
 def rules_text(plan: Plan, rules: Rules, title: str) -> str:
@@ -150,7 +124,9 @@ def generalized(pairs: dict[str, str], keys: Sequence[str]) -> dict[str, str]:
     groups: dict[Any, list[tuple[str, str]]] = {}
     for key, source in pairs.items():
         head, leaf = _leaf(key, source)
-        groups.setdefault((_plain(head[0]), _plain(head[1]), leaf is None), []).append((key, source))
+        groups.setdefault((without_numbers(head[0]), without_numbers(head[1]), leaf is None), []).append(
+            (key, source)
+        )
     found: dict[str, str] = {}
     for group in groups.values():
         rule = _rule(group) if len(group) > 1 else None

@@ -17,8 +17,9 @@ PACKAGE = Path(graphspec.__file__).parent
 ALLOWED = {
     "": "version",
     "__main__": "cli",
-    "cli": "compiler convert custom data diagnostics emit export files fold language objectives plot "
+    "cli": "compare compiler convert custom data diagnostics emit export files fold language objectives plot "
     "reference runs source train transfer tune version view weights",
+    "compare": "contract diagnostics graph reference tensor view",
     "compiled_spec": "custom data diagnostics emit fold graph plot program reference source tensor "
     "train view",
     "compiler": "compiled_spec data declarations diagnostics elaborate files language program source",
@@ -46,13 +47,14 @@ ALLOWED = {
     "plot": "diagnostics graph objectives source tensor view",
     "program": "data graph objectives tensor train",
     "reference": "contract data diagnostics language objectives settings source tensor train tune",
-    "runs": "compiled_spec compiler custom data diagnostics files fold train weights",
+    "runs": "compare source compiled_spec compiler custom data diagnostics files fold train weights",
     "settings": "diagnostics tensor",
     "source": "diagnostics expressions",
     "tensor": "",
     "train": "contract custom data diagnostics emit expressions files graph objectives passes settings "
     "tensor version weights",
-    "transfer": "contract convert diagnostics expressions files graph settings source tensor train weights",
+    "transfer": "compare contract convert diagnostics expressions files graph settings source tensor train "
+    "weights",
     "tune": "cli compiled_spec compiler data diagnostics files objectives settings train",
     "version": "",
     "view": "diagnostics graph program tensor train",

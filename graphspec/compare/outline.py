@@ -1,0 +1,139 @@
+"""A program as the nodes and settings that a comparison looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from graphspec.contract.named import NamedValue
+from graphspec.graph import Graph, Op, steps
+from graphspec.reference.resolution import plain, with_defaults
+from graphspec.tensor import Dim
+from graphspec.view.summary import Row, show_shape
+
+if TYPE_CHECKING:
+    from graphspec.compiled_spec import Program
+
+SECTIONS = ("params", "outputs", "data", "train", "tune")
+"""The parts of a spec whose settings are compared as they are written; nodes and inputs as what they mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutlineNode:
+    """A node by its path from the root. `inputs` are the paths of what it reads, `arguments` all that its
+    layer or block takes, with defaults.
+    """
+
+    path: str
+    parent: str
+    kind: str
+    type: str
+    arguments: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    shapes: tuple[str, ...]
+    params: int
+    flops: Dim
+
+    @property
+    def name(self) -> str:
+        return self.path[len(self.parent) + 1 :] if self.parent else self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """All nodes of a program in data order, blocks before what is inside them; the types of its inputs; its
+    settings by dotted path, with defaults, and as they are written.
+    """
+
+    name: str
+    nodes: dict[str, OutlineNode]
+    inputs: dict[str, str]
+    settings: dict[str, Any]
+    written: Mapping[str, Any]
+    params: int
+    flops: Dim
+    children: dict[str, list[OutlineNode]] = field(default_factory=dict)
+
+
+def outline(program: Program) -> Outline:
+    """The outline of a compiled spec."""
+    summary = program.summary()
+    rows = {row.name: row for row in _unfolded(summary.rows)}
+    nodes = {node.path: node for node in _nodes(program.graph, "", rows)}
+    written = {key: value for key, value in program.document.items() if key in SECTIONS}
+    if isinstance(written.get("outputs"), list):
+        written["outputs"] = {name: {} for name in written["outputs"]}
+    whole = with_defaults(dict(program.document), program.training)
+    sections = {key: whole[key] for key in SECTIONS if key in written}
+    sections["outputs"] = whole["outputs"] if isinstance(whole["outputs"], dict) else written["outputs"]
+    costs = summary.step().forward_flops
+    inputs = {name: str(tensor) for name, tensor in program.inputs.items()}
+    found = Outline(program.name, nodes, inputs, dict(flat(sections)), written, summary.total_params, costs)
+    for node in nodes.values():
+        found.children.setdefault(node.parent, []).append(node)
+    return found
+
+
+def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings in nested mappings by dotted path; a list is one value, unless it has mappings in it."""
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict) or (path and not value):
+        yield path, value
+        return
+    for key, item in value.items():
+        yield from flat(item, f"{path}.{key}" if path else str(key))
+
+
+def _unfolded(rows: tuple[Row, ...]) -> Iterator[Row]:
+    for row in rows:
+        yield row
+        yield from _unfolded(row.rows)
+
+
+def _nodes(graph: Graph, prefix: str, rows: Mapping[str, Row]) -> Iterator[OutlineNode]:
+    for step in steps(graph.ops):
+        op = step[-1]
+        path = prefix + op.name
+        row = rows.get(path)
+        if row is None or not op.present:
+            continue
+        yield OutlineNode(
+            path,
+            prefix.removesuffix("."),
+            op.kind,
+            row.type,
+            _arguments(op),
+            row.connected_to,
+            tuple(map(show_shape, row.output_shapes)),
+            row.params,
+            row.flops,
+        )
+        if op.graph is not None:
+            yield from _nodes(op.graph, f"{path}.", rows)
+
+
+def _arguments(op: Op) -> dict[str, Any]:
+    """What a node was given, and the defaults of what it was not."""
+    found: dict[str, Any] = {}
+    if op.formula is not None:
+        found["compute"] = op.formula.text
+    elif op.graph is not None:
+        found |= {name: _plain(value) for name, value in op.graph.params.items()}
+    elif op.kind in ("module", "constant"):
+        found |= op.given
+    elif op.parameter is not None:
+        found["parameter"] = list(op.parameter.shape[1:])
+    elif op.layer is not None:
+        fields = type(op.layer).model_fields
+        found |= {each.alias or name: plain(getattr(op.layer, name)) for name, each in fields.items()}
+    if op.unit is not None and not op.unit.trainable:
+        found["trainable"] = False
+    if op.unit is not None and op.unit.weights is not None:
+        found["weights"] = op.unit.weights
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return plain(value) if isinstance(value, NamedValue | tuple | list) else value

@@ -1,0 +1,35 @@
+"""The settings in which runs differ, read from their specs as they are written there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from graphspec.compare.outline import flat
+from graphspec.diagnostics import Diagnostics
+from graphspec.files.reading import read_text
+from graphspec.files.run_files import SPEC
+from graphspec.source import read
+
+ABSENT = "-"
+"""What stands for a setting that a spec does not have."""
+
+
+def differing(runs: Sequence[Path]) -> dict[str, list[Any]]:
+    """By dotted path, the settings that are not the same in all runs, with the value in each; `ABSENT` where
+    it is not written. A param or `--set` stands in the spec of a run with its value.
+    """
+    found = [settings(run) for run in runs]
+    paths = dict.fromkeys(path for each in found for path in each if path != "name")
+    columns = {path: [each.get(path, ABSENT) for each in found] for path in paths}
+    return {path: values for path, values in columns.items() if any(v != values[0] for v in values[1:])}
+
+
+def settings(run: Path) -> Mapping[str, Any]:
+    """All that is written in the spec of a run, by dotted path; nothing where it cannot be read."""
+    try:
+        document = read(read_text(run / SPEC), str(run / SPEC), Diagnostics())
+    except (OSError, UnicodeDecodeError):  # the list shows the others
+        return {}
+    return dict(flat(document.value)) if document is not None and isinstance(document.value, dict) else {}
