@@ -97,10 +97,11 @@ def check(
         message = f"`{shown}` cannot be read: {error.strerror or error}"
         diagnostics.add(Diagnostic("spec-missing", message, None, help=_other_specs(path)))
         return None
-    return _check_text(text, shown, path, diagnostics, sources, params, preset, settings, allow)
+    return check_text(text, shown, path, diagnostics, sources, params, preset, settings, allow)
 
 
-def _check_text(
+@_collector_paused()
+def check_text(
     text: str | bytes,
     shown: str,
     path: Path | None,
@@ -111,7 +112,7 @@ def _check_text(
     settings: Mapping[str, Any] | None = None,
     allow: Iterable[str] = (),
 ) -> Program | None:
-    """The program of a text, which diagnostics call `shown`; its paths are relative to `path`."""
+    """As `check`, of the text of a file: diagnostics call it `shown`, its paths are relative to `path`."""
     sources[shown] = text if isinstance(text, str) else text.decode("utf-8", "replace")
     document = read(text, shown, diagnostics, argument_names)
     if document is None:
@@ -138,9 +139,9 @@ def _check_text(
 
 
 def _compile_text(text: str, shown: str, path: Path | None, allow: Iterable[str]) -> Program:
-    """As `_check_text`, but raises `SpecError`."""
+    """As `check_text`, but raises `SpecError`."""
     diagnostics, sources = Diagnostics(), dict[str, str]()
-    program = _check_text(text, shown, path, diagnostics, sources, allow=allow)
+    program = check_text(text, shown, path, diagnostics, sources, allow=allow)
     diagnostics.raise_if_errors()
     assert program is not None
     return program

@@ -76,15 +76,23 @@ def check(
         bool, typer.Option("--data", help="Read the data as train does, and look at a batch.")
     ] = False,
     allow_url: AllowUrl = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend mistakes that have only one remedy.")] = False,
+    unsafe: Annotated[
+        bool,
+        typer.Option("--unsafe-fixes", help="Apply remedies that may not be what was meant, too."),
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Print what --fix would change, and write nothing.")
+    ] = False,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
     """Check specs for every mistake that shows without running them.
 
-    Example: graphspec check specs/
+    Example: graphspec check specs/ --fix
     """
-    from graphspec import compiler
+    from graphspec.checking import check_spec
     from graphspec.diagnostics import Diagnostics
 
     files, wrong, count = [], 0, 0
@@ -92,57 +100,44 @@ def check(
     with reporting(as_json, sources):
         values = settings_of(settings, sources)
         for spec in spec_files(specs):
+            fixes: dict[str, int] = {}
+            if fix or unsafe or diff:
+                from graphspec.cli.fixing import fix_file
+
+                fixes = {"fixed": fix_file(spec, unsafe, diff, as_json, preset, values)}
             diagnostics = Diagnostics()
             text = sys.stdin.read() + "\n" if str(spec) == "-" else spec
-            program = compiler.check(text, diagnostics, sources, preset=preset, settings=values)
-            if program is not None:
-                program.allow_url = allow_url
-                _check_around(program, spec.parent, diagnostics, rows)
-                if program.tuning is not None:
-                    from graphspec.tune.checks import check_search
-
-                    check_search(program, diagnostics, preset, values)
+            program = check_spec(text, diagnostics, sources, preset, values, allow_url)
+            if rows and program is not None and not diagnostics.errors:
+                _look(program, spec.parent, diagnostics)
             found = diagnostics.sorted()
             errors = sum(diagnostic.severity == "error" for diagnostic in found)
             wrong, count = wrong + bool(errors), count + errors
-            files.append({"file": str(spec), "ok": not errors, "diagnostics": [d.to_json() for d in found]})
-            if not as_json:
+            if as_json:
+                from graphspec.cli.fixing import as_values
+
+                values_found = [as_values(each, sources) for each in found]
+                files.append({"file": str(spec), "ok": not errors, **fixes, "diagnostics": values_found})
+            else:
                 show(found, sources, sys.stdout)
                 if not errors:
                     say(f"{spec}: ok")
         if as_json:
-            print_json({"ok": not wrong, "files": files})
+            print_json({"ok": not wrong, "version": 1, "files": files})
         elif wrong:
             say(f"{count_of(count, 'error')} in {count_of(wrong, 'file')}")
         if wrong:
             raise typer.Exit(1)
 
 
-def _check_around(program: Program, root: Path, diagnostics: Diagnostics, rows: bool) -> None:
-    """Checks what a program needs besides its graph: data, whose paths are relative to `root`, and weights.
-    With `rows`, those of the data, too.
-    """
+def _look(program: Program, root: Path, diagnostics: Diagnostics) -> None:
+    """Reads the data, whose paths are relative to `root`, and looks at a batch."""
     from graphspec.diagnostics import SpecError
-    from graphspec.weights import check_weight_files
+    from graphspec.train.loop import look
 
-    if program.data is not None:
-        from graphspec.data.checking import check_files
-
-        for mistake in check_files(program, root):
-            diagnostics.add(mistake)
-    check_weight_files(program.graph, program.path, diagnostics)
-    if program.trains:
-        from graphspec.custom.adaptive import check_adaptive
-        from graphspec.weights.trainable import check_trainable
-
-        check_adaptive(program.graph, diagnostics)
-        check_trainable(program, diagnostics)
-    if rows and not diagnostics.errors:
-        from graphspec.train.loop import look
-
-        try:
-            told = look(program, root)
-        except SpecError as error:
-            told = error.diagnostics
-        for each in told:
-            diagnostics.add(each)
+    try:
+        told = look(program, root)
+    except SpecError as error:
+        told = error.diagnostics
+    for each in told:
+        diagnostics.add(each)

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from graphspec.contract.input_checks import need_float, need_rank
 from graphspec.contract.layer import Layer, LayerError, Leaf, MemoryRule, Site
+from graphspec.diagnostics import meant
 from graphspec.settings import show
 from graphspec.tensor import Dim, Tensor, ceil_div
 
@@ -161,7 +162,7 @@ def margin_instead(argument: str, given: object, layer: str) -> str | None:
         return None
     if isinstance(given, str):
         near = next((word for word in ("valid", "same") if word in given.lower()), None)
-        return f"did you mean `{near}`?" if near is not None else None
+        return meant(near, given, given.lower() == near) if near is not None else None
     word, place = ("cropping", "after") if layer.startswith("Cropping") else ("padding", "before")
     return f"write `same`, or put {{layer: {layer}, {word}: {show(given)}}} {place} it"
 

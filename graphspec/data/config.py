@@ -10,7 +10,7 @@ from pydantic import SerializeAsAny
 from graphspec.data.features import Feature, parse_features
 from graphspec.data.files import DataFile, Marked, Split, parse_file, parse_texts, parse_validation
 from graphspec.data.mixing import Mixing, parse_mix
-from graphspec.diagnostics import by_word
+from graphspec.diagnostics import by_word, delete
 from graphspec.settings import Problems, Setting, show, unfit, validate
 
 
@@ -28,7 +28,7 @@ class DataConfig(Setting):
     )
     remedies: ClassVar[Mapping[str, str]] = {
         "batch_size": "it belongs to the training: train: {batch_size: 32}",
-        "shuffle": "delete it: training rows are shuffled, from the run's seed",
+        "shuffle": delete("training rows are shuffled, from the run's seed"),
         "split": "write validation: {split: 0.1}",
         "validation_split": "write validation: {split: 0.1}",
         "target": "it belongs to the output: outputs: {name: {target: COLUMN}}",
@@ -37,12 +37,12 @@ class DataConfig(Setting):
             ("normalize", "standardize", "scale"),
             "it belongs to a feature: features: {age: {encode: number, scale: standard}}",
         ),
-        "header": "delete it: the first line of a table names its columns",
+        "header": delete("the first line of a table names its columns"),
         "delimiter": "it belongs to the file: train: {path: FILE, delimiter: ';'}",
         "sep": "it belongs to the file: train: {path: FILE, delimiter: ';'}",
         "encoding": "it belongs to the file: train: {path: FILE, encoding: latin-1}",
         "augment": "it belongs to a feature: features: {image: {encode: image, augment: [...]}}",
-        "num_workers": "delete it: graphspec chooses how to read data",
+        "num_workers": delete("graphspec chooses how to read data"),
     }
 
     train: DataFile | None = None

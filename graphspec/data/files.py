@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, field_validator
 
 from graphspec.data.features.settings import Value
-from graphspec.diagnostics import by_word
+from graphspec.diagnostics import by_word, delete
 from graphspec.settings import Path, Problem, Setting, SettingError, show, unfit, validate
 
 FORMATS = by_word(delimited=".csv .tsv", lines=".jsonl", parquet=".parquet", arrays=".npz .npy")
@@ -82,7 +82,7 @@ class Split(Setting):
 
     remedies: ClassVar = {
         "seed": "it follows from that of the run: train: {seed: 7}",
-        "shuffle": "delete it: the rows are drawn at random; `last_by` keeps the last ones",
+        "shuffle": delete("the rows are drawn at random; `last_by` keeps the last ones"),
         "random_state": "it follows from that of the run: train: {seed: 7}",
     }
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from graphspec.data.features.plan import target_type
-from graphspec.diagnostics import did_you_mean
+from graphspec.diagnostics import delete, did_you_mean
 from graphspec.settings import Problem, Problems, Setting, show, unfit, validate
 from graphspec.tensor import Limit, Tensor
 
@@ -26,8 +26,8 @@ class Mixing(Setting):
     layer: str
 
     remedies: ClassVar[Mapping[str, str]] = {
-        "seed": "delete it: draws depend on the seed of `train`",
-        "data_format": "delete it: images are mixed as the inputs are declared",
+        "seed": delete("draws depend on the seed of `train`"),
+        "data_format": delete("images are mixed as the inputs are declared"),
     }
 
 

@@ -8,7 +8,7 @@ from graphspec.declarations.body import Body, File
 from graphspec.declarations.indentation import indented
 from graphspec.declarations.nodes import read_edges, read_nodes
 from graphspec.declarations.reader import DeclarationReader
-from graphspec.diagnostics import Diagnostics, Label, did_you_mean, nearest
+from graphspec.diagnostics import Diagnostics, Label, did_you_mean, nearest, write_value
 from graphspec.language.schema import FORMS, NODE_KEYS, PLAIN, Block, Input, Output, Spec, is_plain
 from graphspec.settings import plain, show
 from graphspec.source import Document, Path
@@ -121,11 +121,11 @@ def _inputs(reader: DeclarationReader, value: Any, body: Body) -> None:
         if not reader.name(name, path, "an input", reserved=True):
             continue
         if isinstance(item, list):
-            help = f"write {{shape: {show(item)}}}"
+            help = write_value(f"{{shape: {show(item)}}}")
             reader.error("wrong-type", path, f"the input `{name}` is a list", help)
             continue
         if isinstance(item, int | str) and not isinstance(item, bool):
-            help = f"write {{shape: [{item}]}}"
+            help = write_value(f"{{shape: [{item}]}}")
             reader.error("wrong-type", path, f"the input `{name}` is a mapping, not {show(item)}", help)
             continue
         if item is None and not body.incomplete:
@@ -220,7 +220,10 @@ def _outputs(reader: DeclarationReader, value: Any) -> dict[str, Any]:
         return {value: Output()}
     for name, item in reader.mapping(value, ("outputs",), "`outputs`").items():
         if isinstance(item, str):
-            message, help = f"the output `{name}` is a mapping, not {show(item)}", f"write {{loss: {item}}}"
+            message, help = (
+                f"the output `{name}` is a mapping, not {show(item)}",
+                write_value(f"{{loss: {item}}}"),
+            )
             if name == "loss":
                 help = f"a loss belongs to an output: outputs: {{name: {{loss: {item}}}}}"
             reader.error("wrong-type", ("outputs", name), message, help)

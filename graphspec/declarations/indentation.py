@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
+from graphspec.diagnostics import Change, Diagnostic, Diagnostics, Label, Remedy, Span
 from graphspec.language.schema import FORMS, NODE_KEYS, Block, Input, Output, Spec
 from graphspec.source import Document, Path
 
@@ -37,12 +37,25 @@ def indented(document: Document, diagnostics: Diagnostics) -> tuple[Document, bo
             message,
             span,
             labels=(Label(above, "empty"),),
-            help=f"indent what belongs to {_listed(dict.fromkeys(at[-2] for _, at in places))} by two spaces"
-            + (", and so on" if lost else ""),
+            help=_moved(
+                f"indent what belongs to {_listed(dict.fromkeys(at[-2] for _, at in places))} by two spaces"
+                + (", and so on" if lost else ""),
+                document,
+                moved,
+                lost,
+            ),
         )
     )
     grafts = {new: (document, old) for old, new in moved}
     return replace(document, value=value, grafts={**document.grafts, **grafts}), lost > 0
+
+
+def _moved(text: str, document: Document, moved: list[tuple[Path, Path]], lost: int) -> str:
+    """The help, with the change of the lines that belong below their key; where lines are lost, without."""
+    if lost:
+        return text
+    lines = {(document.key(old).line, document.span(old).end_line) for old, _ in moved}
+    return Remedy(text, Change("  ", where="lines", lines=tuple(sorted(lines))))
 
 
 def _listed(names: Iterable[object]) -> str:

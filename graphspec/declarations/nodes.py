@@ -9,7 +9,7 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.declarations.body import Body
 from graphspec.declarations.reader import DeclarationReader
-from graphspec.diagnostics import Diagnostics, did_you_mean, nearest
+from graphspec.diagnostics import Diagnostics, did_you_mean, meant, nearest, write, write_value
 from graphspec.language.schema import FORMS, MISSING, REPEATABLE, Node
 from graphspec.settings import a, plain, show
 from graphspec.source import Document, Path
@@ -96,7 +96,11 @@ def _as_node(value: Any) -> str | None:
     word = re.match(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)", text)
     if word is None:
         return None
-    return f"write {{layer: {word[1]}}}" if text == value == word[0] else f"write {{layer: {word[1]}, ...}}"
+    return (
+        write_value(f"{{layer: {word[1]}}}")
+        if text == value == word[0]
+        else f"write {{layer: {word[1]}, ...}}"
+    )
 
 
 def _with_like(value: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +141,7 @@ def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> No
                 "unknown-key",
                 (*path, key),
                 f"the node `{name}` has no `{key}`",
-                f"did you mean `{word}`?",
+                meant(word, key, True),
                 key=True,
             )
             return
@@ -213,7 +217,7 @@ def read_edges(
             together = position == 0 and all(isinstance(item, str) and item.isidentifier() for item in value)
             if together and len(value) > 1:
                 arrow = " -> ".join(value)
-            help = f"write `{arrow}`" if arrow is not None else None
+            help = write(arrow) if arrow is not None else None
             reader.error("wrong-type", here, f"an edge is written `a -> b`, not {show(text)}", help)
             body.torn = True
             if together:

@@ -7,7 +7,7 @@ import unicodedata
 from typing import Any
 
 from graphspec.declarations.body import Body
-from graphspec.diagnostics import Diagnostic, Diagnostics, Label
+from graphspec.diagnostics import Change, Diagnostic, Diagnostics, Label, Remedy, write
 from graphspec.language.schema import IDENTIFIER, RESERVED
 from graphspec.settings import Problem, SettingError, show, validate
 from graphspec.source import Document, Path
@@ -100,12 +100,16 @@ class DeclarationReader:
             plain = "".join(c for c in plain if not unicodedata.combining(c))
             fixed = re.sub(r"\W+", "_", plain, flags=re.ASCII).strip("_")
             help = (
-                f"write `{fixed}`"
+                write(fixed, safe=False)
                 if IDENTIFIER.match(fixed)
                 else "letters, digits and underscores, no digit first"
             )
             if spaceless := re.match(r"([A-Za-z_]\w*:)([{\[])", word):
-                help = f"a colon needs a space after it: write `{spaceless[1]} {spaceless[2]}`"
+                opened = "".join(spaceless.groups())
+                help = Remedy(
+                    f"a colon needs a space after it: write `{spaceless[1]} {spaceless[2]}`",
+                    Change(" ".join(spaceless.groups()), opened),
+                )
             self.error(
                 "bad-name", path, f"the name of {what} is an ASCII identifier, not `{word}`", help, key=True
             )

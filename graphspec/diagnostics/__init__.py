@@ -8,26 +8,35 @@ from collections.abc import Mapping
 
 from graphspec.diagnostics.collecting import Diagnostics, SpecError, fail
 from graphspec.diagnostics.diagnostic import CODES, Diagnostic, Label, Span
-from graphspec.diagnostics.spelling import by_word, did_you_mean, nearest, same_word
+from graphspec.diagnostics.remedy import Change, Remedy, delete, erase, write, write_value
+from graphspec.diagnostics.spelling import by_word, certain, did_you_mean, meant, nearest, same_word
 from graphspec.diagnostics.text import hidden_in, shortened, split_lines, visible
 
 __all__ = [
     "CODES",
+    "Change",
     "Diagnostic",
     "Diagnostics",
     "Label",
+    "Remedy",
     "Span",
     "SpecError",
     "by_word",
+    "certain",
+    "delete",
     "did_you_mean",
+    "erase",
     "fail",
     "hidden_in",
+    "meant",
     "nearest",
     "render",
     "same_word",
     "shortened",
     "split_lines",
     "visible",
+    "write",
+    "write_value",
 ]
 
 

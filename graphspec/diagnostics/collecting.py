@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from graphspec.diagnostics.diagnostic import Diagnostic, Span
+from graphspec.diagnostics.remedy import Change, Remedy
 from graphspec.diagnostics.text import split_lines
 
 
@@ -132,4 +133,6 @@ def _comments(sources: Mapping[str, str]) -> Iterator[tuple[Span, str]]:
 def _unused(code: str, place: Span) -> Diagnostic:
     message = f"`# ok: {code}` silences nothing: this line has no such warning"
     help = "remove it, or write it on the line of the warning"
+    if place.end_column - place.column <= len(f"#  ok:  {code}"):  # the only code of its comment
+        help = Remedy(help, Change("", where="comment"))
     return Diagnostic("unused-ok", message, place, severity="warning", help=help)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import TypeVar
 
-from graphspec.diagnostics import by_word
+from graphspec.diagnostics import by_word, delete
 
 T = TypeVar("T")
 
@@ -100,28 +100,28 @@ LAYERS: Mapping[str, str] = {
 """By the name of a layer that there is not."""
 
 ARGUMENTS: Mapping[str, str] = {
-    "batch_first": "delete it: the batch is the first axis",
-    "inplace": "delete it: activations work in place where possible",
+    "batch_first": delete("the batch is the first axis"),
+    "inplace": delete("activations work in place where possible"),
     "num_layers": "each layer is a node: `repeat: 2` makes two",
     "padding_idx": "`mask_zero: true` masks the id 0",
     "padding_mode": "pad in a node before it: {op: pad, mode: reflect, ...}",
     "ceil_mode": "write `padding: same`",
-    "input_length": "delete it: lengths are those of the input",
-    "batch_size": "delete it: shapes leave out the batch",
+    "input_length": delete("lengths are those of the input"),
+    "batch_size": delete("shapes leave out the batch"),
     "batch_input_shape": "write the shape of an input under `inputs`, without the batch",
     "batch_shape": "write the shape of an input under `inputs`, without the batch",
     "device": "choose it on the command line: --device cuda",
-    "track_running_stats": "delete it: statistics are always kept",
+    "track_running_stats": delete("statistics are always kept"),
     "elementwise_affine": "use `scale` and `center`",
     "embed_dim": "`key_dim` is the size of one head: embed_dim / num_heads",
     "dtype": "numbers are float32; train: {precision: bf16} computes in bfloat16",
     "loss": _LOSS,
     "metrics": "metrics belong to an output: outputs: {probs: {metrics: [accuracy]}}",
-    "in_features": "delete it: the size is that of the input",
-    "in_channels": "delete it: the size is that of the input",
-    "input_size": "delete it: the size is that of the input",
-    "input_shape": "delete it: the size is that of the input",
-    "num_features": "delete it: the size is that of the input",
+    "in_features": delete("the size is that of the input"),
+    "in_channels": delete("the size is that of the input"),
+    "input_size": delete("the size is that of the input"),
+    "input_shape": delete("the size is that of the input"),
+    "num_features": delete("the size is that of the input"),
     "weight_decay": "add a penalty, `kernel_regularizer: {name: l2, l2: 0.0001}`, or set it for all weights: "
     "train: {optimizer: {name: adamw, weight_decay: 0.0001}}",
     **dict.fromkeys(
@@ -137,7 +137,7 @@ ARGUMENTS: Mapping[str, str] = {
     **dict.fromkeys(
         ("lr", "learning_rate"), "another rate for some weights: train: {parameter_groups: [...]}"
     ),
-    "normalized_shape": "delete it: the size is that of the input",
+    "normalized_shape": delete("the size is that of the input"),
 }
 """By an argument that no layer takes."""
 

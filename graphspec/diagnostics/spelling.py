@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import TypeVar
 
+from graphspec.diagnostics.remedy import Change, Remedy
+
 T = TypeVar("T")
 
 _LONGEST_WORD = 64
@@ -63,11 +65,47 @@ def by_word(**words: str) -> dict[str, str]:
 
 
 def did_you_mean(
-    word: object, legal: Iterable[str], otherwise: T, synonyms: Mapping[str, str] | None = None
+    word: object,
+    legal: Iterable[str],
+    otherwise: T,
+    synonyms: Mapping[str, str] | None = None,
+    written: str | None = None,
 ) -> str | T:
-    """The remedy for what is not among the `legal` words: the nearest of these, `otherwise` where none is."""
+    """The remedy for what is not among the `legal` words: the nearest of these, `otherwise` where none is.
+
+    `written` is what it replaces, where that is longer than the word.
+    """
+    legal = list(legal)
     near = nearest(word, legal, synonyms) if isinstance(word, str) else None
-    return f"did you mean `{near}`?" if near else otherwise
+    if near is None or not isinstance(word, str):
+        return otherwise
+    return meant(near, written or word, certain(word, near, legal, synonyms))
+
+
+def meant(near: str, written: str, safe: bool = False) -> str:
+    """The remedy that a word was meant for another."""
+    return Remedy(f"did you mean `{near}`?", Change(near, written, safe=safe))
+
+
+def certain(word: str, near: str, legal: Iterable[str], synonyms: Mapping[str, str] | None = None) -> bool:
+    """Whether `word` can have meant no other of the words than `near`, its nearest: another library's word
+    for it, the same letters, or few typing mistakes in letters (no digit is taken for another) and no second
+    word as near.
+    """
+    plain, other = _plain(word[:_LONGEST_WORD]), _plain(near)
+    if plain == other or any(_plain(foreign) == plain for foreign in synonyms or ()):
+        return True
+    limit = min(max(len(plain), len(other)) // 3, 3)
+    distance = _edits(plain, other, limit)
+    if distance > limit or re.findall(r"\d", word) != re.findall(r"\d", near):
+        return False
+    if distance > 1 + (len(plain) >= 8) or len(plain) < 3:
+        return False
+    return not any(
+        name != near and abs(len(name) - len(word)) <= 4 and _edits(plain, _plain(name), distance) <= distance
+        for name in legal
+        if isinstance(name, str)
+    )
 
 
 def _is_part(a: str, b: str) -> bool:

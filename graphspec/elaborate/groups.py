@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import meant, nearest
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.graph import Graph
 from graphspec.source import Path
@@ -34,7 +34,7 @@ def _report(body: BodyElaborator, place: Path, message: str, word: str, known: l
     help = "the model has no weights"
     if known:
         shown = ", ".join(f"`{path}`" for path in known[:3])
-        help = f"did you mean `{near}`?" if near else f"paths are, for example, {shown}"
+        help = meant(near, plain) if near else f"paths are, for example, {shown}"
     body.error("unknown-weight", body.declared.document.span(place), message, help)
     return False
 

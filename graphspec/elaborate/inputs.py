@@ -8,7 +8,7 @@ from typing import Any
 
 from graphspec.contract.buffers import need_held
 from graphspec.contract.layer import LayerError
-from graphspec.diagnostics import did_you_mean
+from graphspec.diagnostics import did_you_mean, write_value
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.values import FAILED, NOTHING, Absent, Resolved
@@ -80,7 +80,7 @@ def _as_shape(written: object) -> str:
     sizes = list(written.values()) if isinstance(written, dict) else [written]
     if isinstance(written, str):
         sizes = re.findall(r"[A-Za-z_]\w*|\d+", re.sub(r"(?<=\d)[xX](?=\d)", " ", written))
-    return f"write [{', '.join(map(plain, sizes))}]"
+    return write_value(f"[{', '.join(map(plain, sizes))}]")
 
 
 def is_channels_first(body: BodyElaborator, name: str, declared: Input) -> bool:
@@ -206,7 +206,7 @@ def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
         )
         return None
     help = (
-        f"write {int(size)}"
+        write_value(str(int(size)))
         if (isinstance(size, float) and size.is_integer()) or (isinstance(size, str) and size.isdecimal())
         else "an integer, a name such as `length`, a multiple of one such as `16 * height`, or null"
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from graphspec.diagnostics import Span, did_you_mean, nearest
+from graphspec.diagnostics import Change, Remedy, Span, did_you_mean, nearest, write
 from graphspec.elaborate.body import BodyElaborator, NodeResult, Repeated
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
 from graphspec.graph import Op, Value
@@ -25,7 +25,7 @@ def reference(
     span = body.declared.document.span(path)
     name = text[1:] if isinstance(text, str) and text[:1] == "$" else ""
     if name not in body.scope.params and (name in body.declared.nodes or name in body.inputs):
-        body.error("unknown-name", span, f"`{name}` is a node or an input, not a param", f"write `{name}`")
+        body.error("unknown-name", span, f"`{name}` is a node or an input, not a param", write(name))
         return [Bound(FAILED, name, span)]
     text = body.scope.evaluate(text, path, index)
     if text is FAILED:
@@ -85,13 +85,15 @@ def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> 
         )
     elif not declared.incomplete:
         names = [*body.inputs, *declared.nodes]
-        word = nearest(head, [*declared.nodes, *body.inputs])
-        help = f"did you mean `{word}`?" if word else f"names here: {', '.join(names[:12])}"
-        help += ", ..." if not word and len(names) > 12 else ""
+        known = [*declared.nodes, *body.inputs]
+        listed = f"names here: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+        help = did_you_mean(head, known, listed)
         if (indexed := INDEXED.fullmatch(head)) and indexed[1] in names:
-            help = f"an instance is written with a dot: `{indexed[1]}.{indexed[2]}`"
+            dotted = f"{indexed[1]}.{indexed[2]}"
+            help = Remedy(f"an instance is written with a dot: `{dotted}`", Change(dotted, head))
         if head in SECTIONS and rest and rest[0] in names:
-            help = f"write `{'.'.join(rest)}`"
+            path = ".".join(rest)
+            help = write(path, old=f"{head}.{path}")
         body.error("unknown-reference", span, f"`{head}` is not a node or an input here", help)
     return [FAILED]
 
@@ -161,7 +163,7 @@ def _in_result(
         else f"write `{name}`: it has one output"
     )
     if near or (option and not names):
-        help = f"did you mean `{near}`?" if near else f"write `{option}: true` on it"
+        help = did_you_mean(word, names, f"write `{option}: true` on it")
     body.error("unknown-reference", span, f"`{name}` has no output `{word}`", help)
     return FAILED
 

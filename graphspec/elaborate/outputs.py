@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from graphspec.data.row_settings import Judged, parse_judged
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import Change, Remedy, certain, nearest
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.lookup import reference
 from graphspec.elaborate.references import heads
@@ -66,7 +66,8 @@ def _bindable(body: BodyElaborator, name: str, text: Any, path: Path) -> bool:
     last = next(reversed(body.declared.nodes), None)
     help = f"name its node with `from`, as `from: {last}`" if last else "name its node with `from`"
     if near:
-        help = f"did you mean `{near}`? Or name its node with `from`"
+        change = Change(near, name, safe=certain(name, near, names))
+        help = Remedy(f"did you mean `{near}`? Or name its node with `from`", change)
     span = body.declared.document.key(path)
     body.error("unbound-output", span, f"the output `{name}` has no node: no node has that name", help)
     return False

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphspec.diagnostics import Span, did_you_mean, nearest
+from graphspec.diagnostics import Change, Remedy, Span, certain, did_you_mean, nearest, write
 from graphspec.elaborate.context import Context
 from graphspec.elaborate.values import FAILED, NOTHING, Resolved
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
@@ -112,7 +112,7 @@ class Scope:
                 continue
             known = bool(names) and names <= self.params.keys() | {"index"}
             if known and text != written and isinstance(whole, int):
-                return f"write `{text}`"
+                return write(text)
         return None
 
     def param_remedy(self, written: Any, value: Any, sample: str | None = None) -> str | None:
@@ -157,7 +157,10 @@ class Scope:
         if name in inputs:
             raise ExpressionError("unknown-channels", f"`{name}` is left out here, and has no last axis")
         word = nearest(name, inputs)
-        help = f"did you mean `channels({word})`?" if word else f"inputs here: {', '.join(inputs)}"
+        help = f"inputs here: {', '.join(inputs)}"
+        if word:
+            change = Change(word, name, safe=certain(name, word, inputs))
+            help = Remedy(f"did you mean `channels({word})`?", change)
         raise ExpressionError("unknown-channels", f"`{name}` is no input here", help=help)
 
     def add_params(self, path: Path, declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

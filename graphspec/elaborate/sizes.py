@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from graphspec.diagnostics import did_you_mean
+from graphspec.diagnostics import did_you_mean, write_value
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.graph import Value
@@ -57,7 +57,7 @@ def declared_size(node: NodeInstance, size: Any, *keys: str | int) -> Dim | None
             return size
         node.error("out-of-range", span, f"a size is a positive integer, not {size}")
         return None
-    help = f"write {int(size)}" if isinstance(size, float) and size.is_integer() else None
+    help = write_value(str(int(size))) if isinstance(size, float) and size.is_integer() else None
     if not isinstance(size, str):
         message = f"a size is an integer, a name such as `length`, or null, not {show(size)}"
         node.error("wrong-type", span, message, help)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from graphspec.diagnostics import shortened
+from graphspec.diagnostics import Change, Remedy, shortened
 from graphspec.expressions.evaluator import MAX_TEXT, Channels, Evaluator, Value
 from graphspec.expressions.grammar import (
     IDENTIFIER,
@@ -193,8 +193,12 @@ def brace_help(inner: str) -> str:
     """The legal way to write `${inner}`."""
     inner = re.sub(r"^params?\.(?=\w+$)", "", inner)  # as other languages name where a parameter is kept
     if IDENTIFIER.fullmatch(inner):
-        return f"write `${inner}` or `$({inner})`"
-    return f"write `$({shortened(inner)})`" if inner else "write `$name` or `$(name)`"
+        return Remedy(f"write `${inner}` or `$({inner})`", Change(f"$({inner})"))
+    return (
+        Remedy(f"write `$({shortened(inner)})`", Change(f"$({inner})"))
+        if inner
+        else "write `$name` or `$(name)`"
+    )
 
 
 _PAIRS = {")": "(", "]": "[", "}": "{"}

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from graphspec.diagnostics import did_you_mean, nearest, shortened
+from graphspec.diagnostics import Change, Remedy, did_you_mean, nearest, shortened
 from graphspec.expressions.grammar import (
     BINARY,
     COMPARE,
@@ -300,7 +300,11 @@ class Evaluator:
         near = nearest(name, there)
         help = "`given` asks for an input of its own block"
         if there:
-            help = f"did you mean `given({near})`?" if near else f"inputs here: {', '.join(there)}"
+            help = (
+                Remedy(f"did you mean `given({near})`?", Change(near))
+                if near
+                else f"inputs here: {', '.join(there)}"
+            )
         raise error_at(argument, "unknown-reference", f"`{name}` is not an input of a block here", help)
 
     def _vocabulary(self, node: ast.Call) -> int:

@@ -8,7 +8,7 @@ import math
 import re
 import warnings
 
-from graphspec.diagnostics import nearest, shortened
+from graphspec.diagnostics import Change, Remedy, did_you_mean, shortened, write
 
 MAX_LENGTH = 2_000
 """Characters of one expression."""
@@ -132,8 +132,8 @@ _FOREIGN: Signs = (
     (r"\|\|", "write `or`"),
     (r"!(?!=)", "write `not`"),
     (r"\?", "write `a if condition else b`"),
-    (r"(?<![=!<>])=(?!=)", "compare with `==`"),
-    (r"\$", "inside of `$(...)` a parameter is written without `$`"),
+    (r"(?<![=!<>])=(?!=)", Remedy("compare with `==`", Change("=="))),
+    (r"\$", Remedy("inside of `$(...)` a parameter is written without `$`", Change(""))),
 )
 """Signs of other languages in an expression cannot be parsed, and what stands for them here."""
 
@@ -217,7 +217,7 @@ def _syntax_error(
     if match := _COLON_ARGUMENT.search(bare):
         name, value = match[1], text[match.start(2) : match.end(2)].strip()
         message = f"the argument `{name}` of a call has `=` before its value, not `:`"
-        help = f"write `{name}={value}`"
+        help = write(f"{name}={value}")
         return ExpressionError("expression-syntax", message, match.start(), match.end(), help)
     for pattern, message, help in almost:
         if match := pattern.search(bare):
@@ -264,7 +264,7 @@ def _scan(text: str) -> None:
         elif char in "#\\" or not (" " <= char <= "~" or char in "\t\r\n"):
             shown = char if char.isprintable() else f"U+{ord(char):04X}"
             message = f"`{shown}` has no meaning in an expression"
-            help = f"write `{_SIGNS[char]}`" if char in _SIGNS else None
+            help = write(_SIGNS[char]) if char in _SIGNS else None
             raise ExpressionError("expression-syntax", message, position, position + 1, help)
 
 
@@ -352,9 +352,9 @@ def _check_call(node: ast.Call, text: str) -> list[ast.expr]:
     if name not in FUNCTIONS:
         if isinstance(node.func, ast.Attribute):
             raise _attribute(node.func)
-        near = nearest(name, FUNCTIONS)
-        help = f"did you mean `{near}`? " if near else ""
-        help += "functions are " + ", ".join(FUNCTIONS)
+        functions = "functions are " + ", ".join(FUNCTIONS)
+        near = did_you_mean(name, FUNCTIONS, None)
+        help = Remedy(f"{near} {functions}", near.change) if isinstance(near, Remedy) else functions
         what = text[node.func.col_offset : node.func.end_col_offset]
         raise error_at(
             node.func, "unknown-function", f"`{shortened(what)}` cannot be called in an expression", help

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
+from graphspec.diagnostics import delete
 from graphspec.settings import Setting
 
 FORMS = ("layer", "merge", "block", "model", "call", "op", "compute", "parameter", "constant", "module")
@@ -45,7 +46,7 @@ class Input(Setting):
         "type": "dtype",
     }
     remedies: ClassVar[Mapping[str, str]] = {
-        "batch_size": "delete it: shapes leave out the batch",
+        "batch_size": delete("shapes leave out the batch"),
         "name": "the key of an input is its name",
     }
     phrases: ClassVar[Mapping[str, str]] = {"shape": "shape: [64]"}

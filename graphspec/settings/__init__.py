@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from graphspec.diagnostics import did_you_mean, nearest
+from graphspec.diagnostics import did_you_mean, nearest, write
 from graphspec.diagnostics.foreign_terms import NAMES, VALUE_WORDS
 from graphspec.settings.remedies import EXAMPLES, fraction, remedy_of
 from graphspec.tensor import DTYPE_WORDS
@@ -195,7 +195,7 @@ class Family:
         if not isinstance(value, list):
             return None
         one = len(value) == 1 and isinstance(value[0], str) and value[0] in self.members
-        return f"write `{value[0]}`" if one else f"write one {self.kind}, without brackets"
+        return write(str(value[0])) if one else f"write one {self.kind}, without brackets"
 
     def _with_name(self, value: dict[str, Any]) -> str:
         """How a mapping without a `name` may have been meant: `{adam: {learning_rate: 0.1}}`, or
@@ -220,7 +220,7 @@ class Family:
             return f"write arguments next to the name: {{name: {plain}, ...}}"
         listed = f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"
         plain = plain.rpartition(".")[2]
-        return did_you_mean(plain, filter(str.islower, self.members), listed, self.synonyms)
+        return did_you_mean(plain, filter(str.islower, self.members), listed, self.synonyms, name)
 
 
 class Members(Mapping[str, type[Named]]):
@@ -401,12 +401,12 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
         switched = {True: literals[:1], False: [word for word in literals if word == "none"]}
         meant = switched.get(given, []) if isinstance(given, bool) else []
         phrase = _phrase(cls, path)
-        help = f"write `{meant[0]}`" if meant else did_you_mean(given, literals, phrase, WORDS)
+        help = write(meant[0]) if meant else did_you_mean(given, literals, phrase, WORDS)
         return Problem("out-of-range", message, help, path)
     if kind in _SENTENCES:
         names = f"names: {', '.join(context['legal'])}" if "legal" in context else None
         if isinstance(given, list) and len(given) == 1 and given[0] in context.get("legal", ()):
-            names = f"write `{given[0]}`"
+            names = write(str(given[0]))
         if context.get("written"):
             names = f"write {context['written']}"
         return Problem("wrong-type", detail["msg"], names, path)
@@ -460,10 +460,11 @@ def _known_name(context: Mapping[str, Any]) -> str:
         return instead
     word = nearest(plain, context["legal"], context.get("synonyms", {}))
     if word == "null":
-        return "write `null`, or leave it out"
+        return write("null", ", or leave it out")
     if plain == word and written.partition("(")[2].strip(") "):
         return f"write arguments next to the name: {{name: {word}, ...}}"
-    return f"did you mean `{word}`?" if word else f"one of: {', '.join(context['legal'])}"
+    listed = f"one of: {', '.join(context['legal'])}"
+    return did_you_mean(plain, context["legal"], listed, context.get("synonyms"), written)
 
 
 def _key(path: Path, what: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from graphspec.diagnostics import Change, Remedy, write, write_value
+
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _GROUPED = re.compile(r"\d{1,3}([_, ]\d{3})+")
 """An integer with its digits in groups: `1_000`."""
@@ -20,34 +22,36 @@ def remedy_of(kind: str, given: object) -> str | None:
     if kind == "bool_type":
         return boolean_help(given)
     if isinstance(given, str) and (braces := _BRACES.fullmatch(given.strip())):
-        return f"write `${braces[1]}`"
+        return write(f"${braces[1]}")
     if kind == "list_type" and isinstance(given, int | float | str):
-        return f"write [{given}]" if not isinstance(given, bool) and "$" not in str(given) else None
+        return write_value(f"[{given}]") if not isinstance(given, bool) and "$" not in str(given) else None
     if kind not in EXAMPLES:
         return None
     if kind == "int_type" and isinstance(given, float) and given.is_integer():
-        return f"write {int(given)}"
+        return write_value(str(int(given)))
     if isinstance(given, list) and len(given) == 1 and type(given[0]) in (int, float):
-        return f"write {given[0]}"
+        return write_value(str(given[0]))
     if not isinstance(given, str):
         return None
     if _GROUPED.fullmatch(given):
-        return f"write {re.sub('[_, ]', '', given)}"
+        return write_value(re.sub("[_, ]", "", given))
     if kind == "float_type" and _PERCENT.fullmatch(given):
-        return f"write {float(given.rstrip('% ')) / 100:g}"
-    quoted = _NUMBER.fullmatch(given.strip())
-    return f"a number is written without quotes: {given.strip()}" if quoted else EXAMPLES[kind]
+        return write_value(f"{float(given.rstrip('% ')) / 100:g}")
+    number = given.strip()
+    if not _NUMBER.fullmatch(number):
+        return EXAMPLES[kind]
+    return Remedy(f"a number is written without quotes: {number}", Change(number))
 
 
 def fraction(given: object) -> str | None:
     """The remedy for what is likely a percentage, where a part of a whole is a number from 0 to 1."""
     if not isinstance(given, int | float) or not 5 <= given <= 100 or given != int(given):
         return None
-    return f"write {given / 100:g}: it is a fraction, not a percentage"
+    return write_value(f"{given / 100:g}", ": it is a fraction, not a percentage", safe=False)
 
 
 def boolean_help(given: object) -> str | None:
     """What to write for a text that other files take for true or false."""
     if isinstance(given, str) and given.lower() in _BOOLEANS:
-        return f"write `{_BOOLEANS[given.lower()]}`: `{given}` is a text in YAML 1.2"
+        return write(_BOOLEANS[given.lower()], f": `{given}` is a text in YAML 1.2")
     return None

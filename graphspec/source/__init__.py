@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphspec.diagnostics import Diagnostic, Diagnostics, Span, hidden_in
+from graphspec.diagnostics import Diagnostic, Diagnostics, Span, erase, hidden_in
 from graphspec.source.cuts import Cut, blanked
 from graphspec.source.places import aligned, line_starts, place
 from graphspec.source.reader import MAX_ERRORS, Arguments, Node, Reader, Stop
@@ -183,5 +183,5 @@ def _decode(text: str | bytes, file: str, diagnostics: Diagnostics) -> str | Non
     found = [match.start() for match, _ in zip(hidden_in(text), range(MAX_ERRORS), strict=False)]
     for start in found:
         message = f"the invisible or control character U+{ord(text[start]):04X} is here"
-        fail("control-character", text[:start], 1, message, "delete it; in double quotes YAML has escapes")
+        fail("control-character", text[:start], 1, message, erase("; in double quotes YAML has escapes"))
     return None if found else text

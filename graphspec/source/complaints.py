@@ -6,7 +6,13 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 
+from graphspec.diagnostics import Change, Remedy, erase, write, write_value
 from graphspec.source.places import line_end
+
+
+def spaced(written: str) -> str:
+    """The remedy for a colon without a space."""
+    return Remedy(f"write `{written}`", Change(": "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,8 @@ DIRECTIVE = "a directive is not part of the language"
 DIRECTIVE_HELP = "delete the line, and the `---`"
 COLON = "a colon needs a space after it"
 PAIRS = {"[": "]", "{": "}"}
+_DASHED = Remedy("write `- item`", Change("- "))
+_SPACES = Remedy("indent with spaces", Change("  "))
 _COLUMN_HELP = "keys of one mapping must start in the same column"
 _NO_SPACE = re.compile(r"[ \t]*(?:- +)*([A-Za-z_]\w*:)([^\s/][^#]*)")
 _BARE_WORD = re.compile(r"[ \t]*(?:- +)*([A-Za-z_]\w*)(?:[ \t]+([^\s:#=][^:#=]*?))?[ \t]*(?:#.*)?$")
@@ -83,7 +91,7 @@ def complain(text: str, lines: list[int], index: int, problem: str, context: str
     indent = len(re.match(r"[ \t]*", text[line : index + 100])[0])  # type: ignore[index]
     tab = text.find("\t", line, max(line + indent, index + 1))
     if tab >= 0 and not text[line:tab].strip():
-        return Complaint(tab, tab + 1, "the indentation contains a tab", "indent with spaces", "yaml-tab")
+        return Complaint(tab, tab + 1, "the indentation contains a tab", _SPACES, "yaml-tab")
     if text[line : line + 1] == "%":
         return Complaint(line, line_end(text, line, 100), DIRECTIVE, DIRECTIVE_HELP, "yaml-directive")
     sign = text[opened : opened + 1]
@@ -124,7 +132,7 @@ def _in_brackets(text: str, lines: list[int], index: int, problem: str, opened: 
     """A comma that is missing, doubled or another sign, and a bracket that the line before lacks."""
     before = text[opened + 1 : index].rstrip()
     if "node content" in problem and before.endswith(",") and text[index : index + 1] == ",":
-        return Complaint(index, index + 1, "there is a comma too many", "delete it", opened=opened)
+        return Complaint(index, index + 1, "there is a comma too many", erase(), opened=opened)
     if match := _DASH_INSIDE.match(text, index - 1 if before.endswith("-") else index):
         start, message = match.start(), "a list in brackets has no dashes"
         named = f"names without dashes: `{match[1]}: ...`, each on a line of its own"
@@ -139,18 +147,21 @@ def _in_brackets(text: str, lines: list[int], index: int, problem: str, opened: 
         first = lines[bisect_right(lines, opened) - 1]
         if start - line <= _indent(text, first):
             sign, number = text[opened], bisect_right(lines, opened)
-            help = f"write `{PAIRS[sign]}` at the end of line {number}"
+            help: str = Remedy(
+                f"write `{PAIRS[sign]}` at the end of line {number}", Change(PAIRS[sign], where="line end")
+            )
             return Complaint(opened, opened + 1, f"`{sign}` is never closed", help)
     space = len(text[opened + 1 : start].rstrip()) + opened + 1
     if text[space - 1] == ";":
-        return Complaint(space - 1, space, "`;` is written instead of `,`", "write `,`", opened=opened)
+        return Complaint(space - 1, space, "`;` is written instead of `,`", write(","), opened=opened)
     indexed = _INDEXED.search(text, line) if key is None and text[index : index + 1] in ("[", "]") else None
     if indexed is not None:
-        message, help = "a text with brackets needs quotes", f'write "{indexed[0].rstrip()}"'
+        message, help = "a text with brackets needs quotes", write_value(f'"{indexed[0].rstrip()}"')
         return Complaint(*indexed.span(), message, help, opened=opened)
     if key is None or space == start:
         return None
-    return Complaint(space, space + 1, f"a comma is missing before `{key[0]}`", "write `,`", opened=opened)
+    help = Remedy("write `,`", Change(f",{text[space]}"))
+    return Complaint(space, space + 1, f"a comma is missing before `{key[0]}`", help, opened=opened)
 
 
 def long_quote(text: str, lines: list[int], start: int, end: int, index: int) -> Complaint | None:
@@ -174,7 +185,7 @@ def _special(text: str, lines: list[int], index: int, problem: str) -> Complaint
         return _misplaced_key(text, lines, index)
     if "expected ':'" in problem and (dash := _DASH.match(before)):
         start = lines[number] + dash.start(1)
-        return Complaint(start, start + 1, "a dash needs a space after it", "write `- item`")
+        return Complaint(start, start + 1, "a dash needs a space after it", _DASHED)
     if "expected ':'" in problem and (valueless := _VALUELESS.search(text[lines[number] : index + 2])):
         start = lines[number] + valueless.start(1)
         help = f"write `{valueless[1]}: value`"
@@ -191,7 +202,7 @@ def _special(text: str, lines: list[int], index: int, problem: str) -> Complaint
     if text[index : index + 1] in ("]", "}"):
         if assigned := _ASSIGNED.match(before):
             start = lines[number] + assigned.start(2)
-            help = f"write `{assigned[1]}: {assigned[3]}`"
+            help = Remedy(f"write `{assigned[1]}: {assigned[3]}`", Change(":"))
             return Complaint(start, start + 1, "`=` is written instead of `:`", help)
         return Complaint(index, index + 1, f"`{text[index]}` closes nothing", "delete it, or quote the text")
     return _behind_a_value(text, lines, index)
@@ -201,11 +212,11 @@ def _behind_a_value(text: str, lines: list[int], index: int) -> Complaint:
     """What follows a value that ends with a quote or a bracket."""
     rest = text[index : line_end(text, index, 200)].strip()
     if rest == "," and text[lines[bisect_right(lines, index) - 1] : index].lstrip()[:1] not in "\"'":
-        return Complaint(index, index + 1, "a line does not end with a comma", "delete it")
+        return Complaint(index, index + 1, "a line does not end with a comma", erase())
     if rest == ";":
-        return Complaint(index, index + 1, "a line does not end with a semicolon", "delete it")
+        return Complaint(index, index + 1, "a line does not end with a semicolon", erase())
     if rest.startswith("//"):
-        help = f"write `#{rest[2:]}`"
+        help = write(f"#{rest[2:]}")
         return Complaint(index, index + len(rest), "a comment starts with `#`", help)
     if text[:index].rstrip()[-1:] in ("}", "]") and re.match(r"[,;]?\s*(?:[A-Za-z_]\w*\s*:\s|[{\[])", rest):
         sign = rest[0] if rest[0] in ",;" else ""
@@ -221,11 +232,11 @@ def _misplaced_key(text: str, lines: list[int], index: int) -> Complaint:
     before = text[lines[number] : index]
     if match := _OPENED.match(before):
         start = lines[number] + match.start(1)
-        help = f"write `{match[1]}: {match[2]}`"
+        help: str = Remedy(f"write `{match[1]}: {match[2]}`", Change(f"{match[1]}:"))
         return Complaint(start, start + len(match[1]), f"`{match[1]}` needs a colon", help)
     if (match := _NO_SPACE.match(before)) and match[2][:1] in "{[":
         colon = lines[number] + match.end(1) - 1
-        return Complaint(colon, colon + 1, COLON, f"write `{match[1]} {match[2][:1]}`")
+        return Complaint(colon, colon + 1, COLON, spaced(f"{match[1]} {match[2][:1]}"))
     if match := re.search(r":[ \t]+\((\w+)\Z", before):
         start = lines[number] + match.start(1) - 1
         return Complaint(start, start + 1, "a mapping needs braces", f"write `{{{match[1]}: ...}}`")
@@ -248,11 +259,11 @@ def _unfinished_key(text: str, lines: list[int], number: int) -> Complaint | Non
             continue
         if match := _NO_SPACE.match(line):
             colon = start + match.end(1) - 1
-            return Complaint(colon, colon + 1, COLON, f"write `{match[1]} {match[2].strip()}`")
+            return Complaint(colon, colon + 1, COLON, spaced(f"{match[1]} {match[2].strip()}"))
         if match := _BARE_WORD.match(line):
             message, help = (
                 f"`{match[1]}` needs a colon",
-                f"write `{match[1]}: {match[2] or ''}".strip() + "`",
+                Remedy(f"write `{match[1]}: {match[2] or ''}".strip() + "`", Change(f"{match[1]}:")),
             )
             return Complaint(start + match.start(1), start + match.end(1), message, help)
         return None

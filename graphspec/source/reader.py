@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from graphspec.diagnostics import Diagnostic, Label, Span, hidden_in, nearest, shortened
+from graphspec.diagnostics import Diagnostic, Label, Span, hidden_in, nearest, shortened, write, write_value
+from graphspec.diagnostics import meant as meant_word
 from graphspec.expressions import UNCLOSED_HELP, brace_help, braced_name
 from graphspec.source.cuts import Cut, cut_around, cut_in_formula, cut_in_scalar, has_unclosed, meant, quoted
 from graphspec.source.places import line_end, place
@@ -228,7 +229,11 @@ class Reader:
             self._error("recursive-anchor", start, end, f"`*{name}` is inside of `&{name}` itself")
             return
         near = nearest(name, self.anchors)
-        help = f"did you mean `*{near}`?" if near else f"write `&{name}` above, or put the text in quotes"
+        help: str = (
+            meant_word(f"*{near}", f"*{name}")
+            if near
+            else f"write `&{name}` above, or put the text in quotes"
+        )
         self._error("unknown-anchor", start, end, f"there is no anchor `&{name}` above", help)
 
     def _attach(self, value: Any, node: Node, height: int) -> None:
@@ -298,7 +303,7 @@ class Reader:
         """A Python tuple as a list."""
         items = [self._resolved(item.strip(), start, end) for item in text[1:-1].split(",") if item.strip()]
         written = ", ".join(item.strip() for item in text[1:-1].split(",") if item.strip())
-        self._error("yaml-syntax", start, end, "a list is written in brackets", f"write `[{written}]`")
+        self._error("yaml-syntax", start, end, "a list is written in brackets", write(f"[{written}]"))
         return items
 
     def _key(self, frame: Frame, text: str, plain: bool, start: int, end: int) -> None:
@@ -328,10 +333,10 @@ class Reader:
         key, colon, value = name.partition(":")
         if colon and value and key.isidentifier():
             frame.key = (key, key_start, key_start + len(key))
-            from graphspec.source.complaints import COLON
+            from graphspec.source.complaints import COLON, spaced
 
             at = key_start + len(key)
-            self._error("yaml-syntax", at, at + 1, COLON, f"write `{shortened(f'{key}: {value}')}`")
+            self._error("yaml-syntax", at, at + 1, COLON, spaced(shortened(f"{key}: {value}")))
             return value
         frame.key = (None, key_start, key_end)
         # `{{ name }}` is told once, as a mapping that is a key.
@@ -349,9 +354,9 @@ class Reader:
         if last is not None and (cut := self._cut_by_comma(last, frame, name)) is not None:
             return cut
         if match := re.fullmatch(r"(\w+) *= *(.*)", name):
-            return "`=` is written instead of `:`", f"write `{match[1]}: {match[2]}`"
+            return "`=` is written instead of `:`", write(f"{match[1]}: {match[2]}")
         if match := re.fullmatch(r"([A-Za-z_]\w*)[ \t]+([^\s()]+)", name):
-            return f"`{match[1]}` needs a colon", f"write `{match[1]}: {match[2]}`"
+            return f"`{match[1]}` needs a colon", write(f"{match[1]}: {match[2]}")
         if name.startswith("//"):
             return "a comment starts with `#`", f"write `#{name[2:]}`"
         if last == "from" and isinstance(frame.value[last], str):
@@ -359,7 +364,7 @@ class Reader:
         names = self.arguments(frame.value) if self.arguments is not None else []
         free = [each for each in names if each not in frame.value][frame.unnamed :]
         if free and name not in names:
-            return f"`{name}` has no key in the braces", f"write `{free[0]}: {name}`"
+            return f"`{name}` has no key in the braces", write(f"{free[0]}: {name}")
         help = f"write `{name}: value`" + (f"; {_COMMA_HELP}" if _may_be_cut(frame, name) else "")
         return f"`{name}` has no value in the braces", help
 
@@ -419,7 +424,9 @@ class Reader:
         elif cut.kind:
             expression = shortened(meant(source, []))
             message = f"`{expression}` needs quotes: without them YAML ends the value at `{cut.at}`"
-            self._error(cut.kind, cut.start, cut.end, message, f"write {quoted(meant(whole, []))}")
+            written = quoted(meant(whole, []))
+            help = write_value(written) if whole == source else f"write {written}"
+            self._error(cut.kind, cut.start, cut.end, message, help)
 
     # --- what the parser and the end of the file have to say
 

@@ -5,7 +5,7 @@ or torch.
 from __future__ import annotations
 
 from graphspec.data.features.settings import FEATURES, SYNONYMS, Feature, Made
-from graphspec.diagnostics import did_you_mean
+from graphspec.diagnostics import did_you_mean, meant
 from graphspec.diagnostics.foreign_terms import ENCODINGS, NAMES
 from graphspec.settings import Problems, show, unfit, validate
 
@@ -34,7 +34,7 @@ def _feature(name: str, value: object) -> Feature:
         word = next((key for key in value if Feature.synonyms.get(key) == "encode"), None)
         if word is not None:
             message = f"the feature `{name}` has no `{word}`"
-            raise unfit("unknown-key", message, "did you mean `encode`?", word)
+            raise unfit("unknown-key", message, meant("encode", word, True), word)
         help = f"write `encode: ...`, one of: {', '.join(FEATURES)}"
         if any(Feature.synonyms.get(key, key) == "scale" for key in value):
             help = "write {encode: number, scale: standard}"

@@ -12,7 +12,8 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.keras_names import ALIASES, REFUSED
 from graphspec.contract.layer import Kind, Layer, Wrapper
-from graphspec.diagnostics import Label, nearest
+from graphspec.diagnostics import Label, meant, nearest
+from graphspec.diagnostics import certain as spelled
 from graphspec.diagnostics.foreign_terms import LAYERS, NESTS, bare
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.language.schema import NODE_KEYS
@@ -36,7 +37,7 @@ def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] 
     certain = near is not None and (_letters(near) == _letters(word) or known.synonyms.get(word) == near)
     help = None if certain else _elsewhere(node, kind, word)
     if help is None and near is not None:
-        help = f"did you mean `{near}`?"
+        help = meant(near, str(name), certain or spelled(word, near, known))
         if "(" in str(name) and certain:
             help = f"write arguments next to the name: {{{kind}: {near}, {_of_call(str(name))}}}"
     elif help is None and re.search(r"[-+*/@ ]", str(name)):
@@ -176,7 +177,7 @@ def _misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:
     if path in (("input",), ("inputs",)):
         return "write its inputs under `from`"
     if len(path) == 1 and not nearest(key, cls.model_fields) and (near := nearest(key, NODE_KEYS)):
-        return f"did you mean `{near}`?"
+        return meant(near, key, spelled(key, near, NODE_KEYS))
     if len(path) > 1 or cls.variadic:
         return None
     if issubclass(cls, Wrapper) or "wraps" in cls.model_fields:

@@ -13,7 +13,7 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.arrays import as_array, natural_dtype
 from graphspec.contract.buffers import ConstantTensor, met
 from graphspec.contract.layer import Layer, LayerError
-from graphspec.diagnostics import Label, Span, did_you_mean
+from graphspec.diagnostics import Label, Span, did_you_mean, write
 from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.forms.binding import named
 from graphspec.elaborate.instance import NodeInstance, near_help
@@ -322,7 +322,7 @@ class _Builder:
                 where = inside[number] if len(inside) == len(found) else place
                 if not isinstance(item, Value):
                     field = next(iter(cls.model_fields), None)
-                    help = f"write `{field}={self.source(where)}`" if field else None
+                    help = write(f"{field}={self.source(where)}") if field else None
                     self.fail("call-arguments", where, f"`{cls.spec_name}` takes a list of tensors", help)
                 yield item
 

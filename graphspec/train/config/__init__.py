@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from graphspec.diagnostics import by_word
+from graphspec.diagnostics import by_word, delete
 from graphspec.settings import Problem, Problems, Setting, show, unfit, validate
 from graphspec.train.config.callbacks import CALLBACKS, CallbackSettings, misfits, parse_callbacks
 from graphspec.train.config.groups import ParameterGroup, parse_groups
@@ -79,16 +79,16 @@ REMEDIES = {
         ("accelerator", "gpu", "gpus", "cuda"),
         "it belongs to the machine, not to the spec: `graphspec train --device cuda`",
     ),
-    **dict.fromkeys(("num_workers", "workers"), "delete it: graphspec chooses how to read data"),
+    **dict.fromkeys(("num_workers", "workers"), delete("graphspec chooses how to read data")),
     "compile": "it belongs to the command: `graphspec train --compile on`",
     **dict.fromkeys(
         ("output_dir", "save_dir", "log_dir", "run_dir"),
         "it belongs to the command: `graphspec train --run-dir DIR`",
     ),
-    **dict.fromkeys(("save_best", "save_best_only"), "delete it: every run writes `best.safetensors`, too"),
+    **dict.fromkeys(("save_best", "save_best_only"), delete("every run writes `best.safetensors`, too")),
     "weights": "it belongs to the command: `graphspec train --weights FILE`; or to a node of a model",
     "mixed_precision": "write `precision: bf16`",
-    "shuffle": "delete it: training rows are shuffled, from the run's seed",
+    "shuffle": delete("training rows are shuffled, from the run's seed"),
     "data": "it is a section of its own: data: {train: FILE}",
     **dict.fromkeys(
         ("validation_split", "validation", "val_split"),
@@ -96,7 +96,7 @@ REMEDIES = {
     ),
     "validation_data": "it belongs to the data: data: {validation: FILE}",
     **dict.fromkeys(("steps", "max_steps", "num_steps"), "`epochs` sets the length of a training"),
-    "steps_per_epoch": "delete it: an epoch is all training rows; `--limit` reads fewer",
+    "steps_per_epoch": delete("an epoch is all training rows; `--limit` reads fewer"),
     "early_stop": _CALLBACK,
     "early_stopping": _CALLBACK,
     "patience": _CALLBACK,

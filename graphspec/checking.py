@@ -1,0 +1,75 @@
+"""All that `graphspec check` finds: what compiling finds, and what is wrong with the data, weights and search
+that a spec names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from graphspec import compiler
+from graphspec.compiled_spec import Program
+from graphspec.diagnostics import Diagnostics
+
+
+def check_spec(
+    spec: str | Path,
+    diagnostics: Diagnostics,
+    sources: dict[str, str],
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    allow_url: bool = False,
+) -> Program | None:
+    """A spec's program, a path or YAML text; every mistake goes to `diagnostics`. With `allow_url`, data may
+    be read from addresses.
+    """
+    program = compiler.check(spec, diagnostics, sources, preset=preset, settings=settings)
+    if program is not None:
+        program.allow_url = allow_url
+    _check_beside(program, diagnostics, preset, settings)
+    return program
+
+
+def check_spec_text(
+    text: str,
+    shown: str,
+    path: Path | None,
+    diagnostics: Diagnostics,
+    sources: dict[str, str],
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Program | None:
+    """The same of the text of a file that may not be saved: diagnostics call it `shown`, its paths are
+    relative to `path`.
+    """
+    program = compiler.check_text(text, shown, path, diagnostics, sources, preset=preset, settings=settings)
+    _check_beside(program, diagnostics, preset, settings)
+    return program
+
+
+def _check_beside(
+    program: Program | None, diagnostics: Diagnostics, preset: str | None, settings: Mapping[str, Any] | None
+) -> None:
+    """What lies beside a spec that compiles: only what it names is imported."""
+    if program is None:
+        return
+    folder = program.path.parent if program.path is not None else Path()
+    if program.data is not None:
+        from graphspec.data.checking import check_files
+
+        for mistake in check_files(program, folder):
+            diagnostics.add(mistake)
+    from graphspec.weights import check_weight_files
+
+    check_weight_files(program.graph, program.path, diagnostics)
+    if program.trains:
+        from graphspec.custom.adaptive import check_adaptive
+        from graphspec.weights.trainable import check_trainable
+
+        check_adaptive(program.graph, diagnostics)
+        check_trainable(program, diagnostics)
+    if program.tuning is not None:
+        from graphspec.tune.checks import check_search
+
+        check_search(program, diagnostics, preset, settings or {})

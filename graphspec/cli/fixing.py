@@ -1,0 +1,70 @@
+"""`check --fix`: a spec file with its mistakes mended, and what a diagnostic's fix is as data."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from graphspec.cli.common import count_of, misuse, replacing
+from graphspec.diagnostics import Diagnostic, Diagnostics
+from graphspec.diagnostics.terminal import say
+from graphspec.fixing import fix_of, fixed
+
+
+def as_values(diagnostic: Diagnostic, sources: Mapping[str, str]) -> dict[str, Any]:
+    """A diagnostic of `check --json`: with its fix, or null."""
+    fix = fix_of(diagnostic, sources)
+    return {**diagnostic.to_json(), "fix": fix.to_json() if fix is not None else None}
+
+
+def fix_file(
+    path: Path, unsafe: bool, diff: bool, quiet: bool, preset: str | None, settings: Mapping[str, Any]
+) -> int:
+    """Mends a file, or says with `diff` what would change; the number of fixes. What is no text is left as it
+    is.
+    """
+    from graphspec.checking import check_spec_text
+    from graphspec.files.reading import content
+
+    if str(path) == "-":
+        raise misuse("--fix", "standard input has no file to mend: name one")
+    try:
+        before = content(path).decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return 0  # which check itself tells
+
+    def check(text: str) -> tuple[list[Diagnostic], dict[str, str]]:
+        diagnostics, sources = Diagnostics(), dict[str, str]()
+        check_spec_text(text, str(path), path, diagnostics, sources, preset, settings)
+        return diagnostics.sorted(), sources
+
+    result = fixed(before, str(path), check, unsafe)
+    if result.count == 0:
+        return 0
+    if diff:
+        if not quiet:
+            say(difference(before, result.text, str(path)), end="")
+        return result.count
+    rewrite(path, result.text)
+    if not quiet:
+        say(f"{path}: {count_of(result.count, 'mistake')} fixed")
+    return result.count
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Writes a text in place of a file: completely or not at all, with its line ends."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8"))
+
+
+UNENDED = "\n\\ No newline at end of file\n"
+
+
+def difference(before: str, after: str, file: str) -> str:
+    """A unified diff."""
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True), file, file
+    )
+    return "".join(line if line.endswith("\n") else line + UNENDED for line in lines)

@@ -1,0 +1,60 @@
+"""A remedy: a text for people that knows the change of the file which it stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Where = Literal["place", "entry", "comment", "line end", "lines"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a remedy changes at the place of its diagnostic.
+
+    `new` replaces the word `old`, which the place holds once, or else all of the place. With `entry` it
+    replaces the `key: value` whose key or value the place is, with `comment` the blanks before it, too; at
+    the `line end` it is added to the first line of the place; with `lines` it begins each line of these
+    ranges, from 1, both ends included. A change is `safe` if nothing else can have been meant.
+    """
+
+    new: str
+    old: str | None = None
+    where: Where = "place"
+    safe: bool = True
+    lines: tuple[tuple[int, int], ...] = ()
+
+
+class Remedy(str):
+    """The help of a diagnostic, with its change."""
+
+    __slots__ = ("change",)
+    change: Change
+
+    def __new__(cls, text: str, change: Change) -> Remedy:
+        remedy = super().__new__(cls, text)
+        remedy.change = change
+        return remedy
+
+    def __getnewargs__(self) -> Any:
+        return str(self), self.change
+
+
+def write(new: str, beside: str = "", *, old: str | None = None, safe: bool = True) -> str:
+    """`new` in place of the value at fault, or of its part `old`; `beside` is said after it."""
+    return Remedy(f"write `{new}`{beside}", Change(new, old, safe=safe))
+
+
+def write_value(new: str, beside: str = "", *, safe: bool = True) -> str:
+    """The same for a number or a collection, which stands for itself in a text."""
+    return Remedy(f"write {new}{beside}", Change(new, safe=safe))
+
+
+def delete(reason: str = "", *, safe: bool = True) -> str:
+    """Without the entry at fault."""
+    return Remedy(f"delete it: {reason}" if reason else "delete it", Change("", where="entry", safe=safe))
+
+
+def erase(reason: str = "") -> str:
+    """Without the characters at fault."""
+    return Remedy(f"delete it{reason}", Change(""))

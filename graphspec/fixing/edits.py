@@ -1,0 +1,141 @@
+"""The edits of a remedy, placed in the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphspec.diagnostics import Change, Diagnostic, Diagnostics, Remedy, Span
+from graphspec.source import read
+from graphspec.source.places import line_starts, place
+from graphspec.source.reader import Node
+
+_blank = re.compile(r"[ \t]*(?:\r|\n|\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """`content` in place of the characters from `start` to `end`, which `span` says in lines."""
+
+    start: int
+    end: int
+    content: str
+    span: Span
+
+    def to_json(self) -> dict[str, Any]:
+        span = self.span
+        return {
+            "file": span.file,
+            "line": span.line,
+            "column": span.column,
+            "end_line": span.end_line,
+            "end_column": span.end_column,
+            "content": self.content,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """Edits of one file that mend one mistake. Those of a `safe` one are what can only have been meant."""
+
+    message: str
+    safe: bool
+    edits: tuple[Edit, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape of `fix` in `check --json`."""
+        return {
+            "message": self.message,
+            "applicability": "safe" if self.safe else "unsafe",
+            "edits": [edit.to_json() for edit in self.edits],
+        }
+
+
+def fix_of(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Fix | None:
+    """The fix of a diagnostic; None where its remedy is no edit, or does not fit what stands at its place."""
+    span, help = diagnostic.span, diagnostic.help
+    if not isinstance(help, Remedy) or span is None or not span.line or span.file not in sources:
+        return None
+    text = sources[span.file].removeprefix("\ufeff")
+    lines = line_starts(text)
+    if max(span.line, span.end_line) > len(lines):
+        return None
+    start, end = offset(lines, span.line, span.column), offset(lines, span.end_line, span.end_column)
+    change = help.change
+    edits = tuple(
+        Edit(first, last, content, place(span.file, lines, first, last))
+        for first, last, content in _edits(change, text, lines, span.file, start, end)
+    )
+    return Fix(str(help), change.safe, edits) if edits else None
+
+
+def offset(lines: list[int], line: int, column: int) -> int:
+    """The offset of a line and a column, both from 1, in a text whose lines start at these offsets."""
+    return lines[line - 1] + column - 1
+
+
+def _edits(
+    change: Change, text: str, lines: list[int], file: str, start: int, end: int
+) -> Iterator[tuple[int, int, str]]:
+    if change.where == "lines":
+        for first, last in change.lines:
+            for number in range(first, min(last, len(lines)) + 1):
+                if not _blank.match(text, lines[number - 1]):
+                    yield lines[number - 1], lines[number - 1], change.new
+    elif change.where == "line end":
+        stop = start + len(re.split(r"[\r\n]", text[start:], maxsplit=1)[0])
+        stop = start + len(re.sub(r"\s*(?:#.*)?\Z", "", text[start:stop]))
+        yield stop, stop, change.new
+    elif change.where == "comment":
+        yield start - (len(text[:start]) - len(text[:start].rstrip(" \t"))), end, change.new
+    elif change.where == "entry":
+        found = _entry(text, file, start)
+        if found is not None:
+            yield (*found, change.new)
+    elif change.old is None:
+        yield start, end, change.new
+    else:
+        before, after = (r"(?<![\w.$])", r"(?!\w)")
+        word = f"{before if change.old[:1].isidentifier() else ''}{re.escape(change.old)}"
+        word += after if re.search(r"\w\Z", change.old) else ""
+        places = [match.span() for match in re.finditer(word, text[start:end])]
+        if len(places) == 1:
+            yield start + places[0][0], start + places[0][1], change.new
+
+
+def _entry(text: str, file: str, start: int) -> tuple[int, int] | None:
+    """Where the entry `key: value` is whose key or value starts at an offset, with its comma or its line."""
+    document = read(text, file, Diagnostics())
+    if document is None:
+        return None
+    return next(_entries(text, document.root, start), None)
+
+
+def _entries(text: str, node: Node, start: int) -> Iterator[tuple[int, int]]:
+    stack = [node]
+    while stack:
+        _, _, children = stack.pop()
+        below = children.values() if isinstance(children, dict) else children or ()
+        for child in below:
+            if isinstance(children, dict):
+                key, _, value = child
+                if start in (key, value[0]):
+                    yield _cleared(text, key, value[1])
+                    return
+                child = value
+            stack.append(child)
+
+
+def _cleared(text: str, start: int, end: int) -> tuple[int, int]:
+    """What goes with an entry: in braces one comma, else its lines where it has them for itself."""
+    if after := re.compile(r"\s*,[ \t]*").match(text, end):
+        return start, after.end()
+    if before := re.search(r",\s*\Z", text[:start]):
+        return before.start(), end
+    line = max(text.rfind("\n", 0, start), text.rfind("\r", 0, start)) + 1
+    rest = re.compile(r"[ \t]*(?:#[^\r\n]*)?(\r\n|\r|\n|\Z)").match(text, end)
+    if not text[line:start].strip() and rest is not None:
+        return line, rest.end()
+    return start, end

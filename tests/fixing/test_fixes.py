@@ -1,0 +1,139 @@
+"""Fixes: most mistakes mend themselves, none into another model than meant; comments and layout stay."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from graphspec.checking import check_spec_text
+from graphspec.cli import app
+from graphspec.compiled_spec import Program
+from graphspec.diagnostics import Diagnostic, Diagnostics
+from graphspec.fixing import Fixed, fixed
+from tests.fixing.mistakes import IMAGES, MISTAKES, TEXTS
+
+
+def check(text: str) -> tuple[list[Diagnostic], dict[str, str]]:
+    diagnostics, sources = Diagnostics(), dict[str, str]()
+    check_spec_text(text, "spec.yaml", None, diagnostics, sources)
+    return diagnostics.sorted(), sources
+
+
+def compiled(text: str) -> Program | None:
+    return check_spec_text(text, "spec.yaml", None, Diagnostics(), {})
+
+
+@cache
+def emitted(text: str) -> str | None:
+    program = compiled(text)
+    return None if program is None else program.source
+
+
+@cache
+def mended(index: int) -> str:
+    good, right, wrong = MISTAKES[index]
+    assert good.count(right) == 1
+    return fixed(good.replace(right, wrong), "spec.yaml", check).text
+
+
+def test_a_hundred_mistakes_of_which_eighty_mend_themselves() -> None:
+    legal = [wrong for good, right, wrong in MISTAKES if emitted(good.replace(right, wrong))]
+    assert legal == [] and len(MISTAKES) >= 100
+    whole = [index for index in range(len(MISTAKES)) if emitted(mended(index)) is not None]
+    left = [MISTAKES[index][2] for index in range(len(MISTAKES)) if index not in whole]
+    assert len(whole) >= 0.8 * len(MISTAKES), left
+
+
+@pytest.mark.parametrize("index", range(len(MISTAKES)))
+def test_what_compiles_after_its_fix_is_the_model_that_was_meant(index: int) -> None:
+    made, meant = emitted(mended(index)), emitted(MISTAKES[index][0])
+    assert made in (None, meant)
+
+
+def test_good_specs_stay_as_they_are() -> None:
+    for text in (IMAGES, TEXTS):
+        assert fixed(text, "spec.yaml", check) == fixed(text, "spec.yaml", check, unsafe=True)
+        assert fixed(text, "spec.yaml", check).text == text
+
+
+def outline(text: str) -> object:
+    """A model without the names of its own: shapes, weights and judgements."""
+    program = compiled(text)
+    if program is None:
+        return None
+    table = program.summary().to_json(True)
+    return sorted((str(row["output_shape"]), row["params"]) for row in table["layers"])
+
+
+SIGNS = "abcdefghijklmnopqrstuvwxyz_:,{}[] 1234"
+
+
+@given(
+    st.sampled_from([IMAGES, TEXTS]), st.integers(0, 2000), st.sampled_from("drsi"), st.sampled_from(SIGNS)
+)
+def test_a_typing_mistake_is_mended_to_what_was_there_or_left(
+    good: str, index: int, kind: str, sign: str
+) -> None:
+    at = index % (len(good) - 1)
+    rest = {"d": "", "r": sign, "s": good[at + 1] + good[at], "i": sign + good[at]}[kind]
+    wrong = good[:at] + rest + good[at + 1 + (kind == "s") :]
+    before, result = outline(wrong), fixed(wrong, "spec.yaml", check)
+    after = outline(result.text)
+    assert after in (None, before if before is not None else outline(good)), result.text
+    errors = sum(each.severity == "error" for each in check(wrong)[0])
+    assert result.count or result.text == wrong
+    assert not (errors == 0 and after is None)
+
+
+def test_fixes_of_a_file_keep_its_comments_and_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wrong = IMAGES.replace("Conv2D", "Conv2d").replace("units: 10", "in_features: 64, units: 10")
+    wrong = wrong.replace("  epochs: 3\n", "  epochs: 3\n  shuffle: true  # always\n").replace("\n", "\r\n")
+    Path("spec.yaml").write_bytes(wrong.encode())
+    shown = CliRunner().invoke(app, ["check", "spec.yaml", "--diff"])
+    assert shown.exit_code == 1 and "-  shuffle: true  # always" in shown.output
+    assert Path("spec.yaml").read_bytes() == wrong.encode()
+    done = CliRunner().invoke(app, ["check", "spec.yaml", "--fix", "--json"])
+    (told,) = json.loads(done.output)["files"]
+    assert (done.exit_code, told["fixed"], told["diagnostics"]) == (0, 4, [])
+    assert Path("spec.yaml").read_bytes() == IMAGES.replace("\n", "\r\n").encode()
+
+
+def test_an_unsafe_fix_waits_until_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    wrong = TEXTS.replace("from: [attention, x]", "from: [attention1, x]")
+    Path("spec.yaml").write_text(wrong)
+    told = json.loads(CliRunner().invoke(app, ["check", "spec.yaml", "--fix", "--json"]).output)
+    ((mistake,), fixed) = (told["files"][0]["diagnostics"], told["files"][0]["fixed"])
+    assert (fixed, mistake["fix"]["applicability"]) == (0, "unsafe")
+    line = TEXTS.splitlines().index("      sum:       {merge: add, from: [attention, x]}") + 1
+    assert mistake["fix"]["edits"] == [
+        {
+            "file": "spec.yaml",
+            "line": line,
+            "column": 38,
+            "end_line": line,
+            "end_column": 48,
+            "content": "attention",
+        }
+    ]
+    assert CliRunner().invoke(app, ["check", "spec.yaml", "--unsafe-fixes"]).exit_code == 0
+    assert Path("spec.yaml").read_text() == TEXTS
+
+
+def test_standard_input_has_no_file_to_mend() -> None:
+    done = CliRunner().invoke(app, ["check", "-", "--fix"], input=IMAGES)
+    assert done.exit_code == 2 and "name one" in done.output
+
+
+def test_a_comment_that_silences_nothing_is_removed() -> None:
+    silent = IMAGES.replace("pool_size: [2, 2]}\n", "pool_size: [2, 2]}  # ok: dropout-last\n")
+    assert fixed(silent, "spec.yaml", check) == Fixed(IMAGES, 1)
