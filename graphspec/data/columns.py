@@ -278,6 +278,14 @@ def _by_value(column: pa.Array, format: str | None, part: TablePart, name: str) 
     return pa.array(known, pa.int64()).take(encoded.indices)
 
 
+def ticks_of_row(value: object, format: str | None) -> int | None:
+    """As `dates`, of one Python value; None where it is no text of a date."""
+    try:
+        return _ticks(value, format) if isinstance(value, str) else None
+    except (ValueError, OverflowError):
+        return None
+
+
 def _ticks(text: str, format: str | None) -> int:
     found = datetime.strptime(text, format) if format is not None else datetime.fromisoformat(text.strip())
     found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

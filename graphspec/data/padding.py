@@ -9,13 +9,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from graphspec.data.ragged import Ragged
-from graphspec.tensor import Dim, names_of, value_of
+from graphspec.data.ragged import Ragged, padded_lengths
+from graphspec.tensor import Dim, names_of
 
 WINDOW = 50
 """Batches within which rows are sorted by their length."""
-LONGEST = 2**31
-"""No row is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +114,5 @@ class Padding:
 
     def lengths(self, rows: Mapping[str, Rows]) -> dict[str, int]:
         """The length of each field: of the batch's longest row, or what fits all fields of that size."""
-        named: dict[str, int] = {}
         longest = {name: int(r.lengths.max()) if len(r) else 0 for name, r in rows.items()}
-        for name, most in longest.items():
-            for unit in names_of(self.sizes[name]):  # one, or the lengths would not be known
-                least = max(named.get(unit, 0), self.least.get(unit, 1))
-                named[unit] = _reaching(self.sizes[name], unit, least, most)
-        return {name: value_of(self.sizes[name], named) for name in rows}
-
-
-def _reaching(size: Dim, unit: str, least: int, wanted: int) -> int:
-    """The smallest value of a name, at least `least`, with which `size` is `wanted` or more."""
-    low, high = least, max(least, 1)
-    while value_of(size, {unit: high}) < wanted and high < LONGEST:
-        low, high = high + 1, 2 * high
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if value_of(size, {unit: middle}) >= wanted else (middle + 1, high)
-    return high
+        return padded_lengths(self.sizes, self.least, longest)

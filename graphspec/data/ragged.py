@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from graphspec.tensor import Dim, names_of, value_of
+
 Array = NDArray[Any]
 Offsets = NDArray[np.int64]
+LONGEST = 2**31
+"""No row is longer."""
 
 
 def offsets_of(lengths: Any) -> Offsets:
@@ -76,3 +81,30 @@ class Ragged:
         lengths = np.concatenate([part.lengths for part in parts])
         offsets = offsets_of(lengths)
         return Ragged(np.concatenate([part.values for part in parts]), offsets)
+
+
+def padded_lengths(
+    sizes: Mapping[str, Dim], least: Mapping[str, int], longest: Mapping[str, int]
+) -> dict[str, int]:
+    """The length of each field of a batch: of its longest row, or what fits all fields of that size.
+
+    `sizes` are the fields' lengths as the program says them, `least` the smallest legal values of the names
+    in those, `longest` the length of each field's longest row.
+    """
+    named: dict[str, int] = {}
+    for name, most in longest.items():
+        for unit in names_of(sizes[name]):  # one, or the lengths would not be known
+            lowest = max(named.get(unit, 0), least.get(unit, 1))
+            named[unit] = _reaching(sizes[name], unit, lowest, most)
+    return {name: value_of(sizes[name], named) for name in longest}
+
+
+def _reaching(size: Dim, unit: str, least: int, wanted: int) -> int:
+    """The smallest value of a name, at least `least`, with which `size` is `wanted` or more."""
+    low, high = least, max(least, 1)
+    while value_of(size, {unit: high}) < wanted and high < LONGEST:
+        low, high = high + 1, 2 * high
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if value_of(size, {unit: middle}) >= wanted else (middle + 1, high)
+    return high

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import nn
 
 from graphspec.data import reading
 from graphspec.data.arrays import Arrays, open_arrays
-from graphspec.data.batches import Batch, InMemory
+from graphspec.data.batches import InMemory
 from graphspec.data.encoders import Encoders
-from graphspec.data.encoders.decoding import decode
 from graphspec.data.fields import Checker, Field, fields
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
@@ -24,6 +22,8 @@ from graphspec.data.loading import image_encoders, padding_of
 from graphspec.data.opening import opening, spanner
 from graphspec.data.tables import Table, open_table
 from graphspec.diagnostics import fail
+from graphspec.runs.columns import columns_of, with_keys
+from graphspec.runs.engines import Engine
 
 ARRAYS = 4096
 """Rows of arrays that are predicted at a time."""
@@ -32,10 +32,9 @@ Sizes = Mapping[str, np.ndarray]
 
 def predictions(
     program: Any,
-    module: nn.Module,
+    engine: Engine,
     encoders: Encoders | None,
     path: Path | Given,
-    device: torch.device,
     batch_size: int,
     limit: int,
     probabilities: bool,
@@ -46,7 +45,7 @@ def predictions(
 
     Raises `SpecError`, a data-... code for each mistake in the inputs.
     """
-    predictor = Predictor(program, module, encoders, device, batch_size, limit, probabilities)
+    predictor = Predictor(program, engine, encoders, batch_size, limit, probabilities)
     options = opening(program, "train", program.data.train if program.data else None, None, path)
     assert options is not None
     found = find(path)
@@ -59,19 +58,18 @@ def predictions(
 
 
 class Predictor:
-    """Predicts with a module, from rows to rows."""
+    """Predicts with an engine, from rows to rows."""
 
     def __init__(
         self,
         program: Any,
-        module: nn.Module,
+        engine: Engine,
         encoders: Encoders | None,
-        device: torch.device,
         batch_size: int,
         limit: int,
         probabilities: bool,
     ):
-        self.program, self.module, self.encoders, self.device = program, module, encoders, device
+        self.program, self.engine, self.encoders = program, engine, encoders
         self.batch_size, self.limit, self.probabilities = batch_size, limit, probabilities
         self.wanted: list[Field] = []
         self.notes: list[str] = []
@@ -109,7 +107,7 @@ class Predictor:
                 padding=padding_of(self.program, self.wanted),
             )
             length += part.num_rows
-            yield self._with_keys(part.select(self.keys), self._decoded(rows, encoded.sizes))
+            yield with_keys(part.select(self.keys), self._decoded(rows, encoded.sizes))
         checker.finish({field.name: length for field in self.wanted} if not checker.problems else {})
 
     def _read_images(self, table: Table) -> None:
@@ -132,12 +130,14 @@ class Predictor:
         self._wants(checks.absent_inputs(self.program, archive.members))
         arrays, _ = checks.read(archive, self.wanted, self.program.minimum_sizes, self.program.maximum_sizes)
         keys = {name: pa.array(archive.read(name)[: self.limit]) for name in self.keys}
-        count = min(self.limit, len(next(iter(arrays.values()))))
+        count, dtypes = min(self.limit, len(next(iter(arrays.values())))), self._dtypes()
         for first in range(0, count, ARRAYS):
             part = slice(first, min(first + ARRAYS, count))
-            rows = InMemory({n: torch.from_numpy(a[part]) for n, a in arrays.items()}, self._dtypes())
+            rows = {name: torch.from_numpy(a[part]).to(dtypes[name]) for name, a in arrays.items()}
+            batches = zip(*(tensor.split(self.batch_size) for tensor in rows.values()), strict=True)
+            made = [self._columns(self.engine(dict(zip(rows, batch, strict=True))), {}) for batch in batches]
             known = pa.table({name: column[part] for name, column in keys.items()}) if keys else None
-            yield self._with_keys(known, self._decoded(rows, {}))
+            yield with_keys(known, pa.concat_tables(made))
 
     def _wants(self, absent: Collection[str]) -> None:
         """Reads the inputs but those that are `absent`, which their default fills."""
@@ -152,7 +152,6 @@ class Predictor:
     def _dtypes(self) -> dict[str, torch.dtype]:
         return {field.name: getattr(torch, field.tensor.dtype) for field in self.wanted}
 
-    @torch.no_grad()
     def _decoded(self, rows: InMemory, sizes: Sizes) -> pa.Table:
         """The predictions for some rows, as columns."""
         parts = []
@@ -160,28 +159,9 @@ class Predictor:
         for batch in rows.batches(self.batch_size):
             part = slice(first, first + len(batch))
             own = {name: lengths[part] for name, lengths in sizes.items()}
-            parts.append(self._columns(self._run(batch), own))
+            parts.append(self._columns(self.engine(batch.arrays), own))
             first += len(batch)
         return pa.concat_tables(parts)
 
-    def _run(self, batch: Batch) -> dict[str, np.ndarray]:
-        inputs = {name: batch.arrays[name].to(self.device) for name in batch.arrays}
-        values = self.module(*(inputs.get(name) for name in self.program.inputs))
-        found = values if isinstance(values, dict) else {next(iter(self.program.outputs)): values}
-        keys = [key for output in self.program.outputs.values() for key in output.keys]
-        return {key: found[key].float().cpu().numpy() for key in keys if key in found}
-
     def _columns(self, values: Mapping[str, np.ndarray], sizes: Sizes) -> pa.Table:
-        if self.encoders is not None:
-            return self.encoders.decode(values, sizes, self.probabilities)
-        columns: dict[str, pa.Array] = {}
-        for name, output in self.program.outputs.items():
-            if name in values:
-                columns |= decode(name, output, None, values, sizes, self.probabilities)
-        return pa.table(columns)
-
-    def _with_keys(self, keys: pa.Table | None, decoded: pa.Table) -> pa.Table:
-        if keys is None or not keys.num_columns:
-            return decoded
-        columns = {name: keys[name] for name in keys.column_names}
-        return pa.table({**columns, **{name: decoded[name] for name in decoded.column_names}})
+        return columns_of(self.program, self.encoders, values, sizes, self.probabilities)

@@ -7,6 +7,7 @@ run.predict("new.csv").to_pandas()
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from graphspec.data.batches import Examples
     from graphspec.data.encoders import Encoders
+    from graphspec.runs.model import Model
 
 
 class Run:
@@ -50,6 +52,7 @@ class Run:
         self.files: RunFiles | SpecFiles = SpecFiles(place) if is_spec else RunFiles(place)
         self._weights = weights
         self._allow, self._allow_url = tuple(allow), allow_url
+        self._kept: tuple[str, Any, Path | None, Model] | None = None
 
     def __repr__(self) -> str:
         epochs = max((len(values) for values in self.history.values()), default=0)
@@ -140,6 +143,14 @@ class Run:
         """
         import pyarrow as pa
 
+        from graphspec.runs.rows import as_row
+
+        row = as_row(data)
+        if row is not None:
+            need(batch_size=batch_size, limit=limit)
+            model = self._model(device)
+            if model.reader is not None:
+                return model.predict_row(row, probabilities)
         parts = self.predictions(
             data, device=device, batch_size=batch_size, limit=limit, probabilities=probabilities
         )
@@ -160,25 +171,35 @@ class Run:
         """
         from graphspec.data.in_memory_source import given
         from graphspec.runs.prediction import predictions
-        from graphspec.train import device as devices
 
         need(batch_size=batch_size, limit=limit)
-        source, place = given(data), devices.choose(device)
+        source = given(data)
         assert source is not None
         size = batch_size or self.program.training.batch_size
-        encoders = self.encoders()
-        with devices.computing(devices.threads(self.program)):
-            yield from predictions(
-                self.program,
-                self._folded(self.module(str(place)), place),
-                encoders,
-                source,
-                place,
-                size,
-                limit or sys.maxsize,
-                probabilities,
-                noted,
-            )
+        model = self._model(device)
+        yield from predictions(
+            self.program,
+            model.engine,
+            None if model.encoders is None else self.encoders(),
+            source,
+            size,
+            limit or sys.maxsize,
+            probabilities,
+            noted,
+        )
+
+    def _model(self, device: str) -> Model:
+        """The model that predicts on a device, which is kept until its weights change."""
+        from graphspec.runs.engines import TorchEngine
+        from graphspec.runs.model import Model
+        from graphspec.train import device as devices
+
+        if self._kept is None or self._kept[:2] != (device, _written(self._kept[2])):
+            weights, place = self.weights, devices.choose(device)
+            known = _written(weights)
+            engine = TorchEngine(self.program, self._folded(self.module(str(place)), place), place)
+            self._kept = device, known, weights, Model(self.program, engine, self.encoders())
+        return self._kept[3]
 
     def _folded(self, module: nn.Module, place: Any) -> nn.Module:
         """The module folded for inference, if folding changes it and gives the same numbers."""
@@ -221,3 +242,12 @@ class Run:
                 return examples, encoders, part
         message = "the spec has neither test data nor validation data"
         raise fail("data-missing", message, "give data: `--data PATH`")
+
+
+def _written(file: Path | None) -> tuple[int, int] | None:
+    """What changes when a file is written again; None where there is none."""
+    try:
+        about = os.stat(file) if file is not None else None
+    except OSError:
+        return None
+    return None if about is None else (about.st_mtime_ns, about.st_size)

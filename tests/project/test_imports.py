@@ -49,7 +49,7 @@ ALLOWED = {
     "plot": "diagnostics graph objectives source tensor view",
     "program": "data graph objectives tensor train",
     "reference": "contract data diagnostics language objectives settings source tensor train tune",
-    "runs": "compare source compiled_spec compiler custom data diagnostics files fold train weights",
+    "runs": "compare source compiled_spec compiler custom data diagnostics files fold tensor train weights",
     "settings": "diagnostics tensor",
     "source": "diagnostics expressions",
     "tensor": "",

@@ -356,8 +356,8 @@ def test_what_cannot_be_predicted_for_is_told(
     [
         ("graphspec.data.encoders.decode", ValueError("a bug"), False),
         ("torch.nn.Linear.forward", ValueError("no such kernel"), True),
-        ("graphspec.runs.prediction.Predictor._run", torch.OutOfMemoryError("no room"), True),
-        ("graphspec.runs.prediction.Predictor._run", MemoryError("no room"), True),
+        ("graphspec.runs.engines.TorchEngine.__call__", torch.OutOfMemoryError("no room"), True),
+        ("graphspec.runs.engines.TorchEngine.__call__", MemoryError("no room"), True),
     ],
 )
 def test_only_the_module_and_memory_fail_a_run(

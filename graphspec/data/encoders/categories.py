@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, kind_in_words, lists, texts, texts_of
-from graphspec.data.encoders.base import Array, Column, Encoder, shaped, with_fill
-from graphspec.data.encoders.lists import marked, to_length
+from graphspec.data.encoders.base import Array, Column, Encoder, row_text, shaped, shaped_row, with_fill
+from graphspec.data.encoders.lists import marked, row_to_length, to_length
 from graphspec.data.encoders.vocabulary import Ids, Vocabulary, VocabularyEncoder
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Category, Hash, Set, text_of
@@ -156,6 +156,23 @@ class CategoryEncoder(Encoder):
         gone = found.missing if found.missing.any() else None
         return to_length(self.fill, ragged, gone, marked("unseen", ragged, ids < 0), None, True)
 
+    def read_row(self, row: Mapping[str, Any]) -> Any:
+        if self.per_element:
+            (vocabulary,) = self.vocabularies
+            ids = vocabulary.ids_of_row(row.get(self.columns[0]), -1)
+            if ids is None or (self.strict and -1 in ids):
+                return None
+            return row_to_length(self.fill, [max(index, 0) for index in ids], None, True)
+        made, first = [], 0
+        for name, vocabulary, size in zip(self.columns, self.vocabularies, self.sizes, strict=True):
+            text = row_text(row.get(name))
+            index = -1 if text is None else vocabulary.id_of(text, -1)
+            if text is None or (index < 0 and self.strict):
+                return None
+            made.append(max(index, 0) + first)
+            first += size
+        return None if self.fill.one_hot else shaped_row(self.fill, made)
+
     def _unseen(
         self, part: TablePart, name: str, index: int, value: str, vocabulary: Vocabulary
     ) -> SpecError:
@@ -183,6 +200,12 @@ class HashEncoder(Encoder):
     feature: Hash
     fill_help = "write `fill: missing` (or another text) at the feature"
 
+    def read_row(self, row: Mapping[str, Any]) -> Any:
+        known = [row_text(row.get(name)) for name in self.columns]
+        bins = self.feature.bins
+        made = [bin_of(text, bins) + i * bins for i, text in enumerate(known) if text is not None]
+        return shaped_row(self.fill, made) if len(made) == len(known) else None
+
     def encode(self, part: TablePart) -> Column:
         made = np.empty((len(part), len(self.columns)), np.int64)
         filled = np.zeros(len(part), bool)
@@ -195,13 +218,15 @@ class HashEncoder(Encoder):
         return Column(shaped(self.fill, made), None, {"filled": filled} if filled.any() else {})
 
 
+def bin_of(text: str, bins: int) -> int:
+    encoded = text.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest()) % bins
+
+
 def hashed(column: pa.Array, bins: int) -> Ids:
     """A bin for each text, the same on every machine and in every version."""
     encoded = column.dictionary_encode()
-    known = [
-        int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) % bins
-        for text in encoded.dictionary.to_pylist()
-    ]
+    known = [bin_of(text, bins) for text in encoded.dictionary.to_pylist()]
     return np.array(known, np.int64)[np.asarray(encoded.indices).astype(np.int64)]
 
 
@@ -251,6 +276,19 @@ class SetEncoder(VocabularyEncoder):
             values, rows = split.flatten(), np.repeat(np.arange(len(column)), lengths)
         kept = np.asarray(pc.fill_null(pc.not_equal(values, ""), False))
         return values.filter(pa.array(kept)), rows[kept]
+
+    def read_row(self, row: Mapping[str, Any]) -> Any:
+        value = row.get(self.columns[0])
+        if isinstance(value, str) and self.feature.separator is not None:
+            value = [piece for piece in value.split(self.feature.separator) if piece]
+        ids = self.vocabulary.ids_of_row(value, -1)
+        if ids is None or (self.fill.target and self.feature.values is not None):
+            return None
+        made = [0.0] * self.width
+        for index in ids:
+            if index >= 0:
+                made[index] = 1.0
+        return made
 
     def encode(self, part: TablePart) -> Column:
         (name,) = self.columns

@@ -96,14 +96,19 @@ def _classes(
     name: str, encoder: Encoder | None, values: Array, lengths: Array | None, probabilities: bool
 ) -> dict[str, pa.Array]:
     chosen, labels = values.argmax(-1), _labels(encoder, values.shape[-1])
-    words = pa.array(labels).take(pa.array(chosen.reshape(-1)))
+    words = pa.array([labels[index] for index in chosen.reshape(-1).tolist()], _type_of(labels))
     if chosen.ndim > 1:
         return {name: _listed(words, chosen.shape, lengths)}
     columns = {name: words}
     if probabilities:
+        found, count = pa.array(np.ascontiguousarray(values.T).reshape(-1)), len(values)
         for index, label in enumerate(labels):
-            columns[f"{name}.{label}"] = pa.array(values[:, index])
+            columns[f"{name}.{label}"] = found.slice(index * count, count)
     return columns
+
+
+def _type_of(labels: list[Any]) -> pa.DataType:
+    return pa.string() if labels and isinstance(labels[0], str) else pa.int64()
 
 
 def _labels(encoder: Encoder | None, count: int) -> list[Any]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graphspec.data.columns import Mask, TablePart, is_list, lists, texts, texts_of
-from graphspec.data.encoders.base import Column, Encoder, scattered
+from graphspec.data.encoders.base import Column, Encoder, row_text, scattered
 from graphspec.data.encoders.vocabulary import VocabularyEncoder
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import PADDING, UNSEEN, TextFeature, Tokens
@@ -48,6 +48,16 @@ def to_length(
     return Column(ragged.padded(length), missing, marks, counted)
 
 
+def row_to_length(fill: Fill, ids: list[int], most: int | None, end: bool) -> list[int]:
+    """As `to_length`, of one row that is there."""
+    size = fill.tensor.shape[1]
+    length = size if isinstance(size, int) else most
+    if length is None:
+        return ids
+    ids = ids[:length] if end else ids[max(0, len(ids) - length) :]
+    return ids + [PADDING] * (length - len(ids)) if isinstance(size, int) else ids
+
+
 class ListEncoder(Encoder):
     """The base of texts and list columns: any number of ids for each row."""
 
@@ -66,6 +76,14 @@ class ListEncoder(Encoder):
     def filling(self) -> list[int]:
         """The ids of the `fill` of a row."""
         raise NotImplementedError
+
+    def row_ids(self, value: object) -> list[int] | None:
+        """The ids of the value of one row; None where only a table can say."""
+        raise NotImplementedError
+
+    def read_row(self, row: Mapping[str, Any]) -> Any:
+        ids = self.row_ids(row.get(self.columns[0]))
+        return row_to_length(self.fill, ids, self.feature.length, self.feature.cut == "end") if ids else None
 
     def encode(self, part: TablePart) -> Column:
         (name,) = self.columns
@@ -116,6 +134,9 @@ class TokensEncoder(VocabularyEncoder, ListEncoder):
         found = lists(part, name)
         ids = self.vocabulary.ids(texts_of(part, name, found.values, found.row), UNSEEN)
         return Ragged(ids, found.offsets), found.missing
+
+    def row_ids(self, value: object) -> list[int] | None:
+        return self.vocabulary.ids_of_row(value, UNSEEN)
 
     def filling(self) -> list[int]:
         return self.vocabulary.ids(pa.array([self.feature.fill], pa.string()), UNSEEN).tolist()
@@ -217,6 +238,16 @@ class TextEncoder(ListEncoder):
         offsets = offsets_of(lengths)
         ids = [np.array(one.ids, np.int64) for one in encoded]
         return Ragged(np.concatenate([np.zeros(0, np.int64), *ids]), offsets), missing
+
+    def row_ids(self, value: object) -> list[int] | None:
+        from graphspec.data.encoders.tokenizers import working
+
+        text = row_text(value)
+        if text is None:
+            return None
+        with working():
+            found: list[int] = self.tokenizer.encode(text).ids
+        return found
 
     def filling(self) -> list[int]:
         found: list[int] = self.tokenizer.encode(self.feature.fill or "").ids

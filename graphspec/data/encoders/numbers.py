@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -9,14 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphspec.data.columns import Mask, Numbers, TablePart, dates, numbers
-from graphspec.data.encoders.base import Column, Encoder, any_of, scattered, shaped
+from graphspec.data.columns import Mask, Numbers, TablePart, dates, numbers, ticks_of_row
+from graphspec.data.encoders.base import (
+    Column,
+    Encoder,
+    any_of,
+    row_number,
+    scattered,
+    shaped,
+    shaped_row,
+)
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Date, Number, Scale, Statistic, Transform
 from graphspec.diagnostics import fail
 
 KEPT = 2**22
 """Rows from which statistics are taken; of more, so many are drawn."""
+LARGEST = float(np.finfo(np.float32).max)
 QUANTILES = 1001
 """Points of the curve of `transform: quantile`, as many at most."""
 
@@ -91,8 +101,22 @@ class NumberCurve:
             values = (values - self.shift) / self.scale
         return values if self.clip is None else np.clip(values, -self.clip, self.clip)
 
+    def of_one(self, value: float) -> float | None:
+        """As the call, of one finite number; None where it is not in the domain of the transform."""
+        if outside(self.transform, value):
+            return None
+        if self.transform is not None:
+            value = float(self.transformed(np.asarray(value)))
+        if self.scale == 0:
+            value = 0.0
+        elif self.shift != 0 or self.scale != 1:
+            value = (value - self.shift) / self.scale
+        if self.clip is not None:
+            value = min(max(value, -self.clip), self.clip)
+        return value if abs(value) <= LARGEST else None
+
     def transformed(self, values: Numbers) -> Numbers:
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):  # of what `legal` refuses
             if self.transform == "log1p":
                 return np.log1p(values)
             if self.transform == "sqrt":
@@ -132,6 +156,13 @@ class NumberCurve:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> NumberCurve:
         return cls(**{**value, "quantiles": tuple(value.get("quantiles", ()))})
+
+
+def outside(transform: Transform | None, values: Any) -> Any:
+    """Where a transform has no value."""
+    if transform == "log1p":
+        return values <= -1
+    return values < (0 if transform == "sqrt" else -math.inf)
 
 
 def statistic(values: Numbers, wanted: Statistic | float | None) -> float | None:
@@ -233,6 +264,16 @@ class Floats(Encoder):
     def finished(self, made: Numbers, missing: NDArray[np.bool_]) -> NDArray[np.float32]:
         return made.astype(np.float32)
 
+    def scaled_row(self, values: Sequence[float | None]) -> Any:
+        """The numbers of one row for the model, those that it has been given; None where one is missing."""
+        made = []
+        for value, curve in zip(values, self.curves, strict=True):
+            known = curve.of_one(value) if value is not None else None
+            if known is None:
+                return None
+            made.append(known)
+        return shaped_row(self.fill, made)
+
     def legal(self, part: TablePart, values: Numbers, made: Numbers) -> None:
         """Raises `SpecError` if a transform is not defined."""
 
@@ -261,12 +302,15 @@ class NumberEncoder(Floats):
         self._in_domain(part, values)
         self.sample.add(part.rows, values)
 
+    def read_row(self, row: Mapping[str, Any]) -> Any:
+        found = [row_number(row.get(name)) for name in self.columns]
+        made = self.scaled_row(found)
+        return made if made is None or not self.feature.indicator else made + [0.0] * len(made)
+
     def _in_domain(self, part: TablePart, values: Numbers) -> None:
-        bounds: dict[str | None, float] = {"log1p": -1, "sqrt": 0}
         for position, name in enumerate(self.columns):
             transform = self.feature.transform_of(name)
-            least = bounds.get(transform, -np.inf)
-            low = values[:, position] <= least if transform == "log1p" else values[:, position] < least
+            low = outside(transform, values[:, position])
             if low.any():
                 index = int(low.argmax())
                 kind = "more than -1" if transform == "log1p" else "at least 0"
@@ -311,6 +355,16 @@ class DateEncoder(Floats):
                 values = part_of_date(ticks, wanted)
                 made.append(np.where(missing, np.nan, values))
         return np.stack(made, 1)
+
+    def read_row(self, row: Mapping[str, Any]) -> Any:
+        found: list[float | None] = []
+        for name in self.columns:
+            ticks = ticks_of_row(row.get(name), self.feature.format)
+            if ticks is None:
+                return None
+            moment = np.array([ticks], np.int64)
+            found += [float(part_of_date(moment, wanted)[0]) for wanted in self.feature.parts]
+        return self.scaled_row(found)
 
     def curve(self, position: int, there: Numbers) -> NumberCurve:
         return NumberCurve(statistic(there, self.feature.fill))

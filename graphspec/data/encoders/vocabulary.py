@@ -73,12 +73,22 @@ class Vocabulary:
 
     def ids(self, column: pa.Array, unknown: int) -> Ids:
         """The id of each value; `unknown` for null and for values without an id."""
-        if not self._ids:
-            self._ids = {value: self.start + index for index, value in enumerate(self.values)}
         encoded = column.dictionary_encode()
-        known = [self._ids.get(value, unknown) for value in encoded.dictionary.to_pylist()]
+        known = [self.id_of(value, unknown) for value in encoded.dictionary.to_pylist()]
         table = np.array([*known, unknown], np.int64)  # the last is that of null
         return table[np.asarray(encoded.indices.fill_null(len(known))).astype(np.int64)]
+
+    def id_of(self, text: str, unknown: int) -> int:
+        """The id of one value."""
+        if not self._ids:
+            self._ids = {value: self.start + index for index, value in enumerate(self.values)}
+        return self._ids.get(text, unknown)
+
+    def ids_of_row(self, elements: object, unknown: int) -> list[int] | None:
+        """The ids of the elements of one row; None where that is no list of texts."""
+        if not isinstance(elements, list) or not all(isinstance(element, str) for element in elements):
+            return None
+        return [self.id_of(element, unknown) for element in elements]
 
     def look_alike(self) -> list[tuple[str, str]]:
         """Pairs of training values that differ only by spaces or case; the more frequent comes first."""

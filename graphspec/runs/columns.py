@@ -1,0 +1,39 @@
+"""What a model returns as the columns that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from graphspec.data.encoders import Encoders
+from graphspec.data.encoders.decoding import decode
+
+Values = Mapping[str, NDArray[Any]]
+
+
+def columns_of(
+    program: Any,
+    encoders: Encoders | None,
+    values: Values,
+    sizes: Values,
+    probabilities: bool,
+) -> pa.Table:
+    """What a model returns for some rows as columns, as people read them."""
+    if encoders is not None:
+        return encoders.decode(values, sizes, probabilities)
+    columns: dict[str, pa.Array] = {}
+    for name, output in program.outputs.items():
+        if name in values:
+            columns |= decode(name, output, None, values, sizes, probabilities)
+    return pa.table(columns)
+
+
+def with_keys(keys: pa.Table | None, decoded: pa.Table) -> pa.Table:
+    """The columns of the key, then those of the predictions, which win where both have a name."""
+    if keys is None or not keys.num_columns:
+        return decoded
+    columns = {name: keys[name] for name in keys.column_names}
+    return pa.table({**columns, **{name: decoded[name] for name in decoded.column_names}})

@@ -1,0 +1,47 @@
+"""A trained model in use: what reads rows, the engine that computes, and what writes its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from graphspec.data.encoders import Encoders
+from graphspec.runs.columns import columns_of, with_keys
+from graphspec.runs.engines import Engine
+from graphspec.runs.rows import Row, RowArrays, RowReader
+
+
+@dataclass(slots=True)
+class Model:
+    """A program with an engine; `encoders` are None of one that learned from arrays."""
+
+    program: Any
+    engine: Engine
+    encoders: Encoders | None
+    reader: RowReader | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reader = None if self.encoders is None else RowReader(self.program, self.encoders)
+
+    def predict_row(self, row: Row, probabilities: bool = True) -> pa.Table:
+        """The prediction of one row. Raises `SpecError`."""
+        assert self.reader is not None
+        return self.predict_read([row], [self.reader.read(row)], probabilities)
+
+    def predict_read(
+        self, rows: Sequence[Row], read: Sequence[RowArrays], probabilities: bool = True
+    ) -> pa.Table:
+        """The predictions of rows whose arrays have the same shapes."""
+        assert self.reader is not None
+        first = read[0]
+        arrays = first.arrays
+        if len(read) > 1:
+            arrays = {name: np.concatenate([each.arrays[name] for each in read]) for name in arrays}
+        values = self.engine(arrays)
+        sizes = {name: np.array([each.sizes[name] for each in read], np.int64) for name in first.sizes}
+        found = columns_of(self.program, self.encoders, values, sizes, probabilities)
+        return with_keys(self.reader.key_columns(rows), found)

@@ -1,0 +1,108 @@
+"""One row in Python: as fast as a row can be, and the same numbers and mistakes as a table has."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from graphspec.diagnostics import SpecError
+from graphspec.runs.rows import RowReader, as_row
+from graphspec.runs.run import Run
+from tests.runs import everything
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return everything.train(tmp_path_factory.mktemp("everything"))
+
+
+def reader(run: Run) -> RowReader:
+    encoders = run.encoders()
+    assert encoders is not None
+    return RowReader(run.program, encoders)
+
+
+def test_a_row_is_read_as_its_table_is(run: Run) -> None:
+    draw, found = random.Random(1), reader(run)
+    plain = 0
+    for _ in range(60):
+        row = everything.gaps(everything.row(draw), draw)
+        read = found.read(row)
+        quick = found.plainly(row)
+        plain += quick is not None
+        through = found.through_table(row)
+        for each in filter(None, (quick, read)):
+            assert each.sizes == through.sizes
+            assert each.arrays.keys() == through.arrays.keys() == run.program.inputs.keys()
+            for name, array in through.arrays.items():
+                same = each.arrays[name]
+                assert array.dtype == same.dtype and np.array_equal(array, same), name
+    assert 5 < plain < 60  # both ways were taken
+
+
+def test_a_row_predicts_what_a_table_of_it_predicts(run: Run) -> None:
+    draw = random.Random(2)
+    for _ in range(10):
+        row = everything.gaps(everything.row(draw), draw)
+        assert run.predict(pa.Table.from_pylist([row])).equals(run.predict(row))
+        assert run.predict([row]).equals(run.predict(row))
+
+
+NAN, INFINITY = float("nan"), float("inf")
+VALUES: list[Any] = [None, "", "?", "x", -5, -1, 0, 2**70, True, 1e300, NAN, INFINITY, [], ["x"], {}]
+
+
+def test_what_is_wrong_with_a_row_is_what_is_wrong_with_its_table(run: Run) -> None:
+    """Whatever stands in a cell: both ways refuse it with the same diagnostics, or predict the same."""
+    draw, refused = random.Random(3), 0
+    base = everything.row(draw)
+    for name in base:
+        for value in draw.sample(VALUES, 5):
+            row = {**base, name: value}
+            try:
+                table = pa.Table.from_pylist([row])
+            except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+                with pytest.raises(SpecError) as error:
+                    run.predict([row])
+                assert error.value.diagnostics[0].code == "data-dtype"
+                continue
+            try:
+                expected: Any = run.predict(table).to_pylist()
+            except SpecError as error:
+                expected, refused = error.diagnostics, refused + 1
+            try:
+                actual: Any = run.predict([row]).to_pylist()
+            except SpecError as error:
+                actual = error.diagnostics
+            assert repr(actual) == repr(expected), (name, value)
+    assert refused > 20
+
+
+def test_a_column_that_a_row_lacks_is_named(run: Run) -> None:
+    row = everything.row(random.Random(4))
+    del row["region"]
+    with pytest.raises(SpecError) as error:
+        run.predict(row)
+    assert error.value.diagnostics[0].code == "data-column" and "region" in error.value.diagnostics[0].message
+    assert run.predict({**row, "region": "north", "other": 1}).num_rows == 1
+
+
+def test_what_is_one_row() -> None:
+    assert as_row({"a": 1, "b": None}) == as_row([{"a": 1, "b": None}]) == {"a": 1, "b": None}
+    assert as_row({"a": [1], "b": "x"}) == {"a": [1], "b": "x"} and as_row([{"a": [1]}]) == {"a": [1]}
+    for other in ({}, [], {"a": [1]}, [{"a": 1}, {"a": 2}], {"a": np.zeros(1)}, "rows.csv", None, [1]):
+        assert as_row(other) is None
+
+
+def test_a_run_reads_its_weights_again_when_they_changed(run: Run, tmp_path: Path) -> None:
+    row = everything.row(random.Random(5))
+    other = Run(run.path, weights=tmp_path / "weights.safetensors")
+    for name in ("best", "last"):
+        (tmp_path / "weights.safetensors").write_bytes((run.path / f"{name}.safetensors").read_bytes())
+        before = other.predict(row)
+        assert before.equals(Run(run.path, weights=name).predict(row))
