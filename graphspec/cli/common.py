@@ -62,6 +62,7 @@ ELSEWHERE = {
     "evaluate": "runs:evaluate",
     "predict": "runs:predict",
     "runs": "runs:runs",
+    "fmt": "formatting:fmt",
     "schema": "new:schema",
     "new": "new:new",
     "import": "importing:app",

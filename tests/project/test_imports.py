@@ -18,7 +18,7 @@ ALLOWED = {
     "": "version",
     "__main__": "cli",
     "checking": "compiled_spec compiler custom data diagnostics tune weights",
-    "cli": "checking compare compiler convert custom data diagnostics emit export files fixing fold "
+    "cli": "checking compare compiler convert custom data diagnostics emit export files fixing fold formatting "
     "language objectives plot reference runs source train transfer tune version view weights",
     "compare": "contract diagnostics graph reference tensor view",
     "compiled_spec": "custom data diagnostics emit fold graph plot program reference source tensor "
@@ -40,6 +40,7 @@ ALLOWED = {
     "files": "diagnostics",
     "fixing": "diagnostics source",
     "fold": "contract graph layers passes program tensor weights",
+    "formatting": "diagnostics source",
     "graph": "contract diagnostics expressions tensor",
     "language": "diagnostics settings source train tune",
     "layers": "contract diagnostics settings tensor",

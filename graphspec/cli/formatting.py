@@ -1,0 +1,79 @@
+"""`fmt`: spec files in the one layout."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from graphspec.cli.common import Json, count_of, print_json, reporting, spec_files
+from graphspec.cli.fixing import difference, rewrite
+from graphspec.diagnostics.terminal import say
+
+
+def fmt(
+    specs: Annotated[
+        list[Path],
+        typer.Argument(metavar="SPEC...", help="Spec files, directories of specs, or - for standard input."),
+    ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 1 where a file has another layout.")
+    ] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="As --check, and print what would change.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Lay out specs as those of the gallery: blanks and line ends change, comments and values stay.
+
+    Example: graphspec fmt specs/
+    """
+    files: list[dict[str, Any]] = []
+    sources: dict[str, str] = {}
+    with reporting(as_json, sources):
+        for spec in spec_files(specs):
+            files.append({"file": str(spec), "changed": _format(spec, check or diff, diff, as_json, sources)})
+    changed = sum(each["changed"] for each in files)
+    if as_json:
+        print_json({"ok": not (changed and (check or diff)), "files": files})
+    elif str(specs[0]) != "-":
+        done = "would change" if check or diff else "changed"
+        say(f"{count_of(changed, 'file')} {done}, {count_of(len(files) - changed, 'file')} as they should be")
+    if changed and (check or diff):
+        raise typer.Exit(1)
+
+
+def _format(spec: Path, keep: bool, diff: bool, quiet: bool, sources: dict[str, str]) -> bool:
+    """Whether a file has another layout; it gets it, unless the file is to be kept. Raises `SpecError`."""
+    before = _text(spec, sources)
+    from graphspec.formatting import formatted
+
+    after = formatted(before) or before
+    if str(spec) == "-" and not keep:
+        say(after, end="")
+    elif after != before:
+        if diff and not quiet:
+            say(difference(before, after, str(spec)), end="")
+        elif not keep:
+            rewrite(spec, after)
+            if not quiet:
+                say(f"{spec}: formatted")
+    return after != before
+
+
+def _text(spec: Path, sources: dict[str, str]) -> str:
+    """The text of a file. Raises `SpecError` where it cannot be read as YAML."""
+    from graphspec.diagnostics import Diagnostics, fail
+    from graphspec.files.reading import content
+    from graphspec.source import read
+
+    try:
+        raw: str | bytes = sys.stdin.read() if str(spec) == "-" else content(spec)
+    except OSError as error:
+        message = f"`{spec}` cannot be read: {error.strerror or error}"
+        raise fail("spec-missing", message) from None
+    sources[str(spec)] = raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
+    diagnostics = Diagnostics()
+    read(raw, str(spec), diagnostics)
+    diagnostics.raise_if_errors()
+    return sources[str(spec)]

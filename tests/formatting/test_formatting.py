@@ -1,0 +1,144 @@
+"""One layout: whatever the blanks of a spec, it comes out the same, with its values and its comments."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from graphspec.cli import app
+from graphspec.diagnostics import Diagnostics
+from graphspec.formatting import formatted
+from graphspec.source import read
+from tests.random_specs import images, sequences
+
+SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_the_gallery_has_the_layout(path: Path) -> None:
+    assert formatted(path.read_text()) == path.read_text()
+
+
+def value(text: str) -> object:
+    document = read(text, "", Diagnostics())
+    assert document is not None
+    return document.value
+
+
+def roughened(text: str, seed: int) -> str:
+    """A text with other blanks: deeper lines, none or several after commas, before comments and at ends."""
+    draw = random.Random(seed)
+    step = draw.choice([1, 3, 4])
+    lines = []
+    for line in text.splitlines():
+        body = line.lstrip(" ")
+        indent = (len(line) - len(body)) // 2 * step
+        if "#" not in body and "'" not in body and '"' not in body and "(" not in body:
+            body = re.sub(r",(?= )", lambda match: draw.choice([",", ", ", " ,"]), body)
+            body = re.sub(r"(?<=[{\[])|(?=[}\]])", lambda match: draw.choice(["", " ", "  "]), body)
+            body = re.sub(r": (?=\S)", lambda match: draw.choice([": ", ":  "]), body)
+        lines.append(" " * indent + body + draw.choice(["", " "]))
+    return "\n".join(lines) + draw.choice(["", "\n", "\n\n\n"])
+
+
+@given(st.one_of(sequences(), images()), st.integers(0, 2**20))
+def test_blanks_do_not_matter_and_values_stay(spec: str, seed: int) -> None:
+    text = formatted(spec)
+    assert text is not None and value(text) == value(spec)
+    assert formatted(text) == text
+    assert formatted(roughened(text, seed)) == text
+
+
+@given(st.sampled_from(SPECS), st.integers(0, 2**20))
+def test_a_spec_of_the_gallery_comes_back_from_any_blanks(path: Path, seed: int) -> None:
+    assert formatted(roughened(path.read_text(), seed)) == path.read_text()
+
+
+COMMENTED = """\
+# yaml-language-server: $schema=x.json
+
+inputs:   # what comes in
+    x: { shape : [ 8,8 , 1 ] }   #an image
+    # the second
+    longer: {shape: [8]}
+
+
+    # the end of inputs
+nodes:
+  a:
+    # first in a
+    layer: Dense
+    units: 3
+  b: {layer: Dense,   # kind
+      units: 4}
+edges:
+- x -> a
+-   longer -> b  # why
+train:
+  callbacks:
+    note: |
+       two
+         lines
+"""
+LAID_OUT = """\
+# yaml-language-server: $schema=x.json
+
+inputs:  # what comes in
+  x:      {shape: [8, 8, 1]}  # an image
+  # the second
+  longer: {shape: [8]}
+
+  # the end of inputs
+nodes:
+  a:
+    # first in a
+    layer: Dense
+    units: 3
+  b: {layer: Dense,  # kind
+    units: 4}
+edges:
+  - x -> a
+  - longer -> b  # why
+train:
+  callbacks:
+    note: |
+      two
+        lines
+"""
+
+
+def test_comments_stay_where_they_belong() -> None:
+    assert formatted(COMMENTED) == LAID_OUT
+    assert formatted(COMMENTED.replace("\n", "\r\n")) == LAID_OUT.replace("\n", "\r\n")
+
+
+def test_files_are_written_checked_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text(COMMENTED)
+    Path("b.yaml").write_text(LAID_OUT)
+    done = CliRunner().invoke(app, ["fmt", ".", "--check"])
+    assert (done.exit_code, Path("a.yaml").read_text()) == (1, COMMENTED)
+    done = CliRunner().invoke(app, ["fmt", ".", "--diff"])
+    assert done.exit_code == 1 and "\n+  x:      {shape: [8, 8, 1]}  # an image\n" in done.output
+    done = CliRunner().invoke(app, ["fmt", ".", "--json"])
+    told = json.loads(done.output)
+    assert [each["changed"] for each in told["files"]] == [True, False] and done.exit_code == 0
+    assert Path("a.yaml").read_text() == LAID_OUT
+    assert CliRunner().invoke(app, ["fmt", ".", "--check"]).exit_code == 0
+    done = CliRunner().invoke(app, ["fmt", "-"], input=COMMENTED)
+    assert done.output == LAID_OUT
+
+
+def test_what_is_not_yaml_stays_and_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("nodes: {a: [}\n")
+    done = CliRunner().invoke(app, ["fmt", str(path)])
+    assert done.exit_code == 1 and "yaml-syntax" in done.output
+    assert path.read_text() == "nodes: {a: [}\n"
