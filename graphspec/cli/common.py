@@ -62,6 +62,7 @@ ELSEWHERE = {
     "evaluate": "runs:evaluate",
     "predict": "runs:predict",
     "runs": "runs:runs",
+    "explain": "describing:explain",
     "fmt": "formatting:fmt",
     "schema": "new:schema",
     "new": "new:new",

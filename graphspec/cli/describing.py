@@ -110,3 +110,22 @@ def layers(
             entries = layers.find(name)
             text = "\n\n".join(entry.text() for entry in entries)
         answer(as_json, text, layers=[entry.to_json() for entry in entries])
+
+
+def explain(
+    code: Annotated[
+        str | None, typer.Argument(metavar="CODE", help="The code of a diagnostic, as unknown-layer.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Explain a diagnostic's code, with a spec that has it and the mended one; or list all codes.
+
+    Example: graphspec explain shapes-differ
+    """
+    from graphspec.diagnostics import CODES
+    from graphspec.reference import codes
+
+    with reporting(as_json, {}):
+        pages = [codes.page(each) for each in ([code] if code is not None else CODES)]
+        text = codes.listing() if code is None else pages[0].text()
+        answer(as_json, text, codes=[each.to_json() for each in pages])

@@ -18,8 +18,8 @@ ALLOWED = {
     "": "version",
     "__main__": "cli",
     "checking": "compiled_spec compiler custom data diagnostics tune weights",
-    "cli": "checking compare compiler convert custom data diagnostics emit export files fixing fold formatting "
-    "language objectives plot reference runs source train transfer tune version view weights",
+    "cli": "checking compare compiler convert custom data diagnostics emit export files fixing fold "
+    "formatting language objectives plot reference runs source train transfer tune version view weights",
     "compare": "contract diagnostics graph reference tensor view",
     "compiled_spec": "custom data diagnostics emit fold graph plot program reference source tensor "
     "train view",

@@ -1,0 +1,40 @@
+"""The pages of codes: the spec of each provokes it, and the mended one has no fault at all."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from graphspec.cli import app
+from graphspec.compiler import check
+from graphspec.diagnostics import CODES, Diagnostics
+from graphspec.reference.codes import page
+
+SHOWN = [code for code in CODES if page(code).wrong]
+
+
+def codes(text: str) -> set[str]:
+    diagnostics = Diagnostics()
+    check(text + "\n", diagnostics, {})
+    return {each.code for each in diagnostics}
+
+
+@pytest.mark.parametrize("code", SHOWN)
+def test_the_spec_of_a_page_provokes_its_code_and_the_mended_one_none(code: str) -> None:
+    assert (codes(page(code).wrong), codes(page(code).mended)) == ({code}, set())
+
+
+def test_codes_are_explained_and_listed() -> None:
+    done = CliRunner().invoke(app, ["explain", "unknown-layer"])
+    assert done.exit_code == 0 and "  nodes: {a: {layer: Linear, units: 8}}" in done.output
+    done = CliRunner().invoke(app, ["explain", "linear-stack", "--json"])
+    assert json.loads(done.output)["codes"][0]["mended"].startswith("inputs: ")
+    assert CliRunner().invoke(app, ["explain"]).output.count("\n") == len(CODES)
+    assert "# ok: hidden-softmax" in CliRunner().invoke(app, ["explain", "hidden-softmax"]).output
+
+
+def test_a_misspelt_code_has_a_remedy() -> None:
+    done = CliRunner().invoke(app, ["explain", "unkown-layer"])
+    assert done.exit_code == 1 and "did you mean `unknown-layer`?" in done.output
