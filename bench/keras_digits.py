@@ -26,13 +26,13 @@ def stack(spec: dict) -> keras.Model:
 def main(path: Path) -> None:
     spec = yaml.safe_load(path.read_text())
     recipe, optimizer = spec["train"], dict(spec["train"]["optimizer"])
-    ((output, judgement),) = spec["outputs"].items()
+    ((output, result),) = spec["outputs"].items()
     keras.utils.set_random_seed(recipe.get("seed", 0))
     model = stack(spec)
     model.compile(
         optimizer=keras.optimizers.get({"class_name": optimizer.pop("name"), "config": optimizer}),
-        loss=judgement["loss"],
-        metrics=judgement["metrics"],
+        loss=result["loss"],
+        metrics=result["metrics"],
     )
     arrays = np.load(path.parent / spec["data"]["train"])
     (source,) = spec["inputs"]

@@ -16,7 +16,7 @@ from bench.report import Column, Table, Value
 from graphspec.data.batches import Batch
 from graphspec.data.fields import fields
 from graphspec.tensor import unit_of, value_of
-from graphspec.train.judge import Judge
+from graphspec.train.objective import Objective
 from graphspec.train.memory_estimate import Tracker
 from graphspec.train.optimizers.setup import optimizer_for, set_trainable
 from graphspec.train.penalties import Penalties
@@ -128,12 +128,12 @@ def measured(program: Any, inputs: Mapping[str, Tensor]) -> int:
         shape = [value_of(size, sizes) for size in field.tensor.shape[1:]]
         arrays.setdefault(field.name, torch.zeros([count, *shape], dtype=getattr(torch, field.tensor.dtype)))
     module = program.module(seed=0).train()
-    judge = Judge(program.inputs, program.outputs, cpu, Penalties(program.graph, module))
+    objective = Objective(program.inputs, program.outputs, cpu, Penalties(program.graph, module))
     set_trainable(program, module)
-    optimizer = optimizer_for(program, module, judge.log_variances, 1)
+    optimizer = optimizer_for(program, module, objective.log_variances, 1)
 
     def step() -> None:
-        judge(module, Batch(arrays)).loss.backward()
+        objective(module, Batch(arrays)).loss.backward()
         optimizer.step()
 
     step()

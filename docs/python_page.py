@@ -13,8 +13,8 @@ from typing import Any
 
 import graphspec
 from graphspec.export import Exported, export
-from graphspec.summary import Summary
-from graphspec.train.objective import Metrics
+from graphspec.view.summary import Summary
+from graphspec.train.custom_loop import Metrics
 from graphspec.train.progress import Result
 
 PAGE = Path(__file__).parent / "python.md"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from graphspec.emit import Emitted
     from graphspec.fold import Folded
     from graphspec.train.config import TrainConfig
-    from graphspec.train.objective import Metrics
+    from graphspec.train.custom_loop import Metrics
     from graphspec.train.progress import Result
     from graphspec.tune.config import TuneConfig
     from graphspec.view.summary import Summary
@@ -324,7 +324,7 @@ class Program:
         tensor, or tensors by output, with a weight for each example. Raises `SpecError` (data-column,
         data-shape, loss-misfit), also where `outputs` cannot be what `logits` says.
         """
-        from graphspec.train.objective import objective
+        from graphspec.train.custom_loop import objective
 
         return objective(self, outputs, targets, logits, weights)
 
@@ -334,7 +334,7 @@ class Program:
         `update(outputs, targets, weights)` takes the arguments of `loss`, `compute()` returns the values over
         all batches so far, `reset()` starts again. Means are over examples, not over batches.
         """
-        from graphspec.train.objective import Metrics
+        from graphspec.train.custom_loop import Metrics
 
         return Metrics(self, logits)
 

@@ -1,4 +1,4 @@
-"""What a spec means: its graph, the types of its inputs, and what its outputs are judged by.
+"""What a spec means: its graph, the types of its inputs, and the losses and metrics of its outputs.
 
 Elaboration makes it; folding, emission, the summary and the plot read it.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from graphspec.data.row_settings import Judged
+from graphspec.data.row_settings import RowSettings
 from graphspec.graph import Graph, Value
 from graphspec.objectives import Loss, Metric
 from graphspec.tensor import Limit, Tensor
@@ -24,7 +24,7 @@ class OutputSpec:
     """One output of a program: the tensors it returns (usually one), with its loss and metrics.
 
     `activation` is the activation that `forward(..., logits=True)` leaves off, if any, and `mask` the key
-    under which that returns the mask, [batch, steps]: the steps that losses and metrics look at. `judged`
+    under which that returns the mask, [batch, steps]: the steps that losses and metrics look at. `rows`
     says which rows count, and how much.
     """
 
@@ -36,7 +36,7 @@ class OutputSpec:
     target: str
     activation: str | None = None
     mask: str | None = None
-    judged: Judged = field(default_factory=Judged)
+    rows: RowSettings = field(default_factory=RowSettings)
 
     @property
     def keys(self) -> list[str]:

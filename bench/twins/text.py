@@ -164,7 +164,7 @@ class TransformerClassifier(nn.Module):
         self.words = nn.Embedding(20000, 32)
         self.positions = nn.Embedding(200, 32)
         self.encoders = nn.ModuleList(Encoder(32, 2) for _ in range(2))
-        self.judge = nn.Linear(32, 2)
+        self.objective = nn.Linear(32, 2)
         self.apply(init_weights)
         nn.init.xavier_uniform_(self.positions.weight)
 
@@ -176,7 +176,7 @@ class TransformerClassifier(nn.Module):
         for encoder in self.encoders:
             x = encoder(x, there[:, None, None])
         weights = there.unsqueeze(-1).to(x.dtype)
-        x = self.judge((x * weights).sum(1) / weights.sum(1))
+        x = self.objective((x * weights).sum(1) / weights.sum(1))
         return x if logits else x.softmax(-1)
 
 

@@ -76,7 +76,7 @@ def evaluate(
             device=device,
             batch_size=batch_size,
             limit=limit,
-            judged=lambda rows: tell("rows", rows=rows),
+            progress=lambda rows: tell("rows", rows=rows),
             noted=notes.extend,
         )
         examples = values.pop("examples")

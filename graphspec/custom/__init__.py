@@ -16,7 +16,7 @@ from typing import Any
 
 from graphspec.contract.own import Own
 from graphspec.diagnostics import Diagnostic, Span, SpecError, did_you_mean, fail, nearest
-from graphspec.objectives.custom import OwnLoss, OwnMetric
+from graphspec.objectives.custom import CustomLoss, CustomMetric
 
 _LOCK = threading.RLock()
 _BROUGHT: dict[str, Path] = {}
@@ -51,10 +51,10 @@ def objectives(program: Any) -> list[NamedCode]:
     """The custom losses and metrics of a program, each once."""
     found: list[tuple[str, Span | None]] = []
     for name, output in program.outputs.items():
-        if isinstance(output.loss, OwnLoss):
+        if isinstance(output.loss, CustomLoss):
             found.append((output.loss.path, program.span(("outputs", name, "loss", "module"))))
         for metric in output.metrics:
-            if isinstance(metric, OwnMetric):
+            if isinstance(metric, CustomMetric):
                 found.append((metric.path, program.span(("outputs", name, "metrics"))))
     return _once(found)
 

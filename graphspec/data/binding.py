@@ -83,7 +83,7 @@ def check_weights(
 ) -> None:
     """Raises `SpecError` if the `sample_weight` of an output is not a column; `span` is its place."""
     for name, output in outputs.items():
-        column = output.judged.sample_weight
+        column = output.rows.sample_weight
         if column is not None and column not in source.columns:
             raise source.lacks(column, span(name), f"Output `{name}` has it as `sample_weight`")
 

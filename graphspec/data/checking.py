@@ -65,7 +65,7 @@ def _check(program: Any, key: str, opened: Opening) -> Iterator[Diagnostic]:
             extra.append((("data", "validation", named[0]), named[1]))
         extra += [(("data", "key"), name) for name in config.key]
     span = spanner(program)
-    encoded = config.features or any(output.judged.weighted for output in program.outputs.values())
+    encoded = config.features or any(output.rows.weighted for output in program.outputs.values())
     if found.kind == "arrays" and not encoded:
         archive = open_arrays(found)
         fills = _plan(program, archive.members)

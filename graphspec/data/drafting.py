@@ -26,7 +26,7 @@ from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
 from graphspec.data.image_drafting import (
     BLOCK,
-    ImageLook,
+    ImageProfile,
     holds_images,
     images,
     names_images,
@@ -54,7 +54,7 @@ WORDS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ColumnProfile:
     """The content of a column: `kind` is number, date, category, text, tokens, vector or image; left where it
     is not used.
     """
@@ -64,7 +64,7 @@ class Look:
     reason: str
     distinct: int
     missing: int
-    images: ImageLook | None = None
+    images: ImageProfile | None = None
     formats: tuple[str, ...] = ()
     """Of dates: the formats that every row fits; none for ISO 8601."""
     timed: bool = False
@@ -167,15 +167,15 @@ def _rows(table: Table, most: int) -> pa.Table:
     return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
 
 
-def look(name: str, column: pa.Array, folder: Path | None = None) -> Look:
+def look(name: str, column: pa.Array, folder: Path | None = None) -> ColumnProfile:
     """What a column holds; `folder` is what names of images in it start from."""
     return _look(name, _without(column, gaps_of(column)), folder)
 
 
-def _look(name: str, column: pa.Array, folder: Path | None) -> Look:
+def _look(name: str, column: pa.Array, folder: Path | None) -> ColumnProfile:
     there = column.drop_null()
     kind, reason = _kind(there)
-    seen = Look(name, kind, reason, _distinct(there), len(column) - len(there))
+    seen = ColumnProfile(name, kind, reason, _distinct(there), len(column) - len(there))
     if is_text(there.type) and kind in ("category", "text", "left") and names_images(there):
         found = images(there.to_pylist(), folder) if folder is not None else None
         if found is None:
@@ -193,7 +193,7 @@ def _look(name: str, column: pa.Array, folder: Path | None) -> Look:
     return seen
 
 
-def _vectors(seen: Look, lists: pa.Array) -> Look:
+def _vectors(seen: ColumnProfile, lists: pa.Array) -> ColumnProfile:
     """Lists of numbers, which an input of their name and length reads as they are."""
     lengths = pc.unique(pc.list_value_length(lists)).to_pylist()
     why = None
@@ -324,7 +324,7 @@ def flow(value: object) -> str:
     return text.strip().removesuffix("...").strip()
 
 
-def _inputs(made: Draft, looks: list[Look]) -> None:
+def _inputs(made: Draft, looks: list[ColumnProfile]) -> None:
     _numbers_input(made, [seen for seen in looks if seen.kind == "number"])
     _kinds_input(made, [seen for seen in looks if seen.kind == "category"])
     for seen in looks:
@@ -340,7 +340,7 @@ def _inputs(made: Draft, looks: list[Look]) -> None:
             _list_input(made, name, seen)
 
 
-def _numbers_input(made: Draft, numbers: list[Look]) -> None:
+def _numbers_input(made: Draft, numbers: list[ColumnProfile]) -> None:
     if not numbers:
         return
     gaps = any(seen.missing for seen in numbers)
@@ -355,7 +355,7 @@ def _numbers_input(made: Draft, numbers: list[Look]) -> None:
     made.codes.append("facts")
 
 
-def _kinds_input(made: Draft, kinds: list[Look]) -> None:
+def _kinds_input(made: Draft, kinds: list[ColumnProfile]) -> None:
     if not kinds:
         return
     sizes = [seen.distinct + 2 for seen in kinds]
@@ -373,7 +373,7 @@ def _kinds_input(made: Draft, kinds: list[Look]) -> None:
     made.codes.append("kind_codes")
 
 
-def _date_input(made: Draft, name: str, seen: Look) -> None:
+def _date_input(made: Draft, name: str, seen: ColumnProfile) -> None:
     gap = ", fill: mean" if seen.missing else ""
     hours = ["hour_sin", "hour_cos"] if seen.timed else []
     names = ["year", "month_sin", "month_cos", "weekday", *hours]
@@ -387,7 +387,7 @@ def _date_input(made: Draft, name: str, seen: Look) -> None:
     made.codes.append(name)
 
 
-def _list_input(made: Draft, name: str, seen: Look) -> None:
+def _list_input(made: Draft, name: str, seen: ColumnProfile) -> None:
     fill = ", fill: missing" if seen.missing else ""
     column = f"column: {flow(seen.name)}"
     made.inputs.append(f"  {name}: {{shape: [{name}_length], dtype: int64}}")
@@ -402,7 +402,7 @@ def _list_input(made: Draft, name: str, seen: Look) -> None:
     made.codes.append(f"{name}_mean")
 
 
-def _images(made: Draft, name: str, seen: Look, found: ImageLook) -> None:
+def _images(made: Draft, name: str, seen: ColumnProfile, found: ImageProfile) -> None:
     made.inputs.append(f"  {name}: {{shape: [{found.height}, {found.width}, {found.channels}]}}")
     made.blocks = [BLOCK]
     made.nodes += image_nodes(name, found)
@@ -420,7 +420,7 @@ def _body(made: Draft) -> None:
     ]
 
 
-def _output(made: Draft, seen: Look, values: pa.Array) -> None:
+def _output(made: Draft, seen: ColumnProfile, values: pa.Array) -> None:
     name, column = word(seen.name), f"column: {flow(seen.name)}, "
     while any(line.startswith(f"  {name}: ") for line in (*made.nodes, *made.inputs)):
         name += "_"
@@ -455,7 +455,7 @@ def _text(
     train: str,
     targets: Sequence[str],
     made: Draft,
-    looks: list[Look],
+    looks: list[ColumnProfile],
     gaps: list[str],
     notes: Sequence[str],
 ) -> str:

@@ -76,7 +76,7 @@ def absent_inputs(program: Any, there: Collection[str]) -> frozenset[str]:
 
 
 def _metrics_fit(name: str, output: Any) -> None:
-    """Every metric can judge the output, and all read one target."""
+    """Every metric can objective the output, and all read one target."""
     tensor, wanted = output.tensors[0], target_type(output)
     for metric in output.metrics:
         misfit = metric.misfit(tensor, output.activation, output.loss)

@@ -30,7 +30,7 @@ GREY, ALPHA = {"1", "L", "I", "I;16", "F"}, {"LA", "PA", "RGBA"}
 
 
 @dataclass(frozen=True, slots=True)
-class ImageLook:
+class ImageProfile:
     """What was seen of images: the shape of an input for them, and the folder that their paths start from,
     relative to that of the table.
     """
@@ -57,7 +57,7 @@ def names_images(texts: pa.Array) -> bool:
     return len(texts) > 0 and bool(pc.all(pc.match_substring_regex(texts, f"(?i)({ending})$")).as_py())
 
 
-def images(paths: Sequence[str], folder: Path) -> ImageLook | None:
+def images(paths: Sequence[str], folder: Path) -> ImageProfile | None:
     """A look at the images at some paths, which start from `folder` or from a folder in it; None where the
     first is in none of these, or none can be read.
 
@@ -78,7 +78,7 @@ def holds_images(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def stored_images(cells: pa.Array) -> ImageLook | None:
+def stored_images(cells: pa.Array) -> ImageProfile | None:
     """A look at images in the cells of a column; None where none can be read. Raises `SpecError`."""
     values = [value["bytes"] if isinstance(value, dict) else value for value in _some(cells.to_pylist())]
     return _look_at([io.BytesIO(value) for value in values if isinstance(value, bytes)], None)
@@ -88,7 +88,7 @@ def _some(values: Sequence[Any]) -> Sequence[Any]:
     return values[:: -(-len(values) // LOOKED)]
 
 
-def _look_at(sources: Sequence[Path | io.BytesIO], root: str | None) -> ImageLook | None:
+def _look_at(sources: Sequence[Path | io.BytesIO], root: str | None) -> ImageProfile | None:
     found = [seen for source in sources if (seen := _seen(source)) is not None]
     if not found:
         return None
@@ -100,7 +100,7 @@ def _look_at(sources: Sequence[Path | io.BytesIO], root: str | None) -> ImageLoo
     if not alike:
         height = width = min(height, width)
     scale = min(1.0, LONGEST / max(height, width))
-    return ImageLook(max(2, round(height * scale)), max(2, round(width * scale)), channels, alike, root)
+    return ImageProfile(max(2, round(height * scale)), max(2, round(width * scale)), channels, alike, root)
 
 
 def _holds(folder: Path, path: str) -> bool:
@@ -134,7 +134,7 @@ blocks:
 """The block that `nodes` repeats."""
 
 
-def nodes(name: str, found: ImageLook) -> list[str]:
+def nodes(name: str, found: ImageProfile) -> list[str]:
     """The nodes that turn the image input `name` into a vector, the node `{name}_mean`."""
     filters = ", ".join(map(str, found.stages))
     return [
@@ -144,7 +144,7 @@ def nodes(name: str, found: ImageLook) -> list[str]:
     ]
 
 
-def feature(name: str, column: str, found: ImageLook, fill: bool) -> list[str]:
+def feature(name: str, column: str, found: ImageProfile, fill: bool) -> list[str]:
     """The lines of the feature `name`. `column` is as YAML writes it; `fill` is for missing images."""
     size = f"{found.height} x {found.width}"
     options = [f"column: {column}", "encode: image"]

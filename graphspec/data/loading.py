@@ -86,8 +86,8 @@ def load(
     config = loader.config
     validation = config.validation if isinstance(config.validation, DataFile) else None
     whole = loader.training(opening(program, "train", config.train, root, data))
-    held = loader.whole(opening(program, "validation", validation, root), "validation")
-    test = loader.whole(opening(program, "test", config.test, root), "test")
+    held = loader.all(opening(program, "validation", validation, root), "validation")
+    test = loader.all(opening(program, "test", config.test, root), "test")
     notes = tuple([*loader.notes, *(loader.encoders.notes if loader.encoders is not None else ())])
     training = loader.augmented(whole[0])
     found = Data(
@@ -122,7 +122,7 @@ def load_file(
         need_no_features(program)
     loader = Loader(program, device, limit or sys.maxsize, encoders)
     config = loader.config
-    examples = loader.whole(opening(program, "train", config.train, None, path), "test")
+    examples = loader.all(opening(program, "train", config.train, None, path), "test")
     if examples is None:
         raise fail("data-empty", f"`{path}` holds no examples")
     return examples
@@ -250,7 +250,7 @@ class Loader:
             training = augmented(self.program, training, self.device)
         return mixing(self.program, training)
 
-    def whole(self, file: Opening | None, label: str) -> Examples | None:
+    def all(self, file: Opening | None, label: str) -> Examples | None:
         """All examples of a file."""
         return self._read(file, None, label)[0] if file is not None else None
 
@@ -269,7 +269,7 @@ class Loader:
     @property
     def _encoded(self) -> bool:
         """Whether anything is to be learned from the columns, so that arrays are read as columns, too."""
-        weighted = any(output.judged.weighted for output in self.program.outputs.values())
+        weighted = any(output.rows.weighted for output in self.program.outputs.values())
         return bool(self.config.features) or weighted
 
     def _table(self, found: Found, file: Opening, division: Split | Marked | None, label: str) -> Parts:

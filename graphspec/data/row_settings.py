@@ -11,7 +11,7 @@ from graphspec.settings import Setting, validate
 Weight = Annotated[float, Field(ge=0)]
 
 
-class Judged(Setting):
+class RowSettings(Setting):
     """What an output says of the rows that it is judged on. Classes are named by their value."""
 
     phrases: ClassVar = {"missing": "missing: ignore"}
@@ -26,8 +26,8 @@ class Judged(Setting):
         return self.class_weight is not None or self.sample_weight is not None
 
 
-def parse_judged(value: dict[str, object], what: str) -> Judged:
+def parse_row_settings(value: dict[str, object], what: str) -> RowSettings:
     """The settings of an output; null is as if a key were not there. Raises `SettingError` with every
     problem.
     """
-    return validate(Judged, {key: item for key, item in value.items() if item is not None}, what)
+    return validate(RowSettings, {key: item for key, item in value.items() if item is not None}, what)

@@ -32,8 +32,8 @@ from graphspec.data.store import (
     Budget,
     FiledRows,
     InFiles,
+    MemoryOrDisk,
     Name,
-    Room,
     bytes_of,
     digest_for,
     folder,
@@ -159,7 +159,7 @@ class Spool:
         """The examples of each part, of all processes: in memory as far as the budget goes, in the order of
         rows. All processes call this with the same arguments.
         """
-        rooms = [Room(budget) for _ in range(parts)]
+        rooms = [MemoryOrDisk(budget) for _ in range(parts)]
         for _, written in found:
             rooms[written.part].add(written.size)
         stores = [
@@ -218,7 +218,7 @@ class Spool:
 class SharedStore:
     """What a `Store` is for one process: the examples of a part of the data."""
 
-    def __init__(self, found: Sequence[Spooled], room: Room, files: Files):
+    def __init__(self, found: Sequence[Spooled], room: MemoryOrDisk, files: Files):
         self.size, self.filed = room.size, room.filed
         self.length = sum(written.rows for written in found)
         names = found[0].pieces if found else ()

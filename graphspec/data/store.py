@@ -138,7 +138,7 @@ class Budget:
         return True
 
 
-class Room:
+class MemoryOrDisk:
     """Where the arrays of a store are: in memory while the budget lasts, then in files."""
 
     def __init__(self, budget: Budget):
@@ -157,7 +157,7 @@ class Store:
     """Arrays by name, to which rows are added; where the budget is spent, they go to files."""
 
     def __init__(self, budget: Budget):
-        self.room, self.length = Room(budget), 0
+        self.room, self.length = MemoryOrDisk(budget), 0
         self.parts: dict[Name, list[Array | Ragged]] = {}
         self.files: dict[Name, Any] = {}  # a `Filed`, or `FiledRows`
         self._digests: dict[Name, Any] = {}

@@ -11,7 +11,7 @@ import torch
 
 from graphspec.data.batches import InMemory
 from graphspec.data.fields import Field
-from graphspec.objectives.custom import OwnLoss
+from graphspec.objectives.custom import CustomLoss
 from graphspec.objectives.losses import Binary, Categorical
 from graphspec.objectives.rare_losses import (
     CTC,
@@ -64,7 +64,7 @@ def _target(value: torch.Tensor, output: Any, wanted: Tensor) -> torch.Tensor:
         return _read_off(relative.argmax(-1))
     if not wanted.is_float:
         return (relative > 0).long() if wanted.rank == value.dim() else relative.argmax(-1)
-    if isinstance(loss, OwnLoss):
+    if isinstance(loss, CustomLoss):
         choice = torch.nn.functional.one_hot(relative.argmax(-1), value.shape[-1])
         values = {"softmax": choice, "sigmoid": relative > 0}.get(output.activation, value)
         return values.to(value.dtype)

@@ -65,7 +65,7 @@ def check_features(
         for fill in found.fills
         if fill.output is not None
         and (fill.mask or not fill.classes)
-        and outputs[fill.output].judged.class_weight is not None
+        and outputs[fill.output].rows.class_weight is not None
     ]
     for fill in classless:
         assert fill.output is not None

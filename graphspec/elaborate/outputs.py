@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from graphspec.data.row_settings import Judged, parse_judged
+from graphspec.data.row_settings import RowSettings, parse_row_settings
 from graphspec.diagnostics import Change, Remedy, certain, nearest
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.lookup import reference
@@ -106,7 +106,7 @@ def _check_names(body: BodyElaborator, specs: dict[str, OutputSpec]) -> None:
 def _output_spec(body: BodyElaborator, name: str, output: Output, values: list[Value]) -> OutputSpec | None:
     path, document = body.declared.output_path(name), body.declared.document
     found = {}
-    for key in ("loss", "loss_weight", "metrics", "target", *Judged.model_fields):
+    for key in ("loss", "loss_weight", "metrics", "target", *RowSettings.model_fields):
         found[key] = body.scope.evaluate(getattr(output, key), (*path, key))
         if found[key] is FAILED:
             return None
@@ -133,14 +133,14 @@ def _output_spec(body: BodyElaborator, name: str, output: Output, values: list[V
         weight if weight is not None else 1.0,
         metrics,
         target or name,
-        judged=_judged(body, name, {key: found[key] for key in Judged.model_fields}, loss),
+        rows=_row_settings(body, name, {key: found[key] for key in RowSettings.model_fields}, loss),
     )
     if values and (found["loss"] is None or loss is not None):
         _check_fit(body, spec, ending(values[0]))
     return spec
 
 
-def _judged(body: BodyElaborator, name: str, found: dict[str, Any], loss: Any) -> Judged:
+def _row_settings(body: BodyElaborator, name: str, found: dict[str, Any], loss: Any) -> RowSettings:
     """The row settings of an output; the defaults after an error, which is reported."""
     path = body.declared.output_path(name)
     for key in ("class_weight", "sample_weight"):
@@ -148,10 +148,10 @@ def _judged(body: BodyElaborator, name: str, found: dict[str, Any], loss: Any) -
             message = f"the output `{name}` has `{key}` and no loss"
             body.error("unknown-key", body.declared.document.key((*path, key)), message, "give it a `loss`")
     try:
-        return parse_judged(found, f"the output `{name}`")
+        return parse_row_settings(found, f"the output `{name}`")
     except SettingError as error:
         body.scope.setting_error(error, path)
-        return Judged()
+        return RowSettings()
 
 
 def _check_fit(body: BodyElaborator, spec: OutputSpec, activation: str) -> None:

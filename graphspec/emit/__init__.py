@@ -165,7 +165,7 @@ def assemble(
     imports += ["from torch.func import functional_call"] if "functional_call" in used else []
     imports += ["from torch.nn import functional as F"] if "F" in used else []
     imports += ["from torch.utils.checkpoint import checkpoint"] if "checkpoint" in used else []
-    top.add(*imports, *own_imports(classes))
+    top.add(*imports, *custom_imports(classes))
     offset = len(top.lines) + len(middle)
     source = "\n".join([*top.lines, *middle, *bodies.lines]) + "\n"
     places = {number + offset: span for number, span in bodies.places.items()}
@@ -219,7 +219,7 @@ def carry(classes: Classes[ClassParts], own: ast.Module, exporting: bool) -> tup
     return found, read
 
 
-def own_imports(classes: Classes[ClassParts]) -> list[str]:
+def custom_imports(classes: Classes[ClassParts]) -> list[str]:
     """The imports of custom modules, one line for each Python module."""
     homes: dict[str, list[str]] = {}
     for (home, word), alias in sorted(classes.imported.items()):

@@ -29,7 +29,7 @@ def bundle(program: Any, emitted: Emitted) -> Emitted:
     if not named:
         return emitted
     tree = ast.parse(emitted.source)
-    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and _is_own(node, named)]
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and _is_custom(node, named)]
     known = _bound([node for node in tree.body if node not in imports])
     homes: dict[str, list[NamedCode]] = {}
     for each in named:
@@ -43,7 +43,7 @@ def bundle(program: Any, emitted: Emitted) -> Emitted:
     return _placed(emitted, imports, [*_imports(brought, known), *copied], future)
 
 
-def _is_own(node: ast.ImportFrom, named: Iterable[NamedCode]) -> bool:
+def _is_custom(node: ast.ImportFrom, named: Iterable[NamedCode]) -> bool:
     return any(node.module == each.home for each in named)
 
 

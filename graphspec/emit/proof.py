@@ -32,7 +32,7 @@ def prove(program: Elaborated, module: nn.Module) -> None:
     device = next((each.device for each in (*module.parameters(), *module.buffers())), torch.device("cpu"))
     hooks = [
         module.get_submodule(path).register_forward_hook(DeclaredOutputs(unit, sizes).hook)
-        for path, unit in own_units(program.graph)
+        for path, unit in custom_units(program.graph)
     ]
     training = module.training
     try:
@@ -47,12 +47,12 @@ def prove(program: Elaborated, module: nn.Module) -> None:
             hook.remove()
 
 
-def own_units(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Unit]]:
+def custom_units(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Unit]]:
     """The custom modules of a graph and of those inside it, by their paths."""
     for unit in graph.units:
         here = key_prefix(prefix, unit)
         if unit.first.graph is not None:
-            yield from own_units(unit.first.graph, here)
+            yield from custom_units(unit.first.graph, here)
         elif isinstance(unit.first.layer, Own):
             yield here.removesuffix("."), unit
 

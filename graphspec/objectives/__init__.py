@@ -85,9 +85,9 @@ METRICS = Family(
 def parse_loss(value: object) -> Loss:
     """Reads a spec's `loss:`. Raises `SettingError`."""
     if isinstance(value, dict) and "module" in value:
-        from graphspec.objectives.custom import own_loss
+        from graphspec.objectives.custom import custom_loss
 
-        return own_loss(value)
+        return custom_loss(value)
     found: Loss = LOSSES.read(value)
     return found
 
@@ -95,8 +95,8 @@ def parse_loss(value: object) -> Loss:
 def parse_metric(value: object) -> Metric:
     """Reads an entry of a spec's `metrics:`. Raises `SettingError`."""
     if isinstance(value, dict) and "module" in value:
-        from graphspec.objectives.custom import own_metric
+        from graphspec.objectives.custom import custom_metric
 
-        return own_metric(value)
+        return custom_metric(value)
     found: Metric = METRICS.read(value)
     return found

@@ -37,7 +37,7 @@ def path_help(text: object) -> str | None:
     return f"write `module: {dotted}`: the file, then what is in it" if parts and is_path(dotted) else None
 
 
-class OwnLoss(Loss):
+class CustomLoss(Loss):
     """`path` made with `given`, then called with what the model returns and with the targets.
 
     It gives one number for the batch, or one for each example. `shape` and `dtype` are the targets', where
@@ -60,8 +60,8 @@ class OwnLoss(Loss):
         return None
 
 
-class OwnMetric(Metric):
-    """As `OwnLoss`, reported and not trained for. Over an epoch it is the mean of what it gives for many
+class CustomMetric(Metric):
+    """As `CustomLoss`, reported and not trained for. Over an epoch it is the mean of what it gives for many
     examples at once.
     """
 
@@ -83,17 +83,17 @@ class OwnMetric(Metric):
         return None
 
 
-def own_loss(value: dict[str, Any]) -> OwnLoss:
+def custom_loss(value: dict[str, Any]) -> CustomLoss:
     """Reads a mapping with `module` as a loss. Raises `SettingError`."""
     found = _read(value, ("reduction",), "loss")
     reduction = value.get("reduction", "sum_over_batch_size")
     if reduction not in ("sum_over_batch_size", "sum"):
         message = f"`reduction` of a custom loss is sum_over_batch_size or sum, not {show(reduction)}"
         raise unfit("out-of-range", message, None, "reduction")
-    return OwnLoss.model_construct(name=found["path"].rpartition(".")[2], reduction=reduction, **found)
+    return CustomLoss.model_construct(name=found["path"].rpartition(".")[2], reduction=reduction, **found)
 
 
-def own_metric(value: dict[str, Any]) -> OwnMetric:
+def custom_metric(value: dict[str, Any]) -> CustomMetric:
     """Reads a mapping with `module` as a metric. Raises `SettingError`."""
     found = _read(value, ("as", "weighted", "direction"), "metric")
     way, label, weighted = value.get("direction", "up"), value.get("as"), value.get("weighted", False)
@@ -107,7 +107,7 @@ def own_metric(value: dict[str, Any]) -> OwnMetric:
         raise unfit("wrong-type", f"`weighted` is true or false, not {show(weighted)}", None, "weighted")
     word = found["path"].rpartition(".")[2]
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", word).lower()
-    return OwnMetric.model_construct(name=name, label=label, weighted=weighted, way=way, **found)
+    return CustomMetric.model_construct(name=name, label=label, weighted=weighted, way=way, **found)
 
 
 def _read(value: dict[str, Any], more: tuple[str, ...], what: str) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _is_size(size: Any) -> bool:
     return isinstance(size, int) and not isinstance(size, bool) and size > 0
 
 
-def _target(own: OwnLoss | OwnMetric, output: Tensor) -> Tensor:
+def _target(own: CustomLoss | CustomMetric, output: Tensor) -> Tensor:
     usual = output.dtype if output.is_float else "float32"
     if own.shape is None:
         return output.with_dtype(own.dtype or usual)

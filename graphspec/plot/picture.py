@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from graphspec.diagnostics import Span, visible
 from graphspec.graph import Graph, Op, Unit, Value, flatten, read_by, steps
-from graphspec.objectives.custom import OwnLoss
+from graphspec.objectives.custom import CustomLoss
 from graphspec.plot.repeats import Kinship
 from graphspec.tensor import BATCH, Dim, Tensor, show_size, symbol
 from graphspec.view.summary import Row
@@ -187,12 +187,12 @@ class _Drawer:
             canvas.body.edges.append(Edge(calls[unit], 0, index, None, weights=True))
 
     def _output(self, name: str) -> Box:
-        judgement = self._program.outputs.get(name)
+        result = self._program.outputs.get(name)
         title = detail = ""
-        if judgement is not None and judgement.loss is not None:
-            title = judgement.loss.name if isinstance(judgement.loss, OwnLoss) else judgement.loss.canonical
-            if judgement.loss_weight != 1:
-                detail = f"loss_weight {judgement.loss_weight}"
+        if result is not None and result.loss is not None:
+            title = result.loss.name if isinstance(result.loss, CustomLoss) else result.loss.canonical
+            if result.loss_weight != 1:
+                detail = f"loss_weight {result.loss_weight}"
         return Box("output", name, title, detail, name)
 
 

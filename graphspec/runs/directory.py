@@ -237,8 +237,8 @@ def row_of(path: Path) -> RunRow:
     """A run with the values of its best epoch."""
     files = RunFiles(path)
     history = files.history()
-    judged = history.get("val_loss") or history.get("loss") or []
-    values = [math.inf if value is None else value for value in judged]
+    scores = history.get("val_loss") or history.get("loss") or []
+    values = [math.inf if value is None else value for value in scores]
     lowest = min(range(len(values)), key=values.__getitem__) if values else None
     written = max((entry.lstat().st_mtime for entry in path.iterdir()), default=0.0)
     try:
@@ -251,7 +251,7 @@ def row_of(path: Path) -> RunRow:
     return RunRow(
         path,
         state,
-        len(judged),
+        len(scores),
         best + 1 if best is not None else None,
         {name: column[best] for name, column in history.items() if best is not None and best < len(column)},
         max(0.0, time.time() - written),

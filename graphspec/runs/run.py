@@ -96,19 +96,19 @@ class Run:
         device: str = "auto",
         batch_size: int | None = None,
         limit: int | None = None,
-        judged: Callable[[int], None] | None = None,
+        progress: Callable[[int], None] | None = None,
         noted: Callable[[list[str]], None] | None = None,
     ) -> dict[str, Any]:
         """Losses and metrics by name, as in training, on all of `data`; by default on the spec's test
-        data, or else on its validation data. `judged` is told the number of rows so far after each batch,
+        data, or else on its validation data. `progress` is told the number of rows so far after each batch,
         `noted` what was unseen, filled or cut: a line for each feature with such rows.
 
         Raises `SpecError` for errors in the data, or if there are none to evaluate on.
         """
         from graphspec.train import device as devices
         from graphspec.train.custom import bound
-        from graphspec.train.judge import Judge
         from graphspec.train.loop import evaluate
+        from graphspec.train.objective import Objective
         from graphspec.train.penalties import Penalties
 
         need(batch_size=batch_size, limit=limit)
@@ -120,9 +120,9 @@ class Run:
             if not penalties:  # which are of the weights as they were trained
                 module = self._folded(module, place)
             units = encoders.units() if encoders is not None else {}
-            judge = Judge(program.inputs, bound(program, place), place, penalties, units)
+            objective = Objective(program.inputs, bound(program, place), place, penalties, units)
             size = batch_size or program.training.batch_size
-            values = evaluate(judge, module, examples, size, "", judged=judged)
+            values = evaluate(objective, module, examples, size, "", progress=progress)
         if noted is not None and encoders is not None:
             noted(encoders.counted(part))
         return {**values, "examples": len(examples)}

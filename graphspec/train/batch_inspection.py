@@ -27,7 +27,7 @@ from graphspec.objectives.losses import Regression
 from graphspec.passes.logits import ending
 from graphspec.passes.scales import keeps_scale, multiplied
 from graphspec.tensor import factors, names_of, value_of
-from graphspec.train.judge import Judge
+from graphspec.train.objective import Objective
 from graphspec.weights import key_prefix
 
 EXAMPLES = 32
@@ -90,7 +90,7 @@ def examples(program: Any, batch_size: int) -> int:
 def examine(
     program: Any,
     module: nn.Module,
-    judge: Judge,
+    objective: Objective,
     batch: Batch,
     steps: int | None = None,
     found: Iterable[Diagnostic] = (),
@@ -103,14 +103,14 @@ def examine(
     scales = Scales()
     with untouched(module), dead, scales:
         module.train()
-        judgement = judge(module, batch)
-    given = {name: batch.arrays[name] for name in judge.inputs if name in batch.arrays}
+        result = objective(module, batch)
+    given = {name: batch.arrays[name] for name in objective.inputs if name in batch.arrays}
     seen = [_seen("input", name, value) for name, value in given.items()]
-    seen += [_seen("target", name, value) for name, value in judgement.targets.items()]
-    seen += [_seen("output", name, value.detach()) for name, value in judgement.outputs.items()]
+    seen += [_seen("target", name, value) for name, value in result.targets.items()]
+    seen += [_seen("output", name, value.detach()) for name, value in result.outputs.items()]
     names = {weight: name for name, weight in module.named_parameters() if weight.requires_grad}
-    reached = {name: reachable(judgement.outputs[name]) & names.keys() for name in judge.judged}
-    every = reachable(judgement.loss)
+    reached = {name: reachable(result.outputs[name]) & names.keys() for name in objective.with_loss}
+    every = reachable(result.loss)
     unreached = {weight: name for weight, name in names.items() if weight not in every}
     warnings = Diagnostics()
     for warning in (
@@ -118,8 +118,8 @@ def examine(
         *_unreached(program, reached, unreached.values()),
         *dead.warnings(),
         *_unscaled(program, module, given, scales),
-        *_beyond(program, judgement.targets),
-        *_apart(program, judge, judgement.parts),
+        *_beyond(program, result.targets),
+        *_apart(program, objective, result.parts),
         *_long_warmup(program, steps),
     ):
         warnings.add(warning)
@@ -261,7 +261,7 @@ def _beyond(program: Any, targets: Mapping[str, Tensor]) -> Iterator[Diagnostic]
             yield _warning("target-beyond", message, program.span(("outputs", name), True), help)
 
 
-def _apart(program: Any, judge: Judge, parts: Mapping[str, float]) -> Iterator[Diagnostic]:
+def _apart(program: Any, objective: Objective, parts: Mapping[str, float]) -> Iterator[Diagnostic]:
     """A regression whose loss is so large that the other losses do not count beside it."""
     found = {}
     for name, part in parts.items():

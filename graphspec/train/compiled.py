@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from graphspec.data.batches import Batch
 from graphspec.graph import Graph
 from graphspec.tensor import names_of, value_of
-from graphspec.train.judge import Judge, Whole
-from graphspec.train.judgement import Judgement, Reading, Term
+from graphspec.train.batch_result import BatchResult, Reading, Term
+from graphspec.train.objective import Objective, StepTotals
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.parallel.spread import is_sharded
 from graphspec.train.parallel.world import World
@@ -138,19 +138,21 @@ class Compiled:
         for path in choice.paths:
             module.get_submodule(path).compile(backend=BACKEND, dynamic=False)
 
-    def step(self, judge: Judge, called: nn.Module, batch: Batch, whole: Whole | None) -> Judgement:
+    def step(
+        self, objective: Objective, called: nn.Module, batch: Batch, totals: StepTotals | None
+    ) -> BatchResult:
         """A forward and a backward pass: weights have their gradients afterwards, or are `updated`."""
         self.updated, full = False, len(batch) == self.batch_size
         if full and self._step is not None:
-            found = self._compiled(judge, batch)
+            found = self._compiled(objective, batch)
             if found is not None:
                 return found
         with nullcontext() if full else self._eagerly():
-            judgement = judge(called, batch, whole)
-            judgement.loss.backward()
-        return judgement
+            result = objective(called, batch, totals)
+            result.loss.backward()
+        return result
 
-    def _compiled(self, judge: Judge, batch: Batch) -> Judgement | None:
+    def _compiled(self, objective: Objective, batch: Batch) -> BatchResult | None:
         """The same by the compiled graph; None in the first step, which shows what the loss reaches, and
         where torch cannot compile it, which is told once.
         """
@@ -158,14 +160,14 @@ class Compiled:
             self._weights = self.optimizer.moved
             if not self._weights:
                 return None
-            self._numbers = torch.zeros(2, dtype=torch.float64, device=judge.device)
+            self._numbers = torch.zeros(2, dtype=torch.float64, device=objective.device)
             self._rate, self._number = self._numbers
         self._rate.fill_(self.optimizer.learning_rate)
         self._number.fill_(self.optimizer.iterations + 1)
         groups = dict(batch.arrays), dict(batch.weights), dict(batch.counted)
         try:
             loss, terms, outputs, targets, counted, gradients = self._step(
-                judge, self._weights, *groups, self._numbers
+                objective, self._weights, *groups, self._numbers
             )
         except Exception as error:
             if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
@@ -180,7 +182,7 @@ class Compiled:
                 gradient = torch.empty_like(weight).copy_(gradient)  # as autograd lays it out
             weight.grad = gradient
         parts = {name: Term(*term) for name, term in terms.items()}
-        return Judgement(loss, parts, outputs, targets, counted, Reading(loss))
+        return BatchResult(loss, parts, outputs, targets, counted, Reading(loss))
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -223,16 +225,16 @@ class Compiled:
 
 
 def _compiled_step(module: nn.Module, optimizer: Optimizer, closed: bool) -> Any:
-    """A function of a judge, weights and a batch to the judgement's parts, and to the weights' gradients, of
-    which there are none where it has updated the weights.
+    """A function of an objective, weights and a batch to the parts of the result, and to the gradients of the
+    weights: none where it has updated them.
     """
     import torch._dynamo
 
     def step(
-        judge: Judge, weights: list[Tensor], arrays: Any, counts: Any, counted: Any, numbers: Tensor
+        objective: Objective, weights: list[Tensor], arrays: Any, counts: Any, counted: Any, numbers: Tensor
     ) -> Any:
         rate, number = numbers.unbind()
-        loss, terms, *found = judge.judged_parts(module, Batch(arrays, counts, counted))
+        loss, terms, *found = objective.loss_terms(module, Batch(arrays, counts, counted))
         gradients = torch.autograd.grad(loss, weights)
         if optimizer.traceable:
             finite = loss.detach().isfinite()  # else nothing moves
@@ -258,10 +260,10 @@ def _regions(program: Any) -> tuple[tuple[str, ...], int]:
     are to compile.
     """
     repeated = list(_repeated(program.graph))
-    whole = sum(1 for op in program.graph.walk() if op.graph is None)
+    count = sum(1 for op in program.graph.walk() if op.graph is None)
     inside = sum(count for _, _, count in repeated)
-    if not _checkpointed(program) and (whole < LARGE or 2 * inside < whole):
-        return (), whole
+    if not _checkpointed(program) and (count < LARGE or 2 * inside < count):
+        return (), count
     kinds = {kind: count for _, kind, count in repeated}
     return tuple(path for path, _, _ in repeated), sum(kinds.values())
 

@@ -1,4 +1,4 @@
-"""Custom losses and metrics: imported and constructed for the judge."""
+"""Custom losses and metrics: imported and constructed for the objective."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from graphspec import custom
 from graphspec.diagnostics import SpecError, fail
-from graphspec.objectives.custom import OwnLoss, OwnMetric
+from graphspec.objectives.custom import CustomLoss, CustomMetric
 
 
-class BoundLoss(OwnLoss):
+class BoundLoss(CustomLoss):
     """One that can be called."""
 
     function: Any
 
 
-class BoundMetric(OwnMetric):
+class BoundMetric(CustomMetric):
     """One that can be called."""
 
     function: Any
@@ -39,12 +39,12 @@ def bound(program: Any, device: torch.device) -> dict[str, Any]:
     found = {}
     for name, output in program.outputs.items():
         loss, metrics = output.loss, []
-        if isinstance(loss, OwnLoss):
+        if isinstance(loss, CustomLoss):
             span = program.span(("outputs", name, "loss"))
             function = _made(classes[loss.path], loss.path, loss.given, span, device)
             loss = BoundLoss.model_construct(**vars(loss), function=function)
         for metric in output.metrics:
-            if isinstance(metric, OwnMetric):
+            if isinstance(metric, CustomMetric):
                 span = program.span(("outputs", name, "metrics"))
                 function = _made(classes[metric.path], metric.path, metric.given, span, device)
                 metric = BoundMetric.model_construct(**vars(metric), function=function)

@@ -34,6 +34,7 @@ from graphspec.tensor import sizes_of
 from graphspec.train import batch_size as batch_sizes
 from graphspec.train import device as devices
 from graphspec.train.batch_inspection import Examination, examine, examples, untouched
+from graphspec.train.batch_result import BatchResult
 from graphspec.train.batch_size import Auto
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import METHODS
@@ -43,9 +44,8 @@ from graphspec.train.checkpoint import State
 from graphspec.train.compiled import Compiled, Way, choose
 from graphspec.train.config import effective_batch
 from graphspec.train.custom import bound
-from graphspec.train.judge import Judge
-from graphspec.train.judgement import Judgement
 from graphspec.train.meter import Values
+from graphspec.train.objective import Objective
 from graphspec.train.optimizers.setup import need_trainable, optimizer_for, set_trainable
 from graphspec.train.parallel.files import fill
 from graphspec.train.parallel.spread import is_sharded, spread_over
@@ -201,8 +201,8 @@ def _fitting(
     def trial(sized: Any, batch: Batch) -> None:
         training, _, _ = _prepare(sized, found, world, place, 1, (), None, False)
         for _ in range(2):  # the second has what the optimizer remembers of the first
-            whole = training.judge.whole(training.spread.called, [batch])
-            training.judge(training.spread.called.train(), batch, whole).loss.backward()
+            totals = training.objective.totals(training.spread.called, [batch])
+            training.objective(training.spread.called.train(), batch, totals).loss.backward()
             training.optimizer.step()
 
     sized = batch_sizes.fitting(program, found.training, place, trial, tell)
@@ -252,23 +252,23 @@ def _prepare(
     """
     config, sharded = program.training, is_sharded(program, world)
     steps = epochs * -(-len(found.training) // effective_batch(config))
-    module, penalties, judge = _judging(program, found, world, place, state, weights)
+    module, penalties, objective = _objective(program, found, world, place, state, weights)
     looks = (new or not world.alone) and not sharded  # which a device may have no room for
-    examination = _examine(program, module, judge, found, steps) if looks else Examination()
-    loose = judge.log_variances.values()
+    examination = _examine(program, module, objective, found, steps) if looks else Examination()
+    loose = objective.log_variances.values()
     spread = spread_over(world, program, module, place, loose, examination.unreached)
     penalties.bind(module)
-    optimizer = optimizer_for(program, module, judge.log_variances, steps)
+    optimizer = optimizer_for(program, module, objective.log_variances, steps)
     ways = directions(program.outputs, found.validation is not None)
     called, best = build(config.callbacks, callbacks, ways, world.first)
     data = found.fingerprint
-    training = Training(program, spread, judge, penalties, optimizer, place, epochs, called, data)
+    training = Training(program, spread, objective, penalties, optimizer, place, epochs, called, data)
     return training, best, examination
 
 
-def _judging(
+def _objective(
     program: Any, found: Data, world: World, place: torch.device, state: State | None, weights: Path | None
-) -> tuple[nn.Module, Penalties, Judge]:
+) -> tuple[nn.Module, Penalties, Objective]:
     """The module of a training, and what judges it."""
     config, sharded = program.training, is_sharded(program, world)
     first = weights if state is None else None
@@ -282,8 +282,8 @@ def _judging(
     need_trainable(program, module)
     penalties = Penalties(program.graph, module)
     units = found.encoders.units() if found.encoders is not None else {}
-    judge = Judge(program.inputs, outputs, place, penalties, units, config.precision, world)
-    return module, penalties, judge
+    objective = Objective(program.inputs, outputs, place, penalties, units, config.precision, world)
+    return module, penalties, objective
 
 
 def look(program: Any, root: Path | None) -> tuple[Diagnostic, ...]:
@@ -296,9 +296,9 @@ def look(program: Any, root: Path | None) -> tuple[Diagnostic, ...]:
     found = load(program, None, root, place)
     if nodes(program) or objectives(program):  # which nothing but permission runs
         return found.warnings
-    module, _, judge = _judging(program, found, World(), place, None, None)
+    module, _, objective = _objective(program, found, World(), place, None, None)
     steps = program.training.epochs * -(-len(found.training) // effective_batch(program.training))
-    return _examine(program, module, judge, found, steps).warnings
+    return _examine(program, module, objective, found, steps).warnings
 
 
 def _adapt(program: Any, module: nn.Module, found: Data, world: World, state: State | None) -> None:
@@ -338,11 +338,11 @@ def _sizes(program: Any, examples: Examples) -> dict[str, int] | None:
     return sizes_of(program.inputs, {name: x.shape for name, x in batch.arrays.items()})
 
 
-def _examine(program: Any, module: nn.Module, judge: Judge, found: Data, steps: int) -> Examination:
+def _examine(program: Any, module: nn.Module, objective: Objective, found: Data, steps: int) -> Examination:
     """Inspects a batch; the training does not depend on it."""
     count = examples(program, program.training.batch_size)
     batches = found.training.batches(count, Shuffle(program.training.seed, 0))
-    return examine(program, module, judge, next(batches), steps, found.warnings)
+    return examine(program, module, objective, next(batches), steps, found.warnings)
 
 
 def _seed(program: Any, world: World) -> int:
@@ -400,7 +400,7 @@ def _run(
             if found.test is not None:
                 held = training.shared(found.test)
                 with saver.at_best(), training.compiled.evaluating():
-                    test = evaluate(training.judge, training.module, held, batch_size, "test_", stop)
+                    test = evaluate(training.objective, training.module, held, batch_size, "test_", stop)
     result = Result(
         training.run_dir,
         training.epoch,
@@ -421,7 +421,12 @@ def _run(
 def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, stop: StopSignal) -> None:
     """Runs an epoch, or the rest of an interrupted one; returns early if `stop` is set."""
     config, callbacks, epoch = training.program.training, training.callbacks, training.epoch
-    spread, judge, optimizer, meter = training.spread, training.judge, training.optimizer, training.meter
+    spread, objective, optimizer, meter = (
+        training.spread,
+        training.objective,
+        training.optimizer,
+        training.meter,
+    )
     if not training.seen:
         callbacks.call("on_epoch_begin", epoch, {})
         training.follow()
@@ -434,14 +439,14 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
         step = training.seen // training.batch_size
         if callbacks.watches_batches:
             callbacks.call("on_train_batch_begin", step, {})
-        whole = judge.whole(spread.called, parts)
+        totals = objective.totals(spread.called, parts)
         for batch in parts:
             with spread.part(batch, last=batch is parts[-1]):
-                judgement = training.compiled.step(judge, spread.called, batch, whole)
-            loss, due = stop.agree(judgement.value, saver.due)  # read now, while the device goes back
+                result = training.compiled.step(objective, spread.called, batch, totals)
+            loss, due = stop.agree(result.value, saver.due)  # read now, while the device goes back
             if not math.isfinite(loss):
-                return _not_finite(judgement, training, saver)
-            meter.add(judgement, batch)
+                return _not_finite(result, training, saver)
+            meter.add(result, batch)
             training.seen += batch.total
         spread.finish()
         if training.compiled.updated:
@@ -462,7 +467,7 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
         callbacks.call("on_test_begin", {})
         held = training.shared(found.validation)
         with training.compiled.evaluating():
-            values |= evaluate(judge, training.module, held, config.batch_size, "val_", stop)
+            values |= evaluate(objective, training.module, held, config.batch_size, "val_", stop)
         callbacks.call("on_test_end", values)
         if stop:  # the validation is done again
             restore_random(random, training.device)
@@ -478,31 +483,31 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
 
 @torch.no_grad()
 def evaluate(
-    judge: Judge,
+    objective: Objective,
     module: nn.Module,
     examples: Examples,
     batch_size: int,
     prefix: str,
     stop: StopSignal | None = None,
-    judged: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Values:
     """The loss and the metrics of a module on examples, in inference mode; of some of them where `stop` is
     set on the way. Where each process has a share of the examples, they are those of all.
 
-    `judged` is told the number of examples so far after each batch.
+    `progress` is told the number of examples so far after each batch.
     """
     module.eval()
-    meter, count = judge.meter(), 0
+    meter, count = objective.meter(), 0
     for batch in examples.batches(batch_size):
-        meter.add(judge(module, batch), batch)
+        meter.add(objective(module, batch), batch)
         count += batch.total
-        if judged is not None:
-            judged(count)
+        if progress is not None:
+            progress(count)
         if stop is not None:
             stop.agree()
             if stop:
                 break
-    return meter.together(judge.world).result(prefix)
+    return meter.together(objective.world).result(prefix)
 
 
 def _together(batches: Iterator[Batch], count: int) -> Iterator[list[Batch]]:
@@ -511,11 +516,11 @@ def _together(batches: Iterator[Batch], count: int) -> Iterator[list[Batch]]:
         yield parts
 
 
-def _not_finite(judgement: Judgement, training: Training, saver: Saver) -> None:
+def _not_finite(result: BatchResult, training: Training, saver: Saver) -> None:
     """A loss is NaN or infinite; nothing was updated with it. That is the end, and without
     `terminate_on_nan` an error.
     """
-    parts = judgement.parts
+    parts = result.parts
     wrong = [name for name, part in parts.items() if not math.isfinite(part)]
     names = " and ".join(f"`{name}`" for name in wrong)
     what = f"the loss of output {names}" if wrong else "the weighted sum of the losses"
@@ -523,15 +528,15 @@ def _not_finite(judgement: Judgement, training: Training, saver: Saver) -> None:
     step = training.optimizer.iterations + 1
     message = f"{what} became {became} at step {step}, in epoch {training.epoch + 1}"
     # the forward pass came before: where NaN reached moving statistics, the module is lost
-    whole = all(bool(b.isfinite().all()) for b in training.module.buffers() if b.is_floating_point())
+    finite = all(bool(b.isfinite().all()) for b in training.module.buffers() if b.is_floating_point())
     callbacks = training.program.training.callbacks
-    if whole and any(isinstance(c, settings.TerminateOnNaN) and not c.raise_error for c in callbacks):
+    if finite and any(isinstance(c, settings.TerminateOnNaN) and not c.raise_error for c in callbacks):
         for weight in training.optimizer.weights.values():
             weight.grad = None
         training.stop_training = True
         training.tell(f"{message}: the training ends before it")
         return
-    if whole:
+    if finite:
         saver.weights()
         note = f"the weights before that step are in {training.run_dir / LAST}"
     else:

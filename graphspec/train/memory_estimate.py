@@ -21,7 +21,7 @@ from graphspec.data.batches import Batch
 from graphspec.data.fields import fields
 from graphspec.tensor import BATCH, names_of, value_of
 from graphspec.train.custom import bound
-from graphspec.train.judge import Judge
+from graphspec.train.objective import Objective
 from graphspec.train.optimizers.setup import optimizer_for, set_trainable
 from graphspec.train.penalties import Penalties
 from graphspec.train.workspaces import Kernels, laid_out, passing
@@ -98,14 +98,16 @@ def _peak(program: Any, batch: Batch) -> int:
     with META:
         module = program.module(device="meta").train()
     penalties = Penalties(program.graph, module)
-    judge = Judge(program.inputs, bound(program, META), META, penalties, precision=program.training.precision)
+    objective = Objective(
+        program.inputs, bound(program, META), META, penalties, precision=program.training.precision
+    )
     set_trainable(program, module)
-    optimizer = optimizer_for(program, module, judge.log_variances, 1)
+    optimizer = optimizer_for(program, module, objective.log_variances, 1)
     parts = 1 if program.training.optimizer.gradient_accumulation_steps is None else 2
 
     def step() -> None:
         for _ in range(parts):
-            loss, *_ = judge.judged_parts(module, batch)
+            loss, *_ = objective.loss_terms(module, batch)
             loss.backward()
         optimizer.step()
 

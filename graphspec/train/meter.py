@@ -13,7 +13,7 @@ from graphspec.data.batches import Batch
 from graphspec.objectives import Metric
 from graphspec.objectives.history import metric_names
 from graphspec.train import losses, metrics
-from graphspec.train.judgement import Judgement
+from graphspec.train.batch_result import BatchResult
 from graphspec.train.parallel.world import World
 
 HELD = 2**20
@@ -40,12 +40,12 @@ class Meter:
     _values: int = 0
     _statistics: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
-    def add(self, judgement: Judgement, batch: Batch) -> None:
-        """Adds a batch and its judgement, of which nothing has a gradient but the loss."""
+    def add(self, result: BatchResult, batch: Batch) -> None:
+        """Adds a batch and its result, of which nothing has a gradient but the loss."""
         if batch.idle:
             return
         self.count += len(batch)
-        for name, term in judgement.terms.items():
+        for name, term in result.terms.items():
             if name not in self._sums:
                 self._sums[name] = torch.zeros((), dtype=torch.float64, device=term.value.device)
                 self._counts[name] = 0
@@ -56,8 +56,8 @@ class Meter:
             self._counts[name] = self._counts[name] + term.count
         for name, output in self.outputs.items():
             if output.metrics:
-                held = {"value": judgement.outputs[name].detach(), "target": judgement.targets[name]}
-                held |= {k: v[name] for k, v in _selections(judgement, batch) if name in v}
+                held = {"value": result.outputs[name].detach(), "target": result.targets[name]}
+                held |= {k: v[name] for k, v in _selections(result, batch) if name in v}
                 self._hold(name, held)
         if self._values > HELD:
             self.settle()
@@ -180,8 +180,8 @@ class Meter:
         self._values = 0
 
 
-def _selections(judgement: Judgement, batch: Batch) -> Iterable[tuple[str, Mapping[str, Tensor]]]:
-    return ("counted", judgement.counted), ("weights", batch.weights)
+def _selections(result: BatchResult, batch: Batch) -> Iterable[tuple[str, Mapping[str, Tensor]]]:
+    return ("counted", result.counted), ("weights", batch.weights)
 
 
 def _weight(metric: Metric, counted: Tensor | None, weights: Tensor | None) -> Tensor | None:

@@ -1,230 +1,259 @@
-"""The loss and metrics of a program, for custom training loops."""
+"""Evaluates the outputs of a program: the loss of a step, and the means and metrics of an epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
-from graphspec.data.features.settings import Category
-from graphspec.diagnostics import did_you_mean, fail
-from graphspec.train.custom import bound
-from graphspec.train.judge import Judge
-from graphspec.train.judgement import Judgement
-from graphspec.train.meter import Meter, Values
-
-Tensors = Tensor | Mapping[str, Tensor]
-CLOSE = 0.01
-"""How far the probabilities of one softmax may be from 1 in all, in 16 bits too."""
-CERTAIN = 8
-"""From so many softmaxes on whose values are probabilities it is no chance that they are."""
+from graphspec.data.sharing import shares
+from graphspec.train import losses
+from graphspec.train import precision as precisions
+from graphspec.train.batch_result import REST, BatchResult, Reading, Term
+from graphspec.train.config import Precision
+from graphspec.train.custom import BoundLoss
+from graphspec.train.losses import Total
+from graphspec.train.meter import Meter, Units
+from graphspec.train.parallel.world import World
+from graphspec.train.penalties import Penalties
 
 
-def objective(
-    program: Any, outputs: Tensors, targets: Tensors, logits: bool, weights: Tensors | None = None
-) -> dict[str, Tensor]:
-    """`loss`, the weighted sum of the outputs' losses, to differentiate; then each output's own, detached.
-
-    `outputs` are what the module returned, with `logits=True` or without; `targets` are by output or by the
-    target's name, or one tensor where there is one output; `weights` are those of examples, by output, or one
-    tensor. Loss weights that are `learned` are 1. Regularizers of weights and activities are the module's,
-    and are left out. Raises `SpecError` (data-column, data-shape, loss-misfit).
-    """
-    judge, judgement, _ = _judged(program, outputs, targets, logits, weights)
-    parts = {f"{name}_loss": judgement.terms[name].value for name in judge.judged}
-    return {"loss": judgement.loss, **parts}
-
-
-class Metrics:
-    """The mean losses and the metrics of a program's outputs over all batches so far, named and
-    computed as in a training. Nothing is read from the device before `compute`, but what tells logits from
-    probabilities.
+@dataclass(frozen=True, slots=True)
+class StepTotals:
+    """What the parts of one large batch have in common: how many examples, and how many positions count in
+    each output's loss. None where they count as many as in this part and in its shares in other processes.
     """
 
-    def __init__(self, program: Any, logits: bool = False):
-        self._program, self._logits = program, logits
-        self._meter: Meter | None = None
+    count: int
+    positions: Mapping[str, Total] | None
+
+
+class Objective:
+    """The losses of a program's outputs, weighted, and the penalties on its weights.
+
+    A `learned` weight is uncertainty weighting (Kendall et al., 2018): the loss of an output is divided by a
+    variance that is learned, and the variance's logarithm is added. Its parameter belongs here, not to the
+    model. `units` maps an output to what turns its values and targets into those that its metrics compare: a
+    scaled target's own unit. The model runs in `precision`, its losses in float32. Where processes share
+    batches, losses are divided by what counts in all of `world`.
+    """
+
+    def __init__(
+        self,
+        inputs: Iterable[str],
+        outputs: Mapping[str, Any],
+        device: torch.device,
+        penalties: Penalties | None = None,
+        units: Units | None = None,
+        precision: Precision = "float32",
+        world: World = World(),  # noqa: B008 - a frozen value
+    ):
+        self.device, self.precision, self.world = device, precision, world
+        self.penalties = penalties
+        self.inputs = list(inputs)
+        self.outputs = dict(outputs)
+        self.units = dict(units or {})
+        takes_logits = any(output.activation or output.mask for output in outputs.values())
+        self.asked = {"logits": True} if takes_logits else {}
+        self.with_loss = [name for name, output in outputs.items() if output.loss is not None]
+        learned = [name for name in self.with_loss if outputs[name].loss_weight == "learned"]
+        self.log_variances = {name: nn.Parameter(torch.zeros((), device=device)) for name in learned}
+        self._of_batch: dict[str, bool] = {}
+
+    def meter(self) -> Meter:
+        """The meter that accumulates the results of the batches of an epoch."""
+        return Meter(self.outputs, self.units)
+
+    def __call__(self, module: nn.Module, batch: Batch, totals: StepTotals | None = None) -> BatchResult:
+        """Runs the model on a batch, inputs and targets by name, and evaluates it; alone, or as a part of
+        a larger one with these `totals`, so that the gradients of the parts add up to that of the whole.
+        """
+        loss, terms, found, targets, counted = self.loss_terms(module, batch, totals)
+        return BatchResult(loss, terms, found, targets, counted, Reading(loss.detach()))
+
+    def loss_terms(
+        self, module: nn.Module, batch: Batch, totals: StepTotals | None = None
+    ) -> tuple[Tensor, dict[str, Term], dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        """A result before its loss is on its way to be read: tensors alone, and numbers that are known."""
+        found, counted = self._run(module, batch)
+        targets = self._targets(batch)
+        if totals is not None and totals.positions is None:
+            totals = StepTotals(totals.count, self._totals([(batch, counted)]))
+        terms: dict[str, Term] = {}
+        weighted, rest = [], []
+        examples = len(batch)
+        everything = examples if totals is None else totals.count
+        share = examples / everything if examples else 0.0  # an idle process has no examples
+        for name in self.with_loss:
+            part, term = self._part(name, found, targets.get(name), batch, counted.get(name), totals)
+            terms[name] = term
+            if name in self.log_variances:
+                variance = self.log_variances[name]
+                rest.append((-variance).exp() * part + variance * share)
+            else:
+                weight = self.outputs[name].loss_weight
+                weighted.append(part if weight == 1 else part * weight)
+        if self.penalties:
+            penalty = self.penalties.loss()
+            rest.append(penalty if share == 1 else penalty * share)
+        if rest:
+            terms[REST] = Term(_sum(rest).detach(), everything, examples)
+        loss = _sum(weighted + rest)
+        return loss, terms, found, targets, counted
+
+    def totals(self, module: nn.Module, parts: Sequence[Batch]) -> StepTotals | None:
+        """What the parts of one large batch have in common; None of a single one that no process shares.
+
+        Only where the model makes masks must it run to know what counts; of several parts once more.
+        """
+        if len(parts) == 1 and self.world.alone:
+            return None
+        count = sum(batch.total for batch in parts)
+        if len(parts) == 1:
+            return StepTotals(count, None)
+        masked = any(self.outputs[name].mask is not None for name in self.with_loss)
+        found = [(batch, self._counted(module, batch) if masked else batch.counted) for batch in parts]
+        return StepTotals(count, self._totals(found))
 
     @torch.no_grad()
-    def update(self, outputs: Tensors, targets: Tensors, weights: Tensors | None = None) -> None:
-        """Adds the outputs of the module for a batch, the targets of the batch, and the weights of its
-        examples, as `Program.loss` takes them. Raises `SpecError` (data-column, data-shape, loss-misfit).
+    def _totals(self, parts: Sequence[tuple[Batch, Mapping[str, Tensor]]]) -> dict[str, Total]:
+        """How many positions count in each output's loss, in all parts of all processes."""
+        totals: dict[str, Total] = dict.fromkeys(self.with_loss, 0)
+        for batch, counted in parts:
+            targets = self._targets(batch)
+            for name in self.with_loss:
+                own = self._total(name, targets.get(name), batch, counted.get(name))
+                totals[name] = own if len(parts) == 1 else totals[name] + own
+        if not self.world.alone and totals:
+            summed = self.world.sums(list(totals.values()), self.device)
+            totals = dict(zip(totals, summed, strict=True))
+        sums = {name for name in self.with_loss if self.outputs[name].loss.reduction == "sum"}
+        return totals | dict.fromkeys(sums, 1)
+
+    def _run(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The outputs of the model, and which positions count, by their masks and the batch."""
+        if self.penalties is not None:
+            self.penalties.forget()  # what the backward pass of a checkpointed block watched once more
+        with precisions.autocast(self.precision, self.device):
+            given = [batch.arrays.get(name) for name in self.inputs]  # of those with a default perhaps none
+            values = module(*given, **self.asked)
+        found = values if isinstance(values, dict) else {next(iter(self.outputs)): values}
+        if self.precision == "bf16":
+            found = {name: precisions.in_full(value) for name, value in found.items()}
+        counted = dict(batch.counted)
+        for name, output in self.outputs.items():
+            if output.mask is not None:
+                mask = found[output.mask]
+                counted[name] = mask & losses.aligned(counted[name], mask) if name in counted else mask
+        return found, counted
+
+    @torch.no_grad()
+    def _counted(self, module: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """The positions that count in a batch, without a change of the model."""
+        training = module.training
+        _, counted = self._run(module.eval(), batch)
+        module.train(training)
+        if self.penalties is not None:
+            self.penalties.forget()
+        return counted
+
+    def _targets(self, batch: Batch) -> dict[str, Tensor]:
+        return {name: batch.arrays[o.target] for name, o in self.outputs.items() if o.target in batch.arrays}
+
+    def _total(self, name: str, target: Tensor | None, batch: Batch, counted: Tensor | None) -> Total:
+        loss, weight = self.outputs[name].loss, batch.weights.get(name)
+        target = target if loss.takes_target else None
+        if batch.whole is not None and losses.compares(loss):
+            target, weight, counted = (
+                None if one is None else self._gathered(one, batch) for one in (target, weight, counted)
+            )
+            total = self._divisor(name, target, batch.total, weight, counted)
+            return total if self.world.first else 0
+        return 0 if batch.idle else self._divisor(name, target, len(batch), weight, counted)
+
+    def _part(
+        self,
+        name: str,
+        found: Mapping[str, Tensor],
+        target: Tensor | None,
+        batch: Batch,
+        counted: Tensor | None,
+        totals: StepTotals | None,
+    ) -> tuple[Tensor, Term]:
+        """The loss of one output, and that as a term of the epoch's."""
+        output, weight = self.outputs[name], batch.weights.get(name)
+        target = target if output.loss.takes_target else None
+        value = [found[key] for key in output.keys] if len(output.tensors) > 1 else found[name]
+        if batch.whole is not None and self._compares(name, value, target):
+            return self._compared(name, value, target, batch, counted, totals)
+        total = totals.positions[name] if totals is not None and totals.positions is not None else None
+        part = losses.evaluate(output.loss, value, target, output.activation, weight, counted, total)
+        if batch.idle:  # its gradients are waited for, and are 0
+            part = part * 0
+        if output.loss.reduction == "sum":  # an epoch's is the mean over its batches, as in Keras
+            return part, Term(part.detach(), len(batch) if totals is None else totals.count, len(batch))
+        own = self._total(name, target, batch, counted)
+        return part, Term(part.detach(), own if total is None else total, own)
+
+    def _compares(self, name: str, value: Tensor | Sequence[Tensor], target: Tensor | None) -> bool:
+        """Whether the loss of a batch does not follow from those of its shares: it compares examples, or is a
+        custom loss that gives one number. All processes call this for the same outputs, in one order.
         """
-        judge, judgement, batch = _judged(
-            self._program, outputs, targets, self._logits, weights, measured=True
+        output = self.outputs[name]
+        if not isinstance(output.loss, BoundLoss):
+            return losses.compares(output.loss)
+        if name not in self._of_batch:
+            one = losses.is_one_number(output.loss, value, target, output.activation)
+            self._of_batch[name] = bool(self.world.agree(0.0, one)[1][0])
+        return self._of_batch[name]
+
+    def _compared(
+        self,
+        name: str,
+        value: Tensor | Sequence[Tensor],
+        target: Tensor | None,
+        batch: Batch,
+        counted: Tensor | None,
+        totals: StepTotals | None,
+    ) -> tuple[Tensor, Term]:
+        """`_part` of a loss that needs the whole batch: each process evaluates it, with gradients for its own
+        outputs. It counts in the first process.
+        """
+        output = self.outputs[name]
+        own = [value] if isinstance(value, Tensor) else list(value)
+        outputs = [self._gathered(each, batch) for each in own]
+        everything = outputs[0] if isinstance(value, Tensor) else outputs
+        target, weight, counted = (
+            None if one is None else self._gathered(one, batch)
+            for one in (target, batch.weights.get(name), counted)
         )
-        if self._meter is None:
-            self._meter = judge.meter()
-        self._meter.add(judgement, batch)
+        here = self._divisor(name, target, batch.total, weight, counted)
+        total = totals.positions[name] if totals is not None and totals.positions is not None else here
+        part = losses.evaluate(output.loss, everything, target, output.activation, weight, counted, total)
+        if batch.idle:  # its gradients are waited for, and are 0
+            part = part + _sum([each.sum() for each in own]) * 0
+        if totals is not None and not self.world.first:  # the parts of a step add up
+            part = part - part.detach()
+        if output.loss.reduction == "sum":
+            here = batch.total
+            total = here if totals is None else totals.count
+        return part, Term(part.detach(), total, here) if self.world.first else Term(part.detach(), 0, 0)
 
-    def compute(self) -> Values:
-        """The values so far, `loss` first; empty before the first batch."""
-        return self._meter.result() if self._meter is not None else {}
+    def _gathered(self, own: Tensor, batch: Batch) -> Tensor:
+        """The rows of all processes, of which a batch is a share."""
+        return self.world.rows(own, shares(batch.total, self.world.size))
 
-    def reset(self) -> None:
-        """Resets to the state before the first batch."""
-        self._meter = None
-
-
-def _judged(
-    program: Any,
-    outputs: Tensors,
-    targets: Tensors,
-    logits: bool,
-    weights: Tensors | None,
-    measured: bool = False,
-) -> tuple[Judge, Judgement, Batch]:
-    """The judgement of what a module returned; where it is `measured`, metrics want their targets, too."""
-    found = dict(outputs) if isinstance(outputs, Mapping) else {next(iter(program.outputs)): outputs}
-    device = next(iter(found.values())).device
-    specs = bound(program, device)
-    wanted = [name for name, spec in specs.items() if spec.loss is not None or (measured and spec.metrics)]
-    for name in wanted:
-        _need_kind(specs[name], found, logits)
-    if not logits:
-        specs = {name: replace(spec, activation=None, mask=None) for name, spec in specs.items()}
-    judge = Judge([], specs, device)
-    arrays = {"": next(iter(found.values()))} | _arrays(program, wanted, targets)
-    batch = Batch(arrays, _weights(program, judge.judged, targets, arrays, weights))
-    return judge, judge(lambda **options: found, batch), batch  # type: ignore[arg-type]
+    def _divisor(
+        self, name: str, target: Tensor | None, count: int, weight: Tensor | None, counted: Tensor | None
+    ) -> Total:
+        loss = self.outputs[name].loss
+        counted = losses.known(loss, target, counted)
+        return losses.divisor(loss, losses.positions(loss, target, count, counted), weight, counted)
 
 
-def _need_kind(spec: Any, found: Mapping[str, Tensor], logits: bool) -> None:
-    """Raises `SpecError` where an output is not what a module returns that was called with this `logits`."""
-    for key in spec.keys:
-        if key not in found:
-            help = did_you_mean(key, found, f"outputs here: {', '.join(found)}")
-            raise fail("data-column", f"the output `{key}` is not among the outputs", help)
-    if spec.mask is not None and not (logits and spec.mask in found):
-        lost = f"the mask of the output `{spec.name}`, without which its padding counts,"
-        message = f"{lost} is returned by a module that is called with `logits=True`"
-        raise fail(
-            "loss-misfit", message, "call both with it: module(x, logits=True), loss(..., logits=True)"
-        )
-    if spec.activation is None or not found[spec.name].numel():
-        return
-    if not logits and not _are_probabilities(found[spec.name], spec.activation, CLOSE):
-        message = f"the output `{spec.name}` holds logits, and the loss is told that it holds probabilities"
-        raise fail("loss-misfit", message, "say so: loss(outputs, targets, logits=True)")
-    several = found[spec.name].shape[:-1].numel() >= CERTAIN and found[spec.name].shape[-1] > 1
-    certain = logits and several and spec.activation == "softmax"
-    if certain and _are_probabilities(found[spec.name], spec.activation, 1e-5):
-        message = f"the output `{spec.name}` holds probabilities, and the loss is told that it holds logits"
-        raise fail("loss-misfit", message, "call the module with it, too: module(x, logits=True)")
-
-
-def _are_probabilities(values: Tensor, activation: str, close: float) -> bool:
-    """Whether values may be those of a softmax over the last axis, or of a sigmoid; NaN may be."""
-    values = values.detach()
-    outside = (values < 0) | (values > 1)
-    if activation == "softmax":
-        outside = outside | ((values.float().sum(-1, keepdim=True) - 1).abs() > close)
-    return not bool(outside.any())
-
-
-def _arrays(program: Any, judged: list[str], targets: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The targets that the losses read, by their own names."""
-    wanted = {
-        name: program.outputs[name].target
-        for name in judged
-        if program.outputs[name].loss is None or program.outputs[name].loss.takes_target
-    }
-    if not isinstance(targets, Mapping):
-        return dict.fromkeys(list(wanted.values())[:1], targets)
-    arrays = {}
-    for name, target in wanted.items():
-        key = target if target in targets else name
-        if key not in targets:
-            help = did_you_mean(target, targets, f"targets here: {', '.join(targets) or 'none'}")
-            message = f"output `{name}` is compared with `{target}`, which is not among the targets"
-            raise fail("data-column", message, help)
-        arrays[target] = targets[key]
-    return arrays
-
-
-def _weights(
-    program: Any,
-    judged: list[str],
-    targets: Tensors,
-    arrays: Mapping[str, Tensor],
-    given: Tensors | None,
-) -> dict[str, Tensor]:
-    """The weight of each example, by output: those `given`, else what the spec says, `sample_weight` times
-    `class_weight`.
-    """
-    given = {} if given is None else given if isinstance(given, Mapping) else dict.fromkeys(judged[:1], given)
-    for name in given:
-        if name not in judged:
-            help = did_you_mean(name, judged, f"outputs with a loss: {', '.join(judged)}")
-            raise fail("data-column", f"there are weights for `{name}`, which is no output with a loss", help)
-    found = {name: _of_rows(name, weight.float(), arrays[""]) for name, weight in given.items()}
-    for name in judged:
-        output = program.outputs[name]
-        if name in given:
-            continue
-        if output.judged.class_weight is not None:
-            found[name] = _of_classes(program, output, arrays[output.target])
-        if (column := output.judged.sample_weight) is not None:
-            sample = _of_rows(name, _sample(name, column, targets), arrays[""])
-            found[name] = sample * found[name] if name in found else sample
-    return found
-
-
-def _sample(name: str, column: str, targets: Tensors) -> Tensor:
-    """The column that `sample_weight` names."""
-    if not isinstance(targets, Mapping) or column not in targets:
-        message = f"the rows of output `{name}` are weighted by `{column}`, which is not among the targets"
-        help = (
-            f'give it beside the targets: {{"{column}": ...}}; or the product of all weights: `weights=...`'
-        )
-        raise fail("data-column", message, help)
-    return targets[column].float()
-
-
-def _of_rows(name: str, weight: Tensor, rows: Tensor) -> Tensor:
-    """[n]; one axis of size 1 may follow."""
-    if weight.shape[1:].numel() != 1 or len(weight) != len(rows):
-        message = f"the weights of output `{name}` have the shape {list(weight.shape)}, for {len(rows)} rows"
-        raise fail("data-shape", message, "give one weight for each row")
-    return weight.reshape(len(rows))
-
-
-def _of_classes(program: Any, output: Any, target: Tensor) -> Tensor:
-    """The weights of the rows' classes; a class without a weight has 1."""
-    classes, help = output.judged.class_weight, f'give them: `weights={{"{output.name}": ...}}`'
-    if classes == "balanced":
-        message = f"the weights of the classes of `{output.name}` are balanced by the training data"
-        raise fail("data-column", message, help)
-    if target.shape[1:].numel() != 1:
-        message = (
-            f"`class_weight` of `{output.name}` is for one class a row, not {list(target.shape)} of them"
-        )
-        raise fail("data-shape", message, help)
-    numbers = _class_numbers(program, output)
-    known = target.reshape(len(target))
-    found = torch.ones(len(known), device=known.device)
-    for value, weight in classes.items():
-        if value not in numbers:
-            message = f"which class of `{output.name}` is `{value}` is learned from the training data"
-            raise fail("data-column", message, help)
-        found = torch.where(known == numbers[value], weight, found)
-    return found
-
-
-def _class_numbers(program: Any, output: Any) -> dict[str, float]:
-    """What classes of an output are called in the spec, and the numbers that stand for them in a target."""
-    feature = program.data.features.get(output.target) if program.data is not None else None
-    if isinstance(feature, Category):
-        values = [str(value) for value in feature.values or ()]
-        return {value: number for number, value in enumerate(values)}
-    found = {"false": 0.0, "true": 1.0} if feature is None else {}
-    for value in output.judged.class_weight if feature is None else ():
-        try:
-            found[value] = float(value)
-        except ValueError:
-            continue
-    return found
+def _sum(terms: list[Tensor]) -> Tensor:
+    return terms[0] if len(terms) == 1 else torch.stack(terms).sum()

@@ -21,7 +21,7 @@ from graphspec.contract.rare_penalties import (
     UnitNorm,
 )
 from graphspec.graph import Graph
-from graphspec.train.parallel.shards import put, whole
+from graphspec.train.parallel.shards import full_tensor, put
 from graphspec.weights import Held, held, layers
 
 Formula = Callable[[Tensor], Tensor]
@@ -110,7 +110,7 @@ def variables(held: list[Held]) -> list[list[Held]]:
 
 def variable(tensors: list[tuple[Weight, Tensor]]) -> Tensor:
     """The Keras variable that a module's tensors hold, as Keras stores it."""
-    values = [to_keras(weight, whole(tensor)) for weight, tensor in tensors]
+    values = [to_keras(weight, full_tensor(tensor)) for weight, tensor in tensors]
     return values[0] if tensors[0][0].row is None else torch.stack(values)
 
 

@@ -17,7 +17,7 @@ from graphspec.train.checkpoint import State, read
 from graphspec.train.parallel.launched import remember, remembered
 from graphspec.train.parallel.spread import is_sharded
 from graphspec.train.parallel.world import World
-from graphspec.train.run import Elsewhere, RunDirectory, is_run, newest
+from graphspec.train.run import NullRunDirectory, RunDirectory, is_run, newest
 from graphspec.train.state import spec_digest
 from graphspec.train.stored import need_progress, restoring
 from graphspec.version import __version__
@@ -50,14 +50,14 @@ def continued(
         return run, state
     found: tuple[Path | None, Path | None] = world.of_first((None, None))
     path, checkpoint = found
-    others = Elsewhere(path) if path is not None else None
+    others = NullRunDirectory(path) if path is not None else None
     return others, read(checkpoint, sharded) if checkpoint is not None else None
 
 
 def created(program: Any, world: World, run_dir: Path | None, overwrite: bool) -> RunDirectory:
     """The directory of a new run, which the first process makes."""
     if not world.first:
-        return Elsewhere(world.of_first(Path()))
+        return NullRunDirectory(world.of_first(Path()))
     run = RunDirectory.create(program.name, run_dir, overwrite)
     if not world.alone:
         remember(world.training, run.path)

@@ -223,7 +223,7 @@ class RunDirectory:
         return self
 
 
-class Elsewhere(RunDirectory):
+class NullRunDirectory(RunDirectory):
     """The run directory for a process that does not write: the first one does, whose directory it is."""
 
     def begin(self, program: Any, about: Mapping[str, Any]) -> None: ...

@@ -20,8 +20,8 @@ from graphspec.train.callbacks.base import Callbacks
 from graphspec.train.checkpoint import Checkpoints, State, joined
 from graphspec.train.compiled import Compiled
 from graphspec.train.config import effective_batch
-from graphspec.train.judge import Judge
 from graphspec.train.meter import Meter
+from graphspec.train.objective import Objective
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.parallel.files import fill
 from graphspec.train.parallel.spread import Spread
@@ -42,7 +42,7 @@ class Training:
 
     program: Any
     spread: Spread
-    judge: Judge
+    objective: Objective
     penalties: Penalties
     optimizer: Optimizer
     device: torch.device
@@ -60,15 +60,15 @@ class Training:
     meter: Meter = field(init=False)
     run: RunDirectory = field(init=False)
     compiled: Compiled = field(init=False)
-    judges_averages: bool = False
-    """Whether the optimizer's averages of the weights are what is judged and kept."""
+    evaluates_averages: bool = False
+    """Whether the optimizer's averages of the weights are what is evaluated and kept."""
     averaged: bool = False
     """Whether the module holds those averages now."""
     seconds: float = 0.0
     """Spent by the processes that this one goes on from."""
 
     def __post_init__(self) -> None:
-        self.meter = self.judge.meter()
+        self.meter = self.objective.meter()
 
     @property
     def module(self) -> nn.Module:
@@ -126,7 +126,7 @@ class Training:
     def as_judged(self) -> Iterator[None]:
         """The module with the weights that validation sees."""
         before = self.averaged
-        self.use_averages(before or self.judges_averages)
+        self.use_averages(before or self.evaluates_averages)
         try:
             yield
         finally:
@@ -135,7 +135,7 @@ class Training:
     def finish_epoch(self, values: Mapping[str, Any]) -> None:
         """Ends the epoch, records its `values` in the history, and starts the next one."""
         self.history.add(dict(values))
-        self.epoch, self.seen, self.meter = self.epoch + 1, 0, self.judge.meter()
+        self.epoch, self.seen, self.meter = self.epoch + 1, 0, self.objective.meter()
         self.run.record({"epoch": self.epoch, **values})
 
     def save(self, checkpoints: Checkpoints, seconds: float) -> None:
@@ -159,8 +159,8 @@ class Training:
         parts = {
             "progress": State({}, progress),
             "module": State(self.spread.state(), None),
-            "judge": State(
-                {name: weight.detach() for name, weight in self.judge.log_variances.items()}, None
+            "objective": State(
+                {name: weight.detach() for name, weight in self.objective.log_variances.items()}, None
             ),
             "optimizer": State(*self.optimizer.state_dict()),
         }
@@ -194,7 +194,7 @@ class Training:
             )
             self.history.values, self.seconds = progress["history"], progress["seconds"]
             fill(self.spread.state(), state.part("module").tensors)
-            fill(self.judge.log_variances, state.part("judge").tensors)
+            fill(self.objective.log_variances, state.part("objective").tensors)
             stored = state.part("optimizer")
             need_like(stored.numbers, self.optimizer.state_dict()[1], "optimizer")
             self.optimizer.load_state_dict(stored.tensors, stored.numbers)
@@ -208,7 +208,7 @@ class Training:
         same = processes == self.world.size
         for other in range(processes):
             if other == rank if same else self.world.first:
-                part, meter = state.part(_of("meter", other)), self.judge.meter()
+                part, meter = state.part(_of("meter", other)), self.objective.meter()
                 need_like(part.numbers, meter.state_dict()[1], "meter")
                 tensors = {name: tensor.to(self.device) for name, tensor in part.tensors.items()}
                 meter.load_state_dict(tensors, part.numbers)

@@ -208,9 +208,9 @@ def test_a_signal_is_heard_during_validation(place: Path) -> None:
 import os, signal, sys
 from graphspec.train import loop
 evaluate = loop.evaluate
-def interrupted(judge, module, examples, batch_size, prefix, stop):
+def interrupted(objective, module, examples, batch_size, prefix, stop):
     os.kill(os.getpid(), signal.SIGTERM)
-    return evaluate(judge, module, examples, batch_size, prefix, stop)
+    return evaluate(objective, module, examples, batch_size, prefix, stop)
 loop.evaluate = interrupted
 from graphspec.__main__ import main
 sys.argv = ["graphspec", "train", "kinds.yaml", "--device", "cpu", "--run-dir", "run", "--json"]

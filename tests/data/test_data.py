@@ -20,7 +20,7 @@ from graphspec.data.config import parse_data
 from graphspec.data.fields import fields, read
 from graphspec.data.folders import find
 from graphspec.data.loading import load
-from graphspec.data.row_settings import Judged
+from graphspec.data.row_settings import RowSettings
 from graphspec.diagnostics import SpecError
 from graphspec.objectives import SettingError, parse_loss, parse_metric
 from graphspec.tensor import Limit, Tensor, symbol
@@ -45,7 +45,7 @@ def program(
         metrics=(),
         target="y",
         mask=None,
-        judged=Judged(),
+        rows=RowSettings(),
     )
     return SimpleNamespace(
         inputs=inputs,

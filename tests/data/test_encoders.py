@@ -30,7 +30,7 @@ from graphspec.data.features.settings import TextFeature
 from graphspec.data.loading import load
 from graphspec.data.mistakes import lacks
 from graphspec.data.ragged import Ragged
-from graphspec.data.row_settings import Judged
+from graphspec.data.row_settings import RowSettings
 from graphspec.diagnostics import SpecError
 from graphspec.objectives import parse_loss
 from graphspec.tensor import Tensor, symbol
@@ -57,9 +57,9 @@ def source(columns: dict[str, Any]) -> Any:
 
 
 def output(tensor: Tensor, loss: Any = "mse", target: str = "y", **judged: Any) -> Any:
-    found = Judged.model_validate(judged)
+    found = RowSettings.model_validate(judged)
     return SimpleNamespace(
-        tensors=(tensor,), loss=parse_loss(loss), metrics=(), target=target, mask=None, judged=found
+        tensors=(tensor,), loss=parse_loss(loss), metrics=(), target=target, mask=None, rows=found
     )
 
 

@@ -10,7 +10,7 @@ import torch
 
 import graphspec
 from graphspec.data.batches import Batch
-from graphspec.train.judge import Judge
+from graphspec.train.objective import Objective
 from tests.emit.test_emit import agrees
 
 TOKENS = torch.tensor([[3, 1, 0, 2, 0, 0], [0, 4, 0, 0, 1, 2], [1, 2, 3, 4, 5, 6], [0, 0, 0, 0, 0, 0]])
@@ -435,10 +435,10 @@ def test_losses_and_metrics_look_at_the_steps_that_a_mask_leaves() -> None:
     program = graphspec.compile(TAGS)
     module = program.module().eval()
     target = (TOKENS * 5) % 4
-    judge = Judge(program.inputs, program.outputs, torch.device("cpu"))
+    objective = Objective(program.inputs, program.outputs, torch.device("cpu"))
     batch = Batch({"text": TOKENS, "tags": target})
-    judgement, meter = judge(module, batch), judge.meter()
-    meter.add(judgement, batch)
+    result, meter = objective(module, batch), objective.meter()
+    meter.add(result, batch)
 
     embedding, kernel, bias = module.state_dict().values()
     text = keras.Input((None,), dtype="int64")
@@ -451,10 +451,10 @@ def test_losses_and_metrics_look_at_the_steps_that_a_mask_leaves() -> None:
 
 def test_a_batch_of_nothing_but_padding_has_no_loss() -> None:
     program = graphspec.compile(TAGS)
-    judge = Judge(program.inputs, program.outputs, torch.device("cpu"))
-    judgement = judge(program.module(), Batch({"text": TOKENS[3:], "tags": TOKENS[3:]}))
-    judgement.loss.backward()
-    assert judgement.value == 0
+    objective = Objective(program.inputs, program.outputs, torch.device("cpu"))
+    result = objective(program.module(), Batch({"text": TOKENS[3:], "tags": TOKENS[3:]}))
+    result.loss.backward()
+    assert result.value == 0
 
 
 def test_a_masked_output_is_returned_as_ever() -> None:

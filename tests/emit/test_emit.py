@@ -65,10 +65,10 @@ def agrees(program: Program, inputs: dict[str, Tensor] | None = None) -> None:
     if not program.takes_logits:
         return
     logits = named(program, module(*inputs.values(), logits=True))
-    for name, judgement in program.outputs.items():
-        plain = ACTIVATIONS[judgement.activation](logits[name]) if judgement.activation else logits[name]
+    for name, result in program.outputs.items():
+        plain = ACTIVATIONS[result.activation](logits[name]) if result.activation else logits[name]
         torch.testing.assert_close(plain, actual[name], equal_nan=True)
-        assert not judgement.activation or not torch.equal(logits[name], actual[name])
+        assert not result.activation or not torch.equal(logits[name], actual[name])
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

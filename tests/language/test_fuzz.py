@@ -200,8 +200,8 @@ def test_random_graphs_compile(seed: int) -> None:
     text = yaml.safe_dump(writer.write(), sort_keys=False)
     note(text)
     program = compiled(text)
-    for name, judgement in program.outputs.items():
-        assert judgement.tensors == (writer.values[name],)
+    for name, result in program.outputs.items():
+        assert result.tensors == (writer.values[name],)
 
 
 @given(st.integers(0, 2**32))
@@ -224,8 +224,8 @@ def test_inferred_shapes_are_the_real_ones(seed: int) -> None:
             reject()
     for found in both:
         outputs = found if isinstance(found, dict) else dict.fromkeys(program.outputs, found)
-        for name, judgement in program.outputs.items():
-            (tensor,) = judgement.tensors
+        for name, result in program.outputs.items():
+            (tensor,) = result.tensors
             expected = tuple(value_of(size, {**sizes, BATCH: 3}) for size in tensor.shape)
             kind = str(outputs[name].dtype)
             assert (tuple(outputs[name].shape), kind) == (expected, f"torch.{tensor.dtype}")

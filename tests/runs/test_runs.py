@@ -541,9 +541,9 @@ def test_a_run_in_use_is_folded_where_that_gives_the_same_numbers(
         safetensors.torch.save_file(weights, path)
     used: list[str] = []
 
-    def noted(judge: Any, module: torch.nn.Module, *arguments: Any, **more: Any) -> Any:
+    def noted(objective: Any, module: torch.nn.Module, *arguments: Any, **more: Any) -> Any:
         used.append(" ".join(name for name, _ in module.named_children()))
-        return evaluate(judge, module, *arguments, **more)
+        return evaluate(objective, module, *arguments, **more)
 
     evaluate = loop.evaluate
     monkeypatch.setattr(loop, "evaluate", noted)

@@ -16,8 +16,8 @@ from graphspec.compiler import compile
 from graphspec.data.batches import Batch
 from graphspec.train import loop
 from graphspec.train.batch_inspection import Examination, examine, examples, reachable
-from graphspec.train.judge import Judge
 from graphspec.train.loop import train
+from graphspec.train.objective import Objective
 from graphspec.train.penalties import Penalties
 from tests import ROOT
 
@@ -51,9 +51,11 @@ def spec(bias: str = "0.0", outputs: str = "") -> str:
 def examined(text: str, **changes: Any) -> Examination:
     program = compile(text)
     module = program.module(seed=1)
-    judge = Judge(program.inputs, program.outputs, torch.device("cpu"), Penalties(program.graph, module))
+    objective = Objective(
+        program.inputs, program.outputs, torch.device("cpu"), Penalties(program.graph, module)
+    )
     inputs = program.example_inputs(16)
-    return examine(program, module, judge, Batch({**inputs, **targets(), **changes}))
+    return examine(program, module, objective, Batch({**inputs, **targets(), **changes}))
 
 
 def targets() -> dict[str, torch.Tensor]:
@@ -103,9 +105,9 @@ outputs:
 """
     program = compile(text)
     module = program.module()
-    judge = Judge(program.inputs, program.outputs, torch.device("cpu"))
+    objective = Objective(program.inputs, program.outputs, torch.device("cpu"))
     batch = Batch({**program.example_inputs(4), "kind": torch.zeros(4, 1)})
-    (warning,) = examine(program, module, judge, batch).warnings
+    (warning,) = examine(program, module, objective, batch).warnings
     assert "4 of 4 units" in warning.message and warning.span is not None and warning.span.line == 5
 
 
@@ -139,7 +141,7 @@ def test_what_breaks_the_model_breaks_before_there_is_a_run(
     def broken(*rest: Any) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(Judge, "__call__", broken)
+    monkeypatch.setattr(Objective, "__call__", broken)
     with pytest.raises(RuntimeError, match="out of memory"):
         train(compile(spec()), tell=lambda line: None)
     assert list(tmp_path.iterdir()) == []

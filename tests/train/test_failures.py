@@ -98,11 +98,11 @@ SLOW = """
 import sys, time, random
 from graphspec.cli import main
 from graphspec.train import loop
-step = loop.Judge.__call__
+step = loop.Objective.__call__
 def slow(self, *arguments):
     time.sleep(0.01)
     return step(self, *arguments)
-loop.Judge.__call__ = slow
+loop.Objective.__call__ = slow
 sys.argv = ["graphspec", *sys.argv[1:]]
 main()
 """

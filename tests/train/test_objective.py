@@ -18,8 +18,8 @@ from graphspec.diagnostics import SpecError
 from graphspec.objectives.history import history_names
 from graphspec.train import meter as meters
 from graphspec.train.config import OPTIMIZERS
-from graphspec.train.judge import Judge
 from graphspec.train.meter import Meter, Units
+from graphspec.train.objective import Objective
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.penalties import Penalties
 
@@ -70,93 +70,93 @@ def cut(batch: Batch, size: int) -> Iterator[Batch]:
         yield Batch(*({name: a[start : start + size] for name, a in group.items()} for group in groups))
 
 
-def judged(reduction: str = "mean") -> tuple[nn.Module, Judge]:
+def judged(reduction: str = "mean") -> tuple[nn.Module, Objective]:
     program = graphspec.compile(HEADS.replace("REDUCTION", reduction))
     module = program.module().double()
-    judge = Judge(program.inputs, program.outputs, CPU, Penalties(program.graph, module))
-    return module, judge
+    objective = Objective(program.inputs, program.outputs, CPU, Penalties(program.graph, module))
+    return module, objective
 
 
-def gradients(module: nn.Module, judge: Judge) -> list[Tensor]:
-    found = [*module.parameters(), *judge.log_variances.values()]
+def gradients(module: nn.Module, objective: Objective) -> list[Tensor]:
+    found = [*module.parameters(), *objective.log_variances.values()]
     return [weight.grad.clone() for weight in found if weight.grad is not None]
 
 
 @pytest.mark.parametrize("size", [1, 4, 10, 22])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "mean_with_sample_weight"])
 def test_the_parts_of_a_batch_have_its_gradients_and_its_means(size: int, reduction: str) -> None:
-    module, judge = judged(reduction)
-    batch, whole = arrays(), judge.meter()
-    judgement = judge(module, batch)
-    judgement.loss.backward()
-    whole.add(judgement, batch)
-    expected = gradients(module, judge)
+    module, objective = judged(reduction)
+    batch, totals = arrays(), objective.meter()
+    result = objective(module, batch)
+    result.loss.backward()
+    totals.add(result, batch)
+    expected = gradients(module, objective)
     assert len(expected) == 10
 
     module.zero_grad()
-    for variance in judge.log_variances.values():
+    for variance in objective.log_variances.values():
         variance.grad = None
-    parts, meter = list(cut(batch, size)), judge.meter()
-    common = judge.whole(module, parts)
+    parts, meter = list(cut(batch, size)), objective.meter()
+    common = objective.totals(module, parts)
     for part in parts:
-        judgement = judge(module, part, common)
-        judgement.loss.backward()
-        meter.add(judgement, part)
-    for found, wanted in zip(gradients(module, judge), expected, strict=True):
+        result = objective(module, part, common)
+        result.loss.backward()
+        meter.add(result, part)
+    for found, wanted in zip(gradients(module, objective), expected, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-9)
-    assert meter.result() == pytest.approx(whole.result(), rel=1e-6)
+    assert meter.result() == pytest.approx(totals.result(), rel=1e-6)
 
 
 def test_an_epochs_means_are_those_of_all_that_counts() -> None:
-    module, judge = judged()
-    batch, meter, whole = arrays(), judge.meter(), judge.meter()
-    whole.add(judge(module, batch), batch)
+    module, objective = judged()
+    batch, meter, totals = arrays(), objective.meter(), objective.meter()
+    totals.add(objective(module, batch), batch)
     for part in cut(batch, 6):
-        meter.add(judge(module, part), part)
-    found, wanted = meter.result("val_"), whole.result("val_")
+        meter.add(objective(module, part), part)
+    found, wanted = meter.result("val_"), totals.result("val_")
     assert found.keys() == wanted.keys() and "val_yes_auc" in found
     for name in set(found) - {"val_loss"}:  # penalties on activities are means over batches, as in Keras
         assert found[name] == pytest.approx(wanted[name], rel=1e-6), name
 
 
 def test_what_is_not_counted_changes_nothing() -> None:
-    module, judge = judged()
-    batch, meter, other = arrays(), judge.meter(), judge.meter()
-    meter.add(judge(module, batch), batch)
+    module, objective = judged()
+    batch, meter, other = arrays(), objective.meter(), objective.meter()
+    meter.add(objective(module, batch), batch)
     values = dict(batch.arrays)
     values["value"] = torch.where(batch.counted["value"].unsqueeze(1), values["value"], 99.0)
     values["kind"] = torch.where(batch.counted["kind"], values["kind"], 2)
     values["tags"] = torch.where(batch.counted["tags"], values["tags"], 3)
     changed = Batch(values, batch.weights, batch.counted)
-    other.add(judge(module, changed), changed)
+    other.add(objective(module, changed), changed)
     assert meter.result() == other.result()
 
 
 def test_nothing_that_counts_is_a_loss_of_zero() -> None:
-    module, judge = judged()
+    module, objective = judged()
     batch = arrays()
     none = {name: torch.zeros_like(mask) for name, mask in batch.counted.items()}
-    judgement = judge(module, Batch(batch.arrays, batch.weights, none))
-    judgement.loss.backward()
-    assert [judgement.parts[name] for name in ("value", "kind", "tags")] == [0, 0, 0]
-    assert all(gradient.isfinite().all() for gradient in gradients(module, judge))
+    result = objective(module, Batch(batch.arrays, batch.weights, none))
+    result.loss.backward()
+    assert [result.parts[name] for name in ("value", "kind", "tags")] == [0, 0, 0]
+    assert all(gradient.isfinite().all() for gradient in gradients(module, objective))
 
 
 @pytest.mark.parametrize("held", [1, 100, 2**20])
 def test_an_epoch_goes_on_to_the_bit(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meters, "HELD", held)
-    module, judge = judged()
+    module, objective = judged()
     parts = list(cut(arrays(), 3))
-    unbroken, first = judge.meter(), judge.meter()
+    unbroken, first = objective.meter(), objective.meter()
     for part in parts:
-        unbroken.add(judge(module, part), part)
+        unbroken.add(objective(module, part), part)
     for part in parts[:4]:
-        first.add(judge(module, part), part)
+        first.add(objective(module, part), part)
     tensors, numbers = first.state_dict()
-    second: Meter = judge.meter()
+    second: Meter = objective.meter()
     second.load_state_dict({k: v.clone() for k, v in tensors.items()}, json.loads(json.dumps(numbers)))
     for part in parts[4:]:
-        second.add(judge(module, part), part)
+        second.add(objective(module, part), part)
     assert second.result() == unbroken.result()
 
 
@@ -171,9 +171,9 @@ outputs: {y: {loss: mse, metrics: [mae]}}
     found = []
     both: list[Units] = [{}, {"y": lambda v: v * 50 + 7}]
     for units in both:
-        judge = Judge(program.inputs, program.outputs, CPU, units=units)
-        meter = judge.meter()
-        meter.add(judge(module, batch), batch)
+        objective = Objective(program.inputs, program.outputs, CPU, units=units)
+        meter = objective.meter()
+        meter.add(objective(module, batch), batch)
         found.append(meter.result())
     scaled, own = found
     assert scaled["loss"] == own["loss"]
@@ -181,13 +181,13 @@ outputs: {y: {loss: mse, metrics: [mae]}}
 
 
 def test_sequences_of_other_lengths_are_judged_together() -> None:
-    module, judge = judged()
-    batch, meter = arrays(), judge.meter()
+    module, objective = judged()
+    batch, meter = arrays(), objective.meter()
     for length in (7, 5, 5, 6):
         cut_off = {"text": batch.arrays["text"][:, :length], "tags": batch.arrays["tags"][:, :length]}
         counted = {**batch.counted, "tags": batch.counted["tags"][:, :length]}
         part = Batch({**batch.arrays, **cut_off}, batch.weights, counted)
-        meter.add(judge(module, part), part)
+        meter.add(objective(module, part), part)
     assert meter.count == 4 * COUNT and meter.result()["tags_accuracy"] is not None
 
 
@@ -200,9 +200,9 @@ outputs:
     loss: bce
     metrics: [auc, {name: auc, curve: PR}, {name: auc, curve: PR, as: pr}, {name: auc, weighted: true}]
 """)
-    judge = Judge(program.inputs, program.outputs, CPU)
-    meter, batch = judge.meter(), Batch({"x": torch.randn(8, 3), "y": torch.randint(2, (8, 1)).float()})
-    meter.add(judge(program.module(), batch), batch)
+    objective = Objective(program.inputs, program.outputs, CPU)
+    meter, batch = objective.meter(), Batch({"x": torch.randn(8, 3), "y": torch.randint(2, (8, 1)).float()})
+    meter.add(objective(program.module(), batch), batch)
     found = meter.result()
     assert list(found) == history_names(program.outputs) == ["loss", "auc", "auc_1", "pr", "auc_2"]
     assert found["auc_1"] == found["pr"] and found["auc"] == found["auc_2"]
@@ -229,17 +229,17 @@ class Reads(TorchDispatchMode):
 
 @pytest.mark.parametrize("size", [COUNT, 7])
 def test_a_step_reads_nothing_from_the_device(size: int) -> None:
-    module, judge = judged()
-    batch, meter = arrays(), judge.meter()
+    module, objective = judged()
+    batch, meter = arrays(), objective.meter()
     parts = list(cut(batch, size))
     with Reads() as reads:
-        common = judge.whole(module, parts)
+        common = objective.totals(module, parts)
         for part in parts:
-            judgement = judge(module, part, common)
-            judgement.loss.backward()
-            meter.add(judgement, part)
+            result = objective(module, part, common)
+            result.loss.backward()
+            meter.add(result, part)
         assert reads.found == []
-        assert judgement.value > 0 and meter.loss() > 0
+        assert result.value > 0 and meter.loss() > 0
     assert reads.found  # which is what reading looks like
 
 
@@ -262,14 +262,16 @@ def test_a_gpu_judges_as_a_cpu_does() -> None:
     for device in ("cpu", "cuda"):
         program = graphspec.compile(HEADS.replace("REDUCTION", "mean"))
         module = program.module().double().to(device)
-        judge = Judge(program.inputs, program.outputs, torch.device(device), Penalties(program.graph, module))
+        objective = Objective(
+            program.inputs, program.outputs, torch.device(device), Penalties(program.graph, module)
+        )
         batch = arrays()
         groups = (batch.arrays, batch.weights, batch.counted)
         moved = Batch(*({name: array.to(device) for name, array in group.items()} for group in groups))
-        meter, judgement = judge.meter(), judge(module, moved)
-        judgement.loss.backward()
-        meter.add(judgement, moved)
-        found.append({**meter.result(), "value": judgement.value})
+        meter, result = objective.meter(), objective(module, moved)
+        result.loss.backward()
+        meter.add(result, moved)
+        found.append({**meter.result(), "value": result.value})
     assert found[1] == pytest.approx(found[0], rel=1e-6)
 
 
@@ -401,11 +403,11 @@ outputs: {y: {loss: mse, loss_weight: learned}}
 """
     )
     module = program.module()
-    judge = Judge(["x"], program.outputs, CPU, Penalties(program.graph, module))
+    objective = Objective(["x"], program.outputs, CPU, Penalties(program.graph, module))
     row = {"x": torch.ones(1, 4), "y": torch.ones(1, 1)}
-    idle, meter = Batch(row, whole=1, idle=True), judge.meter()
-    judgement = judge(module, idle)
-    meter.add(judgement, idle)
-    assert judgement.loss.item() == 0 and meter.count == 0
-    meter.add(judge(module, Batch(row)), Batch(row))
+    idle, meter = Batch(row, whole=1, idle=True), objective.meter()
+    result = objective(module, idle)
+    meter.add(result, idle)
+    assert result.loss.item() == 0 and meter.count == 0
+    meter.add(objective(module, Batch(row)), Batch(row))
     assert meter.loss() > 0

@@ -675,17 +675,17 @@ from graphspec.__main__ import main
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.train import loop
 
-whole = loop.Judge.__call__
+whole = loop.Objective.__call__
 count = 0
 
-def judge(self, *arguments):
+def objective(self, *arguments):
     global count
     count += 1
     if os.environ["RANK"] == "1" and count == 5:
         raise SpecError([Diagnostic("run-failed", "this machine has a fault", None)])
     return whole(self, *arguments)
 
-loop.Judge.__call__ = judge
+loop.Objective.__call__ = objective
 main()
 """
 

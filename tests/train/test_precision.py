@@ -10,8 +10,8 @@ from graphspec.data.batches import Batch
 from graphspec.data.fields import fields
 from graphspec.data.synthetic import synthetic
 from graphspec.train.config import Precision
-from graphspec.train.judge import Judge
 from graphspec.train.loop import train
+from graphspec.train.objective import Objective
 from graphspec.train.penalties import Penalties
 from graphspec.train.precision import products
 from tests import ROOT
@@ -34,19 +34,19 @@ def test_a_step_in_bfloat16_is_near_one_in_float32(name: str) -> None:
     for precision in precisions:
         torch.manual_seed(0)
         module = program.module()
-        judge = Judge(
+        objective = Objective(
             program.inputs, program.outputs, CPU, Penalties(program.graph, module), precision=precision
         )
-        judgement = judge(module.train(), batch)
-        judgement.loss.backward()
-        assert judgement.loss.dtype == torch.float32
-        assert all(value.dtype != torch.bfloat16 for value in judgement.outputs.values())
+        result = objective(module.train(), batch)
+        result.loss.backward()
+        assert result.loss.dtype == torch.float32
+        assert all(value.dtype != torch.bfloat16 for value in result.outputs.values())
         assert all(weight.dtype == torch.float32 for weight in module.parameters())
         assert all(
             weight.grad is None or (weight.grad.dtype == torch.float32 and weight.grad.isfinite().all())
             for weight in module.parameters()
         )
-        found[precision] = judgement.value
+        found[precision] = result.value
     assert found["bf16"] != found["float32"]
     assert found["bf16"] == pytest.approx(found["float32"], rel=0.05)
 
@@ -69,9 +69,9 @@ outputs: {{y: {{loss: mse}}}}
     precisions: tuple[Precision, ...] = ("float32", "bf16")
     for precision in precisions:
         module = program.module(seed=0).train()
-        judgement = Judge(program.inputs, program.outputs, CPU, precision=precision)(module, batch)
-        judgement.loss.backward()
-        found[precision] = judgement.value
+        result = Objective(program.inputs, program.outputs, CPU, precision=precision)(module, batch)
+        result.loss.backward()
+        found[precision] = result.value
         torch.testing.assert_close(module.get_buffer("norm.running_mean"), 0.01 * x[:, :3].mean((0, 1)))
     assert found["bf16"] == pytest.approx(found["float32"], rel=0.05)
 

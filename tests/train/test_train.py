@@ -28,8 +28,8 @@ from graphspec.runs.run import Run
 from graphspec.train import device as devices
 from graphspec.train import loop
 from graphspec.train import run as runs
+from graphspec.train.batch_result import Reading
 from graphspec.train.config import OPTIMIZERS, parse_train
-from graphspec.train.judgement import Reading
 from graphspec.train.loop import Interrupted, train
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.progress import Clock, Progress, plain
@@ -384,7 +384,7 @@ def test_losses_over_several_nodes_are_trained(place: Path) -> None:
     np.savez("pairs.npz", **arrays)
     for data in (Path("pairs.npz"), None):  # and what training makes up itself
         result = train(compile(PAIRS), data=data)
-        assert set(result.metrics) == {"loss", "same_loss", "near_loss", "own_loss"}
+        assert set(result.metrics) == {"loss", "same_loss", "near_loss", "custom_loss"}
         assert result.history["loss"][-1] < result.history["loss"][0]  # type: ignore[operator]
     arrays["same"] = arrays["same"] + 1
     np.savez("wrong.npz", **arrays)

@@ -113,7 +113,7 @@ class Encoders:
                 self.encoders[fill.field] = self._encoder(fill)
 
     def _encoder(self, fill: Fill) -> Encoder:
-        ignore = fill.output is not None and self.outputs[fill.output].judged.missing == "ignore"
+        ignore = fill.output is not None and self.outputs[fill.output].rows.missing == "ignore"
         if fill.feature is None:
             return PlainEncoder(fill, ignore)
         made: Encoder = (MaskEncoder if fill.mask else ENCODERS[fill.feature.encode])(fill, ignore)
@@ -121,17 +121,17 @@ class Encoders:
 
     def _bind_weights(self, bound: Mapping[str, Sequence[str]]) -> None:
         for name, output in self.outputs.items():
-            judged, target = output.judged, None
-            if not judged.weighted:
+            rows, target = output.rows, None
+            if not rows.weighted:
                 continue
-            if judged.class_weight is not None:
+            if rows.class_weight is not None:
                 columns = bound.get(output.target, ())
                 if len(columns) != 1:
                     what = f"`class_weight` of output `{name}` is by the values of one column"
                     raise fail("data-shape", what, "leave `class_weight` out")
                 target = columns[0]
             if name not in self.weights:
-                self.weights[name] = RowWeights(name, judged, target)
+                self.weights[name] = RowWeights(name, rows, target)
             self.weights[name].target = target
 
     @property
@@ -332,8 +332,8 @@ class Encoders:
                 encoder = self.encoders.setdefault(fill.field, self._encoder(fill))
                 encoder.restore(state["fields"][fill.field])
             for name, output in self.outputs.items():
-                if output.judged.weighted:
-                    weigher = self.weights.setdefault(name, RowWeights(name, output.judged, None))
+                if output.rows.weighted:
+                    weigher = self.weights.setdefault(name, RowWeights(name, output.rows, None))
                     weigher.restore(state["weights"][name])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             message = f"the encoders are damaged, or of another spec: {type(error).__name__} {error}"

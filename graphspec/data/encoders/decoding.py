@@ -13,7 +13,7 @@ from graphspec.data.encoders.base import Array, Encoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
 from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
 from graphspec.data.encoders.numbers import Floats
-from graphspec.objectives.custom import OwnLoss
+from graphspec.objectives.custom import CustomLoss
 from graphspec.objectives.losses import Binary, Categorical
 from graphspec.tensor import names_of, value_of
 
@@ -57,7 +57,7 @@ def _decode_tensor(
         values = _softmax(values) if _has_classes(output, encoder) else 1 / (1 + np.exp(-values))
     lengths = _lengths(tensor, sizes, len(values))
     if isinstance(encoder, SetEncoder):
-        return {name: _set(encoder, values, output.judged.threshold)}
+        return {name: _set(encoder, values, output.rows.threshold)}
     if _has_classes(output, encoder):
         return _classes(name, encoder, values, lengths, probabilities)
     if isinstance(encoder, Floats):
@@ -70,7 +70,7 @@ def _has_classes(output: Any, encoder: Encoder | None) -> bool:
     if isinstance(output.loss, Binary):
         return False
     units = output.tensors[0].shape[-1]
-    if isinstance(output.loss, OwnLoss) and isinstance(encoder, CategoryEncoder):
+    if isinstance(output.loss, CustomLoss) and isinstance(encoder, CategoryEncoder):
         return units == len(encoder.vocabularies[0].values)
     named = isinstance(encoder, CategoryEncoder | TokensEncoder | TextEncoder)
     return isinstance(output.loss, Categorical) or (named and units != 1)

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from graphspec.data.columns import TablePart, is_list, numbers, texts
 from graphspec.data.mistakes import shown
-from graphspec.data.row_settings import Judged
+from graphspec.data.row_settings import RowSettings
 from graphspec.diagnostics import did_you_mean, fail
 
 
 class RowWeights:
     """The weights of one output's rows. Balanced ones are learned from training rows."""
 
-    def __init__(self, output: str, judged: Judged, target: str | None):
-        self.output, self.sample, self.target = output, judged.sample_weight, target
-        self.given = judged.class_weight
+    def __init__(self, output: str, rows: RowSettings, target: str | None):
+        self.output, self.sample, self.target = output, rows.sample_weight, target
+        self.given = rows.class_weight
         self.classes: dict[str, float] = dict(self.given) if isinstance(self.given, dict) else {}
         self.counts: Counter[str] = Counter()
         self.total = 0.0

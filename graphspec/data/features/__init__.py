@@ -4,12 +4,12 @@ or torch.
 
 from __future__ import annotations
 
-from graphspec.data.features.settings import FEATURES, SYNONYMS, Feature, Made
+from graphspec.data.features.settings import FEATURES, SYNONYMS, Feature, FeatureType
 from graphspec.diagnostics import did_you_mean, meant
 from graphspec.diagnostics.foreign_terms import ENCODINGS, NAMES
 from graphspec.settings import Problems, show, unfit, validate
 
-__all__ = ["FEATURES", "Feature", "Made", "parse_features"]
+__all__ = ["FEATURES", "Feature", "FeatureType", "parse_features"]
 
 
 def parse_features(value: object) -> dict[str, Feature]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphspec.data.features.settings import Category, Feature, ImageFeature, Listed, Number, Set
 from graphspec.diagnostics import did_you_mean
-from graphspec.objectives.custom import OwnLoss
+from graphspec.objectives.custom import CustomLoss
 from graphspec.objectives.losses import Binary, Categorical, SparseLoss
 from graphspec.objectives.rare_losses import Circle
 from graphspec.settings import Problem
@@ -147,7 +147,7 @@ def reading_images(found: FillPlan) -> FillPlan:
 
 def classes_of(output: Any, target: Tensor) -> int | None:
     """How many values the target of an output has, where those are classes."""
-    if isinstance(output.loss, Circle) or (isinstance(output.loss, OwnLoss) and not target.is_float):
+    if isinstance(output.loss, Circle) or (isinstance(output.loss, CustomLoss) and not target.is_float):
         return None  # class numbers, and not a unit for each
     units = output.tensors[0].shape[-1]
     if target.is_float and not isinstance(output.loss, Categorical):

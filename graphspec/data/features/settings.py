@@ -50,7 +50,7 @@ PADDING, UNSEEN = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class FeatureType:
     """What a feature makes of one row: sizes (None where only the data tell), a type, and for ids how many
     there are, where that is declared.
     """
@@ -98,7 +98,7 @@ class Feature(Setting):
         """Whether it makes something of each element of a list column, however long that is."""
         return False
 
-    def made(self, *, target: bool) -> Made:
+    def made(self, *, target: bool) -> FeatureType:
         """What it makes of one row, as an input or as a target."""
         raise NotImplementedError
 
@@ -153,8 +153,8 @@ class Number(Several):
             return self.transform.get(column)
         return self.transform
 
-    def made(self, *, target: bool) -> Made:
-        return Made((self.width * (2 if self.indicator else 1),), "float32")
+    def made(self, *, target: bool) -> FeatureType:
+        return FeatureType((self.width * (2 if self.indicator else 1),), "float32")
 
 
 class Date(Several):
@@ -168,8 +168,8 @@ class Date(Several):
 
     target: ClassVar = False
 
-    def made(self, *, target: bool) -> Made:
-        return Made((self.width * len(self.parts),), "float32")
+    def made(self, *, target: bool) -> FeatureType:
+        return FeatureType((self.width * len(self.parts),), "float32")
 
 
 class Category(Several):
@@ -204,10 +204,10 @@ class Category(Several):
     def may_list(self) -> bool:
         return self.columns is None
 
-    def made(self, *, target: bool) -> Made:
+    def made(self, *, target: bool) -> FeatureType:
         if target:
-            return Made((self.width,), "int64", len(self.values) if self.values is not None else None)
-        return Made((self.width,), "int64", sum(self.sizes) if self.sizes is not None else None)
+            return FeatureType((self.width,), "int64", len(self.values) if self.values is not None else None)
+        return FeatureType((self.width,), "int64", sum(self.sizes) if self.sizes is not None else None)
 
 
 class Hash(Several):
@@ -219,8 +219,8 @@ class Hash(Several):
 
     target: ClassVar = False
 
-    def made(self, *, target: bool) -> Made:
-        return Made((self.width,), "int64", self.bins * self.width)
+    def made(self, *, target: bool) -> FeatureType:
+        return FeatureType((self.width,), "int64", self.bins * self.width)
 
 
 class Set(Feature):
@@ -240,9 +240,9 @@ class Set(Feature):
         _distinct(self.values)
         return self
 
-    def made(self, *, target: bool) -> Made:
+    def made(self, *, target: bool) -> FeatureType:
         size = len(self.values) if self.values is not None else self.vocabulary
-        return Made((size,), "float32")
+        return FeatureType((size,), "float32")
 
 
 class Listed(Feature):
@@ -258,8 +258,8 @@ class Listed(Feature):
     def may_list(self) -> bool:
         return True
 
-    def made(self, *, target: bool) -> Made:
-        return Made((self.length,), "int64", self.vocabulary)
+    def made(self, *, target: bool) -> FeatureType:
+        return FeatureType((self.length,), "int64", self.vocabulary)
 
 
 class TextFeature(Listed):
@@ -290,9 +290,9 @@ class Tokens(Listed):
         _distinct(self.values)
         return self
 
-    def made(self, *, target: bool) -> Made:
+    def made(self, *, target: bool) -> FeatureType:
         size = len(self.values) + 2 if self.values is not None else self.vocabulary
-        return Made((self.length,), "int64", size)
+        return FeatureType((self.length,), "int64", size)
 
 
 class ImageFeature(Feature):
@@ -340,8 +340,8 @@ class ImageFeature(Feature):
         """Whether `augment` moves pixels."""
         return any(layer.get("layer") in MOVING for layer in self.augment)
 
-    def made(self, *, target: bool) -> Made:
-        return Made((None, None, None), "uint8")
+    def made(self, *, target: bool) -> FeatureType:
+        return FeatureType((None, None, None), "uint8")
 
 
 def _layer(entry: object) -> str:

@@ -17,7 +17,7 @@ from graphspec.contract.layer import Layer, Wrapper
 from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES
 from graphspec.data.mixing import MIXINGS
-from graphspec.data.row_settings import Judged
+from graphspec.data.row_settings import RowSettings
 from graphspec.language.glossary import meaning
 from graphspec.language.schema import FORMS, REPEATABLE, Block, Input, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
@@ -148,7 +148,7 @@ class Writer:
             Output,
             "Output",
             {
-                **self._properties(Judged, "Output"),
+                **self._properties(RowSettings, "Output"),
                 "from": _ref("references"),
                 "loss": _ref("loss"),
                 "metrics": {"anyOf": [metric, {"type": "array", "items": metric}, EXPRESSION]},

@@ -152,7 +152,7 @@ class SwapEMAWeightsCallback(Callback):
         self.given = given
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self.model.judges_averages = True
+        self.model.evaluates_averages = True
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.model.use_averages(False)

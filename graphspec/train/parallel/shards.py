@@ -25,7 +25,7 @@ def local(tensor: Tensor) -> Tensor:
     return own.to_local() if is_sharded(tensor) else tensor
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """The whole tensor, in every process. The gradients of the processes are summed."""
     if not is_sharded(tensor):
         return tensor

@@ -45,10 +45,10 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class BatchResult:
     """The result for a batch. `loss` is the scalar to differentiate; for a part of a larger batch, its share
     of that batch's loss. `terms` are what it is made of, by output and unweighted; `outputs` and `targets`
-    are what was judged, and `counted` which examples or steps of them count, where not all do.
+    are what was compared, and `counted` which examples or steps of them count, where not all do.
     """
 
     loss: Tensor

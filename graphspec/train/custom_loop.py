@@ -1,0 +1,232 @@
+"""The loss and metrics of a program, for custom training loops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphspec.data.batches import Batch
+from graphspec.data.features.settings import Category
+from graphspec.diagnostics import did_you_mean, fail
+from graphspec.train.batch_result import BatchResult
+from graphspec.train.custom import bound
+from graphspec.train.meter import Meter, Values
+from graphspec.train.objective import Objective
+
+Tensors = Tensor | Mapping[str, Tensor]
+CLOSE = 0.01
+"""How far the probabilities of one softmax may be from 1 in all, in 16 bits too."""
+CERTAIN = 8
+"""From so many softmaxes on whose values are probabilities it is no chance that they are."""
+
+
+def objective(
+    program: Any, outputs: Tensors, targets: Tensors, logits: bool, weights: Tensors | None = None
+) -> dict[str, Tensor]:
+    """`loss`, the weighted sum of the outputs' losses, to differentiate; then each output's own, detached.
+
+    `outputs` are what the module returned, with `logits=True` or without; `targets` are by output or by the
+    target's name, or one tensor where there is one output; `weights` are those of examples, by output, or one
+    tensor. Loss weights that are `learned` are 1. Regularizers of weights and activities are the module's,
+    and are left out. Raises `SpecError` (data-column, data-shape, loss-misfit).
+    """
+    objective, result, _ = _evaluated(program, outputs, targets, logits, weights)
+    parts = {f"{name}_loss": result.terms[name].value for name in objective.with_loss}
+    return {"loss": result.loss, **parts}
+
+
+class Metrics:
+    """The mean losses and the metrics of a program's outputs over all batches so far, named and
+    computed as in a training. Nothing is read from the device before `compute`, but what tells logits from
+    probabilities.
+    """
+
+    def __init__(self, program: Any, logits: bool = False):
+        self._program, self._logits = program, logits
+        self._meter: Meter | None = None
+
+    @torch.no_grad()
+    def update(self, outputs: Tensors, targets: Tensors, weights: Tensors | None = None) -> None:
+        """Adds the outputs of the module for a batch, the targets of the batch, and the weights of its
+        examples, as `Program.loss` takes them. Raises `SpecError` (data-column, data-shape, loss-misfit).
+        """
+        objective, result, batch = _evaluated(
+            self._program, outputs, targets, self._logits, weights, measured=True
+        )
+        if self._meter is None:
+            self._meter = objective.meter()
+        self._meter.add(result, batch)
+
+    def compute(self) -> Values:
+        """The values so far, `loss` first; empty before the first batch."""
+        return self._meter.result() if self._meter is not None else {}
+
+    def reset(self) -> None:
+        """Resets to the state before the first batch."""
+        self._meter = None
+
+
+def _evaluated(
+    program: Any,
+    outputs: Tensors,
+    targets: Tensors,
+    logits: bool,
+    weights: Tensors | None,
+    measured: bool = False,
+) -> tuple[Objective, BatchResult, Batch]:
+    """The result of what a module returned; where it is `measured`, metrics want their targets, too."""
+    found = dict(outputs) if isinstance(outputs, Mapping) else {next(iter(program.outputs)): outputs}
+    device = next(iter(found.values())).device
+    specs = bound(program, device)
+    wanted = [name for name, spec in specs.items() if spec.loss is not None or (measured and spec.metrics)]
+    for name in wanted:
+        _need_kind(specs[name], found, logits)
+    if not logits:
+        specs = {name: replace(spec, activation=None, mask=None) for name, spec in specs.items()}
+    objective = Objective([], specs, device)
+    arrays = {"": next(iter(found.values()))} | _arrays(program, wanted, targets)
+    batch = Batch(arrays, _weights(program, objective.with_loss, targets, arrays, weights))
+    return objective, objective(lambda **options: found, batch), batch  # type: ignore[arg-type]
+
+
+def _need_kind(spec: Any, found: Mapping[str, Tensor], logits: bool) -> None:
+    """Raises `SpecError` where an output is not what a module returns that was called with this `logits`."""
+    for key in spec.keys:
+        if key not in found:
+            help = did_you_mean(key, found, f"outputs here: {', '.join(found)}")
+            raise fail("data-column", f"the output `{key}` is not among the outputs", help)
+    if spec.mask is not None and not (logits and spec.mask in found):
+        lost = f"the mask of the output `{spec.name}`, without which its padding counts,"
+        message = f"{lost} is returned by a module that is called with `logits=True`"
+        raise fail(
+            "loss-misfit", message, "call both with it: module(x, logits=True), loss(..., logits=True)"
+        )
+    if spec.activation is None or not found[spec.name].numel():
+        return
+    if not logits and not _are_probabilities(found[spec.name], spec.activation, CLOSE):
+        message = f"the output `{spec.name}` holds logits, and the loss is told that it holds probabilities"
+        raise fail("loss-misfit", message, "say so: loss(outputs, targets, logits=True)")
+    several = found[spec.name].shape[:-1].numel() >= CERTAIN and found[spec.name].shape[-1] > 1
+    certain = logits and several and spec.activation == "softmax"
+    if certain and _are_probabilities(found[spec.name], spec.activation, 1e-5):
+        message = f"the output `{spec.name}` holds probabilities, and the loss is told that it holds logits"
+        raise fail("loss-misfit", message, "call the module with it, too: module(x, logits=True)")
+
+
+def _are_probabilities(values: Tensor, activation: str, close: float) -> bool:
+    """Whether values may be those of a softmax over the last axis, or of a sigmoid; NaN may be."""
+    values = values.detach()
+    outside = (values < 0) | (values > 1)
+    if activation == "softmax":
+        outside = outside | ((values.float().sum(-1, keepdim=True) - 1).abs() > close)
+    return not bool(outside.any())
+
+
+def _arrays(program: Any, with_loss: list[str], targets: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The targets that the losses read, by their own names."""
+    wanted = {
+        name: program.outputs[name].target
+        for name in with_loss
+        if program.outputs[name].loss is None or program.outputs[name].loss.takes_target
+    }
+    if not isinstance(targets, Mapping):
+        return dict.fromkeys(list(wanted.values())[:1], targets)
+    arrays = {}
+    for name, target in wanted.items():
+        key = target if target in targets else name
+        if key not in targets:
+            help = did_you_mean(target, targets, f"targets here: {', '.join(targets) or 'none'}")
+            message = f"output `{name}` is compared with `{target}`, which is not among the targets"
+            raise fail("data-column", message, help)
+        arrays[target] = targets[key]
+    return arrays
+
+
+def _weights(
+    program: Any,
+    with_loss: list[str],
+    targets: Tensors,
+    arrays: Mapping[str, Tensor],
+    given: Tensors | None,
+) -> dict[str, Tensor]:
+    """The weight of each example, by output: those `given`, else what the spec says, `sample_weight` times
+    `class_weight`.
+    """
+    given = (
+        {} if given is None else given if isinstance(given, Mapping) else dict.fromkeys(with_loss[:1], given)
+    )
+    for name in given:
+        if name not in with_loss:
+            help = did_you_mean(name, with_loss, f"outputs with a loss: {', '.join(with_loss)}")
+            raise fail("data-column", f"there are weights for `{name}`, which is no output with a loss", help)
+    found = {name: _of_rows(name, weight.float(), arrays[""]) for name, weight in given.items()}
+    for name in with_loss:
+        output = program.outputs[name]
+        if name in given:
+            continue
+        if output.rows.class_weight is not None:
+            found[name] = _of_classes(program, output, arrays[output.target])
+        if (column := output.rows.sample_weight) is not None:
+            sample = _of_rows(name, _sample(name, column, targets), arrays[""])
+            found[name] = sample * found[name] if name in found else sample
+    return found
+
+
+def _sample(name: str, column: str, targets: Tensors) -> Tensor:
+    """The column that `sample_weight` names."""
+    if not isinstance(targets, Mapping) or column not in targets:
+        message = f"the rows of output `{name}` are weighted by `{column}`, which is not among the targets"
+        help = (
+            f'give it beside the targets: {{"{column}": ...}}; or the product of all weights: `weights=...`'
+        )
+        raise fail("data-column", message, help)
+    return targets[column].float()
+
+
+def _of_rows(name: str, weight: Tensor, rows: Tensor) -> Tensor:
+    """[n]; one axis of size 1 may follow."""
+    if weight.shape[1:].numel() != 1 or len(weight) != len(rows):
+        message = f"the weights of output `{name}` have the shape {list(weight.shape)}, for {len(rows)} rows"
+        raise fail("data-shape", message, "give one weight for each row")
+    return weight.reshape(len(rows))
+
+
+def _of_classes(program: Any, output: Any, target: Tensor) -> Tensor:
+    """The weights of the rows' classes; a class without a weight has 1."""
+    classes, help = output.rows.class_weight, f'give them: `weights={{"{output.name}": ...}}`'
+    if classes == "balanced":
+        message = f"the weights of the classes of `{output.name}` are balanced by the training data"
+        raise fail("data-column", message, help)
+    if target.shape[1:].numel() != 1:
+        message = (
+            f"`class_weight` of `{output.name}` is for one class a row, not {list(target.shape)} of them"
+        )
+        raise fail("data-shape", message, help)
+    numbers = _class_numbers(program, output)
+    known = target.reshape(len(target))
+    found = torch.ones(len(known), device=known.device)
+    for value, weight in classes.items():
+        if value not in numbers:
+            message = f"which class of `{output.name}` is `{value}` is learned from the training data"
+            raise fail("data-column", message, help)
+        found = torch.where(known == numbers[value], weight, found)
+    return found
+
+
+def _class_numbers(program: Any, output: Any) -> dict[str, float]:
+    """What classes of an output are called in the spec, and the numbers that stand for them in a target."""
+    feature = program.data.features.get(output.target) if program.data is not None else None
+    if isinstance(feature, Category):
+        values = [str(value) for value in feature.values or ()]
+        return {value: number for number, value in enumerate(values)}
+    found = {"false": 0.0, "true": 1.0} if feature is None else {}
+    for value in output.rows.class_weight if feature is None else ():
+        try:
+            found[value] = float(value)
+        except ValueError:
+            continue
+    return found
