@@ -16,8 +16,8 @@ from bench.report import Column, Table, Value
 from graphspec.data.batches import Batch
 from graphspec.data.fields import fields
 from graphspec.tensor import unit_of, value_of
-from graphspec.train.objective import Objective
 from graphspec.train.memory_estimate import Tracker
+from graphspec.train.objective import Objective
 from graphspec.train.optimizers.setup import optimizer_for, set_trainable
 from graphspec.train.penalties import Penalties
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import graphspec
 from graphspec.export import Exported, export
-from graphspec.view.summary import Summary
 from graphspec.train.custom_loop import Metrics
 from graphspec.train.progress import Result
+from graphspec.view.summary import Summary
 
 PAGE = Path(__file__).parent / "python.md"
 
