@@ -188,18 +188,20 @@ class Classes(Generic[Part]):
 
     def _named(self, graphs: list[Graph]) -> Iterator[str]:
         """The names of library code that the source may use."""
+        texts: set[str] = set()
         for op in (op for graph in graphs for op in graph.ops if op.present):
-            texts = [weight.initializer for weight in op.weights() if weight.initializer]
+            texts.update(weight.initializer for weight in op.weights())
             for code in self._codes.possible(op) if op.layer is not None else ():
-                texts += _texts(code)
-            texts += [op.wrapper.enter_code(), op.wrapper.leave_code()] if op.wrapper is not None else []
-            for text in texts:
-                yield from names_of(template(text))
+                texts.update(_texts(code))
+            if op.wrapper is not None:
+                texts |= {op.wrapper.enter_code(), op.wrapper.leave_code()}
             if self.recomputing(op):
                 yield from ("recomputed", "recomputed_with_buffers")
         for declared in (value for graph in graphs for value in graph.declared.values()):
             if isinstance(declared, str) and declared in ACTIVATIONS:
-                yield from names_of(template(ActivationFunction.parse(declared).callable()))
+                texts.add(ActivationFunction.parse(declared).callable())
+        for text in filter(None, texts):
+            yield from names_of(template(text))
 
     def _share_logits(self, graphs: list[Graph]) -> None:
         """If one body of a definition must return logits, all do, so that they still share a class."""

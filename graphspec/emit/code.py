@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from graphspec.contract.arrays import Nested, Pairs
@@ -241,20 +241,34 @@ IDENTITIES: dict[type, type[ast.cmpop]] = {ast.Eq: ast.Is, ast.NotEq: ast.IsNot}
 """How a value is compared with None."""
 
 
+def walk(node: ast.AST) -> Iterator[ast.AST]:
+    """A tree and all its parts, in evaluation order; contexts such as `ast.Load` are left out."""
+    stack = [node]
+    while stack:
+        part = stack.pop()
+        yield part
+        for word in reversed(_inner_fields(type(part))):
+            value = getattr(part, word, None)
+            if isinstance(value, ast.AST):
+                stack.append(value)
+            elif isinstance(value, list):
+                stack += [each for each in reversed(value) if isinstance(each, ast.AST)]
+
+
+@cache
+def _inner_fields(kind: type[ast.AST]) -> tuple[str, ...]:
+    """The fields of a kind of node that hold nodes, or lists of them."""
+    return tuple(word for word in kind._fields if word not in ("ctx", "id", "attr", "kind", "type_comment"))
+
+
 def reads(node: ast.AST) -> Iterator[Read]:
     """Each read of a variable in an expression, in evaluation order."""
-    if isinstance(node, Read):
-        yield node
-    for child in ast.iter_child_nodes(node):
-        yield from reads(child)
+    return (part for part in walk(node) if isinstance(part, Read))
 
 
 def names(node: ast.AST) -> Iterator[str]:
     """The names that an expression reads, without variables and placeholders."""
-    if isinstance(node, ast.Name) and not node.id.startswith(HOLE):
-        yield node.id
-    for child in ast.iter_child_nodes(node):
-        yield from names(child)
+    return (part.id for part in walk(node) if isinstance(part, ast.Name) and not part.id.startswith(HOLE))
 
 
 def equal(a: ast.expr, b: ast.expr) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from graphspec.contract.layer import Weight
 from graphspec.emit.classes import Classes
-from graphspec.emit.code import attribute_path, fill, template
+from graphspec.emit.code import attribute_path, fill, template, walk
 from graphspec.emit.library_source import library
 from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.printer import flat, lines
@@ -220,9 +220,9 @@ def parts_of(target: str) -> dict[str, str]:
     """The PyTorch modules that a library class creates, by attribute."""
     node = library().nodes.get(target)
     made: dict[str, str] = {}
-    for each in ast.walk(node) if node is not None else ():
+    for each in walk(node) if node is not None else ():
         if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Attribute):
-            for call in ast.walk(each.value):
+            for call in walk(each.value):
                 if isinstance(call, ast.Call) and flat(call.func).startswith("nn."):
                     made[each.targets[0].attr] = flat(call.func)
     if isinstance(node, ast.ClassDef):

@@ -53,7 +53,7 @@ class LayerCodes:
             if op.wrapper is not None:
                 first = memory(op) == "first"
             code = self._settled(op, first)
-            self._codes[op] = replace(code, inplace=self._overwrites(op, code))
+            self._codes[op] = replace(code, inplace=True) if self._overwrites(op, code) else code
         return self._codes[op]
 
     def structural(self, op: Op) -> Code:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from graphspec.emit.code import walk
+
 FOLDER = Path(__file__).parent / "library"
 
 Node = ast.ClassDef | ast.FunctionDef
@@ -47,14 +49,14 @@ def library() -> Library:
                 assert node.name not in found, f"{node.name} is defined twice"
                 found[node.name] = ast.increment_lineno(node, len(lines))
         lines += text.splitlines()
-    parts = frozenset(id(each) for node in found.values() for each in ast.walk(node))
+    parts = frozenset(id(each) for node in found.values() for each in walk(node))
     return Library(dict(sorted(found.items())), tuple(lines), parts)
 
 
 def read_names(node: ast.AST) -> frozenset[str]:
     """The names that a tree reads, including those in annotations and default arguments."""
     return frozenset(
-        each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
+        each.id for each in walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
     )
 
 

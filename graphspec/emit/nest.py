@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphspec.emit.body import Assign, Delete, Return, Statement, assigned_by, read_by
-from graphspec.emit.code import Read, Variable, reads, replace
+from graphspec.emit.code import Read, Variable, reads, replace, walk
 from graphspec.emit.memory import Peaks, size, storage
 from graphspec.emit.printer import WIDTH, bare, flat, lines
 
@@ -90,7 +90,7 @@ class Nesting:
         Nothing else may read their results, and the list must fit on one line, or each item on one line.
         Functions between them are computed before the list.
         """
-        if self.shows or not any(_is_list(node) for node in ast.walk(statement.value)):
+        if self.shows or not any(_is_list(node) for node in walk(statement.value)):
             return []
         trial, found = statement.value, list[tuple[PlacedStatement, Read]]()
         alone = {r.variable for r in reads(trial) if self.counts[r.variable] == 1 and not r.variable.several}
@@ -227,7 +227,7 @@ def _is_list(node: ast.AST) -> bool:
 
 def _is_item(read: Read, value: ast.expr) -> bool:
     """Whether a variable is read as one of several items of a list."""
-    return any(_is_list(node) and read in node.elts for node in ast.walk(value))  # type: ignore[attr-defined]
+    return any(_is_list(node) and read in node.elts for node in walk(value))  # type: ignore[attr-defined]
 
 
 def _only_computes(statement: Statement) -> bool:
@@ -240,7 +240,7 @@ def _only_computes(statement: Statement) -> bool:
         return False
     if any(op.layer is None or op.layer.random for op in statement.ops) or not statement.ops:
         return False
-    parts = list(ast.walk(statement.value))
+    parts = list(walk(statement.value))
     words = {part.id for part in parts if isinstance(part, ast.Name)}
     words |= {part.arg or "" for part in parts if isinstance(part, ast.keyword)}
     return not words & {"self", "inplace"}
@@ -268,7 +268,7 @@ def unconditional(node: ast.expr) -> Iterator[Read]:
 
 def calls_module(node: ast.expr) -> bool:
     """Whether a submodule is called: `self.conv(x)`, `self.blocks[0](x)`."""
-    return any(isinstance(each, ast.Call) and _of_self(each.func) for each in ast.walk(node))
+    return any(isinstance(each, ast.Call) and _of_self(each.func) for each in walk(node))
 
 
 def _of_self(function: ast.expr) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from graphspec.emit.code import walk
 from graphspec.emit.library_source import KEPT
 
 ROUNDS = 10
@@ -342,7 +343,7 @@ def assigned(node: ast.AST, of_self: bool = False) -> tuple[Assigned, ...]:
 
 
 def _assigned(node: ast.AST, of_self: bool) -> Iterator[Assigned]:
-    for each in ast.walk(node):
+    for each in walk(node):
         if isinstance(each, ast.Assign):
             for target in each.targets:
                 yield from _pairs(target, each.value, of_self)
@@ -372,7 +373,7 @@ def _pairs(target: ast.expr, value: ast.expr | None, of_self: bool) -> Iterator[
 def _reads(node: ast.AST) -> tuple[str, ...]:
     """The names that are read, with repetitions."""
     return tuple(
-        each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
+        each.id for each in walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
     )
 
 
@@ -472,5 +473,5 @@ def _named(target: ast.expr, read: Mapping[str, int]) -> ast.expr:
 
 def _is_pure(value: ast.expr) -> bool:
     """Whether an expression has no side effects: it calls no in-place method, and no method of a parent."""
-    calls = [each for each in ast.walk(value) if isinstance(each, ast.Call)]
+    calls = [each for each in walk(value) if isinstance(each, ast.Call)]
     return not any(_is_super(each) or ast.unparse(each.func).endswith("_") for each in calls)

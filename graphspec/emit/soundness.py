@@ -6,6 +6,7 @@ import ast
 from collections.abc import Collection
 
 from graphspec.diagnostics import SpecError, fail
+from graphspec.emit.code import walk
 
 REPORT = "this is a fault of graphspec, not of the spec: please report it with the spec"
 
@@ -31,6 +32,6 @@ def check_source(bodies: ast.Module, used: Collection[str], root: str) -> None:
 
 def _unread(function: ast.FunctionDef) -> str | None:
     """The first argument that a function neither reads nor deletes."""
-    read = {each.id for each in ast.walk(function) if isinstance(each, ast.Name)}
+    read = {each.id for each in walk(function) if isinstance(each, ast.Name)}
     given = [each.arg for each in (*function.args.args, *function.args.kwonlyargs)]
     return next((word for word in given if word not in read and word != "self"), None)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from graphspec.emit.code import walk
 from graphspec.emit.inheritance import joined
 from graphspec.emit.library_source import KEPT, Node, known_names, library, needed, read_names
 from graphspec.emit.printer import flat
@@ -322,7 +323,7 @@ Passing = ast.Call | ast.Assign
 
 def _passing(function: ast.FunctionDef) -> tuple[Passing, ...]:
     """The calls and assignments of a function: the places where it may pass a value on."""
-    return tuple(each for each in ast.walk(function) if isinstance(each, Passing))
+    return tuple(each for each in walk(function) if isinstance(each, Passing))
 
 
 _known_passing = lru_cache(KEPT)(_passing)
@@ -347,7 +348,7 @@ def _optional(function: ast.FunctionDef) -> Iterator[str]:
 def _attributes_of_others(node: Node) -> frozenset[str]:
     """The attributes of objects other than `self`."""
     return frozenset(
-        each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute) and not _is_self(each.value)
+        each.attr for each in walk(node) if isinstance(each, ast.Attribute) and not _is_self(each.value)
     )
 
 
@@ -382,7 +383,7 @@ def defaults_of(node: Node) -> list[ast.expr | None]:
 @lru_cache(KEPT)
 def _gives_several(statement: ast.stmt) -> bool:
     """Whether a statement returns a tuple, or may do so."""
-    values = [each.value for each in ast.walk(statement) if isinstance(each, ast.Return) and each.value]
+    values = [each.value for each in walk(statement) if isinstance(each, ast.Return) and each.value]
     return any(isinstance(part, ast.Tuple) for value in values for part in (value, *_branches(value)))
 
 
@@ -421,7 +422,7 @@ def _given(call: ast.Call, name: str, order: Sequence[str]) -> ast.expr | None:
 
 
 def _allows_none(annotation: ast.expr) -> bool:
-    parts = ast.walk(annotation) if isinstance(annotation, ast.BinOp) else [annotation]
+    parts = walk(annotation) if isinstance(annotation, ast.BinOp) else [annotation]
     return any(is_none(part) for part in parts)
 
 

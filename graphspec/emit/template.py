@@ -27,10 +27,16 @@ class ClassTemplate:
     instances: dict[Value, list[Value | None]] = field(default_factory=dict)
     passed: dict[int, Value | None] = field(default_factory=dict)
     raw: dict[Op, Op] = field(default_factory=dict)
+    _places: dict[Op, int] = field(default_factory=dict)  # op -> the place of its slot
 
     def slot_of(self, op: Op) -> Slot:
         """The node of an op of the template."""
-        return next(slot for slot in self.slots if op in slot.ops)
+        return self.slots[self._places[op]]
+
+    def add(self, node: str, ops: list[Op]) -> None:
+        """Adds a node."""
+        self._places |= dict.fromkeys(ops, len(self.slots))
+        self.slots.append(Slot(node, ops, len(self.slots)))
 
 
 Inner = Callable[[Graph], "tuple[Graph, ClassTemplate]"]
@@ -40,6 +46,8 @@ Inner = Callable[[Graph], "tuple[Graph, ClassTemplate]"]
 def template_of(bodies: list[Graph], slots: list[list[Slot]], inner: Inner) -> ClassTemplate:
     """The template of instances of one structure; `slots` are those of each."""
     first = bodies[0]
+    if len(bodies) == 1 and all(op.graph is None and op.outputs for op in first.ops):
+        return _itself(first, slots[0])
     graph = replace(first, inputs={}, units=[], ops=[], outputs={})
     made = ClassTemplate(graph)
     for word in first.inputs:
@@ -52,7 +60,7 @@ def template_of(bodies: list[Graph], slots: list[list[Slot]], inner: Inner) -> C
         rows = [of_body[position].ops for of_body in slots]
         chosen = max(rows, key=_completeness)
         ops = [_copy(made, op, inner) for op in chosen]
-        made.slots.append(Slot(slot.node, ops, position))
+        made.add(slot.node, ops)
         _link(made, rows, ops)
         if len(ops) == 1 and ops[0].present:
             lacking = next((row[0] for row in rows if not row[0].present), None)
@@ -61,6 +69,19 @@ def template_of(bodies: list[Graph], slots: list[list[Slot]], inner: Inner) -> C
         graph.ops += ops
     for key, value in first.outputs.items():
         graph.outputs[key] = made.values[value]
+    return made
+
+
+def _itself(graph: Graph, slots: list[Slot]) -> ClassTemplate:
+    """The template of a single instance without inner ones."""
+    made = ClassTemplate(graph)
+    for slot in slots:
+        made.add(slot.node, slot.ops)
+    values = [*graph.inputs.values(), *(value for op in graph.ops for value in op.outputs.values())]
+    made.values = {value: value for value in values if value is not None}
+    made.instances = {value: [value] for value in made.values}
+    made.ops = made.raw = {op: op for op in graph.ops}
+    made.units = {unit: unit for unit in graph.units}
     return made
 
 
