@@ -247,7 +247,7 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
     while stack:
         part = stack.pop()
         yield part
-        for word in reversed(_inner_fields(type(part))):
+        for word in reversed(_inner(part._fields)):
             value = getattr(part, word, None)
             if isinstance(value, ast.AST):
                 stack.append(value)
@@ -256,9 +256,9 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
 
 
 @cache
-def _inner_fields(kind: type[ast.AST]) -> tuple[str, ...]:
-    """The fields of a kind of node that hold nodes, or lists of them."""
-    return tuple(word for word in kind._fields if word not in ("ctx", "id", "attr", "kind", "type_comment"))
+def _inner(fields: tuple[str, ...]) -> tuple[str, ...]:
+    """Which fields of a kind of node hold nodes, or lists of them."""
+    return tuple(word for word in fields if word not in ("ctx", "id", "attr", "kind", "type_comment"))
 
 
 def reads(node: ast.AST) -> Iterator[Read]:
