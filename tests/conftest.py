@@ -5,6 +5,7 @@ neither, and the processes that tests start inherit them.
 """
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -31,3 +32,9 @@ settings.load_profile("default")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the emitted files of specs/ anew")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported to collect the tests stays: a collection of garbage does not look at it again."""
+    gc.collect()
+    gc.freeze()

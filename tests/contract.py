@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from tests import oracle
 BATCH = 4
 RTOL, ATOL = 1e-5, 1e-9
 
-compiled = cache(graphspec.compile)
-"""A text's program: most texts are asked for by several tests, and a program keeps its source."""
+compiled = lru_cache(8)(graphspec.compile)
+"""A text's program, which keeps its source: the checks of one case ask for the same few texts."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,11 @@ class Case:
     def op(self, symbols: dict[int, str] | None = None) -> Op:
         """The compiled node. Raises `SpecError` where a size may not be unknown."""
         return compiled(self.spec(symbols)).graph.ops[-1]
+
+    @cached_property
+    def twin(self) -> oracle.Twin:
+        """Keras' counterpart: what it is, not the values of its weights, which each check sets."""
+        return oracle.build(self.cls, self.example, self.tensors())
 
     @cached_property
     def weights(self) -> tuple[Weight, ...]:

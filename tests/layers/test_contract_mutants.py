@@ -12,7 +12,7 @@ from graphspec.contract.layer import Code, Layer, Site, Weight
 from graphspec.diagnostics import SpecError
 from tests import oracle
 from tests.contract import Case, compiled
-from tests.layers import test_contract
+from tests.layers.test_contract import checks
 
 
 @pytest.fixture(autouse=True)
@@ -30,28 +30,15 @@ def programs_of_this_test() -> Iterator[None]:
 
 
 def complaint(cls: type[Layer]) -> str | None:
-    """The first test of the contract that a class fails, with the number of the example."""
+    """The first check of the contract that a class fails, with the number of the example."""
     for number, example in enumerate(cls.examples):
         case = Case(cls, example)
-        for test, *arguments in checks(case):
+        for check in checks(case):
             try:
-                test(case, *arguments)
+                check(case)
             except (AssertionError, SpecError, RuntimeError):
-                return f"{test.__name__}, example {number}"
+                return f"{check.__name__}, example {number}"
     return None
-
-
-def checks(case: Case) -> Iterator[tuple[Any, ...]]:
-    """The tests of the contract for a case, with their other arguments."""
-    yield (test_contract.test_shapes_and_weights_are_those_of_keras,)
-    yield (test_contract.test_masks_are_handed_on_where_keras_hands_them_on,)
-    if case.cls.random:
-        yield (test_contract.test_random_layers_have_the_distribution_of_keras,)
-        return
-    for training in (False, True):
-        yield test_contract.test_outputs_gradients_and_statistics_are_those_of_keras, training
-    if case.weights:
-        yield (test_contract.test_weights_start_as_keras_starts_them,)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from graphspec.compiler import check
 from graphspec.contract import REGISTRY
@@ -55,8 +55,13 @@ def spec(kind: str, name: str, example: Example, dtypes: tuple[str, ...]) -> str
     return yaml.safe_dump({"inputs": inputs, "nodes": {"y": node}, "outputs": ["y"]}, sort_keys=False)
 
 
-def runs(text: str) -> bool:
-    """Whether a spec is accepted; then it runs, and gives what it says."""
+def runs(text: str, modules: dict[str, nn.Module] | None = None) -> bool:
+    """Whether a spec is accepted; then it runs, and gives what it says.
+
+    `modules` are those of the same spec in other dtypes, by what they do: an emitted file does not depend
+    on dtypes but for its docstring, and is not written again.
+    """
+    modules = {} if modules is None else modules
     diagnostics = Diagnostics()
     program = check(text, diagnostics, {})
     if program is None:
@@ -67,7 +72,11 @@ def runs(text: str) -> bool:
     for (name, key), value in DEFINED.items():
         if node is not None and node.spec_name == name and key in inputs:
             inputs[key] = value(inputs[key]).to(inputs[key].dtype)
-    output = program.module()(*inputs.values())
+    steps = [op.layer and (op.layer.code(op.site(False)), op.weights()) for op in program.graph.ops]
+    code = repr(steps) if all(steps) else text
+    if code not in modules:
+        modules[code] = program.module()
+    output = modules[code](*inputs.values())
     assert str(output.dtype).removeprefix("torch.") == program.outputs["y"].tensors[0].dtype, text
     return True
 
@@ -83,7 +92,9 @@ def combinations(count: int) -> Iterator[tuple[str, ...]]:
 @pytest.mark.parametrize(("kind", "name"), CLASSES, ids=lambda word: word)
 def test_what_check_accepts_runs(kind: Any, name: str) -> None:
     example = REGISTRY[kind][name].examples[0]
-    accepted = [runs(spec(kind, name, example, dtypes)) for dtypes in combinations(len(example.shapes))]
+    modules: dict[str, nn.Module] = {}
+    count = len(example.shapes)
+    accepted = [runs(spec(kind, name, example, dtypes), modules) for dtypes in combinations(count)]
     assert any(accepted) or example.dtypes, "its own example is legal"
 
 
