@@ -24,6 +24,7 @@ from graphspec.graph import Graph
 from graphspec.weights import weight_files
 from graphspec.weights.names import attribute, local
 from tests import ROOT, interpreter
+from tests.programs import program_of
 
 CASES = sorted((ROOT / "tests/emit").glob("*.yaml")) + sorted((ROOT / "tests/emit/parts").glob("*.yaml"))
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
@@ -73,7 +74,7 @@ def agrees(program: Program, inputs: dict[str, Tensor] | None = None) -> None:
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_the_module_computes_its_graph(path: Path) -> None:
-    agrees(graphspec.compile(path))
+    agrees(program_of(path))
 
 
 # --- properties of the source
@@ -93,7 +94,7 @@ def emitted_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what every spec becomes, and every helper in a file of its own."""
     folder = tmp_path_factory.mktemp("emitted")
     for path in everything():
-        (folder / emitted_name(path)).write_text(graphspec.compile(path).source)
+        (folder / emitted_name(path)).write_text(program_of(path).source)
     return folder
 
 
@@ -185,7 +186,7 @@ def test_source_needs_torch_and_nothing_else(emitted_files: Path) -> None:
 def test_golden(path: Path, request: pytest.FixtureRequest) -> None:
     """What each spec becomes, as it was last looked at; `pytest --update-golden` writes it anew."""
     golden = ROOT / "tests/golden" / f"{path.stem}.py"
-    source = graphspec.compile(path).source
+    source = program_of(path).source
     if request.config.getoption("--update-golden"):
         golden.parent.mkdir(exist_ok=True)
         golden.write_text(source)
@@ -209,7 +210,7 @@ def weights_of(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Weight, bo
 
 @pytest.mark.parametrize("path", everything(), ids=lambda path: path.stem)
 def test_weights_have_the_names_of_the_spec(path: Path) -> None:
-    program = graphspec.compile(path)
+    program = program_of(path)
     module = program.module()
     expected = {key: (weight, trainable) for key, weight, trainable in weights_of(program.graph)}
     state = module.state_dict()
@@ -225,7 +226,7 @@ def test_weights_have_the_names_of_the_spec(path: Path) -> None:
 
 @pytest.mark.parametrize("path", everything(), ids=lambda path: path.stem)
 def test_weights_begin_as_the_spec_says(path: Path) -> None:
-    program = graphspec.compile(path)
+    program = program_of(path)
     state = program.module(seed=1).state_dict()
     library = interpreter.library()
     loaded = tuple(prefix for prefix, *_ in weight_files(program.graph))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import graphspec
 from graphspec.emit import TORCH
 from tests import ROOT
+from tests.programs import program_of
 
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
 LOAD = """
@@ -78,7 +79,7 @@ def test_another_process_takes_a_module() -> None:
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_a_module_runs_in_every_type(path: Path) -> None:
     """Casts follow the weights."""
-    program = graphspec.compile(path)
+    program = program_of(path)
     module, inputs = program.module().eval(), program.example_inputs(1)
     large = max((x.numel() for x in inputs.values()), default=0) > 100_000
     for dtype in (torch.bfloat16,) if large else (torch.bfloat16, torch.half, torch.double):

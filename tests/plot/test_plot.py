@@ -32,6 +32,7 @@ from graphspec.plot.picture import TIMES, Box, Edge, Picture, Port, draw, unfold
 from graphspec.plot.sections import LONG, cut
 from graphspec.plot.slide import columns
 from tests import ROOT
+from tests.programs import program_of
 
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
 EVERY = [*SPECS, *sorted((ROOT / "tests" / "emit").glob("*.yaml"))]
@@ -94,7 +95,7 @@ def test_a_picture_has_layers_shapes_and_parameters() -> None:
 
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_every_weight_is_in_the_picture_once(path: Path) -> None:
-    program = graphspec.compile(path)
+    program = program_of(path)
     total = program.summary().total_params
     assert sum(box.params for box in draw(program).boxes) == total
     assert sum(box.params for box in cut(draw(program)).boxes) == total
@@ -184,7 +185,7 @@ def test_a_wrapper_names_what_it_wraps() -> None:
 
 def test_losses_stand_at_outputs() -> None:
     path = next(path for path in SPECS if path.stem == "posts")
-    shown = texts(plot(graphspec.compile(path), ".svg"))
+    shown = texts(plot(program_of(path), ".svg"))
     assert "age mean_squared_error" in shown and "loss_weight 0.025" in shown
 
 
@@ -296,7 +297,7 @@ def check_geometry(placement: Placement) -> None:
 @pytest.mark.parametrize("everything", [False, True], ids=["as it is", "unfolded"])
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_nothing_overlaps(path: Path, everything: bool) -> None:
-    body = draw(graphspec.compile(path))
+    body = draw(program_of(path))
     unfold(body, everything)
     check_geometry(place(body))
     check_geometry(place(body, right=True))
@@ -392,7 +393,7 @@ def test_a_chain_is_straight() -> None:
 
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_svg_is_xml_without_scripts(path: Path) -> None:
-    svg = plot(graphspec.compile(path), ".svg")
+    svg = plot(program_of(path), ".svg")
     root = ElementTree.fromstring(svg)
     assert {element.tag for element in root.iter()} <= {
         f"{SVG}{tag}" for tag in ("svg", "title", "style", "rect", "text", "tspan", "g", "path")
@@ -402,7 +403,7 @@ def test_svg_is_xml_without_scripts(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_every_part_of_an_svg_has_its_colours_as_plain_attributes(path: Path) -> None:
-    svg = plot(graphspec.compile(path), ".svg")
+    svg = plot(program_of(path), ".svg")
     assert "var(" not in svg
     for element in ElementTree.fromstring(svg).iter():
         if element.tag in (f"{SVG}rect", f"{SVG}text", f"{SVG}path"):
@@ -412,7 +413,7 @@ def test_every_part_of_an_svg_has_its_colours_as_plain_attributes(path: Path) ->
 @pytest.mark.skipif(shutil.which("rsvg-convert") is None, reason="rsvg-convert is not installed")
 def test_a_reader_without_css_variables_draws_the_light_colours() -> None:
     path = next(path for path in SPECS if path.stem == "siamese")
-    svg = plot(graphspec.compile(path), ".svg")
+    svg = plot(program_of(path), ".svg")
     done = subprocess.run(["rsvg-convert"], input=svg.encode(), capture_output=True, check=True)
     image = np.asarray(Image.open(io.BytesIO(done.stdout)).convert("RGB")).reshape(-1, 3)
     for part in ("page", "layer", "merge", "end", "weight"):
@@ -423,7 +424,7 @@ def test_a_reader_without_css_variables_draws_the_light_colours() -> None:
 
 def test_mermaid_is_as_expected() -> None:
     path = next(path for path in SPECS if path.stem == "siamese")
-    assert plot(graphspec.compile(path), ".mmd").splitlines()[:4] == [
+    assert plot(program_of(path), ".mmd").splitlines()[:4] == [
         "flowchart TD",
         '  n0(["<b>left</b>"])',
         '  n1(["<b>right</b>"])',
@@ -434,7 +435,7 @@ def test_mermaid_is_as_expected() -> None:
 @pytest.mark.parametrize("expand", [False, True])
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_mermaid_names_what_its_edges_join(path: Path, expand: bool) -> None:
-    lines = plot(graphspec.compile(path), ".mmd", expand).splitlines()[1:]
+    lines = plot(program_of(path), ".mmd", expand).splitlines()[1:]
     edge = re.compile(r'  (n\d+) (?:-->|-\.-)(?:\|"[^"]*"\|)? (n\d+)')
     node = re.compile(r' +(n\d+)[\[({]+"[^"<>]*<b>[^"]*"[\])}]+')
     nodes = {match[1] for line in lines if (match := node.fullmatch(line))}
@@ -447,7 +448,7 @@ def test_mermaid_names_what_its_edges_join(path: Path, expand: bool) -> None:
 
 def test_mermaid_has_no_title_that_an_arrow_could_cross() -> None:
     path = next(path for path in SPECS if path.stem == "unet")
-    text = plot(graphspec.compile(path), ".mmd", expand=True)
+    text = plot(program_of(path), ".mmd", expand=True)
     name = re.search(r'(n\d+)\[\["<b>ups.0</b>', text)
     assert name is not None
     group = text.split(f'subgraph {name[1]}g[" "]\n')[1]
@@ -529,7 +530,7 @@ def test_the_page_has_yaml_and_python_of_a_node() -> None:
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_every_node_has_its_yaml(path: Path) -> None:
-    program = graphspec.compile(path)
+    program = program_of(path)
     places = data_of(program)["places"]
     assert isinstance(places, list)
     assert places and all(re.match(r"[\w\"']+:", place["text"]) for place in places)
@@ -603,7 +604,7 @@ def test_the_direction_is_that_of_the_data(spec: Path) -> None:
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_a_slide_is_16_to_9_and_can_be_read(path: Path) -> None:
-    root = ElementTree.fromstring(plot(graphspec.compile(path), ".svg", slide=True))
+    root = ElementTree.fromstring(plot(program_of(path), ".svg", slide=True))
     assert (root.attrib["width"], root.attrib["height"]) == ("1280", "720")
     scale = next(
         float(e.attrib["transform"].rpartition("(")[2][:-1])
@@ -619,7 +620,7 @@ def test_pixels_and_pdf(spec: Path, suffix: str) -> None:
     path = next(path for path in SPECS if path.stem == "siamese")
     assert run(path, "-o", f"a{suffix}").exit_code == 0
     data = Path(f"a{suffix}").read_bytes()
-    size = ElementTree.fromstring(plot(graphspec.compile(path), ".svg")).attrib
+    size = ElementTree.fromstring(plot(program_of(path), ".svg")).attrib
     if suffix == ".png":
         image = Image.open(io.BytesIO(data)).convert("RGB")
         assert image.size == pytest.approx((2 * float(size["width"]), 2 * float(size["height"])), abs=1)

@@ -19,6 +19,7 @@ from graphspec.plot.picture import draw, unfold
 from graphspec.plot.sections import cut
 from tests.browser import CHROMIUM, Page, browser
 from tests.plot.test_plot import SPECS, chain, hostile
+from tests.programs import program_of
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 
@@ -88,7 +89,7 @@ def flat(value: Any) -> list[float | None]:
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_the_page_draws_as_python_does(chromium: Page, tmp_path: Path, path: Path) -> None:
-    program = graphspec.compile(path)
+    program = program_of(path)
     for state, right in (("as it is", False), ("unfolded", False), ("folded", False), ("unfolded", True)):
         body = cut(draw(program))
         if state != "folded":
@@ -252,7 +253,7 @@ def test_a_search_finds_keys_of_the_state_dict(page: Page, key: str) -> None:
 
 def test_every_key_of_the_state_dict_is_found(chromium: Page, tmp_path: Path) -> None:
     for path in SPECS:
-        program = graphspec.compile(path)
+        program = program_of(path)
         show(chromium, plot(program, ".html"), tmp_path)
         keys = sorted(program.module().state_dict())
         lost = chromium.evaluate(f"{json.dumps(keys)}.filter((key) => !matches(key).length)")

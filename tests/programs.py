@@ -1,0 +1,12 @@
+"""The programs of spec files, each compiled once for all tests: a program is a value, and keeps its source."""
+
+from functools import cache
+from pathlib import Path
+
+import graphspec
+
+
+@cache
+def program_of(path: Path) -> graphspec.Program:
+    """The program of a file in this checkout."""
+    return graphspec.compile(path)
