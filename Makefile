@@ -1,5 +1,6 @@
 # make demo    summarise specs/digits.yaml and train it on real handwritten digits
-# make test    the whole test suite
+# make test    the whole test suite, in about five minutes on two cores
+# make check   before each commit: ruff, mypy, and the tests of what reads a spec and speaks of it, in a minute
 # make test-lowest  the suite again, with the oldest versions that pyproject.toml allows, in .venv-lowest
 # make lint    ruff and mypy
 # make bench   speed, side by side, as a table
@@ -23,8 +24,14 @@ LOWEST := $(VENV)-lowest
 # keep what they compile: an environment that forbids it, as images of containers do, makes each compile all anew.
 TEST_ENV := OMP_NUM_THREADS=1 KERAS_BACKEND=torch PYTHONDONTWRITEBYTECODE=
 
+# A worker that is done takes tests from the end of another's: neighbours share fixtures and programs, none idles.
+PYTEST := -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
+
+# Tests that import neither torch nor Keras.
+FAST := tests/source tests/diagnostics tests/passes tests/elaborate/test_expressions.py tests/language/test_bad_specs.py tests/project/test_imports.py
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest lint bench parity fuzz clean distclean
+.PHONY: help demo test check test-lowest lint bench parity fuzz clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -46,7 +53,10 @@ demo: $(RUNTIME)
 	$(VENV)/bin/graphspec train specs/digits.yaml
 
 test: $(DEV)
-	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --maxprocesses 8
+	$(TEST_ENV) $(PY) $(PYTEST)
+
+check: lint
+	$(TEST_ENV) $(PY) $(PYTEST) $(FAST)
 
 # Old bounds take a resolver that backjumps: pip 23, which Python 3.11 brings, tries every release of transformers,
 # cfn-lint and fastapi, and does not end.
@@ -58,7 +68,7 @@ $(LOWEST)/.installed: pyproject.toml tests/lower_bounds.py
 	@touch $@
 
 test-lowest: $(LOWEST)/.installed
-	$(TEST_ENV) $(LOWEST)/bin/python -m pytest -n $(WORKERS) --maxprocesses 8
+	$(TEST_ENV) $(LOWEST)/bin/python $(PYTEST)
 
 lint: $(DEV)
 	$(PY) -m ruff check .
@@ -69,10 +79,10 @@ bench: $(DEV)
 	$(PY) -m bench $(BENCH)
 
 parity: $(DEV)
-	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --maxprocesses 8 -m parity
+	$(TEST_ENV) $(PY) $(PYTEST) -m parity
 
 fuzz: $(DEV)
-	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --maxprocesses 8 -m hypothesis --hypothesis-profile fuzz
+	$(TEST_ENV) $(PY) $(PYTEST) -m hypothesis --hypothesis-profile fuzz
 
 clean:
 	rm -rf build dist runs .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""The programs of spec files, each compiled once for all tests: a program is a value, and keeps its source."""
+"""The programs of spec files, compiled once for all tests: a program is a value that keeps its source."""
 
 from functools import cache
 from pathlib import Path

@@ -328,6 +328,7 @@ def test_mlflow_reads_what_was_written(place: Path, monkeypatch: pytest.MonkeyPa
     assert len(client.get_metric_history(run.info.run_id, "val_loss")) == 6
 
 
+@pytest.mark.parity  # two processes import MLflow
 def test_processes_that_begin_at_once_share_a_new_database(place: Path) -> None:
     pytest.importorskip("mlflow")
     pytest.importorskip("sqlalchemy")
@@ -341,6 +342,11 @@ def test_processes_that_begin_at_once_share_a_new_database(place: Path) -> None:
     assert [process.wait(240) for process in started] == [0, 0]
     with closing(sqlite3.connect(place / "new.db")) as database:
         assert sorted(database.execute("SELECT name FROM runs")) == [("run-0",), ("run-1",)]
+
+
+def test_a_tracker_that_is_not_there_is_told(place: Path) -> None:
+    pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
     (place / "s.yaml").write_text(spec("mlflow: {tracking_uri: 'sqlite:////no/such/folder/x.db'}", 1))
     with pytest.raises(SpecError, match="MLflow cannot be reached") as caught:
         train(compile(place / "s.yaml", allow_url=True), root=place)

@@ -76,8 +76,12 @@ def assert_alike(eager: dict[str, Any], other: dict[str, Any]) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 @whole_steps
-def test_whole_steps_are_compiled_once_and_give_the_same_losses(place: Path) -> None:
-    """By the real compiler. Every epoch ends with a batch of one example, and validation has smaller ones."""
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param(compiled.BACKEND, marks=pytest.mark.parity)])
+def test_whole_steps_are_compiled_once_and_give_the_same_losses(
+    place: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    """Every epoch ends with a batch of one example, and validation has smaller ones."""
+    monkeypatch.setattr(compiled, "BACKEND", backend)
     lines: list[str] = []
     assert_alike(*both(place, lines.append))
     assert "compiling whole steps: asked for" in lines
