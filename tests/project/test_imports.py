@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -96,29 +97,44 @@ def files() -> Iterator[tuple[str, Path]]:
         yield "" if first == "__init__" else first, path
 
 
-def imports(path: Path, typing: bool = False) -> Iterator[str]:
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """The tree of a file, parsed once for all tests."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trees() -> Iterator[None]:
+    """The trees are large, and go when the last test here has read them."""
+    yield
+    nodes.cache_clear()
+
+
+@cache
+def imports(path: Path, typing: bool = False) -> tuple[str, ...]:
     """The modules that a file imports while it runs, the local ones of its functions among them; with
     `typing` those that only its types need, too.
     """
-    tree = ast.parse(path.read_text())
     typing_only = {
         inner
-        for node in ast.walk(tree)
+        for node in nodes(path)
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         for statement in node.body
         for inner in ast.walk(statement)
     }
+    found: list[str] = []
     package = ["graphspec", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if node in typing_only and not typing:
             continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
             submodules = [f"{module}.{alias.name}" for alias in node.names if _is_module(module, alias.name)]
-            yield from submodules or [module]
+            found += submodules or [module]
+    return tuple(found)
 
 
 def _is_module(package: str, name: str) -> bool:
@@ -264,7 +280,7 @@ def test_no_file_takes_private_names_of_another() -> None:
     wrong = [
         f"{path.relative_to(PACKAGE)} imports {alias.name}"
         for _, path in files()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("graphspec")
         for alias in node.names
         if alias.name.startswith("_") and not alias.name.startswith("__")
@@ -278,7 +294,7 @@ def test_a_class_name_stands_once() -> None:
     for _, path in files():
         place = str(path.relative_to(PACKAGE))
         if not place.startswith("emit/library/") and place != "objectives/loss_metrics.py":
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in nodes(path):
                 if isinstance(node, ast.ClassDef):
                     found.setdefault(node.name, []).append(place)
     assert {name: places for name, places in found.items() if len(places) > 1} == {}
@@ -291,7 +307,7 @@ def test_one_place_prints() -> None:
         str(path.relative_to(PACKAGE))
         for _, path in files()
         if path.parent.name != "library"
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in printing
     }
     assert found == {"diagnostics/terminal.py"}
@@ -303,7 +319,7 @@ def test_no_function_is_longer_than_sixty_lines() -> None:
         f"{path.relative_to(PACKAGE)}: {node.name}"
         for room, path in files()
         if room != "cli"
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.body[0].lineno >= 60
     ]
     assert long == []
