@@ -75,6 +75,10 @@ class ArrayArchive:
             shape, _, dtype = self._header(name, stream, size)
         return shape, dtype
 
+    def may_hold_rows(self, name: str) -> bool:
+        """Whether an array has a row; of several shards, none is opened."""
+        return len(self.members[name]) > 1 or self.header(name)[0][:1] != (0,)
+
     def place(self, row: int) -> str:
         shard, row = self._shard(row)
         return row_in_words(row) if shard is None else f"{row_in_words(row)}, of `{shard.name}`"

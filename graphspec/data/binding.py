@@ -31,6 +31,10 @@ class ColumnSource(Protocol):
         """The error for a missing column."""
         ...
 
+    def read_as_text(self, names: Iterable[str]) -> None:
+        """Says that all values of these columns are texts where some are."""
+        ...
+
 
 def nowhere(fill: Fill, column: str) -> Span | None:
     return None

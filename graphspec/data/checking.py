@@ -69,10 +69,12 @@ def _check(program: Any, key: str, opened: Opening) -> Iterator[Diagnostic]:
     if found.kind == "arrays" and not encoded:
         archive = open_arrays(found)
         fills = _plan(program, archive.members)
-        for field in fields(program, absent_inputs(program, archive.members)):
-            for diagnostic in _array(archive, field):
-                place = span(fills.of(field.name), field.name)
-                yield placed(SpecError([diagnostic]), place).diagnostics[0]
+        needed = fields(program, absent_inputs(program, archive.members))
+        mistakes = [(field.name, each) for field in needed for each in _array(archive, field)]
+        for name, mistake in mistakes:
+            yield placed(SpecError([mistake]), span(fills.of(name), name)).diagnostics[0]
+        if not mistakes and not any(archive.may_hold_rows(field.name) for field in needed):
+            yield _empty(program, key, archive.file)
         names, lacking = set(archive.members), _lacking(archive)
     else:
         from graphspec.data.tables import open_table
@@ -88,9 +90,15 @@ def _check(program: Any, key: str, opened: Opening) -> Iterator[Diagnostic]:
             check_weights(program.outputs, table, partial(_weight, program))
         except SpecError as error:
             yield from error.diagnostics
+        if not table.holds_rows():
+            yield _empty(program, key, table.file, table.empty_help)
     for path, name in extra:
         if name not in names:
             yield from lacking(name, program.span(path), "").diagnostics
+
+
+def _empty(program: Any, key: str, file: str, help: str | None = None) -> Diagnostic:
+    return Diagnostic("data-empty", f"`{file}` holds no examples", program.span(("data", key)), help=help)
 
 
 def _plan(program: Any, there: Collection[str]) -> FillPlan:

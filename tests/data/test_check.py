@@ -41,8 +41,8 @@ def place(tmp_path: Path) -> Path:
     columns = {name: [1.0] for name in ("x_0", "x_1", "x_2", "z")}
     table = pa.table({**columns, "kind": [1], "day": ["2024-01-01"]})
     parquet.write_table(table, tmp_path / "good.parquet")
-    (tmp_path / "good.csv").write_text("x_0,x_1,x_2,z,kind,day\n")
-    (tmp_path / "semicolons.csv").write_text("x_0;x_1;x_2;z;kind;day\n")
+    (tmp_path / "good.csv").write_text("x_0,x_1,x_2,z,kind,day\n1,1,1,1,1,a\n")
+    (tmp_path / "semicolons.csv").write_text("x_0;x_1;x_2;z;kind;day\n1;1;1;1;1;a\n")
     (tmp_path / "good.jsonl").write_text('{"x_0": 1, "x_1": 1, "x_2": 1, "z": 1, "kind": 1, "day": "a"}\n')
     np.savez(tmp_path / "good.npz", x=np.zeros((5, 3)), z=np.zeros(5), kind=np.zeros(5, int), day=np.zeros(5))
     np.savez(tmp_path / "bad.npz", x=np.zeros((5, 4)), z=np.array(["a"] * 5), kind=np.zeros(5))
@@ -72,6 +72,20 @@ def test_what_a_file_lacks_is_told_where_the_spec_asks_for_it(
     place: Path, data: str, wanted: list[tuple[str, int]]
 ) -> None:
     assert shown(place, data) == wanted
+
+
+@pytest.mark.parametrize("name", ["empty.parquet", "empty.csv", "empty.jsonl", "empty.npz", "shards"])
+def test_a_file_without_rows_is_found(place: Path, name: str) -> None:
+    columns = ("x_0", "x_1", "x_2", "z", "kind")
+    empty = pa.table({name: pa.array([], pa.float64()) for name in columns})
+    parquet.write_table(empty, place / "empty.parquet")
+    (place / "empty.csv").write_text(",".join(columns) + "\n\n")
+    (place / "empty.jsonl").write_text("\n")
+    np.savez(place / "empty.npz", x=np.zeros((0, 3)), z=np.zeros(0), kind=np.zeros(0, int))
+    (place / "shards").mkdir()
+    for shard in ("a.csv", "b.csv"):
+        (place / "shards" / shard).write_text(",".join(columns) + "\n")
+    assert shown(place, f"{{train: good.csv, validation: {name}}}") == [("data-empty", 8)]
 
 
 def test_another_delimiter_is_named(place: Path) -> None:

@@ -295,6 +295,16 @@ def test_what_is_no_text_in_a_column_of_text_is_read_as_it_is_written(
     assert found["votes"] == [2.0, 100.0, None, 3.0] * 3 and found['é"'] == [None, None, True, None] * 3
     monkeypatch.setattr(lines, "BLOCK", 90)
     assert opened(tmp_path / "t.jsonl").read(["title"]).to_pydict() == {"title": found["title"]}
+    (tmp_path / "t.jsonl").write_text(
+        '{"title": 1.50, "tags": [7], "votes": 1}\n' * 4 + "\n".join(rows) + "\n"
+    )
+    late = opened(tmp_path / "t.jsonl")
+    late.read_as_text(["title", "tags", "votes"])
+    assert late.read(["title", "tags", "votes"]).to_pydict() == {
+        "title": ["1.50"] * 4 + found["title"][:4],
+        "tags": [["7"]] * 4 + found["tags"][:4],
+        "votes": [1.0] * 4 + found["votes"][:4],
+    }
     (tmp_path / "t.jsonl").write_text('{"a": 1}\n' * 20 + '{"a": "x"}\n')
     said = refused(tmp_path / "t.jsonl")
     assert 'text ("x") in line 21, and numbers before' in said and "in quotes" in said

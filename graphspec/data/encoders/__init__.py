@@ -95,6 +95,9 @@ class Encoders:
         bound = bind(self.plan, source, place, targets)
         for name, columns in bound.items():
             self.encoders[name].columns = columns
+            feature = self.encoders[name].fill.feature
+            if feature is not None and feature.reads_text:
+                source.read_as_text(columns)
         self.targets = targets
         if targets:
             check_weights(self.outputs, source)

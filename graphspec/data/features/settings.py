@@ -88,6 +88,9 @@ class Feature(Setting):
     target: ClassVar[bool] = True
     """Whether an output can be compared with what it makes."""
 
+    reads_text: ClassVar[bool] = False
+    """Whether its values are texts, so that a number among them is one, too."""
+
     def read(self, name: str) -> tuple[str, ...]:
         """The columns that the feature of this name reads, in their order."""
         several: list[str] | None = getattr(self, "columns", None)
@@ -175,6 +178,7 @@ class Date(Several):
 class Category(Several):
     """Ids of values. For an input, 0 stands for unseen and rare values, and those beyond `vocabulary`."""
 
+    reads_text: ClassVar = True
     encode: Literal["category"] = "category"
     vocabulary: Annotated[int, Field(ge=2)] | list[Annotated[int, Field(ge=2)]] | None = None
     values: Annotated[list[Value], Field(min_length=1)] | None = None
@@ -213,6 +217,7 @@ class Category(Several):
 class Hash(Several):
     """Ids by a hash of the value's text: no vocabulary, and values may share an id."""
 
+    reads_text: ClassVar = True
     encode: Literal["hash"] = "hash"
     bins: Annotated[int, Field(ge=2, le=2**31)]
     fill: str | None = None
@@ -226,6 +231,7 @@ class Hash(Several):
 class Set(Feature):
     """0 or 1 for each value: whether the row's list, or its text cut at `separator`, has it."""
 
+    reads_text: ClassVar = True
     encode: Literal["set"] = "set"
     vocabulary: Count | None = None
     values: Annotated[list[Value], Field(min_length=1)] | None = None
@@ -267,6 +273,7 @@ class TextFeature(Listed):
 
     phrases: ClassVar = {"tokenizer": "tokenizer: bpe, vocabulary: 8000"}
 
+    reads_text: ClassVar = True
     encode: Literal["text"] = "text"
     tokenizer: Literal["word", "char", "bpe", "whitespace"] = "word"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,6 +62,8 @@ class Table(ABC):
         self.root = path.parent
         """What paths in its columns are relative to."""
         self.na_values = tuple(na_values)
+        self.asked: set[str] = set()
+        """The columns whose values are texts where some are; where a schema says their types, it is right."""
         self._length: int | None = None
         self._kept: dict[Share, list[tuple[int, pa.Table]]] = {}
         self.parts = 0
@@ -86,6 +88,14 @@ class Table(ABC):
         """The error of a column that is not there; `span` is where the spec asks for it."""
         help = remedy("column", name) if help is None else help
         return lacks(self.file, "column", name, self.columns, help, span)
+
+    def read_as_text(self, names: Iterable[str]) -> None:
+        """Says that all values of these columns are texts where some are."""
+        self.asked.update(names)
+
+    def holds_rows(self) -> bool:
+        """Whether there is a row. Reads no more than the first part."""
+        return any(part.num_rows for part in self._scan(list(self.columns)[:1]))
 
     @property
     def blocks(self) -> int | None:

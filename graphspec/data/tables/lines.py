@@ -80,8 +80,22 @@ class Lines(Table):
                     seen += 1
         return 0, ""
 
+    def _settle(self) -> None:
+        """Finds the columns of numbers that hold texts after the first block, before any of it is used."""
+        numbers = {name for name in self.asked if not _is_text(self._kinds.get(name, pa.string()))}
+        self.asked.clear()
+        texts = {
+            name: re.compile(re.escape(json.dumps(name).encode()) + rb'\s*:\s*\[?\s*"') for name in numbers
+        }
+        for _, piece in self._pieces() if texts else ():
+            for name in [name for name, text in texts.items() if text.search(piece)]:
+                kind = self._kinds[name]
+                self._kinds[name] = pa.list_(pa.string()) if pa.types.is_list(kind) else pa.string()
+                del texts[name]
+
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         types = self.columns
+        self._settle()
         for first, piece in self._pieces():
             found = self._read(first, piece)
             if found.num_rows:

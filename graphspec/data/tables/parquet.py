@@ -72,6 +72,9 @@ class Parquet(Table):
     def span(self, row: int, name: str) -> Span | None:
         return in_row(self.file, row, f"column {name}")
 
+    def holds_rows(self) -> bool:
+        return bool(self._length)
+
     @property
     def blocks(self) -> int:
         return len(self._runs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -53,6 +53,13 @@ class Shards(Table):
                 return shard.span(row, name)
             row -= len(shard)
         return None
+
+    def read_as_text(self, names: Iterable[str]) -> None:
+        for shard in self.shards:
+            shard.read_as_text(names)
+
+    def holds_rows(self) -> bool:
+        return any(shard.holds_rows() for shard in self.shards)
 
     @property
     def blocks(self) -> int | None:
