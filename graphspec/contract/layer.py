@@ -257,6 +257,7 @@ class Layer(Setting):
     spec_name: ClassVar[str] = ""
     rearranges: ClassVar[bool] = False  # its output holds its input's elements, in another shape
     keeps: ClassVar[bool] = False  # its output holds the elements of its inputs, all of them, and no others
+    divides: ClassVar[bool] = False  # by its last operand, which may not be 0
     opaque: ClassVar[bool] = False  # its weights and costs are not known before it is made
     rerunnable: ClassVar[bool] = True  # a second run on the same inputs and buffers gives the same
     halves: ClassVar[bool] = True  # it computes on float16 and bfloat16, too

@@ -191,7 +191,7 @@ def example_inputs(
     common = {name: max(least, small[name]) for name, least in program.minimum_sizes.items()}
     legal = {name: min(size, program.maximum_sizes.get(name, size)) for name, size in common.items()}
     bound = legal | sizes | {BATCH: batch_size}
-    inputs = {}
+    inputs, least = {}, int(_divides_integers(program))
     for name, tensor in program.inputs.items():
         shape = [value_of(size, bound) if isinstance(size, Size) else size for size in tensor.shape]
         dtype = TORCH_DTYPES[tensor.dtype]
@@ -201,8 +201,23 @@ def example_inputs(
             usual = 2 if tensor.dtype == "bool" else 10 if tensor.dtype != "uint8" else 256
             high = program.ranges.get(name, usual)
             if isinstance(high, tuple):
-                columns = [torch.randint(0, h or usual, shape[:-1], generator=generator) for h in high]
+                columns = [
+                    torch.randint(min(least, (h or usual) - 1), h or usual, shape[:-1], generator=generator)
+                    for h in high
+                ]
                 inputs[name] = torch.stack(columns, -1).to(dtype)
             else:
-                inputs[name] = torch.randint(0, high, shape, generator=generator).to(dtype)
+                drawn = torch.randint(min(least, high - 1), high, shape, generator=generator)
+                inputs[name] = drawn.to(dtype)
     return inputs
+
+
+def _divides_integers(program: Elaborated) -> bool:
+    """Whether a tensor of integers is a divisor, so that a 0 in an input may have no result."""
+    return any(
+        op.layer is not None
+        and op.layer.divides
+        and op.inputs[-1].tensor.is_integer
+        and not op.outputs[""].tensor.is_float
+        for op in program.graph.walk()
+    )

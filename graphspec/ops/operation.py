@@ -104,7 +104,6 @@ class BinaryOperation(Operation, abstract=True):
     arguments = (Argument("x1", required=False), Argument("x2", required=False))
     floats: ClassVar[bool] = False  # integers give floats
     result: ClassVar[str] = ""  # the output's type, where the operands' types do not determine it
-    divides: ClassVar[bool] = False  # the second operand may not be 0
     takes_numbers: ClassVar[bool] = True  # in the place of a tensor
 
     x1: Constant = None

@@ -215,6 +215,19 @@ def test_files_have_the_names_of_the_spec(tmp_path: Path) -> None:
     assert described["free"] == {"batch": [1, None], "steps": [1, None], "size_1": [1, None]}
 
 
+@pytest.mark.parametrize("form", ["op: floor_divide, from: [a, b]", "compute: a // b + a % b"])
+def test_integers_that_divide_are_not_drawn_as_zero(form: str) -> None:
+    spec = f"""
+inputs: {{a: {{shape: [40], dtype: int64}}, b: {{shape: [40], dtype: int64}}}}
+nodes: {{y: {{{form}}}}}
+outputs: [y]
+"""
+    inputs = graphspec.compile(spec).example_inputs(20)
+    assert int(inputs["b"].min()) == 1
+    other = graphspec.compile(spec.replace("a // b + a % b", "a + b").replace("floor_divide", "maximum"))
+    assert int(other.example_inputs(20)["b"].min()) == 0
+
+
 def test_outputs_that_are_random_are_not_compared_by_number(tmp_path: Path) -> None:
     spec = """
     inputs: {x: {shape: [4]}}

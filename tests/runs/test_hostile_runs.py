@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
 from graphspec.cli import app
+from graphspec.data.encoders.images import Refused, opened
 
 SPEC = """
 inputs: {x: {shape: [3]}, words: {shape: [4], dtype: int32}}
@@ -291,6 +293,18 @@ train: {epochs: 1}
     assert result.exit_code == 1
     assert "error[data-range]" in result.stderr
     assert "pixels" in result.stderr
+
+
+def test_a_picture_of_too_many_pixels_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pillow's own warning reaches nobody, whatever filters the process has."""
+    (tmp_path / "big.png").write_bytes(png(11_000, 11_000))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.resetwarnings()
+        with pytest.raises(Refused, match="pixels"), opened(tmp_path / "big.png"):
+            pass
+    assert seen == []
 
 
 def test_predictions_onto_what_cannot_be_written(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

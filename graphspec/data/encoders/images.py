@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -35,6 +36,9 @@ def library() -> Any:
     """Pillow. Raises `SpecError` where it is not installed."""
     with needing("reading images", "images"):
         from PIL import Image
+    told = Image.DecompressionBombWarning  # of other limits than ours, which end in a diagnostic
+    if not any(kind is told for _, _, kind, _, _ in warnings.filters):
+        warnings.filterwarnings("ignore", category=told)
     return Image
 
 
