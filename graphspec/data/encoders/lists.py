@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from graphspec.data.columns import Mask, TablePart, is_list, lists, texts, texts_of
+from graphspec.data.columns import Lists, Mask, TablePart, is_list, lists, texts, texts_of
 from graphspec.data.encoders.base import Column, Encoder, row_text, scattered
 from graphspec.data.encoders.vocabulary import VocabularyEncoder
 from graphspec.data.features.plan import Fill
@@ -17,6 +17,9 @@ from graphspec.data.features.settings import PADDING, UNSEEN, TextFeature, Token
 from graphspec.data.mistakes import shown
 from graphspec.data.ragged import Ragged, offsets_of
 from graphspec.diagnostics import fail
+
+ELEMENTS = 2**20
+"""Elements of lists that become texts at a time."""
 
 
 def marked(word: str, ragged: Ragged, elements: Mask) -> dict[str, Mask]:
@@ -123,8 +126,8 @@ class TokensEncoder(VocabularyEncoder, ListEncoder):
 
     def learn(self, part: TablePart) -> None:
         (name,) = self.columns
-        found = lists(part, name)
-        self.vocabulary.count(texts_of(part, name, found.values, found.row))
+        for values in self._texts(part, name, lists(part, name)):
+            self.vocabulary.count(values)
 
     def finish(self) -> None:
         super().finish()
@@ -132,8 +135,13 @@ class TokensEncoder(VocabularyEncoder, ListEncoder):
 
     def ids(self, part: TablePart, name: str) -> tuple[Ragged, Mask]:
         found = lists(part, name)
-        ids = self.vocabulary.ids(texts_of(part, name, found.values, found.row), UNSEEN)
-        return Ragged(ids, found.offsets), found.missing
+        ids = [self.vocabulary.ids(values, UNSEEN) for values in self._texts(part, name, found)]
+        return Ragged(np.concatenate([np.zeros(0, np.int64), *ids]), found.offsets), found.missing
+
+    def _texts(self, part: TablePart, name: str, found: Lists) -> Iterator[pa.Array]:
+        """The elements of all rows as texts, some at a time: a text takes far more memory than a number."""
+        for start in range(0, len(found.values), ELEMENTS):
+            yield texts_of(part, name, found.values.slice(start, ELEMENTS), found.row)
 
     def row_ids(self, value: object) -> list[int] | None:
         return self.vocabulary.ids_of_row(value, UNSEEN)
