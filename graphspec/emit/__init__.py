@@ -17,7 +17,7 @@ from graphspec.emit.construct import Constructor
 from graphspec.emit.definitions import DefinitionWriter
 from graphspec.emit.forward import Forward
 from graphspec.emit.initialization import Initialization
-from graphspec.emit.library_source import library, read_names
+from graphspec.emit.library_source import library_code, read_names
 from graphspec.emit.module_class import ModuleClass, NeedsModule, Varies
 from graphspec.emit.printer import WIDTH, comment
 from graphspec.emit.soundness import check_source, unsound
@@ -212,7 +212,7 @@ def carry(classes: Classes[ClassParts], own: ast.Module, exporting: bool) -> tup
     specializer = Specializer(own, classes.helpers, dict(_forwards(classes)), exporting)
     found: list[str] = []
     read: set[str] = set()
-    writer = DefinitionWriter(library())
+    writer = DefinitionWriter(library_code())
     for node in specializer.run().values():
         found += ["", "", *writer.write(node)]
         read.update(read_names(node))

@@ -14,7 +14,7 @@ from graphspec.contract.layer import Code, Ref
 from graphspec.emit.code import names as names_of
 from graphspec.emit.code import template
 from graphspec.emit.layer_codes import LayerCodes, custom_classes, is_laid
-from graphspec.emit.library_source import library, needed
+from graphspec.emit.library_source import library_code, needed
 from graphspec.emit.memory import Peaks
 from graphspec.emit.module_class import ModuleClass, Varies
 from graphspec.emit.shapes import BodyShape, ShapeMaker, merge
@@ -182,7 +182,7 @@ class Classes(Generic[Part]):
 
     def _import(self, graphs: list[Graph]) -> None:
         """Chooses the names of imports: their own names, unless something else in the file has that name."""
-        space = names.Namespace({*names.RESERVED, *library().nodes})
+        space = names.Namespace({*names.RESERVED, *library_code().nodes})
         for key in custom_classes(graphs):
             self.imported[key] = self.imported.get(key) or space.claim(key[1])
 

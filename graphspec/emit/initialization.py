@@ -12,7 +12,7 @@ from typing import Any
 from graphspec.contract.layer import Weight
 from graphspec.emit.classes import Classes
 from graphspec.emit.code import attribute_path, fill, template, walk
-from graphspec.emit.library_source import library
+from graphspec.emit.library_source import library_code
 from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.printer import flat, lines
 from graphspec.emit.simplify import assigned, is_none
@@ -218,7 +218,7 @@ def _may_lack_bias(kind: str) -> bool:
 @cache
 def parts_of(target: str) -> dict[str, str]:
     """The PyTorch modules that a library class creates, by attribute."""
-    node = library().nodes.get(target)
+    node = library_code().nodes.get(target)
     made: dict[str, str] = {}
     for each in walk(node) if node is not None else ():
         if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Attribute):
@@ -234,7 +234,7 @@ def parts_of(target: str) -> dict[str, str]:
 @cache
 def may_be_none(target: str, attribute: str) -> bool:
     """Whether a library class, or one of its bases, may set an attribute to None."""
-    node = library().nodes.get(target)
+    node = library_code().nodes.get(target)
     if not isinstance(node, ast.ClassDef):
         return False
     values = [value for name, value in assigned(node, of_self=True) if name == attribute]
@@ -245,7 +245,7 @@ def may_be_none(target: str, attribute: str) -> bool:
 
 def base_of(target: str) -> str:
     """The PyTorch class that a library class derives from, or ""."""
-    node = library().nodes.get(target)
+    node = library_code().nodes.get(target)
     bases = node.bases if isinstance(node, ast.ClassDef) else []
     return next((text for text in map(flat, bases) if text.startswith("nn.")), "")
 

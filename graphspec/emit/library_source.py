@@ -38,7 +38,7 @@ class Library:
 
 
 @lru_cache(maxsize=1)
-def library() -> Library:
+def library_code() -> Library:
     """The library, read once."""
     found: dict[str, Node] = {}
     lines: list[str] = []
@@ -67,7 +67,7 @@ known_names = lru_cache(KEPT)(read_names)
 def needed(wanted: Iterable[str]) -> list[str]:
     """These definitions and all that they need, dependencies first."""
     order: dict[str, None] = {}
-    defined = library().nodes
+    defined = library_code().nodes
 
     def visit(name: str) -> None:
         if name not in order:

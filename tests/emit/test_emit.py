@@ -19,7 +19,7 @@ import graphspec
 from graphspec.compiled_spec import Program
 from graphspec.contract.layer import Weight
 from graphspec.emit.definitions import DefinitionWriter
-from graphspec.emit.library_source import library, needed
+from graphspec.emit.library_source import library_code, needed
 from graphspec.graph import Graph
 from graphspec.weights import weight_files
 from graphspec.weights.names import attribute, local
@@ -122,9 +122,9 @@ def test_each_definition_stands_alone(tmp_path: Path) -> None:
     imports = "import math\nfrom collections.abc import Callable\nfrom typing import Any\n\n"
     imports += "import torch\nfrom torch import Tensor, nn\nfrom torch.func import functional_call\n"
     imports += "from torch.nn import functional as F\nfrom torch.utils.checkpoint import checkpoint\n"
-    writer = DefinitionWriter(library())
-    for name, definition in library().nodes.items():
-        parts = [writer.write(library().nodes[each]) for each in needed([name])]
+    writer = DefinitionWriter(library_code())
+    for name, definition in library_code().nodes.items():
+        parts = [writer.write(library_code().nodes[each]) for each in needed([name])]
         text = "\n".join(line for part in parts for line in ["", "", *part])
         (tmp_path / f"{name}.py").write_text(f"{imports}{text}\n")
         assert ast.get_docstring(definition), f"{name} does not say why it exists"
@@ -228,7 +228,7 @@ def test_weights_have_the_names_of_the_spec(path: Path) -> None:
 def test_weights_begin_as_the_spec_says(path: Path) -> None:
     program = program_of(path)
     state = program.module(seed=1).state_dict()
-    library = interpreter.library()
+    library = interpreter.library_code()
     loaded = tuple(prefix for prefix, *_ in weight_files(program.graph))
     for key, weight, _ in weights_of(program.graph):
         if not weight.initializer or key.startswith(loaded):

@@ -323,3 +323,17 @@ def test_no_function_is_longer_than_sixty_lines() -> None:
         if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.body[0].lineno >= 60
     ]
     assert long == []
+
+
+def test_no_room_imports_a_name_that_one_of_its_files_has() -> None:
+    """Whoever imports that file later would put it in the place of the name."""
+    hidden = []
+    for path in PACKAGE.rglob("__init__.py"):
+        inside = {other.stem for other in path.parent.glob("*.py")}
+        inside |= {other.parent.name for other in path.parent.glob("*/__init__.py")}
+        home = ".".join(("graphspec", *path.parent.relative_to(PACKAGE).parts))
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom) and node.module != home:
+                names = {alias.asname or alias.name for alias in node.names} & inside
+                hidden += [f"{home}: {name}" for name in names if node.module != f"{home}.{name}"]
+    assert hidden == []
