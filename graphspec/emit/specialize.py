@@ -16,7 +16,7 @@ from typing import Any
 
 from graphspec.emit.code import walk
 from graphspec.emit.inheritance import joined
-from graphspec.emit.library_source import KEPT, Node, known_names, library, needed, read_names
+from graphspec.emit.library_source import KEPT, Node, known_names, library_code, needed, read_names
 from graphspec.emit.printer import flat
 from graphspec.emit.simplify import Facts, assigned, is_function, is_none, simplified
 
@@ -68,7 +68,7 @@ class Specializer:
         ]
         self.wanted = read_names(own).intersection(helpers) - {each.name for each in definitions}
         self.defaults: dict[str, list[ast.expr | None]] = {}
-        whole: dict[str, Node] = {name: library().nodes[name] for name in needed(self.wanted)}
+        whole: dict[str, Node] = {name: library_code().nodes[name] for name in needed(self.wanted)}
         self.nodes = whole if exporting else joined(whole, self.wanted)  # exports know classes by their names
 
     def run(self) -> dict[str, Node]:
