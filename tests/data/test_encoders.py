@@ -53,7 +53,7 @@ def source(columns: dict[str, Any]) -> Any:
     def lacking(name: str, span: Any = None, help: str | None = None) -> SpecError:
         return lacks("t.csv", "column", name, columns, help or "", span)
 
-    return SimpleNamespace(file="t.csv", columns=columns, lacks=lacking)
+    return SimpleNamespace(file="t.csv", columns=columns, lacks=lacking, read_as_text=lambda names: None)
 
 
 def output(tensor: Tensor, loss: Any = "mse", target: str = "y", **judged: Any) -> Any:
