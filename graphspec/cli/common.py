@@ -64,6 +64,7 @@ ELSEWHERE = {
     "runs": "runs:runs",
     "explain": "describing:explain",
     "fmt": "formatting:fmt",
+    "server": "serving:server",
     "schema": "new:schema",
     "new": "new:new",
     "import": "importing:app",

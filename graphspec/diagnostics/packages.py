@@ -13,6 +13,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "mlflow": ("mlflow-skinny",),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "plot": ("typst",),
+    "server": ("pygls",),
     "tensorboard": ("tensorboard",),
     "text": ("tokenizers",),
     "tune": ("optuna", "psutil"),

@@ -200,7 +200,7 @@ def _setting(
 ) -> ReferenceEntry:
     """The page of a setting that is chosen by its name."""
     foreign = tuple(word for word, ours in synonyms.items() if ours in names)
-    parameters = tuple(p for p in _parameters(cls) if p.name not in ("name", "encode", "layer", "seed"))
+    parameters = tuple(p for p in parameters_of(cls) if p.name not in ("name", "encode", "layer", "seed"))
     required = "".join(f", {p.name}: ..." for p in parameters if p.required)
     written = (
         f"{{name: {names[0]}{required}}}" if required and "encode" not in example else names[0] + required
@@ -325,7 +325,7 @@ def _entry(cls: type[Layer]) -> ReferenceEntry:
         inspect.cleandoc(cls.__doc__ or ""),
         tuple(inputs),
         _outputs(cls),
-        _parameters(cls),
+        parameters_of(cls),
         tuple(word for word, ours in REGISTRY[cls.kind].synonyms.items() if ours == cls.spec_name),
         _example(cls),
     )
@@ -358,7 +358,8 @@ def _example(cls: type[Layer]) -> str:
     return write_flow(_plain(node))
 
 
-def _parameters(cls: type[Any]) -> tuple[Parameter, ...]:
+def parameters_of(cls: type[Any]) -> tuple[Parameter, ...]:
+    """The keys of a class of settings."""
     schema = cls.model_json_schema()
     properties, definitions = schema.get("properties", {}), schema.get("$defs", {})
     found = []

@@ -435,8 +435,8 @@ def _wrong_type(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
 
 def _phrase(cls: type[Setting], path: Path) -> str | None:
     """How a key is written, as a remedy, where its class says so."""
-    key = str(path[0])
-    if len(path) != 1 or key not in cls.phrases:
+    key = str(path[0]) if len(path) == 1 else ""
+    if key not in cls.phrases:
         return None
     note = f"{cls.notes[key]}: " if key in cls.notes else ""
     return f"{note}write `{cls.phrases[key]}`"

@@ -20,7 +20,8 @@ ALLOWED = {
     "__main__": "cli",
     "checking": "compiled_spec compiler custom data diagnostics tune weights",
     "cli": "checking compare compiler convert custom data diagnostics emit export files fixing fold "
-    "formatting language objectives plot reference runs source train transfer tune version view weights",
+    "formatting language objectives plot reference runs server source train transfer tune version "
+    "view weights",
     "compare": "contract diagnostics graph reference tensor view",
     "compiled_spec": "custom data diagnostics emit fold graph plot program reference source tensor "
     "train view",
@@ -52,6 +53,8 @@ ALLOWED = {
     "program": "data graph objectives tensor train",
     "reference": "contract data diagnostics language objectives settings source tensor train tune",
     "runs": "compare source compiled_spec compiler custom data diagnostics files fold tensor train weights",
+    "server": "checking compiled_spec contract data diagnostics expressions fixing formatting graph "
+    "language objectives reference settings source tensor train tune version view",
     "settings": "diagnostics tensor",
     "source": "diagnostics expressions",
     "tensor": "",

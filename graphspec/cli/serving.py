@@ -1,0 +1,28 @@
+"""`server`: the language server, which editors start."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from graphspec.cli.common import reporting
+
+
+def server(
+    stdio: Annotated[
+        bool, typer.Option("--stdio", help="Speak over standard input and output, as it does anyway.")
+    ] = True,
+) -> None:
+    """Run the language server that editors start: mistakes, completion, types and fixes while you type.
+
+    Example: graphspec server
+    """
+    from graphspec.diagnostics.packages import needing
+
+    with reporting(False, {}), needing("the language server", "server"):
+        import pygls  # noqa: F401
+
+    from graphspec.server.protocol import serve
+
+    serve()

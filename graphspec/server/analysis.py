@@ -1,0 +1,96 @@
+"""What the text of a spec means, as far as it can be read: its mistakes, names, types and costs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from graphspec.checking import check_spec_text
+from graphspec.compiled_spec import Program
+from graphspec.diagnostics import Diagnostic, Diagnostics
+from graphspec.fixing import Fix, fix_of
+from graphspec.graph import Op
+from graphspec.server.symbols import Body, Symbols
+from graphspec.source import Document, read
+from graphspec.tensor import Tensor
+
+Node = tuple[Body, str]
+"""A node: the block that declares it, or None for the file, and its name."""
+
+_SECTION = re.compile(r"^(inputs|nodes|outputs|blocks)[ \t]*:", re.MULTILINE)
+
+
+def is_spec(text: str) -> bool:
+    """Whether a YAML text looks like a spec, or is still empty."""
+    return not text.strip() or len(set(_SECTION.findall(text))) >= 2 or text.lstrip().startswith("inputs:")
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """A text, and what is known of it. `document` and `names` are those of the last text that was YAML,
+    `nodes` the ops of each node in the last program without errors: what an editor shows while a line is half
+    typed.
+    """
+
+    text: str
+    diagnostics: tuple[Diagnostic, ...]
+    sources: dict[str, str]
+    document: Document | None
+    names: Symbols | None
+    program: Program | None
+    nodes: dict[Node, list[Op]]
+    current: bool
+    """Whether `document` is this text's."""
+
+    def fixes(self) -> list[tuple[Diagnostic, Fix]]:
+        """The fixes of this text, each with its diagnostic."""
+        found = [(diagnostic, fix_of(diagnostic, self.sources)) for diagnostic in self.diagnostics]
+        return [(diagnostic, fix) for diagnostic, fix in found if fix is not None]
+
+
+def analysed(text: str, path: Path | None, before: Analysis | None = None) -> Analysis:
+    """The analysis of a text; what it does not tell is taken from the one `before`."""
+    shown = str(path) if path is not None else "<spec>"
+    diagnostics, sources = Diagnostics(), dict[str, str]()
+    program = check_spec_text(text, shown, path, diagnostics, sources)
+    document = read(text, shown, Diagnostics())
+    names = Symbols(document) if document is not None else before.names if before is not None else None
+    nodes = _nodes(program) if program is not None else before.nodes if before is not None else {}
+    return Analysis(
+        text=text,
+        diagnostics=tuple(each for each in diagnostics.sorted()),
+        sources=sources,
+        document=document if document is not None else before.document if before is not None else None,
+        names=names,
+        program=program if program is not None else before.program if before is not None else None,
+        nodes=nodes,
+        current=document is not None,
+    )
+
+
+def _nodes(program: Program) -> dict[Node, list[Op]]:
+    """The ops of each node that the file declares: several, where its block is used several times."""
+    found: dict[Node, list[Op]] = {}
+    file = program.graph.definition.file
+    for graph in program.graph.graphs():
+        if graph.definition.file == file:
+            for op in graph.ops:
+                found.setdefault((graph.definition.block, op.node), []).append(op)
+    return found
+
+
+def shape(tensor: Tensor) -> str:
+    """A type as a hint shows it: `[batch, 28, 28, 1]`, with a dtype that is not float32 before it."""
+    text = str(tensor)
+    return text.removeprefix("float32")
+
+
+def node_path(path: tuple[str | int, ...]) -> Node | None:
+    """The node that a path leads to, or leads into."""
+    body: Body = None
+    if len(path) >= 2 and path[0] == "blocks":
+        body, path = str(path[1]), path[2:]
+    if len(path) >= 2 and path[0] in ("nodes", "shared"):
+        return body, str(path[1])
+    return None

@@ -1,0 +1,301 @@
+"""The language server: messages to functions of this room, by pygls."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from lsprotocol import types as lsp
+from pygls.lsp.server import LanguageServer
+
+from graphspec.diagnostics import Diagnostic
+from graphspec.fixing import Fix
+from graphspec.formatting import formatted
+from graphspec.server.analysis import Analysis, analysed, is_spec
+from graphspec.server.completion import Completion, completions, symbol_of
+from graphspec.server.hover import hover
+from graphspec.server.outline import Entry, folds, hints, outline
+from graphspec.server.positions import Positions
+from graphspec.version import __version__
+
+DELAY = 0.05
+"""Seconds without typing before a text is checked."""
+KINDS = {
+    "key": lsp.CompletionItemKind.Property,
+    "word": lsp.CompletionItemKind.EnumMember,
+    "name": lsp.CompletionItemKind.Variable,
+    "function": lsp.CompletionItemKind.Function,
+    "column": lsp.CompletionItemKind.Field,
+}
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+
+
+class SpecServer(LanguageServer):
+    """A server, with the analysis of each open file."""
+
+    def __init__(self) -> None:
+        super().__init__("graphspec", __version__)
+        self.analyses: dict[str, Analysis] = {}
+
+    def analysis(self, uri: str) -> Analysis | None:
+        """The analysis of a file as it is now; None of YAML that is no spec."""
+        text = self.workspace.get_text_document(uri).source
+        known = self.analyses.get(uri)
+        if known is not None and known.text == text:
+            return known
+        if not is_spec(text) and known is None:
+            return None
+        self.analyses[uri] = analysed(text, path_of(uri), known)
+        return self.analyses[uri]
+
+    def publish(self, uri: str) -> None:
+        """Tells the editor the mistakes of a file."""
+        analysis = self.analysis(uri)
+        found = [] if analysis is None else list(_diagnostics(analysis, path_of(uri)))
+        self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, found))
+
+
+def path_of(uri: str) -> Path | None:
+    """The file of an address; None of a text without one."""
+    parts = urlparse(uri)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+def _range(positions: Positions, start: int, end: int) -> lsp.Range:
+    return lsp.Range(lsp.Position(*positions.position(start)), lsp.Position(*positions.position(end)))
+
+
+def _diagnostics(analysis: Analysis, path: Path | None) -> list[lsp.Diagnostic]:
+    """The mistakes of a file. One of a file that it includes stands at its first line."""
+    positions = Positions(analysis.text)
+    shown = str(path) if path is not None else "<spec>"
+    found = []
+    for each in analysis.diagnostics:
+        span = each.span
+        place = lsp.Range(lsp.Position(0, 0), lsp.Position(0, 0))
+        message = each.message
+        if span is not None and span.file == shown and span.line:
+            place = _place(positions, each)
+        elif span is not None:
+            message = f"{span}: {message}"
+        parts = [message, *each.notes, f"help: {each.help}" if each.help else ""]
+        warning = each.severity == "warning"
+        severity = lsp.DiagnosticSeverity.Warning if warning else lsp.DiagnosticSeverity.Error
+        found.append(
+            lsp.Diagnostic(
+                place, "\n".join(filter(None, parts)), severity=severity, code=each.code, source="graphspec"
+            )
+        )
+    return found
+
+
+def _place(positions: Positions, diagnostic: Diagnostic) -> lsp.Range:
+    span = diagnostic.span
+    assert span is not None
+    last = len(positions.lines) - 1
+    start = positions.lines[min(span.line - 1, last)] + span.column - 1
+    end = positions.lines[min(span.end_line - 1, last)] + span.end_column - 1
+    return _range(positions, start, end)
+
+
+server = SpecServer()
+
+
+@server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
+def did_open(params: lsp.DidOpenTextDocumentParams) -> None:
+    server.publish(params.text_document.uri)
+
+
+@server.feature(lsp.TEXT_DOCUMENT_DID_CHANGE)
+async def did_change(params: lsp.DidChangeTextDocumentParams) -> None:
+    version = params.text_document.version
+    await asyncio.sleep(DELAY)
+    if server.workspace.get_text_document(params.text_document.uri).version == version:
+        server.publish(params.text_document.uri)
+
+
+@server.feature(lsp.TEXT_DOCUMENT_DID_SAVE)
+def did_save(params: lsp.DidSaveTextDocumentParams) -> None:
+    server.analyses.pop(params.text_document.uri, None)  # what it names may have changed, too
+    server.publish(params.text_document.uri)
+
+
+@server.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)
+def did_close(params: lsp.DidCloseTextDocumentParams) -> None:
+    server.analyses.pop(params.text_document.uri, None)
+    server.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(params.text_document.uri, []))
+
+
+@server.feature(
+    lsp.TEXT_DOCUMENT_COMPLETION,
+    lsp.CompletionOptions(trigger_characters=[" ", ",", ":", "{", "[", "$", "(", "."]),
+)
+def complete(params: lsp.CompletionParams) -> lsp.CompletionList:
+    uri = params.text_document.uri
+    analysis = server.analysis(uri)
+    if analysis is None:
+        return lsp.CompletionList(is_incomplete=False, items=[])
+    positions = Positions(analysis.text)
+    offset = positions.offset(params.position.line, params.position.character)
+    path = path_of(uri)
+    word, found = completions(analysis, offset, path.parent if path is not None else None)
+    place = _range(positions, offset - len(word), offset)
+    return lsp.CompletionList(is_incomplete=False, items=[_item(each, place) for each in found])
+
+
+def _item(each: Completion, place: lsp.Range) -> lsp.CompletionItem:
+    text = f"{each.label}: " if each.kind == "key" else each.label
+    return lsp.CompletionItem(
+        each.label,
+        kind=KINDS[each.kind],
+        detail=each.detail or None,
+        documentation=lsp.MarkupContent(lsp.MarkupKind.Markdown, each.doc) if each.doc else None,
+        sort_text=("0" if each.first else "1") + each.label,
+        text_edit=lsp.TextEdit(place, text),
+    )
+
+
+@server.feature(lsp.TEXT_DOCUMENT_HOVER)
+def on_hover(params: lsp.HoverParams) -> lsp.Hover | None:
+    analysis = server.analysis(params.text_document.uri)
+    if analysis is None:
+        return None
+    offset = Positions(analysis.text).offset(params.position.line, params.position.character)
+    text = hover(analysis, offset)
+    return None if text is None else lsp.Hover(lsp.MarkupContent(lsp.MarkupKind.Markdown, text))
+
+
+@server.feature(lsp.TEXT_DOCUMENT_DEFINITION)
+def definition(params: lsp.DefinitionParams) -> list[lsp.Location]:
+    return _locations(params.text_document.uri, params.position, declared=True)
+
+
+@server.feature(lsp.TEXT_DOCUMENT_REFERENCES)
+def references(params: lsp.ReferenceParams) -> list[lsp.Location]:
+    return _locations(params.text_document.uri, params.position, declared=False)
+
+
+def _locations(uri: str, position: lsp.Position, declared: bool) -> list[lsp.Location]:
+    """Where the name at a position is declared, or all places where it is written."""
+    analysis = server.analysis(uri)
+    if analysis is None or analysis.names is None:
+        return []
+    positions = Positions(analysis.text)
+    symbol = symbol_of(analysis, positions.offset(position.line, position.character))
+    found = analysis.names.of(symbol) if symbol is not None else []
+    if declared:
+        found = [each for each in found if each.declares] or found[:1]
+    return [lsp.Location(uri, _range(positions, each.start, each.end)) for each in found]
+
+
+@server.feature(lsp.TEXT_DOCUMENT_PREPARE_RENAME)
+def prepare_rename(params: lsp.PrepareRenameParams) -> lsp.Range | None:
+    analysis = server.analysis(params.text_document.uri)
+    if analysis is None or analysis.names is None or not analysis.current:
+        return None
+    positions = Positions(analysis.text)
+    here = analysis.names.at(positions.offset(params.position.line, params.position.character))
+    return None if here is None else _range(positions, here.start, here.end)
+
+
+@server.feature(lsp.TEXT_DOCUMENT_RENAME, lsp.RenameOptions(prepare_provider=True))
+def rename(params: lsp.RenameParams) -> lsp.WorkspaceEdit | None:
+    if not IDENTIFIER.match(params.new_name):
+        return None
+    places = _locations(params.text_document.uri, params.position, declared=False)
+    edits = [lsp.TextEdit(place.range, params.new_name) for place in places]
+    return lsp.WorkspaceEdit(changes={params.text_document.uri: edits}) if edits else None
+
+
+@server.feature(
+    lsp.TEXT_DOCUMENT_CODE_ACTION, lsp.CodeActionOptions(code_action_kinds=[lsp.CodeActionKind.QuickFix])
+)
+def code_actions(params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
+    uri = params.text_document.uri
+    analysis = server.analysis(uri)
+    if analysis is None:
+        return []
+    positions, path = Positions(analysis.text), path_of(uri)
+    shown = str(path) if path is not None else "<spec>"
+    found = []
+    for diagnostic, fix in analysis.fixes():
+        if diagnostic.span is None or any(edit.span.file != shown for edit in fix.edits):
+            continue
+        place = _place(positions, diagnostic)
+        if place.start.line <= params.range.end.line and params.range.start.line <= place.end.line:
+            found.append(_action(uri, positions, diagnostic, fix))
+    return found
+
+
+def _action(uri: str, positions: Positions, diagnostic: Diagnostic, fix: Fix) -> lsp.CodeAction:
+    edits = [lsp.TextEdit(_range(positions, edit.start, edit.end), edit.content) for edit in fix.edits]
+    written = " ".join(edit.content.strip() for edit in fix.edits)
+    title = f"Replace by `{written}`" if written else "Delete it"
+    return lsp.CodeAction(
+        f"{title} ({diagnostic.code})",
+        kind=lsp.CodeActionKind.QuickFix,
+        edit=lsp.WorkspaceEdit(changes={uri: edits}),
+        is_preferred=fix.safe,
+    )
+
+
+@server.feature(lsp.TEXT_DOCUMENT_INLAY_HINT)
+def inlay_hints(params: lsp.InlayHintParams) -> list[lsp.InlayHint]:
+    analysis = server.analysis(params.text_document.uri)
+    if analysis is None:
+        return []
+    positions = Positions(analysis.text)
+    found = []
+    for offset, text in hints(analysis):
+        position = lsp.Position(*positions.position(offset))
+        if params.range.start.line <= position.line <= params.range.end.line:
+            found.append(lsp.InlayHint(position, text, kind=lsp.InlayHintKind.Type, padding_left=True))
+    return found
+
+
+@server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
+def symbols(params: lsp.DocumentSymbolParams) -> list[lsp.DocumentSymbol]:
+    analysis = server.analysis(params.text_document.uri)
+    if analysis is None:
+        return []
+    positions = Positions(analysis.text)
+    return [_symbol(positions, entry, 0) for entry in outline(analysis)]
+
+
+def _symbol(positions: Positions, entry: Entry, depth: int) -> lsp.DocumentSymbol:
+    kind = lsp.SymbolKind.Namespace if entry.below or depth == 0 else lsp.SymbolKind.Variable
+    return lsp.DocumentSymbol(
+        entry.name,
+        kind,
+        _range(positions, entry.start, entry.end),
+        _range(positions, entry.start, entry.name_end),
+        children=[_symbol(positions, each, depth + 1) for each in entry.below],
+    )
+
+
+@server.feature(lsp.TEXT_DOCUMENT_FOLDING_RANGE)
+def folding(params: lsp.FoldingRangeParams) -> list[lsp.FoldingRange]:
+    analysis = server.analysis(params.text_document.uri)
+    if analysis is None:
+        return []
+    positions = Positions(analysis.text)
+    return [
+        lsp.FoldingRange(positions.position(start)[0], positions.position(end)[0])
+        for start, end in folds(analysis)
+    ]
+
+
+@server.feature(lsp.TEXT_DOCUMENT_FORMATTING)
+def formatting(params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit]:
+    text = server.workspace.get_text_document(params.text_document.uri).source
+    after = formatted(text) if is_spec(text) else None
+    if after is None or after == text:
+        return []
+    return [lsp.TextEdit(_range(Positions(text), 0, len(text)), after)]
+
+
+def serve() -> None:
+    """Speaks the protocol over standard input and output until the editor ends it."""
+    server.start_io()

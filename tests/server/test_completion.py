@@ -1,0 +1,126 @@
+"""What can be written at a cursor, `¦`, in texts that are whole and in texts that are half typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from graphspec.server.analysis import Analysis, analysed
+from graphspec.server.completion import completions
+from graphspec.server.hover import hover
+from graphspec.server.positions import Positions
+
+BASE = """\
+params: {width: 8}
+inputs:
+  image: {shape: [28, 28, 1]}
+blocks:
+  core:
+    params: {filters: required, rate: 0.5}
+    inputs: [x]
+    nodes:
+      conv: {layer: Conv2D, filters: $filters, kernel_size: 3}
+      drop: {layer: Dropout, rate: $rate}
+nodes:
+  first: {block: core, filters: $width}
+  flat: {layer: GlobalAveragePooling2D}
+  y: {layer: Dense, units: 10, activation: softmax}
+outputs:
+  y: {loss: sparse_categorical_crossentropy}
+data: {train: rows.csv}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("specs")
+    (folder / "rows.csv").write_text("area,price\n1,2\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def known(folder: Path) -> Analysis:
+    return analysed(BASE, folder / "spec.yaml")
+
+
+@pytest.mark.parametrize(
+    ("line", "there", "missing"),
+    [
+        ("¦", ["params", "nodes", "train"], ["layer"]),
+        ("nodes:\n  a: {¦", ["layer", "block", "from"], ["units"]),
+        ("nodes:\n  a: {layer: De¦", ["Dense", "Dropout"], ["add"]),
+        ("nodes:\n  a: {layer: Dense, units: 3, ¦}", ["activation", "from", "when"], ["units", "filters"]),
+        ("nodes:\n  a:\n    layer: Dense\n    ¦\n    units: 3", ["use_bias"], ["layer", "units"]),
+        ("nodes:\n  a: {layer: Dense, activation: ¦}", ["relu", "gelu"], ["adam"]),
+        ("nodes:\n  a: {layer: Conv2D, padding: ¦}", ["same", "valid"], []),
+        ("nodes:\n  a: {layer: Dense, use_bias: ¦}", ["true", "false"], []),
+        ("nodes:\n  a: {block: ¦}", ["core"], ["Dense"]),
+        ("nodes:\n  a: {block: core, ¦}", ["filters", "rate", "repeat"], ["width"]),
+        ("nodes:\n  a: {merge: add, from: [first, ¦", ["image", "flat", "y"], ["a", "conv"]),
+        ("nodes:\n  a: {merge: add, from: first.¦", ["conv", "drop"], ["image"]),
+        ("nodes:\n  a: {layer: Dense, units: $¦}", ["width"], ["filters", "max"]),
+        ('nodes:\n  a: {layer: Dense, units: "$(max(¦"}', ["width", "min"], ["image"]),
+        ("nodes:\n  a: {compute: first * ta¦}", ["tanh", "first"], []),
+        ("blocks:\n  core:\n    nodes:\n      z: {layer: Dense, units: $¦}", ["filters", "width"], []),
+        ("blocks:\n  core:\n    nodes:\n      z: {merge: add, from: [¦]}", ["conv", "x"], ["first"]),
+        ("outputs:\n  y: {¦}", ["loss", "metrics", "target"], ["layer"]),
+        ("outputs:\n  y: {loss: ¦}", ["mean_squared_error"], ["accuracy"]),
+        ("outputs:\n  y: {metrics: [¦]}", ["accuracy"], []),
+        ("outputs:\n  y: {target: ¦}", ["price"], []),
+        ("data:\n  train: rows.csv\n  features:\n    x: {columns: [¦]}", ["area"], []),
+        ("data:\n  features:\n    x: {encode: ¦}", ["number", "category"], []),
+        ("train:\n  ¦", ["optimizer", "epochs"], ["nodes"]),
+        ("train:\n  optimizer: {name: adam, ¦}", ["learning_rate"], ["momentum"]),
+        ("train:\n  callbacks:\n    ¦", ["early_stopping"], ["patience"]),
+        ("train:\n  callbacks:\n    early_stopping: {¦}", ["patience"], []),
+        ("inputs:\n  x: {shape: [4], dtype: ¦}", ["int64"], []),
+        ("tune:\n  search:\n    ¦", ["width"], []),
+    ],
+)
+def test_words_at_a_cursor(
+    line: str, there: list[str], missing: list[str], known: Analysis, folder: Path
+) -> None:
+    offset = line.index("¦")
+    analysis = analysed(line.replace("¦", ""), folder / "spec.yaml", known)
+    if analysis.current:  # the names are those of the whole file
+        analysis = analysed(line.replace("¦", "") + " {", folder / "spec.yaml", known)
+    labels = [each.label for each in completions(analysis, offset, folder)[1]]
+    assert [word for word in there if word not in labels] == [], labels
+    assert [word for word in missing if word in labels] == []
+
+
+def test_every_cursor_in_every_beginning_of_a_text_has_an_answer(folder: Path, known: Analysis) -> None:
+    for end in range(0, len(BASE), 7):
+        text = BASE[:end]
+        assert isinstance(completions(known, min(end, len(BASE)), folder)[1], list)
+        assert hover(known, end) is None or hover(known, end)
+        cut = analysed(text, folder / "spec.yaml", known)
+        assert isinstance(completions(cut, end, folder)[1], list)
+        assert cut.nodes  # of the last whole text, where this one is none
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("first:", "[batch, 28, 28, 1] -> [batch, 26, 26, 8]"),
+        ("width:", "`8`"),
+        ("image:", "float32[batch, 28, 28, 1]"),
+        ("GlobalAveragePooling2D", "(layer)"),
+        ("kernel_size: 3", "of `Conv2D`"),
+        ("sparse_categorical_crossentropy", "(loss)"),
+        ("core, filters", "a block"),
+    ],
+)
+def test_words_are_explained(word: str, says: str, known: Analysis) -> None:
+    assert says in (hover(known, BASE.index(word) + 2) or "")
+
+
+def test_columns_of_positions_count_units_of_utf_16() -> None:
+    positions = Positions("a\r\n𝛼b\n")
+    assert [positions.position(offset) for offset in range(6)] == [
+        *[(0, 0), (0, 1), (0, 2)],
+        *[(1, 0), (1, 2), (1, 3)],
+    ]
+    assert [positions.offset(1, column) for column in (0, 2, 3, 9)] == [3, 4, 5, 5]
+    assert positions.offset(9, 0) == 6
