@@ -79,9 +79,10 @@ def evaluate(
             progress=lambda rows: tell("rows", rows=rows),
             noted=notes.extend,
         )
-        examples = values.pop("examples")
+        examples, steps = values.pop("examples"), values.pop("by_step", {})
         if as_json:
-            said = {"synthetic_data": True} if found.files.synthetic else {}
+            said: dict[str, object] = {"synthetic_data": True} if found.files.synthetic else {}
+            said |= {"by_step": steps} if steps else {}
             print_json({"ok": True, "metrics": values, "examples": examples, "notes": notes, **said})
         else:
             for note in notes:
@@ -109,11 +110,15 @@ def predict(
             "--probabilities/--no-probabilities", help="Write the probability of each class as well."
         ),
     ] = True,
+    every_window: Annotated[
+        bool,
+        typer.Option("--every-window", help="Forecast after every window, and not after each series alone."),
+    ] = False,
     progress: Events = "none",
     allow: Allow = None,
     as_json: Json = False,
 ) -> None:
-    """Predict with a trained model: a row for each row of a file.
+    """Predict with a trained model: a row for each row of a file, or for each step of a forecast.
 
     Example: graphspec predict runs/digits-1 --data new.csv -o predictions.csv
     """
@@ -129,6 +134,7 @@ def predict(
             batch_size=batch_size,
             limit=limit,
             probabilities=probabilities,
+            every_window=every_window,
             noted=notes.extend,
         ):
             write(part)

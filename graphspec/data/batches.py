@@ -19,6 +19,10 @@ from graphspec.data.padding import Padding, Rows
 
 GATHERED = 32 * 2**20
 """Bytes that are gathered at a time: several small batches in one indexing, or one large batch."""
+BLOCKS = 64
+"""Blocks of neighbours that are in memory together, where examples are in files."""
+UNIT = ".unit"
+"""What follows the name of a target in that of the array with the scales of each row, [n, 2 * columns]."""
 SPLIT = -1
 """The stream of the validation split, among the epochs counted from 0."""
 RANDOM = -2
@@ -29,11 +33,12 @@ RANDOM = -2
 class Batch:
     """The examples of one step, on the device of the model.
 
-    `arrays` holds inputs and targets by name, each [n, ...] in the dtype that the model needs. By the name of
-    an output, `weights` holds what multiplies each example's loss, float32 [n] (sample and class weights; an
-    output without an entry weighs all alike), and `counted` which targets there are, bool [n] or [n, steps]
-    (missing and padded ones are False; an output without an entry has all). What is not counted is in no
-    mean, and its value in `arrays` is legal but means nothing.
+    `arrays` holds inputs and targets by name, each [n, ...] in the dtype that the model needs, and under the
+    name of a target followed by `UNIT` the shifts and scales that its numbers have in that row. By the name
+    of an output, `weights` holds what multiplies each example's loss, float32 [n] (sample and class weights;
+    an output without an entry weighs all alike), and `counted` which targets there are, bool [n] or
+    [n, steps] (missing and padded ones are False; an output without an entry has all). What is not counted is
+    in no mean, and its value in `arrays` is legal but means nothing.
 
     `whole` is the number of examples of the batch of which this is a process' share, else None. A process
     without a share is `idle`: it runs an example of the others, which counts for nothing.
@@ -61,9 +66,20 @@ class Shuffle:
     seed: int
     epoch: int
 
-    def order(self, count: int) -> Tensor:
-        """A permutation of `count` indices, int64."""
-        return torch.randperm(count, generator=generator(self.seed, self.epoch))
+    def order(self, count: int, block: int | None = None) -> Tensor:
+        """A permutation of `count` indices, int64. With `block`, neighbours stay near: blocks of so many are
+        shuffled, and then the examples of `BLOCKS` blocks among themselves.
+        """
+        if block is None:
+            return torch.randperm(count, generator=generator(self.seed, self.epoch))
+        blocks = torch.randperm(-(-count // block), generator=generator(self.seed, self.epoch))
+        parts = []
+        for window, some in enumerate(blocks.split(BLOCKS)):
+            near = (some[:, None] * block + torch.arange(block)).flatten()
+            near = near[near < count]
+            mixed = torch.randperm(len(near), generator=generator(self.seed, self.epoch, window))
+            parts.append(near[mixed])
+        return torch.cat(parts)
 
 
 class Examples(Protocol):
@@ -138,6 +154,8 @@ class InMemory:
     device: torch.device | None = None
     """Where batches go, if that is not where the arrays are."""
     padding: Padding = Padding()  # noqa: RUF009 - a frozen value
+    block: int | None = None
+    """Examples in a block of neighbours, where arrays are memory that maps files."""
 
     def __len__(self) -> int:
         return len(self.index) if self.index is not None else len(next(iter(self.arrays.values())))
@@ -181,7 +199,7 @@ class InMemory:
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
         rows = self.index
         if shuffle is not None:
-            order = shuffle.order(len(self)).to(self.home)
+            order = shuffle.order(len(self), self.block).to(self.home)
             rows = order if rows is None else rows[order]
             if self.padding.bucket is not None:
                 mixed = generator(shuffle.seed, shuffle.epoch, 0)

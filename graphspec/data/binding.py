@@ -48,6 +48,7 @@ def bind(
     problems: list[Diagnostic] = []
     for fill in plan.fills:
         if fill.target and not targets:
+            need_beside(fill, source)
             continue
         try:
             found[fill.field] = _columns(fill, source, place)
@@ -79,7 +80,15 @@ def _columns(fill: Fill, source: ColumnSource, place: Place) -> tuple[str, ...]:
     for column in columns:
         if column not in source.columns:
             raise source.lacks(column, place(fill, column), f"The feature `{fill.field}` reads it")
+    need_beside(fill, source)
     return columns
+
+
+def need_beside(fill: Fill, source: ColumnSource) -> None:
+    """Raises `SpecError` where a column is missing that says how the others of a feature are scaled."""
+    for column in fill.feature.beside if fill.feature is not None else ():
+        if column not in source.columns:
+            raise source.lacks(column, None, f"The feature `{fill.field}` scales by it")
 
 
 def check_weights(

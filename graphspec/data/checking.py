@@ -64,6 +64,9 @@ def _check(program: Any, key: str, opened: Opening) -> Iterator[Diagnostic]:
         if named is not None:
             extra.append((("data", "validation", named[0]), named[1]))
         extra += [(("data", "key"), name) for name in config.key]
+    if config.windows is not None:
+        extra.append((("data", "windows", "order"), config.windows.order))
+        extra += [(("data", "windows", "by"), name) for name in config.windows.by]
     span = spanner(program)
     encoded = config.features or any(output.rows.weighted for output in program.outputs.values())
     if found.kind == "arrays" and not encoded:
@@ -104,7 +107,10 @@ def _empty(program: Any, key: str, file: str, help: str | None = None) -> Diagno
 def _plan(program: Any, there: Collection[str]) -> FillPlan:
     """The plan of a program's fields, from the columns that exist."""
     absent = absent_inputs(program, there)
-    return plan(program.inputs, program.outputs, program.data.features, program.ranges, absent)
+    config = program.data
+    return plan(
+        program.inputs, program.outputs, config.features, program.ranges, absent, windows=config.windows
+    )
 
 
 def _weight(program: Any, output: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic import SerializeAsAny
 
 from graphspec.data.features import Feature, parse_features
+from graphspec.data.features.windows import Windows, parse_windows, window_misfits
 from graphspec.data.files import DataFile, Marked, Split, parse_file, parse_texts, parse_validation
 from graphspec.data.mixing import Mixing, parse_mix
 from graphspec.diagnostics import by_word, delete
@@ -25,6 +26,7 @@ class DataConfig(Setting):
         na_values="missing",
         key="id",
         mix="mixup cutmix mixing",
+        windows="window sequences series forecast lookback horizon",
     )
     remedies: ClassVar[Mapping[str, str]] = {
         "batch_size": "it belongs to the training: train: {batch_size: 32}",
@@ -52,6 +54,8 @@ class DataConfig(Setting):
     """Columns that say which row is which: copied into predictions, unread by the model."""
     na_values: tuple[str, ...] = ("",)
     """Texts that stand for a missing value."""
+    windows: Windows | None = None
+    """Which rows of a long table an example reads; without it an example is a row."""
     features: dict[str, SerializeAsAny[Feature]] = {}
     mix: tuple[SerializeAsAny[Mixing], ...] = ()
     """What mixes the examples of a training batch with one another, in this order."""
@@ -63,6 +67,7 @@ PARTS: dict[str, Callable[[Any], Any]] = {
     "test": lambda value: parse_file(value, "test"),
     "key": lambda value: parse_texts(value, "key"),
     "na_values": lambda value: parse_texts(value, "na_values"),
+    "windows": parse_windows,
     "features": parse_features,
     "mix": parse_mix,
 }
@@ -91,5 +96,7 @@ def parse_data(value: object) -> DataConfig:
                 found[key] = PARTS[key](item)
     with problems.under():
         config = validate(DataConfig, found, "`data`")
+    problems.raise_any()
+    problems.found += window_misfits(config)
     problems.raise_any()
     return config

@@ -22,6 +22,7 @@ from graphspec.data.binding import need_images
 from graphspec.data.config import DataConfig
 from graphspec.data.features.plan import misfits, of_images, plan
 from graphspec.data.features.settings import Date
+from graphspec.data.features.windows import Windows
 from graphspec.data.fields import Checker, Field, absent_inputs, fields
 from graphspec.data.files import DataFile, Marked, Split
 from graphspec.data.folders import Found, find
@@ -142,8 +143,10 @@ def new_encoders(program: Any, images: bool = False, absent: Collection[str] = (
     """
     from graphspec.data.encoders import Encoders
 
-    features = program.data.features if program.data is not None else {}
-    fills = plan(program.inputs, program.outputs, features, program.ranges, absent)
+    config = program.data or DataConfig()
+    fills = plan(
+        program.inputs, program.outputs, config.features, program.ranges, absent, windows=config.windows
+    )
     if images:
         fills = of_images(fills)
         need_images(fills, spanner(program))
@@ -278,6 +281,8 @@ class Loader:
 
         table = open_table(found, file.options, self.config.na_values)
         learned, encoders = self.encoders, self._encoders(table, found)
+        if self.config.windows is not None:
+            return self._windows(table, encoders, self.config.windows, learned is None, division, label)
         self._warn_of_time(table, division)
         column = self._divider(division, table.columns, table.lacks)
         if division is not None:
@@ -288,18 +293,71 @@ class Loader:
             parts = None
         if learned is None:
             reading.learn(table, encoders, parts, self.rows, self.processes)
-        checker = Checker(
-            table.file,
-            table.place,
-            self.wanted,
-            self.program.minimum_sizes,
-            self.program.maximum_sizes,
-            span=table.span,
-        )
+        checker = self._checker(table, self.wanted)
         stores = reading.encode(
             table, encoders, checker, parts, self.rows, label, self.budget, self.processes
         )
         return [self._examples(store) for store in stores]
+
+    def _checker(self, table: Any, wanted: Iterable[Field]) -> Checker:
+        sizes = self.program.minimum_sizes, self.program.maximum_sizes
+        return Checker(table.file, table.place, wanted, *sizes, span=table.span)
+
+    def _windows(
+        self,
+        table: Any,
+        encoders: Encoders,
+        windows: Windows,
+        learns: bool,
+        division: Split | Marked | None,
+        label: str,
+    ) -> Parts:
+        """The windows of a table's rows, which are kept once for all parts."""
+        from graphspec.data import reading
+        from graphspec.data.windows import division as dividing
+        from graphspec.data.windows import examples, naive
+        from graphspec.data.windows.timeline import timeline
+
+        line = timeline(table, windows, self._date_format(windows.order), self.rows, self.processes)
+        parts = None
+        if division is not None:
+            with self._dividing(division):
+                column = self._divider(division, table.columns, table.lacks)
+                parts = dividing.row_parts(
+                    table, division, column, line, self.program.training.seed, self.rows, self.processes
+                )
+        if learns:
+            reading.learn(table, encoders, parts, self.rows, self.processes)
+        checker = self._checker(table, examples.row_fields(self.wanted, encoders.plan))
+        (store, *_) = reading.encode(
+            table,
+            encoders,
+            checker,
+            parts,
+            self.rows,
+            label,
+            self.budget,
+            self.processes,
+            True,
+            line.inserted,
+        )
+        origins = dividing.origins(line, windows, table.file)
+        padding = padding_of(self.program, self.wanted)
+        self._note_of(store)
+        whole = examples.windowed(store, self.wanted, encoders, line, origins, padding).feeding(self.device)
+        if learns:
+            encoders.seasonal = naive.seasonal(whole, encoders, windows, parts)
+        of = None
+        if division is not None:
+            of = dividing.window_parts(line, origins, parts, windows)
+            self._all_parts(division, np.bincount(of[of >= 0], minlength=3).tolist())
+        self.notes += dividing.notes(line, origins, of, windows)
+        self._digest.update(origins.tobytes())
+        if of is None:
+            return [whole, None, None]
+        self._digest.update(of.tobytes())
+        indices = [torch.from_numpy(np.flatnonzero(of == part)).to(whole.home) for part in range(3)]
+        return [whole.select(index) if len(index) else None for index in indices]
 
     def _warn_of_time(self, table: Any, division: Split | Marked | None) -> None:
         """Warns where rows in the order of time are divided at random."""
@@ -331,15 +389,18 @@ class Loader:
 
         if not store.length:
             return None
+        self._note_of(store)
+        if store.filed and self.program.training.bucket is not None:
+            self.notes.append("`bucket` only sorts examples in memory: these stay shuffled")
+        return reading.examples(store, self.wanted, self.device, padding_of(self.program, self.wanted))
+
+    def _note_of(self, store: Store | SharedStore) -> None:
         self._digest.update(f"{store.digest} {store.filed}".encode())
         if store.filed:
-            size = f"{store.size / 2**30:.1f} GiB"
+            size, what = f"{store.size / 2**30:.1f} GiB", "rows" if self.config.windows else "examples"
             self.notes.append(
-                f"{store.length:,} examples take {size} and are read from {folder()} as they are used"
+                f"{store.length:,} {what} take {size} and are read from {folder()} as they are used"
             )
-            if self.program.training.bucket is not None:
-                self.notes.append("`bucket` only sorts examples in memory: these stay shuffled")
-        return reading.examples(store, self.wanted, self.device, padding_of(self.program, self.wanted))
 
     def _arrays(self, found: Found, division: Split | Marked | None) -> Parts:
         archive = open_arrays(found)

@@ -36,7 +36,15 @@ def _elsewhere(diagnostic: Diagnostic, span: Span) -> bool:
     return diagnostic.span is not None and diagnostic.span.file != span.file
 
 
-IN_DATA = ("data-format", "data-dtype", "data-range", "data-gap", "data-nonfinite", "data-shape")
+IN_DATA = (
+    "data-format",
+    "data-dtype",
+    "data-range",
+    "data-gap",
+    "data-nonfinite",
+    "data-shape",
+    "data-order",
+)
 """Mistakes of a cell or a row, whose place may be in a file of data."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -67,9 +68,12 @@ def encode(
     label: str,
     budget: Budget,
     processes: Processes = ALONE,
+    together: bool = False,
+    more: TablePart | None = None,
 ) -> list[Store] | list[SharedStore]:
     """The first `rows` rows of a table, encoded, each in the store of its part. `parts` says which;
-    without it all are in the first store, and count for `label`.
+    without it all are in the first store, and count for `label`. `together` puts all into the first store,
+    and `more` rows, which the table lacks, come after them.
 
     Raises `SpecError` with the first mistake of each field.
     """
@@ -80,13 +84,17 @@ def encode(
         numbers = np.arange(first, first + part.num_rows)
         of = np.full(len(numbers), LABELS.index(label)) if parts is None else parts[numbers]
         labels = {name: of == number for number, name in enumerate(LABELS)}
-        encoded = encoders.encode(part_of(table, numbers, part), labels)
-        arrays = {name: checker.check(name, array, first) for name, array in encoded.arrays.items()}
+        given = more if more is not None and first == more.rows[0] else part_of(table, numbers, part)
+        encoded = encoders.encode(given, labels)
+        arrays = {
+            name: checker.check(name, array, first) if name in checker.wanted else array
+            for name, array in encoded.arrays.items()
+        }
         if checker.problems:
             checker.finish({})
         named = _named(encoded, {name: array for name, array in arrays.items() if array is not None})
         found: list[Spooled] = []
-        for number, chosen in _chosen(None if parts is None else of):
+        for number, chosen in _chosen(None if parts is None or together else of):
             some, count = named, part.num_rows
             if chosen is not None:
                 some, count = {name: rows_of(array, chosen) for name, array in named.items()}, len(chosen)
@@ -99,6 +107,8 @@ def encode(
     share, size = table.share(processes.rank, processes.size), row_bytes(checker.wanted.values())
     with encoders.counting(processes):
         chunks = sliced(table.chunks(encoders.columns, share=share), rows, size)
+        if more is not None and processes.rank == processes.size - 1:
+            chunks = chain(chunks, [(int(more.rows[0]), more.table)])
         found = in_order(processes, chunks, work)
     length = sum(count for _, (count, _) in found)
     agreed(processes, lambda: checker.finish(dict.fromkeys(checker.wanted, length)))
@@ -181,8 +191,10 @@ def examples(
         files: list[dict[str, Any]] = [
             {name: file for (kind, name), file in store.files.items() if kind == group} for group in GROUPS
         ]
+        dtypes |= {name: torch.float32 for name in files[0].keys() - dtypes.keys()}
         return Streamed(files[0], dtypes, files[1], files[2], device, padding)
     arrays, weights, masks = (tensors(store.group(group)) for group in GROUPS)
+    dtypes |= {name: torch.float32 for name in arrays.keys() - dtypes.keys()}  # scales of rows
     counted = {name: mask for name, mask in masks.items() if not mask.all()}
     made = InMemory(arrays, dtypes, None, weights, counted, padding=padding)
     return made.feeding(device)

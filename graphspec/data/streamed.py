@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphspec.data.batches import Batch, Shuffle, cut, generator
+from graphspec.data.batches import BLOCKS, Batch, Shuffle, cut, generator
 from graphspec.data.padding import Padding, Rows
 from graphspec.data.ragged import Ragged
 from graphspec.data.store import FiledRows, InFiles
@@ -26,8 +26,6 @@ Groups = Sequence[Mapping[str, Any]]
 Ranges = Sequence[tuple[int, int]]
 WINDOW = 64 * 2**20
 """Bytes of examples in memory at a time."""
-BLOCKS = 64
-"""Blocks in a window."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,8 @@ def check_features(
     from graphspec.data.features.plan import misfits, plan
     from graphspec.data.mixing import mix_misfits
 
-    found = plan(inputs, outputs, data.features, ranges)
-    problems = [*misfits(found, outputs), *follow_misfits(found)]
+    found = plan(inputs, outputs, data.features, ranges, windows=data.windows)
+    problems = [*misfits(found, outputs, data.windows), *follow_misfits(found)]
     body.scope.problems(problems, PATH)
     classless = [
         fill

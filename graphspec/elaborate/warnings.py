@@ -181,6 +181,8 @@ def _of_target(spec: OutputSpec, graph: Graph, sections: Sections) -> Iterator[t
         yield "loss_weight", "weight-zero", message, "leave `loss` out of it, or give a weight above 0"
     if spec.loss is None or not spec.loss.takes_target:
         return
+    if sections.data is not None and sections.data.windows is not None:
+        return  # inputs read the past of what is to be predicted; what they may not read is an error
     features = sections.data.features if sections.data is not None else {}
 
     def columns(name: str) -> frozenset[str]:

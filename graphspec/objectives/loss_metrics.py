@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from graphspec.objectives import losses, rare_losses
 from graphspec.objectives.losses import Fraction, Loss, Misfit
@@ -17,6 +17,8 @@ class OfLoss(Metric):
 
     direction = "down"
     of: ClassVar[type[Loss]]
+    _level: int | None = PrivateAttr(None)
+    """Of an output of quantiles, the place of the one that is compared: that in the middle."""
 
     @property
     def loss(self) -> Loss:
@@ -24,11 +26,26 @@ class OfLoss(Metric):
         taken = set(self.of.model_fields) - {"name", "reduction"}
         return self.of(name=self.of.names()[0], **{key: getattr(self, key) for key in taken})
 
+    @property
+    def level(self) -> int | None:
+        return self._level
+
+    def resolve(self, output: Tensor, loss: Loss | None) -> Metric:
+        if not isinstance(loss, losses.QuantileLoss):
+            return self
+        found = self.model_copy()
+        found._level = loss.middle
+        return found
+
     def target(self, output: Tensor) -> Tensor:
+        output = output if self._level is None else Tensor(output.shape[:-1], output.dtype)
         return self.loss.target(output) or output
 
     def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
-        return super().misfit(output, activation, loss) or self.loss.misfit(output, activation)
+        if isinstance(loss, losses.QuantileLoss) and self._level is None:
+            return self.resolve(output, loss).misfit(output, activation, loss)
+        judged = output if self._level is None else Tensor(output.shape[:-1], output.dtype)
+        return super().misfit(output, activation, loss) or self.loss.misfit(judged, activation)
 
 
 class MeanSquaredError(OfLoss):

@@ -6,9 +6,10 @@ What they compute is in `graphspec.train.losses`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from graphspec.settings import Named
 from graphspec.tensor import Tensor
@@ -92,6 +93,40 @@ class MeanAbsoluteError(Regression):
     """The mean of the absolute differences."""
 
     name: Literal["mean_absolute_error", "mae", "MAE"] = "mean_absolute_error"
+
+
+class QuantileLoss(Loss):
+    """The pinball loss: the last axis of the output has a quantile of the target for each of `levels`."""
+
+    phrases: ClassVar = {"levels": "levels: [0.1, 0.5, 0.9]"}
+
+    name: Literal["quantile", "pinball"] = "quantile"
+    levels: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)]
+
+    @field_validator("levels")
+    @classmethod
+    def _rising(cls, value: list[float]) -> list[float]:
+        if any(low >= high for low, high in pairwise(value)):
+            raise ValueError("`levels` rise, as [0.1, 0.5, 0.9]")
+        return value
+
+    @property
+    def middle(self) -> int:
+        """The place of the level that is nearest to the median."""
+        return min(range(len(self.levels)), key=lambda index: abs(self.levels[index] - 0.5))
+
+    def target(self, output: Tensor) -> Tensor:
+        return Tensor(output.shape[:-1], output.dtype if output.is_float else "float32")
+
+    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
+        found = super().misfit(output, activation)
+        if found is None and (output.rank < 2 or output.shape[-1] != len(self.levels)):
+            count = len(self.levels)
+            message = (
+                f"`{self.name}` has {count} levels, and the last axis of the output is another: {output}"
+            )
+            return (message, f"end it in `units: {count}`, or reshape it to [steps, {count}]")
+        return found
 
 
 class Categorical(Loss):

@@ -18,6 +18,7 @@ from graphspec.objectives.losses import (
     Fraction,
     Loss,
     Misfit,
+    QuantileLoss,
     SparseLoss,
     width_misfit,
 )
@@ -63,6 +64,9 @@ class Metric(Named):
         wanted = self.target(output)
         target = loss.target(output) if loss is not None else None
         if loss is not None and target is not None and target.rank != wanted.rank:
+            if isinstance(loss, QuantileLoss):
+                message = f"`{self.name}` compares all values of the output, and those are quantiles of one"
+                return (message, "write `mae`, `rmse` or `coverage`")
             kinds = ("class numbers", "one value for each class")
             given, taken = kinds if target.rank < wanted.rank else kinds[::-1]
             message = f"`{self.name}` compares with {taken}, but the targets of `{loss.name}` are {given}"

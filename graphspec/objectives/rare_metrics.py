@@ -8,11 +8,26 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from graphspec.objectives.losses import Loss, Misfit, axis_misfit
+from graphspec.objectives.losses import Loss, Misfit, QuantileLoss, axis_misfit
 from graphspec.objectives.metrics import CategoricalMetric, Metric, SparseMetric
 from graphspec.tensor import Tensor
 
 Count = Annotated[int, Field(ge=1)]
+
+
+class Coverage(Metric):
+    """The fraction of targets between the lowest and the highest quantile of an output."""
+
+    name: Literal["coverage"] = "coverage"
+
+    def target(self, output: Tensor) -> Tensor:
+        return Tensor(output.shape[:-1], "float32")
+
+    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
+        if isinstance(loss, QuantileLoss) and len(loss.levels) > 1:
+            return None
+        message = "`coverage` counts the targets between two quantiles, and the output has none"
+        return (message, "write `loss: {name: quantile, levels: [0.1, 0.5, 0.9]}`")
 
 
 class TopKCategoricalAccuracy(CategoricalMetric):

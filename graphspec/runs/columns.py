@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -20,10 +21,13 @@ def columns_of(
     values: Values,
     sizes: Values,
     probabilities: bool,
+    units: Values = MappingProxyType({}),
 ) -> pa.Table:
-    """What a model returns for some rows as columns, as people read them."""
+    """What a model returns for some rows as columns, as people read them. `units` are the scales that rows
+    have of their own, by target.
+    """
     if encoders is not None:
-        return encoders.decode(values, sizes, probabilities)
+        return encoders.decode(values, sizes, probabilities, units)
     columns: dict[str, pa.Array] = {}
     for name, output in program.outputs.items():
         if name in values:

@@ -25,7 +25,18 @@ class Model:
     reader: RowReader | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.reader = None if self.encoders is None else RowReader(self.program, self.encoders)
+        if self.encoders is not None and not self._needs_table:
+            self.reader = RowReader(self.program, self.encoders)
+        else:
+            self.reader = None
+
+    @property
+    def _needs_table(self) -> bool:
+        """Whether a row alone says too little: of windows, and of targets with a scale of each row's own."""
+        assert self.encoders is not None
+        data, encoders = self.program.data, self.encoders.encoders
+        own = any(encoders[f.field].beside for f in self.encoders.plan.fills if f.target)
+        return own or (data is not None and data.windows is not None)
 
     def predict_row(self, row: Row, probabilities: bool = True) -> pa.Table:
         """The prediction of one row. Raises `SpecError`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 
 from graphspec.data import reading
 from graphspec.data.arrays import Arrays, open_arrays
-from graphspec.data.batches import InMemory
+from graphspec.data.batches import UNIT, InMemory
 from graphspec.data.encoders import Encoders
 from graphspec.data.fields import Checker, Field, fields
 from graphspec.data.files import DataFile
@@ -39,9 +40,11 @@ def predictions(
     limit: int,
     probabilities: bool,
     noted: Callable[[list[str]], None] | None = None,
+    every_window: bool = False,
 ) -> Iterator[pa.Table]:
     """Tables with a row for each of the first `limit` rows of a file: its key columns, and the prediction of
-    each output. In the end `noted` is told what was made of the rows: a line for each feature.
+    each output. Of windows over time, a row for each step that the last window of each series predicts, or
+    every window. In the end `noted` is told what was made of the rows: a line for each feature.
 
     Raises `SpecError`, a data-... code for each mistake in the inputs.
     """
@@ -52,7 +55,7 @@ def predictions(
     if found.kind == "arrays" and encoders is None:
         yield from predictor.of_arrays(open_arrays(found))
     else:
-        yield from predictor.of_table(found, options.options)
+        yield from predictor.of_table(found, options.options, every_window)
     if noted is not None:
         noted([*predictor.notes, *(predictor.encoders.counted() if predictor.encoders is not None else ())])
 
@@ -76,7 +79,7 @@ class Predictor:
         """What was made of the data, to be said aloud: lines."""
         self.keys: Sequence[str] = program.data.key if program.data is not None else ()
 
-    def of_table(self, found: Found, options: DataFile) -> Iterator[pa.Table]:
+    def of_table(self, found: Found, options: DataFile, every_window: bool = False) -> Iterator[pa.Table]:
         """The predictions for a table's rows, which need no targets."""
         na_values = self.program.data.na_values if self.program.data is not None else ("",)
         table = open_table(found, options, na_values)
@@ -88,6 +91,9 @@ class Predictor:
             raise fail("data-format", message, "give it arrays: .npz")
         self._wants([name for name in self.program.defaults if name not in encoders.encoders])
         encoders.bind(table, spanner(self.program), targets=False)
+        if self.program.data is not None and self.program.data.windows is not None:
+            yield from self._of_windows(table, encoders, every_window)
+            return
         self._check_keys(table)
         columns = list(dict.fromkeys([*encoders.columns, *self.keys]))
         size = reading.row_bytes(self.wanted)
@@ -98,7 +104,8 @@ class Predictor:
         for first, part in reading.sliced(table.chunks(columns), self.limit, size):
             numbers = np.arange(first, first + part.num_rows)
             encoded = encoders.encode(reading.part_of(table, numbers, part))
-            arrays = {name: checker.check(name, array, first) for name, array in encoded.arrays.items()}
+            units = {name: array for name, array in encoded.arrays.items() if name not in checker.wanted}
+            arrays = {n: checker.check(n, a, first) for n, a in encoded.arrays.items() if n not in units}
             if checker.problems:
                 break
             rows = InMemory(
@@ -107,8 +114,27 @@ class Predictor:
                 padding=padding_of(self.program, self.wanted),
             )
             length += part.num_rows
-            yield with_keys(part.select(self.keys), self._decoded(rows, encoded.sizes))
+            yield with_keys(part.select(self.keys), self._decoded(rows, encoded.sizes, units))
         checker.finish({field.name: length for field in self.wanted} if not checker.problems else {})
+
+    def _of_windows(self, table: Table, encoders: Encoders, every_window: bool) -> Iterator[pa.Table]:
+        """The forecasts of windows, a row for each step."""
+        from graphspec.runs.forecasting import Forecaster, long
+
+        forecaster = Forecaster(self.program, encoders, table, every_window, self.limit)
+        self.notes += forecaster.notes
+        examples, first = forecaster.examples(self.wanted, self._dtypes()), 0
+        steps = self.program.data.windows.next
+        with torch.no_grad():
+            for batch in examples.batches(self.batch_size):
+                inputs = {name: array for name, array in batch.arrays.items() if not name.endswith(UNIT)}
+                values = long(self.engine(inputs), steps, encoders)
+                units = {
+                    n: a.cpu().numpy().repeat(steps, 0) for n, a in batch.arrays.items() if n.endswith(UNIT)
+                }
+                decoded = encoders.decode(values, {}, self.probabilities, units)
+                yield forecaster.table_of(first, decoded)
+                first += len(batch)
 
     def _read_images(self, table: Table) -> None:
         """Takes the images of a folder, each with the name of its file, for the only input."""
@@ -152,16 +178,19 @@ class Predictor:
     def _dtypes(self) -> dict[str, torch.dtype]:
         return {field.name: getattr(torch, field.tensor.dtype) for field in self.wanted}
 
-    def _decoded(self, rows: InMemory, sizes: Sizes) -> pa.Table:
+    def _decoded(self, rows: InMemory, sizes: Sizes, units: Sizes = MappingProxyType({})) -> pa.Table:
         """The predictions for some rows, as columns."""
         parts = []
         first = 0
         for batch in rows.batches(self.batch_size):
             part = slice(first, first + len(batch))
             own = {name: lengths[part] for name, lengths in sizes.items()}
-            parts.append(self._columns(self.engine(batch.arrays), own))
+            scales = {name: unit[part] for name, unit in units.items()}
+            parts.append(self._columns(self.engine(batch.arrays), own, scales))
             first += len(batch)
         return pa.concat_tables(parts)
 
-    def _columns(self, values: Mapping[str, np.ndarray], sizes: Sizes) -> pa.Table:
-        return columns_of(self.program, self.encoders, values, sizes, self.probabilities)
+    def _columns(
+        self, values: Mapping[str, np.ndarray], sizes: Sizes, units: Sizes = MappingProxyType({})
+    ) -> pa.Table:
+        return columns_of(self.program, self.encoders, values, sizes, self.probabilities, units)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from graphspec.data.batches import Examples
     from graphspec.data.encoders import Encoders
+    from graphspec.runs.forecasting import StepErrors
     from graphspec.runs.model import Model
 
 
@@ -100,8 +101,10 @@ class Run:
         noted: Callable[[list[str]], None] | None = None,
     ) -> dict[str, Any]:
         """Losses and metrics by name, as in training, on all of `data`; by default on the spec's test
-        data, or else on its validation data. `progress` is told the number of rows so far after each batch,
-        `noted` what was unseen, filled or cut: a line for each feature with such rows.
+        data, or else on its validation data. Forecasts of numbers have `naive_mae`, the error of the seasonal
+        naive forecast, `mase`, and `by_step` the errors of each step. `progress` is told the number of rows
+        so far after each batch, `noted` what was unseen, filled or cut: a line for each feature with such
+        rows.
 
         Raises `SpecError` for errors in the data, or if there are none to evaluate on.
         """
@@ -122,10 +125,27 @@ class Run:
             units = encoders.units() if encoders is not None else {}
             objective = Objective(program.inputs, bound(program, place), place, penalties, units)
             size = batch_size or program.training.batch_size
-            values = evaluate(objective, module, examples, size, "", progress=progress)
+            errors = self._step_errors(encoders, examples)
+            seen = errors.add if errors is not None else None
+            values = evaluate(objective, module, examples, size, "", progress=progress, seen=seen)
         if noted is not None and encoders is not None:
             noted(encoders.counted(part))
-        return {**values, "examples": len(examples)}
+        if errors is None:
+            return {**values, "examples": len(examples)}
+        beside, steps = errors.result()
+        return {**values, **beside, "examples": len(examples), "by_step": steps}
+
+    def _step_errors(self, encoders: Encoders | None, examples: Examples) -> StepErrors | None:
+        """What sums the errors of forecasts step by step; None where windows forecast no numbers."""
+        if encoders is None or self.program.data is None or self.program.data.windows is None:
+            return None
+        from graphspec.data.windows import naive
+        from graphspec.data.windows.examples import Windowed
+        from graphspec.runs.forecasting import StepErrors
+
+        if not isinstance(examples, Windowed) or not naive.forecasts(encoders):
+            return None
+        return StepErrors(self.program, encoders, examples)
 
     def predict(
         self,
@@ -135,11 +155,13 @@ class Run:
         batch_size: int | None = None,
         limit: int | None = None,
         probabilities: bool = True,
+        every_window: bool = False,
     ) -> pa.Table:
         """A row for each row of `data`, in order: the key columns of the spec, then the predictions.
 
         Classes are given by name, with the probability of each if `probabilities`;
-        numbers in the units of their column; sequences as lists. Targets in `data` are not read.
+        numbers in the units of their column; sequences as lists. Targets in `data` are not read. Of windows
+        over time, a row for each step that comes after the last of each series, or after `every_window`.
         """
         import pyarrow as pa
 
@@ -151,8 +173,15 @@ class Run:
             model = self._model(device)
             if model.reader is not None:
                 return model.predict_row(row, probabilities)
+            if model.encoders is not None:
+                data = pa.Table.from_pylist([dict(row)])
         parts = self.predictions(
-            data, device=device, batch_size=batch_size, limit=limit, probabilities=probabilities
+            data,
+            device=device,
+            batch_size=batch_size,
+            limit=limit,
+            probabilities=probabilities,
+            every_window=every_window,
         )
         return pa.concat_tables(list(parts))
 
@@ -164,6 +193,7 @@ class Run:
         batch_size: int | None = None,
         limit: int | None = None,
         probabilities: bool = True,
+        every_window: bool = False,
         noted: Callable[[list[str]], None] | None = None,
     ) -> Iterator[pa.Table]:
         """The tables of `predict`, part by part, in bounded memory. In the end `noted` is told what was
@@ -186,6 +216,7 @@ class Run:
             limit or sys.maxsize,
             probabilities,
             noted,
+            every_window,
         )
 
     def _model(self, device: str) -> Model:

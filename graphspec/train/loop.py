@@ -490,16 +490,21 @@ def evaluate(
     prefix: str,
     stop: StopSignal | None = None,
     progress: Callable[[int], None] | None = None,
+    seen: Callable[[BatchResult, Batch], None] | None = None,
 ) -> Values:
     """The loss and the metrics of a module on examples, in inference mode; of some of them where `stop` is
     set on the way. Where each process has a share of the examples, they are those of all.
 
-    `progress` is told the number of examples so far after each batch.
+    `progress` is told the number of examples so far after each batch, and `seen` is given each with what the
+    model made of it.
     """
     module.eval()
     meter, count = objective.meter(), 0
     for batch in examples.batches(batch_size):
-        meter.add(objective(module, batch), batch)
+        result = objective(module, batch)
+        meter.add(result, batch)
+        if seen is not None:
+            seen(result, batch)
         count += batch.total
         if progress is not None:
             progress(count)

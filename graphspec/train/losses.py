@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from graphspec.objectives import Loss
 from graphspec.objectives.custom import OWN
-from graphspec.objectives.losses import SparseCategoricalCrossentropy, SparseLoss
+from graphspec.objectives.losses import QuantileLoss, SparseCategoricalCrossentropy, SparseLoss
 from graphspec.objectives.rare_losses import CTC, Circle, InBatchSoftmax, Region, Tversky
 from graphspec.train import custom
 
@@ -107,7 +107,7 @@ def positions(
     if loss.canonical in MEANS:
         rank = 1 if counted is None else counted.dim()
         return shape[:-1] if len(shape) > rank else shape
-    if isinstance(loss, SparseLoss):
+    if isinstance(loss, SparseLoss | QuantileLoss):
         return shape
     if isinstance(loss, Region):
         summed = loss.summed(len(shape))
@@ -180,6 +180,8 @@ def _values(
         return _ctc(output, target, counted)
     if isinstance(loss, Circle):
         return _circle(loss, output, target, counted)
+    if isinstance(loss, QuantileLoss):
+        return _pinball(loss, activate(output, activation), target.to(output.dtype))
     if isinstance(loss, Region):
         values = activate(output, activation)
         return _region(loss, values, target.to(values.dtype), weight, counted)
@@ -228,6 +230,13 @@ def _percentage(loss: Any, output: Tensor, target: Tensor) -> Tensor:
 
 def _squared_logarithm(loss: Any, output: Tensor, target: Tensor) -> Tensor:
     return (output.clamp(min=EPSILON).log1p() - target.clamp(min=EPSILON).log1p()).square()
+
+
+def _pinball(loss: Any, output: Tensor, target: Tensor) -> Tensor:
+    """The mean over the levels."""
+    levels = output.new_tensor(loss.levels)
+    over = target.unsqueeze(-1) - output
+    return torch.maximum(levels * over, (levels - 1) * over).mean(-1)
 
 
 def _log_cosh(loss: Any, output: Tensor, target: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphspec.data.batches import Batch
+from graphspec.data.batches import UNIT, Batch
 from graphspec.objectives import Metric
 from graphspec.objectives.history import metric_names
 from graphspec.train import losses, metrics
@@ -20,7 +20,7 @@ HELD = 2**20
 """How many values are held before the metrics look at them: a few large calls, not one a step."""
 
 Values = dict[str, float | list[float]]
-Units = Mapping[str, Callable[[Tensor], Tensor]]
+Units = Mapping[str, Callable[..., Tensor]]
 
 
 @dataclass(slots=True)
@@ -58,6 +58,8 @@ class Meter:
             if output.metrics:
                 held = {"value": result.outputs[name].detach(), "target": result.targets[name]}
                 held |= {k: v[name] for k, v in _selections(result, batch) if name in v}
+                if (unit := batch.arrays.get(output.target + UNIT)) is not None:
+                    held["unit"] = unit
                 self._hold(name, held)
         if self._values > HELD:
             self.settle()
@@ -170,7 +172,7 @@ class Meter:
             whole = {key: torch.cat([each[key] for each in held]) for key in held[0]}
             value, target = losses.activate(whole["value"], output.activation), whole["target"]
             if name in self.units:
-                value, target = self.units[name](value), self.units[name](target)
+                value, target = (self.units[name](each, whole.get("unit")) for each in (value, target))
             for index, metric in enumerate(output.metrics):
                 weight = _weight(metric, whole.get("counted"), whole.get("weights"))
                 sums = metrics.statistics(_resolved(metric, output), value, target, weight)

@@ -71,12 +71,18 @@ def _ratio(metric: Any, sums: Tensor) -> Tensor:
 def _of_loss(metric: Any, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
     """The mean of a loss."""
     loss = metric.loss
+    if metric.level is not None:
+        output = output[..., metric.level]
     table = losses.FROM_LOGITS if loss.takes_logits else losses.FROM_VALUES
     kept = losses.known(loss, target, None)
     if kept is not None:
         weight = kept.double() if weight is None else losses.aligned(weight, kept) * kept
     target = target.to(output.dtype) if target.is_floating_point() else target
     return _mean(table[loss.canonical](loss, output, target), weight)
+
+
+def _covered(metric: Any, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    return _mean(((target >= output[..., 0]) & (target <= output[..., -1])).float(), weight)
 
 
 def _in_top(metric: Any, output: Tensor, target: Tensor) -> Tensor:
@@ -233,6 +239,7 @@ def _overlap(metric: Any, sums: Tensor) -> Tensor:
 SUMS: dict[str, Sums] = {
     OWN: lambda metric, y, t, w: _mean(custom.values(metric, y, t, w is not None), w),
     "binary_accuracy": _binary_hits,
+    "coverage": _covered,
     "categorical_accuracy": lambda metric, y, t, w: _hits(metric, y, t.argmax(-1), w),
     "sparse_categorical_accuracy": _hits,
     "top_k_categorical_accuracy": lambda metric, y, t, w: _mean(_in_top(metric, y, t.argmax(-1)).float(), w),

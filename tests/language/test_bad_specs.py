@@ -30,6 +30,7 @@ ELSEWHERE = {
     "data-range",
     "data-nonfinite",
     "data-gap",
+    "data-order",
     "data-space",
     "cannot-adapt",
     "nothing-to-train",

@@ -116,7 +116,7 @@ def test_objectives_and_configs_do_not_import_torch() -> None:
 
 def test_every_objective_is_computed_and_documented() -> None:
     canonical = {cls.names()[0] for cls in LOSSES.members.values()}
-    joint = {"mean", "dice", "tversky", "ctc", "circle"}
+    joint = {"mean", "dice", "tversky", "ctc", "circle", "quantile"}
     assert canonical - joint == set(losses.FROM_VALUES) | set(losses.COMPARISONS)
     assert set(losses.FROM_LOGITS) == {n for n in canonical if "crossentropy" in n or n == GENERALIZED}
     assert {cls.names()[0] for cls in METRICS.members.values()} - {"accuracy"} == set(metrics.SUMS) - {"own"}
@@ -771,3 +771,16 @@ def test_losses_at_the_ends_are_those_of_keras(
     found = losses.evaluate(parse_loss({"name": name, **arguments}), output, target, None)
     torch.testing.assert_close(found.detach(), expected, rtol=1e-5, atol=1e-6)
     assert not torch.autograd.grad(found, output)[0].isnan().any()
+
+
+def test_the_pinball_loss_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import mean_pinball_loss
+
+    levels = [0.1, 0.5, 0.8]
+    output, target = torch.randn(40, 5, 3), torch.randn(40, 5)
+    found = losses.evaluate(parse_loss({"name": "quantile", "levels": levels}), output, target, None)
+    expected = [
+        mean_pinball_loss(target.flatten(), output[..., i].flatten(), alpha=level)
+        for i, level in enumerate(levels)
+    ]
+    assert float(found) == pytest.approx(sum(expected) / 3, rel=1e-5)

@@ -52,7 +52,8 @@ ALLOWED = {
     "plot": "diagnostics graph objectives source tensor view",
     "program": "data graph objectives tensor train",
     "reference": "contract data diagnostics language objectives settings source tensor train tune",
-    "runs": "compare source compiled_spec compiler custom data diagnostics files fold tensor train weights",
+    "runs": "compare source compiled_spec compiler custom data diagnostics files fold objectives tensor "
+    "train weights",
     "server": "checking compiled_spec contract data diagnostics expressions fixing formatting graph "
     "language objectives reference settings source tensor train tune version view",
     "settings": "diagnostics tensor",

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from graphspec.data.batches import UNIT
 from graphspec.data.binding import ColumnSource, Place, bind, check_weights, nowhere
 from graphspec.data.columns import Mask, TablePart
 from graphspec.data.encoders.base import Array, Column, Encoder
@@ -86,6 +87,8 @@ class Encoders:
         self.counts: Counter[tuple[str, str, str]] = Counter()
         self.rows: Counter[str] = Counter()
         self.targets = True
+        self.seasonal: dict[str, dict[str, float]] = {}
+        """By output, the mean step from season to season of each series in training: see `windows.naive`."""
 
     def bind(self, source: ColumnSource, place: Place = nowhere, targets: bool = True) -> None:
         """Binds the encoders to the columns of a table; without `targets`, only those of inputs.
@@ -146,6 +149,7 @@ class Encoders:
     def columns(self) -> list[str]:
         """The columns that are read."""
         read = [column for encoder in self.used.values() for column in encoder.columns]
+        read += [column for encoder in self.encoders.values() for column in encoder.beside]
         weights = [column for weigher in self.weighers.values() for column in weigher.columns]
         return list(dict.fromkeys([*read, *weights]))
 
@@ -188,9 +192,26 @@ class Encoders:
         _raise(problems)
         sizes = self._sizes(part, found)
         self._count(found, labels or {"": np.ones(len(part), bool)})
-        return Encoded(
-            {name: column.values for name, column in found.items()}, self._counted(found), weights, sizes
-        )
+        arrays = {name: column.values for name, column in found.items()} | self._units(part, found)
+        return Encoded(arrays, self._counted(found), weights, sizes)
+
+    def encode_field(self, name: str, part: TablePart) -> Array | Ragged:
+        """The array of one field, for some rows. Raises `SpecError`."""
+        column = self.encoders[name].encode(part)
+        self.rows[""] = max(self.rows[""], len(part))
+        for word, mask in column.marks.items():
+            self.counts[name, word, ""] += int(mask.sum())
+        return column.values
+
+    def _units(self, part: TablePart, found: Mapping[str, Column]) -> dict[str, Array]:
+        """The scales that rows have of their own, of targets, by their names followed by `UNIT`."""
+        made: dict[str, Array] = {}
+        for name, encoder in self.encoders.items():
+            if self.plan.of(name).target and encoder.beside:
+                unit = found[name].unit if name in found else encoder.unit(part)
+                if unit is not None:
+                    made[name + UNIT] = unit
+        return made
 
     def _counted(self, found: Mapping[str, Column]) -> dict[str, Mask]:
         """By output, which targets there are: of a row, or of each of its steps. Whether an output has such a
@@ -241,17 +262,20 @@ class Encoders:
         values: Mapping[str, Array],
         sizes: Mapping[str, Array] = MappingProxyType({}),
         probabilities: bool = True,
+        units: Mapping[str, Array] = MappingProxyType({}),
     ) -> pa.Table:
         """Predictions as columns: the value of each output; for classes also the probability of each; a
         number in the units of its column; a sequence as a list of the row's length.
 
-        `values` are what the model returns, by its names, batch axis first; `sizes` those of `Encoded`.
+        `values` are what the model returns, by its names, batch axis first; `sizes` those of `Encoded`, and
+        `units` by target the scales that its rows have of their own.
         """
         columns: dict[str, pa.Array] = {}
         for name, output in self.outputs.items():
             if name in values:
                 encoder = self.encoders.get(output.target)
-                columns |= decode(name, output, encoder, values, sizes, probabilities)
+                own = units.get(output.target + UNIT)
+                columns |= decode(name, output, encoder, values, sizes, probabilities, own)
         return pa.table(columns)
 
     def units(self) -> Mapping[str, Any]:
@@ -321,6 +345,7 @@ class Encoders:
             "images": self.images,
             "fields": {name: encoder.state() for name, encoder in self.encoders.items()},
             "weights": {name: weigher.state() for name, weigher in self.weights.items()},
+            **({"seasonal": self.seasonal} if self.seasonal else {}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -334,6 +359,7 @@ class Encoders:
             for fill in self.plan.fills:
                 encoder = self.encoders.setdefault(fill.field, self._encoder(fill))
                 encoder.restore(state["fields"][fill.field])
+            self.seasonal = {name: dict(scales) for name, scales in state.get("seasonal", {}).items()}
             for name, output in self.outputs.items():
                 if output.rows.weighted:
                     weigher = self.weights.setdefault(name, RowWeights(name, output.rows, None))

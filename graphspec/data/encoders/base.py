@@ -33,6 +33,8 @@ class Column:
     marks: Mapping[str, Mask] = field(default_factory=dict)
     counted: Mask | None = None
     """Of a target of fixed length, the steps that the row has, [n, steps]."""
+    unit: Array | None = None
+    """The shifts and scales of each row, where rows have their own, float32 [n, 2 * columns]."""
 
 
 class Encoder(ABC):
@@ -59,6 +61,11 @@ class Encoder(ABC):
     def name(self) -> str:
         return self.fill.field
 
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Columns that say how the others are encoded, and so how a prediction is read."""
+        return ()
+
     def learn(self, part: TablePart) -> None:
         """Learns from some of the training rows. Raises `SpecError`."""
         return None
@@ -75,6 +82,10 @@ class Encoder(ABC):
 
     def finish(self) -> None:
         """Ends learning, after all training rows. Raises `SpecError`."""
+        return None
+
+    def unit(self, part: TablePart) -> Array | None:
+        """The `unit` of some rows, whose values need not be there."""
         return None
 
     @abstractmethod

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from graphspec.data.encoders.base import Array, Encoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
 from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
-from graphspec.data.encoders.numbers import Floats
+from graphspec.data.encoders.numbers import Floats, rows_of
 from graphspec.objectives.custom import CustomLoss
-from graphspec.objectives.losses import Binary, Categorical
+from graphspec.objectives.losses import Binary, Categorical, QuantileLoss
 from graphspec.tensor import names_of, value_of
 
 THRESHOLD = 0.5
@@ -28,12 +28,13 @@ def decode(
     values: Mapping[str, Array],
     sizes: Mapping[str, NDArray[np.int64]],
     probabilities: bool = True,
+    unit: Array | None = None,
 ) -> dict[str, pa.Array]:
     """The columns of one output: its value under its name and, where it is a class, the probability of each
     beside it. An output of several tensors has a column for each, such as `match.query` and `match.key`.
 
     `values` are what the model returns by its names, batch axis first; `sizes` are the lengths of rows by the
-    size's name.
+    size's name; `unit` are the scales that rows have of their own.
     """
     if len(output.tensors) > 1:
         parts = zip(output.columns, output.keys, output.tensors, strict=True)
@@ -41,7 +42,7 @@ def decode(
             column: _plain(values[key], _lengths(tensor, sizes, len(values[key])))
             for column, key, tensor in parts
         }
-    return _decode_tensor(name, output, encoder, values[name], sizes, probabilities)
+    return _decode_tensor(name, output, encoder, values[name], sizes, probabilities, unit)
 
 
 def _decode_tensor(
@@ -51,6 +52,7 @@ def _decode_tensor(
     values: Array,
     sizes: Mapping[str, NDArray[np.int64]],
     probabilities: bool,
+    unit: Array | None,
 ) -> dict[str, pa.Array]:
     tensor, loss = output.tensors[0], output.loss
     if loss is not None and loss.takes_logits:
@@ -61,7 +63,9 @@ def _decode_tensor(
     if _has_classes(output, encoder):
         return _classes(name, encoder, values, lengths, probabilities)
     if isinstance(encoder, Floats):
-        return _numbers(name, encoder, values, lengths)
+        if isinstance(loss, QuantileLoss):
+            return _quantiles(name, encoder, values, loss, probabilities, unit)
+        return _numbers(name, encoder, values, lengths, unit)
     return {name: _plain(values, lengths)}
 
 
@@ -130,16 +134,37 @@ def _set(encoder: SetEncoder, values: Array, threshold: float | None) -> pa.Arra
     return pa.ListArray.from_arrays(offsets, pa.array(names, pa.string()).take(pa.array(has.nonzero()[1])))
 
 
-def _numbers(name: str, encoder: Floats, values: Array, lengths: Array | None) -> dict[str, pa.Array]:
+def _quantiles(
+    name: str, encoder: Floats, values: Array, loss: QuantileLoss, all_levels: bool, unit: Array | None
+) -> dict[str, pa.Array]:
+    """The level in the middle under the output's name, and beside it each, as `load.0.9`."""
+    own = encoder.curves[0].undo(values.astype(np.float64), *_spread(unit, 0, values))
+    columns = {name: _plain(own[..., loss.middle], None)}
+    for index, level in enumerate(loss.levels if all_levels else ()):
+        columns[f"{name}.{level:g}"] = _plain(own[..., index], None)
+    return columns
+
+
+def _spread(unit: Array | None, column: int, values: Array) -> tuple[Array | None, Array | None]:
+    """The shift and the scale of each row, as wide as its values."""
+    shift, scale = rows_of(unit, column)
+    wide = (-1, *[1] * (values.ndim - 1))
+    return (None, None) if shift is None or scale is None else (shift.reshape(wide), scale.reshape(wide))
+
+
+def _numbers(
+    name: str, encoder: Floats, values: Array, lengths: Array | None, unit: Array | None
+) -> dict[str, pa.Array]:
     own = values.astype(np.float64)
     if len(encoder.curves) == 1:
-        return {name: _plain(encoder.curves[0].undo(own), lengths)}
+        return {name: _plain(encoder.curves[0].undo(own, *_spread(unit, 0, own)), lengths)}
     if own.ndim == 1 or own.shape[-1] < len(
         encoder.curves
     ):  # of a loss of one's own, in no unit of the columns
         return {name: _plain(values, lengths)}
     for position, curve in enumerate(encoder.curves):
-        own[..., position] = curve.undo(own[..., position])
+        part = own[..., position]
+        own[..., position] = curve.undo(part, *_spread(unit, position, part))
     if own.ndim > 2:
         return {name: _plain(own, lengths)}
     return {f"{name}.{column}": pa.array(own[:, position]) for position, column in enumerate(encoder.columns)}

@@ -20,6 +20,7 @@ from graphspec.data.encoders.base import (
     shaped,
     shaped_row,
 )
+from graphspec.data.encoders.group_scales import GroupScales
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Date, Number, Scale, Statistic, Transform
 from graphspec.diagnostics import fail
@@ -90,12 +91,19 @@ class NumberCurve:
     scale: float = 1.0
     clip: float | None = None
 
-    def __call__(self, values: Numbers) -> Numbers:
-        """The numbers for the model; missing ones (NaN) are filled."""
+    def __call__(
+        self, values: Numbers, shift: Numbers | None = None, scale: Numbers | None = None
+    ) -> Numbers:
+        """The numbers for the model; missing ones (NaN) are filled. `shift` and `scale` are those of each
+        number, where it has its own.
+        """
         if self.fill is not None:
             values = np.where(np.isnan(values), self.fill, values)
         values = self.transformed(values)
-        if self.scale == 0:
+        if shift is not None and scale is not None:
+            even = (values - shift) / np.where(scale == 0, 1.0, scale)
+            values = np.where((scale == 0) & ~np.isnan(values), 0.0, even)
+        elif self.scale == 0:
             values = np.where(np.isnan(values), values, 0.0)
         elif self.shift != 0 or self.scale != 1:
             values = (values - self.shift) / self.scale
@@ -128,9 +136,10 @@ class NumberCurve:
             return (up - down) / 2
         return values
 
-    def undo(self, values: Numbers) -> Numbers:
+    def undo(self, values: Numbers, shift: Numbers | None = None, scale: Numbers | None = None) -> Numbers:
         """The inverse: numbers of the model in the units of the column."""
-        values = values * self.scale + self.shift
+        own = shift is not None and scale is not None
+        values = values * scale + shift if own else values * self.scale + self.shift
         if self.transform == "log1p":
             return np.expm1(values)
         if self.transform == "sqrt":
@@ -192,6 +201,13 @@ def scaling(values: Numbers, scale: Scale) -> tuple[float, float]:
     return middle, third - first
 
 
+def rows_of(unit: Numbers | None, column: int) -> tuple[Numbers | None, Numbers | None]:
+    """The shift and the scale of each row, for the numbers of one column."""
+    if unit is None:
+        return None, None
+    return unit[:, column], unit[:, unit.shape[1] // 2 + column]
+
+
 class Floats(Encoder):
     """The base of numbers and dates: columns of floats, [n, width]."""
 
@@ -203,6 +219,12 @@ class Floats(Encoder):
         super().__init__(fill, ignore)
         self.curves: list[NumberCurve] = []
         self.sample = Sample()
+        beside = self.feature.beside
+        self.groups = GroupScales(beside[0]) if beside else None
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        return self.feature.beside
 
     def read(self, part: TablePart) -> Numbers:
         """The values of the columns, [n, width]; NaN where missing."""
@@ -213,29 +235,43 @@ class Floats(Encoder):
         return self.columns[position]
 
     def learn(self, part: TablePart) -> None:
-        self.sample.add(part.rows, self.read(part))
+        self._add(part, self.read(part))
 
-    def learned(self) -> Sample:
-        return self.sample
+    def _add(self, part: TablePart, values: Numbers) -> None:
+        """More rows for the sample: their values, and the number of the group of each."""
+        groups = [self.groups.learn(part)] if self.groups is not None else []
+        self.sample.add(part.rows, np.concatenate([values, *groups], 1))
 
-    def merge(self, found: Sequence[Sample]) -> None:
-        self.sample = Sample.joined(found)
+    def learned(self) -> tuple[Sample, list[str]]:
+        return self.sample, list(self.groups.ids) if self.groups is not None else []
+
+    def merge(self, found: Sequence[tuple[Sample, list[str]]]) -> None:
+        if self.groups is not None:
+            numbers = self.groups.merged([names for _, names in found])
+            for (sample, _), known in zip(found, numbers, strict=True):
+                for part in sample.parts:
+                    part[:, -1] = known[part[:, -1].astype(np.int64)]
+        self.sample = Sample.joined([sample for sample, _ in found])
 
     def finish(self) -> None:
         values = self.sample.values()
+        transformed: list[Numbers] = []
         for position, label in enumerate(self.labels):
-            column = values[:, position]
+            column: Numbers = values[:, position]
             there = column[~np.isnan(column)]
             if not len(there):
                 what = f"column `{self.column_of(position)}` is missing in every training row"
                 raise fail("data-gap", what, "take it out of the feature")
             curve = self.curve(position, there)
             filled = column if curve.fill is None else np.where(np.isnan(column), curve.fill, column)
-            shift, scale = scaling(curve.transformed(filled[~np.isnan(filled)]), self.feature.scale)
+            transformed.append(curve.transformed(filled))
+            shift, scale = scaling(transformed[-1][~np.isnan(filled)], self.feature.scaling)
             if scale == 0:
                 only = f"`{label}` is {there[0]:g} in every training row"
                 self.notes.append(f"warning: {self.name}: {only}, and becomes 0")
             self.curves.append(replace(curve, shift=shift + 0.0, scale=scale))  # -0.0 is 0, as in JSON
+        if self.groups is not None:
+            self.groups.finish(values[:, -1], transformed, lambda some: scaling(some, self.feature.scaling))
         if self.sample.seen > len(values):
             taken = f"{len(values):,} of {self.sample.seen:,} training rows"
             self.notes.append(f"{self.name}: statistics from {taken}")
@@ -254,18 +290,36 @@ class Floats(Encoder):
                 if not self.ignore:
                     raise self.gap(part, self.column_of(position), missing[:, position])
                 gone = any_of(missing)
-        made = np.stack([curve(values[:, i]) for i, curve in enumerate(self.curves)], 1)
+        own = self._own(part)
+        made = np.stack([curve(values[:, i], *rows_of(own, i)) for i, curve in enumerate(self.curves)], 1)
         if gone is not None:
             made[gone] = 0
         self.legal(part, values, made)
         marks = {"filled": any_of(missing)} if gone is None and missing.any() else {}
-        return Column(shaped(self.fill, self.finished(made, missing)), gone, marks)
+        if self.groups is not None and (unseen := self.groups.unseen(part)).any():
+            marks["unseen"] = unseen
+        unit = own.astype(np.float32) if own is not None else None
+        return Column(shaped(self.fill, self.finished(made, missing)), gone, marks, unit=unit)
+
+    def _own(self, part: TablePart) -> Numbers | None:
+        """[n, 2 * columns]: the shift and the scale of each row, where rows have their own."""
+        if self.groups is None:
+            return None
+        return self.groups.unit(part, [c.shift for c in self.curves], [c.scale for c in self.curves])
+
+    def unit(self, part: TablePart) -> NDArray[np.float32] | None:
+        own = self._own(part)
+        return None if own is None else own.astype(np.float32)
 
     def finished(self, made: Numbers, missing: NDArray[np.bool_]) -> NDArray[np.float32]:
         return made.astype(np.float32)
 
     def scaled_row(self, values: Sequence[float | None]) -> Any:
-        """The numbers of one row for the model, those that it has been given; None where one is missing."""
+        """The numbers of one row for the model, those that it has been given; None where one is missing, or
+        where rows have scales of their own.
+        """
+        if self.groups is not None:
+            return None
         made = []
         for value, curve in zip(values, self.curves, strict=True):
             known = curve.of_one(value) if value is not None else None
@@ -278,9 +332,12 @@ class Floats(Encoder):
         """Raises `SpecError` if a transform is not defined."""
 
     def state(self) -> dict[str, Any]:
-        return {"curves": [curve.to_json() for curve in self.curves]}
+        groups = {"groups": self.groups.state()} if self.groups is not None else {}
+        return {"curves": [curve.to_json() for curve in self.curves], **groups}
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        if self.groups is not None:
+            self.groups.restore(state["groups"])
         self.curves, self.sample = [NumberCurve.from_json(item) for item in state["curves"]], Sample()
 
 
@@ -300,7 +357,7 @@ class NumberEncoder(Floats):
     def learn(self, part: TablePart) -> None:
         values = self.read(part)
         self._in_domain(part, values)
-        self.sample.add(part.rows, values)
+        self._add(part, values)
 
     def read_row(self, row: Mapping[str, Any]) -> Any:
         found = [row_number(row.get(name)) for name in self.columns]

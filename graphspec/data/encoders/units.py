@@ -18,21 +18,26 @@ class OutputUnit:
 
     curves: tuple[NumberCurve, ...]
 
-    def __call__(self, values: Tensor) -> Tensor:
+    def __call__(self, values: Tensor, unit: Tensor | None = None) -> Tensor:
         """[..., columns] in the units of the columns; [n] where there is one column. Outputs of fewer values,
-        which a loss of one's own compares with several columns, are in no unit of them.
+        which a loss of one's own compares with several columns, are in no unit of them. `unit` are the scales
+        that rows have of their own, [n, 2 * columns].
         """
         if len(self.curves) == 1:
-            return _undone(self.curves[0], values)
+            return _undone(self.curves[0], values, unit, 0)
         if values.dim() < 2 or values.shape[-1] < len(self.curves):
             return values
-        parts = [_undone(curve, values[..., i]) for i, curve in enumerate(self.curves)]
+        parts = [_undone(curve, values[..., i], unit, i) for i, curve in enumerate(self.curves)]
         rest = [values[..., i] for i in range(len(parts), values.shape[-1])]  # indicators
         return torch.stack([*parts, *rest], -1)
 
 
-def _undone(curve: NumberCurve, values: Tensor) -> Tensor:
-    values = values * curve.scale + curve.shift
+def _undone(curve: NumberCurve, values: Tensor, unit: Tensor | None, column: int) -> Tensor:
+    if unit is None:
+        values = values * curve.scale + curve.shift
+    else:
+        wide = (-1, *[1] * (values.dim() - 1))
+        values = values * unit[:, unit.shape[1] // 2 + column].view(wide) + unit[:, column].view(wide)
     if curve.transform == "log1p":
         return values.expm1()
     if curve.transform == "sqrt":
@@ -46,13 +51,13 @@ def _undone(curve: NumberCurve, values: Tensor) -> Tensor:
     return values
 
 
-def units(encoders: Any) -> Mapping[str, Callable[[Tensor], Tensor]]:
+def units(encoders: Any) -> Mapping[str, Callable[..., Tensor]]:
     """By output, the conversion of its values and targets to the units of the column; none for outputs
     without a scale.
     """
-    found: dict[str, Callable[[Tensor], Tensor]] = {}
+    found: dict[str, Callable[..., Tensor]] = {}
     for name, output in encoders.outputs.items():
         encoder = encoders.encoders.get(output.target)
-        if isinstance(encoder, Floats) and any(curve.changes for curve in encoder.curves):
+        if isinstance(encoder, Floats) and (encoder.beside or any(curve.changes for curve in encoder.curves)):
             found[name] = OutputUnit(tuple(encoder.curves))
     return found

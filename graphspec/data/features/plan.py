@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from graphspec.data.features.settings import Category, Feature, ImageFeature, Listed, Number, Set
+from graphspec.data.features.windows import Steps, Windows
 from graphspec.diagnostics import did_you_mean
 from graphspec.objectives.custom import CustomLoss
 from graphspec.objectives.losses import Binary, Categorical, SparseLoss
@@ -20,7 +21,11 @@ Outputs = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """What fills one field. Without a feature it is columns of the field's name: `x`, or `x_0`, `x_1`, ..."""
+    """What fills one field. Without a feature it is columns of the field's name: `x`, or `x_0`, `x_1`, ...
+
+    `tensor` is what a row of the table becomes. Where a window has several `steps` of it, `whole` is that of
+    the field, and else the same.
+    """
 
     field: str
     tensor: Tensor
@@ -29,6 +34,12 @@ class Fill:
     """The output whose target it is; None for an input."""
     limit: int | None = None
     """How many ids there may be: what the readers of an input take, or the classes of a target."""
+    steps: Steps | None = None
+    stepped: Tensor | None = None
+
+    @property
+    def whole(self) -> Tensor:
+        return self.stepped or self.tensor
 
     @property
     def target(self) -> bool:
@@ -73,6 +84,7 @@ def plan(
     features: Mapping[str, Feature],
     ranges: Mapping[str, Limit],
     absent: Collection[str] = (),
+    windows: Windows | None = None,
 ) -> FillPlan:
     """The plan of a program. `ranges` is the number of ids that the readers of an input take; inputs that are
     `absent` are filled by nothing.
@@ -88,7 +100,17 @@ def plan(
         tensor, target = target_type(output), output.target
         if tensor is not None and target not in fills:
             fills[target] = Fill(target, tensor, features.get(target), name, classes_of(output, tensor))
-    return FillPlan(tuple(fills.values()))
+    found = fills.values()
+    return FillPlan(tuple(found if windows is None else (_stepped(fill, windows) for fill in found)))
+
+
+def _stepped(fill: Fill, windows: Windows) -> Fill:
+    """What a row becomes of a field that has several steps: the field without their axis, the first one."""
+    steps, tensor = windows.steps(fill.feature), fill.tensor
+    if steps is None:
+        return fill
+    row = Tensor((tensor.shape[0], *tensor.shape[2:]), tensor.dtype)
+    return replace(fill, tensor=row, steps=steps, stepped=tensor)
 
 
 def _most(limit: Limit | None) -> int | None:
@@ -173,13 +195,18 @@ def unread(declared: Iterable[str], features: Mapping[str, Feature]) -> Iterator
             yield Problem("unused-feature", message, help, (name,))
 
 
-def misfits(found: FillPlan, outputs: Outputs) -> Iterator[Problem]:
+def misfits(found: FillPlan, outputs: Outputs, windows: Windows | None = None) -> Iterator[Problem]:
     """Features that make another array than the field wants that they fill."""
     for fill in found.fills:
+        wrong = _step_misfit(fill, found) if windows is not None else None
+        if wrong is not None:
+            code, message, help, key = wrong
+            yield Problem(code, message, help, (fill.field, key) if key else (fill.field,))
+            continue
         if fill.feature is None:
             continue
         output = outputs[fill.output] if fill.output is not None else None
-        problem = _shape(fill, fill.feature) or _dtype(fill, fill.feature)
+        problem = _steps(fill, fill.feature) or _shape(fill, fill.feature) or _dtype(fill, fill.feature)
         if problem is None and output is None:
             problem = _vocabulary(fill, fill.feature)
         if problem is None and output is not None:
@@ -189,8 +216,55 @@ def misfits(found: FillPlan, outputs: Outputs) -> Iterator[Problem]:
             yield Problem(code, message, help, (fill.field, key) if key else (fill.field,))
 
 
+def _steps(fill: Fill, feature: Feature) -> Misfit | None:
+    """Several steps of what has a length of its own in each row."""
+    if fill.steps is None or not isinstance(feature, Listed | ImageFeature):
+        return None
+    message = f"`steps` of the feature `{fill.field}`: {feature.encode} is of one row, not of several"
+    return "windows-misfit", message, "leave `steps` out: it is read at the last step of the past", "steps"
+
+
 Misfit = tuple[str, str, str | None, str | None]
 """A code, a message, a remedy, and the feature's key that is at fault."""
+
+
+def _step_misfit(fill: Fill, found: FillPlan) -> Misfit | None:
+    """Why the steps of a field do not fit: a code, a message, a remedy, and the key at fault."""
+    steps, feature = fill.steps, fill.feature
+    what = _what(fill)
+    if feature is None or steps is None:
+        if fill.target:
+            feature_text = f"`{fill.field}: {{encode: number, steps: next}}`"
+            message = f"{what} has no `steps`, and a forecast is of those that come `next`"
+            return "windows-misfit", message, f"write under `features`: {feature_text}", None
+        return None
+    if fill.target and feature.steps != "next":
+        message = f"{what} lies in the past, which the model reads"
+        return "windows-misfit", message, "write `steps: next`", "steps"
+    wanted = fill.whole.shape[1:2] or (1,)
+    if isinstance(wanted[0], int) and wanted[0] != steps.count:
+        said = f"`steps: {feature.steps}` of the feature `{fill.field}` are {steps.count}"
+        message = f"{said}, and {what} is {fill.whole}"
+        return "windows-misfit", message, f"its first size must be {steps.count}", "steps"
+    if not fill.target and feature.steps == "next":
+        return _known_ahead(fill, found, what)
+    return None
+
+
+def _known_ahead(fill: Fill, found: FillPlan, what: str) -> Misfit | None:
+    """Why an input cannot read the steps that are to be predicted: it would be given the answer."""
+    assert fill.feature is not None
+    answers = {
+        column
+        for other in found.fills
+        if other.target and other.feature is not None
+        for column in other.feature.read(other.field)
+    }
+    given = [column for column in fill.feature.read(fill.field) if column in answers]
+    if not given:
+        return None
+    message = f"{what} reads `{given[0]}` of the steps that come next, which the model is to predict"
+    return "windows-misfit", message, "take the column out, or write `steps: past`", "steps"
 
 
 def _what(fill: Fill) -> str:

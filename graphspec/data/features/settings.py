@@ -21,7 +21,8 @@ Value = bool | int | float | str
 """A value of a category as a spec may write it; a column has its text."""
 Statistic = Literal["mean", "median", "zero"]
 Transform = Literal["log1p", "sqrt", "quantile"]
-Scale = Literal["standard", "min_max", "robust", "none"]
+Scaling = Literal["standard", "min_max", "robust"]
+Scale = Literal[Scaling, "none"]
 PlainPart = Literal["year", "month", "day", "weekday", "day_of_year", "hour", "minute", "second", "timestamp"]
 DateWave = Literal[
     "month_sin",
@@ -65,6 +66,8 @@ class Feature(Setting):
 
     encode: str
     column: Text | None = None
+    steps: Literal["past", "next"] | Count | None = None
+    """Which steps of a window it reads; without it the last of the past."""
 
     synonyms: ClassVar = by_word(
         encode="type kind encoder preprocessing",
@@ -95,6 +98,11 @@ class Feature(Setting):
         """The columns that the feature of this name reads, in their order."""
         several: list[str] | None = getattr(self, "columns", None)
         return tuple(several) if several is not None else (self.column or name,)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Columns that say how others are encoded, and so how a prediction is read."""
+        return ()
 
     @property
     def may_list(self) -> bool:
@@ -132,7 +140,7 @@ class Number(Several):
     fill: Statistic | float | None = None
     indicator: bool = False
     transform: Transform | dict[str, Transform] | None = None
-    scale: Scale = "none"
+    scale: Scale | Annotated[dict[Scaling, Text], Field(min_length=1, max_length=1)] = "none"
     clip: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
@@ -150,6 +158,15 @@ class Number(Several):
             if unknown:
                 raise ValueError(f"`transform` names `{unknown[0]}`, which is not one of the `columns`")
         return self
+
+    @property
+    def scaling(self) -> Scale:
+        """How numbers are scaled: all alike, or those of each value of a column among themselves."""
+        return next(iter(self.scale)) if isinstance(self.scale, dict) else self.scale
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        return tuple(self.scale.values()) if isinstance(self.scale, dict) else ()
 
     def transform_of(self, column: str) -> Transform | None:
         if isinstance(self.transform, dict):
@@ -170,6 +187,11 @@ class Date(Several):
     scale: Scale = "none"
 
     target: ClassVar = False
+
+    @property
+    def scaling(self) -> Scale:
+        """How the parts are scaled."""
+        return self.scale
 
     def made(self, *, target: bool) -> FeatureType:
         return FeatureType((self.width * len(self.parts),), "float32")

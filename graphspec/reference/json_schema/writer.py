@@ -184,6 +184,8 @@ class Writer:
         for key in ("train", "validation", "test"):
             properties[key] = {"anyOf": [{"type": "string"}, properties[key]]}
         properties |= {"key": several, "na_values": several}
+        windows = self.definitions["Windows"]["properties"]
+        windows["by"] = {**several, "description": meaning("by", "Windows")}
         properties["features"] = {"type": "object", "additionalProperties": _ref("feature")}
         self._features()
         steps = [self._properties(cls, name, but="layer") for name, cls in MIXINGS.items()]

@@ -1,0 +1,142 @@
+"""The examples of windows: encoded rows in the order of time, as views."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from graphspec.data import reading
+from graphspec.data.batches import BLOCKS, UNIT, InMemory
+from graphspec.data.encoders import Encoders
+from graphspec.data.features.plan import Fill, FillPlan
+from graphspec.data.fields import Field
+from graphspec.data.padding import Padding, Rows
+from graphspec.data.ragged import Ragged
+from graphspec.data.spool import SharedStore
+from graphspec.data.store import FiledRows, InFiles, Store, folder, on_disk
+from graphspec.data.streamed import WINDOW
+from graphspec.data.windows.timeline import Timeline
+from graphspec.data.windows.views import RowsView, View
+
+COPIED = 2**16
+"""Rows that are brought into the order of time at once, where they are in files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Windowed(InMemory):
+    """Examples that are windows of the rows of a timeline; `origins` are the positions of all."""
+
+    line: Timeline | None = field(default=None, kw_only=True)
+    origins: Tensor | None = field(default=None, kw_only=True)
+
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        """The origin of each example, in the order of the examples."""
+        assert self.origins is not None
+        origins = self.origins if self.index is None else self.origins[self.index]
+        found: NDArray[np.int64] = origins.cpu().numpy()
+        return found
+
+
+def row_fields(wanted: Iterable[Field], plan: FillPlan) -> list[Field]:
+    """The fields of windows as rows of the table fill them."""
+    known = {fill.field: fill for fill in plan.fills}
+    return [replace(each, tensor=known[each.name].tensor) for each in wanted]
+
+
+def windowed(
+    store: Store | SharedStore,
+    wanted: Iterable[Field],
+    encoders: Encoders,
+    line: Timeline,
+    origins: NDArray[np.int64],
+    padding: Padding,
+) -> Windowed:
+    """Encoded rows as windows that end their past at `origins`, on the CPU."""
+    at = torch.from_numpy(origins)
+    fills = {fill.field: fill for fill in encoders.plan.fills}
+    outputs = {name: fills.get(output.target) for name, output in encoders.outputs.items()}
+    groups: dict[str, dict[str, Any]] = {name: {} for name in reading.GROUPS}
+    for group in reading.GROUPS:
+        for name, array in _arrays(store, group, line).items():
+            fill = fills.get(name.removesuffix(UNIT)) if group == "arrays" else outputs.get(name)
+            if group == "weights" or name.endswith(UNIT):
+                fill = None  # those of the last step of the past
+            if group == "counted" and array.all():
+                continue
+            groups[group][name] = view(array, fill, at)
+    dtypes = {each.name: getattr(torch, each.tensor.dtype) for each in wanted}
+    dtypes |= {name: torch.float32 for name in groups["arrays"] if name not in dtypes}
+    return Windowed(
+        groups["arrays"],
+        dtypes,
+        None,
+        groups["weights"],
+        groups["counted"],
+        padding=padding,
+        block=_block(groups["arrays"]) if store.filed else None,
+        line=line,
+        origins=at,
+    )
+
+
+def view(array: Any, fill: Fill | None, origins: Tensor, origin: int = 0) -> View | RowsView:
+    """The windows of an array of rows, as a field has them. `origins` are the places of the step `origin` of
+    each window, of which 0 is the last of the past.
+    """
+    if isinstance(array, Rows):
+        return RowsView(array.values, array.offsets, origins)
+    steps = fill.steps if fill is not None else None
+    if fill is None or steps is None:
+        return View(array, origins)
+    offsets = torch.arange(steps.first, steps.first + steps.count) - origin
+    return View(array, origins, offsets, single=fill.whole.rank == fill.tensor.rank)
+
+
+def _block(arrays: Mapping[str, Any]) -> int:
+    """Examples in a block of neighbours, whose rows are read together."""
+    row = sum(each.values.nbytes // max(1, len(each.values)) for each in arrays.values())
+    return max(1, WINDOW // (BLOCKS * max(1, row)))
+
+
+def _arrays(store: Store | SharedStore, group: str, line: Timeline) -> dict[str, Any]:
+    """The arrays of a group by name, in the order of time; those in files as memory that maps a file."""
+    if not store.filed:
+        found = store.group(group)
+        made: dict[str, Any] = {}
+        for name in list(found):  # one at a time: its copy in order, and then the array is given up
+            made |= reading.tensors({name: _ordered(found.pop(name), line)})
+        return made
+    names = [name for kind, name in store.files if kind == group]
+    return {name: _mapped(store.files[group, name], line) for name in names}
+
+
+def _ordered(array: Any, line: Timeline) -> Any:
+    if line.order is None:
+        return array
+    return array.select(line.order) if isinstance(array, Ragged) else array[line.order]
+
+
+def _mapped(array: InFiles | FiledRows, line: Timeline) -> Tensor | Rows:
+    """An array in a file of its own, in the order of time: rows that neighbouring windows read are near."""
+    if isinstance(array, FiledRows):  # texts of single rows, which are few
+        whole = array.read([(0, array.length)])
+        return Rows.of(_ordered(whole, line))
+    place = np.arange(len(line)) if line.order is None else np.empty(len(line), np.int64)
+    if line.order is not None:
+        place[line.order] = np.arange(len(line))
+    shape = (len(line), *array.shape)
+    with on_disk(folder(), array.row * len(line)), tempfile.TemporaryFile(dir=folder()) as file:
+        file.truncate(max(1, array.row * len(line)))
+        made = np.memmap(file, array.dtype, "r+", 0, shape)
+        for first in range(0, len(line), COPIED):
+            stop = min(first + COPIED, len(line))
+            made[place[first:stop]] = array.read([(first, stop)])
+    return torch.from_numpy(np.asarray(made))

@@ -1,0 +1,276 @@
+"""The rows of a long table in the order of each series' time: what follows what, and where a gap is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from graphspec.data import reading
+from graphspec.data.columns import TablePart, texts
+from graphspec.data.features.windows import Spacing, Windows
+from graphspec.data.mistakes import shown
+from graphspec.data.processes import ALONE, Processes, in_order
+from graphspec.data.tables import Table
+from graphspec.data.windows.stamps import Stamps, Ticks, after, counted
+from graphspec.diagnostics import SpecError, fail
+
+Rows = NDArray[np.int64]
+SHOWN = 3
+"""Series that a note names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Series one behind the other, each in the order of time: a place in this order is a position.
+
+    `order` is the row of each position, where that is not the position itself; rows from `rows` on are
+    `inserted`, steps that the file lacks. A run of steps without a gap begins at each of `begins` (the length
+    of all is the last of them), and a series at each of `starts`. `names` has a row for each series.
+    """
+
+    rows: int
+    ticks: Ticks
+    starts: Rows
+    begins: Rows
+    names: pa.Table
+    stamps: Stamps
+    order: Rows | None = None
+    inserted: TablePart | None = None
+
+    def __len__(self) -> int:
+        return len(self.ticks)
+
+    def row_at(self, positions: Rows) -> Rows:
+        return positions if self.order is None else self.order[positions]
+
+    def series_of(self, positions: Rows) -> Rows:
+        """The number of the series at each position."""
+        return np.searchsorted(self.starts, positions, side="right") - 1
+
+    def in_order(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """What there is of each row, at each position."""
+        return rows if self.order is None else rows[self.order]
+
+    def origins(self, before: int, behind: int, stride: int = 1) -> Rows:
+        """The positions with `before` steps up to themselves and `behind` steps after, without a gap."""
+        runs = zip(self.begins[:-1].tolist(), self.begins[1:].tolist(), strict=True)
+        found = [np.arange(first + before - 1, stop - behind, stride) for first, stop in runs]
+        return np.concatenate([np.zeros(0, np.int64), *(part for part in found if len(part))])
+
+    @property
+    def keys(self) -> list[str]:
+        """The name of each series as one text."""
+        return [json.dumps(list(row.values()), ensure_ascii=False) for row in self.names.to_pylist()]
+
+    def name(self, series: int) -> str:
+        """A series in words."""
+        values = [shown(value) for value in self.names.slice(series, 1).to_pylist()[0].values()]
+        return ", ".join(values)
+
+    def short(self, origins: Rows, steps: int) -> str | None:
+        """The note about series of which there is no window."""
+        counts = np.bincount(self.series_of(origins), minlength=len(self.starts) - 1)
+        without = np.flatnonzero(counts == 0).tolist()
+        if not without:
+            return None
+        lengths = np.diff(self.starts)
+        names = [f"{self.name(s)} ({lengths[s]:,} rows)" for s in without[:SHOWN]]
+        more = f" and {len(without) - SHOWN:,} more" if len(without) > SHOWN else ""
+        return f"left out, as no window of {steps} steps is in it: series {', '.join(names)}{more}"
+
+
+@dataclass(slots=True)
+class _Codes:
+    """The number of each distinct name of a series, in the order in which they appear."""
+
+    known: dict[tuple[str | None, ...], int]
+
+    def of(
+        self, indices: Sequence[NDArray[np.int32]], values: Sequence[Sequence[str]], rows: int
+    ) -> NDArray[np.int32]:
+        """The numbers of rows, of which each column gives indices into its values."""
+        if not indices:
+            self.known.setdefault((), 0)
+            return np.zeros(rows, np.int32)
+        joint = np.zeros(rows, np.int64)
+        for index, distinct in zip(indices, values, strict=True):
+            joint = joint * max(1, len(distinct)) + index
+        found, first, back = np.unique(joint, return_index=True, return_inverse=True)
+        numbers = np.empty(len(found), np.int32)
+        for place in np.argsort(first, kind="stable"):
+            name = tuple(
+                distinct[index[first[place]]] for index, distinct in zip(indices, values, strict=True)
+            )
+            numbers[place] = self.known.setdefault(name, len(self.known))
+        return numbers[back]
+
+
+def timeline(
+    table: Table,
+    windows: Windows,
+    format: str | None,
+    rows: int,
+    processes: Processes = ALONE,
+) -> Timeline:
+    """The timeline of the first `rows` rows of a table; `format` is that of its dates.
+
+    Raises `SpecError`: data-column, data-gap, data-dtype, data-order.
+    """
+    for name in windows.columns:
+        if name not in table.columns:
+            raise table.lacks(name, None, "`windows` names it")
+    _, sample = next(table.chunks([windows.order]), (0, None))
+    if sample is None or not sample.num_rows:
+        raise fail("data-empty", f"`{table.file}` holds no examples", table.empty_help)
+    stamps = Stamps.of(windows.order, sample.column(0).combine_chunks(), windows.format or format)
+    codes, ticks, names = _read(table, windows, stamps, rows, processes)
+    return _checked(table, windows, stamps, codes, ticks, names)
+
+
+def _read(
+    table: Table, windows: Windows, stamps: Stamps, rows: int, processes: Processes
+) -> tuple[NDArray[np.int32], Ticks, pa.Table]:
+    """Of each row the number of its series, and its time; and the names of the series."""
+
+    def work(first: int, part: pa.Table) -> tuple[Any, ...]:
+        found = reading.part_of(table, np.arange(first, first + part.num_rows), part)
+        encoded = [_named(found, name) for name in windows.by]
+        indices = [np.asarray(each.indices, np.int32) for each in encoded]
+        return part.num_rows, indices, [each.dictionary.to_pylist() for each in encoded], stamps.ticks(found)
+
+    share = table.share(processes.rank, processes.size)
+    chunks = reading.sliced(table.chunks(windows.columns, share=share), rows, 1)
+    numbers = _Codes({})
+    codes, ticks = [], []
+    for _, (count, indices, values, times) in in_order(processes, chunks, work):
+        codes.append(numbers.of(indices, values, count))
+        ticks.append(times)
+    columns = {name: [key[i] for key in numbers.known] for i, name in enumerate(windows.by)}
+    names = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+    if not windows.by:
+        names = pa.table({"series": pa.array([table.file])})
+    return np.concatenate(codes), np.concatenate(ticks), names
+
+
+def _named(part: TablePart, name: str) -> pa.DictionaryArray:
+    column = texts(part, name)
+    if column.null_count:
+        row = int(np.asarray(column.is_null()).argmax())
+        raise part.fail(
+            "data-gap", name, row, "the name of the series is missing", "fill it, or remove the row"
+        )
+    return column.dictionary_encode()
+
+
+def _checked(
+    table: Table, windows: Windows, stamps: Stamps, codes: NDArray[np.int32], ticks: Ticks, names: pa.Table
+) -> Timeline:
+    rows = len(codes)
+    order = _order_of(codes)
+    starts = np.concatenate(([0], np.cumsum(np.bincount(codes))))
+    times = ticks if order is None else ticks[order]
+    found = Timeline(rows, times, starts, starts, names, stamps, order)
+    _rising(table, found)
+    spacing = windows.spacing
+    if spacing is None:
+        return found
+    apart = counted(times, spacing)
+    apart[starts[1:-1] - 1] = 1
+    gaps = np.flatnonzero(apart != 1)
+    if not len(gaps):
+        return found
+    if windows.gaps == "error":
+        raise _gap(table, windows, found, gaps, apart)
+    if windows.gaps == "skip":
+        begins = np.union1d(starts, gaps + 1)
+        return Timeline(rows, times, starts, begins, names, stamps, order)
+    odd = gaps[apart[gaps] % 1 != 0]
+    if len(odd):
+        raise _gap(table, windows, found, odd, apart)
+    series, more = _lacking(found, gaps, apart, spacing)
+    inserted = _inserted(table, windows, found, series, more)
+    codes, ticks = np.concatenate((codes, series.astype(np.int32))), np.concatenate((ticks, more))
+    order = np.lexsort((ticks, codes))
+    starts = np.concatenate(([0], np.cumsum(np.bincount(codes))))
+    return Timeline(rows, ticks[order], starts, starts, names, stamps, order, inserted)
+
+
+def _order_of(codes: NDArray[np.int32]) -> Rows | None:
+    """The rows series by series; None where they are so already."""
+    if (codes[1:] >= codes[:-1]).all():
+        return None
+    return np.argsort(codes, kind="stable")
+
+
+def _rising(table: Table, found: Timeline) -> None:
+    """Raises `SpecError` where time repeats or falls within a series."""
+    wrong = found.ticks[1:] <= found.ticks[:-1]
+    wrong[found.starts[1:-1] - 1] = False
+    if not wrong.any():
+        return
+    position = int(wrong.argmax()) + 1
+    repeated = found.ticks[position] == found.ticks[position - 1]
+    verb = "repeats" if repeated else "lies before"
+    help = "sort the rows by time"
+    if repeated:
+        help = "keep one row for each time; or name the column that tells series apart: `windows: {by: ...}`"
+    raise _wrong(table, found, position, f"{verb} the time of", "", help)
+
+
+def _gap(
+    table: Table, windows: Windows, found: Timeline, gaps: Rows, apart: NDArray[np.float64]
+) -> SpecError:
+    position = int(gaps[0]) + 1
+    more = f"; there are {len(gaps) - 1:,} more gaps" if len(gaps) > 1 else ""
+    said = f", {apart[position - 1]:g} steps of `every: {windows.every}` apart{more}"
+    help = "`gaps: skip` makes no window across a gap, `gaps: fill` fills it by the `fill` of each feature"
+    if apart[position - 1] % 1:
+        help = "correct `every`, or the times; `gaps: skip` makes no window across them"
+    return _wrong(table, found, position, "comes after", said, help)
+
+
+def _wrong(table: Table, found: Timeline, position: int, verb: str, more: str, help: str) -> SpecError:
+    row, before = (int(each) for each in found.row_at(np.array([position, position - 1])))
+    name = found.stamps.name
+    series = int(found.series_of(np.array([position]))[0])
+    of = f" of series {found.name(series)}" if len(found.starts) > 2 else ""
+    message = (
+        f"column `{name}` of `{table.file}`, {table.place(row)}: {found.stamps.shown(found.ticks[position])}"
+        f"{of} {verb} {found.stamps.shown(found.ticks[position - 1])}, {table.place(before)}{more}"
+    )
+    return fail("data-order", message, help, span=table.span(row, name))
+
+
+def _lacking(found: Timeline, gaps: Rows, apart: NDArray[np.float64], spacing: Spacing) -> tuple[Rows, Ticks]:
+    """The series and the time of each step that lacks in a gap."""
+    counts = apart[gaps].astype(np.int64) - 1
+    ticks = [
+        after(found.ticks[gap], count, spacing) for gap, count in zip(gaps, counts.tolist(), strict=True)
+    ]
+    return np.repeat(found.series_of(gaps), counts), np.concatenate(ticks)
+
+
+def _inserted(table: Table, windows: Windows, found: Timeline, series: Rows, ticks: Ticks) -> TablePart:
+    """The steps that the file lacks, as rows: their series and time, and nothing else."""
+    stamps = found.stamps.column(ticks)
+    columns: dict[str, pa.Array] = {}
+    for name, kind in table.columns.items():
+        if name == windows.order:
+            columns[name] = stamps
+        elif name in windows.by:
+            columns[name] = found.names.column(name).combine_chunks().take(pa.array(series))
+        else:
+            columns[name] = pa.nulls(len(series), kind)
+    texts = stamps.cast(pa.string()) if not pa.types.is_string(stamps.type) else stamps
+
+    def place(row: int) -> str:
+        return f"the step {shown(texts[row - found.rows].as_py())}, which the file lacks"
+
+    rows = np.arange(found.rows, found.rows + len(series))
+    return TablePart(pa.table(columns), rows, table.file, place, table.decimal, table.root)

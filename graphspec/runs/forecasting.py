@@ -1,0 +1,250 @@
+"""Forecasts of windows: their errors by step, beside the seasonal naive forecast, and as long rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from graphspec.data import reading
+from graphspec.data.batches import UNIT, Batch, InMemory
+from graphspec.data.columns import TablePart
+from graphspec.data.encoders import Encoders
+from graphspec.data.features.plan import Fill
+from graphspec.data.features.windows import Windows
+from graphspec.data.fields import Checker, Field
+from graphspec.data.windows import naive
+from graphspec.data.windows.examples import Windowed, row_fields, view
+from graphspec.data.windows.stamps import after
+from graphspec.data.windows.timeline import Rows, timeline
+from graphspec.diagnostics import fail
+from graphspec.objectives.losses import QuantileLoss
+from graphspec.train import losses
+from graphspec.train.batch_result import BatchResult
+
+
+class StepErrors:
+    """Absolute errors of forecasts in the units of their column: by step, and beside the naive forecast."""
+
+    def __init__(self, program: Any, encoders: Encoders, examples: Windowed):
+        self.windows: Windows = program.data.windows
+        self.outputs = {name: program.outputs[name] for name in naive.forecasts(encoders)}
+        self.units, self.encoders, self.examples = encoders.units(), encoders, examples
+        self.first = 0
+        steps = self.windows.next
+        self.sums = {name: np.zeros((4, steps)) for name in self.outputs}
+        """By output: errors, those of the naive forecast, both by the scale of the series, and how many."""
+        self.scales = {
+            name: naive.scales_of(examples, encoders.seasonal.get(name, {})) for name in self.outputs
+        }
+        self.views = {
+            name: naive.view_of(examples, output.target, self.windows)
+            for name, output in self.outputs.items()
+        }
+
+    @torch.no_grad()
+    def add(self, result: BatchResult, batch: Batch) -> None:
+        """Adds a batch, in the order of the examples."""
+        rows = slice(self.first, self.first + len(batch))
+        self.first += len(batch)
+        for name, output in self.outputs.items():
+            value = losses.activate(result.outputs[name], output.activation)
+            unit = batch.arrays.get(output.target + UNIT)
+            target, before = result.targets[name], self._naive(name, rows).to(value.device)
+            if name in self.units:
+                value, target, before = (self.units[name](each, unit) for each in (value, target, before))
+            if isinstance(output.loss, QuantileLoss):
+                value = value[..., output.loss.middle]
+            counted = result.counted.get(name)
+            self._sum(name, rows, *(self._flat(each) for each in (value, target, before)), counted)
+
+    def _flat(self, values: Tensor) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = values.double().reshape(len(values), -1).cpu().numpy()
+        return found
+
+    def _naive(self, name: str, rows: slice) -> Tensor:
+        index = torch.arange(len(self.examples))[rows].to(self.examples.home)
+        if self.examples.index is not None:
+            index = self.examples.index[index]
+        return self.views[name].index_select(0, index)
+
+    def _sum(
+        self,
+        name: str,
+        rows: slice,
+        value: NDArray[np.float64],
+        target: NDArray[np.float64],
+        before: NDArray[np.float64],
+        counted: Tensor | None,
+    ) -> None:
+        there = np.ones(target.shape) if counted is None else self._flat(counted)
+        wrong, other = np.abs(value - target) * there, np.abs(before - target) * there
+        scaled = wrong / self.scales[name][rows][:, None]
+        self.sums[name] += np.stack([each.sum(0) for each in (wrong, other, scaled, there)])
+
+    def result(self) -> tuple[dict[str, float], dict[str, dict[str, list[float]]]]:
+        """Numbers over all steps to stand beside the metrics, and by output the errors of each step."""
+        metrics: dict[str, float] = {}
+        steps: dict[str, dict[str, list[float]]] = {}
+        for name, sums in self.sums.items():
+            prefix = f"{name}_" if len(self.encoders.outputs) > 1 else ""
+            wrong, other, scaled, count = sums
+            total = max(1.0, float(count.sum()))
+            metrics[f"{prefix}naive_mae"] = float(other.sum()) / total
+            mase = float(scaled.sum()) / total
+            if np.isfinite(mase):
+                metrics[f"{prefix}mase"] = mase
+            each = np.maximum(count, 1)
+            steps[name] = {"mae": (wrong / each).tolist(), "naive_mae": (other / each).tolist()}
+        return metrics, steps
+
+
+class Forecaster:
+    """Reads the windows of a table that forecasts start from, without what they predict."""
+
+    def __init__(self, program: Any, encoders: Encoders, table: Any, every_window: bool, limit: int):
+        self.program, self.encoders, self.table, self.every, self.limit = (
+            program,
+            encoders,
+            table,
+            every_window,
+            limit,
+        )
+        self.windows: Windows = program.data.windows
+        self.inputs = [fill for fill in encoders.plan.fills if not fill.target]
+        ahead = any(fill.steps is not None and fill.steps.first > 0 for fill in self.inputs)
+        self.line = timeline(table, self.windows, self._format(), limit)
+        self.origins = self._origins(self.windows.next if ahead else 0)
+
+    def _format(self) -> str | None:
+        from graphspec.data.features.settings import Date
+
+        found = [
+            each.format
+            for name, each in self.program.data.features.items()
+            if isinstance(each, Date) and self.windows.order in each.read(name)
+        ]
+        return found[0] if found else None
+
+    def _origins(self, behind: int) -> Rows:
+        line, past = self.line, self.windows.past
+        found = line.origins(past, behind)
+        if not len(found):
+            steps = f"{past} steps of the past" + (f" and {behind} that come next" if behind else "")
+            message = f"`{self.table.file}` has no series with {steps}"
+            raise fail("data-empty", message, "give the rows before what is to be predicted, too")
+        if self.every:
+            return found
+        series = line.series_of(found)
+        return found[np.append(series[1:] != series[:-1], True)]
+
+    @property
+    def notes(self) -> list[str]:
+        short = self.line.short(self.origins, self.windows.past)
+        return [short] if short else []
+
+    def examples(self, wanted: list[Field], dtypes: Mapping[str, torch.dtype]) -> InMemory:
+        """The inputs of all windows. Raises `SpecError` with every mistake in them."""
+        names = {field.name for field in wanted}
+        needed = {fill.field: self._rows_of(fill) for fill in self.inputs if fill.field in names}
+        rows = self._gathered(np.unique(np.concatenate([self.origins, *needed.values()])))
+        fields = row_fields(wanted, self.encoders.plan)
+        checker = Checker(self.table.file, self.table.place, fields, span=self.table.span)
+        arrays: dict[str, Any] = {}
+        for name, positions in needed.items():
+            array = checker.check(name, self.encoders.encode_field(name, rows(positions)))
+            if array is None:
+                continue
+            fill, place = self.encoders.plan.of(name), np.zeros(len(self.line), np.int64)
+            place[positions] = np.arange(len(positions))
+            first = fill.steps.first if fill.steps is not None else 0
+            at = torch.from_numpy(place[self.origins + first])
+            arrays[name] = view(reading.tensors({name: array})[name], fill, at, first)
+        checker.finish({})
+        for name, encoder in self.encoders.encoders.items():
+            unit = encoder.unit(rows(self.origins)) if self.encoders.plan.of(name).target else None
+            if unit is not None:
+                arrays[name + UNIT] = torch.from_numpy(unit)
+        known = dict(dtypes) | {name: torch.float32 for name in arrays if name.endswith(UNIT)}
+        return InMemory(arrays, known)
+
+    def _rows_of(self, fill: Fill) -> Rows:
+        """The positions that a field reads, of all windows."""
+        if fill.steps is None:
+            return np.unique(self.origins)
+        marks = np.zeros(len(self.line) + 1, np.int64)
+        np.add.at(marks, self.origins + fill.steps.first, 1)
+        np.add.at(marks, self.origins + fill.steps.first + fill.steps.count, -1)
+        return np.flatnonzero(np.cumsum(marks[:-1]) > 0)
+
+    def _gathered(self, positions: Rows) -> Callable[[Rows], TablePart]:
+        """Reads the rows at some positions, and gives those at any of these."""
+        wanted = self.line.row_at(positions)
+        chosen = np.zeros(self.line.rows, bool)
+        chosen[wanted[wanted < self.line.rows]] = True
+        parts = []
+        for first, part in reading.sliced(self.table.chunks(self.encoders.columns), self.limit, 1):
+            parts.append(part.filter(pa.array(chosen[first : first + part.num_rows])))
+        there = np.flatnonzero(chosen)
+        if self.line.inserted is not None:
+            parts.append(self.line.inserted.table.select(self.encoders.columns))
+            there = np.concatenate((there, self.line.inserted.rows))
+        whole = pa.concat_tables(parts, promote_options="permissive")
+
+        def rows(at: Rows) -> TablePart:
+            numbers = self.line.row_at(at)
+            found = whole.take(pa.array(np.searchsorted(there, numbers)))
+            return reading.part_of(self.table, numbers, found)
+
+        return rows
+
+    # --- rows
+
+    def table_of(self, first: int, decoded: pa.Table) -> pa.Table:
+        """Long rows of some windows, from number `first` on; `decoded` has a row for each step."""
+        count = decoded.num_rows // max(1, self.windows.next)
+        origins = self.origins[first : first + count]
+        series = np.repeat(self.line.series_of(origins), self.windows.next)
+        columns: dict[str, Any] = {}
+        if self.windows.by:
+            for name in self.windows.by:
+                columns[name] = self.line.names.column(name).combine_chunks().take(pa.array(series))
+        if self.every:
+            starts = self.line.ticks[np.repeat(origins, self.windows.next)]
+            columns["origin"] = self.line.stamps.column(starts)
+        ticks = np.concatenate([self._ahead(int(origin)) for origin in origins.tolist()])
+        columns[self.windows.order] = self.line.stamps.column(ticks)
+        return pa.table(columns | {name: decoded[name] for name in decoded.column_names})
+
+    def _ahead(self, origin: int) -> Any:
+        """The times of the steps after an origin: those of the file where it has them."""
+        line, spacing, steps = self.line, self.windows.spacing, self.windows.next
+        if spacing is not None:
+            return after(line.ticks[origin], steps, spacing)
+        run = line.begins[np.searchsorted(line.begins, origin, side="right")]
+        known = line.ticks[origin + 1 : min(origin + 1 + steps, run)]
+        apart = line.ticks[origin] - line.ticks[origin - 1] if self.windows.past > 1 else 1
+        last = known[-1] if len(known) else line.ticks[origin]
+        return np.concatenate((known, last + apart * np.arange(1, steps - len(known) + 1)))
+
+
+def long(values: Mapping[str, np.ndarray], steps: int, encoders: Encoders) -> dict[str, np.ndarray]:
+    """The outputs of windows with a row for each step: those that forecast one, others repeated."""
+    made = {}
+    for name, output in encoders.outputs.items():
+        for key in output.keys:
+            if key not in values:
+                continue
+            array, fill = values[key], encoders.plan.of(output.target) if name in values else None
+            if fill is not None and fill.steps is not None and fill.steps.first > 0:
+                made[key] = (
+                    array.reshape(-1, *array.shape[2:]) if fill.whole.rank > fill.tensor.rank else array
+                )
+            else:
+                made[key] = np.repeat(array, steps, 0)
+    return made
