@@ -54,6 +54,7 @@ ELSEWHERE = {
     "resolve": "describing:resolve",
     "layers": "describing:layers",
     "diff": "compare:diff",
+    "migrate": "migrate:migrate",
     "build": "build:build",
     "plot": "plot:plot",
     "tune": "tune:tune",

@@ -176,6 +176,16 @@ class Linear:
 
 
 @dataclass(frozen=True, slots=True)
+class Growth:
+    """What weights of a layer that grew need, so that it computes the same: by the beginning of their names,
+    `factors` multiply what is old, and what is new of `zero` starts at 0.
+    """
+
+    factors: Mapping[str, float] = field(default_factory=dict)
+    zero: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """One use of a layer: the types of its inputs and outputs (as in the spec), and whether channels are axis
     1 in memory.
@@ -407,6 +417,10 @@ class Layer(Setting):
     def linear(self) -> Linear | None:
         """Its kernel and bias, if everything before its `activation` is linear in its input."""
         return None
+
+    def growth(self, old: Layer) -> Growth:
+        """What its weights need, beside their channels, to compute what `old`, a smaller one, did."""
+        return Growth()
 
     def affine_axis(self, rank: int) -> int | None:
         """The axis, from 0, along which inference only scales and shifts a tensor of this rank, with

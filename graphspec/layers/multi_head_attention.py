@@ -12,7 +12,7 @@ from graphspec.contract.broadcasting import example_axis, stretch
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_rank
-from graphspec.contract.layer import Argument, Code, Construct, Example, LayerError, Leaf, Site, Weight
+from graphspec.contract.layer import Argument, Code, Construct, Example, Growth, Layer, LayerError, Leaf, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.layers.attention_masks import (
     TENSORS,
@@ -175,6 +175,11 @@ class Heads(Attending, abstract=True):
             found += self._projection(name, name, (features,), (heads, each))
         shape = self.output_features(inputs[0])
         return (*found, *self._projection("output", "attention_output", (queries, width), shape))
+
+    def growth(self, old: Layer) -> Growth:
+        """Scores are divided by the root of the size of a head; new features of a key are 0."""
+        assert isinstance(old, Heads)
+        return Growth({"query": (self.sizes[0] / old.sizes[0]) ** 0.5}, ("key",))
 
     def activities(self) -> dict[str, Regularizer]:
         """Keras penalizes what each projection gives."""

@@ -108,6 +108,16 @@ class CategoryEncoder(Encoder):
             return self.feature.sizes
         return [len(vocabulary) for vocabulary in self.vocabularies]
 
+    def ids(self) -> list[Any]:
+        """Classes by their names; the ids of inputs by column and value, unused ones as None."""
+        if self.fill.target:
+            return list(self.vocabularies[0].values)
+        found: list[Any] = []
+        for name, vocabulary, size in zip(self.columns, self.vocabularies, self.sizes, strict=True):
+            own = [(name, None), *((name, value) for value in vocabulary.values)]
+            found += own + [None] * (size - len(own))
+        return found
+
     def encode(self, part: TablePart) -> Column:
         if self.per_element:
             return self._lists(part)

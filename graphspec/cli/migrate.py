@@ -1,0 +1,151 @@
+"""`migrate`: the weights of a run for a spec that changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from graphspec.cli.common import (
+    Allow,
+    AllowUrl,
+    Json,
+    Preset,
+    Set,
+    Spec,
+    compiling,
+    count_of,
+    misuse,
+    print_json,
+    replacing,
+)
+from graphspec.diagnostics.terminal import say
+
+if TYPE_CHECKING:
+    from graphspec.compiled_spec import Program
+    from graphspec.migrate import MigratedWeight, Migration
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Output file, .safetensors.")
+]
+RulesOption = Annotated[
+    str | None,
+    typer.Option("--rules", metavar="RULES", help="A file of rules, as `graphspec weights` takes it."),
+]
+Overwriting = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, metavar="N", help="Measure on N rows of each file.")
+]
+
+
+def migrate(
+    run: RunArgument,
+    spec: Spec,
+    output: Output = None,
+    rules: RulesOption = None,
+    limit: Limit = None,
+    force: Overwriting = False,
+    settings: Set = None,
+    preset: Preset = None,
+    allow: Allow = None,
+    as_json: Json = False,
+) -> None:
+    """Convert the weights of a run for a spec that changed.
+
+    It shows what became of each tensor, and measures the difference on the run's validation data.
+
+    Example: graphspec migrate runs/digits-1 wide.yaml -o start.safetensors
+    """
+    if output is not None and output.exists() and not force:
+        raise misuse("-o", f"{output} exists; --force overwrites it")
+    if output is not None and output.suffix != ".safetensors":
+        raise misuse("-o", f"{output} does not end in .safetensors")
+    with compiling(spec, settings, preset, as_json, allow) as program:
+        found = migrated(run, program, rules, limit, allow)
+        if output is not None:
+            from graphspec.migrate import write
+
+            with replacing(output) as temporary:
+                write(temporary, found.weights)
+        if as_json:
+            print_json(as_data(found, output))
+        else:
+            say(table(found))
+            if output is not None:
+                say(f"wrote {output}")
+
+
+def migrated(
+    run: Path, program: Program, rules: str | None, limit: int | None, allow: list[str] | None
+) -> Migration:
+    """The migration of a run's best weights. Raises `SpecError`."""
+    from graphspec.migrate import migrate as made
+    from graphspec.runs.run import Run
+    from graphspec.transfer.rules import load_rules
+
+    chosen = load_rules(rules) if rules is not None else None
+    return made(Run(run, allow=allow or ()), program, chosen, limit)
+
+
+def as_data(found: Migration, written: Path | None) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {
+        "ok": True,
+        "file": None if written is None else str(written),
+        "weights": [row.to_json() for row in found.rows],
+        "measured": None if found.measured is None else found.measured.to_json(),
+        "doubtful": [{"key": key, "perhaps_from": other} for key, other in found.doubtful],
+    }
+
+
+def table(found: Migration) -> str:
+    """What became of each tensor, those that differ in their numbers alone in one line; then what it means."""
+    from graphspec.compare.numbers import ranged, without_numbers
+
+    groups: dict[Any, list[MigratedWeight]] = {}
+    for row in found.rows:
+        source = without_numbers(row.source or "")
+        groups.setdefault((row.what, without_numbers(row.key), source, row.shape, row.before), []).append(row)
+    lines = []
+    for (what, *_), rows in groups.items():
+        first = rows[0]
+        shape = _shape(first.shape)
+        if first.before not in (None, first.shape):
+            shape = f"{_shape(first.before or ())} -> {shape}"
+        name = ranged([row.key for row in rows]) + (f"  x{len(rows)}" if len(rows) > 1 else "")
+        moved = what == "renamed" or (first.source is not None and first.source != first.key)
+        lines.append((what, name, shape, f"from {ranged([r.source or '' for r in rows])}" if moved else ""))
+    widths = [max(len(line[place]) for line in lines) for place in range(3)] if lines else []
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, (*widths, 0), strict=True)).rstrip()
+        for line in lines
+    ]
+    return "\n".join([*text, "", *_meaning(found)])
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "1"
+
+
+def _meaning(found: Migration) -> list[str]:
+    """The difference that was measured, and where a rule is wanted."""
+    lines = [
+        f"`{key}` is new, and `{other}` of its shape is dropped: if it is that, say so: --rules FILE with "
+        f"weights: {{{key}: {other}}}"
+        for key, other in found.doubtful[:3]
+    ]
+    if (measured := found.measured) is None:
+        return [*lines, "not measured: the run's data lack an input of the new spec"]
+    rows = f"{count_of(measured.examples, 'row')} of its {measured.data} data"
+    kept = f"same function: the outputs differ by {measured.difference:.1e} at most"
+    if not measured.same:
+        kept = f"another function: the outputs differ by up to {measured.difference:.3g}"
+    lines.append(f"{kept}, on {rows}")
+    values = [
+        f"{name} {before:.4g} -> {measured.after[name]:.4g}"
+        for name, before in measured.before.items()
+        if before is not None and measured.after.get(name) is not None
+    ]
+    return [*lines, "  ".join(values)] if values else lines

@@ -1,0 +1,116 @@
+"""What a migration means: the outputs and the losses of both modules on the run's validation data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphspec.data.batches import Batch
+from graphspec.migrate.tracking import Indices
+
+SAME = 1e-5
+"""Outputs that differ by no more, beside 1 or the largest of them, are those of one function: rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The largest difference of an output that both have, relative to the largest output where that is above
+    1; on how many examples, and of which data. `before` and `after` are the values of the validation.
+    """
+
+    difference: float
+    examples: int
+    data: str
+    before: Mapping[str, float | None]
+    after: Mapping[str, float | None]
+
+    @property
+    def same(self) -> bool:
+        return self.difference <= SAME
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "difference": self.difference,
+            "same_function": self.same,
+            "examples": self.examples,
+            "data": self.data,
+            "before": dict(self.before),
+            "after": dict(self.after),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Renumbered:
+    """Examples of the run as the new spec has them: ids and classes under their new numbers, fields under
+    their new names.
+    """
+
+    examples: Any
+    numbers: Mapping[str, Indices]
+    names: Mapping[str, str]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        for batch in self.examples.batches(size):
+            yield self.batch(batch)
+
+    def batch(self, batch: Batch) -> Batch:
+        return replace(batch, arrays=self.arrays(batch.arrays))
+
+    def arrays(self, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found = dict(arrays)
+        for name, indices in self.numbers.items():
+            if name in found and not found[name].is_floating_point():
+                found[name] = _inverse(indices, found[name])
+        return found | {new: found[old] for new, old in self.names.items() if old in found}
+
+
+def _inverse(indices: Indices, values: Tensor) -> Tensor:
+    """Old numbers as new ones; a name that is gone has the number 0."""
+    largest = max([int(values.max()) if values.numel() else 0, *indices])
+    table = torch.zeros(largest + 1, dtype=values.dtype, device=values.device)
+    for new, old in reversed(list(enumerate(indices))):
+        if old >= 0:
+            table[old] = new
+    return table[values.long()]
+
+
+@torch.no_grad()
+def difference(
+    old: nn.Module,
+    new: nn.Module,
+    batches: Iterator[tuple[list[Tensor | None], list[Tensor | None]]],
+    channels: Mapping[str, Indices],
+) -> tuple[float, int]:
+    """The largest difference of the outputs, where both have a channel, and the number of examples."""
+    worst, largest, count = 0.0, 1.0, 0
+    for theirs, ours in batches:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            before = _named(old.eval()(*theirs))
+            torch.manual_seed(0)
+            after = _named(new.eval()(*ours))
+        count += next(len(x) for x in theirs if x is not None)
+        both = [name for name in after if name in before] or [""]
+        for name in both:
+            a, b = (next(iter(each.values())) if name == "" else each[name] for each in (before, after))
+            indices = channels.get(name)
+            if indices is not None and a.dim() and b.shape[-1] == len(indices):
+                kept = [place for place, index in enumerate(indices) if 0 <= index < a.shape[-1]]
+                a, b = a[..., [indices[place] for place in kept]], b[..., kept]
+            if a.shape != b.shape:
+                return float("inf"), count
+            if a.numel():
+                worst = max(worst, float((a.double() - b.double()).abs().max()))
+                largest = max(largest, float(a.double().abs().max()))
+    return worst / largest, count
+
+
+def _named(value: Any) -> dict[str, Tensor]:
+    return dict(value) if isinstance(value, dict) else {"": value}

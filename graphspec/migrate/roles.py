@@ -1,0 +1,154 @@
+"""What the axes of a layer's weights stand for: channels that it reads, channels that it gives, rows of a table.
+
+Nothing is listed by layer: the channels of each input, and each argument that is a number, are doubled in
+turn, and what then doubles depends on it. Of `Dense(units=32)` on 8 channels the kernel [32, 8] doubles along
+axis 0 with `units`, as the output does, and along axis 1 with the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from graphspec.contract.layer import Layer, LayerError, Weight
+from graphspec.tensor import Tensor
+
+Kind = Literal["in", "out", "inner", "rows", "fixed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """An axis: channels of the input number `source` (in), of the output (out), of what is between both, such
+    as the heads of attention (inner), entries that integers name (rows), or what no size changes (fixed).
+    `parts` are the sizes that are joined in it, the last of them the channels: gates, heads.
+    """
+
+    kind: Kind
+    source: int = 0
+    parts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRoles:
+    """The roles of the axes of each weight, by name. `follows` is the input whose channels the output has;
+    None where the layer's arguments say how many there are.
+    """
+
+    axes: dict[str, tuple[Role, ...]]
+    follows: int | None
+
+
+def channel_axis(layer: Layer, rank: int) -> int:
+    """The axis of channels of an input or output of this rank."""
+    return 1 if layer.layout == "channels_first" and rank > 2 else rank - 1
+
+
+def roles(layer: Layer, inputs: tuple[Any, ...]) -> LayerRoles:
+    """The roles of a layer's weights, called on inputs of these types."""
+    weights = layer.weights(*inputs)
+    changes = dict(_changes(layer, inputs, weights))
+    of_output = {source for source, (_, doubled) in changes.items() if doubled}
+    axes = {}
+    for number, weight in enumerate(weights):
+        found = []
+        for axis, size in enumerate(weight.shape):
+            sources = {source for source, (shapes, _) in changes.items() if shapes[number][axis] != size}
+            found.append(_role(layer, inputs, weight, axis, sources, of_output))
+        if len(found) > 1 and found[0].kind == "out" == found[1].kind and _is_kernel(weight):
+            found[1] = Role("inner", 0, found[1].parts)  # a state that is read again
+        axes[weight.name] = tuple(found)
+    followed = [source for source in of_output if isinstance(source, int)]
+    return LayerRoles(axes, min(followed) if followed and not _says_width(of_output) else None)
+
+
+def _says_width(sources: set[int | str]) -> bool:
+    return any(isinstance(source, str) and source != "depth_multiplier" for source in sources)
+
+
+def _is_kernel(weight: Weight) -> bool:
+    return "kernel" in weight.keras.rpartition("/")[2]
+
+
+def _role(
+    layer: Layer,
+    inputs: tuple[Any, ...],
+    weight: Weight,
+    axis: int,
+    sources: set[int | str],
+    of_output: set[int | str],
+) -> Role:
+    read = [source for source in sources if isinstance(source, int)]
+    size = weight.shape[axis]
+    if read:
+        between = axis == 0 and len(weight.shape) > 1 and weight.shape[1] == 1  # a kernel for each channel
+        gives = axis == 0 and set(read) & of_output and not _says_width(of_output)
+        if not _is_kernel(weight) or between or gives:
+            return Role("out", read[0], (size,))
+        return Role("in", read[0], (size,))
+    fields = sorted(str(source) for source in sources)
+    if not fields:
+        return Role("fixed")
+    if set(fields) & of_output:
+        given = getattr(layer, fields[0])
+        parts = (size // given, given) if isinstance(given, int) and size % given == 0 else (size,)
+        return Role("out", 0, parts)
+    if _is_kernel(weight) or weight.keras.endswith("bias"):
+        joined = weight.unmerged
+        if joined is not None and len(joined) > len(weight.shape):  # [heads, size, features], or features last
+            front = joined[:2] if axis == 0 else joined[-2:]
+            return Role("inner", 0, tuple(front))
+        return Role("inner", 0, (size,))
+    return Role("rows", 0, (size,))
+
+
+Change = tuple[list[tuple[int, ...]], bool]
+"""The shapes of the weights after something is doubled, and whether the channels of the output double."""
+
+
+def _changes(
+    layer: Layer, inputs: tuple[Any, ...], weights: tuple[Weight, ...]
+) -> Iterator[tuple[int | str, Change]]:
+    for number, tensor in enumerate(inputs):
+        if isinstance(tensor, Tensor) and tensor.rank > 1 and tensor.is_float:
+            axis = channel_axis(layer, tensor.rank)
+            size = tensor.shape[axis]
+            if isinstance(size, int):
+                shape = [2 * size if place == axis else each for place, each in enumerate(tensor.shape)]
+                others = (*inputs[:number], tensor.with_shape(*shape), *inputs[number + 1 :])
+                found = _shapes(layer, others, layer, inputs, weights)
+                if found is not None:
+                    yield number, found
+    for name in type(layer).model_fields:
+        value = getattr(layer, name)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            found = _shapes(layer.model_copy(update={name: 2 * value}), inputs, layer, inputs, weights)
+            if found is not None:
+                yield name, found
+
+
+def _shapes(
+    changed: Layer,
+    inputs: tuple[Any, ...],
+    layer: Layer,
+    before: tuple[Any, ...],
+    weights: tuple[Weight, ...],
+) -> Change | None:
+    """What a change does; None where the layer refuses it, or has other weights then."""
+    try:
+        output = first(changed.infer(*inputs))
+        known = first(layer.infer(*before))
+        found = [weight.shape for weight in changed.weights(*inputs)]
+    except LayerError:
+        return None
+    if len(found) != len(weights):
+        return None
+    axis = channel_axis(layer, known.rank)
+    doubled = output.rank == known.rank and output.shape[axis] != known.shape[axis]
+    return found, doubled
+
+
+def first(outputs: Any) -> Tensor:
+    """The first of what `infer` gives."""
+    found: Tensor = outputs[0] if isinstance(outputs, tuple) else outputs
+    return found
