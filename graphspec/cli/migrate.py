@@ -9,7 +9,6 @@ import typer
 
 from graphspec.cli.common import (
     Allow,
-    AllowUrl,
     Json,
     Preset,
     Set,
@@ -78,15 +77,20 @@ def migrate(
 
 
 def migrated(
-    run: Path, program: Program, rules: str | None, limit: int | None, allow: list[str] | None
+    run: Path,
+    program: Program,
+    rules: str | None,
+    limit: int | None,
+    allow: list[str] | None,
+    data: Path | None = None,
 ) -> Migration:
-    """The migration of a run's best weights. Raises `SpecError`."""
+    """The migration of a run's best weights; `data` replaces those of the new spec. Raises `SpecError`."""
     from graphspec.migrate import migrate as made
     from graphspec.runs.run import Run
     from graphspec.transfer.rules import load_rules
 
     chosen = load_rules(rules) if rules is not None else None
-    return made(Run(run, allow=allow or ()), program, chosen, limit)
+    return made(Run(run, allow=allow or ()), program, chosen, limit, data)
 
 
 def as_data(found: Migration, written: Path | None) -> dict[str, Any]:
@@ -101,7 +105,7 @@ def as_data(found: Migration, written: Path | None) -> dict[str, Any]:
 
 
 def table(found: Migration) -> str:
-    """What became of each tensor, those that differ in their numbers alone in one line; then what it means."""
+    """What became of each tensor, those that differ in their numbers alone as one; then what it means."""
     from graphspec.compare.numbers import ranged, without_numbers
 
     groups: dict[Any, list[MigratedWeight]] = {}
@@ -139,7 +143,9 @@ def _meaning(found: Migration) -> list[str]:
     if (measured := found.measured) is None:
         return [*lines, "not measured: the run's data lack an input of the new spec"]
     rows = f"{count_of(measured.examples, 'row')} of its {measured.data} data"
-    kept = f"same function: the outputs differ by {measured.difference:.1e} at most"
+    kept = "same function: the outputs are the same"
+    if measured.difference:
+        kept = f"same function: the outputs differ by {measured.difference:.1e} at most"
     if not measured.same:
         kept = f"another function: the outputs differ by up to {measured.difference:.3g}"
     lines.append(f"{kept}, on {rows}")

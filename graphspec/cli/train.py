@@ -71,6 +71,12 @@ Weights = Annotated[
         "--weights", metavar="FILE", help="Start from a .safetensors file with all weights of the model."
     ),
 ]
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", metavar="RUN", help="Start from a run of an earlier spec, as `migrate` converts it."
+    ),
+]
 RunDir = Annotated[
     Path | None, typer.Option("--run-dir", metavar="DIR", help="A new directory. [default: runs/NAME-N]")
 ]
@@ -107,6 +113,7 @@ def train(
     spec: SpecOrRun,
     data: DataOption = None,
     weights: Weights = None,
+    earlier: From = None,
     device: Device = "auto",
     devices: Devices = None,
     restarts: Restarts = 0,
@@ -135,6 +142,7 @@ def train(
     from graphspec.runs.directory import places
 
     _check_options(resume, overwrite, weights, progress, compile)
+    _check_earlier(earlier, resume, weights, devices)
     with reporting(as_json, {}):
         spec, run_dir = _spec_and_run(spec, run_dir, resume)
     gc.enable()
@@ -156,7 +164,35 @@ def train(
         TrainingReport(progress, as_json, verbose) as report,
     ):
         options["root"], options["data"] = places(spec.parent, program, data)
+        if earlier is not None:
+            options["weights"] = _migrated(earlier, program, options, allow, report)
         _train(program, report, options, progress != "json", plot, as_json)
+
+
+def _check_earlier(earlier: Path | None, resume: bool, weights: Path | None, devices: int | None) -> None:
+    """Refuses what `--from` does not go with."""
+    if earlier is None:
+        return
+    if resume or weights is not None:
+        raise misuse("--from", "a new run starts from one thing: leave --resume and --weights out")
+    if (devices or 1) > 1 or launched().size > 1:
+        raise misuse("--from", "several processes start from a file: `graphspec migrate`, then --weights")
+
+
+def _migrated(
+    earlier: Path, program: Program, options: dict[str, Any], allow: list[str] | None, report: TrainingReport
+) -> Path:
+    """The file, beside the new run, with the weights of an earlier one for this spec."""
+    from graphspec.cli.migrate import migrated, table
+    from graphspec.migrate import write
+
+    run_dir = options["run_dir"] or Path("runs") / program.name
+    run_dir.parent.mkdir(parents=True, exist_ok=True)
+    found = migrated(earlier, program, None, options["limit"], allow, options["data"])
+    path = run_dir.with_name(f"{run_dir.name}-start.safetensors")
+    write(path, found.weights)
+    report.say(table(found))
+    return Path(path)
 
 
 def _check_options(resume: bool, overwrite: bool, weights: Path | None, progress: str, compile: str) -> None:

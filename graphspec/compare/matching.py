@@ -78,12 +78,20 @@ class _Matcher:
 
     def _score(self, old: OutlineNode, new: OutlineNode) -> int:
         read = [self._origin(name) for name in new.inputs]
-        readers = {self.found.get(name, name) for name in self.new_readers.get(new.path, ())}
         return (
             (old.arguments == new.arguments and bool(new.arguments or new.inputs))
             + (read == list(old.inputs))
-            + (readers == self.old_readers.get(old.path, set()))
+            + (self._read_by(new, True) == self._read_by(old, False))
         )
+
+    def _read_by(self, node: OutlineNode, is_new: bool) -> list[str]:
+        """What reads a node, as the old spec calls it; of what is in no pair yet, the type."""
+        outline, readers = (self.new, self.new_readers) if is_new else (self.old, self.old_readers)
+        found = []
+        for path in readers.get(node.path, ()):
+            known = self.found.get(path) if is_new else path if path in self.taken else None
+            found.append(known or f"?{outline.nodes[path].type}")
+        return sorted(found)
 
     def _origin(self, label: str) -> str:
         """What a node reads, as the old spec calls it."""

@@ -12,7 +12,18 @@ from graphspec.contract.broadcasting import example_axis, stretch
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_rank
-from graphspec.contract.layer import Argument, Code, Construct, Example, Growth, Layer, LayerError, Leaf, Site, Weight
+from graphspec.contract.layer import (
+    Argument,
+    Code,
+    Construct,
+    Example,
+    Growth,
+    Layer,
+    LayerError,
+    Leaf,
+    Site,
+    Weight,
+)
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.layers.attention_masks import (
     TENSORS,

@@ -1,6 +1,6 @@
 """The weights of a run for a spec that changed.
 
-    Run, Program -> pairs of nodes (graphspec.compare) -> Tracker (channels through the new graph)
+    Run, Program -> pairs of nodes (graphspec.compare) -> ChannelTracker (channels through the new graph)
                  -> WeightPlan of each tensor -> tensors -> Measured
 
 `conv2: {layer: Conv2D, filters: 64}` that became 96, walked through: no rule of the node says what its new
@@ -21,8 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from graphspec.fold.weights import TOLERANCE
 from graphspec.migrate.measuring import Measured, Renumbered, difference
-from graphspec.migrate.tracking import Growth, Indices, Tracker, WeightPlan
+from graphspec.migrate.tracking import ChannelTracker, Growth, Indices, WeightPlan
+from graphspec.weights import counts_batches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,20 +69,28 @@ class Migration:
     """New weights, each with a dropped one of its shape that it might be: a rule would say so."""
 
 
-def migrate(run: Run, program: Program, rules: Rules | None = None, limit: int | None = None) -> Migration:
+def migrate(
+    run: Run,
+    program: Program,
+    rules: Rules | None = None,
+    limit: int | None = None,
+    data: Path | None = None,
+) -> Migration:
     """The weights of a run for a spec that changed. `rules` say where weights come from whose nodes are not
-    found; `limit` is on how many rows of each file of data it is measured. Raises `SpecError`.
+    found; `limit` is on how many rows of each file it is measured; `data` replaces the new spec's, which
+    are read where names of classes or ids may have changed. Raises `SpecError`.
     """
-    return _Migrator(run, program, rules, limit).run_all()
+    return _Migrator(run, program, rules, limit, data).run_all()
 
 
 class _Migrator:
-    def __init__(self, run: Run, program: Program, rules: Rules | None, limit: int | None):
+    def __init__(self, run: Run, program: Program, rules: Rules | None, limit: int | None, data: Path | None):
         from graphspec.compare.matching import pairs
         from graphspec.compare.outline import outline
         from graphspec.migrate import vocabularies
 
-        self.run, self.program, self.old, self.limit = run, program, run.program, limit
+        self.run, self.program, self.old = run, program, run.program
+        self.limit, self.data = limit, data
         self.module = run.module()
         self.state = dict(self.module.state_dict())
         self.known = pairs(outline(self.old), outline(program))
@@ -99,14 +109,15 @@ class _Migrator:
         from graphspec.migrate.vocabularies import names_of
 
         encoders = self.run.encoders()
-        if encoders is None or self.program.data is None or self.program.data.train is None:
+        named = self.program.data is not None and (self.program.data.train or self.data) is not None
+        if encoders is None or not named:
             return {}, {}
         import torch
 
         from graphspec.data.loading import load
 
         root = self.program.path.parent if self.program.path is not None else None
-        found = load(self.program, None, root, torch.device("cpu"))
+        found = load(self.program, self.data, root, torch.device("cpu"))
         return names_of(encoders), names_of(found.encoders)
 
     def _by_rules(self, rules: Rules | None) -> dict[str, Any]:
@@ -128,21 +139,21 @@ class _Migrator:
         tried = []
         for growth in ("fresh", "copied"):
             made = self._made(growth)
-            tried.append((self._apart(*made), made))
-            if tried[-1][0] <= 1e-4:
+            tried.append((self._apart(*made[1:]), made))
+            if tried[-1][0] <= TOLERANCE:
                 break
         _, (plans, weights, tracker) = min(tried, key=lambda each: each[0])
-        rows = self._rows(plans)
+        rows = list(self._rows(plans))
         return Migration(weights, tuple(rows), self._measured(weights, tracker), tuple(self._doubtful(rows)))
 
-    def _made(self, growth: Growth) -> tuple[dict[str, WeightPlan], dict[str, Tensor], Tracker]:
+    def _made(self, growth: Growth) -> tuple[dict[str, WeightPlan], dict[str, Tensor], ChannelTracker]:
         from graphspec.migrate.filling import fill
         from graphspec.migrate.identity import start_as_identities
         from graphspec.migrate.moving import moved
         from graphspec.weights import held
 
         graph = self.program.graph
-        tracker = Tracker(self.old.graph, graph, self.known, growth, self.heads, self.tables, moved)
+        tracker = ChannelTracker(self.old.graph, graph, self.known, growth, self.heads, self.tables, moved)
         plans = tracker.run(graph)
         start_as_identities(tracker, graph)
         epsilons = {each.key: float(getattr(each.layer, "epsilon", 0.0)) for each in held(graph)}
@@ -158,7 +169,7 @@ class _Migrator:
 
     # --- what it means
 
-    def _apart(self, plans: dict[str, WeightPlan], weights: dict[str, Tensor], tracker: Tracker) -> float:
+    def _apart(self, weights: dict[str, Tensor], tracker: ChannelTracker) -> float:
         """The difference on a few random inputs."""
         inputs = self.old.example_inputs(4, {}, 1)
         module = self.program.module(weights=weights)
@@ -167,7 +178,9 @@ class _Migrator:
 
     def _both(self, arrays: Mapping[str, Tensor]) -> tuple[list[Tensor | None], list[Tensor | None]]:
         ours = self._renumbered(None).arrays(arrays)
-        return [arrays.get(name) for name in self.old.inputs], [ours.get(name) for name in self.program.inputs]
+        return [arrays.get(name) for name in self.old.inputs], [
+            ours.get(name) for name in self.program.inputs
+        ]
 
     def _renumbered(self, examples: Any) -> Renumbered:
         inputs = {new: old for new, old in zip(self.program.inputs, self.old.inputs, strict=False)}
@@ -179,7 +192,7 @@ class _Migrator:
         }
         return Renumbered(examples, self.numbers, names | targets)
 
-    def _channels(self, tracker: Tracker) -> dict[str, Indices]:
+    def _channels(self, tracker: ChannelTracker) -> dict[str, Indices]:
         """The old channels of each output."""
         found = {}
         for name, value in self.program.graph.outputs.items():
@@ -187,7 +200,7 @@ class _Migrator:
                 found[name] = found[""] = tracker.maps[value]
         return found
 
-    def _measured(self, weights: dict[str, Tensor], tracker: Tracker) -> Measured | None:
+    def _measured(self, weights: dict[str, Tensor], tracker: ChannelTracker) -> Measured | None:
         """None where the new spec has inputs that the run's data lack."""
         import torch
 
@@ -202,19 +215,24 @@ class _Migrator:
         examples, part = (data.validation, "validation") if data.validation else (data.training, "training")
         renumbered = self._renumbered(examples)
         batch = renumbered.batch(next(examples.batches(1)))
-        if any(name not in batch.arrays and name not in self.program.defaults for name in self.program.inputs):
+        if any(
+            name not in batch.arrays and name not in self.program.defaults for name in self.program.inputs
+        ):
             return None
         size = self.old.training.batch_size
         module = self.program.module(weights=weights)
         pairs: Iterator[Any] = (self._both(batch.arrays) for batch in examples.batches(size))
         apart, count = difference(self.module, module, pairs, self._channels(tracker))
         units = self.run.encoders()
+        if not (_has_loss(self.old) and _has_loss(self.program)):
+            return Measured(apart, count, part, {}, {})
         judges = [
             Judge(each.inputs, bound(each, place), place, None, units.units() if units else {})
             for each in (self.old, self.program)
         ]
         before = evaluate(judges[0], self.module, examples, size, "")
-        targets = {o.target for o in self.program.outputs.values() if o.loss is not None and o.loss.takes_target}
+        losses = [o for o in self.program.outputs.values() if o.loss is not None]
+        targets = {output.target for output in losses if output.loss is not None and output.loss.takes_target}
         after = evaluate(judges[1], module, renumbered, size, "") if targets <= batch.arrays.keys() else {}
         return Measured(apart, count, part, before, after)
 
@@ -230,9 +248,8 @@ class _Migrator:
             before = tuple(self.state[plan.source].shape) if plan.source in self.state else None
             yield MigratedWeight(_what(plan, before), key, plan.shape, plan.source, before)
         for key, value in self.state.items():
-            if key not in used and key not in plans and not key.endswith("num_batches_tracked"):
-                yield MigratedWeight("dropped", key, tuple(value.shape))
-            elif key not in used and key in plans and plans[key].source is None:
+            known = key in plans and plans[key].source is not None
+            if key not in used and not known and not counts_batches(key):
                 yield MigratedWeight("dropped", key, tuple(value.shape))
 
     def _doubtful(self, rows: list[MigratedWeight]) -> Iterator[tuple[str, str]]:
@@ -241,6 +258,10 @@ class _Migrator:
             alike = [each for each in gone if each.shape == row.shape and _leaf(each.key) == _leaf(row.key)]
             if row.what == "new" and alike and len(row.shape) > 1:
                 yield row.key, alike[0].key
+
+
+def _has_loss(program: Program) -> bool:
+    return any(output.loss is not None for output in program.outputs.values())
 
 
 def _leaf(key: str) -> str:

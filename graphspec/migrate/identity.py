@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 from graphspec.graph import Graph, Op, Value
 from graphspec.migrate.roles import channel_axis, roles
-from graphspec.migrate.tracking import Tracker
+from graphspec.migrate.tracking import ChannelTracker
 from graphspec.transfer.targets import Origins
 
 Start = Literal["kernel", "zero", "one"]
 """How a layer starts: its kernel gives what it reads; it gives 0; it normalizes nothing."""
 Starts = list[tuple[Op, Start]]
 
-ZERO_AT_ZERO = ("linear", "relu", "relu6", "tanh", "gelu", "silu", "leaky_relu", "elu", "selu", "softsign", "mish")
+ZERO_AT_ZERO = ("linear", "relu", "relu6", "tanh", "gelu", "silu", "leaky_relu", "elu", "selu", "softsign")
 """Activations that are 0 at 0."""
 NOT_NEGATIVE = ("relu", "relu6", "sigmoid", "softplus", "softmax", "hard_sigmoid", "exponential")
 
 
-def start_as_identities(tracker: Tracker, graph: Graph) -> None:
+def start_as_identities(tracker: ChannelTracker, graph: Graph) -> None:
     """Gives the weights of added nodes their start, where the node can pass on its first input."""
     search = _Search(graph)
     added = {path for path, _ in tracker.added}
@@ -34,7 +33,7 @@ def start_as_identities(tracker: Tracker, graph: Graph) -> None:
                 _begin(tracker, each, start)
 
 
-def _begin(tracker: Tracker, op: Op, start: Start) -> None:
+def _begin(tracker: ChannelTracker, op: Op, start: Start) -> None:
     assert op.layer is not None and op.unit is not None
     found = roles(op.layer, op.site().inputs).axes
     for weight in op.weights():
@@ -115,7 +114,8 @@ class _Search:
         if op is None or op.layer is None or op.wrapper is not None or not op.inputs:
             return None
         layer, activation = op.layer, op.layer.output_activation()
-        flat = activation in ZERO_AT_ZERO or (activation is None and getattr(layer, "activation", None) is None)
+        plain = activation is None and getattr(layer, "activation", None) is None
+        flat = plain or activation in ZERO_AT_ZERO
         if layer.spec_name in ("add", "multiply"):
             found = [self.zero(each) for each in op.inputs]
             if layer.spec_name == "multiply":
@@ -128,5 +128,3 @@ class _Search:
             return [(op, "zero")] if "out" in gives and "rows" not in gives else None
         passes = layer.training_only or layer.rearranges or layer.keeps or activation is not None
         return self.zero(op.inputs[0]) if passes else None
-
-

@@ -9,11 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphspec.data.batches import Batch
+from graphspec.data.batches import Batch, Examples, Shuffle
+from graphspec.fold.weights import TOLERANCE
 from graphspec.migrate.tracking import Indices
-
-SAME = 1e-5
-"""Outputs that differ by no more, beside 1 or the largest of them, are those of one function: rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +23,12 @@ class Measured:
     difference: float
     examples: int
     data: str
-    before: Mapping[str, float | None]
-    after: Mapping[str, float | None]
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
 
     @property
     def same(self) -> bool:
-        return self.difference <= SAME
+        return self.difference <= TOLERANCE
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -49,15 +47,19 @@ class Renumbered:
     their new names.
     """
 
-    examples: Any
+    examples: Examples
     numbers: Mapping[str, Indices]
     names: Mapping[str, str]
 
     def __len__(self) -> int:
         return len(self.examples)
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        for batch in self.examples.batches(size):
+    @property
+    def even(self) -> bool:
+        return self.examples.even
+
+    def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
+        for batch in self.examples.batches(batch_size, shuffle, start):
             yield self.batch(batch)
 
     def batch(self, batch: Batch) -> Batch:

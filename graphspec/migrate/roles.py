@@ -1,4 +1,4 @@
-"""What the axes of a layer's weights stand for: channels that it reads, channels that it gives, rows of a table.
+"""What the axes of a layer's weights are: channels that it reads, channels that it gives, rows of a table.
 
 Nothing is listed by layer: the channels of each input, and each argument that is a number, are doubled in
 turn, and what then doubles depends on it. Of `Dense(units=32)` on 8 channels the kernel [32, 8] doubles along
@@ -95,7 +95,9 @@ def _role(
         return Role("out", 0, parts)
     if _is_kernel(weight) or weight.keras.endswith("bias"):
         joined = weight.unmerged
-        if joined is not None and len(joined) > len(weight.shape):  # [heads, size, features], or features last
+        if joined is not None and len(joined) > len(
+            weight.shape
+        ):  # [heads, size, features], or features last
             front = joined[:2] if axis == 0 else joined[-2:]
             return Role("inner", 0, tuple(front))
         return Role("inner", 0, (size,))

@@ -66,7 +66,7 @@ def repeated(old: int, new: int) -> Indices:
     return tuple(index % old for index in range(new))
 
 
-class Tracker:
+class ChannelTracker:
     """Walks the new graph in data order. `known` are the paths of the old nodes by those of the new ones,
     `heads` and `tables` the indices of classes and of ids by the path of the node that has them.
     """
@@ -173,9 +173,7 @@ class Tracker:
             self.maps[op.output] = indices
 
     def _grown(self, old: int, new: int) -> Indices:
-        return (
-            repeated(old, new) if self.growth == "copied" and new > old else appended(old, new)
-        )
+        return repeated(old, new) if self.growth == "copied" and new > old else appended(old, new)
 
     def _weights(self, op: Op, old: Op | None, path: str) -> None:
         assert op.layer is not None and op.unit is not None
@@ -263,9 +261,7 @@ class Tracker:
             base = other.parts[-1]
             blocks = after // len(gives)
             return AxisPlan(
-                tuple(
-                    -1 if index < 0 else block * base + index for block in range(blocks) for index in gives
-                )
+                tuple(-1 if index < 0 else block * base + index for block in range(blocks) for index in gives)
             )
         return AxisPlan(self._grown(before, after))
 
@@ -285,11 +281,9 @@ class Tracker:
             plan.rows = True
 
     def _softmax_after(self, path: str) -> bool:
-        op = self.new_ops[path]
-        return any(
-            op.output in other.inputs and other.layer is not None and other.layer.output_activation() == "softmax"
-            for other in self.new_ops.values()
-        )
+        value = self.new_ops[path].output
+        readers = (op for op in self.new_ops.values() if value in op.inputs and op.layer is not None)
+        return any(op.layer is not None and op.layer.output_activation() == "softmax" for op in readers)
 
     def _again(self, op: Op, old: Op | None, found: LayerRoles) -> None:
         """One more call of shared weights. Where it reads what the first call gives, as a table of words that
@@ -301,9 +295,13 @@ class Tracker:
         indices = self.maps.get(value) if isinstance(value, Value) else None
         keys = [f"{self.new_keys[op.unit]}{weight.name}" for weight in op.weights()]
         plans = [self.plans[key] for key in keys if key in self.plans]
-        reversed_ = indices is not None and first.follows is None and any(
-            any(not axis.same and axis.indices == indices and not axis.read for axis in plan.axes)
-            for plan in plans
+        reversed_ = (
+            indices is not None
+            and first.follows is None
+            and any(
+                any(not axis.same and axis.indices == indices and not axis.read for axis in plan.axes)
+                for plan in plans
+            )
         )
         if reversed_ and isinstance(value, Value) and indices is not None:
             counts = Counter(indices)

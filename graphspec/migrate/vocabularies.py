@@ -17,7 +17,7 @@ def names_of(encoders: Any) -> dict[str, list[Any]]:
     """The names of the ids of each field that has some. `encoders` are None where data were arrays."""
     if encoders is None:
         return {}
-    found = {name: encoder.ids() for name, encoder in encoders.encoders.items()}
+    found = {name: encoder.id_names() for name, encoder in encoders.encoders.items()}
     return {name: ids for name, ids in found.items() if ids is not None}
 
 
@@ -34,7 +34,9 @@ def by_name(old: list[Any], new: list[Any], size: int, unseen: bool) -> Indices:
     return tuple(found)
 
 
-def heads(program: Any, graph_old: Graph, old: Names, new: Names, known: Mapping[str, str]) -> dict[str, Indices]:
+def heads(
+    program: Any, graph_old: Graph, old: Names, new: Names, known: Mapping[str, str]
+) -> dict[str, Indices]:
     """By path, the layers whose units are the classes of an output, where their number changed, or what they
     are: for each class its old number.
     """
@@ -67,7 +69,7 @@ def tables(program: Any, old: Names, new: Names) -> dict[str, Indices]:
     for op, path in _paths(program.graph).items():
         limit = op.layer.limit() if op.layer is not None and op.weights() else None
         name = inputs.get(_source(origins, op.inputs[0])) if limit is not None and op.inputs else None
-        if limit is not None and name in old and name in new:
+        if limit is not None and name is not None and name in old and name in new:
             indices = by_name(old[name], new[name], limit, True)
             if old[name] != new[name] or len(indices) != len(old[name]):
                 found[path] = indices

@@ -20,7 +20,8 @@ ALLOWED = {
     "__main__": "cli",
     "checking": "compiled_spec compiler custom data diagnostics tune weights",
     "cli": "checking compare compiler convert custom data diagnostics emit export files fixing fold "
-    "formatting language objectives plot reference runs server source train transfer tune version "
+    "formatting language migrate objectives plot reference runs server source train transfer tune "
+    "version "
     "view weights",
     "compare": "contract diagnostics graph reference tensor view",
     "compiled_spec": "custom data diagnostics emit fold graph plot program reference source tensor "
@@ -46,6 +47,7 @@ ALLOWED = {
     "graph": "contract diagnostics expressions tensor",
     "language": "diagnostics settings source train tune",
     "layers": "contract diagnostics settings tensor",
+    "migrate": "compare compiler contract convert data fold graph reference tensor train transfer weights",
     "objectives": "diagnostics settings tensor",
     "ops": "contract layers tensor",
     "passes": "contract diagnostics graph tensor",
@@ -84,7 +86,7 @@ SETTINGS_ONLY = {
 
 TORCH = (
     *("convert", "custom.adapting", "data", "emit.library", "emit.load", "emit.proof", "export"),
-    *("files.tensors", "fold.weights", "runs", "train", "transfer"),
+    *("files.tensors", "fold.weights", "migrate", "runs", "train", "transfer"),
 )
 """The rooms, and files of others, that may import torch: they run what was compiled."""
 
@@ -209,6 +211,7 @@ LATER = (
         "convert",
         "data",
         "fork_server",
+        "migrate",
         "runs",
         "train",
         "transfer",

@@ -107,9 +107,9 @@ class Encoder(ABC):
         """Restores the value of `state`."""
         return None
 
-    def ids(self) -> list[Any] | None:
-        """The name of each id that it gives, in order; a tuple that ends in None for what it has not seen. None
-        if it gives no ids.
+    def id_names(self) -> list[Any] | None:
+        """The name of each id that it gives, in order; a tuple that ends in None for what it has not seen.
+        None if it gives no ids.
         """
         return None
 

@@ -108,7 +108,7 @@ class CategoryEncoder(Encoder):
             return self.feature.sizes
         return [len(vocabulary) for vocabulary in self.vocabularies]
 
-    def ids(self) -> list[Any]:
+    def id_names(self) -> list[Any]:
         """Classes by their names; the ids of inputs by column and value, unused ones as None."""
         if self.fill.target:
             return list(self.vocabularies[0].values)

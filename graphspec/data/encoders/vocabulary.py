@@ -129,7 +129,7 @@ class VocabularyEncoder(Encoder):
     def finish(self) -> None:
         self.notes += self.vocabulary.settle(self.columns[0], self.feature, self.feature.vocabulary)
 
-    def ids(self) -> list[Any]:
+    def id_names(self) -> list[Any]:
         """Values by their text; before them padding and what was not seen, where ids begin so."""
         special: list[Any] = [("padding",), ("value", None)]
         values: list[Any] = [("value", value) if self.start else value for value in self.vocabulary.values]
