@@ -66,6 +66,7 @@ ELSEWHERE = {
     "explain": "describing:explain",
     "fmt": "formatting:fmt",
     "server": "serving:server",
+    "mcp": "serving:mcp",
     "schema": "new:schema",
     "new": "new:new",
     "import": "importing:app",

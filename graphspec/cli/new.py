@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from graphspec.cli.common import Json, answer, misuse, print_json, replacing, reporting
+from graphspec.cli.common import Json, answer, misuse, need_one_of, print_json, replacing, reporting
 from graphspec.diagnostics.terminal import say
 
 SCHEMA = "graphspec.schema.json"
@@ -21,14 +21,18 @@ def schema(
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="FILE", help="Output file. [default: stdout]")
     ] = None,
+    of: Annotated[
+        str, typer.Option("--of", metavar="spec|check", help="check: what `check --json` prints.")
+    ] = "spec",
     as_json: Json = False,
 ) -> None:
     """Print a JSON Schema of specs, for editors.
 
     Example: graphspec schema -o graphspec.schema.json
     """
+    need_one_of(of, ("spec", "check"), "--of")
     with reporting(as_json, {}):
-        text = _schema()
+        text = _schema() if of == "spec" else _schema_of_check()
         if output is None or output == "-":
             if as_json:
                 import json
@@ -104,3 +108,10 @@ def _write(path: Path, text: str) -> None:
         raise misuse("NAME", f"{path} exists already") from None
     except OSError as error:
         raise misuse("NAME", f"{path} cannot be written: {error.strerror}") from None
+
+
+def _schema_of_check() -> str:
+    """The JSON Schema of what `check --json` prints."""
+    import graphspec.reference
+
+    return (Path(graphspec.reference.__file__).parent / "check.schema.json").read_text(encoding="utf-8")

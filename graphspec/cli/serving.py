@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,3 +27,20 @@ def server(
     from graphspec.server.protocol import serve
 
     serve()
+
+
+def mcp() -> None:
+    """Offer tools to programs that write specs: check, fix, summary, layers, explain, train, runs.
+
+    They speak the model context protocol, and see no file outside of the working directory.
+
+    Example: graphspec mcp
+    """
+    from graphspec.diagnostics.packages import needing
+
+    with reporting(False, {}), needing("the tool server", "mcp"):
+        import mcp.server  # noqa: F401
+
+    from graphspec.server.tools import serve
+
+    serve(Path.cwd())

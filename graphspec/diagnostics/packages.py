@@ -10,6 +10,7 @@ from graphspec.diagnostics import SpecError, fail
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "images": ("pillow",),
     "keras": ("h5py",),
+    "mcp": ("mcp",),
     "mlflow": ("mlflow-skinny",),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "plot": ("typst",),

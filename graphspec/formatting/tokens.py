@@ -49,13 +49,13 @@ def tokens(text: str) -> Iterator[Token]:
     for each in yaml.scan(text, Loader=_LOADER):
         kind = type(each)
         if kind in _OPENS:
-            yield Token(_OPENS[kind], "", each.start_mark.column)  # type: ignore[union-attr]
+            yield Token(_OPENS[kind], "", each.start_mark.column)
             continue
         if kind in (yaml.StreamStartToken, yaml.DocumentStartToken, yaml.DocumentEndToken):
             if kind is not yaml.StreamStartToken:
-                position = each.end_mark.index  # type: ignore[union-attr]
+                position = each.end_mark.index
             continue
-        start, end = each.start_mark.index, each.end_mark.index  # type: ignore[union-attr]
+        start, end = each.start_mark.index, each.end_mark.index
         if kind is yaml.StreamEndToken:
             start = end = len(text)
         written = text[start:end]

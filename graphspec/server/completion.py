@@ -152,7 +152,7 @@ class _At:
             yield from self._names()
             yield from (Completion(name, "function", "an op") for name in REGISTRY["op"])
         elif key in REGISTRY and (self._in_node() or path[-1:] == ("augment",)):
-            names = REGISTRY[key]  # type: ignore[index]
+            names = REGISTRY[key]
             yield from (Completion(n, "word", "", names[n].__doc__ or "") for n in names)
         elif key in ("block", "call") and self.analysis.names is not None:
             known = self.analysis.names.blocks if key == "block" else self._known("shared")
@@ -280,7 +280,6 @@ def _class_at(path: tuple[str, ...]) -> type[Any] | None:
     return None
 
 
-@cache
 def _class_parameters(cls: type[Any]) -> tuple[Parameter, ...]:
     return parameters_of(cls) if cls in (TrainConfig, DataConfig, TuneConfig) else _fields(cls)
 

@@ -6,6 +6,7 @@ import json
 from functools import cache
 from pathlib import Path
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,3 +138,14 @@ def test_standard_input_has_no_file_to_mend() -> None:
 def test_a_comment_that_silences_nothing_is_removed() -> None:
     silent = IMAGES.replace("pool_size: [2, 2]}\n", "pool_size: [2, 2]}  # ok: dropout-last\n")
     assert fixed(silent, "spec.yaml", check) == Fixed(IMAGES, 1)
+
+
+def test_what_check_prints_has_a_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    schema = json.loads(CliRunner().invoke(app, ["schema", "--of", "check"]).output)
+    for index, (good, right, wrong) in enumerate(MISTAKES[::9]):
+        Path(f"{index}.yaml").write_text(good.replace(right, wrong))
+    for options in (["."], [".", "--fix"], ["absent.yaml"], ["--no-such-option"]):
+        told = json.loads(CliRunner().invoke(app, ["check", *options, "--json"]).output)
+        jsonschema.validate(told, schema)
+    assert CliRunner().invoke(app, ["schema", "--of", "train"]).exit_code == 2

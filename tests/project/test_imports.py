@@ -56,7 +56,7 @@ ALLOWED = {
     "reference": "contract data diagnostics language objectives settings source tensor train tune",
     "runs": "compare source compiled_spec compiler custom data diagnostics files fold objectives tensor "
     "train weights",
-    "server": "checking compiled_spec contract data diagnostics expressions fixing formatting graph "
+    "server": "checking compiled_spec contract data diagnostics expressions files fixing formatting graph "
     "language objectives reference settings source tensor train tune version view",
     "settings": "diagnostics tensor",
     "source": "diagnostics expressions",

@@ -36,15 +36,15 @@ class Editor(LanguageClient):
         def tell(params: lsp.PublishDiagnosticsParams) -> None:
             self.told.put_nowait(params)
 
-        self.version = 0
+        self.edits = 0
 
     def open(self, text: str) -> None:
-        item = lsp.TextDocumentItem(URI, "yaml", self.version, text)
+        item = lsp.TextDocumentItem(URI, "yaml", self.edits, text)
         self.text_document_did_open(lsp.DidOpenTextDocumentParams(item))
 
     def change(self, text: str) -> None:
-        self.version += 1
-        document = lsp.VersionedTextDocumentIdentifier(uri=URI, version=self.version)
+        self.edits += 1
+        document = lsp.VersionedTextDocumentIdentifier(uri=URI, version=self.edits)
         changes = [lsp.TextDocumentContentChangeWholeDocument(text)]
         self.text_document_did_change(lsp.DidChangeTextDocumentParams(document, changes))
 

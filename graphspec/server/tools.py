@@ -1,0 +1,183 @@
+"""What a program that writes specs can ask for: each answer is bounded, and each file is below one folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from graphspec.checking import check_spec_text
+from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, render
+from graphspec.files.interpreter import PYTHON
+from graphspec.files.reading import content
+from graphspec.fixing import fix_of, fixed
+from graphspec.reference import codes, layers
+from graphspec.version import __version__
+
+LONGEST = 30_000
+"""Characters of an answer."""
+LONGEST_TRAINING = 3600
+"""Seconds that a training may take."""
+
+
+class ToolError(Exception):
+    """Why a tool did nothing, for the program that asked."""
+
+
+class Tools:
+    """The tools of one folder. A spec is given as a path below it, or as its text with a line break."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder.resolve()
+
+    def language(self) -> str:
+        """The language of specs on one page, with five examples. Read it before writing a spec."""
+        return (Path(layers.__file__).parent / "llms.txt").read_text(encoding="utf-8")
+
+    def check(self, spec: str) -> dict[str, Any]:
+        """Checks a spec (a path, or the YAML text itself) for every mistake that shows without running it.
+        Each diagnostic has a place, a remedy in `help`, and a `fix` where the remedy is an edit.
+        """
+        text, name, path = self._spec(spec)
+        found, sources = self._checked(text, name, path)
+        return {
+            "ok": not any(each.severity == "error" for each in found),
+            "diagnostics": [_values(each, sources) for each in found[:50]],
+        }
+
+    def fix(self, spec: str, unsafe: bool = False, write: bool = False) -> dict[str, Any]:
+        """Mends what can only have been meant; with `unsafe` also what is likely. Returns the text and what
+        is still wrong; with `write` a file is changed.
+        """
+        text, name, path = self._spec(spec)
+        result = fixed(text, name, lambda each: self._checked(each, name, path), unsafe)
+        if write and path is not None and result.count:
+            from graphspec.files.folder import replacing
+
+            with replacing(path) as temporary:
+                temporary.write_text(result.text, encoding="utf-8")
+        found, sources = self._checked(result.text, name, path)
+        return {
+            "fixed": result.count,
+            "spec": _bounded(result.text),
+            "ok": not any(each.severity == "error" for each in found),
+            "diagnostics": [_values(each, sources) for each in found[:50]],
+        }
+
+    def summary(self, spec: str) -> str:
+        """The layers of a spec with their shapes, weights and connections, and the totals."""
+        text, name, path = self._spec(spec)
+        diagnostics, sources = Diagnostics(), dict[str, str]()
+        program = check_spec_text(text, name, path, diagnostics, sources)
+        if program is None:
+            raise ToolError(_told(diagnostics.sorted(), sources))
+        return _bounded(program.summary().render(expand=True, flops=True))
+
+    def layers(self, name: str = "") -> str:
+        """The page of a layer, op, loss, metric, optimizer, callback or key; without a name all names."""
+        try:
+            if name:
+                return _bounded("\n\n".join(entry.text() for entry in layers.find(name)))
+            return _bounded(layers.listing([*layers.entries(), *layers.others()]))
+        except SpecError as error:
+            raise ToolError(_told(list(error.diagnostics), {})) from None
+
+    def explain(self, code: str) -> str:
+        """What the code of a diagnostic means, with a spec that has the mistake and the mended one."""
+        try:
+            return codes.page(code).text()
+        except SpecError as error:
+            raise ToolError(_told(list(error.diagnostics), {})) from None
+
+    def train(self, path: str, epochs: int = 1, limit: int = 1000, seconds: int = 300) -> dict[str, Any]:
+        """Trains a spec file for a few epochs on the first rows of its data, in a process that ends after so
+        many seconds. Returns the metrics and the run's directory.
+        """
+        spec = self._below(path)
+        if not spec.is_file():
+            raise ToolError(f"there is no file {path}")
+        options = ["--json", "--progress", "none", "--limit", str(max(1, limit))]
+        options += ["--set", f"train.epochs={max(1, epochs)}"]
+        return self._run(["train", str(spec), *options], min(max(1, seconds), LONGEST_TRAINING))
+
+    def runs(self) -> dict[str, Any]:
+        """The runs below the folder `runs`, with their metrics."""
+        return self._run(["runs", "--json"], 60)
+
+    def all(self) -> list[Callable[..., Any]]:
+        """The tools, each with its name and its description as a function has them."""
+        return [
+            *(self.language, self.check, self.fix, self.summary, self.layers, self.explain),
+            *(self.train, self.runs),
+        ]
+
+    # --- parts
+
+    def _spec(self, spec: str) -> tuple[str, str, Path | None]:
+        """The text of a spec, its name in diagnostics, and its file, if it is one."""
+        if "\n" in spec:
+            return spec, "<spec>", None
+        path = self._below(spec)
+        try:
+            return content(path).decode("utf-8"), spec, path
+        except (OSError, UnicodeDecodeError) as error:
+            raise ToolError(f"{spec} cannot be read: {error}") from None
+
+    def _below(self, path: str) -> Path:
+        found = (self.folder / path).resolve()
+        if not found.is_relative_to(self.folder):
+            raise ToolError(f"{path} is outside of the working directory")
+        return found
+
+    def _checked(self, text: str, name: str, path: Path | None) -> tuple[list[Diagnostic], dict[str, str]]:
+        diagnostics, sources = Diagnostics(), dict[str, str]()
+        # Without a file, paths in the text are relative to the folder.
+        check_spec_text(text, name, path or self.folder / "spec.yaml", diagnostics, sources)
+        return diagnostics.sorted(), sources
+
+    def _run(self, arguments: list[str], seconds: int) -> dict[str, Any]:
+        command = [*PYTHON, "-m", "graphspec", *arguments]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise ToolError(f"it was ended after {seconds} seconds") from None
+        try:
+            found: dict[str, Any] = json.loads(done.stdout)
+        except ValueError:
+            raise ToolError(_bounded(done.stderr.decode("utf-8", "replace"))) from None
+        return found
+
+
+def _values(diagnostic: Diagnostic, sources: dict[str, str]) -> dict[str, Any]:
+    fix = fix_of(diagnostic, sources)
+    return {**diagnostic.to_json(), "fix": fix.to_json() if fix is not None else None}
+
+
+def _told(diagnostics: list[Diagnostic], sources: dict[str, str]) -> str:
+    return _bounded("\n\n".join(render(each, sources) for each in diagnostics))
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= LONGEST else text[:LONGEST] + "\n... (cut)"
+
+
+def serve(folder: Path) -> None:
+    """Offers the tools by the model context protocol, over standard input and output."""
+    from mcp.server import MCPServer
+
+    tools = Tools(folder)
+    server = MCPServer(
+        "graphspec", version=__version__, instructions="Call `language` before you write a spec."
+    )
+    for tool in tools.all():
+        server.tool()(tool)
+    server.run("stdio")

@@ -1,0 +1,77 @@
+"""The tools for programs that write specs: bounded, in one folder, and by their protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from graphspec.server.tools import ToolError, Tools
+
+SPEC = """\
+inputs:
+  x: {shape: [4]}
+nodes:
+  y: {layer: Dens, units: 2}
+outputs:
+  y: {loss: mse}
+train: {epochs: 5}
+"""
+
+
+def test_a_spec_is_checked_mended_and_summarised(tmp_path: Path) -> None:
+    tools = Tools(tmp_path)
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    told = tools.check("spec.yaml")
+    assert not told["ok"] and told["diagnostics"][0]["fix"]["edits"][0]["content"] == "Dense"
+    assert tools.fix(SPEC)["ok"] and (tmp_path / "spec.yaml").read_text() == SPEC
+    mended = tools.fix("spec.yaml", write=True)
+    assert mended["fixed"] == 1 and (tmp_path / "spec.yaml").read_text() == mended["spec"]
+    assert "Total params: 10" in tools.summary("spec.yaml")
+    assert "units" in tools.layers("Dense") and "Dense" in tools.layers()
+    assert "Mended" in tools.explain("unknown-layer")
+    assert "## Five specs" in tools.language()
+
+
+def test_nothing_outside_of_the_folder_is_read(tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    (inside / "link.yaml").symlink_to(tmp_path / "spec.yaml")
+    for path in ("../spec.yaml", str(tmp_path / "spec.yaml"), "link.yaml"):
+        with pytest.raises(ToolError, match="outside of the working directory"):
+            Tools(inside).check(path)
+    with pytest.raises(ToolError, match="cannot be read"):
+        Tools(inside).check("absent.yaml")
+    with pytest.raises(ToolError, match="unknown-layer"):
+        Tools(inside).summary(SPEC)
+    with pytest.raises(ToolError, match="did you mean"):
+        Tools(inside).layers("Dens")
+    with pytest.raises(ToolError, match="after 1 seconds"):
+        (inside / "good.yaml").write_text(SPEC.replace("Dens,", "Dense,"))
+        Tools(inside).train("good.yaml", seconds=1)
+
+
+def test_tools_are_called_by_their_protocol(tmp_path: Path) -> None:
+    from mcp import ClientSession, StdioServerParameters, stdio_client
+
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("Dens,", "Dense,"))
+    command = StdioServerParameters(
+        command=sys.executable, args=["-P", "-m", "graphspec", "mcp"], cwd=str(tmp_path)
+    )
+
+    async def run() -> tuple[list[str], str, str]:
+        async with stdio_client(command) as streams, ClientSession(*streams) as session:
+            await session.initialize()
+            names = [tool.name for tool in (await session.list_tools()).tools]
+            checked = await session.call_tool("check", {"spec": "spec.yaml"})
+            trained = await session.call_tool("train", {"path": "spec.yaml", "epochs": 2})
+            return names, checked.content[0].text, trained.content[0].text  # type: ignore[union-attr]
+
+    names, checked, trained = asyncio.run(run())
+    assert names == ["language", "check", "fix", "summary", "layers", "explain", "train", "runs"]
+    assert json.loads(checked)["ok"] is True
+    assert json.loads(trained)["epochs"] == 2
