@@ -241,15 +241,19 @@ class Calls:
         return {cell: op for cell, op in ops.items() if op.present}
 
     def _kept_value(self, written: ast.expr, word: str, slot: Slot) -> ast.expr:
-        """A value of the constructor in `forward`: tuples and signs of arguments are written there."""
-        if isinstance(written, ast.Constant):
-            return written
-        if isinstance(written, ast.Name):
-            return self._kept(written, slot)
-        if isinstance(written, ast.UnaryOp):
-            return ast.UnaryOp(written.op, self._kept_value(written.operand, word, slot))
-        if isinstance(written, ast.Tuple) and all(map(_is_plain, written.elts)):
-            return ast.Tuple([self._kept_value(each, word, slot) for each in written.elts], ast.Load())
+        """A value of the constructor in `forward`: tuples and simple sums of arguments are written there."""
+        match written:
+            case ast.Constant():
+                return written
+            case ast.Name():
+                return self._kept(written, slot)
+            case ast.UnaryOp():
+                return ast.UnaryOp(written.op, self._kept_value(written.operand, word, slot))
+            case ast.Tuple() if all(map(_is_plain, written.elts)):
+                return ast.Tuple([self._kept_value(each, word, slot) for each in written.elts], ast.Load())
+            case ast.BinOp() if _is_plain(written):
+                left, right = (self._kept_value(each, word, slot) for each in (written.left, written.right))
+                return ast.BinOp(left, written.op, right)
         return self.constructor.keep(names.attribute(word), written, slot)
 
     def _kept(self, argument: ast.Name, slot: Slot) -> ast.expr:
@@ -264,16 +268,17 @@ class Calls:
             values = {
                 cell: self.constructor.classes.code(other).constants[word] for cell, other in peers.items()
             }
-            everywhere = len({body for body, _ in values}) == len(self.group.bodies)
-            if everywhere and all(same(other, value) for other in values.values()):
+            alike = all(same(other, value) for other in values.values())
+            if alike and len({body for body, _ in values}) == len(self.group.bodies):
                 found[word] = literal(value)
                 continue
             if slot.loop and _vary(values):
                 raise Varies(slot.node)
+            sources = () if alike else op.inputs  # a number that never differs is not a size of what is read
             written = self.constructor.values.write(
                 {(b, 0): v for (b, _), v in values.items()},
                 {(b, 0): o for (b, _), o in peers.items()},
-                Wish(word, f"{slot.node}_{word}", op.inputs, slot.position),
+                Wish(word, f"{slot.node}_{word}", sources, slot.position),
             )
             if written is None:
                 raise Varies(slot.node)
@@ -299,8 +304,13 @@ class Calls:
 
 
 def _is_plain(node: ast.expr) -> bool:
-    """Whether a value is a constant, an argument, or its negative."""
-    return isinstance(node.operand if isinstance(node, ast.UnaryOp) else node, ast.Constant | ast.Name)
+    """Whether a value is a constant, an argument, its negative, or one operation on it and a constant."""
+    match node:
+        case ast.UnaryOp():
+            return _is_plain(node.operand)
+        case ast.BinOp():
+            return {type(node.left), type(node.right)} == {ast.Name, ast.Constant}
+    return isinstance(node, ast.Constant | ast.Name)
 
 
 def _vary(values: Mapping[Cell, Leaf]) -> bool:

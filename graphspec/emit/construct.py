@@ -50,7 +50,8 @@ FEW = 4
 
 @dataclass(eq=False, slots=True)
 class Construction:
-    """One statement of `__init__`: `self.attribute = value`, or a call if there is no attribute.
+    """One statement of `__init__`: `self.attribute = value`, or a call if there is no attribute. A `local`
+    one assigns a variable of that name.
 
     `optional` says that the value may be None. Without the attribute `unless_none`, the statement is left
     out; with `condition`, it stands under an `if`.
@@ -62,6 +63,7 @@ class Construction:
     optional: bool = False
     unless_none: str = ""
     condition: ast.expr | None = None
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

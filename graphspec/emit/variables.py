@@ -1,7 +1,9 @@
 """Names for the variables of a `forward`, and the `del` statements that are worth a line.
 
 A variable that only the next statement reads is called `x` or `y`, all others as their nodes; so are masks,
-and what each iteration of a loop reads. A name keeps its tensor until it is reassigned.
+what each iteration of a loop reads, and a call of a module beside another call of it. What a loop passes from
+one module of a list to the next is called as the output that it is, not as the list. A name keeps its tensor
+until it is reassigned.
 """
 
 from __future__ import annotations
@@ -81,6 +83,11 @@ def name_variables(body: list[Statement], given: list[Variable], taken: set[str]
         # the variable of a comprehension does not replace one that an iteration reads
         looped = isinstance(statement, For) or (variable.item and isinstance(statement, Assign))
         brief = lives.is_brief(variable) and variable not in outputs and not _is_mask(variable)
+        beside = read_by(body[number + 1]) if number + 1 < len(body) else ()
+        brief = brief and not any(_are_calls_of_one(variable, each) for each in beside)
+        passed_on = variable.several and any(value.op and value.op.repeated for value in variable.holds)
+        if passed_on and (word := outputs.get(variable)) and word not in holders:
+            return space.claim(names.local(word))
         if brief and _is_plain(statement):
             free = [name for name in TEMPORARIES if is_free(name, number, looped)]
             if free:
@@ -116,13 +123,21 @@ def _is_plain(statement: Statement) -> bool:
     return not isinstance(statement.value, ast.IfExp | ast.ListComp | ast.List)
 
 
-def _outputs(body: list[Statement]) -> set[Variable]:
-    """The variables that are returned among others: they get the outputs' names."""
+def _are_calls_of_one(variable: Variable, other: Variable) -> bool:
+    """Whether two variables are results of calls of one shared module."""
+    units = [{value.op.unit for value in each.holds if value.op is not None} for each in (variable, other)]
+    return variable is not other and any(unit is not None and unit.shared for unit in units[0] & units[1])
+
+
+def _outputs(body: list[Statement]) -> dict[Variable, str]:
+    """The variables that are returned among others, and the outputs' names, if they are returned by name."""
     last = body[-1]
     if not isinstance(last, Return) or not isinstance(last.value, ast.Tuple | ast.Dict):
-        return set()
-    items = last.value.elts if isinstance(last.value, ast.Tuple) else last.value.values
-    return {item.variable for item in items if isinstance(item, Read)}
+        return {}
+    if isinstance(last.value, ast.Tuple):
+        return {item.variable: "" for item in last.value.elts if isinstance(item, Read)}
+    pairs = zip(last.value.keys, last.value.values, strict=True)
+    return {item.variable: key.value for key, item in pairs if isinstance(item, Read)}  # type: ignore[union-attr]
 
 
 def release(body: list[Statement], program: int, peaks: Peaks) -> list[Statement]:

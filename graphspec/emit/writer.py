@@ -11,6 +11,7 @@ from graphspec.emit.body import Assign, Delete, Effect, For, If, Return, Stateme
 from graphspec.emit.code import Variable, equal, template
 from graphspec.emit.construct import Construction, Constructor, parameters
 from graphspec.emit.definitions import signature
+from graphspec.emit.formulas import with_locals
 from graphspec.emit.forward import Forward
 from graphspec.emit.initialization import Initialization
 from graphspec.emit.module_class import ModuleClass
@@ -56,7 +57,7 @@ class SourceWriter:
             self._step(step, 8 if condition is None else 12)
 
     def _step(self, step: Construction, indent: int) -> None:
-        prefix = f"self.{step.attribute} = " if step.attribute else ""
+        prefix = f"{'' if step.local else 'self.'}{step.attribute} = " if step.attribute else ""
         if step.unless_none:
             self.add(f"{' ' * indent}if self.{step.unless_none} is not None:", span=step.span)
             indent += 4
@@ -130,7 +131,7 @@ def write_definition(
     if constructor.steps or closing or group.args:
         writer.add(*signature("def __init__(", parameters(group), "):", 4))
         writer.add("        super().__init__()")
-        writer.steps([*constructor.steps, *closing])
+        writer.steps([*with_locals(constructor.steps, group.args), *closing])
         writer.add("")
     result, defaults = _result(group, program), program.defaults if program is not None else ()
     writer.add(*signature("def forward(", ["self", *_inputs(group, defaults)], f") -> {result}:", 4))

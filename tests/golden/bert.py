@@ -99,10 +99,10 @@ class Bert(nn.Module):
         x = words + x + self.kinds(segments)  # [N, length, 64]
         del words
         x = self.norm(x)  # [N, length, 64]
-        layers = self.drop(x)  # [N, length, 64]
+        states = self.drop(x)  # [N, length, 64]
         del x
         real = tokens != 0  # [N, length]
         for layer in self.layers:
-            layers = layer(layers, real)  # [N, length, 64]
-        pooled = self.pooled(layers[:, 0]).tanh()  # [N, 64]
-        return {"states": layers, "pooled": pooled}
+            states = layer(states, real)  # [N, length, 64]
+        pooled = self.pooled(states[:, 0]).tanh()  # [N, 64]
+        return {"states": states, "pooled": pooled}

@@ -47,6 +47,6 @@ class Siamese(nn.Module):
 
     def forward(self, left: Tensor, right: Tensor, *, logits: bool = False) -> Tensor:
         left_code = self.encoder(left)  # [N, 32]
-        x = self.encoder(right)  # [N, 32]
-        x = self.similarity(torch.cat([left_code, x], -1))  # [N, 1]
+        right_code = self.encoder(right)  # [N, 32]
+        x = self.similarity(torch.cat([left_code, right_code], -1))  # [N, 1]
         return x if logits else x.sigmoid()

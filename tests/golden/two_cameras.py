@@ -161,5 +161,5 @@ class TwoCameras(nn.Module):
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         left_eye = self.vision(left.permute(0, 3, 1, 2))  # [N, 2048]
-        x = self.vision(right.permute(0, 3, 1, 2))  # [N, 2048]
-        return self.distance(torch.cat([left_eye, x], -1))  # [N, 1]
+        right_eye = self.vision(right.permute(0, 3, 1, 2))  # [N, 2048]
+        return self.distance(torch.cat([left_eye, right_eye], -1))  # [N, 1]
