@@ -291,8 +291,8 @@ class Program:
         `graphspec.Run`.
 
         `data` is a path, a dict of arrays, a pandas or polars frame, or a torch Dataset of dicts, by the
-        names of columns; by default the data of the spec. The other arguments are those of
-        `graphspec.train.loop.train`. Raises `SpecError`.
+        names of columns; by default the data of the spec. The other arguments are fields of
+        `graphspec.train.options.TrainOptions`. Raises `SpecError`.
         """
         from graphspec.data.in_memory_source import given
         from graphspec.train.loop import train

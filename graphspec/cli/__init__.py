@@ -133,7 +133,7 @@ def check(
 def _look(program: Program, root: Path, diagnostics: Diagnostics) -> None:
     """Reads the data, whose paths are relative to `root`, and looks at a batch."""
     from graphspec.diagnostics import SpecError
-    from graphspec.train.loop import look
+    from graphspec.train.preparation import look
 
     try:
         told = look(program, root)

@@ -72,52 +72,64 @@ def override(
     """
     head, *rest = key.split(".")
     if place is not None:
-        steps = (int(step) if step.isdigit() else step for step in rest)
+        steps = (int(step) if step.isdecimal() else step for step in rest)
         document.grafts[(head, *steps) if rest else ("params", head)] = place
-
-    def error(message: str, help: str | None = None) -> None:
-        span = place[0].key(place[1]) if place is not None else None
-        diagnostics.add(Diagnostic("unknown-key", message, span, help=help))
-
     if not rest:
         params[head] = value
         if isinstance(declared := document.value.get("params"), dict) and head in declared:
             declared[head] = value
         return
+    wrong = _meant_otherwise(document, head, rest) or _put(
+        document.value, [head, *rest], copy.deepcopy(value)
+    )
+    if wrong is not None:
+        span = place[0].key(place[1]) if place is not None else None
+        diagnostics.add(Diagnostic("unknown-key", wrong[0], span, help=wrong[1]))
+
+
+Wrong = tuple[str, str | None]
+"""What is wrong with a path, and a remedy."""
+
+
+def _meant_otherwise(document: Document, head: str, rest: list[str]) -> Wrong | None:
+    """The mistake of a path that begins with no section, or leaves one out."""
     if head not in Spec.model_fields:
         listed = f"a path begins with one of: {', '.join(Spec.model_fields)}"
-        meant = whole_path(key, document.value)
+        meant = whole_path(".".join([head, *rest]), document.value)
         help = f"write `--set {meant}=...`" if meant else did_you_mean(head, Spec.model_fields, listed)
-        error(f"a spec has no `{head}`", help)
-        return
+        return f"a spec has no `{head}`", help
     if head == "train" and len(rest) == 1 and (meant := setting_path(rest[0])) and meant.count(".") > 1:
-        error(f"`train` has no `{rest[0]}`", f"write `--set {meant}=...`")
-        return
-    value, parent = copy.deepcopy(value), document.value
-    for position, step in enumerate([head, *rest[:-1]]):
+        return f"`train` has no `{rest[0]}`", f"write `--set {meant}=...`"
+    return None
+
+
+def _put(document: Any, steps: list[str], value: Any) -> Wrong | None:
+    """Puts a value at a path, or says why it has no place there."""
+    *way, last = steps
+    parent = document
+    for position, step in enumerate(way):
         if isinstance(parent, dict):
             item = parent.get(step)
-            if item is None and position == 1 and head in NAMED:
+            if item is None and position == 1 and way[0] in NAMED:
                 there = ", ".join(map(str, parent))
-                help = did_you_mean(
-                    step, parent, f"`{head}` has: {there}" if there else f"the spec has no `{head}`"
-                )
-                error(f"`{head}` has no `{step}`", help)
-                return
+                listed = f"`{way[0]}` has: {there}" if there else f"the spec has no `{way[0]}`"
+                return f"`{way[0]}` has no `{step}`", did_you_mean(step, parent, listed)
             if item is None:
-                item = parent[step] = {"name": "rmsprop"} if [head, step] == ["train", "optimizer"] else {}
+                item = parent[step] = (
+                    {"name": "rmsprop"} if way[: position + 1] == ["train", "optimizer"] else {}
+                )
             elif isinstance(item, str) and step in ("optimizer", "loss"):
                 item = parent[step] = {"name": item}
-        elif isinstance(parent, list) and step.isdigit() and int(step) < len(parent):
+        elif isinstance(parent, list) and step.isdecimal() and int(step) < len(parent):
             item = parent[int(step)]
         else:
-            where = ".".join([head, *rest][: position + 1])
-            error(f"`{where}` is {show(parent)}, and has nothing below it")
-            return
+            where = ".".join(steps[: position + 1])
+            return f"`{where}` is {show(parent)}, and has nothing below it", None
         parent = item
     if isinstance(parent, dict):
-        parent[rest[-1]] = value
-    elif isinstance(parent, list) and rest[-1].isdigit() and int(rest[-1]) < len(parent):
-        parent[int(rest[-1])] = value
+        parent[last] = value
+    elif isinstance(parent, list) and last.isdecimal() and int(last) < len(parent):
+        parent[int(last)] = value
     else:
-        error("there is nothing of that name to set")
+        return "there is nothing of that name to set", None
+    return None

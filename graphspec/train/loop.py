@@ -10,7 +10,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
 from itertools import islice
@@ -20,46 +20,30 @@ from typing import Any
 import torch
 from torch import nn
 
-from graphspec.custom import nodes, objectives
 from graphspec.data.batches import RANDOM, Batch, Examples, Shuffle, generator
 from graphspec.data.in_memory_source import Given
 from graphspec.data.loading import SYNTHETIC, Data, load
-from graphspec.data.remote import is_remote, shown
-from graphspec.diagnostics import Diagnostic, fail
-from graphspec.diagnostics.arguments import need
+from graphspec.diagnostics import fail
 from graphspec.files.addresses import need_permission
 from graphspec.files.run_files import CHECKPOINTS, ENCODERS, LAST
-from graphspec.objectives.history import directions
-from graphspec.tensor import sizes_of
 from graphspec.train import batch_size as batch_sizes
 from graphspec.train import device as devices
-from graphspec.train.batch_inspection import Examination, examine, examples, untouched
+from graphspec.train.batch_inspection import Examination
 from graphspec.train.batch_result import BatchResult
-from graphspec.train.batch_size import Auto
 from graphspec.train.callbacks import settings
-from graphspec.train.callbacks.base import METHODS
-from graphspec.train.callbacks.building import build
-from graphspec.train.callbacks.weights import BestWeights
 from graphspec.train.checkpoint import State
-from graphspec.train.compiled import Compiled, Way, choose
-from graphspec.train.config import effective_batch
-from graphspec.train.custom import bound
 from graphspec.train.meter import Values
 from graphspec.train.objective import Objective
-from graphspec.train.optimizers.setup import need_trainable, optimizer_for, set_trainable
-from graphspec.train.parallel.files import fill
-from graphspec.train.parallel.spread import is_sharded, spread_over
+from graphspec.train.options import TrainOptions
 from graphspec.train.parallel.world import World, joined
-from graphspec.train.penalties import Penalties
 from graphspec.train.precision import products
+from graphspec.train.preparation import prepare
 from graphspec.train.progress import Progress, Reporter, Result, Start
 from graphspec.train.resume import alike, continued, created, same_data, told_alike
 from graphspec.train.run import environment
 from graphspec.train.saver import Saver
 from graphspec.train.signals import StopSignal, watched
 from graphspec.train.state import Training, random_state, restore_random
-from graphspec.train.stored import restoring
-from graphspec.weights import no_file
 
 
 class Interrupted(Exception):
@@ -72,84 +56,40 @@ class Interrupted(Exception):
         self.exit_code = 128 + number
 
 
-def train(
-    program: Any,
-    *,
-    data: Path | Given | None = None,
-    root: Path | None = None,
-    weights: Path | None = None,
-    device: str = "auto",
-    run_dir: Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    limit: int | None = None,
-    epochs: int | None = None,
-    callbacks: Iterable[Any] = (),
-    compile: Way = "off",
-    batch_size: Auto | None = None,
-    started: Callable[[Start], None] | None = None,
-    progress: Callable[[Progress], None] | None = None,
-    tell: Callable[[str], None] = print,
-) -> Result:
+def train(program: Any, **options: Any) -> Result:
     """Trains a program with the settings of its `train:`, and writes a run directory.
 
-    `data` replaces the training data of the spec, whose paths are relative to `root`; `limit` is how many
-    examples of each file are read; `epochs` replaces the spec's. A new run starts from the `weights` of a
-    `.safetensors` file, which holds all of the module. `run_dir` is a new directory, or one whose
-    run `overwrite` replaces; without it `runs/<name>-<n>`. `resume` goes on exactly where the run of
-    `run_dir`, or the newest one of the spec's name, was last saved, and begins one where there is none.
-
-    `compile` says whether torch.compile is used: `auto` where the steps ahead repay it. `batch_size="auto"`
-    takes the largest that fits in memory, or that of the run that goes on. `callbacks` are
-    objects with methods of `Callback`. `started` is called before the first step, `progress`
-    at most every tenth of a second and at the end of each epoch, `tell` with what is to be said aloud.
-
-    Raises `SpecError` for whatever is wrong with the spec, the data or the run, and `Interrupted` after
-    SIGINT or SIGTERM.
+    `options` are the fields of `TrainOptions`, by name. Raises `SpecError` for whatever is wrong with the
+    spec, the data or the run, and `Interrupted` after SIGINT or SIGTERM.
     """
-    began, place = time.monotonic(), devices.choose(device)
-    callbacks = _checked(epochs=epochs, limit=limit, callbacks=callbacks)
-    _check_weights(weights, resume)
+    given = TrainOptions(**options).checked()
     need_permission(program)
+    began, place = time.monotonic(), devices.choose(given.device)
     computing = devices.computing(devices.threads(program))
     with computing, products(program.training.precision), joined(place) as world, ExitStack() as stack:
-        tell = tell if world.first else _nobody
-        told: dict[str, Any] = dict(limit=limit, epochs=epochs, batch_size=batch_size, compile=compile)
-        told |= {"data": data is not None, "weights": weights is not None, "device": place.type}
-        told_alike(world, program, told | {"resume": resume, "overwrite": overwrite})
-        read = partial(load, data=data, root=root, device=place, limit=limit, processes=world.machine())
-        if batch_size == "auto":
-            known = batch_sizes.begun(program, run_dir) if resume else None
-            program, found = _fitting(program, known, read, place, world, tell)
-        else:
-            found = read(program)
-        alike(world, found.fingerprint)
-        for note in found.notes:
-            tell(note)
-        run, state = continued(program, world, run_dir, resume)
+        given = given if world.first else given.silent()
+        told_alike(world, program, given.compared(place.type))
+        program, found = _read(program, given, place, world)
+        run, state = continued(program, world, given.run_dir, given.resume)
+        resumed, first = run is not None, given.weights
         if run is not None:
             stack.enter_context(closing(run))
-            weights = world.of_first(run.started_from(program, needed=state is None) if world.first else None)
-        epochs = program.training.epochs if epochs is None else epochs
-        training, best, examination = _prepare(
-            program, found, world, place, epochs, callbacks, state, state is None, weights
-        )
-        training.tell = tell
-        if weights is not None and state is None:
-            tell(f"starts from the weights in {weights}")
-        training.compiled = _compiled(training, found, compile, not callbacks)
-        resumed = run is not None
+            first = world.of_first(run.started_from(program, needed=state is None) if world.first else None)
+        prepared = prepare(program, found, world, place, given, state, first)
+        if first is not None and state is None:
+            given.tell(f"starts from the weights in {first}")
+        compiled = prepared.compiled(found, given)
         if run is None:
-            run = stack.enter_context(closing(created(program, world, run_dir, overwrite)))
+            run = stack.enter_context(closing(created(program, world, given.run_dir, given.overwrite)))
         if state is not None:
             same_data(state, found.fingerprint, run.path)
-        training.run = run
-        _record(training, found, _origin(data, root, weights, SYNTHETIC in found.notes))
+        training = prepared.training(run, compiled, given.tell)
+        _record(training, found, given.origin(first, SYNTHETIC in found.notes))
         _set_state(training, state, resumed)
-        if started is not None and world.first:
-            started(_start(training, found, data, examination, state is not None))
+        if given.started is not None:
+            given.started(_start(training, found, given.data, prepared.examination, state is not None))
         training.callbacks.begin(training, state.part("callbacks") if state is not None else None)
-        return _run(training, found, Saver(training, began, best), progress if world.first else None, began)
+        return _run(training, found, Saver(training, began, prepared.best), given.progress, began)
 
 
 def _set_state(training: Training, state: State | None, resumed: bool) -> None:
@@ -169,15 +109,19 @@ def _record(training: Training, found: Data, origin: dict[str, Any]) -> None:
         training.run.text(ENCODERS, json.dumps(found.encoders.to_json(), ensure_ascii=False) + "\n")
 
 
-def _origin(
-    data: Path | Given | None, root: Path | None, weights: Path | None, synthetic: bool
-) -> dict[str, Any]:
-    """The origin of a run's data and of its first weights, for its record."""
-    named = None
-    if isinstance(data, Path):
-        named = shown(data) if is_remote(data) else str(data.resolve())
-    first = str(weights.resolve()) if weights is not None else None
-    return {"root": str((root or Path()).resolve()), "data": named, "weights": first, "synthetic": synthetic}
+def _read(program: Any, given: TrainOptions, place: torch.device, world: World) -> tuple[Any, Data]:
+    """The program, with another batch size where that is to fit, and its data, the same in all processes."""
+    data, root, limit, processes = given.data, given.root, given.limit, world.machine()
+    read = partial(load, data=data, root=root, device=place, limit=limit, processes=processes)
+    if given.batch_size == "auto":
+        known = batch_sizes.begun(program, given.run_dir) if given.resume else None
+        program, found = _fitting(program, known, read, place, world, given.tell)
+    else:
+        found = read(program)
+    alike(world, found.fingerprint)
+    for note in found.notes:
+        given.tell(note)
+    return program, found
 
 
 def _fitting(
@@ -199,11 +143,12 @@ def _fitting(
     found = read(program)
 
     def trial(sized: Any, batch: Batch) -> None:
-        training, _, _ = _prepare(sized, found, world, place, 1, (), None, False)
+        made = prepare(sized, found, world, place, TrainOptions(epochs=1), None, None, looks=False)
+        called, objective = made.spread.called, made.objective
         for _ in range(2):  # the second has what the optimizer remembers of the first
-            totals = training.objective.totals(training.spread.called, [batch])
-            training.objective(training.spread.called.train(), batch, totals).loss.backward()
-            training.optimizer.step()
+            totals = objective.totals(called, [batch])
+            objective(called.train(), batch, totals).loss.backward()
+            made.optimizer.step()
 
     sized = batch_sizes.fitting(program, found.training, place, trial, tell)
     if SYNTHETIC in found.notes:  # of which there are so many batches
@@ -211,148 +156,10 @@ def _fitting(
     return sized, found
 
 
-def _checked(epochs: int | None, limit: int | None, callbacks: Iterable[Any]) -> tuple[Any, ...]:
-    """The callbacks. Raises `SpecError` for arguments that no training can have."""
-    need(epochs=epochs, limit=limit, callbacks=callbacks)
-    found = tuple(callbacks)
-    for item in found:
-        if isinstance(item, type):
-            message = f"the callback `{item.__name__}` is a class"
-            raise fail("callback-misfit", message, f"give an instance: `{item.__name__}()`")
-        if not any(hasattr(item, method) for method in METHODS):
-            message = f"`{type(item).__name__}` has none of the methods of a callback"
-            raise fail("callback-misfit", message, f"it has some of: {', '.join(METHODS)}")
-    return found
-
-
-def _check_weights(weights: Path | None, resume: bool) -> None:
-    """Raises `SpecError` for first weights that no run can start from, before data are read."""
-    if weights is None:
-        return
-    if resume:
-        message = f"a run that goes on has weights of its own, and `{weights}` would replace them"
-        raise fail("resume-failed", message, "leave `resume` out: a new run starts from these weights")
-    if not weights.is_file():
-        raise no_file(weights)
-
-
-def _prepare(
-    program: Any,
-    found: Data,
-    world: World,
-    place: torch.device,
-    epochs: int,
-    callbacks: Iterable[Any],
-    state: State | None,
-    new: bool,
-    weights: Path | None = None,
-) -> tuple[Training, BestWeights, Examination]:
-    """Everything but the run directory. A `new` run reports what a batch looks like, and starts from
-    `weights` where there are some; another goes on from `state`.
-    """
-    config, sharded = program.training, is_sharded(program, world)
-    steps = epochs * -(-len(found.training) // effective_batch(config))
-    module, penalties, objective = _objective(program, found, world, place, state, weights)
-    looks = (new or not world.alone) and not sharded  # which a device may have no room for
-    examination = _examine(program, module, objective, found, steps) if looks else Examination()
-    loose = objective.log_variances.values()
-    spread = spread_over(world, program, module, place, loose, examination.unreached)
-    penalties.bind(module)
-    optimizer = optimizer_for(program, module, objective.log_variances, steps)
-    ways = directions(program.outputs, found.validation is not None)
-    called, best = build(config.callbacks, callbacks, ways, world.first)
-    data = found.fingerprint
-    training = Training(program, spread, objective, penalties, optimizer, place, epochs, called, data)
-    return training, best, examination
-
-
-def _objective(
-    program: Any, found: Data, world: World, place: torch.device, state: State | None, weights: Path | None
-) -> tuple[nn.Module, Penalties, Objective]:
-    """The module of a training, and what judges it."""
-    config, sharded = program.training, is_sharded(program, world)
-    first = weights if state is None else None
-    module = program.module(device="cpu" if sharded else str(place), seed=config.seed, weights=first)
-    _adapt(program, module, found, world, state)
-    outputs = bound(program, place)
-    if nodes(program):
-        with untouched(module):
-            program.prove(module)
-    set_trainable(program, module)
-    need_trainable(program, module)
-    penalties = Penalties(program.graph, module)
-    units = found.encoders.units() if found.encoders is not None else {}
-    objective = Objective(program.inputs, outputs, place, penalties, units, config.precision, world)
-    return module, penalties, objective
-
-
-def look(program: Any, root: Path | None) -> tuple[Diagnostic, ...]:
-    """What a training would warn of before its first step, after the data of its spec are read. Nothing is
-    written. Raises `SpecError` for whatever is wrong with the data.
-    """
-    if program.data is None or program.data.train is None:
-        return ()
-    place = torch.device("cpu")
-    found = load(program, None, root, place)
-    if nodes(program) or objectives(program):  # which nothing but permission runs
-        return found.warnings
-    module, _, objective = _objective(program, found, World(), place, None, None)
-    steps = program.training.epochs * -(-len(found.training) // effective_batch(program.training))
-    return _examine(program, module, objective, found, steps).warnings
-
-
-def _adapt(program: Any, module: nn.Module, found: Data, world: World, state: State | None) -> None:
-    """Fills the buffers that learn from training inputs, in file order; those of a run that goes on are in
-    its state. The first process tells the others.
-    """
-    known = dict(module.named_buffers())
-    if state is not None:
-        stored = state.part("module").tensors
-        with restoring(state.path or Path()):
-            fill({name: buffer for name, buffer in known.items() if name in stored}, stored)
-        return
-    size = program.training.batch_size
-    filled = program.adapt(module, lambda: (batch.arrays for batch in found.training.batches(size)))
-    learned = {name for name in known if name.rpartition(".")[0] in filled}
-    for name, value in world.of_first({name: known[name].cpu() for name in sorted(learned)}).items():
-        known[name].copy_(value)
-
-
-def _compiled(training: Training, found: Data, way: Way, closed: bool) -> Compiled:
-    """What is compiled of the module; the choice is reported, unless nothing is compiled."""
-    program, spread = training.program, training.spread
-    steps = training.epochs * -(-len(found.training) // effective_batch(program.training))
-    sizes = _sizes(program, found.training) if way != "off" else None
-    choice = choose(program, way, steps, training.device.type, spread.world, sizes)
-    if way != "off":
-        training.tell(str(choice))
-    size = -(-program.training.batch_size // training.world.size)
-    return Compiled(training.module, training.optimizer, choice, size, training.tell, closed)
-
-
-def _sizes(program: Any, examples: Examples) -> dict[str, int] | None:
-    """The values that the named sizes of the inputs have in every batch; None if lengths differ."""
-    if not examples.even:
-        return None
-    batch = next(examples.batches(1))
-    return sizes_of(program.inputs, {name: x.shape for name, x in batch.arrays.items()})
-
-
-def _examine(program: Any, module: nn.Module, objective: Objective, found: Data, steps: int) -> Examination:
-    """Inspects a batch; the training does not depend on it."""
-    count = examples(program, program.training.batch_size)
-    batches = found.training.batches(count, Shuffle(program.training.seed, 0))
-    return examine(program, module, objective, next(batches), steps, found.warnings)
-
-
 def _seed(program: Any, world: World) -> int:
     """The seed of the spec in the first process; other processes draw other numbers."""
     seed: int = program.training.seed
     return seed if world.first else generator(seed, RANDOM, world.rank).initial_seed()
-
-
-def _nobody(line: str) -> None:
-    """Discards the reports of processes other than the first."""
 
 
 def _start(

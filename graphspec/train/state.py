@@ -47,10 +47,12 @@ class Training:
     optimizer: Optimizer
     device: torch.device
     epochs: int
-    callbacks: Callbacks = field(default_factory=Callbacks)
-    data: str = ""
+    callbacks: Callbacks
+    data: str
     """A digest of the data that it reads."""
-    tell: Callable[[str], None] = print
+    run: RunDirectory
+    compiled: Compiled
+    tell: Callable[[str], None]
     """Says a line aloud."""
     epoch: int = 0
     seen: int = 0
@@ -58,8 +60,6 @@ class Training:
     history: History = field(default_factory=History)
     clock: Clock = field(default_factory=Clock)
     meter: Meter = field(init=False)
-    run: RunDirectory = field(init=False)
-    compiled: Compiled = field(init=False)
     evaluates_averages: bool = False
     """Whether the optimizer's averages of the weights are what is evaluated and kept."""
     averaged: bool = False

@@ -384,7 +384,7 @@ def test_losses_over_several_nodes_are_trained(place: Path) -> None:
     np.savez("pairs.npz", **arrays)
     for data in (Path("pairs.npz"), None):  # and what training makes up itself
         result = train(compile(PAIRS), data=data)
-        assert set(result.metrics) == {"loss", "same_loss", "near_loss", "custom_loss"}
+        assert set(result.metrics) == {"loss", "same_loss", "near_loss", "own_loss"}
         assert result.history["loss"][-1] < result.history["loss"][0]  # type: ignore[operator]
     arrays["same"] = arrays["same"] + 1
     np.savez("wrong.npz", **arrays)

@@ -1,0 +1,190 @@
+"""What a training needs before its first step: the module, what judges it, where it runs, its callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from graphspec.custom import nodes, objectives
+from graphspec.data.batches import Examples, Shuffle
+from graphspec.data.loading import Data, load
+from graphspec.diagnostics import Diagnostic
+from graphspec.objectives.history import directions
+from graphspec.tensor import sizes_of
+from graphspec.train.batch_inspection import Examination, examine, examples, untouched
+from graphspec.train.callbacks.base import Callbacks
+from graphspec.train.callbacks.building import build
+from graphspec.train.callbacks.weights import BestWeights
+from graphspec.train.checkpoint import State
+from graphspec.train.compiled import Compiled, choose
+from graphspec.train.config import effective_batch
+from graphspec.train.custom import bound
+from graphspec.train.objective import Objective
+from graphspec.train.optimizers import Optimizer
+from graphspec.train.optimizers.setup import need_trainable, optimizer_for, set_trainable
+from graphspec.train.options import TrainOptions
+from graphspec.train.parallel.files import fill
+from graphspec.train.parallel.spread import Spread, is_sharded, spread_over
+from graphspec.train.parallel.world import World
+from graphspec.train.penalties import Penalties
+from graphspec.train.run import RunDirectory
+from graphspec.train.state import Training
+from graphspec.train.stored import restoring
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything of a training but its run directory."""
+
+    program: Any
+    spread: Spread
+    objective: Objective
+    penalties: Penalties
+    optimizer: Optimizer
+    device: torch.device
+    epochs: int
+    callbacks: Callbacks
+    best: BestWeights
+    data: str
+    steps: int
+    examination: Examination
+
+    def compiled(self, found: Data, given: TrainOptions) -> Compiled:
+        """What is compiled of the module; the choice is reported, unless nothing is compiled."""
+        program, spread, way = self.program, self.spread, given.compile
+        sizes = _sizes(program, found.training) if way != "off" else None
+        choice = choose(program, way, self.steps, self.device.type, spread.world, sizes)
+        if way != "off":
+            given.tell(str(choice))
+        size = -(-program.training.batch_size // spread.world.size)
+        return Compiled(spread.module, self.optimizer, choice, size, given.tell, not given.callbacks)
+
+    def training(self, run: RunDirectory, compiled: Compiled, tell: Callable[[str], None]) -> Training:
+        """The training, before its first step."""
+        return Training(
+            self.program,
+            self.spread,
+            self.objective,
+            self.penalties,
+            self.optimizer,
+            self.device,
+            self.epochs,
+            self.callbacks,
+            self.data,
+            run,
+            compiled,
+            tell,
+        )
+
+
+def prepare(
+    program: Any,
+    found: Data,
+    world: World,
+    place: torch.device,
+    given: TrainOptions,
+    state: State | None,
+    weights: Path | None,
+    looks: bool = True,
+) -> Prepared:
+    """What a training needs. A new one starts from `weights` where there are some, and reports what a batch
+    looks like unless `looks` is false; another goes on from `state`.
+    """
+    config, sharded = program.training, is_sharded(program, world)
+    epochs = config.epochs if given.epochs is None else given.epochs
+    steps = epochs * -(-len(found.training) // effective_batch(config))
+    module, penalties, objective = _objective(program, found, world, place, state, weights)
+    looks = ((looks and state is None) or not world.alone) and not sharded  # which may not fit a device
+    examination = _examine(program, module, objective, found, steps) if looks else Examination()
+    loose = objective.log_variances.values()
+    spread = spread_over(world, program, module, place, loose, examination.unreached)
+    penalties.bind(module)
+    optimizer = optimizer_for(program, module, objective.log_variances, steps)
+    ways = directions(program.outputs, found.validation is not None)
+    called, best = build(config.callbacks, given.callbacks, ways, world.first)
+    return Prepared(
+        program,
+        spread,
+        objective,
+        penalties,
+        optimizer,
+        place,
+        epochs,
+        called,
+        best,
+        found.fingerprint,
+        steps,
+        examination,
+    )
+
+
+def _objective(
+    program: Any, found: Data, world: World, place: torch.device, state: State | None, weights: Path | None
+) -> tuple[nn.Module, Penalties, Objective]:
+    """The module of a training, and what judges it."""
+    config, sharded = program.training, is_sharded(program, world)
+    first = weights if state is None else None
+    module = program.module(device="cpu" if sharded else str(place), seed=config.seed, weights=first)
+    _adapt(program, module, found, world, state)
+    outputs = bound(program, place)
+    if nodes(program):
+        with untouched(module):
+            program.prove(module)
+    set_trainable(program, module)
+    need_trainable(program, module)
+    penalties = Penalties(program.graph, module)
+    units = found.encoders.units() if found.encoders is not None else {}
+    objective = Objective(program.inputs, outputs, place, penalties, units, config.precision, world)
+    return module, penalties, objective
+
+
+def look(program: Any, root: Path | None) -> tuple[Diagnostic, ...]:
+    """What a training would warn of before its first step, after the data of its spec are read. Nothing is
+    written. Raises `SpecError` for whatever is wrong with the data.
+    """
+    if program.data is None or program.data.train is None:
+        return ()
+    place = torch.device("cpu")
+    found = load(program, None, root, place)
+    if nodes(program) or objectives(program):  # which nothing but permission runs
+        return found.warnings
+    module, _, objective = _objective(program, found, World(), place, None, None)
+    steps = program.training.epochs * -(-len(found.training) // effective_batch(program.training))
+    return _examine(program, module, objective, found, steps).warnings
+
+
+def _adapt(program: Any, module: nn.Module, found: Data, world: World, state: State | None) -> None:
+    """Fills the buffers that learn from training inputs, in file order; those of a run that goes on are in
+    its state. The first process tells the others.
+    """
+    known = dict(module.named_buffers())
+    if state is not None:
+        stored = state.part("module").tensors
+        with restoring(state.path or Path()):
+            fill({name: buffer for name, buffer in known.items() if name in stored}, stored)
+        return
+    size = program.training.batch_size
+    filled = program.adapt(module, lambda: (batch.arrays for batch in found.training.batches(size)))
+    learned = {name for name in known if name.rpartition(".")[0] in filled}
+    for name, value in world.of_first({name: known[name].cpu() for name in sorted(learned)}).items():
+        known[name].copy_(value)
+
+
+def _sizes(program: Any, examples: Examples) -> dict[str, int] | None:
+    """The values that the named sizes of the inputs have in every batch; None if lengths differ."""
+    if not examples.even:
+        return None
+    batch = next(examples.batches(1))
+    return sizes_of(program.inputs, {name: x.shape for name, x in batch.arrays.items()})
+
+
+def _examine(program: Any, module: nn.Module, objective: Objective, found: Data, steps: int) -> Examination:
+    """Inspects a batch; the training does not depend on it."""
+    count = examples(program, program.training.batch_size)
+    batches = found.training.batches(count, Shuffle(program.training.seed, 0))
+    return examine(program, module, objective, next(batches), steps, found.warnings)
