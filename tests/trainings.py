@@ -26,6 +26,9 @@ READING: dict[str, tuple[Any, str]] = {
 }
 """Calls of a process that reads its share of the data; while files are named, others can open them."""
 
+ENDLESS = 600
+"""Seconds after which a test gives up on what would never end, however busy the machine is."""
+
 
 class StopAfter:
     """Sends this process SIGTERM after so many steps, as the scheduler of a cluster does."""

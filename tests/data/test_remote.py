@@ -25,6 +25,7 @@ from graphspec.data import remote
 from graphspec.diagnostics import SpecError
 from graphspec.train.loop import train
 from tests.train.test_parallel import READS, finished, torchrun
+from tests.trainings import ENDLESS
 
 SPEC = """
 inputs: {a: {shape: []}, b: {shape: []}}
@@ -49,9 +50,9 @@ def server() -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     process = subprocess.Popen([*COMMAND, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(300):
+        for _ in range(10 * ENDLESS):
             try:
-                urllib.request.urlopen(f"{address}/moto-api/", timeout=5).close()
+                urllib.request.urlopen(f"{address}/moto-api/", timeout=60).close()
                 break
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
@@ -76,7 +77,7 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     _, system = remote.located(Path("s3://shop/x"))
     assert system is not None
     request = urllib.request.Request(f"{server}/shop", method="PUT")
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=ENDLESS).close()
     for number, part in enumerate(shards()):
         parquet.write_table(part, f"shop/data/part-{number}.parquet", filesystem=system, row_group_size=10)
     with system.open_output_stream("shop/data/readme.txt") as stream:

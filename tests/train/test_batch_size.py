@@ -54,7 +54,7 @@ def test_a_process_that_runs_out_of_memory_takes_half(place: Path) -> None:
     """3,000 examples: 2,048 of them take 0.7 GB in the backward pass, which are not there."""
     arguments = ["train", "wide.yaml", "--batch-size", "auto", "--progress", "lines", "--run-dir", "run"]
     command = [sys.executable, "-c", LIMITED, str(500 * 2**20), *arguments]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=ENDLESS)
     assert done.returncode == 0, done.stdout + done.stderr
     said = done.stdout + done.stderr
     assert "batch size 2048 does not fit" in said
@@ -93,6 +93,7 @@ def test_sizes_are_halved_until_one_fits(place: Path, error: Exception, largest:
 
 def loaded(program: Any, place: Path) -> Any:
     from graphspec.data.loading import load
+from tests.trainings import ENDLESS
 
     return load(program, None, place, torch.device("cpu")).training
 

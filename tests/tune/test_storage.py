@@ -17,6 +17,7 @@ import pytest
 
 from graphspec.tune.config import parse_tune
 from graphspec.tune.study import Study
+from tests.trainings import ENDLESS
 
 pytest.importorskip("psycopg", reason="the driver of PostgreSQL is not installed")
 
@@ -53,7 +54,7 @@ def server() -> Iterator[str]:
     command = [f"{place}/postgres", "-D", str(data), "-k", str(folder), "-c", "listen_addresses=", "-F"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, **options)
     try:
-        for _ in range(100):
+        for _ in range(10 * ENDLESS):
             if (folder / ".s.PGSQL.5432").exists():
                 break
             assert process.poll() is None, "the server ended at once"
@@ -61,7 +62,7 @@ def server() -> Iterator[str]:
         yield f"postgresql://graphspec@/postgres?host={folder}"
     finally:
         process.send_signal(signal.SIGINT)  # at once, whoever is connected
-        process.wait(30)
+        process.wait(ENDLESS)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -73,7 +74,7 @@ def study(url: str) -> Study:
 def work(url: str, ready: Any, told: Any) -> None:
     """What one machine does: trials, as long as there are some."""
     found = study(url)
-    ready.wait(60)
+    ready.wait(ENDLESS)
     numbers = []
     while (trial := found.ask()) is not None:
         time.sleep(0.02)
@@ -90,9 +91,9 @@ def test_two_processes_share_a_study_and_run_no_trial_twice(server: str) -> None
     processes = [spawn.Process(target=work, args=(server, ready, told)) for _ in range(2)]
     for process in processes:
         process.start()
-    first, second = told.get(timeout=120), told.get(timeout=120)
+    first, second = told.get(timeout=ENDLESS), told.get(timeout=ENDLESS)
     for process in processes:
-        process.join(60)
+        process.join(ENDLESS)
     assert first and second, "both had a share"
     assert sorted(first + second) == list(range(TRIALS))
     found = study(server)
