@@ -18,6 +18,7 @@ from graphspec.emit.load import out_of_memory
 from graphspec.train import batch_size
 from graphspec.train.batch_size import fitting, widest
 from graphspec.train.loop import train
+from tests.trainings import ENDLESS
 
 WIDE = """
 inputs: {x: {shape: [4]}}
@@ -93,7 +94,6 @@ def test_sizes_are_halved_until_one_fits(place: Path, error: Exception, largest:
 
 def loaded(program: Any, place: Path) -> Any:
     from graphspec.data.loading import load
-from tests.trainings import ENDLESS
 
     return load(program, None, place, torch.device("cpu")).training
 
