@@ -57,11 +57,11 @@ def starts_differ(a: Tensor, b: Tensor) -> str | None:
     return None
 
 
-def outcomes(call: Call, example: list[Tensor], shared: bool = False) -> Tensor:
+def outcomes(call: Call, example: list[Tensor], shared: bool = False, pairs: int = PAIRS) -> Tensor:
     """What independent calls make of two equal examples: [outcomes, 2, ...]. `shared`: one draw of several is
     for all examples of a batch.
     """
-    y = call([x.expand(2 * PAIRS, *x.shape[1:]).clone() for x in example]).detach().double()
+    y = call([x.expand(2 * pairs, *x.shape[1:]).clone() for x in example]).detach().double()
     if shared or (y == y[:1]).all():
         pair = [x.expand(2, *x.shape[1:]).clone() for x in example]
         y = torch.cat([call(pair).detach().double() for _ in range(CALLS)])

@@ -7,6 +7,6 @@ import graphspec
 
 
 @cache
-def program_of(path: Path) -> graphspec.Program:
+def program_of(path: Path, preset: str | None = None) -> graphspec.Program:
     """The program of a file in this checkout."""
-    return graphspec.compile(path)
+    return graphspec.compile(path, preset=preset)

@@ -80,7 +80,12 @@ TEXTS: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", TEXTS)
+OFTEN = ("row.csv.gz", "quote.csv.gz", "line.jsonl.zst", "keys.jsonl")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.parity) for name in TEXTS]
+)
 def test_a_row_of_a_text_is_bounded_while_it_is_read(name: str, tmp_path: Path) -> None:
     content, words = TEXTS[name]
     (tmp_path / name).write_bytes(content())

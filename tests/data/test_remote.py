@@ -116,6 +116,7 @@ def test_a_training_is_that_on_the_same_files_beside_the_spec(bucket: str, tmp_p
     assert json.loads(allowed.stdout)["history"]["loss"] == near.history["loss"]
 
 
+@pytest.mark.parity  # of files here: tests/train/test_parallel.py
 def test_processes_read_other_row_groups(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

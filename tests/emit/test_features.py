@@ -12,9 +12,9 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-import graphspec
 from bench.cases import outputs
 from tests import ROOT, interpreter
+from tests.programs import program_of
 
 FEATURES = sorted((ROOT / "tests" / "features").glob("*.yaml"))
 
@@ -42,7 +42,7 @@ def test_every_preset_of_a_feature_is_counted() -> None:
 
 @pytest.mark.parametrize(("path", "preset"), CASES)
 def test_weights_are_as_many_as_counted_by_hand(path: Path, preset: str | None) -> None:
-    program = graphspec.compile(path, preset=preset)
+    program = program_of(path, preset)
     expected = by_hand(path)[preset]
     assert program.summary().total_params == expected
     assert state(program.module()) == expected
@@ -50,7 +50,7 @@ def test_weights_are_as_many_as_counted_by_hand(path: Path, preset: str | None) 
 
 @pytest.mark.parametrize(("path", "preset"), CASES)
 def test_the_module_computes_what_its_graph_says(path: Path, preset: str | None) -> None:
-    program = graphspec.compile(path, preset=preset)
+    program = program_of(path, preset)
     module = program.module(seed=0).double().eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

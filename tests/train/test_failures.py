@@ -140,7 +140,7 @@ def kill_until_done(place: Path, run: str, source: random.Random, kills: int) ->
 
 def test_a_run_that_is_killed_at_any_moment_resumes_to_the_bit(place: Path) -> None:
     train(compile(place / "spec.yaml"), root=place, run_dir=place / "whole")
-    assert kill_until_done(place, "run", random.Random(7), 4) > 1
+    assert kill_until_done(place, "run", random.Random(7), 3) > 1
     assert_same(place / "run", place / "whole")
     assert not [p for p in (place / "run").rglob(".*")]
 
@@ -222,7 +222,7 @@ def moments(place: Path, step: int) -> list[Any]:
     )
     assert done.returncode == 0, done.stderr
     found: list[Any] = json.loads(done.stdout.splitlines()[-1])
-    assert len(found) > 3
+    assert len(found) > 2
     return found
 
 
@@ -235,7 +235,7 @@ def as_trained(files: dict[str, str]) -> dict[str, str]:
     return {n: text for n, text in files.items() if n != "environment.json" and "checkpoints" not in n}
 
 
-@pytest.mark.parametrize("step", [13, pytest.param(1, marks=pytest.mark.parity)])
+@pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.parity)])
 @pytest.mark.parametrize("old", [False, True])
 def test_a_start_that_is_killed_at_any_change_is_begun_or_goes_on(place: Path, step: int, old: bool) -> None:
     text = spec("csv_logger: {}").replace("epochs: 6", "epochs: 1")
