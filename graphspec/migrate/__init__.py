@@ -206,8 +206,8 @@ class _Migrator:
 
         from graphspec.data.loading import load
         from graphspec.train.custom import bound
-        from graphspec.train.judge import Judge
         from graphspec.train.loop import evaluate
+        from graphspec.train.objective import Objective
 
         place = torch.device("cpu")
         root, known = self.run.files.places(self.old)
@@ -226,14 +226,16 @@ class _Migrator:
         units = self.run.encoders()
         if not (_has_loss(self.old) and _has_loss(self.program)):
             return Measured(apart, count, part, {}, {})
-        judges = [
-            Judge(each.inputs, bound(each, place), place, None, units.units() if units else {})
+        objectives = [
+            Objective(each.inputs, bound(each, place), place, None, units.units() if units else {})
             for each in (self.old, self.program)
         ]
-        before = evaluate(judges[0], self.module, examples, size, "")
+        before = evaluate(objectives[0], self.module, examples, size, "")
         losses = [o for o in self.program.outputs.values() if o.loss is not None]
         targets = {output.target for output in losses if output.loss is not None and output.loss.takes_target}
-        after = evaluate(judges[1], module, renumbered, size, "") if targets <= batch.arrays.keys() else {}
+        after = (
+            evaluate(objectives[1], module, renumbered, size, "") if targets <= batch.arrays.keys() else {}
+        )
         return Measured(apart, count, part, before, after)
 
     # --- what became of each
