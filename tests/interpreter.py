@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graphspec.compiled_spec import Program
-from graphspec.contract.layer import Code, Construct, Leaf, Ref
+from graphspec.contract.layer import Code, Leaf, ModuleCall, Ref
 from graphspec.emit.library_source import FOLDER
 from graphspec.graph import Graph, Op, Unit, Value
 from graphspec.weights import key_prefix
@@ -124,7 +124,7 @@ class Interpreter:
         module.load_state_dict(own)
         return module
 
-    def made(self, construct: Construct) -> Any:
+    def made(self, construct: ModuleCall) -> Any:
         """A layer's module as it is made, or its buffer."""
         target = eval(construct.target, dict(self.library))
         positional = [self.leaf(value) for value in construct.positional.values()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Code, Construct, Layer, Memory, Site
+from graphspec.contract.layer import Code, Layer, Memory, ModuleCall, Site
 from graphspec.contract.penalties import Regularizer
 from graphspec.tensor import Dim, Tensor, product
 
@@ -23,7 +23,7 @@ class Watched(Layer, abstract=True):
         return "any"
 
     def code(self, site: Site) -> Code:
-        return Code("{self}({x})", Construct("nn.Identity"))
+        return Code("{self}({x})", ModuleCall("nn.Identity"))
 
     def flops(self, site: Site) -> Dim:
         return 3 * product(site.x.shape[1:])

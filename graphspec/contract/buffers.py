@@ -8,7 +8,7 @@ from typing import Any
 
 from graphspec.contract.arrays import Nested, elements, kind_of, natural_dtype, shape_of
 from graphspec.contract.input_checks import need_in_range
-from graphspec.contract.layer import Code, Construct, Layer, LayerError, Leaf, Ref, Site
+from graphspec.contract.layer import Code, Layer, LayerError, Leaf, ModuleCall, Ref, Site
 from graphspec.tensor import Dim, Tensor
 
 BUFFER = "nn.Buffer({module}, persistent=False)"
@@ -25,10 +25,10 @@ def met(array: Any, other: Tensor) -> Tensor:
     return Tensor((1, *sizes), dtype)
 
 
-def buffer(array: Nested, dtype: str) -> Construct:
+def buffer(array: Nested, dtype: str) -> ModuleCall:
     """The construction of a buffer for a list of numbers or booleans."""
     given: Leaf = None if dtype == natural_dtype(array) else Ref(f"torch.{dtype}")
-    return Construct("torch.tensor", {"values": array}, {"dtype": (given, None)}, around=BUFFER)
+    return ModuleCall("torch.tensor", {"values": array}, {"dtype": (given, None)}, around=BUFFER)
 
 
 LARGEST = {"float16": 65504.0, "bfloat16": 3.38953139e38, "float32": 3.4028234663852886e38}

@@ -119,7 +119,7 @@ class Weight:
 
 
 @dataclass(frozen=True, slots=True)
-class Construct:
+class ModuleCall:
     """The expression that makes a layer's module: `target(*positional, **keyword)`.
 
     Both map PyTorch's argument names to values; a keyword's value is `(value, PyTorch's default)` and is
@@ -152,7 +152,7 @@ class Code:
     """
 
     call: str
-    construct: Construct | None = None
+    construct: ModuleCall | None = None
     constants: Mapping[str, Leaf] = field(default_factory=dict)
     activation: ActivationFunction = LINEAR
     defaults: Mapping[str, Leaf] = field(default_factory=dict)  # keywords of the call, left out where equal

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.contract.arrays import Pairs
-from graphspec.contract.layer import Argument, Code, Construct, Layer, Leaf, Memory, Ref, Site
+from graphspec.contract.layer import Argument, Code, Layer, Leaf, Memory, ModuleCall, Ref, Site
 from graphspec.tensor import Dim, Tensor, symbol
 
 ALWAYS = Ref("...")
@@ -57,7 +57,7 @@ class Own(Layer, abstract=True):
         inputs = [f"{{input{index}}}" for index in range(len(self.places))]
         inputs += [f"{word}={{{word}}}" for word in self.words]
         keyword: dict[str, tuple[Leaf, Leaf]] = {word: (_leaf(v), ALWAYS) for word, v in self.given.items()}
-        made = Construct(self.path.rpartition(".")[2], keyword=keyword, home=self.home)
+        made = ModuleCall(self.path.rpartition(".")[2], keyword=keyword, home=self.home)
         return Code(f"{{self}}({', '.join(inputs)})", made)
 
     def flops(self, site: Site) -> Dim:

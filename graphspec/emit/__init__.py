@@ -13,7 +13,7 @@ from graphspec.diagnostics import Span, SpecError
 from graphspec.emit.batches import expanded
 from graphspec.emit.classes import Classes
 from graphspec.emit.code import HOLE, without
-from graphspec.emit.construct import Constructor
+from graphspec.emit.construct import InitWriter
 from graphspec.emit.definitions import DefinitionWriter
 from graphspec.emit.forward import Forward
 from graphspec.emit.initialization import Initialization
@@ -45,7 +45,7 @@ class Emitted:
     program: str  # the program's name
 
 
-ClassParts = tuple[Constructor, Forward]
+ClassParts = tuple[InitWriter, Forward]
 
 
 def emit(
@@ -106,7 +106,7 @@ def _classes(
         root = program.graph in group.numbers
         if root:
             group.logits = program.takes_logits
-        constructor = Constructor(classes, group)
+        constructor = InitWriter(classes, group)
         constructor.write()
         masks = {key: group.template.values[value] for key, value in program.masks.items()} if root else {}
         forward = Forward(constructor, root, masks)

@@ -10,7 +10,7 @@ from graphspec.contract.activations import LINEAR
 from graphspec.contract.layer import Code, Leaf
 from graphspec.emit.activations import applied, flag_argument, function_argument, overwriting
 from graphspec.emit.code import Variable, call, choice, equal, fill, listed, literal, name
-from graphspec.emit.construct import Constructor
+from graphspec.emit.construct import InitWriter
 from graphspec.emit.module_class import Cell, ModuleClass, Varies, same
 from graphspec.emit.slots import Slot, SlotOutput
 from graphspec.emit.values import Wish
@@ -60,7 +60,7 @@ class Calls:
     `inside` has the arguments that are variables of a loop, with the memory order of each.
     """
 
-    constructor: Constructor
+    constructor: InitWriter
     values: Values
     lists: Mapping[SlotOutput, Variable]
     inside: Mapping[int, tuple[ast.expr, bool]] = field(default_factory=dict)

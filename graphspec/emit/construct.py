@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.contract.layer import Leaf, Weight
-from graphspec.diagnostics import Span
 from graphspec.emit.chains import is_chain
 from graphspec.emit.classes import Classes
 from graphspec.emit.code import (
@@ -26,6 +25,7 @@ from graphspec.emit.code import (
     template,
 )
 from graphspec.emit.code import names as names_of
+from graphspec.emit.init_statement import InitStatement
 from graphspec.emit.module_class import (
     MISSING,
     Arg,
@@ -37,6 +37,7 @@ from graphspec.emit.module_class import (
     kind_of,
     same,
 )
+from graphspec.emit.presence import Presence, Presences
 from graphspec.emit.printer import flat, lines
 from graphspec.emit.series import Series, over, series_of
 from graphspec.emit.slots import Slot
@@ -49,52 +50,23 @@ FEW = 4
 
 
 @dataclass(eq=False, slots=True)
-class Construction:
-    """One statement of `__init__`: `self.attribute = value`, or a call if there is no attribute. A `local`
-    one assigns a variable of that name.
-
-    `optional` says that the value may be None. Without the attribute `unless_none`, the statement is left
-    out; with `condition`, it stands under an `if`.
-    """
-
-    value: ast.expr
-    attribute: str = ""
-    span: Span | None = None
-    optional: bool = False
-    unless_none: str = ""
-    condition: ast.expr | None = None
-    local: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """The test in `forward` whether a node is present: a submodule or an input is not None, or a flag."""
-
-    attribute: ast.expr
-    is_none: bool
-
-    def choose(self, there: ast.expr, passed: ast.expr) -> ast.expr:
-        """The output of a node if it is present, otherwise the value that it passes on."""
-        if self.is_none:
-            return choice(fill("{module} is None", {"module": self.attribute}), passed, there)
-        return choice(self.attribute, there, passed)
-
-
-@dataclass(eq=False, slots=True)
-class Constructor:
+class InitWriter:
     """The statements of `__init__`, and the way `forward` refers to what they create."""
 
     classes: Classes[Any]
     group: ModuleClass
-    steps: list[Construction] = field(default_factory=list)
+    steps: list[InitStatement] = field(default_factory=list)
     modules: dict[int, ast.expr] = field(default_factory=dict)  # slot -> the callee
     presence: dict[int, Presence] = field(default_factory=dict)  # slot -> the test for its presence
     kept: dict[str, ast.expr] = field(default_factory=dict)  # attribute -> its value
     optional: dict[int, dict[Cell, Op]] = field(default_factory=dict)  # slot -> the ops that are there
     values: ValueWriter = field(init=False)
+    presences: Presences = field(init=False)
 
     def __post_init__(self) -> None:
-        self.values = ValueWriter(self.group, self.classes.writer_of, self.passed_to, self.condition_at)
+        group, classes = self.group, self.classes
+        self.values = ValueWriter(group, classes.writer_of, self.passed_to, self.condition_at)
+        self.presences = Presences(group, self.values, self.steps, self.modules, classes.passes_on, self.keep)
 
     def write(self) -> None:
         """Writes all statements, one submodule after another, shared ones first. Raises `Varies`."""
@@ -110,7 +82,7 @@ class Constructor:
             self._lend(unit)
         for slot in self.group.template.slots:
             self._slot(slot)
-        self._presences()
+        self.presence = self.presences.tests(self.optional)
 
     def _borrow(self) -> None:
         """Names the modules of other classes that are passed to `forward`."""
@@ -203,8 +175,8 @@ class Constructor:
         condition = None
         if lacking := self._lacking(cells):
             assert slot is not None, "what is lent is never optional"
-            condition = self._condition(slot, cells)
-        self.steps.append(Construction(expression, attribute, op.span, lacking, condition=condition))
+            condition = self.presences.condition(slot, cells)
+        self.steps.append(InitStatement(expression, attribute, op.span, lacking, condition=condition))
         self._after(attribute, op)
         return expression
 
@@ -213,13 +185,13 @@ class Constructor:
             filled = fill(op.parameter.initializer, {"w": own(attribute)})
             before = self.steps[-1]
             optional = attribute if before.optional else ""
-            self.steps.append(Construction(filled, "", op.span, False, optional, before.condition))
+            self.steps.append(InitStatement(filled, "", op.span, False, optional, before.condition))
         if op.unit is not None and not op.unit.trainable and op.parameter is None:
             before = self.steps[-1]
             optional = attribute if before.optional else ""
             frozen = "freeze({module})" if _keeps_statistics(op) else "{module}.requires_grad_(False)"
             made = fill(frozen, {"module": own(attribute)})
-            step = Construction(made, span=op.span, unless_none=optional, condition=before.condition)
+            step = InitStatement(made, span=op.span, unless_none=optional, condition=before.condition)
             self.steps.append(step)
 
     def _repeated(self, slot: Slot, cells: dict[Cell, Op]) -> None:
@@ -244,7 +216,7 @@ class Constructor:
             else:
                 expression = self._comprehension(expression, slot, kind, "index" if by_index else "_")
         self.modules[slot.position] = own(attribute)
-        self.steps.append(Construction(expression, attribute, slot.op.span))
+        self.steps.append(InitStatement(expression, attribute, slot.op.span))
         self._after(attribute, next(iter(cells.values())))
 
     def _comprehension(self, element: ast.expr, slot: Slot, kind: str, index: str) -> ast.expr:
@@ -321,123 +293,13 @@ class Constructor:
         assert found is not None, "each body has one number of instances"
         if any(each.absent and each.count for each in of_bodies):
             cells = {cell: op for cell, op in ops.items() if op.present}
-            found = choice(self._condition(slot, cells), found, ast.Constant(0))
+            found = choice(self.presences.condition(slot, cells), found, ast.Constant(0))
         return found
-
-    def _condition(self, slot: Slot, cells: dict[Cell, Op]) -> ast.expr:
-        """The code that is true if the node is present."""
-        when = next(iter(cells.values())).when
-        present: dict[Cell, Leaf] = {(b, 0): (b, 0) in cells for b in range(len(self.group.bodies))}
-        if when is not None and "index" not in when.names:
-            truth = self.group.evaluate(when)
-            if all(truth[body] is value for (body, _), value in present.items()):
-                code = self.group.expression(when)
-                if code is not None:
-                    return code
-        ops = {(b, 0): slots[slot.position].op for b, slots in enumerate(self.group.slots)}
-        word = f"has_{slot.node}"
-        found = self.values.write(present, ops, Wish(word, word, before=slot.position, strict=True))
-        assert found is not None, "a node is there, or is not, in each body"
-        return found
-
-    def _presences(self) -> None:
-        """Decides how `forward` tests the presence of each optional node: nodes under one condition share one
-        test, that of their only submodule, or a flag.
-        """
-        flags: list[tuple[ast.expr, list[int]]] = []
-        implied: list[int] = []  # nodes that are left out because others are
-        for position, cells in self.optional.items():
-            slot = self.group.template.slots[position]
-            if self._has_no_effect(slot, cells):
-                continue
-            if (word := self._input_beside(cells)) is not None and not self._holds_module(slot):
-                self.presence[position] = Presence(name(self.group.local(word)), is_none=True)
-            elif slot.there.when is None:
-                implied.append(position)
-            else:
-                self._add_flag(flags, self._condition(slot, cells), position)
-        for position in implied:
-            there = self.optional[position].keys()
-            same = (positions for _, positions in flags if self.optional[positions[0]].keys() == there)
-            positions = next(same, None)
-            if positions is not None:
-                positions.append(position)
-            else:
-                slot = self.group.template.slots[position]
-                self._add_flag(flags, self._condition(slot, self.optional[position]), position)
-        for code, positions in flags:
-            slots = [self.group.template.slots[position] for position in positions]
-            held = [slot for slot in slots if self._holds_module(slot)]
-            if len(held) == 1:
-                test = Presence(own(names.attribute(held[0].node)), is_none=True)
-            else:
-                test = Presence(self._flag(code, slots, held), is_none=False)
-            self.presence |= dict.fromkeys(positions, test)
-        kept = {attribute for _, positions in flags for attribute in self._under_flag(positions)}
-        for step in self.steps:
-            if step.condition is not None and step.attribute and step.attribute not in kept:
-                step.value, step.condition = choice(step.condition, step.value, ast.Constant(None)), None
-            elif step.unless_none:
-                step.condition, step.unless_none = (
-                    (step.condition, "") if step.unless_none in kept else (None, step.unless_none)
-                )
-
-    @staticmethod
-    def _add_flag(flags: list[tuple[ast.expr, list[int]]], code: ast.expr, position: int) -> None:
-        """Adds a node to those under the same condition."""
-        same = next((positions for each, positions in flags if equal(each, code)), None)
-        if same is None:
-            flags.append((code, [position]))
-        else:
-            same.append(position)
 
     def condition_at(self, op: Op) -> ast.expr:
         """The code that says whether an op of the template is there."""
         slot = self.group.template.slot_of(op)
-        return self._condition(slot, self.group.cells(slot.position))
-
-    def _under_flag(self, positions: list[int]) -> set[str]:
-        """The submodules of optional nodes that a flag tests: they are made under an `if`."""
-        slots = [self.group.template.slots[position] for position in positions]
-        held = [slot for slot in slots if self._holds_module(slot)]
-        return {names.attribute(slot.node) for slot in held} if len(held) > 1 else set()
-
-    def _flag(self, code: ast.expr, slots: list[Slot], held: list[Slot]) -> ast.expr:
-        """The attribute that keeps a condition; before the submodules that are made under it."""
-        word = code.id if isinstance(code, ast.Name) else f"has_{slots[0].node}"
-        flag = self.keep(names.attribute(word), code, slots[0])
-        if held:
-            assert isinstance(flag, ast.Attribute)
-            made = {names.attribute(slot.node) for slot in held}
-            first = next(number for number, step in enumerate(self.steps) if step.attribute in made)
-            (kept,) = (step for step in self.steps if step.attribute == flag.attr)
-            if self.steps.index(kept) > first:
-                self.steps.remove(kept)
-                self.steps.insert(first, kept)
-            for step in self.steps:
-                if step.condition is not None and (step.attribute in made or step.unless_none in made):
-                    step.condition = code if isinstance(code, ast.Name) else flag
-            self.group.flags |= {slot.position: flag.attr for slot in held}
-        return flag
-
-    def _holds_module(self, slot: Slot) -> bool:
-        module, unit = self.modules.get(slot.position), slot.there.unit
-        return isinstance(module, ast.Attribute) and not (unit is not None and unit.shared)
-
-    def _has_no_effect(self, slot: Slot, cells: dict[Cell, Op]) -> bool:
-        """Whether a node computes nothing where it is there, and is not moved."""
-        layers = [each for each in cells.values() if each.layer is not None]
-        in_place = self.group.template.passed.get(slot.position) in slot.op.inputs[:1]
-        return len(layers) == len(cells) and in_place and all(map(self.classes.passes_on, layers))
-
-    def _input_beside(self, cells: dict[Cell, Op]) -> str | None:
-        """An input that is given just where a node is there."""
-        there = {body for body, _ in cells}
-        for word in self.group.inputs:
-            given = [number for number, body in enumerate(self.group.bodies) if body.inputs[word] is not None]
-            if there == set(given):
-                return word
-        return None
+        return self.presences.condition(slot, self.group.cells(slot.position))
 
     def keep(self, word: str, code: ast.expr, slot: Slot) -> ast.expr:
         """An attribute that keeps a constructor's value for `forward`."""
@@ -451,7 +313,7 @@ class Constructor:
             number += 1
             attribute = f"{word}_{number}"
         self.kept[attribute] = code
-        self.steps.append(Construction(code, attribute, slot.op.span))
+        self.steps.append(InitStatement(code, attribute, slot.op.span))
         return own(attribute)
 
     def float_type(self) -> ast.expr:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from graphspec.emit.code import equal, name, walk
-from graphspec.emit.construct import Construction
+from graphspec.emit.init_statement import InitStatement
 from graphspec.emit.printer import flat
 from graphspec.emit.simplify import rewritten
 
@@ -15,7 +15,7 @@ OFTEN = 3
 """A formula that is written so often gets a name."""
 
 
-def with_locals(steps: Sequence[Construction], arguments: Collection[str]) -> list[Construction]:
+def with_locals(steps: Sequence[InitStatement], arguments: Collection[str]) -> list[InitStatement]:
     """The statements, with a variable for each formula over the arguments that they repeat."""
     steps, known = list(steps), set(arguments)
     while known and (formula := _most_repeated(steps, known)) is not None:
@@ -27,19 +27,19 @@ def with_locals(steps: Sequence[Construction], arguments: Collection[str]) -> li
             place -= 1
         known.add(word)
         changed = [_with(step, formula, name(word)) for step in steps]
-        made = Construction(formula, word, steps[place].span, local=True)
+        made = InitStatement(formula, word, steps[place].span, local=True)
         steps = [*changed[:place], made, *changed[place:]]
     return steps
 
 
-def _are_one_block(before: Construction, step: Construction) -> bool:
+def _are_one_block(before: InitStatement, step: InitStatement) -> bool:
     """Whether two statements stand under one `if`."""
     if before.condition is None or step.condition is None:
         return False
     return equal(before.condition, step.condition)
 
 
-def _most_repeated(steps: Sequence[Construction], arguments: Collection[str]) -> ast.expr | None:
+def _most_repeated(steps: Sequence[InitStatement], arguments: Collection[str]) -> ast.expr | None:
     """The formula whose name saves most."""
     found: dict[str, list[ast.expr]] = {}
     values = (value for step in steps if not step.local for value in _values(step))
@@ -69,11 +69,11 @@ def _is_formula(node: ast.AST, arguments: Collection[str]) -> bool:
 CALLS = frozenset({"abs", "int", "max", "min", "round", "math.ceil", "math.floor"})
 
 
-def _values(step: Construction) -> Iterator[ast.expr]:
+def _values(step: InitStatement) -> Iterator[ast.expr]:
     yield from (value for value in (step.condition, step.value) if value is not None)
 
 
-def _key(step: Construction, formula: ast.expr) -> str | None:
+def _key(step: InitStatement, formula: ast.expr) -> str | None:
     """What a statement uses a formula for: the keyword that it is given as, else channels; None if it does
     not use it.
     """
@@ -83,7 +83,7 @@ def _key(step: Construction, formula: ast.expr) -> str | None:
     return next(keys, None) or ("channels" if used else None)
 
 
-def _with(step: Construction, formula: ast.expr, read: ast.expr) -> Construction:
+def _with(step: InitStatement, formula: ast.expr, read: ast.expr) -> InitStatement:
     def change(part: ast.expr) -> ast.expr:
         return read if equal(part, formula) else part
 

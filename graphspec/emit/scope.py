@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from graphspec.emit.body import Statement
 from graphspec.emit.calls import Calls, Ending, Values
 from graphspec.emit.code import Variable
-from graphspec.emit.construct import Constructor
+from graphspec.emit.construct import InitWriter
 from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.slots import SlotOutput
 from graphspec.graph import Value
@@ -22,7 +22,7 @@ class ForwardScope:
     `masks` is what the program returns in addition to its outputs if logits are requested.
     """
 
-    constructor: Constructor
+    constructor: InitWriter
     root: bool
     masks: dict[str, Value]
     body: list[Statement] = field(default_factory=list)

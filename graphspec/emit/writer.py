@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from graphspec.diagnostics import Span
 from graphspec.emit.body import Assign, Delete, Effect, For, If, Return, Statement, assigned_by, read_by
 from graphspec.emit.code import Variable, equal, template
-from graphspec.emit.construct import Construction, Constructor, parameters
+from graphspec.emit.construct import InitWriter, parameters
 from graphspec.emit.definitions import signature
 from graphspec.emit.formulas import with_locals
 from graphspec.emit.forward import Forward
+from graphspec.emit.init_statement import InitStatement
 from graphspec.emit.initialization import Initialization
 from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.printer import WIDTH, lines
@@ -46,7 +47,7 @@ class SourceWriter:
             written[0] += f"  # {shape}"
         self.add(*written, span=span)
 
-    def steps(self, steps: Iterable[Construction]) -> None:
+    def steps(self, steps: Iterable[InitStatement]) -> None:
         """The statements of `__init__`; neighbours under one condition stand under one `if`."""
         condition: ast.expr | None = None
         for step in steps:
@@ -56,7 +57,7 @@ class SourceWriter:
             condition = step.condition
             self._step(step, 8 if condition is None else 12)
 
-    def _step(self, step: Construction, indent: int) -> None:
+    def _step(self, step: InitStatement, indent: int) -> None:
         prefix = f"{'' if step.local else 'self.'}{step.attribute} = " if step.attribute else ""
         if step.unless_none:
             self.add(f"{' ' * indent}if self.{step.unless_none} is not None:", span=step.span)
@@ -125,9 +126,9 @@ def write_definition(
     if program is not None:
         if fills is not None and fills.needed:
             fill = "initialize(self)" if constructor.classes.imported else "self.apply(init_weights)"
-            closing.append(Construction(template(fill)))
+            closing.append(InitStatement(template(fill)))
         if _keeps_channels_last(constructor.classes.layout, group.graph):
-            closing.append(Construction(template("self.to(memory_format=torch.channels_last)")))
+            closing.append(InitStatement(template("self.to(memory_format=torch.channels_last)")))
     if constructor.steps or closing or group.args:
         writer.add(*signature("def __init__(", parameters(group), "):", 4))
         writer.add("        super().__init__()")
@@ -178,7 +179,7 @@ def _rank(op: Op) -> int:
     return 0 if first is None else first.rank
 
 
-def default_fills(program: Elaborated, constructor: Constructor) -> list[str]:
+def default_fills(program: Elaborated, constructor: InitWriter) -> list[str]:
     """The statements that fill inputs that were left out.
 
     Sizes and device come from the inputs that are given.

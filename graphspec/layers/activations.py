@@ -21,11 +21,11 @@ from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import (
     Argument,
     Code,
-    Construct,
     Example,
     Layer,
     LayerError,
     Memory,
+    ModuleCall,
     Site,
     Weight,
 )
@@ -276,8 +276,8 @@ class PReLU(_Elementwise):
     def code(self, site: Site) -> Code:
         shape, channel = self.shape(site.x), self.channel(site.x)
         if channel is None:
-            return Code("{self}({x})", Construct("PReLU", {"shape": shape}))
-        construct = Construct("nn.PReLU", {"num_parameters": math.prod(shape)})
+            return Code("{self}({x})", ModuleCall("PReLU", {"shape": shape}))
+        construct = ModuleCall("nn.PReLU", {"num_parameters": math.prod(shape)})
         axis = site.axis(channel)
         if axis == 1 or math.prod(shape) == 1:
             return Code("{self}({x})", construct)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from graphspec.contract.initializers import GlorotUniform
 from graphspec.contract.input_checks import known_channels, need_rank
-from graphspec.contract.layer import Code, Construct, Example, LayerError, Leaf, Site, Weight
+from graphspec.contract.layer import Code, Example, LayerError, Leaf, ModuleCall, Site, Weight
 from graphspec.layers.attention_masks import TENSORS, WORDS, Attending, Rate, need_attention, whole
 from graphspec.tensor import Dim, Tensor
 
@@ -49,7 +49,7 @@ class Scoring(Attending, abstract=True):
         scores = query.with_shape(batch, query.shape[1], value.shape[1])
         return (output, scores) if self.return_attention_scores else output
 
-    def module(self, features: int) -> Construct:
+    def module(self, features: int) -> ModuleCall:
         """The construction of its module, for queries of `features`."""
         raise TypeError(f"{type(self).__name__} says no module")
 
@@ -115,12 +115,12 @@ class Attention(Scoring):
         names += ["concat_score_weight"] if self.score_mode == "concat" else []
         return tuple(Weight(name, (), name) for name in names)
 
-    def module(self, features: int) -> Construct:
+    def module(self, features: int) -> ModuleCall:
         keyword: dict[str, tuple[Leaf, Leaf]] = {
             "scale": (self.use_scale, False),
             "dropout": (float(self.dropout), 0.0),
         }
-        return Construct("ConcatAttention" if self.score_mode == "concat" else "Attention", {}, keyword)
+        return ModuleCall("ConcatAttention" if self.score_mode == "concat" else "Attention", {}, keyword)
 
     def score_flops(self, features: Dim) -> Dim:
         if self.score_mode == "dot":
@@ -153,12 +153,12 @@ class AdditiveAttention(Scoring):
         fill = GlorotUniform().vector_statement()
         return (Weight("scale", (features,), "scale", initializer=fill),) if self.use_scale else ()
 
-    def module(self, features: int) -> Construct:
+    def module(self, features: int) -> ModuleCall:
         keyword: dict[str, tuple[Leaf, Leaf]] = {
             "scale": (self.use_scale, True),
             "dropout": (float(self.dropout), 0.0),
         }
-        return Construct("AdditiveAttention", {"features": features}, keyword)
+        return ModuleCall("AdditiveAttention", {"features": features}, keyword)
 
     def score_flops(self, features: Dim) -> Dim:
         return features * (7 + self.use_scale)

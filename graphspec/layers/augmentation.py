@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from graphspec.contract.fields import Finite, Positive, as_tuple
-from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, MemoryRule, Site
+from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, MemoryRule, ModuleCall, Site
 from graphspec.contract.windows import DataFormat, assemble, need_axes, spatial
 from graphspec.tensor import Dim, Tensor, product
 
@@ -70,10 +70,10 @@ class Augmentation(Layer, abstract=True):
         need_axes(x, 2, self.layout, layer=self.spec_name)
         return x if x.is_float else x.with_dtype("float32")
 
-    def module(self, site: Site) -> Construct:
+    def module(self, site: Site) -> ModuleCall:
         """The construction of the helper module, which has the name of the layer."""
         low, high = sorted(map(float, self.value_range))
-        return Construct(self.spec_name, {"factor": self.factor, "value_range": (low, high)})
+        return ModuleCall(self.spec_name, {"factor": self.factor, "value_range": (low, high)})
 
     def code(self, site: Site) -> Code:
         x = "{x}" if site.x.is_float else "{x}.float()"
@@ -97,10 +97,10 @@ class RandomFlip(Augmentation, also="RandomHorizontalFlip RandomVerticalFlip"):
         Example({"mode": "horizontal", "data_format": "channels_first"}, ((2, 3, 4),)),
     )
 
-    def module(self, site: Site) -> Construct:
+    def module(self, site: Site) -> ModuleCall:
         height, width = (1, 2) if self.data_format == "channels_last" else (2, 3)
         axes = {"horizontal": (width,), "vertical": (height,)}.get(self.mode, (height, width))
-        return Construct("RandomFlip", {"dims": tuple(site.axis(axis) for axis in axes)})
+        return ModuleCall("RandomFlip", {"dims": tuple(site.axis(axis) for axis in axes)})
 
 
 class _Warp(Augmentation, abstract=True):
@@ -115,7 +115,7 @@ class _Warp(Augmentation, abstract=True):
     ranges: ClassVar[dict[str, str]]
     """The fields whose ranges it draws from, by the names of the module's arguments."""
 
-    def module(self, site: Site) -> Construct:
+    def module(self, site: Site) -> ModuleCall:
         fill = float(self.fill_value) if self.fill_mode == "constant" else 0.0
         keyword: dict[str, tuple[Leaf, Leaf]] = {
             "mode": (self.interpolation, "bilinear"),
@@ -123,7 +123,7 @@ class _Warp(Augmentation, abstract=True):
             "fill": (fill, 0.0),
         }
         ranges = {name: getattr(self, key) for name, key in self.ranges.items()}
-        return Construct(self.spec_name, ranges, keyword)
+        return ModuleCall(self.spec_name, ranges, keyword)
 
     def flops(self, site: Site) -> Dim:
         return (7 if self.interpolation == "bilinear" else 0) * product(site.x.shape[1:])
@@ -285,13 +285,13 @@ class RandomPerspective(Augmentation):
             raise LayerError("window-too-large", message, inputs=(0,))
         return output
 
-    def module(self, site: Site) -> Construct:
+    def module(self, site: Site) -> ModuleCall:
         positional: dict[str, Leaf] = {"factor": self.factor, "scale": float(self.scale)}
         keyword: dict[str, tuple[Leaf, Leaf]] = {
             "mode": (self.interpolation, "bilinear"),
             "fill": (float(self.fill_value), 0.0),
         }
-        return Construct("RandomPerspective", positional, keyword)
+        return ModuleCall("RandomPerspective", positional, keyword)
 
     def flops(self, site: Site) -> Dim:
         return (7 if self.interpolation == "bilinear" else 0) * product(site.x.shape[1:])
@@ -325,8 +325,8 @@ class RandomCrop(Augmentation):
         channels = x.shape[-1 if self.data_format == "channels_last" else 1]
         return assemble(x, (self.height, self.width), channels, self.data_format)
 
-    def module(self, site: Site) -> Construct:
-        return Construct("RandomCrop", {"height": self.height, "width": self.width})
+    def module(self, site: Site) -> ModuleCall:
+        return ModuleCall("RandomCrop", {"height": self.height, "width": self.width})
 
     def flops(self, site: Site) -> Dim:
         return 7 * product(site.outputs[0].shape[1:])
@@ -369,13 +369,13 @@ class RandomContrast(Augmentation):
         Example({"factor": 0.9}, ((2, 3, 1),), dtype="uint8", high=256),
     )
 
-    def module(self, site: Site) -> Construct:
+    def module(self, site: Site) -> ModuleCall:
         low, high = self.factor
         positional: dict[str, Leaf] = {
             "factor": (1 - low, 1 + high),
             "value_range": tuple(map(float, self.value_range)),
         }
-        return Construct("RandomContrast", positional)
+        return ModuleCall("RandomContrast", positional)
 
 
 def _fill(value: Any) -> Any:
@@ -429,7 +429,9 @@ class RandomErasing(Augmentation):
             )
         return x
 
-    def module(self, site: Site) -> Construct:
+    def module(self, site: Site) -> ModuleCall:
         low, high = map(float, self.value_range)
         positional = {"factor": self.factor, "scale": self.scale}
-        return Construct("RandomErasing", {**positional, "fill": self.fill_value, "value_range": (low, high)})
+        return ModuleCall(
+            "RandomErasing", {**positional, "fill": self.fill_value, "value_range": (low, high)}
+        )

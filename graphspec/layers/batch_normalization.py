@@ -10,12 +10,12 @@ from graphspec.contract.input_checks import known_channels, need_float, need_mas
 from graphspec.contract.layer import (
     Argument,
     Code,
-    Construct,
     Example,
     Layer,
     LayerError,
     Leaf,
     Memory,
+    ModuleCall,
     Site,
     Weight,
 )
@@ -147,14 +147,14 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
                 "momentum": (momentum, 0.1),
                 "affine": affine,
             }
-            construct = Construct(f"nn.{plain}", sizes, keyword)
+            construct = ModuleCall(f"nn.{plain}", sizes, keyword)
         else:
             keyword = {"eps": (eps, None), "momentum": (momentum, None)}
             keyword |= {"center": (self.center, True), "scale": (self.scale, True)}
             name = "MaskedBatchNorm" if masked else f"Keras{plain}"
             if self.synchronized:
                 name = f"Synchronized{plain}"
-            construct = Construct(name, sizes, keyword)
+            construct = ModuleCall(name, sizes, keyword)
         axis = site.axis(self.axis) % rank
         constants: dict[str, Leaf] = {} if axis == 1 else {"axis": axis}
         move = "" if axis == 1 else ".movedim({axis}, 1)"

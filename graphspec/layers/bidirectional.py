@@ -12,11 +12,11 @@ from graphspec.contract.input_checks import known_channels
 from graphspec.contract.layer import (
     REGISTRY,
     Code,
-    Construct,
     Example,
     Layer,
     LayerError,
     Leaf,
+    ModuleCall,
     Ref,
     Site,
     Weight,
@@ -260,7 +260,7 @@ class Bidirectional(Layer):
             del keyword["zero_output_for_mask"]  # `MaskedBothWays` treats it as Keras' Bidirectional does
             target = f"Bidirectional{cell.module}"
             target = masked(target) if with_mask else target
-            construct, names = Construct(target, inner.positional, keyword), (target,)
+            construct, names = ModuleCall(target, inner.positional, keyword), (target,)
         else:
             keyword["zero_output_for_mask"] = (with_mask and cell.return_sequences, False)
             keyword["step_dropout"] = (cell.input_dropout, 0.0)
@@ -270,11 +270,11 @@ class Bidirectional(Layer):
                 other = self._backward(site, with_mask)
                 keyword["backward"] = (Ref(spelled(other)), None)
                 names = (*names, other.target)
-            construct = Construct("Bidirectional", {"layer": Ref(inner.target), **inner.positional}, keyword)
+            construct = ModuleCall("Bidirectional", {"layer": Ref(inner.target), **inner.positional}, keyword)
         call = f"{{self}}({{sequences}}{more_arguments(site)})"
         return Code(call, construct)
 
-    def _backward(self, site: Site, with_mask: bool) -> Construct:
+    def _backward(self, site: Site, with_mask: bool) -> ModuleCall:
         """The module of `backward_layer`."""
         made = self.back.cell_module(known_channels(site.x, layer="Bidirectional"), with_mask)
         zeros = (with_mask and self.back.return_sequences, False)

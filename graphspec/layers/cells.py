@@ -18,11 +18,11 @@ from graphspec.contract.layer import (
     REGISTRY,
     Argument,
     Code,
-    Construct,
     Example,
     Layer,
     LayerError,
     Leaf,
+    ModuleCall,
     Ref,
     Site,
     Weight,
@@ -90,7 +90,7 @@ class CellStack:
         number = weight.name.partition(".")[0]
         return self.layers[int(number) if number.isdigit() else 0]
 
-    def construct(self, features: int, with_mask: bool, with_states: bool) -> Construct:
+    def construct(self, features: int, with_mask: bool, with_states: bool) -> ModuleCall:
         """The module."""
         pairs = zip(self.layers, self.features(features), strict=True)
         made = [each.cell_module(width, with_mask) for each, width in pairs]
@@ -104,7 +104,7 @@ class CellStack:
             "step_dropout": (rates if any(rates) else None, None),
         }
         layers = {f"layer{i}": Ref(spelled(inner)) for i, inner in enumerate(made)}
-        return Construct("StackedRNN", layers, keyword)
+        return ModuleCall("StackedRNN", layers, keyword)
 
     def flops(self, site: Site) -> Dim:
         """The FLOPs of all layers over the sequences of a site."""

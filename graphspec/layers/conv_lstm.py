@@ -12,9 +12,9 @@ from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogon
 from graphspec.contract.input_checks import need_mask
 from graphspec.contract.layer import (
     Code,
-    Construct,
     Example,
     LayerError,
+    ModuleCall,
     Ref,
     Site,
     Weight,
@@ -167,7 +167,7 @@ class _ConvLSTM(OverSteps, abstract=True):
             )
         }
         ones = (1,) * self.rank
-        construct = Construct(
+        construct = ModuleCall(
             "ConvLSTM",
             {
                 "in_channels": self.channels(step),  # type: ignore[dict-item]

@@ -13,12 +13,12 @@ from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, n
 from graphspec.contract.input_checks import known_channels
 from graphspec.contract.layer import (
     Code,
-    Construct,
     Example,
     Layer,
     LayerError,
     Leaf,
     Linear,
+    ModuleCall,
     Site,
     Weight,
 )
@@ -163,7 +163,7 @@ class Convolving(Layer, abstract=True):
         pads = None if skips else self.pads_at(site)
         plain = skips or pads is not None or (self.is_plain() and not few)
         target = self.module if plain else general
-        construct = Construct(
+        construct = ModuleCall(
             target,
             {
                 "in_channels": self.channels(site.x),
@@ -189,7 +189,7 @@ class Convolving(Layer, abstract=True):
     def called(
         self,
         site: Site,
-        construct: Construct,
+        construct: ModuleCall,
         call: str = "{self}({x})",
         constants: Mapping[str, Leaf] = MappingProxyType({}),
     ) -> Code:

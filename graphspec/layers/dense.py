@@ -7,7 +7,7 @@ from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float
-from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Linear, Site, Weight
+from graphspec.contract.layer import Code, Example, Layer, LayerError, Linear, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 
@@ -64,7 +64,7 @@ class Dense(Layer, also="Linear LazyLinear FullyConnected"):
 
     def code(self, site: Site) -> Code:
         features = known_channels(site.x, layer="Dense")
-        construct = Construct(
+        construct = ModuleCall(
             "nn.Linear",
             {"in_features": features, "out_features": self.units},
             {"bias": (self.use_bias, True)},

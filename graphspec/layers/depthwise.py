@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
-from graphspec.contract.layer import Code, Construct, Example, Layer, Linear, Site, Weight
+from graphspec.contract.layer import Code, Example, Layer, Linear, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.windows import DataFormat, Window1, Window2, short
 from graphspec.layers.convolution import Convolving, even, padded_call
@@ -214,7 +214,7 @@ class _SeparableConv(_Depthwise, abstract=True):
         general = f"Padded{plain}"
         pads = self.pads_at(site)
         target = plain if pads is not None or self.is_plain() else general
-        construct = Construct(
+        construct = ModuleCall(
             target,
             {
                 "in_channels": self.channels(site.x),

@@ -13,7 +13,7 @@ from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Site, Weight
+from graphspec.contract.layer import Code, Example, Layer, LayerError, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 
@@ -187,7 +187,7 @@ class EinsumDense(Layer):
 
     def code(self, site: Site) -> Code:
         shapes = self.shapes(site.x)
-        construct = Construct(
+        construct = ModuleCall(
             "EinsumDense",
             {"equation": self.equation, "kernel_shape": shapes.kernel},
             {"bias_shape": (shapes.bias or None, None)},

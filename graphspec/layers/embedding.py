@@ -11,12 +11,12 @@ from graphspec.contract.initializers import GlorotUniform, Initializer, Uniform,
 from graphspec.contract.input_checks import known_channels, need_features, need_float
 from graphspec.contract.layer import (
     Code,
-    Construct,
     Derived,
     Example,
     Layer,
     LayerError,
     Leaf,
+    ModuleCall,
     Ref,
     Site,
     Weight,
@@ -70,7 +70,7 @@ class Embedding(Layer):
         return Derived(MaskNotEqual(), (inputs[0],)) if self.mask_zero else None
 
     def code(self, site: Site) -> Code:
-        construct = Construct(
+        construct = ModuleCall(
             "nn.Embedding", {"num_embeddings": self.input_dim, "embedding_dim": self.output_dim}
         )
         small = site.x.dtype not in ("int64", "int32")  # PyTorch has no lookup by these types
@@ -156,7 +156,7 @@ class ReversibleEmbedding(Embedding):
         assert code.construct is not None
         construct = code.construct
         if not self.tie_weights:
-            construct = Construct("ReversibleEmbedding", construct.positional)
+            construct = ModuleCall("ReversibleEmbedding", construct.positional)
         constants: dict[str, Leaf] = {}
         call = self._call(constants) if self.reverse else code.call
         return Code(call, construct, constants)
@@ -223,7 +223,7 @@ class PositionEmbedding(Layer):
 
     def code(self, site: Site) -> Code:
         features = known_channels(site.x, layer="PositionEmbedding")
-        construct = Construct(
+        construct = ModuleCall(
             "PositionEmbedding", {"sequence_length": self.sequence_length, "features": features}
         )
         return Code("{self}({x})", construct)

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Argument, Code, Construct, Example, Layer, LayerError, Site, Weight
+from graphspec.contract.layer import Argument, Code, Example, Layer, LayerError, ModuleCall, Site, Weight
 from graphspec.contract.learned import Learned, Quantiles
 from graphspec.tensor import Tensor
 
@@ -160,10 +160,10 @@ class Discretization(Layer):
 
     def code(self, site: Site) -> Code:
         if self.bin_boundaries is None:
-            construct = Construct("QuantileBins", {"num_bins": self.bins})
+            construct = ModuleCall("QuantileBins", {"num_bins": self.bins})
         else:
             boundaries = tuple(float(boundary) for boundary in self.bin_boundaries)
-            construct = Construct("Discretization", {"bin_boundaries": boundaries})
+            construct = ModuleCall("Discretization", {"bin_boundaries": boundaries})
         if self.output_mode == "int":
             return Code("{self}({x})", construct)
         text = encoded("{self}({x})", self.output_mode, single(site.x))

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from graphspec.contract.axes import Axes
 from graphspec.contract.broadcasting import example_axes, to_float
 from graphspec.contract.input_checks import known_channels
-from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Site, Weight
+from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, ModuleCall, Site, Weight
 from graphspec.contract.learned import Learned, MeanAndVariance
 from graphspec.tensor import Tensor
 
@@ -129,7 +129,7 @@ class Normalization(Layer):
 
     def code(self, site: Site) -> Code:
         if self.adapts:
-            construct = Construct(
+            construct = ModuleCall(
                 "Standardization", {"shape": self.shape(site.x)}, {"invert": (self.invert, False)}
             )
             return Code("{self}({x})", construct)
@@ -138,7 +138,7 @@ class Normalization(Layer):
             constants: dict[str, Leaf] = {"mean": mean, "std": max(math.sqrt(variance), 1e-7)}
             text = "{x} * {std} + {mean}" if self.invert else "({x} - {mean}) / {std}"
             return Code(text, constants=constants)
-        construct = Construct(
+        construct = ModuleCall(
             "Normalization", {"mean": mean, "variance": variance}, {"invert": (self.invert, False)}
         )
         return Code("{self}({x})", construct)

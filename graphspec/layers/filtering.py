@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphspec.contract.layer import Construct, Example, LayerError, Leaf, Site
+from graphspec.contract.layer import Example, LayerError, Leaf, ModuleCall, Site
 from graphspec.contract.windows import DataFormat, Window2
 from graphspec.layers.augmentation import Augmentation, UpTo, ValueRange
 from graphspec.layers.recoloring import floats
@@ -57,10 +57,10 @@ class RandomGaussianBlur(Augmentation, also="GaussianBlur"):
             raise LayerError("out-of-range", message, help="write `kernel_size: 3`", argument="kernel_size")
         return super().infer(x)
 
-    def module(self, site: Site) -> Construct:
+    def module(self, site: Site) -> ModuleCall:
         positional: dict[str, Leaf] = {"factor": self.factor, "sigma": self.sigma}
         keyword: dict[str, tuple[Leaf, Leaf]] = {"kernel_size": (self.kernel_size[0], 3)}
-        return Construct(
+        return ModuleCall(
             "RandomGaussianBlur", {**positional, "value_range": floats(self.value_range)}, keyword
         )
 

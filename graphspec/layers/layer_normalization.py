@@ -10,7 +10,7 @@ from graphspec.contract.axes import Axes
 from graphspec.contract.broadcasting import example_axes, example_axis
 from graphspec.contract.initializers import Initializer, Ones, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float
-from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Memory, Site, Weight
+from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Memory, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Tensor, product
 
@@ -55,7 +55,7 @@ class _OverAxes(Layer, abstract=True):
             known_channels(x, axis, layer=name, what=f"size of axis {axis}") for axis in self.axes(x)
         )
 
-    def placed(self, site: Site, construct: Construct) -> Code:
+    def placed(self, site: Site, construct: ModuleCall) -> Code:
         """A call of a module that normalizes the last axes."""
         axes = self.axes(site.x)
         last = tuple(range(-len(axes), 0))
@@ -123,7 +123,7 @@ class LayerNormalization(_OverAxes, also="LayerNorm"):
         else:
             keyword["elementwise_affine"] = (self.scale, True)
             keyword["bias"] = (self.center or not self.scale, True)
-        construct = Construct(target, {"normalized_shape": brief(shape)}, keyword)
+        construct = ModuleCall(target, {"normalized_shape": brief(shape)}, keyword)
         return self.placed(site, construct)
 
 
@@ -146,7 +146,7 @@ class RMSNormalization(_OverAxes, also="RMSNorm"):
 
     def code(self, site: Site) -> Code:
         normalized = {"normalized_shape": brief(self.shape(site.x))}
-        construct = Construct("nn.RMSNorm", normalized, {"eps": (float(self.epsilon), None)})
+        construct = ModuleCall("nn.RMSNorm", normalized, {"eps": (float(self.epsilon), None)})
         return self.placed(site, construct)
 
 
@@ -243,7 +243,7 @@ class GroupNormalization(Layer, also="GroupNorm"):
     def memory(self, x: Tensor) -> Memory:
         return "first" if x.rank > 2 and self.axis % x.rank == x.rank - 1 else "spec"
 
-    def module(self, x: Tensor) -> Construct:
+    def module(self, x: Tensor) -> ModuleCall:
         """PyTorch's module where it covers the case: weight and bias or neither, several values per group."""
         channels = known_channels(x, self.axis, layer="GroupNormalization")
         groups = channels if self.groups == -1 else self.groups
@@ -252,9 +252,9 @@ class GroupNormalization(Layer, also="GroupNorm"):
         counts = {"num_groups": groups, "num_channels": channels}
         if self.center == self.scale and several:
             eps = (float(self.epsilon), 1e-05)
-            return Construct("nn.GroupNorm", counts, {"eps": eps, "affine": (self.scale, True)})
+            return ModuleCall("nn.GroupNorm", counts, {"eps": eps, "affine": (self.scale, True)})
         flags = {"center": (self.center, True), "scale": (self.scale, True)}
-        return Construct("GroupNorm", counts, {"eps": (float(self.epsilon), None), **flags})
+        return ModuleCall("GroupNorm", counts, {"eps": (float(self.epsilon), None), **flags})
 
     def code(self, site: Site) -> Code:
         construct = self.module(site.x)

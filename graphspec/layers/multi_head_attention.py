@@ -15,12 +15,12 @@ from graphspec.contract.input_checks import known_channels, need_rank
 from graphspec.contract.layer import (
     Argument,
     Code,
-    Construct,
     Example,
     Growth,
     Layer,
     LayerError,
     Leaf,
+    ModuleCall,
     Site,
     Weight,
 )
@@ -254,7 +254,7 @@ class Heads(Attending, abstract=True):
         )
         general = self.use_gate or site.x.rank > 3 or len(output) > 1
         target = "GeneralAttention" if general else "SizedAttention" if sized else "MultiHeadAttention"
-        construct = Construct(target, positional, keyword, general="GeneralAttention")
+        construct = ModuleCall(target, positional, keyword, general="GeneralAttention")
         call, constants = self._call(site, axes)
         return Code(call, construct, constants, defaults={"causal": False} if "causal" in constants else {})
 

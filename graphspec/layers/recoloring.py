@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from graphspec.contract.layer import Construct, Example, LayerError, Leaf, Site
+from graphspec.contract.layer import Example, LayerError, Leaf, ModuleCall, Site
 from graphspec.contract.windows import DataFormat
 from graphspec.layers.augmentation import Augmentation, BothWays, UpTo, ValueRange
 from graphspec.tensor import Dim, Tensor, product
@@ -49,8 +49,8 @@ class RandomHue(_Recoloring):
         Example({"factor": [0.2, 0.9], "data_format": "channels_first", "seed": None}, ((3, 2, 3),)),
     )
 
-    def module(self, site: Site) -> Construct:
-        return Construct("RandomHue", {"factor": self.factor, "value_range": floats(self.value_range)})
+    def module(self, site: Site) -> ModuleCall:
+        return ModuleCall("RandomHue", {"factor": self.factor, "value_range": floats(self.value_range)})
 
 
 class RandomSaturation(_Recoloring):
@@ -108,7 +108,7 @@ class RandomColorJitter(_Recoloring, also="ColorJitter"):
         Example({"brightness_factor": [0.1, 0.2], "data_format": "channels_last"}, ((2, 3, 3),)),
     )
 
-    def module(self, site: Site) -> Construct:
+    def module(self, site: Site) -> ModuleCall:
         contrast = (
             None
             if self.contrast_factor is None
@@ -120,7 +120,7 @@ class RandomColorJitter(_Recoloring, also="ColorJitter"):
             "saturation": (self.saturation_factor, None),
             "hue": (self.hue_factor, None),
         }
-        return Construct("RandomColorJitter", {"value_range": floats(self.value_range)}, keyword)
+        return ModuleCall("RandomColorJitter", {"value_range": floats(self.value_range)}, keyword)
 
     def flops(self, site: Site) -> Dim:
         given = (self.brightness_factor, self.contrast_factor, self.saturation_factor, self.hue_factor)
@@ -142,8 +142,8 @@ class RandomGrayscale(_Recoloring, also="RandomGrayScale"):
         Example({"factor": 0.7, "data_format": "channels_first", "seed": None}, ((3, 2, 3),)),
     )
 
-    def module(self, site: Site) -> Construct:
-        return Construct("RandomGrayscale", {"factor": float(self.factor)})
+    def module(self, site: Site) -> ModuleCall:
+        return ModuleCall("RandomGrayscale", {"factor": float(self.factor)})
 
 
 class RandomInvert(Augmentation, also="Invert"):
@@ -161,6 +161,6 @@ class RandomInvert(Augmentation, also="Invert"):
         Example({"factor": [0.6, 0.9], "data_format": "channels_first", "seed": None}, ((1, 2, 3),)),
     )
 
-    def module(self, site: Site) -> Construct:
+    def module(self, site: Site) -> ModuleCall:
         positional: dict[str, Leaf] = {"factor": self.factor, "white": float(self.value_range[1])}
-        return Construct("RandomInvert", positional)
+        return ModuleCall("RandomInvert", positional)

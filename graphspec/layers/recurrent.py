@@ -20,11 +20,11 @@ from graphspec.contract.input_checks import known_channels, need_float, need_mas
 from graphspec.contract.layer import (
     Argument,
     Code,
-    Construct,
     Example,
     Layer,
     LayerError,
     Leaf,
+    ModuleCall,
     Ref,
     Site,
     Weight,
@@ -225,13 +225,13 @@ class Recurrent(OverSteps, abstract=True):
             "recurrent_dropout": (self.recurrent_dropout, 0.0),
         }
 
-    def cell_module(self, features: int, with_mask: bool) -> Construct:
+    def cell_module(self, features: int, with_mask: bool) -> ModuleCall:
         """The module for sequences of `features`, with masks or without."""
         sizes: dict[str, Leaf] = {"input_size": features, "hidden_size": self.units}
         options = {**self.options(), "zero_output_for_mask": (with_mask and self.zero_output_for_mask, False)}
         scan = f"Scanned{self.module}"
         target = self.module if self.fast else scan
-        return Construct(target, sizes, options, general=scan)
+        return ModuleCall(target, sizes, options, general=scan)
 
     def functions(self) -> dict[str, ActivationFunction]:
         """The activations that the cell calls, by argument name."""
@@ -271,7 +271,7 @@ def more_arguments(site: Site, flip: str = "") -> str:
     return f"{state}, mask={{mask}}{flip}" if takes_mask(site) else state
 
 
-def spelled(construct: Construct) -> str:
+def spelled(construct: ModuleCall) -> str:
     """A module as Python, for use in another module's constructor."""
     given = [_text(value) for value in construct.positional.values()]
     given += [f"{k}={_text(value)}" for k, (value, default) in construct.keyword.items() if value != default]

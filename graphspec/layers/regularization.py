@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 from graphspec.contract.activity import Watched
 from graphspec.contract.fields import as_tuple
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Site
+from graphspec.contract.layer import Code, Example, Layer, LayerError, ModuleCall, Site
 from graphspec.contract.penalties import Factor, Regularizer
 from graphspec.contract.windows import DataFormat, need_spatial
 from graphspec.tensor import Tensor
@@ -64,8 +64,8 @@ class Dropout(Layer):
 
     def code(self, site: Site) -> Code:
         if self.noise_shape is None:
-            return Code("{self}({x})", Construct(f"nn.{self.spec_name}", {"p": float(self.rate)}))
-        shared = Construct(
+            return Code("{self}({x})", ModuleCall(f"nn.{self.spec_name}", {"p": float(self.rate)}))
+        shared = ModuleCall(
             f"Shared{self.spec_name}", {"p": float(self.rate), "noise_shape": self.noise(site)}
         )
         return Code("{self}({x})", shared)
@@ -114,7 +114,7 @@ class _SpatialDropout(Layer, abstract=True):
         return x
 
     def code(self, site: Site) -> Code:
-        return Code("{self}({x})", Construct(f"nn.Dropout{self.rank}d", {"p": float(self.rate)}))
+        return Code("{self}({x})", ModuleCall(f"nn.Dropout{self.rank}d", {"p": float(self.rate)}))
 
 
 class SpatialDropout1D(_SpatialDropout, also="Dropout1d"):
@@ -172,7 +172,7 @@ class GaussianNoise(_NoisyLayer):
     examples = (Example({"stddev": 0.5}, ((40, 50),)), Example({"stddev": 1, "seed": None}, ((4, 3, 2),)))
 
     def code(self, site: Site) -> Code:
-        construct = Construct("GaussianNoise", {"std": float(self.stddev)})
+        construct = ModuleCall("GaussianNoise", {"std": float(self.stddev)})
         return Code("{self}({x})", construct)
 
 
@@ -185,7 +185,7 @@ class GaussianDropout(_NoisyLayer):
     examples = (Example({"rate": 0.25}, ((40, 50),)), Example({"rate": 0.5, "seed": None}, ((4, 3, 2),)))
 
     def code(self, site: Site) -> Code:
-        construct = Construct("GaussianDropout", {"p": float(self.rate)})
+        construct = ModuleCall("GaussianDropout", {"p": float(self.rate)})
         return Code("{self}({x})", construct)
 
 

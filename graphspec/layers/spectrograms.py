@@ -8,7 +8,7 @@ from pydantic import Field
 
 from graphspec.contract.fields import Finite, Positive
 from graphspec.contract.input_checks import need_float, need_rank
-from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Ref, Site, Weight
+from graphspec.contract.layer import Code, Example, Layer, LayerError, ModuleCall, Ref, Site, Weight
 from graphspec.contract.windows import DataFormat, need_spatial, slide
 from graphspec.tensor import Dim, Tensor, product
 
@@ -93,7 +93,7 @@ class MelSpectrogram(Layer):
         return self.max_freq or self.sampling_rate // 2
 
     def code(self, site: Site) -> Code:
-        construct = Construct(
+        construct = ModuleCall(
             "MelSpectrogram",
             {"n_fft": self.fft_length, "hop_length": self.sequence_stride, "n_mels": self.num_mel_bins},
             {
@@ -196,7 +196,7 @@ class STFTSpectrogram(Layer):
 
     def code(self, site: Site) -> Code:
         window = None if self.window is None else Ref(f"torch.{self.window}_window")
-        construct = Construct(
+        construct = ModuleCall(
             "STFTSpectrogram",
             {"frame_length": self.frame_length, "stride": self.step, "n_fft": self.length},
             {

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from graphspec.contract.layer import Code, Construct, Example, Layer, Site
+from graphspec.contract.layer import Code, Example, Layer, ModuleCall, Site
 from graphspec.contract.windows import DataFormat, need_axes
 from graphspec.layers.augmentation import Augmentation, UpTo, ValueRange
 from graphspec.layers.recoloring import floats
@@ -50,9 +50,9 @@ class RandomPosterization(Augmentation, also="Posterization RandomPosterize"):
         Example({"factor": 3, "data_format": "channels_first"}, ((2, 3, 4),)),
     )
 
-    def module(self, site: Site) -> Construct:
+    def module(self, site: Site) -> ModuleCall:
         low, high = sorted(floats(self.value_range))
-        return Construct("RandomPosterization", {"bits": self.factor, "value_range": (low, high)})
+        return ModuleCall("RandomPosterization", {"bits": self.factor, "value_range": (low, high)})
 
 
 class Solarization(Augmentation, also="RandomSolarize RandomSolarization"):
@@ -75,11 +75,11 @@ class Solarization(Augmentation, also="RandomSolarize RandomSolarization"):
         Example({"threshold_factor": [0.2, 0.5], "value_range": [0, 6], "seed": None}, ((2, 3, 1),)),
     )
 
-    def module(self, site: Site) -> Construct:
+    def module(self, site: Site) -> ModuleCall:
         (least, most), (low, high) = self.addition_factor, self.threshold_factor
         ranges = {"addition": (least, most * 255), "threshold": (low, high * 255)}
         low, high = sorted(floats(self.value_range))
-        return Construct("Solarization", {**ranges, "value_range": (low, high)})
+        return ModuleCall("Solarization", {**ranges, "value_range": (low, high)})
 
 
 class AutoContrast(Layer):

@@ -9,7 +9,7 @@ from graphspec.contract.activation_types import activated
 from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
-from graphspec.contract.layer import Code, Construct, Example, LayerError, Linear, Site, Weight
+from graphspec.contract.layer import Code, Example, LayerError, Linear, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.windows import (
     AXES,
@@ -140,7 +140,7 @@ class Transposed(Convolving, abstract=True):
         margins = self.margins()
         general = f"Cropped{self.module.removeprefix('nn.')}"
         target = general if any(margin.crop for margin in margins) else self.module
-        construct = Construct(
+        construct = ModuleCall(
             target,
             {
                 "in_channels": self.channels(site.x),

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator
 from graphspec.contract.broadcasting import example_axis
 from graphspec.contract.buffers import BUFFER, need_held
 from graphspec.contract.fields import Finite, Positive, as_tuple
-from graphspec.contract.layer import Argument, Code, Construct, Example, LayerError, Leaf, Ref, Site
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, ModuleCall, Ref, Site
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor
 
@@ -47,7 +47,8 @@ class _Filled(Operation, abstract=True):
     def code(self, site: Site) -> Code:
         sizes = {f"size{axis}": size for axis, size in enumerate((1, *self.shape))}
         return Code(
-            "{self}", Construct(f"torch.{self.spec_name}", sizes, {"dtype": typed(self.dtype)}, around=BUFFER)
+            "{self}",
+            ModuleCall(f"torch.{self.spec_name}", sizes, {"dtype": typed(self.dtype)}, around=BUFFER),
         )
 
 
@@ -87,7 +88,7 @@ class Full(Operation, spec_name="full"):
             "value": float(self.fill_value) if is_float else self.fill_value,
         }
         keywords = {"dtype": typed(self.dtype, "float32" if is_float else "int64")}
-        return Code("{self}", Construct("torch.full", values, keywords, around=BUFFER))
+        return Code("{self}", ModuleCall("torch.full", values, keywords, around=BUFFER))
 
 
 class EyeOf(Operation, spec_name="eye"):
@@ -113,9 +114,9 @@ class EyeOf(Operation, spec_name="eye"):
         sizes: dict[str, Leaf] = {"n": self.N, "m": self.M or self.N}
         if self.k == 0:
             sizes = {"n": self.N} if self.M in (None, self.N) else sizes
-            return Code("{self}", Construct("torch.eye", sizes, {"dtype": typed(self.dtype)}, around=FIRST))
+            return Code("{self}", ModuleCall("torch.eye", sizes, {"dtype": typed(self.dtype)}, around=FIRST))
         band = f"nn.Buffer({{module}}.triu({self.k}).tril({self.k})[None], persistent=False)"
-        return Code("{self}", Construct("torch.ones", sizes, {"dtype": typed(self.dtype)}, around=band))
+        return Code("{self}", ModuleCall("torch.ones", sizes, {"dtype": typed(self.dtype)}, around=band))
 
 
 class Linspace(Operation, spec_name="linspace"):
@@ -142,7 +143,9 @@ class Linspace(Operation, spec_name="linspace"):
     def code(self, site: Site) -> Code:
         last = self.stop if self.endpoint else self.stop - (self.stop - self.start) / self.num
         values: dict[str, Leaf] = {"start": self.start, "stop": last, "num": self.num}
-        return Code("{self}", Construct("torch.linspace", values, {"dtype": typed(self.dtype)}, around=FIRST))
+        return Code(
+            "{self}", ModuleCall("torch.linspace", values, {"dtype": typed(self.dtype)}, around=FIRST)
+        )
 
 
 class Arange(Operation, spec_name="arange"):
@@ -229,7 +232,7 @@ class Arange(Operation, spec_name="arange"):
                     del values[word]
             return Code(
                 "{self}",
-                Construct("torch.arange", values, {"dtype": typed(self.dtype, natural)}, around=FIRST),
+                ModuleCall("torch.arange", values, {"dtype": typed(self.dtype, natural)}, around=FIRST),
             )
         constants: dict[str, Leaf] = {"axis": self.axis}
         kind = ""

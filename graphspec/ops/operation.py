@@ -17,12 +17,12 @@ from graphspec.contract.fields import Constant
 from graphspec.contract.layer import (
     Argument,
     Code,
-    Construct,
     Example,
     Layer,
     LayerError,
     Leaf,
     Memory,
+    ModuleCall,
     Site,
 )
 from graphspec.contract.proposals import misfit
@@ -88,7 +88,7 @@ def beside(name: str, argument: str, value: Nested, other: Tensor) -> Tensor:
     return array
 
 
-def held(value: Nested, type: Tensor | int | float) -> Construct:
+def held(value: Nested, type: Tensor | int | float) -> ModuleCall:
     """The buffer that holds a list of numbers of this type."""
     assert isinstance(type, Tensor)
     return buffer(value, type.dtype)

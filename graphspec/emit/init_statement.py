@@ -1,0 +1,26 @@
+"""A statement of `__init__`."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from graphspec.diagnostics import Span
+
+
+@dataclass(eq=False, slots=True)
+class InitStatement:
+    """One statement of `__init__`: `self.attribute = value`, or a call if there is no attribute. A `local`
+    one assigns a variable of that name.
+
+    `optional` says that the value may be None. Without the attribute `unless_none`, the statement is left
+    out; with `condition`, it stands under an `if`.
+    """
+
+    value: ast.expr
+    attribute: str = ""
+    span: Span | None = None
+    optional: bool = False
+    unless_none: str = ""
+    condition: ast.expr | None = None
+    local: bool = False

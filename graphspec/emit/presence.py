@@ -1,0 +1,155 @@
+"""Optional nodes: the conditions under which they are there, and how `forward` tests them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from graphspec.contract.layer import Leaf
+from graphspec.emit.code import choice, equal, fill, name, own
+from graphspec.emit.init_statement import InitStatement
+from graphspec.emit.module_class import Cell, ModuleClass
+from graphspec.emit.slots import Slot
+from graphspec.emit.values import ValueWriter, Wish
+from graphspec.graph import Op
+from graphspec.weights import names
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """The test in `forward` whether a node is present: a submodule or an input is not None, or a flag."""
+
+    attribute: ast.expr
+    is_none: bool
+
+    def choose(self, there: ast.expr, passed: ast.expr) -> ast.expr:
+        """The output of a node if it is present, otherwise the value that it passes on."""
+        if self.is_none:
+            return choice(fill("{module} is None", {"module": self.attribute}), passed, there)
+        return choice(self.attribute, there, passed)
+
+
+@dataclass(eq=False, slots=True)
+class Presences:
+    """The optional nodes of a class. `modules` are the callees by slot, `steps` the statements of `__init__`;
+    `passes_on` says whether the code of a layer only returns its input; `keep` makes an attribute of a value.
+    """
+
+    group: ModuleClass
+    values: ValueWriter
+    steps: list[InitStatement]
+    modules: dict[int, ast.expr]
+    passes_on: Callable[[Op], bool]
+    keep: Callable[[str, ast.expr, Slot], ast.expr]
+
+    def condition(self, slot: Slot, cells: dict[Cell, Op]) -> ast.expr:
+        """The code that is true if the node is present."""
+        when = next(iter(cells.values())).when
+        present: dict[Cell, Leaf] = {(b, 0): (b, 0) in cells for b in range(len(self.group.bodies))}
+        if when is not None and "index" not in when.names:
+            truth = self.group.evaluate(when)
+            if all(truth[body] is value for (body, _), value in present.items()):
+                code = self.group.expression(when)
+                if code is not None:
+                    return code
+        ops = {(b, 0): slots[slot.position].op for b, slots in enumerate(self.group.slots)}
+        word = f"has_{slot.node}"
+        found = self.values.write(present, ops, Wish(word, word, before=slot.position, strict=True))
+        assert found is not None, "a node is there, or is not, in each body"
+        return found
+
+    def tests(self, optional: Mapping[int, dict[Cell, Op]]) -> dict[int, Presence]:
+        """How `forward` tests the presence of each optional node: nodes under one condition share one test,
+        that of their only submodule, or a flag.
+        """
+        found: dict[int, Presence] = {}
+        flags: list[tuple[ast.expr, list[int]]] = []
+        implied: list[int] = []  # nodes that are left out because others are
+        for position, cells in optional.items():
+            slot = self.group.template.slots[position]
+            if self._has_no_effect(slot, cells):
+                continue
+            if (word := self._input_beside(cells)) is not None and not self._holds_module(slot):
+                found[position] = Presence(name(self.group.local(word)), is_none=True)
+            elif slot.there.when is None:
+                implied.append(position)
+            else:
+                _add_flag(flags, self.condition(slot, cells), position)
+        for position in implied:
+            there = optional[position].keys()
+            same = (positions for _, positions in flags if optional[positions[0]].keys() == there)
+            positions = next(same, None)
+            if positions is not None:
+                positions.append(position)
+            else:
+                slot = self.group.template.slots[position]
+                _add_flag(flags, self.condition(slot, optional[position]), position)
+        under: set[str] = set()  # the submodules that are made under an `if`
+        for code, positions in flags:
+            slots = [self.group.template.slots[position] for position in positions]
+            held = {slot.position: names.attribute(slot.node) for slot in slots if self._holds_module(slot)}
+            if len(held) == 1:
+                test = Presence(own(*held.values()), is_none=True)
+            else:
+                test = Presence(self._flag(code, slots[0], held), is_none=False)
+                under.update(held.values())
+            found |= dict.fromkeys(positions, test)
+        self._settle(under)
+        return found
+
+    def _settle(self, under: Collection[str]) -> None:
+        """Leaves the conditions of these submodules; others are None where they are not there."""
+        for step in self.steps:
+            if step.condition is not None and step.attribute and step.attribute not in under:
+                step.value, step.condition = choice(step.condition, step.value, ast.Constant(None)), None
+            elif step.unless_none in under:
+                step.unless_none = ""
+            elif step.unless_none:
+                step.condition = None
+
+    def _flag(self, code: ast.expr, slot: Slot, held: Mapping[int, str]) -> ast.expr:
+        """The attribute that keeps a condition; before the submodules that are made under it."""
+        word = code.id if isinstance(code, ast.Name) else f"has_{slot.node}"
+        flag = self.keep(names.attribute(word), code, slot)
+        if held:
+            assert isinstance(flag, ast.Attribute)
+            made = set(held.values())
+            first = next(number for number, step in enumerate(self.steps) if step.attribute in made)
+            (kept,) = (step for step in self.steps if step.attribute == flag.attr)
+            if self.steps.index(kept) > first:
+                self.steps.remove(kept)
+                self.steps.insert(first, kept)
+            for step in self.steps:
+                if step.condition is not None and (step.attribute in made or step.unless_none in made):
+                    step.condition = code if isinstance(code, ast.Name) else flag
+            self.group.flags |= dict.fromkeys(held, flag.attr)
+        return flag
+
+    def _holds_module(self, slot: Slot) -> bool:
+        module, unit = self.modules.get(slot.position), slot.there.unit
+        return isinstance(module, ast.Attribute) and not (unit is not None and unit.shared)
+
+    def _has_no_effect(self, slot: Slot, cells: dict[Cell, Op]) -> bool:
+        """Whether a node computes nothing where it is there, and is not moved."""
+        layers = [each for each in cells.values() if each.layer is not None]
+        in_place = self.group.template.passed.get(slot.position) in slot.op.inputs[:1]
+        return len(layers) == len(cells) and in_place and all(map(self.passes_on, layers))
+
+    def _input_beside(self, cells: dict[Cell, Op]) -> str | None:
+        """An input that is given just where a node is there."""
+        there = {body for body, _ in cells}
+        for word in self.group.inputs:
+            given = [number for number, body in enumerate(self.group.bodies) if body.inputs[word] is not None]
+            if there == set(given):
+                return word
+        return None
+
+
+def _add_flag(flags: list[tuple[ast.expr, list[int]]], code: ast.expr, position: int) -> None:
+    """Adds a node to those under the same condition."""
+    same = next((positions for each, positions in flags if equal(each, code)), None)
+    if same is None:
+        flags.append((code, [position]))
+    else:
+        same.append(position)
