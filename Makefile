@@ -6,6 +6,7 @@
 # make bench   speed, side by side, as a table
 # make parity  the published networks at full size: beside keras.applications, trained, exported; and four processes
 # make fuzz    the property tests again, with many random examples
+# make docs    the site of docs/, into build/site; it opens from the disk
 # make clean   remove what runs and tools left behind; `make distclean` removes .venv, too
 #
 # The environment is made once, in .venv. `make PYTHON=python3.12 demo` chooses the interpreter.
@@ -31,7 +32,7 @@ PYTEST := -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 FAST := tests/source tests/diagnostics tests/passes tests/elaborate/test_expressions.py tests/language/test_bad_specs.py tests/project/test_imports.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-lowest lint bench parity fuzz clean distclean
+.PHONY: help demo test check test-lowest lint docs bench parity fuzz clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -83,6 +84,11 @@ parity: $(DEV)
 
 fuzz: $(DEV)
 	$(TEST_ENV) $(PY) $(PYTEST) -m hypothesis --hypothesis-profile fuzz
+
+docs: $(DEV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
+	@echo "build/site/index.html"
 
 clean:
 	rm -rf build dist runs .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -296,7 +296,7 @@ class Symbols:
         span = self.document.key(path)
         start = self.document.lines[span.line - 1] + span.column - 1
         end = self.document.lines[span.end_line - 1] + span.end_column - 1
-        if not declares and not self.document.text[start:end].strip("\"'") == symbol.name:
+        if not declares and self.document.text[start:end].strip("\"'") != symbol.name:
             span = self.document.span(path)
             start = self.document.lines[span.line - 1] + span.column - 1
             end = self.document.lines[span.end_line - 1] + span.end_column - 1

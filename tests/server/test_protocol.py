@@ -16,7 +16,7 @@ params: {width: 8}
 inputs:
   x: {shape: [4]}
 nodes:
-  # a first 𝛼 layer
+  # a first \N{GRINNING FACE} layer
   hidden: {layer: Dense, units: $width, activation: relu}
   y: {layer: Dense, units: 2, from: hidden}
 outputs:

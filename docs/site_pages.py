@@ -1,0 +1,88 @@
+"""Pages of the site that are made: of the README, of the classes of layers, of the codes of diagnostics.
+
+mkdocs calls these functions by their names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+from graphspec.diagnostics import CODES
+from graphspec.reference import codes, layers
+
+ROOT = Path(__file__).parent.parent
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Adds the pages."""
+    for name, text in pages():
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, **options: Any) -> str:
+    """Links to the README lead to its page, and those to files beside `docs` are names."""
+    markdown = markdown.replace("](../README.md", "](readme.md")
+    markdown = re.sub(r"^### \[(\w+)\]\(\.\./specs/\1\.yaml\)$", _spec, markdown, flags=re.MULTILINE)
+    return re.sub(r"\[([^\]]*)\]\(\.\./[^)]*\)", r"\1", markdown)
+
+
+def _spec(heading: re.Match[str]) -> str:
+    """The heading of a spec of the gallery, with its text to unfold."""
+    text = (ROOT / "specs" / f"{heading[1]}.yaml").read_text(encoding="utf-8")
+    folded = "\n".join(f"    {line}".rstrip() for line in f"```yaml\n{text.rstrip()}\n```".splitlines())
+    return f'### {heading[1]}\n\n??? note "{heading[1]}.yaml"\n{folded}'
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("](docs/", "](")
+    yield "readme.md", _named(readme)
+    yield "layers.md", "\n\n".join(_layers())
+    yield "codes.md", "\n\n".join(_codes())
+
+
+def _named(text: str) -> str:
+    """A text in which links to files that no page is are only names."""
+
+    def name(match: re.Match[str]) -> str:
+        target = match[2]
+        leads = (
+            target.startswith(("http", "#", "gallery/")) or (ROOT / "docs" / target.split("#")[0]).exists()
+        )
+        return match[0] if leads else match[1]
+
+    return re.sub(r"(?<!!)\[([^\]]*)\]\(([^)]*)\)", name, text)
+
+
+def _layers() -> Iterator[str]:
+    """A section for each family of layers, merges and ops, and for each other kind of word."""
+    yield "# Layers, ops and other words"
+    yield "The pages that `graphspec layers NAME` prints."
+    found = [*layers.entries(), *(entry for entry in layers.others() if entry.parameters or entry.also)]
+    for (kind, family), entries in groupby(found, key=lambda entry: (entry.kind, entry.family)):
+        yield f"## {kind}: {family}" if kind != family else f"## {kind}"
+        for entry in entries:
+            yield f"### {entry.name} {{ #{kind.replace(' ', '-')}-{entry.name} }}"
+            yield f"```text\n{entry.text()}\n```"
+
+
+def _codes() -> Iterator[str]:
+    """A section for each code."""
+    yield "# Codes of diagnostics"
+    yield "What `graphspec explain CODE` prints."
+    for code in CODES:
+        page = codes.page(code)
+        yield f"## {code}"
+        yield f"{page.meaning[:1].upper()}{page.meaning[1:]}. {page.why}".strip()
+        if page.wrong:
+            yield f"```yaml\n{page.wrong}\n```"
+            yield "Mended:"
+            yield f"```yaml\n{page.mended}\n```"
+        if page.may_be_silenced:
+            yield f"A comment on its line silences this warning: `# ok: {code}`."
