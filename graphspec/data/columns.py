@@ -140,7 +140,7 @@ def _no_number(
         if text is None:
             continue
         try:
-            value = float(text) if "_" not in text else np.nan
+            value = float(text) if "_" not in text and text.isascii() else np.nan
         except ValueError:
             value = np.nan
         if np.isnan(value):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -102,6 +103,9 @@ def _plain(text: str) -> str | None:
         return f"its minus is another character: write -{text[1:].strip()} in the file"
     if re.fullmatch(r"\(\d+([.,]\d+)?\)", text):
         return f"write -{text[1:-1]} in the file"
+    digits = "".join(str(unicodedata.digit(each, each)) for each in text)
+    if digits != text and re.fullmatch(r"[+-]?\d+([.,]\d+)?", digits, re.ASCII):
+        return f"its digits are other characters: write {digits} in the file"
     found = MEASURED.fullmatch(text)
     if found is None:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def picture(path: str) -> None:
         ("12:30", [], "it is a time"),
         ("(5)", [], "write -5 in the file"),
         ("\u22125", [], "its minus is another character: write -5 in the file"),
+        ("\uff15\uff10", [], "its digits are other characters: write 50 in the file"),
         ("N/A", [], 'write `na_values: ["", "N/A"]`'),
         ("red", [], None),
         ("10-20", [], None),
@@ -93,6 +95,15 @@ def test_a_point_in_a_file_with_a_decimal_comma_is_one() -> None:
         ('"1,200",0\n"3,400",1\n', "1", "mse", "help: the comma separates thousands"),
         ("2024-01-05,0\n", "1", "mse", "parts: [year, month, day]}, for `x` under `features`"),
         ('"5,0\n3,1\n', "1", "mse", "help: a quote in it does not close"),
+        ("1,0\n\uff15,1\n", "1", "mse", 'line 3: "\uff15" is not a number'),
+        (
+            "1,0\n2\n",
+            "1",
+            "mse",
+            "of a missing value, nothing but its `,`",
+        ),
+        ("1,0\n2;1\n", "1", "mse", "help: it has another delimiter, ;: write it as the others"),
+        ("1,0\n2,1,3\n", "1", "mse", "help: put a cell that contains the delimiter in quotes"),
         ("", "1", "mse", "help: its first line is the header: write a line for each example below it"),
         (
             "0,1.5\n1,2\n",
@@ -424,3 +435,20 @@ def test_a_file_of_weights_is_not_its_run() -> None:
 def test_a_spec_that_is_not_there_names_those_that_are() -> None:
     table("1,2\n")
     assert "help: specs there: `s.yaml`" in run("check", "nothing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (gzip.compress(b"x,y\n1,2\n"), "is compressed with gzip"),
+        (b"PK\x03\x04...", "is a ZIP archive, such as an Excel workbook"),
+        (b"<!DOCTYPE html>", "is a web page"),
+        (b"PAR1....", "is a Parquet file"),
+    ],
+)
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+def test_a_file_of_another_format_than_its_name_says(content: bytes, told: str, name: str) -> None:
+    table("1,2\n")
+    Path("s.yaml").write_text(Path("s.yaml").read_text().replace("t.csv", name))
+    Path(name).write_bytes(content)
+    assert told in run("check", "s.yaml")

@@ -20,7 +20,7 @@ import pyarrow.csv as reader
 from graphspec.data.files import COMPRESSED, DataFile
 from graphspec.data.mistakes import in_line
 from graphspec.data.tables.base import Table
-from graphspec.data.tables.streams import BLOCK, ROW, head, text_lines, utf8
+from graphspec.data.tables.streams import BLOCK, ROW, head, need_text, text_lines, utf8
 from graphspec.diagnostics import Span, SpecError, fail
 
 DELIMITERS = {",": ",", ";": ";", "\t": "\\t", "|": "|"}
@@ -69,6 +69,18 @@ class Delimited(Table):
         start = sum(len(cell) + 1 for cell in cells[:position])
         return in_line(self.file, line, text, start, start + len(cells[position]))
 
+    def _cells_help(self, written: str, count: int) -> str:
+        """The remedy for a row that has not as many cells as the header."""
+        if written.count('"') % 2:
+            return 'a quote in it does not close: close it, or write "" for a quote in a cell'
+        if count > len(self.names):
+            return "put a cell that contains the delimiter in quotes"
+        other = next((each for each in DELIMITERS if written.count(each) == len(self.names) - 1 > 0), None)
+        if other is not None and count == 1:
+            return f"it has another delimiter, {DELIMITERS[other]}: write it as the others"
+        mark = DELIMITERS.get(self.delimiter, self.delimiter)
+        return f"write the cells that it lacks: of a missing value, nothing but its `{mark}`"
+
     def _line(self, number: int) -> str:
         with utf8(self.path, self.encoding) as stream:
             return next(islice(text_lines(stream), number - 1, None), "").rstrip("\r\n")
@@ -99,6 +111,7 @@ class Delimited(Table):
     def _header(self) -> tuple[tuple[str, ...], int]:
         """The names of the columns, and how many lines come before the first row."""
         start, whole = head(self.path, self.encoding)
+        need_text(self.file, start)
         if self.encoding.lower().replace("_", "-") in ("utf-8", "utf8") and (
             start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4]
         ):
@@ -198,9 +211,7 @@ class Delimited(Table):
                 if len(cells) != len(self.names):
                     counts = f"{len(cells)} cells, and the header has {len(self.names)}"
                     written = self._line(line)
-                    help = self.delimiter_help() or "put a cell that contains the delimiter in quotes"
-                    if written.count('"') % 2:
-                        help = 'a quote in it does not close: close it, or write "" for a quote in a cell'
+                    help = self.delimiter_help() or self._cells_help(written, len(cells))
                     span = in_line(self.file, line, written)
                     return fail("data-format", f"line {line} of `{self.file}` has {counts}", help, span=span)
         except _Misread as wrong:

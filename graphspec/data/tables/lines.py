@@ -22,7 +22,7 @@ import pyarrow.json as reader
 from graphspec.data.files import DataFile
 from graphspec.data.mistakes import in_line, shown
 from graphspec.data.tables.base import Table
-from graphspec.data.tables.streams import BLOCK, utf8
+from graphspec.data.tables.streams import BLOCK, head, need_text, utf8
 from graphspec.diagnostics import Span, SpecError, fail
 
 DEPTH = 64
@@ -53,6 +53,7 @@ class Lines(Table):
 
     @cached_property
     def columns(self) -> Mapping[str, pa.DataType]:
+        need_text(self.file, head(self.path, self.encoding)[0])
         first = next(self._pieces(), None)
         found = self._read(*first) if first is not None else pa.table({})
         if not found.num_columns:

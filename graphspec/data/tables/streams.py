@@ -107,6 +107,26 @@ class _Raw(io.RawIOBase):
         return len(data)
 
 
+OTHERS = {
+    b"\x1f\x8b": ("compressed with gzip", "rename it to `{}.gz`"),
+    b"\x28\xb5\x2f\xfd": ("compressed with zstd", "rename it to `{}.zst`"),
+    b"PK\x03\x04": ("a ZIP archive, such as an Excel workbook", "unpack it, or save the sheet as .csv"),
+    b"\xd0\xcf\x11\xe0": ("an Excel workbook", "save the sheet as .csv"),
+    b"PAR1": ("a Parquet file", "rename it to end with .parquet"),
+    b"<!doctype": ("a web page", "download the file itself again"),
+    b"<html": ("a web page", "download the file itself again"),
+    b"%PDF": ("a PDF document", "take the data that it was made of"),
+}
+"""How files begin that are no text of rows: what they are, and what to do about it."""
+
+
+def need_text(file: str, start: bytes) -> None:
+    """Raises `SpecError` (data-format) for a file that begins as one of another format."""
+    for magic, (what, help) in OTHERS.items():
+        if start[: len(magic)].lower() == magic.lower():
+            raise fail("data-format", f"`{file}` is {what}", help.format(file))
+
+
 def head(path: Path, encoding: str = "utf-8") -> tuple[bytes, bool]:
     """The first block of a file, and whether that is all of it."""
     with utf8(path, encoding) as stream:
