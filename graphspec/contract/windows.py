@@ -47,6 +47,27 @@ Window2 = _window(2)
 Window3 = _window(3)
 
 
+def _margin(rank: int, *words: str) -> Any:
+    """One of the words for padding, or how much is added at both ends of each axis."""
+    count = _window(rank, 0)
+    parse, schema = count.__metadata__
+
+    def margin(value: Any) -> Any:
+        return value if isinstance(value, str) else parse.func(value)
+
+    wanted: Any = Literal[("valid", "same", *words)]
+    choices = [{"enum": ["valid", "same", *words], "type": "string"}, *schema.json_schema["anyOf"]]
+    return Annotated[
+        wanted | tuple[int, ...], BeforeValidator(margin), WithJsonSchema({"anyOf": choices})
+    ]
+
+
+Margin1 = _margin(1)
+Margin2 = _margin(2)
+Margin3 = _margin(3)
+CausalMargin1 = _margin(1, "causal")
+
+
 Added1 = _window(1, 0)
 
 

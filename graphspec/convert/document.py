@@ -60,6 +60,8 @@ def input_sizes(inputs: list[ConvertedInput], common: bool) -> dict[str, Any]:
         found[item.name] = {"shape": sizes}
         if item.dtype != "float32":
             found[item.name]["dtype"] = item.dtype
+        if item.channels_first:
+            found[item.name]["data_format"] = "channels_first"
     return found
 
 

@@ -25,11 +25,14 @@ SOURCES = ("parameter", "constant")
 
 @dataclass(eq=False, slots=True)
 class ConvertedInput:
-    """An input of a body; `shape` leaves out the batch, and holds None for sizes that are not known."""
+    """An input of a body; `shape` leaves out the batch, and holds None for sizes that are not known, a word for
+    those that have a name. With `channels_first` it is in PyTorch's order.
+    """
 
     name: str
-    shape: tuple[int | None, ...] | None = None
+    shape: tuple[int | str | None, ...] | None = None
     dtype: str = "float32"
+    channels_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ class ConvertedBody:
     nodes: list[ConvertedNode]
     outputs: dict[str, ConvertedValue]
     shared: list[CalledEntry] = field(default_factory=list)
+    classed: bool = False  # a class of PyTorch, whose attributes its nodes are called by
 
     def made(self) -> Iterator[ConvertedNode | CalledEntry]:
         """Everything with its own weights: each entry, and each node that calls none."""

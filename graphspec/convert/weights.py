@@ -25,11 +25,11 @@ def state(graph: Graph, where: Mapping[str, StoredPlace], variables: Variables) 
 
     Raises `SpecError` (import-format) where the file lacks variables, or has others.
     """
-    owners = dict(_owners(graph))
+    by_path = dict(owners(graph))
     if isinstance(variables, LegacyVariables):
-        _distribute(owners, where, variables)
+        _distribute(by_path, where, variables)
     found: dict[str, Tensor] = {}
-    for path, weights in owners.items():
+    for path, weights in by_path.items():
         place = where[path]
         stored = variables.layer(place.stored.path, place.stored.groups, place.stored.parts)
         if not stored:
@@ -76,7 +76,7 @@ def _misfit(place: StoredPlace, why: str) -> SpecError:
     return fail("import-format", f"the weights of `{'.'.join(place.stored.path)}` cannot be read: {why}")
 
 
-def _owners(graph: Graph, prefix: str = "") -> Iterator[tuple[str, tuple[Weight, ...]]]:
+def owners(graph: Graph, prefix: str = "") -> Iterator[tuple[str, tuple[Weight, ...]]]:
     """The weights of each layer and parameter of a graph and of those inside it, by its path."""
     for path, op in layers(graph, prefix):
         if weights := op.weights():

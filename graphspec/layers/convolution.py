@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from graphspec.contract.activation_types import activated
 from graphspec.contract.activations import LINEAR, ActivationFunction
@@ -24,7 +24,10 @@ from graphspec.contract.layer import (
 )
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.windows import (
+    CausalMargin1,
     DataFormat,
+    Margin2,
+    Margin3,
     Window1,
     Window2,
     Window3,
@@ -65,7 +68,7 @@ class Convolving(Layer, abstract=True):
     if TYPE_CHECKING:  # fields of the subclasses, which list all of their fields in Keras' order
         kernel_size: tuple[int, ...]
         strides: tuple[int, ...]
-        padding: Literal["valid", "same", "causal"]
+        padding: str | tuple[int, ...]
         data_format: DataFormat
         dilation_rate: tuple[int, ...]
         activation: ActivationFunction
@@ -83,24 +86,19 @@ class Convolving(Layer, abstract=True):
     def need(self, x: Tensor) -> int:
         """Refuses inputs that are not valid for a convolution; returns the number of input channels."""
         need_spatial(x, self.rank, self.data_format, layer=self.spec_name)
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise LayerError(
-                "out-of-range",
-                f"{self.spec_name} takes strides or dilation, and not both: "
-                f"`strides` is {short(self.strides)}, `dilation_rate` {short(self.dilation_rate)}",
-                help="leave one of them 1",
-                argument="dilation_rate",
-            )
         return self.channels(x)
 
     def slid(self, x: Tensor, filters: int) -> Tensor:
         """The type of the output with this many channels, before the activation."""
+        sizes = spatial(x, self.data_format)
+        if isinstance(self.padding, tuple):
+            sizes = tuple(size + 2 * side for size, side in zip(sizes, self.padding, strict=True))
         sizes = slide(
             x,
-            spatial(x, self.data_format),
+            sizes,
             self.kernel_size,
             self.strides,
-            self.padding,
+            self.padding if isinstance(self.padding, str) else "valid",
             self.dilation_rate,
             layer=self.spec_name,
             argument="kernel_size",
@@ -152,7 +150,7 @@ class Convolving(Layer, abstract=True):
         There oneDNN, in torch 2.13, writes out of bounds in the backward pass, so the rows are skipped
         before.
         """
-        one = self.rank == 2 and max(self.kernel_size) == 1
+        one = self.rank == 2 and max(self.kernel_size) == 1 and isinstance(self.padding, str)
         return one and max(self.strides) > 1 and self.channels(x) < 16
 
     def convolution(self, site: Site, filters: int, groups: int) -> Code:
@@ -207,7 +205,7 @@ class _Convolution(Convolving, abstract=True):
     filters: Positive
     kernel_size: tuple[int, ...]
     strides: tuple[int, ...]
-    padding: Literal["valid", "same", "causal"] = "valid"
+    padding: Any = "valid"
     data_format: DataFormat = "channels_last"
     dilation_rate: tuple[int, ...]
     groups: Positive = 1
@@ -262,6 +260,7 @@ class Conv1D(_Convolution, also="Conv1d Convolution1D"):
 
     kernel_size: Window1
     strides: Window1 = (1,)
+    padding: CausalMargin1 = "valid"
     dilation_rate: Window1 = (1,)
 
     examples = (
@@ -286,13 +285,13 @@ class Conv1D(_Convolution, also="Conv1d Convolution1D"):
 
 
 class Conv2D(_Convolution, also="Conv2d Convolution2D"):
-    """A convolution over an image `[height, width, channels]`."""
+    """A convolution over an image `[height, width, channels]`. A number as `padding` adds zeros at each side."""
 
     module: ClassVar[str] = "nn.Conv2d"
 
     kernel_size: Window2
     strides: Window2 = (1, 1)
-    padding: Literal["valid", "same"] = "valid"
+    padding: Margin2 = "valid"
     dilation_rate: Window2 = (1, 1)
 
     examples = (
@@ -337,7 +336,7 @@ class Conv3D(_Convolution, also="Conv3d Convolution3D"):
 
     kernel_size: Window3
     strides: Window3 = (1, 1, 1)
-    padding: Literal["valid", "same"] = "valid"
+    padding: Margin3 = "valid"
     dilation_rate: Window3 = (1, 1, 1)
 
     examples = (

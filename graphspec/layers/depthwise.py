@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TYPE_CHECKING
 
 from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
 from graphspec.contract.layer import Code, Example, Layer, Linear, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
-from graphspec.contract.windows import DataFormat, Window1, Window2, short
+from graphspec.contract.windows import DataFormat, Margin1, Margin2, Window1, Window2, short
 from graphspec.layers.convolution import Convolving, even, padded_call
 from graphspec.tensor import Dim, Tensor, product
 
@@ -53,7 +53,7 @@ class _DepthwiseConv(_Depthwise, abstract=True):
 
     kernel_size: tuple[int, ...]
     strides: tuple[int, ...]
-    padding: Literal["valid", "same"] = "valid"
+    padding: Any = "valid"
     depth_multiplier: Positive = 1
     data_format: DataFormat = "channels_last"
     dilation_rate: tuple[int, ...]
@@ -104,6 +104,7 @@ class DepthwiseConv1D(_DepthwiseConv):
 
     kernel_size: Window1
     strides: Window1 = (1,)
+    padding: Margin1 = "valid"
     dilation_rate: Window1 = (1,)
 
     examples = (
@@ -129,6 +130,7 @@ class DepthwiseConv2D(_DepthwiseConv):
 
     kernel_size: Window2
     strides: Window2 = (1, 1)
+    padding: Margin2 = "valid"
     dilation_rate: Window2 = (1, 1)
 
     examples = (

@@ -8,6 +8,9 @@ from graphspec.contract.input_checks import need_mask
 from graphspec.contract.layer import Argument, Code, Example, Layer, LayerError, Leaf, Site
 from graphspec.contract.windows import (
     DataFormat,
+    Margin1,
+    Margin2,
+    Margin3,
     Window1,
     Window2,
     Window3,
@@ -40,12 +43,14 @@ class _Pooling(Layer, abstract=True):
 
     pool_size: tuple[int, ...]
     strides: tuple[int, ...] | None = None
-    padding: Literal["valid", "same"] = "valid"
+    padding: Any = "valid"
     data_format: DataFormat = "channels_last"
     ceil_mode: bool = False
 
     @classmethod
     def instead(cls, argument: str, given: object) -> str | None:
+        if cls.mode == "max" and not isinstance(given, str):
+            return "a number is added at both ends of an axis, and is at most half of `pool_size`"
         return margin_instead(argument, given, f"ZeroPadding{cls.rank}D")
 
     @property
@@ -55,6 +60,8 @@ class _Pooling(Layer, abstract=True):
 
     def infer(self, x: Tensor) -> Tensor:
         need_spatial(x, self.rank, self.data_format, layer=self.spec_name)
+        if isinstance(self.padding, tuple):
+            return assemble(x, self._widened(x, self.padding), x.shape[self._channels], self.data_format)
         if self.ceil_mode:
             return assemble(x, self._rounded_up(x), x.shape[self._channels], self.data_format)
         sizes = slide(
@@ -71,6 +78,24 @@ class _Pooling(Layer, abstract=True):
     @property
     def _channels(self) -> int:
         return -1 if self.data_format == "channels_last" else 1
+
+    def _widened(self, x: Tensor, margins: tuple[int, ...]) -> tuple[Dim, ...]:
+        """The output sizes where the lowest value stands before and behind each axis."""
+        found: list[Dim] = []
+        sizes = spatial(x, self.data_format)
+        for size, side, width, stride in zip(sizes, margins, self.pool_size, self.steps, strict=True):
+            if 2 * side > width:
+                message = f"a padding of {side} is more than half of the window, {width}"
+                raise LayerError("out-of-range", message, argument="padding")
+            if self.ceil_mode and not isinstance(size, int):
+                message = "`ceil_mode` with a number as `padding` needs sizes that are known"
+                raise LayerError("out-of-range", message, argument="ceil_mode")
+            if isinstance(size, int) and size + 2 * side < width:
+                message = f"{self.spec_name} slides a window of {width} over {size} of {x}"
+                raise LayerError("window-too-large", message, argument="pool_size", inputs=(0,))
+            count = (size + 2 * side - width) // stride + 1
+            found.append(_count(size, side, width, stride, True) if self.ceil_mode else count)
+        return tuple(found)
 
     def _rounded_up(self, x: Tensor) -> tuple[Dim, ...]:
         """The output sizes where the last window may extend past the end."""
@@ -129,11 +154,13 @@ class _Pooling(Layer, abstract=True):
             text += ", stride={strides}"
         count = "" if self.mode == "max" else ", count_include_pad=False"
         padding: Any = self.padding
-        if self.ceil_mode:
-            return Code(f"{function}({text}, ceil_mode=True)", constants=constants)
-        if isinstance(padding, tuple):  # from `padded`
+        if isinstance(padding, tuple):  # of a spec, or from `padded`
             constants["padding"] = short(padding)
             text += ", padding={padding}"
+        if self.ceil_mode:
+            return Code(f"{function}({text}, ceil_mode=True)", constants=constants)
+        if isinstance(padding, tuple):
+            pass
         elif padding == "valid":
             if self.mode == "max" and self.rank == 1 and not known and site.exporting:
                 function = "max_pool1d"
@@ -229,17 +256,19 @@ class MaxPooling1D(_Pooling, also="MaxPool1d MaxPool1D"):
 
     pool_size: Window1 = (2,)
     strides: Window1 | None = None
+    padding: Margin1 = "valid"
 
     examples = (Example({}, ((8, 3),)), *_CASES_1D)
 
 
 class MaxPooling2D(_Pooling, also="MaxPool2d MaxPool2D"):
-    """The largest value of each window of an image."""
+    """The largest value of each window of an image. A number as `padding` adds so many at each side, as PyTorch."""
 
     mode: ClassVar[Literal["max", "avg"]] = "max"
 
     pool_size: Window2 = (2, 2)
     strides: Window2 | None = None
+    padding: Margin2 = "valid"
 
     examples = (Example({}, ((6, 6, 3),)), *_CASES_2D)
 
@@ -251,6 +280,7 @@ class AveragePooling1D(_Pooling, also="AvgPool1d AvgPool1D"):
 
     pool_size: Window1
     strides: Window1 | None = None
+    padding: Literal["valid", "same"] = "valid"
 
     examples = _CASES_1D
 
@@ -262,6 +292,7 @@ class AveragePooling2D(_Pooling, also="AvgPool2d AvgPool2D"):
 
     pool_size: Window2
     strides: Window2 | None = None
+    padding: Literal["valid", "same"] = "valid"
 
     examples = _CASES_2D
 
@@ -273,6 +304,7 @@ class MaxPooling3D(_Pooling, also="MaxPool3d MaxPool3D"):
 
     pool_size: Window3 = (2, 2, 2)
     strides: Window3 | None = None
+    padding: Margin3 = "valid"
 
     examples = (Example({}, ((4, 4, 6, 3),)), *_CASES_3D)
 
@@ -286,6 +318,7 @@ class AveragePooling3D(_Pooling, also="AvgPool3d AvgPool3D"):
 
     pool_size: Window3
     strides: Window3 | None = None
+    padding: Literal["valid", "same"] = "valid"
 
     examples = _CASES_3D
 

@@ -71,7 +71,7 @@ def _own(unit: ConvertedNode | Instance) -> str:
 def item_names(part: RepeatedPart, outermost: bool) -> list[str]:
     """The names of a part's items, each once and none like an input."""
     names = Namespace(set(part.inputs))
-    fronts = ["" if outermost else begin(instance.nodes()) for instance in part.instances]
+    fronts = ["" if outermost or part.classed else begin(instance.nodes()) for instance in part.instances]
     found = []
     for position in range(len(part.keys)):
         pairs = zip((instance.items[position] for instance in part.instances), fronts, strict=True)
@@ -115,7 +115,7 @@ def _agreed(words: list[str], items: list[Item], outermost: bool) -> str:
 
 def name_part(part: RepeatedPart, names: Namespace, model: str) -> None:
     """Names a part, whose inner parts have names already."""
-    if part.given and len(part.instances) == 1:
+    if part.classed or (part.given and len(part.instances) == 1):
         part.name = names.claim(identifier(part.name, "block"))
         return
     own = {re.sub(r"\d+", "", word) for word in model.lower().split("_")}

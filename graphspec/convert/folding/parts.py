@@ -90,6 +90,7 @@ class RepeatedPart:
     instances: list[Instance] = field(default_factory=list)
     name: str = ""
     given: bool = False  # a model inside the model: it keeps its name
+    classed: bool = False  # a class of PyTorch, whose attributes its nodes are called by
     cohesive: bool = True  # its nodes have a name in common that those around it have not
     hands: dict[int, int] = field(default_factory=dict)
     """Its optional items, each with the number of the target that it passes on where it is left out."""
@@ -176,7 +177,7 @@ class Parts:
             part = self.by_shape.setdefault(shape, part)
         if part not in self.all:
             self.all.append(part)
-            part.name, part.given = name or "", name is not None
+            part.name, part.given, part.classed = name or "", name is not None, body.classed
         instance = Instance(part, items)
         part.instances.append(instance)
         if name is None:

@@ -1,0 +1,215 @@
+"""Attention and recurrent layers, which PyTorch keeps whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from graphspec.convert.arguments import plain
+from graphspec.convert.nodes import ConvertedValue
+from graphspec.convert.pytorch.functions import handles
+from graphspec.convert.pytorch.layers import unlike
+from graphspec.convert.pytorch.layout import Laid
+from graphspec.convert.pytorch.pointwise import arranged, scalar
+from graphspec.convert.pytorch.writer import Known, Writer
+from graphspec.convert.refusals import Unsupported
+
+
+@handles("scaled_dot_product_attention")
+def _attention(w: Writer, query: Laid, key: Laid, value: Laid, out: Any, attn_mask: Any = None, dropout_p: float = 0, is_causal: bool = False, scale: Any = None, enable_gqa: bool = False, **_: Any) -> Laid:
+    if len(query.shape) != 4:
+        raise Unsupported("attention of tensors that have not [batch, heads, length, size] has no counterpart", "give it four axes")
+    if enable_gqa and query.shape[1] != key.shape[1]:
+        times = query.shape[1] // key.shape[1]
+        key, value = (_repeated(w, x, times) for x in (key, value))
+    turned = [_heads(w, x) for x in (query, key, value)]
+    words: dict[str, Any] = {}
+    size = query.shape[-1]
+    if scale is not None and abs(scale - size**-0.5) > 1e-7:
+        words["scale"] = plain(scale)
+    reads = [(name, x.value) for name, x in zip(("query", "key", "value"), turned, strict=True)]
+    if isinstance(attn_mask, Known) and causal(attn_mask.tensor):
+        is_causal, attn_mask = True, None
+    if is_causal and query.shape[2] != key.shape[2]:
+        raise Unsupported("causal attention of different lengths is not understood", "use a mask")
+    if is_causal:
+        words["is_causal"] = True
+    if attn_mask is not None and not (isinstance(attn_mask, Known) and _all_seen(attn_mask.tensor)):
+        shape = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
+        natural = Laid(turned[0].value, shape, ((0,), (1,), (2,), (3,)), shape)
+        word = "mask" if _boolean(attn_mask) else "bias"
+        if isinstance(attn_mask, Known):
+            read = w.held(arranged(attn_mask, natural).map(lambda t: t.reshape(*[1] * (3 - t.dim()), *t.shape)))
+        else:
+            mask = attn_mask
+            while len(mask.shape) < 4:
+                mask = mask.inserted(0)
+            kept = [mask.axes[i] if mask.length(mask.axes[i]) != 1 else () for i in (1, 2, 3)]
+            if 0 not in mask.axes[0]:
+                raise Unsupported("it mixes the examples of a batch", "give the mask the batch first")
+            read = w.lay(replace(mask, shape=tuple(mask.length(a) for a in mask.axes)), kept, stretch=True).value
+        reads.append((word, read))
+    node = w.node("op", "dot_product_attention", words, reads)
+    if w.rate:
+        w.rates[node] = w.rate
+    sizes = (*turned[0].sizes[:-1], value.shape[-1])
+    return Laid(ConvertedValue(node), sizes, ((0,), (2,), (1,), (3,)), tuple(out.shape))
+
+
+def _heads(w: Writer, x: Laid) -> Laid:
+    """[batch, length, heads, size], as Keras has them."""
+    x = w.solid(x)
+    if x.axes[0] != (0,):
+        raise Unsupported("attention along an axis that is merged with the batch is not understood", "keep the batch apart")
+    if x.axes == ((0,), (2,), (1,), (3,)) and len(x.sizes) == 4:
+        return x
+    found = w.lay(x, [x.axes[2], x.axes[1], x.axes[3]])
+    return replace(found, axes=((0,), (2,), (1,), (3,)))
+
+
+def _repeated(w: Writer, x: Laid, times: int) -> Laid:
+    x = _heads(w, x)
+    node = w.node("op", "repeat", {"repeats": times, "axis": 2}, [("x", x.value)], main=False)
+    shape = (x.shape[0], x.shape[1] * times, *x.shape[2:])
+    return replace(x, value=ConvertedValue(node), sizes=(*x.sizes[:2], x.sizes[2] * times, x.sizes[3]), shape=shape)
+
+
+def _boolean(mask: Any) -> bool:
+    return mask.tensor.dtype == torch.bool if isinstance(mask, Known) else mask.dtype == "bool"
+
+
+def _all_seen(mask: torch.Tensor) -> bool:
+    return bool(mask.all() if mask.dtype == torch.bool else (mask == 0).all())
+
+
+def causal(mask: torch.Tensor) -> bool:
+    """Whether a mask is that of causal attention."""
+    if mask.dim() < 2 or mask.shape[-1] != mask.shape[-2] or mask.shape[-1] < 2:
+        return False
+    seen = mask if mask.dtype == torch.bool else mask == 0
+    if mask.dtype != torch.bool and not ((mask == 0) | (mask <= -1e4)).all():
+        return False
+    return bool((seen == torch.ones_like(seen).tril()).all())
+
+
+# --- recurrent layers
+
+
+class Pile(tuple[Laid, ...]):
+    """Tensors stacked along a first axis, of which mostly one is picked."""
+
+
+@handles("lstm", "gru", "rnn_tanh", "rnn_relu")
+def _recurrent(w: Writer, *, function: str, out: Any, input: Any, hx: Any, params: Any = None, has_biases: bool = True, num_layers: int = 1, dropout: float = 0, bidirectional: bool = False, batch_first: bool = False, **other: Any) -> Any:
+    if not isinstance(input, Laid) or params is None:
+        raise Unsupported("it packs sequences, which a spec does not", "pass padded sequences, and mask them")
+    x = w.solid(input)
+    time, batch = (1, 0) if batch_first else (0, 1)
+    if x.axes[batch] != (0,):
+        raise Unsupported("its batch is another axis than batch_first says", "batch_first=True")
+    x = w.lay(x, [x.axes[time], x.axes[2]])
+    ways, gates = 1 + bidirectional, 4 if function == "lstm" else 3 if function == "gru" else 1
+    states = 2 if function == "lstm" else 1
+    units = params[1].tensor.shape[1]
+    if params[1].tensor.shape[0] != gates * units or len(params) != num_layers * ways * (2 + 2 * has_biases):
+        raise Unsupported("an LSTM with projections has no counterpart", "proj_size=0")
+    each = 2 + 2 * has_biases
+    given = list(hx) if isinstance(hx, (list, tuple)) and not isinstance(hx, Pile) else [hx]
+    finals: list[list[Laid]] = [[] for _ in range(states)]
+    value = x.value
+    cls = {"lstm": "LSTM", "gru": "GRU"}.get(function, "SimpleRNN")
+    width = x.sizes[-1]
+    for layer in range(num_layers):
+        if layer and dropout:
+            value = ConvertedValue(w.node("layer", "Dropout", {"rate": plain(dropout)}, [("x", value)], main=False))
+        words: dict[str, Any] = {"units": units, "return_sequences": True}
+        words |= {} if has_biases else {"use_bias": False}
+        words |= {"activation": "relu"} if function == "rnn_relu" else {}
+        held: dict[str, Known | None] = {}
+        for way in range(ways):
+            own = params[(layer * ways + way) * each :][:each]
+            suffix = "_l0" + ("_reverse" if way else "")
+            held[f"weight_ih{suffix}"], held[f"weight_hh{suffix}"] = own[0], own[1]
+            if has_biases and function == "gru":
+                held[f"bias_ih{suffix}"], held[f"bias_hh{suffix}"] = own[2], own[3]
+            elif has_biases:
+                held[f"bias_ih{suffix}"] = _sum(own[2], own[3])
+        starts = _starts(w, given, layer * ways, ways, x)
+        reads: list[tuple[str, Any]] = [("sequences", value)]
+        if starts:
+            reads.append(("initial_state", tuple(s.value for s in starts) if len(starts) > 1 else starts[0].value))
+        if bidirectional:
+            names = tuple(f"{way}_{s}" for way in ("forward", "backward") for s in _states(states))
+            node = w.node("layer", "Bidirectional", {"wraps": {"layer": cls, **words}}, reads, held, outputs=names)
+        else:
+            node = w.node("layer", cls, words, reads, held, outputs=_states(states))
+        for way in range(ways):
+            for s in range(states):
+                final = ConvertedValue(node, 1 + way * states + s)
+                finals[s].append(Laid(final, (x.sizes[0], units), ((0,), (1,)), (x.sizes[0], units)))
+        value, width = ConvertedValue(node), units * ways
+    axes: Any = ((0,), (1,), (2,)) if batch_first else ((1,), (0,), (2,))
+    shape = (x.sizes[0], x.sizes[1], width) if batch_first else (x.sizes[1], x.sizes[0], width)
+    y = Laid(value, (x.sizes[0], x.sizes[1], width), axes, shape)
+    return (y, *(Pile(found) for found in finals))
+
+
+def _states(count: int) -> tuple[str, ...]:
+    return ("state_h", "state_c") if count == 2 else ("state",)
+
+
+def _sum(a: Known, b: Known) -> Known:
+    """The two biases of PyTorch as the one of Keras."""
+    source = None if a.source is None or b.source is None else lambda get: a.source(get) + b.source(get)  # type: ignore[misc]
+    return Known(a.tensor + b.tensor, a.names | b.names, source)
+
+
+def _starts(w: Writer, given: list[Any], first: int, count: int, x: Laid) -> list[Laid]:
+    """The initial states of one layer; none where they are zeros."""
+    if all(isinstance(h, Known) and not h.names and not h.tensor.any() for h in given):
+        return []
+    found = []
+    for way in range(count):
+        for h in given:
+            if isinstance(h, Pile):
+                found.append(h[first + way])
+            elif isinstance(h, Laid):
+                from graphspec.convert.pytorch.shaping import _select
+
+                found.append(w.natural(_select(w, h, 0, first + way, None)) if h.shape[0] != 1 else w.natural(h.without([0])))
+            else:
+                raise Unsupported("its initial state is a constant", "start at zeros, or pass the state as an input")
+    return found
+
+
+@handles("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
+def _cell(w: Writer, *, function: str, input: Laid, hx: Any, w_ih: Known, w_hh: Known, b_ih: Any = None, b_hh: Any = None, out: Any = None, **_: Any) -> Any:
+    """A cell outside of a loop is its layer over one step."""
+    x = w.last(input)
+    units = w_hh.tensor.shape[1]
+    step = ConvertedValue(w.node("op", "expand_dims", {"axis": 1}, [("x", x.value)], main=False))
+    cls = {"lstm_cell": "LSTM", "gru_cell": "GRU"}.get(function, "SimpleRNN")
+    words = unlike({"units": units, "use_bias": b_ih is not None}, use_bias=True)
+    words |= {"activation": "relu"} if function == "rnn_relu_cell" else {}
+    held: dict[str, Known | None] = {"weight_ih_l0": w_ih, "weight_hh_l0": w_hh}
+    if b_ih is not None and function == "gru_cell":
+        held |= {"bias_ih_l0": b_ih, "bias_hh_l0": b_hh}
+    elif b_ih is not None:
+        held["bias_ih_l0"] = _sum(b_ih, b_hh)
+    starts = hx if isinstance(hx, (list, tuple)) else [hx]
+    reads: list[tuple[str, Any]] = [("sequences", step)]
+    if not all(isinstance(h, Known) and not h.names and not h.tensor.any() for h in starts):
+        if not all(isinstance(h, Laid) for h in starts):
+            raise Unsupported("its initial state is a constant", "start at zeros, or pass the state as an input")
+        values = tuple(w.last(h).value for h in starts)
+        reads.append(("initial_state", values if len(values) > 1 else values[0]))
+    count = 2 if function == "lstm_cell" else 1
+    node = w.node("layer", cls, words, reads, held, outputs=_states(count))
+    shape = (x.sizes[0], units)
+    found = [Laid(ConvertedValue(node, 1 + s), shape, ((0,), (1,)), shape) for s in range(count)]
+    return tuple(found) if count == 2 else found[0]
+
+
+del scalar

@@ -1,0 +1,399 @@
+"""A traced graph to nodes: what depends on parameters alone is computed, all else goes through the functions' handlers."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from graphspec.convert.nodes import ConvertedInput, ConvertedValue
+from graphspec.convert.pytorch import attention, layers, pointwise, shaping  # noqa: F401  (they register)
+from graphspec.convert.pytorch.functions import HANDLERS, PICKS
+from graphspec.convert.pytorch.layout import Laid
+from graphspec.convert.pytorch.sizes import plain
+from graphspec.convert.pytorch.tracing import Traced, line_in
+from graphspec.convert.pytorch.writer import Known, Origin, Writer
+from graphspec.convert.refusals import Unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """The shape and the type of what a function gives, as PyTorch says."""
+
+    shape: tuple[Any, ...]
+    dtype: torch.dtype
+
+
+IMAGES = frozenset(
+    "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d batch_norm max_pool1d max_pool2d "
+    "avg_pool1d avg_pool2d adaptive_avg_pool2d group_norm instance_norm upsample_bilinear2d upsample_nearest2d "
+    "pixel_unshuffle pixel_shuffle max_pool3d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool3d".split()
+)
+"""Functions whose channels are axis 1."""
+THROUGH = frozenset("add sub mul div pad relu to contiguous cat clone neg sigmoid tanh dropout gelu silu".split())
+
+
+class Converter:
+    """Walks a graph. `values` has what each node of it became."""
+
+    def __init__(self, traced: Traced, names: Mapping[Any, str]):
+        self.traced = traced
+        self.writer = Writer()
+        self.values: dict[fx.Node, Any] = {}
+        self.modules = dict(traced.module.named_modules())
+        self.names = names  # of sizes that stay open
+        self.inputs: list[ConvertedInput] = []
+        self.failed: list[tuple[str, Unsupported]] = []
+
+    def run(self) -> dict[str, Laid]:
+        """Converts all nodes; returns the outputs. Raises `Unsupported` with the line of the user's code."""
+        self._placeholders()
+        self._graph(self.traced.program.graph, self.values)
+        found: dict[str, Laid] = {}
+        for name, node in self.traced.outputs:
+            value = self.values.get(node) if isinstance(node, fx.Node) else None
+            if isinstance(value, attention.Pile):
+                value = HANDLERS["stack"](self.writer, value, Out((len(value), *value[0].shape), torch.float32))
+                value = value.permuted((1, 0, *range(2, len(value.shape)))) if len(value.shape) > 2 else value
+            if not isinstance(value, Laid):
+                raise Unsupported(
+                    f"its output {name or 'tensor'} does not depend on the inputs", "return tensors of the data"
+                )
+            self.writer.origin = Origin((), "")
+            found[name or f"output_{len(found)}"] = self.writer.natural(value)
+        return found
+
+    # --- inputs and parameters
+
+    def _placeholders(self) -> None:
+        program, signature = self.traced.program, self.traced.program.graph_signature
+        state = dict(self.traced.module.named_parameters(remove_duplicate=False))
+        state |= dict(self.traced.module.named_buffers(remove_duplicate=False))
+        first: dict[tuple[Any, ...], str] = {}
+        for name, tensor in state.items():
+            first.setdefault((tensor.data_ptr(), tuple(tensor.shape), tensor.stride()), name)
+        self.writer.trains = {
+            name: isinstance(tensor, nn.Parameter) and tensor.requires_grad for name, tensor in state.items()
+        }
+        held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+        lifted = signature.inputs_to_lifted_tensor_constants
+        users = set(self.traced.inputs)
+        for node in program.graph.nodes:
+            if node.op != "placeholder":
+                continue
+            if node.name in held:
+                name = held[node.name]
+                tensor = state[name] if name in state else program.state_dict.get(name, program.constants.get(name))
+                name = first.get((tensor.data_ptr(), tuple(tensor.shape), tensor.stride()), name)
+                names = frozenset([name]) if name in state else frozenset[str]()
+                self.values[node] = Known(tensor.detach().clone(), names, _looked_up(name))
+            elif node.name in lifted:
+                self.values[node] = Known(program.constants[lifted[node.name]].detach().clone())
+            elif node.name in users:
+                self.values[node] = self._input(node)
+
+    def _input(self, node: fx.Node) -> Laid:
+        tensor = node.meta["val"]
+        shape = tuple(plain(size) for size in tensor.shape)
+        rank = len(shape)
+        first = 3 <= rank <= 5 and tensor.dtype.is_floating_point and _is_image(node)
+        named: list[Any] = [size if isinstance(size, int) else self.names.get(size) for size in shape[1:]]
+        made = ConvertedInput(
+            node.name, tuple(named), str(tensor.dtype).removeprefix("torch."), channels_first=first
+        )
+        self.inputs.append(made)
+        axes = ((0,), (rank - 1,), *((i,) for i in range(1, rank - 1))) if first else tuple((i,) for i in range(rank))
+        sizes = (shape[0], *shape[2:], shape[1]) if first else shape
+        return Laid(ConvertedValue(made), sizes, axes, shape, made.dtype)
+
+    # --- nodes
+
+    def _graph(self, graph: fx.Graph, values: dict[fx.Node, Any]) -> Any:
+        for node in graph.nodes:
+            if node.op == "call_function":
+                self.writer.origin = _origin(node, self.writer.origin)
+                try:
+                    values[node] = self._called(node, values)
+                except Unsupported as error:
+                    raise self._placed(node, error) from error
+            elif node.op == "get_attr":
+                values[node] = operator.attrgetter(node.target)(graph.owning_module)
+                if isinstance(values[node], Tensor):
+                    values[node] = Known(values[node].detach().clone())
+            elif node.op == "output":
+                return _resolved(node.args[0], values)
+        return None
+
+    def _placed(self, node: fx.Node, error: Unsupported) -> Unsupported:
+        """A refusal with the function and the line of the user's code."""
+        where = line_in(node.meta.get("stack_trace") or "")
+        path = ".".join(name for name, _, _ in ()) or (_path(node) or "")
+        at = f" at {where}" if where else ""
+        inside = f" in `{path}`" if path else ""
+        return Unsupported(f"`{_function(node)}`{inside}{at}: {error.message}", error.help)
+
+    def _called(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+        meta = node.meta.get("val")
+        target: Any = node.target
+        if target is operator.getitem:
+            whole, index = _resolved(node.args[0], values), node.args[1]
+            return None if whole is None else whole[index]
+        if isinstance(target, torch._ops.HigherOrderOperator):
+            return self._inlined(node, values)
+        if isinstance(meta, (torch.SymInt, torch.SymFloat, torch.SymBool, int, float, bool)):
+            if _unbacked(meta):
+                raise Unsupported("a size or a number depends on the values of tensors", "compute it without data")
+            return plain(meta)
+        if not isinstance(target, torch._ops.OpOverload):
+            return None
+        given = _bound(node, values)
+        flat = list(_tensors(given))
+        if all(isinstance(x, Known) for x in flat):
+            return self._computed(node, values)
+        return self._handled(node, given, meta, values)
+
+    def _handled(self, node: fx.Node, given: dict[str, Any], meta: Any, values: dict[fx.Node, Any]) -> Any:
+        name = _function(node)
+        inplace = name.endswith("_") and not name.startswith("_")
+        word = name.removesuffix("_") if inplace else name
+        first = next(iter(given.values()), None)
+        if inplace and node.args:
+            self._check_inplace(node, first, word)
+        handler = HANDLERS.get(word)
+        if handler is None:
+            raise Unsupported("it has no counterpart in a spec", "write this part of the model by hand, as {module: ...}")
+        given = {key: self._unpiled(value, word) for key, value in given.items()}
+        if word in ("select", "squeeze", "cat") and (picked := _from_pile(word, given)) is not None:
+            return picked
+        self.writer.rate = _rate(self.modules.get(_path(node) or ""))
+        found = handler(self.writer, **given, out=_out(meta), **self._more(node, word, handler))
+        if inplace and isinstance(node.args[0], fx.Node):
+            values[node.args[0]] = found
+        return found
+
+    def _more(self, node: fx.Node, word: str, handler: Any) -> dict[str, Any]:
+        """What some handlers want to know of the module that calls."""
+        more: dict[str, Any] = {"function": word}
+        module = self.modules.get(_path(node) or "")
+        if word == "batch_norm":
+            name = f"{_path(node)}.num_batches_tracked".lstrip(".")
+            counter = getattr(module, "num_batches_tracked", None)
+            counter = counter if counter is not None else torch.zeros((), dtype=torch.int64)
+            more["counter"] = Known(counter.detach().clone(), frozenset(), _looked_up(name))
+        if word == "dropout" and type(module).__name__ in ("StochasticDepth", "DropPath"):
+            more["drops"] = "row"
+        return more
+
+    @staticmethod
+    def _check_inplace(node: fx.Node, first: Any, word: str) -> None:
+        source = node.args[0]
+        if isinstance(first, Known):
+            raise Unsupported("it writes data into a tensor made before", "join the parts with torch.cat")
+        while isinstance(source, fx.Node) and _function(source) in ("slice", "select", "view", "narrow"):
+            source = source.args[0]
+            if isinstance(source, fx.Node) and any(
+                user.name != node.name and _later(node, user) for user in source.users
+            ):
+                raise Unsupported("it writes into a part of a tensor", "join the parts with torch.cat")
+
+    def _unpiled(self, value: Any, word: str) -> Any:
+        """Stacked states as one tensor, where they are not picked apart or passed on."""
+        if not isinstance(value, attention.Pile) or word in ("select", "squeeze", "lstm", "gru", "rnn_tanh"):
+            return value
+        shape = (len(value), *value[0].shape)
+        return HANDLERS["stack"](self.writer, tensors=value, out=Out(shape, torch.float32), dim=0)
+
+    def _computed(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+        """What does not depend on data."""
+        target: Any = node.target
+        names: set[str] = set()
+        pure, moved = True, _function(node) in PICKS
+
+        def tensor(x: Any) -> Any:
+            nonlocal pure
+            if isinstance(x, Known):
+                names.update(x.names)
+                pure = pure and x.source is not None
+                return x.tensor
+            return _hint(x)
+
+        args, kwargs = _mapped(node.args, values, tensor), _mapped(node.kwargs, values, tensor)
+        with torch.no_grad():
+            found = target(*args, **kwargs)
+        if not isinstance(found, Tensor) and not isinstance(found, (list, tuple)):
+            return found
+        same = isinstance(args[0], Tensor) if args else False
+        if _function(node) in ("to", "_to_copy") and isinstance(found, Tensor) and same:
+            moved = found.dtype == args[0].dtype
+
+        def source(get: Any) -> Any:
+            def looked(x: Any) -> Any:
+                return x.source(get) if isinstance(x, Known) else _hint(x)
+
+            return target(*_mapped(node.args, values, looked), **_mapped(node.kwargs, values, looked))
+
+        kept = source if moved and pure and names else None
+        if isinstance(found, Tensor):
+            return Known(found, frozenset(names), kept)
+        return tuple(
+            Known(part, frozenset(names), None if kept is None else (lambda get, i=i: kept(get)[i]))
+            for i, part in enumerate(found)
+        )
+
+    def _inlined(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+        """A graph inside the graph, of `torch.no_grad()`, say."""
+        args = list(node.args)
+        graphs = [(i, values[a]) for i, a in enumerate(args) if isinstance(a, fx.Node) and isinstance(values.get(a), fx.GraphModule)]
+        name = str(node.target)
+        if len(graphs) != 1 or "wrap_with" not in name and "checkpoint" not in name:
+            raise Unsupported("its control flow depends on the values of tensors", "write it without cond and map")
+        place, module = graphs[0]
+        operands = [_resolved(a, values) for a in args[place + 1 :]]
+        inner: dict[fx.Node, Any] = {}
+        holders = [n for n in module.graph.nodes if n.op == "placeholder"]
+        inner.update(zip(holders, operands, strict=True))
+        return self._graph(module.graph, inner)
+
+
+def _rate(module: nn.Module | None) -> float:
+    """The dropout of an attention module, which inference does not show."""
+    for word in ("attention_dropout", "attn_dropout", "dropout_p", "attn_drop", "dropout", "dropout_prob"):
+        found = getattr(module, word, None)
+        if isinstance(found, nn.Dropout):
+            return found.p
+        if isinstance(found, float):
+            return found
+    return 0.0
+
+
+def _looked_up(name: str) -> Any:
+    return lambda get: get(name)
+
+
+def _function(node: fx.Node) -> str:
+    target = node.target
+    if isinstance(target, torch._ops.OpOverload):
+        return target._schema.name.partition("::")[2]
+    return getattr(target, "__name__", str(target))
+
+
+def _path(node: fx.Node) -> str | None:
+    stack = node.meta.get("nn_module_stack")
+    return next(reversed(stack.values()))[0] if stack else None
+
+
+def _origin(node: fx.Node, before: Origin) -> Origin:
+    stack = node.meta.get("nn_module_stack") or {}
+    modules = tuple(
+        (key, path, str(kind).rpartition(".")[2]) for key, (path, kind) in stack.items() if path and "metadata_hook" not in key
+    )
+    return Origin(modules, line_in(node.meta.get("stack_trace") or ""))
+
+
+def _is_image(node: fx.Node) -> bool:
+    waiting, seen = [node], {node}
+    while waiting:
+        here = waiting.pop()
+        for user in here.users:
+            name = _function(user).removesuffix("_") if user.op == "call_function" else ""
+            if name in IMAGES and user.args and (user.args[0] is here):
+                return True
+            if name in THROUGH and user not in seen:
+                seen.add(user)
+                waiting.append(user)
+    return False
+
+
+def _later(a: fx.Node, b: fx.Node) -> bool:
+    """Whether `b` comes behind `a`."""
+    return a < b
+
+
+def _unbacked(meta: Any) -> bool:
+    if not isinstance(meta, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+        return False
+    return any(str(symbol).startswith("u") for symbol in meta.node.expr.free_symbols)
+
+
+def _hint(x: Any) -> Any:
+    """A number that the module was traced with."""
+    if isinstance(x, (torch.SymInt, torch.SymFloat)):
+        return x.node.hint
+    return x
+
+
+def _mapped(value: Any, values: Mapping[fx.Node, Any], change: Any) -> Any:
+    if isinstance(value, fx.Node):
+        found = values.get(value)
+        if isinstance(found, (tuple, list)):
+            return type(found)(change(x) for x in found)
+        meta = value.meta.get("val")
+        if not isinstance(found, (Known, Laid)) and isinstance(meta, (torch.SymInt, torch.SymFloat)):
+            return meta.node.hint
+        return change(found)
+    if isinstance(value, (list, tuple)):
+        return [_mapped(item, values, change) for item in value] if isinstance(value, list) else tuple(
+            _mapped(item, values, change) for item in value
+        )
+    if isinstance(value, Mapping):
+        return {key: _mapped(item, values, change) for key, item in value.items()}
+    return change(value)
+
+
+def _resolved(value: Any, values: Mapping[fx.Node, Any]) -> Any:
+    if isinstance(value, fx.Node):
+        return values.get(value)
+    if isinstance(value, (list, tuple)):
+        return [_resolved(item, values) for item in value]
+    if isinstance(value, slice):
+        return slice(*(_resolved(item, values) for item in (value.start, value.stop, value.step)))
+    return plain(value)
+
+
+def _bound(node: fx.Node, values: Mapping[fx.Node, Any]) -> dict[str, Any]:
+    """The arguments by the names of the function's schema."""
+    target: Any = node.target
+    given: dict[str, Any] = {}
+    for place, argument in enumerate(target._schema.arguments):
+        if place < len(node.args):
+            given[argument.name] = _resolved(node.args[place], values)
+        elif argument.name in node.kwargs:
+            given[argument.name] = _resolved(node.kwargs[argument.name], values)
+        elif argument.has_default_value():
+            given[argument.name] = argument.default_value
+    given.pop("out", None)
+    return given
+
+
+def _tensors(value: Any) -> Any:
+    if isinstance(value, (Known, Laid)):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _out(meta: Any) -> Any:
+    if isinstance(meta, Tensor):
+        return Out(tuple(plain(size) for size in meta.shape), meta.dtype)
+    if isinstance(meta, (list, tuple)):
+        return tuple(_out(item) for item in meta)
+    return None
+
+
+def _from_pile(word: str, given: dict[str, Any]) -> Any:
+    """One of stacked states, or those of both directions joined."""
+    pile = given.get("self")
+    if isinstance(pile, attention.Pile):
+        if word == "select" and given.get("dim", 0) == 0 and isinstance(given["index"], int):
+            return pile[given["index"]]
+        if word == "squeeze" and len(pile) == 1 and given.get("dim") in (0, [0], None):
+            return pile[0]
+    return None

@@ -1,0 +1,149 @@
+"""One module through all stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.export import Dim
+
+from graphspec.convert.folding.naming import kind
+from graphspec.convert.nodes import ConvertedBody, ConvertedInput, ConvertedNode
+from graphspec.convert.pytorch import FromTorch
+from graphspec.convert.pytorch.converting import Converter
+from graphspec.convert.pytorch.passes import tidy
+from graphspec.convert.pytorch.recognized import recognized
+from graphspec.convert.pytorch.state import state
+from graphspec.convert.pytorch.tracing import BATCH, traced
+from graphspec.convert.pytorch.tree import Tree, shortened
+from graphspec.convert.refusals import Unsupported
+from graphspec.convert.specs import compiled
+
+
+def converted(
+    module: nn.Module,
+    inputs: dict[str, Tensor],
+    dynamic: Mapping[str, Sequence[str | int | None]],
+    name: str,
+    flat: bool,
+) -> FromTorch:
+    """Raises `Unsupported`, `SpecError`."""
+    training = module.training
+    module.eval()
+    try:
+        with recognized(module):
+            given = {word: _batched(tensor) for word, tensor in inputs.items()}
+            free = {word: _free(word, tensor, dynamic.get(word)) for word, tensor in given.items()}
+            graph = traced(module, given, free)
+    finally:
+        module.train(training)
+    converter = Converter(graph, _sizes(graph, dynamic))
+    results = converter.run()
+    writer = converter.writer
+    outputs = {key: laid.value for key, laid in results.items()}
+    nodes = tidy(writer, outputs)
+    named = {key for key, _ in graph.outputs if key}
+    rows = tuple(_rows(writer, nodes))
+    for node in nodes:
+        if node.automatic:
+            node.name = kind(node)
+    leaves = {path for path, each in module.named_modules() if not any(True for _ in each.children())}
+    body = Tree(writer.origins, leaves).body(name, converter.inputs, nodes, outputs)
+    _share(body, writer)
+    outputs = {(key if key in named else _called(value)): value for key, value in body.outputs.items()}
+    if len(outputs) == len(body.outputs):
+        body.outputs = outputs
+    if any(isinstance(value.maker, ConvertedInput) for value in body.outputs.values()):
+        raise Unsupported("an output of it is an input", "return what is computed")
+    notes: list[str] = []
+    spec = compiled(body, {}, flat, notes)
+    used = {path for node in nodes if node.stored is not None for path in [node.stored.path]}
+    del used
+    frozen = tuple(sorted(writer.frozen))
+    notes += [f"`{word}` is frozen: the spec holds what was computed of it" for word in frozen]
+    for node, rate in writer.rates.items():
+        if node in nodes:
+            notes.append(f"a dropout of {rate} in attention is left out: {{op: dot_product_attention}} has none")
+            break
+    weights = state(spec.program.graph, spec.places, writer.weights)
+    return FromTorch(
+        name, spec.text, spec.program, weights, spec.places, writer.weights, frozen, rows, tuple(notes)
+    )
+
+
+def _called(value: Any) -> str:
+    return str(value.maker.name)
+
+
+def _batched(tensor: Tensor) -> Tensor:
+    """An example with as many rows as a module is traced with."""
+    if tensor.shape[0] == BATCH:
+        return tensor
+    return tensor[:1].expand(BATCH, *tensor.shape[1:]).contiguous()
+
+
+def _free(word: str, tensor: Tensor, shape: Sequence[str | int | None] | None) -> dict[int, Any]:
+    found: dict[int, Any] = {0: Dim.AUTO}
+    for axis, size in enumerate(shape or ()):
+        if not isinstance(size, int):
+            found[axis + 1] = Dim.AUTO
+    return found
+
+
+def _sizes(graph: Any, dynamic: Mapping[str, Sequence[str | int | None]]) -> dict[Any, str]:
+    """The words for sizes that stay open. Raises `Unsupported` where one does not."""
+    from graphspec.convert.pytorch.sizes import plain
+
+    found: dict[Any, str] = {}
+    for node in graph.program.graph.nodes:
+        if node.op != "placeholder" or node.name not in graph.inputs:
+            continue
+        shape = [plain(size) for size in node.meta["val"].shape]
+        if isinstance(shape[0], int):
+            raise Unsupported(
+                f"it takes batches of {shape[0]} alone", "use `x.shape[0]`, or -1, where the number stands"
+            )
+        for size, word in zip(shape[1:], dynamic.get(node.name) or (), strict=False):
+            if isinstance(word, int):
+                continue
+            if isinstance(size, int):
+                raise Unsupported(
+                    f"the size `{word}` of `{node.name}` does not stay open: the module fixes it at {size}",
+                    "give it as a number",
+                )
+            found.setdefault(size, str(word or f"size_{len(found)}"))
+    return found
+
+
+def _share(body: ConvertedBody, writer: Any) -> None:
+    """The entries of layers with common parameters."""
+    used: dict[Any, None] = {}
+
+    def walk(inner: ConvertedBody) -> None:
+        for node in inner.nodes:
+            if node.entry is not None and node.form == "call":
+                used.setdefault(node.entry)
+            elif node.body is not None:
+                walk(node.body)
+
+    walk(body)
+    paths = [writer.origins_of(entry) for entry in used]
+    from graphspec.names import Namespace
+
+    names = Namespace({item.name for item in body.inputs} | {node.name for node in body.nodes})
+    for entry, word in zip(used, shortened(paths), strict=True):
+        entry.name = names.claim(word.replace(".", "_") or "shared")
+    body.shared = list(used)
+
+
+def _rows(writer: Any, nodes: list[ConvertedNode]) -> Any:
+    """What each module of the user's became."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for node in nodes:
+        modules = writer.origins[node].modules
+        key = (modules[-1][1], modules[-1][2]) if modules else ("", "")
+        word = str(node.what) if node.form not in ("parameter", "constant", "call") else node.form
+        found.setdefault(key, []).append(word)
+    for (path, kind), words in found.items():
+        yield path, kind, ", ".join(dict.fromkeys(words))

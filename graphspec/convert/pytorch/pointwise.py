@@ -1,0 +1,437 @@
+"""Functions of single elements, and of two tensors elementwise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from graphspec.convert.arguments import plain
+from graphspec.convert.nodes import ConvertedValue
+from graphspec.convert.pytorch.functions import handles
+from graphspec.convert.pytorch.layout import Laid
+from graphspec.convert.pytorch.sizes import Size
+from graphspec.convert.pytorch.writer import Known, Writer
+from graphspec.convert.refusals import Unsupported
+
+ACTIVATIONS = {
+    **{word: word for word in ("relu", "sigmoid", "tanh", "silu", "relu6", "selu", "log_sigmoid", "softsign")},
+    "hardsigmoid": "hard_sigmoid",
+    "hardswish": "hard_silu",
+    "mish": "mish",
+}
+OPS = {
+    **{w: w for w in ("abs", "exp", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "sinh", "cosh")},
+    **{w: w for w in ("sqrt", "rsqrt", "square", "reciprocal", "erf", "erfc", "floor", "ceil", "round", "sign")},
+    **{w: w for w in ("trunc", "isnan", "isinf", "isfinite", "logical_not", "exp2", "bitwise_not", "erfinv")},
+    "neg": "negative",
+    "asin": "arcsin",
+    "acos": "arccos",
+    "atan": "arctan",
+    "asinh": "arcsinh",
+    "acosh": "arccosh",
+    "atanh": "arctanh",
+    "zeros_like": "zeros_like",
+    "ones_like": "ones_like",
+}
+SAME = "contiguous clone detach alias lift_fresh_copy lift_fresh detach_copy positive".split()
+MERGES = {"add": "add", "mul": "multiply", "maximum": "maximum", "minimum": "minimum", "sub": "subtract"}
+PAIRS = {
+    **{w: w for w in ("logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor")},
+    **{"div": "divide", "pow": "power", "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal"},
+    **{"gt": "greater", "ge": "greater_equal", "floor_divide": "floor_divide", "remainder": "mod"},
+    **{"fmod": "fmod", "atan2": "arctan2", "true_divide": "divide", "__and__": "logical_and"},
+    **{"__or__": "logical_or", "and": "logical_and", "or": "logical_or"},
+}
+
+
+def activation(w: Writer, x: Laid, word: str, **settings: Any) -> Laid:
+    """A node `Activation`."""
+    value: Any = {"name": word, **settings} if settings else word
+    return w.make("layer", "Activation", {"activation": value}, [("x", x.value)], x)
+
+
+@handles(*ACTIVATIONS)
+def _activation(w: Writer, self: Laid, *, function: str, **_: Any) -> Laid:
+    return activation(w, self, ACTIVATIONS[function])
+
+
+@handles("gelu")
+def _gelu(w: Writer, self: Laid, approximate: str = "none", **_: Any) -> Laid:
+    return activation(w, self, "gelu", **({"approximate": True} if approximate == "tanh" else {}))
+
+
+@handles("leaky_relu")
+def _leaky_relu(w: Writer, self: Laid, negative_slope: float, **_: Any) -> Laid:
+    return w.make("layer", "LeakyReLU", {"negative_slope": plain(negative_slope)}, [("x", self.value)], self)
+
+
+@handles("elu")
+def _elu(w: Writer, self: Laid, alpha: float, scale: float, input_scale: float, **_: Any) -> Laid:
+    if (scale, input_scale) != (1, 1):
+        raise Unsupported("its scale is not 1", "use selu, or multiply the result")
+    if alpha == 1:
+        return activation(w, self, "elu")
+    return w.make("layer", "ELU", {"alpha": plain(alpha)}, [("x", self.value)], self)
+
+
+@handles("celu")
+def _celu(w: Writer, self: Laid, alpha: float, **_: Any) -> Laid:
+    return activation(w, self, "celu", **({} if alpha == 1 else {"alpha": plain(alpha)}))
+
+
+@handles("softplus")
+def _softplus(w: Writer, self: Laid, beta: float, threshold: float, **_: Any) -> Laid:
+    if beta == 1:
+        return activation(w, self, "softplus")
+    scaled = scalar(w, "multiply", self, beta)
+    return scalar(w, "divide", activation(w, scaled, "softplus"), beta)
+
+
+@handles("softshrink", "hardshrink")
+def _shrink(w: Writer, self: Laid, lambd: float, function: str, **_: Any) -> Laid:
+    word = {"softshrink": "soft_shrink", "hardshrink": "hard_shrink"}[function]
+    return activation(w, self, word, **({} if lambd == 0.5 else {"threshold": plain(lambd)}))
+
+
+@handles("hardtanh", "clamp", "clip")
+def _clamp(w: Writer, self: Laid, function: str, min_val: Any = None, max_val: Any = None, min: Any = None, max: Any = None, **_: Any) -> Laid:
+    low, high = (min_val, max_val) if function == "hardtanh" else (number(min), number(max))
+    if (low, high) == (0, 6):
+        return activation(w, self, "relu6")
+    if function == "hardtanh" and (low, high) == (-1, 1):
+        return activation(w, self, "hard_tanh")
+    if low is not None and high is not None:
+        return w.make("op", "clip", {"x_min": plain(low), "x_max": plain(high)}, [("x", self.value)], self)
+    if low is not None:
+        return activation(w, self, "relu") if low == 0 else scalar(w, "maximum", self, low)
+    return scalar(w, "minimum", self, high)
+
+
+@handles("clamp_min", "clamp_max")
+def _clamp_one(w: Writer, self: Laid, function: str, min: Any = None, max: Any = None, **_: Any) -> Laid:
+    return scalar(w, "maximum" if function == "clamp_min" else "minimum", self, min if function == "clamp_min" else max)
+
+
+@handles("glu")
+def _glu(w: Writer, self: Laid, dim: int, **_: Any) -> Laid:
+    x = w.last(self, dim)
+    halves = [size // 2 if i == dim % len(self.shape) else size for i, size in enumerate(x.shape)]
+    sizes = (*x.sizes[:-1], x.sizes[-1] // 2)
+    node = w.node("op", "glu", {}, [("x", x.value)])
+    return replace(x, value=ConvertedValue(node), sizes=sizes, shape=tuple(halves))
+
+
+@handles("prelu", "_prelu_kernel")
+def _prelu(w: Writer, self: Laid, weight: Known, **_: Any) -> Laid:
+    x = w.spatial(self) if len(self.shape) > 2 else w.last(self, 1)
+    channels = x.sizes[-1]
+    shared = list(range(1, len(x.sizes) - 1))
+    alpha = weight.map(lambda t: t.reshape(-1).expand(channels).reshape(*([1] * len(shared)), channels))
+    if weight.tensor.numel() == 1 != channels:
+        raise Unsupported(
+            "its one slope for all channels has no counterpart", "give it num_parameters=channels"
+        )
+    given = {"shared_axes": shared} if shared else {}
+    return w.make("layer", "PReLU", given, [("x", x.value)], x, weights={"weight": alpha.map(lambda t: t.reshape(-1))})
+
+
+@handles(*OPS)
+def _op(w: Writer, self: Laid, *, function: str, **_: Any) -> Laid:
+    return w.make("op", OPS[function], {}, [("x", self.value)], self)
+
+
+@handles(*SAME)
+def _same(w: Writer, self: Laid, **_: Any) -> Laid:
+    return self
+
+
+@handles("to", "_to_copy", "type_as", "float", "_assert_tensor_metadata")
+def _to(w: Writer, self: Laid, out: Any = None, **_: Any) -> Laid:
+    if out is None:
+        return self
+    word = str(out.dtype).removeprefix("torch.")
+    if word == self.dtype:
+        return self
+    return replace(w.make("op", "cast", {"dtype": word}, [("x", self.value)], self), dtype=word)
+
+
+@handles("dropout", "native_dropout", "feature_dropout", "alpha_dropout")
+def _dropout(w: Writer, input: Laid, p: float, function: str, drops: str = "", **_: Any) -> Laid:
+    if not p:
+        return input
+    if function == "feature_dropout":
+        x = w.spatial(input)
+        return w.make("layer", f"SpatialDropout{len(x.sizes) - 2}D", {"rate": plain(p)}, [("x", x.value)], x)
+    word = "AlphaDropout" if function == "alpha_dropout" else "Dropout"
+    given: dict[str, Any] = {"rate": plain(p)}
+    if drops == "row":  # whole examples, as stochastic depth does
+        given["noise_shape"] = [None, *[1] * (len(input.sizes) - 1)]
+    return w.make("layer", word, given, [("x", input.value)], input)
+
+
+# --- two tensors
+
+
+def number(value: Any) -> Any:
+    """A known tensor of one element as a number."""
+    if isinstance(value, Known) and value.tensor.numel() == 1 and not value.names:
+        return value.tensor.item()
+    return value
+
+
+def scalar(w: Writer, op: str, x: Laid, value: Any, second: bool = True) -> Laid:
+    """An op of a tensor and a number, in this order or the other."""
+    value = int(value) if isinstance(value, bool) else plain(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e9 and x.dtype.startswith("float"):
+        value = int(value)
+    return w.make("op", op, {"x2" if second else "x1": value}, [("x1" if second else "x2", x.value)], x)
+
+
+@handles(*MERGES, *PAIRS, "rsub", "where", "masked_fill")
+def _pair(w: Writer, *, function: str, out: Any, self: Any = None, other: Any = None, alpha: Any = 1, rounding_mode: Any = None, **given: Any) -> Laid:
+    if function in ("where", "masked_fill"):
+        return _where(w, function, out, self, other, given)
+    if function == "pow":
+        other = given.get("exponent", other)
+    if function == "rsub":
+        self, other, function = other, self, "sub"
+    self, other = number(self), number(other)
+    if alpha != 1:
+        if isinstance(other, Laid):
+            other = scalar(w, "multiply", other, alpha)
+        else:
+            other = other.map(lambda t: t * alpha) if isinstance(other, Known) else other * alpha
+    op = MERGES.get(function) or PAIRS[function]
+    if rounding_mode is not None:
+        op = "floor_divide" if rounding_mode == "floor" else op
+    found = pair(w, op, self, other, out.shape)
+    found = replace(found, dtype=str(out.dtype).removeprefix("torch."))
+    if rounding_mode == "trunc":
+        return w.make("op", "trunc", {}, [("x", found.value)], found)
+    return found
+
+
+def pair(w: Writer, op: str, a: Any, b: Any, shape: tuple[Size, ...]) -> Laid:
+    """`op` of two tensors, or of one and a number, that gives a torch tensor of this shape."""
+    if not isinstance(b, (Laid, Known)):
+        if op == "power" and b == 2:
+            return w.make("op", "square", {}, [("x", a.value)], a)
+        neutral = {"add": 0, "subtract": 0, "multiply": 1, "divide": 1, "power": 1}.get(op)
+        return a if neutral is not None and b == neutral else scalar(w, op, a, b)
+    if not isinstance(a, (Laid, Known)):
+        return scalar(w, op, b, a, second=False)
+    a, b = together(w, [a, b], shape)
+    whole = a if isinstance(a, Laid) else b
+    reads = [value(w, a, whole), value(w, b, whole)]
+    if op in ("add", "multiply", "subtract", "maximum", "minimum"):
+        node = w.node("merge", op, {}, [("", read) for read in reads])
+    else:
+        node = w.node("op", op, {}, [("", read) for read in reads])
+    return replace(_result(a, b, shape), value=ConvertedValue(node))
+
+
+def value(w: Writer, x: Laid | Known, like: Laid) -> ConvertedValue:
+    """The node of an operand that stands in the axes of `like` already."""
+    return x.value if isinstance(x, Laid) else w.held(x)
+
+
+def _result(a: Laid | Known, b: Laid | Known, shape: tuple[Size, ...]) -> Laid:
+    """The layout of what two operands in one layout give."""
+    whole = max(
+        (x for x in (a, b) if isinstance(x, Laid)), key=lambda x: (len(x.sizes), sum(s != 1 for s in x.sizes))
+    )
+    sizes = list(whole.sizes)
+    for other in (a, b):
+        own = other.sizes[1:] if isinstance(other, Laid) else tuple(other.tensor.shape)
+        for k, size in enumerate(reversed(own)):
+            if size != 1 and k < len(sizes) - 1:
+                sizes[-1 - k] = size
+    axes = list(whole.axes)
+    return replace(whole, sizes=tuple(sizes), axes=tuple(axes), shape=tuple(shape))
+
+
+def padded(x: Laid, rank: int) -> Laid:
+    """With as many torch axes, of size 1 in front."""
+    while len(x.axes) < rank:
+        x = x.inserted(0)
+    return x
+
+
+def together(w: Writer, operands: list[Laid | Known], shape: tuple[Size, ...]) -> list[Laid | Known]:
+    """The operands brought to one layout, as Keras' merges align them: by their last axes."""
+    rank = len(shape)
+    laid = [padded(x, rank) for x in operands if isinstance(x, Laid)]
+    place = next(iter({x.batch for x in laid}))
+    if any(x.batch != place for x in laid):
+        raise Unsupported("it mixes the examples of a batch", "combine tensors of one example")
+    leader = next((x for x in laid if _covers(x, shape)), None)
+    if leader is not None:
+        leader = _refined(w, leader, laid)
+    if leader is None:
+        order = [i for i in range(rank) if i != place]
+        leader = Laid(
+            laid[0].value,
+            tuple(shape[i] for i in (place, *order)),
+            tuple((0,) if i == place else (order.index(i) + 1,) for i in range(rank)),
+            tuple(shape),
+        )
+        chosen: Laid | None = None
+    else:
+        chosen = leader
+    found: list[Laid | Known] = []
+    for x in operands:
+        if isinstance(x, Known):
+            found.append(arranged(x, leader))
+        elif chosen is not None and padded(x, rank).value == chosen.value and padded(x, rank).axes == chosen.axes:
+            found.append(chosen)
+        else:
+            found.append(_followed(w, padded(x, rank), leader))
+    if chosen is None:  # the first has the axes of the result
+        found = [replace(x, axes=leader.axes) if isinstance(x, Laid) and len(x.sizes) == rank else x for x in found]
+    return found
+
+
+def _covers(x: Laid, shape: tuple[Size, ...]) -> bool:
+    return all(x.length(axis) == size for axis, size in zip(x.axes, shape, strict=True)) and all(
+        size == 1 or any(j in axis for axis in x.axes) for j, size in enumerate(x.sizes)
+    )
+
+
+def _refined(w: Writer, leader: Laid, others: list[Laid]) -> Laid:
+    """The leader with its axes split where another operand has them apart in a way it can take."""
+    for x in others:
+        for i, axis in enumerate(x.axes):
+            mine, its = leader.real(i), tuple(j for j in axis if x.sizes[j] != 1)
+            if len(its) > len(mine) == 1 and 0 not in its and x.length(axis) == leader.length(leader.axes[i]):
+                shape = list(leader.shape)
+                shape[i : i + 1] = [x.sizes[j] for j in its]
+                parted = w.split(leader, shape)
+                axes = list(parted.axes)
+                axes[i : i + len(its)] = [tuple(j for a in axes[i : i + len(its)] for j in a)]
+                leader = replace(parted, axes=tuple(axes), shape=leader.shape)
+    return leader
+
+
+def _followed(w: Writer, x: Laid, leader: Laid) -> Laid:
+    """A tensor brought to the axes of another one, to which it stretches."""
+    if x.axes == leader.axes and x.sizes == leader.sizes:
+        return x
+    x = replace(x, shape=tuple(x.length(axis) for axis in x.axes))
+    wanted = {j: i for i, axis in enumerate(leader.axes) for j in axis if j}
+    if any(
+        tuple(x.sizes[j] for j in axis if x.sizes[j] != 1) != tuple(leader.sizes[j] for j in other if leader.sizes[j] != 1)
+        for axis, other in zip(x.axes, leader.axes, strict=True)
+        if x.length(axis) != 1
+    ):
+        x = _apart(w, x, leader)
+    parts: dict[int, int] = {}
+    for axis, other in zip(x.axes, leader.axes, strict=True):
+        real = [j for j in axis if x.sizes[j] != 1 and j]
+        if real:
+            parts |= dict(zip([j for j in other if leader.sizes[j] != 1 and j], real, strict=True))
+    order = [parts.get(j) for j in range(1, len(leader.sizes))]
+    if _stands(x, order):
+        return x
+    while order and order[0] is None:
+        order.pop(0)
+    del wanted
+    return w.lay(x, [() if j is None else (j,) for j in order], stretch=True)
+
+
+def _stands(x: Laid, order: list[int | None]) -> bool:
+    """Whether the axes of a value stand already where a merge aligns them, from the last on."""
+    own = list(range(1, len(x.sizes)))
+    for wanted in reversed(order):
+        if wanted is None:
+            if own and x.sizes[own[-1]] == 1:
+                own.pop()
+            elif own:
+                return False
+        elif not own or own.pop() != wanted:
+            return False
+    return not own
+
+
+def _apart(w: Writer, x: Laid, leader: Laid) -> Laid:
+    """A tensor with its axes split as those of the leader."""
+    groups = [axis for axis in x.axes if 0 not in axis and x.length(axis) != 1]
+    joined = w.lay(x, groups)
+    shape: list[Size] = []
+    counts = []
+    for axis, other in zip(joined.axes, leader.axes, strict=True):
+        real = [leader.sizes[j] for j in other if leader.sizes[j] != 1]
+        if joined.length(axis) == 1 or 0 in axis:
+            real = [joined.length(axis)]
+        counts.append(len(real))
+        shape += real
+    parted = w.split(joined, shape)
+    axes, start = [], 0
+    for count in counts:
+        axes.append(tuple(j for a in parted.axes[start : start + count] for j in a))
+        start += count
+    return replace(parted, axes=tuple(axes), shape=joined.shape)
+
+
+def arranged(known: Known, leader: Laid) -> Known:
+    """A known tensor in the axes of a value that it meets, without the batch."""
+    rank = len(leader.axes)
+
+    def change(tensor: torch.Tensor) -> torch.Tensor:
+        tensor = tensor.reshape(*([1] * (rank - tensor.dim())), *tensor.shape)
+        place = leader.batch
+        if tensor.shape[place] != 1:
+            if not (tensor.narrow(place, 0, 1) == tensor).all():
+                raise Unsupported("a constant has a value for each example of the batch", "pass it as an input")
+            tensor = tensor.narrow(place, 0, 1)
+        sizes, order = [], []
+        for i, axis in enumerate(leader.axes):
+            for j in axis:
+                whole = tensor.shape[i] != 1
+                sizes.append(leader.sizes[j] if whole and j else 1)
+                order.append(j)
+        tensor = tensor.reshape([int(s) for s in sizes])
+        missing = [j for j in range(len(leader.sizes)) if j not in order]
+        tensor = tensor.reshape(*tensor.shape, *[1] * len(missing))
+        order += missing
+        tensor = tensor.permute([order.index(j) for j in range(len(leader.sizes))])[0]
+        while tensor.dim() and tensor.shape[0] == 1 and tensor.dim() > 1:
+            tensor = tensor[0]
+        return tensor
+
+    return known.map(change)
+
+
+def _where(w: Writer, function: str, out: Any, self: Any, other: Any, given: dict[str, Any]) -> Laid:
+    if function == "masked_fill":
+        condition, yes, no = given["mask"], given["value"], self
+    else:
+        condition, yes, no = given["condition"], self, other
+    condition, yes, no = number(condition), number(yes), number(no)
+    operands = [x for x in (condition, yes, no) if isinstance(x, (Laid, Known))]
+    found = iter(together(w, operands, out.shape))
+    slots: list[tuple[str, Any]] = []
+    constants: dict[str, Any] = {}
+    placed = []
+    for name, x in (("condition", condition), ("x1", yes), ("x2", no)):
+        if isinstance(x, (Laid, Known)):
+            placed.append(next(found))
+            slots.append((name, placed[-1]))
+        else:
+            constants[name] = finite(x, out.dtype)
+    whole = next(x for x in placed if isinstance(x, Laid))
+    reads = [(name, value(w, x, whole)) for name, x in slots]
+    node = w.node("op", "where", constants, reads)
+    result = _result(placed[0], placed[-1], out.shape)
+    for x in placed:
+        result = _result(x, result, out.shape)
+    return replace(result, value=ConvertedValue(node), dtype=str(out.dtype).removeprefix("torch."))
+
+
+def finite(value: Any, dtype: torch.dtype) -> Any:
+    """A number of a spec."""
+    if isinstance(value, float) and math.isinf(value):
+        return value
+    return plain(float(value)) if dtype.is_floating_point else value

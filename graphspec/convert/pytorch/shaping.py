@@ -1,0 +1,440 @@
+"""Functions that pick, move, join and reduce axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from graphspec.convert.nodes import ConvertedValue
+from graphspec.convert.pytorch.functions import handles
+from graphspec.convert.pytorch.layout import Laid
+from graphspec.convert.pytorch.writer import Known, Writer
+from graphspec.convert.refusals import Unsupported
+
+
+def dims_of(value: Any, rank: int) -> list[int]:
+    """Axes as a list of numbers from 0."""
+    if value is None or value in ([], ()):
+        return list(range(rank))
+    listed = value if isinstance(value, (list, tuple)) else [value]
+    return [int(i) % rank for i in listed]
+
+
+@handles("view", "reshape", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as")
+def _view(w: Writer, self: Laid, out: Any, **_: Any) -> Laid:
+    return w.split(self, out.shape)
+
+
+@handles("permute")
+def _permute(w: Writer, self: Laid, dims: Any, **_: Any) -> Laid:
+    return self.permuted(dims_of(dims, len(self.shape)))
+
+
+@handles("transpose", "swapaxes", "swapdims")
+def _transpose(w: Writer, self: Laid, **given: Any) -> Laid:
+    rank = len(self.shape)
+    a, b = (int(value) % rank for value in list(given.values())[:2])
+    order = list(range(rank))
+    order[a], order[b] = b, a
+    return self.permuted(order)
+
+
+@handles("t", "numpy_T", "mT", "adjoint")
+def _t(w: Writer, self: Laid, **_: Any) -> Laid:
+    order = list(range(len(self.shape)))
+    order[-2:] = order[-2:][::-1]
+    return self.permuted(order)
+
+
+@handles("movedim", "moveaxis")
+def _movedim(w: Writer, self: Laid, source: Any, destination: Any, **_: Any) -> Laid:
+    rank = len(self.shape)
+    a, b = dims_of(source, rank), dims_of(destination, rank)
+    order: list[int | None] = [None] * rank
+    for i, j in zip(a, b, strict=True):
+        order[j] = i
+    rest = iter(i for i in range(rank) if i not in a)
+    return self.permuted([next(rest) if i is None else i for i in order])
+
+
+@handles("squeeze")
+def _squeeze(w: Writer, self: Laid, dim: Any = None, **_: Any) -> Laid:
+    places = dims_of(dim, len(self.shape))
+    return self.without([i for i in places if self.shape[i] == 1 and 0 not in self.axes[i]])
+
+
+@handles("unsqueeze")
+def _unsqueeze(w: Writer, self: Laid, dim: int, **_: Any) -> Laid:
+    return self.inserted(dim % (len(self.shape) + 1))
+
+
+@handles("expand", "expand_as", "broadcast_to")
+def _expand(w: Writer, self: Laid, out: Any, **_: Any) -> Laid:
+    found = self
+    while len(found.shape) < len(out.shape):
+        found = found.inserted(0)
+    axes = tuple(
+        () if found.length(axis) == 1 and size != 1 and 0 not in axis else axis
+        for axis, size in zip(found.axes, out.shape, strict=True)
+    )
+    return replace(found, axes=axes, shape=tuple(out.shape))
+
+
+@handles("repeat", "tile", "repeat_interleave")
+def _repeat(w: Writer, self: Laid, out: Any, function: str, repeats: Any = None, dims: Any = None, dim: Any = None, **_: Any) -> Laid:
+    if function == "repeat_interleave":
+        i = int(dim) % len(self.shape)
+        x = w.solid(self)
+        if x.sole(i) in (None, 0):
+            x = w.natural(x)
+        j = x.sole(i)
+        node = w.node("op", "repeat", {"repeats": int(repeats), "axis": j}, [("x", x.value)])
+        return _resized(x, node, {i: out.shape[i]})
+    counts = [int(c) for c in (repeats if repeats is not None else dims)]
+    x = self
+    while len(x.shape) < len(counts):
+        x = x.inserted(0)
+    if all(c == 1 or size == 1 for c, size in zip(counts, x.shape, strict=True)):
+        return _expand(w, x, out)
+    x = w.natural(x)
+    if counts[0] != 1:
+        raise Unsupported("it repeats the examples of a batch", "repeat another axis")
+    node = w.node("op", "tile", {"repeats": counts}, [("x", x.value)])
+    return _resized(x, node, dict(enumerate(out.shape)))
+
+
+def _resized(x: Laid, node: Any, changed: dict[int, Any], output: int = 0) -> Laid:
+    """The result of a node that changes the sizes of some torch axes, each an axis of the value."""
+    sizes, shape = list(x.sizes), list(x.shape)
+    for i, size in changed.items():
+        j = x.sole(i)
+        shape[i] = size
+        if j is not None:
+            sizes[j] = size
+    return replace(x, value=ConvertedValue(node, output), sizes=tuple(sizes), shape=tuple(shape))
+
+
+def alone(w: Writer, x: Laid, i: int) -> Laid:
+    """With a torch axis as one axis of the value."""
+    x = w.solid(x)
+    if 0 in x.axes[i]:
+        raise Unsupported("it picks among the examples of a batch", "pick along another axis")
+    if x.sole(i) is not None:
+        return x
+    groups, kept = [], [k for k in range(len(x.axes)) if 0 not in x.axes[k]]
+    for k in kept:
+        groups += [x.axes[k]] if k == i else [(j,) for j in x.axes[k]]
+    groups = [(j,) for axis in x.axes if 0 in axis for j in axis if j] + groups
+    found = w.lay(x, groups)
+    if not x.axes[i]:
+        axes = list(found.axes)
+        axes[i] = (1 + groups.index(()),)
+        found = replace(found, axes=tuple(axes))
+    return found
+
+
+@handles("slice", "narrow")
+def _slice(w: Writer, self: Laid, out: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1, length: Any = None, **_: Any) -> Laid:
+    i = dim % len(self.shape)
+    if out.shape[i] == self.shape[i]:
+        return self
+    x = alone(w, self, i)
+    j = x.sole(i)
+    size = x.shape[i]
+    first = start or 0
+    if length is not None:
+        end = first + length
+    if not isinstance(first, int) or not (isinstance(end, int) or end is None or end == size):
+        raise Unsupported("it slices at a place that stays open", "give the size a number in --input")
+    stop = "" if end is None or (not isinstance(end, int)) or end >= (1 << 60) or end == size else str(end)
+    key = [":"] * len(x.sizes)
+    key[j] = f"{first or ''}:{stop}" + (f":{step}" if step != 1 else "")
+    return _resized(x, picked(w, x, key), {i: out.shape[i]})
+
+
+def picked(w: Writer, x: Laid, key: list[str]) -> Any:
+    """A node `get_item`; axes behind the last that it picks of are left out."""
+    while key[-1] == ":":
+        key.pop()
+    return w.node("op", "get_item", {"key": ", ".join(key)}, [("x", x.value)])
+
+
+@handles("select")
+def _select(w: Writer, self: Laid, dim: int, index: Any, out: Any, **_: Any) -> Laid:
+    i = dim % len(self.shape)
+    x = alone(w, self, i)
+    j = x.sole(i)
+    if not isinstance(index, int):
+        raise Unsupported("it picks at a place that stays open", "pick at a number")
+    key = [":"] * len(x.sizes)
+    key[j] = str(index)
+    return dropped(x, picked(w, x, key), i, j)
+
+
+def dropped(x: Laid, node: Any, i: int, j: int | None) -> Laid:
+    """Without a torch axis, which was axis `j` of the value."""
+    axes = tuple(
+        tuple(k - (j is not None and k > j) for k in axis) for n, axis in enumerate(x.axes) if n != i
+    )
+    sizes = tuple(size for k, size in enumerate(x.sizes) if k != j)
+    shape = tuple(size for k, size in enumerate(x.shape) if k != i)
+    return replace(x, value=ConvertedValue(node), sizes=sizes, axes=axes, shape=shape)
+
+
+@handles("split", "chunk", "split_with_sizes", "tensor_split", "unbind", "unsafe_chunk", "unsafe_split")
+def _split(w: Writer, self: Laid, out: Any, function: str, dim: int = 0, **_: Any) -> Any:
+    i = dim % len(self.shape)
+    if function == "unbind":
+        return tuple(_select(w, self, i, n, None) for n in range(len(out)))
+    if len(out) == 1:
+        return (self,)
+    x = alone(w, self, i)
+    j = x.sole(i)
+    sizes = [part.shape[i] for part in out]
+    if not all(isinstance(size, int) for size in sizes):
+        raise Unsupported("it splits an axis whose size stays open", "give the size a number in --input")
+    even = len(set(sizes)) == 1
+    bounds = [sum(sizes[: n + 1]) for n in range(len(sizes) - 1)]
+    given = {"indices_or_sections": len(sizes) if even else bounds, "axis": j if j != len(x.sizes) - 1 else -1}
+    names = tuple(f"part{n}" for n in range(1, len(sizes)))
+    node = w.node("op", "split", given, [("x", x.value)], outputs=names)
+    return tuple(_resized(x, node, {i: size}, n) for n, size in enumerate(sizes))
+
+
+@handles("cat", "concat", "concatenate")
+def _cat(w: Writer, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
+    i = dim % len(out.shape)
+    tensors = [x for x in tensors if not (isinstance(x, Known) and x.tensor.numel() == 0)]
+    laid = [w.solid(x) for x in tensors if isinstance(x, Laid)]
+    if any(0 in x.axes[i] for x in laid):
+        raise Unsupported("it joins examples along the batch", "join along another axis")
+    leader = alone(w, laid[0], i)
+    if any(x.axes != leader.axes for x in laid):
+        natural = [w.natural(x) for x in laid]
+        if all(len(x.axes) == 4 for x in laid) and any(x.axes == leader.axes for x in laid):
+            natural = [w.spatial(x) for x in laid]
+        laid = natural
+        leader = laid[0]
+    j = leader.sole(i)
+    found = iter(laid)
+    reads: list[tuple[str, ConvertedValue]] = []
+    for x in tensors:
+        if isinstance(x, Laid):
+            value = next(found).value
+        else:
+            from graphspec.convert.pytorch.pointwise import arranged
+
+            sizes = list(leader.sizes)
+            sizes[j] = x.tensor.shape[i]
+            own = replace(leader, sizes=tuple(sizes))
+            made = arranged(x, own)
+            shape = [int(size) for size in sizes[1:]]
+            value = w.held(made.map(lambda t: t.expand(shape) if list(t.shape) != shape else t))
+        reads.append(("", value))
+    axis = -1 if j == len(leader.sizes) - 1 else j
+    given = {} if axis == -1 else {"axis": axis}
+    node = w.node("merge", "concatenate", given, reads)
+    return _resized(leader, node, {i: out.shape[i]})
+
+
+@handles("stack")
+def _stack(w: Writer, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
+    i = dim % len(out.shape)
+
+    def widened(x: Any) -> Any:
+        return x.inserted(i) if isinstance(x, Laid) else x.map(lambda t: t.unsqueeze(i))
+
+    laid = [w.natural(x) for x in tensors if isinstance(x, Laid)]
+    if len(laid) == len(tensors) and i > 0:
+        node = w.node("merge", "stack", {} if i == 1 else {"axis": i}, [("", x.value) for x in laid])
+        axes = tuple((k,) for k in range(len(out.shape)))
+        sizes = (laid[0].sizes[0], *out.shape[1:])
+        return Laid(ConvertedValue(node), sizes, axes, tuple(out.shape), laid[0].dtype)
+    if len(laid) == len(tensors):
+        node = w.node("merge", "stack", {}, [("", x.value) for x in laid])
+        rest = tuple((k + 1,) for k in range(1, len(out.shape) - 1))
+        sizes = (laid[0].sizes[0], len(laid), *laid[0].sizes[1:])
+        return Laid(ConvertedValue(node), sizes, ((1,), (0,), *rest), tuple(out.shape), laid[0].dtype)
+    return _cat(w, [widened(x) for x in tensors], out, i)
+
+
+@handles("roll")
+def _roll(w: Writer, self: Laid, shifts: Any, dims: Any, **_: Any) -> Laid:
+    places = dims_of(dims, len(self.shape))
+    x = self
+    for i in places:
+        x = alone(w, x, i)
+    axes = [x.sole(i) for i in places]
+    given = {"shift": [int(s) for s in shifts], "axis": axes}
+    if len(axes) == 1:
+        given = {"shift": given["shift"][0], "axis": axes[0]}
+    return w.make("op", "roll", given, [("x", x.value)], x)
+
+
+@handles("flip")
+def _flip(w: Writer, self: Laid, dims: Any, **_: Any) -> Laid:
+    places = dims_of(dims, len(self.shape))
+    x = self
+    for i in places:
+        x = alone(w, x, i)
+    axes = [x.sole(i) for i in places]
+    return w.make("op", "flip", {"axis": axes[0] if len(axes) == 1 else axes}, [("x", x.value)], x)
+
+
+# --- reductions
+
+REDUCTIONS = {
+    "mean": "mean", "sum": "sum", "amax": "max", "amin": "min", "prod": "prod", "logsumexp": "logsumexp",
+    "any": "any", "all": "all",
+}
+
+
+def reduced(w: Writer, op: str, x: Laid, places: Sequence[int], keep: bool, out: Any, **given: Any) -> Laid:
+    """An op that reduces torch axes."""
+    x = w.solid(x)
+    if any(0 in x.axes[i] for i in places):
+        raise Unsupported("it reduces over the examples of a batch", "reduce over the axes of one example")
+    gone = sorted(j for i in places for j in x.axes[i])
+    rank = len(x.sizes)
+    space = list(range(1, rank - 1))
+    if not gone:
+        value = x.value
+    elif op == "mean" and gone == space and 3 <= rank <= 5 and not given:
+        value = ConvertedValue(w.node("layer", f"GlobalAveragePooling{rank - 2}D", {}, [("x", x.value)]))
+    elif op == "max" and gone == space and 3 <= rank <= 5 and not given:
+        value = ConvertedValue(w.node("layer", f"GlobalMaxPooling{rank - 2}D", {}, [("x", x.value)]))
+    else:
+        axis: Any = gone if len(gone) > 1 else -1 if gone[0] == rank - 1 else gone[0]
+        value = ConvertedValue(w.node("op", op, {"axis": axis, **given}, [("x", x.value)]))
+    left = [j for j in range(rank) if j not in gone]
+    axes = [
+        () if i in places else tuple(left.index(j) for j in axis)
+        for i, axis in enumerate(x.axes)
+        if keep or i not in places
+    ]
+    shape = [1 if i in places else size for i, size in enumerate(x.shape) if keep or i not in places]
+    dtype = str(out.dtype).removeprefix("torch.") if out is not None else x.dtype
+    return Laid(value, tuple(x.sizes[j] for j in left), tuple(axes), tuple(shape), dtype)
+
+
+@handles(*REDUCTIONS)
+def _reduce(w: Writer, self: Laid, *, function: str, out: Any, dim: Any = None, keepdim: bool = False, **_: Any) -> Laid:
+    return reduced(w, REDUCTIONS[function], self, dims_of(dim, len(self.shape)), keepdim, out)
+
+
+@handles("var", "std")
+def _var(w: Writer, self: Laid, *, function: str, out: Any, dim: Any = None, keepdim: bool = False, unbiased: Any = True, correction: Any = 1, **_: Any) -> Laid:
+    places = dims_of(dim, len(self.shape))
+    degrees = correction if correction is not None else 1
+    degrees = degrees if unbiased else 0
+    found = reduced(w, "var", self, places, keepdim, out)
+    if degrees:
+        from graphspec.convert.pytorch.pointwise import scalar
+        from graphspec.convert.pytorch.sizes import product
+
+        count = product(self.shape[i] for i in places)
+        if not isinstance(count, int):
+            raise Unsupported("an unbiased variance over an open size has no counterpart", "unbiased=False")
+        found = scalar(w, "multiply", found, count / (count - degrees))
+    return w.make("op", "sqrt", {}, [("x", found.value)], found) if function == "std" else found
+
+
+@handles("max", "min")
+def _most(w: Writer, self: Laid, *, function: str, out: Any, other: Any = None, dim: Any = None, keepdim: bool = False, **_: Any) -> Any:
+    if other is not None:
+        from graphspec.convert.pytorch.pointwise import number, pair
+
+        return pair(w, {"max": "maximum", "min": "minimum"}[function], self, number(other), out.shape)
+    places = dims_of(dim, len(self.shape))
+    if dim is None:
+        return reduced(w, function, self, places, keepdim, out)
+    return reduced(w, function, self, places, keepdim, None), reduced(w, f"arg{function}", self, places, keepdim, out[1])
+
+
+@handles("argmax", "argmin")
+def _arg(w: Writer, self: Laid, *, function: str, out: Any, dim: Any = None, keepdim: bool = False, **_: Any) -> Laid:
+    return reduced(w, function, self, dims_of(dim, len(self.shape)), keepdim, out)
+
+
+@handles("linalg_vector_norm", "norm")
+def _norm(w: Writer, self: Laid, out: Any, ord: Any = 2, p: Any = None, dim: Any = None, keepdim: bool = False, **_: Any) -> Laid:
+    order = p if p is not None else ord
+    given = {} if order == 2 else {"ord": order}
+    return reduced(w, "norm", self, dims_of(dim, len(self.shape)), keepdim, out, **given)
+
+
+@handles("softmax", "log_softmax", "_softmax", "_log_softmax")
+def _softmax(w: Writer, self: Laid, dim: int, function: str, **_: Any) -> Laid:
+    i = dim % len(self.shape)
+    x = alone(w, self, i)
+    j = x.sole(i)
+    word = function.removeprefix("_")
+    if j == len(x.sizes) - 1:
+        return w.make("layer", "Activation", {"activation": word}, [("x", x.value)], x)
+    return w.make("op", word, {"axis": j}, [("x", x.value)], x)
+
+
+@handles("cumsum", "cumprod")
+def _cumulative(w: Writer, self: Laid, dim: int, function: str, out: Any, **_: Any) -> Laid:
+    x = alone(w, self, dim % len(self.shape))
+    axis = x.sole(dim % len(self.shape))
+    found = w.make("op", function, {"axis": axis}, [("x", x.value)], x)
+    return replace(found, dtype=str(out.dtype).removeprefix("torch."))
+
+
+@handles("topk", "sort", "argsort")
+def _ordered(w: Writer, self: Laid, out: Any, function: str, k: Any = None, dim: int = -1, largest: bool = True, descending: bool = False, **_: Any) -> Any:
+    x = w.last(self, dim)
+    if function != "topk" or not largest:
+        raise Unsupported(f"`{function}` of these arguments has no counterpart", "use topk")
+    node = w.node("op", "top_k", {"k": int(k)}, [("x", x.value)], outputs=("indices",))
+    i = dim % len(self.shape)
+    values = _resized(x, node, {i: k})
+    return values, replace(_resized(x, node, {i: k}, 1), dtype="int64")
+
+
+@handles("index_select")
+def _index_select(w: Writer, self: Laid, dim: int, index: Any, out: Any, **_: Any) -> Laid:
+    return taken(w, self, dim % len(self.shape), index, out)
+
+
+def taken(w: Writer, x: Laid, i: int, index: Any, out: Any) -> Laid:
+    """The elements at constant places along an axis."""
+    if not isinstance(index, Known):
+        raise Unsupported("it picks at places that are computed from data", "use torch.gather")
+    x = alone(w, x, i)
+    j = x.sole(i)
+    node = w.node("op", "take", {"indices": index.tensor.tolist(), "axis": j}, [("x", x.value)])
+    return _resized(x, node, {i: index.tensor.numel()})
+
+
+@handles("index")
+def _index(w: Writer, self: Laid, indices: Any, out: Any, **_: Any) -> Laid:
+    used = [i for i, index in enumerate(indices) if index is not None]
+    if len(used) == 1 and isinstance(indices[used[0]], Known) and indices[used[0]].tensor.dim() == 1:
+        return taken(w, self, used[0], indices[used[0]], out)
+    raise Unsupported(
+        "it is indexed by tensors", "pick with torch.gather, a slice, or constant places along one axis"
+    )
+
+
+@handles("gather")
+def _gather(w: Writer, self: Laid, dim: int, index: Any, out: Any, **_: Any) -> Laid:
+    i = dim % len(self.shape)
+    if not isinstance(index, Laid):
+        raise Unsupported("it gathers at constant places", "use index_select")
+    x, index = w.natural(self), w.natural(index)
+    node = w.node("op", "take_along_axis", {"axis": i}, [("", x.value), ("", index.value)])
+    return _resized(x, node, {k: size for k, size in enumerate(out.shape) if k})
+
+
+@handles("tril", "triu")
+def _triangle(w: Writer, self: Laid, function: str, diagonal: int = 0, **_: Any) -> Laid:
+    x = w.natural(self)
+    return w.make("op", function, {"k": diagonal} if diagonal else {}, [("x", x.value)], x)
+
+
+@handles("_assert_async", "_assert_scalar")
+def _nothing(w: Writer, **_: Any) -> None:
+    return None

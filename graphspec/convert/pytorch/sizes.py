@@ -1,0 +1,48 @@
+"""Sizes of a traced module's tensors: whole numbers, or expressions of the sizes that stay open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sympy
+from torch import SymBool, SymFloat, SymInt
+
+Size = Any
+"""An int, or a sympy expression."""
+
+
+def plain(value: Any) -> Any:
+    """A number as an int where it is known, as an expression where not; lists likewise."""
+    if isinstance(value, (SymInt, SymFloat, SymBool)):
+        value = value.node.expr
+    if isinstance(value, sympy.Expr) and value.is_Integer:
+        return int(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(item) for item in value)
+    return value
+
+
+def product(sizes: Iterable[Size]) -> Size:
+    """Their product."""
+    total: Size = 1
+    for size in sizes:
+        total = total * size
+    return plain(total)
+
+
+def quotient(a: Size, b: Size) -> Size | None:
+    """`a / b` where that is whole, else None."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b if b and a % b == 0 else None
+    found = sympy.cancel(sympy.sympify(a) / sympy.sympify(b))
+    whole = found.is_Integer or (sympy.fraction(found)[1] == 1 and all(
+        number.is_Integer for number in found.atoms(sympy.Number)
+    ))
+    return plain(found) if whole else None
+
+
+def written(sizes: Sequence[Size], inferred: bool = True) -> list[int] | None:
+    """Sizes as a spec's shape, with -1 for one that is open; None where several are."""
+    found = [size if isinstance(size, int) else -1 for size in sizes]
+    return found if inferred and found.count(-1) <= 1 else None

@@ -1,0 +1,56 @@
+"""The weights of a converted module, by their keys in the spec's state dict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from graphspec.convert.nodes import StoredPlace
+from graphspec.convert.pytorch.writer import Known
+from graphspec.convert.weights import owners
+from graphspec.diagnostics import fail
+from graphspec.graph import Graph
+
+Weights = Mapping[tuple[str, ...], Mapping[str, Known]]
+
+
+def held(graph: Graph, where: Mapping[str, StoredPlace], weights: Weights) -> Iterator[tuple[str, Known]]:
+    """Each weight of the spec by its key."""
+    for path, wanted in owners(graph):
+        own = weights[where[path].stored.path]
+        for weight in wanted:
+            key = f"{path}.{weight.name}" if weight.name else path
+            if weight.name not in own:
+                raise fail("import-unsupported", f"the module has no weight for `{key}`", None)
+            known = own[weight.name]
+            if tuple(known.tensor.shape) != tuple(weight.shape):
+                message = f"the weight for `{key}` has the shape {list(known.tensor.shape)}, not {list(weight.shape)}"
+                raise fail("import-unsupported", message, None)
+            yield key, known
+
+
+def state(graph: Graph, where: Mapping[str, StoredPlace], weights: Weights) -> dict[str, Tensor]:
+    """The state dict of a program's module."""
+    found = {}
+    for key, known in held(graph, where, weights):
+        tensor = known.tensor.contiguous().clone()
+        found[key] = tensor.float() if tensor.is_floating_point() else tensor
+    return found
+
+
+def gradients(
+    graph: Graph, where: Mapping[str, StoredPlace], weights: Weights, look: Callable[[str], Tensor | None]
+) -> dict[str, Tensor]:
+    """What the gradient of each weight must be, given those of the module's parameters."""
+    found = {}
+    for key, known in held(graph, where, weights):
+        if known.source is None or not known.names:
+            continue
+        given = {name: look(name) for name in known.names}
+        if any(tensor is None for tensor in given.values()):
+            continue
+        with torch.no_grad():
+            found[key] = known.source(lambda name: given[name])  # type: ignore[arg-type,return-value]
+    return found

@@ -1,0 +1,116 @@
+"""A user's module to a graph of PyTorch's functions, without running anything of the data."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphspec.convert.refusals import Unsupported
+
+BATCH = 2
+"""Examples that a module is traced with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """The graph of `module`, the tensors behind its placeholders, and what the user calls its results."""
+
+    module: nn.Module
+    program: Any
+    inputs: tuple[str, ...]  # the placeholders of the user's inputs, in order
+    outputs: tuple[tuple[str, Any], ...]  # a name, "" where nothing says, and the graph's node
+
+
+def traced(module: nn.Module, inputs: Mapping[str, Tensor], free: Mapping[str, Mapping[int, Any]]) -> Traced:
+    """Traces a module in inference mode. `free` are the dynamic sizes of each input. Raises `Unsupported`."""
+    from torch.export import export
+
+    shapes: dict[str, Any] = {name: dict(free.get(name, {})) for name in inputs}
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = export(module, (), dict(inputs), strict=False, dynamic_shapes=shapes)
+    except Exception as error:
+        raise refused(error) from error
+    signature = program.graph_signature
+    structure = torch.utils._pytree.tree_unflatten(
+        list(range(len(signature.user_outputs))), program.call_spec.out_spec
+    )
+    nodes = next(node for node in program.graph.nodes if node.op == "output").args[0]
+    found = list(nodes[len(nodes) - len(signature.user_outputs) :])
+    named = tuple((name, found[place]) for name, place in _named(structure, ""))
+    return Traced(module, program, tuple(signature.user_inputs), named)
+
+
+def _named(structure: Any, name: str) -> list[tuple[str, int]]:
+    if isinstance(structure, Mapping):
+        return [pair for key, item in structure.items() for pair in _named(item, str(key))]
+    if isinstance(structure, (list, tuple)):
+        several = len(structure) > 1
+        return [
+            pair
+            for index, item in enumerate(structure)
+            for pair in _named(item, f"{name}_{index}" if name and several else name)
+        ]
+    return [] if structure is None else [(name, structure)]
+
+
+DEPENDS = re.compile(
+    r"data.dependent|GuardOnDataDependent|Could not guard|Could not extract specialized|unbacked|"
+    r"bool\(\) on|control flow|_local_scalar_dense|is_nonzero",
+    re.IGNORECASE,
+)
+
+
+def refused(error: BaseException) -> Unsupported:
+    """PyTorch's refusal to trace a module, with the line of the user's code."""
+    text = str(error)
+    where = _user_line(error) or line_in(text)
+    at = f" at {where}" if where else ""
+    if "PackedSequence" in text or "pack_padded" in text:
+        return Unsupported(
+            f"it packs sequences{at}, which a spec does not",
+            "pass padded sequences, and mask them: {layer: Masking}, or `mask_zero` of an Embedding",
+        )
+    if DEPENDS.search(text) or DEPENDS.search(type(error).__name__):
+        return Unsupported(
+            f"its control flow depends on the values of tensors{at}",
+            "write it without `if`, `while` or `.item()` on data, with torch.where, say",
+        )
+    first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    return Unsupported(
+        f"PyTorch cannot trace it{at}: {type(error).__name__}: {first[:200]}",
+        "call the module on the same inputs: where that runs, give sizes that stay open a number",
+    )
+
+
+def _user_line(error: BaseException) -> str:
+    """The last line of the traceback that is neither PyTorch's nor ours."""
+    found = ""
+    seen: BaseException | None = error
+    while seen is not None:
+        trace = seen.__traceback__
+        while trace is not None:
+            file = trace.tb_frame.f_code.co_filename
+            if _is_users(file):
+                found = f"{file}:{trace.tb_lineno}"
+            trace = trace.tb_next
+        seen = seen.__cause__ or seen.__context__ if not found else None
+    return found
+
+
+def _is_users(file: str) -> bool:
+    return not file.startswith("<") and not re.search(r"[/\\](torch|graphspec)[/\\]", file)
+
+
+def line_in(text: str) -> str:
+    """The innermost line of a user's file in a stack trace as text."""
+    lines = re.findall(r'File "([^"]+)", line (\d+)', text or "")
+    users = [f"{file}:{line}" for file, line in lines if _is_users(file)]
+    return users[-1] if users else ""

@@ -1,0 +1,192 @@
+"""Nodes of one graph to a body with blocks: a class of the user's that is used more than once is a block, with the attributes of the class as its names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from graphspec.convert.config import snake_case
+from graphspec.convert.nodes import SOURCES, ConvertedBody, ConvertedInput, ConvertedNode, ConvertedValue, Read, rename
+from graphspec.convert.pytorch.writer import Origin
+
+CONTAINERS = ("Sequential", "ModuleList", "ModuleDict", "ParameterList")
+INPUTS = ("x", "y", "z")
+
+
+class Tree:
+    """Builds the body of the whole model; `leaves` are the paths of modules that hold no others."""
+
+    def __init__(self, origins: dict[ConvertedNode, Origin], leaves: set[str]):
+        self.origins, self.leaves = origins, leaves
+        self.blocks: set[str] = set()
+
+    def body(
+        self, name: str, inputs: list[ConvertedInput], nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]
+    ) -> ConvertedBody:
+        """The body with its blocks."""
+        sizes: Counter[tuple[str, str]] = Counter()
+        for node in nodes:
+            for key, _, kind in self.origins[node].modules:
+                sizes[key, kind] += 1
+        count = Counter(kind for (_, kind), size in sizes.items() if size > 1 and kind not in CONTAINERS)
+        self.blocks = {kind for kind, times in count.items() if times > 1}
+        made = self._body(name, inputs, nodes, outputs, 0, "")
+        rename(made.inputs, made.nodes, False)
+        return made
+
+    def _body(
+        self,
+        name: str,
+        inputs: list[ConvertedInput],
+        nodes: Sequence[ConvertedNode],
+        outputs: dict[str, ConvertedValue],
+        depth: int,
+        front: str,
+    ) -> ConvertedBody:
+        groups: dict[str, list[ConvertedNode]] = {}
+        level: dict[str, int] = {}
+        for node in nodes:
+            found = self._outermost(node, depth)
+            if found is not None:
+                groups.setdefault(self.origins[node].modules[found][0], []).append(node)
+                level[self.origins[node].modules[found][0]] = found
+        groups = {key: inner for key, inner in groups.items() if len(inner) > 1 and self._whole(inner, nodes)}
+        inside = {node: key for key, inner in groups.items() for node in inner}
+        places = {key: max(nodes.index(node) for node in inner) for key, inner in groups.items()} if len(nodes) < 400 else _last(nodes, groups)
+        listed: list[ConvertedNode] = []
+        moved: dict[ConvertedValue, ConvertedValue] = {}
+        words = self._names([node for node in nodes if node not in inside], depth, front)
+        for position, node in enumerate(nodes):
+            key = inside.get(node)
+            if key is None:
+                node.reads = [(slot, _changed(read, moved)) for slot, read in node.reads]
+                word = words.get(node)
+                if word:
+                    node.name, node.automatic = word, False
+                listed.append(node)
+            elif places[key] == position:
+                listed.append(self._block(groups[key], nodes, outputs, level[key], moved, front))
+        outputs = {key: moved.get(value, value) for key, value in outputs.items()}
+        self._block_names(listed, depth, front)
+        return ConvertedBody(name, inputs, listed, outputs)
+
+    def _outermost(self, node: ConvertedNode, depth: int) -> int | None:
+        modules = self.origins[node].modules
+        for level in range(depth, len(modules)):
+            if modules[level][2] in self.blocks:
+                return level
+        return None
+
+    @staticmethod
+    def _whole(inner: Sequence[ConvertedNode], nodes: Sequence[ConvertedNode]) -> bool:
+        """Whether nothing between the nodes of a block depends on them and feeds them, and it reads a tensor."""
+        own, after = set(inner), set[ConvertedNode]()
+        reads = False
+        for node in nodes:
+            makers = {value.maker for value in node.sources()}
+            if node in own:
+                if makers & after:
+                    return False
+                reads = reads or bool(makers - own)
+            elif makers & own or makers & after:
+                after.add(node)
+        return reads
+
+    def _block(
+        self,
+        inner: list[ConvertedNode],
+        nodes: Sequence[ConvertedNode],
+        outputs: dict[str, ConvertedValue],
+        level: int,
+        moved: dict[ConvertedValue, ConvertedValue],
+        front: str,
+    ) -> ConvertedNode:
+        own = set(inner)
+        _, path, kind = self.origins[inner[0]].modules[level]
+        outside: dict[ConvertedValue, ConvertedInput] = {}
+        for node in inner:
+            for value in node.sources():
+                if value.maker not in own and value not in outside:
+                    outside[value] = ConvertedInput("x" if not outside else f"x{len(outside) + 1}")
+        entering = {value: ConvertedValue(made) for value, made in outside.items()}
+        for node in inner:
+            node.reads = [(slot, _changed(read, entering)) for slot, read in node.reads]
+        read = dict.fromkeys(
+            value for node in nodes if node not in own for value in node.sources() if value.maker in own
+        )
+        read |= dict.fromkeys(value for value in outputs.values() if value.maker in own)
+        leaving = {("y" if k == 0 else f"y{k + 1}"): value for k, value in enumerate(read)}
+        body = self._body(snake_case(kind), list(outside.values()), inner, leaving, level + 1, f"{path}.")
+        body.classed = True
+        rename(body.inputs, body.nodes, True)
+        reads: list[tuple[str, Read]] = [(made.name, moved.get(value, value)) for value, made in outside.items()]
+        node = ConvertedNode(
+            path.removeprefix(front), "block", body.name, {}, reads, "one" if len(reads) == 1 else "list",
+            tuple(list(leaving)[1:]), body,
+        )
+        self.origins[node] = Origin(self.origins[inner[0]].modules[: level + 1], "", True)
+        for k, value in enumerate(read):
+            moved[value] = ConvertedValue(node, k)
+        return node
+
+    # --- names
+
+    def _names(self, nodes: Iterable[ConvertedNode], depth: int, front: str) -> dict[ConvertedNode, str]:
+        """The attributes that nodes are called by: those of modules of which a node is the only one."""
+        first: dict[str, ConvertedNode] = {}
+        for node in nodes:
+            origin = self.origins[node]
+            if origin.modules and len(origin.modules) > depth and origin.main and node.form not in SOURCES:
+                key, path, _ = origin.modules[-1]
+                if path in self.leaves or origin.line == "whole":
+                    first.setdefault(key, node)
+        paths = {node: self.origins[node].modules[-1][1].removeprefix(front) for node in first.values()}
+        return dict(zip(paths, shortened(list(paths.values())), strict=True))
+
+    def _block_names(self, listed: list[ConvertedNode], depth: int, front: str) -> None:
+        """Blocks and layers of one body, by the shortest ends of their paths that tell them apart."""
+        blocks = [node for node in listed if node.form == "block"]
+        others = {node.name for node in listed if node.form != "block"}
+        for node, word in zip(blocks, shortened([node.name for node in blocks]), strict=True):
+            node.name = word if word not in others else node.name.replace(".", "_")
+
+
+def _last(nodes: Sequence[ConvertedNode], groups: dict[str, list[ConvertedNode]]) -> dict[str, int]:
+    where = {node: position for position, node in enumerate(nodes)}
+    return {key: max(where[node] for node in inner) for key, inner in groups.items()}
+
+
+def _changed(read: Read, moved: dict[ConvertedValue, ConvertedValue]) -> Read:
+    if isinstance(read, ConvertedValue):
+        return moved.get(read, read)
+    return tuple(moved.get(value, value) for value in read)
+
+
+def shortened(paths: Sequence[str]) -> list[str]:
+    """The ends of paths that tell them apart: `fc` of `classifier.fc`, `layer1_0` of `layer1.0`."""
+    found = []
+    ends: dict[str, list[int]] = {}
+    parts = [path.split(".") for path in paths]
+
+    def end(k: int, count: int) -> str:
+        return "_".join(parts[k][-count:])
+
+    for k, steps in enumerate(parts):
+        count = 1
+        while count < len(steps) and steps[-count].isdigit():
+            count += 1
+        ends.setdefault(end(k, count), []).append(k)
+        found.append(count)
+    changed = True
+    while changed:
+        changed = False
+        groups: dict[str, list[int]] = {}
+        for k, count in enumerate(found):
+            groups.setdefault(end(k, count), []).append(k)
+        for group in groups.values():
+            if len(group) > 1:
+                for k in group:
+                    if found[k] < len(parts[k]) and len({paths[n] for n in group}) > 1:
+                        found[k] += 1
+                        changed = True
+    return [end(k, count) for k, count in enumerate(found)]
