@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, InstanceOf, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJsonSchema
+from pydantic_core import PydanticKnownError
 
 from graphspec.contract.arrays import Array
 from graphspec.tensor import Size
@@ -15,10 +17,18 @@ def as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _number(value: float) -> float:
+    if math.isnan(value):
+        raise PydanticKnownError("finite_number")
+    return value
+
+
 NamedSize = Annotated[InstanceOf[Size], WithJsonSchema({"type": "string"})]
 """A size that a spec says by the names of its inputs' sizes: `length`, `length // 2`."""
 Positive = Annotated[int, Field(gt=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Unbounded = Annotated[float, Field(allow_inf_nan=True), AfterValidator(_number)]
+"""A number, or an infinity: what masks scores before a softmax."""
 Constant = int | Finite | Array | None
 """A number, or a list of them, in the place of a tensor, or null."""
 NumberType = Literal["float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8"]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from graphspec.contract.arrays import Nested, kind_of
+from graphspec.contract.arrays import Array, Nested, kind_of
 from graphspec.contract.broadcasting import promote, to_float
-from graphspec.contract.fields import Constant, Finite
+from graphspec.contract.fields import Finite, Unbounded
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Memory, Ref, Site
 from graphspec.ops.operation import (
     BinaryOperation,
@@ -132,11 +133,12 @@ class Where(Operation, spec_name="where"):
     flops_per_output = 1
     arguments = (Argument("condition"), Argument("x1", required=False), Argument("x2", required=False))
 
-    x1: Constant = None
-    x2: Constant = None
+    x1: int | Unbounded | Array | None = None
+    x2: int | Unbounded | Array | None = None
 
     examples = (
         Example({}, ((3, 4), (3, 4), (3, 1)), dtypes=("bool", "float32", "float32")),
+        Example({"x2": -math.inf}, ((3, 4), (3, 4)), dtypes=("bool", "float32")),
         Example({"x1": 0.5}, ((3, 1), (3, 4)), dtypes=("bool", "float32")),
         Example({"x2": 0}, ((3, 4), (3, 4)), dtypes=("int32", "float32")),
         Example({"x1": 1, "x2": -1.0}, ((3, 4),), dtype="bool"),

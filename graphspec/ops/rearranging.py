@@ -5,12 +5,13 @@ Axes count the batch as 0. What would mix examples is refused.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
 from graphspec.contract.broadcasting import example_axes, example_axis
-from graphspec.contract.fields import Axis, Finite, NamedSize, Positive, as_tuple
+from graphspec.contract.fields import Axis, NamedSize, Positive, Unbounded, as_tuple
 from graphspec.contract.input_checks import need_float, need_in_range
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Moved, Site
 from graphspec.layers.reshaping import Reshape, size_code
@@ -392,13 +393,14 @@ class Pad(Operation, spec_name="pad"):
 
     pad_width: Annotated[tuple[tuple[NotNegative, NotNegative], ...], BeforeValidator(_pairs)]
     mode: Literal["constant", "reflect", "edge"] = "constant"
-    constant_values: int | Finite | None = None
+    constant_values: int | Unbounded | None = None
 
     examples = (
         Example({"pad_width": [[0, 0], [1, 2], [0, 0]]}, ((3, 4),)),
         Example({"pad_width": [[0, 0], [1, 2], [2, 0]], "mode": "reflect"}, ((3, 4),)),
         Example({"pad_width": [[0, 0], [2, 0], [1, 1], [0, 0]], "mode": "reflect"}, ((3, 4, 2),)),
         Example({"pad_width": [[0, 0], [1, 1]], "constant_values": -1}, ((4,),)),
+        Example({"pad_width": [[0, 0], [1, 0]], "constant_values": -math.inf}, ((4,),)),
         Example({"pad_width": [[0, 0], [1, 5], [2, 0]], "mode": "edge"}, ((3, 4),)),
         Example({"pad_width": [[0, 0], [2, 0], [1, 1], [0, 0]], "mode": "edge"}, ((3, 4, 2),)),
         Example({"pad_width": [[0, 0], [1, 1]], "constant_values": 5}, ((4,),), dtype="int32"),

@@ -163,7 +163,7 @@ def _states(count: int) -> tuple[str, ...]:
 def _sum(a: Known, b: Known) -> Known:
     """The two biases of PyTorch as the one of Keras."""
     source = None if a.source is None or b.source is None else lambda get: a.source(get) + b.source(get)  # type: ignore[misc]
-    return Known(a.tensor + b.tensor, a.names | b.names, source)
+    return Known(a.tensor + b.tensor, a.names | b.names, source, a.source)
 
 
 def _starts(w: Writer, given: list[Any], first: int, count: int, x: Laid) -> list[Laid]:
@@ -206,9 +206,10 @@ def _cell(w: Writer, *, function: str, input: Laid, hx: Any, w_ih: Known, w_hh: 
         values = tuple(w.last(h).value for h in starts)
         reads.append(("initial_state", values if len(values) > 1 else values[0]))
     count = 2 if function == "lstm_cell" else 1
+    words |= {"return_state": True} if count == 2 else {}
     node = w.node("layer", cls, words, reads, held, outputs=_states(count))
     shape = (x.sizes[0], units)
-    found = [Laid(ConvertedValue(node, 1 + s), shape, ((0,), (1,)), shape) for s in range(count)]
+    found = [Laid(ConvertedValue(node, 2 * s), shape, ((0,), (1,)), shape) for s in range(count)]
     return tuple(found) if count == 2 else found[0]
 
 

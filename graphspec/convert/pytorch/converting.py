@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import Tensor, fx, nn
 
 from graphspec.convert.nodes import ConvertedInput, ConvertedValue
 from graphspec.convert.pytorch import attention, layers, pointwise, shaping  # noqa: F401  (they register)
-from graphspec.convert.pytorch.functions import HANDLERS, PICKS
+from graphspec.convert.pytorch.functions import CREATES, HANDLERS, PICKS
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import plain
 from graphspec.convert.pytorch.tracing import Traced, line_in
@@ -151,6 +152,8 @@ class Converter:
         if not isinstance(target, torch._ops.OpOverload):
             return None
         given = _bound(node, values)
+        if _function(node) in CREATES and isinstance(meta, Tensor):
+            return self._created(node, given, meta)
         flat = list(_tensors(given))
         if all(isinstance(x, Known) for x in flat):
             return self._computed(node, values)
@@ -167,6 +170,8 @@ class Converter:
         if handler is None:
             raise Unsupported("it has no counterpart in a spec", "write this part of the model by hand, as {module: ...}")
         given = {key: self._unpiled(value, word) for key, value in given.items()}
+        if inplace and "self" in given and "input" in inspect.signature(handler).parameters:
+            given["input"] = given.pop("self")
         if word in ("select", "squeeze", "cat") and (picked := _from_pile(word, given)) is not None:
             return picked
         self.writer.rate = _rate(self.modules.get(_path(node) or ""))
@@ -184,6 +189,8 @@ class Converter:
             counter = getattr(module, "num_batches_tracked", None)
             counter = counter if counter is not None else torch.zeros((), dtype=torch.int64)
             more["counter"] = Known(counter.detach().clone(), frozenset(), _looked_up(name))
+        if word in ("matmul", "bmm"):
+            more["then"] = _turned(node)
         if word == "dropout" and type(module).__name__ in ("StochasticDepth", "DropPath"):
             more["drops"] = "row"
         return more
@@ -191,7 +198,8 @@ class Converter:
     @staticmethod
     def _check_inplace(node: fx.Node, first: Any, word: str) -> None:
         source = node.args[0]
-        if isinstance(first, Known):
+        view = isinstance(source, fx.Node) and _function(source) in ("slice", "select", "view", "narrow")
+        if isinstance(first, Known) and view:
             raise Unsupported("it writes data into a tensor made before", "join the parts with torch.cat")
         while isinstance(source, fx.Node) and _function(source) in ("slice", "select", "view", "narrow"):
             source = source.args[0]
@@ -244,6 +252,15 @@ class Converter:
             for i, part in enumerate(found)
         )
 
+    @staticmethod
+    def _created(node: fx.Node, given: dict[str, Any], meta: Tensor) -> Known:
+        """A new tensor, of which data gives no more than the shape."""
+        name = _function(node)
+        shape = [_hint(size) for size in meta.shape]
+        value = 1 if "ones" in name else given.get("fill_value", 0) if "full" in name else 0
+        value = value.tensor.item() if isinstance(value, Known) else value
+        return Known(torch.full(shape, value, dtype=meta.dtype))
+
     def _inlined(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         """A graph inside the graph, of `torch.no_grad()`, say."""
         args = list(node.args)
@@ -257,6 +274,23 @@ class Converter:
         holders = [n for n in module.graph.nodes if n.op == "placeholder"]
         inner.update(zip(holders, operands, strict=True))
         return self._graph(module.graph, inner)
+
+
+def _turned(node: fx.Node) -> tuple[int, ...] | None:
+    """The order that the only reader of a tensor brings its axes to."""
+    if len(node.users) != 1:
+        return None
+    user = next(iter(node.users))
+    rank = len(node.meta["val"].shape)
+    if user.op != "call_function" or not all(isinstance(a, (int, list)) for a in user.args[1:]):
+        return None
+    order = list(range(rank))
+    if _function(user) in ("transpose", "swapaxes"):
+        a, b = (int(i) % rank for i in user.args[1:3])  # type: ignore[arg-type,call-overload]
+        order[a], order[b] = b, a
+    elif _function(user) == "permute":
+        order = [i % rank for i in user.args[1]]  # type: ignore[union-attr]
+    return tuple(order)
 
 
 def _rate(module: nn.Module | None) -> float:

@@ -16,6 +16,18 @@ PICKS = frozenset(
 """Functions that only pick and arrange elements: of parameters they are parameters again."""
 
 
+CREATES = frozenset("new_zeros new_ones new_full new_empty zeros_like ones_like full_like empty_like".split())
+"""Functions that make a tensor in the shape of another one."""
+
+
+def known(target: Any) -> bool:
+    """Whether a function has a handler, or needs none: it makes a tensor, or gives a number."""
+    name = target._schema.name.partition("::")[2]
+    word = name.removesuffix("_") if not name.startswith("_") else name
+    made = not any("Tensor" in str(argument.type) for argument in target._schema.arguments)
+    return word in HANDLERS or word in CREATES or made or name.startswith(("sym_", "_assert"))
+
+
 def handles(*names: str) -> Callable[[Handler], Handler]:
     """Registers the function that translates these functions of PyTorch."""
 

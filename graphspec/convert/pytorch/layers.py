@@ -195,7 +195,7 @@ def _pool(w: Writer, *, function: str, out: Any, kernel_size: Any, stride: Any =
     if ceil_mode and _rounds(x, size, steps, pads):
         words["ceil_mode"] = True
     what = "MaxPooling" if most else "AveragePooling"
-    words = unlike(words, pool_size=2)
+    words = unlike(words, **({"pool_size": 2} if most else {}))
     return _image(x, w.node("layer", f"{what}{rank}D", words, [("x", x.value)]), out)
 
 
@@ -274,6 +274,15 @@ def _channel_shuffle(w: Writer, self: Laid, groups: int, out: Any, **_: Any) -> 
     parted = w.split(self, (n, groups, c // groups, *rest))
     order = (0, 2, 1, *range(3, len(parted.shape)))
     return w.split(parted.permuted(order), out.shape)
+
+
+@handles("im2col")
+def _im2col(w: Writer, self: Laid, kernel_size: Any, dilation: Any, padding: Any, stride: Any, out: Any, **_: Any) -> Laid:
+    x = w.natural(self)
+    words = {"kernel_size": short(kernel_size, 2), "stride": short(stride, 2), "padding": short(padding, 2)}
+    words = unlike(words | {"dilation": short(dilation, 2)}, stride=1, padding=0, dilation=1)
+    node = w.node("op", "unfold", words, [("x", x.value)])
+    return Laid(ConvertedValue(node), (x.sizes[0], *out.shape[1:]), ((0,), (1,), (2,)), tuple(out.shape))
 
 
 @handles("pad")
@@ -393,7 +402,7 @@ def _embedding(w: Writer, weight: Any, indices: Any, **_: Any) -> Laid:
 
 
 @handles("matmul", "bmm", "mm", "baddbmm", "einsum", "outer", "dot", "mv")
-def _matmul(w: Writer, *, function: str, out: Any, self: Any = None, other: Any = None, equation: str = "", tensors: Any = (), **given: Any) -> Laid:
+def _matmul(w: Writer, *, function: str, out: Any, self: Any = None, other: Any = None, equation: str = "", tensors: Any = (), then: Any = None, **given: Any) -> Laid:
     if function == "baddbmm":
         from graphspec.convert.pytorch.pointwise import pair, scalar
 
@@ -419,8 +428,8 @@ def _matmul(w: Writer, *, function: str, out: Any, self: Any = None, other: Any 
         if simple is not None:
             return simple
     if isinstance(left, Known):
-        return contract(w, right, left, second, first, result, out)
-    return contract(w, left, right, first, second, result, out)
+        return contract(w, right, left, second, first, result, out, then)
+    return contract(w, left, right, first, second, result, out, then)
 
 
 def rank_of(x: Any) -> int:
@@ -456,8 +465,8 @@ def _projection(w: Writer, x: Laid, matrix: Known, first: str, second: str, resu
     return dense(w, x, matrix.map(lambda t: t.t()) if turned else matrix, None)
 
 
-def contract(w: Writer, left: Laid, right: Any, first: str, second: str, result: str, out: Any) -> Laid:
-    """An einsum, in the axes that the values have."""
+def contract(w: Writer, left: Laid, right: Any, first: str, second: str, result: str, out: Any, then: Any = None) -> Laid:
+    """An einsum, in the axes that the values have. `then` is the order in which torch's axes are wanted."""
     left = w.solid(left)
     right = w.solid(right) if isinstance(right, Laid) else right
     names: dict[str, str] = {}
@@ -472,7 +481,7 @@ def contract(w: Writer, left: Laid, right: Any, first: str, second: str, result:
             if isinstance(x, Laid) and (real := x.real(i)) and x.length(x.axes[i]) == shapes[letter]:
                 sizes = tuple(x.sizes[j] for j in real)
                 if letter in parts and parts[letter] != sizes:
-                    return contract(w, _joined(w, left, first, letter), _joined(w, right, second, letter), first, second, result, out)
+                    return contract(w, _joined(w, left, first, letter), _joined(w, right, second, letter), first, second, result, out, then)
                 parts.setdefault(letter, sizes)
     for letter, size in shapes.items():
         parts.setdefault(letter, (size,))
@@ -505,7 +514,8 @@ def contract(w: Writer, left: Laid, right: Any, first: str, second: str, result:
         reads.append(("", x.value))
     for letter in names:
         sized |= dict(zip(names[letter], parts[letter], strict=True))
-    flat = [name for letter in result for name in names[letter]]
+    wanted = result if then is None else "".join(result[i] for i in then)
+    flat = [name for letter in wanted for name in names[letter]]
     if batch not in flat:
         raise Unsupported("it sums over the examples of a batch", "combine tensors of one example")
     order = [batch, *(name for name in flat if name != batch)]

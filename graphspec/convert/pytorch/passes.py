@@ -58,7 +58,7 @@ def replaced(nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue], cha
 def tidy(w: Writer, outputs: dict[str, ConvertedValue]) -> list[ConvertedNode]:
     """All passes; returns the nodes that are left."""
     nodes = needed(w.nodes, outputs)
-    for change in (attentions, activations, joins, picks, ties):
+    for change in (attentions, activations, joins, picks, states, ties):
         change(w, nodes, outputs)
         nodes = needed(nodes, outputs)
     return nodes
@@ -131,6 +131,32 @@ def picks(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, ConvertedVal
         else:
             node.arguments["key"] = ", ".join(keys)
             node.reads = list(first.reads)
+
+
+def states(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+    """Recurrent layers whose sequence nothing reads give their last step; states that are read are named."""
+    read = readers(nodes, outputs)
+    changes: dict[ConvertedValue, ConvertedValue] = {}
+    for node in nodes:
+        words = node.arguments.get("wraps", node.arguments)
+        if node.form != "layer" or not words.get("return_sequences"):
+            continue
+        names = node.outputs
+        first, state = ConvertedValue(node), ConvertedValue(node, 1)
+        if node.what != "Bidirectional":
+            for reader in list(read[first]):
+                last = reader is not None and reader.what == "get_item" and reader.arguments["key"] == ":, -1"
+                if last:
+                    changes[ConvertedValue(reader)] = state
+                    read[state] += read[ConvertedValue(reader)]
+                    read[first].remove(reader)
+            if not read[first]:
+                del words["return_sequences"]
+                changes[state] = first
+                read[first], read[state] = read[state], []
+        if any(read[ConvertedValue(node, k + 1)] for k in range(len(names))):
+            words["return_state"] = True
+    replaced(nodes, outputs, changes)
 
 
 def attentions(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:

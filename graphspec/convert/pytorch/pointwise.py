@@ -33,8 +33,6 @@ OPS = {
     "asinh": "arcsinh",
     "acosh": "arccosh",
     "atanh": "arctanh",
-    "zeros_like": "zeros_like",
-    "ones_like": "ones_like",
 }
 SAME = "contiguous clone detach alias lift_fresh_copy lift_fresh detach_copy positive".split()
 MERGES = {"add": "add", "mul": "multiply", "maximum": "maximum", "minimum": "minimum", "sub": "subtract"}
@@ -184,6 +182,7 @@ def number(value: Any) -> Any:
 
 def scalar(w: Writer, op: str, x: Laid, value: Any, second: bool = True) -> Laid:
     """An op of a tensor and a number, in this order or the other."""
+    value = number(value)
     value = int(value) if isinstance(value, bool) else plain(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e9 and x.dtype.startswith("float"):
         value = int(value)
@@ -223,10 +222,11 @@ def pair(w: Writer, op: str, a: Any, b: Any, shape: tuple[Size, ...]) -> Laid:
         return a if neutral is not None and b == neutral else scalar(w, op, a, b)
     if not isinstance(a, (Laid, Known)):
         return scalar(w, op, b, a, second=False)
-    a, b = together(w, [a, b], shape)
+    merges = op in ("add", "multiply", "subtract", "maximum", "minimum")
+    a, b = together(w, [a, b], shape, full=not merges)
     whole = a if isinstance(a, Laid) else b
     reads = [value(w, a, whole), value(w, b, whole)]
-    if op in ("add", "multiply", "subtract", "maximum", "minimum"):
+    if merges:
         node = w.node("merge", op, {}, [("", read) for read in reads])
     else:
         node = w.node("op", op, {}, [("", read) for read in reads])
@@ -245,7 +245,8 @@ def _result(a: Laid | Known, b: Laid | Known, shape: tuple[Size, ...]) -> Laid:
     )
     sizes = list(whole.sizes)
     for other in (a, b):
-        own = other.sizes[1:] if isinstance(other, Laid) else tuple(other.tensor.shape)
+        own = other.sizes[1:] if isinstance(other, Laid) else tuple(other.tensor.shape) or (1,)
+        sizes += [1] * (len(own) + 1 - len(sizes))
         for k, size in enumerate(reversed(own)):
             if size != 1 and k < len(sizes) - 1:
                 sizes[-1 - k] = size
@@ -260,8 +261,12 @@ def padded(x: Laid, rank: int) -> Laid:
     return x
 
 
-def together(w: Writer, operands: list[Laid | Known], shape: tuple[Size, ...]) -> list[Laid | Known]:
-    """The operands brought to one layout, as Keras' merges align them: by their last axes."""
+def together(
+    w: Writer, operands: list[Laid | Known], shape: tuple[Size, ...], full: bool = False
+) -> list[Laid | Known]:
+    """The operands brought to one layout, as Keras' merges align them: the batch, and the last axes. Ops align
+    by the last axes alone, and need them `full`.
+    """
     rank = len(shape)
     laid = [padded(x, rank) for x in operands if isinstance(x, Laid)]
     place = next(iter({x.batch for x in laid}))
@@ -284,11 +289,11 @@ def together(w: Writer, operands: list[Laid | Known], shape: tuple[Size, ...]) -
     found: list[Laid | Known] = []
     for x in operands:
         if isinstance(x, Known):
-            found.append(arranged(x, leader))
+            found.append(arranged(x, leader, full))
         elif chosen is not None and padded(x, rank).value == chosen.value and padded(x, rank).axes == chosen.axes:
             found.append(chosen)
         else:
-            found.append(_followed(w, padded(x, rank), leader))
+            found.append(_followed(w, padded(x, rank), leader, full))
     if chosen is None:  # the first has the axes of the result
         found = [replace(x, axes=leader.axes) if isinstance(x, Laid) and len(x.sizes) == rank else x for x in found]
     return found
@@ -315,12 +320,11 @@ def _refined(w: Writer, leader: Laid, others: list[Laid]) -> Laid:
     return leader
 
 
-def _followed(w: Writer, x: Laid, leader: Laid) -> Laid:
+def _followed(w: Writer, x: Laid, leader: Laid, full: bool) -> Laid:
     """A tensor brought to the axes of another one, to which it stretches."""
     if x.axes == leader.axes and x.sizes == leader.sizes:
         return x
     x = replace(x, shape=tuple(x.length(axis) for axis in x.axes))
-    wanted = {j: i for i, axis in enumerate(leader.axes) for j in axis if j}
     if any(
         tuple(x.sizes[j] for j in axis if x.sizes[j] != 1) != tuple(leader.sizes[j] for j in other if leader.sizes[j] != 1)
         for axis, other in zip(x.axes, leader.axes, strict=True)
@@ -333,11 +337,10 @@ def _followed(w: Writer, x: Laid, leader: Laid) -> Laid:
         if real:
             parts |= dict(zip([j for j in other if leader.sizes[j] != 1 and j], real, strict=True))
     order = [parts.get(j) for j in range(1, len(leader.sizes))]
-    if _stands(x, order):
+    if _stands(x, order) and not (full and len(x.sizes) < len(leader.sizes)):
         return x
-    while order and order[0] is None:
+    while order and order[0] is None and not full:
         order.pop(0)
-    del wanted
     return w.lay(x, [() if j is None else (j,) for j in order], stretch=True)
 
 
@@ -375,7 +378,7 @@ def _apart(w: Writer, x: Laid, leader: Laid) -> Laid:
     return replace(parted, axes=tuple(axes), shape=joined.shape)
 
 
-def arranged(known: Known, leader: Laid) -> Known:
+def arranged(known: Known, leader: Laid, full: bool = False) -> Known:
     """A known tensor in the axes of a value that it meets, without the batch."""
     rank = len(leader.axes)
 
@@ -397,7 +400,7 @@ def arranged(known: Known, leader: Laid) -> Known:
         tensor = tensor.reshape(*tensor.shape, *[1] * len(missing))
         order += missing
         tensor = tensor.permute([order.index(j) for j in range(len(leader.sizes))])[0]
-        while tensor.dim() and tensor.shape[0] == 1 and tensor.dim() > 1:
+        while tensor.dim() > 1 and tensor.shape[0] == 1 and not full:
             tensor = tensor[0]
         return tensor
 
@@ -411,7 +414,7 @@ def _where(w: Writer, function: str, out: Any, self: Any, other: Any, given: dic
         condition, yes, no = given["condition"], self, other
     condition, yes, no = number(condition), number(yes), number(no)
     operands = [x for x in (condition, yes, no) if isinstance(x, (Laid, Known))]
-    found = iter(together(w, operands, out.shape))
+    found = iter(together(w, operands, out.shape, full=True))
     slots: list[tuple[str, Any]] = []
     constants: dict[str, Any] = {}
     placed = []

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules import transformer
 
 
 @contextmanager
@@ -17,7 +18,10 @@ def recognized(module: nn.Module) -> Iterator[None]:
     random numbers first, and stays as it is where these differ.
     """
     changed: list[nn.Module] = []
+    detect = transformer._detect_is_causal_mask
     try:
+        # which runs on the values of a mask; what the graph has of it is looked at instead
+        transformer._detect_is_causal_mask = lambda mask, is_causal=None, size=None: bool(is_causal)
         for each in module.modules():
             forward = _forward(each)
             if forward is not None and "forward" not in each.__dict__:
@@ -25,6 +29,7 @@ def recognized(module: nn.Module) -> Iterator[None]:
                 changed.append(each)
         yield
     finally:
+        transformer._detect_is_causal_mask = detect
         for each in changed:
             del each.__dict__["forward"]
 

@@ -52,5 +52,5 @@ def gradients(
         if any(tensor is None for tensor in given.values()):
             continue
         with torch.no_grad():
-            found[key] = known.source(lambda name: given[name])  # type: ignore[arg-type,return-value]
+            found[key] = (known.slope or known.source)(lambda name: given[name])  # type: ignore[arg-type,return-value]
     return found

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import linecache
+import logging
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +37,11 @@ def traced(module: nn.Module, inputs: Mapping[str, Tensor], free: Mapping[str, M
 
     shapes: dict[str, Any] = {name: dict(free.get(name, {})) for name in inputs}
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with _quiet(), torch.no_grad():
             program = export(module, (), dict(inputs), strict=False, dynamic_shapes=shapes)
     except Exception as error:
         raise refused(error) from error
+    program = _in_parts(program)
     signature = program.graph_signature
     structure = torch.utils._pytree.tree_unflatten(
         list(range(len(signature.user_outputs))), program.call_spec.out_spec
@@ -46,6 +50,42 @@ def traced(module: nn.Module, inputs: Mapping[str, Tensor], free: Mapping[str, M
     found = list(nodes[len(nodes) - len(signature.user_outputs) :])
     named = tuple((name, found[place]) for name, place in _named(structure, ""))
     return Traced(module, program, tuple(signature.user_inputs), named)
+
+
+def _in_parts(program: Any) -> Any:
+    """The graph with those functions that no handler knows written in others, as PyTorch defines them."""
+    from torch._decomp import core_aten_decompositions
+
+    from graphspec.convert.pytorch.functions import known
+
+    table: dict[Any, Any] = {}
+    usual: Any = None
+    for node in program.graph.nodes:
+        target = node.target
+        if node.op != "call_function" or not isinstance(target, torch._ops.OpOverload) or known(target):
+            continue
+        usual = core_aten_decompositions() if usual is None else usual
+        if target in usual:
+            table[target] = usual[target]
+        elif target._can_decompose():
+            table[target] = target.decompose
+    if not table:
+        return program
+    with _quiet():
+        return program.run_decompositions(table)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """PyTorch tells of a graph that it cannot trace on its own; the diagnostic says it in a line."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
 
 
 def _named(structure: Any, name: str) -> list[tuple[str, int]]:
@@ -73,7 +113,8 @@ def refused(error: BaseException) -> Unsupported:
     text = str(error)
     where = _user_line(error) or line_in(text)
     at = f" at {where}" if where else ""
-    if "PackedSequence" in text or "pack_padded" in text:
+    file, _, line = where.rpartition(":")
+    if "pack_padded" in linecache.getline(file, int(line or 0)) or "PackedSequence" in text:
         return Unsupported(
             f"it packs sequences{at}, which a spec does not",
             "pass padded sequences, and mask them: {layer: Masking}, or `mask_zero` of an Embedding",

@@ -9,7 +9,8 @@ from graphspec.convert.config import snake_case
 from graphspec.convert.nodes import SOURCES, ConvertedBody, ConvertedInput, ConvertedNode, ConvertedValue, Read, rename
 from graphspec.convert.pytorch.writer import Origin
 
-CONTAINERS = ("Sequential", "ModuleList", "ModuleDict", "ParameterList")
+CONTAINERS = ("Sequential", "ModuleList", "ModuleDict", "ParameterList", "GRUCell", "LSTMCell", "RNNCell")
+"""Classes of PyTorch that are no blocks, whatever is in them."""
 INPUTS = ("x", "y", "z")
 
 

@@ -27,11 +27,15 @@ class Known:
     tensor: Tensor
     names: frozenset[str] = frozenset()
     source: Callable[[Look], Tensor] | None = None
+    slope: Callable[[Look], Tensor] | None = None  # that of gradients, where it is another one
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Known:
         """The same elements, arranged in another way."""
-        source = self.source
-        return Known(change(self.tensor), self.names, None if source is None else lambda get: change(source(get)))
+
+        def after(source: Callable[[Look], Tensor] | None) -> Callable[[Look], Tensor] | None:
+            return None if source is None else lambda get: change(source(get))
+
+        return Known(change(self.tensor), self.names, after(self.source), after(self.slope))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,14 @@ class Writer:
     def split(self, laid: Laid, shape: Sequence[Size]) -> Laid:
         """The tensor in another shape."""
         laid = self.solid(laid)
-        axes, splits = laid.regrouped(shape)
+        try:
+            axes, splits = laid.regrouped(shape)
+        except Unsupported:
+            joined = [axis for axis in laid.axes if 0 not in axis]
+            if any(0 in axis and len(axis) > 1 for axis in laid.axes) or all(len(axis) < 2 for axis in joined):
+                raise
+            laid = self.lay(laid, joined)
+            axes, splits = laid.regrouped(shape)
         sizes = [part for j, size in enumerate(laid.sizes) for part in splits.get(j, [size])]
         value = laid.value
         if splits:
@@ -174,6 +185,8 @@ class Writer:
         return Laid(value, tuple(sizes), axes, laid.shape, laid.dtype)
 
     def _joined(self, value: ConvertedValue, before: Sequence[Size], sizes: Sequence[Size]) -> ConvertedValue:
+        if len(sizes) == 1:
+            return ConvertedValue(self.node("op", "reshape", {"newshape": [-1]}, [("x", value)], main=False))
         if len(sizes) == 2 and len(before) > 2:
             return ConvertedValue(self.node("layer", "Flatten", {}, [("x", value)], main=False))
         if len(sizes) == len(before) + 1:
@@ -237,6 +250,8 @@ class Writer:
     def held(self, known: Known, name: str = "parameter") -> ConvertedValue:
         """A known tensor, without a batch axis, as a parameter or a constant."""
         self.uses(known)
+        if not known.tensor.dim():
+            known = known.map(lambda t: t.reshape(1))
         tensor = known.tensor
         if tensor.dtype in (torch.bool, torch.int64, torch.int32) or (tensor.numel() <= 16 and not known.names):
             if tensor.numel() > 4096:
@@ -248,7 +263,7 @@ class Writer:
             given = {} if dtype == "float32" else {"dtype": dtype}
             return ConvertedValue(self.node("constant", tensor.tolist(), given, main=False))
         shape = list(tensor.shape)
-        floats = known.map(lambda t: t.float())
+        floats = known.map(lambda t: t.float()[None])
         node = self.node("parameter", shape, {}, weights={"": floats}, main=False)
         node.trainable = bool(known.names) and known.source is not None and node.trainable and any(
             self.trains.get(n) for n in known.names

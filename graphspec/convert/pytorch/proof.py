@@ -1,0 +1,204 @@
+"""The module and the spec's module side by side: outputs on new inputs, other batches and sizes; loss and gradients in training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from graphspec.convert.pytorch.state import gradients
+from graphspec.diagnostics import fail
+
+REPORT = "please report the module; `--no-check` writes the spec anyway"
+TOLERANCE = 1e-4
+"""Of the largest output: what float32 may differ by in another order of sums, and no more."""
+DEEP = 10
+"""By how much more values in training may differ: each normalization divides by what it sums."""
+GRADIENT = 1e-2
+"""Of the largest element of one parameter's gradient. A wrong one is apart by its own size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """How far both were apart, relative to the largest value; None where it was not compared, with a reason."""
+
+    outputs: float
+    batches: tuple[int, ...]
+    loss: float | None
+    gradient: float | None
+    why: str = ""
+
+
+def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Proved:
+    """Raises `SpecError` (import-differs) where they differ by more than rounding."""
+    ours = imported.program.module()
+    ours.load_state_dict(imported.weights)
+    training = module.training
+    batches = (2, 3)
+    try:
+        module.eval(), ours.eval()
+        worst, allowed = 0.0, TOLERANCE
+        for seed, batch in enumerate(batches):
+            given = fresh(inputs, batch, seed)
+            with torch.no_grad():
+                expected = flat(module(**given))
+                found = flat(ours(*given.values()))
+                last = apart(found, expected)
+            if not last <= TOLERANCE:
+                allowed = max(allowed, 3 * _own(module, given, expected))
+            worst = max(worst, last)
+        if not worst <= allowed:
+            message = f"the outputs of the spec differ from those of the module by {worst:.1e} of the largest"
+            raise fail("import-differs", message, REPORT)
+        return Proved(worst, batches, *_trained(imported, module, ours, inputs))
+    finally:
+        module.train(training)
+
+
+def fresh(inputs: Mapping[str, Tensor], batch: int, seed: int) -> dict[str, Tensor]:
+    """New inputs in the ranges of the examples."""
+    generator = torch.Generator().manual_seed(seed)
+    found = {}
+    for name, tensor in inputs.items():
+        shape = (batch, *tensor.shape[1:])
+        if tensor.is_floating_point():
+            found[name] = torch.randn(shape, generator=generator).to(tensor.dtype)
+        elif tensor.dtype == torch.bool:
+            found[name] = torch.rand(shape, generator=generator) < 0.7
+            found[name][..., :1] = True
+        else:
+            high = int(tensor.max()) + 1 if tensor.numel() else 2
+            found[name] = torch.randint(int(tensor.min()), max(high, 1), shape, generator=generator).to(tensor.dtype)
+    return found
+
+
+def flat(value: Any) -> list[Tensor]:
+    """The tensors of an output, in order."""
+    return [leaf for leaf in torch.utils._pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+def apart(found: list[Tensor], expected: list[Tensor]) -> float:
+    """The largest difference, relative to the largest value; infinite where shapes differ, or only one is NaN."""
+    if len(found) != len(expected):
+        return float("inf")
+    worst = 0.0
+    for a, b in zip(found, expected, strict=True):
+        if a.shape != b.shape:
+            return float("inf")
+        a, b = a.double(), b.double()
+        gap = torch.where((a == b) | (a.isnan() & b.isnan()), 0, (a - b).abs()).nan_to_num(float("inf"))
+        scale = b[b.isfinite()].abs().amax() if b.isfinite().any() else b.new_ones(())
+        worst = max(worst, float(gap.amax() / scale.clamp(min=1e-30))) if a.numel() else worst
+    return worst
+
+
+def _own(module: nn.Module, given: Mapping[str, Tensor], expected: list[Tensor]) -> float:
+    """How far the module is apart from itself in another memory layout: rounding that is its own."""
+    turned = {
+        name: x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for name, x in given.items()
+    }
+    with torch.no_grad():
+        wide = flat(module.double()(**{n: x.double() if x.is_floating_point() else x for n, x in given.items()}))
+        module.float()
+        return max(apart(flat(module(**turned)), expected), apart(expected, wide))
+
+
+class _WithoutDropout(TorchFunctionMode):
+    """Dropout does nothing, in both modules alike."""
+
+    NAMES = frozenset(
+        ["dropout", "dropout_", "alpha_dropout", "feature_dropout", "dropout1d", "dropout2d", "dropout3d",
+         "feature_alpha_dropout", "stochastic_depth", "_stochastic_depth"]
+    )
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if getattr(func, "__name__", "") in self.NAMES:
+            return args[0] if args else kwargs["input"]
+        if getattr(func, "__name__", "") == "scaled_dot_product_attention":
+            args = (*args[:4], 0.0, *args[5:]) if len(args) > 4 else args
+            kwargs["dropout_p"] = 0.0 if len(args) <= 4 else kwargs.pop("dropout_p", None)
+            kwargs = {key: value for key, value in kwargs.items() if value is not None or key != "dropout_p"}
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def _still(*modules: nn.Module) -> Iterator[None]:
+    """In training, without noise: dropout does nothing, and all else trains."""
+    for module in modules:
+        module.train()
+        for each in module.modules():
+            name = type(each).__name__
+            if "Dropout" in name or name in ("StochasticDepth", "DropPath"):
+                each.eval()
+            if isinstance(each, (nn.MultiheadAttention, nn.LSTM, nn.GRU, nn.RNN)) and each.dropout:
+                each.eval()
+    with _WithoutDropout():
+        yield
+
+
+def _trained(
+    imported: Any, module: nn.Module, ours: nn.Module, inputs: Mapping[str, Tensor]
+) -> tuple[float | None, float | None, str]:
+    """The differences of the loss and of the worst gradient in training mode."""
+    buffers = [(b, b.clone()) for b in module.buffers()]
+    states = {name: p.grad for name, p in module.named_parameters()}
+    given = fresh(inputs, 4, 7)
+    try:
+        for parameter in (*module.parameters(), *ours.parameters()):
+            parameter.grad = None
+        with _still(module, ours):
+            expected = flat(module(**given))
+            found = flat(ours(*given.values()))
+            if [x.shape for x in expected] != [x.shape for x in found]:
+                return None, None, "the module gives other outputs in training"
+            if not apart(found, expected) <= TOLERANCE * DEEP:
+                return None, None, "the module is random, or another one, in training"
+            theirs, own = _loss(expected), _loss(found)
+            if theirs is None or own is None or not theirs.requires_grad:
+                return None, None, "nothing of it is trained"
+            theirs.backward()
+            own.backward()
+        named = dict(module.named_parameters(remove_duplicate=False))
+        wanted = gradients(
+            imported.program.graph, imported.places, imported.held,
+            lambda name: named[name].grad if name in named else None,
+        )
+        mine = dict(ours.named_parameters(remove_duplicate=False))
+        worst = 0.0
+        scale = max((float(g.abs().max()) for g in wanted.values() if g.numel()), default=0.0)
+        for key, gradient in wanted.items():
+            if key in mine and mine[key].grad is not None:
+                gap = float((mine[key].grad - gradient).abs().max())  # type: ignore[operator]
+                worst = max(worst, gap / max(float(gradient.abs().max()), 1e-3 * scale, 1e-30))
+        loss = abs(float(theirs) - float(own)) / max(abs(float(theirs)), 1e-6)
+        if not (worst <= GRADIENT and loss <= TOLERANCE * DEEP):
+            message = f"in training, gradients of the spec differ from those of the module by {worst:.1e}"
+            raise fail("import-differs", message, REPORT)
+        return loss, worst, ""
+    except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        return None, None, f"the module does not train on such inputs: {first}"
+    finally:
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        for name, parameter in module.named_parameters():
+            parameter.grad = states[name]
+
+
+def _loss(outputs: list[Tensor]) -> Tensor | None:
+    """A number that depends on all outputs, and on each of their elements in another way."""
+    floats = [x for x in outputs if x.is_floating_point()]
+    if not floats:
+        return None
+    parts = []
+    for x in floats:
+        x = torch.where(x.isfinite(), x, torch.zeros((), dtype=x.dtype))
+        weights = torch.linspace(-1, 1, x.numel()).cos().reshape(x.shape)
+        parts.append((x * weights).mean() + 0.1 * (x * x).mean())
+    return torch.stack(parts).sum()
