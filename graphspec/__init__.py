@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
     from graphspec.compiler import compile
     from graphspec.convert import from_keras
+    from graphspec.convert.pytorch import from_torch
     from graphspec.diagnostics import SpecError
     from graphspec.runs.run import Run
 
-__all__ = ["Program", "Run", "SpecError", "__version__", "compile", "export", "from_keras"]
+__all__ = ["Program", "Run", "SpecError", "__version__", "compile", "export", "from_keras", "from_torch"]
 
 _HOMES = {
     "Program": "compiled_spec",
@@ -23,6 +24,7 @@ _HOMES = {
     "SpecError": "diagnostics",
     "compile": "compiler",
     "from_keras": "convert",
+    "from_torch": "convert.pytorch",
 }
 
 

@@ -1,4 +1,4 @@
-"""`import keras`: a saved Keras model as a spec and its weights, compared with Keras if it is installed."""
+"""`import`: models of Keras and PyTorch as specs and their weights, compared with the original."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from graphspec.cli.common import Events, Json, events, misuse, print_json, replacing, reporting
+from graphspec.cli.common import Allow, Events, Json, events, misuse, print_json, replacing, reporting
 from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:
     from graphspec.convert import Imported
+    from graphspec.convert.pytorch.result import FromTorch
 
 TOLERANCE = 1e-4
 """Of the largest output: what float32 may differ by in another order of sums, and no more."""
@@ -96,6 +97,88 @@ def keras(
         say(f"note: {note}")
 
 
+@app.command()
+def torch(
+    target: Annotated[
+        str, typer.Argument(metavar="PKG:CALLABLE", help="A class or function that makes the module.")
+    ],
+    inputs: Annotated[
+        list[str],
+        typer.Option(
+            "--input", metavar="NAME: {shape: ...}", help="An input of `forward`, without the batch."
+        ),
+    ],
+    allow: Allow = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", metavar="FILE", help="A state dict for the module.")
+    ] = None,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="DIR", help="Directory for NAME.yaml and NAME.safetensors."),
+    ] = Path("."),
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What the files are called.")
+    ] = None,
+    flat: Annotated[
+        bool, typer.Option("--flat", help="Write a node for each layer, without blocks.")
+    ] = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Do not compare the spec with the module.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a PyTorch module as a spec and a file of weights.
+
+    The package is imported, and nothing of it without --allow. Both are run side by side.
+
+    Example: graphspec import torch my_model:Net --allow my_model --input "x: {shape: [3, 32, 32]}" -o models
+    """
+    with reporting(as_json, {}):
+        from graphspec.convert.pytorch import from_torch
+        from graphspec.convert.pytorch.asked import BadOption, inputs_of, load, module_of
+
+        try:
+            examples, shapes = inputs_of(inputs)
+            module = module_of(target, allow or [])
+        except BadOption as error:
+            raise misuse(error.option, error.message) from None
+        if weights is not None:
+            load(module, weights)
+        imported = from_torch(module, examples, dynamic=shapes, name=name, flat=flat, check=not no_check)
+        spec, tensors = _write(imported, output, force)
+    _tell_torch(imported, spec, tensors, as_json)
+
+
+def _tell_torch(imported: FromTorch, spec: Path, weights: Path | None, as_json: bool) -> None:
+    """The report of an import from PyTorch."""
+    lines, total = len(imported.text.splitlines()), imported.program.summary().total_params
+    proved = imported.proved
+    if as_json:
+        facts: dict[str, Any] = {"file": str(spec), "weights_file": str(weights), "lines": lines}
+        facts |= {"parameters": total, "difference": proved.outputs if proved else None}
+        facts |= {"loss_difference": proved.loss if proved else None}
+        facts |= {"gradient_difference": proved.gradient if proved else None}
+        table = [dict(zip(("module", "class", "became"), row, strict=True)) for row in imported.rows]
+        print_json({"ok": True, **facts, "modules": table, "notes": list(imported.notes)})
+        return
+    wide = [max(len(row[k]) for row in imported.rows) for k in (0, 1)]
+    for path, kind, became in imported.rows:
+        say(f"{path:<{wide[0]}}  {kind:<{wide[1]}}  {became}".rstrip())
+    say(f"wrote {spec}, {lines} lines, and {weights}")
+    say(f"{total:,} parameters")
+    if proved is None:
+        say("not compared with the module: --no-check")
+    else:
+        say(f"equal to the module to {proved.outputs:.1e} on new inputs, in batches of 2 and 3")
+        if proved.gradient is not None:
+            say(f"in training mode: loss equal to {proved.loss:.1e}, gradients to {proved.gradient:.1e}")
+        else:
+            say(f"training mode not compared: {proved.why}")
+    for note in imported.notes:
+        say(f"note: {note}")
+
+
 def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:
     """The difference of the outputs from Keras', or why it is unknown.
 
@@ -122,7 +205,7 @@ def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:
     return found, ""
 
 
-def _write(imported: Imported, folder: Path, force: bool) -> tuple[Path, Path | None]:
+def _write(imported: Imported | FromTorch, folder: Path, force: bool) -> tuple[Path, Path | None]:
     """Writes both files completely or not at all."""
     from graphspec.convert.weights import write_weights
 

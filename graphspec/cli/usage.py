@@ -45,13 +45,17 @@ def unknown_option(written: str, context: Any, args: Sequence[str]) -> str:
 
 
 def unknown_source(word: str) -> str:
-    """The message for an `import` of anything but `keras`."""
-    if word.lower() in ("torch", "pytorch", "onnx", "tf", "tensorflow", "hf", "huggingface", "safetensors"):
+    """The message for an `import` of what it does not read."""
+    if word.lower() in ("pytorch", "timm", "torchvision"):
+        return "`graphspec import` calls it torch: write `graphspec import torch PKG:CALLABLE`"
+    if word.lower() in ("hf", "transformers"):
+        return "`graphspec import` calls it huggingface: write `graphspec import huggingface FOLDER`"
+    if word.lower() in ("onnx", "tf", "tensorflow", "safetensors"):
         return (
-            f"`graphspec import` reads models of Keras, not `{word}`: write the network as a spec; "
-            "`graphspec weights SPEC --from FILE -o OUT.safetensors` takes its weights over"
+            f"`graphspec import` reads models of Keras and PyTorch, not `{word}`: write the network as a "
+            "spec; `graphspec weights SPEC --from FILE -o OUT.safetensors` takes its weights over"
         )
-    return f"`graphspec import` reads models of Keras: write `graphspec import keras {word}`"
+    return f"`graphspec import` reads models of Keras and PyTorch: write `graphspec import keras {word}`"
 
 
 def _hidden(parameter: Any) -> bool:

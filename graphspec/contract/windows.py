@@ -57,9 +57,7 @@ def _margin(rank: int, *words: str) -> Any:
 
     wanted: Any = Literal[("valid", "same", *words)]
     choices = [{"enum": ["valid", "same", *words], "type": "string"}, *schema.json_schema["anyOf"]]
-    return Annotated[
-        wanted | tuple[int, ...], BeforeValidator(margin), WithJsonSchema({"anyOf": choices})
-    ]
+    return Annotated[wanted | tuple[int, ...], BeforeValidator(margin), WithJsonSchema({"anyOf": choices})]
 
 
 Margin1 = _margin(1)

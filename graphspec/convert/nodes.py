@@ -25,8 +25,8 @@ SOURCES = ("parameter", "constant")
 
 @dataclass(eq=False, slots=True)
 class ConvertedInput:
-    """An input of a body; `shape` leaves out the batch, and holds None for sizes that are not known, a word for
-    those that have a name. With `channels_first` it is in PyTorch's order.
+    """An input of a body; `shape` leaves out the batch, and holds None for sizes that are not known, a word
+    for those that have a name. With `channels_first` it is in PyTorch's order.
     """
 
     name: str

@@ -285,7 +285,7 @@ class Conv1D(_Convolution, also="Conv1d Convolution1D"):
 
 
 class Conv2D(_Convolution, also="Conv2d Convolution2D"):
-    """A convolution over an image `[height, width, channels]`. A number as `padding` adds zeros at each side."""
+    """A convolution over an image `[height, width, channels]`. A number as `padding` adds zeros around it."""
 
     module: ClassVar[str] = "nn.Conv2d"
 

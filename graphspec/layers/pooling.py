@@ -262,7 +262,7 @@ class MaxPooling1D(_Pooling, also="MaxPool1d MaxPool1D"):
 
 
 class MaxPooling2D(_Pooling, also="MaxPool2d MaxPool2D"):
-    """The largest value of each window of an image. A number as `padding` adds so many at each side, as PyTorch."""
+    """The largest value of each window of an image. A number as `padding` widens it, as in PyTorch."""
 
     mode: ClassVar[Literal["max", "avg"]] = "max"
 

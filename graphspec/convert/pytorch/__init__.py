@@ -8,8 +8,6 @@ The same folding and the same text as for Keras' models; proved by running both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.diagnostics import fail
@@ -17,39 +15,9 @@ from graphspec.diagnostics import fail
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from graphspec.convert.nodes import StoredPlace
-    from graphspec.convert.pytorch.proof import Proved
-    from graphspec.convert.pytorch.state import Weights
-    from graphspec.compiled_spec import Program
+    from graphspec.convert.pytorch.result import FromTorch
 
-__all__ = ["FromTorch", "convert_module", "from_torch"]
-
-
-@dataclass(frozen=True, slots=True)
-class FromTorch:
-    """A module as a spec: its YAML, its program, a state dict, and what was proved of both."""
-
-    name: str
-    text: str
-    program: Program
-    weights: dict[str, Tensor]
-    places: Mapping[str, StoredPlace]
-    held: Weights
-    frozen: tuple[str, ...]
-    rows: tuple[tuple[str, str, str], ...]  # the module's path, its class, what it became
-    notes: tuple[str, ...] = field(default=())
-    proved: Proved | None = None
-
-    def save(self, folder: str | Path) -> tuple[Path, Path]:
-        """Writes `NAME.yaml` and `NAME.safetensors`; returns both paths."""
-        from graphspec.convert.weights import write_weights
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        spec, target = folder / f"{self.name}.yaml", folder / f"{self.name}.safetensors"
-        spec.write_text(self.text, encoding="utf-8")
-        write_weights(target, self.weights)
-        return spec, target
+__all__ = ["convert_module", "from_torch"]
 
 
 def from_torch(
@@ -89,7 +57,8 @@ def named_inputs(module: nn.Module, given: Any) -> dict[str, Tensor]:
         words = [p.name for p in inspect.signature(module.forward).parameters.values() if p.kind in (0, 1)]
         if len(words) < len(listed):
             raise fail(
-                "import-unsupported", f"`forward` takes {len(words)} tensors by name, not {len(listed)}",
+                "import-unsupported",
+                f"`forward` takes {len(words)} tensors by name, not {len(listed)}",
                 "name its arguments, without *args",
             )
         found = dict(zip(words, listed, strict=False))
@@ -107,9 +76,9 @@ def convert_module(
     flat: bool = False,
 ) -> FromTorch:
     """The conversion without the proof. Raises `SpecError` (import-unsupported)."""
+    from graphspec.convert.config import snake_case
     from graphspec.convert.nodes import identifier
     from graphspec.convert.pytorch.importing import converted
-    from graphspec.convert.config import snake_case
     from graphspec.convert.refusals import Unsupported
 
     word = identifier(name or snake_case(type(module).__name__), "model")

@@ -13,14 +13,29 @@ from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layers import unlike
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.pointwise import arranged, scalar
-from graphspec.convert.pytorch.writer import Known, Writer
+from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
 
 @handles("scaled_dot_product_attention")
-def _attention(w: Writer, query: Laid, key: Laid, value: Laid, out: Any, attn_mask: Any = None, dropout_p: float = 0, is_causal: bool = False, scale: Any = None, enable_gqa: bool = False, **_: Any) -> Laid:
+def _attention(
+    w: NodeWriter,
+    query: Laid,
+    key: Laid,
+    value: Laid,
+    out: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0,
+    is_causal: bool = False,
+    scale: Any = None,
+    enable_gqa: bool = False,
+    **_: Any,
+) -> Laid:
     if len(query.shape) != 4:
-        raise Unsupported("attention of tensors that have not [batch, heads, length, size] has no counterpart", "give it four axes")
+        raise Unsupported(
+            "attention of tensors that have not [batch, heads, length, size] has no counterpart",
+            "give it four axes",
+        )
     if enable_gqa and query.shape[1] != key.shape[1]:
         times = query.shape[1] // key.shape[1]
         key, value = (_repeated(w, x, times) for x in (key, value))
@@ -41,7 +56,9 @@ def _attention(w: Writer, query: Laid, key: Laid, value: Laid, out: Any, attn_ma
         natural = Laid(turned[0].value, shape, ((0,), (1,), (2,), (3,)), shape)
         word = "mask" if _boolean(attn_mask) else "bias"
         if isinstance(attn_mask, Known):
-            read = w.held(arranged(attn_mask, natural).map(lambda t: t.reshape(*[1] * (3 - t.dim()), *t.shape)))
+            read = w.held(
+                arranged(attn_mask, natural).map(lambda t: t.reshape(*[1] * (3 - t.dim()), *t.shape))
+            )
         else:
             mask = attn_mask
             while len(mask.shape) < 4:
@@ -49,7 +66,9 @@ def _attention(w: Writer, query: Laid, key: Laid, value: Laid, out: Any, attn_ma
             kept = [mask.axes[i] if mask.length(mask.axes[i]) != 1 else () for i in (1, 2, 3)]
             if 0 not in mask.axes[0]:
                 raise Unsupported("it mixes the examples of a batch", "give the mask the batch first")
-            read = w.lay(replace(mask, shape=tuple(mask.length(a) for a in mask.axes)), kept, stretch=True).value
+            read = w.lay(
+                replace(mask, shape=tuple(mask.length(a) for a in mask.axes)), kept, stretch=True
+            ).value
         reads.append((word, read))
     node = w.node("op", "dot_product_attention", words, reads)
     if w.rate:
@@ -58,22 +77,26 @@ def _attention(w: Writer, query: Laid, key: Laid, value: Laid, out: Any, attn_ma
     return Laid(ConvertedValue(node), sizes, ((0,), (2,), (1,), (3,)), tuple(out.shape))
 
 
-def _heads(w: Writer, x: Laid) -> Laid:
+def _heads(w: NodeWriter, x: Laid) -> Laid:
     """[batch, length, heads, size], as Keras has them."""
     x = w.solid(x)
     if x.axes[0] != (0,):
-        raise Unsupported("attention along an axis that is merged with the batch is not understood", "keep the batch apart")
+        raise Unsupported(
+            "attention along an axis that is merged with the batch is not understood", "keep the batch apart"
+        )
     if x.axes == ((0,), (2,), (1,), (3,)) and len(x.sizes) == 4:
         return x
     found = w.lay(x, [x.axes[2], x.axes[1], x.axes[3]])
     return replace(found, axes=((0,), (2,), (1,), (3,)))
 
 
-def _repeated(w: Writer, x: Laid, times: int) -> Laid:
+def _repeated(w: NodeWriter, x: Laid, times: int) -> Laid:
     x = _heads(w, x)
     node = w.node("op", "repeat", {"repeats": times, "axis": 2}, [("x", x.value)], main=False)
     shape = (x.shape[0], x.shape[1] * times, *x.shape[2:])
-    return replace(x, value=ConvertedValue(node), sizes=(*x.sizes[:2], x.sizes[2] * times, x.sizes[3]), shape=shape)
+    return replace(
+        x, value=ConvertedValue(node), sizes=(*x.sizes[:2], x.sizes[2] * times, x.sizes[3]), shape=shape
+    )
 
 
 def _boolean(mask: Any) -> bool:
@@ -102,7 +125,21 @@ class Pile(tuple[Laid, ...]):
 
 
 @handles("lstm", "gru", "rnn_tanh", "rnn_relu")
-def _recurrent(w: Writer, *, function: str, out: Any, input: Any, hx: Any, params: Any = None, has_biases: bool = True, num_layers: int = 1, dropout: float = 0, bidirectional: bool = False, batch_first: bool = False, **other: Any) -> Any:
+def _recurrent(
+    w: NodeWriter,
+    *,
+    function: str,
+    out: Any,
+    input: Any,
+    hx: Any,
+    params: Any = None,
+    has_biases: bool = True,
+    num_layers: int = 1,
+    dropout: float = 0,
+    bidirectional: bool = False,
+    batch_first: bool = False,
+    **other: Any,
+) -> Any:
     if not isinstance(input, Laid) or params is None:
         raise Unsupported("it packs sequences, which a spec does not", "pass padded sequences, and mask them")
     x = w.solid(input)
@@ -123,7 +160,9 @@ def _recurrent(w: Writer, *, function: str, out: Any, input: Any, hx: Any, param
     width = x.sizes[-1]
     for layer in range(num_layers):
         if layer and dropout:
-            value = ConvertedValue(w.node("layer", "Dropout", {"rate": plain(dropout)}, [("x", value)], main=False))
+            value = ConvertedValue(
+                w.node("layer", "Dropout", {"rate": plain(dropout)}, [("x", value)], main=False)
+            )
         words: dict[str, Any] = {"units": units, "return_sequences": True}
         words |= {} if has_biases else {"use_bias": False}
         words |= {"activation": "relu"} if function == "rnn_relu" else {}
@@ -139,10 +178,14 @@ def _recurrent(w: Writer, *, function: str, out: Any, input: Any, hx: Any, param
         starts = _starts(w, given, layer * ways, ways, x)
         reads: list[tuple[str, Any]] = [("sequences", value)]
         if starts:
-            reads.append(("initial_state", tuple(s.value for s in starts) if len(starts) > 1 else starts[0].value))
+            reads.append(
+                ("initial_state", tuple(s.value for s in starts) if len(starts) > 1 else starts[0].value)
+            )
         if bidirectional:
             names = tuple(f"{way}_{s}" for way in ("forward", "backward") for s in _states(states))
-            node = w.node("layer", "Bidirectional", {"wraps": {"layer": cls, **words}}, reads, held, outputs=names)
+            node = w.node(
+                "layer", "Bidirectional", {"wraps": {"layer": cls, **words}}, reads, held, outputs=names
+            )
         else:
             node = w.node("layer", cls, words, reads, held, outputs=_states(states))
         for way in range(ways):
@@ -166,7 +209,7 @@ def _sum(a: Known, b: Known) -> Known:
     return Known(a.tensor + b.tensor, a.names | b.names, source, a.source)
 
 
-def _starts(w: Writer, given: list[Any], first: int, count: int, x: Laid) -> list[Laid]:
+def _starts(w: NodeWriter, given: list[Any], first: int, count: int, x: Laid) -> list[Laid]:
     """The initial states of one layer; none where they are zeros."""
     if all(isinstance(h, Known) and not h.names and not h.tensor.any() for h in given):
         return []
@@ -176,16 +219,34 @@ def _starts(w: Writer, given: list[Any], first: int, count: int, x: Laid) -> lis
             if isinstance(h, Pile):
                 found.append(h[first + way])
             elif isinstance(h, Laid):
-                from graphspec.convert.pytorch.shaping import _select
+                from graphspec.convert.pytorch.shaping import select
 
-                found.append(w.natural(_select(w, h, 0, first + way, None)) if h.shape[0] != 1 else w.natural(h.without([0])))
+                found.append(
+                    w.natural(select(w, h, 0, first + way, None))
+                    if h.shape[0] != 1
+                    else w.natural(h.without([0]))
+                )
             else:
-                raise Unsupported("its initial state is a constant", "start at zeros, or pass the state as an input")
+                raise Unsupported(
+                    "its initial state is a constant", "start at zeros, or pass the state as an input"
+                )
     return found
 
 
 @handles("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
-def _cell(w: Writer, *, function: str, input: Laid, hx: Any, w_ih: Known, w_hh: Known, b_ih: Any = None, b_hh: Any = None, out: Any = None, **_: Any) -> Any:
+def _cell(
+    w: NodeWriter,
+    *,
+    function: str,
+    input: Laid,
+    hx: Any,
+    w_ih: Known,
+    w_hh: Known,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    out: Any = None,
+    **_: Any,
+) -> Any:
     """A cell outside of a loop is its layer over one step."""
     x = w.last(input)
     units = w_hh.tensor.shape[1]
@@ -202,7 +263,9 @@ def _cell(w: Writer, *, function: str, input: Laid, hx: Any, w_ih: Known, w_hh: 
     reads: list[tuple[str, Any]] = [("sequences", step)]
     if not all(isinstance(h, Known) and not h.names and not h.tensor.any() for h in starts):
         if not all(isinstance(h, Laid) for h in starts):
-            raise Unsupported("its initial state is a constant", "start at zeros, or pass the state as an input")
+            raise Unsupported(
+                "its initial state is a constant", "start at zeros, or pass the state as an input"
+            )
         values = tuple(w.last(h).value for h in starts)
         reads.append(("initial_state", values if len(values) > 1 else values[0]))
     count = 2 if function == "lstm_cell" else 1

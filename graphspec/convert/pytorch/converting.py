@@ -1,4 +1,4 @@
-"""A traced graph to nodes: what depends on parameters alone is computed, all else goes through the functions' handlers."""
+"""A traced graph to nodes: what depends on parameters alone is computed, all else goes to the handlers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, fx, nn
 
 from graphspec.convert.nodes import ConvertedInput, ConvertedValue
-from graphspec.convert.pytorch import attention, layers, pointwise, shaping  # noqa: F401  (they register)
+from graphspec.convert.pytorch import attention, layers, pointwise, products, shaping  # noqa: F401  (they register)
 from graphspec.convert.pytorch.functions import CREATES, HANDLERS, PICKS
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import plain
-from graphspec.convert.pytorch.tracing import Traced, line_in
-from graphspec.convert.pytorch.writer import Known, Origin, Writer
+from graphspec.convert.pytorch.tracing import TracedModule, line_in
+from graphspec.convert.pytorch.writer import CallOrigin, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
+from graphspec.diagnostics import by_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +31,25 @@ class Out:
 
 
 IMAGES = frozenset(
-    "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d batch_norm max_pool1d max_pool2d "
-    "avg_pool1d avg_pool2d adaptive_avg_pool2d group_norm instance_norm upsample_bilinear2d upsample_nearest2d "
-    "pixel_unshuffle pixel_shuffle max_pool3d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool3d".split()
+    by_word(
+        of="conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d batch_norm max_pool1d "
+        "max_pool2d avg_pool1d avg_pool2d adaptive_avg_pool2d group_norm instance_norm "
+        "upsample_bilinear2d upsample_nearest2d pixel_unshuffle pixel_shuffle max_pool3d avg_pool3d "
+        "adaptive_avg_pool1d adaptive_avg_pool3d"
+    )
 )
 """Functions whose channels are axis 1."""
-THROUGH = frozenset("add sub mul div pad relu to contiguous cat clone neg sigmoid tanh dropout gelu silu".split())
+THROUGH = frozenset(
+    by_word(of="add sub mul div pad relu to contiguous cat clone neg sigmoid tanh dropout gelu silu")
+)
 
 
 class Converter:
     """Walks a graph. `values` has what each node of it became."""
 
-    def __init__(self, traced: Traced, names: Mapping[Any, str]):
+    def __init__(self, traced: TracedModule, names: Mapping[Any, str]):
         self.traced = traced
-        self.writer = Writer()
+        self.writer = NodeWriter()
         self.values: dict[fx.Node, Any] = {}
         self.modules = dict(traced.module.named_modules())
         self.names = names  # of sizes that stay open
@@ -58,13 +64,16 @@ class Converter:
         for name, node in self.traced.outputs:
             value = self.values.get(node) if isinstance(node, fx.Node) else None
             if isinstance(value, attention.Pile):
-                value = HANDLERS["stack"](self.writer, value, Out((len(value), *value[0].shape), torch.float32))
+                value = HANDLERS["stack"](
+                    self.writer, value, Out((len(value), *value[0].shape), torch.float32)
+                )
                 value = value.permuted((1, 0, *range(2, len(value.shape)))) if len(value.shape) > 2 else value
             if not isinstance(value, Laid):
                 raise Unsupported(
-                    f"its output {name or 'tensor'} does not depend on the inputs", "return tensors of the data"
+                    f"its output {name or 'tensor'} does not depend on the inputs",
+                    "return tensors of the data",
                 )
-            self.writer.origin = Origin((), "")
+            self.writer.origin = CallOrigin((), "")
             found[name or f"output_{len(found)}"] = self.writer.natural(value)
         return found
 
@@ -88,7 +97,11 @@ class Converter:
                 continue
             if node.name in held:
                 name = held[node.name]
-                tensor = state[name] if name in state else program.state_dict.get(name, program.constants.get(name))
+                tensor = (
+                    state[name]
+                    if name in state
+                    else program.state_dict.get(name, program.constants.get(name))
+                )
                 name = first.get((tensor.data_ptr(), tuple(tensor.shape), tensor.stride()), name)
                 names = frozenset([name]) if name in state else frozenset[str]()
                 self.values[node] = Known(tensor.detach().clone(), names, _looked_up(name))
@@ -107,7 +120,11 @@ class Converter:
             node.name, tuple(named), str(tensor.dtype).removeprefix("torch."), channels_first=first
         )
         self.inputs.append(made)
-        axes = ((0,), (rank - 1,), *((i,) for i in range(1, rank - 1))) if first else tuple((i,) for i in range(rank))
+        axes = (
+            ((0,), (rank - 1,), *((i,) for i in range(1, rank - 1)))
+            if first
+            else tuple((i,) for i in range(rank))
+        )
         sizes = (shape[0], *shape[2:], shape[1]) if first else shape
         return Laid(ConvertedValue(made), sizes, axes, shape, made.dtype)
 
@@ -147,7 +164,9 @@ class Converter:
             return self._inlined(node, values)
         if isinstance(meta, (torch.SymInt, torch.SymFloat, torch.SymBool, int, float, bool)):
             if _unbacked(meta):
-                raise Unsupported("a size or a number depends on the values of tensors", "compute it without data")
+                raise Unsupported(
+                    "a size or a number depends on the values of tensors", "compute it without data"
+                )
             return plain(meta)
         if not isinstance(target, torch._ops.OpOverload):
             return None
@@ -168,7 +187,9 @@ class Converter:
             self._check_inplace(node, first, word)
         handler = HANDLERS.get(word)
         if handler is None:
-            raise Unsupported("it has no counterpart in a spec", "write this part of the model by hand, as {module: ...}")
+            raise Unsupported(
+                "it has no counterpart in a spec", "write this part of the model by hand, as {module: ...}"
+            )
         given = {key: self._unpiled(value, word) for key, value in given.items()}
         if inplace and "self" in given and "input" in inspect.signature(handler).parameters:
             given["input"] = given.pop("self")
@@ -264,10 +285,16 @@ class Converter:
     def _inlined(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         """A graph inside the graph, of `torch.no_grad()`, say."""
         args = list(node.args)
-        graphs = [(i, values[a]) for i, a in enumerate(args) if isinstance(a, fx.Node) and isinstance(values.get(a), fx.GraphModule)]
+        graphs = [
+            (i, values[a])
+            for i, a in enumerate(args)
+            if isinstance(a, fx.Node) and isinstance(values.get(a), fx.GraphModule)
+        ]
         name = str(node.target)
-        if len(graphs) != 1 or "wrap_with" not in name and "checkpoint" not in name:
-            raise Unsupported("its control flow depends on the values of tensors", "write it without cond and map")
+        if len(graphs) != 1 or ("wrap_with" not in name and "checkpoint" not in name):
+            raise Unsupported(
+                "its control flow depends on the values of tensors", "write it without cond and map"
+            )
         place, module = graphs[0]
         operands = [_resolved(a, values) for a in args[place + 1 :]]
         inner: dict[fx.Node, Any] = {}
@@ -320,12 +347,14 @@ def _path(node: fx.Node) -> str | None:
     return next(reversed(stack.values()))[0] if stack else None
 
 
-def _origin(node: fx.Node, before: Origin) -> Origin:
+def _origin(node: fx.Node, before: CallOrigin) -> CallOrigin:
     stack = node.meta.get("nn_module_stack") or {}
     modules = tuple(
-        (key, path, str(kind).rpartition(".")[2]) for key, (path, kind) in stack.items() if path and "metadata_hook" not in key
+        (key, path, str(kind).rpartition(".")[2])
+        for key, (path, kind) in stack.items()
+        if path and "metadata_hook" not in key
     )
-    return Origin(modules, line_in(node.meta.get("stack_trace") or ""))
+    return CallOrigin(modules, line_in(node.meta.get("stack_trace") or ""))
 
 
 def _is_image(node: fx.Node) -> bool:
@@ -370,8 +399,10 @@ def _mapped(value: Any, values: Mapping[fx.Node, Any], change: Any) -> Any:
             return meta.node.hint
         return change(found)
     if isinstance(value, (list, tuple)):
-        return [_mapped(item, values, change) for item in value] if isinstance(value, list) else tuple(
-            _mapped(item, values, change) for item in value
+        return (
+            [_mapped(item, values, change) for item in value]
+            if isinstance(value, list)
+            else tuple(_mapped(item, values, change) for item in value)
         )
     if isinstance(value, Mapping):
         return {key: _mapped(item, values, change) for key, item in value.items()}

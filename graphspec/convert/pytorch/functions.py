@@ -1,22 +1,31 @@
-"""PyTorch's functions by their names: what each becomes. A function here takes the writer and the arguments by the names of PyTorch's schema."""
+"""PyTorch's functions by their names: what each becomes.
+
+A handler takes the writer, and the arguments by the names of PyTorch's schema.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from graphspec.diagnostics import by_word
+
 Handler = Callable[..., Any]
 HANDLERS: dict[str, Handler] = {}
 """By the name of the function, without the underscore of those in place."""
 PICKS = frozenset(
-    "view reshape permute transpose t slice select squeeze unsqueeze flatten unflatten contiguous detach clone alias "
-    "split chunk unbind swapaxes movedim _unsafe_view narrow swapdims adjoint mT detach_ "
-    "lift_fresh_copy".split()
+    by_word(
+        of="view reshape permute transpose t slice select squeeze unsqueeze flatten unflatten contiguous "
+        "detach clone alias split chunk unbind swapaxes movedim _unsafe_view narrow swapdims adjoint mT "
+        "detach_ lift_fresh_copy"
+    )
 )
 """Functions that only pick and arrange elements: of parameters they are parameters again."""
 
 
-CREATES = frozenset("new_zeros new_ones new_full new_empty zeros_like ones_like full_like empty_like".split())
+CREATES = frozenset(
+    by_word(of="new_zeros new_ones new_full new_empty zeros_like ones_like full_like empty_like")
+)
 """Functions that make a tensor in the shape of another one."""
 
 

@@ -10,10 +10,10 @@ from torch.export import Dim
 
 from graphspec.convert.folding.naming import kind
 from graphspec.convert.nodes import ConvertedBody, ConvertedInput, ConvertedNode
-from graphspec.convert.pytorch import FromTorch
 from graphspec.convert.pytorch.converting import Converter
 from graphspec.convert.pytorch.passes import tidy
 from graphspec.convert.pytorch.recognized import recognized
+from graphspec.convert.pytorch.result import FromTorch
 from graphspec.convert.pytorch.state import state
 from graphspec.convert.pytorch.tracing import BATCH, traced
 from graphspec.convert.pytorch.tree import Tree, shortened
@@ -38,6 +38,7 @@ def converted(
             graph = traced(module, given, free)
     finally:
         module.train(training)
+    notes: list[str] = []
     converter = Converter(graph, _sizes(graph, dynamic))
     results = converter.run()
     writer = converter.writer
@@ -48,6 +49,8 @@ def converted(
     for node in nodes:
         if node.automatic:
             node.name = kind(node)
+    names = {made: made.name for made in converter.inputs}
+    _drop_unread(converter.inputs, nodes, outputs, notes)
     leaves = {path for path, each in module.named_modules() if not any(True for _ in each.children())}
     body = Tree(writer.origins, leaves).body(name, converter.inputs, nodes, outputs)
     _share(body, writer)
@@ -56,20 +59,39 @@ def converted(
         body.outputs = outputs
     if any(isinstance(value.maker, ConvertedInput) for value in body.outputs.values()):
         raise Unsupported("an output of it is an input", "return what is computed")
-    notes: list[str] = []
     spec = compiled(body, {}, flat, notes)
-    used = {path for node in nodes if node.stored is not None for path in [node.stored.path]}
-    del used
     frozen = tuple(sorted(writer.frozen))
     notes += [f"`{word}` is frozen: the spec holds what was computed of it" for word in frozen]
     for node, rate in writer.rates.items():
         if node in nodes:
-            notes.append(f"a dropout of {rate} in attention is left out: {{op: dot_product_attention}} has none")
+            notes.append(
+                f"a dropout of {rate} in attention is left out: {{op: dot_product_attention}} has none"
+            )
             break
     weights = state(spec.program.graph, spec.places, writer.weights)
     return FromTorch(
-        name, spec.text, spec.program, weights, spec.places, writer.weights, frozen, rows, tuple(notes)
+        name,
+        spec.text,
+        spec.program,
+        weights,
+        spec.places,
+        writer.weights,
+        frozen,
+        rows,
+        tuple((names[made], made.shape) for made in converter.inputs),
+        tuple(notes),
     )
+
+
+def _drop_unread(
+    inputs: list[ConvertedInput], nodes: list[ConvertedNode], outputs: dict[str, Any], notes: list[str]
+) -> None:
+    """Leaves out inputs that no output depends on."""
+    read = {value.maker for node in nodes for value in node.sources()}
+    read |= {value.maker for value in outputs.values()}
+    for made in [made for made in inputs if made not in read]:
+        notes.append(f"the input `{made.name}` is left out: no output depends on it")
+        inputs.remove(made)
 
 
 def _called(value: Any) -> str:
@@ -129,7 +151,7 @@ def _share(body: ConvertedBody, writer: Any) -> None:
 
     walk(body)
     paths = [writer.origins_of(entry) for entry in used]
-    from graphspec.names import Namespace
+    from graphspec.weights.names import Namespace
 
     names = Namespace({item.name for item in body.inputs} | {node.name for node in body.nodes})
     for entry, word in zip(used, shortened(paths), strict=True):
@@ -145,5 +167,5 @@ def _rows(writer: Any, nodes: list[ConvertedNode]) -> Any:
         key = (modules[-1][1], modules[-1][2]) if modules else ("", "")
         word = str(node.what) if node.form not in ("parameter", "constant", "call") else node.form
         found.setdefault(key, []).append(word)
-    for (path, kind), words in found.items():
-        yield path, kind, ", ".join(dict.fromkeys(words))
+    for (path, name), words in found.items():
+        yield path, name, ", ".join(dict.fromkeys(words))

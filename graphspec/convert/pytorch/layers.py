@@ -11,8 +11,7 @@ from graphspec.convert.arguments import plain
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layout import Laid
-from graphspec.convert.pytorch.sizes import product
-from graphspec.convert.pytorch.writer import Known, Writer
+from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
 
@@ -44,7 +43,16 @@ def known(x: Any, what: str) -> Known | None:
 
 
 @handles("linear", "addmm")
-def _linear(w: Writer, input: Any = None, weight: Any = None, bias: Any = None, *, function: str, out: Any, **given: Any) -> Laid:
+def _linear(
+    w: NodeWriter,
+    input: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    *,
+    function: str,
+    out: Any,
+    **given: Any,
+) -> Laid:
     if function == "addmm":
         bias, input, weight = given["self"], given["mat1"], given["mat2"]
         weight = known(weight, "matrix")
@@ -54,7 +62,7 @@ def _linear(w: Writer, input: Any = None, weight: Any = None, bias: Any = None, 
     return dense(w, input, weight, bias)
 
 
-def dense(w: Writer, x: Laid, weight: Known, bias: Known | None) -> Laid:
+def dense(w: NodeWriter, x: Laid, weight: Known, bias: Known | None) -> Laid:
     """A `Dense` along the last torch axis. Columns of the weight follow the order of the value's axes."""
     x = w.solid(x)
     group = x.real(-1)
@@ -69,13 +77,29 @@ def dense(w: Writer, x: Laid, weight: Known, bias: Known | None) -> Laid:
     given = unlike({"units": units, "use_bias": bias is not None}, use_bias=True)
     node = w.node("layer", "Dense", given, [("x", x.value)], {"weight": weight, "bias": bias})
     return replace(
-        x, value=ConvertedValue(node), sizes=(*x.sizes[:-1], units), shape=(*x.shape[:-1], units),
+        x,
+        value=ConvertedValue(node),
+        sizes=(*x.sizes[:-1], units),
+        shape=(*x.shape[:-1], units),
         axes=(*x.axes[:-1], (len(x.sizes) - 1,)),
     )
 
 
 @handles("conv1d", "conv2d", "conv3d", "convolution")
-def _conv(w: Writer, input: Laid, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int, out: Any, transposed: bool = False, output_padding: Any = 0, **_: Any) -> Laid:
+def _conv(
+    w: NodeWriter,
+    input: Laid,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    out: Any,
+    transposed: bool = False,
+    output_padding: Any = 0,
+    **_: Any,
+) -> Laid:
     weight, bias = known(weight, "kernel"), known(bias, "bias")
     assert weight is not None
     if transposed:
@@ -106,10 +130,12 @@ def _conv(w: Writer, input: Laid, weight: Any, bias: Any, stride: Any, padding: 
 def _image(x: Laid, node: Any, out: Any) -> Laid:
     """The output of a layer of images."""
     shape = out.shape
-    return replace(x, value=ConvertedValue(node), sizes=(x.sizes[0], *shape[2:], shape[1]), shape=tuple(shape))
+    return replace(
+        x, value=ConvertedValue(node), sizes=(x.sizes[0], *shape[2:], shape[1]), shape=tuple(shape)
+    )
 
 
-def zeros(w: Writer, x: Laid, pads: list[tuple[int, int]]) -> Laid:
+def zeros(w: NodeWriter, x: Laid, pads: list[tuple[int, int]]) -> Laid:
     """A `ZeroPadding` of an image."""
     rank = len(pads)
     even = all(a == b for a, b in pads)
@@ -123,13 +149,38 @@ def zeros(w: Writer, x: Laid, pads: list[tuple[int, int]]) -> Laid:
 
 
 @handles("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
-def _conv_transpose(w: Writer, input: Laid, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any, out: Any, **_: Any) -> Laid:
+def _conv_transpose(
+    w: NodeWriter,
+    input: Laid,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+    out: Any,
+    **_: Any,
+) -> Laid:
     weight = known(weight, "kernel")
     assert weight is not None
-    return transpose(w, input, weight, known(bias, "bias"), stride, padding, output_padding, groups, dilation, out)
+    return transpose(
+        w, input, weight, known(bias, "bias"), stride, padding, output_padding, groups, dilation, out
+    )
 
 
-def transpose(w: Writer, input: Laid, weight: Known, bias: Known | None, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any, out: Any) -> Laid:
+def transpose(
+    w: NodeWriter,
+    input: Laid,
+    weight: Known,
+    bias: Known | None,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+    out: Any,
+) -> Laid:
     """PyTorch's transposed convolution is Keras' `valid` one with as many rows cut off at each side."""
     x = w.spatial(input)
     rank = len(x.sizes) - 2
@@ -141,8 +192,11 @@ def transpose(w: Writer, input: Laid, weight: Known, bias: Known | None, stride:
             )
     pads, more, strides = every(padding, rank), every(output_padding, rank), every(stride, rank)
     words = {
-        "filters": weight.tensor.shape[1], "kernel_size": short(list(weight.tensor.shape[2:]), rank),
-        "strides": short(strides, rank), "dilation_rate": short(dilation, rank), "use_bias": bias is not None,
+        "filters": weight.tensor.shape[1],
+        "kernel_size": short(list(weight.tensor.shape[2:]), rank),
+        "strides": short(strides, rank),
+        "dilation_rate": short(dilation, rank),
+        "use_bias": bias is not None,
     }
     words = unlike(words, strides=1, dilation_rate=1, use_bias=True)
     cuts = [(p, p - m) for p, m in zip(pads, more, strict=True)]
@@ -161,7 +215,10 @@ def transpose(w: Writer, input: Laid, weight: Known, bias: Known | None, stride:
 
 def _whole_groups(weight: torch.Tensor, groups: int) -> torch.Tensor:
     parts = weight.chunk(groups)
-    rows = [torch.cat([torch.zeros_like(p) if i != k else p for i in range(groups)], 1) for k, p in enumerate(parts)]
+    rows = [
+        torch.cat([torch.zeros_like(p) if i != k else p for i in range(groups)], 1)
+        for k, p in enumerate(parts)
+    ]
     return torch.cat(rows)
 
 
@@ -169,7 +226,21 @@ def _whole_groups(weight: torch.Tensor, groups: int) -> torch.Tensor:
 
 
 @handles("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d")
-def _pool(w: Writer, *, function: str, out: Any, kernel_size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: Any = None, self: Any = None, **_: Any) -> Laid:
+def _pool(
+    w: NodeWriter,
+    *,
+    function: str,
+    out: Any,
+    kernel_size: Any,
+    stride: Any = (),
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: Any = None,
+    self: Any = None,
+    **_: Any,
+) -> Laid:
     x = w.spatial(self)
     rank = len(x.sizes) - 2
     most = function.startswith("max")
@@ -205,8 +276,15 @@ def _rounds(x: Laid, size: list[int], steps: list[int], pads: list[int]) -> bool
     return any(not isinstance(n, int) or (n + 2 * p - k) % s for n, k, s, p in given)
 
 
-@handles("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
-def _adaptive(w: Writer, *, function: str, out: Any, self: Laid, output_size: Any, **_: Any) -> Any:
+@handles(
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+)
+def _adaptive(w: NodeWriter, *, function: str, out: Any, self: Laid, output_size: Any, **_: Any) -> Any:
     x = w.spatial(self)
     rank = len(x.sizes) - 2
     most = "max" in function
@@ -222,19 +300,42 @@ def _adaptive(w: Writer, *, function: str, out: Any, self: Laid, output_size: An
     else:
         word = f"Adaptive{'Max' if most else 'Average'}Pooling{rank}D"
         node = w.node("layer", word, {"output_size": short(sizes, rank)}, [("x", x.value)])
-        found = replace(x, value=ConvertedValue(node), sizes=(x.sizes[0], *sizes, x.sizes[-1]), shape=tuple(shape))
+        found = replace(
+            x, value=ConvertedValue(node), sizes=(x.sizes[0], *sizes, x.sizes[-1]), shape=tuple(shape)
+        )
     return (found, None) if most else found
 
 
-@handles("upsample_nearest1d", "upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d", "_upsample_nearest_exact2d", "upsample_nearest3d", "upsample_linear1d")
-def _upsample(w: Writer, *, function: str, out: Any, input: Any = None, self: Any = None, align_corners: bool = False, scale_factors: Any = None, **_: Any) -> Laid:
+@handles(
+    "upsample_nearest1d",
+    "upsample_nearest2d",
+    "upsample_bilinear2d",
+    "upsample_bicubic2d",
+    "_upsample_nearest_exact2d",
+    "upsample_nearest3d",
+    "upsample_linear1d",
+)
+def _upsample(
+    w: NodeWriter,
+    *,
+    function: str,
+    out: Any,
+    input: Any = None,
+    self: Any = None,
+    align_corners: bool = False,
+    scale_factors: Any = None,
+    **_: Any,
+) -> Laid:
     x = w.spatial(input if input is not None else self)
     if align_corners:
         raise Unsupported("align_corners=True has no counterpart", "use align_corners=False")
     rank = len(x.sizes) - 2
     sizes = list(out.shape[2:])
     word = "nearest" if "nearest" in function else "bicubic" if "bicubic" in function else "bilinear"
-    rates = [a // b if isinstance(a, int) and isinstance(b, int) and a % b == 0 else None for a, b in zip(sizes, x.sizes[1:-1], strict=True)]
+    rates = [
+        a // b if isinstance(a, int) and isinstance(b, int) and a % b == 0 else None
+        for a, b in zip(sizes, x.sizes[1:-1], strict=True)
+    ]
     if any(rate is None for rate in rates) and scale_factors:
         rates = [int(f) if float(f).is_integer() else None for f in scale_factors]
     kind = {} if word == "nearest" else {"interpolation": word}
@@ -246,14 +347,16 @@ def _upsample(w: Writer, *, function: str, out: Any, input: Any = None, self: An
     if rank != 2 or not all(isinstance(s, int) for s in sizes):
         raise Unsupported("it resizes by a factor that is not whole", "resize images, by whole factors")
     if word == "nearest" and function != "_upsample_nearest_exact2d":
-        raise Unsupported("nearest pixels by a factor that is not whole have no counterpart", "use mode='bilinear'")
+        raise Unsupported(
+            "nearest pixels by a factor that is not whole have no counterpart", "use mode='bilinear'"
+        )
     given = {"height": sizes[0], "width": sizes[1], "interpolation": word}
     given = unlike(given, interpolation="bilinear")
     return _image(x, w.node("layer", "Resizing", given, [("x", x.value)]), out)
 
 
 @handles("pixel_shuffle")
-def _pixel_shuffle(w: Writer, self: Laid, upscale_factor: int, out: Any, **_: Any) -> Laid:
+def _pixel_shuffle(w: NodeWriter, self: Laid, upscale_factor: int, out: Any, **_: Any) -> Laid:
     n, c, h, v = self.shape
     r = upscale_factor
     parted = w.split(self, (n, c // (r * r), r, r, h, v))
@@ -261,7 +364,7 @@ def _pixel_shuffle(w: Writer, self: Laid, upscale_factor: int, out: Any, **_: An
 
 
 @handles("pixel_unshuffle")
-def _pixel_unshuffle(w: Writer, self: Laid, downscale_factor: int, out: Any, **_: Any) -> Laid:
+def _pixel_unshuffle(w: NodeWriter, self: Laid, downscale_factor: int, out: Any, **_: Any) -> Laid:
     n, c, h, v = self.shape
     r = downscale_factor
     parted = w.split(self, (n, c, h // r, r, v // r, r))
@@ -269,7 +372,7 @@ def _pixel_unshuffle(w: Writer, self: Laid, downscale_factor: int, out: Any, **_
 
 
 @handles("channel_shuffle")
-def _channel_shuffle(w: Writer, self: Laid, groups: int, out: Any, **_: Any) -> Laid:
+def _channel_shuffle(w: NodeWriter, self: Laid, groups: int, out: Any, **_: Any) -> Laid:
     n, c, *rest = self.shape
     parted = w.split(self, (n, groups, c // groups, *rest))
     order = (0, 2, 1, *range(3, len(parted.shape)))
@@ -277,7 +380,9 @@ def _channel_shuffle(w: Writer, self: Laid, groups: int, out: Any, **_: Any) -> 
 
 
 @handles("im2col")
-def _im2col(w: Writer, self: Laid, kernel_size: Any, dilation: Any, padding: Any, stride: Any, out: Any, **_: Any) -> Laid:
+def _im2col(
+    w: NodeWriter, self: Laid, kernel_size: Any, dilation: Any, padding: Any, stride: Any, out: Any, **_: Any
+) -> Laid:
     x = w.natural(self)
     words = {"kernel_size": short(kernel_size, 2), "stride": short(stride, 2), "padding": short(padding, 2)}
     words = unlike(words | {"dilation": short(dilation, 2)}, stride=1, padding=0, dilation=1)
@@ -286,16 +391,20 @@ def _im2col(w: Writer, self: Laid, kernel_size: Any, dilation: Any, padding: Any
 
 
 @handles("pad")
-def _pad(w: Writer, self: Laid, pad: Any, out: Any, mode: str = "constant", value: Any = None, **_: Any) -> Laid:
+def _pad(
+    w: NodeWriter, self: Laid, pad: Any, out: Any, mode: str = "constant", value: Any = None, **_: Any
+) -> Laid:
     pads = [int(p) for p in pad]
     rank = len(self.shape)
-    sides = {rank - 1 - k // 2: (pads[k], pads[k + 1]) for k in range(0, len(pads), 2) if pads[k] or pads[k + 1]}
+    sides = {
+        rank - 1 - k // 2: (pads[k], pads[k + 1]) for k in range(0, len(pads), 2) if pads[k] or pads[k + 1]
+    }
     if any(a < 0 or b < 0 for a, b in sides.values()):
         raise Unsupported("it pads by a negative number", "slice the tensor")
     if not sides:
         return self
     x = w.solid(self)
-    space = 2 <= min(sides) and 3 <= rank <= 5 and x.axes[0] == (0,)
+    space = min(sides) >= 2 and 3 <= rank <= 5 and x.axes[0] == (0,)
     if mode == "constant" and not value and space and w.spatial(x) == x:
         given = [sides.get(i, (0, 0)) for i in range(2, rank)]
         return replace(zeros(w, x, given), shape=tuple(out.shape))
@@ -322,7 +431,20 @@ def _pad(w: Writer, self: Laid, pad: Any, out: Any, mode: str = "constant", valu
 
 
 @handles("batch_norm", "instance_norm")
-def _batch_norm(w: Writer, input: Laid, weight: Any, bias: Any, running_mean: Any, running_var: Any, momentum: float, eps: float, function: str, counter: Any = None, out: Any = None, **_: Any) -> Laid:
+def _batch_norm(
+    w: NodeWriter,
+    input: Laid,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    momentum: float,
+    eps: float,
+    function: str,
+    counter: Any = None,
+    out: Any = None,
+    **_: Any,
+) -> Laid:
     x = w.spatial(input) if len(input.shape) > 2 else w.last(input, 1)
     if function == "instance_norm":
         return grouped(w, x, int(x.sizes[-1]), weight, bias, eps)
@@ -339,7 +461,7 @@ def _batch_norm(w: Writer, input: Laid, weight: Any, bias: Any, running_mean: An
     return replace(x, value=ConvertedValue(node))
 
 
-def grouped(w: Writer, x: Laid, groups: int, weight: Any, bias: Any, eps: float) -> Laid:
+def grouped(w: NodeWriter, x: Laid, groups: int, weight: Any, bias: Any, eps: float) -> Laid:
     """A `GroupNormalization` of an image."""
     words: dict[str, Any] = {"groups": -1 if groups == x.sizes[-1] else groups, "epsilon": plain(eps)}
     words |= {"scale": weight is not None, "center": bias is not None}
@@ -349,13 +471,24 @@ def grouped(w: Writer, x: Laid, groups: int, weight: Any, bias: Any, eps: float)
 
 
 @handles("group_norm")
-def _group_norm(w: Writer, input: Laid, num_groups: int, weight: Any, bias: Any, eps: float, **_: Any) -> Laid:
+def _group_norm(
+    w: NodeWriter, input: Laid, num_groups: int, weight: Any, bias: Any, eps: float, **_: Any
+) -> Laid:
     x = w.spatial(input) if len(input.shape) > 2 else w.last(input, 1)
     return grouped(w, x, num_groups, weight, bias, eps)
 
 
 @handles("layer_norm", "rms_norm")
-def _layer_norm(w: Writer, input: Laid, normalized_shape: Any, weight: Any, bias: Any = None, eps: Any = None, function: str = "", **_: Any) -> Laid:
+def _layer_norm(
+    w: NodeWriter,
+    input: Laid,
+    normalized_shape: Any,
+    weight: Any,
+    bias: Any = None,
+    eps: Any = None,
+    function: str = "",
+    **_: Any,
+) -> Laid:
     count = len(normalized_shape)
     x = w.solid(input)
     axes = [j for i in range(len(x.axes) - count, len(x.axes)) for j in x.real(i)]
@@ -381,185 +514,18 @@ def _layer_norm(w: Writer, input: Laid, normalized_shape: Any, weight: Any, bias
     else:
         words |= {"epsilon": plain(eps), "scale": weight is not None, "center": bias is not None}
         words = unlike(words, epsilon=0.001, scale=True, center=True)
-        node = w.node("layer", "LayerNormalization", words, [("x", x.value)], {"weight": weight, "bias": bias})
+        node = w.node(
+            "layer", "LayerNormalization", words, [("x", x.value)], {"weight": weight, "bias": bias}
+        )
     return replace(x, value=ConvertedValue(node))
 
 
 @handles("embedding")
-def _embedding(w: Writer, weight: Any, indices: Any, **_: Any) -> Laid:
+def _embedding(w: NodeWriter, weight: Any, indices: Any, **_: Any) -> Laid:
     weight = known(weight, "table")
     assert weight is not None
     x = w.solid(indices)
     rows, width = weight.tensor.shape
     given = {"input_dim": rows, "output_dim": width}
     node = w.node("layer", "Embedding", given, [("x", x.value)], {"weight": weight})
-    return Laid(
-        ConvertedValue(node), (*x.sizes, width), (*x.axes, (len(x.sizes),)), (*x.shape, width)
-    )
-
-
-# --- products
-
-
-@handles("matmul", "bmm", "mm", "baddbmm", "einsum", "outer", "dot", "mv")
-def _matmul(w: Writer, *, function: str, out: Any, self: Any = None, other: Any = None, equation: str = "", tensors: Any = (), then: Any = None, **given: Any) -> Laid:
-    if function == "baddbmm":
-        from graphspec.convert.pytorch.pointwise import pair, scalar
-
-        product_ = _matmul(w, function="matmul", out=out, self=given["batch1"], other=given["batch2"])
-        if given.get("alpha", 1) != 1:
-            product_ = scalar(w, "multiply", product_, given["alpha"])
-        if given.get("beta", 1) == 0:
-            return product_
-        return pair(w, "add", self, product_, out.shape)
-    if function == "einsum":
-        if len(tensors) != 2:
-            raise Unsupported("an einsum of other than two tensors is not understood", "write it in steps")
-        left, right = tensors
-        terms, _, result = equation.replace(" ", "").partition("->")
-        first, second = terms.split(",")
-        if "." in equation or not result:
-            raise Unsupported("an einsum with dots is not understood", "name all of its axes")
-    else:
-        left, right = self, other if other is not None else given.get("mat2", given.get("vec2"))
-        first, second, result = _letters(left, right, function)
-    if isinstance(left, Laid) and isinstance(right, Known):
-        simple = _projection(w, left, right, first, second, result)
-        if simple is not None:
-            return simple
-    if isinstance(left, Known):
-        return contract(w, right, left, second, first, result, out, then)
-    return contract(w, left, right, first, second, result, out, then)
-
-
-def rank_of(x: Any) -> int:
-    return len(x.shape) if isinstance(x, Laid) else x.tensor.dim()
-
-
-def shape_of(x: Any) -> Any:
-    return x.shape if isinstance(x, Laid) else tuple(x.tensor.shape)
-
-
-def _letters(left: Any, right: Any, function: str) -> tuple[str, str, str]:
-    a, b = rank_of(left), rank_of(right)
-    if function == "outer":
-        return "i", "j", "ij"
-    front = max(a, b) - 2
-    words = "ABCDEFGH"[:front] if front > 0 else ""
-    first = words[len(words) - (a - 2) :] + "ik" if a > 1 else "k"
-    second = words[len(words) - (b - 2) :] + "kj" if b > 1 else "k"
-    if a == 2:
-        first = "ik"
-    if b == 2:
-        second = "kj"
-    return first, second, words + ("i" if a > 1 else "") + ("j" if b > 1 else "")
-
-
-def _projection(w: Writer, x: Laid, matrix: Known, first: str, second: str, result: str) -> Laid | None:
-    """A product of data with a matrix along the last axis is a `Dense`."""
-    if len(second) != 2 or first[-1] not in second or result[:-1] != first[:-1]:
-        return None
-    turned = second == first[-1] + result[-1]
-    if not (turned or second == result[-1] + first[-1]):
-        return None
-    return dense(w, x, matrix.map(lambda t: t.t()) if turned else matrix, None)
-
-
-def contract(w: Writer, left: Laid, right: Any, first: str, second: str, result: str, out: Any, then: Any = None) -> Laid:
-    """An einsum, in the axes that the values have. `then` is the order in which torch's axes are wanted."""
-    left = w.solid(left)
-    right = w.solid(right) if isinstance(right, Laid) else right
-    names: dict[str, str] = {}
-    letters = iter("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    shapes = dict(zip(first, left.shape, strict=True))
-    for letter, size in zip(second, shape_of(right), strict=True):
-        if shapes.get(letter, 1) == 1:
-            shapes[letter] = size
-    parts: dict[str, tuple[Any, ...]] = {}
-    for term, x in ((first, left), (second, right)):
-        for i, letter in enumerate(term):
-            if isinstance(x, Laid) and (real := x.real(i)) and x.length(x.axes[i]) == shapes[letter]:
-                sizes = tuple(x.sizes[j] for j in real)
-                if letter in parts and parts[letter] != sizes:
-                    return contract(w, _joined(w, left, first, letter), _joined(w, right, second, letter), first, second, result, out, then)
-                parts.setdefault(letter, sizes)
-    for letter, size in shapes.items():
-        parts.setdefault(letter, (size,))
-        names[letter] = ""
-    batch = "b"
-    for letter in [*first, *second]:
-        if not names[letter]:
-            names[letter] = "".join(batch if _is_batch(left, first, letter, k) or (isinstance(right, Laid) and _is_batch(right, second, letter, k)) else _next(letters, batch) for k in range(len(parts[letter])))
-    terms, reads, sized = [], [], {batch: left.sizes[0]}
-    for term, x in ((first, left), (second, right)):
-        if isinstance(x, Known):
-            x, word = _unfolded(w, x, term, parts, names, shapes)
-            terms.append(batch + word if batch not in word else word)
-            reads.append(("", x))
-            continue
-        word = ["?"] * len(x.sizes)
-        for i, letter in enumerate(term):
-            if x.length(x.axes[i]) == shapes[letter]:
-                for j, name in zip(x.real(i), names[letter], strict=False):
-                    word[j] = name
-        for j, size in enumerate(x.sizes):
-            if word[j] == "?" and size == 1:
-                word[j] = _next(letters, batch)
-        if "?" in word:
-            raise Unsupported("an einsum of stretched axes is not understood", "write it in steps")
-        if word[0] != batch:
-            raise Unsupported("it mixes the examples of a batch", "combine tensors of one example")
-        sized |= dict(zip(word, x.sizes, strict=True))
-        terms.append("".join(word))
-        reads.append(("", x.value))
-    for letter in names:
-        sized |= dict(zip(names[letter], parts[letter], strict=True))
-    wanted = result if then is None else "".join(result[i] for i in then)
-    flat = [name for letter in wanted for name in names[letter]]
-    if batch not in flat:
-        raise Unsupported("it sums over the examples of a batch", "combine tensors of one example")
-    order = [batch, *(name for name in flat if name != batch)]
-    node = w.node("op", "einsum", {"subscripts": f"{','.join(terms)}->{''.join(order)}"}, reads)
-    axes = tuple(tuple(order.index(name) for name in names[letter]) for letter in result)
-    return Laid(ConvertedValue(node), tuple(sized[name] for name in order), axes, tuple(out.shape), left.dtype)
-
-
-def _next(letters: Any, batch: str) -> str:
-    found = next(letters)
-    return next(letters) if found == batch else found
-
-
-def _is_batch(x: Laid, term: str, letter: str, k: int) -> bool:
-    if letter not in term:
-        return False
-    real = x.real(term.index(letter))
-    return k < len(real) and real[k] == 0
-
-
-def _joined(w: Writer, x: Any, term: str, letter: str) -> Any:
-    """With the axis of this letter in one piece."""
-    if not isinstance(x, Laid) or letter not in term:
-        return x
-    i = term.index(letter)
-    if len(x.real(i)) < 2:
-        return x
-    if 0 in x.axes[i]:
-        raise Unsupported("it mixes the examples of a batch", "keep the batch apart from other axes")
-    groups = [x.axes[k] for k in range(len(x.axes)) if 0 not in x.axes[k]]
-    if any(0 in axis and len(axis) > 1 for axis in x.axes):
-        groups = [(j,) for axis in x.axes if 0 in axis for j in axis if j] + groups
-    return w.lay(x, groups)
-
-
-def _unfolded(w: Writer, x: Known, term: str, parts: Any, names: Any, shapes: Any) -> tuple[ConvertedValue, str]:
-    sizes = [int(size) for letter in term for size in (parts[letter] if x.tensor.shape[term.index(letter)] != 1 or shapes[letter] == 1 else (1,) * len(parts[letter]))]
-    word = "".join(names[letter] for letter in term)
-    if "b" in word:
-        keep = word.index("b")
-        if sizes[keep] != 1:
-            raise Unsupported("a constant has a value for each example of the batch", "pass it as an input")
-        return w.held(x.map(lambda t: t.reshape(sizes).movedim(keep, 0)[0])), "b" + word.replace("b", "")
-    return w.held(x.map(lambda t: t.reshape(sizes))), word
-
-
-del product
+    return Laid(ConvertedValue(node), (*x.sizes, width), (*x.axes, (len(x.sizes),)), (*x.shape, width))

@@ -4,7 +4,8 @@
     .flatten(2)                                              axes ((0,), (3,), (1, 2))
     .transpose(1, 2)                                         axes ((0,), (1, 2), (3,))
 
-To permute, to insert or to drop axes of size 1, and to join axes costs nothing until a node needs them in its own order.
+To permute, to insert or to drop axes of size 1, and to join axes costs nothing until a node needs them in
+its own order.
 """
 
 from __future__ import annotations
@@ -129,7 +130,13 @@ def merged_axes(laid: Laid, groups: Sequence[tuple[int, ...]]) -> Axes:
         left, now = [j for j in axis if j != 0 and laid.sizes[j] != 1], [0] if 0 in axis else []
         while left:
             group = next(
-                (g for g in number if tuple(j for j in g if laid.sizes[j] != 1) == tuple(left[: len([j for j in g if laid.sizes[j] != 1])]) and any(laid.sizes[j] != 1 for j in g)),
+                (
+                    g
+                    for g in number
+                    if tuple(j for j in g if laid.sizes[j] != 1)
+                    == tuple(left[: len([j for j in g if laid.sizes[j] != 1])])
+                    and any(laid.sizes[j] != 1 for j in g)
+                ),
                 None,
             )
             if group is None:

@@ -1,16 +1,26 @@
-"""A graph as people would write it: activations in layers, nested joins as one, four projections and attention as one layer."""
+"""A graph as people would write it: activations in layers, nested joins, attention as one layer."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from typing import Any
 
-from graphspec.convert.nodes import ConvertedNode, ConvertedValue, Stored
-from graphspec.convert.pytorch.writer import Known, Origin, Writer
 from graphspec.convert.arguments import plain
+from graphspec.convert.nodes import ConvertedNode, ConvertedValue, Stored
+from graphspec.convert.pytorch.writer import CallOrigin, Known, NodeWriter
 
 Readers = dict[ConvertedValue, list[ConvertedNode]]
-TAKES = ("Dense", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
+TAKES = (
+    "Dense",
+    "Conv1D",
+    "Conv2D",
+    "Conv3D",
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
+    "Conv1DTranspose",
+    "Conv2DTranspose",
+    "Conv3DTranspose",
+)
 """Layers with an argument `activation`."""
 
 
@@ -38,7 +48,11 @@ def readers(nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> R
     return found
 
 
-def replaced(nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue], changes: dict[ConvertedValue, ConvertedValue]) -> None:
+def replaced(
+    nodes: list[ConvertedNode],
+    outputs: dict[str, ConvertedValue],
+    changes: dict[ConvertedValue, ConvertedValue],
+) -> None:
     """Makes everything read other values."""
 
     def final(value: ConvertedValue) -> ConvertedValue:
@@ -55,7 +69,7 @@ def replaced(nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue], cha
         outputs[key] = final(value)
 
 
-def tidy(w: Writer, outputs: dict[str, ConvertedValue]) -> list[ConvertedNode]:
+def tidy(w: NodeWriter, outputs: dict[str, ConvertedValue]) -> list[ConvertedNode]:
     """All passes; returns the nodes that are left."""
     nodes = needed(w.nodes, outputs)
     for change in (attentions, activations, joins, picks, states, ties):
@@ -64,7 +78,7 @@ def tidy(w: Writer, outputs: dict[str, ConvertedValue]) -> list[ConvertedNode]:
     return nodes
 
 
-def activations(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+def activations(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
     """`{layer: Dense}` and the `Activation` behind it as one node."""
     read = readers(nodes, outputs)
     changes: dict[ConvertedValue, ConvertedValue] = {}
@@ -75,8 +89,11 @@ def activations(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, Conver
         assert isinstance(before, ConvertedValue)
         layer = before.maker
         if (
-            isinstance(layer, ConvertedNode) and layer.form == "layer" and layer.what in TAKES
-            and "activation" not in layer.arguments and len(read[before]) == 1
+            isinstance(layer, ConvertedNode)
+            and layer.form == "layer"
+            and layer.what in TAKES
+            and "activation" not in layer.arguments
+            and len(read[before]) == 1
             and not (node.arguments["activation"] == "softmax" and layer.what != "Dense")
             and _related(w.origins[node], w.origins[layer])
         ):
@@ -85,13 +102,13 @@ def activations(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, Conver
     replaced(nodes, outputs, changes)
 
 
-def _related(a: Origin, b: Origin) -> bool:
-    """Whether two calls stand in one module of the user's: their modules, but for the innermost, are the same."""
+def _related(a: CallOrigin, b: CallOrigin) -> bool:
+    """Whether two calls stand in one module of the user's: only their innermost modules differ."""
     first, second = ([key for key, _, _ in origin.modules] for origin in (a, b))
     return first[:-1] == second[:-1] or first == second[:-1] or first[:-1] == second
 
 
-def joins(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+def joins(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
     """`cat(a, b, c)` as `cat(cat(a, b), c)` where the joined part is there: dense blocks become alike."""
     known: dict[tuple[Any, ...], ConvertedNode] = {}
     for node in nodes:
@@ -107,7 +124,7 @@ def joins(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, ConvertedVal
         known[(axis, *parts)] = node
 
 
-def picks(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+def picks(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
     """A slice of a slice as one, where the second picks along an axis that the first leaves whole."""
     read = readers(nodes, outputs)
     for node in nodes:
@@ -133,7 +150,7 @@ def picks(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, ConvertedVal
             node.reads = list(first.reads)
 
 
-def states(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+def states(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
     """Recurrent layers whose sequence nothing reads give their last step; states that are read are named."""
     read = readers(nodes, outputs)
     changes: dict[ConvertedValue, ConvertedValue] = {}
@@ -159,7 +176,7 @@ def states(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, ConvertedVa
     replaced(nodes, outputs, changes)
 
 
-def attentions(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+def attentions(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
     """Projections to heads, attention, and the projection back, as one `MultiHeadAttention`."""
     read = readers(nodes, outputs)
     for node in nodes:
@@ -167,7 +184,13 @@ def attentions(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, Convert
             _attention(w, node, read, nodes, outputs)
 
 
-def _attention(w: Writer, node: ConvertedNode, read: Readers, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+def _attention(
+    w: NodeWriter,
+    node: ConvertedNode,
+    read: Readers,
+    nodes: list[ConvertedNode],
+    outputs: dict[str, ConvertedValue],
+) -> None:
     slots = dict(node.reads)
     if set(slots) != {"query", "key", "value"} or "scale" in node.arguments:
         return
@@ -211,16 +234,18 @@ def _attention(w: Writer, node: ConvertedNode, read: Readers, nodes: list[Conver
         reads.append(("key", sources["key"]))
     path = (f"attention{len(w.weights)}",)
     w.weights[path] = held
-    made = ConvertedNode("attention", "layer", "MultiHeadAttention", words, reads, "named", stored=Stored(path, ()))
+    made = ConvertedNode(
+        "attention", "layer", "MultiHeadAttention", words, reads, "named", stored=Stored(path, ())
+    )
     made.trainable = any(linear.trainable for linear in linears)
     made.automatic = True
-    w.origins[made] = Origin(_common([w.origins[linear] for linear in linears]), "whole", True)
+    w.origins[made] = CallOrigin(_common([w.origins[linear] for linear in linears]), "whole", True)
     nodes[nodes.index(last)] = made
     replaced(nodes, outputs, {ConvertedValue(last): ConvertedValue(made)})
     read[ConvertedValue(made)] = read[ConvertedValue(last)]
 
 
-def _common(origins: list[Origin]) -> tuple[tuple[str, str, str], ...]:
+def _common(origins: list[CallOrigin]) -> tuple[tuple[str, str, str], ...]:
     found = []
     for steps in zip(*(origin.modules for origin in origins), strict=False):
         if len(set(steps)) > 1:
@@ -244,7 +269,7 @@ def _reader(value: ConvertedValue, read: Readers, what: str) -> ConvertedNode | 
     return found[0]
 
 
-def ties(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+def ties(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
     """Layers that have the same parameters are calls of one entry."""
     from graphspec.convert.nodes import CalledEntry
 
@@ -254,7 +279,11 @@ def ties(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValu
             held = w.weights[node.stored.path]
             main = held.get("weight") or next(iter(held.values()), None)
             if main is not None and main.names and main.source is not None:
-                groups[tuple(sorted(main.names)), tuple(main.tensor.shape), main.tensor.flatten()[:64].sum().item()].append(node)
+                groups[
+                    tuple(sorted(main.names)),
+                    tuple(main.tensor.shape),
+                    main.tensor.flatten()[:64].sum().item(),
+                ].append(node)
     for group in groups.values():
         if len(group) < 2 or not all(_same(w, group[0], other) for other in group[1:]):
             continue
@@ -283,8 +312,8 @@ def ties(w: Writer, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValu
                 node.arguments["activation"] = after
 
 
-def _same(w: Writer, a: ConvertedNode, b: ConvertedNode) -> bool:
+def _same(w: NodeWriter, a: ConvertedNode, b: ConvertedNode) -> bool:
     assert a.stored is not None and b.stored is not None
     mine, its = w.weights[a.stored.path], w.weights[b.stored.path]
     x, y = mine.get("weight"), its.get("weight")
-    return x is None or y is None or x.tensor.shape == y.tensor.shape and bool((x.tensor == y.tensor).all())
+    return x is None or y is None or (x.tensor.shape == y.tensor.shape and bool((x.tensor == y.tensor).all()))

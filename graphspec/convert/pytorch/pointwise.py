@@ -13,18 +13,26 @@ from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import Size
-from graphspec.convert.pytorch.writer import Known, Writer
+from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
 ACTIVATIONS = {
-    **{word: word for word in ("relu", "sigmoid", "tanh", "silu", "relu6", "selu", "log_sigmoid", "softsign")},
+    **{
+        word: word for word in ("relu", "sigmoid", "tanh", "silu", "relu6", "selu", "log_sigmoid", "softsign")
+    },
     "hardsigmoid": "hard_sigmoid",
     "hardswish": "hard_silu",
     "mish": "mish",
 }
 OPS = {
-    **{w: w for w in ("abs", "exp", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "sinh", "cosh")},
-    **{w: w for w in ("sqrt", "rsqrt", "square", "reciprocal", "erf", "erfc", "floor", "ceil", "round", "sign")},
+    **{
+        w: w
+        for w in ("abs", "exp", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "sinh", "cosh")
+    },
+    **{
+        w: w
+        for w in ("sqrt", "rsqrt", "square", "reciprocal", "erf", "erfc", "floor", "ceil", "round", "sign")
+    },
     **{w: w for w in ("trunc", "isnan", "isinf", "isfinite", "logical_not", "exp2", "bitwise_not", "erfinv")},
     "neg": "negative",
     "asin": "arcsin",
@@ -34,10 +42,12 @@ OPS = {
     "acosh": "arccosh",
     "atanh": "arctanh",
 }
-SAME = "contiguous clone detach alias lift_fresh_copy lift_fresh detach_copy positive".split()
+SAME = ["contiguous", "clone", "detach", "alias", "lift_fresh_copy", "lift_fresh", "detach_copy", "positive"]
 MERGES = {"add": "add", "mul": "multiply", "maximum": "maximum", "minimum": "minimum", "sub": "subtract"}
 PAIRS = {
-    **{w: w for w in ("logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor")},
+    **{
+        w: w for w in ("logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor")
+    },
     **{"div": "divide", "pow": "power", "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal"},
     **{"gt": "greater", "ge": "greater_equal", "floor_divide": "floor_divide", "remainder": "mod"},
     **{"fmod": "fmod", "atan2": "arctan2", "true_divide": "divide", "__and__": "logical_and"},
@@ -45,29 +55,29 @@ PAIRS = {
 }
 
 
-def activation(w: Writer, x: Laid, word: str, **settings: Any) -> Laid:
+def activation(w: NodeWriter, x: Laid, word: str, **settings: Any) -> Laid:
     """A node `Activation`."""
     value: Any = {"name": word, **settings} if settings else word
     return w.make("layer", "Activation", {"activation": value}, [("x", x.value)], x)
 
 
 @handles(*ACTIVATIONS)
-def _activation(w: Writer, self: Laid, *, function: str, **_: Any) -> Laid:
+def _activation(w: NodeWriter, self: Laid, *, function: str, **_: Any) -> Laid:
     return activation(w, self, ACTIVATIONS[function])
 
 
 @handles("gelu")
-def _gelu(w: Writer, self: Laid, approximate: str = "none", **_: Any) -> Laid:
+def _gelu(w: NodeWriter, self: Laid, approximate: str = "none", **_: Any) -> Laid:
     return activation(w, self, "gelu", **({"approximate": True} if approximate == "tanh" else {}))
 
 
 @handles("leaky_relu")
-def _leaky_relu(w: Writer, self: Laid, negative_slope: float, **_: Any) -> Laid:
+def _leaky_relu(w: NodeWriter, self: Laid, negative_slope: float, **_: Any) -> Laid:
     return w.make("layer", "LeakyReLU", {"negative_slope": plain(negative_slope)}, [("x", self.value)], self)
 
 
 @handles("elu")
-def _elu(w: Writer, self: Laid, alpha: float, scale: float, input_scale: float, **_: Any) -> Laid:
+def _elu(w: NodeWriter, self: Laid, alpha: float, scale: float, input_scale: float, **_: Any) -> Laid:
     if (scale, input_scale) != (1, 1):
         raise Unsupported("its scale is not 1", "use selu, or multiply the result")
     if alpha == 1:
@@ -76,12 +86,12 @@ def _elu(w: Writer, self: Laid, alpha: float, scale: float, input_scale: float, 
 
 
 @handles("celu")
-def _celu(w: Writer, self: Laid, alpha: float, **_: Any) -> Laid:
+def _celu(w: NodeWriter, self: Laid, alpha: float, **_: Any) -> Laid:
     return activation(w, self, "celu", **({} if alpha == 1 else {"alpha": plain(alpha)}))
 
 
 @handles("softplus")
-def _softplus(w: Writer, self: Laid, beta: float, threshold: float, **_: Any) -> Laid:
+def _softplus(w: NodeWriter, self: Laid, beta: float, threshold: float, **_: Any) -> Laid:
     if beta == 1:
         return activation(w, self, "softplus")
     scaled = scalar(w, "multiply", self, beta)
@@ -89,13 +99,22 @@ def _softplus(w: Writer, self: Laid, beta: float, threshold: float, **_: Any) ->
 
 
 @handles("softshrink", "hardshrink")
-def _shrink(w: Writer, self: Laid, lambd: float, function: str, **_: Any) -> Laid:
+def _shrink(w: NodeWriter, self: Laid, lambd: float, function: str, **_: Any) -> Laid:
     word = {"softshrink": "soft_shrink", "hardshrink": "hard_shrink"}[function]
     return activation(w, self, word, **({} if lambd == 0.5 else {"threshold": plain(lambd)}))
 
 
 @handles("hardtanh", "clamp", "clip")
-def _clamp(w: Writer, self: Laid, function: str, min_val: Any = None, max_val: Any = None, min: Any = None, max: Any = None, **_: Any) -> Laid:
+def _clamp(
+    w: NodeWriter,
+    self: Laid,
+    function: str,
+    min_val: Any = None,
+    max_val: Any = None,
+    min: Any = None,
+    max: Any = None,
+    **_: Any,
+) -> Laid:
     low, high = (min_val, max_val) if function == "hardtanh" else (number(min), number(max))
     if (low, high) == (0, 6):
         return activation(w, self, "relu6")
@@ -109,12 +128,14 @@ def _clamp(w: Writer, self: Laid, function: str, min_val: Any = None, max_val: A
 
 
 @handles("clamp_min", "clamp_max")
-def _clamp_one(w: Writer, self: Laid, function: str, min: Any = None, max: Any = None, **_: Any) -> Laid:
-    return scalar(w, "maximum" if function == "clamp_min" else "minimum", self, min if function == "clamp_min" else max)
+def _clamp_one(w: NodeWriter, self: Laid, function: str, min: Any = None, max: Any = None, **_: Any) -> Laid:
+    return scalar(
+        w, "maximum" if function == "clamp_min" else "minimum", self, min if function == "clamp_min" else max
+    )
 
 
 @handles("glu")
-def _glu(w: Writer, self: Laid, dim: int, **_: Any) -> Laid:
+def _glu(w: NodeWriter, self: Laid, dim: int, **_: Any) -> Laid:
     x = w.last(self, dim)
     halves = [size // 2 if i == dim % len(self.shape) else size for i, size in enumerate(x.shape)]
     sizes = (*x.sizes[:-1], x.sizes[-1] // 2)
@@ -123,7 +144,7 @@ def _glu(w: Writer, self: Laid, dim: int, **_: Any) -> Laid:
 
 
 @handles("prelu", "_prelu_kernel")
-def _prelu(w: Writer, self: Laid, weight: Known, **_: Any) -> Laid:
+def _prelu(w: NodeWriter, self: Laid, weight: Known, **_: Any) -> Laid:
     x = w.spatial(self) if len(self.shape) > 2 else w.last(self, 1)
     channels = x.sizes[-1]
     shared = list(range(1, len(x.sizes) - 1))
@@ -133,21 +154,23 @@ def _prelu(w: Writer, self: Laid, weight: Known, **_: Any) -> Laid:
             "its one slope for all channels has no counterpart", "give it num_parameters=channels"
         )
     given = {"shared_axes": shared} if shared else {}
-    return w.make("layer", "PReLU", given, [("x", x.value)], x, weights={"weight": alpha.map(lambda t: t.reshape(-1))})
+    return w.make(
+        "layer", "PReLU", given, [("x", x.value)], x, weights={"weight": alpha.map(lambda t: t.reshape(-1))}
+    )
 
 
 @handles(*OPS)
-def _op(w: Writer, self: Laid, *, function: str, **_: Any) -> Laid:
+def _op(w: NodeWriter, self: Laid, *, function: str, **_: Any) -> Laid:
     return w.make("op", OPS[function], {}, [("x", self.value)], self)
 
 
 @handles(*SAME)
-def _same(w: Writer, self: Laid, **_: Any) -> Laid:
+def _same(w: NodeWriter, self: Laid, **_: Any) -> Laid:
     return self
 
 
 @handles("to", "_to_copy", "type_as", "float", "_assert_tensor_metadata")
-def _to(w: Writer, self: Laid, out: Any = None, **_: Any) -> Laid:
+def _to(w: NodeWriter, self: Laid, out: Any = None, **_: Any) -> Laid:
     if out is None:
         return self
     word = str(out.dtype).removeprefix("torch.")
@@ -157,7 +180,7 @@ def _to(w: Writer, self: Laid, out: Any = None, **_: Any) -> Laid:
 
 
 @handles("dropout", "native_dropout", "feature_dropout", "alpha_dropout")
-def _dropout(w: Writer, input: Laid, p: float, function: str, drops: str = "", **_: Any) -> Laid:
+def _dropout(w: NodeWriter, input: Laid, p: float, function: str, drops: str = "", **_: Any) -> Laid:
     if not p:
         return input
     if function == "feature_dropout":
@@ -180,7 +203,7 @@ def number(value: Any) -> Any:
     return value
 
 
-def scalar(w: Writer, op: str, x: Laid, value: Any, second: bool = True) -> Laid:
+def scalar(w: NodeWriter, op: str, x: Laid, value: Any, second: bool = True) -> Laid:
     """An op of a tensor and a number, in this order or the other."""
     value = number(value)
     value = int(value) if isinstance(value, bool) else plain(value)
@@ -190,7 +213,17 @@ def scalar(w: Writer, op: str, x: Laid, value: Any, second: bool = True) -> Laid
 
 
 @handles(*MERGES, *PAIRS, "rsub", "where", "masked_fill")
-def _pair(w: Writer, *, function: str, out: Any, self: Any = None, other: Any = None, alpha: Any = 1, rounding_mode: Any = None, **given: Any) -> Laid:
+def _pair(
+    w: NodeWriter,
+    *,
+    function: str,
+    out: Any,
+    self: Any = None,
+    other: Any = None,
+    alpha: Any = 1,
+    rounding_mode: Any = None,
+    **given: Any,
+) -> Laid:
     if function in ("where", "masked_fill"):
         return _where(w, function, out, self, other, given)
     if function == "pow":
@@ -213,7 +246,7 @@ def _pair(w: Writer, *, function: str, out: Any, self: Any = None, other: Any = 
     return found
 
 
-def pair(w: Writer, op: str, a: Any, b: Any, shape: tuple[Size, ...]) -> Laid:
+def pair(w: NodeWriter, op: str, a: Any, b: Any, shape: tuple[Size, ...]) -> Laid:
     """`op` of two tensors, or of one and a number, that gives a torch tensor of this shape."""
     if not isinstance(b, (Laid, Known)):
         if op == "power" and b == 2:
@@ -233,7 +266,7 @@ def pair(w: Writer, op: str, a: Any, b: Any, shape: tuple[Size, ...]) -> Laid:
     return replace(_result(a, b, shape), value=ConvertedValue(node))
 
 
-def value(w: Writer, x: Laid | Known, like: Laid) -> ConvertedValue:
+def value(w: NodeWriter, x: Laid | Known, like: Laid) -> ConvertedValue:
     """The node of an operand that stands in the axes of `like` already."""
     return x.value if isinstance(x, Laid) else w.held(x)
 
@@ -262,10 +295,10 @@ def padded(x: Laid, rank: int) -> Laid:
 
 
 def together(
-    w: Writer, operands: list[Laid | Known], shape: tuple[Size, ...], full: bool = False
+    w: NodeWriter, operands: list[Laid | Known], shape: tuple[Size, ...], full: bool = False
 ) -> list[Laid | Known]:
-    """The operands brought to one layout, as Keras' merges align them: the batch, and the last axes. Ops align
-    by the last axes alone, and need them `full`.
+    """The operands brought to one layout, as Keras' merges align them: the batch, and the last axes. Ops
+    align by the last axes alone, and need them `full`.
     """
     rank = len(shape)
     laid = [padded(x, rank) for x in operands if isinstance(x, Laid)]
@@ -290,12 +323,18 @@ def together(
     for x in operands:
         if isinstance(x, Known):
             found.append(arranged(x, leader, full))
-        elif chosen is not None and padded(x, rank).value == chosen.value and padded(x, rank).axes == chosen.axes:
+        elif (
+            chosen is not None
+            and padded(x, rank).value == chosen.value
+            and padded(x, rank).axes == chosen.axes
+        ):
             found.append(chosen)
         else:
             found.append(_followed(w, padded(x, rank), leader, full))
     if chosen is None:  # the first has the axes of the result
-        found = [replace(x, axes=leader.axes) if isinstance(x, Laid) and len(x.sizes) == rank else x for x in found]
+        found = [
+            replace(x, axes=leader.axes) if isinstance(x, Laid) and len(x.sizes) == rank else x for x in found
+        ]
     return found
 
 
@@ -305,7 +344,7 @@ def _covers(x: Laid, shape: tuple[Size, ...]) -> bool:
     )
 
 
-def _refined(w: Writer, leader: Laid, others: list[Laid]) -> Laid:
+def _refined(w: NodeWriter, leader: Laid, others: list[Laid]) -> Laid:
     """The leader with its axes split where another operand has them apart in a way it can take."""
     for x in others:
         for i, axis in enumerate(x.axes):
@@ -320,13 +359,14 @@ def _refined(w: Writer, leader: Laid, others: list[Laid]) -> Laid:
     return leader
 
 
-def _followed(w: Writer, x: Laid, leader: Laid, full: bool) -> Laid:
+def _followed(w: NodeWriter, x: Laid, leader: Laid, full: bool) -> Laid:
     """A tensor brought to the axes of another one, to which it stretches."""
     if x.axes == leader.axes and x.sizes == leader.sizes:
         return x
     x = replace(x, shape=tuple(x.length(axis) for axis in x.axes))
     if any(
-        tuple(x.sizes[j] for j in axis if x.sizes[j] != 1) != tuple(leader.sizes[j] for j in other if leader.sizes[j] != 1)
+        tuple(x.sizes[j] for j in axis if x.sizes[j] != 1)
+        != tuple(leader.sizes[j] for j in other if leader.sizes[j] != 1)
         for axis, other in zip(x.axes, leader.axes, strict=True)
         if x.length(axis) != 1
     ):
@@ -358,7 +398,7 @@ def _stands(x: Laid, order: list[int | None]) -> bool:
     return not own
 
 
-def _apart(w: Writer, x: Laid, leader: Laid) -> Laid:
+def _apart(w: NodeWriter, x: Laid, leader: Laid) -> Laid:
     """A tensor with its axes split as those of the leader."""
     groups = [axis for axis in x.axes if 0 not in axis and x.length(axis) != 1]
     joined = w.lay(x, groups)
@@ -387,7 +427,9 @@ def arranged(known: Known, leader: Laid, full: bool = False) -> Known:
         place = leader.batch
         if tensor.shape[place] != 1:
             if not (tensor.narrow(place, 0, 1) == tensor).all():
-                raise Unsupported("a constant has a value for each example of the batch", "pass it as an input")
+                raise Unsupported(
+                    "a constant has a value for each example of the batch", "pass it as an input"
+                )
             tensor = tensor.narrow(place, 0, 1)
         sizes, order = [], []
         for i, axis in enumerate(leader.axes):
@@ -407,7 +449,7 @@ def arranged(known: Known, leader: Laid, full: bool = False) -> Known:
     return known.map(change)
 
 
-def _where(w: Writer, function: str, out: Any, self: Any, other: Any, given: dict[str, Any]) -> Laid:
+def _where(w: NodeWriter, function: str, out: Any, self: Any, other: Any, given: dict[str, Any]) -> Laid:
     if function == "masked_fill":
         condition, yes, no = given["mask"], given["value"], self
     else:

@@ -1,16 +1,16 @@
-"""The module and the spec's module side by side: outputs on new inputs, other batches and sizes; loss and gradients in training."""
+"""The module and the spec's side by side: outputs on new inputs, of other sizes; gradients in training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from graphspec.convert.pytorch.result import TorchProof
 from graphspec.convert.pytorch.state import gradients
 from graphspec.diagnostics import fail
 
@@ -23,18 +23,7 @@ GRADIENT = 1e-2
 """Of the largest element of one parameter's gradient. A wrong one is apart by its own size."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proved:
-    """How far both were apart, relative to the largest value; None where it was not compared, with a reason."""
-
-    outputs: float
-    batches: tuple[int, ...]
-    loss: float | None
-    gradient: float | None
-    why: str = ""
-
-
-def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Proved:
+def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> TorchProof:
     """Raises `SpecError` (import-differs) where they differ by more than rounding."""
     ours = imported.program.module()
     ours.load_state_dict(imported.weights)
@@ -44,10 +33,10 @@ def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Pro
         module.eval(), ours.eval()
         worst, allowed = 0.0, TOLERANCE
         for seed, batch in enumerate(batches):
-            given = fresh(inputs, batch, seed)
+            given = fresh(imported, inputs, batch, seed)
             with torch.no_grad():
                 expected = flat(module(**given))
-                found = flat(ours(*given.values()))
+                found = flat(ours(*_used(imported, given)))
                 last = apart(found, expected)
             if not last <= TOLERANCE:
                 allowed = max(allowed, 3 * _own(module, given, expected))
@@ -55,26 +44,26 @@ def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Pro
         if not worst <= allowed:
             message = f"the outputs of the spec differ from those of the module by {worst:.1e} of the largest"
             raise fail("import-differs", message, REPORT)
-        return Proved(worst, batches, *_trained(imported, module, ours, inputs))
+        return TorchProof(worst, batches, *_trained(imported, module, ours, inputs))
     finally:
         module.train(training)
 
 
-def fresh(inputs: Mapping[str, Tensor], batch: int, seed: int) -> dict[str, Tensor]:
-    """New inputs in the ranges of the examples."""
-    generator = torch.Generator().manual_seed(seed)
-    found = {}
-    for name, tensor in inputs.items():
-        shape = (batch, *tensor.shape[1:])
-        if tensor.is_floating_point():
-            found[name] = torch.randn(shape, generator=generator).to(tensor.dtype)
-        elif tensor.dtype == torch.bool:
-            found[name] = torch.rand(shape, generator=generator) < 0.7
-            found[name][..., :1] = True
-        else:
-            high = int(tensor.max()) + 1 if tensor.numel() else 2
-            found[name] = torch.randint(int(tensor.min()), max(high, 1), shape, generator=generator).to(tensor.dtype)
+def fresh(imported: Any, examples: Mapping[str, Tensor], batch: int, seed: int) -> dict[str, Tensor]:
+    """New inputs in the ranges that the spec accepts, by the names of `forward`; open sizes are others."""
+    open_sizes = sorted({str(s) for _, shape in imported.inputs for s in shape or () if isinstance(s, str)})
+    sizes = {word: 9 + 2 * k + 3 * seed % 7 for k, word in enumerate(open_sizes)}
+    given = imported.program.example_inputs(batch_size=batch, sizes=sizes, seed=seed)
+    made = dict(zip((name for name, _ in imported.inputs), given.values(), strict=True))
+    found = {name: made.get(name, x[:1].expand(batch, *x.shape[1:])) for name, x in examples.items()}
+    for tensor in made.values():
+        if tensor.dtype == torch.bool and tensor.dim() > 1:
+            tensor[..., 0] = True
     return found
+
+
+def _used(imported: Any, given: Mapping[str, Tensor]) -> list[Tensor]:
+    return [given[name] for name, _ in imported.inputs]
 
 
 def flat(value: Any) -> list[Tensor]:
@@ -83,14 +72,14 @@ def flat(value: Any) -> list[Tensor]:
 
 
 def apart(found: list[Tensor], expected: list[Tensor]) -> float:
-    """The largest difference, relative to the largest value; infinite where shapes differ, or only one is NaN."""
+    """The largest difference, relative to the largest value; infinite where shapes differ, or one is NaN."""
     if len(found) != len(expected):
         return float("inf")
     worst = 0.0
     for a, b in zip(found, expected, strict=True):
         if a.shape != b.shape:
             return float("inf")
-        a, b = a.double(), b.double()
+        a, b = a.detach().double(), b.detach().double()
         gap = torch.where((a == b) | (a.isnan() & b.isnan()), 0, (a - b).abs()).nan_to_num(float("inf"))
         scale = b[b.isfinite()].abs().amax() if b.isfinite().any() else b.new_ones(())
         worst = max(worst, float(gap.amax() / scale.clamp(min=1e-30))) if a.numel() else worst
@@ -100,10 +89,13 @@ def apart(found: list[Tensor], expected: list[Tensor]) -> float:
 def _own(module: nn.Module, given: Mapping[str, Tensor], expected: list[Tensor]) -> float:
     """How far the module is apart from itself in another memory layout: rounding that is its own."""
     turned = {
-        name: x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for name, x in given.items()
+        name: x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+        for name, x in given.items()
     }
     with torch.no_grad():
-        wide = flat(module.double()(**{n: x.double() if x.is_floating_point() else x for n, x in given.items()}))
+        wide = flat(
+            module.double()(**{n: x.double() if x.is_floating_point() else x for n, x in given.items()})
+        )
         module.float()
         return max(apart(flat(module(**turned)), expected), apart(expected, wide))
 
@@ -112,8 +104,18 @@ class _WithoutDropout(TorchFunctionMode):
     """Dropout does nothing, in both modules alike."""
 
     NAMES = frozenset(
-        ["dropout", "dropout_", "alpha_dropout", "feature_dropout", "dropout1d", "dropout2d", "dropout3d",
-         "feature_alpha_dropout", "stochastic_depth", "_stochastic_depth"]
+        [
+            "dropout",
+            "dropout_",
+            "alpha_dropout",
+            "feature_dropout",
+            "dropout1d",
+            "dropout2d",
+            "dropout3d",
+            "feature_alpha_dropout",
+            "stochastic_depth",
+            "_stochastic_depth",
+        ]
     )
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -148,13 +150,13 @@ def _trained(
     """The differences of the loss and of the worst gradient in training mode."""
     buffers = [(b, b.clone()) for b in module.buffers()]
     states = {name: p.grad for name, p in module.named_parameters()}
-    given = fresh(inputs, 4, 7)
+    given = fresh(imported, inputs, 4, 7)
     try:
         for parameter in (*module.parameters(), *ours.parameters()):
             parameter.grad = None
         with _still(module, ours):
             expected = flat(module(**given))
-            found = flat(ours(*given.values()))
+            found = flat(ours(*_used(imported, given)))
             if [x.shape for x in expected] != [x.shape for x in found]:
                 return None, None, "the module gives other outputs in training"
             if not apart(found, expected) <= TOLERANCE * DEEP:
@@ -166,7 +168,9 @@ def _trained(
             own.backward()
         named = dict(module.named_parameters(remove_duplicate=False))
         wanted = gradients(
-            imported.program.graph, imported.places, imported.held,
+            imported.program.graph,
+            imported.places,
+            imported.held,
             lambda name: named[name].grad if name in named else None,
         )
         mine = dict(ours.named_parameters(remove_duplicate=False))
@@ -176,7 +180,8 @@ def _trained(
             if key in mine and mine[key].grad is not None:
                 gap = float((mine[key].grad - gradient).abs().max())  # type: ignore[operator]
                 worst = max(worst, gap / max(float(gradient.abs().max()), 1e-3 * scale, 1e-30))
-        loss = abs(float(theirs) - float(own)) / max(abs(float(theirs)), 1e-6)
+        one, other = float(theirs.detach()), float(own.detach())
+        loss = abs(one - other) / max(abs(one), 1e-6)
         if not (worst <= GRADIENT and loss <= TOLERANCE * DEEP):
             message = f"in training, gradients of the spec differ from those of the module by {worst:.1e}"
             raise fail("import-differs", message, REPORT)

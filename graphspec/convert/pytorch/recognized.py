@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules import transformer
 
+from graphspec.convert.pytorch.recurrent import forward_of
+
 
 @contextmanager
 def recognized(module: nn.Module) -> Iterator[None]:
@@ -38,6 +40,8 @@ def _forward(module: nn.Module) -> Callable[..., Any] | None:
     if type(module) is nn.MultiheadAttention:
         plain = module.bias_k is None and not module.add_zero_attn
         return (lambda *args, **given: _attend(module, *args, **given)) if plain else None
+    if type(module) in (nn.LSTM, nn.GRU, nn.RNN):
+        return forward_of(module)  # type: ignore[arg-type]
     name = type(module).__name__
     if name in ("StochasticDepth", "DropPath"):
         return _drop_path(module, name)
@@ -59,7 +63,12 @@ def _rms_norm(module: nn.Module) -> Callable[..., Any] | None:
     weight = getattr(module, "weight", None)
     found = [getattr(module, word, None) for word in ("variance_epsilon", "eps", "epsilon")]
     epsilon = next((value for value in found if isinstance(value, float)), None)
-    if not isinstance(weight, Tensor) or weight.dim() != 1 or epsilon is None or len(list(module.parameters())) != 1:
+    if (
+        not isinstance(weight, Tensor)
+        or weight.dim() != 1
+        or epsilon is None
+        or len(list(module.parameters())) != 1
+    ):
         return None
     x = torch.randn(2, 3, weight.shape[0], generator=torch.Generator().manual_seed(0)).to(weight)
 
@@ -91,7 +100,15 @@ def _attend(
     """nn.MultiheadAttention in single projections."""
     if query.dim() == 2:
         return type(module).forward(
-            module, query, key, value, key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal
+            module,
+            query,
+            key,
+            value,
+            key_padding_mask,
+            need_weights,
+            attn_mask,
+            average_attn_weights,
+            is_causal,
         )
     if not module.batch_first:
         query, key, value = (x.transpose(0, 1) for x in (query, key, value))
@@ -117,7 +134,9 @@ def _attend(
     return y, weights.mean(1) if average_attn_weights else weights
 
 
-def _mask(module: nn.MultiheadAttention, query: Tensor, attn_mask: Tensor | None, padding: Tensor | None) -> Tensor | None:
+def _mask(
+    module: nn.MultiheadAttention, query: Tensor, attn_mask: Tensor | None, padding: Tensor | None
+) -> Tensor | None:
     """Both masks as one, true where a key counts; or what is added to the scores."""
     if attn_mask is not None and attn_mask.dim() == 3:
         attn_mask = attn_mask.unflatten(0, (-1, module.num_heads))

@@ -9,7 +9,7 @@ from typing import Any
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layout import Laid
-from graphspec.convert.pytorch.writer import Known, Writer
+from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
 
@@ -22,17 +22,17 @@ def dims_of(value: Any, rank: int) -> list[int]:
 
 
 @handles("view", "reshape", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as")
-def _view(w: Writer, self: Laid, out: Any, **_: Any) -> Laid:
+def _view(w: NodeWriter, self: Laid, out: Any, **_: Any) -> Laid:
     return w.split(self, out.shape)
 
 
 @handles("permute")
-def _permute(w: Writer, self: Laid, dims: Any, **_: Any) -> Laid:
+def _permute(w: NodeWriter, self: Laid, dims: Any, **_: Any) -> Laid:
     return self.permuted(dims_of(dims, len(self.shape)))
 
 
 @handles("transpose", "swapaxes", "swapdims")
-def _transpose(w: Writer, self: Laid, **given: Any) -> Laid:
+def _transpose(w: NodeWriter, self: Laid, **given: Any) -> Laid:
     rank = len(self.shape)
     a, b = (int(value) % rank for value in list(given.values())[:2])
     order = list(range(rank))
@@ -41,14 +41,14 @@ def _transpose(w: Writer, self: Laid, **given: Any) -> Laid:
 
 
 @handles("t", "numpy_T", "mT", "adjoint")
-def _t(w: Writer, self: Laid, **_: Any) -> Laid:
+def _t(w: NodeWriter, self: Laid, **_: Any) -> Laid:
     order = list(range(len(self.shape)))
     order[-2:] = order[-2:][::-1]
     return self.permuted(order)
 
 
 @handles("movedim", "moveaxis")
-def _movedim(w: Writer, self: Laid, source: Any, destination: Any, **_: Any) -> Laid:
+def _movedim(w: NodeWriter, self: Laid, source: Any, destination: Any, **_: Any) -> Laid:
     rank = len(self.shape)
     a, b = dims_of(source, rank), dims_of(destination, rank)
     order: list[int | None] = [None] * rank
@@ -59,18 +59,18 @@ def _movedim(w: Writer, self: Laid, source: Any, destination: Any, **_: Any) -> 
 
 
 @handles("squeeze")
-def _squeeze(w: Writer, self: Laid, dim: Any = None, **_: Any) -> Laid:
+def _squeeze(w: NodeWriter, self: Laid, dim: Any = None, **_: Any) -> Laid:
     places = dims_of(dim, len(self.shape))
     return self.without([i for i in places if self.shape[i] == 1 and 0 not in self.axes[i]])
 
 
 @handles("unsqueeze")
-def _unsqueeze(w: Writer, self: Laid, dim: int, **_: Any) -> Laid:
+def _unsqueeze(w: NodeWriter, self: Laid, dim: int, **_: Any) -> Laid:
     return self.inserted(dim % (len(self.shape) + 1))
 
 
 @handles("expand", "expand_as", "broadcast_to")
-def _expand(w: Writer, self: Laid, out: Any, **_: Any) -> Laid:
+def _expand(w: NodeWriter, self: Laid, out: Any, **_: Any) -> Laid:
     found = self
     while len(found.shape) < len(out.shape):
         found = found.inserted(0)
@@ -82,7 +82,16 @@ def _expand(w: Writer, self: Laid, out: Any, **_: Any) -> Laid:
 
 
 @handles("repeat", "tile", "repeat_interleave")
-def _repeat(w: Writer, self: Laid, out: Any, function: str, repeats: Any = None, dims: Any = None, dim: Any = None, **_: Any) -> Laid:
+def _repeat(
+    w: NodeWriter,
+    self: Laid,
+    out: Any,
+    function: str,
+    repeats: Any = None,
+    dims: Any = None,
+    dim: Any = None,
+    **_: Any,
+) -> Laid:
     if function == "repeat_interleave":
         i = int(dim) % len(self.shape)
         x = w.solid(self)
@@ -115,7 +124,7 @@ def _resized(x: Laid, node: Any, changed: dict[int, Any], output: int = 0) -> La
     return replace(x, value=ConvertedValue(node, output), sizes=tuple(sizes), shape=tuple(shape))
 
 
-def alone(w: Writer, x: Laid, i: int) -> Laid:
+def alone(w: NodeWriter, x: Laid, i: int) -> Laid:
     """With a torch axis as one axis of the value."""
     x = w.solid(x)
     if 0 in x.axes[i]:
@@ -135,7 +144,17 @@ def alone(w: Writer, x: Laid, i: int) -> Laid:
 
 
 @handles("slice", "narrow")
-def _slice(w: Writer, self: Laid, out: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1, length: Any = None, **_: Any) -> Laid:
+def _slice(
+    w: NodeWriter,
+    self: Laid,
+    out: Any,
+    dim: int = 0,
+    start: Any = None,
+    end: Any = None,
+    step: int = 1,
+    length: Any = None,
+    **_: Any,
+) -> Laid:
     i = dim % len(self.shape)
     if out.shape[i] == self.shape[i]:
         return self
@@ -153,7 +172,7 @@ def _slice(w: Writer, self: Laid, out: Any, dim: int = 0, start: Any = None, end
     return _resized(x, picked(w, x, key), {i: out.shape[i]})
 
 
-def picked(w: Writer, x: Laid, key: list[str]) -> Any:
+def picked(w: NodeWriter, x: Laid, key: list[str]) -> Any:
     """A node `get_item`; axes behind the last that it picks of are left out."""
     while key[-1] == ":":
         key.pop()
@@ -161,7 +180,7 @@ def picked(w: Writer, x: Laid, key: list[str]) -> Any:
 
 
 @handles("select")
-def _select(w: Writer, self: Laid, dim: int, index: Any, out: Any, **_: Any) -> Laid:
+def select(w: NodeWriter, self: Laid, dim: int, index: Any, out: Any, **_: Any) -> Laid:
     i = dim % len(self.shape)
     x = alone(w, self, i)
     j = x.sole(i)
@@ -183,10 +202,10 @@ def dropped(x: Laid, node: Any, i: int, j: int | None) -> Laid:
 
 
 @handles("split", "chunk", "split_with_sizes", "tensor_split", "unbind", "unsafe_chunk", "unsafe_split")
-def _split(w: Writer, self: Laid, out: Any, function: str, dim: int = 0, **_: Any) -> Any:
+def _split(w: NodeWriter, self: Laid, out: Any, function: str, dim: int = 0, **_: Any) -> Any:
     i = dim % len(self.shape)
     if function == "unbind":
-        return tuple(_select(w, self, i, n, None) for n in range(len(out)))
+        return tuple(select(w, self, i, n, None) for n in range(len(out)))
     if len(out) == 1:
         return (self,)
     x = alone(w, self, i)
@@ -196,14 +215,17 @@ def _split(w: Writer, self: Laid, out: Any, function: str, dim: int = 0, **_: An
         raise Unsupported("it splits an axis whose size stays open", "give the size a number in --input")
     even = len(set(sizes)) == 1
     bounds = [sum(sizes[: n + 1]) for n in range(len(sizes) - 1)]
-    given = {"indices_or_sections": len(sizes) if even else bounds, "axis": j if j != len(x.sizes) - 1 else -1}
+    given = {
+        "indices_or_sections": len(sizes) if even else bounds,
+        "axis": j if j != len(x.sizes) - 1 else -1,
+    }
     names = tuple(f"part{n}" for n in range(1, len(sizes)))
     node = w.node("op", "split", given, [("x", x.value)], outputs=names)
     return tuple(_resized(x, node, {i: size}, n) for n, size in enumerate(sizes))
 
 
 @handles("cat", "concat", "concatenate")
-def _cat(w: Writer, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
+def _cat(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
     i = dim % len(out.shape)
     tensors = [x for x in tensors if not (isinstance(x, Known) and x.tensor.numel() == 0)]
     laid = [w.solid(x) for x in tensors if isinstance(x, Laid)]
@@ -230,7 +252,7 @@ def _cat(w: Writer, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
             own = replace(leader, sizes=tuple(sizes))
             made = arranged(x, own)
             shape = [int(size) for size in sizes[1:]]
-            value = w.held(made.map(lambda t: t.expand(shape) if list(t.shape) != shape else t))
+            value = w.held(made.map(lambda t, shape=shape: t.expand(shape)))
         reads.append(("", value))
     axis = -1 if j == len(leader.sizes) - 1 else j
     given = {} if axis == -1 else {"axis": axis}
@@ -239,7 +261,7 @@ def _cat(w: Writer, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
 
 
 @handles("stack")
-def _stack(w: Writer, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
+def _stack(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
     i = dim % len(out.shape)
 
     def widened(x: Any) -> Any:
@@ -260,7 +282,7 @@ def _stack(w: Writer, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
 
 
 @handles("roll")
-def _roll(w: Writer, self: Laid, shifts: Any, dims: Any, **_: Any) -> Laid:
+def _roll(w: NodeWriter, self: Laid, shifts: Any, dims: Any, **_: Any) -> Laid:
     places = dims_of(dims, len(self.shape))
     x = self
     for i in places:
@@ -273,7 +295,7 @@ def _roll(w: Writer, self: Laid, shifts: Any, dims: Any, **_: Any) -> Laid:
 
 
 @handles("flip")
-def _flip(w: Writer, self: Laid, dims: Any, **_: Any) -> Laid:
+def _flip(w: NodeWriter, self: Laid, dims: Any, **_: Any) -> Laid:
     places = dims_of(dims, len(self.shape))
     x = self
     for i in places:
@@ -285,12 +307,20 @@ def _flip(w: Writer, self: Laid, dims: Any, **_: Any) -> Laid:
 # --- reductions
 
 REDUCTIONS = {
-    "mean": "mean", "sum": "sum", "amax": "max", "amin": "min", "prod": "prod", "logsumexp": "logsumexp",
-    "any": "any", "all": "all",
+    "mean": "mean",
+    "sum": "sum",
+    "amax": "max",
+    "amin": "min",
+    "prod": "prod",
+    "logsumexp": "logsumexp",
+    "any": "any",
+    "all": "all",
 }
 
 
-def reduced(w: Writer, op: str, x: Laid, places: Sequence[int], keep: bool, out: Any, **given: Any) -> Laid:
+def reduced(
+    w: NodeWriter, op: str, x: Laid, places: Sequence[int], keep: bool, out: Any, **given: Any
+) -> Laid:
     """An op that reduces torch axes."""
     x = w.solid(x)
     if any(0 in x.axes[i] for i in places):
@@ -319,12 +349,25 @@ def reduced(w: Writer, op: str, x: Laid, places: Sequence[int], keep: bool, out:
 
 
 @handles(*REDUCTIONS)
-def _reduce(w: Writer, self: Laid, *, function: str, out: Any, dim: Any = None, keepdim: bool = False, **_: Any) -> Laid:
+def _reduce(
+    w: NodeWriter, self: Laid, *, function: str, out: Any, dim: Any = None, keepdim: bool = False, **_: Any
+) -> Laid:
     return reduced(w, REDUCTIONS[function], self, dims_of(dim, len(self.shape)), keepdim, out)
 
 
 @handles("var", "std")
-def _var(w: Writer, self: Laid, *, function: str, out: Any, dim: Any = None, keepdim: bool = False, unbiased: Any = True, correction: Any = 1, **_: Any) -> Laid:
+def _var(
+    w: NodeWriter,
+    self: Laid,
+    *,
+    function: str,
+    out: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    unbiased: Any = True,
+    correction: Any = 1,
+    **_: Any,
+) -> Laid:
     places = dims_of(dim, len(self.shape))
     degrees = correction if correction is not None else 1
     degrees = degrees if unbiased else 0
@@ -341,7 +384,17 @@ def _var(w: Writer, self: Laid, *, function: str, out: Any, dim: Any = None, kee
 
 
 @handles("max", "min")
-def _most(w: Writer, self: Laid, *, function: str, out: Any, other: Any = None, dim: Any = None, keepdim: bool = False, **_: Any) -> Any:
+def _most(
+    w: NodeWriter,
+    self: Laid,
+    *,
+    function: str,
+    out: Any,
+    other: Any = None,
+    dim: Any = None,
+    keepdim: bool = False,
+    **_: Any,
+) -> Any:
     if other is not None:
         from graphspec.convert.pytorch.pointwise import number, pair
 
@@ -349,23 +402,36 @@ def _most(w: Writer, self: Laid, *, function: str, out: Any, other: Any = None, 
     places = dims_of(dim, len(self.shape))
     if dim is None:
         return reduced(w, function, self, places, keepdim, out)
-    return reduced(w, function, self, places, keepdim, None), reduced(w, f"arg{function}", self, places, keepdim, out[1])
+    return reduced(w, function, self, places, keepdim, None), reduced(
+        w, f"arg{function}", self, places, keepdim, out[1]
+    )
 
 
 @handles("argmax", "argmin")
-def _arg(w: Writer, self: Laid, *, function: str, out: Any, dim: Any = None, keepdim: bool = False, **_: Any) -> Laid:
+def _arg(
+    w: NodeWriter, self: Laid, *, function: str, out: Any, dim: Any = None, keepdim: bool = False, **_: Any
+) -> Laid:
     return reduced(w, function, self, dims_of(dim, len(self.shape)), keepdim, out)
 
 
 @handles("linalg_vector_norm", "norm")
-def _norm(w: Writer, self: Laid, out: Any, ord: Any = 2, p: Any = None, dim: Any = None, keepdim: bool = False, **_: Any) -> Laid:
+def _norm(
+    w: NodeWriter,
+    self: Laid,
+    out: Any,
+    ord: Any = 2,
+    p: Any = None,
+    dim: Any = None,
+    keepdim: bool = False,
+    **_: Any,
+) -> Laid:
     order = p if p is not None else ord
     given = {} if order == 2 else {"ord": order}
     return reduced(w, "norm", self, dims_of(dim, len(self.shape)), keepdim, out, **given)
 
 
 @handles("softmax", "log_softmax", "_softmax", "_log_softmax")
-def _softmax(w: Writer, self: Laid, dim: int, function: str, **_: Any) -> Laid:
+def _softmax(w: NodeWriter, self: Laid, dim: int, function: str, **_: Any) -> Laid:
     i = dim % len(self.shape)
     x = alone(w, self, i)
     j = x.sole(i)
@@ -376,7 +442,7 @@ def _softmax(w: Writer, self: Laid, dim: int, function: str, **_: Any) -> Laid:
 
 
 @handles("cumsum", "cumprod")
-def _cumulative(w: Writer, self: Laid, dim: int, function: str, out: Any, **_: Any) -> Laid:
+def _cumulative(w: NodeWriter, self: Laid, dim: int, function: str, out: Any, **_: Any) -> Laid:
     x = alone(w, self, dim % len(self.shape))
     axis = x.sole(dim % len(self.shape))
     found = w.make("op", function, {"axis": axis}, [("x", x.value)], x)
@@ -384,7 +450,17 @@ def _cumulative(w: Writer, self: Laid, dim: int, function: str, out: Any, **_: A
 
 
 @handles("topk", "sort", "argsort")
-def _ordered(w: Writer, self: Laid, out: Any, function: str, k: Any = None, dim: int = -1, largest: bool = True, descending: bool = False, **_: Any) -> Any:
+def _ordered(
+    w: NodeWriter,
+    self: Laid,
+    out: Any,
+    function: str,
+    k: Any = None,
+    dim: int = -1,
+    largest: bool = True,
+    descending: bool = False,
+    **_: Any,
+) -> Any:
     x = w.last(self, dim)
     if function != "topk" or not largest:
         raise Unsupported(f"`{function}` of these arguments has no counterpart", "use topk")
@@ -395,11 +471,11 @@ def _ordered(w: Writer, self: Laid, out: Any, function: str, k: Any = None, dim:
 
 
 @handles("index_select")
-def _index_select(w: Writer, self: Laid, dim: int, index: Any, out: Any, **_: Any) -> Laid:
+def _index_select(w: NodeWriter, self: Laid, dim: int, index: Any, out: Any, **_: Any) -> Laid:
     return taken(w, self, dim % len(self.shape), index, out)
 
 
-def taken(w: Writer, x: Laid, i: int, index: Any, out: Any) -> Laid:
+def taken(w: NodeWriter, x: Laid, i: int, index: Any, out: Any) -> Laid:
     """The elements at constant places along an axis."""
     if not isinstance(index, Known):
         raise Unsupported("it picks at places that are computed from data", "use torch.gather")
@@ -410,7 +486,7 @@ def taken(w: Writer, x: Laid, i: int, index: Any, out: Any) -> Laid:
 
 
 @handles("index")
-def _index(w: Writer, self: Laid, indices: Any, out: Any, **_: Any) -> Laid:
+def _index(w: NodeWriter, self: Laid, indices: Any, out: Any, **_: Any) -> Laid:
     used = [i for i, index in enumerate(indices) if index is not None]
     if len(used) == 1 and isinstance(indices[used[0]], Known) and indices[used[0]].tensor.dim() == 1:
         return taken(w, self, used[0], indices[used[0]], out)
@@ -420,7 +496,7 @@ def _index(w: Writer, self: Laid, indices: Any, out: Any, **_: Any) -> Laid:
 
 
 @handles("gather")
-def _gather(w: Writer, self: Laid, dim: int, index: Any, out: Any, **_: Any) -> Laid:
+def _gather(w: NodeWriter, self: Laid, dim: int, index: Any, out: Any, **_: Any) -> Laid:
     i = dim % len(self.shape)
     if not isinstance(index, Laid):
         raise Unsupported("it gathers at constant places", "use index_select")
@@ -430,11 +506,11 @@ def _gather(w: Writer, self: Laid, dim: int, index: Any, out: Any, **_: Any) -> 
 
 
 @handles("tril", "triu")
-def _triangle(w: Writer, self: Laid, function: str, diagonal: int = 0, **_: Any) -> Laid:
+def _triangle(w: NodeWriter, self: Laid, function: str, diagonal: int = 0, **_: Any) -> Laid:
     x = w.natural(self)
     return w.make("op", function, {"k": diagonal} if diagonal else {}, [("x", x.value)], x)
 
 
 @handles("_assert_async", "_assert_scalar")
-def _nothing(w: Writer, **_: Any) -> None:
+def _nothing(w: NodeWriter, **_: Any) -> None:
     return None

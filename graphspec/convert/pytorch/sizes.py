@@ -36,9 +36,9 @@ def quotient(a: Size, b: Size) -> Size | None:
     if isinstance(a, int) and isinstance(b, int):
         return a // b if b and a % b == 0 else None
     found = sympy.cancel(sympy.sympify(a) / sympy.sympify(b))
-    whole = found.is_Integer or (sympy.fraction(found)[1] == 1 and all(
-        number.is_Integer for number in found.atoms(sympy.Number)
-    ))
+    whole = found.is_Integer or (
+        sympy.fraction(found)[1] == 1 and all(number.is_Integer for number in found.atoms(sympy.Number))
+    )
     return plain(found) if whole else None
 
 

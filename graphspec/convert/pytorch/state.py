@@ -26,7 +26,8 @@ def held(graph: Graph, where: Mapping[str, StoredPlace], weights: Weights) -> It
                 raise fail("import-unsupported", f"the module has no weight for `{key}`", None)
             known = own[weight.name]
             if tuple(known.tensor.shape) != tuple(weight.shape):
-                message = f"the weight for `{key}` has the shape {list(known.tensor.shape)}, not {list(weight.shape)}"
+                shape = list(known.tensor.shape)
+                message = f"the weight for `{key}` has the shape {shape}, not {list(weight.shape)}"
                 raise fail("import-unsupported", message, None)
             yield key, known
 
@@ -52,5 +53,5 @@ def gradients(
         if any(tensor is None for tensor in given.values()):
             continue
         with torch.no_grad():
-            found[key] = (known.slope or known.source)(lambda name: given[name])  # type: ignore[arg-type,return-value]
+            found[key] = (known.slope or known.source)(given.__getitem__)  # type: ignore[misc]
     return found

@@ -22,7 +22,7 @@ BATCH = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Traced:
+class TracedModule:
     """The graph of `module`, the tensors behind its placeholders, and what the user calls its results."""
 
     module: nn.Module
@@ -31,8 +31,10 @@ class Traced:
     outputs: tuple[tuple[str, Any], ...]  # a name, "" where nothing says, and the graph's node
 
 
-def traced(module: nn.Module, inputs: Mapping[str, Tensor], free: Mapping[str, Mapping[int, Any]]) -> Traced:
-    """Traces a module in inference mode. `free` are the dynamic sizes of each input. Raises `Unsupported`."""
+def traced(
+    module: nn.Module, inputs: Mapping[str, Tensor], free: Mapping[str, Mapping[int, Any]]
+) -> TracedModule:
+    """Traces a module in inference mode. `free` are the open sizes of each input. Raises `Unsupported`."""
     from torch.export import export
 
     shapes: dict[str, Any] = {name: dict(free.get(name, {})) for name in inputs}
@@ -49,7 +51,7 @@ def traced(module: nn.Module, inputs: Mapping[str, Tensor], free: Mapping[str, M
     nodes = next(node for node in program.graph.nodes if node.op == "output").args[0]
     found = list(nodes[len(nodes) - len(signature.user_outputs) :])
     named = tuple((name, found[place]) for name, place in _named(structure, ""))
-    return Traced(module, program, tuple(signature.user_inputs), named)
+    return TracedModule(module, program, tuple(signature.user_inputs), named)
 
 
 def _in_parts(program: Any) -> Any:
@@ -113,8 +115,13 @@ def refused(error: BaseException) -> Unsupported:
     text = str(error)
     where = _user_line(error) or line_in(text)
     at = f" at {where}" if where else ""
-    file, _, line = where.rpartition(":")
-    if "pack_padded" in linecache.getline(file, int(line or 0)) or "PackedSequence" in text:
+    near = [where]
+    if where:
+        file, _, line = where.rpartition(":")
+        near += [f"{file}:{number}" for number in range(int(line) - 1, int(line) - 8, -1)]
+    packs = next((place for place in near if "pack_padded" in _source(place)), "")
+    if packs or "PackedSequence" in text:
+        at = f" at {packs or where}"
         return Unsupported(
             f"it packs sequences{at}, which a spec does not",
             "pass padded sequences, and mask them: {layer: Masking}, or `mask_zero` of an Embedding",
@@ -129,6 +136,12 @@ def refused(error: BaseException) -> Unsupported:
         f"PyTorch cannot trace it{at}: {type(error).__name__}: {first[:200]}",
         "call the module on the same inputs: where that runs, give sizes that stay open a number",
     )
+
+
+def _source(place: str) -> str:
+    """A line of a file."""
+    file, _, line = place.rpartition(":")
+    return linecache.getline(file, int(line)) if line.isdigit() else ""
 
 
 def _user_line(error: BaseException) -> str:

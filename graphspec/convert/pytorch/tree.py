@@ -1,4 +1,6 @@
-"""Nodes of one graph to a body with blocks: a class of the user's that is used more than once is a block, with the attributes of the class as its names."""
+"""Nodes of one graph to a body with blocks: a class that is used more than once is one, with its attributes
+as the names.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from graphspec.convert.config import snake_case
-from graphspec.convert.nodes import SOURCES, ConvertedBody, ConvertedInput, ConvertedNode, ConvertedValue, Read, rename
-from graphspec.convert.pytorch.writer import Origin
+from graphspec.convert.nodes import (
+    SOURCES,
+    ConvertedBody,
+    ConvertedInput,
+    ConvertedNode,
+    ConvertedValue,
+    Read,
+    rename,
+)
+from graphspec.convert.pytorch.writer import CallOrigin
 
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict", "ParameterList", "GRUCell", "LSTMCell", "RNNCell")
 """Classes of PyTorch that are no blocks, whatever is in them."""
@@ -17,12 +27,16 @@ INPUTS = ("x", "y", "z")
 class Tree:
     """Builds the body of the whole model; `leaves` are the paths of modules that hold no others."""
 
-    def __init__(self, origins: dict[ConvertedNode, Origin], leaves: set[str]):
+    def __init__(self, origins: dict[ConvertedNode, CallOrigin], leaves: set[str]):
         self.origins, self.leaves = origins, leaves
         self.blocks: set[str] = set()
 
     def body(
-        self, name: str, inputs: list[ConvertedInput], nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]
+        self,
+        name: str,
+        inputs: list[ConvertedInput],
+        nodes: list[ConvertedNode],
+        outputs: dict[str, ConvertedValue],
     ) -> ConvertedBody:
         """The body with its blocks."""
         sizes: Counter[tuple[str, str]] = Counter()
@@ -53,7 +67,11 @@ class Tree:
                 level[self.origins[node].modules[found][0]] = found
         groups = {key: inner for key, inner in groups.items() if len(inner) > 1 and self._whole(inner, nodes)}
         inside = {node: key for key, inner in groups.items() for node in inner}
-        places = {key: max(nodes.index(node) for node in inner) for key, inner in groups.items()} if len(nodes) < 400 else _last(nodes, groups)
+        places = (
+            {key: max(nodes.index(node) for node in inner) for key, inner in groups.items()}
+            if len(nodes) < 400
+            else _last(nodes, groups)
+        )
         listed: list[ConvertedNode] = []
         moved: dict[ConvertedValue, ConvertedValue] = {}
         words = self._names([node for node in nodes if node not in inside], depth, front)
@@ -80,7 +98,7 @@ class Tree:
 
     @staticmethod
     def _whole(inner: Sequence[ConvertedNode], nodes: Sequence[ConvertedNode]) -> bool:
-        """Whether nothing between the nodes of a block depends on them and feeds them, and it reads a tensor."""
+        """Whether a block reads a tensor, and nothing between its nodes depends on them and feeds them."""
         own, after = set(inner), set[ConvertedNode]()
         reads = False
         for node in nodes:
@@ -120,12 +138,20 @@ class Tree:
         body = self._body(snake_case(kind), list(outside.values()), inner, leaving, level + 1, f"{path}.")
         body.classed = True
         rename(body.inputs, body.nodes, True)
-        reads: list[tuple[str, Read]] = [(made.name, moved.get(value, value)) for value, made in outside.items()]
+        reads: list[tuple[str, Read]] = [
+            (made.name, moved.get(value, value)) for value, made in outside.items()
+        ]
         node = ConvertedNode(
-            path.removeprefix(front), "block", body.name, {}, reads, "one" if len(reads) == 1 else "list",
-            tuple(list(leaving)[1:]), body,
+            path.removeprefix(front),
+            "block",
+            body.name,
+            {},
+            reads,
+            "one" if len(reads) == 1 else "list",
+            tuple(list(leaving)[1:]),
+            body,
         )
-        self.origins[node] = Origin(self.origins[inner[0]].modules[: level + 1], "", True)
+        self.origins[node] = CallOrigin(self.origins[inner[0]].modules[: level + 1], "", True)
         for k, value in enumerate(read):
             moved[value] = ConvertedValue(node, k)
         return node

@@ -1,4 +1,4 @@
-"""Nodes made on the way through a traced graph, and the values of the graph: laid tensors and what is known of parameters alone."""
+"""Nodes made on the way through a traced graph, and what is known of parameters alone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class CallOrigin:
     """Where in the module a node is from: the attributes and classes that lead there, outermost first, and
     the line of the user's code. `main` is the node that stands for the innermost module.
     """
@@ -50,18 +50,18 @@ class Origin:
 
 
 @dataclass(eq=False, slots=True)
-class Writer:
+class NodeWriter:
     """Collects nodes. `origin` is that of the call which is being written."""
 
     nodes: list[ConvertedNode] = field(default_factory=list)
-    origins: dict[ConvertedNode, Origin] = field(default_factory=dict)
+    origins: dict[ConvertedNode, CallOrigin] = field(default_factory=dict)
     weights: dict[tuple[str, ...], dict[str, Known]] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
     learned: frozenset[str] = frozenset()
     trains: Mapping[str, bool] = field(default_factory=dict)
-    origin: Origin = Origin((), "")
+    origin: CallOrigin = CallOrigin((), "")
     rates: dict[ConvertedNode, float] = field(default_factory=dict)  # of the dropout in attention
-    entries: dict[CalledEntry, Origin] = field(default_factory=dict)
+    entries: dict[CalledEntry, CallOrigin] = field(default_factory=dict)
     rate: float = 0.0  # that of the attention which is being written
 
     def node(
@@ -118,7 +118,9 @@ class Writer:
             axes, splits = laid.regrouped(shape)
         except Unsupported:
             joined = [axis for axis in laid.axes if 0 not in axis]
-            if any(0 in axis and len(axis) > 1 for axis in laid.axes) or all(len(axis) < 2 for axis in joined):
+            if any(0 in axis and len(axis) > 1 for axis in laid.axes) or all(
+                len(axis) < 2 for axis in joined
+            ):
                 raise
             laid = self.lay(laid, joined)
             axes, splits = laid.regrouped(shape)
@@ -169,13 +171,14 @@ class Writer:
         value, order = laid.value, [*flat, *left]
         moved = [j for j in order if laid.sizes[j] != 1]
         if moved != sorted(moved):
-            value = ConvertedValue(
-                self.node("layer", "Permute", {"dims": order}, [("x", value)], main=False)
-            )
+            value = ConvertedValue(self.node("layer", "Permute", {"dims": order}, [("x", value)], main=False))
         elif order != sorted(order):
             pass  # only axes of size 1 move: a reshape does it
         sizes = [laid.sizes[0], *(product(laid.sizes[j] for j in group) for group in groups)]
-        before = [laid.sizes[0], *(laid.sizes[j] for j in (order if moved != sorted(moved) else range(1, count)))]
+        before = [
+            laid.sizes[0],
+            *(laid.sizes[j] for j in (order if moved != sorted(moved) else range(1, count))),
+        ]
         if sizes != before:
             value = self._joined(value, before, sizes)
         if stretch:
@@ -190,9 +193,22 @@ class Writer:
         if len(sizes) == 2 and len(before) > 2:
             return ConvertedValue(self.node("layer", "Flatten", {}, [("x", value)], main=False))
         if len(sizes) == len(before) + 1:
-            place = next(i for i in range(1, len(sizes)) if list(before[i:]) == list(sizes[i + 1 :]) and sizes[i] == 1 and list(before[:i]) == list(sizes[:i])) if any(
-                list(before[i:]) == list(sizes[i + 1 :]) and sizes[i] == 1 and list(before[:i]) == list(sizes[:i]) for i in range(1, len(sizes))
-            ) else None
+            place = (
+                next(
+                    i
+                    for i in range(1, len(sizes))
+                    if list(before[i:]) == list(sizes[i + 1 :])
+                    and sizes[i] == 1
+                    and list(before[:i]) == list(sizes[:i])
+                )
+                if any(
+                    list(before[i:]) == list(sizes[i + 1 :])
+                    and sizes[i] == 1
+                    and list(before[:i]) == list(sizes[:i])
+                    for i in range(1, len(sizes))
+                )
+                else None
+            )
             if place is not None:
                 axis = -1 if place == len(sizes) - 1 else place
                 return ConvertedValue(
@@ -253,7 +269,9 @@ class Writer:
         if not known.tensor.dim():
             known = known.map(lambda t: t.reshape(1))
         tensor = known.tensor
-        if tensor.dtype in (torch.bool, torch.int64, torch.int32) or (tensor.numel() <= 16 and not known.names):
+        if tensor.dtype in (torch.bool, torch.int64, torch.int32) or (
+            tensor.numel() <= 16 and not known.names
+        ):
             if tensor.numel() > 4096:
                 raise Unsupported(
                     f"it holds a table of {tensor.numel():,} numbers that are not learned",
@@ -265,8 +283,11 @@ class Writer:
         shape = list(tensor.shape)
         floats = known.map(lambda t: t.float()[None])
         node = self.node("parameter", shape, {}, weights={"": floats}, main=False)
-        node.trainable = bool(known.names) and known.source is not None and node.trainable and any(
-            self.trains.get(n) for n in known.names
+        node.trainable = (
+            bool(known.names)
+            and known.source is not None
+            and node.trainable
+            and any(self.trains.get(n) for n in known.names)
         )
         words = sorted(known.names)
         node.name = words[0].rpartition(".")[2] if len(words) == 1 else name

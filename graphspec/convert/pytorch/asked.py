@@ -1,0 +1,110 @@
+"""What `import torch` is asked for: the module that a package makes, its inputs, its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphspec import custom
+from graphspec.diagnostics import Diagnostics, fail
+from graphspec.source import read
+from graphspec.transfer.checkpoints import open_checkpoint
+
+KEYS = ("shape", "dtype")
+DTYPES = ("float32", "int64", "int32", "bool")
+
+
+class BadOption(Exception):
+    """An option of the command that says nothing: its name, and what is wrong."""
+
+    def __init__(self, option: str, message: str):
+        super().__init__(message)
+        self.option, self.message = option, message
+
+
+def module_of(target: str, allow: list[str]) -> nn.Module:
+    """What `PKG:CALLABLE` makes, called without arguments. Raises `SpecError` (module-not-allowed,
+    module-missing, import-unsupported).
+    """
+    home, _, word = target.partition(":")
+    if not all(part.isidentifier() for part in f"{home}.{word}".split(".")):
+        raise BadOption("PKG:CALLABLE", f"{target} is not a module and a name in it, such as `my_model:Net`")
+    asker = SimpleNamespace(path=Path("spec.yaml"), allow=tuple(allow))
+    path = f"{home}.{word}"
+    made = custom.bring(asker, [custom.NamedCode(path, None)])[path]
+    if isinstance(made, nn.Module):
+        return made
+    if not callable(made):
+        raise fail(
+            "import-unsupported", f"`{target}` is no function and no class", "name what makes the module"
+        )
+    try:
+        module = made()
+    except Exception as error:  # the user's own code
+        why = " ".join(str(error).split())[:200]
+        help = "write a function without arguments that returns the module, and name that"
+        message = f"`{target}()` fails: {type(error).__name__}: {why}"
+        raise fail("import-unsupported", message, help, *custom.raised_at(error)) from error
+    if not isinstance(module, nn.Module):
+        message = f"`{target}()` returns {type(module).__name__}, not an nn.Module"
+        raise fail("import-unsupported", message, "name a class or a function that makes the module")
+    return module
+
+
+def inputs_of(written: list[str]) -> tuple[dict[str, Tensor], dict[str, list[str | int | None]]]:
+    """The example inputs and the shapes that `--input` gives, by name."""
+    tensors: dict[str, Tensor] = {}
+    shapes: dict[str, list[str | int | None]] = {}
+    for text in written:
+        diagnostics = Diagnostics()
+        document = read(text, "--input", diagnostics)
+        value = document.value if document is not None and not diagnostics.errors else None
+        if not isinstance(value, dict) or len(value) != 1:
+            raise BadOption(
+                "--input", f'{text} is not a name and a shape: --input "x: {{shape: [3, 224, 224]}}"'
+            )
+        name, given = next(iter(value.items()))
+        given = {"shape": given} if isinstance(given, list) else given
+        tensors[name], shapes[name] = _example(name, given)
+    return tensors, shapes
+
+
+def _example(name: str, given: Any) -> tuple[Tensor, list[str | int | None]]:
+    if not isinstance(given, Mapping) or not isinstance(given.get("shape"), list) or set(given) - set(KEYS):
+        raise BadOption("--input", f"{name} takes `shape`, a list of sizes without the batch, and `dtype`")
+    shape = list(given["shape"])
+    if not all(size is None or isinstance(size, str) or (type(size) is int and size > 0) for size in shape):
+        raise BadOption(
+            "--input", f"the sizes of {name} are positive integers, or words for sizes that stay open"
+        )
+    dtype = given.get("dtype", "float32")
+    if dtype not in DTYPES:
+        raise BadOption("--input", f"the dtype of {name} is one of {', '.join(DTYPES)}")
+    open_sizes = {
+        word: 11 + 2 * k for k, word in enumerate(dict.fromkeys(s for s in shape if type(s) is not int))
+    }
+    sizes = [size if type(size) is int else open_sizes[size] for size in shape]
+    if dtype == "float32":
+        return torch.rand(2, *sizes, generator=torch.Generator().manual_seed(0)), shape
+    return torch.ones(2, *sizes, dtype=getattr(torch, dtype)), shape
+
+
+def load(module: nn.Module, path: Path) -> None:
+    """Loads a file of weights into the module. Raises `SpecError` (weights-misfit)."""
+    with open_checkpoint(path) as checkpoint:
+        state = {key: checkpoint.read(key) for key in checkpoint.tensors}
+    own = module.state_dict()
+    missing = [key for key in own if key not in state]
+    unused = [key for key in state if key not in own]
+    shapes = [key for key in own if key in state and own[key].shape != state[key].shape]
+    if missing or unused or shapes:
+        parts = [("lacks", missing), ("has besides", unused), ("has in another shape", shapes)]
+        said = "; ".join(f"{word} {', '.join(keys[:3])}" for word, keys in parts if keys)
+        help = "save `module.state_dict()` of this module"
+        raise fail("weights-misfit", f"`{path}` is not of this module: it {said}", help)
+    module.load_state_dict(state)

@@ -1,0 +1,218 @@
+"""Products of tensors: a `Dense` where one is a matrix of parameters, an einsum in the layout of the values
+elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from graphspec.convert.nodes import ConvertedValue
+from graphspec.convert.pytorch.functions import handles
+from graphspec.convert.pytorch.layers import dense
+from graphspec.convert.pytorch.layout import Laid
+from graphspec.convert.pytorch.pointwise import pair, scalar
+from graphspec.convert.pytorch.writer import Known, NodeWriter
+from graphspec.convert.refusals import Unsupported
+
+BATCH = "b"
+
+
+@handles("matmul", "bmm", "mm", "baddbmm", "einsum", "outer", "dot", "mv")
+def _matmul(
+    w: NodeWriter,
+    *,
+    function: str,
+    out: Any,
+    self: Any = None,
+    other: Any = None,
+    equation: str = "",
+    tensors: Any = (),
+    then: Any = None,
+    **given: Any,
+) -> Laid:
+    if function == "baddbmm":
+        product_ = _matmul(w, function="matmul", out=out, self=given["batch1"], other=given["batch2"])
+        if given.get("alpha", 1) != 1:
+            product_ = scalar(w, "multiply", product_, given["alpha"])
+        if given.get("beta", 1) == 0:
+            return product_
+        return pair(w, "add", self, product_, out.shape)
+    if function == "einsum":
+        if len(tensors) != 2:
+            raise Unsupported("an einsum of other than two tensors is not understood", "write it in steps")
+        left, right = tensors
+        terms, _, result = equation.replace(" ", "").partition("->")
+        first, second = terms.split(",")
+        if "." in equation or not result:
+            raise Unsupported("an einsum with dots is not understood", "name all of its axes")
+    else:
+        left, right = self, other if other is not None else given.get("mat2", given.get("vec2"))
+        first, second, result = _letters(left, right, function)
+    if isinstance(left, Laid) and isinstance(right, Known):
+        simple = _projection(w, left, right, first, second, result)
+        if simple is not None:
+            return simple
+    if isinstance(left, Known):
+        return contract(w, right, left, second, first, result, out, then)
+    return contract(w, left, right, first, second, result, out, then)
+
+
+def rank_of(x: Any) -> int:
+    return len(x.shape) if isinstance(x, Laid) else x.tensor.dim()
+
+
+def shape_of(x: Any) -> Any:
+    return x.shape if isinstance(x, Laid) else tuple(x.tensor.shape)
+
+
+def _letters(left: Any, right: Any, function: str) -> tuple[str, str, str]:
+    a, b = rank_of(left), rank_of(right)
+    if function == "outer":
+        return "i", "j", "ij"
+    front = max(a, b) - 2
+    words = "ABCDEFGH"[:front] if front > 0 else ""
+    first = words[len(words) - (a - 2) :] + "ik" if a > 1 else "k"
+    second = words[len(words) - (b - 2) :] + "kj" if b > 1 else "k"
+    if a == 2:
+        first = "ik"
+    if b == 2:
+        second = "kj"
+    return first, second, words + ("i" if a > 1 else "") + ("j" if b > 1 else "")
+
+
+def _projection(w: NodeWriter, x: Laid, matrix: Known, first: str, second: str, result: str) -> Laid | None:
+    """A product of data with a matrix along the last axis is a `Dense`."""
+    if len(second) != 2 or first[-1] not in second or result[:-1] != first[:-1]:
+        return None
+    turned = second == first[-1] + result[-1]
+    if not (turned or second == result[-1] + first[-1]):
+        return None
+    return dense(w, x, matrix.map(lambda t: t.t()) if turned else matrix, None)
+
+
+def contract(
+    w: NodeWriter, left: Laid, right: Any, first: str, second: str, result: str, out: Any, then: Any = None
+) -> Laid:
+    """An einsum, in the axes that the values have. `then` is the order in which torch's axes are wanted."""
+    left = w.solid(left)
+    right = w.solid(right) if isinstance(right, Laid) else right
+    shapes = dict(zip(first, left.shape, strict=True))
+    for letter, size in zip(second, shape_of(right), strict=True):
+        if shapes.get(letter, 1) == 1:
+            shapes[letter] = size
+    terms = ((first, left), (second, right))
+    parts, apart = _parts(terms, shapes)
+    if apart:
+        left, right = _joined(w, left, first, apart), _joined(w, right, second, apart)
+        return contract(w, left, right, first, second, result, out, then)
+    names, letters = _named(terms, parts)
+    words, reads = [], []
+    sized = {BATCH: left.sizes[0]}
+    for term, x in terms:
+        if isinstance(x, Known):
+            value, word = _constant(w, x, term, parts, names, shapes)
+        else:
+            value, word = x.value, _word(x, term, names, shapes, letters)
+            sized |= dict(zip(word, x.sizes, strict=True))
+        words.append(word if BATCH in word else BATCH + word)
+        reads.append(("", value))
+    for letter in names:
+        sized |= dict(zip(names[letter], parts[letter], strict=True))
+    wanted = result if then is None else "".join(result[i] for i in then)
+    flat = [name for letter in wanted for name in names[letter]]
+    if BATCH not in flat:
+        raise Unsupported("it sums over the examples of a batch", "combine tensors of one example")
+    order = [BATCH, *(name for name in flat if name != BATCH)]
+    node = w.node("op", "einsum", {"subscripts": f"{','.join(words)}->{''.join(order)}"}, reads)
+    axes = tuple(tuple(order.index(name) for name in names[letter]) for letter in result)
+    sizes = tuple(sized[name] for name in order)
+    return Laid(ConvertedValue(node), sizes, axes, tuple(out.shape), left.dtype)
+
+
+Terms = tuple[tuple[str, Any], ...]
+Parts = dict[str, tuple[Any, ...]]
+
+
+def _parts(terms: Terms, shapes: dict[str, Any]) -> tuple[Parts, str]:
+    """The sizes that each letter's axis consists of, and a letter for which both tensors have others."""
+    parts: Parts = {}
+    for term, x in terms:
+        for i, letter in enumerate(term):
+            if isinstance(x, Laid) and (real := x.real(i)) and x.length(x.axes[i]) == shapes[letter]:
+                sizes = tuple(x.sizes[j] for j in real)
+                if parts.setdefault(letter, sizes) != sizes:
+                    return parts, letter
+    for letter, size in shapes.items():
+        parts.setdefault(letter, (size,))
+    return parts, ""
+
+
+def _named(terms: Terms, parts: Parts) -> tuple[dict[str, str], Iterator[str]]:
+    """The letters in the spec's einsum for each of torch's, and those that are left."""
+    letters = iter("acdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    names: dict[str, str] = {}
+    for letter in dict.fromkeys("".join(term for term, _ in terms)):
+        names[letter] = "".join(
+            BATCH
+            if any(isinstance(x, Laid) and _is_batch(x, term, letter, k) for term, x in terms)
+            else next(letters)
+            for k in range(len(parts[letter]))
+        )
+    return names, letters
+
+
+def _word(x: Laid, term: str, names: dict[str, str], shapes: dict[str, Any], letters: Iterator[str]) -> str:
+    """The letters of a value's axes."""
+    word = ["?"] * len(x.sizes)
+    for i, letter in enumerate(term):
+        if x.length(x.axes[i]) == shapes[letter]:
+            for j, name in zip(x.real(i), names[letter], strict=False):
+                word[j] = name
+    for j, size in enumerate(x.sizes):
+        if word[j] == "?" and size == 1:
+            word[j] = next(letters)
+    if "?" in word:
+        raise Unsupported("an einsum of stretched axes is not understood", "write it in steps")
+    if word[0] != BATCH:
+        raise Unsupported("it mixes the examples of a batch", "combine tensors of one example")
+    return "".join(word)
+
+
+def _is_batch(x: Laid, term: str, letter: str, k: int) -> bool:
+    if letter not in term:
+        return False
+    real = x.real(term.index(letter))
+    return k < len(real) and real[k] == 0
+
+
+def _joined(w: NodeWriter, x: Any, term: str, letter: str) -> Any:
+    """With the axis of this letter in one piece."""
+    if not isinstance(x, Laid) or letter not in term:
+        return x
+    i = term.index(letter)
+    if len(x.real(i)) < 2:
+        return x
+    if 0 in x.axes[i]:
+        raise Unsupported("it mixes the examples of a batch", "keep the batch apart from other axes")
+    groups = [x.axes[k] for k in range(len(x.axes)) if 0 not in x.axes[k]]
+    if any(0 in axis and len(axis) > 1 for axis in x.axes):
+        groups = [(j,) for axis in x.axes if 0 in axis for j in axis if j] + groups
+    return w.lay(x, groups)
+
+
+def _constant(
+    w: NodeWriter, x: Known, term: str, parts: Parts, names: dict[str, str], shapes: dict[str, Any]
+) -> tuple[ConvertedValue, str]:
+    """A known tensor as a value, and the letters of its axes behind the batch."""
+    sizes: list[int] = []
+    for i, letter in enumerate(term):
+        stretched = x.tensor.shape[i] == 1 != shapes[letter]
+        sizes += [1] * len(parts[letter]) if stretched else [int(size) for size in parts[letter]]
+    word = "".join(names[letter] for letter in term)
+    if BATCH not in word:
+        return w.held(x.map(lambda t: t.reshape(sizes))), word
+    place = word.index(BATCH)
+    if sizes[place] != 1:
+        raise Unsupported("a constant has a value for each example of the batch", "pass it as an input")
+    return w.held(x.map(lambda t: t.reshape(sizes).movedim(place, 0)[0])), word.replace(BATCH, "")

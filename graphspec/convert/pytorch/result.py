@@ -1,0 +1,54 @@
+"""What an import of a module gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from graphspec.compiled_spec import Program
+from graphspec.convert.nodes import StoredPlace
+from graphspec.convert.pytorch.state import Weights
+from graphspec.convert.weights import write_weights
+
+
+@dataclass(frozen=True, slots=True)
+class TorchProof:
+    """How far both were apart, relative to the largest value; None where it was not compared, and why."""
+
+    outputs: float
+    batches: tuple[int, ...]
+    loss: float | None
+    gradient: float | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FromTorch:
+    """A module as a spec: its YAML, its program, a state dict, and what was proved of both."""
+
+    name: str
+    text: str
+    program: Program
+    weights: dict[str, Tensor]
+    places: Mapping[str, StoredPlace]
+    held: Weights
+    frozen: tuple[str, ...]
+    rows: tuple[tuple[str, str, str], ...]  # the module's path, its class, what it became
+    inputs: tuple[
+        tuple[str, Any], ...
+    ] = ()  # each by the name of `forward`, with its shape, but for the batch
+    notes: tuple[str, ...] = field(default=())
+    proved: TorchProof | None = None
+
+    def save(self, folder: str | Path) -> tuple[Path, Path]:
+        """Writes `NAME.yaml` and `NAME.safetensors`; returns both paths."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        spec, target = folder / f"{self.name}.yaml", folder / f"{self.name}.safetensors"
+        spec.write_text(self.text, encoding="utf-8")
+        write_weights(target, self.weights)
+        return spec, target

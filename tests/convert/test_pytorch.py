@@ -1,0 +1,181 @@
+"""Modules of PyTorch as specs: what they become, that both compute and learn the same, what is refused."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import graphspec
+from graphspec.diagnostics import SpecError
+from tests.convert import torch_modules as modules
+
+TOKENS = torch.randint(0, 40, (2, 9), generator=torch.Generator().manual_seed(0))
+
+
+def images(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+CASES: dict[str, tuple[type[nn.Module], Tensor, dict[str, Any], int, tuple[str, ...]]] = {
+    "mlp": (
+        modules.ResidualMLP,
+        images(2, 10),
+        {},
+        16,
+        ("residual:", "blocks: {block: residual, repeat: 3}"),
+    ),
+    "cnn": (modules.SmallCNN, images(2, 3, 24, 24), {}, 28, ("conv_norm:", "data_format: channels_first")),
+    "tagger": (modules.Tagger, TOKENS, {"tokens": ["length"]}, 12, ("shape: [length]", "Bidirectional")),
+    "causal": (modules.CausalModel, TOKENS, {}, 34, ("ReversibleEmbedding", "use_causal_mask: true")),
+    "attention": (modules.HandMade, images(2, 7, 16), {}, 22, ("states: {from: out}",)),
+    "cell": (modules.Decoder, images(2, 3, 4), {}, 26, ("layer: GRU",)),
+    "patches": (modules.Patches, images(2, 3, 8, 8), {}, 9, ("op: unfold",)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_module_and_spec_compute_and_learn_the_same(name: str) -> None:
+    cls, example, dynamic, lines, words = CASES[name]
+    torch.manual_seed(0)
+    imported = graphspec.from_torch(cls(), example, dynamic=dynamic)
+    assert imported.proved is not None
+    assert imported.proved.outputs < 1e-5
+    assert imported.proved.gradient is not None and imported.proved.gradient < 1e-3, imported.proved.why
+    assert imported.text.count("\n") <= lines
+    assert all(word in imported.text for word in words)
+    if name == "cnn":
+        assert "Permute" not in imported.text
+
+
+def test_other_weights_go_in_without_rules(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from graphspec.cli import app
+
+    torch.manual_seed(0)
+    spec, _ = graphspec.from_torch(modules.ResidualMLP(), images(2, 10), check=False).save(tmp_path)
+    other = modules.ResidualMLP().eval()
+    torch.save(other.state_dict(), tmp_path / "other.pt")
+    target = tmp_path / "out.safetensors"
+    result = CliRunner().invoke(
+        app, ["weights", str(spec), "--from", str(tmp_path / "other.pt"), "-o", str(target)]
+    )
+    assert result.exit_code == 0, result.output
+    module = graphspec.compile(spec).module(weights=target).eval()
+    x = images(3, 10)
+    torch.testing.assert_close(module(x), other(x))
+
+
+def test_frozen_parameters_are_told() -> None:
+    imported = graphspec.from_torch(modules.Standardized(), images(2, 8), check=False)
+    assert imported.frozen == ("weight",)
+    assert any("`weight` is frozen" in note for note in imported.notes)
+
+
+def line_of(word: str) -> int:
+    lines = Path(str(modules.__file__)).read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if word in line)
+
+
+@pytest.mark.parametrize(
+    ("cls", "inputs", "message", "line"),
+    [
+        (modules.IfPositive, images(2, 4), "control flow depends on the values", "if x.sum() > 0"),
+        (
+            modules.Packed,
+            (images(2, 5, 4), torch.tensor([5, 3])),
+            "it packs sequences",
+            "pack_padded_sequence(",
+        ),
+        (modules.OverBatch, images(2, 4), "over the examples of a batch", "x - x.mean(0"),
+        (modules.NoWord, images(2, 4), "no counterpart", "bessel_j0"),
+    ],
+)
+def test_what_no_spec_says_is_refused_with_its_line(
+    cls: type[nn.Module], inputs: Any, message: str, line: str
+) -> None:
+    with pytest.raises(SpecError) as error:
+        graphspec.from_torch(cls(), inputs)
+    text = str(error.value)
+    assert "import-unsupported" in text and message in text
+    assert f"torch_modules.py:{line_of(line)}" in text
+
+
+# --- the command
+
+
+SOURCE = """
+from torch import nn
+
+
+def net():
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def number():
+    return 3
+
+
+def broken():
+    return nn.Linear(4)
+"""
+
+
+def run(*arguments: str) -> Any:
+    from typer.testing import CliRunner
+
+    from graphspec.cli import app
+
+    return CliRunner().invoke(app, ["import", "torch", *arguments])
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "my_nets.py").write_text(SOURCE)
+    monkeypatch.chdir(tmp_path)
+    importlib.invalidate_caches()
+    return tmp_path
+
+
+def test_command_writes_both_files_and_tells_what_became_what(package: Path) -> None:
+    found = run(
+        "my_nets:net", "--allow", "my_nets", "--input", "input: {shape: [4]}", "--name", "net", "-o", "out"
+    )
+    assert found.exit_code == 0, found.output
+    assert re.search(r"0 +Linear +Dense", found.output)
+    assert "equal to the module to" in found.output and "gradients to" in found.output
+    module = graphspec.compile(package / "out" / "net.yaml").module(
+        weights=package / "out" / "net.safetensors"
+    )
+    assert module(images(2, 4)).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("my_nets:net",), 1, "module-not-allowed"),
+        (("my_nets:nothing", "--allow", "my_nets"), 1, "module-missing"),
+        (("my_nets:number", "--allow", "my_nets"), 1, "not an nn.Module"),
+        (("my_nets:broken", "--allow", "my_nets"), 1, "fails: TypeError"),
+        (("my_nets", "--allow", "my_nets"), 2, "my_model:Net"),
+    ],
+)
+def test_command_refuses(package: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
+    found = run(*arguments, "--input", "input: {shape: [4]}", "-o", "out")
+    assert found.exit_code == code, found.output
+    assert message in found.output
+    assert not (package / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "written", ["input", "input: {shape: 4}", "input: {shape: [0]}", "input: {shape: [4], dtype: x}"]
+)
+def test_inputs_are_checked(package: Path, written: str) -> None:
+    found = run("my_nets:net", "--allow", "my_nets", "--input", written, "-o", "out")
+    assert found.exit_code == 2, found.output
