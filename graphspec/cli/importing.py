@@ -150,6 +150,53 @@ def torch(
     _tell_torch(imported, spec, tensors, as_json)
 
 
+@app.command()
+def huggingface(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A folder as `save_pretrained` writes it.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="DIR", help="Directory for NAME.yaml and NAME.safetensors."),
+    ] = Path("."),
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What the files are called.")
+    ] = None,
+    flat: Annotated[
+        bool, typer.Option("--flat", help="Write a node for each layer, without blocks.")
+    ] = False,
+    no_shipped: Annotated[
+        bool, typer.Option("--no-shipped", help="Convert the class, even where the gallery has its spec.")
+    ] = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Do not compare the spec with the model.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a model of Hugging Face as a spec, a file of weights and its tokenizer.
+
+    The model is made of the class that transformers has for it; no code of the folder is run.
+
+    Example: graphspec import huggingface bert-base-uncased -o models
+    """
+    with reporting(as_json, {}):
+        from graphspec.convert.pytorch.huggingface import import_huggingface
+
+        imported = import_huggingface(
+            folder, name=name, flat=flat, check=not no_check, shipped=not no_shipped
+        )
+        tokenizer = folder / "tokenizer.json"
+        copied = output / "tokenizer.json"
+        if tokenizer.is_file() and copied.exists() and not force and not copied.samefile(tokenizer):
+            raise misuse("-o", f"{copied} exists; --force overwrites it")
+        spec, tensors = _write(imported, output, force)
+        if tokenizer.is_file() and not (copied.exists() and copied.samefile(tokenizer)):
+            with replacing(copied) as temporary:
+                temporary.write_bytes(tokenizer.read_bytes())
+    _tell_torch(imported, spec, tensors, as_json)
+
+
 def _tell_torch(imported: FromTorch, spec: Path, weights: Path | None, as_json: bool) -> None:
     """The report of an import from PyTorch."""
     lines, total = len(imported.text.splitlines()), imported.program.summary().total_params

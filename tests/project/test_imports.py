@@ -28,8 +28,8 @@ ALLOWED = {
     "train view",
     "compiler": "compiled_spec data declarations diagnostics elaborate files language program source",
     "contract": "diagnostics settings tensor",
-    "convert": "compiled_spec compiler contract custom diagnostics files graph language objectives settings source "
-    "tensor train transfer version weights",
+    "convert": "compiled_spec compiler contract custom diagnostics files graph language objectives settings "
+    "source tensor train transfer version weights",
     "custom": "contract diagnostics graph objectives weights",
     "data": "diagnostics files objectives settings tensor",
     "declarations": "contract diagnostics language settings source",

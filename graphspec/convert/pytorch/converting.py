@@ -256,6 +256,8 @@ class Converter:
         if not isinstance(found, Tensor) and not isinstance(found, (list, tuple)):
             return found
         same = isinstance(args[0], Tensor) if args else False
+        if _function(node) == "embedding" and isinstance(found, Tensor):
+            return _rows_of(_resolved(node.args[0], values), args[1], found)
         if _function(node) in ("to", "_to_copy") and isinstance(found, Tensor) and same:
             moved = found.dtype == args[0].dtype
 
@@ -318,6 +320,16 @@ def _turned(node: fx.Node) -> tuple[int, ...] | None:
     elif _function(user) == "permute":
         order = [i % rank for i in user.args[1]]  # type: ignore[union-attr]
     return tuple(order)
+
+
+def _rows_of(table: Known, places: Tensor, found: Tensor) -> Known:
+    """Rows of a table at constant places: they stay parameters where each is taken once, or one for all."""
+    if places.unique().numel() == places.numel():
+        return table.map(lambda t: t[places])
+    if places.unique().numel() == 1:
+        row = int(places.flatten()[0])
+        return table.map(lambda t: t[row].reshape(*[1] * places.dim(), -1))
+    return Known(found, table.names)
 
 
 def _rate(module: nn.Module | None) -> float:

@@ -169,7 +169,7 @@ def _same(w: NodeWriter, self: Laid, **_: Any) -> Laid:
     return self
 
 
-@handles("to", "_to_copy", "type_as", "float", "_assert_tensor_metadata")
+@handles("to", "_to_copy", "type_as", "float")
 def _to(w: NodeWriter, self: Laid, out: Any = None, **_: Any) -> Laid:
     if out is None:
         return self

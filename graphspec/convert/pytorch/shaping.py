@@ -511,6 +511,6 @@ def _triangle(w: NodeWriter, self: Laid, function: str, diagonal: int = 0, **_: 
     return w.make("op", function, {"k": diagonal} if diagonal else {}, [("x", x.value)], x)
 
 
-@handles("_assert_async", "_assert_scalar")
+@handles("_assert_async", "_assert_scalar", "_assert_tensor_metadata")
 def _nothing(w: NodeWriter, **_: Any) -> None:
     return None

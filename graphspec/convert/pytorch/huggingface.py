@@ -1,0 +1,307 @@
+"""A folder of Hugging Face, as `save_pretrained` writes it, as a spec and its weights.
+
+    config.json -> the library's own class -> traced as any module
+                -> a spec of the gallery, where one is this architecture: with its params from the config
+
+Nothing of the folder is run: a config that names code of its own is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphspec.compiler import compile
+from graphspec.convert.nodes import identifier
+from graphspec.convert.pytorch import convert_module
+from graphspec.convert.pytorch.proof import apart, flat, prove
+from graphspec.convert.pytorch.result import FromTorch, TorchProof
+from graphspec.convert.writing import text
+from graphspec.diagnostics import Diagnostics, SpecError, fail
+from graphspec.diagnostics.packages import needing
+from graphspec.source import read
+from graphspec.transfer import transfer
+from graphspec.transfer.rules import load_rules
+
+MAX_CONFIG = 4 << 20
+"""Bytes of a config."""
+LONGEST = 128
+"""Tokens of the example of a model whose length does not stay open."""
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedSpec:
+    """A spec of the gallery for an architecture: its params from a config, and whether it is this one."""
+
+    file: str
+    classes: tuple[str, ...]
+    params: Callable[[Mapping[str, Any]], dict[str, Any]]
+    fits: Callable[[Mapping[str, Any]], bool]
+    inputs: tuple[str, ...]
+    rules: str
+
+
+def _llama(config: Mapping[str, Any]) -> dict[str, Any]:
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    return {
+        "vocabulary": config["vocab_size"],
+        "width": config["hidden_size"],
+        "heads": config["num_attention_heads"],
+        "kv_heads": config.get("num_key_value_heads") or config["num_attention_heads"],
+        "hidden": config["intermediate_size"],
+        "depth": config["num_hidden_layers"],
+        "theta": float(config.get("rope_theta") or rope.get("rope_theta") or 10000.0),
+        "epsilon": config["rms_norm_eps"],
+    }
+
+
+def _is_llama(config: Mapping[str, Any]) -> bool:
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    size = config["hidden_size"] // config["num_attention_heads"]
+    plain = rope.get("rope_type", rope.get("type", "default")) == "default"
+    biased = config.get("attention_bias") or config.get("mlp_bias")
+    return bool(
+        plain and config.get("hidden_act") == "silu" and config.get("head_dim") in (None, size) and not biased
+    )
+
+
+def _gpt(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "vocabulary": config["vocab_size"],
+        "context": config["n_positions"],
+        "width": config["n_embd"],
+        "heads": config["n_head"],
+        "depth": config["n_layer"],
+        "dropout": config.get("resid_pdrop", 0.1),
+        "approximate": config.get("activation_function") == "gelu_new",
+    }
+
+
+def _is_gpt(config: Mapping[str, Any]) -> bool:
+    drops = {config.get(word, 0.1) for word in ("resid_pdrop", "embd_pdrop", "attn_pdrop")}
+    inner = config.get("n_inner") in (None, 4 * config["n_embd"])
+    act = config.get("activation_function") in ("gelu_new", "gelu")
+    plain = config.get("scale_attn_weights", True) and not config.get("scale_attn_by_inverse_layer_idx")
+    tied = config.get("tie_word_embeddings", True)
+    return bool(
+        len(drops) == 1 and inner and act and plain and tied and config.get("layer_norm_epsilon") == 1e-5
+    )
+
+
+def _bert(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "vocabulary": config["vocab_size"],
+        "longest": config["max_position_embeddings"],
+        "width": config["hidden_size"],
+        "heads": config["num_attention_heads"],
+        "hidden": config["intermediate_size"],
+        "depth": config["num_hidden_layers"],
+        "dropout": config.get("hidden_dropout_prob", 0.1),
+    }
+
+
+def _is_bert(config: Mapping[str, Any]) -> bool:
+    same = config.get("hidden_dropout_prob") == config.get("attention_probs_dropout_prob")
+    plain = config.get("hidden_act") == "gelu" and config.get("layer_norm_eps") == 1e-12
+    absolute = config.get("position_embedding_type", "absolute") == "absolute"
+    kinds = config.get("type_vocab_size", 2) == 2 and config.get("pad_token_id", 0) == 0
+    return bool(same and plain and absolute and kinds and not config.get("is_decoder"))
+
+
+SHIPPED = (
+    ShippedSpec("llama", ("LlamaForCausalLM",), _llama, _is_llama, ("input_ids",), "llama"),
+    ShippedSpec("gpt", ("GPT2LMHeadModel",), _gpt, _is_gpt, ("input_ids",), "gpt2"),
+    ShippedSpec("bert", ("BertModel",), _bert, _is_bert, ("input_ids", "token_type_ids"), "bert"),
+)
+
+
+def import_huggingface(
+    folder: str | Path,
+    *,
+    name: str | None = None,
+    flat: bool = False,
+    check: bool = True,
+    shipped: bool = True,
+) -> FromTorch:
+    """The model of a folder. `shipped=False` traces the library's class even where the gallery has a spec.
+
+    Raises `SpecError` (import-format, import-unsafe, import-unsupported, import-differs, weights-missing,
+    weights-misfit, package-missing).
+    """
+    folder = Path(folder)
+    config = config_of(folder)
+    module = _module(folder, config)
+    word = identifier(name or str(config.get("model_type") or "model"), "model")
+    kind = type(module).__name__
+    found = (
+        next((each for each in SHIPPED if kind in each.classes and each.fits(config)), None)
+        if shipped
+        else None
+    )
+    if found is not None:
+        return _from_gallery(found, folder, config, module, word, check)
+    inputs = _inputs(module)
+    imported = convert_module(module, inputs, {}, word, flat)
+    return replace(imported, proved=prove(imported, module, inputs)) if check else imported
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """What `config.json` says. Raises `SpecError` (import-format, import-unsafe)."""
+    path = folder / "config.json"
+    if not path.is_file():
+        message = f"`{folder}` has no config.json"
+        raise fail("import-format", message, "give the folder that `save_pretrained` wrote")
+    if path.stat().st_size > MAX_CONFIG:
+        raise fail("import-format", f"`{path}` is larger than a config is")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise fail("import-format", f"`{path}` is not JSON: {str(error)[:120]}") from None
+    if not isinstance(found, dict) or not isinstance(found.get("model_type"), str):
+        raise fail("import-format", f"`{path}` does not say what it is: it lacks `model_type`")
+    if "auto_map" in found:
+        message = f"`{path}` names code of its own, which is never run"
+        raise fail(
+            "import-unsafe", message, "use a model whose class the library has, or import its class as torch"
+        )
+    return found
+
+
+def _module(folder: Path, config: Mapping[str, Any]) -> nn.Module:
+    """The library's class with the folder's weights."""
+    with needing("`import huggingface`", "huggingface"):
+        import transformers
+    names = config.get("architectures")
+    word = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    cls = getattr(transformers, word, None) if word.isidentifier() else None
+    if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
+        message = f"the library has no class `{word}`, which {folder / 'config.json'} names"
+        raise fail("import-unsupported", message, "update transformers, or import the class: `import torch`")
+    _need_safetensors(folder)
+    with _silent():
+        try:
+            module, report = cls.from_pretrained(
+                str(folder),
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+                dtype=torch.float32,
+            )
+        except Exception as error:  # of many kinds, each of the library's own
+            why = " ".join(str(error).split())[:200]
+            raise fail("weights-missing", f"`{folder}` cannot be loaded: {why}") from error
+    lost = [str(key) for word in ("missing_keys", "mismatched_keys") for key in report.get(word, ())]
+    if lost:
+        message = f"the weights in `{folder}` lack {', '.join(sorted(lost)[:3])} of {type(module).__name__}"
+        raise fail("weights-misfit", message, "save the whole model again with `save_pretrained`")
+    module.config.use_cache = False
+    return module.eval()  # type: ignore[no-any-return]
+
+
+def _need_safetensors(folder: Path) -> None:
+    if not list(folder.glob("*.safetensors")):
+        message = f"`{folder}` has no weights as .safetensors"
+        raise fail("weights-missing", message, "save the model again: `save_pretrained` writes them so")
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """What the library logs of a folder is told by diagnostics."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(level)
+
+
+def _inputs(module: Any) -> dict[str, Tensor]:
+    """An example of what the model takes, by its kind of input."""
+    config, word = module.config, module.main_input_name
+    if word == "input_ids":
+        most = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", LONGEST)
+        length = min(int(most), LONGEST)
+        ids = torch.ones(2, length, dtype=torch.int64)
+        decoder = getattr(config, "is_decoder", False) or "CausalLM" in type(module).__name__
+        mask = (
+            {} if decoder or "LMHead" in type(module).__name__ else {"attention_mask": torch.ones_like(ids)}
+        )
+        return {"input_ids": ids, **mask}
+    if word == "pixel_values":
+        size = getattr(config, "image_size", 224)
+        height, width = (size, size) if isinstance(size, int) else tuple(size)
+        generator = torch.Generator().manual_seed(0)
+        return {word: torch.rand(2, getattr(config, "num_channels", 3), height, width, generator=generator)}
+    message = f"`{type(module).__name__}` takes `{word}`, for which no example is known"
+    raise fail(
+        "import-unsupported", message, "import the class: graphspec import torch PKG:CALLABLE --input ..."
+    )
+
+
+# --- specs of the gallery
+
+
+def gallery(name: str) -> Path:
+    """The file of a shipped spec: beside this package in a checkout, inside it where it is installed."""
+    home = Path(__file__).parents[2]
+    inside = home / "convert" / "specs_shipped" / f"{name}.yaml"
+    return inside if inside.is_file() else home.parent / "specs" / f"{name}.yaml"
+
+
+def _from_gallery(
+    spec: ShippedSpec, folder: Path, config: Mapping[str, Any], module: nn.Module, name: str, check: bool
+) -> FromTorch:
+    path = gallery(spec.file)
+    diagnostics = Diagnostics()
+    document = read(path.read_text(encoding="utf-8"), str(path), diagnostics)
+    if document is None or diagnostics.errors:
+        raise SpecError(diagnostics.sorted())
+    plain: dict[str, Any] = {
+        key: value for key, value in document.value.items() if key not in ("presets", "train")
+    }
+    plain["params"] = {**plain["params"], **spec.params(config)}
+    written = text(plain, f"{type(module).__name__} of Hugging Face, as specs/{spec.file}.yaml")
+    program = compile(written)
+    moved = transfer(program.graph, folder, load_rules(spec.rules))
+    if moved.plan.missing:
+        lacking = ", ".join(sorted(map(str, moved.plan.missing))[:3])
+        raise fail("weights-misfit", f"the weights in `{folder}` lack {lacking}")
+    proved = _prove_gallery(spec, program, moved.weights, module) if check else None
+    rows = (("", type(module).__name__, f"specs/{spec.file}.yaml"),)
+    return FromTorch(name, written, program, moved.weights, {}, {}, (), rows, (), (), proved)
+
+
+def _prove_gallery(spec: ShippedSpec, program: Any, weights: Mapping[str, Tensor], module: Any) -> TorchProof:
+    ours = program.module().eval()
+    ours.load_state_dict(weights)
+    worst = 0.0
+    for seed, (batch, length) in enumerate(((2, 9), (3, 13))):
+        given = program.example_inputs(batch_size=batch, sizes={"length": length}, seed=seed)
+        given = {key: value.clamp(min=1) if key == "tokens" else value for key, value in given.items()}
+        inputs = dict(zip(spec.inputs, given.values(), strict=True))
+        with torch.no_grad():
+            logits = {"logits": True} if spec.file != "bert" else {}
+            expected = module(**inputs)
+            wanted = (
+                [expected.logits]
+                if spec.file != "bert"
+                else [expected.last_hidden_state, expected.pooler_output]
+            )
+            found = flat(ours(*given.values(), **logits))
+        worst = max(worst, apart(found, wanted))
+    if not worst <= TOLERANCE:
+        message = f"the outputs of specs/{spec.file}.yaml differ from those of the module by {worst:.1e}"
+        raise fail(
+            "import-differs", message, "please report the config; `--no-shipped` traces the class instead"
+        )
+    return TorchProof(worst, (2, 3), None, None, "the gallery's specs are compared in inference")

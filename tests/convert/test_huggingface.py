@@ -1,0 +1,101 @@
+"""Folders of Hugging Face as specs: those of the gallery, others traced, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from typer.testing import CliRunner
+
+import graphspec
+from graphspec.cli import app
+from graphspec.convert.pytorch.huggingface import import_huggingface
+from graphspec.diagnostics import SpecError
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "vocab_size": 60,
+    "max_position_embeddings": 40,
+}
+
+
+def folder_of(kind: str, directory: Path) -> Path:
+    torch.manual_seed(0)
+    if kind == "llama":
+        config = transformers.LlamaConfig(num_key_value_heads=2, bos_token_id=1, eos_token_id=2, **SMALL)
+        model: Any = transformers.LlamaForCausalLM(config)
+    elif kind == "bert":
+        model = transformers.BertModel(transformers.BertConfig(**SMALL))
+    elif kind == "gpt2":
+        size = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 40, "vocab_size": 60}
+        model = transformers.GPT2LMHeadModel(transformers.GPT2Config(bos_token_id=1, eos_token_id=2, **size))
+    else:
+        words = {key: value for key, value in SMALL.items() if "v" not in key[:2] and "max" not in key}
+        model = transformers.ViTModel(transformers.ViTConfig(image_size=16, patch_size=8, **words))
+    model.save_pretrained(directory)
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"), [("llama", "kv_heads: 2"), ("gpt2", "context: 40"), ("bert", "longest: 40")]
+)
+def test_specs_of_the_gallery_take_their_params_from_the_config(kind: str, word: str, tmp_path: Path) -> None:
+    imported = import_huggingface(folder_of(kind, tmp_path / kind))
+    assert imported.proved is not None and imported.proved.outputs < 1e-5
+    assert word in imported.text and "shape: [length]" in imported.text
+
+
+def test_another_class_is_traced_and_the_command_copies_the_tokenizer(tmp_path: Path) -> None:
+    folder = folder_of("vit", tmp_path / "vit")
+    (folder / "tokenizer.json").write_text("{}")
+    result = CliRunner().invoke(app, ["import", "huggingface", str(folder), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "gradients to" in result.output
+    assert (tmp_path / "out" / "tokenizer.json").read_text() == "{}"
+    text = (tmp_path / "out" / "vit.yaml").read_text()
+    assert "MultiHeadAttention" in text and "repeat: 2" in text
+    weights = tmp_path / "out" / "vit.safetensors"
+    module = graphspec.compile(tmp_path / "out" / "vit.yaml").module(weights=weights).eval()
+    theirs = transformers.ViTModel.from_pretrained(folder).eval()
+    x = torch.randn(3, 3, 16, 16)
+    with torch.no_grad():
+        expected = theirs(x)
+        found = list(module(x).values())
+    torch.testing.assert_close(found[0], expected.last_hidden_state, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found[1], expected.pooler_output, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("config", "code"),
+    [
+        (None, "import-format"),
+        ("{", "import-format"),
+        ("[]", "import-format"),
+        (json.dumps({"model_type": "x", "auto_map": {"AutoModel": "evil.Model"}}), "import-unsafe"),
+        (json.dumps({"model_type": "bert", "architectures": ["os"]}), "import-unsupported"),
+        (json.dumps({"model_type": "bert", "architectures": [3]}), "import-unsupported"),
+        (json.dumps({"model_type": "bert", "architectures": ["BertModel"]}), "weights-missing"),
+    ],
+)
+def test_what_is_no_model_is_refused(config: str | None, code: str, tmp_path: Path) -> None:
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    with pytest.raises(SpecError) as error:
+        import_huggingface(tmp_path)
+    assert error.value.diagnostics[0].code == code
+
+
+def test_weights_that_are_damaged_are_refused(tmp_path: Path) -> None:
+    folder = folder_of("bert", tmp_path)
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(SpecError) as error:
+        import_huggingface(folder)
+    assert error.value.diagnostics[0].code == "weights-missing"
