@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 from graphspec.convert.arguments import plain
@@ -72,7 +74,7 @@ def replaced(
 def tidy(w: NodeWriter, outputs: dict[str, ConvertedValue]) -> list[ConvertedNode]:
     """All passes; returns the nodes that are left."""
     nodes = needed(w.nodes, outputs)
-    for change in (attentions, activations, joins, picks, states, ties):
+    for change in (by_hand, attentions, activations, joins, picks, states, ties):
         change(w, nodes, outputs)
         nodes = needed(nodes, outputs)
     return nodes
@@ -176,6 +178,81 @@ def states(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, Convert
     replaced(nodes, outputs, changes)
 
 
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """A projection to heads: what is projected, its weights, and the sizes [heads, size]."""
+
+    source: ConvertedValue
+    weight: Known
+    bias: Known | None
+    shape: list[int]
+    linear: ConvertedNode
+
+
+def attention_heads(w: NodeWriter, value: ConvertedValue, read: Readers) -> Heads | None:
+    """The projection behind the heads of attention: a `Dense` of its own, or a third of a common one."""
+    node = value.maker
+    if not isinstance(node, ConvertedNode) or len(read[value]) != 1:
+        return None
+    if node.what == "get_item":  # of [length, 3, heads, size]
+        place = re.fullmatch(r":, :, (\d+)", node.arguments["key"])
+        whole = _value_of(node, "Reshape")
+        if place is None or whole is None or len(whole.arguments["target_shape"]) != 4:
+            return None
+        count, *shape = whole.arguments["target_shape"][1:]
+        return _third(w, whole, int(place[1]), count, shape, read)
+    if node.what != "Reshape" or len(node.arguments["target_shape"]) != 3:
+        return None
+    shape = node.arguments["target_shape"][1:]
+    before = node.reads[0][1]
+    maker = before.maker if isinstance(before, ConvertedValue) else None
+    if (
+        not isinstance(before, ConvertedValue)
+        or not isinstance(maker, ConvertedNode)
+        or len(read[before]) != 1
+    ):
+        return None
+    if maker.what == "split":
+        count = maker.arguments["indices_or_sections"]
+        return _third(w, maker, before.output, count, shape, read) if isinstance(count, int) else None
+    if maker.what != "Dense" or "activation" in maker.arguments or maker.stored is None:
+        return None
+    held = w.weights[maker.stored.path]
+    return _projected(maker, held["weight"], held.get("bias"), shape)
+
+
+def _projected(linear: ConvertedNode, weight: Known, bias: Known | None, shape: list[int]) -> Heads:
+    source = linear.reads[0][1]
+    assert isinstance(source, ConvertedValue)
+    return Heads(source, weight, bias, shape, linear)
+
+
+def _value_of(node: ConvertedNode, what: str) -> ConvertedNode | None:
+    """The node that a node reads, if it is such a one."""
+    before = node.reads[0][1]
+    maker = before.maker if isinstance(before, ConvertedValue) else None
+    return maker if isinstance(maker, ConvertedNode) and maker.what == what else None
+
+
+def _third(
+    w: NodeWriter, parted: ConvertedNode, place: int, count: int, shape: list[int], read: Readers
+) -> Heads | None:
+    """One of the projections that a `Dense` makes at once."""
+    linear = _value_of(parted, "Dense")
+    if linear is None or "activation" in linear.arguments or linear.stored is None:
+        return None
+    if len(read[ConvertedValue(linear)]) != 1 or linear.arguments["units"] != count * shape[0] * shape[1]:
+        return None
+
+    def cut(known: Known | None) -> Known | None:
+        return None if known is None else known.map(lambda t: t.unflatten(0, (count, -1))[place])
+
+    held = w.weights[linear.stored.path]
+    weight = cut(held["weight"])
+    assert weight is not None
+    return _projected(linear, weight, cut(held.get("bias")), shape)
+
+
 def attentions(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
     """Projections to heads, attention, and the projection back, as one `MultiHeadAttention`."""
     read = readers(nodes, outputs)
@@ -194,49 +271,40 @@ def _attention(
     slots = dict(node.reads)
     if set(slots) != {"query", "key", "value"} or "scale" in node.arguments:
         return
-    found = {}
-    for name in ("query", "key", "value"):
-        heads = _only(slots[name], read, "Reshape")
-        linear = _only(heads.reads[0][1], read, "Dense") if heads is not None else None
-        if heads is None or linear is None or len(heads.arguments["target_shape"]) != 3:
-            return
-        found[name] = (heads, linear)
+    found = [attention_heads(w, value, read) for value in slots.values()]  # type: ignore[arg-type]
     joined = _reader(ConvertedValue(node), read, "Reshape")
     last = _reader(ConvertedValue(joined), read, "Dense") if joined is not None else None
-    if last is None or joined is None or len(joined.arguments["target_shape"]) != 2:
+    if None in found or last is None or joined is None or len(joined.arguments["target_shape"]) != 2:
         return
-    shapes = {name: heads.arguments["target_shape"] for name, (heads, _) in found.items()}
-    heads, size = shapes["query"][1:]
-    linears = [*(linear for _, linear in found.values()), last]
-    biases = {linear.arguments.get("use_bias", True) for linear in linears}
-    if shapes["key"][1:] != [heads, size] or shapes["value"][1] != heads or len(biases) > 1:
+    query, key, value = (each for each in found if each is not None)
+    biases = {each.bias is not None for each in (query, key, value)} | {last.arguments.get("use_bias", True)}
+    if key.shape != query.shape or value.shape[0] != query.shape[0] or len(biases) > 1 or last.stored is None:
         return
-    words: dict[str, Any] = {"num_heads": heads, "key_dim": size}
-    if shapes["value"][2] != size:
-        words["value_dim"] = shapes["value"][2]
+    words: dict[str, Any] = {"num_heads": query.shape[0], "key_dim": query.shape[1]}
+    if value.shape[1] != query.shape[1]:
+        words["value_dim"] = value.shape[1]
     if w.rates.get(node):
         words["dropout"] = plain(w.rates.pop(node))
     if False in biases:
         words["use_bias"] = False
-    features = w.weights[found["query"][1].stored.path]["weight"].tensor.shape[1]  # type: ignore[union-attr]
-    if last.arguments["units"] != features:
+    if last.arguments["units"] != query.weight.tensor.shape[1]:
         words["output_shape"] = last.arguments["units"]
     if node.arguments.get("is_causal"):
         words["use_causal_mask"] = True
-    held: dict[str, Known] = {}
-    for name, linear in zip(("query", "key", "value", "output"), linears, strict=True):
-        assert linear.stored is not None
-        for key, known in w.weights[linear.stored.path].items():
-            held[f"{name}.{key}"] = known
-    sources = {name: linear.reads[0][1] for name, (_, linear) in found.items()}
-    reads = [("query", sources["query"]), ("value", sources["value"])]
-    if sources["key"] != sources["value"]:
-        reads.append(("key", sources["key"]))
+    held = {f"output.{name}": known for name, known in w.weights[last.stored.path].items()}
+    for name, each in (("query", query), ("key", key), ("value", value)):
+        held[f"{name}.weight"] = each.weight
+        if each.bias is not None:
+            held[f"{name}.bias"] = each.bias
+    reads = [("query", query.source), ("value", value.source)]
+    if value.source != key.source:
+        reads.append(("key", key.source))
     path = (f"attention{len(w.weights)}",)
     w.weights[path] = held
     made = ConvertedNode(
         "attention", "layer", "MultiHeadAttention", words, reads, "named", stored=Stored(path, ())
     )
+    linears = [each.linear for each in (query, key, value)] + [last]
     made.trainable = any(linear.trainable for linear in linears)
     made.automatic = True
     w.origins[made] = CallOrigin(_common([w.origins[linear] for linear in linears]), "whole", True)
@@ -254,19 +322,86 @@ def _common(origins: list[CallOrigin]) -> tuple[tuple[str, str, str], ...]:
     return tuple(found)
 
 
-def _only(value: Any, read: Readers, what: str) -> ConvertedNode | None:
-    """The node of a value, if it is such a layer and nothing else reads it."""
-    node = value.maker
-    fits = isinstance(node, ConvertedNode) and node.form == "layer" and node.what == what
-    plain_layer = fits and "activation" not in node.arguments
-    return node if plain_layer and len(read[value]) == 1 else None
-
-
 def _reader(value: ConvertedValue, read: Readers, what: str) -> ConvertedNode | None:
     found = read[value]
     if len(found) != 1 or found[0] is None or found[0].form != "layer" or found[0].what != what:
         return None
     return found[0]
+
+
+def by_hand(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+    """`softmax(q @ k * scale) @ v`, written by hand, as the op that PyTorch computes in one piece."""
+    read = readers(nodes, outputs)
+    for node in list(nodes):
+        if node.what != "Activation" or node.arguments["activation"] != "softmax":
+            continue
+        found = _handmade(node, read)
+        if found is not None:
+            second, reads, words, rate = found
+            made = ConvertedNode("attention", "op", "dot_product_attention", words, reads, "named")
+            made.automatic = True
+            w.origins[made] = w.origins[second]
+            if rate:
+                w.rates[made] = rate
+            nodes[nodes.index(second)] = made
+            replaced(nodes, outputs, {ConvertedValue(second): ConvertedValue(made)})
+
+
+def _handmade(node: ConvertedNode, read: Readers) -> Any:
+    """The last product of attention around a softmax, what it reads, its scale and its dropout."""
+    scale, rate = 1.0, 0.0
+    first = _value_of(node, "einsum") or _value_of(node, "multiply") or _value_of(node, "divide")
+    if first is not None and first.what in ("multiply", "divide"):
+        if first.form != "op" or "x2" not in first.arguments or len(first.reads) != 1:
+            return None
+        scale = first.arguments["x2"] if first.what == "multiply" else 1 / first.arguments["x2"]
+        first = _value_of(first, "einsum")
+    after = read[ConvertedValue(node)]
+    if len(after) == 1 and after[0] is not None and after[0].what == "Dropout":
+        rate = after[0].arguments["rate"]
+        after = read[ConvertedValue(after[0])]
+    if first is None or len(after) != 1 or after[0] is None or after[0].what != "einsum":
+        return None
+    second = after[0]
+    (_, query), (_, key), (_, _weights), (_, value) = *first.reads, *second.reads
+    (q, k), scores = (
+        part.split(",") if "," in part else part for part in first.arguments["subscripts"].split("->")
+    )
+    (p, v), out = (
+        part.split(",") if "," in part else part for part in second.arguments["subscripts"].split("->")
+    )
+    if [len(word) for word in (q, k, scores, p, v, out)] != [4] * 6 or second.reads[0][1].maker not in (  # type: ignore[union-attr]
+        node,
+        *(each for each in read[ConvertedValue(node)] if each is not None),
+    ):
+        return None
+    b, length, heads, size = q
+    if scores[:3] != b + heads + length or k[0] != b or k[2:] != heads + size or k[1] != scores[3]:
+        return None
+    b, heads, length, keys = p
+    if v[:3] != b + keys + heads or out != b + length + heads + v[3]:
+        return None
+    maker = query.maker  # type: ignore[union-attr]
+    if (
+        isinstance(maker, ConvertedNode)
+        and maker.form == "op"
+        and maker.what == "multiply"
+        and "x2" in maker.arguments
+    ):
+        scale, query = scale * maker.arguments["x2"], maker.reads[0][1]
+    reads = [("query", query), ("key", key), ("value", value)]
+    width = _size_of(query)
+    usual = width is not None and abs(scale - width**-0.5) < 1e-7
+    return second, reads, {} if usual else {"scale": plain(float(scale))}, rate
+
+
+def _size_of(value: Any) -> int | None:
+    """The size of a head, where a reshape says it."""
+    node = value.maker
+    if isinstance(node, ConvertedNode) and node.what == "get_item":
+        node = _value_of(node, "Reshape")
+    shaped = isinstance(node, ConvertedNode) and node.what == "Reshape"
+    return node.arguments["target_shape"][-1] if shaped else None
 
 
 def ties(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:

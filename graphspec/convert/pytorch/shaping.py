@@ -227,6 +227,8 @@ def _split(w: NodeWriter, self: Laid, out: Any, function: str, dim: int = 0, **_
 @handles("cat", "concat", "concatenate")
 def _cat(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
     i = dim % len(out.shape)
+    if len(tensors) == 1 and isinstance(tensors[0], Laid):
+        return tensors[0]
     tensors = [x for x in tensors if not (isinstance(x, Known) and x.tensor.numel() == 0)]
     laid = [w.solid(x) for x in tensors if isinstance(x, Laid)]
     if any(0 in x.axes[i] for x in laid):
