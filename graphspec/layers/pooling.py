@@ -86,7 +86,8 @@ class _Pooling(Layer, abstract=True):
         for size, side, width, stride in zip(sizes, margins, self.pool_size, self.steps, strict=True):
             if 2 * side > width:
                 message = f"a padding of {side} is more than half of the window, {width}"
-                raise LayerError("out-of-range", message, argument="padding")
+                help = f"a number up to {width // 2}, or ZeroPadding{self.rank}D before it, which adds zeros"
+                raise LayerError("out-of-range", message, help=help, argument="padding")
             if self.ceil_mode and not isinstance(size, int):
                 message = "`ceil_mode` with a number as `padding` needs sizes that are known"
                 raise LayerError("out-of-range", message, argument="ceil_mode")

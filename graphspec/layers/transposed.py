@@ -67,6 +67,14 @@ class Transposed(Convolving, abstract=True):
 
     def infer(self, x: Tensor) -> Tensor:
         self.need(x)
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise LayerError(
+                "out-of-range",
+                f"{self.spec_name} takes strides or dilation, and not both: "
+                f"`strides` is {short(self.strides)}, `dilation_rate` {short(self.dilation_rate)}",
+                help="leave one of them 1",
+                argument="dilation_rate",
+            )
         self._need_output_padding()
         need_fillable(self, kernel_initializer=self.rank + 2, bias_initializer=1)
         sizes = tuple(self._grown(x))

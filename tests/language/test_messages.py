@@ -189,7 +189,7 @@ OTHERS = [
         nodes("  a: {layer: MaxPooling2D, padding: 2}\n  f: {layer: Flatten}\n", IMAGE),
         "out-of-range",
         "2",
-        None,
+        "a number up to 1",
     ),
     (nodes("  a: {layer: LSTM, units: 3}\n", IDS), "wrong-rank", "a", "{layer: Embedding"),
     (nodes("", "inputs: {x: {shape: [None, 64]}}\n"), "wrong-type", "None", "null"),

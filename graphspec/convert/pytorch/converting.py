@@ -196,7 +196,13 @@ class Converter:
         if word in ("select", "squeeze", "cat") and (picked := _from_pile(word, given)) is not None:
             return picked
         self.writer.rate = _rate(self.modules.get(_path(node) or ""))
-        found = handler(self.writer, **given, out=_out(meta), **self._more(node, word, handler))
+        try:
+            found = handler(self.writer, **given, out=_out(meta), **self._more(node, word, handler))
+        except (AttributeError, TypeError, ValueError, KeyError, IndexError, StopIteration) as error:
+            if not any(isinstance(x, Known) for x in _tensors(given)):
+                raise
+            message = "it takes a constant where data is expected"
+            raise Unsupported(message, "write this part of the model by hand, as {module: ...}") from error
         if inplace and isinstance(node.args[0], fx.Node):
             values[node.args[0]] = found
         return found

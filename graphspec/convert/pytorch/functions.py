@@ -15,9 +15,9 @@ HANDLERS: dict[str, Handler] = {}
 """By the name of the function, without the underscore of those in place."""
 PICKS = frozenset(
     by_word(
-        of="view reshape permute transpose t slice select squeeze unsqueeze flatten unflatten contiguous "
-        "detach clone alias split chunk unbind swapaxes movedim _unsafe_view narrow swapdims adjoint mT "
-        "detach_ lift_fresh_copy"
+        of="view reshape permute transpose t slice select expand squeeze unsqueeze flatten unflatten "
+        "expand_as contiguous broadcast_to detach clone alias split chunk unbind swapaxes movedim _unsafe_view  "
+        "narrow swapdims adjoint mT detach_ lift_fresh_copy"
     )
 )
 """Functions that only pick and arrange elements: of parameters they are parameters again."""

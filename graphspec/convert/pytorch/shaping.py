@@ -492,13 +492,36 @@ def _index(w: NodeWriter, self: Laid, indices: Any, out: Any, **_: Any) -> Laid:
     used = [i for i, index in enumerate(indices) if index is not None]
     if len(used) == 1 and isinstance(indices[used[0]], Known) and indices[used[0]].tensor.dim() == 1:
         return taken(w, self, used[0], indices[used[0]], out)
+    if (spread := _spread(self, indices, out)) is not None:
+        return spread
     raise Unsupported(
         "it is indexed by tensors", "pick with torch.gather, a slice, or constant places along one axis"
     )
 
 
+def _spread(x: Laid, indices: Any, out: Any) -> Laid | None:
+    """Indices that count whole axes, each along an axis of its own, only bring the axes to other places."""
+    rank = len(out.shape)
+    axes: list[tuple[int, ...]] = [()] * rank
+    if len(indices) != len(x.shape) or not all(isinstance(index, Known) for index in indices):
+        return None
+    for i, index in enumerate(indices):
+        varying = [a for a, size in enumerate(index.tensor.shape) if size > 1]
+        if len(varying) != 1 or index.tensor.flatten().tolist() != list(range(index.tensor.numel())):
+            return None
+        place = varying[0] + rank - index.tensor.dim()
+        if axes[place] or (isinstance(x.shape[i], int) and x.shape[i] != index.tensor.numel()):
+            return None
+        axes[place] = x.axes[i]
+    return replace(x, axes=tuple(axes), shape=tuple(out.shape))
+
+
 @handles("gather")
-def _gather(w: NodeWriter, self: Laid, dim: int, index: Any, out: Any, **_: Any) -> Laid:
+def _gather(w: NodeWriter, self: Any, dim: int, index: Any, out: Any, **_: Any) -> Any:
+    if not isinstance(self, Laid):
+        if self.tensor.unique().numel() == 1 and not self.names:
+            return Known(self.tensor.flatten()[0].reshape([1] * len(out.shape)))
+        raise Unsupported("it gathers from a table at places that are data", "use nn.Embedding")
     i = dim % len(self.shape)
     if not isinstance(index, Laid):
         raise Unsupported("it gathers at constant places", "use index_select")

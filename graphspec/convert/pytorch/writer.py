@@ -113,7 +113,7 @@ class NodeWriter:
 
     def split(self, laid: Laid, shape: Sequence[Size]) -> Laid:
         """The tensor in another shape."""
-        laid = self.solid(laid)
+        laid = self.solid(self._repeated(laid, shape))
         try:
             axes, splits = laid.regrouped(shape)
         except Unsupported:
@@ -129,6 +129,22 @@ class NodeWriter:
         if splits:
             value = self.reshaped(value, sizes)
         return Laid(value, tuple(sizes), axes, tuple(shape), laid.dtype)
+
+    def _repeated(self, laid: Laid, shape: Sequence[Size]) -> Laid:
+        """A tensor stretched along an axis that the shape joins to the one before: a `repeat` of that."""
+        places = laid.stretched()
+        if len(places) != 1 or len(shape) != len(laid.shape) - 1:
+            return laid
+        i = places[0]
+        joined = [*laid.shape[: i - 1], product(laid.shape[i - 1 : i + 1]), *laid.shape[i + 1 :]]
+        j = laid.sole(i - 1) if i else None
+        if list(shape) != joined or not j or not isinstance(laid.shape[i], int):
+            return laid
+        given = {"repeats": laid.shape[i], "axis": j}
+        node = self.node("op", "repeat", given, [("x", laid.value)], main=False)
+        kept = laid.without([i])
+        sizes = [size * laid.shape[i] if k == j else size for k, size in enumerate(laid.sizes)]
+        return Laid(ConvertedValue(node), tuple(sizes), kept.axes, tuple(shape), laid.dtype)
 
     def reshaped(self, value: ConvertedValue, sizes: Sequence[Size]) -> ConvertedValue:
         """A value with other axes; `sizes` begin with the batch."""
@@ -152,7 +168,7 @@ class NodeWriter:
         flat = self.lay(replace(laid, shape=tuple(laid.length(a) for a in laid.axes)), groups, stretch=True)
         sizes = [flat.sizes[0], *(laid.shape[i] for i in range(1, len(laid.axes)))]
         if all(isinstance(size, int) for size in sizes[1:]):
-            what, given = "broadcast_to", {"shape": sizes[1:]}
+            what, given = "broadcast_to", {"shape": [-1, *sizes[1:]]}
             value = ConvertedValue(self.node("op", what, given, [("x", flat.value)], main=False))
         else:
             raise Unsupported("it is stretched to a size that stays open", "give the size a number")
