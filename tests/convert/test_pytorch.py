@@ -33,7 +33,7 @@ CASES: dict[str, tuple[type[nn.Module], Tensor, dict[str, Any], int, tuple[str, 
     "cnn": (modules.SmallCNN, images(2, 3, 24, 24), {}, 28, ("conv_norm:", "data_format: channels_first")),
     "tagger": (modules.Tagger, TOKENS, {"tokens": ["length"]}, 12, ("shape: [length]", "Bidirectional")),
     "causal": (modules.CausalModel, TOKENS, {}, 34, ("ReversibleEmbedding", "use_causal_mask: true")),
-    "attention": (modules.HandMade, images(2, 7, 16), {}, 22, ("states: {from: out}",)),
+    "attention": (modules.HandMade, images(2, 7, 16), {}, 22, ("MultiHeadAttention", "pooled:")),
     "cell": (modules.Decoder, images(2, 3, 4), {}, 26, ("layer: GRU",)),
     "patches": (modules.Patches, images(2, 3, 8, 8), {}, 9, ("op: unfold",)),
 }
