@@ -179,7 +179,7 @@ def states(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, Convert
 
 
 @dataclass(frozen=True, slots=True)
-class Heads:
+class HeadProjection:
     """A projection to heads: what is projected, its weights, and the sizes [heads, size]."""
 
     source: ConvertedValue
@@ -189,7 +189,7 @@ class Heads:
     linear: ConvertedNode
 
 
-def attention_heads(w: NodeWriter, value: ConvertedValue, read: Readers) -> Heads | None:
+def attention_heads(w: NodeWriter, value: ConvertedValue, read: Readers) -> HeadProjection | None:
     """The projection behind the heads of attention: a `Dense` of its own, or a third of a common one."""
     node = value.maker
     if not isinstance(node, ConvertedNode) or len(read[value]) != 1:
@@ -221,10 +221,10 @@ def attention_heads(w: NodeWriter, value: ConvertedValue, read: Readers) -> Head
     return _projected(maker, held["weight"], held.get("bias"), shape)
 
 
-def _projected(linear: ConvertedNode, weight: Known, bias: Known | None, shape: list[int]) -> Heads:
+def _projected(linear: ConvertedNode, weight: Known, bias: Known | None, shape: list[int]) -> HeadProjection:
     source = linear.reads[0][1]
     assert isinstance(source, ConvertedValue)
-    return Heads(source, weight, bias, shape, linear)
+    return HeadProjection(source, weight, bias, shape, linear)
 
 
 def _value_of(node: ConvertedNode, what: str) -> ConvertedNode | None:
@@ -236,7 +236,7 @@ def _value_of(node: ConvertedNode, what: str) -> ConvertedNode | None:
 
 def _third(
     w: NodeWriter, parted: ConvertedNode, place: int, count: int, shape: list[int], read: Readers
-) -> Heads | None:
+) -> HeadProjection | None:
     """One of the projections that a `Dense` makes at once."""
     linear = _value_of(parted, "Dense")
     if linear is None or "activation" in linear.arguments or linear.stored is None:
