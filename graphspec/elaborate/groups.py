@@ -7,6 +7,7 @@ from graphspec.elaborate.body import BodyElaborator
 from graphspec.graph import Graph
 from graphspec.source import Path
 from graphspec.train.config import TrainConfig
+from graphspec.train.config.groups import matches_any
 from graphspec.weights import paths
 
 
@@ -21,6 +22,12 @@ def check_groups(body: BodyElaborator, training: TrainConfig, graph: Graph) -> b
             place: Path = ("train", "parameter_groups", index, "match")
             message = f"no weight has a path that `{group.match}` matches"
             found = _report(body, place, message, group.match, known)
+    for index, pattern in enumerate(training.freeze):
+        if not any(matches_any([pattern], path) for path in known):
+            written = body.declared.document.value["train"]["freeze"]
+            place = ("train", "freeze", index) if isinstance(written, list) else ("train", "freeze")
+            message = f"no weight has a path that `{pattern}` matches"
+            found = _report(body, place, message, pattern, known)
     for index, word in enumerate(getattr(training.optimizer, "exclude_layers", ())):
         if not any(word in path for path in known):
             place = ("train", "optimizer", "exclude_layers", index)

@@ -10,7 +10,7 @@ from typing import Literal
 from graphspec.contract.layer import Layer
 from graphspec.graph import Graph, Op, Unit, Value
 from graphspec.migrate.roles import LayerRoles, Role, channel_axis, roles
-from graphspec.weights import key_prefix
+from graphspec.weights import unit_keys
 
 Indices = tuple[int, ...]
 """For each new channel, or row, the old one; -1 for one that is new."""
@@ -85,7 +85,7 @@ class ChannelTracker:
         self.heads, self.tables = heads, tables
         self.old_ops = dict(by_path(old))
         self.new_ops = dict(by_path(new))
-        self.old_keys, self.new_keys = dict(prefixes(old)), dict(prefixes(new))
+        self.old_keys, self.new_keys = dict(unit_keys(old)), dict(unit_keys(new))
         self.maps: dict[Value, Indices] = {}
         self.plans: dict[str, WeightPlan] = {}
         self.added: list[tuple[str, Op]] = []
@@ -360,14 +360,3 @@ def by_path(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Op]]:
         yield prefix + op.name, op
         if op.graph is not None:
             yield from by_path(op.graph, f"{prefix}{op.name}.")
-
-
-def prefixes(graph: Graph, prefix: str = "") -> Iterator[tuple[Unit, str]]:
-    """What the state-dict keys of each unit begin with. Of a shared block, its first call has the units."""
-    for unit in graph.units:
-        here = key_prefix(prefix, unit)
-        yield unit, here
-        if unit.first.graph is not None:
-            for call in unit.calls:
-                if call.graph is not None:
-                    yield from prefixes(call.graph, here)

@@ -98,6 +98,8 @@ def choose(
         return CompileChoice(f"whole steps need torch {WHOLE_STEPS}, and this is {torch.__version__}")
     if paths and is_sharded(program, world):
         return CompileChoice("sharded weights are gathered between blocks")
+    if program.training.unfreeze_at is not None:
+        return CompileChoice("a step is another one when weights unfreeze")
     if way == "on":
         return CompileChoice("asked for", not paths, paths)
     cost = START + PER_OP * compiled

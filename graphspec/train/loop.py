@@ -238,6 +238,7 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
         callbacks.call("on_epoch_begin", epoch, {})
         training.follow()
     spread.called.train()
+    training.freezing.begin(epoch, optimizer)
     started, before = time.perf_counter(), meter.count
     reporter.begin(training.seen // training.batch_size, before)
     order = Shuffle(config.seed, epoch)

@@ -24,6 +24,7 @@ from graphspec.train.checkpoint import State
 from graphspec.train.compiled import Compiled, choose
 from graphspec.train.config import effective_batch
 from graphspec.train.custom import bound
+from graphspec.train.freezing import Freezing
 from graphspec.train.objective import Objective
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.optimizers.setup import need_trainable, optimizer_for, set_trainable
@@ -79,6 +80,7 @@ class Prepared:
             run,
             compiled,
             tell,
+            Freezing(self.program, self.spread.module, self.spread.world.alone),
         )
 
 

@@ -20,6 +20,7 @@ from graphspec.train.callbacks.base import Callbacks
 from graphspec.train.checkpoint import Checkpoints, State, joined
 from graphspec.train.compiled import Compiled
 from graphspec.train.config import effective_batch
+from graphspec.train.freezing import Freezing
 from graphspec.train.meter import Meter
 from graphspec.train.objective import Objective
 from graphspec.train.optimizers import Optimizer
@@ -54,6 +55,7 @@ class Training:
     compiled: Compiled
     tell: Callable[[str], None]
     """Says a line aloud."""
+    freezing: Freezing
     epoch: int = 0
     seen: int = 0
     stop_training: bool = False

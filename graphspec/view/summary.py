@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from graphspec.contract.layer import Weight
 from graphspec.diagnostics import visible
-from graphspec.graph import Graph, Op, Value, read_by, steps
+from graphspec.graph import Graph, Op, Unit, Value, read_by, steps
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, show_size
 from graphspec.train.config import OptimizerSettings
 from graphspec.view.costs import StepCosts, activation_bytes, flops, nbytes, slots
+from graphspec.weights import unit_keys
+from graphspec.weights.trainable import trains
 
 CONNECTED_WIDTH = 40
 """Columns that `Connected to` may take before it goes on below."""
@@ -266,12 +269,30 @@ def summarize(elaborated: Elaborated) -> Summary:
                     default=elaborated.defaults.get(name),
                 )
             )
-    rows += _rows(graph, "", labels, True, True)
+    rows += _rows(graph, "", labels, _trains(elaborated), True)
     total, trainable = sum(row.params for row in rows), sum(row.trainable_params for row in rows)
     return Summary(elaborated.name, tuple(rows), total, trainable, elaborated.training.optimizer)
 
 
-def _rows(graph: Graph, prefix: str, labels: dict[Value, str], trainable: bool, counted: bool) -> list[Row]:
+Trains = Callable[[Unit | None, Weight], bool]
+"""Whether training changes a weight of a layer or parameter."""
+
+
+def _nothing(unit: Unit | None, weight: Weight) -> bool:
+    return False
+
+
+def _trains(elaborated: Elaborated) -> Trains:
+    keys, found = dict(unit_keys(elaborated.graph)), trains(elaborated)
+
+    def changed(unit: Unit | None, weight: Weight) -> bool:
+        here = keys.get(unit, "") if unit is not None else ""
+        return (f"{here}{weight.name}" if weight.name else here.removesuffix(".")) in found
+
+    return changed
+
+
+def _rows(graph: Graph, prefix: str, labels: dict[Value, str], trainable: Trains, counted: bool) -> list[Row]:
     """The rows of a graph whose inputs are labelled. Weights are not `counted` in a later call of them."""
     rows = []
     for step in steps(graph.ops):
@@ -298,7 +319,7 @@ def _formula(step: tuple[Op, ...], prefix: str, labels: dict[Value, str]) -> Row
     inside = []
     for op in step:
         _label(op, prefix + op.name, labels)
-        inside.append(_row(op, prefix + op.name, labels, False, False))
+        inside.append(_row(op, prefix + op.name, labels, _nothing, False))
     return replace(
         inside[-1],
         type="Formula",
@@ -316,10 +337,9 @@ def _sum(numbers: Iterable[Dim]) -> Dim:
     return total
 
 
-def _row(op: Op, name: str, labels: dict[Value, str], trainable: bool, counted: bool) -> Row:
+def _row(op: Op, name: str, labels: dict[Value, str], trainable: Trains, counted: bool) -> Row:
     unit = op.unit
     again = unit is not None and unit.shared and unit.first is not op
-    trainable = trainable and (unit is None or unit.trainable)
     counted = counted and not again
     inside: list[Row] = []
     if op.graph is not None:
@@ -333,7 +353,7 @@ def _row(op: Op, name: str, labels: dict[Value, str], trainable: bool, counted: 
         op.title if op.wrapper is None else f"{op.wrapper.title}({op.title})",
         tuple(_shape(value.tensor) for value in op.outputs.values()),
         sum(w.size for w in weights) + sum(row.params for row in inside),
-        sum(w.size for w in weights if w.trainable and trainable)
+        sum(w.size for w in weights if w.trainable and trainable(unit, w))
         + sum(row.trainable_params for row in inside),
         tuple(labels[value] for value in op.inputs),
         unit.name if unit is not None and unit.shared else None,

@@ -33,6 +33,17 @@ def key_prefix(prefix: str, unit: Unit) -> str:
     return f"{prefix}{name}." if unit.index is None else f"{prefix}{name}.{unit.index}."
 
 
+def unit_keys(graph: Graph, prefix: str = "") -> Iterator[tuple[Unit, str]]:
+    """What the state-dict keys of each unit begin with. Of a shared block, its first call has the units."""
+    for unit in graph.units:
+        here = key_prefix(prefix, unit)
+        yield unit, here
+        if unit.first.graph is not None:
+            for call in unit.calls:
+                if call.graph is not None:
+                    yield from unit_keys(call.graph, here)
+
+
 def layers(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Op]]:
     """The module of each layer of a graph and of those inside it, by its path, with its first call."""
     for unit in graph.units:

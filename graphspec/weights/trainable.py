@@ -9,19 +9,30 @@ from graphspec.train.config.groups import particulars
 from graphspec.weights import paths
 
 
+def trains(program: Any) -> set[str]:
+    """The keys of the parameters of a program that training changes, sooner or later: by its nodes, by
+    `freeze` and by the groups of `train`.
+    """
+    config, left = program.training, set(paths(program.graph, frozen=False))
+    known = list(paths(program.graph))
+    said = particulars(config.parameter_groups, known)
+    found = set()
+    for path in known:
+        trainable = said[path].trainable
+        frozen = config.unfreeze_at is None and config.freezes(path)
+        if trainable if trainable is not None else path in left and not frozen:
+            found.add(path)
+    return found
+
+
 def check_trainable(program: Any, diagnostics: Diagnostics) -> None:
     """Reports a program (nothing-to-train) in which everything is frozen: by its nodes, or by the groups of
     `train`.
     """
     if any(op.layer is not None and op.layer.opaque for op in program.graph.walk()):
         return  # weights of custom modules are not known here
-    left = set(paths(program.graph, frozen=False))
-    known = list(paths(program.graph))
-    said = particulars(program.training.parameter_groups, known)
-    if known and not any(
-        path in left if said[path].trainable is None else said[path].trainable for path in known
-    ):
+    if any(True for _ in paths(program.graph)) and not trains(program):
         message = "every weight is frozen, so there is nothing to train"
-        help = "remove a `trainable: false`; `graphspec evaluate SPEC` judges a model without training it"
+        help = "remove a `trainable: false`, or a pattern of `freeze`; `graphspec evaluate SPEC` judges it"
         span = program.span(("train",), True)
         diagnostics.add(Diagnostic("nothing-to-train", message, span, help=help))

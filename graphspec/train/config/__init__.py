@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 from graphspec.diagnostics import by_word, delete
 from graphspec.settings import Problem, Problems, Setting, show, unfit, validate
 from graphspec.train.config.callbacks import CALLBACKS, CallbackSettings, misfits, parse_callbacks
-from graphspec.train.config.groups import ParameterGroup, parse_groups
+from graphspec.train.config.groups import ParameterGroup, matches_any, parse_groups
 from graphspec.train.config.optimizers import OPTIMIZERS, OptimizerSettings, RMSprop
 from graphspec.train.config.schedules import SCHEDULES, Schedule
 
@@ -116,6 +116,11 @@ def _precision(value: object) -> object:
     return value
 
 
+def _as_patterns(value: object) -> object:
+    """One pattern, or a list of them."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
 class TrainConfig(Setting):
     """How a spec is trained.
 
@@ -125,6 +130,10 @@ class TrainConfig(Setting):
     optimizer: SerializeAsAny[OptimizerSettings] = Field(default_factory=RMSprop)
     schedule: SerializeAsAny[Schedule] | None = None
     parameter_groups: tuple[ParameterGroup, ...] = ()
+    freeze: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_patterns)] = ()
+    """Weights that stay as they are, by their paths; normalizations among them run as in inference."""
+    unfreeze_at: Annotated[int, Field(ge=1)] | None = None
+    """After so many epochs they train."""
     epochs: Annotated[int, Field(ge=1)] = 1
     batch_size: Annotated[int, Field(ge=1)] = 32
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -135,8 +144,14 @@ class TrainConfig(Setting):
     """How several processes share a model: each has all of it, or a part of every weight."""
     callbacks: tuple[SerializeAsAny[CallbackSettings], ...] = ()
 
+    def freezes(self, path: str) -> bool:
+        """Whether `freeze` has the weight of this path."""
+        return matches_any(self.freeze, path)
+
     synonyms: ClassVar = by_word(
         optimizer="optim",
+        freeze="frozen freeze_layers",
+        unfreeze_at="unfreeze unfreeze_epoch unfreeze_at_epoch",
         schedule="scheduler lr_schedule",
         parameter_groups="param_groups groups",
         batch_size="batch",
@@ -166,9 +181,17 @@ def parse_train(value: object) -> TrainConfig:
             rest[key] = item
     with problems.under():
         config = validate(TrainConfig, rest, "`train`")
-        problems.found += [*_two_rates(config), *_whole_weights(config)]
+        problems.found += [*_two_rates(config), *_whole_weights(config), *_unfreezing(config)]
     problems.raise_any()
     return config
+
+
+def _unfreezing(config: TrainConfig) -> list[Problem]:
+    """`unfreeze_at` without anything frozen."""
+    if config.unfreeze_at is None or config.freeze:
+        return []
+    message = "`unfreeze_at` says when weights train that `freeze` names, and there is no `freeze`"
+    return [Problem("out-of-range", message, 'write freeze: ["backbone.*"]', ("unfreeze_at",))]
 
 
 def effective_batch(config: TrainConfig) -> int:

@@ -40,6 +40,11 @@ class ParameterGroup(Setting):
         return fnmatchcase(path, self.match)
 
 
+def matches_any(patterns: Iterable[str], path: str) -> bool:
+    """Whether one of the patterns matches the path of a weight."""
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
 def parse_groups(value: object) -> tuple[ParameterGroup, ...]:
     """The `parameter_groups` of `train`: a list of mappings. Raises `SettingError`."""
     if not isinstance(value, list):

@@ -58,6 +58,10 @@ class Optimizer:
         self.traceable = False
         """Whether `trace` has the updates of this optimizer; not before its first step."""
         self._moved: list[str] = []
+        self._starts: list[int] = []
+        """For each of `_groups`, the steps that were done before its first one."""
+        self._stages: list[tuple[int, list[str]]] = []
+        self._growing = False
 
     @property
     def learning_rate(self) -> float:
@@ -78,19 +82,25 @@ class Optimizer:
 
         Clears the gradients.
         """
-        if not self._groups:
-            self._begin([name for name, weight in self.weights.items() if weight.grad is not None])
+        if not self._groups or self._growing:
+            known, self._growing = set(self._moved), False
+            reached = [name for name, weight in self.weights.items() if weight.grad is not None]
+            self._begin([name for name in reached if name not in known], self.iterations)
         gradients = [self._gradient(name) for name in self._moved]
         rate, step = self.learning_rate, self.iterations + 1
         if self._clips:
             gradients = self._clip(gradients)
         start = 0
-        for group in self._groups:
-            group.step(gradients[start : start + len(group.weights)], rate, step)
+        for group, before in zip(self._groups, self._starts, strict=True):
+            group.step(gradients[start : start + len(group.weights)], rate, step - before)
             start += len(group.weights)
         self.advance()
         for name in self._moved:
             self.weights[name].grad = None
+
+    def grows(self) -> None:
+        """More weights may have gradients from the next step on, whose state begins then."""
+        self._growing = True
 
     def advance(self) -> None:
         """A step is done: it counts, and averages follow the weights."""
@@ -110,12 +120,16 @@ class Optimizer:
         """
         traced.update(self._groups, self._clip(gradients) if self._clips else gradients, rate, step)
 
-    def _begin(self, moved: list[str]) -> None:
-        """Groups of the weights that the loss reaches; the graph is static, so they stay the same."""
+    def _begin(self, moved: list[str], begun: int) -> None:
+        """Groups of the weights that the loss reaches, beside those that there are; the graph is static, so
+        they stay the same until it `grows`.
+        """
         there = set(moved)
         for names, settings, factor in self._parts:
             chosen = {name: local(self.weights[name]) for name in names if name in there}
             self._groups += groups_of(settings, factor, chosen, self._layouts)
+        self._starts += [begun] * (len(self._groups) - len(self._starts))
+        self._stages.append((begun, list(moved)))
         self._moved = [name for group in self._groups for name in group.names]
         self.traceable = traced.traceable(self._groups)
         config = self.config
@@ -203,6 +217,7 @@ class Optimizer:
             "learning_rate": self._rate,
             "moved": self._moved,
             "products": [group.product for group in self._groups],
+            **({"stages": self._stages} if len(self._stages) > 1 else {}),
         }
         return tensors, numbers
 
@@ -210,9 +225,10 @@ class Optimizer:
     def load_state_dict(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Restores a `state_dict`, bit for bit. The weights themselves are not part of it."""
         self.iterations, self._rate = numbers["iterations"], numbers["learning_rate"]
-        self._groups = []
-        if numbers["moved"]:
-            self._begin(numbers["moved"])
+        self._groups, self._starts, self._stages = [], [], []
+        for begun, names in numbers.get("stages") or [(0, numbers["moved"])]:
+            if names:
+                self._begin(names, begun)
         for group, product in zip(self._groups, numbers["products"], strict=True):
             group.product = product
         averaged = {name for name in self.weights if f"average/{name}" in tensors}

@@ -13,17 +13,24 @@ from graphspec.train.config import OptimizerSettings
 from graphspec.train.config.groups import particulars
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.schedules import schedule
-from graphspec.weights import held
+from graphspec.weights import held, paths
 
 OWN = "loss_weight/"
 """What the names of learned loss weights begin with; they are no weights of the model, and never decay."""
 
 
-def set_trainable(program: Any, module: nn.Module) -> None:
-    """Freezes weights or makes them trainable, by `parameter_groups`."""
-    said = particulars(program.training.parameter_groups, dict(module.named_parameters()))
+def set_trainable(program: Any, module: nn.Module, frozen: bool | None = None) -> None:
+    """Freezes weights or makes them trainable, by `freeze` and then by `parameter_groups`.
+
+    What unfreezes later is frozen only if `frozen` is true.
+    """
+    config = program.training
+    said = particulars(config.parameter_groups, dict(module.named_parameters()))
+    left = set(paths(program.graph, frozen=False))
     for name, weight in module.named_parameters():
         trainable = said[name].trainable
+        if trainable is None and config.freezes(name):
+            trainable = not (config.unfreeze_at is None if frozen is None else frozen) and name in left
         if trainable is not None:
             weight.requires_grad_(trainable)
 
