@@ -67,7 +67,7 @@ ALLOWED = {
     "weights",
     "tune": "cli compiled_spec compiler data diagnostics files objectives settings train",
     "version": "",
-    "view": "diagnostics graph program tensor train",
+    "view": "contract diagnostics graph program tensor train weights",
     "weights": "contract diagnostics files graph train",
 }
 """For each room, a file or a folder of the package, the rooms that it may import while it runs."""

@@ -122,4 +122,4 @@ def test_mistakes_have_their_place(freeze: str, code: str) -> None:
     with pytest.raises(graphspec.SpecError) as caught:
         graphspec.compile(SPEC.replace("FREEZE", freeze))
     (found,) = caught.value.diagnostics
-    assert found.code == code and found.span is not None and found.span.line == 9
+    assert found.code == code and found.span is not None and found.span.line == 10
