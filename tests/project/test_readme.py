@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,10 @@ import pytest
 import torch
 import torchvision
 from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
 
 import graphspec
+from graphspec.cli import app
 from graphspec.diagnostics import CODES, Diagnostics
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference.json_schema import json_schema
@@ -109,8 +110,8 @@ def run_console(quote: Quote, directory: Path) -> None:
             assert file.read_text(encoding="utf-8").strip() == expected
         else:
             assert program == "graphspec"
-            command = [sys.executable, "-m", "graphspec", *arguments]
-            done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+            with contextlib.chdir(directory):
+                done = CliRunner().invoke(app, arguments, prog_name="graphspec")
             printed = done.stdout + done.stderr
             assert shows(expected, printed), printed
 
@@ -126,8 +127,8 @@ def test_the_python_page_runs_from_its_beginning(directory: Path) -> None:
 
 
 def run_python(text: str, directory: Path) -> None:
-    done = subprocess.run([sys.executable, "-W", "error", "-c", text], cwd=directory, check=False)
-    assert done.returncode == 0
+    with contextlib.chdir(directory):
+        exec(compile(text, "<example>", "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.parametrize("page", WALKS)
