@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,10 @@ from graphspec.cli.common import (
     terminal_width,
 )
 from graphspec.diagnostics.terminal import say
+
+if TYPE_CHECKING:
+    from graphspec.cli.worked_example import WorkedExample
+    from graphspec.reference.layers import ReferenceEntry
 
 
 def summary(
@@ -87,6 +91,10 @@ def resolve(
         answer(as_json, text, nl=False, spec=text)
 
 
+Page = tuple["ReferenceEntry", "WorkedExample | None"]
+"""What the reference says of a name, and its example at work."""
+
+
 def layers(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="A layer, loss, optimizer, key, ... to explain.")
@@ -104,12 +112,15 @@ def layers(
 
     with reporting(as_json, {}):
         if name is None:
-            entries = [*layers.entries(), *layers.others()]
-            text = layers.listing(entries)
+            found: list[Page] = [(entry, None) for entry in [*layers.entries(), *layers.others()]]
+            text = layers.listing([entry for entry, _ in found])
         else:
-            entries = layers.find(name)
-            text = "\n\n".join(entry.text() for entry in entries)
-        answer(as_json, text, layers=[entry.to_json() for entry in entries])
+            from graphspec.cli.worked_example import worked_example
+
+            found = [(entry, worked_example(entry)) for entry in layers.find(name)]
+            text = "\n\n".join(entry.text() + (f"\n{each.text()}" if each else "") for entry, each in found)
+        pages = [{**entry.to_json(), **(each.to_json() if each else {})} for entry, each in found]
+        answer(as_json, text, layers=pages)
 
 
 def explain(
@@ -118,7 +129,9 @@ def explain(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Explain a diagnostic's code, with a spec that has it and the mended one; or list all codes.
+    """Explain the code of a diagnostic, or list all codes.
+
+    With a spec that has the mistake, and the mended one.
 
     Example: graphspec explain shapes-differ
     """

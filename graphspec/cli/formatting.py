@@ -24,7 +24,9 @@ def fmt(
     diff: Annotated[bool, typer.Option("--diff", help="As --check, and print what would change.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Lay out specs as those of the gallery: blanks and line ends change, comments and values stay.
+    """Format specs as those of the gallery.
+
+    Blanks change; comments, values and their order stay.
 
     Example: graphspec fmt specs/
     """

@@ -15,7 +15,9 @@ def server(
         bool, typer.Option("--stdio", help="Speak over standard input and output, as it does anyway.")
     ] = True,
 ) -> None:
-    """Run the language server that editors start: mistakes, completion, types and fixes while you type.
+    """Run the language server, which editors start.
+
+    It tells mistakes, types and what can be written while you type.
 
     Example: graphspec server
     """
@@ -30,9 +32,10 @@ def server(
 
 
 def mcp() -> None:
-    """Offer tools to programs that write specs: check, fix, summary, layers, explain, train, runs.
+    """Offer tools to programs that write specs.
 
-    They speak the model context protocol, and see no file outside of the working directory.
+    Check, fix, summary, layers, explain, train and runs, by the model context
+    protocol. They see no file outside of the working directory.
 
     Example: graphspec mcp
     """
