@@ -35,6 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported to collect the tests stays: a collection of garbage does not look at it again."""
+    """What was imported to collect the tests stays: a collection of garbage does not look at it again, and
+    waits for more of it.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

@@ -44,7 +44,10 @@ def load_module(
     has other weights than the spec says.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        if torch.get_default_device().type == "cpu":
+            torch.default_generator.manual_seed(seed)  # devices have generators of their own, which stay
+        else:
+            torch.manual_seed(seed)
         module = make_module(emitted, classes)
     check_state(program, module)
     for prefix, name, span in weight_files(program.graph):

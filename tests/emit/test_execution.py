@@ -112,3 +112,13 @@ def test_a_file_says_where_it_comes_from() -> None:
     assert "depths = [2, 2, 2, 2]" in head and f"It needs torch {TORCH} or later." in head
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert f"torch>={TORCH}" in dependencies
+
+
+def test_weights_are_drawn_without_a_change_of_any_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = program_of(ROOT / "specs/dense.yaml")
+    state, asked = torch.get_rng_state(), list[int]()
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", asked.append)
+    drawn = [program.module(seed=seed).state_dict() for seed in (3, 3, 4)]
+    assert torch.equal(torch.get_rng_state(), state) and not asked
+    same = [all(torch.equal(drawn[0][key], other[key]) for key in other) for other in drawn[1:]]
+    assert same == [True, False]
