@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from graphspec.cli import completing
 from graphspec.diagnostics.terminal import legible, say, say_json
 
 if TYPE_CHECKING:
@@ -31,10 +32,18 @@ Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file.")]
 Set = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a param, or a dotted path such as train.epochs."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a param, or a dotted path such as train.epochs.",
+        autocompletion=completing.settings,
     ),
 ]
-Preset = Annotated[str | None, typer.Option("--preset", metavar="NAME", help="Take a preset of the spec.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset", metavar="NAME", help="Take a preset of the spec.", autocompletion=completing.presets
+    ),
+]
 Allow = Annotated[
     list[str] | None,
     typer.Option("--allow", metavar="PACKAGE", help="Let `module:` import this Python package."),

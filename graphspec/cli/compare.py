@@ -31,7 +31,9 @@ def diff(
     presets: Presets = None,
     as_json: Json = False,
 ) -> None:
-    """Show what changed from one spec or run to another; --set and --preset change the second.
+    """Show what changed from one spec or run to another.
+
+    --set and --preset change the second.
 
     Example: graphspec diff runs/digits-1 specs/digits.yaml
     """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from graphspec.cli import completing
 from graphspec.cli.common import (
     Json,
     Preset,
@@ -97,7 +98,12 @@ Page = tuple["ReferenceEntry", "WorkedExample | None"]
 
 def layers(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="A layer, loss, optimizer, key, ... to explain.")
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="A layer, loss, optimizer, key, ... to explain.",
+            autocompletion=completing.names,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -125,7 +131,12 @@ def layers(
 
 def explain(
     code: Annotated[
-        str | None, typer.Argument(metavar="CODE", help="The code of a diagnostic, as unknown-layer.")
+        str | None,
+        typer.Argument(
+            metavar="CODE",
+            help="The code of a diagnostic, as unknown-layer.",
+            autocompletion=completing.codes,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

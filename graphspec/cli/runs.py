@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from graphspec.cli import completing
 from graphspec.cli.common import (
     Allow,
     AllowUrl,
@@ -36,7 +37,12 @@ if TYPE_CHECKING:
 
 
 RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run directory, or a spec whose weights are in files.")
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A run directory, or a spec whose weights are in files.",
+        autocompletion=completing.runs,
+    ),
 ]
 Weights = Annotated[
     str,
@@ -118,7 +124,9 @@ def predict(
     allow: Allow = None,
     as_json: Json = False,
 ) -> None:
-    """Predict with a trained model: a row for each row of a file, or for each step of a forecast.
+    """Predict with a trained model.
+
+    A row for each row of a file, or for each step of a forecast.
 
     Example: graphspec predict runs/digits-1 --data new.csv -o predictions.csv
     """

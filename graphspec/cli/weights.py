@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from graphspec.cli import completing
 from graphspec.cli.common import (
     Json,
     Preset,
@@ -43,7 +44,10 @@ Output = Annotated[
 RulesOption = Annotated[
     str | None,
     typer.Option(
-        "--rules", metavar="RULES", help="A file of rules, or the name of rules shipped with graphspec."
+        "--rules",
+        metavar="RULES",
+        help="A file of rules, or the name of rules shipped with graphspec.",
+        autocompletion=completing.rules,
     ),
 ]
 Fresh = Annotated[

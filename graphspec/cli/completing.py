@@ -1,0 +1,77 @@
+"""What a shell can complete: values of options and arguments, by what is already on the line."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def presets(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The presets of the spec on the line."""
+    return _starting(_spec(ctx).get("presets"), incomplete)
+
+
+def settings(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What `--set` can change: params of the spec, and paths of its training."""
+    if "=" in incomplete:
+        return []
+    from graphspec.train.config import TrainConfig
+
+    spec = _spec(ctx)
+    train = spec.get("train")
+    optimizer = train.get("optimizer") if isinstance(train, dict) else None
+    params = spec.get("params")
+    names = list(params) if isinstance(params, dict) else []
+    names += [f"train.{field.alias or name}" for name, field in TrainConfig.model_fields.items()]
+    inside = optimizer if isinstance(optimizer, dict) else {"learning_rate": None}
+    names += [f"train.optimizer.{key}" for key in inside if key != "name"]
+    return [f"{name}=" for name in names if name.startswith(incomplete)]
+
+
+def names(incomplete: str) -> list[str]:
+    """The names that `graphspec layers` explains."""
+    from graphspec.reference import layers
+
+    return _starting([entry.name for entry in [*layers.entries(), *layers.others()]], incomplete)
+
+
+def codes(incomplete: str) -> list[str]:
+    """The codes of diagnostics."""
+    from graphspec.diagnostics import CODES
+
+    return _starting(CODES, incomplete)
+
+
+def runs(incomplete: str) -> list[str]:
+    """The runs below `runs`, and specs."""
+    from graphspec.files.run_files import SPEC
+
+    found = sorted(path.parent for path in Path("runs").glob(f"*/{SPEC}"))
+    return _starting([*map(str, found), *map(str, sorted(Path().glob("*.yaml")))], incomplete)
+
+
+def rules(incomplete: str) -> list[str]:
+    """The rules for weights that are shipped, and files."""
+    import graphspec.transfer
+
+    shipped = sorted((Path(graphspec.transfer.__file__).parent / "shipped").glob("*.yaml"))
+    return _starting([*(path.stem for path in shipped), *map(str, sorted(Path().glob("*.yaml")))], incomplete)
+
+
+def _spec(ctx: typer.Context) -> dict[str, Any]:
+    """What the spec on the line holds; nothing where it cannot be read."""
+    from graphspec.diagnostics import Diagnostics
+    from graphspec.files.reading import content
+    from graphspec.source import read
+
+    words = [*ctx.params.values(), *ctx.args]  # what is parsed, and what the unfinished line left over
+    given = next((word for word in words if str(word).endswith((".yaml", ".yml"))), None)
+    try:
+        document = read(content(Path(given)), str(given), Diagnostics()) if given else None
+    except OSError:
+        return {}
+    return document.value if document is not None else {}
+
+
+def _starting(words: Any, incomplete: str) -> list[str]:
+    return [word for word in words if word.startswith(incomplete)] if words else []
