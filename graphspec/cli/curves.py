@@ -24,14 +24,16 @@ class Line:
     values: list[float]
 
 
-def curves(history: Mapping[str, Sequence[object]], title: str) -> str:
-    """An SVG of a history: values by name, one an epoch; those with `val_` share the panel of the others."""
+def curves(history: Mapping[str, Sequence[object]], title: str, best_epoch: int | None = None) -> str:
+    """An SVG of a history: values by name, one an epoch; those with `val_` share the panel of the others. A
+    dashed line marks the best epoch.
+    """
     panels: dict[str, list[Line]] = {}
     for name, values in history.items():
         prefix = "val_" if name.startswith("val_") else ""
         label = "validation" if prefix else "training"
         _add(panels, name.removeprefix("val_"), Line(label, COLORS[prefix], _numbers(values)))
-    return _picture(panels, title)
+    return _picture(panels, title, best_epoch)
 
 
 def curves_of(histories: Mapping[str, Mapping[str, Sequence[object]]], title: str) -> str:
@@ -53,7 +55,7 @@ def _add(panels: dict[str, list[Line]], name: str, line: Line) -> None:
         panels.setdefault(name, []).append(line)
 
 
-def _picture(panels: Mapping[str, Sequence[Line]], title: str) -> str:
+def _picture(panels: Mapping[str, Sequence[Line]], title: str, best_epoch: int | None = None) -> str:
     rows = -(-len(panels) // COLUMNS)
     width, height = WIDTH * min(COLUMNS, max(1, len(panels))), HEIGHT * rows + 24
     parts = [
@@ -64,15 +66,27 @@ def _picture(panels: Mapping[str, Sequence[Line]], title: str) -> str:
     ]
     for index, (name, lines) in enumerate(panels.items()):
         x, y = WIDTH * (index % COLUMNS), HEIGHT * (index // COLUMNS) + 24
-        parts += [f'<g transform="translate({x} {y})">', *_panel(name, lines), "</g>"]
+        parts += [f'<g transform="translate({x} {y})">', *_panel(name, lines, best_epoch), "</g>"]
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _panel(name: str, lines: Sequence[Line]) -> Iterator[str]:
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers, some `TICKS` of them, from one at or below `low` to one at or above `high`."""
+    span = high - low or abs(high) or 1.0
+    power = 10.0 ** math.floor(math.log10(span / TICKS))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power * TICKS >= span)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [
+        round(index * step, 12 - math.floor(math.log10(step)))
+        for index in range(first, max(last, first + 1) + 1)
+    ]
+
+
+def _panel(name: str, lines: Sequence[Line], best_epoch: int | None) -> Iterator[str]:
     known = [value for line in lines for value in line.values if math.isfinite(value)]
     low, high = min(known), max(known)
-    if low == high:
-        low, high = low - 0.5, high + 0.5
+    values = ticks(low, high) if low < high else ticks(low - 0.5, high + 0.5)
+    low, high = values[0], values[-1]
     epochs = max(len(line.values) for line in lines)
 
     def across(epoch: int) -> float:
@@ -82,12 +96,17 @@ def _panel(name: str, lines: Sequence[Line]) -> Iterator[str]:
         return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low)
 
     yield f'<text x="{LEFT}" y="18" font-size="12">{escape(name)}</text>'
-    for tick in range(TICKS + 1):
-        value = low + (high - low) * tick / TICKS
+    for value in values:
         y = down(value)
         yield f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>'
-        yield f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>'
-    for epoch in sorted({1, (epochs + 1) // 2, epochs}):
+        yield f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{value:.6g}</text>'
+    if best_epoch is not None and 1 <= best_epoch <= epochs:
+        x = across(best_epoch)
+        yield f'<path d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#999" stroke-dasharray="3 3"/>'
+        yield f'<text x="{x:.1f}" y="{TOP - 2}" text-anchor="middle" font-size="9">best: {best_epoch}</text>'
+    between = ticks(1, epochs)[1:-1] if epochs > 1 else []
+    shown = [int(each) for each in between if each == int(each) and 1 < each < epochs - (between[0] - 1) / 2]
+    for epoch in sorted({1, *shown, epochs}):
         yield f'<text x="{across(epoch):.1f}" y="{HEIGHT - 10}" text-anchor="middle">{epoch}</text>'
     for index, line in enumerate(lines):
         points = [(across(i + 1), down(v)) if math.isfinite(v) else None for i, v in enumerate(line.values)]

@@ -274,7 +274,7 @@ def _draw(result: Result, name: str) -> None:
     from graphspec.files.folder import Folder
     from graphspec.files.run_files import CURVES
 
-    Folder(result.run_dir).text(CURVES, curves(result.history, name))
+    Folder(result.run_dir).text(CURVES, curves(result.history, name, result.best_epoch))
 
 
 def _run_of(run: Path, run_dir: Path | None, resume: bool) -> Path:

@@ -20,7 +20,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from graphspec.cli import app
-from graphspec.cli.curves import curves
+from graphspec.cli.curves import curves, ticks
 from graphspec.cli.training_report import summary
 from tests import ROOT
 
@@ -164,8 +164,16 @@ def test_curves_are_svg_whatever_the_values() -> None:
     )
     for history in histories:
         ElementTree.fromstring(curves(history, "a <run> & more"))
-    text = curves({"loss": [0.0, 10.0]}, "")
+        ElementTree.fromstring(curves(history, "", 1))
+    text = curves({"loss": [0.0, 10.0]}, "", 2)
+    assert ">best: 2</text>" in text and all(f">{tick}</text>" in text for tick in (0, 5, 10))
     assert 'd="M56.0 172.0L306.0 30.0"' in text, "from the lower left to the upper right"
+
+
+def test_ticks_are_round_and_around_the_values() -> None:
+    assert ticks(3e-5, 2e-3) == [0, 0.0005, 0.001, 0.0015, 0.002]
+    assert ticks(-0.2, 0.31) == [-0.2, 0, 0.2, 0.4]
+    assert ticks(1e9, 1.5e9) == [1e9, 1.2e9, 1.4e9, 1.6e9]
 
 
 # --- signals
