@@ -33,10 +33,13 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A call of a library function. `optional` are names that may be None at the call."""
+    """A call of a library function. `optional` are names that may be None at the call. A `final` one is not
+    of the library: its arguments stay.
+    """
 
     call: ast.Call
     optional: frozenset[str] = frozenset()
+    final: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -99,14 +102,16 @@ class Specializer:
                     self._note(node, each, optional, uses)
         for node, function, passing in self._own_passing:
             for each in passing:  # values of local variables are not tracked
-                self._note(node, each, frozenset(_optional(function)), uses)
+                self._note(node, each, frozenset(_optional(function)), uses, final=True)
         uses.unknown = {other for name in uses.unknown for other in self._related(name)}
         return uses
 
-    def _note(self, node: Node, each: Passing, optional: frozenset[str], uses: Uses) -> None:
+    def _note(
+        self, node: Node, each: Passing, optional: frozenset[str], uses: Uses, final: bool = False
+    ) -> None:
         """Records a call of a library function, or its use as a value."""
         if isinstance(each, ast.Call):
-            use, callee = Use(each, optional), each.func
+            use, callee = Use(each, optional, final), each.func
             if isinstance(callee, ast.Name) and callee.id in self.nodes:
                 target = self.nodes[callee.id]
                 if isinstance(target, ast.ClassDef):
@@ -243,7 +248,8 @@ class Specializer:
         if node.name in uses.unknown:
             return node
         if isinstance(node, ast.FunctionDef):
-            return self._function(node, uses.calls.get(Key("", node.name), []), {}, True, {})
+            calls = uses.calls.get(Key("", node.name), [])
+            return self._function(_with_defaults(node, calls), calls, {}, True, {})
         body: list[ast.stmt] = []
         own = constants[node.name]
         for statement in node.body:
@@ -437,6 +443,31 @@ def _values(function: ast.FunctionDef, uses: Sequence[Use]) -> dict[str, list[as
         if len(constants) == len(given):
             found[word] = constants
     return found
+
+
+def _with_defaults(function: ast.FunctionDef, uses: Sequence[Use]) -> ast.FunctionDef:
+    """A function whose last parameters have the options as defaults that all calls give, which then need not
+    give them: what no call gives is cut. Numbers are no options.
+    """
+    if any(use.final for use in uses):
+        return function
+    named, defaults = function.args.args, function.args.defaults
+    before = [*[None] * (len(named) - len(defaults)), *defaults]
+    values, found = _values(function, uses), list[ast.expr]()
+    for argument, default in zip(reversed(named), reversed(before), strict=True):
+        given = {ast.dump(value): value for value in values.get(argument.arg, ())}
+        value = next(iter(given.values())) if len(given) == 1 else None
+        if value is None or not isinstance(value.value, bool | str | None):
+            value = default
+        if value is None:
+            break
+        found.insert(0, value)
+    alike = len(found) == len(defaults) and all(map(_equal, found, defaults))
+    return function if alike else _with(function, args=_with(function.args, defaults=found))
+
+
+def _equal(a: ast.expr, b: ast.expr) -> bool:
+    return ast.dump(a) == ast.dump(b)
 
 
 def _is_fixed(value: ast.expr) -> bool:

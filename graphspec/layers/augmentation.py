@@ -6,6 +6,7 @@ crops one window from all images of a batch.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -228,6 +229,11 @@ class RandomZoom(_Warp, also="RandomResizedCrop RandomAffine"):
         ),
     )
     ranges = {"height": "height_factor", "width": "width_factor"}
+
+    def module(self, site: Site) -> ModuleCall:
+        made = super().module(site)
+        keyword = {"width": (self.width_factor, None), **made.keyword}
+        return replace(made, positional={"height": made.positional["height"]}, keyword=keyword)
 
 
 class RandomShear(_Warp):

@@ -7,28 +7,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def look_up(x: Tensor, grid: Tensor, mode: str, fill_mode: str, fill: float) -> Tensor:
+def look_up(x: Tensor, grid: Tensor, fill: float, fill_mode: str) -> Tensor:
     """Reads images [N, C, H, W] at the places [N, H, W, 2] of a grid from -1 to 1."""
     if fill_mode == "reflect":
-        return F.grid_sample(x, grid, mode, "reflection", align_corners=False)
+        return F.grid_sample(x, grid, "bilinear", "reflection", align_corners=False)
     if fill_mode == "nearest":
-        return F.grid_sample(x, grid, mode, "border", align_corners=False)
+        return F.grid_sample(x, grid, "bilinear", "border", align_corners=False)
     if fill_mode == "constant":
-        return F.grid_sample(x - fill, grid, mode, align_corners=False) + fill
+        return F.grid_sample(x - fill, grid, "bilinear", align_corners=False) + fill
     size = grid.new_tensor([x.shape[3], x.shape[2]])  # "wrap": the image repeats
     grid = ((grid + 1) * size - 1) / 2 % size * 2 / size - 1
     x = F.pad(x, (0, 1, 0, 1), mode="circular")
-    return F.grid_sample(x, grid, mode, align_corners=True)
+    return F.grid_sample(x, grid, "bilinear", align_corners=True)
 
 
-def warp(x: Tensor, theta: Tensor, mode: str, fill_mode: str, fill: float) -> Tensor:
+def warp(x: Tensor, theta: Tensor, fill: float, fill_mode: str) -> Tensor:
     """Applies an affine map to each image of [N, C, H, W].
 
     A row of `theta` [N, 6] maps positions in the output to positions in the input, all
     of them from -1 to 1.
     """
     grid = F.affine_grid(theta.view(-1, 2, 3), [*x.shape], align_corners=False)
-    return look_up(x, grid, mode, fill_mode, fill)
+    return look_up(x, grid, fill, fill_mode)
 
 
 class RandomTranslation(nn.Module):
@@ -39,7 +39,8 @@ class RandomTranslation(nn.Module):
 
     def __init__(self, height, width, fill_mode="reflect"):
         super().__init__()
-        self.height, self.width, self.how = height, width, ("bilinear", fill_mode, 0.0)
+        self.height, self.width = height, width
+        self.fill_mode = fill_mode
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -48,7 +49,7 @@ class RandomTranslation(nn.Module):
         right = x.new_empty(x.shape[0]).uniform_(*self.width)
         one, zero = torch.ones_like(down), torch.zeros_like(down)
         theta = torch.stack([one, zero, -2 * right, zero, one, -2 * down], 1)
-        return warp(x, theta, *self.how)
+        return warp(x, theta, 0.0, self.fill_mode)
 
 
 def init_weights(module: nn.Module) -> None:

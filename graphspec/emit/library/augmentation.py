@@ -114,17 +114,17 @@ class RandomFlip(nn.Module):
         return torch.where(flipped, x.flip(self.dims), x)
 
 
-def warp(x: Tensor, theta: Tensor, mode: str, fill_mode: str, fill: float) -> Tensor:
+def warp(x: Tensor, theta: Tensor, fill: float, fill_mode: str, mode: str) -> Tensor:
     """Applies an affine map to each image of [N, C, H, W].
 
     A row of `theta` [N, 6] maps positions in the output to positions in the input, all
     of them from -1 to 1.
     """
     grid = F.affine_grid(theta.view(-1, 2, 3), [*x.shape], align_corners=False)
-    return look_up(x, grid, mode, fill_mode, fill)
+    return look_up(x, grid, fill, fill_mode, mode)
 
 
-def look_up(x: Tensor, grid: Tensor, mode: str, fill_mode: str, fill: float) -> Tensor:
+def look_up(x: Tensor, grid: Tensor, fill: float, fill_mode: str, mode: str) -> Tensor:
     """Reads images [N, C, H, W] at the places [N, H, W, 2] of a grid from -1 to 1."""
     if fill_mode == "reflect":
         return F.grid_sample(x, grid, mode, "reflection", align_corners=False)
@@ -192,7 +192,8 @@ class RandomRotation(nn.Module):
 
     def __init__(self, factor, mode="bilinear", fill_mode="reflect", fill=0.0):
         super().__init__()
-        self.factor, self.how = factor, (mode, fill_mode, fill)
+        self.factor = factor
+        self.mode, self.fill_mode, self.fill = mode, fill_mode, fill
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -201,7 +202,7 @@ class RandomRotation(nn.Module):
         cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
         tall = x.shape[2] / x.shape[3]
         theta = torch.stack([cos, -sin * tall, zero, sin / tall, cos, zero], 1)
-        return warp(x, theta, *self.how)
+        return warp(x, theta, self.fill, self.fill_mode, self.mode)
 
 
 class RandomShear(nn.Module):
@@ -213,7 +214,8 @@ class RandomShear(nn.Module):
 
     def __init__(self, across, down, mode="bilinear", fill_mode="reflect", fill=0.0):
         super().__init__()
-        self.across, self.down, self.how = across, down, (mode, fill_mode, fill)
+        self.across, self.down = across, down
+        self.mode, self.fill_mode, self.fill = mode, fill_mode, fill
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -225,9 +227,10 @@ class RandomShear(nn.Module):
         across = torch.where(flipped, -across, across) / width
         down = torch.where(flipped, -down, down) / height
         one = torch.ones_like(down)
-        theta = [one, across * height, across * (height - 1)]
-        theta += [down * width, one, down * (width - 1)]
-        return warp(x, torch.stack(theta, 1), *self.how)
+        rows = [one, across * height, across * (height - 1)]
+        rows += [down * width, one, down * (width - 1)]
+        theta = torch.stack(rows, 1)
+        return warp(x, theta, self.fill, self.fill_mode, self.mode)
 
 
 class RandomTranslation(nn.Module):
@@ -238,7 +241,8 @@ class RandomTranslation(nn.Module):
 
     def __init__(self, height, width, mode="bilinear", fill_mode="reflect", fill=0.0):
         super().__init__()
-        self.height, self.width, self.how = height, width, (mode, fill_mode, fill)
+        self.height, self.width = height, width
+        self.mode, self.fill_mode, self.fill = mode, fill_mode, fill
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -247,7 +251,7 @@ class RandomTranslation(nn.Module):
         right = x.new_empty(x.shape[0]).uniform_(*self.width)
         one, zero = torch.ones_like(down), torch.zeros_like(down)
         theta = torch.stack([one, zero, -2 * right, zero, one, -2 * down], 1)
-        return warp(x, theta, *self.how)
+        return warp(x, theta, self.fill, self.fill_mode, self.mode)
 
 
 class RandomZoom(nn.Module):
@@ -256,16 +260,20 @@ class RandomZoom(nn.Module):
     h is drawn from `height`. Without `width`, it shows as much of the width.
     """
 
-    def __init__(self, height, width, mode="bilinear", fill_mode="reflect", fill=0.0):
+    def __init__(
+        self, height, width=None, mode="bilinear", fill_mode="reflect", fill=0.0
+    ):
         super().__init__()
-        self.height, self.width, self.how = height, width, (mode, fill_mode, fill)
+        self.height, self.width = height, width
+        self.mode, self.fill_mode, self.fill = mode, fill_mode, fill
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        tall = wide = 1 + x.new_empty(x.shape[0]).uniform_(*self.height)
+        tall = 1 + x.new_empty(x.shape[0]).uniform_(*self.height)
+        wide = tall
         if self.width is not None:
             wide = 1 + x.new_empty(x.shape[0]).uniform_(*self.width)
         zero = torch.zeros_like(tall)
         theta = torch.stack([wide, zero, zero, zero, tall, zero], 1)
-        return warp(x, theta, *self.how)
+        return warp(x, theta, self.fill, self.fill_mode, self.mode)

@@ -13,46 +13,8 @@ from graphspec.emit.library.recurrent import (
 )
 
 
-def skip_masked(
-    rnn: Any, kernel: Any, x: Tensor, mask: Tensor, way: int, h: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The outputs and the last state of a kernel over the unmasked steps.
-
-    It has the weights of the direction `way`.
-    """
-    x, h0 = unmasked_first(x, mask), h[None].contiguous()
-    weights = rnn.all_weights[way]
-    y, _ = kernel(x, h0, weights, rnn.bias, 1, 0.0, rnn.training, False, True)
-    y = last_unmasked(y, mask, rnn.return_sequences)
-    return y, torch.where(mask.any(1, keepdim=True), y[:, -1], h)
-
-
-def skip_masked_lstm(
-    lstm: Any, x: Tensor, mask: Tensor, way: int, h: Tensor, c: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The outputs and the last states of nn.LSTM over the unmasked steps.
-
-    It has the weights of the direction `way`.
-    """
-    weight, *others = lstm.all_weights[way]
-    x, start = unmasked_first(x, mask), (h[None].contiguous(), c[None].contiguous())
-    if lstm.return_state:
-        # one more feature marks the steps after the unmasked ones: it closes the input
-        # gate and opens the forget gate, so that c stays
-        gates = weight.new_tensor([-1e4, 1e4, 0, 0]).repeat_interleave(len(h[0]))
-        weight = torch.cat((weight, gates[:, None]), 1)
-        after = ~unmasked_first(mask[..., None], mask)
-        x = torch.cat((x, after), -1)
-    weights = (weight, *others)
-    y, _, c = torch.lstm(
-        x, start, weights, lstm.bias, 1, 0.0, lstm.training, False, True
-    )
-    y = last_unmasked(y, mask, lstm.return_sequences)
-    return y, torch.where(mask.any(1, keepdim=True), y[:, -1], h), c[0]
-
-
 def merge_directions(forward: Tensor, backward: Tensor, mode: str | None) -> Any:
-    """Merges the outputs of both directions as Keras' `merge_mode` says."""
+    """The outputs of both directions as one."""
     if mode == "concat":
         return torch.cat((forward, backward), -1)
     if mode == "mul":
@@ -245,27 +207,64 @@ class MaskedBothWays(nn.RNNBase):
         return (*(y if self.merge_mode is None else (y,)), *ahead, *back)
 
 
-class MaskedBidirectionalGRU(MaskedBothWays, BidirectionalGRU):  # type: ignore[misc]
-    """BidirectionalGRU that takes a mask."""
+class SkippedBothWays(MaskedBothWays):
+    """Mixin: masks for nn.GRU and nn.RNN, which have one state."""
 
     states = 1
 
+    def skipped(
+        self, kernel: Any, x: Tensor, mask: Tensor, way: int, h: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The outputs and the last state of a kernel over the unmasked steps.
+
+        It has the weights of the direction `way`.
+        """
+        x, h0 = unmasked_first(x, mask), h[None].contiguous()
+        weights = self.all_weights[way]
+        y, _ = kernel(x, h0, weights, self.bias, 1, 0.0, self.training, False, True)
+        y = last_unmasked(y, mask, self.return_sequences)
+        return y, torch.where(mask.any(1, keepdim=True), y[:, -1], h)
+
+
+class MaskedBidirectionalGRU(SkippedBothWays, BidirectionalGRU):  # type: ignore[misc]
+    """BidirectionalGRU that takes a mask."""
+
     def skip(self, x: Tensor, mask: Tensor, way: int, h: Tensor) -> Any:
-        return skip_masked(self, torch.gru, x, mask, way, h)
+        return self.skipped(torch.gru, x, mask, way, h)
 
 
 class MaskedBidirectionalLSTM(MaskedBothWays, BidirectionalLSTM):  # type: ignore[misc]
     """BidirectionalLSTM that takes a mask."""
 
     states = 2
-    skip = skip_masked_lstm
+
+    def skip(
+        self, x: Tensor, mask: Tensor, way: int, h: Tensor, c: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The outputs and the last states over the unmasked steps.
+
+        It has the weights of the direction `way`.
+        """
+        weight, *others = self.all_weights[way]
+        x, start = unmasked_first(x, mask), (h[None].contiguous(), c[None].contiguous())
+        if self.return_state:
+            # one more feature marks the steps after the unmasked ones: it closes the
+            # input gate and opens the forget gate, so that c stays
+            gates = weight.new_tensor([-1e4, 1e4, 0, 0]).repeat_interleave(len(h[0]))
+            weight = torch.cat((weight, gates[:, None]), 1)
+            after = ~unmasked_first(mask[..., None], mask)
+            x = torch.cat((x, after), -1)
+        weights = (weight, *others)
+        y, _, c = torch.lstm(
+            x, start, weights, self.bias, 1, 0.0, self.training, False, True
+        )
+        y = last_unmasked(y, mask, self.return_sequences)
+        return y, torch.where(mask.any(1, keepdim=True), y[:, -1], h), c[0]
 
 
-class MaskedBidirectionalSimpleRNN(MaskedBothWays, BidirectionalSimpleRNN):  # type: ignore[misc]
+class MaskedBidirectionalSimpleRNN(SkippedBothWays, BidirectionalSimpleRNN):  # type: ignore[misc]
     """BidirectionalSimpleRNN that takes a mask."""
-
-    states = 1
 
     def skip(self, x: Tensor, mask: Tensor, way: int, h: Tensor) -> Any:
         kernel = torch.rnn_relu if self.mode == "RNN_RELU" else torch.rnn_tanh
-        return skip_masked(self, kernel, x, mask, way, h)
+        return self.skipped(kernel, x, mask, way, h)

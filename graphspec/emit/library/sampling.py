@@ -23,7 +23,7 @@ def affine_transform(
     right = (a * (width - 1) + b * (height - 1) + 2 * c + 1) / width - 1
     down = (d * (width - 1) + e * (height - 1) + 2 * f + 1) / height - 1
     theta = [a, b * height / width, right, d * width / height, e, down]
-    return warp(x, torch.stack(theta, 1), mode, fill_mode, fill)
+    return warp(x, torch.stack(theta, 1), fill, fill_mode, mode)
 
 
 def elastic_transform(
@@ -38,7 +38,7 @@ def elastic_transform(
     identity = torch.eye(2, 3, dtype=x.dtype, device=x.device).expand(len(x), 2, 3)
     grid = F.affine_grid(identity, [*x.shape], align_corners=False)
     grid = grid + 2 * moved.movedim(1, -1) / x.new_tensor([width, height])
-    return look_up(x, grid, mode, fill_mode, fill)
+    return look_up(x, grid, fill, fill_mode, mode)
 
 
 def map_coordinates(

@@ -1,0 +1,42 @@
+"""Library code in an emitted file has the options that the file uses, and no others."""
+
+import graphspec
+
+MASKED = """
+inputs: {left: {shape: [a], dtype: int64}, right: {shape: [b], dtype: int64}}
+shared:
+  words: {layer: Embedding, input_dim: 50, output_dim: 8, mask_zero: true}
+  code: {layer: Bidirectional, wraps: {layer: LSTM, units: 6}}
+nodes:
+  left_words: {call: words, from: left}
+  left_code: {call: code}
+  right_words: {call: words, from: right}
+  right_code: {call: code}
+  both: {merge: concatenate, from: [left_code, right_code]}
+outputs: [both]
+"""
+
+IMAGES = """
+inputs: {image: {shape: [8, 8, 3]}}
+nodes:
+  turned: {layer: RandomRotation, factor: 0.1}
+  zoomed: {layer: RandomZoom, height_factor: 0.2}
+outputs: [zoomed]
+"""
+
+
+def test_a_shared_masked_layer_has_no_options_that_nothing_sets() -> None:
+    source = graphspec.compile(MASKED).source
+    assert not [
+        word for word in ("return_state", "return_sequences", "merge_mode", "mode ==") if word in source
+    ]
+
+
+def test_what_fills_images_has_one_way_and_no_tests() -> None:
+    source = graphspec.compile(IMAGES).source
+    assert not [word for word in ("fill_mode", "is not None", "circular", "border") if word in source]
+
+
+def test_an_option_that_differs_stays() -> None:
+    source = graphspec.compile(IMAGES.replace("factor: 0.1", "factor: 0.1, fill_mode: nearest")).source
+    assert "fill_mode" in source and "circular" in source
