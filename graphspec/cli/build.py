@@ -80,6 +80,12 @@ NoInplace = Annotated[
         help="Emit no in-place activations: for hooks; training takes more memory.",
     ),
 ]
+MergeAdapters = Annotated[
+    Path | None,
+    typer.Option(
+        "--merge-adapters", metavar="RUN", help="Write the weights of a run with its adapters in them, too."
+    ),
+]
 Bundle = Annotated[
     bool,
     typer.Option("--bundle", help="Copy custom modules into the file, so that it needs only torch."),
@@ -97,6 +103,7 @@ def build(
     no_check: NoCheck = False,
     no_inplace: NoInplace = False,
     bundle: Bundle = False,
+    adapters: MergeAdapters = None,
     allow: Allow = None,
     settings: Set = None,
     preset: Preset = None,
@@ -119,6 +126,8 @@ def build(
     target = weights_target(path, weights, force) if fold and path is not None and format == "py" else None
     with compiling(spec, settings, preset, as_json, allow) as program:
         seed = program.training.seed if seed is None else seed
+        if adapters is not None:
+            weights = _merged(program, adapters, path, force)
         proved = prove(program, weights, seed, not no_check) if fold else None
         if path is not None and format != "py":
             _export(program, format, path, weights, seed, proved, as_json)
@@ -126,6 +135,20 @@ def build(
             _write_folded(path, target, weights, seed, proved, as_json)
         else:
             _write_python(program, path, not no_check, not no_inplace, bundle, as_json)
+
+
+def _merged(program: Program, run: Path, path: Path | None, force: bool) -> Path:
+    """The file, beside the module's, with the weights of a run and its adapters in them."""
+    from graphspec.runs.run import Run
+
+    if path is None:
+        raise misuse("--merge-adapters", "it writes weights beside FILE: name one with -o")
+    target = path.with_suffix(".safetensors")
+    if target.exists() and not force:
+        raise misuse("-o", f"{target} exists; --force overwrites it")
+    module = Run(run, allow=program.allow).module()
+    write_weights(target, module)
+    return target
 
 
 def _write_python(

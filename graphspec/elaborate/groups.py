@@ -9,6 +9,7 @@ from graphspec.source import Path
 from graphspec.train.config import TrainConfig
 from graphspec.train.config.groups import matches_any
 from graphspec.weights import paths
+from graphspec.weights.adaptable import adaptable
 
 
 def check_groups(body: BodyElaborator, training: TrainConfig, graph: Graph) -> bool:
@@ -22,6 +23,12 @@ def check_groups(body: BodyElaborator, training: TrainConfig, graph: Graph) -> b
             place: Path = ("train", "parameter_groups", index, "match")
             message = f"no weight has a path that `{group.match}` matches"
             found = _report(body, place, message, group.match, known)
+    layers = [path for path, _ in adaptable(graph)]
+    for index, adapter in enumerate(training.adapters):
+        if not any(map(adapter.matches, layers)):
+            place = ("train", "adapters", index, "match")
+            message = f"no layer that can have an adapter has a path that `{adapter.match}` matches"
+            found = _report(body, place, message, adapter.match, layers)
     for index, pattern in enumerate(training.freeze):
         if not any(matches_any([pattern], path) for path in known):
             written = body.declared.document.value["train"]["freeze"]

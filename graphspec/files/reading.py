@@ -5,6 +5,7 @@ end.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import stat
@@ -71,3 +72,9 @@ def _need(mode: int, path: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "it is a pipe or a device, and only files are read", str(path))
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
+    with open(need_regular(path), "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -8,9 +8,11 @@ from pathlib import PurePosixPath
 SPEC, SOURCE, HISTORY, ENVIRONMENT = "spec.yaml", "model.py", "history.jsonl", "environment.json"
 LAST, BEST, CHECKPOINTS, ENCODERS = "last.safetensors", "best.safetensors", "checkpoints", "encoders.json"
 TENSORBOARD, WANDB, CURVES = "tensorboard", "wandb", "curves.svg"
+ADAPTER, ADAPTER_CONFIG = "adapter.safetensors", "adapter_config.json"
+"""Of a run that trained adapters: these in PEFT's format."""
 TRIALS = "trials"
 """In the directory of a search, the directory with the runs of its trials."""
-FILES = (SPEC, SOURCE, HISTORY, ENVIRONMENT, LAST, BEST, ENCODERS, CURVES)
+FILES = (SPEC, SOURCE, HISTORY, ENVIRONMENT, LAST, BEST, ENCODERS, CURVES, ADAPTER, ADAPTER_CONFIG)
 OWN = (*FILES, CHECKPOINTS, TENSORBOARD, WANDB)
 """What a run itself writes; the files that its spec reads, and those of its callbacks, have other names."""
 

@@ -464,6 +464,7 @@ KEYS = {
     "missing": "what happens to rows where the value is missing",
     "na_values": "texts that mean a missing value",
     "optimizer": "optimizer, by name or as a mapping",
+    "Train.adapters": "low-rank adapters, which alone train: where, their rank, alpha and dropout",
     "Train.freeze": "weights that stay as they are, by patterns of their paths",
     "Train.unfreeze_at": "after how many epochs they train",
     "parameter_groups": "another learning rate, weight decay or `trainable` for some weights",

@@ -15,7 +15,7 @@ from graphspec.data.opening import named
 from graphspec.data.remote import is_remote
 from graphspec.diagnostics import SpecError, fail, nearest
 from graphspec.files.permission import is_signed
-from graphspec.files.reading import is_within, parse_json, read_text
+from graphspec.files.reading import digest, is_within, parse_json, read_text
 from graphspec.files.run_files import BEST, ENCODERS, ENVIRONMENT, HISTORY, LAST, SPEC, TRIALS
 
 if TYPE_CHECKING:
@@ -72,6 +72,23 @@ class RunFiles:
             help = self.instead(name) or more
             raise fail("weights-missing", f"`{path}` does not exist", help)
         return path
+
+    def base(self, program: Program) -> Path | None:
+        """The weights that its adapters were trained for; None where that was a new module. Raises
+        `SpecError` (weights-missing) where they are not those any more.
+        """
+        about = self.about()
+        known = about.get("weights")
+        if not isinstance(known, str):
+            return None
+        path = Path(known)
+        beside = self.path / path.name
+        signed = is_signed(about, named(program).values())
+        found = path if signed and path.is_file() else beside
+        if found.is_file() and digest(found) == about.get("weights_sha256"):
+            return found
+        message = f"the base of this run's adapters, `{path.name}`, is not at `{found}`, or is another file"
+        raise fail("weights-missing", message, f"copy the file of that name into `{self.path}`")
 
     def instead(self, name: str) -> str | None:
         """The remedy for weights of a name that are missing or damaged: the others of the run."""

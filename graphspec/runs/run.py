@@ -83,12 +83,26 @@ class Run:
 
     def module(self, device: str = "cpu") -> nn.Module:
         """The trained `nn.Module`, in inference mode."""
-        weights = self.weights
         try:
-            return self.program.module(device=device, weights=weights).eval()
+            return self.program.module(device=device, weights=self._state()).eval()
         except SpecError as error:
             help = self.files.instead(str(self._weights))
             raise SpecError(replace(each, help=each.help or help) for each in error.diagnostics) from None
+
+    def _state(self) -> Any:
+        """The weights: their file, or with adapters these merged into the base that they were trained for."""
+        weights = self.weights
+        if weights is None or not self.program.training.adapters:
+            return weights
+        from graphspec.emit.load import read_weights
+        from graphspec.train.adapters import is_adapter, merged
+
+        tensors = read_weights(weights, None)
+        if not any(map(is_adapter, tensors)):
+            return weights
+        base = self.files.base(self.program)
+        initial = self.program.module(seed=self.program.training.seed, weights=base)
+        return merged(self.program, initial.state_dict(), tensors)
 
     def evaluate(
         self,
@@ -240,7 +254,7 @@ class Run:
         folding = None if nodes(self.program) else self.program.fold().folding
         if folding is None or not folding.folded.steps:
             return module
-        folded = self.program.fold().module(device=str(place), weights=self.weights).eval()
+        folded = self.program.fold().module(device=str(place), weights=self._state()).eval()
         inputs = {name: value.to(place) for name, value in self.program.example_inputs().items()}
         apart, allowed = difference(folded, module, inputs)
         return folded if apart <= allowed else module

@@ -55,6 +55,10 @@ class SpecFiles:
             raise fail("weights-missing", message, help)
         return None
 
+    def base(self, program: Program) -> Path | None:
+        """None: the spec names the files of its weights."""
+        return None
+
     def instead(self, name: str) -> str | None:
         """None: a spec has no other weights."""
         return None

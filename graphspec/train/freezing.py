@@ -38,11 +38,13 @@ class Freezing:
     def frozen(self, epoch: int) -> bool:
         """Whether weights are frozen in an epoch, counted from 0."""
         config = self.program.training
-        return bool(config.freeze) and (config.unfreeze_at is None or epoch < config.unfreeze_at)
+        return bool(config.adapters) or (
+            bool(config.freeze) and (config.unfreeze_at is None or epoch < config.unfreeze_at)
+        )
 
     def begin(self, epoch: int, optimizer: Optimizer) -> None:
         """Sets what trains in an epoch; the module is in training mode."""
-        if not self.program.training.freeze:
+        if not (self.program.training.freeze or self.program.training.adapters):
             return
         frozen = self.frozen(epoch)
         if self.program.training.unfreeze_at is not None:

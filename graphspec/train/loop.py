@@ -25,6 +25,7 @@ from graphspec.data.in_memory_source import Given
 from graphspec.data.loading import SYNTHETIC, Data, load
 from graphspec.diagnostics import fail
 from graphspec.files.addresses import need_permission
+from graphspec.files.reading import digest
 from graphspec.files.run_files import CHECKPOINTS, ENCODERS, LAST
 from graphspec.train import batch_size as batch_sizes
 from graphspec.train import device as devices
@@ -104,6 +105,9 @@ def _set_state(training: Training, state: State | None, resumed: bool) -> None:
 def _record(training: Training, found: Data, origin: dict[str, Any]) -> None:
     """Writes the record of a run, before its first step."""
     sizes = {"processes": training.world.size, "batch_size": training.program.training.batch_size}
+    first = origin.get("weights")
+    if training.program.training.adapters and first is not None:
+        origin = origin | {"weights_sha256": digest(Path(first))}
     training.run.begin(training.program, environment(training.device) | origin | sizes)
     if found.encoders is not None:
         training.run.text(ENCODERS, json.dumps(found.encoders.to_json(), ensure_ascii=False) + "\n")

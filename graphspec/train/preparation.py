@@ -16,6 +16,7 @@ from graphspec.data.loading import Data, load
 from graphspec.diagnostics import Diagnostic
 from graphspec.objectives.history import directions
 from graphspec.tensor import sizes_of
+from graphspec.train.adapters import attach
 from graphspec.train.batch_inspection import Examination, examine, examples, untouched
 from graphspec.train.callbacks.base import Callbacks
 from graphspec.train.callbacks.building import build
@@ -137,6 +138,7 @@ def _objective(
     if nodes(program):
         with untouched(module):
             program.prove(module)
+    attach(program, module)
     set_trainable(program, module)
     need_trainable(program, module)
     penalties = Penalties(program.graph, module)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from graphspec.emit.load import read_weights
-from graphspec.files.run_files import BEST, LAST
+from graphspec.files.run_files import ADAPTER, ADAPTER_CONFIG, BEST, LAST
+from graphspec.train.adapters import peft_config, peft_tensors
 from graphspec.train.callbacks.settings import BackupAndRestore
 from graphspec.train.callbacks.weights import BestWeights, copied
 from graphspec.train.state import Training
@@ -104,3 +105,15 @@ class Saver:
         """Write the last weights, and the best if an epoch is over."""
         self.training.run.weights(LAST, self.training.weights())
         self.best.write()
+        self._adapter()
+
+    def _adapter(self) -> None:
+        """Writes the adapters of the best epoch, or the last, as PEFT reads them."""
+        training = self.training
+        if not (training.program.training.adapters and training.world.first):
+            return
+        file = training.run_dir / BEST
+        tensors = read_weights(file if file.is_file() else training.run_dir / LAST, None)
+        training.run.weights(ADAPTER, peft_tensors(tensors))
+        base = training.run.about.get("weights")
+        training.run.text(ADAPTER_CONFIG, peft_config(training.program, base))

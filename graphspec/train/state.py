@@ -16,6 +16,7 @@ from graphspec import custom
 from graphspec.data.batches import Examples
 from graphspec.data.sharing import Shared
 from graphspec.files.reading import content
+from graphspec.train.adapters import kept
 from graphspec.train.callbacks.base import Callbacks
 from graphspec.train.checkpoint import Checkpoints, State, joined
 from graphspec.train.compiled import Compiled
@@ -83,8 +84,10 @@ class Training:
         return self.spread.world
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The state dict, whole; every process calls it, and the first one needs what it returns."""
-        return self.spread.weights()
+        """The state dict, whole, or of a training with adapters what is not the base's; every process calls
+        it, and the first one needs what it returns.
+        """
+        return kept(self.program, self.spread.weights(), self.module)
 
     def shared(self, examples: Examples) -> Examples:
         """The examples, or what of each batch is this process' share."""

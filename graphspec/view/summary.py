@@ -20,6 +20,7 @@ from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, show_size
 from graphspec.train.config import OptimizerSettings
 from graphspec.view.costs import StepCosts, activation_bytes, flops, nbytes, slots
 from graphspec.weights import unit_keys
+from graphspec.weights.adaptable import adapter_params
 from graphspec.weights.trainable import trains
 
 CONNECTED_WIDTH = 40
@@ -99,6 +100,8 @@ class Summary:
     total_params: int
     trainable_params: int
     optimizer: OptimizerSettings = field(repr=False)
+    adapter_params: int = 0
+    """The weights of `train.adapters`, which are no part of the model."""
     peak: tuple[int, int] | None = None
     """A batch size, and the bytes of a training step of it, as `Program.memory` finds them."""
 
@@ -213,6 +216,8 @@ class Summary:
             ("Non-trainable", self.non_trainable_params),
         )
         lines = [f" {what} params: {count:,} ({show_bytes(4 * count)})" for what, count in counts]
+        if count := self.adapter_params:
+            lines.append(f" Adapter params: {count:,} ({show_bytes(4 * count)}), which alone train")
         if names := self.unknown_params:
             shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
             lines.append(f" Not counted: the params of {shown}, which are known once the module is made.")
@@ -271,7 +276,8 @@ def summarize(elaborated: Elaborated) -> Summary:
             )
     rows += _rows(graph, "", labels, _trains(elaborated), True)
     total, trainable = sum(row.params for row in rows), sum(row.trainable_params for row in rows)
-    return Summary(elaborated.name, tuple(rows), total, trainable, elaborated.training.optimizer)
+    adapters = adapter_params(elaborated)
+    return Summary(elaborated.name, tuple(rows), total, trainable, elaborated.training.optimizer, adapters)
 
 
 Trains = Callable[[Unit | None, Weight], bool]

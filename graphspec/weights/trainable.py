@@ -31,6 +31,8 @@ def check_trainable(program: Any, diagnostics: Diagnostics) -> None:
     """
     if any(op.layer is not None and op.layer.opaque for op in program.graph.walk()):
         return  # weights of custom modules are not known here
+    if program.training.adapters:
+        return
     if any(True for _ in paths(program.graph)) and not trains(program):
         message = "every weight is frozen, so there is nothing to train"
         help = "remove a `trainable: false`, or a pattern of `freeze`; `graphspec evaluate SPEC` judges it"

@@ -1,4 +1,4 @@
-"""`train.freeze` and `unfreeze_at`: what moves, what normalizations do, and that a resumed run is the same."""
+"""`train.freeze` and `unfreeze_at`: what moves, what normalizations do, and resumed runs."""
 
 from __future__ import annotations
 

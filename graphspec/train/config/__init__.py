@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from graphspec.diagnostics import by_word, delete
 from graphspec.settings import Problem, Problems, Setting, show, unfit, validate
+from graphspec.train.config.adapters import AdapterSettings, parse_adapters
 from graphspec.train.config.callbacks import CALLBACKS, CallbackSettings, misfits, parse_callbacks
 from graphspec.train.config.groups import ParameterGroup, matches_any, parse_groups
 from graphspec.train.config.optimizers import OPTIMIZERS, OptimizerSettings, RMSprop
@@ -32,6 +33,7 @@ READERS = {
     "optimizer": OPTIMIZERS.read,
     "schedule": SCHEDULES.read,
     "parameter_groups": parse_groups,
+    "adapters": parse_adapters,
     "callbacks": parse_callbacks,
 }
 """What reads the keys whose values have names of their own."""
@@ -130,6 +132,8 @@ class TrainConfig(Setting):
     optimizer: SerializeAsAny[OptimizerSettings] = Field(default_factory=RMSprop)
     schedule: SerializeAsAny[Schedule] | None = None
     parameter_groups: tuple[ParameterGroup, ...] = ()
+    adapters: tuple[AdapterSettings, ...] = ()
+    """Low-rank adapters, which alone train: all other weights are frozen."""
     freeze: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_patterns)] = ()
     """Weights that stay as they are, by their paths; normalizations among them run as in inference."""
     unfreeze_at: Annotated[int, Field(ge=1)] | None = None
@@ -145,12 +149,13 @@ class TrainConfig(Setting):
     callbacks: tuple[SerializeAsAny[CallbackSettings], ...] = ()
 
     def freezes(self, path: str) -> bool:
-        """Whether `freeze` has the weight of this path."""
-        return matches_any(self.freeze, path)
+        """Whether `freeze` has the weight of this path; with adapters, all weights are frozen."""
+        return bool(self.adapters) or matches_any(self.freeze, path)
 
     synonyms: ClassVar = by_word(
         optimizer="optim",
         freeze="frozen freeze_layers",
+        adapters="lora peft adapter",
         unfreeze_at="unfreeze unfreeze_epoch unfreeze_at_epoch",
         schedule="scheduler lr_schedule",
         parameter_groups="param_groups groups",

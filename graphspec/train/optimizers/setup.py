@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from graphspec.diagnostics import SpecError, fail
+from graphspec.train.adapters import is_adapter
 from graphspec.train.config import OptimizerSettings
 from graphspec.train.config.groups import particulars
 from graphspec.train.optimizers import Optimizer
@@ -28,6 +29,8 @@ def set_trainable(program: Any, module: nn.Module, frozen: bool | None = None) -
     said = particulars(config.parameter_groups, dict(module.named_parameters()))
     left = set(paths(program.graph, frozen=False))
     for name, weight in module.named_parameters():
+        if is_adapter(name):
+            continue
         trainable = said[name].trainable
         if trainable is None and config.freezes(name):
             trainable = not (config.unfreeze_at is None if frozen is None else frozen) and name in left

@@ -1,0 +1,136 @@
+"""Low-rank adapters: in a module that trains, in files, and merged into its weights.
+
+An adapter is a part of the layer that it adapts: `lora_A` and `lora_B` are its modules, whose product a hook
+adds to what the layer gives. Their names and shapes are those of PEFT, which reads what is written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from graphspec.diagnostics import fail
+from graphspec.weights.adaptable import adapted
+
+PREFIX = "base_model.model."
+"""What PEFT's keys begin with."""
+PARTS = ("lora_A.weight", "lora_B.weight", "lora_embedding_A", "lora_embedding_B")
+
+
+def is_adapter(key: str) -> bool:
+    """Whether a key of a state dict is an adapter's."""
+    return key.endswith(PARTS)
+
+
+def attach(program: Any, module: nn.Module) -> None:
+    """Freezes a module, and gives it the adapters of its program, which change nothing at first.
+
+    Raises `SpecError` (not-supported) for a layer that can have none.
+    """
+    wanted = adapted(program)
+    if not wanted:
+        return
+    module.requires_grad_(False)
+    known = dict(module.named_modules())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(program.training.seed)
+        for path, (settings, _) in wanted.items():
+            layer = known[path]
+            if isinstance(layer, nn.Linear):
+                _to_linear(layer, settings)
+            elif isinstance(layer, nn.Embedding) and type(layer).forward is nn.Embedding.forward:
+                _to_embedding(layer, settings)
+            else:
+                message = f"`{path}` is a {type(layer).__name__}, which can have no adapter"
+                raise fail("not-supported", message, "match Dense, Embedding and attention projections alone")
+
+
+def _to_linear(layer: nn.Linear, settings: Any) -> None:
+    place = {"device": layer.weight.device, "dtype": layer.weight.dtype}
+    down = nn.Linear(layer.in_features, settings.rank, bias=False, **place)
+    up = nn.Linear(settings.rank, layer.out_features, bias=False, **place)
+    nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
+    nn.init.zeros_(up.weight)
+    layer.lora_A, layer.lora_B = down, up
+    scale, rate = settings.alpha / settings.rank, settings.dropout
+
+    def added(layer: Any, arguments: tuple[Any, ...], output: Tensor) -> Tensor:
+        x = functional.dropout(arguments[0], rate, layer.training)
+        return output + layer.lora_B(layer.lora_A(x)) * scale
+
+    layer.register_forward_hook(added)
+
+
+def _to_embedding(layer: nn.Embedding, settings: Any) -> None:
+    place = {"device": layer.weight.device, "dtype": layer.weight.dtype}
+    layer.lora_embedding_A = nn.Parameter(torch.zeros(settings.rank, layer.num_embeddings, **place))
+    layer.lora_embedding_B = nn.Parameter(torch.randn(layer.embedding_dim, settings.rank).to(**place))
+    scale = settings.alpha / settings.rank
+
+    def added(layer: Any, arguments: tuple[Any, ...], output: Tensor) -> Tensor:
+        rows = functional.embedding(arguments[0], layer.lora_embedding_A.T)
+        return output + rows @ layer.lora_embedding_B.T * scale
+
+    layer.register_forward_hook(added)
+
+
+def kept(program: Any, state: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, Tensor]:
+    """What a run with adapters writes of its module: these, other weights that train, and buffers."""
+    if not program.training.adapters:
+        return state
+    frozen = {name for name, weight in module.named_parameters() if not weight.requires_grad}
+    return {key: value for key, value in state.items() if key not in frozen}
+
+
+def merged(program: Any, base: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the program with those of its adapters added; other tensors replace the base's.
+
+    `tensors` are a run's own, or those of a file of PEFT's.
+    """
+    found = {key.removeprefix(PREFIX): value for key, value in tensors.items()}
+    result = dict(base) | {key: value for key, value in found.items() if not is_adapter(key)}
+    for path, (settings, _) in adapted(program).items():
+        scale = settings.alpha / settings.rank
+        key = f"{path}.weight"
+        if f"{path}.lora_B.weight" in found:
+            delta = found[f"{path}.lora_B.weight"].double() @ found[f"{path}.lora_A.weight"].double()
+        elif f"{path}.lora_embedding_B" in found:
+            delta = (
+                found[f"{path}.lora_embedding_B"].double() @ found[f"{path}.lora_embedding_A"].double()
+            ).T
+        else:
+            raise fail("weights-misfit", f"the adapter of `{path}` is not in the file", "train it again")
+        result[key] = (base[key].double() + scale * delta).to(base[key].dtype)
+    return result
+
+
+def peft_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The adapters among tensors, under PEFT's keys."""
+    return {PREFIX + key: value.contiguous() for key, value in tensors.items() if is_adapter(key)}
+
+
+def peft_config(program: Any, base: str | None) -> str:
+    """PEFT's `adapter_config.json` for the adapters of a program."""
+    found = adapted(program)
+    ranks = {path: settings.rank for path, (settings, _) in found.items()}
+    alphas = {path: settings.alpha for path, (settings, _) in found.items()}
+    first = next(settings for settings, _ in found.values())
+    config = {
+        "peft_type": "LORA",
+        "base_model_name_or_path": base,
+        "r": first.rank,
+        "lora_alpha": first.alpha,
+        "lora_dropout": first.dropout,
+        "bias": "none",
+        "target_modules": list(found),
+        "rank_pattern": {path: rank for path, rank in ranks.items() if rank != first.rank},
+        "alpha_pattern": {path: alpha for path, alpha in alphas.items() if alpha != first.alpha},
+        "inference_mode": True,
+    }
+    return json.dumps(config, indent=2) + "\n"

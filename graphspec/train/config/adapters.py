@@ -1,0 +1,46 @@
+"""`adapters`: low-rank updates of weights that are frozen themselves (Hu et al., 2021)."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from graphspec.diagnostics import by_word
+from graphspec.settings import Problems, Setting, show, unfit, validate
+
+
+class AdapterSettings(Setting):
+    """A low-rank adapter for each layer whose path matches: `alpha / rank` times the product of two matrices
+    is added to its weight. `dropout` is of what the adapter reads.
+    """
+
+    match: Annotated[str, Field(min_length=1)]
+    rank: Annotated[int, Field(ge=1)] = 8
+    alpha: Annotated[float, Field(gt=0)] = 8.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    synonyms: ClassVar = by_word(
+        match="pattern name target target_modules layers",
+        rank="r lora_rank",
+        alpha="lora_alpha",
+        dropout="lora_dropout",
+    )
+
+    def matches(self, path: str) -> bool:
+        """Whether a layer, by its path in the module, has this adapter."""
+        return fnmatchcase(path, self.match)
+
+
+def parse_adapters(value: object) -> tuple[AdapterSettings, ...]:
+    """The `adapters` of `train`: a list of mappings. Raises `SettingError`."""
+    if not isinstance(value, list):
+        help = 'write [{match: "layers.*.query", rank: 8, alpha: 16}]'
+        raise unfit("wrong-type", f"`adapters` is a list of mappings, not {show(value)}", help)
+    found, problems = list[AdapterSettings](), Problems()
+    for index, item in enumerate(value):
+        with problems.under(index):
+            found.append(validate(AdapterSettings, item, "an adapter"))
+    problems.raise_any()
+    return tuple(found)
