@@ -17,18 +17,21 @@ from graphspec.cli.common import (
     Json,
     Preset,
     Set,
-    Spec,
     answer,
     compiling,
     misuse,
     replacing,
+    reporting,
     running,
 )
 from graphspec.cli.folding import Proved, prove, weights_target, write_weights
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
+    from graphspec.data.encoders import Encoders
     from graphspec.export import Exported, Range
+    from graphspec.export.columns import ColumnForm
+    from graphspec.runs.directory import RunFiles
 
 FORMATS = ("py", "pt2", "onnx")
 
@@ -53,8 +56,21 @@ FormatOption = Annotated[
 ]
 WeightsOption = Annotated[
     Path | None,
-    typer.Option("--weights", metavar="FILE", help="A .safetensors file of trained weights to write."),
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="A .safetensors file of trained weights to write; of a run also best or last.",
+    ),
 ]
+InputsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--inputs",
+        metavar="columns|tensors",
+        help="What an ONNX file of a run reads: columns of its table, or arrays. [default: columns]",
+    ),
+]
+SpecOrRun = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file, or the directory of a run.")]
 Seed = Annotated[
     int | None,
     typer.Option("--seed", metavar="N", help="Seed of the weights that no file gives. [default: train.seed]"),
@@ -93,10 +109,11 @@ Bundle = Annotated[
 
 
 def build(
-    spec: Spec,
+    spec: SpecOrRun,
     output: OutputOption = None,
     format: FormatOption = None,
     weights: WeightsOption = None,
+    inputs: InputsOption = None,
     seed: Seed = None,
     fold: Fold = False,
     force: Force = False,
@@ -111,7 +128,8 @@ def build(
 ) -> None:
     """Write the model as PyTorch or ONNX.
 
-    The module runs once before it is written, and an export is compared with it.
+    The module runs once before it is written, and an export is compared with it. An ONNX file of a run holds
+    the preprocessing of its columns, too.
 
     Example: graphspec build specs/resnet50.yaml -o resnet50.py
     """
@@ -123,6 +141,9 @@ def build(
     path = None if output == "-" else Path(output or f"{spec.stem}.{format}")
     if path is not None:
         check_target(path, format, force)
+    files = _run_files(spec, format, inputs, as_json)
+    if files is not None:
+        spec, weights = files.spec, _weights_of(files, weights, format != "py" or fold, as_json)
     target = weights_target(path, weights, force) if fold and path is not None and format == "py" else None
     with compiling(spec, settings, preset, as_json, allow) as program:
         seed = program.training.seed if seed is None else seed
@@ -130,7 +151,10 @@ def build(
             weights = _merged(program, adapters, path, force)
         proved = prove(program, weights, seed, not no_check) if fold else None
         if path is not None and format != "py":
-            _export(program, format, path, weights, seed, proved, as_json)
+            encoders = None
+            if files is not None and format == "onnx" and inputs != "tensors":
+                encoders = _encoders(program, files, inputs)
+            _export(program, format, path, weights, seed, proved, as_json, encoders)
         elif path is not None and target is not None and proved is not None:
             _write_folded(path, target, weights, seed, proved, as_json)
         else:
@@ -149,6 +173,44 @@ def _merged(program: Program, run: Path, path: Path | None, force: bool) -> Path
     module = Run(run, allow=program.allow).module()
     write_weights(target, module)
     return target
+
+
+def _run_files(spec: Path, format: str, inputs: str | None, as_json: bool) -> RunFiles | None:
+    """The files of a run; None of a spec, which cannot read columns."""
+    if inputs not in (None, "columns", "tensors"):
+        raise misuse("--inputs", f"{inputs} is not one of columns, tensors")
+    if inputs == "columns" and format != "onnx":
+        raise misuse("--inputs", "only a file of ONNX reads columns")
+    if not spec.is_dir():
+        if inputs == "columns":
+            raise misuse(
+                "--inputs", "columns are encoded as a training has learned: name the directory of a run"
+            )
+        return None
+    from graphspec.runs.directory import RunFiles
+
+    with reporting(as_json, {}):
+        return RunFiles(spec)
+
+
+def _weights_of(files: RunFiles, weights: Path | None, needed: bool, as_json: bool) -> Path | None:
+    """The weights of a run, its best ones unless others are named."""
+    if weights is None and not needed:
+        return None
+    with reporting(as_json, {}):
+        return files.weights(str(weights or "best"))
+
+
+def _encoders(program: Program, files: RunFiles, inputs: str | None) -> Encoders | None:
+    """What the run has learned of its columns; None where it learned from arrays."""
+    state = files.encoders(program)
+    if state is None:
+        if inputs == "columns":
+            raise misuse("--inputs", f"{files.path} has learned from arrays, and has no columns")
+        return None
+    from graphspec.data.loading import encoders_of
+
+    return encoders_of(program, state)
 
 
 def _write_python(
@@ -228,6 +290,7 @@ def _export(
     seed: int,
     proved: Proved | None,
     as_json: bool,
+    encoders: Encoders | None = None,
 ) -> None:
     from graphspec.export import export
 
@@ -235,7 +298,7 @@ def _export(
     program = program if proved is None else proved.program
     with running(program, "build-failed", "the forward pass fails", "try `--format py` first"):
         try:
-            exported = export(program, format, path, seed, weights)
+            exported = export(program, format, path, seed, weights, encoders)
         except OSError as error:
             raise misuse("-o", f"{path} cannot be written: {error.strerror or error}") from None
     given: dict[str, Any] = {"weights": None if weights is None else str(weights), "seed": seed}
@@ -269,12 +332,22 @@ def written(exported: Exported, weights: list[str], least: Mapping[str, int]) ->
         fixed = ", ".join(f"{name} = {size}" for name, size in exported.fixed.items())
         lines.append(f"fixed sizes: {fixed} (PyTorch cannot keep them dynamic)")
     lines += weights
+    if exported.form is not None:
+        lines += columns_report(exported.form)
     for comparison in exported.comparisons:
         sizes = ", ".join(f"{name} {size}" for name, size in comparison.sizes.items())
         lines.append(f"equal to the module to {comparison.difference:.1e} at {sizes}")
     if exported.random:
         lines.append(f"random, so only their shapes are compared: {', '.join(exported.random)}")
     return lines
+
+
+def columns_report(form: ColumnForm) -> list[str]:
+    """What a file reads and returns."""
+    named = ", ".join(f"{name} ({kind})" for name, kind in form.columns.items())
+    lines = [f"reads columns: {named}"] if named else []
+    lines += [f"reads the array `{name}`: {reason}" for name, reason in form.outside.items()]
+    return [*lines, f"returns: {', '.join(form.outputs)}"]
 
 
 def _range(name: str, span: Range) -> str:

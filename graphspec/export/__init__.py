@@ -18,7 +18,11 @@ from graphspec.export.tracing import Range, Traced, axes, inputs_at, label, trac
 from graphspec.version import __version__
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from graphspec.compiled_spec import Program
+    from graphspec.data.encoders import Encoders
+    from graphspec.export.columns import ColumnForm
 
 FORMATS = ("pt2", "onnx")
 
@@ -36,6 +40,8 @@ class Exported:
     """The comparisons with the module."""
     random: tuple[str, ...]
     """The outputs that depend on random draws, whose values were not compared."""
+    form: ColumnForm | None = None
+    """The columns that it reads and returns; None of a file that reads arrays."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -47,12 +53,21 @@ class Exported:
                 for comparison in self.comparisons
             ],
             "random": list(self.random),
+            **({} if self.form is None else self.form.to_json()),
         }
 
 
-def export(program: Program, format: str, path: Path, seed: int = 0, weights: Path | None = None) -> Exported:
+def export(
+    program: Program,
+    format: str,
+    path: Path,
+    seed: int = 0,
+    weights: Path | None = None,
+    encoders: Encoders | None = None,
+) -> Exported:
     """Writes a program for inference to `path`, with the weights of a `.safetensors` file or else freshly
-    initialised ones.
+    initialised ones. With the `encoders` of its run, a file of ONNX reads columns and returns labels and
+    numbers in their units.
 
     Nothing is left at `path` unless the file computes what the module computes. Raises `SpecError`.
     """
@@ -72,11 +87,27 @@ def export(program: Program, format: str, path: Path, seed: int = 0, weights: Pa
         run = writer.write(program, traced, named, description, written)
         uncompared = draws if format == "onnx" else []  # torch draws the same numbers from the same seed
         comparisons = prove(program, module, traced, run, uncompared)
+        form = None
+        if encoders is not None and format == "onnx":
+            form = _of_columns(program, module, encoders, written, traced, bool(draws))
         for part in sorted(Path(folder).iterdir()):  # weights too large for one file lie beside it
             part.replace(path.parent / part.name)
     free = {label(name): span for name, span in traced.free.items()}
     fixed = {label(name): size for name, size in traced.fixed.items()}
-    return Exported(path, free, fixed, tuple(comparisons), tuple(uncompared))
+    return Exported(path, free, fixed, tuple(comparisons), tuple(uncompared), form)
+
+
+def _of_columns(
+    program: Program, module: nn.Module, encoders: Encoders, path: Path, traced: Traced, random: bool
+) -> ColumnForm:
+    """Puts the encoders into the file, and compares it with them. Raises `SpecError` (export-differs)."""
+    from graphspec.export.columns import with_columns
+    from graphspec.export.columns.proof import prove_columns
+
+    form = with_columns(program, encoders, path, traced.free)
+    if not random:
+        prove_columns(program, module, encoders, form, onnx.session_of(program, path), traced)
+    return form
 
 
 def _description(program: Program, traced: Traced) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PRODUCER = "graphspec"
 """What a file names as its producer, in its first bytes."""
+OPSET = 20
+"""The version of ONNX: the first that splits and matches texts."""
 ERRORS_ONLY = 3
 """onnxruntime's level of logging."""
 
@@ -54,6 +56,7 @@ def write(
             input_names=list(program.inputs),
             output_names=list(program.outputs),
             dynamic_shapes=_first_mentions(axes, traced.free),
+            opset_version=OPSET,
         )
         assert converted is not None
         model = converted.model
@@ -64,7 +67,8 @@ def write(
     return _session(program, path)
 
 
-def _session(program: Program, path: Path) -> Run:
+def session_of(program: Program, path: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Runs a file: from arrays to arrays, by their names there. Raises `SpecError` (export-failed)."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as raised
 
@@ -81,14 +85,23 @@ def _session(program: Program, path: Path) -> Run:
     options.log_severity_level = ERRORS_ONLY
     with failing(program, "onnxruntime refuses the exported program", failures):
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_outputs()]
 
-    def run(inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        arrays = {name: tensor.numpy() for name, tensor in zip(program.inputs, inputs, strict=True)}
+    def run(arrays: dict[str, Any]) -> dict[str, Any]:
         with failing(program, "onnxruntime cannot run the exported program", failures):
-            values = session.run(None, arrays)
-        return {name: torch.from_numpy(value) for name, value in zip(program.outputs, values, strict=True)}
+            return dict(zip(names, session.run(None, arrays), strict=True))
 
     return run
+
+
+def _session(program: Program, path: Path) -> Run:
+    run = session_of(program, path)
+
+    def of_tensors(inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        values = run({n: tensor.numpy() for n, tensor in zip(program.inputs, inputs, strict=True)})
+        return {n: torch.from_numpy(v) for n, v in zip(program.outputs, values.values(), strict=True)}
+
+    return of_tensors
 
 
 def _first_mentions(

@@ -38,7 +38,7 @@ ALLOWED = {
     "passes program settings source tensor train tune weights",
     "emit": "contract custom diagnostics expressions files fold graph passes program tensor transfer "
     "version view weights",
-    "export": "diagnostics tensor version",
+    "export": "data diagnostics tensor version",
     "expressions": "diagnostics",
     "files": "diagnostics",
     "fixing": "diagnostics source",
@@ -210,6 +210,7 @@ LATER = (
         "compiler",
         "convert",
         "data",
+        "export",
         "fork_server",
         "migrate",
         "runs",

@@ -56,11 +56,11 @@ def _decode_tensor(
 ) -> dict[str, pa.Array]:
     tensor, loss = output.tensors[0], output.loss
     if loss is not None and loss.takes_logits:
-        values = _softmax(values) if _has_classes(output, encoder) else 1 / (1 + np.exp(-values))
+        values = _softmax(values) if has_classes(output, encoder) else 1 / (1 + np.exp(-values))
     lengths = _lengths(tensor, sizes, len(values))
     if isinstance(encoder, SetEncoder):
         return {name: _set(encoder, values, output.rows.threshold)}
-    if _has_classes(output, encoder):
+    if has_classes(output, encoder):
         return _classes(name, encoder, values, lengths, probabilities)
     if isinstance(encoder, Floats):
         if isinstance(loss, QuantileLoss):
@@ -69,7 +69,7 @@ def _decode_tensor(
     return {name: _plain(values, lengths)}
 
 
-def _has_classes(output: Any, encoder: Encoder | None) -> bool:
+def has_classes(output: Any, encoder: Encoder | None) -> bool:
     """Whether the last axis has a probability for each of several classes."""
     if isinstance(output.loss, Binary):
         return False
@@ -99,7 +99,7 @@ def _lengths(tensor: Any, sizes: Mapping[str, Array], count: int) -> Array | Non
 def _classes(
     name: str, encoder: Encoder | None, values: Array, lengths: Array | None, probabilities: bool
 ) -> dict[str, pa.Array]:
-    chosen, labels = values.argmax(-1), _labels(encoder, values.shape[-1])
+    chosen, labels = values.argmax(-1), labels_of(encoder, values.shape[-1])
     words = pa.array([labels[index] for index in chosen.reshape(-1).tolist()], _type_of(labels))
     if chosen.ndim > 1:
         return {name: _listed(words, chosen.shape, lengths)}
@@ -115,7 +115,7 @@ def _type_of(labels: list[Any]) -> pa.DataType:
     return pa.string() if labels and isinstance(labels[0], str) else pa.int64()
 
 
-def _labels(encoder: Encoder | None, count: int) -> list[Any]:
+def labels_of(encoder: Encoder | None, count: int) -> list[Any]:
     """The name of each class: its value, or its number where it has none."""
     if isinstance(encoder, CategoryEncoder):
         return list(encoder.vocabularies[0].values)

@@ -1,0 +1,116 @@
+"""A model of ONNX that reads columns and returns labels and numbers: its encoders are inside.
+
+What onnxruntime alone cannot compute stays outside, an array under the name of the input, with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import compose, helper
+
+from graphspec.data.encoders import Encoders
+from graphspec.export.columns.decoding import Answers, decoded
+from graphspec.export.columns.encoding import Inside, encoded
+from graphspec.export.columns.graph import NUMBER, OPSETS, TEXT, WHOLE, Graph
+
+WORDS = {TEXT: "text", NUMBER: "number", WHOLE: "integer"}
+PREFIX = "model/"
+"""What the names of the model's own values begin with, so that columns keep theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnForm:
+    """What a file reads and returns, as its metadata say it."""
+
+    columns: dict[str, str]
+    """By column, `text`, `number` or `integer`; `list of text`, ... of one that holds lists."""
+    outside: dict[str, str]
+    """The inputs that stay arrays, and why."""
+    inside: list[str]
+    """The inputs that are made of columns."""
+    outputs: dict[str, str]
+    """By output, the column of `predict` that it is, or `NAME.probabilities`."""
+    classes: dict[str, list[Any]]
+    """By output, the label of each of its probabilities."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "columns": self.columns,
+            "arrays": self.outside,
+            "predictions": self.outputs,
+            "classes": self.classes,
+        }
+
+
+def with_columns(program: Any, encoders: Encoders, path: Path, free: Mapping[str, Any]) -> ColumnForm:
+    """Rewrites a file of ONNX that reads arrays: it then reads columns. `free` are its dynamic sizes."""
+    model = onnx.load(path, load_external_data=False)
+    keys = [value.name for value in model.graph.output]
+    inner = compose.add_prefix(model, PREFIX)
+    g = Graph()
+    inside = encoded(g, program, encoders, free)
+    before, g.nodes = g.nodes, []
+    own = {key: PREFIX + key for key in keys}
+    answers = decoded(g, program, encoders, own, inside.lengths)
+    _rewrite(inner, g, before, inside, answers)
+    form = _form(g, inside, answers)
+    known = {each.domain for each in inner.opset_import}
+    for domain, version in OPSETS.items():
+        if domain not in known:
+            inner.opset_import.append(helper.make_opsetid(domain, version))
+    about = next(each for each in inner.metadata_props if each.key == "graphspec")
+    about.value = json.dumps({**json.loads(about.value), **form.to_json()})
+    onnx.save(inner, path)
+    return form
+
+
+def _rewrite(
+    model: onnx.ModelProto, g: Graph, before: list[onnx.NodeProto], inside: Inside, answers: Answers
+) -> None:
+    """Puts nodes before and after those of the model, and gives it other inputs and outputs."""
+    graph = model.graph
+    own = {value.name.removeprefix(PREFIX): value for value in graph.input}
+    feeding = [
+        helper.make_node("Identity", [value], [PREFIX + name]) for name, value in inside.values.items()
+    ]
+    feeding += [helper.make_node("Identity", [name], [PREFIX + name]) for name in inside.outside]
+    names = _output_names(g, inside, answers)
+    after = [helper.make_node("Identity", [answers.values[key][0]], [name]) for key, name in names.items()]
+    nodes = [*before, *feeding, *graph.node, *g.nodes, *after]
+    outputs = [_output(names[key], kind) for key, (_, kind) in answers.values.items()]
+    inputs = [helper.make_tensor_value_info(n, kind, shape) for n, (kind, shape) in g.inputs.items()]
+    for name in inside.outside:
+        outer = onnx.ValueInfoProto()
+        outer.CopyFrom(own[name])
+        outer.name = name
+        inputs.append(outer)
+    graph.initializer.extend(g.constants.values())
+    for field, values in (("node", nodes), ("input", inputs), ("output", outputs)):
+        graph.ClearField(field)
+        getattr(graph, field).extend(values)
+
+
+def _output(name: str, kind: int) -> onnx.ValueInfoProto:
+    """An output whose shape the graph tells."""
+    return helper.make_tensor_value_info(name, kind, None)
+
+
+def _output_names(g: Graph, inside: Inside, answers: Answers) -> dict[str, str]:
+    """The name of each output: one of a column gets a number."""
+    taken = {*g.inputs, *inside.outside, *(value for value, _ in answers.values.values())}
+    return {key: key if key not in taken else f"{key}_1" for key in answers.values}
+
+
+def _form(g: Graph, inside: Inside, answers: Answers) -> ColumnForm:
+    columns = {
+        name: ("list of " if len(shape) > 1 else "") + WORDS.get(kind, "number")
+        for name, (kind, shape) in g.inputs.items()
+    }
+    names = {name: key for key, name in _output_names(g, inside, answers).items()}
+    return ColumnForm(columns, inside.outside, list(inside.values), names, answers.classes)

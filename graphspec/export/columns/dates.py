@@ -1,0 +1,237 @@
+"""Dates as people write them: their text to the parts that a feature asks for, with ONNX alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphspec.data.encoders.numbers import FROM_ONE, PERIODS
+from graphspec.data.features.settings import Date
+from graphspec.export.columns.graph import NUMBER, WHOLE, Graph
+
+EPOCH_SHIFT, AHEAD = 719_468, 1_000_000
+"""Days from 0000-03-01 to 1970-01-01; days that make all numbers positive, so that a division rounds down."""
+DAY = 86_400
+CLOCK = r"([01]\d|2[0-3]):[0-5]\d"
+ISO = (
+    r"\s*\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+    rf"([T ]{CLOCK}(:[0-5]\d(\.\d{{1,6}})?)?(Z|[+-]{CLOCK})?)?\s*"
+)
+"""The forms of ISO 8601 that are read."""
+FIELDS = {
+    "%Y": r"\d{4}",
+    "%m": r"(0?[1-9]|1[0-2])",
+    "%d": r"(0?[1-9]|[12]\d|3[01])",
+    "%H": r"([01]?\d|2[0-3])",
+    "%M": r"[0-5]?\d",
+    "%S": r"[0-5]?\d",
+    "%y": r"\d{2}",
+}
+"""What each part of a `format` matches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Whole numbers, int64 [batch]: seconds since 1970 in UTC, and microseconds after them."""
+
+    seconds: str
+    micros: str
+
+
+def readable(format: str | None) -> bool:
+    """Whether dates of a format can be read: numbers with other characters between them."""
+    return format is None or _pieces(format) is not None
+
+
+def _pieces(format: str) -> list[str] | None:
+    """Text and fields, by turns, beginning with text; None where a field is not known, or follows another."""
+    found = re.split(r"(%.)", format)
+    texts, fields = found[0::2], found[1::2]
+    known = all(field in FIELDS for field in fields) and len({*fields}) == len(fields)
+    apart = all(texts[1:-1]) and not any(c.isspace() and c != " " for c in format) and "  " not in format
+    digits = any(c.isdigit() for text in texts for c in text)
+    has_year = "%Y" in fields or "%y" in fields
+    bare = format == format.strip()
+    return found if known and apart and bare and fields and has_year and not digits else None
+
+
+def parts_of(g: Graph, name: str, text: str, missing: str, feature: Date) -> Iterator[str]:
+    """The parts of a column of dates, doubles [batch] in their order, anything where one is `missing`. A text
+    that is no date ends the run.
+    """
+    pattern, sample = _form(feature.format)
+    fits = g.op("Or", g.op("RegexFullMatch", text, pattern=pattern), missing)
+    reason = f"column {name}: a text that is not a date in a form that this file reads"
+    read = g.op("And", fits, g.op("Not", missing))
+    known = g.where(read, text, g.constant(np.array([sample], object)))
+    moment, there = _iso(g, known) if feature.format is None else _formatted(g, known, feature.format)
+    seconds = g.guarded(moment.seconds, WHOLE, g.op("And", fits, there), reason)
+    calendar = _Calendar(g, Moment(seconds, moment.micros))
+    return (calendar.part(wanted) for wanted in feature.parts)
+
+
+def _form(format: str | None) -> tuple[str, str]:
+    """The pattern of a format, and a text that it matches."""
+    if format is None:
+        return ISO, "1970-01-01"
+    pieces = _pieces(format)
+    assert pieces is not None
+    pattern = "".join(FIELDS[p] if i % 2 else _escaped(p) for i, p in enumerate(pieces))
+    sample = {"%Y": "1970", "%y": "70", "%m": "01", "%d": "01"}
+    return pattern, "".join(sample.get(p, "00") if i % 2 else p for i, p in enumerate(pieces))
+
+
+def _escaped(text: str) -> str:
+    return "".join(rf"\x{{{ord(character):x}}}" for character in text)
+
+
+def _iso(g: Graph, text: str) -> tuple[Moment, str]:
+    first, second = g.split(text, " ", 2)
+    day, clock = g.split(g.op("StringConcat", g.op("StringConcat", first, _t(g)), second), "T", 2)
+    year, month, date = map(g.whole, g.split(day, "-", 3))
+    (clock,) = g.split(clock, "Z", 1)
+    clock, ahead = g.split(clock, "+", 2)
+    clock, behind = g.split(clock, "-", 2)
+    hour, minute, rest = g.split(clock, ":", 3)
+    second, fraction = g.split(rest, ".", 2)
+    seconds = _seconds(g, g.whole(hour), g.whole(minute), g.whole(second))
+    for zone, kind in ((ahead, "Sub"), (behind, "Add")):
+        hours, minutes = g.split(zone, ":", 2)
+        seconds = g.op(kind, seconds, _seconds(g, g.whole(hours), g.whole(minutes), None))
+    point = g.op("StringConcat", g.constant(np.array(["0."], object)), fraction)
+    micros = g.op("Round", g.op("Mul", g.cast(point, NUMBER), g.constant([1e6], np.float64)))
+    days = _days(g, year, month, date)
+    seconds = g.op("Add", g.op("Mul", days, g.constant([DAY], np.int64)), seconds)
+    return Moment(seconds, g.cast(micros, WHOLE)), _exists(g, year, month, date)
+
+
+def _t(g: Graph) -> str:
+    return g.constant(np.array(["T"], object))
+
+
+def _formatted(g: Graph, text: str, format: str) -> tuple[Moment, str]:
+    pieces = _pieces(format)
+    assert pieces is not None
+    if pieces[0]:
+        text = g.split(text, pieces[0], 2)[1]
+    found: dict[str, str] = {}
+    for field, between in zip(pieces[1::2], pieces[2::2], strict=True):
+        if between:
+            parts = g.op("StringConcat", text, g.constant(np.array([between], object)))
+            both = g.op("StringSplit", parts, outputs=2, delimiter=between, maxsplit=1)[0]
+            value, text = g.item(both, 0), g.item(both, 1)
+        else:
+            value = text
+        found[field] = g.whole(value)
+    zero, one = g.constant([0], np.int64), g.constant([1], np.int64)
+    year = found.get("%Y")
+    if year is None:
+        past = g.op("Less", found["%y"], g.constant([69], np.int64))
+        year = g.op("Add", found["%y"], g.where(past, *(g.constant([y], np.int64) for y in (2000, 1900))))
+    month, date = found.get("%m", one), found.get("%d", one)
+    clock = _seconds(g, found.get("%H", zero), found.get("%M", zero), found.get("%S"))
+    days = _days(g, year, month, date)
+    seconds = g.op("Add", g.op("Mul", days, g.constant([DAY], np.int64)), clock)
+    return Moment(seconds, g.op("Sub", seconds, seconds)), _exists(g, year, month, date)
+
+
+def _seconds(g: Graph, hours: str, minutes: str, seconds: str | None) -> str:
+    found = g.op("Mul", hours, g.constant([3600], np.int64))
+    found = g.op("Add", found, g.op("Mul", minutes, g.constant([60], np.int64)))
+    return str(found if seconds is None else g.op("Add", found, seconds))
+
+
+def _exists(g: Graph, year: str, month: str, date: str) -> str:
+    """Whether the day exists: its number leads back to its month, and the year is one of the calendar."""
+    back = _Civil(g, _days(g, year, month, date))
+    same = g.op("And", g.op("Equal", back.month, month), g.op("Equal", back.day, date))
+    return str(g.op("And", same, g.op("Greater", year, g.constant([0], np.int64))))
+
+
+def _days(g: Graph, year: str, month: str, day: str) -> str:
+    """Days since 1970-01-01, counted in years that begin in March, so that a leap day is the last of one."""
+    late = g.cast(g.op("LessOrEqual", month, g.constant([2], np.int64)), WHOLE)
+    y = g.op("Sub", year, late)
+    era = _over(g, y, 400)
+    of_era = g.op("Sub", y, _times(g, era, 400))
+    turned = g.op("Add", month, _times(g, late, 12))
+    of_year = _over(g, _plus(g, _times(g, _plus(g, turned, -3), 153), 2), 5)
+    of_year = _plus(g, g.op("Add", of_year, day), -1)
+    leaps = g.op("Sub", _over(g, of_era, 4), _over(g, of_era, 100))
+    in_era = g.op("Add", g.op("Add", _times(g, of_era, 365), leaps), of_year)
+    return _plus(g, g.op("Add", _times(g, era, 146_097), in_era), -EPOCH_SHIFT)
+
+
+def _plus(g: Graph, value: str, number: int) -> str:
+    return str(g.op("Add", value, g.constant([number], np.int64)))
+
+
+def _times(g: Graph, value: str, number: int) -> str:
+    return str(g.op("Mul", value, g.constant([number], np.int64)))
+
+
+def _over(g: Graph, value: str, number: int) -> str:
+    """Of numbers that are not negative."""
+    return str(g.op("Div", value, g.constant([number], np.int64)))
+
+
+class _Civil:
+    """Year, month and day of days since 1970-01-01."""
+
+    def __init__(self, g: Graph, days: str):
+        z = _plus(g, days, EPOCH_SHIFT)
+        era = _over(g, z, 146_097)
+        doe = g.op("Sub", z, _times(g, era, 146_097))
+        leaps = g.op("Sub", _over(g, doe, 36_524), _over(g, doe, 1_460))
+        yoe = _over(g, g.op("Sub", g.op("Add", doe, leaps), _over(g, doe, 146_096)), 365)
+        before = g.op("Sub", _over(g, yoe, 4), _over(g, yoe, 100))
+        doy = g.op("Sub", doe, g.op("Add", _times(g, yoe, 365), before))
+        turned = _over(g, _plus(g, _times(g, doy, 5), 2), 153)
+        past = _over(g, _plus(g, _times(g, turned, 153), 2), 5)
+        self.day = _plus(g, g.op("Sub", doy, past), 1)
+        late = g.cast(g.op("GreaterOrEqual", turned, g.constant([10], np.int64)), WHOLE)
+        self.month = g.op("Sub", _plus(g, turned, 3), _times(g, late, 12))
+        self.year = g.op("Add", g.op("Add", yoe, _times(g, era, 400)), late)
+
+
+class _Calendar:
+    """The parts of moments."""
+
+    def __init__(self, g: Graph, moment: Moment):
+        self.g, self.moment = g, moment
+        ahead = _over(g, _plus(g, moment.seconds, AHEAD * DAY), DAY)
+        self.days = _plus(g, ahead, -AHEAD)
+        self.clock = g.op("Sub", moment.seconds, _times(g, self.days, DAY))
+        self.civil = _Civil(g, self.days)
+
+    def part(self, wanted: str) -> str:
+        """A part of the dates, or its sine or cosine, as doubles."""
+        g, base = self.g, wanted.removesuffix("_sin").removesuffix("_cos")
+        if base == "timestamp":
+            ticks = g.op("Add", _times(g, self.moment.seconds, 1_000_000), self.moment.micros)
+            return str(g.op("Div", g.cast(ticks, NUMBER), g.constant([1e6], np.float64)))
+        value = g.cast(self._whole(base), NUMBER)
+        if base == wanted:
+            return value
+        angle = g.op("Sub", value, g.constant([float(base in FROM_ONE)], np.float64))
+        angle = g.op("Mul", angle, g.constant([2 * np.pi], np.float64))
+        angle = g.op("Div", angle, g.constant([float(PERIODS[base])], np.float64))
+        return str(g.op("Sin" if wanted.endswith("_sin") else "Cos", angle))
+
+    def _whole(self, part: str) -> str:
+        g = self.g
+        if part in ("year", "month", "day"):
+            return str(getattr(self.civil, part))
+        if part == "weekday":
+            monday = _plus(g, self.days, 3 + 7 * AHEAD)
+            return str(g.op("Mod", monday, g.constant([7], np.int64)))
+        if part == "day_of_year":
+            one = g.constant([1], np.int64)
+            return _plus(g, g.op("Sub", self.days, _days(g, self.civil.year, one, one)), 1)
+        if part == "hour":
+            return _over(g, self.clock, 3600)
+        size = 60 if part == "minute" else 1
+        return str(g.op("Mod", _over(g, self.clock, size), g.constant([60], np.int64)))

@@ -1,0 +1,126 @@
+"""What a model returns as people read it: labels with their probabilities, numbers in their own units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from graphspec.data.encoders import Encoders
+from graphspec.data.encoders.categories import SetEncoder
+from graphspec.data.encoders.decoding import THRESHOLD, has_classes, labels_of
+from graphspec.data.encoders.numbers import Floats
+from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, Graph
+from graphspec.export.columns.numbers import undone
+from graphspec.tensor import unit_of
+
+
+@dataclass(slots=True)
+class Answers:
+    """The outputs of a file."""
+
+    values: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """By name, the value in the graph and its type."""
+    classes: dict[str, list[Any]] = field(default_factory=dict)
+    """By output, the label of each probability."""
+
+
+def decoded(
+    g: Graph, program: Any, encoders: Encoders, outputs: Mapping[str, str], lengths: Mapping[str, str]
+) -> Answers:
+    """The outputs of a program as columns; `outputs` are its own values, float32, and `lengths` those of rows
+    by the name of a size.
+    """
+    found = Answers()
+    for name, output in program.outputs.items():
+        if len(output.tensors) > 1:
+            for column, key in zip(output.columns, output.keys, strict=True):
+                found.values[column] = outputs[key], FLOAT
+            continue
+        _Writer(g, found, lengths).write(name, output, encoders.encoders.get(output.target), outputs[name])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    g: Graph
+    found: Answers
+    lengths: Mapping[str, str]
+
+    def write(self, name: str, output: Any, encoder: Any, value: str) -> None:
+        g, tensor = self.g, output.tensors[0]
+        classes = has_classes(output, encoder)
+        if output.loss is not None and output.loss.takes_logits:
+            value = g.op("Softmax", value, axis=-1) if classes else g.op("Sigmoid", value)
+        if isinstance(encoder, SetEncoder):
+            self._set(name, encoder, value, output.judged.threshold)
+        elif classes:
+            self._classes(name, tensor, labels_of(encoder, tensor.shape[-1]), value)
+        elif isinstance(encoder, Floats) and self._fits(encoder, tensor):
+            self._numbers(name, tensor, encoder, g.cast(value, NUMBER))
+        else:
+            self.found.values[name] = self._squeezed(tensor, value), FLOAT
+
+    def _classes(self, name: str, tensor: Any, labels: list[Any], value: str) -> None:
+        g = self.g
+        chosen = g.op("ArgMax", value, axis=-1, keepdims=0)
+        kind = TEXT if labels and isinstance(labels[0], str) else WHOLE
+        words = g.constant(np.array(labels, object if kind == TEXT else np.int64))
+        found = g.op("Gather", words, chosen)
+        there = self._there(tensor)
+        if there is not None and kind == TEXT:
+            found = g.where(there, found, g.constant(np.array([""], object)))
+        self.found.values[name] = found, kind
+        self.found.values[f"{name}.probabilities"] = value, FLOAT
+        self.found.classes[name] = labels
+
+    def _there(self, tensor: Any) -> str | None:
+        """[batch, steps]: which steps are the row's own; None where all are."""
+        g, unit = self.g, unit_of(tensor.shape[1]) if tensor.rank == 3 else None
+        if unit is None or unit[0] not in self.lengths:
+            return None
+        length = g.op("Mul", self.lengths[unit[0]], g.constant([unit[1]], np.int64))
+        most = g.op("Squeeze", g.op("ReduceMax", length, g.constant([0], np.int64), keepdims=1))
+        places = g.op("Range", g.constant(0, np.int64), most, g.constant(1, np.int64))
+        return str(g.op("Less", places, g.expanded(length)))
+
+    def _set(self, name: str, encoder: SetEncoder, value: str, threshold: float | None) -> None:
+        """[batch, values]: the value where the row has it, else the empty text."""
+        g, values = self.g, encoder.vocabulary.values
+        value = g.sliced(value, 0, len(values))
+        limit = g.constant([THRESHOLD if threshold is None else threshold], np.float32)
+        has, names = g.op("GreaterOrEqual", value, limit), g.constant(np.array(values, object))
+        self.found.values[name] = g.where(has, names, g.constant(np.array([""], object))), TEXT
+        self.found.values[f"{name}.probabilities"] = value, FLOAT
+        self.found.classes[name] = list(values)
+
+    @staticmethod
+    def _fits(encoder: Floats, tensor: Any) -> bool:
+        """Whether the output is in the units of the columns, as `decode` has it."""
+        count = len(encoder.curves)
+        if count == 1:
+            return True
+        units = tensor.shape[-1]
+        return tensor.rank > 1 and isinstance(units, int) and units >= count
+
+    def _numbers(self, name: str, tensor: Any, encoder: Floats, value: str) -> None:
+        g = self.g
+        if len(encoder.curves) == 1:
+            self.found.values[name] = self._squeezed(tensor, undone(g, encoder.curves[0], value)), NUMBER
+            return
+        last = tensor.rank - 1
+        columns = [g.op("Gather", value, g.constant(i, np.int64), axis=last) for i in range(tensor.shape[-1])]
+        own = [undone(g, curve, x) for curve, x in zip(encoder.curves, columns, strict=False)]
+        if tensor.rank == 2:
+            for column, x in zip(encoder.columns, own, strict=False):
+                self.found.values[f"{name}.{column}"] = x, NUMBER
+        else:
+            parts = [g.expanded(x, last) for x in [*own, *columns[len(own) :]]]
+            self.found.values[name] = g.joined(parts, last), NUMBER
+
+    def _squeezed(self, tensor: Any, value: str) -> str:
+        if tensor.rank > 1 and tensor.shape[-1] == 1:
+            return str(self.g.op("Squeeze", value, self.g.constant([tensor.rank - 1], np.int64)))
+        return value

@@ -1,0 +1,324 @@
+"""Columns as people write them to the inputs of a model, as its encoders do it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from onnx import helper
+
+from graphspec.data.encoders import Encoders
+from graphspec.data.encoders.base import Encoder
+from graphspec.data.encoders.categories import CategoryEncoder, HashEncoder, SetEncoder
+from graphspec.data.encoders.images import ImageEncoder
+from graphspec.data.encoders.lists import ListEncoder, TextEncoder, TokensEncoder
+from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
+from graphspec.data.encoders.plain import PlainEncoder
+from graphspec.data.features.settings import UNSEEN
+from graphspec.export.columns import dates, numbers, texts
+from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, Graph
+from graphspec.tensor import Tensor, unit_of
+
+Reason = str
+
+
+@dataclass(slots=True)
+class Inside:
+    """What of the inputs of a model is made inside the file."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    """By input, its value in the graph."""
+    outside: dict[str, Reason] = field(default_factory=dict)
+    """The inputs that stay arrays, and why."""
+    lengths: dict[str, str] = field(default_factory=dict)
+    """By the name of a size, the length of each row."""
+
+
+def encoded(g: Graph, program: Any, encoders: Encoders, free: Mapping[str, Any]) -> Inside:
+    """The inputs of a program from columns; `free` are the sizes that its file leaves dynamic, with their
+    ranges.
+    """
+    found = Inside()
+    na_values = program.data.na_values if program.data is not None else ("",)
+    writer = _Writer(g, program, na_values, free, found)
+    for name, tensor in program.inputs.items():
+        encoder = encoders.encoders.get(name)
+        reason = "it has a default" if encoder is None else writer.misfit(encoder, tensor)
+        if reason is None and encoder is not None:
+            reason = _clash(g, encoder)
+        if reason is not None or encoder is None:
+            found.outside[name] = reason or ""
+        else:
+            found.values[name] = writer.value(encoder, tensor)
+    return found
+
+
+def _clash(g: Graph, encoder: Encoder) -> Reason | None:
+    """A column that another feature reads as another type."""
+    for name in encoder.columns:
+        known = g.inputs.get(name)
+        if known is not None and known != kind_of(encoder):
+            return f"another feature reads `{name}` as another type"
+    return None
+
+
+def kind_of(encoder: Encoder) -> tuple[int, tuple[int | str, ...]]:
+    """The type of its columns, and their shape."""
+    name = encoder.columns[0]
+    if isinstance(encoder, NumberEncoder):
+        return NUMBER, ("batch",)
+    if isinstance(encoder, PlainEncoder):
+        kind = NUMBER if encoder.fill.tensor.is_float else WHOLE
+        if len(encoder.columns) > 1 or encoder.sizes in ((), (1,)):
+            return kind, ("batch",)
+        return kind, ("batch", *(size if isinstance(size, int) else str(size) for size in encoder.sizes))
+    if _lists(encoder):
+        return TEXT, ("batch", f"{name} elements")
+    return TEXT, ("batch",)
+
+
+def _lists(encoder: Encoder) -> bool:
+    """Whether its column holds lists of texts."""
+    if isinstance(encoder, SetEncoder):
+        return encoder.feature.separator is None
+    return isinstance(encoder, TokensEncoder) or (
+        isinstance(encoder, CategoryEncoder) and encoder.per_element
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    g: Graph
+    program: Any
+    na_values: Sequence[str]
+    free: Mapping[str, Any]
+    found: Inside
+
+    def misfit(self, encoder: Encoder, tensor: Tensor) -> Reason | None:
+        """Why an encoder stays outside the file; None where it does not."""
+        if isinstance(encoder, HashEncoder):
+            return "ONNX has no such hash"
+        if isinstance(encoder, ImageEncoder):
+            return "ONNX decodes no images"
+        if isinstance(encoder, TextEncoder) and not texts.readable(encoder):
+            return "its tokenizer merges letters"
+        if isinstance(encoder, DateEncoder) and not dates.readable(encoder.feature.format):
+            return f"the format {encoder.feature.format} is not numbers with other characters between them"
+        if isinstance(encoder, PlainEncoder) and (tensor.rank > 2 or tensor.dtype == "bfloat16"):
+            return "it is an array already"
+        unknown = [size for size in tensor.shape[1:] if not isinstance(size, int)]
+        units = [unit_of(size) for size in unknown]
+        if any(unit is None or unit[1] != 1 or unit[0] not in self.free for unit in units):
+            return "its length is not free in the file"
+        if _lists(encoder) and "" in _vocabulary(encoder):
+            return "the empty text is one of its values"
+        return None
+
+    def value(self, encoder: Encoder, tensor: Tensor) -> str:
+        """The input in its own type."""
+        made = self._made(encoder)
+        if tensor.rank == 1:
+            made = self.g.op("Squeeze", made, self.g.constant([1], np.int64))
+        return self.g.cast(made, helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype)))
+
+    def _made(self, encoder: Encoder) -> str:
+        g = self.g
+        if isinstance(encoder, NumberEncoder):
+            return numbers.numbers(g, encoder, self.na_values)
+        if isinstance(encoder, DateEncoder):
+            return numbers.dates(g, encoder, self.na_values)
+        if isinstance(encoder, PlainEncoder):
+            return self._plain(encoder)
+        if isinstance(encoder, SetEncoder):
+            return self._set(encoder)
+        if isinstance(encoder, CategoryEncoder):
+            return self._elements(encoder) if encoder.per_element else self._categories(encoder)
+        assert isinstance(encoder, ListEncoder)
+        return self._list(encoder)
+
+    # --- categories
+
+    def _filled(self, name: str, fill: str | None) -> str:
+        """A column of texts, filled or refused where a value is missing."""
+        g, text = self.g, self.g.column(name, TEXT)
+        missing = g.is_text(text, list(self.na_values))
+        if fill is not None:
+            return g.where(missing, g.constant(np.array([fill], object)), text)
+        zeros = g.refuse(g.op("Not", missing), f"column {name}: a value is missing")
+        return g.where(g.op("Equal", zeros, g.constant([0], np.int64)), text, text)
+
+    def _categories(self, encoder: CategoryEncoder) -> str:
+        g, made, first = self.g, [], 0
+        for name, vocabulary, size in zip(encoder.columns, encoder.vocabularies, encoder.sizes, strict=True):
+            text = self._filled(name, encoder.feature.fill)
+            ids = g.look_up(text, vocabulary.values, self._ids(vocabulary), -1)
+            made.append(
+                g.expanded(g.op("Add", self._seen(encoder, name, ids), g.constant([first], np.int64)))
+            )
+            first += size
+        return g.joined(made)
+
+    @staticmethod
+    def _ids(vocabulary: Any) -> list[int]:
+        return [vocabulary.start + index for index in range(len(vocabulary.values))]
+
+    def _seen(self, encoder: CategoryEncoder, name: str, ids: str) -> str:
+        """Ids, 0 or refused where a value is unseen."""
+        g, zero = self.g, self.g.constant([0], np.int64)
+        if encoder.strict:
+            known = g.op("GreaterOrEqual", ids, zero)
+            ids = g.guarded(ids, WHOLE, known, f"column {name}: a value that no training row has")
+        return str(g.op("Max", ids, zero))
+
+    def _elements(self, encoder: CategoryEncoder) -> str:
+        g, (name,), (vocabulary,) = self.g, encoder.columns, encoder.vocabularies
+        texts_ = g.column(name, TEXT, f"{name} elements")
+        there = g.op("Not", g.is_text(texts_, [""]))
+        ids = g.look_up(texts_, vocabulary.values, self._ids(vocabulary), -1)
+        zero = g.constant([0], np.int64)
+        ids = g.where(there, self._seen(encoder, name, g.where(there, ids, zero)), zero)
+        return self._to_length(encoder, ids, self._count(there), None, True)
+
+    # --- sets and lists
+
+    def _set(self, encoder: SetEncoder) -> str:
+        g, (name,) = self.g, encoder.columns
+        if _lists(encoder):
+            pieces = g.column(name, TEXT, f"{name} elements")
+        else:
+            text = self._filled(name, encoder.feature.fill)
+            pieces = g.op("StringSplit", text, outputs=2, delimiter=encoder.feature.separator)[0]
+        values = encoder.vocabulary.values
+        ids = g.look_up(pieces, values, list(range(len(values))), -1)
+        has = g.op("Equal", g.expanded(ids, 2), g.constant(np.arange(encoder.width)))
+        none = g.op("Less", g.op("Shape", ids, start=0, end=1), g.constant([0], np.int64))
+        rows = g.op("Concat", g.op("Shape", ids, start=0, end=1), g.constant([1, encoder.width]), axis=0)
+        has = g.joined([has, g.op("Expand", none, rows)])
+        return str(g.op("ReduceMax", g.cast(has, FLOAT), g.constant([1], np.int64), keepdims=0))
+
+    def _list(self, encoder: ListEncoder) -> str:
+        g, (name,) = self.g, encoder.columns
+        if isinstance(encoder, TextEncoder):
+            text = g.column(name, TEXT)
+            ids = texts.tokens(g, encoder, name, text)
+            there = g.op("Greater", ids, g.constant([0], np.int64))
+        else:
+            assert isinstance(encoder, TokensEncoder)
+            elements, values = g.column(name, TEXT, f"{name} elements"), encoder.vocabulary
+            keys = {"": 0, **dict(zip(values.values, self._ids(values), strict=True))}
+            ids = g.look_up(elements, list(keys), list(keys.values()), UNSEEN)
+            there = g.op("Not", g.is_text(elements, [""]))
+        if isinstance(encoder, TextEncoder):
+            gone = g.is_text(text, list(self.na_values))
+            ids = g.where(g.expanded(gone), g.constant([0], np.int64), ids)
+            there = g.op("And", there, g.op("Not", g.expanded(gone)))
+        count = self._count(there)
+        ids, count = self._never_empty(encoder, name, ids, count)
+        return self._to_length(encoder, ids, count, encoder.feature.length, encoder.feature.cut == "end")
+
+    def _count(self, there: str) -> str:
+        g = self.g
+        return str(g.op("ReduceSum", g.cast(there, WHOLE), g.constant([1], np.int64), keepdims=0))
+
+    def _never_empty(self, encoder: ListEncoder, name: str, ids: str, count: str) -> tuple[str, str]:
+        """Rows without an element, filled or refused."""
+        g, zero = self.g, self.g.constant([0], np.int64)
+        some = g.op("Greater", count, zero)
+        if encoder.feature.fill is None:
+            return ids, g.guarded(count, WHOLE, some, f"column {name}: a value is missing or empty")
+        filling = np.array([encoder.filling()], np.int64)
+        ids = self._padded(ids, filling.shape[1])
+        width = g.op("Shape", ids, start=1, end=2)
+        fill = g.sliced(self._padded(g.constant(filling), g.constant([2**16])), 0, width)
+        filled = g.where(g.expanded(some), ids, fill)
+        return filled, g.where(some, count, g.constant([filling.shape[1]], np.int64))
+
+    def _padded(self, ids: str, more: int | str) -> str:
+        """Zeros behind each row."""
+        g = self.g
+        count = g.constant([more], np.int64) if isinstance(more, int) else more
+        rows = g.op("Concat", g.op("Shape", ids, start=0, end=1), count, axis=0)
+        zeros = g.op("ConstantOfShape", rows, value=helper.make_tensor("zero", WHOLE, [1], [0]))
+        return g.joined([ids, zeros])
+
+    def _to_length(self, encoder: Encoder, ids: str, count: str, most: int | None, end: bool) -> str:
+        """Rows cut and padded: to the length of the input, or, where that is free, to the longest row."""
+        g, size = self.g, encoder.fill.tensor.shape[1]
+        length = size if isinstance(size, int) else most
+        if length is not None:
+            limit = g.constant([length], np.int64)
+            if not end:
+                start = g.op("Max", g.op("Sub", count, limit), g.constant([0], np.int64))
+                ids = self._moved(ids, start)
+            ids, count = g.sliced(ids, 0, length), g.op("Min", count, limit)
+        if isinstance(size, int):
+            return g.sliced(self._padded(ids, size), 0, size)
+        (unit, _) = unit_of(size) or ("", 1)
+        count = self._agreeing(encoder, unit, count)
+        least = g.constant([max(1, self.free[unit].least)], np.int64)
+        longest = g.op("ReduceMax", count, g.constant([0], np.int64), keepdims=1)
+        stop = g.op("Max", longest, least)
+        return g.sliced(self._padded(ids, max(1, self.free[unit].least)), 0, stop)
+
+    def _moved(self, ids: str, start: str) -> str:
+        """Each row from its own `start` on, zeros behind it."""
+        g = self.g
+        width = g.op("Shape", ids, start=1, end=2)
+        zero, one = g.constant(0, np.int64), g.constant(1, np.int64)
+        places = g.op("Range", zero, g.op("Squeeze", width), one)
+        places = g.op("Add", g.expanded(start), places)
+        inside = g.op("Less", places, width)
+        last = g.op("Sub", width, g.constant([1], np.int64))
+        taken = g.op("GatherElements", ids, g.op("Min", places, last), axis=1)
+        return g.where(inside, taken, g.constant([0], np.int64))
+
+    def _agreeing(self, encoder: Encoder, unit: str, count: str) -> str:
+        """The lengths of rows, refused where another column says others, or where the model takes fewer."""
+        g, name = self.g, encoder.columns[0]
+        known = self.found.lengths.setdefault(unit, count)
+        if known != count:
+            count = g.guarded(count, WHOLE, g.op("Equal", known, count), f"column {name}: another length")
+        most = self.program.maximum_sizes.get(unit)
+        if most is not None:
+            fits = g.op("LessOrEqual", count, g.constant([most], np.int64))
+            count = g.guarded(count, WHOLE, fits, f"column {name}: longer than {most}")
+        return count
+
+    # --- columns without an encoder
+
+    def _plain(self, encoder: PlainEncoder) -> str:
+        g, (kind, (_, *shape)) = self.g, kind_of(encoder)
+        columns = [g.column(name, kind, *shape) for name in encoder.columns]
+        columns = [
+            self._whole_numbers(encoder, name, x, kind)
+            for name, x in zip(encoder.columns, columns, strict=True)
+        ]
+        if shape:
+            return self._free(encoder, columns[0])
+        made = g.joined([g.expanded(x) for x in columns])
+        if len(encoder.sizes) > 1:
+            made = g.op("Reshape", made, g.constant([-1, *encoder.known], np.int64))
+        return made
+
+    def _free(self, encoder: PlainEncoder, value: str) -> str:
+        if encoder.free and (unit := unit_of(encoder.sizes[0])) is not None:
+            length = self.g.op("Shape", value, start=1, end=2)
+            rows = self.g.op("Expand", length, self.g.op("Shape", value, start=0, end=1))
+            self.found.lengths.setdefault(unit[0], rows)
+        return value
+
+    def _whole_numbers(self, encoder: PlainEncoder, name: str, value: str, kind: int) -> str:
+        if kind == WHOLE:
+            return value
+        g = self.g
+        wrong = g.op("Or", g.op("IsNaN", value), g.op("IsInf", g.cast(value, FLOAT)))
+        return g.guarded(value, kind, g.op("Not", wrong), f"column {name}: not a finite number")
+
+
+def _vocabulary(encoder: Encoder) -> Sequence[str]:
+    if isinstance(encoder, CategoryEncoder):
+        return encoder.vocabularies[0].values
+    assert isinstance(encoder, SetEncoder | TokensEncoder)
+    return encoder.vocabulary.values

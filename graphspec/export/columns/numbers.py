@@ -1,0 +1,145 @@
+"""Numbers and dates of columns to what the model takes, and back to the units of the column, in doubles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberCurve, NumberEncoder
+from graphspec.export.columns.dates import parts_of
+from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, Graph
+
+
+def number(g: Graph, name: str, na_values: Sequence[str]) -> str:
+    """A column of numbers, NaN where one is missing. Infinite ones end the run."""
+    x = g.column(name, NUMBER)
+    endless = g.op("IsInf", g.cast(x, FLOAT))
+    x = g.guarded(x, NUMBER, g.op("Not", endless), f"column {name}: not a finite number")
+    for value in filter(None, map(_number, na_values)):
+        x = g.where(g.op("Equal", x, g.constant([value], np.float64)), g.constant([np.nan], np.float64), x)
+    return x
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text) + 0.0
+    except ValueError:
+        return None
+
+
+def numbers(g: Graph, encoder: NumberEncoder, na_values: Sequence[str]) -> str:
+    """[batch, n] float32 of an `encode: number`."""
+    found = [number(g, name, na_values) for name in encoder.columns]
+    missing = [g.op("IsNaN", x) for x in found]
+    columns = [_known(g, encoder, i, x, missing[i]) for i, x in enumerate(found)]
+    made = g.cast(g.joined([g.expanded(x) for x in columns]), FLOAT)
+    if encoder.feature.indicator:
+        marks = g.joined([g.expanded(g.cast(mask, FLOAT)) for mask in missing])
+        made = g.joined([made, marks])
+    return made
+
+
+def dates(g: Graph, encoder: DateEncoder, na_values: Sequence[str]) -> str:
+    """[batch, n] float32 of an `encode: date`."""
+    columns = []
+    for name in encoder.columns:
+        text = g.column(name, TEXT)
+        missing = g.is_text(text, list(na_values))
+        for value in parts_of(g, name, text, missing, encoder.feature):
+            nan = g.where(missing, g.constant([np.nan], np.float64), value)
+            columns.append(_known(g, encoder, len(columns), nan, missing))
+    return g.cast(g.joined([g.expanded(x) for x in columns]), FLOAT)
+
+
+def _known(g: Graph, encoder: Floats, position: int, x: str, missing: str) -> str:
+    """A column, filled or refused where a value is missing, as the model takes it."""
+    curve, name = encoder.curves[position], encoder.column_of(position)
+    if curve.fill is None:
+        x = g.guarded(x, NUMBER, g.op("Not", missing), f"column {name}: a value is missing")
+    else:
+        x = g.where(missing, g.constant([curve.fill], np.float64), x)
+    if curve.transform in ("log1p", "sqrt"):
+        least = g.constant([-1.0 if curve.transform == "log1p" else 0.0], np.float64)
+        fits = g.op("Greater" if curve.transform == "log1p" else "GreaterOrEqual", x, least)
+        x = g.guarded(x, NUMBER, fits, f"column {name}: a number that has no {curve.transform}")
+    x = _transformed(g, curve, x)
+    if curve.scale == 0:
+        x = g.op("Sub", x, x)
+    elif curve.shift != 0 or curve.scale != 1:
+        x = g.op("Sub", x, g.constant([curve.shift], np.float64))
+        x = g.op("Div", x, g.constant([curve.scale], np.float64))
+    if curve.clip is not None:
+        x = g.op("Clip", x, g.constant(-curve.clip, np.float64), g.constant(curve.clip, np.float64))
+    return x
+
+
+def _transformed(g: Graph, curve: NumberCurve, x: str) -> str:
+    if curve.transform == "log1p":
+        return _log1p(g, x)
+    if curve.transform == "sqrt":
+        return str(g.op("Sqrt", x))
+    if curve.transform == "quantile":
+        points, shares = np.array(curve.quantiles), np.linspace(0, 1, len(curve.quantiles))
+        up = _interpolated(g, x, points, shares)
+        down = _interpolated(g, g.op("Neg", x), -points[::-1], -shares[::-1])
+        return str(g.op("Div", g.op("Sub", up, down), g.constant([2.0], np.float64)))
+    return x
+
+
+def _log1p(g: Graph, x: str) -> str:
+    """log(1 + x) to the last digits, of small numbers too: what 1 + x loses is made good by its quotient."""
+    one = g.constant([1.0], np.float64)
+    u = g.op("Add", x, one)
+    lost = g.op("Sub", u, one)
+    same = g.op("Equal", lost, g.constant([0.0], np.float64))
+    exact = g.op("Div", g.op("Mul", g.op("Log", u), x), g.where(same, one, lost))
+    return g.where(same, x, exact)
+
+
+def _expm1(g: Graph, x: str) -> str:
+    """exp(x) - 1, in the same way."""
+    one, zero = g.constant([1.0], np.float64), g.constant([0.0], np.float64)
+    u = g.op("Exp", x)
+    lost, log = g.op("Sub", u, one), g.op("Log", u)
+    same, far = g.op("Equal", lost, zero), g.op("Greater", g.op("Abs", x), one)
+    exact = g.op("Div", g.op("Mul", lost, x), g.where(g.op("Equal", log, zero), one, log))
+    return g.where(same, x, g.where(far, lost, exact))
+
+
+def _interpolated(g: Graph, x: str, points: np.ndarray, values: np.ndarray) -> str:
+    """`numpy.interp`: of equal points the last one."""
+    if len(points) == 1:
+        return str(g.op("Add", g.op("Sub", x, x), g.constant([values[0]], np.float64)))
+    above = g.op("GreaterOrEqual", g.expanded(x), g.constant(points[None, :], np.float64))
+    count = g.op("ReduceSum", g.cast(above, WHOLE), g.constant([1], np.int64), keepdims=0)
+    last = len(points) - 2
+    low = g.op("Sub", count, g.constant([1], np.int64))
+    low = g.op("Clip", low, g.constant(0, np.int64), g.constant(last, np.int64))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slopes = np.diff(values) / np.diff(points)
+    slopes[~np.isfinite(slopes)] = 0.0
+    start, base, slope = (
+        g.op("Gather", g.constant(array, np.float64), low) for array in (points, values, slopes)
+    )
+    inside = g.op("Add", g.op("Mul", slope, g.op("Sub", x, start)), base)
+    least, most = g.constant([points[0]], np.float64), g.constant([points[-1]], np.float64)
+    below = g.where(g.op("Less", x, least), g.constant([values[0]], np.float64), inside)
+    return g.where(g.op("GreaterOrEqual", x, most), g.constant([values[-1]], np.float64), below)
+
+
+def undone(g: Graph, curve: NumberCurve, x: str) -> str:
+    """Doubles of the model in the units of the column."""
+    x = g.op("Mul", x, g.constant([curve.scale], np.float64))
+    x = g.op("Add", x, g.constant([curve.shift], np.float64))
+    if curve.transform == "log1p":
+        return _expm1(g, x)
+    if curve.transform == "sqrt":
+        low = g.op("Max", x, g.constant([0.0], np.float64))
+        return str(g.op("Mul", low, low))
+    if curve.transform == "quantile":
+        points = np.array(curve.quantiles)
+        shape = g.op("Shape", x)
+        flat = g.op("Reshape", x, g.constant([-1], np.int64))
+        return str(g.op("Reshape", _interpolated(g, flat, np.linspace(0, 1, len(points)), points), shape))
+    return x

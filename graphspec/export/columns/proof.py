@@ -1,0 +1,179 @@
+"""Whether a file that reads columns returns what the encoders and the module make of them, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import nn
+
+from graphspec.data.columns import TablePart
+from graphspec.data.encoders import Encoders
+from graphspec.data.encoders.base import Encoder
+from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
+from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
+from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
+from graphspec.data.mistakes import row_in_words
+from graphspec.data.ragged import Ragged
+from graphspec.diagnostics import fail
+from graphspec.export.columns import ColumnForm
+from graphspec.export.proof import ABSOLUTE, RELATIVE, outputs_of
+from graphspec.export.tracing import Traced, inputs_at
+from graphspec.tensor import BATCH
+
+Row = Mapping[str, Any]
+ROWS = 6
+"""Rows that are compared: values that the encoders know, and where they may be, unseen and missing ones."""
+MOMENTS = (0, 951_782_399, 1_709_210_096, -86_400 * 365, 1_230_768_000, 4_102_444_799)
+"""Seconds since 1970 of dates that are compared: a leap day, the last second of a day, before 1970."""
+
+
+def prove_columns(
+    program: Any,
+    module: nn.Module,
+    encoders: Encoders,
+    form: ColumnForm,
+    run: Callable[[dict[str, Any]], dict[str, Any]],
+    traced: Traced,
+) -> None:
+    """Compares rows of values that the encoders know. Raises `SpecError` (export-differs)."""
+    sizes = {name: least.least for name, least in traced.free.items()}
+    example = inputs_at(program, {**traced.example, **sizes, BATCH: 1} if BATCH in sizes else traced.example)
+    if BATCH not in sizes:
+        return
+    for number in range(ROWS):
+        row: dict[str, Any] = {}
+        for name in form.inside:
+            row |= _values(encoders.encoders[name], number)
+        arrays = {name: _array(encoders.encoders[name], row, sizes) for name in form.inside}
+        inputs = {n: example[n] if n in form.outside else torch.from_numpy(arrays[n]) for n in program.inputs}
+        typed = [value.to(example[name].dtype) for name, value in inputs.items()]
+        with torch.no_grad():
+            values = {name: v.float().numpy() for name, v in outputs_of(program, module(*typed)).items()}
+        lengths = {
+            str(program.inputs[name].shape[1]): np.array([array.shape[1]])
+            for name, array in arrays.items()
+            if program.inputs[name].rank > 1
+        }
+        expected = encoders.decode(values, lengths)
+        given = {**feed(form.columns, [row]), **{name: example[name].numpy() for name in form.outside}}
+        _compare(form, run(given), expected.to_pylist()[0], row)
+
+
+def feed(columns: Mapping[str, str], rows: Sequence[Row]) -> dict[str, Any]:
+    """Rows as the arrays that a file of columns takes: missing texts are empty, missing numbers NaN, lists as
+    long as the longest.
+    """
+    found: dict[str, Any] = {}
+    for name, kind in columns.items():
+        values = [row[name] for row in rows]
+        if kind.startswith("list of text"):
+            longest = max(len(value) for value in values)
+            found[name] = np.array([[*v, *[""] * (longest - len(v))] for v in values], object)
+            found[name] = found[name].reshape(len(rows), longest)
+        elif kind == "text":
+            found[name] = np.array(["" if value is None else value for value in values], object)
+        else:
+            dtype = np.float64 if "number" in kind else np.int64
+            found[name] = np.array([np.nan if value is None else value for value in values], dtype)
+    return found
+
+
+def _compare(form: ColumnForm, found: Mapping[str, Any], expected: Row, row: Row) -> None:
+    for name, key in form.outputs.items():
+        actual = found[name][0]
+        base = key.removesuffix(".probabilities")
+        if base != key and base in form.classes:
+            wanted = [expected.get(f"{base}.{label}") for label in form.classes[base]]
+            if wanted[0] is None:
+                continue  # of a sequence or a set, `predict` writes none
+        else:
+            wanted = expected[key]
+        if not _equal(actual, wanted):
+            message = (
+                f"`{name}` of the file of columns is {actual!s}, and `predict` says {wanted} for {dict(row)}"
+            )
+            raise fail("export-differs", message, "`--inputs tensors` writes the model without its encoders")
+
+
+def _equal(actual: Any, wanted: Any) -> bool:
+    if isinstance(wanted, str) or (isinstance(wanted, int) and not isinstance(wanted, bool)):
+        return bool(actual == wanted)
+    if isinstance(wanted, list) and (not wanted or isinstance(wanted[0], str)):
+        return [text for text in np.asarray(actual).reshape(-1).tolist() if text] == wanted
+    a, b = np.asarray(actual, np.float64), np.asarray(wanted, np.float64)
+    scale = max(1.0, float(np.abs(b).max(initial=0)))
+    return a.shape == b.shape and bool(np.allclose(a, b, RELATIVE, ABSOLUTE * scale, equal_nan=True))
+
+
+def _array(encoder: Encoder, row: Row, least: Mapping[str, int]) -> np.ndarray:
+    """What an encoder makes of a row, with a batch axis of 1."""
+    table = pa.table({name: pa.array([row[name]]) for name in encoder.columns})
+    found = encoder.encode(TablePart(table, np.zeros(1, np.int64), "data", row_in_words)).values
+    if isinstance(found, Ragged):
+        size = str(encoder.fill.tensor.shape[1])
+        return np.asarray(found.padded(max(int(found.lengths[0]), least.get(size, 1))))
+    if found.ndim < encoder.fill.tensor.rank:
+        found = found.reshape(1, *(size for size in encoder.fill.tensor.shape[1:] if isinstance(size, int)))
+    return np.ascontiguousarray(found)
+
+
+def _values(encoder: Encoder, number: int) -> dict[str, Any]:
+    """A value of each of its columns."""
+    feature = encoder.feature
+    if isinstance(encoder, NumberEncoder):
+        gap = number == ROWS - 1 and feature.fill is not None
+        place = np.array([0.7 * number - 1.5])
+        return {
+            n: None if gap else float(c.undo(place)[0])
+            for n, c in zip(encoder.columns, encoder.curves, strict=True)
+        }
+    if isinstance(encoder, DateEncoder):
+        moment = datetime.fromtimestamp(MOMENTS[number], UTC)
+        text = moment.strftime(feature.format) if feature.format else moment.strftime("%Y-%m-%d %H:%M:%S")
+        return dict.fromkeys(encoder.columns, text)
+    if isinstance(encoder, CategoryEncoder):
+        known = [_turned(vocabulary.values, number) for vocabulary in encoder.vocabularies]
+        if encoder.per_element:
+            return {encoder.columns[0]: known * (1 + number)}
+        unseen = number == ROWS - 1 and not encoder.strict
+        return {n: "never seen" if unseen else v for n, v in zip(encoder.columns, known, strict=True)}
+    if isinstance(encoder, SetEncoder):
+        some = list(dict.fromkeys(_turned(encoder.vocabulary.values, i) for i in range(number % 3)))
+        listed = feature.separator is None
+        if not listed and not some and feature.fill is None:
+            some = ["never seen"]
+        return {encoder.columns[0]: some if listed else feature.separator.join(some) or None}
+    length = encoder.fill.tensor.shape[1] if encoder.fill.tensor.rank > 1 else 1
+    count = length if isinstance(length, int) else 2 + number
+    if isinstance(encoder, TextEncoder):
+        words = sorted(word for word, index in encoder.tokenizer.get_vocab().items() if index > 1)
+        text = _between(encoder).join(_turned(words, number + i) for i in range(count))
+        return {encoder.columns[0]: text.upper() if number % 2 and text.upper().lower() == text else text}
+    if isinstance(encoder, TokensEncoder):
+        return {encoder.columns[0]: [_turned(encoder.vocabulary.values, number + i) for i in range(count)]}
+    return {encoder.columns[0]: _plain(encoder, number, count)}
+
+
+def _between(encoder: TextEncoder) -> str:
+    return "" if encoder.feature.tokenizer == "char" else " "
+
+
+def _turned(values: list[str], number: int) -> str:
+    return values[number % len(values)]
+
+
+def _plain(encoder: Encoder, number: int, count: int) -> Any:
+    tensor = encoder.fill.tensor
+    kind = float if tensor.is_float else int
+    sizes = [count if i == 0 else size for i, size in enumerate(tensor.shape[1:])]
+    total = int(np.prod(sizes, dtype=np.int64)) if sizes else 1
+    most = encoder.fill.limit or 2
+    flat = [kind((number + i) % most) for i in range(total)]
+    if not sizes or sizes == [1]:
+        return flat[0]
+    return flat

@@ -1,0 +1,114 @@
+"""Texts to the tokens of a tokenizer, with ONNX and onnxruntime's own tokenizer."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any
+
+from graphspec.data.encoders.lists import TextEncoder
+from graphspec.export.columns.graph import MICROSOFT, WHOLE, Graph
+
+SPACES = r"\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
+LETTERS = (
+    r"\p{L}\p{Nl}\p{M}\p{Nd}\p{Pc}\x{200c}\x{200d}\x{24b6}-\x{24e9}"
+    r"\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189}"
+)
+"""What `\\w` is to the tokenizers library: alphabetic, marks, digits, connectors, joiners."""
+WORDS = {
+    "Whitespace": rf"[{LETTERS}]+|[^{LETTERS}{SPACES}]+",
+    "WhitespaceSplit": rf"[^{SPACES}]+",
+}
+"""What is a token to each way to split texts; the third one takes every letter."""
+LETTER_BY_LETTER = "Split"
+LAST = 0x30000
+"""Behind it are no letters."""
+
+
+def tokenizer_of(encoder: TextEncoder) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(encoder.tokenizer.to_str())
+    return found
+
+
+def readable(encoder: TextEncoder) -> bool:
+    """Whether its tokenizer looks whole tokens up: one that merges letters takes another program."""
+    state = tokenizer_of(encoder)
+    kinds = [each.get("type") for each in (state.get("normalizer") or {}).get("normalizers", ())]
+    ways = {*WORDS, LETTER_BY_LETTER}
+    return (
+        state["model"]["type"] == "WordLevel"
+        and (state.get("pre_tokenizer") or {}).get("type") in ways
+        and kinds == ["NFC", "Lowercase"]
+        and not state.get("added_tokens")
+    )
+
+
+def tokens(g: Graph, encoder: TextEncoder, name: str, text: str) -> str:
+    """[batch, any] ids of the tokens of each text, 0 after its last one. Letters that are written as several
+    characters end the run: they would have to be composed first.
+    """
+    state = tokenizer_of(encoder)
+    way, vocabulary = state["pre_tokenizer"]["type"], state["model"]["vocab"]
+    fits = g.op("RegexFullMatch", text, pattern=f"[^{_pattern(_composing())}]*")
+    reason = f"column {name}: a letter that is written as several characters, or is not normalized (NFC)"
+    known = {word: index for word, index in vocabulary.items() if index > 1}
+    if way == LETTER_BY_LETTER:
+        known |= {upper: index for word, index in known.items() for upper in _capitals().get(word, ())}
+        found = g.op("Tokenizer", text, domain=MICROSOFT, mark=0, pad_value="", mincharnum=1, separators=[""])
+    else:
+        lower = {"case_change_action": "LOWER", "is_case_sensitive": 1, "locale": "C.UTF-8"}
+        plain = g.op("StringNormalizer", text, **lower)
+        cut = {"mark": 0, "pad_value": "", "mincharnum": 1, "tokenexp": WORDS[way]}
+        found = g.op("Tokenizer", plain, domain=MICROSOFT, **cut)
+    ids = g.look_up(found, ["", *known], [0, *known.values()], 1)
+    ids = g.joined([ids, padding(g, text)])
+    return g.guarded(ids, WHOLE, g.expanded(fits), reason)
+
+
+def padding(g: Graph, column: str) -> str:
+    """[batch, 1] zeros beside a column: that there is an element, even where no row has one."""
+    return str(g.expanded(g.look_up(column, [""], [0], 0)))
+
+
+def _pattern(ranges: Iterable[tuple[int, int]]) -> str:
+    return "".join(rf"\x{{{low:x}}}-\x{{{high:x}}}" for low, high in ranges)
+
+
+@cache
+def _composing() -> Sequence[tuple[int, int]]:
+    """Ranges of the characters that NFC changes, that join the one before, or whose lower case is several."""
+    found = {0x130, *range(0x1160, 0x1200)}
+    for code in range(LAST):
+        letter = chr(code)
+        parts = unicodedata.decomposition(letter)
+        if unicodedata.combining(letter):
+            found.add(code)
+        if parts and not parts.startswith("<"):
+            found.update(int(part, 16) for part in parts.split()[1:])
+            if unicodedata.normalize("NFC", letter) != letter:
+                found.add(code)
+    return tuple(_ranges(sorted(found)))
+
+
+def _ranges(codes: Iterable[int]) -> Iterator[tuple[int, int]]:
+    first = last = -2
+    for code in codes:
+        if code != last + 1:
+            if last >= 0:
+                yield first, last
+            first = code
+        last = code
+    if last >= 0:
+        yield first, last
+
+
+@cache
+def _capitals() -> dict[str, list[str]]:
+    """By letter, those whose lower case it is."""
+    found: dict[str, list[str]] = {}
+    for letter in map(chr, range(LAST)):
+        if letter.lower() != letter:
+            found.setdefault(letter.lower(), []).append(letter)
+    return found

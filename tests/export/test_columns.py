@@ -1,0 +1,177 @@
+"""Files of ONNX that read columns: equal to `predict` on every row, with onnxruntime alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+import graphspec
+from graphspec.cli import app
+from graphspec.export import export
+from graphspec.export.columns.proof import feed
+from graphspec.export.proof import ABSOLUTE, RELATIVE
+from graphspec.runs.run import Run
+from graphspec.train.loop import train
+from tests import ROOT
+from tests.runs import everything
+
+ALONE = """
+import pickle, sys
+for name in ("torch", "graphspec", "pyarrow", "onnx", "tokenizers"):
+    sys.modules[name] = None
+import numpy, onnxruntime
+path, given, out = sys.argv[1:]
+session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+with open(given, "rb") as stream:
+    batches = pickle.load(stream)
+names = [value.name for value in session.get_outputs()]
+found = [dict(zip(names, session.run(None, batch))) for batch in batches]
+with open(out, "wb") as stream:
+    pickle.dump(found, stream)
+"""
+"""A process in which nothing of ours can be imported, nor torch."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return everything.train(tmp_path_factory.mktemp("columns"))
+
+
+@pytest.fixture(scope="module")
+def file(run: Run) -> Path:
+    path = run.path.parent / "model.onnx"
+    result = CliRunner().invoke(app, ["build", str(run.path), "-o", str(path)])
+    assert result.exit_code == 0, result.output
+    assert "reads the array `street`: ONNX has no such hash" in result.stdout
+    assert "title (text)" in result.stdout and "kind.probabilities" in result.stdout
+    return path
+
+
+def alone(path: Path, batches: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    (folder / "given").write_bytes(pickle.dumps(batches))
+    command = [sys.executable, "-I", "-c", ALONE, str(path), str(folder / "given"), str(folder / "found")]
+    subprocess.run(command, check=True, timeout=120)
+    found: list[dict[str, Any]] = pickle.loads((folder / "found").read_bytes())
+    return found
+
+
+def form_of(path: Path) -> Any:
+    """What the metadata of a file say."""
+    (about,) = [p.value for p in onnx.load(path).metadata_props if p.key == "graphspec"]
+    return json.loads(about)
+
+
+def columns_of(path: Path) -> dict[str, str]:
+    columns: dict[str, str] = form_of(path)["columns"]
+    return columns
+
+
+def assert_equal(found: dict[str, Any], expected: pa.Table, form: Any) -> None:
+    """Every row: the same labels, numbers as near as those of any export."""
+    for name, key in form["predictions"].items():
+        base = key.removesuffix(".probabilities")
+        if key in expected.column_names:
+            wanted = expected[key].to_pylist()
+            if wanted and isinstance(wanted[0], list | str):
+                got = [
+                    [t for t in row if t] if isinstance(row, list) else row for row in found[name].tolist()
+                ]
+                assert got == wanted
+                continue
+            pairs = [(found[name], wanted)]
+        elif f"{base}.{form['classes'][base][0]}" in expected.column_names:
+            labels = enumerate(form["classes"][base])
+            pairs = [(found[name][:, i], expected[f"{base}.{label}"].to_pylist()) for i, label in labels]
+        else:
+            continue
+        for actual, values in pairs:
+            scale = max(1.0, float(np.abs(values).max()))
+            np.testing.assert_allclose(actual, np.array(values), RELATIVE, ABSOLUTE * scale)
+
+
+def test_every_encoder_is_inside(run: Run, file: Path, tmp_path: Path) -> None:
+    draw = random.Random(7)
+    rows = [everything.gaps(everything.row(draw), draw) for _ in range(150)]
+    encoders = run.encoders()
+    assert encoders is not None
+    given: dict[str, Any] = {
+        **feed(columns_of(file), [{**row, "plain": [row["plain_0"], row["plain_1"]]} for row in rows]),
+        "street": np.array([[encoders.encoders["street"].read_row(row)] for row in rows]).reshape(-1, 1),
+    }
+    expected = run.predict(pa.Table.from_pylist(rows), batch_size=150)
+    (found,) = alone(file, [given], tmp_path)
+    assert_equal(found, expected, form_of(file))
+
+
+@pytest.mark.parametrize("name", ["cars", "names"])
+def test_the_tables_of_the_gallery(name: str, tmp_path: Path) -> None:
+    program = graphspec.compile(ROOT / "specs" / f"{name}.yaml", settings={"train.epochs": 1})
+    train(program, root=ROOT / "specs", run_dir=tmp_path / "run", limit=400, tell=lambda line: None)
+    run, path = Run(tmp_path / "run"), tmp_path / "model.onnx"
+    export(run.program, "onnx", path, weights=run.weights, encoders=run.encoders())
+    form, table = form_of(path), ROOT / "specs" / "data" / f"{name}.csv"
+    assert not form["arrays"]
+    with table.open(newline="") as stream:
+        rows: list[dict[str, Any]] = list(csv.DictReader(stream))
+    for column, kind in form["columns"].items():
+        if kind == "number":
+            for row in rows:
+                row[column] = float(row[column]) if row[column] else None
+    size = 64  # a name is padded to the longest of its batch, in both ways
+    batches = [feed(columns_of(path), rows[i : i + size]) for i in range(0, len(rows), size)]
+    parts = alone(path, batches, tmp_path)
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    assert_equal(found, run.predict(table, batch_size=size), form)
+
+
+WRONG: dict[str, Any] = {
+    "day": "30 March",
+    "when": "31.02.2024 10:00",
+    "amount": -2.0,
+    "plain": [np.inf, 0.0],
+    "title": "",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_value_that_predict_refuses_ends_the_run_with_its_column(file: Path, name: str) -> None:
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    row = everything.row(random.Random(8))
+    row = {**row, "plain": [row["plain_0"], row["plain_1"]]}
+    street = {"street": np.zeros((1, 1), np.int64)}
+    session.run(None, {**feed(columns_of(file), [row]), **street})
+    with pytest.raises(Exception, match=f"column {name}: "):
+        session.run(None, {**feed(columns_of(file), [{**row, name: WRONG[name]}]), **street})
+
+
+def test_tensors_are_the_inputs_of_the_model(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    command = ["build", str(run.path), "-o", str(path), "--inputs", "tensors", "--weights", "last", "--json"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0 and "columns" not in json.loads(result.stdout)
+    assert [value.name for value in onnx.load(path).graph.input] == list(run.program.inputs)
+
+
+def test_columns_need_a_run_and_onnx(run: Run, tmp_path: Path) -> None:
+    spec = str(run.path / "spec.yaml")
+    for arguments, said in (
+        ([spec, "--format", "onnx", "--inputs", "columns"], "name the directory of a run"),
+        ([str(run.path), "--format", "pt2", "--inputs", "columns"], "only a file of ONNX"),
+        ([spec, "--inputs", "words"], "not one of columns, tensors"),
+        ([str(tmp_path)], "holds no run"),
+    ):
+        result = CliRunner().invoke(app, ["build", *arguments])
+        assert result.exit_code and said in " ".join(result.output.replace("│", " ").split()), result.output
