@@ -12,7 +12,7 @@ import pyarrow as pa
 from graphspec.data.encoders import Encoders
 from graphspec.runs.columns import columns_of, with_keys
 from graphspec.runs.engines import Engine
-from graphspec.runs.rows import Row, RowArrays, RowReader
+from graphspec.runs.rows import ArrayReader, Row, RowArrays, RowReader
 
 
 @dataclass(slots=True)
@@ -22,21 +22,15 @@ class Model:
     program: Any
     engine: Engine
     encoders: Encoders | None
-    reader: RowReader | None = field(init=False)
+    reader: RowReader | ArrayReader | None = field(init=False)
+    """None where a row alone says too little: of windows, and of targets with a scale of each row's own."""
 
     def __post_init__(self) -> None:
-        if self.encoders is not None and not self._needs_table:
-            self.reader = RowReader(self.program, self.encoders)
+        if self.encoders is None:
+            self.reader = ArrayReader(self.program)
         else:
-            self.reader = None
-
-    @property
-    def _needs_table(self) -> bool:
-        """Whether a row alone says too little: of windows, and of targets with a scale of each row's own."""
-        assert self.encoders is not None
-        data, encoders = self.program.data, self.encoders.encoders
-        own = any(encoders[f.field].beside for f in self.encoders.plan.fills if f.target)
-        return own or (data is not None and data.windows is not None)
+            whole = needs_table(self.program, self.encoders)
+            self.reader = None if whole else RowReader(self.program, self.encoders)
 
     def predict_row(self, row: Row, probabilities: bool = True) -> pa.Table:
         """The prediction of one row. Raises `SpecError`."""
@@ -56,3 +50,9 @@ class Model:
         sizes = {name: np.array([each.sizes[name] for each in read], np.int64) for name in first.sizes}
         found = columns_of(self.program, self.encoders, values, sizes, probabilities)
         return with_keys(self.reader.key_columns(rows), found)
+
+
+def needs_table(program: Any, encoders: Encoders) -> bool:
+    """Whether the prediction of a row needs other rows, or columns of its own scale."""
+    own = any(encoders.encoders[fill.field].beside for fill in encoders.plan.fills if fill.target)
+    return own or (program.data is not None and program.data.windows is not None)

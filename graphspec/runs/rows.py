@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoders
 from graphspec.data.fields import Checker, Field, fields
-from graphspec.data.mistakes import row_in_words
+from graphspec.data.mistakes import lacks, remedy, row_in_words
 from graphspec.data.ragged import Ragged, padded_lengths
 from graphspec.data.tables.frame import FrameTable
 from graphspec.data.tables.values import plain
@@ -75,6 +76,29 @@ class RowReader:
         if self._bound is None or row.keys() != self._bound:
             self._bind(row)
         return self.plainly(row) or self.through_table(row)
+
+    def complete(self, row: Row) -> Row:
+        """The row with null under each key that it lacks, as a line of JSON has it; as it is where it has
+        other keys instead, which are then mistakes.
+        """
+        lacking = [name for name in self.named if name not in row]
+        if not lacking or any(name not in self.known for name in row):
+            return row
+        return {**dict.fromkeys(lacking), **row}
+
+    @cached_property
+    def named(self) -> list[str]:
+        """The columns that features and the key name."""
+        fills = [fill for fill in self.encoders.plan.fills if fill.feature is not None and not fill.target]
+        columns = [column for fill in fills for column in fill.feature.read(fill.field)]  # type: ignore[union-attr]
+        return list(dict.fromkeys([*columns, *self.keys]))
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """The names that mean something: those, the inputs, and the targets."""
+        targets = (fill for fill in self.encoders.plan.fills if fill.target)
+        of_targets = [c for f in targets for c in (f.feature.read(f.field) if f.feature else (f.field,))]
+        return frozenset((*self.named, *self.program.inputs, *of_targets))
 
     def plainly(self, row: Row) -> RowArrays | None:
         """The arrays of one row of columns that the encoders are bound to; None where a table has to say."""
@@ -146,6 +170,43 @@ class RowReader:
             return None
         keys = pa.table({name: column_of(name, [row[name] for row in rows]) for name in self.keys})
         return plain(keys, self._na_values)
+
+
+class ArrayReader:
+    """Reads rows of arrays, as nested lists, for a program that has learned from arrays."""
+
+    def __init__(self, program: Any):
+        self.program = program
+        self.wanted: list[Field] = [
+            field for field in fields(program, program.defaults) if field.role == "input"
+        ]
+
+    def read(self, row: Row) -> RowArrays:
+        """The arrays of one row. Raises `SpecError` with each field's mistake."""
+        limits = self.program.minimum_sizes, self.program.maximum_sizes
+        checker, found = Checker(NAME, row_in_words, self.wanted, *limits), {}
+        for field in self.wanted:
+            if field.name not in row:
+                raise lacks(NAME, "array", field.name, row, remedy("array", field.name))
+            array = checker.check(field.name, _nested(field, row[field.name])[None])
+            if isinstance(array, np.ndarray):
+                found[field.name] = array.astype(field.tensor.dtype, copy=False)
+        checker.finish({field.name: 1 for field in self.wanted})
+        return RowArrays(found, {})
+
+    def key_columns(self, rows: Sequence[Row]) -> pa.Table | None:
+        """None: the key of arrays is an array of its own."""
+        return None
+
+
+def _nested(field: Field, value: Any) -> NDArray[Any]:
+    try:
+        array = np.asarray(value)
+    except (ValueError, OverflowError) as error:
+        raise fail("data-shape", f"`{field.name}` of `{NAME}` is no array: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise fail("data-dtype", f"`{field.name}` of `{NAME}` does not hold numbers alone")
+    return array
 
 
 TYPES = {name: np.dtype(name) for name in ("float32", "float64", "int32", "int64")}

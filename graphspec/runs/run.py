@@ -185,7 +185,7 @@ class Run:
         if row is not None:
             need(batch_size=batch_size, limit=limit)
             model = self._model(device)
-            if model.reader is not None:
+            if model.encoders is not None:
                 return model.predict_row(row, probabilities)
             if model.encoders is not None:
                 data = pa.Table.from_pylist([dict(row)])

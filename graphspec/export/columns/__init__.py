@@ -17,7 +17,7 @@ from onnx import compose, helper
 from graphspec.data.encoders import Encoders
 from graphspec.export.columns.decoding import Answers, decoded
 from graphspec.export.columns.encoding import Inside, encoded
-from graphspec.export.columns.graph import NUMBER, OPSETS, TEXT, WHOLE, Graph
+from graphspec.export.columns.graph import NUMBER, OPSETS, TEXT, WHOLE, GraphWriter
 
 WORDS = {TEXT: "text", NUMBER: "number", WHOLE: "integer"}
 PREFIX = "model/"
@@ -53,7 +53,7 @@ def with_columns(program: Any, encoders: Encoders, path: Path, free: Mapping[str
     model = onnx.load(path, load_external_data=False)
     keys = [value.name for value in model.graph.output]
     inner = compose.add_prefix(model, PREFIX)
-    g = Graph()
+    g = GraphWriter()
     inside = encoded(g, program, encoders, free)
     before, g.nodes = g.nodes, []
     own = {key: PREFIX + key for key in keys}
@@ -71,7 +71,7 @@ def with_columns(program: Any, encoders: Encoders, path: Path, free: Mapping[str
 
 
 def _rewrite(
-    model: onnx.ModelProto, g: Graph, before: list[onnx.NodeProto], inside: Inside, answers: Answers
+    model: onnx.ModelProto, g: GraphWriter, before: list[onnx.NodeProto], inside: Inside, answers: Answers
 ) -> None:
     """Puts nodes before and after those of the model, and gives it other inputs and outputs."""
     graph = model.graph
@@ -101,13 +101,13 @@ def _output(name: str, kind: int) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, None)
 
 
-def _output_names(g: Graph, inside: Inside, answers: Answers) -> dict[str, str]:
+def _output_names(g: GraphWriter, inside: Inside, answers: Answers) -> dict[str, str]:
     """The name of each output: one of a column gets a number."""
     taken = {*g.inputs, *inside.outside, *(value for value, _ in answers.values.values())}
     return {key: key if key not in taken else f"{key}_1" for key in answers.values}
 
 
-def _form(g: Graph, inside: Inside, answers: Answers) -> ColumnForm:
+def _form(g: GraphWriter, inside: Inside, answers: Answers) -> ColumnForm:
     columns = {
         name: ("list of " if len(shape) > 1 else "") + WORDS.get(kind, "number")
         for name, (kind, shape) in g.inputs.items()

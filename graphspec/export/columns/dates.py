@@ -10,7 +10,7 @@ import numpy as np
 
 from graphspec.data.encoders.numbers import FROM_ONE, PERIODS
 from graphspec.data.features.settings import Date
-from graphspec.export.columns.graph import NUMBER, WHOLE, Graph
+from graphspec.export.columns.graph import NUMBER, WHOLE, GraphWriter
 
 EPOCH_SHIFT, AHEAD = 719_468, 1_000_000
 """Days from 0000-03-01 to 1970-01-01; days that make all numbers positive, so that a division rounds down."""
@@ -58,7 +58,7 @@ def _pieces(format: str) -> list[str] | None:
     return found if known and apart and bare and fields and has_year and not digits else None
 
 
-def parts_of(g: Graph, name: str, text: str, missing: str, feature: Date) -> Iterator[str]:
+def parts_of(g: GraphWriter, name: str, text: str, missing: str, feature: Date) -> Iterator[str]:
     """The parts of a column of dates, doubles [batch] in their order, anything where one is `missing`. A text
     that is no date ends the run.
     """
@@ -69,7 +69,7 @@ def parts_of(g: Graph, name: str, text: str, missing: str, feature: Date) -> Ite
     known = g.where(read, text, g.constant(np.array([sample], object)))
     moment, there = _iso(g, known) if feature.format is None else _formatted(g, known, feature.format)
     seconds = g.guarded(moment.seconds, WHOLE, g.op("And", fits, there), reason)
-    calendar = _Calendar(g, Moment(seconds, moment.micros))
+    calendar = DateParts(g, Moment(seconds, moment.micros))
     return (calendar.part(wanted) for wanted in feature.parts)
 
 
@@ -88,7 +88,7 @@ def _escaped(text: str) -> str:
     return "".join(rf"\x{{{ord(character):x}}}" for character in text)
 
 
-def _iso(g: Graph, text: str) -> tuple[Moment, str]:
+def _iso(g: GraphWriter, text: str) -> tuple[Moment, str]:
     first, second = g.split(text, " ", 2)
     day, clock = g.split(g.op("StringConcat", g.op("StringConcat", first, _t(g)), second), "T", 2)
     year, month, date = map(g.whole, g.split(day, "-", 3))
@@ -108,11 +108,11 @@ def _iso(g: Graph, text: str) -> tuple[Moment, str]:
     return Moment(seconds, g.cast(micros, WHOLE)), _exists(g, year, month, date)
 
 
-def _t(g: Graph) -> str:
+def _t(g: GraphWriter) -> str:
     return g.constant(np.array(["T"], object))
 
 
-def _formatted(g: Graph, text: str, format: str) -> tuple[Moment, str]:
+def _formatted(g: GraphWriter, text: str, format: str) -> tuple[Moment, str]:
     pieces = _pieces(format)
     assert pieces is not None
     if pieces[0]:
@@ -138,20 +138,20 @@ def _formatted(g: Graph, text: str, format: str) -> tuple[Moment, str]:
     return Moment(seconds, g.op("Sub", seconds, seconds)), _exists(g, year, month, date)
 
 
-def _seconds(g: Graph, hours: str, minutes: str, seconds: str | None) -> str:
+def _seconds(g: GraphWriter, hours: str, minutes: str, seconds: str | None) -> str:
     found = g.op("Mul", hours, g.constant([3600], np.int64))
     found = g.op("Add", found, g.op("Mul", minutes, g.constant([60], np.int64)))
     return str(found if seconds is None else g.op("Add", found, seconds))
 
 
-def _exists(g: Graph, year: str, month: str, date: str) -> str:
+def _exists(g: GraphWriter, year: str, month: str, date: str) -> str:
     """Whether the day exists: its number leads back to its month, and the year is one of the calendar."""
-    back = _Civil(g, _days(g, year, month, date))
+    back = CivilDate(g, _days(g, year, month, date))
     same = g.op("And", g.op("Equal", back.month, month), g.op("Equal", back.day, date))
     return str(g.op("And", same, g.op("Greater", year, g.constant([0], np.int64))))
 
 
-def _days(g: Graph, year: str, month: str, day: str) -> str:
+def _days(g: GraphWriter, year: str, month: str, day: str) -> str:
     """Days since 1970-01-01, counted in years that begin in March, so that a leap day is the last of one."""
     late = g.cast(g.op("LessOrEqual", month, g.constant([2], np.int64)), WHOLE)
     y = g.op("Sub", year, late)
@@ -165,23 +165,23 @@ def _days(g: Graph, year: str, month: str, day: str) -> str:
     return _plus(g, g.op("Add", _times(g, era, 146_097), in_era), -EPOCH_SHIFT)
 
 
-def _plus(g: Graph, value: str, number: int) -> str:
+def _plus(g: GraphWriter, value: str, number: int) -> str:
     return str(g.op("Add", value, g.constant([number], np.int64)))
 
 
-def _times(g: Graph, value: str, number: int) -> str:
+def _times(g: GraphWriter, value: str, number: int) -> str:
     return str(g.op("Mul", value, g.constant([number], np.int64)))
 
 
-def _over(g: Graph, value: str, number: int) -> str:
+def _over(g: GraphWriter, value: str, number: int) -> str:
     """Of numbers that are not negative."""
     return str(g.op("Div", value, g.constant([number], np.int64)))
 
 
-class _Civil:
+class CivilDate:
     """Year, month and day of days since 1970-01-01."""
 
-    def __init__(self, g: Graph, days: str):
+    def __init__(self, g: GraphWriter, days: str):
         z = _plus(g, days, EPOCH_SHIFT)
         era = _over(g, z, 146_097)
         doe = g.op("Sub", z, _times(g, era, 146_097))
@@ -197,15 +197,15 @@ class _Civil:
         self.year = g.op("Add", g.op("Add", yoe, _times(g, era, 400)), late)
 
 
-class _Calendar:
+class DateParts:
     """The parts of moments."""
 
-    def __init__(self, g: Graph, moment: Moment):
+    def __init__(self, g: GraphWriter, moment: Moment):
         self.g, self.moment = g, moment
         ahead = _over(g, _plus(g, moment.seconds, AHEAD * DAY), DAY)
         self.days = _plus(g, ahead, -AHEAD)
         self.clock = g.op("Sub", moment.seconds, _times(g, self.days, DAY))
-        self.civil = _Civil(g, self.days)
+        self.civil = CivilDate(g, self.days)
 
     def part(self, wanted: str) -> str:
         """A part of the dates, or its sine or cosine, as doubles."""

@@ -12,7 +12,7 @@ from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.categories import SetEncoder
 from graphspec.data.encoders.decoding import THRESHOLD, has_classes, labels_of
 from graphspec.data.encoders.numbers import Floats
-from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, Graph
+from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
 from graphspec.export.columns.numbers import undone
 from graphspec.tensor import unit_of
 
@@ -28,7 +28,7 @@ class Answers:
 
 
 def decoded(
-    g: Graph, program: Any, encoders: Encoders, outputs: Mapping[str, str], lengths: Mapping[str, str]
+    g: GraphWriter, program: Any, encoders: Encoders, outputs: Mapping[str, str], lengths: Mapping[str, str]
 ) -> Answers:
     """The outputs of a program as columns; `outputs` are its own values, float32, and `lengths` those of rows
     by the name of a size.
@@ -39,13 +39,15 @@ def decoded(
             for column, key in zip(output.columns, output.keys, strict=True):
                 found.values[column] = outputs[key], FLOAT
             continue
-        _Writer(g, found, lengths).write(name, output, encoders.encoders.get(output.target), outputs[name])
+        ColumnDecoding(g, found, lengths).write(
+            name, output, encoders.encoders.get(output.target), outputs[name]
+        )
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class _Writer:
-    g: Graph
+class ColumnDecoding:
+    g: GraphWriter
     found: Answers
     lengths: Mapping[str, str]
 
@@ -55,7 +57,7 @@ class _Writer:
         if output.loss is not None and output.loss.takes_logits:
             value = g.op("Softmax", value, axis=-1) if classes else g.op("Sigmoid", value)
         if isinstance(encoder, SetEncoder):
-            self._set(name, encoder, value, output.judged.threshold)
+            self._set(name, encoder, value, output.rows.threshold)
         elif classes:
             self._classes(name, tensor, labels_of(encoder, tensor.shape[-1]), value)
         elif isinstance(encoder, Floats) and self._fits(encoder, tensor):

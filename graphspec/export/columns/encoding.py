@@ -18,7 +18,7 @@ from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.features.settings import UNSEEN
 from graphspec.export.columns import dates, numbers, texts
-from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, Graph
+from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
 from graphspec.tensor import Tensor, unit_of
 
 Reason = str
@@ -36,13 +36,13 @@ class Inside:
     """By the name of a size, the length of each row."""
 
 
-def encoded(g: Graph, program: Any, encoders: Encoders, free: Mapping[str, Any]) -> Inside:
+def encoded(g: GraphWriter, program: Any, encoders: Encoders, free: Mapping[str, Any]) -> Inside:
     """The inputs of a program from columns; `free` are the sizes that its file leaves dynamic, with their
     ranges.
     """
     found = Inside()
     na_values = program.data.na_values if program.data is not None else ("",)
-    writer = _Writer(g, program, na_values, free, found)
+    writer = ColumnEncoding(g, program, na_values, free, found)
     for name, tensor in program.inputs.items():
         encoder = encoders.encoders.get(name)
         reason = "it has a default" if encoder is None else writer.misfit(encoder, tensor)
@@ -55,7 +55,7 @@ def encoded(g: Graph, program: Any, encoders: Encoders, free: Mapping[str, Any])
     return found
 
 
-def _clash(g: Graph, encoder: Encoder) -> Reason | None:
+def _clash(g: GraphWriter, encoder: Encoder) -> Reason | None:
     """A column that another feature reads as another type."""
     for name in encoder.columns:
         known = g.inputs.get(name)
@@ -89,8 +89,8 @@ def _lists(encoder: Encoder) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Writer:
-    g: Graph
+class ColumnEncoding:
+    g: GraphWriter
     program: Any
     na_values: Sequence[str]
     free: Mapping[str, Any]

@@ -18,7 +18,7 @@ FLOAT, TRUTH = TensorProto.FLOAT, TensorProto.BOOL
 BATCH = "batch"
 
 
-class Graph:
+class GraphWriter:
     """Collects the nodes of a graph. A value is the name of one."""
 
     def __init__(self) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 
 from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberCurve, NumberEncoder
 from graphspec.export.columns.dates import parts_of
-from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, Graph
+from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
 
 
-def number(g: Graph, name: str, na_values: Sequence[str]) -> str:
+def number(g: GraphWriter, name: str, na_values: Sequence[str]) -> str:
     """A column of numbers, NaN where one is missing. Infinite ones end the run."""
     x = g.column(name, NUMBER)
     endless = g.op("IsInf", g.cast(x, FLOAT))
@@ -28,7 +28,7 @@ def _number(text: str) -> float | None:
         return None
 
 
-def numbers(g: Graph, encoder: NumberEncoder, na_values: Sequence[str]) -> str:
+def numbers(g: GraphWriter, encoder: NumberEncoder, na_values: Sequence[str]) -> str:
     """[batch, n] float32 of an `encode: number`."""
     found = [number(g, name, na_values) for name in encoder.columns]
     missing = [g.op("IsNaN", x) for x in found]
@@ -40,7 +40,7 @@ def numbers(g: Graph, encoder: NumberEncoder, na_values: Sequence[str]) -> str:
     return made
 
 
-def dates(g: Graph, encoder: DateEncoder, na_values: Sequence[str]) -> str:
+def dates(g: GraphWriter, encoder: DateEncoder, na_values: Sequence[str]) -> str:
     """[batch, n] float32 of an `encode: date`."""
     columns = []
     for name in encoder.columns:
@@ -52,7 +52,7 @@ def dates(g: Graph, encoder: DateEncoder, na_values: Sequence[str]) -> str:
     return g.cast(g.joined([g.expanded(x) for x in columns]), FLOAT)
 
 
-def _known(g: Graph, encoder: Floats, position: int, x: str, missing: str) -> str:
+def _known(g: GraphWriter, encoder: Floats, position: int, x: str, missing: str) -> str:
     """A column, filled or refused where a value is missing, as the model takes it."""
     curve, name = encoder.curves[position], encoder.column_of(position)
     if curve.fill is None:
@@ -74,7 +74,7 @@ def _known(g: Graph, encoder: Floats, position: int, x: str, missing: str) -> st
     return x
 
 
-def _transformed(g: Graph, curve: NumberCurve, x: str) -> str:
+def _transformed(g: GraphWriter, curve: NumberCurve, x: str) -> str:
     if curve.transform == "log1p":
         return _log1p(g, x)
     if curve.transform == "sqrt":
@@ -87,7 +87,7 @@ def _transformed(g: Graph, curve: NumberCurve, x: str) -> str:
     return x
 
 
-def _log1p(g: Graph, x: str) -> str:
+def _log1p(g: GraphWriter, x: str) -> str:
     """log(1 + x) to the last digits, of small numbers too: what 1 + x loses is made good by its quotient."""
     one = g.constant([1.0], np.float64)
     u = g.op("Add", x, one)
@@ -97,7 +97,7 @@ def _log1p(g: Graph, x: str) -> str:
     return g.where(same, x, exact)
 
 
-def _expm1(g: Graph, x: str) -> str:
+def _expm1(g: GraphWriter, x: str) -> str:
     """exp(x) - 1, in the same way."""
     one, zero = g.constant([1.0], np.float64), g.constant([0.0], np.float64)
     u = g.op("Exp", x)
@@ -107,7 +107,7 @@ def _expm1(g: Graph, x: str) -> str:
     return g.where(same, x, g.where(far, lost, exact))
 
 
-def _interpolated(g: Graph, x: str, points: np.ndarray, values: np.ndarray) -> str:
+def _interpolated(g: GraphWriter, x: str, points: np.ndarray, values: np.ndarray) -> str:
     """`numpy.interp`: of equal points the last one."""
     if len(points) == 1:
         return str(g.op("Add", g.op("Sub", x, x), g.constant([values[0]], np.float64)))
@@ -128,7 +128,7 @@ def _interpolated(g: Graph, x: str, points: np.ndarray, values: np.ndarray) -> s
     return g.where(g.op("GreaterOrEqual", x, most), g.constant([values[-1]], np.float64), below)
 
 
-def undone(g: Graph, curve: NumberCurve, x: str) -> str:
+def undone(g: GraphWriter, curve: NumberCurve, x: str) -> str:
     """Doubles of the model in the units of the column."""
     x = g.op("Mul", x, g.constant([curve.scale], np.float64))
     x = g.op("Add", x, g.constant([curve.shift], np.float64))

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from graphspec.data.encoders.lists import TextEncoder
-from graphspec.export.columns.graph import MICROSOFT, WHOLE, Graph
+from graphspec.export.columns.graph import MICROSOFT, WHOLE, GraphWriter
 
 SPACES = r"\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
 LETTERS = (
@@ -45,7 +45,7 @@ def readable(encoder: TextEncoder) -> bool:
     )
 
 
-def tokens(g: Graph, encoder: TextEncoder, name: str, text: str) -> str:
+def tokens(g: GraphWriter, encoder: TextEncoder, name: str, text: str) -> str:
     """[batch, any] ids of the tokens of each text, 0 after its last one. Letters that are written as several
     characters end the run: they would have to be composed first.
     """
@@ -67,7 +67,7 @@ def tokens(g: Graph, encoder: TextEncoder, name: str, text: str) -> str:
     return g.guarded(ids, WHOLE, g.expanded(fits), reason)
 
 
-def padding(g: Graph, column: str) -> str:
+def padding(g: GraphWriter, column: str) -> str:
     """[batch, 1] zeros beside a column: that there is an element, even where no row has one."""
     return str(g.expanded(g.look_up(column, [""], [0], 0)))
 
