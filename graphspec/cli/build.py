@@ -209,8 +209,16 @@ def _encoders(program: Program, files: RunFiles, inputs: str | None) -> Encoders
             raise misuse("--inputs", f"{files.path} has learned from arrays, and has no columns")
         return None
     from graphspec.data.loading import encoders_of
+    from graphspec.runs.model import needs_table
 
-    return encoders_of(program, state)
+    found = encoders_of(program, state)
+    if not needs_table(program, found):
+        return found
+    if inputs == "columns":
+        raise misuse(
+            "--inputs", "what it predicts needs other rows, or a scale of each row's own: write tensors"
+        )
+    return None
 
 
 def _write_python(

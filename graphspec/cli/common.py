@@ -71,6 +71,7 @@ ELSEWHERE = {
     "train": "train:train",
     "evaluate": "runs:evaluate",
     "predict": "runs:predict",
+    "serve": "serve:serve",
     "runs": "runs:runs",
     "explain": "describing:explain",
     "fmt": "formatting:fmt",

@@ -15,6 +15,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "plot": ("typst",),
     "server": ("pygls",),
+    "serve": ("starlette", "uvicorn"),
     "tensorboard": ("tensorboard",),
     "text": ("tokenizers",),
     "tune": ("optuna", "psutil"),

@@ -7,6 +7,7 @@ says what is wrong. Nothing here needs torch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,8 @@ from graphspec.diagnostics import fail
 from graphspec.tensor import unit_of
 
 Row = Mapping[str, Any]
+NUMBER = re.compile(r"[_.]\d+\Z", re.ASCII)
+"""The end of one of several columns of a name."""
 NAME = "data"
 """What messages call the rows."""
 SINGLE = frozenset((str, int, float, bool, type(None)))
@@ -71,26 +74,28 @@ class RowReader:
         self._missing = _missing(self._na_values)
         self._bound: frozenset[str] | None = None
 
-    def read(self, row: Row) -> RowArrays:
-        """The arrays of one row. Raises `SpecError` with each field's mistake."""
+    def read(self, row: Row, number: int = 0) -> RowArrays:
+        """The arrays of one row, the one of that number. Raises `SpecError` with each field's mistake."""
         if self._bound is None or row.keys() != self._bound:
             self._bind(row)
-        return self.plainly(row) or self.through_table(row)
+        return self.plainly(row) or self.through_table(row, number)
 
     def complete(self, row: Row) -> Row:
         """The row with null under each key that it lacks, as a line of JSON has it; as it is where it has
         other keys instead, which are then mistakes.
         """
         lacking = [name for name in self.named if name not in row]
-        if not lacking or any(name not in self.known for name in row):
+        if not lacking or any(NUMBER.sub("", name) not in self.known for name in row.keys() - self.known):
             return row
         return {**dict.fromkeys(lacking), **row}
 
     @cached_property
     def named(self) -> list[str]:
         """The columns that features and the key name."""
-        fills = [fill for fill in self.encoders.plan.fills if fill.feature is not None and not fill.target]
-        columns = [column for fill in fills for column in fill.feature.read(fill.field)]  # type: ignore[union-attr]
+        columns: list[str] = []
+        for fill in self.encoders.plan.fills:
+            if fill.feature is not None and not fill.target:
+                columns += [*fill.feature.read(fill.field), *self.encoders.encoders[fill.field].beside]
         return list(dict.fromkeys([*columns, *self.keys]))
 
     @cached_property
@@ -143,14 +148,14 @@ class RowReader:
                 raise table.lacks(name, self.program.span(("data", "key")))
         self._bound = frozenset(names)
 
-    def through_table(self, row: Row) -> RowArrays:
+    def through_table(self, row: Row, number: int = 0) -> RowArrays:
         """The arrays of one row of such columns, as a table has them. Raises `SpecError`."""
         table = pa.table({name: column_of(name, [row[name]]) for name in self.encoders.columns})
-        part = TablePart(plain(table, self._na_values), np.zeros(1, np.int64), NAME, row_in_words)
+        part = TablePart(plain(table, self._na_values), np.array([number], np.int64), NAME, row_in_words)
         encoded = self.encoders.encode(part)
         limits = self.program.minimum_sizes, self.program.maximum_sizes
         checker = Checker(NAME, row_in_words, self.wanted, *limits)
-        arrays = {name: checker.check(name, array) for name, array in encoded.arrays.items()}
+        arrays = {name: checker.check(name, array, number) for name, array in encoded.arrays.items()}
         checker.finish({field.name: 1 for field in self.wanted})
         longest = {name: int(a.lengths.max()) for name, a in arrays.items() if isinstance(a, Ragged)}
         sizes = {name: checker.wanted[name].tensor.shape[1] for name in longest}
@@ -181,14 +186,14 @@ class ArrayReader:
             field for field in fields(program, program.defaults) if field.role == "input"
         ]
 
-    def read(self, row: Row) -> RowArrays:
-        """The arrays of one row. Raises `SpecError` with each field's mistake."""
+    def read(self, row: Row, number: int = 0) -> RowArrays:
+        """The arrays of one row, the one of that number. Raises `SpecError` with each field's mistake."""
         limits = self.program.minimum_sizes, self.program.maximum_sizes
         checker, found = Checker(NAME, row_in_words, self.wanted, *limits), {}
         for field in self.wanted:
             if field.name not in row:
                 raise lacks(NAME, "array", field.name, row, remedy("array", field.name))
-            array = checker.check(field.name, _nested(field, row[field.name])[None])
+            array = checker.check(field.name, _nested(field, row[field.name])[None], number)
             if isinstance(array, np.ndarray):
                 found[field.name] = array.astype(field.tensor.dtype, copy=False)
         checker.finish({field.name: 1 for field in self.wanted})

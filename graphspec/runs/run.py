@@ -171,7 +171,8 @@ class Run:
         probabilities: bool = True,
         every_window: bool = False,
     ) -> pa.Table:
-        """A row for each row of `data`, in order: the key columns of the spec, then the predictions.
+        """A row for each row of `data`, in order: the key columns of the spec, then the predictions. A dict
+        of values is one row.
 
         Classes are given by name, with the probability of each if `probabilities`;
         numbers in the units of their column; sequences as lists. Targets in `data` are not read. Of windows
@@ -184,8 +185,8 @@ class Run:
         row = as_row(data)
         if row is not None:
             need(batch_size=batch_size, limit=limit)
-            model = self._model(device)
-            if model.encoders is not None:
+            model = self.model(device)
+            if model.encoders is not None and model.reader is not None:
                 return model.predict_row(row, probabilities)
             if model.encoders is not None:
                 data = pa.Table.from_pylist([dict(row)])
@@ -220,7 +221,7 @@ class Run:
         source = given(data)
         assert source is not None
         size = batch_size or self.program.training.batch_size
-        model = self._model(device)
+        model = self.model(device)
         yield from predictions(
             self.program,
             model.engine,
@@ -233,8 +234,14 @@ class Run:
             every_window,
         )
 
-    def _model(self, device: str) -> Model:
-        """The model that predicts on a device, which is kept until its weights change."""
+    def again(self) -> Run:
+        """The same run, read from its directory again."""
+        return Run(self.path, self._weights, self._allow, self._allow_url)
+
+    def model(self, device: str = "auto") -> Model:
+        """What predicts on a device: it reads rows, computes, and writes predictions. It is kept until the
+        weights change.
+        """
         from graphspec.runs.engines import TorchEngine
         from graphspec.runs.model import Model
         from graphspec.train import device as devices

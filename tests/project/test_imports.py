@@ -20,7 +20,7 @@ ALLOWED = {
     "__main__": "cli",
     "checking": "compiled_spec compiler custom data diagnostics tune weights",
     "cli": "checking compare compiler convert custom data diagnostics emit export files fixing fold "
-    "formatting language migrate objectives plot reference runs server source train transfer tune "
+    "formatting language migrate objectives plot reference runs serve server source train transfer tune "
     "version "
     "view weights",
     "compare": "contract diagnostics graph reference tensor view",
@@ -38,7 +38,7 @@ ALLOWED = {
     "passes program settings source tensor train tune weights",
     "emit": "contract custom diagnostics expressions files fold graph passes program tensor transfer "
     "version view weights",
-    "export": "data diagnostics tensor version",
+    "export": "data diagnostics objectives tensor version",
     "expressions": "diagnostics",
     "files": "diagnostics",
     "fixing": "diagnostics source",
@@ -56,6 +56,7 @@ ALLOWED = {
     "reference": "contract data diagnostics language objectives settings source tensor train tune",
     "runs": "compare source compiled_spec compiler custom data diagnostics files fold objectives tensor "
     "train weights",
+    "serve": "data diagnostics runs tensor version",
     "server": "checking compiled_spec contract data diagnostics expressions files fixing formatting graph "
     "language objectives reference settings source tensor train tune version view",
     "settings": "diagnostics tensor",
@@ -214,6 +215,7 @@ LATER = (
         "fork_server",
         "migrate",
         "runs",
+        "serve",
         "train",
         "transfer",
     ),

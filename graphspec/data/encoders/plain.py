@@ -122,6 +122,8 @@ class PlainEncoder(Encoder):
         wide = math.prod(self.known) if self.free else 1
         if len(lengths):
             wide = int(lengths[0].as_py() or 0)
+        if not wide:
+            raise part.fail("data-shape", name, found.row(0), "the inner list is empty")
         odd = np.asarray(lengths.fill_null(-1)) != wide
         if odd.any():
             what = f"the inner lists have {wide} and {lengths[int(odd.argmax())].as_py()} elements"

@@ -14,6 +14,7 @@ from graphspec.data.encoders.decoding import THRESHOLD, has_classes, labels_of
 from graphspec.data.encoders.numbers import Floats
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
 from graphspec.export.columns.numbers import undone
+from graphspec.objectives.losses import QuantileLoss
 from graphspec.tensor import unit_of
 
 
@@ -60,6 +61,8 @@ class ColumnDecoding:
             self._set(name, encoder, value, output.rows.threshold)
         elif classes:
             self._classes(name, tensor, labels_of(encoder, tensor.shape[-1]), value)
+        elif isinstance(encoder, Floats) and isinstance(output.loss, QuantileLoss):
+            self._quantiles(name, tensor, encoder, output.loss, g.cast(value, NUMBER))
         elif isinstance(encoder, Floats) and self._fits(encoder, tensor):
             self._numbers(name, tensor, encoder, g.cast(value, NUMBER))
         else:
@@ -121,6 +124,15 @@ class ColumnDecoding:
         else:
             parts = [g.expanded(x, last) for x in [*own, *columns[len(own) :]]]
             self.found.values[name] = g.joined(parts, last), NUMBER
+
+    def _quantiles(self, name: str, tensor: Any, encoder: Floats, loss: QuantileLoss, value: str) -> None:
+        """The level in the middle, and beside it each."""
+        g = self.g
+        own = undone(g, encoder.curves[0], value)
+        columns = [g.op("Gather", own, g.constant(i, np.int64), axis=-1) for i in range(len(loss.levels))]
+        self.found.values[name] = columns[loss.middle], NUMBER
+        for level, column in zip(loss.levels, columns, strict=True):
+            self.found.values[f"{name}.{level:g}"] = column, NUMBER
 
     def _squeezed(self, tensor: Any, value: str) -> str:
         if tensor.rank > 1 and tensor.shape[-1] == 1:

@@ -98,6 +98,8 @@ class ColumnEncoding:
 
     def misfit(self, encoder: Encoder, tensor: Tensor) -> Reason | None:
         """Why an encoder stays outside the file; None where it does not."""
+        if encoder.beside:
+            return "its scale is of its own for each value of another column"
         if isinstance(encoder, HashEncoder):
             return "ONNX has no such hash"
         if isinstance(encoder, ImageEncoder):

@@ -1,0 +1,118 @@
+"""`serve`: trained runs behind HTTP."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from graphspec.cli.common import Allow, Device, misuse, reporting, show
+from graphspec.cli.runs import Weights, synthetic
+from graphspec.diagnostics.terminal import say
+
+if TYPE_CHECKING:
+    from graphspec.serve.app import Server
+    from graphspec.serve.served import Served
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, metavar="N", help="Port; 0 takes a free one.")
+    ] = 8000,
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="Address; others than this machine's need care.")
+    ] = "127.0.0.1",
+    weights: Weights = "best",
+    device: Device = "auto",
+    batch: Annotated[
+        int, typer.Option("--batch", min=1, metavar="N", help="The most rows that are predicted together.")
+    ] = 256,
+    batch_wait: Annotated[
+        float, typer.Option("--batch-wait", min=0, metavar="MS", help="How long a row waits for others.")
+    ] = 0.0,
+    max_bytes: Annotated[
+        int, typer.Option("--max-bytes", min=1, metavar="N", help="The largest body of a request.")
+    ] = 16 * 2**20,
+    max_rows: Annotated[
+        int, typer.Option("--max-rows", min=1, metavar="N", help="The most rows of a request.")
+    ] = 10_000,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="How long a request may take.")
+    ] = 60.0,
+    allow: Allow = None,
+) -> None:
+    """Serve trained runs over HTTP: POST rows as JSON, or a picture, to /predict.
+
+    A page to try it is at /, its description for programs at /openapi.json. SIGHUP reads the runs again.
+
+    Example: graphspec serve runs/cars-1 --port 8000
+    """
+    gc.enable()
+    with reporting(False, {}):
+        _need_packages()
+        from graphspec.serve.app import Limits, Server
+
+        limits = Limits(max_bytes, max_rows, timeout, batch, batch_wait / 1000)
+        found = _served(runs, weights, device, allow or ())
+        _run(Server(found, limits), host, port)
+
+
+def _need_packages() -> None:
+    from graphspec.diagnostics.packages import needing
+
+    with needing("`graphspec serve`", "serve"):
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+
+
+def _served(runs: Sequence[Path], weights: str, device: str, allow: Sequence[str]) -> dict[str, Served]:
+    from graphspec.runs.run import Run
+    from graphspec.serve.served import Served
+
+    found: dict[str, Served] = {}
+    for path in runs:
+        name = path.resolve().name if path.is_dir() else path.stem
+        if name in found:
+            raise misuse("RUN...", f"two runs are called {name}: a run is asked for by its name")
+        run = Run(path, weights, allow)
+        if run.files.synthetic:
+            show([synthetic(path)], {}, sys.stderr)
+        found[name] = Served(name, run, device)
+    return found
+
+
+def _run(server: Server, host: str, port: int) -> None:
+    """Answers until SIGINT or SIGTERM; what was asked before is answered still."""
+    import uvicorn
+
+    from graphspec.serve.app import application
+
+    listening = _listening(host, port)
+    hosts = [*LOOPBACK] if host in LOOPBACK else ["*"]
+    config = uvicorn.Config(application(server, hosts), log_level="warning", access_log=False, ws="none")
+    address = listening.getsockname()
+    if host not in LOOPBACK:
+        say(f"anyone who reaches {host} can ask: there is no password", sys.stderr)
+    say(f"serving {', '.join(server.runs)} at http://{host}:{address[1]}")
+    sys.stdout.flush()
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+        found.listen(2048)
+    except OSError as error:
+        raise misuse("--port", f"{host}:{port} cannot be bound: {error.strerror or error}") from None
+    return found

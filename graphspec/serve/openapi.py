@@ -1,0 +1,145 @@
+"""The description of a server for other programs: OpenAPI, from the columns of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from graphspec.data.encoders.base import Encoder
+from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
+from graphspec.data.encoders.decoding import has_classes, labels_of
+from graphspec.data.encoders.images import ImageEncoder
+from graphspec.data.encoders.lists import TokensEncoder
+from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberEncoder
+from graphspec.data.encoders.plain import PlainEncoder
+from graphspec.serve.served import Served
+from graphspec.tensor import Tensor
+from graphspec.version import __version__
+
+Schema = dict[str, Any]
+
+
+def document(runs: Mapping[str, Served]) -> Schema:
+    """The whole description."""
+    paths: Schema = {}
+    for index, (name, served) in enumerate(runs.items()):
+        for path in (f"/runs/{name}/predict", *(("/predict",) if index == 0 else ())):
+            paths[path] = {"post": _predict(name, served)}
+    for path, summary in (("/health", "The server lives"), ("/ready", "Its runs can be asked")):
+        paths[path] = {"get": {"summary": summary, "responses": {"200": {"description": "yes"}}}}
+    return {"openapi": "3.1.0", "info": {"title": "graphspec", "version": __version__}, "paths": paths}
+
+
+def _predict(name: str, served: Served) -> Schema:
+    row, answer = row_schema(served), answer_schema(served)
+    rows = {"type": "array", "items": row}
+    body: Schema = {
+        "application/json": {
+            "schema": {
+                "oneOf": [row, rows, {"type": "object", "required": ["rows"], "properties": {"rows": rows}}]
+            }
+        }
+    }
+    if served.picture is not None:
+        body["image/*"] = {"schema": {"type": "string", "format": "binary"}}
+    many = {"type": "array", "items": {"oneOf": [answer, {"type": "null"}]}}
+    given = {"oneOf": [answer, {"type": "object", "properties": {"predictions": many}}]}
+    wrong = {"type": "object", "properties": {"predictions": many, "diagnostics": DIAGNOSTICS}}
+    return {
+        "summary": f"Predict with the run `{name}`",
+        "requestBody": {"required": True, "content": body},
+        "responses": {
+            "200": {"description": "Predictions", "content": {"application/json": {"schema": given}}},
+            "422": {
+                "description": "Some rows are wrong; the others are answered",
+                "content": {"application/json": {"schema": wrong}},
+            },
+        },
+    }
+
+
+DIAGNOSTICS: Schema = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {
+            "row": {"type": "integer"},
+            "code": {"type": "string"},
+            "message": {"type": "string"},
+            "help": {"type": ["string", "null"]},
+        },
+    },
+}
+
+
+def row_schema(served: Served) -> Schema:
+    """A row: its columns, each with its type; those that may be missing may be null."""
+    encoders, program = served.model.encoders, served.model.program
+    properties: Schema = {}
+    if encoders is None:
+        properties = {n: _array(t) for n, t in program.inputs.items() if n not in program.defaults}
+        return {"type": "object", "properties": properties, "required": list(properties)}
+    required: list[str] = []
+    for fill in encoders.plan.fills:
+        if fill.target:
+            continue
+        encoder = encoders.encoders[fill.field]
+        optional = getattr(encoder.feature, "fill", None) is not None
+        for column in (fill.field,) if isinstance(encoder, PlainEncoder) else encoder.columns:
+            schema = _column(encoder)
+            properties[column] = {"oneOf": [schema, {"type": "null"}]} if optional else schema
+            if not optional:
+                required.append(column)
+    for key in program.data.key if program.data is not None else ():
+        properties.setdefault(key, {})
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def _column(encoder: Encoder) -> Schema:
+    if isinstance(encoder, NumberEncoder):
+        return {"type": "number"}
+    if isinstance(encoder, DateEncoder):
+        return {"type": "string", "description": encoder.feature.format or "ISO 8601: 2024-12-31T23:59:59"}
+    if isinstance(encoder, ImageEncoder):
+        return {"type": "string", "contentEncoding": "base64"}
+    if isinstance(encoder, PlainEncoder):
+        return _array(encoder.fill.tensor)
+    one: Schema = {"type": ["string", "number", "boolean"]}
+    if isinstance(encoder, CategoryEncoder) and encoder.strict and encoder.vocabularies[0].values:
+        one = {"enum": encoder.vocabularies[0].values}
+    lists = isinstance(encoder, TokensEncoder) or (
+        isinstance(encoder, CategoryEncoder) and encoder.per_element
+    )
+    if isinstance(encoder, SetEncoder):
+        lists = encoder.feature.separator is None
+    return {"type": "array", "items": one} if lists else one
+
+
+def _array(tensor: Tensor) -> Schema:
+    """Nested lists of numbers; one of a single number is a number."""
+    schema: Schema = {"type": "number" if tensor.is_float else "integer"}
+    if tensor.shape[1:] in ((), (1,)):
+        return schema
+    for size in reversed(tensor.shape[1:]):
+        fixed = {"minItems": size, "maxItems": size} if isinstance(size, int) else {}
+        schema = {"type": "array", "items": schema, **fixed}
+    return schema
+
+
+def answer_schema(served: Served) -> Schema:
+    """What comes back for a row."""
+    encoders, properties = served.model.encoders, Schema()
+    for name, output in served.model.program.outputs.items():
+        encoder = encoders.encoders.get(output.target) if encoders is not None else None
+        tensor = output.tensors[0]
+        if isinstance(encoder, SetEncoder):
+            properties[name] = {"type": "array", "items": {"enum": encoder.vocabulary.values}}
+        elif has_classes(output, encoder) and tensor.rank == 2:
+            labels = labels_of(encoder, tensor.shape[-1])
+            properties[name] = {"enum": labels}
+            properties |= {f"{name}.{label}": {"type": "number"} for label in labels}
+        elif isinstance(encoder, Floats) and tensor.rank == 2 and len(encoder.columns) > 1:
+            properties |= {f"{name}.{column}": {"type": "number"} for column in encoder.columns}
+        else:
+            properties[name] = {"type": "number"} if tensor.shape[1:] == (1,) else {}
+    return {"type": "object", "properties": properties}

@@ -1,0 +1,294 @@
+"""Runs behind HTTP: answers are those of `predict`, each row has its own, and nothing harms the server."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pyarrow as pa
+import pytest
+import uvicorn
+
+from graphspec.runs.run import Run
+from graphspec.serve.app import Limits, Server, application
+from graphspec.serve.batches import Batcher
+from graphspec.serve.served import Served
+from tests.runs import everything
+
+LIMITS = Limits(bytes=200_000, rows=50, seconds=30)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return everything.train(tmp_path_factory.mktemp("serve"))
+
+
+@pytest.fixture(scope="module")
+def port(run: Run) -> Iterator[int]:
+    """A server of the run under two names."""
+    server = Server({name: Served(name, Run(run.path)) for name in ("first", "second")}, LIMITS)
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(application(server, ["127.0.0.1"]), log_level="warning", ws="none")
+    made = uvicorn.Server(config)
+    thread = threading.Thread(target=made.run, kwargs={"sockets": [listening]})
+    thread.start()
+    yield listening.getsockname()[1]
+    made.should_exit = True
+    thread.join()
+
+
+def ask(
+    port: int, body: Any, path: str = "/predict", kind: str = "application/json", **headers: str
+) -> tuple[int, Any]:
+    """The status of a POST, and the JSON that comes back."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    connection.request("POST", path, text, {"Content-Type": kind, **headers})
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    return response.status, json.loads(content) if content.startswith((b"{", b"[")) else content.decode()
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    return response.status, text
+
+
+def rows(seed: int, count: int) -> list[dict[str, Any]]:
+    draw = random.Random(seed)
+    return [everything.gaps(everything.row(draw), draw) for _ in range(count)]
+
+
+def expected(run: Run, row: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = run.predict(pa.Table.from_pylist([row])).to_pylist()[0]
+    return found
+
+
+def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    return found.keys() == wanted.keys() and all(
+        found[name] == pytest.approx(value, rel=1e-4, abs=1e-6)
+        if isinstance(value, float)
+        else found[name] == value
+        for name, value in wanted.items()
+    )
+
+
+def test_the_answers_are_those_of_predict(run: Run, port: int) -> None:
+    given = rows(1, 6)
+    wanted = [expected(run, row) for row in given]
+    assert same(ask(port, given[0])[1], wanted[0])
+    for body, path in ((given, "/runs/second/predict"), ({"rows": given}, "/runs/first/predict")):
+        status, found = ask(port, body, path)
+        assert status == 200 and all(map(same, found["predictions"], wanted))
+
+
+def test_a_key_that_a_row_lacks_is_a_missing_value(run: Run, port: int) -> None:
+    row = rows(2, 1)[0]
+    del row["amount"], row["id"]
+    status, found = ask(port, row)
+    assert status == 200 and same(found, expected(run, {**row, "amount": None, "id": None}))
+    misspelt = {**row, "amuont": 1.0}
+    status, found = ask(port, misspelt)
+    assert status == 422 and "did you mean" in found["diagnostics"][0]["help"]
+
+
+def test_good_rows_are_answered_beside_bad_ones(run: Run, port: int) -> None:
+    given: list[Any] = rows(3, 4)
+    given[1] = {**given[1], "day": "30 March"}
+    given[3] = "no row"
+    status, found = ask(port, given)
+    assert status == 422
+    assert [answer is None for answer in found["predictions"]] == [False, True, False, True]
+    assert same(found["predictions"][2], expected(run, given[2]))
+    day, none = found["diagnostics"]
+    assert (day["row"], day["code"], none["row"], none["code"]) == (1, "data-dtype", 3, "data-format")
+    assert "row 1, counting from 0" in day["message"] and "30 March" in day["message"]
+
+
+HOSTILE: list[bytes] = [
+    b"",
+    b"{",
+    b"\xff\xfe",
+    b"null",
+    b"1",
+    b'"text"',
+    b"[" * 100_000,
+    b'{"a":' * 30_000,
+    b'{"amount": 1' + b"0" * 100_000 + b"}",
+    b'{"amount": NaN}',
+    b'{"rows": [[]]}',
+    b'{"rows": [{"title": "\\ud800"}]}',
+    b'{"title": "' + b"a " * 90_000 + b'"}',
+    b'[{"__proto__": {}}]',
+]
+
+
+def hostile(seed: int) -> bytes:
+    """A body that is damaged, or a row with values that belong nowhere."""
+    draw = random.Random(seed)
+    if draw.random() < 0.3:
+        return draw.choice(HOSTILE)
+    values: list[Any] = [
+        None,
+        [],
+        {},
+        [[]],
+        "x" * draw.randint(0, 2000),
+        10**30,
+        -1e308,
+        True,
+        "\ud800",
+        "../x",
+    ]
+    row = rows(seed, 1)[0]
+    for name in draw.sample(sorted(row), draw.randint(1, 6)):
+        row[name] = draw.choice(values)
+    text = bytearray(json.dumps(row).encode())
+    for _ in range(draw.choice([0, 0, 3])):
+        text[draw.randrange(len(text))] = draw.randrange(256)
+    return bytes(text)
+
+
+def test_hostile_bodies_are_harmless(run: Run, port: int) -> None:
+    good, (row,) = 0, rows(4, 1)
+    for seed in range(200):
+        status, found = ask(port, hostile(seed))
+        assert status in (200, 400, 413, 422), (seed, found)
+        good += status == 200
+        if status != 200:
+            assert found["diagnostics"][0]["code"] in ("usage", "data-format") or status == 422, seed
+    assert good < 60
+    assert same(ask(port, row)[1], expected(run, row))
+
+
+def test_requests_have_limits(port: int) -> None:
+    assert ask(port, b" " * 300_000)[0] == 413
+    assert ask(port, rows(5, 51))[0] == 413
+    assert ask(port, {}, kind="text/plain")[0] == 415
+    assert ask(port, b"picture", kind="image/png")[0] == 415
+    assert ask(port, {}, "/runs/third/predict")[0] == 404
+    assert ask(port, {}, Host="evil.example")[0] == 400
+    assert get(port, "/predict")[0] == 405
+
+
+def test_what_a_server_says_of_itself(run: Run, port: int) -> None:
+    assert json.loads(get(port, "/health")[1])["ok"] and json.loads(get(port, "/ready")[1])["ok"]
+    assert [each["name"] for each in json.loads(get(port, "/runs")[1])["runs"]] == ["first", "second"]
+    status, page = get(port, "/")
+    assert status == 200 and "openapi.json" in page and "//" not in page.replace("<!", "")
+    assert 'graphspec_requests_total{run="first",status="200"}' in get(port, "/metrics")[1]
+
+
+def test_openapi_describes_rows_and_answers(run: Run, port: int) -> None:
+    found = json.loads(get(port, "/openapi.json")[1])
+    assert {"/predict", "/runs/first/predict", "/runs/second/predict", "/health"} <= found["paths"].keys()
+    post = found["paths"]["/predict"]["post"]
+    schema = post["requestBody"]["content"]["application/json"]["schema"]["oneOf"][0]
+    assert schema["properties"].keys() >= {"amount", "region", "day", "moods", "title", "plain", "id"}
+    row = everything.row(random.Random(6))
+    row["plain"] = [row.pop("plain_0"), row.pop("plain_1")]
+    jsonschema.validate(row, schema)
+    for wrong in (
+        {**row, "amount": "x"},
+        {**row, "curve": [1.0]},
+        {k: v for k, v in row.items() if k != "when"},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
+    answer = post["responses"]["200"]["content"]["application/json"]["schema"]["oneOf"][0]
+    jsonschema.validate(ask(port, row)[1], answer)
+
+
+def test_nothing_is_lost_while_a_run_is_read_again(run: Run, port: int) -> None:
+    given = rows(7, 4)
+    wanted = [expected(run, row) for row in given]
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(ask, port, given[i % 4]) for i in range(60)]
+        assert ask(port, b"", "/runs/first/reload") == (200, {"reloaded": "first"})
+        answers += [pool.submit(ask, port, given[i % 4]) for i in range(60)]
+        for index, answer in enumerate(answers):
+            status, found = answer.result()
+            assert status == 200 and same(found, wanted[index % 4])
+
+
+def test_a_run_that_cannot_be_read_again_stays(tmp_path: Path, run: Run) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for file in run.path.iterdir():
+        if file.is_file():
+            (folder / file.name).write_bytes(file.read_bytes())
+    server = Server({"a": Served("a", Run(folder))}, LIMITS)
+    before = server.runs["a"]
+    (folder / "best.safetensors").write_bytes(b"damaged")
+    mistakes = asyncio.run(server.read_again("a"))
+    assert mistakes and server.runs["a"] is before
+    assert isinstance(before.predict([(0, rows(8, 1)[0])])[0], dict)
+    server.batcher.close()
+
+
+def test_what_waits_is_computed_together() -> None:
+    """While one request is computed others wait, and then go together, at most so many rows at a time."""
+    batcher, begun, release, sizes = Batcher(8, 0.0), threading.Event(), threading.Event(), list[int]()
+
+    def work(found: list[Any]) -> list[Any]:
+        sizes.append(len(found))
+        begun.set()
+        release.wait()
+        return [value * 10 for value in found]
+
+    async def all_of_them() -> list[list[Any]]:
+        tasks = [asyncio.create_task(batcher.compute(work, [0]))]
+        await asyncio.to_thread(begun.wait)
+        tasks += [asyncio.create_task(batcher.compute(work, [n, n])) for n in range(1, 6)]
+        await asyncio.sleep(0)
+        release.set()
+        return await asyncio.gather(*tasks)
+
+    assert asyncio.run(all_of_them()) == [[0], *([n * 10, n * 10] for n in range(1, 6))]
+    assert sizes == [1, 8, 2]
+    batcher.close()
+
+
+def test_an_error_reaches_those_who_asked() -> None:
+    batcher = Batcher(8, 0.0)
+
+    def work(found: list[Any]) -> list[Any]:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(batcher.compute(work, [1]))
+    batcher.close()
+
+
+def test_the_command(run: Run) -> None:
+    command = [sys.executable, "-m", "graphspec", "serve", str(run.path), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("serving run at http://127.0.0.1:"), process.stderr.read()
+        row = rows(9, 1)[0]
+        assert same(ask(int(line.rpartition(":")[2]), row)[1], expected(run, row))
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        assert not process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
