@@ -52,6 +52,14 @@ BatchSize = Annotated[
     int | None,
     typer.Option("--batch-size", min=1, metavar="N", help="Batch size. [default: the spec's]"),
 ]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="auto|torch|onnxruntime|openvino",
+        help="What computes; auto is the fastest installed here that agrees with torch.",
+    ),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Read only the first N rows.")]
 
 
@@ -108,6 +116,7 @@ def predict(
     ],
     weights: Weights = "best",
     device: Device = "auto",
+    engine: EngineOption = "torch",
     batch_size: BatchSize = None,
     limit: Limit = None,
     probabilities: Annotated[
@@ -139,6 +148,7 @@ def predict(
         for part in found.predictions(
             data,
             device=device,
+            engine=engine,
             batch_size=batch_size,
             limit=limit,
             probabilities=probabilities,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphspec.cli.common import Allow, Device, misuse, reporting, show
-from graphspec.cli.runs import Weights, synthetic
+from graphspec.cli.runs import EngineOption, Weights, synthetic
 from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def serve(
     ] = "127.0.0.1",
     weights: Weights = "best",
     device: Device = "auto",
+    engine: EngineOption = "torch",
     batch: Annotated[
         int, typer.Option("--batch", min=1, metavar="N", help="The most rows that are predicted together.")
     ] = 256,
@@ -61,7 +62,7 @@ def serve(
         from graphspec.serve.app import Limits, Server
 
         limits = Limits(max_bytes, max_rows, timeout, batch, batch_wait / 1000)
-        found = _served(runs, weights, device, allow or ())
+        found = _served(runs, weights, device, engine, allow or ())
         _run(Server(found, limits), host, port)
 
 
@@ -73,7 +74,9 @@ def _need_packages() -> None:
         import uvicorn  # noqa: F401
 
 
-def _served(runs: Sequence[Path], weights: str, device: str, allow: Sequence[str]) -> dict[str, Served]:
+def _served(
+    runs: Sequence[Path], weights: str, device: str, engine: str, allow: Sequence[str]
+) -> dict[str, Served]:
     from graphspec.runs.run import Run
     from graphspec.serve.served import Served
 
@@ -85,7 +88,9 @@ def _served(runs: Sequence[Path], weights: str, device: str, allow: Sequence[str
         run = Run(path, weights, allow)
         if run.files.synthetic:
             show([synthetic(path)], {}, sys.stderr)
-        found[name] = Served(name, run, device)
+        found[name] = Served(name, run, device, engine)
+        for note in found[name].model.notes:
+            say(f"{name}: {note}", sys.stderr)
     return found
 
 

@@ -13,6 +13,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "mcp": ("mcp",),
     "mlflow": ("mlflow-skinny",),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "openvino": ("openvino",),
     "plot": ("typst",),
     "server": ("pygls",),
     "serve": ("starlette", "uvicorn"),

@@ -10,9 +10,14 @@ LAST, BEST, CHECKPOINTS, ENCODERS = "last.safetensors", "best.safetensors", "che
 TENSORBOARD, WANDB, CURVES = "tensorboard", "wandb", "curves.svg"
 ADAPTER, ADAPTER_CONFIG = "adapter.safetensors", "adapter_config.json"
 """Of a run that trained adapters: these in PEFT's format."""
+ENGINE, ENGINE_MODEL = "engine.json", "engine.onnx"
+"""The engine that predicts, and what it runs."""
 TRIALS = "trials"
 """In the directory of a search, the directory with the runs of its trials."""
-FILES = (SPEC, SOURCE, HISTORY, ENVIRONMENT, LAST, BEST, ENCODERS, CURVES, ADAPTER, ADAPTER_CONFIG)
+FILES = (
+    *(SPEC, SOURCE, HISTORY, ENVIRONMENT, LAST, BEST, ENCODERS, CURVES),
+    *(ADAPTER, ADAPTER_CONFIG, ENGINE, ENGINE_MODEL),
+)
 OWN = (*FILES, CHECKPOINTS, TENSORBOARD, WANDB)
 """What a run itself writes; the files that its spec reads, and those of its callbacks, have other names."""
 

@@ -13,6 +13,7 @@ from graphspec.files.run_files import (
     BEST,
     CHECKPOINT,
     CHECKPOINTS,
+    ENGINE_MODEL,
     ENVIRONMENT,
     EVENTS,
     FILES,
@@ -78,8 +79,8 @@ class RunFolder(Folder):
     def clear_weights(self) -> None:
         """Deletes everything that holds weights."""
         self.clear_checkpoints()
-        for name in (LAST, BEST, *self.names(WRITTEN)):
-            if name.endswith(".safetensors"):
+        for name in (LAST, BEST, ENGINE_MODEL, *self.names(WRITTEN)):
+            if name.endswith((".safetensors", ".onnx")):
                 self.remove(name)
 
     def _checkpoints(self, names: re.Pattern[str]) -> list[str]:

@@ -22,6 +22,8 @@ class Model:
     program: Any
     engine: Engine
     encoders: Encoders | None
+    notes: Sequence[str] = ()
+    """What to say of the engine."""
     reader: RowReader | ArrayReader | None = field(init=False)
     """None where a row alone says too little: of windows, and of targets with a scale of each row's own."""
 

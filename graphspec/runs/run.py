@@ -53,7 +53,7 @@ class Run:
         self.files: RunFiles | SpecFiles = SpecFiles(place) if is_spec else RunFiles(place)
         self._weights = weights
         self._allow, self._allow_url = tuple(allow), allow_url
-        self._kept: tuple[str, Any, Path | None, Model] | None = None
+        self._kept: tuple[tuple[str, str], Any, Path | None, Model] | None = None
 
     def __repr__(self) -> str:
         epochs = max((len(values) for values in self.history.values()), default=0)
@@ -166,6 +166,7 @@ class Run:
         data: Any,
         *,
         device: str = "auto",
+        engine: str = "torch",
         batch_size: int | None = None,
         limit: int | None = None,
         probabilities: bool = True,
@@ -185,7 +186,7 @@ class Run:
         row = as_row(data)
         if row is not None:
             need(batch_size=batch_size, limit=limit)
-            model = self.model(device)
+            model = self.model(device, engine)
             if model.encoders is not None and model.reader is not None:
                 return model.predict_row(row, probabilities)
             if model.encoders is not None:
@@ -193,6 +194,7 @@ class Run:
         parts = self.predictions(
             data,
             device=device,
+            engine=engine,
             batch_size=batch_size,
             limit=limit,
             probabilities=probabilities,
@@ -205,6 +207,7 @@ class Run:
         data: Any,
         *,
         device: str = "auto",
+        engine: str = "torch",
         batch_size: int | None = None,
         limit: int | None = None,
         probabilities: bool = True,
@@ -221,7 +224,9 @@ class Run:
         source = given(data)
         assert source is not None
         size = batch_size or self.program.training.batch_size
-        model = self.model(device)
+        model = self.model(device, engine)
+        if noted is not None and model.notes:
+            noted([*model.notes])
         yield from predictions(
             self.program,
             model.engine,
@@ -238,19 +243,24 @@ class Run:
         """The same run, read from its directory again."""
         return Run(self.path, self._weights, self._allow, self._allow_url)
 
-    def model(self, device: str = "auto") -> Model:
+    def model(self, device: str = "auto", engine: str = "torch") -> Model:
         """What predicts on a device: it reads rows, computes, and writes predictions. It is kept until the
         weights change.
+
+        `engine` is torch, onnxruntime or openvino, or auto: the fastest of those that are installed here and
+        agree with torch, to 1e-4 of each number and 1e-5 of the largest. The run remembers which.
         """
         from graphspec.runs.engines import TorchEngine
+        from graphspec.runs.fastest import engine_of
         from graphspec.runs.model import Model
         from graphspec.train import device as devices
 
-        if self._kept is None or self._kept[:2] != (device, _written(self._kept[2])):
+        if self._kept is None or self._kept[:2] != ((device, engine), _written(self._kept[2])):
             weights, place = self.weights, devices.choose(device)
             known = _written(weights)
-            engine = TorchEngine(self.program, self._folded(self.module(str(place)), place), place)
-            self._kept = device, known, weights, Model(self.program, engine, self.encoders())
+            base = TorchEngine(self.program, self._folded(self.module(str(place)), place), place)
+            made, notes = engine_of(self, base, engine)
+            self._kept = (device, engine), known, weights, Model(self.program, made, self.encoders(), notes)
         return self._kept[3]
 
     def _folded(self, module: nn.Module, place: Any) -> nn.Module:

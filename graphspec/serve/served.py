@@ -24,16 +24,16 @@ Answer = dict[str, Any] | list[Diagnostic]
 class Served:
     """A run under a name. It is replaced, never changed: a request ends with the one that it began with."""
 
-    def __init__(self, name: str, run: Run, device: str = "auto"):
-        self.name, self.run, self.device = name, run, device
-        self.model: Model = run.model(device)
+    def __init__(self, name: str, run: Run, device: str = "auto", engine: str = "torch"):
+        self.name, self.run, self.device, self.engine = name, run, device, engine
+        self.model: Model = run.model(device, engine)
         if self.model.reader is None:
             message = f"`{run.path}` predicts from several rows, and a server answers each row for itself"
             raise fail("not-supported", message, "`graphspec predict` reads the whole table")
 
     def reloaded(self) -> Served:
         """The same run, read again from its directory. Raises `SpecError`."""
-        return Served(self.name, self.run.again(), self.device)
+        return Served(self.name, self.run.again(), self.device, self.engine)
 
     @property
     def reader(self) -> RowReader | ArrayReader:

@@ -54,8 +54,8 @@ ALLOWED = {
     "plot": "diagnostics graph objectives source tensor view",
     "program": "data graph objectives tensor train",
     "reference": "contract data diagnostics language objectives settings source tensor train tune",
-    "runs": "compare source compiled_spec compiler custom data diagnostics files fold objectives tensor "
-    "train weights",
+    "runs": "compare source compiled_spec compiler custom data diagnostics export files fold objectives "
+    "tensor train version weights",
     "serve": "data diagnostics runs tensor version",
     "server": "checking compiled_spec contract data diagnostics expressions files fixing formatting graph "
     "language objectives reference settings source tensor train tune version view",

@@ -1,0 +1,193 @@
+"""The fastest engine that agrees with the module: measured here for a model, and remembered by its run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphspec.diagnostics import SpecError, did_you_mean, fail
+from graphspec.files.run_files import ENGINE, ENGINE_MODEL
+from graphspec.runs.engines import ENGINES, Engine, OnnxEngine, OpenVinoEngine, TorchEngine, Values
+from graphspec.version import __version__
+
+if TYPE_CHECKING:
+    from graphspec.runs.run import Run
+
+SECONDS = 0.3
+"""How long each engine is timed, about."""
+ROUNDS = 200
+"""How often at most."""
+OTHERS: Mapping[str, type[OnnxEngine | OpenVinoEngine]] = {
+    "onnxruntime": OnnxEngine,
+    "openvino": OpenVinoEngine,
+}
+
+
+def engine_of(run: Run, base: TorchEngine, wanted: str) -> tuple[Engine, list[str]]:
+    """The engine called so, or with `auto` the fastest one whose outputs agree with those of the module, and
+    lines that say what was chosen.
+
+    Raises `SpecError` (unknown-name, package-missing, export-failed, export-differs).
+    """
+    if wanted not in ("auto", *ENGINES):
+        help = did_you_mean(wanted, ("auto", *ENGINES), f"engines: auto, {', '.join(ENGINES)}")
+        raise fail("unknown-name", f"there is no engine `{wanted}`", help)
+    if wanted == "torch":
+        return base, []
+    if base.device.type != "cpu":
+        if wanted == "auto":
+            return base, ["engine: torch, as on every GPU"]
+        raise fail("device-missing", f"`--engine {wanted}` computes on the CPU", "add `--device cpu`")
+    shelf = _Shelf(run, base)
+    if wanted == "auto":
+        return shelf.fastest()
+    engine = shelf.made(wanted)
+    apart = shelf.apart(engine)
+    return engine, [f"engine: {wanted}, equal to the module to {apart:.1e}"]
+
+
+class _Shelf:
+    """The export of a run's model and what was measured of it, in the run where that can be written."""
+
+    def __init__(self, run: Run, base: TorchEngine):
+        self.run, self.base, self.program = run, base, run.program
+        self.example = {name: tensor.numpy() for name, tensor in self.program.example_inputs(1).items()}
+        self.kept: tempfile.TemporaryDirectory[str] | None = None
+
+    def key(self) -> dict[str, Any]:
+        """What a measurement holds for: these weights, this version, this machine, these packages."""
+        weights = self.run.weights
+        about = os.stat(weights) if weights is not None else None
+        return {
+            "graphspec": __version__,
+            "weights": [about.st_size, about.st_mtime_ns] if about is not None else [],
+            "machine": f"{platform.node()} {platform.machine()} {os.cpu_count()}",
+            "threads": self.base.threads,
+            "engines": [name for name in ENGINES if find_spec(name) is not None],
+        }
+
+    def file(self) -> Path:
+        """The export, written where it is missing or of other weights."""
+        from graphspec.export import export
+        from graphspec.files.folder import Folder
+
+        weights = self.run.weights
+        if self.run.path.is_dir():
+            file = self.run.path / ENGINE_MODEL
+            known = self._read().get("key", {})
+            if file.is_file() and known.get("weights") == self.key()["weights"]:
+                return file
+            try:
+                folder = Folder(self.run.path)
+                folder.write(ENGINE_MODEL, lambda path: export(self.program, "onnx", path, 0, weights))
+                folder.text(ENGINE, json.dumps({"key": self.key()}, indent=2) + "\n")
+                return file
+            except OSError:  # a run that cannot be written is exported each time
+                pass
+        self.kept = tempfile.TemporaryDirectory(prefix="graphspec-engine-")
+        file = Path(self.kept.name) / ENGINE_MODEL
+        export(self.program, "onnx", file, 0, weights)
+        return file
+
+    def made(self, name: str) -> Engine:
+        """An engine. Raises `SpecError` (package-missing) where it is not installed."""
+        if find_spec(name) is None:
+            from graphspec.diagnostics.packages import lacking
+
+            raise lacking(f"`--engine {name}`", {"onnxruntime": "onnx"}.get(name, name))
+        return OTHERS[name](self.program, self.file(), self.base.threads)
+
+    def apart(self, engine: Engine) -> float:
+        """The largest difference from the module. Raises `SpecError` (export-differs)."""
+        expected, found = self.base(self.example), engine(self.example)
+        difference = _difference(found, expected)
+        if difference is None:
+            message = f"the outputs of `{engine.name}` are not those of the module"
+            raise fail("export-differs", message, "leave `--engine` out: the module itself computes then")
+        return difference
+
+    def fastest(self) -> tuple[Engine, list[str]]:
+        known = self._read()
+        if known.get("key") == self.key() and known.get("engine") in ENGINES:
+            name = known["engine"]
+            return (self.base if name == "torch" else self.made(name)), [_line(name, known["seconds"])]
+        engines: dict[str, Engine] = {"torch": self.base}
+        lines = []
+        for name in OTHERS:
+            if find_spec(name) is None:
+                continue
+            try:
+                engine = self.made(name)
+                self.apart(engine)
+                engines[name] = engine
+            except SpecError as error:
+                lines.append(f"engine: not {name}: {error.diagnostics[0].message}")
+        seconds = _timed(engines, self.example)
+        name = min(seconds, key=seconds.__getitem__)
+        self._remember(name, seconds)
+        return engines[name], [*lines, _line(name, seconds)]
+
+    def _remember(self, name: str, seconds: Mapping[str, float]) -> None:
+        from graphspec.files.folder import Folder
+
+        if self.run.path.is_dir():
+            found = {"key": self.key(), "engine": name, "seconds": seconds}
+            try:
+                Folder(self.run.path).text(ENGINE, json.dumps(found, indent=2) + "\n")
+            except OSError:  # it is measured again next time
+                return
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            found = json.loads((self.run.path / ENGINE).read_text("utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def _timed(engines: Mapping[str, Engine], example: Mapping[str, Any]) -> dict[str, float]:
+    """The median seconds of a call of each, in turns: so a busy moment of the machine meets all of them."""
+    taken: dict[str, list[float]] = {name: [] for name in engines}
+    until = time.perf_counter() + SECONDS * len(engines)
+    for name in engines:
+        engines[name](example)
+    for _ in range(ROUNDS):
+        for name, engine in engines.items():
+            began = time.perf_counter()
+            engine(example)
+            taken[name].append(time.perf_counter() - began)
+        if time.perf_counter() > until:
+            break
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def _line(name: str, seconds: Mapping[str, float]) -> str:
+    others = ", ".join(f"{n} {1e3 * s:.3g} ms" for n, s in seconds.items())
+    return f"engine: {name}, the fastest of {others} a row"
+
+
+def _difference(found: Values, expected: Values) -> float | None:
+    """The largest difference of two numbers; None where one is larger than an export's may be."""
+    from graphspec.export.proof import ABSOLUTE, RELATIVE
+
+    worst = 0.0
+    for name, value in expected.items():
+        actual = found[name]
+        scale = max(1.0, float(np.abs(value[np.isfinite(value)]).max(initial=0)))
+        if actual.shape != value.shape:
+            return None
+        if not np.allclose(actual, value, RELATIVE, ABSOLUTE * scale, equal_nan=True):
+            return None
+        gaps = np.abs(actual - value)
+        worst = max(worst, float(gaps[np.isfinite(gaps)].max(initial=0)))
+    return worst
