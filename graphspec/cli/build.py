@@ -154,7 +154,8 @@ def build(
             encoders = None
             if files is not None and format == "onnx" and inputs != "tensors":
                 encoders = _encoders(program, files, inputs)
-            _export(program, format, path, weights, seed, proved, as_json, encoders)
+            state = _adapted(program, files, weights) if files is not None else None
+            _export(program, format, path, weights, seed, proved, as_json, encoders, state)
         elif path is not None and target is not None and proved is not None:
             _write_folded(path, target, weights, seed, proved, as_json)
         else:
@@ -199,6 +200,15 @@ def _weights_of(files: RunFiles, weights: Path | None, needed: bool, as_json: bo
         return None
     with reporting(as_json, {}):
         return files.weights(str(weights or "best"))
+
+
+def _adapted(program: Program, files: RunFiles, weights: Path | None) -> Any:
+    """The weights of a run with its adapters in them; None where it has none."""
+    if not program.training.adapters or weights is None:
+        return None
+    from graphspec.runs.run import Run
+
+    return Run(files.path, weights, program.allow).state()
 
 
 def _encoders(program: Program, files: RunFiles, inputs: str | None) -> Encoders | None:
@@ -299,6 +309,7 @@ def _export(
     proved: Proved | None,
     as_json: bool,
     encoders: Encoders | None = None,
+    state: Any = None,
 ) -> None:
     from graphspec.export import export
 
@@ -306,7 +317,7 @@ def _export(
     program = program if proved is None else proved.program
     with running(program, "build-failed", "the forward pass fails", "try `--format py` first"):
         try:
-            exported = export(program, format, path, seed, weights, encoders)
+            exported = export(program, format, path, seed, weights if state is None else state, encoders)
         except OSError as error:
             raise misuse("-o", f"{path} cannot be written: {error.strerror or error}") from None
     given: dict[str, Any] = {"weights": None if weights is None else str(weights), "seed": seed}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,11 +63,11 @@ def export(
     format: str,
     path: Path,
     seed: int = 0,
-    weights: Path | None = None,
+    weights: Path | Mapping[str, Any] | None = None,
     encoders: Encoders | None = None,
 ) -> Exported:
-    """Writes a program for inference to `path`, with the weights of a `.safetensors` file or else freshly
-    initialised ones. With the `encoders` of its run, a file of ONNX reads columns and returns labels and
+    """Writes a program for inference to `path`, with the weights of a `.safetensors` file, or a mapping of
+    them, or else freshly initialised ones. With the `encoders` of its run, a file of ONNX reads columns and returns labels and
     numbers in their units.
 
     Nothing is left at `path` unless the file computes what the module computes. Raises `SpecError`.

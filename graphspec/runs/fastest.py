@@ -81,7 +81,7 @@ class _Shelf:
         from graphspec.export import export
         from graphspec.files.folder import Folder
 
-        weights = self.run.weights
+        weights = self.run.state()
         if self.run.path.is_dir():
             file = self.run.path / ENGINE_MODEL
             known = self._read().get("key", {})

@@ -84,13 +84,15 @@ class Run:
     def module(self, device: str = "cpu") -> nn.Module:
         """The trained `nn.Module`, in inference mode."""
         try:
-            return self.program.module(device=device, weights=self._state()).eval()
+            return self.program.module(device=device, weights=self.state()).eval()
         except SpecError as error:
             help = self.files.instead(str(self._weights))
             raise SpecError(replace(each, help=each.help or help) for each in error.diagnostics) from None
 
-    def _state(self) -> Any:
-        """The weights: their file, or with adapters these merged into the base that they were trained for."""
+    def state(self) -> Any:
+        """The weights: their file, or with adapters a mapping, these merged into the base that they were
+        trained for.
+        """
         weights = self.weights
         if weights is None or not self.program.training.adapters:
             return weights
@@ -271,7 +273,7 @@ class Run:
         folding = None if nodes(self.program) else self.program.fold().folding
         if folding is None or not folding.folded.steps:
             return module
-        folded = self.program.fold().module(device=str(place), weights=self._state()).eval()
+        folded = self.program.fold().module(device=str(place), weights=self.state()).eval()
         inputs = {name: value.to(place) for name, value in self.program.example_inputs().items()}
         apart, allowed = difference(folded, module, inputs)
         return folded if apart <= allowed else module
