@@ -398,10 +398,7 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
     if kind == "literal_error":
         literals = _QUOTED.findall(context["expected"])
         message = f"{key} is {show(given)}, but must be {_literals(context['expected'])}"
-        switched = {True: literals[:1], False: [word for word in literals if word == "none"]}
-        meant = switched.get(given, []) if isinstance(given, bool) else []
-        phrase = _phrase(cls, path)
-        help = write(meant[0]) if meant else did_you_mean(given, literals, phrase, WORDS)
+        help = _switched(given, literals) or did_you_mean(given, literals, _phrase(cls, path), WORDS)
         return Problem("out-of-range", message, help, path)
     if kind in _SENTENCES:
         names = f"names: {', '.join(context['legal'])}" if "legal" in context else None
@@ -425,12 +422,20 @@ def _wrong_type(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
         wanted = context["wanted"] if kind == "several_types" else _wanted(detail) or str(detail["msg"])
     kinds = context.get("kinds", [kind])
     remedy = next(filter(None, (remedy_of(each, given) for each in kinds)), None)
-    remedy = did_you_mean(given, context.get("literals", ()), remedy, WORDS)
+    literals = context.get("literals", [])
+    remedy = _switched(given, literals) or did_you_mean(given, literals, remedy, WORDS)
     remedy = remedy or _phrase(cls, path)
     if remedy is None and not isinstance(given, float):
         remedy = next((EXAMPLES[each] for each in kinds if each in EXAMPLES), None)
     message = f"{_key(path, what)} is {show(given)}, but must be {wanted}"
     return Problem("wrong-type", message, remedy, path)
+
+
+def _switched(given: object, literals: list[str]) -> str | None:
+    """The remedy for true and false where words are wanted: the first, or `none`."""
+    words = {True: literals[:1], False: [word for word in literals if word == "none"]}
+    meant = words[given] if isinstance(given, bool) else []
+    return write(meant[0]) if meant else None
 
 
 def _phrase(cls: type[Setting], path: Path) -> str | None:
