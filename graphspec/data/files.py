@@ -43,6 +43,15 @@ class DataFile(Setting):
     decimal: str = "."
     encoding: str = "utf-8"
 
+    @field_validator("path")
+    @classmethod
+    def _no_address(cls, value: str) -> str:
+        if (scheme := re.match(r"(\w+)://", value)) and scheme[1] != "s3":
+            raise ValueError(
+                f"`{value:.200}` is an address, and nothing is downloaded: download the file first"
+            )
+        return value
+
     @field_validator("delimiter")
     @classmethod
     def _one_character(cls, value: str | None) -> str | None:
@@ -85,6 +94,9 @@ class Split(Setting):
         "shuffle": delete("the rows are drawn at random; `last_by` keeps the last ones"),
         "random_state": "it follows from that of the run: train: {seed: 7}",
     }
+
+    phrases: ClassVar = {"stratify": "stratify: COLUMN"}
+    notes: ClassVar = {"stratify": "the column of the target, or another"}
 
     split: Annotated[float, Field(gt=0, lt=1)]
     stratify: Text | None = None
@@ -203,8 +215,8 @@ def parse_validation(value: object) -> DataFile | Split | Marked:
     if isinstance(value, str | dict):
         return parse_file(value, "validation")
     help = "write {split: 0.1}, or a path"
-    if isinstance(value, float) and 0 < value < 1:
-        help = f"write {{split: {value}}}"
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 100 and value != 1:
+        help = f"write {{split: {value if value < 1 else value / 100:g}}}"
     raise unfit("wrong-type", f"`validation` is {{split: FRACTION}} or a path, not {show(value)}", help)
 
 

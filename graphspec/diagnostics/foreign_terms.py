@@ -346,7 +346,10 @@ NAMES: Mapping[tuple[str, str], str] = {
         "perplexity",
     ): "it is the exponential of `sparse_categorical_crossentropy`, which is a metric, too",
     ("metric", "confusion_matrix"): "`graphspec predict` writes what it can be counted from",
-    ("metric", "top5"): "write {name: sparse_top_k_categorical_accuracy, k: 5}",
+    **{
+        ("metric", word): "write {name: sparse_top_k_categorical_accuracy, k: 5}"
+        for word in ("top5", "top_5", "top_k", "top5_accuracy", "top_5_accuracy", "top_k_accuracy")
+    },
     ("metric", "map"): "write {name: auc, curve: PR}: the area below precision over recall",
     ("metric", "mAP"): "write {name: auc, curve: PR}: the area below precision over recall",
     ("schedule", "onecycle"): "write {name: cosine_decay, warmup_steps: ...}",

@@ -194,6 +194,8 @@ def brace_help(inner: str) -> str:
     inner = re.sub(r"^params?\.(?=\w+$)", "", inner)  # as other languages name where a parameter is kept
     if IDENTIFIER.fullmatch(inner):
         return Remedy(f"write `${inner}` or `$({inner})`", Change(f"$({inner})"))
+    if ":" in inner:  # a variable of the environment, in other languages
+        return "write `$name` of a param, whose value `--set name=...` gives"
     return (
         Remedy(f"write `$({shortened(inner)})`", Change(f"$({inner})"))
         if inner

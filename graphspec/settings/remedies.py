@@ -23,7 +23,7 @@ def remedy_of(kind: str, given: object) -> str | None:
         return boolean_help(given)
     if isinstance(given, str) and (braces := _BRACES.fullmatch(given.strip())):
         return write(f"${braces[1]}")
-    if kind == "list_type" and isinstance(given, int | float | str):
+    if kind == "list_type" and isinstance(given, int | float | str) and "*" not in str(given):
         return write_value(f"[{given}]") if not isinstance(given, bool) and "$" not in str(given) else None
     if kind not in EXAMPLES:
         return None

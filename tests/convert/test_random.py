@@ -186,3 +186,40 @@ def test_random_models_agree(data: st.DataObject, flat: bool) -> None:
     imported = graphspec.from_keras(model, flat=flat)
     assert not any("flat" in note for note in imported.notes)
     assert_agree(imported, model)
+
+
+def mbconv(x: Any, expand: int, filters: int, strides: int) -> Any:
+    """An inverted bottleneck with squeeze-and-excitation, as in EfficientNet."""
+    came, y = x, x
+    if expand > 1:
+        y = L.Conv2D(x.shape[-1] * expand, 1, use_bias=False)(y)
+        y = L.Activation("swish")(L.BatchNormalization()(y))
+    y = L.DepthwiseConv2D(3, strides=strides, padding="same", use_bias=False)(y)
+    y = L.Activation("swish")(L.BatchNormalization()(y))
+    width = y.shape[-1]
+    gate = L.Reshape((1, 1, width))(L.GlobalAveragePooling2D()(y))
+    gate = L.Conv2D(max(1, x.shape[-1] // 4), 1, activation="swish")(gate)
+    y = L.multiply([y, L.Conv2D(width, 1, activation="sigmoid")(gate)])
+    y = L.BatchNormalization()(L.Conv2D(filters, 1, use_bias=False)(y))
+    if strides > 1 or filters != came.shape[-1]:
+        return y
+    return L.add([L.Dropout(0.1, noise_shape=(None, 1, 1, 1))(y), came])
+
+
+def test_stages_of_efficientnet_become_blocks() -> None:
+    """Stages of other depths, some without an expansion, some with strides: blocks within blocks, written once."""
+    x = image = keras.Input((16, 16, 3))
+    x = L.Activation("swish")(L.BatchNormalization()(L.Conv2D(4, 3, padding="same", use_bias=False)(x)))
+    for expand, filters, strides, depth in (
+        (1, 4, 1, 1),
+        (6, 6, 2, 2),
+        (6, 6, 2, 4),
+        (4, 8, 1, 5),
+        (6, 8, 1, 3),
+    ):
+        for index in range(depth):
+            x = mbconv(x, expand, filters, strides if index == 0 else 1)
+    model = keras.Model(image, L.Dense(3, activation="softmax")(L.GlobalAveragePooling2D()(x)))
+    imported = graphspec.from_keras(model)
+    assert imported.text.count("DepthwiseConv2D") < 5
+    assert_agree(imported, model)

@@ -153,7 +153,21 @@ data: {train: d.npz, validation: {split: 0.2}}
 """
 """Layers that learn from all training examples, of which each process trains on a part."""
 
+IDLE = """
+inputs: {x: {shape: [6]}}
+nodes:
+  near: {layer: Dense, from: x, units: 1, kernel_regularizer: l2}
+  far: {layer: Dense, from: x, units: 2}
+outputs:
+  near: {loss: mse, loss_weight: learned, metrics: [mae]}
+  far: {loss: mse, loss_weight: learned}
+train: {optimizer: {name: sgd, learning_rate: 0.02}, epochs: 2, batch_size: 1, parallel: PARALLEL}
+data: {train: few.npz, validation: few.npz}
+"""
+"""Every batch has one example: all processes but one have none."""
+
 SPECS = {
+    "idle": IDLE,
     "adapted": ADAPTED,
     "compared": COMPARED,
     "classes": CLASSES,
@@ -180,6 +194,7 @@ def write_data(root: Path) -> None:
         seen=np.zeros((107, 4), "float32"),
         area=(x > 0).astype("float32"),
     )
+    np.savez(root / "few.npz", x=x[:7], near=near[:7], far=far[:7])
     rows = [source.integers(1, 18, size=source.integers(2, 9)).tolist() for _ in range(61)]
     for number, some in enumerate((rows[:24], rows[24:])):
         table = pa.table({"ids": some, "next": [[*row[1:], 1] for row in some]})

@@ -117,6 +117,8 @@ class Feature(Setting):
 class Several(Feature):
     """A feature of one column or of several."""
 
+    phrases: ClassVar = {"column": "columns: [a, b]"}
+
     columns: Annotated[list[Text], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
