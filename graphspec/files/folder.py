@@ -129,8 +129,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
     It is in a folder of its own: what a library writes besides the file does not stay, however this ends.
     """
+    for half in _halves(path):
+        _discard(half)
     folder = path.with_name(f".{path.name}.{os.getpid()}")
-    _discard(folder)  # of an earlier process of this number
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
     folder.mkdir()
     try:
         temporary = folder / path.name
@@ -140,6 +143,35 @@ def replacing(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         _discard(folder)
+
+
+def _halves(path: Path) -> Iterator[Path]:
+    """What killed processes have left of a file: folders as `replacing` makes them, with nothing but
+    that file and what begins with its name. One of a process that lives is left alone.
+    """
+    named = re.compile(rf"\.{re.escape(path.name)}\.([0-9]{{1,9}})")
+    for entry in list(path.parent.iterdir()) if path.parent.is_dir() else ():
+        match = named.fullmatch(entry.name)
+        if match is None or entry.is_symlink() or not entry.is_dir():
+            continue
+        ours = all(inner.name.startswith(path.name) and not inner.is_dir() for inner in entry.iterdir())
+        if ours and _is_gone(int(match[1])):
+            yield entry
+
+
+def _is_gone(process: int) -> bool:
+    """Whether there is no process of this number but this one."""
+    if process == os.getpid():
+        return True
+    if os.name != "posix":  # where a signal to ask with is one to end it
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _discard(folder: Path) -> None:

@@ -447,3 +447,16 @@ def test_only_files_are_opened(place: Path, kind: str) -> None:
         path.unlink()
         if before is not None:
             path.write_bytes(before)
+
+
+def test_what_a_killed_process_left_of_a_file_is_deleted_by_the_next(place: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, living, others = (place / f".model.py.{number}" for number in (ended.pid, os.getppid(), 999999999))
+    for folder in (left, living, others):
+        folder.mkdir()
+        (folder / "model.py").write_text("half")
+    (others / "notes.txt").write_text("not ours")
+    done = graphspec("build", "spec.yaml", "-o", "model.py")
+    assert done.exit_code == 0 and (place / "model.py").is_file()
+    assert not left.exists() and (living / "model.py").exists() and (others / "notes.txt").exists()
