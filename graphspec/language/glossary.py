@@ -1,67 +1,31 @@
 """A one-line description of each key of the language, which editors show on hover.
 
-A key that means something else in one place stands under `Place.key`; the place is a section, a layer or a
-setting.
+Those of a spec's structure stand on the fields of its classes, in schema.py. Here are the arguments of layers
+and ops, and the settings: one that means something else in one place stands under `Place.key`; the place is a
+section, a layer or a setting.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from graphspec.language.schema import Block, Input, Node, Output, Spec
+
+
+def keys_of(cls: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    """The keys of a class as a spec writes them, each with its field."""
+    return ((field.alias or name, field) for name, field in cls.model_fields.items())
+
+
 KEYS = {
-    # --- a file
-    "Spec.name": "name of the model; by default the name of the file",
-    "Spec.params": "named values, used as `$name` and in `$(...)`; `--set name=value` overrides one",
-    "Spec.presets": "named sets of params; `--preset NAME` selects one",
-    "Spec.inputs": "inputs of the model: a shape and a dtype for each name",
-    "Spec.blocks": "sub-graphs with params and inputs, used by `block:`; each use has its own weights",
-    "Spec.shared": "layers, blocks, models and modules with one set of weights, called by `call:`",
-    "Spec.nodes": "graph: one node for each name; without `from` a node reads the node above",
-    "Spec.edges": "connections apart from the nodes, as `a -> b -> c`; then no node reads the one above",
-    "Spec.outputs": "nodes that the model returns, with their losses and metrics",
-    "Spec.data": "where examples come from: a path, or a mapping",
-    "Spec.train": "how the model is trained",
-    "Spec.tune": "search of `graphspec tune`",
-    "Input.shape": "sizes without the batch: integers, names for dynamic sizes, null for any size",
-    "Input.dtype": "dtype of the elements; by default float32",
-    "Input.data_format": "`channels_last`, or `channels_first` for images as PyTorch has them",
-    "Input.default": "number that replaces the input if it is not given",
-    "Input.when": "if false, the input is left out",
-    "Block.params": "params of the block with their defaults; `required` has none",
-    "Block.inputs": "names of the inputs",
-    "Block.shared": "layers that the nodes of the block call, with one set of weights for each instance",
-    "Block.nodes": "nodes of the block",
-    "Block.edges": "connections apart from the nodes, as `a -> b -> c`",
-    "Block.outputs": "nodes that the block returns; by default the last one",
-    "Output.from": "node that is returned; by default the node of the same name",
-    "Output.loss": "loss, by name or as a mapping with arguments",
-    "Output.loss_weight": "weight of the loss in the sum; `learned` weights losses by their uncertainty",
-    "Output.metrics": "metrics, by name or as mappings with arguments",
-    "Output.target": "column or array of the targets; by default the name of the output",
-    "Output.missing": "what happens to rows without a target",
-    "Output.class_weight": "weight of each class: `balanced`, or a mapping",
-    "Output.sample_weight": "column with the weight of each row",
-    "Output.threshold": "probability from which `predict` counts a value as present",
-    "Output.when": "if false, the output is left out",
-    # --- nodes
-    "Node.layer": "a Keras layer with its own weights",
-    "Node.merge": "several nodes merged into one: add, concatenate and others",
-    "Node.op": "a function of keras.ops",
-    "Node.block": "an instance of a block of this file, with its params as keys",
-    "Node.model": "another spec file as a layer, with its params or a preset as keys",
-    "Node.call": "a call of an entry of `shared`",
-    "Node.compute": "a formula over nodes: mean + exp(0.5 * log_var) * noise",
-    "Node.parameter": "a learned tensor of this shape, the same for every example",
-    "Node.constant": "a fixed tensor: numbers or booleans in nested lists",
-    "Node.module": "a custom nn.Module by its import path, such as my_layers.GatedMix",
-    "Node.from": "its inputs: a node, a list of nodes, or a mapping from the names of its inputs",
-    "Node.when": "if false, the node is left out and its first input replaces it",
-    "Node.else": "node that replaces it where `when` is false; null for none",
-    "Node.trainable": "false freezes its weights",
-    "Node.weights": "a .safetensors file with its initial weights",
-    "Node.checkpoint": "true: computed again in the backward pass, and not kept in memory",
-    "Node.repeat": "how many chained instances, each with its own weights; or lists of arguments",
-    "Node.parallel": "number of parallel instances, which all read the same inputs",
-    "Node.preset": "a preset of the model",
-    "Node.wraps": "layer that the wrapper applies",
+    **{
+        f"{cls.__name__}.{key}": field.description or ""
+        for cls in (Spec, Input, Block, Output, Node)
+        for key, field in keys_of(cls)
+    },
     "Node.initializer": "initializer of the parameter",
     "Node.dtype": "dtype of the output",
     "Node.shape": "shape of the output, without the batch",

@@ -51,11 +51,15 @@ class Input(Setting):
     }
     phrases: ClassVar[Mapping[str, str]] = {"shape": "shape: [64]"}
 
-    shape: Any
-    dtype: Any = "float32"
-    data_format: Any = "channels_last"
-    default: Any = MISSING
-    when: Any = True
+    shape: Any = Field(
+        description="sizes without the batch: integers, names for dynamic sizes, null for any size"
+    )
+    dtype: Any = Field("float32", description="dtype of the elements; by default float32")
+    data_format: Any = Field(
+        "channels_last", description="`channels_last`, or `channels_first` for images as PyTorch has them"
+    )
+    default: Any = Field(MISSING, description="number that replaces the input if it is not given")
+    when: Any = Field(True, description="if false, the input is left out")
 
 
 class Node(Setting):
@@ -75,26 +79,98 @@ class Node(Setting):
         "module": "module: my_layers.Name",
     }
 
-    layer: str = MISSING
-    merge: str = MISSING
-    block: str = MISSING
-    model: str = MISSING
-    call: str = MISSING
-    op: str = MISSING
-    compute: Any = MISSING
-    parameter: Any = MISSING
-    constant: Any = MISSING
-    module: str = MISSING
-    source: Any = Field(MISSING, alias="from")
-    when: Any = True
-    otherwise: Any = Field(MISSING, alias="else")
-    trainable: Any = True
-    weights: Any = None
-    checkpoint: Any = False
-    repeat: Any = MISSING
-    parallel: Any = MISSING
-    preset: Any = None
-    wraps: Any = MISSING
+    layer: str = Field(
+        MISSING, description="a Keras layer with its own weights", examples=["{layer: Dense, units: 8}"]
+    )
+    merge: str = Field(
+        MISSING,
+        description="several nodes merged into one: add, concatenate and others",
+        examples=["{merge: add, from: [a, b]}"],
+    )
+    block: str = Field(
+        MISSING,
+        description="an instance of a block of this file, with its params as keys",
+        examples=["{block: residual, filters: 64}"],
+    )
+    model: str = Field(
+        MISSING,
+        description="another spec file as a layer, with its params or a preset as keys",
+        examples=["{model: encoder.yaml, weights: encoder.safetensors}"],
+    )
+    call: str = Field(
+        MISSING, description="a call of an entry of `shared`", examples=["{call: encoder, from: left}"]
+    )
+    op: str = Field(
+        MISSING, description="a function of keras.ops", examples=["{op: take, from: a, indices: 0, axis: 1}"]
+    )
+    compute: Any = Field(
+        MISSING,
+        description="a formula over nodes: mean + exp(0.5 * log_var) * noise",
+        examples=["{compute: mean + exp(0.5 * log_var) * noise}"],
+    )
+    parameter: Any = Field(
+        MISSING,
+        description="a learned tensor of this shape, the same for every example",
+        examples=["{parameter: [1, 768], initializer: zeros}"],
+    )
+    constant: Any = Field(
+        MISSING,
+        description="a fixed tensor: numbers or booleans in nested lists",
+        examples=["{constant: [0.2, 0.7]}"],
+    )
+    module: str = Field(
+        MISSING,
+        description="a custom nn.Module by its import path, such as my_layers.GatedMix",
+        examples=["{module: my_layers.GatedMix, shape: [8]}"],
+    )
+    source: Any = Field(
+        MISSING,
+        alias="from",
+        description="its inputs: a node, a list of nodes, or a mapping from the names of its inputs",
+        examples=["{merge: add, from: [a, b.skip]}"],
+    )
+    when: Any = Field(
+        True,
+        description="if false, the node is left out and its first input replaces it",
+        examples=["{layer: Dropout, rate: 0.5, when: $drop}"],
+    )
+    otherwise: Any = Field(
+        MISSING,
+        alias="else",
+        description="node that replaces it where `when` is false; null for none",
+        examples=["{layer: Dense, units: 8, when: $deep, else: a}"],
+    )
+    trainable: Any = Field(
+        True, description="false freezes its weights", examples=["{model: encoder.yaml, trainable: false}"]
+    )
+    weights: Any = Field(
+        None,
+        description="a .safetensors file with its initial weights",
+        examples=["{model: encoder.yaml, weights: encoder.safetensors}"],
+    )
+    checkpoint: Any = Field(
+        False,
+        description="true: computed again in the backward pass, and not kept in memory",
+        examples=["{block: layer, repeat: 12, checkpoint: true}"],
+    )
+    repeat: Any = Field(
+        MISSING,
+        description="how many chained instances, each with its own weights; or lists of arguments",
+        examples=["{block: stage, repeat: {filters: [64, 128]}}"],
+    )
+    parallel: Any = Field(
+        MISSING,
+        description="number of parallel instances, which all read the same inputs",
+        examples=["{layer: Dense, units: 8, parallel: 4}"],
+    )
+    preset: Any = Field(
+        None, description="a preset of the model", examples=["{model: resnet.yaml, preset: small}"]
+    )
+    wraps: Any = Field(
+        MISSING,
+        description="layer that the wrapper applies",
+        examples=["{layer: Bidirectional, wraps: {layer: LSTM, units: 8}}"],
+    )
 
     @cached_property
     def forms(self) -> list[str]:
@@ -145,16 +221,20 @@ class Output(Setting):
         },
     }
 
-    source: Any = Field(None, alias="from")
-    loss: Any = None
-    loss_weight: Any = None
-    metrics: Any = None
-    target: Any = None
-    missing: Any = None
-    class_weight: Any = None
-    sample_weight: Any = None
-    threshold: Any = None
-    when: Any = True
+    source: Any = Field(
+        None, alias="from", description="node that is returned; by default the node of the same name"
+    )
+    loss: Any = Field(None, description="loss, by name or as a mapping with arguments")
+    loss_weight: Any = Field(
+        None, description="weight of the loss in the sum; `learned` weights losses by their uncertainty"
+    )
+    metrics: Any = Field(None, description="metrics, by name or as mappings with arguments")
+    target: Any = Field(None, description="column or array of the targets; by default the name of the output")
+    missing: Any = Field(None, description="what happens to rows without a target")
+    class_weight: Any = Field(None, description="weight of each class: `balanced`, or a mapping")
+    sample_weight: Any = Field(None, description="column with the weight of each row")
+    threshold: Any = Field(None, description="probability from which `predict` counts a value as present")
+    when: Any = Field(True, description="if false, the output is left out")
 
 
 class Block(Setting):
@@ -172,12 +252,17 @@ class Block(Setting):
         "parameters": "params",
     }
 
-    params: dict[str, Any] = {}
-    inputs: Any
-    shared: dict[str, Any] = {}
-    nodes: dict[str, Any]
-    edges: Any = None
-    outputs: Any = None
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="params of the block with their defaults; `required` has none"
+    )
+    inputs: Any = Field(description="names of the inputs")
+    shared: dict[str, Any] = Field(
+        default_factory=dict,
+        description="layers that the nodes of the block call, with one set of weights for each instance",
+    )
+    nodes: dict[str, Any] = Field(description="nodes of the block")
+    edges: Any = Field(None, description="connections apart from the nodes, as `a -> b -> c`")
+    outputs: Any = Field(None, description="nodes that the block returns; by default the last one")
 
 
 class Spec(Setting):
@@ -223,18 +308,63 @@ class Spec(Setting):
         "description": "write it as a comment: `# ...`",
     }
 
-    name: Any = None
-    params: Any = None
-    presets: Any = None
-    inputs: Any
-    blocks: Any = None
-    shared: Any = None
-    nodes: Any
-    edges: Any = None
-    outputs: Any
-    data: Any = None
-    train: Any = None
-    tune: Any = None
+    name: Any = Field(
+        None, description="name of the model; by default the name of the file", examples=["name: digits"]
+    )
+    params: Any = Field(
+        None,
+        description="named values, used as `$name` and in `$(...)`; `--set name=value` overrides one",
+        examples=["params: {width: 64, depth: 3}"],
+    )
+    presets: Any = Field(
+        None,
+        description="named sets of params; `--preset NAME` selects one",
+        examples=["presets: {large: {width: 256}}"],
+    )
+    inputs: Any = Field(
+        description="inputs of the model: a shape and a dtype for each name",
+        examples=["inputs: {image: {shape: [28, 28, 1]}}"],
+    )
+    blocks: Any = Field(
+        None,
+        description="sub-graphs with params and inputs, used by `block:`; each use has its own weights",
+        examples=[
+            "blocks: {mlp: {params: {n: required}, inputs: [x], nodes: {a: {layer: Dense, units: $n}}}}"
+        ],
+    )
+    shared: Any = Field(
+        None,
+        description="layers, blocks, models and modules with one set of weights, called by `call:`",
+        examples=["shared: {encoder: {layer: LSTM, units: 32}}"],
+    )
+    nodes: Any = Field(
+        description="graph: one node for each name; without `from` a node reads the node above",
+        examples=["nodes: {a: {layer: Dense, units: 8}}"],
+    )
+    edges: Any = Field(
+        None,
+        description="connections apart from the nodes, as `a -> b -> c`; then no node reads the one above",
+        examples=["edges: [x -> a -> b, x -> b]"],
+    )
+    outputs: Any = Field(
+        description="nodes that the model returns, with their losses and metrics",
+        examples=["outputs: {y: {loss: mse, metrics: [mae]}}"],
+    )
+    data: Any = Field(
+        None,
+        description="where examples come from: a path, or a mapping",
+        examples=["data: {train: a.csv, validation: {split: 0.1}}"],
+    )
+    train: Any = Field(
+        None,
+        description="how the model is trained",
+        examples=["train: {optimizer: adam, epochs: 10, batch_size: 32}"],
+    )
+    tune: Any = Field(
+        None,
+        description="search of `graphspec tune`",
+        examples=["tune: {objective: val_loss, search: {width: {int: [16, 256]}}}"],
+    )
 
 
 def is_plain(value: Any) -> bool:

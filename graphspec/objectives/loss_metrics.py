@@ -1,13 +1,15 @@
-"""The metrics of Keras 3 that are means of a loss."""
+"""The metrics of Keras 3 that are means of a loss. They are made from the losses, whose names and arguments
+they have.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import PrivateAttr, create_model
 
 from graphspec.objectives import losses, rare_losses
-from graphspec.objectives.losses import Fraction, Loss, Misfit
+from graphspec.objectives.losses import Loss, Misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
 
@@ -44,15 +46,8 @@ class OfLoss(Metric):
     def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
         if isinstance(loss, losses.QuantileLoss) and self._level is None:
             return self.resolve(output, loss).misfit(output, activation, loss)
-        judged = output if self._level is None else Tensor(output.shape[:-1], output.dtype)
-        return super().misfit(output, activation, loss) or self.loss.misfit(judged, activation)
-
-
-class MeanSquaredError(OfLoss):
-    """The mean of the squared differences."""
-
-    name: Literal["mean_squared_error", "mse", "MSE"] = "mean_squared_error"
-    of = losses.MeanSquaredError
+        compared = output if self._level is None else Tensor(output.shape[:-1], output.dtype)
+        return super().misfit(output, activation, loss) or self.loss.misfit(compared, activation)
 
 
 class RootMeanSquaredError(OfLoss):
@@ -62,131 +57,38 @@ class RootMeanSquaredError(OfLoss):
     of = losses.MeanSquaredError
 
 
-class MeanAbsoluteError(OfLoss):
-    """The mean of the absolute differences."""
-
-    name: Literal["mean_absolute_error", "mae", "MAE"] = "mean_absolute_error"
-    of = losses.MeanAbsoluteError
-
-
-class MeanAbsolutePercentageError(OfLoss):
-    """100 times the mean of the absolute differences, each relative to its target."""
-
-    name: Literal["mean_absolute_percentage_error", "mape", "MAPE"] = "mean_absolute_percentage_error"
-    of = rare_losses.MeanAbsolutePercentageError
+OTHER_KINDS = {
+    "categorical_crossentropy": "write `sparse_categorical_crossentropy`",
+    "sparse_categorical_crossentropy": "write `categorical_crossentropy`",
+}
+"""The remedy for targets of the other kind."""
 
 
-class MeanSquaredLogarithmicError(OfLoss):
-    """The mean of the squared differences of `log(1 + x)`."""
-
-    name: Literal["mean_squared_logarithmic_error", "msle", "MSLE"] = "mean_squared_logarithmic_error"
-    of = rare_losses.MeanSquaredLogarithmicError
-
-
-class Huber(OfLoss):
-    """The mean of differences, squared near zero, linear where they are more than `delta`."""
-
-    name: Literal["huber", "huber_loss"] = "huber"
-    of = rare_losses.Huber
-    delta: Annotated[float, Field(gt=0)] = 1.0
-
-
-class LogCoshError(OfLoss):
-    """The mean of `log(cosh(difference))`."""
-
-    name: Literal["log_cosh", "log_cosh_error", "logcosh"] = "log_cosh"
-    of = rare_losses.LogCosh
+def _mean_of(loss: type[Loss], *more: str) -> type[OfLoss]:
+    """The metric that is the mean of a loss; `more` are names that the loss does not have."""
+    names = (*loss.names(), *more)
+    arguments: dict[str, Any] = {
+        key: (field.annotation, field)
+        for key, field in loss.model_fields.items()
+        if key not in ("name", "reduction")
+    }
+    arguments["name"] = (Literal[names], names[0])
+    made = create_model(
+        loss.__name__, __base__=OfLoss, __module__=__name__, __doc__=loss.__doc__, **arguments
+    )
+    made.of, made.other_kind = loss, OTHER_KINDS.get(names[0])
+    return made
 
 
-class Poisson(OfLoss):
-    """The mean of `output - target * log(output)`."""
-
-    name: Literal["poisson"] = "poisson"
-    of = rare_losses.Poisson
-
-
-class Hinge(OfLoss):
-    """The mean of `max(1 - target * output, 0)`, for targets of -1 and 1, or 0 and 1."""
-
-    name: Literal["hinge"] = "hinge"
-    of = rare_losses.Hinge
-
-
-class SquaredHinge(OfLoss):
-    """The mean of the squares of `hinge`."""
-
-    name: Literal["squared_hinge"] = "squared_hinge"
-    of = rare_losses.SquaredHinge
-
-
-class CategoricalHinge(OfLoss):
-    """The mean of `max(largest wrong score - right score + 1, 0)`, for one-hot targets."""
-
-    name: Literal["categorical_hinge"] = "categorical_hinge"
-    of = rare_losses.CategoricalHinge
-
-
-class KLDivergence(OfLoss):
-    """The mean divergence of the output from the target, both distributions over the last axis."""
-
-    name: Literal["kl_divergence", "kld", "KLD", "kullback_leibler_divergence"] = "kl_divergence"
-    of = rare_losses.KLDivergence
-
-
-class BinaryCrossentropy(OfLoss):
-    """The mean negative logarithm of the probability given to what is the case, each value by itself."""
-
-    name: Literal["binary_crossentropy", "bce", "BCE"] = "binary_crossentropy"
-    of = losses.BinaryCrossentropy
-    from_logits: bool = False
-    label_smoothing: Fraction = 0.0
-    axis: Literal[-1] = -1
-
-
-class BinaryFocalCrossentropy(OfLoss):
-    """The mean of `binary_crossentropy` times `(1 - probability) ** gamma`."""
-
-    name: Literal["binary_focal_crossentropy"] = "binary_focal_crossentropy"
-    of = rare_losses.BinaryFocalCrossentropy
-    apply_class_balancing: bool = False
-    alpha: Fraction = 0.25
-    gamma: Annotated[float, Field(ge=0)] = 2.0
-    from_logits: bool = False
-    label_smoothing: Fraction = 0.0
-    axis: Literal[-1] = -1
-
-
-class CategoricalCrossentropy(OfLoss):
-    """The mean negative logarithm of the right class's probability, for one-hot targets."""
-
-    name: Literal["categorical_crossentropy"] = "categorical_crossentropy"
-    of = losses.CategoricalCrossentropy
-    from_logits: bool = False
-    label_smoothing: Fraction = 0.0
-    axis: Literal[-1] = -1
-    other_kind = "write `sparse_categorical_crossentropy`"
-
-
-class CategoricalFocalCrossentropy(OfLoss):
-    """The mean of `categorical_crossentropy` times `alpha * (1 - probability) ** gamma`."""
-
-    name: Literal["categorical_focal_crossentropy"] = "categorical_focal_crossentropy"
-    of = rare_losses.CategoricalFocalCrossentropy
-    alpha: Annotated[float, Field(gt=0)] = 0.25
-    gamma: Annotated[float, Field(ge=0)] = 2.0
-    from_logits: bool = False
-    label_smoothing: Fraction = 0.0
-    axis: Literal[-1] = -1
-
-
-class SparseCategoricalCrossentropy(OfLoss):
-    """The mean negative logarithm of the right class's probability, for class numbers; targets of
-    `ignore_class` do not count.
-    """
-
-    name: Literal["sparse_categorical_crossentropy"] = "sparse_categorical_crossentropy"
-    of = losses.SparseCategoricalCrossentropy
-    from_logits: bool = False
-    ignore_class: int | None = None
-    axis: Literal[-1] = -1
-    other_kind = "write `categorical_crossentropy`"
+LOSSES: tuple[type[Loss], ...] = (
+    *(losses.MeanSquaredError, losses.MeanAbsoluteError),
+    *(rare_losses.MeanAbsolutePercentageError, rare_losses.MeanSquaredLogarithmicError),
+    *(rare_losses.Huber, rare_losses.Poisson, rare_losses.Hinge, rare_losses.SquaredHinge),
+    *(rare_losses.CategoricalHinge, rare_losses.KLDivergence),
+    *(losses.BinaryCrossentropy, rare_losses.BinaryFocalCrossentropy),
+    *(losses.CategoricalCrossentropy, rare_losses.CategoricalFocalCrossentropy),
+    losses.SparseCategoricalCrossentropy,
+)
+"""Those of which Keras has a metric with the same names."""
+MEANS = (*map(_mean_of, LOSSES), _mean_of(rare_losses.LogCosh, "log_cosh_error"))
+globals().update({cls.__name__: cls for cls in MEANS})  # where pickle looks for them

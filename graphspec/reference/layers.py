@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,9 @@ from graphspec.data.features import FEATURES
 from graphspec.data.mixing import MIXINGS
 from graphspec.diagnostics import did_you_mean, fail, same_word
 from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS, ARGUMENTS, ENCODINGS, LAYERS, bare
-from graphspec.language.glossary import KEYS
-from graphspec.language.schema import Spec
+from graphspec.language.glossary import KEYS, keys_of
+from graphspec.language.schema import FORMS, Node, Spec
 from graphspec.objectives import LOSSES, METRICS
-from graphspec.reference.words import WORDS
 from graphspec.settings import a, show
 from graphspec.source.writing import write_flow
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
@@ -164,9 +163,7 @@ def entries() -> list[ReferenceEntry]:
 
 def others() -> list[ReferenceEntry]:
     """Everything else that has a name in the language, by kind."""
-    found = [
-        ReferenceEntry(word, kind, kind, doc, example=example) for word, (kind, doc, example) in WORDS.items()
-    ]
+    found = [*_structure()]
     examples = {
         "loss": "outputs: {{y: {{loss: {}}}}}",
         "metric": "outputs: {{y: {{metrics: [{}]}}}}",
@@ -193,6 +190,19 @@ def others() -> list[ReferenceEntry]:
             names = (value.word, *aliases)
             found.append(_setting(value, names, base.family, example, base.synonyms))
     return found
+
+
+def _structure() -> Iterator[ReferenceEntry]:
+    """The sections of a file, the forms of a node, and the keys of every node."""
+    for cls in (Spec, Node):
+        for key, field in keys_of(cls):
+            kind = "section" if cls is Spec else "form of a node" if key in FORMS else "key of a node"
+            assert field.description and field.examples
+            yield ReferenceEntry(key, kind, kind, _sentence(field.description), example=field.examples[0])
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _setting(
@@ -291,7 +301,7 @@ def _keys(name: str) -> list[ReferenceEntry]:
         place, _, key = path.rpartition(".")
         if key == name:
             kind = f"key of {SECTIONS.get(place, place)}" if place else "key"
-            found.append(ReferenceEntry(name, kind, "keys", f"{meaning[0].upper()}{meaning[1:]}."))
+            found.append(ReferenceEntry(name, kind, "keys", _sentence(meaning)))
     return found
 
 

@@ -1,4 +1,8 @@
-"""Sections, nodes and settings as JSON Schema, from the classes that read them."""
+"""The JSON Schema of specs, for editors: what keys there are, what they mean, what is missing.
+
+It is made from the classes that read sections, nodes and settings. It accepts every spec that `check`
+accepts, and knows only what a file alone can tell. Every argument may also be an expression.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +25,11 @@ from graphspec.data.row_settings import RowSettings
 from graphspec.language.glossary import meaning
 from graphspec.language.schema import FORMS, REPEATABLE, Block, Input, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
-from graphspec.reference.json_schema.sharing import Schema, shared
 from graphspec.tensor import DTYPES
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
 from graphspec.tune.config import TuneConfig
+
+Schema = dict[str, Any]
 
 KEPT = (
     *("type", "enum", "const", "anyOf", "items", "prefixItems", "properties", "required"),
@@ -42,16 +47,15 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/$defs/{name}"}
 
 
-NAMED = (
-    *("$", "name", "path", "references", "node", "nodes", "layers", "merges", "ops", "input", "output"),
-    *("block", "feature", "loss", "losses", "metric", "metrics", "optimizer", "optimizers", "schedule"),
-    "schedules",
-)
-"""What stands in `$defs` however often it is used."""
 EXPRESSION = _ref("$")
 NODES = _ref("nodes")
 EDGES = {"type": "array", "items": {"type": "string", "pattern": "->"}}
 BOOLEAN = {"anyOf": [{"type": "boolean"}, EXPRESSION]}
+
+
+def json_schema() -> Schema:
+    """The schema, draft 2020-12."""
+    return Writer().schema()
 
 
 class Writer:
@@ -100,7 +104,7 @@ class Writer:
         )
         defined["output"] = self._output()
         defined["block"] = self._block()
-        return shared({"$schema": URL, **self._top(), "$defs": defined}, NAMED)
+        return {"$schema": URL, **self._top(), "$defs": defined}
 
     # --- sections
 
