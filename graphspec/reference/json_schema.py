@@ -55,7 +55,10 @@ BOOLEAN = {"anyOf": [{"type": "boolean"}, EXPRESSION]}
 
 def json_schema() -> Schema:
     """The schema, draft 2020-12."""
-    return Writer().schema()
+    schema = Writer().schema()
+    while unread := set(schema["$defs"]) - set(re.findall(r'"#/\$defs/([^"]+)"', json.dumps(schema))):
+        schema["$defs"] = {name: each for name, each in schema["$defs"].items() if name not in unread}
+    return schema
 
 
 class Writer:

@@ -232,12 +232,8 @@ def _run(
 def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, stop: StopSignal) -> None:
     """Runs an epoch, or the rest of an interrupted one; returns early if `stop` is set."""
     config, callbacks, epoch = training.program.training, training.callbacks, training.epoch
-    spread, objective, optimizer, meter = (
-        training.spread,
-        training.objective,
-        training.optimizer,
-        training.meter,
-    )
+    spread, objective = training.spread, training.objective
+    optimizer, meter = training.optimizer, training.meter
     if not training.seen:
         callbacks.call("on_epoch_begin", epoch, {})
         training.follow()

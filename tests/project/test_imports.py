@@ -19,17 +19,16 @@ ALLOWED = {
     "": "version",
     "__main__": "cli",
     "checking": "compiled_spec compiler custom data diagnostics tune weights",
-    "cli": "checking compare compiler convert custom data diagnostics emit export files fixing fold "
-    "formatting language migrate objectives plot reference runs serve server source train transfer tune "
-    "version "
-    "view weights",
-    "compare": "contract diagnostics graph reference tensor view",
-    "compiled_spec": "custom data diagnostics emit fold graph plot program reference source tensor "
-    "train view",
+    "cli": "checking compare compiler contract convert custom data diagnostics emit export files "
+    "fixing fold formatting language migrate objectives plot reference runs serve server "
+    "source train transfer tune version view weights",
+    "compare": "contract graph reference tensor view",
+    "compiled_spec": "custom data diagnostics emit fold graph plot program reference source "
+    "tensor train view",
     "compiler": "compiled_spec data declarations diagnostics elaborate files language program source",
     "contract": "diagnostics settings tensor",
-    "convert": "compiled_spec compiler contract custom diagnostics files graph language objectives settings "
-    "source tensor train transfer version weights",
+    "convert": "compiled_spec compiler contract custom diagnostics files graph language objectives "
+    "settings source tensor train transfer version weights",
     "custom": "contract diagnostics graph objectives weights",
     "data": "diagnostics files objectives settings tensor",
     "declarations": "contract diagnostics language settings source",
@@ -54,18 +53,18 @@ ALLOWED = {
     "plot": "diagnostics graph objectives source tensor view",
     "program": "data graph objectives tensor train",
     "reference": "contract data diagnostics language objectives settings source tensor train tune",
-    "runs": "compare source compiled_spec compiler custom data diagnostics export files fold objectives "
-    "tensor train version weights",
+    "runs": "compare compiled_spec compiler custom data diagnostics emit export files fold objectives "
+    "source tensor train version weights",
     "serve": "data diagnostics runs tensor version",
-    "server": "checking compiled_spec contract data diagnostics expressions files fixing formatting graph "
-    "language objectives reference settings source tensor train tune version view",
+    "server": "checking compiled_spec contract data diagnostics expressions files fixing formatting "
+    "graph language objectives reference settings source tensor train tune version view",
     "settings": "diagnostics tensor",
     "source": "diagnostics expressions",
     "tensor": "",
     "train": "contract custom data diagnostics emit expressions files graph objectives passes settings "
     "tensor version weights",
-    "transfer": "compare contract convert diagnostics expressions files graph settings source tensor train "
-    "weights",
+    "transfer": "compare contract convert diagnostics expressions files graph settings source tensor "
+    "train weights",
     "tune": "cli compiled_spec compiler data diagnostics files objectives settings train",
     "version": "",
     "view": "contract diagnostics graph program tensor train weights",

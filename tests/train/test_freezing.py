@@ -1,4 +1,4 @@
-"""`train.freeze` and `unfreeze_at`: what moves, what normalizations do, and resumed runs."""
+"""`train.freeze` and `unfreeze_at`: what moves, what normalizations do; a resumed run is the same."""
 
 from __future__ import annotations
 
