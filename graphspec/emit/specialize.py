@@ -456,9 +456,8 @@ def _with_defaults(function: ast.FunctionDef, uses: Sequence[Use]) -> ast.Functi
     values, found = _values(function, uses), list[ast.expr]()
     for argument, default in zip(reversed(named), reversed(before), strict=True):
         given = {ast.dump(value): value for value in values.get(argument.arg, ())}
-        value = next(iter(given.values())) if len(given) == 1 else None
-        if value is None or not isinstance(value.value, bool | str | None):
-            value = default
+        options = [each for each in given.values() if isinstance(each.value, bool | str | None)]
+        value = options[0] if len(options) == len(given) == 1 else default
         if value is None:
             break
         found.insert(0, value)
