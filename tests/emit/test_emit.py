@@ -228,7 +228,7 @@ def test_weights_have_the_names_of_the_spec(path: Path) -> None:
 def test_weights_begin_as_the_spec_says(path: Path) -> None:
     program = program_of(path)
     state = program.module(seed=1).state_dict()
-    library = interpreter.library_code()
+    library = interpreter.library()
     loaded = tuple(prefix for prefix, *_ in weight_files(program.graph))
     for key, weight, _ in weights_of(program.graph):
         if not weight.initializer or key.startswith(loaded):
