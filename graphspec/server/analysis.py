@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from graphspec.checking import check_spec_text
@@ -26,27 +27,44 @@ def is_spec(text: str) -> bool:
     return not text.strip() or len(set(_SECTION.findall(text))) >= 2 or text.lstrip().startswith("inputs:")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Analysis:
-    """A text, and what is known of it. `document` and `names` are those of the last text that was YAML,
-    `nodes` the ops of each node in the last program without errors: what an editor shows while a line is half
-    typed.
+    """A text, and what is known of it. `program` and `nodes`, the ops of each node, are those of the last
+    text without errors: what an editor shows while a line is half typed.
     """
 
     text: str
+    shown: str
     diagnostics: tuple[Diagnostic, ...]
     sources: dict[str, str]
-    document: Document | None
-    names: Symbols | None
     program: Program | None
     nodes: dict[Node, list[Op]]
-    current: bool
-    """Whether `document` is this text's."""
+    before: Document | None
+    """The last text that was YAML, before this one."""
 
     def fixes(self) -> list[tuple[Diagnostic, Fix]]:
         """The fixes of this text, each with its diagnostic."""
         found = [(diagnostic, fix_of(diagnostic, self.sources)) for diagnostic in self.diagnostics]
         return [(diagnostic, fix) for diagnostic, fix in found if fix is not None]
+
+    @cached_property
+    def _read(self) -> Document | None:
+        return read(self.text, self.shown, Diagnostics())
+
+    @property
+    def current(self) -> bool:
+        """Whether `document` is this text's."""
+        return self._read is not None
+
+    @property
+    def document(self) -> Document | None:
+        """This text, or the last one that was YAML."""
+        return self._read if self._read is not None else self.before
+
+    @cached_property
+    def names(self) -> Symbols | None:
+        """The names of the document."""
+        return Symbols(self.document) if self.document is not None else None
 
 
 def analysed(text: str, path: Path | None, before: Analysis | None = None) -> Analysis:
@@ -54,18 +72,15 @@ def analysed(text: str, path: Path | None, before: Analysis | None = None) -> An
     shown = str(path) if path is not None else "<spec>"
     diagnostics, sources = Diagnostics(), dict[str, str]()
     program = check_spec_text(text, shown, path, diagnostics, sources)
-    document = read(text, shown, Diagnostics())
-    names = Symbols(document) if document is not None else before.names if before is not None else None
     nodes = _nodes(program) if program is not None else before.nodes if before is not None else {}
     return Analysis(
-        text=text,
-        diagnostics=tuple(each for each in diagnostics.sorted()),
-        sources=sources,
-        document=document if document is not None else before.document if before is not None else None,
-        names=names,
-        program=program if program is not None else before.program if before is not None else None,
-        nodes=nodes,
-        current=document is not None,
+        text,
+        shown,
+        tuple(diagnostics.sorted()),
+        sources,
+        program if program is not None or before is None else before.program,
+        nodes,
+        before.document if before is not None else None,
     )
 
 

@@ -4,8 +4,9 @@ expressions, formulas and dotted paths."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from graphspec.expressions import closing
@@ -50,6 +51,7 @@ class Symbols:
         value = document.value
         self.blocks: Mapping[str, Any] = _mapping(value.get("blocks"))
         self.sizes = set(_sizes(value.get("inputs")))
+        self._known: dict[Body, dict[str, None]] = {}
         self._body(None, value, ())
         for name, block in self.blocks.items():
             self._add(Symbol("block", name), ("blocks", name), declares=True)
@@ -63,11 +65,22 @@ class Symbols:
         return min(here, key=lambda each: (offset == each.end, each.end - each.start), default=None)
 
     def of(self, symbol: Symbol) -> list[Occurrence]:
-        return [each for each in self.found if each.symbol == symbol]
+        """All places of a name."""
+        return self._places.get(symbol, [])
 
-    def names(self, body: Body) -> list[str]:
-        """The names that a reference in a body can have."""
-        return list(_names(self.document.value if body is None else _mapping(self.blocks.get(body))))
+    @cached_property
+    def _places(self) -> dict[Symbol, list[Occurrence]]:
+        places: dict[Symbol, list[Occurrence]] = {}
+        for each in self.found:
+            places.setdefault(each.symbol, []).append(each)
+        return places
+
+    def names(self, body: Body) -> Collection[str]:
+        """The names that a reference in a body can have, in the order of the text."""
+        if body not in self._known:
+            value = self.document.value if body is None else _mapping(self.blocks.get(body))
+            self._known[body] = dict.fromkeys(_names(value))
+        return self._known[body].keys()
 
     def params(self, body: Body) -> list[str]:
         """The params that an expression in a body can read: its own first."""
