@@ -14,6 +14,7 @@ from typing import Any
 from graphspec.data.arrays import Arrays, open_arrays, remedy
 from graphspec.data.binding import bind, check_weights, need_images
 from graphspec.data.features.plan import FillPlan, of_images, plan
+from graphspec.data.features.settings import TextFeature
 from graphspec.data.fields import Checker, Field, absent_inputs, fields
 from graphspec.data.files import DataFile, Marked, Split
 from graphspec.data.folders import find
@@ -33,6 +34,12 @@ def check_files(program: Any, root: Path | None) -> Iterator[Diagnostic]:
     except SpecError as error:
         yield from error.diagnostics
         return
+    for name, feature in (config.features or {}).items():
+        word = feature.file if isinstance(feature, TextFeature) else None
+        if word is not None and root is not None and not (root / word).is_file():
+            span = program.span(("data", "features", name, "tokenizer"))
+            help = "paths are relative to the spec"
+            yield Diagnostic("data-missing", f"there is no file `{root / word}`", span, help=help)
     for key in ("train", "validation", "test"):
         file = getattr(config, key)
         if not isinstance(file, DataFile):

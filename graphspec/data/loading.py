@@ -150,7 +150,7 @@ def new_encoders(program: Any, images: bool = False, absent: Collection[str] = (
     if images:
         fills = of_images(fills)
         need_images(fills, spanner(program))
-    return Encoders(fills, program.outputs, images)
+    return Encoders(fills, program.outputs, images, program.path.parent if program.path is not None else None)
 
 
 def image_encoders(program: Any) -> Encoders | None:

@@ -436,7 +436,7 @@ KEYS = {
     "Train.precision": "precision of the computation: float32, tf32 or bf16",
     "resize": "how an image is brought to the size of the input",
     "root": "folder that paths are relative to",
-    "tokenizer": "how text is split: word, char, whitespace or bpe",
+    "tokenizer": "how text is split: word, char, whitespace, bpe, or a tokenizer.json",
     "transform": "a function that is applied before scaling, such as log1p",
     "Train.schedule": "schedule of the learning rate",
     "Train.seed": "seed of weights, batches and dropout",

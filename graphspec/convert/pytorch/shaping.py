@@ -519,7 +519,7 @@ def _spread(x: Laid, indices: Any, out: Any) -> Laid | None:
 @handles("gather")
 def _gather(w: NodeWriter, self: Any, dim: int, index: Any, out: Any, **_: Any) -> Any:
     if not isinstance(self, Laid):
-        if self.tensor.unique().numel() == 1 and not self.names:
+        if self.tensor.unique().numel() == 1 and not any(w.trains.get(name) for name in self.names):
             return Known(self.tensor.flatten()[0].reshape([1] * len(out.shape)))
         raise Unsupported("it gathers from a table at places that are data", "use nn.Embedding")
     i = dim % len(self.shape)

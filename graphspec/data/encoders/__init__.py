@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any
 
@@ -79,9 +80,12 @@ class Encoders:
     Bind them to the columns of a table; then fit or restore them; then encode.
     """
 
-    def __init__(self, plan: FillPlan, outputs: Outputs, images: bool = False):
-        """`images` says that the plan is that of a folder of images, which needs no features."""
+    def __init__(self, plan: FillPlan, outputs: Outputs, images: bool = False, root: FilePath | None = None):
+        """`images` says that the plan is that of a folder of images, which needs no features; the files that
+        features name are relative to `root`.
+        """
         self.plan, self.outputs, self.images = plan, outputs, images
+        self.root = root or FilePath()
         self.encoders = {fill.field: self._encoder(fill) for fill in plan.fills}
         self.weights: dict[str, RowWeights] = {}
         self.counts: Counter[tuple[str, str, str]] = Counter()
@@ -123,6 +127,7 @@ class Encoders:
         if fill.feature is None:
             return PlainEncoder(fill, ignore)
         made: Encoder = (MaskEncoder if fill.mask else ENCODERS[fill.feature.encode])(fill, ignore)
+        made.root = self.root
         return made
 
     def _bind_weights(self, bound: Mapping[str, Sequence[str]]) -> None:

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,8 @@ class Encoder(ABC):
         self.columns = (fill.field,) if fill.feature is None else fill.feature.read(fill.field)
         self.ignore = ignore
         """Whether a target may be missing."""
+        self.root = Path()
+        """What the files that its feature names are relative to."""
         self.notes: list[str] = []
         self.limit: int | None = None
         """The first rows that it learns from, where `--limit` says how many."""

@@ -212,7 +212,9 @@ class TextEncoder(ListEncoder):
 
     def learn(self, part: TablePart) -> None:
         (name,) = self.columns
-        self._learned.add(part.rows, self._column(part, name))
+        column = self._column(part, name)
+        if self.feature.file is None:
+            self._learned.add(part.rows, column)
 
     def learned(self) -> Texts:
         return self._learned
@@ -226,8 +228,13 @@ class TextEncoder(ListEncoder):
         return texts(part, name)
 
     def finish(self) -> None:
-        from graphspec.data.encoders.tokenizers import trained
+        from graphspec.data.encoders.tokenizers import of_file, trained
 
+        if self.feature.file is not None:
+            self.tokenizer = of_file(self.root / self.feature.file)
+            self.notes.append(f"{self.columns[0]}: {self.size:,} tokens of {self.feature.file}")
+            self.check_room()
+            return
         self.tokenizer = trained(self.feature, self._learned)
         if self._learned.share < 1:
             self.notes.append(f"{self.columns[0]}: tokens of {self._learned.share:.1%} of the training rows")

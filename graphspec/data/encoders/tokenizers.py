@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from graphspec.data.features.settings import TextFeature
@@ -14,6 +15,8 @@ from graphspec.diagnostics.packages import needing
 
 SPECIAL = ["[PAD]", "[UNK]"]
 """The tokens of the ids 0 and 1."""
+MAX_FILE = 256 << 20
+"""Bytes of a file with a tokenizer."""
 ALPHABET = 1000
 """Letters that `bpe` knows, the most frequent; others are unseen."""
 
@@ -59,6 +62,33 @@ def trained(feature: TextFeature, texts: Iterable[list[str]]) -> Any:
     plain = json.loads(made.to_str())
     plain["added_tokens"] = []  # else a text that holds `[PAD]` would be padding
     return found.Tokenizer.from_str(json.dumps(plain))
+
+
+def of_file(path: Path) -> Any:
+    """A tokenizer that was trained before, with its special tokens. Rows are padded and cut by the feature.
+
+    Raises `SpecError` (data-missing, data-format).
+    """
+    found = library()
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise fail("data-format", f"`{path}` is larger than a tokenizer is")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise fail("data-missing", f"`{path}` cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise fail("data-format", f"`{path}` is not the text of a tokenizer") from None
+    try:
+        made = found.Tokenizer.from_str(text)
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        help = "save it with the tokenizers library, or `save_pretrained` of a fast tokenizer"
+        raise fail("data-format", f"`{path}` is no tokenizer: {reason}", help) from error
+    made.no_padding()
+    made.no_truncation()
+    return made
 
 
 def _letters(normalizer: Any, texts: Iterable[list[str]], most: int) -> list[str]:

@@ -16,6 +16,8 @@ from graphspec.diagnostics.foreign_terms import augmentation
 from graphspec.settings import Setting, show
 
 Text = Annotated[str, Field(min_length=1)]
+TokenizerFile = Annotated[str, Field(pattern=r"\.json$")]
+"""A `tokenizer.json`, as the tokenizers library and Hugging Face write it, beside the spec."""
 Count = Annotated[int, Field(ge=1)]
 Value = bool | int | float | str
 """A value of a category as a spec may write it; a column has its text."""
@@ -299,10 +301,19 @@ class TextFeature(Listed):
 
     reads_text: ClassVar = True
     encode: Literal["text"] = "text"
-    tokenizer: Literal["word", "char", "bpe", "whitespace"] = "word"
+    tokenizer: Literal["word", "char", "bpe", "whitespace"] | TokenizerFile = "word"
+
+    @property
+    def file(self) -> str | None:
+        """The file of a tokenizer that was trained before."""
+        return self.tokenizer if self.tokenizer.endswith(".json") else None
 
     @model_validator(mode="after")
     def _fitting(self) -> TextFeature:
+        if self.file is not None and (self.vocabulary is not None or self.min_count != 1):
+            raise ValueError(
+                "a tokenizer of a file has its own tokens: leave `vocabulary` and `min_count` out"
+            )
         if self.tokenizer == "bpe" and self.vocabulary is None:
             raise ValueError("`tokenizer: bpe` merges until it has `vocabulary` tokens: give it")
         return self
