@@ -55,6 +55,7 @@ def keras(
         Path,
         typer.Option("-o", "--output", metavar="DIR", help="Directory for NAME.yaml and NAME.safetensors."),
     ] = Path("."),
+    allow: Allow = None,
     flat: Annotated[
         bool, typer.Option("--flat", help="Write a node for each layer, without blocks.")
     ] = False,
@@ -76,7 +77,7 @@ def keras(
         from graphspec.convert import import_keras
 
         tell("stage", name="read")
-        imported = import_keras(file, flat)
+        imported = import_keras(file, flat, allow or ())
         if not no_check:
             tell("stage", name="compare")
         difference, why = (None, "--no-check") if no_check else _compared(file, imported)

@@ -10,14 +10,15 @@ diagnostic that names the layer and what to write instead.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.convert.archive import Archive, open_archive
 from graphspec.convert.refusals import as_keras_writes
 from graphspec.diagnostics import fail
+from graphspec.diagnostics.packages import needing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,20 +57,34 @@ class Imported:
         return spec, target
 
 
-def import_keras(path: str | Path, flat: bool = False) -> Imported:
+def import_keras(path: str | Path, flat: bool = False, allow: Sequence[str] = ()) -> Imported:
     """The model in a `.keras` archive, in an `.h5` file with a model's config, or in `model.to_json()`.
 
-    `flat` leaves repeated structure unfolded. Raises `SpecError` (import-format, import-unsafe,
-    import-unsupported, package-missing).
+    `flat` leaves repeated structure unfolded. With `allow`, custom layers of these packages are imported, and
+    Keras loads the file; without it nothing of the file is run. Raises `SpecError` (import-format,
+    import-unsafe, import-unsupported, package-missing).
     """
     with open_archive(Path(path)) as archive:
+        if allow:
+            from graphspec.convert.custom_layers import classes, loaded
+
+            if any(classes(archive.config)):
+                with needing("custom layers of Keras", "keras"):
+                    import keras  # noqa: F401
+                return replace(from_keras(loaded(Path(path), archive.config, allow), flat), name=archive.name)
         return _imported(archive, flat)
 
 
 def from_keras(model: Any, flat: bool = False) -> Imported:
-    """Converts a Keras model in memory, as `import_keras` does. Raises `SpecError`."""
+    """Converts a Keras model in memory, as `import_keras` does; custom layers become what is inside them.
+
+    Raises `SpecError`.
+    """
+    from graphspec.convert.custom_layers import opened
+
+    name, model = model.name, opened(model)
     with tempfile.TemporaryDirectory(prefix="graphspec-") as folder:
-        path = Path(folder) / f"{model.name}.keras"
+        path = Path(folder) / f"{name}.keras"
         try:
             model.save(path)
         except (NotImplementedError, TypeError, ValueError) as error:  # Keras' own, of what no file holds

@@ -25,7 +25,7 @@ OMITTED = frozenset(
             "ema_overwrite_frequency",
             "jit_compile",
         ),
-        *("loss_scale_factor", "gradient_accumulation_steps", "is_legacy_optimizer", "decay", "axis_"),
+        *("loss_scale_factor", "is_legacy_optimizer", "decay", "axis_"),
     ]
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,14 +61,16 @@ def keras_installed() -> bool:
 
 def load(path: Path) -> Any:
     """The model as Keras loads it. Only for archives that have been translated: these name Keras' own classes
-    alone, so that Keras imports nothing else for them.
+    alone, or such as were imported with permission, so that Keras imports nothing else for them.
     """
     import os
 
     os.environ.setdefault("KERAS_BACKEND", "torch")
     import keras
 
-    return keras.models.load_model(path, compile=False, safe_mode=True)
+    with warnings.catch_warnings():  # of custom layers that have no `build`, which calling them builds
+        warnings.simplefilter("ignore")
+        return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
 def difference(program: Program, weights: Mapping[str, Tensor], model: Any) -> float:
