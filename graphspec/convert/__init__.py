@@ -80,9 +80,12 @@ def from_keras(model: Any, flat: bool = False) -> Imported:
 
     Raises `SpecError`.
     """
-    from graphspec.convert.custom_layers import opened
+    from graphspec.convert.custom_layers import functional, is_own_class, opened
 
-    name, model = model.name, opened(model)
+    name, kind = model.name, type(model)
+    model, notes = opened(functional(model)), ()
+    if is_own_class(kind):
+        notes = (f"`train_step` and other methods of `{kind.__name__}` are left out: the graph came in",)
     with tempfile.TemporaryDirectory(prefix="graphspec-") as folder:
         path = Path(folder) / f"{name}.keras"
         try:
@@ -91,7 +94,8 @@ def from_keras(model: Any, flat: bool = False) -> Imported:
             why = " ".join(str(error).split())[:200]
             help = "build the model of what a `.keras` file holds: numbers in place of tensors in calls"
             raise fail("import-unsupported", f"Keras cannot save the model: {why}", help) from error
-        return import_keras(path, flat)
+        imported = import_keras(path, flat)
+        return replace(imported, notes=(*imported.notes, *notes)) if notes else imported
 
 
 def _imported(archive: Archive, flat: bool) -> Imported:

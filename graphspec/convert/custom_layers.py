@@ -20,7 +20,25 @@ DEEPEST = 8
 
 def is_own(layer: Any) -> bool:
     """Whether a layer's class is not one of Keras."""
-    return type(layer).__module__.split(".")[0] not in ("keras", "tf_keras", "builtins")
+    return is_own_class(type(layer))
+
+
+def is_own_class(kind: type) -> bool:
+    """Whether a class is not one of Keras."""
+    return kind.__module__.split(".")[0] not in ("keras", "tf_keras", "builtins")
+
+
+def functional(model: Any) -> Any:
+    """A model of a class of its own that is made of `inputs` and `outputs`, as one of Keras."""
+    import keras
+
+    if (
+        not is_own(model)
+        or (not getattr(model, "_functional", None)
+        and not getattr(model, "operations", None))
+    ):
+        return model
+    return keras.Model(model.inputs, model.outputs, name=model.name)
 
 
 def opened(model: Any) -> Any:

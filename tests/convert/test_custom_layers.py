@@ -123,3 +123,14 @@ def test_a_layer_with_bare_weights_is_refused(layers: Any) -> None:
         graphspec.from_keras(keras.Model(inputs, layers.Scale(name="scale")(inputs)))
     assert error.value.diagnostics[0].code == "import-unsupported"
     assert "`scale`" in str(error.value)
+
+
+def test_a_functional_model_of_an_own_class_comes_in_with_a_note() -> None:
+    class Trainer(keras.Model):
+        def train_step(self, data: Any) -> Any:
+            raise NotImplementedError
+
+    inputs = keras.Input((4,), name="x")
+    imported = graphspec.from_keras(Trainer(inputs, keras.layers.Dense(2)(inputs)))
+    assert "layer: Dense" in imported.text
+    assert any("train_step" in note for note in imported.notes)
