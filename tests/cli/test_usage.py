@@ -52,7 +52,7 @@ def told(*arguments: str) -> str:
         ("xyzzy", "the commands are "),
         ("import a.keras", "write `graphspec import keras a.keras`"),
         (
-            "import torch a.pt",
+            "import onnx a.onnx",
             "`graphspec weights SPEC --from FILE -o OUT.safetensors` takes its weights over",
         ),
     ],
