@@ -22,7 +22,7 @@ if "GRAPHSPEC_TESTS" not in os.environ:  # the key that signs runs is not kept a
 
 # No deadline and no `too_slow`: both objective the machine's load, and a test must not.
 settings.register_profile(
-    "default", max_examples=25, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "default", max_examples=16, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile(
     "fuzz", max_examples=5_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]

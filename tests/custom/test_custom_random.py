@@ -66,7 +66,7 @@ def act(x, name, axis):
 
 pytestmark = pytest.mark.hypothesis
 FOLDER = settings(
-    max_examples=settings().max_examples // 5,
+    max_examples=settings().max_examples // 3,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
