@@ -1,3 +1,5 @@
 """The version of the package, importable without anything else."""
 
 __version__ = "0.1.0"
+LANGUAGE = 1
+"""The version of the language: a later one is told apart by it where a spec means something else there."""

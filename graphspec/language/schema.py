@@ -304,12 +304,17 @@ class Spec(Setting):
             ("model", "network", "net", "architecture", "spec"),
             "`inputs`, `nodes` and `outputs` are top-level keys",
         ),
-        "version": "delete it, or write it as a comment",
+        "version": "the version of the language is `language: 1`; write your own as a comment",
         "description": "write it as a comment: `# ...`",
     }
 
     name: Any = Field(
         None, description="name of the model; by default the name of the file", examples=["name: digits"]
+    )
+    language: Any = Field(
+        None,
+        description="version of the language that the spec is written in",
+        examples=["language: 1"],
     )
     params: Any = Field(
         None,

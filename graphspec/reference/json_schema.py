@@ -120,6 +120,7 @@ class Writer:
             "Spec",
             {
                 "name": {"type": "string"},
+                "language": {"type": "integer", "minimum": 1},
                 "params": {"type": "object"},
                 "presets": {"type": "object", "additionalProperties": {"type": "object"}},
                 "inputs": _named(_ref("input")),

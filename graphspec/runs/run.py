@@ -96,15 +96,9 @@ class Run:
         weights = self.weights
         if weights is None or not self.program.training.adapters:
             return weights
-        from graphspec.emit.load import read_weights
-        from graphspec.train.adapters import is_adapter, merged
+        from graphspec.train.adapters import with_adapters
 
-        tensors = read_weights(weights, None)
-        if not any(map(is_adapter, tensors)):
-            return weights
-        base = self.files.base(self.program)
-        initial = self.program.module(seed=self.program.training.seed, weights=base)
-        return merged(self.program, initial.state_dict(), tensors)
+        return with_adapters(self.program, weights, self.files.base)
 
     def evaluate(
         self,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graphspec.diagnostics import fail
+from graphspec.emit.load import read_weights
 from graphspec.weights.adaptable import adapted
 
 PREFIX = "base_model.model."
@@ -108,6 +110,17 @@ def merged(program: Any, base: Mapping[str, Tensor], tensors: Mapping[str, Tenso
             raise fail("weights-misfit", f"the adapter of `{path}` is not in the file", "train it again")
         result[key] = (base[key].double() + scale * delta).to(base[key].dtype)
     return result
+
+
+def with_adapters(program: Any, path: Path, base: Callable[[Any], Path | None]) -> Any:
+    """The weights of a run with adapters, whose file is at `path`, with them in the base; that file itself
+    where it holds none, but a whole model. `base` finds the file that they were trained for.
+    """
+    tensors = read_weights(path, None)
+    if not any(map(is_adapter, tensors)):
+        return path
+    initial = program.module(seed=program.training.seed, weights=base(program))
+    return merged(program, initial.state_dict(), tensors)
 
 
 def peft_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

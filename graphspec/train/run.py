@@ -29,7 +29,7 @@ from graphspec.files.run_folder import READ, REPLACED, WRITTEN, RunFolder
 from graphspec.train.checkpoint import Checkpoints
 from graphspec.train.files import write_weights
 from graphspec.train.progress import plain
-from graphspec.version import __version__
+from graphspec.version import LANGUAGE, __version__
 from graphspec.weights import inside, weight_files
 
 
@@ -289,6 +289,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     """The environment of a run: everything needed to repeat it."""
     return {
         "graphspec": __version__,
+        "language": LANGUAGE,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.platform(),

@@ -31,7 +31,7 @@ ALLOWED = {
     "settings source tensor train transfer version weights",
     "custom": "contract diagnostics graph objectives weights",
     "data": "diagnostics files objectives settings tensor",
-    "declarations": "contract diagnostics language settings source",
+    "declarations": "contract diagnostics language settings source version",
     "diagnostics": "",
     "elaborate": "contract data declarations diagnostics expressions files graph language objectives "
     "passes program settings source tensor train tune weights",
