@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from graphspec.cli.common import count_of, misuse, replacing
+from graphspec.cli.common import count_of, misuse
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.diagnostics.terminal import say
 from graphspec.fixing import fix_of, fixed
@@ -55,8 +55,13 @@ def fix_file(
 
 def rewrite(path: Path, text: str) -> None:
     """Writes a text in place of a file: completely or not at all, with its line ends."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(text.encode("utf-8"))
+    from graphspec.files.folder import replacing
+
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(text.encode("utf-8"))
+    except OSError as error:
+        raise misuse("SPEC", f"{path} cannot be written: {error.strerror or error}") from None
 
 
 UNENDED = "\n\\ No newline at end of file\n"

@@ -41,7 +41,7 @@ def worked_example(entry: ReferenceEntry) -> WorkedExample | None:
 
     if entry.kind not in REGISTRY or not entry.example:
         return None
-    example = REGISTRY[entry.kind][entry.name].examples[0]  # type: ignore[index]
+    example = REGISTRY[entry.kind][entry.name].examples[0]
     several = "from: [" in entry.example
     names = list("abcdefgh")[: len(example.shapes)] if several else ["x"] * len(example.shapes)
     dtypes = example.dtypes or (example.dtype,) * len(example.shapes)

@@ -14,10 +14,9 @@ from graphspec.contract import REGISTRY
 from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES
 from graphspec.expressions.grammar import FUNCTIONS
-from graphspec.language.schema import FORMS, NODE_KEYS, Block, Input, Output, Spec
+from graphspec.language.schema import FORMS, NODE_KEYS, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference.layers import Parameter, ReferenceEntry, entries, others, parameters_of
-from graphspec.reference.words import WORDS
 from graphspec.server.analysis import Analysis
 from graphspec.server.cursor import Cursor, cursor_at
 from graphspec.server.symbols import Body, Symbol
@@ -124,7 +123,7 @@ class _At:
         form = next((form for form in FORMS if form in entries), None)
         if form is None:
             for form in FORMS:
-                yield Completion(form, "key", "what the node is", _sentence(form), first=True)
+                yield Completion(form, "key", "what the node is", _sentence(Node, form), first=True)
         elif form in REGISTRY:
             yield from _arguments(_entry(entries[form].strip("\"'"), form))
         elif form == "block" and self.analysis.names is not None:
@@ -134,7 +133,7 @@ class _At:
                 detail = "required" if value == "required" else f"default: {show(value)}"
                 yield Completion(name, "key", detail, first=value == "required")
         for key in NODE_KEYS:
-            yield Completion(key, "key", "of every node", _sentence(key))
+            yield Completion(key, "key", "of every node", _sentence(Node, key))
 
     # --- values
 
@@ -294,12 +293,13 @@ def _fields(cls: type[Any]) -> tuple[Parameter, ...]:
 
 def _of_class(cls: type[Any]) -> Iterator[Completion]:
     for each in _class_parameters(cls):
-        yield Completion(each.name, "key", each.type, _sentence(each.name), first=each.required)
+        yield Completion(each.name, "key", each.type, _sentence(cls, each.name), first=each.required)
 
 
-def _sentence(key: str) -> str:
-    """What the reference says of a key of the language."""
-    return WORDS[key][1] if key in WORDS else ""
+def _sentence(cls: type[Any], key: str) -> str:
+    """What a class of settings says of a key."""
+    fields = cls.model_fields.items()
+    return next((field.description or "" for name, field in fields if key == (field.alias or name)), "")
 
 
 def _arguments(entry: ReferenceEntry | None) -> Iterator[Completion]:

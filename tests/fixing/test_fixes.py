@@ -149,3 +149,13 @@ def test_what_check_prints_has_a_schema(tmp_path: Path, monkeypatch: pytest.Monk
         told = json.loads(CliRunner().invoke(app, ["check", *options, "--json"]).output)
         jsonschema.validate(told, schema)
     assert CliRunner().invoke(app, ["schema", "--of", "train"]).exit_code == 2
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "a" * 250 + ".yaml"  # a temporary file beside it has a name that is too long
+    wrong = IMAGES.replace("Conv2D, filters: $width, kernel", "Conv2d, filters: $width, kernel")
+    Path(name).write_text(f"{wrong}\n\n")
+    for command in (["check", name, "--fix"], ["fmt", name]):
+        done = CliRunner().invoke(app, command)
+        assert (done.exit_code, "cannot be written" in done.output) == (2, True), done.output
