@@ -20,6 +20,7 @@ from graphspec import custom
 from graphspec.data.batches import Batch
 from graphspec.data.fields import fields
 from graphspec.tensor import BATCH, names_of, value_of
+from graphspec.train.adapters import attach
 from graphspec.train.custom import bound
 from graphspec.train.objective import Objective
 from graphspec.train.optimizers.setup import optimizer_for, set_trainable
@@ -101,6 +102,7 @@ def _peak(program: Any, batch: Batch) -> int:
     objective = Objective(
         program.inputs, bound(program, META), META, penalties, precision=program.training.precision
     )
+    attach(program, module)
     set_trainable(program, module)
     optimizer = optimizer_for(program, module, objective.log_variances, 1)
     parts = 1 if program.training.optimizer.gradient_accumulation_steps is None else 2
