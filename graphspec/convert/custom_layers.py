@@ -32,10 +32,8 @@ def functional(model: Any) -> Any:
     """A model of a class of its own that is made of `inputs` and `outputs`, as one of Keras."""
     import keras
 
-    if (
-        not is_own(model)
-        or (not getattr(model, "_functional", None)
-        and not getattr(model, "operations", None))
+    if not is_own(model) or (
+        not getattr(model, "_functional", None) and not getattr(model, "operations", None)
     ):
         return model
     return keras.Model(model.inputs, model.outputs, name=model.name)

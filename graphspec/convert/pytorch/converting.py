@@ -199,9 +199,9 @@ class Converter:
         try:
             found = handler(self.writer, **given, out=_out(meta), **self._more(node, word, handler))
         except (AttributeError, TypeError, ValueError, KeyError, IndexError, StopIteration) as error:
-            if not any(isinstance(x, Known) for x in _tensors(given)):
-                raise
-            message = "it takes a constant where data is expected"
+            constant = any(isinstance(x, Known) for x in _tensors(given))
+            what = "a constant where data is expected" if constant else "arguments that are not understood"
+            message = f"it takes {what}"
             raise Unsupported(message, "write this part of the model by hand, as {module: ...}") from error
         if inplace and isinstance(node.args[0], fx.Node):
             values[node.args[0]] = found

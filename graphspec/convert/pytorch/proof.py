@@ -36,7 +36,7 @@ def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Tor
             given = fresh(imported, inputs, batch, seed)
             with torch.no_grad():
                 expected = flat(module(**given))
-                found = flat(ours(*_used(imported, given)))
+                found = _run(ours, _used(imported, given))
                 last = apart(found, expected)
             if not last <= TOLERANCE:
                 allowed = max(allowed, 3 * _own(module, given, expected))
@@ -47,6 +47,17 @@ def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Tor
         return TorchProof(worst, batches, *_trained(imported, module, ours, inputs))
     finally:
         module.train(training)
+
+
+def _run(ours: nn.Module, given: list[Tensor]) -> list[Tensor]:
+    """The outputs of the spec's module. Raises `SpecError` (import-differs) where it does not run."""
+    try:
+        return flat(ours(*given))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        raise fail(
+            "import-differs", f"the spec does not run on the module's inputs: {why}", REPORT
+        ) from error
 
 
 def fresh(imported: Any, examples: Mapping[str, Tensor], batch: int, seed: int) -> dict[str, Tensor]:
