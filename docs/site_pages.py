@@ -28,6 +28,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, **options: Any) -> str:
     """Links to the README lead to its page, and those to files beside `docs` are names."""
+    markdown = re.sub(r"^```(\w+) \w+$", r"```\1", markdown, flags=re.MULTILINE)  # what is for tests
     markdown = markdown.replace("](../README.md", "](readme.md")
     markdown = re.sub(r"^### \[(\w+)\]\(\.\./specs/\1\.yaml\)$", _spec, markdown, flags=re.MULTILINE)
     return re.sub(r"\[([^\]]*)\]\(\.\./[^)]*\)", r"\1", markdown)
