@@ -10,7 +10,18 @@ from pathlib import Path
 
 from bench.report import Table, environment
 
-SECTIONS = ("startup", "scaling", "training", "libraries", "modules", "fold", "memory", "source", "tuning")
+SECTIONS = (
+    "startup",
+    "scaling",
+    "training",
+    "libraries",
+    "modules",
+    "fold",
+    "engines",
+    "memory",
+    "source",
+    "tuning",
+)
 
 # By default glibc returns large blocks to the system and maps them again at each step: 8 % of noise.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
@@ -57,6 +68,10 @@ def _measure(section: str, arguments: argparse.Namespace, directory: Path) -> It
         from bench import fold
 
         yield fold.table(arguments.budget)
+    if section == "engines":
+        from bench import engines
+
+        yield engines.table(arguments.specs, arguments.budget)
     if section == "modules":
         from bench import cases, modules
 

@@ -67,8 +67,8 @@ def export(
     encoders: Encoders | None = None,
 ) -> Exported:
     """Writes a program for inference to `path`, with the weights of a `.safetensors` file, or a mapping of
-    them, or else freshly initialised ones. With the `encoders` of its run, a file of ONNX reads columns and returns labels and
-    numbers in their units.
+    them, or else freshly initialised ones. With the `encoders` of its run, a file of ONNX reads columns and
+    returns labels and numbers in their units.
 
     Nothing is left at `path` unless the file computes what the module computes. Raises `SpecError`.
     """

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -292,3 +293,27 @@ def test_the_command(run: Run) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.parity
+def test_a_minute_of_good_and_bad_with_a_reload(run: Run, port: int) -> None:
+    """16 connections: 1,000 requests, then a minute of good and bad rows, and a reload amid it."""
+    given = rows(11, 8)
+    wanted = [expected(run, row) for row in given]
+
+    def one(number: int) -> bool:
+        if number % 3 == 2:
+            return ask(port, {**given[number % 8], "day": "30 March"})[0] == 422
+        status, found = ask(port, given[number % 8])
+        return status == 200 and same(found, wanted[number % 8])
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(one, range(1000)))
+        until, number = time.monotonic() + 60, 0
+        reloading = None
+        while time.monotonic() < until:
+            if reloading is None and time.monotonic() > until - 30:
+                reloading = pool.submit(ask, port, b"", "/runs/first/reload")
+            assert all(pool.map(one, range(number, number + 160)))
+            number += 160
+        assert reloading is not None and reloading.result()[0] == 200
