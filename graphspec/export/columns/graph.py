@@ -82,7 +82,7 @@ class GraphWriter:
         """
         more = " T" * count if separator == " " else separator * count
         padded = self.op("StringConcat", text, self.constant(np.array([more], object)))
-        plain = {} if separator == " " else {"delimiter": separator}
+        plain: dict[str, Any] = {} if separator == " " else {"delimiter": separator}
         pieces = self.op("StringSplit", padded, outputs=2, **plain)[0]
         return [self.item(pieces, position) for position in range(count)]
 
@@ -101,7 +101,7 @@ class GraphWriter:
 
     def look_up(self, value: str, keys: list[str], values: list[int], otherwise: int) -> str:
         """The number of each text."""
-        known = {"keys_strings": keys, "values_int64s": values, "default_int64": otherwise}
+        known: dict[str, Any] = {"keys_strings": keys, "values_int64s": values, "default_int64": otherwise}
         return str(self.op("LabelEncoder", value, domain=ML, **known))
 
     def refuse(self, fits: str, reason: str) -> str:

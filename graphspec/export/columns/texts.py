@@ -58,9 +58,9 @@ def tokens(g: GraphWriter, encoder: TextEncoder, name: str, text: str) -> str:
         known |= {upper: index for word, index in known.items() for upper in _capitals().get(word, ())}
         found = g.op("Tokenizer", text, domain=MICROSOFT, mark=0, pad_value="", mincharnum=1, separators=[""])
     else:
-        lower = {"case_change_action": "LOWER", "is_case_sensitive": 1, "locale": "C.UTF-8"}
+        lower: dict[str, Any] = {"case_change_action": "LOWER", "is_case_sensitive": 1, "locale": "C.UTF-8"}
         plain = g.op("StringNormalizer", text, **lower)
-        cut = {"mark": 0, "pad_value": "", "mincharnum": 1, "tokenexp": WORDS[way]}
+        cut: dict[str, Any] = {"mark": 0, "pad_value": "", "mincharnum": 1, "tokenexp": WORDS[way]}
         found = g.op("Tokenizer", plain, domain=MICROSOFT, **cut)
     ids = g.look_up(found, ["", *known], [0, *known.values()], 1)
     ids = g.joined([ids, padding(g, text)])
