@@ -1,6 +1,6 @@
 # make demo    summarise specs/digits.yaml and train it on real handwritten digits
-# make test    the whole test suite, in about five minutes on two cores
-# make check   before each commit: ruff, mypy, and the tests of what reads a spec and speaks of it, in a minute
+# make test    the whole test suite
+# make check   before each commit: ruff, mypy, and the tests of what reads a spec and tells of its mistakes
 # make test-lowest  the suite again, with the oldest versions that pyproject.toml allows, in .venv-lowest
 # make lint    ruff and mypy
 # make bench   speed, side by side, as a table
