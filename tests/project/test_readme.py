@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import runpy
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -114,6 +115,13 @@ def run_console(quote: Quote, directory: Path) -> None:
                 done = CliRunner().invoke(app, arguments, prog_name="graphspec")
             printed = done.stdout + done.stderr
             assert shows(expected, printed), printed
+
+
+def test_the_picture_of_an_error_is_what_the_terminal_shows() -> None:
+    """Draw it anew with `python docs/pictures.py`."""
+    pictures = runpy.run_path(str(ROOT / "docs" / "pictures.py"))
+    found = pictures["shown"](pictures["PICTURE"].read_text(encoding="utf-8"))
+    assert found.endswith("".join(pictures["printed"]().split()))
 
 
 @pytest.mark.parametrize("quote", [quote for quote in EXAMPLES if quote.page != PYTHON_PAGE], ids=place)
