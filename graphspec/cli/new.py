@@ -60,9 +60,27 @@ def new(
             help="A column to predict; may be repeated. [default: the folder of an image]",
         ),
     ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option("--time", metavar="COLUMN", help="A column of times: the targets are forecast."),
+    ] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option("--series", metavar="COLUMN", help="A column that tells series apart; may be repeated."),
+    ] = None,
+    past: Annotated[
+        int | None,
+        typer.Option(
+            "--past", min=1, metavar="N", help="Steps that a forecast reads. [default: two seasons]"
+        ),
+    ] = None,
+    ahead: Annotated[
+        int | None,
+        typer.Option("--next", min=1, metavar="N", help="Steps that it predicts. [default: one season]"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a first spec, or one for a table or a folder of images.
+    """Write a first spec, or one for a table, a folder of images, or a forecast.
 
     The schema for editors is written next to it.
 
@@ -73,12 +91,19 @@ def new(
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if target and data is None:
         raise misuse("--target", "it is a column of --data")
+    if time is not None and not target:
+        raise misuse("--time", "name what is forecast: --target COLUMN")
+    for option, value in (("--series", series), ("--past", past), ("--next", ahead)):
+        if value and time is None:
+            raise misuse(option, "it belongs to a forecast: --time COLUMN")
     with reporting(as_json, {}):
         text, notes = START, list[str]()
         if data is not None:
             from graphspec.data.drafting import draft
+            from graphspec.data.drafting_windows import Ask
 
-            text = draft(path.stem, data, target or [], path.parent, notes.append)
+            ask = Ask(time, tuple(series or ()), past, ahead) if time is not None else None
+            text = draft(path.stem, data, target or [], path.parent, notes.append, ask)
         _write(path, MODELINE + text)
         with replacing(path.with_name(SCHEMA)) as temporary:
             temporary.write_text(_schema(), encoding="utf-8")

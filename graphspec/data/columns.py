@@ -5,6 +5,7 @@ A text format gives text for everything, JSON lines and Parquet give types; miss
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -80,21 +81,53 @@ def missing_in(column: pa.Array) -> Mask:
 # --- numbers
 
 
-def numbers(part: TablePart, name: str) -> Numbers:
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How texts write numbers: what stands before and after them, and what separates thousands."""
+
+    prefix: str | None = None
+    unit: str | None = None
+    thousands: str | None = None
+
+    def bare(self, texts: pa.Array) -> pa.Array:
+        """The texts without these; a text without them stays."""
+        if self.prefix is not None:
+            pattern = rf"^([+-]?)\s*{re.escape(self.prefix)}\s*"
+            texts = pc.replace_substring_regex(texts, pattern, r"\1")
+        if self.unit is not None:
+            texts = pc.replace_substring_regex(texts, rf"([\d.,])\s*{re.escape(self.unit)}$", r"\1")
+        if self.thousands is not None:
+            mark = re.escape(self.thousands)
+            grouped = pc.match_substring_regex(texts, rf"^[+-]?\d{{1,3}}({mark}\d{{3}})+([.,]\d+)?$")
+            bare = pc.replace_substring(texts, self.thousands, "")
+            texts = pc.if_else(pc.fill_null(grouped, False), bare, texts)
+        return texts
+
+
+PLAIN = Writing()
+
+
+def numbers(part: TablePart, name: str, writing: Writing = PLAIN) -> Numbers:
     """A column as float64, each value the nearest to its text; NaN if missing. Raises `SpecError`.
 
     true and false are 1 and 0.
     """
-    return numbers_of(part, name, part.column(name))
+    return numbers_of(part, name, part.column(name), writing=writing)
 
 
-def numbers_of(part: TablePart, name: str, column: pa.Array, row: Callable[[int], int] = int) -> Numbers:
+def numbers_of(
+    part: TablePart,
+    name: str,
+    column: pa.Array,
+    row: Callable[[int], int] = int,
+    writing: Writing = PLAIN,
+) -> Numbers:
     """As `numbers`, of values that came from a column; `row` is the row of a value."""
     kind = column.type
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan)
     if is_text(kind):
-        found = _parsed(part, name, column, row)
+        found = _parsed(part, name, column, row, writing)
     elif pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
         found = column.cast(pa.float64(), safe=False)
     elif pa.types.is_decimal(kind):
@@ -112,8 +145,14 @@ def numbers_of(part: TablePart, name: str, column: pa.Array, row: Callable[[int]
     return values
 
 
-def _parsed(part: TablePart, name: str, column: pa.Array, row: Callable[[int], int]) -> pa.Array:
-    texts = pc.utf8_trim_whitespace(column)
+def _parsed(
+    part: TablePart,
+    name: str,
+    column: pa.Array,
+    row: Callable[[int], int],
+    writing: Writing = PLAIN,
+) -> pa.Array:
+    texts = writing.bare(pc.utf8_trim_whitespace(column))
     if part.decimal != ".":
         point = pc.and_kleene(pc.match_substring(texts, "."), pc.is_valid(texts))
         texts = pc.if_else(point, "?", pc.replace_substring(texts, part.decimal, "."))

@@ -1,17 +1,9 @@
-"""What a table seems to mean and does not say, told with its first spec: a header that is a row, and numbers
-that are texts.
-"""
+"""What a table seems to mean and does not say, told with its first spec: a header that is a row."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from graphspec.data.columns import is_text
-from graphspec.data.lookalikes import MEASURED
+from collections.abc import Sequence
 
 SHOWN = 3
 """How many names or values a note shows."""
@@ -34,25 +26,6 @@ def headless(names: Sequence[str]) -> str | None:
         f"{share} of columns are numbers: {named}. The first line of the file is read as the header: "
         "if it is a row, write a line with names above it"
     )
-
-
-def measured(columns: Mapping[str, pa.Array]) -> Iterator[str]:
-    """A note about each column of texts that seem to be numbers, with a unit or with separated thousands."""
-    for name, column in columns.items():
-        texts = pc.unique(column.drop_null()).to_pylist() if is_text(column.type) else []
-        found = [MEASURED.fullmatch(text.strip()) for text in texts]
-        matches = [match for match in found if match is not None]
-        if len(texts) < 2 or len(matches) < len(texts) or all(_number(text) is not None for text in texts):
-            continue
-        units = {match["before"] or match["after"] for match in matches} - {""}
-        if len(units) > 1 or not (units or any(match["grouped"] for match in matches)):
-            continue
-        how = f"with the unit `{units.pop()}`" if units else "with separated thousands"
-        examples = ", ".join(map(_quoted, texts[:SHOWN]))
-        yield (
-            f"column {_quoted(name)} holds texts that look like numbers {how}: {examples}. "
-            "To read them as numbers, write plain numbers such as 1234.5 in the file"
-        )
 
 
 def _quoted(text: str) -> str:

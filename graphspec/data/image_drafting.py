@@ -21,10 +21,14 @@ LOOKED = 200
 """Images whose size is looked at: as many, evenly spread."""
 LONGEST = 128
 """Of the height and width of the input: larger ones train slowly, and seldom tell more of a class."""
-FILTERS = (16, 32, 64, 128)
-"""Of the stages of the network, each of which halves height and width."""
-LAST = 3
+FILTERS = (32, 64, 128, 128)
+"""Of the stages of the network."""
+LAST = 2
 """The height and width that the last stage leaves, at least."""
+SMALL = 16
+"""Up to this height or width the first stage leaves images as large as they are."""
+LEAST = 3
+"""Stages of a network, at least."""
 GREY, ALPHA = {"1", "L", "I", "I;16", "F"}, {"LA", "PA", "RGBA"}
 """Pillow's words for images without color, and for those with transparency."""
 
@@ -43,12 +47,18 @@ class ImageProfile:
     root: str | None = None
 
     @property
-    def stages(self) -> tuple[int, ...]:
-        """The filters of each stage."""
-        size, count = min(self.height, self.width) // 2, 1
-        while count < len(FILTERS) and size // 2 >= LAST:
-            size, count = size // 2, count + 1
-        return FILTERS[:count]
+    def stages(self) -> tuple[tuple[int, int], ...]:
+        """The filters of each stage, and by how much it divides height and width: small images have stages
+        that do not.
+        """
+        size, found = min(self.height, self.width), []
+        for filters in FILTERS:
+            pool = 2 if size >= 2 * LAST and (found or size > SMALL) else 1
+            if pool == 1 and len(found) >= LEAST:
+                break
+            size //= pool
+            found.append((filters, pool))
+        return tuple(found)
 
 
 def names_images(texts: pa.Array) -> bool:
@@ -124,22 +134,24 @@ def _seen(source: Path | io.BytesIO) -> tuple[int, int, str] | None:
 
 BLOCK = """\
 blocks:
-  stage:  # half the height and width
-    params: {filters: required}
+  stage:
+    params: {filters: required, pool: 2}
     inputs: [x]
     nodes:
-      conv: {layer: Conv2D, filters: $filters, kernel_size: 3, padding: same, activation: relu}
-      pool: {layer: MaxPooling2D}
+      conv: {layer: Conv2D, filters: $filters, kernel_size: 3, padding: same, use_bias: false}
+      norm: {layer: BatchNormalization}
+      act:  {layer: Activation, activation: relu}
+      pool: {layer: MaxPooling2D, pool_size: $pool, when: $(pool > 1)}
 """
 """The block that `nodes` repeats."""
 
 
 def nodes(name: str, found: ImageProfile) -> list[str]:
     """The nodes that turn the image input `name` into a vector, the node `{name}_mean`."""
-    filters = ", ".join(map(str, found.stages))
+    filters, pools = (", ".join(str(stage[i]) for stage in found.stages) for i in (0, 1))
     return [
         f"  {name}_scaled: {{layer: Rescaling, from: {name}, scale: $(1 / 127.5), offset: -1}}",
-        f"  {name}_stages: {{block: stage, repeat: {{filters: [{filters}]}}}}",
+        f"  {name}_stages: {{block: stage, repeat: {{filters: [{filters}], pool: [{pools}]}}}}",
         f"  {name}_mean: {{layer: GlobalAveragePooling2D}}",
     ]
 

@@ -110,11 +110,14 @@ def _plain(text: str) -> str | None:
     if found is None:
         return None
     if unit := found["before"] or found["after"]:
-        number = re.sub(r"[^\d.,+-]", "", text) or "3"
-        return f"`{unit}` is a unit, which a header can name: write plain numbers in the file, {number}"
+        word = unit.replace("$", "$$")
+        key = f"`prefix: {word}`" if found["before"] else f"`unit: {word}`"
+        grouped = ' and `thousands: ","`' if found["grouped"] and "," in found["grouped"] else ""
+        return f"`{unit}` is a unit: write {key}{grouped} at the feature"
     if found["grouped"]:
         mark = next(each for each in found["grouped"] if not each.isdigit())
         plain = re.sub(rf"\{mark}(?=\d{{3}})", "", text)
         words = {",": "comma", ".": "point", "'": "apostrophe"}.get(mark, "space")
-        return f"the {words} separates thousands: write plain numbers in the file, {plain}"
+        key = f'`thousands: "{mark}"`' if mark in ",. '" else f"plain numbers in the file, {plain}"
+        return f"the {words} separates thousands: write {key}" + (" at the feature" if mark in ",. '" else "")
     return None

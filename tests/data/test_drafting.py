@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from io import BytesIO
+from math import pi, sin
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from typer.testing import CliRunner
 
 from graphspec.cli import app
 from graphspec.compiler import compile
-from graphspec.data.drafting import draft, gaps_of, look
-from graphspec.data.drafting_notes import headless, measured
+from graphspec.data.columns import Writing
+from graphspec.data.drafting import draft
+from graphspec.data.drafting_looks import gaps_of, look
+from graphspec.data.drafting_notes import headless
+from graphspec.data.drafting_windows import Ask
 from graphspec.data.image_drafting import images
 from graphspec.data.loading import load
 from graphspec.diagnostics import SpecError
@@ -158,30 +162,100 @@ def test_a_header_that_is_a_row_is_noted(names: list[str], note: str | None) -> 
 
 
 @pytest.mark.parametrize(
-    ("values", "how"),
+    ("values", "writing"),
     [
-        (["12%", "7.5 %", "-3%"], "with the unit `%`"),
-        (["3 kg", "12.5 kg", None, "4"], "with the unit `kg`"),
-        (["$1,200", "$950"], "with the unit `$`"),
-        (["60 km/h", "80 km/h"], "with the unit `km/h`"),
-        (["1,234.5", "950"], "with separated thousands"),
-        (["1.234,5", "950"], "with separated thousands"),
-        (["1.234.567", "950"], "with separated thousands"),
+        (["12%", "7.5 %", "-3%"], Writing(unit="%")),
+        (["3 kg", "12.5 kg", None, "4"], Writing(unit="kg")),
+        (["$1,200", "$950"], Writing("$", None, ",")),
+        (["60 km/h", "80 km/h"], Writing(unit="km/h")),
+        (["1,234.5", "950"], Writing(thousands=",")),
+        (["1.234.567", "950"], Writing(thousands=".")),
         (["1.221", "950"], None),  # which are read as numbers
         (["3 kg", "4 lb"], None),
         (["3 kg", "unknown"], None),
         (["030 123 456", "040 123 456"], None),
         (["12", "13"], None),
         (["a", "b"], None),
-        (["3\n kg", "4 kg"], "with the unit `kg`"),
         (["2024-01-01", "2024-01-02"], None),
         ([1.5, 2.5], None),
     ],
 )
-def test_numbers_that_are_texts_are_noted(values: list[Any], how: str | None) -> None:
-    found = list(measured({"weight": pa.array(values)}))
-    assert len(found) == (how is not None)
-    assert all("column `weight`" in note and str(how) in note and "\n" not in note for note in found)
+def test_numbers_that_are_texts_are_read_by_keys(values: list[Any], writing: Writing | None) -> None:
+    assert look("weight", pa.array(values)).writing == writing
+
+
+def test_numbers_with_units_are_those_that_they_say(tmp_path: Path) -> None:
+    rows = [f'{60 + i} min,"${i},000.50",{i % 9} %,{i * 1.5}' for i in range(1, 40)]
+    (tmp_path / "t.csv").write_text("runtime,gross,share,y\n" + "\n".join(rows) + "\n")
+    text = draft("s", tmp_path / "t.csv", ["y"], tmp_path)
+    assert (
+        "encode: number, unit: min" in text and "prefix: $$, thousands: ','" in text and "unit: '%'" in text
+    )
+    data = load(compile(text), None, tmp_path, torch.device("cpu"))
+    assert data.encoders is not None
+    curves = {name: data.encoders.encoders[name].curves[0] for name in ("runtime", "gross", "share")}  # type: ignore[attr-defined]
+    assert 75 < curves["runtime"].shift < 85 and 18_000 < curves["gross"].shift < 22_000
+    assert 3 < curves["share"].shift < 5
+
+
+def test_keys_sparse_columns_and_sets_are_told_with_their_reasons(tmp_path: Path) -> None:
+    genres = ["Drama", "Drama, Comedy", "Action, Comedy", "Action, Drama, Comedy", "Comedy"]
+    names = [f"Ann No{i // 2} Lee" for i in range(300)]
+    rows = [
+        {
+            "ID": 7 * i % 3001,
+            "genres": genres[i % 5],
+            "director": names[i],
+            "note": "seen" if i % 40 == 0 else None,
+            "when": str(date(2000, 1, 1) + timedelta(days=i)),
+            "box": 10 ** (i % 7),
+            "y": i * 0.5,
+        }
+        for i in range(300)
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    text = draft("s", tmp_path / "t.parquet", ["y"], tmp_path)
+    assert "#   ID: whole numbers that differ in every row identify rows: its name says so" in text
+    assert "key: ID" in text
+    assert "genres: {column: genres, encode: set, vocabulary: 3, separator: ', '}" in text
+    assert "#   note: 292 of 300 rows have no value" in text
+    assert "director: {column: director, encode: text" in text
+    assert "{split: 0.2, last_by: when}  # rows have dates" in text
+    assert "transform: {box: log1p}" in text
+    assert "early_stopping" in text and "reduce_lr_on_plateau" in text
+    (tmp_path / "s.yaml").write_text(text)
+    program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+    assert program.fit(device="cpu", run_dir=tmp_path / "run").epochs == 1
+
+
+def test_lists_are_targets(tmp_path: Path) -> None:
+    rows = [{"x": i * 0.5, "tags": [["a"], ["a", "b"], ["c"]][i % 3], "place": [i, 0.5]} for i in range(30)]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    text = draft("s", tmp_path / "t.parquet", ["tags", "place"], tmp_path)
+    assert (
+        "tags: {loss: binary_crossentropy" in text and "place: {layer: Dense, from: drop, units: 2}" in text
+    )
+    (tmp_path / "s.yaml").write_text(text)
+    program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+    assert program.fit(device="cpu", run_dir=tmp_path / "run").epochs == 1
+
+
+def test_a_forecast_has_the_seasons_of_its_values(tmp_path: Path) -> None:
+    times = [datetime(2024, 1, 1) + timedelta(hours=i) for i in range(24 * 40)]
+    shape = [8 * sin(2 * pi * t.hour / 24) + (5 if t.weekday() > 4 else 0) + 0.01 * t.day for t in times]
+    lines = [
+        f"{shop},{t},{y + 10 * n}" for n, shop in enumerate("ab") for t, y in zip(times, shape, strict=True)
+    ]
+    (tmp_path / "t.csv").write_text("shop,at,sales\n" + "\n".join(lines) + "\n")
+    text = draft("s", tmp_path / "t.csv", ["sales"], tmp_path, ask=Ask("at", ("shop",)))
+    assert "params: {past: 168, next: 24}  # values are alike after 24 steps, and after 168" in text
+    assert "windows: {by: shop, order: at, past: $past, next: $next, every: 1h, season: 168}" in text
+    (tmp_path / "s.yaml").write_text(text)
+    program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+    assert program.fit(device="cpu", run_dir=tmp_path / "run").epochs == 1
+    assert "past: 12, next: 6" in draft(
+        "s", tmp_path / "t.csv", ["sales"], tmp_path, ask=Ask("at", ("shop",), 12, 6)
+    )
 
 
 def test_the_command_notes_what_a_table_does_not_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,13 +263,13 @@ def test_the_command_notes_what_a_table_does_not_say(tmp_path: Path, monkeypatch
     rows = [f"{i + 0.5},{i % 7} kg,{'xy'[i % 2]}" for i in range(20)]
     Path("t.csv").write_text("\n".join(rows) + "\n")
     run = CliRunner().invoke(app, ["new", "s", "--data", "t.csv", "--target", "x"])
-    assert run.exit_code == 0 and run.stderr.count("note: ") == 2
-    assert "write a line with names above it" in run.stderr and "`kg`" in run.stderr
+    assert run.exit_code == 0 and run.stderr.count("note: ") == 1
+    assert "write a line with names above it" in run.stderr
     written = Path("s.yaml").read_text()
     assert all(f"# Note: {line.removeprefix('note: ')}." in written for line in run.stderr.splitlines())
     assert CliRunner().invoke(app, ["check", "s.yaml"]).exit_code == 0
     run = CliRunner().invoke(app, ["new", "t", "--data", "t.csv", "--target", "x", "--json"])
-    assert len(json.loads(run.stdout)["notes"]) == 2 and not run.stderr
+    assert len(json.loads(run.stdout)["notes"]) == 1 and not run.stderr
     Path("t.csv").write_text("1.5,1.5\n2,3\n")
     run = CliRunner().invoke(app, ["new", "u", "--data", "t.csv", "--target", "1.5"])
     assert run.exit_code == 1 and "two columns `1.5`" in run.stderr and "line of names above it" in run.stderr
@@ -210,7 +284,9 @@ def test_a_folder_of_images_is_learned(tmp_path: Path) -> None:
     for index in range(6):
         picture(tmp_path / "pictures" / "ab"[index % 2] / f"{index}.png", (12, 20))
     text = draft("s", tmp_path / "pictures", [], tmp_path)
-    assert "image: {shape: [20, 12, 3]}" in text and "repeat: {filters: [16, 32]}" in text
+    assert (
+        "image: {shape: [20, 12, 3]}" in text and "repeat: {filters: [32, 64, 128], pool: [1, 2, 2]}" in text
+    )
     assert "resize" not in text.replace("# resized", "") and "# 2 classes" in text
     assert draft("s", tmp_path / "pictures", ["label"], tmp_path) == text
     (tmp_path / "s.yaml").write_text(text)
@@ -224,7 +300,9 @@ def test_images_that_a_table_names_are_learned(tmp_path: Path) -> None:
         picture(tmp_path / "photos" / f"{index}.png", (300, 200 + index), "L")
     (tmp_path / "t.csv").write_text("photo,size,y\n" + "\n".join(lines) + "\n,1.5,1\n")
     text = draft("s", tmp_path / "t.csv", ["y"], tmp_path)
-    assert "photo: {shape: [128, 128, 1]}" in text and "repeat: {filters: [16, 32, 64, 128]}" in text
+    assert (
+        "photo: {shape: [128, 128, 1]}" in text and "filters: [32, 64, 128, 128], pool: [2, 2, 2, 2]" in text
+    )
     assert "photo: {column: photo, encode: image, root: photos, resize: crop, fill: zero}" in text
     (tmp_path / "s.yaml").write_text(text)
     program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})

@@ -60,12 +60,12 @@ def picture(path: str) -> None:
 @pytest.mark.parametrize(
     ("cell", "beside", "remedy"),
     [
-        ("1,200", ["3,400", "5"], "the comma separates thousands: write plain numbers in the file, 1200"),
+        ("1,200", ["3,400", "5"], 'the comma separates thousands: write `thousands: ","` at the feature'),
         ("1,200", ["3,4", "5"], "the comma is the decimal mark"),
         ("1,5", [], "the comma is the decimal mark"),
-        ("1.200.300", [], "the point separates thousands: write plain numbers in the file, 1200300"),
-        ("1 200", [], "the space separates thousands: write plain numbers in the file, 1200"),
-        ("$3.50", [], "`$` is a unit, which a header can name: write plain numbers in the file, 3.50"),
+        ("1.200.300", [], 'the point separates thousands: write `thousands: "."` at the feature'),
+        ("1 200", [], 'the space separates thousands: write `thousands: " "` at the feature'),
+        ("$3.50", [], "`$` is a unit: write `prefix: $$` at the feature"),
         ("3 kg", [], "`kg` is a unit"),
         ("12%", [], "`%` is a unit"),
         ("2024-01-05", [], "it is a date: {encode: date, parts: [year, month, day]}"),

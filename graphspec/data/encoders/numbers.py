@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphspec.data.columns import Mask, Numbers, TablePart, dates, numbers, ticks_of_row
+from graphspec.data.columns import Mask, Numbers, TablePart, Writing, dates, numbers, ticks_of_row
 from graphspec.data.encoders.base import (
     Column,
     Encoder,
@@ -350,9 +350,10 @@ class NumberEncoder(Floats):
     def __init__(self, fill: Fill, ignore: bool = False):
         super().__init__(fill, ignore)
         self.labels = self.columns
+        self.writing = Writing(self.feature.prefix, self.feature.unit, self.feature.thousands)
 
     def read(self, part: TablePart) -> Numbers:
-        return np.stack([numbers(part, name) for name in self.columns], 1)
+        return np.stack([numbers(part, name, self.writing) for name in self.columns], 1)
 
     def learn(self, part: TablePart) -> None:
         values = self.read(part)

@@ -146,6 +146,10 @@ class Number(Several):
     transform: Transform | dict[str, Transform] | None = None
     scale: Scale | Annotated[dict[Scaling, Text], Field(min_length=1, max_length=1)] = "none"
     clip: Annotated[float, Field(gt=0)] | None = None
+    prefix: Text | None = None
+    unit: Text | None = None
+    thousands: Literal[",", ".", " ", "'"] | None = None
+    """What is written before and after numbers, and what separates their thousands, in columns of text."""
 
     @model_validator(mode="after")
     def _fitting(self) -> Number:

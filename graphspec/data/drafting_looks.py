@@ -1,0 +1,315 @@
+"""What the columns of a table seem to hold, each with its reason: what a first spec is written from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from graphspec.data.columns import Writing, is_list, is_text, kind_in_words
+from graphspec.data.image_drafting import ImageProfile, holds_images, images, names_images, stored_images
+from graphspec.data.lookalikes import DATES, MEASURED, fits
+from graphspec.data.spec_words import word
+
+CLASSES = 20
+"""A target of whole numbers has at most so many values where it is classes."""
+GAPS = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "null", "NULL", "None", "?", "-")
+"""What stands for a missing value in columns that are numbers or dates otherwise. In others, `None` may be a
+value. So may `NA` among codes of two letters (Namibia, North America), `-` beside `+`, and each of them where
+there is but one other value.
+"""
+SPARSE = 0.1
+"""A column with values in fewer rows, as a share, is left out."""
+SKEWED = 20
+"""How many medians the largest number is where numbers are read by their logarithm."""
+OFTEN = 3
+"""How often a value must occur to be learned from."""
+MANY = 100
+"""Values of a category from which on it has very many."""
+NAMED = 1.3
+"""Words of such a value, on average, where it is a name whose words are read."""
+LISTED = 0.15
+"""The share of texts with a separator where a column of them lists values."""
+MOST_OF_SET = 200
+"""Values of a set that have a place of their own, at most."""
+SEPARATORS = ("; ", ";", " | ", "|", ", ", ",", " / ")
+IDENTIFIER = re.compile(
+    r"(?i)(?:^|[\W_])(?:id|key|idx|index|uuid|guid|nr|no|row|number|unnamed)s?(?:$|[\W_])|[a-z]I[Dd]$|^ID$"
+)
+"""Names of columns that say which row is which."""
+WORDS = 3
+"""Words in a row from which on a column is text, on average."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnProfile:
+    """The content of a column: `kind` is number, date, category, set, text, tokens, vector or image; left
+    where it is not used.
+    """
+
+    name: str
+    kind: str
+    reason: str
+    distinct: int
+    missing: int
+    images: ImageProfile | None = None
+    formats: tuple[str, ...] = ()
+    """Of dates: the formats that every row fits; none for ISO 8601."""
+    timed: bool = False
+    """Whether dates have different hours."""
+    width: int = 0
+    """The numbers of a vector, or the values of a set."""
+    separator: str | None = None
+    """What is between the values of a set, where a text has them; None where a list does."""
+    writing: Writing | None = None
+    """How texts write numbers, where it takes keys to read them."""
+    frequent: int = 0
+    """Of a category with very many values, how many occur often."""
+    skewed: bool = False
+    """Whether numbers of 0 and more have a few that are far larger than the others."""
+    key: bool = False
+    """Whether it says which row is which."""
+
+
+def look(name: str, column: pa.Array, folder: Path | None = None) -> ColumnProfile:
+    """What a column holds; `folder` is what names of images in it start from."""
+    return profile(name, without(column, gaps_of(column)), folder)
+
+
+def profile(name: str, column: pa.Array, folder: Path | None) -> ColumnProfile:
+    """What a column holds, in which what stands for missing values is missing."""
+    there = column.drop_null()
+    kind, reason = _kind(there)
+    if 0 < len(there) < SPARSE * len(column):
+        kind, reason = "left", f"{len(column) - len(there):,} of {len(column):,} rows have no value"
+    seen = ColumnProfile(name, kind, reason, _distinct(there), len(column) - len(there))
+    if is_text(there.type) and kind in ("category", "text", "left") and names_images(there):
+        found = images(there.to_pylist(), folder) if folder is not None else None
+        if found is None:
+            return replace(seen, kind="left", reason=f"there is no image `{there[0]}`")
+        return replace(seen, kind="image", reason="names of images", images=found)
+    if holds_images(there.type) and len(there):
+        found = stored_images(there)
+        reason = "images" if found is not None else "its bytes are of no image that is read"
+        return replace(seen, kind="image" if found is not None else "left", reason=reason, images=found)
+    if is_list(there.type) and pa.types.is_floating(there.type.value_type) and len(there):
+        return _vectors(seen, there)
+    if kind == "date":
+        formats = _formats(there) if is_text(there.type) else ()
+        return replace(seen, formats=formats, timed=_timed(there, formats))
+    if is_list(there.type) and kind == "tokens" and is_text(there.type.value_type):
+        return _listed_set(seen, there) or seen
+    if len(there) and is_text(there.type) and kind in ("category", "text", "left"):
+        found = _measured_numbers(seen, there) or _joined_set(seen, there)
+        if found is not None:
+            return found
+    if kind == "number":
+        return _numeric(seen, there)
+    return _many_values(seen, there) if kind == "category" and is_text(there.type) else seen
+
+
+def _numeric(seen: ColumnProfile, there: pa.Array) -> ColumnProfile:
+    """A column of numbers, or of whole ones that only say which row is which."""
+    values = there if not is_text(there.type) else pc.utf8_trim_whitespace(there)
+    numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    unique = seen.distinct == len(there) > CLASSES and bool((numbers % 1 == 0).all())
+    if unique and IDENTIFIER.search(seen.name):
+        reason = "whole numbers that differ in every row identify rows: its name says so"
+        return replace(seen, kind="left", reason=reason, key=True)
+    middle = float(np.median(numbers))
+    skewed = bool(numbers.min() >= 0) and float(numbers.max()) > SKEWED * max(middle, 1e-9) > 0
+    return replace(seen, skewed=skewed)
+
+
+def _measured_numbers(seen: ColumnProfile, there: pa.Array) -> ColumnProfile | None:
+    """Texts that are numbers with one unit, or with separated thousands."""
+    texts = pc.unique(pc.utf8_trim_whitespace(there)).to_pylist()
+    found = [MEASURED.fullmatch(text) for text in texts]
+    if len(texts) < 2 or not all(found):
+        return None
+    before, after = ({m[key] for m in found if m is not None} - {""} for key in ("before", "after"))
+    marks = {
+        next(mark for mark in m["grouped"] if not mark.isdigit())
+        for m in found
+        if m is not None and m["grouped"]
+    }
+    if max(len(before), len(after)) > 1 or len(marks) > 1 or not marks <= {",", ".", " ", "'"}:
+        return None
+    writing = Writing(*(next(iter(each), None) for each in (before, after)), next(iter(marks), None))
+    numbers = cast(writing.bare(there), pa.float64())
+    if numbers is None or writing == Writing():
+        return None
+    shown = seen.distinct, pc.utf8_trim_whitespace(there)[0].as_py()
+    reason = f"{shown[0]:,} numbers such as `{shown[1]}`"
+    return replace(_numeric(replace(seen, kind="number", reason=reason), numbers), writing=writing)
+
+
+def _listed_set(seen: ColumnProfile, there: pa.Array) -> ColumnProfile | None:
+    """Lists of texts without an order: no list has a value twice, and there are few values."""
+    flat = there.flatten().drop_null()
+    counts = pc.value_counts(flat)
+    repeated = sum(len(set(row)) < len(row) for row in there.to_pylist())
+    if not len(counts) or repeated or len(counts) > MOST_OF_SET or len(flat) < OFTEN * len(counts):
+        return None
+    reason = f"lists of {len(counts):,} values"
+    return replace(seen, kind="set", reason=reason, width=len(counts))
+
+
+def _joined_set(seen: ColumnProfile, there: pa.Array) -> ColumnProfile | None:
+    """Texts that list a few values behind one another: `Action, Comedy`."""
+    for separator in SEPARATORS:
+        share = pc.mean(pc.match_substring(there, separator).cast(pa.float64())).as_py()
+        if share < LISTED:
+            continue
+        pieces = pc.split_pattern(there, separator)
+        flat = pc.utf8_trim_whitespace(pieces.flatten())
+        values = pc.value_counts(flat)
+        words = pc.mean(pc.list_value_length(pc.split_pattern(flat, " "))).as_py()
+        often = sum(each["counts"] >= OFTEN for each in values.to_pylist())
+        few = len(values) < seen.distinct and len(flat) >= OFTEN * len(values)
+        if few and words < WORDS and often > 1:
+            width = min(often, MOST_OF_SET)
+            reason = f"lists of {len(values):,} values, separated by `{separator.strip() or separator}`"
+            return replace(seen, kind="set", reason=reason, width=width, separator=separator)
+    return None
+
+
+def _many_values(seen: ColumnProfile, there: pa.Array) -> ColumnProfile:
+    """A category; one of very many values is read as text where those are names of several words, and of its
+    values only those that occur often have an id.
+    """
+    if seen.distinct <= MANY:
+        return seen
+    words = pc.mean(pc.list_value_length(pc.split_pattern(there, " "))).as_py()
+    counts = pc.value_counts(there).to_pylist()
+    frequent = sum(each["counts"] >= OFTEN for each in counts)
+    covered = sum(each["counts"] for each in counts if each["counts"] >= OFTEN) / max(1, len(there))
+    if words >= NAMED:
+        reason = f"{seen.distinct:,} different names of {words:.1f} words: their words are read"
+        return replace(seen, kind="text", reason=reason)
+    if covered < 0.2:
+        reason = f"{seen.distinct:,} values in {len(there):,} rows, which hardly ever come again"
+        return replace(seen, kind="left", reason=reason)
+    reason = f"{seen.distinct:,} values, of which {frequent:,} occur {OFTEN} times or more"
+    return replace(seen, frequent=frequent, reason=reason)
+
+
+def _vectors(seen: ColumnProfile, lists: pa.Array) -> ColumnProfile:
+    """Lists of numbers, which an input of their name and length reads as they are."""
+    lengths = pc.unique(pc.list_value_length(lists)).to_pylist()
+    why = None
+    if len(lengths) > 1:
+        why = "its lists of numbers have different lengths"
+    elif seen.missing:
+        why = f"{seen.missing:,} of its lists of numbers are missing"
+    elif word(seen.name) != seen.name:
+        why = "a column of lists of numbers needs a name that an input can have"
+    if why is not None:
+        return replace(seen, kind="left", reason=why)
+    return replace(seen, kind="vector", reason=f"{lengths[0]} numbers a row", width=lengths[0])
+
+
+def gaps_of(column: pa.Array) -> tuple[str, ...]:
+    """The texts of a column that stand for a missing value."""
+    if not is_text(column.type):
+        return ()
+    distinct = set(pc.unique(column.drop_null()).to_pylist())
+    gaps, rest = distinct & set(GAPS), pa.array(sorted(distinct - set(GAPS)), pa.string())
+    if gaps and cast(rest, pa.float64()) is None and not _is_date(rest):
+        kept = {"None"} if len(rest) > 1 else gaps
+        if all(re.fullmatch("[A-Z]{2}", text) for text in rest.to_pylist()):
+            kept = kept | {"NA"}
+        if "+" in distinct:
+            kept = kept | {"-"}
+        gaps -= kept
+    return tuple(sorted(gaps))
+
+
+def without(column: pa.Array, gaps: Sequence[str]) -> pa.Array:
+    """A column whose texts that stand for a missing value are missing."""
+    if not gaps or not is_text(column.type):
+        return column
+    return pc.if_else(pc.is_in(column, pa.array(gaps, column.type)), pa.scalar(None, column.type), column)
+
+
+def _distinct(there: pa.Array) -> int:
+    if pa.types.is_nested(there.type) or pa.types.is_null(there.type):
+        return 0
+    return int(pc.count_distinct(there).as_py())
+
+
+def _kind(there: pa.Array) -> tuple[str, str]:
+    """The kind and the reason of a column without nulls."""
+    kind = there.type
+    distinct = _distinct(there)
+    if not len(there):
+        return "left", "it is empty"
+    if is_list(kind):
+        return "tokens", "a list in each row"
+    if distinct == 1:
+        return "left", "it has one value"
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        return "date", "dates"
+    if pa.types.is_boolean(kind):
+        return "category", "true and false"
+    if not is_text(kind):
+        counted = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+        return _numbers(there) if counted else ("left", f"it holds {kind_in_words(kind)}")
+    as_numbers = cast(there, pa.float64())
+    if as_numbers is not None:
+        return _numbers(as_numbers)
+    if _is_date(there):
+        return "date", "dates"
+    words = pc.mean(pc.list_value_length(pc.split_pattern(there, " "))).as_py()
+    if words >= WORDS or (words > 1.5 and distinct > len(there) / 2):
+        return "text", f"{words:.1f} words a row"
+    if distinct > 0.9 * len(there) and distinct > CLASSES:
+        return "left", "nearly every row has a different value: if it identifies rows, use it as `key`"
+    return "category", f"{distinct:,} values"
+
+
+def _is_date(texts: pa.Array) -> bool:
+    return len(texts) > 0 and (cast(texts, pa.timestamp("us")) is not None or bool(_formats(texts)))
+
+
+def _formats(texts: pa.Array) -> tuple[str, ...]:
+    """The formats of dates that all of some texts fit; none for ISO 8601."""
+    if cast(texts, pa.timestamp("us")) is not None:
+        return ()
+    distinct = pc.unique(texts).to_pylist()
+    return tuple(format for format in DATES if all(fits(text, format) for text in distinct))
+
+
+def _timed(dates: pa.Array, formats: tuple[str, ...]) -> bool:
+    """Whether dates have different hours."""
+    if formats:
+        distinct = pc.unique(dates).to_pylist()
+        return len({datetime.strptime(text, formats[0]).hour for text in distinct}) > 1
+    known = cast(dates, pa.timestamp("us")) if is_text(dates.type) else dates
+    return (
+        known is not None
+        and pa.types.is_timestamp(known.type)
+        and pc.count_distinct(pc.hour(known)).as_py() > 1
+    )
+
+
+def _numbers(values: pa.Array) -> tuple[str, str]:
+    whole, distinct = values.cast(pa.float64()), pc.count_distinct(values).as_py()
+    integers = pc.all(pc.equal(whole, pc.floor(whole))).as_py()
+    steps = pc.max(whole).as_py() - pc.min(whole).as_py() + 1
+    if integers and distinct == len(values) == steps and distinct > CLASSES:
+        return "left", "it numbers the rows"
+    return "number", f"{distinct:,} numbers"
+
+
+def cast(column: pa.Array, kind: pa.DataType) -> pa.Array | None:
+    try:
+        return pc.utf8_trim_whitespace(column).cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None

@@ -1,0 +1,317 @@
+"""A first spec for a forecast: the windows, features and network that a long table suggests, with reasons."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from graphspec.data.columns import TablePart, numbers
+from graphspec.data.drafting_looks import ColumnProfile
+from graphspec.data.features.windows import MONTHS, SECONDS, spacing_of
+from graphspec.data.spec_words import flow, word
+from graphspec.data.windows.stamps import Stamps, counted
+from graphspec.diagnostics import fail
+
+USUAL = {"s": (60,), "min": (60, 1440), "h": (24, 168), "d": (7, 365), "w": (52,), "mo": (12,)}
+"""Steps of the seasons that are looked for, by the unit of the spacing."""
+STRONG = 0.2
+"""From this autocorrelation on there is a season."""
+MOST_STEPS = 400
+"""Of a past that is written without being asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the command line says of a forecast: the columns of time and of series, and lengths."""
+
+    time: str
+    series: tuple[str, ...] = ()
+    past: int | None = None
+    next: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """What the rows say: the spacing as `every` has it, gaps, seasons, and the lengths of a window."""
+
+    every: str | None
+    gaps: int
+    season: int
+    past: int
+    next: int
+    reason: str
+
+
+def forecast(
+    name: str,
+    path: str,
+    train: str,
+    targets: Sequence[str],
+    columns: Mapping[str, pa.Array],
+    looks: Sequence[ColumnProfile],
+    gaps: Sequence[str],
+    ask: Ask,
+    table: Any,
+) -> str:
+    """The text of a spec that forecasts the columns `targets`. Raises `SpecError`: data-column."""
+    known = {seen.name: seen for seen in looks}
+    for column in (ask.time, *ask.series):
+        if column not in known:
+            raise table.lacks(column, None, "It is named on the command line")
+    for target in targets:
+        if known[target].kind != "number":
+            message = f"column `{target}` cannot be forecast: it holds {known[target].reason}"
+            raise fail("data-column", message, "name a column of numbers")
+    found = _found(targets[0], columns, known[ask.time], ask, table)
+    return _text(name, path, train, targets, looks, gaps, ask, found)
+
+
+def _found(target: str, columns: Mapping[str, pa.Array], time: ColumnProfile, ask: Ask, table: Any) -> Rhythm:
+    format = time.formats[0] if time.formats else None
+    stamps = Stamps.of(ask.time, columns[ask.time], format)
+    whole = pa.table(dict(columns))
+    part = TablePart(whole, np.arange(whole.num_rows), table.file, table.place, table.decimal)
+    ticks, values = stamps.ticks(part), numbers(part, target)
+    series = _series(columns, ask.series, whole.num_rows)
+    order = np.lexsort((ticks, series))
+    ticks, values, series = ticks[order], values[order], series[order]
+    same = series[1:] == series[:-1]
+    every = _every(ticks, same, stamps.dated)
+    spacing = spacing_of(every) if every is not None and stamps.dated else None
+    apart = counted(ticks, spacing) if spacing is not None else np.ones(len(same))
+    gaps = int(((apart != 1) & same).sum())
+    season, longest = _seasons(values, series, every if stamps.dated else None)
+    shortest = int(np.bincount(series).max())
+    next = ask.next or max(1, min(season, shortest // 8))
+    past = ask.past or max(2, min(max(2 * season, longest), MOST_STEPS, shortest // 3))
+    strong = longest if longest <= past else season if season <= past else 1
+    reason = f"values are alike after {season} steps" if season > 1 else "no season was found"
+    if longest > season:
+        reason += f", and after {longest}"
+    return Rhythm(every, gaps, strong, past, next, reason)
+
+
+def _series(columns: Mapping[str, pa.Array], names: Sequence[str], rows: int) -> NDArray[np.int64]:
+    found = np.zeros(rows, np.int64)
+    for name in names:
+        codes = columns[name].cast(pa.string()).fill_null("").dictionary_encode()
+        found = found * (len(codes.dictionary) + 1) + np.asarray(codes.indices, np.int64)
+    return np.unique(found, return_inverse=True)[1]
+
+
+def _every(ticks: NDArray[Any], same: NDArray[np.bool_], dated: bool) -> str | None:
+    """The most frequent spacing; None where rows are at no regular times."""
+    steps = np.diff(ticks)[same]
+    steps = steps[steps > 0]
+    if not len(steps):
+        return None
+    ((usual, count),) = Counter(steps.tolist()).most_common(1)
+    if not dated:
+        return f"{usual:g}" if count > 0.5 * len(steps) else None
+    days = steps / 86_400e6
+    for unit, months in reversed(MONTHS.items()):
+        low, high = (364, 367) if months == 12 else (27.9, 31.1)
+        if ((days >= low) & (days <= high)).mean() > 0.9:
+            return f"1{unit}"
+    if count < 0.5 * len(steps):
+        return None
+    for unit, seconds in reversed(SECONDS.items()):
+        if usual % (seconds * 1_000_000) == 0:
+            return f"{int(usual // (seconds * 1_000_000))}{unit}"
+    return None
+
+
+def _seasons(values: NDArray[np.float64], series: NDArray[np.int64], every: str | None) -> tuple[int, int]:
+    """The shortest and the longest season that the first long series has; 1 without any."""
+    lengths = np.bincount(series)
+    own = values[series == int(lengths.argmax())]
+    own = np.interp(np.arange(len(own)), np.flatnonzero(~np.isnan(own)), own[~np.isnan(own)])
+    changes = np.diff(own)
+    unit = "".join(c for c in every or "" if c.isalpha())
+    amount = int("".join(c for c in every or "" if c.isdigit()) or 1)
+    lags = [lag // amount for lag in USUAL.get(unit, ()) if lag % amount == 0 and lag // amount > 1]
+    lags = [lag for lag in lags or range(2, 61) if lag < len(changes) // 3]
+    found = {lag: _alike(changes, lag) for lag in lags}
+    strong = [lag for lag, value in found.items() if value >= STRONG]
+    if not strong:
+        return 1, 1
+    if unit:
+        return min(strong), max(strong)
+    best = max(strong, key=lambda lag: found[lag])
+    return best, best
+
+
+def _alike(changes: NDArray[np.float64], lag: int) -> float:
+    """The correlation of changes with those `lag` steps before."""
+    first, then = changes[:-lag], changes[lag:]
+    spread = first.std() * then.std()
+    return float(((first - first.mean()) * (then - then.mean())).mean() / spread) if spread > 0 else 0.0
+
+
+@dataclass(slots=True)
+class ForecastParts:
+    """The parts of the spec, line by line, and the nodes that are put together."""
+
+    inputs: list[str] = field(default_factory=list)
+    nodes: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    features: list[str] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
+
+
+def _read(
+    made: ForecastParts, read: Sequence[str], looks: Sequence[ColumnProfile], ask: Ask, scale: str
+) -> None:
+    """The inputs: the past of the columns `read`, the clock and the series at its last step."""
+    fill = any(seen.missing for seen in looks if seen.name in read)
+    made.inputs.append(f"  past: {{shape: [$past, {len(read) * (2 if fill else 1)}]}}")
+    made.nodes.append("  steps: {layer: Flatten, from: past}")
+    made.codes.append("steps")
+    filled = ", fill: median, indicator: true" if fill else ""
+    columns = f"columns: {flow(list(read))}"
+    made.features.append(f"    past: {{{columns}, encode: number, steps: past, scale: {scale}{filled}}}")
+    time = next(seen for seen in looks if seen.name == ask.time)
+    if parts := _clock(time):
+        made.inputs.append(f"  clock: {{shape: [{len(parts)}]}}")
+        column = f"column: {flow(ask.time)}, encode: date, parts: [{', '.join(parts)}]{_format(time)}"
+        made.features += [
+            "    # of the last step of the past: the steps that come next follow from it",
+            f"    clock: {{{column}}}",
+        ]
+        made.codes.append("clock")
+    if ask.series:
+        sizes = [seen.distinct + 2 for seen in looks if seen.name in ask.series]
+        made.inputs.append(f"  who: {{shape: [{len(sizes)}], dtype: int64}}")
+        columns = f"columns: {flow(list(ask.series))}"
+        made.features.append(f"    who: {{{columns}, encode: category, vocabulary: {sizes}}}")
+        made.nodes += [
+            "  who_vector: {layer: Embedding, from: who, input_dim: $(vocabulary(who)), output_dim: 4}",
+            "  who_code: {layer: Flatten}",
+        ]
+        made.codes.append("who_code")
+
+
+def _predicted(made: ForecastParts, targets: Sequence[ColumnProfile], scale: str) -> None:
+    """The network and the outputs."""
+    if len(made.codes) > 1:
+        made.nodes.append(f"  all: {{merge: concatenate, from: [{', '.join(made.codes)}]}}")
+    source = "all" if len(made.codes) > 1 else made.codes[0]
+    made.nodes += [
+        f"  hidden: {{layer: Dense, from: {source}, units: 128, activation: relu}}",
+        "  drop: {layer: Dropout, rate: 0.1}",
+    ]
+    for seen in targets:
+        out = word(seen.name)
+        while any(line.startswith(f"  {out}: ") for line in (*made.nodes, *made.inputs)):
+            out += "_"
+        ignore = ", missing: ignore" if seen.missing else ""
+        made.nodes += [
+            f"  {out}_line: {{layer: Dense, from: {source}, units: $next}}",
+            f"  {out}_curve: {{layer: Dense, from: drop, units: $next}}",
+            f"  {out}: {{merge: add, from: [{out}_line, {out}_curve]}}  # linear, and what that lacks",
+        ]
+        made.outputs.append(f"  {out}: {{loss: mae, metrics: [mae]{ignore}}}")
+        made.features.append(
+            f"    {out}: {{column: {flow(seen.name)}, encode: number, steps: next, scale: {scale}}}"
+        )
+
+
+def _windows(time: ColumnProfile, ask: Ask, found: Rhythm) -> list[str]:
+    """The lines of `windows`, with what they do about gaps."""
+    by = f"by: {flow(list(ask.series) if len(ask.series) > 1 else ask.series[0])}" if ask.series else ""
+    every = f"every: {found.every}" if found.every else ""
+    skip = "gaps: skip" if found.gaps else ""
+    keys = [
+        by,
+        f"order: {flow(ask.time)}",
+        "past: $past",
+        "next: $next",
+        every,
+        skip,
+        f"season: {found.season}",
+    ]
+    said = f"{', '.join(key for key in keys if key)}{_format(time)}"
+    lines = [f"  windows: {{{said}}}"]
+    if not found.every:
+        lines.insert(0, "  # a row is a step: times have no regular spacing")
+    if found.gaps:
+        lines.insert(0, f"  # {found.gaps:,} gaps: no window crosses them; `gaps: fill` would fill them")
+    return lines
+
+
+def _format(time: ColumnProfile) -> str:
+    return f", format: {flow(time.formats[0])}" if time.formats else ""
+
+
+def _text(
+    name: str,
+    path: str,
+    train: str,
+    targets: Sequence[str],
+    looks: Sequence[ColumnProfile],
+    gaps: Sequence[str],
+    ask: Ask,
+    found: Rhythm,
+) -> str:
+    fixed, known = {ask.time, *ask.series, *targets}, {seen.name: seen for seen in looks}
+    read = [*targets]
+    read += [s.name for s in looks if s.kind == "number" and s.name not in fixed and s.writing is None]
+    scale = f"{{standard: {flow(ask.series[0])}}}" if len(ask.series) == 1 else "standard"
+    made = ForecastParts()
+    _read(made, read, looks, ask, scale)
+    _predicted(made, [known[target] for target in targets], scale)
+    left = [f"#   {seen.name}: {seen.reason}" for seen in looks if seen.name not in {*fixed, *read}]
+    advance = "    # what is known in advance, as holidays are, may be an input of its own with `steps: next`"
+    lines = [
+        f"# A first forecast for {path}, to start from: {', '.join(targets)}, {found.next} steps ahead.",
+        f"# Check it with `graphspec check {name}.yaml`, train it with `graphspec train {name}.yaml`.",
+        *(["# Columns that are not read:", *left] if left else []),
+        "",
+        f"params: {{past: {found.past}, next: {found.next}}}  # {found.reason}",
+        "inputs:",
+        *made.inputs,
+        "",
+        "nodes:  # each reads the node above it, unless it has `from`",
+        *made.nodes,
+        "",
+        "outputs:",
+        *made.outputs,
+        "",
+        "data:",
+        f"  train: {train}",
+        f"  validation: {{split: 0.2, last_by: {flow(ask.time)}}}  # no window of training reads it",
+        *_windows(known[ask.time], ask, found),
+        *([f"  na_values: {flow(['', *gaps])}  # texts that mean a missing value"] if gaps else []),
+        "  features:",
+        *made.features,
+        *([advance] if len(read) > len(targets) else []),
+        "",
+        *TRAINING,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+TRAINING = (
+    "train:",
+    "  optimizer: {name: adamw, learning_rate: 0.001, weight_decay: 0.01}",
+    "  epochs: 60  # at most: it ends where validation gets no better",
+    "  batch_size: 64",
+    "  callbacks:",
+    "    early_stopping: {monitor: val_loss, patience: 8, restore_best_weights: true}",
+    "    reduce_lr_on_plateau: {monitor: val_loss, factor: 0.3, patience: 3}",
+)
+"""The section `train`."""
+
+
+def _clock(time: ColumnProfile) -> list[str]:
+    """The parts of a date that come again; none of a column of numbers."""
+    if time.kind != "date":
+        return []
+    hours = ["hour_sin", "hour_cos"] if time.timed else []
+    return [*hours, "weekday_sin", "weekday_cos", "day_of_year_sin", "day_of_year_cos"]

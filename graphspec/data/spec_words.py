@@ -1,0 +1,24 @@
+"""Names and values as a first spec writes them."""
+
+from __future__ import annotations
+
+import re
+from unicodedata import combining, normalize
+
+import yaml
+
+TAKEN = ("index", "logits", "batch", "facts", "kinds", "kind_vectors", "kind_codes", "all", "hidden", "drop")
+"""Names that have a meaning in the language, or in what is written here."""
+
+
+def word(name: str) -> str:
+    """An identifier for a column's name."""
+    plain = "".join(c for c in normalize("NFKD", name.replace("ß", "ss")) if not combining(c))
+    found = re.sub(r"\W+", "_", plain, flags=re.ASCII).strip("_") or "column"
+    return f"c_{found}" if found[0].isdigit() or found in TAKEN else found
+
+
+def flow(value: object) -> str:
+    """A value on one line of YAML; a dollar sign in it is no reference."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=2**31, allow_unicode=True)
+    return text.strip().removesuffix("...").strip().replace("$", "$$")
