@@ -72,6 +72,7 @@ ELSEWHERE = {
     "evaluate": "runs:evaluate",
     "predict": "runs:predict",
     "serve": "serve:serve",
+    "report": "report:report",
     "runs": "runs:runs",
     "explain": "describing:explain",
     "fmt": "formatting:fmt",

@@ -127,7 +127,7 @@ class Run:
         need(batch_size=batch_size, limit=limit)
         program, place = self.program, devices.choose(device)
         with devices.computing(devices.threads(program)):
-            examples, encoders, part = self._examples(data, place, limit)
+            examples, encoders, part = self.examples(data, place, limit)
             module = self.module(str(place))
             penalties = Penalties(program.graph, module)
             if not penalties:  # which are of the weights as they were trained
@@ -281,7 +281,9 @@ class Run:
 
         return encoders_of(self.program, state)
 
-    def _examples(self, data: Any, place: Any, limit: int | None) -> tuple[Examples, Encoders | None, str]:
+    def examples(
+        self, data: Any, place: Any, limit: int | None = None
+    ) -> tuple[Examples, Encoders | None, str]:
         """Examples with targets, their encoders, and the part of the data for which these count them."""
         from graphspec.data.in_memory_source import given
         from graphspec.data.loading import load, load_file

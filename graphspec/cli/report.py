@@ -1,0 +1,160 @@
+"""`report`: what a run has learned, as one page that loads nothing, or as numbers."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from graphspec.cli.common import Allow, Device, Json, answer, print_json, replacing
+from graphspec.cli.curves import curves
+from graphspec.cli.runs import RunArgument, Weights, using
+
+if TYPE_CHECKING:
+    from graphspec.runs.report import ExampleReport, OutputReport, Report
+
+SIDE = 320
+"""Width and height of a picture, in pixels."""
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; margin: .6rem 0 } td, th { padding: .2rem .6rem; text-align: right }
+th { font-weight: 600; border-bottom: 1px solid #bbb } td:first-child, th:first-child { text-align: left }
+img { image-rendering: pixelated; width: 96px } section { margin-top: 2.2rem } svg { max-width: 100% }
+.examples { display: flex; flex-wrap: wrap; gap: .8rem } .example { border: 1px solid #ccc; padding: .6rem }
+.example p { margin: .1rem 0; font-size: 13px } .wrong { color: #a3195b }
+"""
+
+
+def report(
+    run: RunArgument,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE.html", help="The page to write.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="PATH", help="Data with targets. [default: the spec's test data]"),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, metavar="N", help="Examples that are looked at.")
+    ] = 2000,
+    weights: Weights = "best",
+    device: Device = "auto",
+    allow: Allow = None,
+    as_json: Json = False,
+) -> None:
+    """Explain a run: curves, errors, calibration, and what it reads, as one page.
+
+    Example: graphspec report runs/cars-1 -o report.html
+    """
+    from graphspec.runs.report import report as looked_at
+
+    with using(run, weights, as_json, allow) as found:
+        made = looked_at(found, data, limit, device)
+        if output is None and not as_json:
+            output = Path(f"{run.name}.html")
+        if output is not None:
+            with replacing(output) as temporary:
+                temporary.write_text(page(made), encoding="utf-8")
+    if as_json:
+        print_json({"ok": True, **made.to_json()})
+    else:
+        answer(False, f"wrote {output}", file=str(output))
+
+
+def page(made: Report) -> str:
+    """The text of the page. All that comes of data is escaped, and its policy forbids scripts."""
+    policy = f"default-src 'none'; img-src data:; style-src {_hash(STYLE)}"
+    title = escape(f"{made.name or 'a run'}: {made.run}")
+    parts = [
+        "<!doctype html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        f"<title>{title}</title><style>{STYLE}</style></head><body><h1>{title}</h1>",
+        *_overview(made),
+        *(line for each in made.outputs for line in _output(each)),
+        "</body></html>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _overview(made: Report) -> Iterator[str]:
+    best = f"; the best epoch is {made.best_epoch}" if made.best_epoch else ""
+    yield f'<section id="curves"><h2>Training</h2><p>Measured on {made.examples:,} examples{best}.</p>'
+    numbers = {name: value for name, value in made.metrics.items() if isinstance(value, int | float)}
+    yield _table(("value", ""), [(name, f"{value:.4g}") for name, value in numbers.items()])
+    if made.history:
+        yield curves(made.history, f"best epoch: {made.best_epoch}")
+    yield "</section>"
+    if made.before is not None:
+        yield f'<section id="changes"><h2>What differs from {escape(made.before)}</h2>'
+        rows = [(c["what"], c.get("before", c.get("change", "")), c.get("after", "")) for c in made.changes]
+        yield _table(("setting or node", "before", "now"), rows) if rows else "<p>Nothing.</p>"
+        yield "</section>"
+
+
+def _output(found: OutputReport) -> Iterator[str]:
+    yield f"<h2>Output {escape(found.name)}</h2><p>{found.measure}: {found.error:.4g} in the mean</p>"
+    if found.confusion:
+        yield '<section id="confusion"><h3>Which class is called what</h3>'
+        rows = [(label, *map(str, row)) for label, row in zip(found.classes, found.confusion, strict=True)]
+        yield _table(("target", *found.classes), rows) + "</section>"
+    if found.points:
+        scatter = _scatter(found.points)
+        yield f'<section id="residuals"><h3>Targets and predictions</h3>{scatter}</section>'
+    if found.calibration:
+        yield '<section id="calibration"><h3>How sure it may be believed</h3>'
+        rows = [(f"{c['said']:.2f}", f"{c['was']:.2f}", f"{c['count']:,.0f}") for c in found.calibration]
+        yield _table(("said", "was so", "how often"), rows) + "</section>"
+    yield '<section id="importance"><h3>What it reads: the rise of the error when a column is shuffled</h3>'
+    rows = [(each.column, f"{each.rise:.4g}", f"± {each.spread:.2g}") for each in found.importance]
+    yield _table(("column", "rise", "spread"), rows) + "</section>"
+    if found.groups:
+        yield '<section id="groups"><h3>Errors by the values of columns</h3>'
+        rows = [(g.column, g.value, f"{g.examples:,}", f"{g.error:.4g}") for g in found.groups]
+        yield _table(("column", "value", "examples", "error"), rows) + "</section>"
+    for name, examples in (("worst", found.worst), ("best", found.best)):
+        yield f'<section id="{name}"><h3>The {name} examples</h3><div class="examples">'
+        yield from map(_example, examples)
+        yield "</div></section>"
+
+
+def _example(one: ExampleReport) -> str:
+    lines = [f'<img alt="{escape(name)}" src="{escape(url)}">' for name, url in one.pictures.items()]
+    wrong = ' class="wrong"' if not one.predicted.startswith(one.target) else ""
+    lines += [
+        f"<p><b>{escape(one.target)}</b></p>",
+        f"<p{wrong}>predicted {escape(one.predicted)}; error {one.error:.4g}</p>",
+        *(f"<p>{escape(name)}: {escape(value)}</p>" for name, value in one.inputs.items()),
+    ]
+    return f'<div class="example">{"".join(lines)}</div>'
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    top = "".join(f"<th>{escape(str(cell))}</th>" for cell in head)
+    body = ["".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows]
+    return f"<table><tr>{top}</tr>" + "".join(f"<tr>{row}</tr>" for row in body) + "</table>"
+
+
+def _scatter(points: Sequence[tuple[float, float]]) -> str:
+    """Targets across, predictions up, and the line on which both are equal."""
+    low = min(min(point) for point in points)
+    high = max(max(point) for point in points)
+    span = high - low or 1.0
+
+    def place(value: float) -> float:
+        return 10 + (SIDE - 20) * (value - low) / span
+
+    dots = [f'<circle cx="{place(t):.1f}" cy="{SIDE - place(v):.1f}" r="2"/>' for t, v in points]
+    line = f'<path d="M10 {SIDE - 10}L{SIDE - 10} 10" stroke="#999"/>'
+    text = f'<text x="10" y="12" font-size="11">{low:.4g} to {high:.4g}</text>'
+    size = f'width="{SIDE}" height="{SIDE}" viewBox="0 0 {SIDE} {SIDE}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} fill="#1f6feb">{line}{text}{"".join(dots)}</svg>'

@@ -1,0 +1,436 @@
+"""What a run has learned, as numbers: where it errs, what it reads, how sure it may be believed."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from graphspec.compare import compare
+from graphspec.compare.table import show_value
+from graphspec.data.batches import UNIT
+from graphspec.data.encoders import Encoders
+from graphspec.data.encoders.categories import CategoryEncoder
+from graphspec.data.encoders.numbers import Floats
+from graphspec.objectives.losses import Binary, Categorical, QuantileLoss, SparseLoss
+from graphspec.runs.directory import list_runs
+from graphspec.runs.run import Run
+from graphspec.train import losses
+
+EXAMPLES = 2000
+"""Examples that are looked at, the first ones."""
+REPEATS = 3
+"""Permutations of each column."""
+SHOWN = 6
+"""Best and worst examples that are shown, and points of a scatter by the hundred."""
+POINTS = 600
+BINS = 10
+CLASSES = 30
+"""Of a confusion matrix, at most."""
+GROUPS = 8
+"""Groups of a column, the largest."""
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """How much the error rises when a column is shuffled: the mean over permutations, and their deviation."""
+
+    column: str
+    rise: float
+    spread: float
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReport:
+    """The error of the examples with one value of a column, or with numbers in one range."""
+
+    column: str
+    value: str
+    examples: int
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleReport:
+    """One example as people read it; `pictures` are those of its inputs, as URLs that hold them."""
+
+    error: float
+    target: str
+    predicted: str
+    inputs: dict[str, str]
+    pictures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class OutputReport:
+    """What is known of one output. Its error is the negative logarithm of the right class's probability, or
+    the absolute difference in the column's own unit.
+    """
+
+    name: str
+    measure: str
+    error: float
+    classes: list[str] = field(default_factory=list)
+    confusion: list[list[int]] = field(default_factory=list)
+    points: list[tuple[float, float]] = field(default_factory=list)
+    """Targets and predictions, where these are numbers."""
+    calibration: list[dict[str, float]] = field(default_factory=list)
+    """By confidence (or by level of a quantile): what was said, what was the case, and how many."""
+    best: list[ExampleReport] = field(default_factory=list)
+    worst: list[ExampleReport] = field(default_factory=list)
+    importance: list[Importance] = field(default_factory=list)
+    groups: list[GroupReport] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Report:
+    """All that `graphspec report` says of a run."""
+
+    run: str
+    name: str
+    examples: int
+    metrics: dict[str, Any]
+    history: Mapping[str, Sequence[Any]]
+    best_epoch: int | None
+    before: str | None = None
+    changes: list[dict[str, str]] = field(default_factory=list)
+    outputs: list[OutputReport] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def report(run: Run, data: Any = None, limit: int = EXAMPLES, device: str = "auto") -> Report:
+    """The report of a run, on its test or validation data or on `data`. Raises `SpecError`."""
+    from graphspec.train import device as devices
+
+    place = devices.choose(device)
+    with devices.computing(devices.threads(run.program)):
+        examples, encoders, _ = run.examples(data, place)
+        metrics = run.evaluate(data, device=device)
+        count = metrics.pop("examples")
+        arrays = collected(examples, limit)
+        looker = Looker(run.program, run.module(str(place)), encoders, arrays)
+        outputs = [looker.look(name) for name in looker.names]
+    row = next((row for row in list_runs(run.path.parent) if row.path == run.path), None)
+    made = Report(str(run.path), run.program.name or "", count, metrics, dict(run.history), None)
+    made.best_epoch = row.best_epoch if row is not None else None
+    made.before, made.changes = before(run)
+    made.outputs = outputs
+    return made
+
+
+def before(run: Run) -> tuple[str | None, list[dict[str, str]]]:
+    """The run of the same name that was written before, and what differs in its spec."""
+    if not run.path.is_dir():
+        return None, []
+    older = [
+        row.path
+        for row in list_runs(run.path.parent)
+        if row.path != run.path and _written(row.path) < _written(run.path)
+    ]
+    for path in sorted(older, key=_written, reverse=True):
+        other = Run(path)
+        if other.program.name == run.program.name:
+            found = compare(other.program, run.program)
+            changes = [
+                {"what": each.path, "before": show_value(each.before), "after": show_value(each.after)}
+                for each in (*found.inputs, *found.settings)
+            ]
+            changes += [{"what": node.path, "change": node.what} for node in found.nodes]
+            return str(path), changes
+    return None, []
+
+
+def _written(path: Path) -> float:
+    return (path / "spec.yaml").stat().st_mtime if (path / "spec.yaml").is_file() else 0.0
+
+
+def collected(examples: Any, limit: int) -> dict[str, Array]:
+    """The arrays of the first examples, whole; sequences of several lengths are padded to the longest."""
+    parts: dict[str, list[torch.Tensor]] = {}
+    count = 0
+    for batch in examples.batches(min(limit, 256)):
+        for name, array in batch.arrays.items():
+            parts.setdefault(name, []).append(array.cpu())
+        count += len(batch)
+        if count >= limit:
+            break
+    return {name: _padded(found)[:limit].numpy() for name, found in parts.items()}
+
+
+def _padded(parts: list[torch.Tensor]) -> torch.Tensor:
+    if len({part.shape[1:] for part in parts}) == 1:
+        return torch.cat(parts)
+    longest = max(part.shape[1] for part in parts)
+    padded = [torch.zeros(len(p), longest, *p.shape[2:], dtype=p.dtype) for p in parts]
+    for whole, part in zip(padded, parts, strict=True):
+        whole[:, : part.shape[1]] = part
+    return torch.cat(padded)
+
+
+class Looker:
+    """A model and some examples, looked at from all sides."""
+
+    def __init__(
+        self, program: Any, module: nn.Module, encoders: Encoders | None, arrays: Mapping[str, Array]
+    ):
+        self.program, self.module, self.encoders, self.arrays = program, module, encoders, arrays
+        self.device = next((each.device for each in module.parameters()), torch.device("cpu"))
+        self.count = len(next(iter(arrays.values())))
+        self.inputs = {name: arrays[name] for name in program.inputs if name in arrays}
+        self.values = self._run(self.inputs)
+
+    @property
+    def names(self) -> list[str]:
+        """The outputs with a target of classes or numbers."""
+        return [
+            name
+            for name, output in self.program.outputs.items()
+            if output.target in self.arrays and len(output.tensors) == 1 and output.loss is not None
+        ]
+
+    @torch.no_grad()
+    def _run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        size = self.program.training.batch_size
+        parts: dict[str, list[Array]] = {}
+        for first in range(0, self.count, size):
+            some = {n: torch.from_numpy(a[first : first + size]).to(self.device) for n, a in inputs.items()}
+            found = self.module(*(some.get(name) for name in self.program.inputs))
+            values = found if isinstance(found, dict) else {next(iter(self.program.outputs)): found}
+            for name, value in values.items():
+                parts.setdefault(name, []).append(value.float().cpu().numpy())
+        return {name: np.concatenate(found) for name, found in parts.items()}
+
+    # --- one output
+
+    def look(self, name: str) -> OutputReport:
+        """What there is to see of an output."""
+        output = self.program.outputs[name]
+        errors = self.errors(name, self.values[name])
+        classes = self._is_class(output)
+        made = OutputReport(name, "negative log probability" if classes else "absolute error", _mean(errors))
+        if classes:
+            self._classes(made, output, self.values[name])
+        else:
+            self._numbers(made, output, self.values[name])
+        order = np.argsort(errors, kind="stable")
+        made.best = [self._example(name, int(i), float(errors[i])) for i in order[:SHOWN]]
+        made.worst = [self._example(name, int(i), float(errors[i])) for i in order[::-1][:SHOWN]]
+        made.importance = sorted(self._importance(name, made.error), key=lambda each: -each.rise)
+        made.groups = list(self._groups(errors))
+        return made
+
+    def _is_class(self, output: Any) -> bool:
+        return isinstance(output.loss, Categorical | Binary)
+
+    def _probabilities(self, output: Any, values: Array) -> Array:
+        """[n, classes], of each position its own row."""
+        if output.loss.takes_logits:
+            tensor = torch.from_numpy(values)
+            values = (tensor.sigmoid() if isinstance(output.loss, Binary) else tensor.softmax(-1)).numpy()
+        if isinstance(output.loss, Binary):
+            flat = values.reshape(-1)
+            return np.stack((1 - flat, flat), 1)
+        return values.reshape(-1, values.shape[-1])
+
+    def _right(self, output: Any) -> Array:
+        """The class of each position."""
+        target = self.arrays[output.target]
+        if isinstance(output.loss, SparseLoss):
+            return target.reshape(-1).astype(np.int64)
+        if isinstance(output.loss, Binary):
+            return (target.reshape(-1) > 0.5).astype(np.int64)
+        return target.reshape(-1, target.shape[-1]).argmax(-1)
+
+    def errors(self, name: str, values: Array) -> Array:
+        """The error of each example."""
+        output = self.program.outputs[name]
+        if self._is_class(output):
+            chances = self._probabilities(output, values)
+            right = chances[np.arange(len(chances)), np.clip(self._right(output), 0, chances.shape[1] - 1)]
+            return -np.log(np.maximum(right, 1e-7)).reshape(self.count, -1).mean(1)
+        target, value = self._in_units(output, values)
+        return np.abs(target - value).reshape(self.count, -1).mean(1)
+
+    def _in_units(self, output: Any, values: Array) -> tuple[Array, Array]:
+        target = torch.from_numpy(self.arrays[output.target])
+        value = losses.activate(torch.from_numpy(values), None)
+        units = self.encoders.units() if self.encoders is not None else {}
+        name = next(key for key, each in self.program.outputs.items() if each is output)
+        if name in units:
+            own = self.arrays.get(output.target + UNIT)
+            unit = torch.from_numpy(own) if own is not None else None
+            target, value = units[name](target.float(), unit), units[name](value, unit)
+        if isinstance(output.loss, QuantileLoss):
+            value = value[..., output.loss.middle]
+        if value.shape != target.shape and value.numel() == target.numel():
+            value = value.reshape(target.shape)
+        return target.double().numpy(), value.double().numpy()
+
+    def _labels(self, output: Any, count: int) -> list[str]:
+        encoder = self.encoders.encoders.get(output.target) if self.encoders is not None else None
+        if isinstance(encoder, CategoryEncoder):
+            return [str(value) for value in encoder.vocabularies[0].values][:count]
+        return [str(index) for index in range(count)]
+
+    def _classes(self, made: OutputReport, output: Any, values: Array) -> None:
+        chances, right = self._probabilities(output, values), self._right(output)
+        made.classes = self._labels(output, chances.shape[1])
+        called, sure = chances.argmax(1), chances.max(1)
+        if chances.shape[1] <= CLASSES:
+            table = np.zeros((chances.shape[1],) * 2, np.int64)
+            np.add.at(table, (np.clip(right, 0, len(table) - 1), called), 1)
+            made.confusion = table.tolist()
+        bins = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
+        for index in np.unique(bins):
+            there = bins == index
+            said, was = float(sure[there].mean()), float((called == right)[there].mean())
+            made.calibration.append({"said": said, "was": was, "count": int(there.sum())})
+
+    def _numbers(self, made: OutputReport, output: Any, values: Array) -> None:
+        target, value = self._in_units(output, values)
+        pairs = np.stack((target.reshape(-1), value.reshape(-1)), 1) if target.shape == value.shape else None
+        if pairs is not None:
+            chosen = np.linspace(0, len(pairs) - 1, min(POINTS, len(pairs))).astype(np.int64)
+            made.points = [(float(t), float(v)) for t, v in pairs[chosen]]
+        if isinstance(output.loss, QuantileLoss):
+            below = self.arrays[output.target][..., None] <= values
+            for index, level in enumerate(output.loss.levels):
+                share = float(below[..., index].mean())
+                made.calibration.append({"said": level, "was": share, "count": below[..., 0].size})
+
+    # --- columns
+
+    def _columns(self) -> Iterator[tuple[str, str, tuple[int, ...] | None]]:
+        """The columns of inputs: name, input, and the places along the last axis; None for all of it."""
+        for name, array in self.inputs.items():
+            encoder = self.encoders.encoders.get(name) if self.encoders is not None else None
+            columns = encoder.columns if encoder is not None else (name,)
+            wide = array.shape[-1] if array.ndim > 1 else 1
+            if len(columns) > 1 and wide % len(columns) == 0:
+                own = wide // len(columns)
+                for place, column in enumerate(columns):
+                    both = isinstance(encoder, Floats) and getattr(encoder.feature, "indicator", False)
+                    places = (place, place + len(columns)) if both else range(place * own, (place + 1) * own)
+                    yield column, name, tuple(places)
+            else:
+                yield columns[0], name, None
+
+    def _importance(self, name: str, error: float) -> Iterator[Importance]:
+        draw = np.random.default_rng(self.program.training.seed)
+        for column, source, places in self._columns():
+            rises = []
+            for _ in range(REPEATS):
+                shuffled = self.inputs[source].copy()
+                order = draw.permutation(self.count)
+                if places is None:
+                    shuffled = shuffled[order]
+                else:
+                    shuffled[..., list(places)] = shuffled[order][..., list(places)]
+                values = self._run({**self.inputs, source: shuffled})
+                rises.append(_mean(self.errors(name, values[name])) - error)
+            yield Importance(column, float(np.mean(rises)), float(np.std(rises)))
+
+    def _groups(self, errors: Array) -> Iterator[GroupReport]:
+        for column, source, places in self._columns():
+            texts = self._texts(source, places)
+            if texts is None:
+                continue
+            values, counts = np.unique(texts, return_counts=True)
+            for value in values[np.argsort(-counts, kind="stable")][:GROUPS]:
+                there = texts == value
+                yield GroupReport(column, str(value), int(there.sum()), _mean(errors[there]))
+
+    def _texts(self, source: str, places: tuple[int, ...] | None) -> Array | None:
+        """The value of a column in each example; of numbers the quarter that they lie in."""
+        encoder = self.encoders.encoders.get(source) if self.encoders is not None else None
+        array, place = self.inputs[source], 0 if places is None else places[0]
+        if array.ndim > 2 or array.ndim < 1:
+            return None
+        values = array if array.ndim == 1 else array[:, place]
+        if isinstance(encoder, CategoryEncoder):
+            return np.array([self._category(encoder, place, int(value)) for value in values])
+        if not isinstance(encoder, Floats) or getattr(encoder.feature, "parts", None):
+            return None
+        own = encoder.curves[place].undo(values.astype(np.float64))
+        edges = np.unique(np.quantile(own, (0.25, 0.5, 0.75)))
+        names = [f"up to {edge:.4g}" for edge in edges] + [f"above {edges[-1]:.4g}"]
+        return np.array(names)[np.searchsorted(edges, own)]
+
+    def _category(self, encoder: CategoryEncoder, place: int, value: int) -> str:
+        start = sum(each.size for each in encoder.vocabularies[:place])
+        values = encoder.vocabularies[place].values
+        index = value - start - encoder.vocabularies[place].start
+        return str(values[index]) if 0 <= index < len(values) else "(rare or unseen)"
+
+    # --- examples
+
+    def _example(self, name: str, index: int, error: float) -> ExampleReport:
+        output = self.program.outputs[name]
+        if self._is_class(output):
+            chances = self._probabilities(output, self.values[name])
+            each = len(chances) // self.count
+            labels, row = self._labels(output, chances.shape[1]), index * each
+            target = labels[min(int(self._right(output)[row]), len(labels) - 1)]
+            called = int(chances[row].argmax())
+            said = f"{labels[called]} ({chances[row, called]:.0%})"
+        else:
+            pair = self._in_units(output, self.values[name])
+            target, said = (_few(values[index]) for values in pair)
+        inputs, pictures = {}, {}
+        for column, source, places in self._columns():
+            array = self.inputs[source]
+            if array.ndim == 4 and array.shape[-1] in (1, 3, 4):
+                pictures[column] = picture(array[index])
+            elif array.ndim <= 2:
+                inputs[column] = self._shown(source, places, index)
+        return ExampleReport(error, target, said, inputs, pictures)
+
+    def _shown(self, source: str, places: tuple[int, ...] | None, index: int) -> str:
+        encoder = self.encoders.encoders.get(source) if self.encoders is not None else None
+        array, place = self.inputs[source], 0 if places is None else places[0]
+        value = array[index] if array.ndim == 1 else array[index, place]
+        if isinstance(encoder, CategoryEncoder):
+            return self._category(encoder, place, int(value))
+        if isinstance(encoder, Floats) and place < len(encoder.curves):
+            return f"{float(encoder.curves[place].undo(np.float64(value))):.4g}"
+        return _few(np.asarray(array[index]))
+
+
+def _mean(values: Array) -> float:
+    return float(np.mean(values)) if len(values) else 0.0
+
+
+def _few(values: Array) -> str:
+    flat = np.asarray(values).reshape(-1)
+    shown = ", ".join(f"{float(value):.4g}" for value in flat[:4])
+    return shown + (", ..." if len(flat) > 4 else "")
+
+
+def picture(pixels: Array) -> str:
+    """An image [height, width, channels] as a PNG in a URL; values are brought to 0 to 255."""
+    values = pixels.astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high <= 1 or high > 255 or pixels.dtype != np.uint8:
+        values = (values - low) / (high - low or 1) * 255
+    data = values.round().astype(np.uint8)
+    height, width, channels = data.shape
+    rows = b"".join(b"\0" + data[row].tobytes() for row in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    body = b"".join(
+        struct.pack(">I", len(part)) + kind + part + struct.pack(">I", zlib.crc32(kind + part))
+        for kind, part in chunks
+    )
+    return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + body).decode()

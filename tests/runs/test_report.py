@@ -1,0 +1,130 @@
+"""`graphspec report`: its numbers are those by hand, and its page opens without network or script."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from graphspec.cli import app
+from graphspec.compiler import compile
+from graphspec.runs.report import report
+from graphspec.runs.run import Run
+from graphspec.train.loop import train
+from tests.browser import CHROMIUM, browser
+
+SPEC = """
+name: shapes
+inputs:
+  facts: {shape: [2]}
+  kind: {shape: [1], dtype: int64}
+  photo: {shape: [4, 4, 1]}
+nodes:
+  vector: {layer: Embedding, from: kind, input_dim: 8, output_dim: 4}
+  code: {layer: Flatten}
+  pixels: {layer: Flatten, from: photo}
+  all: {merge: concatenate, from: [facts, code, pixels]}
+  size: {layer: Dense, units: 1}
+  label: {layer: Dense, from: all, units: 2, activation: softmax}
+outputs:
+  size: {loss: mse, metrics: [mae]}
+  label: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}
+data:
+  train: data.parquet
+  validation: {split: 0.5}
+  features:
+    facts: {columns: [told, noise], encode: number, scale: standard}
+    kind: {encode: category}
+    size: {encode: number, scale: standard}
+    label: {encode: category}
+train: {epochs: 30, batch_size: 16, seed: 1, optimizer: {name: adam, learning_rate: 0.03}}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    place = tmp_path_factory.mktemp("report")
+    rng = np.random.default_rng(0)
+    told = rng.normal(0, 1, 160)
+    table = {
+        "told": told,
+        "noise": rng.normal(0, 1, 160),
+        "kind": [f"<b>{letter}</b>" for letter in rng.choice(list("abc"), 160)],
+        "photo": [[[[0.0]] * 4] * 4 for _ in told],
+        "size": 10 * told + 50,
+        "label": np.where(told > 0, "high", "low").tolist(),
+    }
+    table["photo"] = [list(np.ravel(each)) for each in table["photo"]]
+    parquet.write_table(pa.table(table), place / "data.parquet")
+    (place / "spec.yaml").write_text(SPEC)
+    for number, rate in enumerate((0.01, 0.03), start=1):
+        settings = {"train.optimizer.learning_rate": rate}
+        program = compile(place / "spec.yaml", settings=settings)
+        train(program, run_dir=place / "runs" / f"shapes-{number}", root=place, device="cpu")
+    return place
+
+
+def test_a_column_that_tells_the_target_is_important_and_noise_is_not(folder: Path) -> None:
+    found = report(Run(folder / "runs" / "shapes-2"), device="cpu")
+    for output in found.outputs:
+        rises = {each.column: each.rise for each in output.importance}
+        assert rises["told"] > 10 * abs(rises["noise"]) and rises["told"] == max(rises.values())
+        assert all(each.spread >= 0 for each in output.importance)
+
+
+def test_errors_are_those_of_evaluate(folder: Path) -> None:
+    run = Run(folder / "runs" / "shapes-2")
+    found, values = report(run, device="cpu"), run.evaluate(device="cpu")
+    size, label = found.outputs
+    assert size.error == pytest.approx(values["size_mae"], rel=1e-4)
+    assert label.error == pytest.approx(values["label_loss"], rel=1e-3)
+    table = np.array(label.confusion)
+    assert table.trace() / table.sum() == pytest.approx(values["label_accuracy"]) and table.sum() == 80
+    assert sum(each["count"] for each in label.calibration) == 80
+    assert label.worst[0].error >= label.best[-1].error and label.worst[0].inputs["kind"].startswith("<b>")
+    groups = [each for each in size.groups if each.column == "kind"]
+    assert sum(each.examples for each in groups) == 80
+    weighed = sum(each.examples * each.error for each in groups) / 80
+    assert weighed == pytest.approx(size.error, rel=1e-6)
+    assert found.before is not None and found.before.endswith("shapes-1")
+    assert found.changes == [
+        {"what": "train.optimizer.learning_rate", "before": "0.01", "after": "0.03"},
+    ]
+
+
+def test_the_command_writes_numbers_as_json(folder: Path) -> None:
+    answer = CliRunner().invoke(app, ["report", str(folder / "runs" / "shapes-2"), "--json"])
+    found = json.loads(answer.stdout)
+    assert (
+        found["ok"]
+        and found["best_epoch"]
+        and [each["name"] for each in found["outputs"]] == ["size", "label"]
+    )
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser on this machine")
+def test_the_page_opens_without_network(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "report.html"
+    answer = CliRunner().invoke(app, ["report", str(folder / "runs" / "shapes-2"), "-o", str(target)])
+    assert answer.exit_code == 0, answer.output
+    text = target.read_text()
+    assert "http:" not in text.replace('xmlns="http://www.w3.org/2000/svg"', "") and "<script" not in text
+    with browser(tmp_path / "profile") as page:
+        page.open(target)
+        assert page.errors == []
+        sections = page.evaluate("[...document.querySelectorAll('section')].map(each => each.id).join(' ')")
+        assert {"curves", "changes", "confusion", "residuals", "calibration", "importance", "groups"} <= set(
+            sections.split()
+        )
+        assert page.evaluate("document.querySelectorAll('#residuals circle').length") == 80
+        pictures = "[...document.images].every(each => each.naturalWidth === 4) && document.images.length > 0"
+        assert page.evaluate(pictures) is True
+        assert (
+            page.evaluate("document.querySelectorAll('td b, p b b').length") == 0
+        )  # texts of data are texts
