@@ -42,7 +42,8 @@ def _movies() -> pd.DataFrame:
     with sqlite3.connect(path) as connection:
         columns = "omdb.ID, Title, Year, omdb.Rating AS mpaa, Runtime, Genre, Released, Director, Language"
         columns += ", imdbRating, BoxOffice, Meter, Reviews"
-        query = f"SELECT {columns} FROM omdb, tomatoes WHERE omdb.ID = tomatoes.ID AND CAST(Reviews AS INTEGER) >= 40"
+        where = "omdb.ID = tomatoes.ID AND CAST(Reviews AS INTEGER) >= 40"
+        query = f"SELECT {columns} FROM omdb, tomatoes WHERE {where}"
         found = pd.read_sql(query, connection)
     return found.dropna(subset=["imdbRating"])
 
