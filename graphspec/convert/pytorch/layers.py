@@ -421,9 +421,9 @@ def _pad(
     word = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}.get(mode)
     if word is None:
         raise Unsupported(f"padding by {mode} has no counterpart", "pad by zeros, reflect or replicate")
-    given = {"pad_width": widths} | ({} if word == "constant" else {"mode": word})
-    given |= {"constant_values": value} if value else {}
-    node = w.node("op", "pad", given, [("x", x.value)])
+    words: dict[str, Any] = {"pad_width": widths} | ({} if word == "constant" else {"mode": word})
+    words |= {"constant_values": value} if value else {}
+    node = w.node("op", "pad", words, [("x", x.value)])
     return replace(x, value=ConvertedValue(node), sizes=tuple(sizes), shape=tuple(out.shape))
 
 

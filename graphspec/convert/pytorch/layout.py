@@ -50,6 +50,12 @@ class Laid:
         real = self.real(i)
         return real[0] if len(real) == 1 else None
 
+    def at(self, i: int) -> int:
+        """The axis of the value that a torch axis is, where it is one."""
+        found = self.sole(i)
+        assert found is not None
+        return found
+
     def real(self, i: int) -> tuple[int, ...]:
         """What a torch axis consists of, without axes of size 1, where there are others."""
         axis = self.axes[i]

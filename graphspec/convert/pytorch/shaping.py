@@ -131,7 +131,8 @@ def alone(w: NodeWriter, x: Laid, i: int) -> Laid:
         raise Unsupported("it picks among the examples of a batch", "pick along another axis")
     if x.sole(i) is not None:
         return x
-    groups, kept = [], [k for k in range(len(x.axes)) if 0 not in x.axes[k]]
+    groups: list[tuple[int, ...]] = []
+    kept = [k for k in range(len(x.axes)) if 0 not in x.axes[k]]
     for k in kept:
         groups += [x.axes[k]] if k == i else [(j,) for j in x.axes[k]]
     groups = [(j,) for axis in x.axes if 0 in axis for j in axis if j] + groups
@@ -159,7 +160,7 @@ def _slice(
     if out.shape[i] == self.shape[i]:
         return self
     x = alone(w, self, i)
-    j = x.sole(i)
+    j = x.at(i)
     size = x.shape[i]
     first = start or 0
     if length is not None:
@@ -183,7 +184,7 @@ def picked(w: NodeWriter, x: Laid, key: list[str]) -> Any:
 def select(w: NodeWriter, self: Laid, dim: int, index: Any, out: Any, **_: Any) -> Laid:
     i = dim % len(self.shape)
     x = alone(w, self, i)
-    j = x.sole(i)
+    j = x.at(i)
     if not isinstance(index, int):
         raise Unsupported("it picks at a place that stays open", "pick at a number")
     key = [":"] * len(x.sizes)
@@ -209,7 +210,7 @@ def _split(w: NodeWriter, self: Laid, out: Any, function: str, dim: int = 0, **_
     if len(out) == 1:
         return (self,)
     x = alone(w, self, i)
-    j = x.sole(i)
+    j = x.at(i)
     sizes = [part.shape[i] for part in out]
     if not all(isinstance(size, int) for size in sizes):
         raise Unsupported("it splits an axis whose size stays open", "give the size a number in --input")
@@ -240,7 +241,7 @@ def _cat(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
             natural = [w.spatial(x) for x in laid]
         laid = natural
         leader = laid[0]
-    j = leader.sole(i)
+    j = leader.at(i)
     found = iter(laid)
     reads: list[tuple[str, ConvertedValue]] = []
     for x in tensors:
@@ -254,12 +255,16 @@ def _cat(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
             own = replace(leader, sizes=tuple(sizes))
             made = arranged(x, own)
             shape = [int(size) for size in sizes[1:]]
-            value = w.held(made.map(lambda t, shape=shape: t.expand(shape)))
+            value = w.held(made.map(_expanding(shape)))
         reads.append(("", value))
     axis = -1 if j == len(leader.sizes) - 1 else j
     given = {} if axis == -1 else {"axis": axis}
     node = w.node("merge", "concatenate", given, reads)
     return _resized(leader, node, {i: out.shape[i]})
+
+
+def _expanding(shape: list[int]) -> Any:
+    return lambda tensor: tensor.expand(shape)
 
 
 @handles("stack")
@@ -436,7 +441,7 @@ def _norm(
 def _softmax(w: NodeWriter, self: Laid, dim: int, function: str, **_: Any) -> Laid:
     i = dim % len(self.shape)
     x = alone(w, self, i)
-    j = x.sole(i)
+    j = x.at(i)
     word = function.removeprefix("_")
     if j == len(x.sizes) - 1:
         return w.make("layer", "Activation", {"activation": word}, [("x", x.value)], x)
@@ -482,7 +487,7 @@ def taken(w: NodeWriter, x: Laid, i: int, index: Any, out: Any) -> Laid:
     if not isinstance(index, Known):
         raise Unsupported("it picks at places that are computed from data", "use torch.gather")
     x = alone(w, x, i)
-    j = x.sole(i)
+    j = x.at(i)
     node = w.node("op", "take", {"indices": index.tensor.tolist(), "axis": j}, [("x", x.value)])
     return _resized(x, node, {i: index.tensor.numel()})
 
