@@ -19,7 +19,7 @@ from graphspec.export.columns.decoding import Answers, decoded
 from graphspec.export.columns.encoding import Inside, encoded
 from graphspec.export.columns.graph import NUMBER, OPSETS, TEXT, WHOLE, GraphWriter
 
-WORDS = {TEXT: "text", NUMBER: "number", WHOLE: "integer"}
+WORDS: dict[int, str] = {TEXT: "text", NUMBER: "number", WHOLE: "integer"}
 PREFIX = "model/"
 """What the names of the model's own values begin with, so that columns keep theirs."""
 

@@ -42,7 +42,7 @@ def numbers(g: GraphWriter, encoder: NumberEncoder, na_values: Sequence[str]) ->
 
 def dates(g: GraphWriter, encoder: DateEncoder, na_values: Sequence[str]) -> str:
     """[batch, n] float32 of an `encode: date`."""
-    columns = []
+    columns: list[str] = []
     for name in encoder.columns:
         text = g.column(name, TEXT)
         missing = g.is_text(text, list(na_values))
