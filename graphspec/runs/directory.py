@@ -123,7 +123,7 @@ class RunFiles:
         for index, entry in enumerate(self._lines()):
             for name, value in entry.items():
                 if name != "epoch":
-                    values.setdefault(name, [None] * index).append(value)
+                    values.setdefault(name, [None] * index).append(_plain(value))
         return values
 
     def _lines(self) -> Iterator[dict[str, Any]]:
@@ -138,6 +138,13 @@ class RunFiles:
                 return
             if isinstance(entry, dict):
                 yield entry
+
+
+def _plain(value: Any) -> Any:
+    """A value of an epoch: a number, or several; None for anything else."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value if not isinstance(item, list)]
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 State = Literal["finished", "unfinished", "damaged"]
@@ -255,7 +262,7 @@ def row_of(path: Path) -> RunRow:
     files = RunFiles(path)
     history = files.history()
     scores = history.get("val_loss") or history.get("loss") or []
-    values = [math.inf if value is None else value for value in scores]
+    values = [value if isinstance(value, int | float) else math.inf for value in scores]
     lowest = min(range(len(values)), key=values.__getitem__) if values else None
     written = max((entry.lstat().st_mtime for entry in path.iterdir()), default=0.0)
     try:

@@ -148,11 +148,18 @@ REGEX = {"type": "Split", "pattern": {"Regex": "(?<"}, "behavior": "Isolated", "
         (("fields", "words", "tokenizer"), None),
         (("fields", "x"), {}),
         (("fields", "x"), {"curves": "x"}),
+        (("fields", "x", "curves"), []),
+        (("fields", "x", "curves", 0, "scale"), None),
+        (("fields", "x", "curves", 1, "scale"), ["x"]),
+        (("fields", "y", "curves", 0, "scale"), None),
+        (("fields", "y", "curves", 0, "transform"), "quantile"),
         (("fields",), None),
         (("fields",), []),
     ],
 )
-def test_wrong_values_in_what_encoders_learned(place: Path, path: tuple[str, ...], value: object) -> None:
+def test_wrong_values_in_what_encoders_learned(
+    place: Path, path: tuple[str | int, ...], value: object
+) -> None:
     file = place / "run" / "encoders.json"
     learned = json.loads(file.read_text())
     at = learned
@@ -163,6 +170,14 @@ def test_wrong_values_in_what_encoders_learned(place: Path, path: tuple[str, ...
     for result in every_command(place)[1:3]:
         assert result.exit_code == 1
         assert "error[data-format]" in result.stderr
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [1, 2], "x", True, [[1]], 10**30])
+def test_wrong_values_in_the_history(place: Path, value: object) -> None:
+    file = place / "run" / "history.jsonl"
+    lines = [{**json.loads(line), "val_loss": value} for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    every_command(place)
 
 
 # --- checkpoints whose hashes are right

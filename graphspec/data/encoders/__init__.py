@@ -27,7 +27,7 @@ import pyarrow as pa
 from graphspec.data.batches import UNIT
 from graphspec.data.binding import ColumnSource, Place, bind, check_weights, nowhere
 from graphspec.data.columns import Mask, TablePart
-from graphspec.data.encoders.base import Array, Column, Encoder
+from graphspec.data.encoders.base import Array, Column, Encoder, damaged, restored
 from graphspec.data.encoders.categories import CategoryEncoder, HashEncoder, SetEncoder
 from graphspec.data.encoders.decoding import decode
 from graphspec.data.encoders.images import ImageEncoder
@@ -364,14 +364,14 @@ class Encoders:
             for fill in self.plan.fills:
                 encoder = self.encoders.setdefault(fill.field, self._encoder(fill))
                 encoder.restore(state["fields"][fill.field])
-            self.seasonal = {name: dict(scales) for name, scales in state.get("seasonal", {}).items()}
+            self.seasonal = restored(dict[str, dict[str, float]], state.get("seasonal", {}))
             for name, output in self.outputs.items():
                 if output.rows.weighted:
                     weigher = self.weights.setdefault(name, RowWeights(name, output.rows, None))
                     weigher.restore(state["weights"][name])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            message = f"the encoders are damaged, or of another spec: {type(error).__name__} {error}"
-            raise fail("data-format", message, "train again") from None
+            said = str(error).splitlines() or [""]
+            raise damaged(f"{type(error).__name__} {said[0]}") from None
 
 
 def _try(problems: dict[str, SpecError], name: str, call: Callable[..., Any], *arguments: Any) -> Any:

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,29 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from graphspec.data.columns import Mask, TablePart
 from graphspec.data.features.plan import Fill
 from graphspec.data.ragged import Ragged
-from graphspec.diagnostics import SpecError
+from graphspec.diagnostics import SpecError, fail
 
 Array = NDArray[Any]
+
+
+def restored(kind: Any, value: Any) -> Any:
+    """What a file says as a value of a type. Raises `ValueError` where it cannot be one."""
+    return _adapter(kind).validate_python(value)
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def damaged(what: str) -> SpecError:
+    """The error of encoders that are not as they were written."""
+    return fail("data-format", f"the encoders are damaged, or of another spec: {what}", "train again")
 
 
 @dataclass(frozen=True, slots=True)

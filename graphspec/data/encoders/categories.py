@@ -202,6 +202,8 @@ class CategoryEncoder(Encoder):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.vocabularies = [Vocabulary.from_json(self.start, item) for item in state["columns"]]
+        if len(self.vocabularies) != len(self.columns):
+            raise ValueError(f"`{self.name}` has {len(self.vocabularies)} vocabularies")
 
 
 class HashEncoder(Encoder):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.columns import Mask, Numbers, TablePart, texts
+from graphspec.data.encoders.base import restored
 
 Scaler = Callable[[Numbers], tuple[float, float]]
 NULL = "\0missing"
@@ -70,4 +71,4 @@ class GroupScales:
         return {name: [shifts, scales] for name, (shifts, scales) in self.known.items()}
 
     def restore(self, state: Any) -> None:
-        self.known = {name: (list(both[0]), list(both[1])) for name, both in state.items()}
+        self.known = restored(dict[str, tuple[list[float], list[float]]], state)

@@ -15,6 +15,8 @@ from graphspec.data.encoders.base import (
     Column,
     Encoder,
     any_of,
+    damaged,
+    restored,
     row_number,
     scattered,
     shaped,
@@ -164,7 +166,10 @@ class NumberCurve:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> NumberCurve:
-        return cls(**{**value, "quantiles": tuple(value.get("quantiles", ()))})
+        found: NumberCurve = restored(cls, value)
+        if found.transform == "quantile" and not found.quantiles:
+            raise ValueError("a curve of quantiles has none")
+        return found
 
 
 def outside(transform: Transform | None, values: Any) -> Any:
@@ -283,6 +288,8 @@ class Floats(Encoder):
 
     def encode(self, part: TablePart) -> Column:
         values = self.read(part)
+        if values.shape[1] != len(self.curves):
+            raise damaged(f"`{self.name}` has {len(self.curves)} curves for {values.shape[1]} columns")
         missing: Mask = np.isnan(values)
         gone: Mask | None = None
         for position, curve in enumerate(self.curves):

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from graphspec.data.encoders.base import Encoder
+from graphspec.data.encoders.base import Encoder, restored
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import text_of
 
@@ -106,8 +106,8 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, start: int, value: Mapping[str, Any]) -> Vocabulary:
-        made = cls(start, value["values"])
-        made.found, made.rare = value["found"], value["rare"]
+        made = cls(start, restored(list[str], value["values"]))
+        made.found, made.rare = restored(int, value["found"]), restored(int, value["rare"])
         return made
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graphspec.data.columns import TablePart, is_list, numbers, texts
+from graphspec.data.encoders.base import restored
 from graphspec.data.mistakes import shown
 from graphspec.data.row_settings import RowSettings
 from graphspec.diagnostics import did_you_mean, fail
@@ -94,4 +95,4 @@ class RowWeights:
         return {"classes": self.classes}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.classes = dict(state["classes"])
+        self.classes = restored(dict[str, float], state["classes"])
