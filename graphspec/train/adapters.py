@@ -54,7 +54,7 @@ def attach(program: Any, module: nn.Module) -> None:
 
 
 def _to_linear(layer: nn.Linear, settings: Any) -> None:
-    place = {"device": layer.weight.device, "dtype": layer.weight.dtype}
+    place: dict[str, Any] = {"device": layer.weight.device, "dtype": layer.weight.dtype}
     down = nn.Linear(layer.in_features, settings.rank, bias=False, **place)
     up = nn.Linear(settings.rank, layer.out_features, bias=False, **place)
     nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
@@ -70,7 +70,7 @@ def _to_linear(layer: nn.Linear, settings: Any) -> None:
 
 
 def _to_embedding(layer: nn.Embedding, settings: Any) -> None:
-    place = {"device": layer.weight.device, "dtype": layer.weight.dtype}
+    place: dict[str, Any] = {"device": layer.weight.device, "dtype": layer.weight.dtype}
     layer.lora_embedding_A = nn.Parameter(torch.zeros(settings.rank, layer.num_embeddings, **place))
     layer.lora_embedding_B = nn.Parameter(torch.randn(layer.embedding_dim, settings.rank).to(**place))
     scale = settings.alpha / settings.rank
