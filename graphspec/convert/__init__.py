@@ -83,7 +83,8 @@ def from_keras(model: Any, flat: bool = False) -> Imported:
     from graphspec.convert.custom_layers import functional, is_own_class, opened
 
     name, kind = model.name, type(model)
-    model, notes = opened(functional(model)), ()
+    model = opened(functional(model))
+    notes: tuple[str, ...] = ()
     if is_own_class(kind):
         notes = (f"`train_step` and other methods of `{kind.__name__}` are left out: the graph came in",)
     with tempfile.TemporaryDirectory(prefix="graphspec-") as folder:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import torch
@@ -17,7 +18,6 @@ from graphspec.cli import app
 from graphspec.diagnostics import SpecError
 from tests.keras_saved import KERAS_WARNS
 
-keras = pytest.importorskip("keras")
 pytestmark = KERAS_WARNS
 
 SOURCE = '''

@@ -35,7 +35,7 @@ def folder_of(kind: str, directory: Path) -> Path:
     elif kind == "bert":
         model = transformers.BertModel(transformers.BertConfig(**SMALL))
     elif kind == "gpt2":
-        size = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 40, "vocab_size": 60}
+        size: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 40, "vocab_size": 60}
         model = transformers.GPT2LMHeadModel(transformers.GPT2Config(bos_token_id=1, eos_token_id=2, **size))
     else:
         words = {key: value for key, value in SMALL.items() if "v" not in key[:2] and "max" not in key}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from graphspec.convert.pytorch.functions import CREATES, HANDLERS, PICKS
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import plain
 from graphspec.convert.pytorch.tracing import TracedModule, line_in
-from graphspec.convert.pytorch.writer import CallOrigin, Known, NodeWriter
+from graphspec.convert.pytorch.writer import CallOrigin, Known, Look, NodeWriter
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import by_word
 
@@ -81,7 +81,7 @@ class Converter:
 
     def _placeholders(self) -> None:
         program, signature = self.traced.program, self.traced.program.graph_signature
-        state = dict(self.traced.module.named_parameters(remove_duplicate=False))
+        state: dict[str, Tensor] = dict(self.traced.module.named_parameters(remove_duplicate=False))
         state |= dict(self.traced.module.named_buffers(remove_duplicate=False))
         first: dict[tuple[Any, ...], str] = {}
         for name, tensor in state.items():
@@ -149,7 +149,7 @@ class Converter:
     def _placed(self, node: fx.Node, error: Unsupported) -> Unsupported:
         """A refusal with the function and the line of the user's code."""
         where = line_in(node.meta.get("stack_trace") or "")
-        path = ".".join(name for name, _, _ in ()) or (_path(node) or "")
+        path = _path(node)
         at = f" at {where}" if where else ""
         inside = f" in `{path}`" if path else ""
         return Unsupported(f"`{_function(node)}`{inside}{at}: {error.message}", error.help)
@@ -269,17 +269,21 @@ class Converter:
 
         def source(get: Any) -> Any:
             def looked(x: Any) -> Any:
-                return x.source(get) if isinstance(x, Known) else _hint(x)
+                if not isinstance(x, Known):
+                    return _hint(x)
+                assert x.source is not None  # all are pure
+                return x.source(get)
 
             return target(*_mapped(node.args, values, looked), **_mapped(node.kwargs, values, looked))
 
         kept = source if moved and pure and names else None
         if isinstance(found, Tensor):
             return Known(found, frozenset(names), kept)
-        return tuple(
-            Known(part, frozenset(names), None if kept is None else (lambda get, i=i: kept(get)[i]))
-            for i, part in enumerate(found)
-        )
+
+        def part_of(i: int) -> Callable[[Look], Tensor] | None:
+            return None if kept is None else lambda get: kept(get)[i]
+
+        return tuple(Known(part, frozenset(names), part_of(i)) for i, part in enumerate(found))
 
     @staticmethod
     def _created(node: fx.Node, given: dict[str, Any], meta: Tensor) -> Known:
@@ -316,15 +320,16 @@ def _turned(node: fx.Node) -> tuple[int, ...] | None:
     if len(node.users) != 1:
         return None
     user = next(iter(node.users))
+    given: list[Any] = list(user.args[1:])
     rank = len(node.meta["val"].shape)
-    if user.op != "call_function" or not all(isinstance(a, (int, list)) for a in user.args[1:]):
+    if user.op != "call_function" or not all(isinstance(a, (int, list)) for a in given):
         return None
     order = list(range(rank))
     if _function(user) in ("transpose", "swapaxes"):
-        a, b = (int(i) % rank for i in user.args[1:3])  # type: ignore[arg-type,call-overload]
+        a, b = (int(i) % rank for i in given[:2])
         order[a], order[b] = b, a
     elif _function(user) == "permute":
-        order = [i % rank for i in user.args[1]]  # type: ignore[union-attr]
+        order = [i % rank for i in given[0]]
     return tuple(order)
 
 

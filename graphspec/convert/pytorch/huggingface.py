@@ -189,7 +189,7 @@ def _module(folder: Path, config: Mapping[str, Any]) -> nn.Module:
     _need_safetensors(folder)
     with _silent():
         try:
-            module, report = cls.from_pretrained(
+            loaded: Any = cls.from_pretrained(
                 str(folder),
                 local_files_only=True,
                 trust_remote_code=False,
@@ -200,12 +200,13 @@ def _module(folder: Path, config: Mapping[str, Any]) -> nn.Module:
         except Exception as error:  # of many kinds, each of the library's own
             why = " ".join(str(error).split())[:200]
             raise fail("weights-missing", f"`{folder}` cannot be loaded: {why}") from error
+    module, report = loaded
     lost = [str(key) for word in ("missing_keys", "mismatched_keys") for key in report.get(word, ())]
     if lost:
         message = f"the weights in `{folder}` lack {', '.join(sorted(lost)[:3])} of {type(module).__name__}"
         raise fail("weights-misfit", message, "save the whole model again with `save_pretrained`")
     module.config.use_cache = False
-    return module.eval()  # type: ignore[no-any-return]
+    return module.eval()
 
 
 def _need_safetensors(folder: Path) -> None:
@@ -229,7 +230,7 @@ def _inputs(module: Any) -> dict[str, Tensor]:
     """An example of what the model takes, by its kind of input."""
     config, word = module.config, module.main_input_name
     if word == "input_ids":
-        most = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", LONGEST)
+        most = getattr(config, "max_position_embeddings", 0) or getattr(config, "n_positions", LONGEST)
         length = min(int(most), LONGEST)
         ids = torch.ones(2, length, dtype=torch.int64)
         decoder = getattr(config, "is_decoder", False) or "CausalLM" in type(module).__name__

@@ -363,17 +363,17 @@ def _handmade(node: ConvertedNode, read: Readers) -> Any:
     if first is None or len(after) != 1 or after[0] is None or after[0].what != "einsum":
         return None
     second = after[0]
-    (_, query), (_, key), (_, _weights), (_, value) = *first.reads, *second.reads
+    (_, query), (_, key), (_, weights), (_, value) = *first.reads, *second.reads
     (q, k), scores = (
         part.split(",") if "," in part else part for part in first.arguments["subscripts"].split("->")
     )
     (p, v), out = (
         part.split(",") if "," in part else part for part in second.arguments["subscripts"].split("->")
     )
-    if [len(word) for word in (q, k, scores, p, v, out)] != [4] * 6 or second.reads[0][1].maker not in (  # type: ignore[union-attr]
-        node,
-        *(each for each in read[ConvertedValue(node)] if each is not None),
-    ):
+    around = [node, *(each for each in read[ConvertedValue(node)] if each is not None)]
+    if [len(word) for word in (q, k, scores, p, v, out)] != [4] * 6:
+        return None
+    if not isinstance(weights, ConvertedValue) or weights.maker not in around:
         return None
     b, length, heads, size = q
     if scores[:3] != b + heads + length or k[0] != b or k[2:] != heads + size or k[1] != scores[3]:

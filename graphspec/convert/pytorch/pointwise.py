@@ -253,7 +253,7 @@ def pair(w: NodeWriter, op: str, a: Any, b: Any, shape: tuple[Size, ...]) -> Lai
             return w.make("op", "square", {}, [("x", a.value)], a)
         neutral = {"add": 0, "subtract": 0, "multiply": 1, "divide": 1, "power": 1}.get(op)
         return a if neutral is not None and b == neutral else scalar(w, op, a, b)
-    if not isinstance(a, (Laid, Known)):
+    if isinstance(b, Laid) and not isinstance(a, (Laid, Known)):
         return scalar(w, op, b, a, second=False)
     merges = op in ("add", "multiply", "subtract", "maximum", "minimum")
     a, b = together(w, [a, b], shape, full=not merges)

@@ -27,7 +27,7 @@ def recognized(module: nn.Module) -> Iterator[None]:
         for each in module.modules():
             forward = _forward(each)
             if forward is not None and "forward" not in each.__dict__:
-                each.forward = forward  # type: ignore[method-assign]
+                each.forward = forward
                 changed.append(each)
         yield
     finally:
@@ -40,8 +40,8 @@ def _forward(module: nn.Module) -> Callable[..., Any] | None:
     if type(module) is nn.MultiheadAttention:
         plain = module.bias_k is None and not module.add_zero_attn
         return (lambda *args, **given: _attend(module, *args, **given)) if plain else None
-    if type(module) in (nn.LSTM, nn.GRU, nn.RNN):
-        return forward_of(module)  # type: ignore[arg-type]
+    if isinstance(module, nn.RNNBase) and type(module) in (nn.LSTM, nn.GRU, nn.RNN):
+        return forward_of(module)
     name = type(module).__name__
     if name in ("StochasticDepth", "DropPath"):
         return _drop_path(module, name)
@@ -112,7 +112,7 @@ def _attend(
         )
     if not module.batch_first:
         query, key, value = (x.transpose(0, 1) for x in (query, key, value))
-    if module.in_proj_weight is not None:
+    if module._qkv_same_embed_dim:
         kernels = module.in_proj_weight.chunk(3)
     else:
         kernels = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)

@@ -55,7 +55,7 @@ def _single(function: str) -> None:
         batch_first: bool,
     ) -> tuple[Tensor, Tensor]:
         own = getattr(torch, function)
-        return own(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first)  # type: ignore[no-any-return]
+        return own(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first)
 
     run.__annotations__ = {
         "input": Tensor,
@@ -71,7 +71,7 @@ def _single(function: str) -> None:
     }
     made: Any = torch.library.custom_op(f"graphspec::{function}", run, mutates_args=())
 
-    @made.register_fake  # type: ignore[untyped-decorator]
+    @made.register_fake
     def _(input: Tensor, hx: Tensor, params: list[Tensor], *others: Any) -> tuple[Tensor, Tensor]:
         width = params[1].shape[1] * (1 + others[4])
         return input.new_empty(*input.shape[:2], width), torch.empty_like(hx)
@@ -85,7 +85,7 @@ def forward_of(module: nn.RNNBase) -> Callable[..., Any]:
     """The forward method of a recurrent layer, in one piece."""
 
     def forward(input: Any, hx: Any = None) -> Any:
-        if not isinstance(input, Tensor) or input.dim() != 3 or getattr(module, "proj_size", 0):
+        if not isinstance(input, Tensor) or input.dim() != 3 or module.proj_size:
             return type(module).forward(module, input, hx)
         batch = input.shape[0 if module.batch_first else 1]
         ways = 2 if module.bidirectional else 1

@@ -295,9 +295,10 @@ def _roll(w: NodeWriter, self: Laid, shifts: Any, dims: Any, **_: Any) -> Laid:
     for i in places:
         x = alone(w, x, i)
     axes = [x.sole(i) for i in places]
-    given = {"shift": [int(s) for s in shifts], "axis": axes}
+    steps = [int(s) for s in shifts]
+    given: dict[str, Any] = {"shift": steps, "axis": axes}
     if len(axes) == 1:
-        given = {"shift": given["shift"][0], "axis": axes[0]}
+        given = {"shift": steps[0], "axis": axes[0]}
     return w.make("op", "roll", given, [("x", x.value)], x)
 
 

@@ -49,9 +49,9 @@ def gradients(
     for key, known in held(graph, where, weights):
         if known.source is None or not known.names:
             continue
-        given = {name: look(name) for name in known.names}
-        if any(tensor is None for tensor in given.values()):
+        given = {name: tensor for name in known.names if (tensor := look(name)) is not None}
+        if len(given) < len(known.names):
             continue
         with torch.no_grad():
-            found[key] = (known.slope or known.source)(given.__getitem__)  # type: ignore[misc]
+            found[key] = (known.slope or known.source)(given.__getitem__)
     return found
