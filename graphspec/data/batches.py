@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -150,7 +150,7 @@ class InMemory:
     dtypes: Mapping[str, torch.dtype]
     index: Tensor | None = None
     weights: Mapping[str, Tensor] = field(default_factory=dict)
-    counted: Mapping[str, Tensor] = field(default_factory=dict)
+    counted: Mapping[str, Any] = field(default_factory=dict)
     device: torch.device | None = None
     """Where batches go, if that is not where the arrays are."""
     padding: Padding = Padding()  # noqa: RUF009 - a frozen value
@@ -164,7 +164,7 @@ class InMemory:
     def even(self) -> bool:
         return not any(isinstance(array, Rows) for array in self.arrays.values())
 
-    def to(self, device: torch.device) -> InMemory:
+    def to(self, device: torch.device) -> Self:
         """The same examples on another device."""
 
         def moved(tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,7 +178,7 @@ class InMemory:
             counted=moved(self.counted),
         )
 
-    def feeding(self, device: torch.device) -> InMemory:
+    def feeding(self, device: torch.device) -> Self:
         """The same examples for a model on `device`: moved there once, where they fill at most half of its
         free memory, else batch by batch.
         """

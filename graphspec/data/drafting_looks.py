@@ -106,9 +106,9 @@ def profile(name: str, column: pa.Array, folder: Path | None) -> ColumnProfile:
     if is_list(there.type) and kind == "tokens" and is_text(there.type.value_type):
         return _listed_set(seen, there) or seen
     if len(there) and is_text(there.type) and kind in ("category", "text", "left"):
-        found = _measured_numbers(seen, there) or _joined_set(seen, there)
-        if found is not None:
-            return found
+        texts = _measured_numbers(seen, there) or _joined_set(seen, there)
+        if texts is not None:
+            return texts
     if kind == "number":
         return _numeric(seen, there)
     return _many_values(seen, there) if kind == "category" and is_text(there.type) else seen
@@ -141,7 +141,8 @@ def _measured_numbers(seen: ColumnProfile, there: pa.Array) -> ColumnProfile | N
     }
     if max(len(before), len(after)) > 1 or len(marks) > 1 or not marks <= {",", ".", " ", "'"}:
         return None
-    writing = Writing(*(next(iter(each), None) for each in (before, after)), next(iter(marks), None))
+    prefix, unit, thousands = (next(iter(each), None) for each in (before, after, marks))
+    writing = Writing(prefix, unit, thousands)
     numbers = cast(writing.bare(there), pa.float64())
     if numbers is None or writing == Writing():
         return None

@@ -51,7 +51,7 @@ class ImageProfile:
         """The filters of each stage, and by how much it divides height and width: small images have stages
         that do not.
         """
-        size, found = min(self.height, self.width), []
+        size, found = min(self.height, self.width), list[tuple[int, int]]()
         for filters in FILTERS:
             pool = 2 if size >= 2 * LAST and (found or size > SMALL) else 1
             if pool == 1 and len(found) >= LEAST:

@@ -53,6 +53,10 @@ class HeldArrays:
     def header(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
         return self.members[name].shape, self.members[name].dtype
 
+    def may_hold_rows(self, name: str) -> bool:
+        """Whether an array has a row."""
+        return self.members[name].shape[:1] != (0,)
+
     def place(self, row: int) -> str:
         return row_in_words(row)
 

@@ -349,6 +349,7 @@ class Loader:
             encoders.seasonal = naive.seasonal(whole, encoders, windows, parts)
         of = None
         if division is not None:
+            assert parts is not None
             of = dividing.window_parts(line, origins, parts, windows)
             self._all_parts(division, np.bincount(of[of >= 0], minlength=3).tolist())
         self.notes += dividing.notes(line, origins, of, windows)

@@ -61,7 +61,8 @@ class StepErrors:
             if isinstance(output.loss, QuantileLoss):
                 value = value[..., output.loss.middle]
             counted = result.counted.get(name)
-            self._sum(name, rows, *(self._flat(each) for each in (value, target, before)), counted)
+            flat = (self._flat(value), self._flat(target), self._flat(before))
+            self._sum(name, rows, *flat, counted)
 
     def _flat(self, values: Tensor) -> NDArray[np.float64]:
         found: NDArray[np.float64] = values.double().reshape(len(values), -1).cpu().numpy()

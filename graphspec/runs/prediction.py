@@ -21,6 +21,7 @@ from graphspec.data.folders import Found, find
 from graphspec.data.in_memory_source import Given
 from graphspec.data.loading import image_encoders, padding_of
 from graphspec.data.opening import opening, spanner
+from graphspec.data.ragged import Ragged
 from graphspec.data.tables import Table, open_table
 from graphspec.diagnostics import fail
 from graphspec.runs.columns import columns_of, with_keys
@@ -104,7 +105,11 @@ class Predictor:
         for first, part in reading.sliced(table.chunks(columns), self.limit, size):
             numbers = np.arange(first, first + part.num_rows)
             encoded = encoders.encode(reading.part_of(table, numbers, part))
-            units = {name: array for name, array in encoded.arrays.items() if name not in checker.wanted}
+            units = {
+                name: array
+                for name, array in encoded.arrays.items()
+                if name not in checker.wanted and not isinstance(array, Ragged)
+            }
             arrays = {n: checker.check(n, a, first) for n, a in encoded.arrays.items() if n not in units}
             if checker.problems:
                 break

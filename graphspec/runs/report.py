@@ -369,7 +369,7 @@ class Looker:
         return np.array(names)[np.searchsorted(edges, own)]
 
     def _category(self, encoder: CategoryEncoder, place: int, value: int) -> str:
-        start = sum(each.size for each in encoder.vocabularies[:place])
+        start = sum(len(each) for each in encoder.vocabularies[:place])
         values = encoder.vocabularies[place].values
         index = value - start - encoder.vocabularies[place].start
         return str(values[index]) if 0 <= index < len(values) else "(rare or unseen)"
@@ -404,7 +404,7 @@ class Looker:
         if isinstance(encoder, CategoryEncoder):
             return self._category(encoder, place, int(value))
         if isinstance(encoder, Floats) and place < len(encoder.curves):
-            return f"{float(encoder.curves[place].undo(np.float64(value))):.4g}"
+            return f"{float(encoder.curves[place].undo(np.array([value], np.float64))[0]):.4g}"
         return _few(np.asarray(array[index]))
 
 

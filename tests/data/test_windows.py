@@ -101,7 +101,8 @@ def test_no_window_of_training_reads_a_row_of_validation(tmp_path: Path) -> None
 def test_rows_of_series_that_are_mixed_give_the_same_windows(tmp_path: Path) -> None:
     rows = frame({"a": 20, "b": 20, "c": 20})
     apart, mixed = tmp_path / "apart", tmp_path / "mixed"
-    apart.mkdir(), mixed.mkdir()
+    apart.mkdir()
+    mixed.mkdir()
     one = loaded(apart, rows)
     other = loaded(mixed, rows.sort_values(["time", "shop"]))
     assert steps_of(one.training) == steps_of(other.training)

@@ -27,7 +27,7 @@ def test_a_formula_that_is_repeated_is_a_variable() -> None:
     program = graphspec.compile(SPEC)
     assert program.source.count("expansion * in_channels") == 1
     assert "wide_channels = expansion * in_channels" in program.source
-    assert program.module().b.out.weight.shape == (8, 18, 1, 1)
+    assert program.module().state_dict()["b.out.weight"].shape == (8, 18, 1, 1)
 
 
 def test_a_simple_formula_of_an_argument_is_written_where_it_is_read() -> None:

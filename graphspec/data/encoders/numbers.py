@@ -140,8 +140,10 @@ class NumberCurve:
 
     def undo(self, values: Numbers, shift: Numbers | None = None, scale: Numbers | None = None) -> Numbers:
         """The inverse: numbers of the model in the units of the column."""
-        own = shift is not None and scale is not None
-        values = values * scale + shift if own else values * self.scale + self.shift
+        if shift is not None and scale is not None:
+            values = values * scale + shift
+        else:
+            values = values * self.scale + self.shift
         if self.transform == "log1p":
             return np.expm1(values)
         if self.transform == "sqrt":

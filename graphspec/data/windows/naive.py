@@ -55,6 +55,7 @@ def seasonal(
             values = units[name](values.flatten(), None if unit is None else unit.values)
         there, counted = training, whole.counted.get(name)
         if counted is not None:  # without targets that are missing
+            assert isinstance(counted, View)
             known = counted.values.cpu().numpy()
             there = known if there is None else there & known
         found[name] = _by_series(values.flatten().cpu().numpy(), line, windows.season, there)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -170,8 +171,8 @@ def _turned(values: list[str], number: int) -> str:
 def _plain(encoder: Encoder, number: int, count: int) -> Any:
     tensor = encoder.fill.tensor
     kind = float if tensor.is_float else int
-    sizes = [count if i == 0 else size for i, size in enumerate(tensor.shape[1:])]
-    total = int(np.prod(sizes, dtype=np.int64)) if sizes else 1
+    sizes = [count if i == 0 else int(size) for i, size in enumerate(tensor.shape[1:])]  # type: ignore[arg-type]
+    total = math.prod(sizes)
     most = encoder.fill.limit or 2
     flat = [kind((number + i) % most) for i in range(total)]
     if not sizes or sizes == [1]:
