@@ -49,7 +49,7 @@ class _Pooling(Layer, abstract=True):
 
     @classmethod
     def instead(cls, argument: str, given: object) -> str | None:
-        if cls.mode == "max" and not isinstance(given, str):
+        if argument == "padding" and cls.mode == "max" and not isinstance(given, str):
             return "a number is added at both ends of an axis, and is at most half of `pool_size`"
         return margin_instead(argument, given, f"ZeroPadding{cls.rank}D")
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from graphspec.diagnostics import SpecError, did_you_mean, fail
 from graphspec.files.run_files import ENGINE, ENGINE_MODEL
 from graphspec.runs.engines import ENGINES, Engine, OnnxEngine, OpenVinoEngine, TorchEngine, Values
 from graphspec.version import __version__
-
-if TYPE_CHECKING:
-    from graphspec.runs.run import Run
 
 SECONDS = 0.3
 """How long each engine is timed, about."""
@@ -33,7 +30,22 @@ OTHERS: Mapping[str, type[OnnxEngine | OpenVinoEngine]] = {
 }
 
 
-def engine_of(run: Run, base: TorchEngine, wanted: str) -> tuple[Engine, list[str]]:
+class TrainedModel(Protocol):
+    """What is exported and timed: of a run, or of a spec with weights in files."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def program(self) -> Any: ...
+
+    @property
+    def weights(self) -> Path | None: ...
+
+    def state(self) -> Any: ...
+
+
+def engine_of(run: TrainedModel, base: TorchEngine, wanted: str) -> tuple[Engine, list[str]]:
     """The engine called so, or with `auto` the fastest one whose outputs agree with those of the module, and
     lines that say what was chosen.
 
@@ -59,7 +71,7 @@ def engine_of(run: Run, base: TorchEngine, wanted: str) -> tuple[Engine, list[st
 class _Shelf:
     """The export of a run's model and what was measured of it, in the run where that can be written."""
 
-    def __init__(self, run: Run, base: TorchEngine):
+    def __init__(self, run: TrainedModel, base: TorchEngine):
         self.run, self.base, self.program = run, base, run.program
         self.example = {name: tensor.numpy() for name, tensor in self.program.example_inputs(1).items()}
         self.kept: tempfile.TemporaryDirectory[str] | None = None

@@ -428,7 +428,8 @@ def _wrong_type(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
     if remedy is None and not isinstance(given, float):
         remedy = next((EXAMPLES[each] for each in kinds if each in EXAMPLES), None)
     message = f"{_key(path, what)} is {show(given)}, but must be {wanted}"
-    return Problem("wrong-type", message, remedy, path)
+    word = isinstance(given, str) and literals and not {*kinds} - {"literal_error", "list_type", "tuple_type"}
+    return Problem("out-of-range" if word else "wrong-type", message, remedy, path)
 
 
 def _switched(given: object, literals: list[str]) -> str | None:
