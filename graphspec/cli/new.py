@@ -80,7 +80,7 @@ def new(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a first spec, or one for a table, a folder of images, or a forecast.
+    """Write a first spec: for a table, images or a forecast.
 
     The schema for editors is written next to it.
 

@@ -47,7 +47,7 @@ def report(
     allow: Allow = None,
     as_json: Json = False,
 ) -> None:
-    """Explain a run: curves, errors, calibration, and what it reads, as one page.
+    """Explain a run on one page: curves, errors, importance.
 
     Example: graphspec report runs/cars-1 -o report.html
     """

@@ -50,7 +50,7 @@ def serve(
     ] = 60.0,
     allow: Allow = None,
 ) -> None:
-    """Serve trained runs over HTTP: POST rows as JSON, or a picture, to /predict.
+    """Serve trained runs over HTTP: POST rows to /predict.
 
     A page to try it is at /, its description for programs at /openapi.json. SIGHUP reads the runs again.
 
