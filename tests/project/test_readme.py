@@ -55,6 +55,8 @@ def quotes(page: Path) -> Iterator[Quote]:
 WALKS = ("tutorial.md",)
 """Pages whose blocks are steps of one way: each goes on where the one before it ended."""
 PYTHON_PAGE = "python.md"
+SERVING_PAGE = "serving.md"
+"""Its examples need a trained run: `tests/serve/test_page.py` runs them."""
 QUOTES = [quote for page in PAGES if page.name not in WALKS for quote in quotes(page)]
 EXAMPLES = [quote for quote in QUOTES if quote.language == "python"]
 
@@ -124,7 +126,10 @@ def test_the_picture_of_an_error_is_what_the_terminal_shows() -> None:
     assert found.endswith("".join(pictures["printed"]().split()))
 
 
-@pytest.mark.parametrize("quote", [quote for quote in EXAMPLES if quote.page != PYTHON_PAGE], ids=place)
+ALONE = [quote for quote in EXAMPLES if quote.page not in (PYTHON_PAGE, SERVING_PAGE)]
+
+
+@pytest.mark.parametrize("quote", ALONE, ids=place)
 def test_python_examples_run(quote: Quote) -> None:
     run_python(quote.text, ROOT)
 
