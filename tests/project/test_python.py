@@ -204,7 +204,7 @@ def test_a_check_makes_what_the_spec_names() -> None:
     assert {"objectives.losses", "layers.pooling"} < set(names) and "layers.lstm" not in names
 
 
-SHARED = ["cli.common", "cli.completing", "cli.plugins", "data.augmentation", "data.row_settings"]
+SHARED = ["cli.completing", "cli.common", "cli.plugins", "data.augmentation", "data.row_settings"]
 """What every command, and every spec with outputs, needs of these folders."""
 
 
