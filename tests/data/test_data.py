@@ -56,6 +56,7 @@ def program(
         defaults={},
         data=parse_data(data) if data else None,
         training=SimpleNamespace(seed=0, batch_size=4),
+        path=None,
         span=lambda path, key=False: None,
     )
 
