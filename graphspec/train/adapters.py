@@ -50,7 +50,9 @@ def attach(program: Any, module: nn.Module) -> None:
                 _to_embedding(layer, settings)
             else:
                 message = f"`{path}` is a {type(layer).__name__}, which can have no adapter"
-                raise fail("not-supported", message, "match Dense, Embedding and attention projections alone")
+                raise fail(
+                    "not-supported", message, "match dense layers, embeddings and attention projections alone"
+                )
 
 
 def _to_linear(layer: nn.Linear, settings: Any) -> None:
