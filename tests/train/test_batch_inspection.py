@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from graphspec.cli import app
 from graphspec.compiler import compile
 from graphspec.data.batches import Batch
-from graphspec.train import loop
+from graphspec.train import preparation
 from graphspec.train.batch_inspection import Examination, examine, examples, reachable
 from graphspec.train.loop import train
 from graphspec.train.objective import Objective
@@ -121,7 +121,7 @@ def test_a_training_is_the_same_with_it_and_without(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     program = compile(spec())
     watched = train(program, run_dir=tmp_path / "with", tell=lambda line: None)
-    monkeypatch.setattr(loop, "_examine", lambda *rest: Examination())
+    monkeypatch.setattr(preparation, "_examine", lambda *rest: Examination())
     plain = train(program, run_dir=tmp_path / "without", tell=lambda line: None)
     assert watched.history == plain.history
     files = [(tmp_path / name / "last.safetensors").read_bytes() for name in ("with", "without")]
