@@ -102,7 +102,10 @@ def _run(server: Server, host: str, port: int) -> None:
 
     listening = _listening(host, port)
     hosts = [*LOOPBACK] if host in LOOPBACK else ["*"]
-    config = uvicorn.Config(application(server, hosts), log_level="warning", access_log=False, ws="none")
+    # uvicorn's own configuration of logging closes the handlers of others; absl's closes its stream with it
+    config = uvicorn.Config(
+        application(server, hosts), log_level="warning", log_config=None, access_log=False, ws="none"
+    )
     address = listening.getsockname()
     if host not in LOOPBACK:
         say(f"anyone who reaches {host} can ask: there is no password", sys.stderr)

@@ -41,7 +41,7 @@ def test_the_examples_run(
     listening = socket.create_server(("127.0.0.1", 0))
     served = Server({"cars-1": Served("cars-1", Run("runs/cars-1"))}, Limits())
     server = uvicorn.Server(
-        uvicorn.Config(application(served, ["127.0.0.1"]), log_level="warning", ws="none")
+        uvicorn.Config(application(served, ["127.0.0.1"]), log_level="warning", log_config=None, ws="none")
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

@@ -41,7 +41,9 @@ def port(run: Run) -> Iterator[int]:
     """A server of the run under two names."""
     server = Server({name: Served(name, Run(run.path)) for name in ("first", "second")}, LIMITS)
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(application(server, ["127.0.0.1"]), log_level="warning", ws="none")
+    config = uvicorn.Config(
+        application(server, ["127.0.0.1"]), log_level="warning", log_config=None, ws="none"
+    )
     made = uvicorn.Server(config)
     thread = threading.Thread(target=made.run, kwargs={"sockets": [listening]})
     thread.start()
