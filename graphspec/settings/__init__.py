@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 
 from graphspec.diagnostics import did_you_mean, nearest, write
 from graphspec.diagnostics.foreign_terms import NAMES, VALUE_WORDS
-from graphspec.settings.remedies import EXAMPLES, fraction, remedy_of
+from graphspec.settings.remedies import EXAMPLES, fraction, in_list, remedy_of
 from graphspec.tensor import DTYPE_WORDS
 
 Path = tuple[str | int, ...]
@@ -425,6 +425,8 @@ def _wrong_type(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
     literals = context.get("literals", [])
     remedy = _switched(given, literals) or did_you_mean(given, literals, remedy, WORDS)
     remedy = remedy or _phrase(cls, path)
+    if remedy is None and kind == "tuple_type" and len(path) == 1:
+        remedy = in_list(cls, path[0], given)
     if remedy is None and not isinstance(given, float):
         remedy = next((EXAMPLES[each] for each in kinds if each in EXAMPLES), None)
     message = f"{_key(path, what)} is {show(given)}, but must be {wanted}"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from graphspec.diagnostics import Change, Remedy, write, write_value
 
@@ -41,6 +44,18 @@ def remedy_of(kind: str, given: object) -> str | None:
     if not _NUMBER.fullmatch(number):
         return EXAMPLES[kind]
     return Remedy(f"a number is written without quotes: {number}", Change(number))
+
+
+def in_list(cls: type[BaseModel], key: str | int, given: object) -> str | None:
+    """The remedy for one value where a list is wanted, if a list of it alone is legal."""
+    field = cls.model_fields.get(str(key))
+    if field is None or not isinstance(given, int | float | str):
+        return None
+    try:
+        TypeAdapter(Annotated[field.annotation, field], config=cls.model_config).validate_python([given])
+    except ValidationError:
+        return None
+    return write_value(f"[{given}]")
 
 
 def fraction(given: object) -> str | None:
