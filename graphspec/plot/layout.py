@@ -300,9 +300,9 @@ def _rows(found: Ranks, result: Placement, x: list[float], room: float) -> None:
             begin = top if segment.upper >= boxes else top + placed[segment.upper].starts[segment.port]
             target = placed[segment.lower] if segment.lower < boxes else None
             arrow = target is not None and target.box.kind not in ("exit", "entry") and not segment.weights
-            if target is not None and target.box.kind == "exit" and not target.width:
-                following += MARGIN  # up to the border
-            points = ((start, begin), (start, bottom), (end, following))
+            leaves = target is not None and target.box.kind == "exit" and not target.width
+            border = MARGIN if leaves else 0  # which the line reaches
+            points = ((start, begin), (start, bottom), (end, following + border))
             result.lines.append(EdgePiece(points, arrow, segment.weights))
 
 

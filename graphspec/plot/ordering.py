@@ -61,7 +61,9 @@ def ranks(body: Picture) -> Ranks:
 
 
 def _depths(body: Picture) -> list[int]:
-    """Ranks by the longest path. A box without inputs is placed directly above its first reader."""
+    """Ranks by the longest path. A box without inputs is placed directly above its first reader, and exits
+    have the last rank for themselves.
+    """
     depth = [0] * len(body.boxes)
     nearest = [len(body.boxes)] * len(body.boxes)
     sources = [True] * len(body.boxes)
@@ -74,9 +76,10 @@ def _depths(body: Picture) -> list[int]:
     for edge in body.edges:
         nearest[edge.source] = min(nearest[edge.source], depth[edge.target])
     deepest = max(depth, default=0)
+    last = max((at + (box.kind != "exit") for at, box in zip(depth, body.boxes, strict=True)), default=0)
     for index, box in enumerate(body.boxes):
         if box.kind == "exit":
-            depth[index] = deepest
+            depth[index] = last
         elif sources[index] and box.kind != "entry" and nearest[index] <= deepest:
             depth[index] = nearest[index] - 1
     return depth

@@ -25,7 +25,7 @@ import graphspec
 from graphspec.cli import app
 from graphspec.compiled_spec import Program
 from graphspec.plot import CONVERTED, SUFFIXES, plot
-from graphspec.plot.layout import LABEL, PlacedBox, Placement, place
+from graphspec.plot.layout import LABEL, MARGIN, PlacedBox, Placement, place
 from graphspec.plot.ordering import ranks
 from graphspec.plot.palette import LIGHT
 from graphspec.plot.picture import TIMES, Box, Edge, Picture, Port, draw, unfold
@@ -215,8 +215,17 @@ def test_long_bodies_are_cut_into_sections() -> None:
 
 
 def test_thousands_of_nodes_are_a_few_boxes() -> None:
-    program = compiled(chain(3_000))
-    assert len(texts(plot(program, ".svg"))) < 200
+    assert len(texts(plot(compiled(chain(3_000)), ".svg"))) < 3 * LONG  # a name, a cost and a shape each
+
+
+def test_sections_that_are_too_many_are_cut_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of as many as one body has by itself it would take eight thousand nodes."""
+    monkeypatch.setattr("graphspec.plot.sections.LONG", 20)
+    kept = cut(picture(chain(1_000)))
+    outer = [box for box in kept.boxes if box.kind == "section"]
+    assert 1 <= len(outer) <= 20
+    assert any(box.kind == "section" for section in outer if section.body for box in section.body.boxes)
+    assert sum(box.kind in ("layer", "merge") for box in kept.walk()) == 1_000
 
 
 @given(st.data())
@@ -357,11 +366,12 @@ def test_columns_keep_every_box_and_line_apart(body: Picture, right: bool, count
     assert len(wrapped.turns) < count
     check_geometry(wrapped)
     for turn in wrapped.turns:
-        for (x0, y0), (x1, y1) in pairwise(turn):
+        for number, ((x0, y0), (x1, y1)) in enumerate(pairwise(turn)):
+            border = 0.01 if number else LABEL  # a line begins at the port, which in an open box is inside
             for box in wrapped.boxes:
                 left, right_ = box.x - box.width / 2, box.x + box.width / 2
                 beside = max(x0, x1) <= left or min(x0, x1) >= right_
-                above = max(y0, y1) <= box.y + 0.01 or min(y0, y1) >= box.y + box.height - 0.01
+                above = max(y0, y1) <= box.y + 0.01 or min(y0, y1) >= box.y + box.height - border
                 assert beside or above, (turn, box)
 
 
@@ -381,6 +391,21 @@ def test_edges_lead_down_a_rank_at_a_time(body: Picture) -> None:
 
     ends = {(*start(s.upper, s.port), s.lower) for s in found.segments if s.lower < len(body.boxes)}
     assert ends == reached
+
+
+def test_lines_to_exits_end_at_the_border_however_many_there_are() -> None:
+    """And where there is a layer that nothing reads, which stands above them."""
+    layer = Box("layer", "n", ports=[Port("", "[1]"), Port("", "[1]")])
+    exits = [Box("exit", ""), Box("exit", "")]
+    edges = [Edge(0, port, target, None) for target, port in ((1, 0), (2, 1))]
+    unread = Box("layer", "unread", ports=[Port("", "[1]")])
+    for body in (
+        Picture([layer, *exits], edges),
+        Picture([layer, *exits, unread], [*edges, Edge(0, 0, 3, None)]),
+    ):
+        placed = place(body)
+        lowest = sorted(line.points[2][1] for line in placed.lines)[-2:]
+        assert lowest == [placed.height + MARGIN] * 2
 
 
 def test_a_chain_is_straight() -> None:
