@@ -193,6 +193,8 @@ def _export(
     inputs = _inputs(program, module, sizes)
     if any(hasattr(torch.fx.GraphModule, name) for name, _ in module.named_children()):
         module = _Inside(module)
+    # a scan asks whether its step is one compiled before: the sizes of that one would be refused to this one
+    torch._dynamo.reset()
     with _config.patch(backed_size_oblivious=alike):  # type: ignore[attr-defined]  # added at run time
         return torch.export.export(module, (), inputs, dynamic_shapes=dynamic, strict=False)
 

@@ -138,6 +138,14 @@ def test_masked_recurrent_layers_export_at_any_length(layer: str, arguments: str
     assert all((span.least, span.most) == (1, None) for span in exported.free.values())
 
 
+def test_a_fixed_length_leaves_that_of_the_next_export_free() -> None:
+    spec = "inputs: {x: {shape: [LENGTH, 3]}}\nnodes: {y: {layer: GRU, units: 2}}\noutputs: [y]\n"
+    for length in ("52", "length"):
+        program = graphspec.compile(spec.replace("LENGTH", length))
+        traced = trace(program, program.module(exporting=True).eval().requires_grad_(False))
+        assert all((span.least, span.most) == (1, None) for span in traced.free.values())
+
+
 def test_a_state_that_is_given_exports_at_any_batch(tmp_path: Path) -> None:
     spec = """
     inputs: {x: {shape: [length, 3]}, h: {shape: [4]}, c: {shape: [4]}}
