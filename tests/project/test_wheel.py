@@ -40,7 +40,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("hatchling", reason="what builds wheels is not installed")
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     skip = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "graphspec", source / "graphspec", ignore=skip)
+    for folder in ("graphspec", "specs"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=skip)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", target, cwd=source)
