@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -51,8 +51,9 @@ def in_list(cls: type[BaseModel], key: str | int, given: object) -> str | None:
     field = cls.model_fields.get(str(key))
     if field is None or not isinstance(given, int | float | str):
         return None
+    wanted: Any = Annotated[field.annotation, field]
     try:
-        TypeAdapter(Annotated[field.annotation, field], config=cls.model_config).validate_python([given])
+        TypeAdapter[Any](wanted, config=cls.model_config).validate_python([given])
     except ValidationError:
         return None
     return write_value(f"[{given}]")
