@@ -446,7 +446,7 @@ def test_a_spec_that_is_not_there_names_those_that_are() -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (gzip.compress(b"x,y\n1,2\n"), "is compressed with gzip"),
+        (gzip.compress(b"x,y\n1,2\n", mtime=0), "is compressed with gzip"),
         (b"PK\x03\x04...", "is a ZIP archive, such as an Excel workbook"),
         (b"<!DOCTYPE html>", "is a web page"),
         (b"PAR1....", "is a Parquet file"),
