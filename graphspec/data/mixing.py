@@ -11,7 +11,7 @@ from pydantic import Field
 
 from graphspec.data.features.plan import target_type
 from graphspec.diagnostics import delete, did_you_mean
-from graphspec.settings import Problem, Problems, Setting, show, unfit, validate
+from graphspec.settings import Problem, Setting, each_of, show, unfit, validate
 from graphspec.tensor import Limit, Tensor
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -68,13 +68,7 @@ def parse_mix(value: object) -> tuple[Mixing, ...]:
     """The steps of `mix`, in order. Raises `SettingError` with every problem."""
     if not isinstance(value, list):
         raise unfit("wrong-type", f"`mix` is a list of layers, not {show(value)}", EXAMPLE)
-    found: list[Mixing] = []
-    problems = Problems()
-    for index, item in enumerate(value):
-        with problems.under(index):
-            found.append(_step(item))
-    problems.raise_any()
-    return tuple(found)
+    return each_of(value, _step)
 
 
 def _step(value: object) -> Mixing:

@@ -265,6 +265,18 @@ def leaves(cls: type[NamedT]) -> list[type[NamedT]]:
     return found
 
 
+def each_of(items: Iterable[object], read: Callable[[object], SettingT]) -> tuple[SettingT, ...]:
+    """The items of a list, read one by one. Raises `SettingError` with the problems of all, each at its item's
+    index.
+    """
+    found, problems = list[SettingT](), Problems()
+    for index, item in enumerate(items):
+        with problems.under(index):
+            found.append(read(item))
+    problems.raise_any()
+    return tuple(found)
+
+
 def validate(cls: type[SettingT], value: object, what: str) -> SettingT:
     """`cls` read from plain data; `what` names it in messages.
 

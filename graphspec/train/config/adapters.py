@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from graphspec.diagnostics import by_word
-from graphspec.settings import Problems, Setting, show, unfit, validate
+from graphspec.settings import Setting, each_of, show, unfit, validate
 
 
 class AdapterSettings(Setting):
@@ -38,9 +38,4 @@ def parse_adapters(value: object) -> tuple[AdapterSettings, ...]:
     if not isinstance(value, list):
         help = 'write [{match: "layers.*.query", rank: 8, alpha: 16}]'
         raise unfit("wrong-type", f"`adapters` is a list of mappings, not {show(value)}", help)
-    found, problems = list[AdapterSettings](), Problems()
-    for index, item in enumerate(value):
-        with problems.under(index):
-            found.append(validate(AdapterSettings, item, "an adapter"))
-    problems.raise_any()
-    return tuple(found)
+    return each_of(value, lambda item: validate(AdapterSettings, item, "an adapter"))

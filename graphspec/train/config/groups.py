@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 
 from graphspec.diagnostics import by_word
-from graphspec.settings import Problems, Setting, show, unfit, validate
+from graphspec.settings import Setting, each_of, show, unfit, validate
 
 
 class ParameterGroup(Setting):
@@ -50,12 +50,7 @@ def parse_groups(value: object) -> tuple[ParameterGroup, ...]:
     if not isinstance(value, list):
         help = 'write [{match: "*.bias", weight_decay: 0}]'
         raise unfit("wrong-type", f"`parameter_groups` is a list of mappings, not {show(value)}", help)
-    found, problems = list[ParameterGroup](), Problems()
-    for index, item in enumerate(value):
-        with problems.under(index):
-            found.append(validate(ParameterGroup, item, "a parameter group"))
-    problems.raise_any()
-    return tuple(found)
+    return each_of(value, lambda item: validate(ParameterGroup, item, "a parameter group"))
 
 
 @dataclass(frozen=True, slots=True)
