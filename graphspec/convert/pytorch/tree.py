@@ -21,7 +21,6 @@ from graphspec.convert.pytorch.writer import CallOrigin
 
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict", "ParameterList", "GRUCell", "LSTMCell", "RNNCell")
 """Classes of PyTorch that are no blocks, whatever is in them."""
-INPUTS = ("x", "y", "z")
 
 
 class Tree:

@@ -34,12 +34,6 @@ class View:
     def device(self) -> torch.device:
         return self.values.device
 
-    @property
-    def row_values(self) -> int:
-        """The numbers of an example."""
-        count = self.values[:1].numel()
-        return count if self.offsets is None else count * len(self.offsets)
-
     def to(self, device: torch.device) -> View:
         offsets = self.offsets.to(device) if self.offsets is not None else None
         return replace(self, values=self.values.to(device), origins=self.origins.to(device), offsets=offsets)

@@ -14,7 +14,7 @@ OPSETS = {"": 20, ML: 4, MICROSOFT: 1}
 onnxruntime's own, of which its tokenizer is used.
 """
 TEXT, NUMBER, WHOLE = TensorProto.STRING, TensorProto.DOUBLE, TensorProto.INT64
-FLOAT, TRUTH = TensorProto.FLOAT, TensorProto.BOOL
+FLOAT = TensorProto.FLOAT
 BATCH = "batch"
 
 
