@@ -47,7 +47,6 @@ class WeightPlan:
     source: str | None = None
     axes: list[AxisPlan] = field(default_factory=list)
     scale: tuple[float, ...] | None = None
-    scaled_axis: int = 0
     factor: float = 1.0
     zero: bool = False
     bias: float | None = None

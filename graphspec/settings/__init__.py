@@ -266,8 +266,8 @@ def leaves(cls: type[NamedT]) -> list[type[NamedT]]:
 
 
 def each_of(items: Iterable[object], read: Callable[[object], SettingT]) -> tuple[SettingT, ...]:
-    """The items of a list, read one by one. Raises `SettingError` with the problems of all, each at its item's
-    index.
+    """The items of a list, read one by one. Raises `SettingError` with the problems of all, each at the index
+    of its item.
     """
     found, problems = list[SettingT](), Problems()
     for index, item in enumerate(items):
