@@ -19,6 +19,7 @@ from graphspec.convert.archive import Archive, open_archive
 from graphspec.convert.refusals import as_keras_writes
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.packages import needing
+from graphspec.diagnostics.text import line_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,7 +93,7 @@ def from_keras(model: Any, flat: bool = False) -> Imported:
         try:
             model.save(path)
         except (NotImplementedError, TypeError, ValueError) as error:  # Keras' own, of what no file holds
-            why = " ".join(str(error).split())[:200]
+            why = line_of(error)
             help = "build the model of what a `.keras` file holds: numbers in place of tensors in calls"
             raise fail("import-unsupported", f"Keras cannot save the model: {why}", help) from error
         imported = import_keras(path, flat)

@@ -13,6 +13,7 @@ from typing import Any
 from graphspec import custom
 from graphspec.convert.config import foreign
 from graphspec.diagnostics import fail
+from graphspec.diagnostics.text import line_of
 
 DEEPEST = 8
 """How often classes may be inside one another."""
@@ -68,7 +69,7 @@ def opened(model: Any) -> Any:
             model = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
         except Exception as error:
             layer, why = failed[0] if failed else (own[0], error)
-            said = " ".join(str(why).split())[:160]
+            said = line_of(why, 160)
             message = (
                 f"`{layer.name}` is a custom layer `{type(layer).__name__}`, whose `call` cannot be traced"
             )
@@ -115,5 +116,5 @@ def loaded(path: Path, config: Any, allow: Sequence[str]) -> Any:
             warnings.simplefilter("ignore")
             return keras.models.load_model(path, custom_objects=objects, compile=False, safe_mode=True)
     except Exception as error:
-        why = " ".join(str(error).split())[:200]
+        why = line_of(error)
         raise fail("import-unsupported", f"Keras cannot load the model with its classes: {why}") from error

@@ -35,6 +35,11 @@ def _written_out(match: re.Match[str]) -> str:
     return f"<U+{ord(match[0]):04X}>"
 
 
+def line_of(error: object, most: int = 200) -> str:
+    """What an error of another library says, as one line of at most so many characters."""
+    return " ".join(str(error).split())[:most]
+
+
 def legible(text: str) -> str:
     """`visible` text whose lines and tabs stay."""
     return _one_of(f"\r{_HIDDEN}").sub(_written_out, text)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from graphspec import custom
 from graphspec.diagnostics import Diagnostics, fail
+from graphspec.diagnostics.text import line_of
 from graphspec.source import read
 from graphspec.transfer.checkpoints import open_checkpoint
 
@@ -46,7 +47,7 @@ def module_of(target: str, allow: list[str]) -> nn.Module:
     try:
         module = made()
     except Exception as error:  # the user's own code
-        why = " ".join(str(error).split())[:200]
+        why = line_of(error)
         help = "write a function without arguments that returns the module, and name that"
         message = f"`{target}()` fails: {type(error).__name__}: {why}"
         raise fail("import-unsupported", message, help, *custom.raised_at(error)) from error

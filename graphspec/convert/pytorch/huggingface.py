@@ -27,6 +27,7 @@ from graphspec.convert.pytorch.result import FromTorch, TorchProof
 from graphspec.convert.writing import text
 from graphspec.diagnostics import Diagnostics, SpecError, fail
 from graphspec.diagnostics.packages import needing
+from graphspec.diagnostics.text import line_of
 from graphspec.source import read
 from graphspec.transfer import transfer
 from graphspec.transfer.rules import load_rules
@@ -198,7 +199,7 @@ def _module(folder: Path, config: Mapping[str, Any]) -> nn.Module:
                 dtype=torch.float32,
             )
         except Exception as error:  # of many kinds, each of the library's own
-            why = " ".join(str(error).split())[:200]
+            why = line_of(error)
             raise fail("weights-missing", f"`{folder}` cannot be loaded: {why}") from error
     module, report = loaded
     lost = [str(key) for word in ("missing_keys", "mismatched_keys") for key in report.get(word, ())]
