@@ -46,23 +46,26 @@ def _root() -> None:
     """Convert models of other frameworks to specs and weights."""
 
 
+Output = Annotated[
+    Path, typer.Option("-o", "--output", metavar="DIR", help="Directory for NAME.yaml and NAME.safetensors.")
+]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What the files are called.")]
+Flat = Annotated[bool, typer.Option("--flat", help="Write a node for each layer, without blocks.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
+
+
 @app.command()
 def keras(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A .keras archive, an .h5 model, or model.to_json().")
     ],
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", metavar="DIR", help="Directory for NAME.yaml and NAME.safetensors."),
-    ] = Path("."),
+    output: Output = Path("."),
     allow: Allow = None,
-    flat: Annotated[
-        bool, typer.Option("--flat", help="Write a node for each layer, without blocks.")
-    ] = False,
+    flat: Flat = False,
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Do not compare the model with Keras, if Keras is installed.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    force: Force = False,
     progress: Events = "none",
     as_json: Json = False,
 ) -> None:
@@ -113,20 +116,13 @@ def torch(
     weights: Annotated[
         Path | None, typer.Option("--weights", metavar="FILE", help="A state dict for the module.")
     ] = None,
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", metavar="DIR", help="Directory for NAME.yaml and NAME.safetensors."),
-    ] = Path("."),
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="What the files are called.")
-    ] = None,
-    flat: Annotated[
-        bool, typer.Option("--flat", help="Write a node for each layer, without blocks.")
-    ] = False,
+    output: Output = Path("."),
+    name: Name = None,
+    flat: Flat = False,
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Do not compare the spec with the module.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Write a PyTorch module as a spec and a file of weights.
@@ -156,23 +152,16 @@ def huggingface(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="A folder as `save_pretrained` writes it.")
     ],
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", metavar="DIR", help="Directory for NAME.yaml and NAME.safetensors."),
-    ] = Path("."),
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="What the files are called.")
-    ] = None,
-    flat: Annotated[
-        bool, typer.Option("--flat", help="Write a node for each layer, without blocks.")
-    ] = False,
+    output: Output = Path("."),
+    name: Name = None,
+    flat: Flat = False,
     no_shipped: Annotated[
         bool, typer.Option("--no-shipped", help="Convert the class, even where the gallery has its spec.")
     ] = False,
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Do not compare the spec with the model.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Write a model of Hugging Face as a spec, a file of weights and its tokenizer.
