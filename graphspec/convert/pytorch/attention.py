@@ -166,15 +166,7 @@ def _recurrent(
         words: dict[str, Any] = {"units": units, "return_sequences": True}
         words |= {} if has_biases else {"use_bias": False}
         words |= {"activation": "relu"} if function == "rnn_relu" else {}
-        held: dict[str, Known | None] = {}
-        for way in range(ways):
-            own = params[(layer * ways + way) * each :][:each]
-            suffix = "_l0" + ("_reverse" if way else "")
-            held[f"weight_ih{suffix}"], held[f"weight_hh{suffix}"] = own[0], own[1]
-            if has_biases and function == "gru":
-                held[f"bias_ih{suffix}"], held[f"bias_hh{suffix}"] = own[2], own[3]
-            elif has_biases:
-                held[f"bias_ih{suffix}"] = _sum(own[2], own[3])
+        held = _weights_of(params[layer * ways * each :][: ways * each], ways, function == "gru")
         starts = _starts(w, given, layer * ways, ways, x)
         reads: list[tuple[str, Any]] = [("sequences", value)]
         if starts:
@@ -197,6 +189,21 @@ def _recurrent(
     shape = (x.sizes[0], x.sizes[1], width) if batch_first else (x.sizes[1], x.sizes[0], width)
     y = Laid(value, (x.sizes[0], x.sizes[1], width), axes, shape)
     return (y, *(Pile(found) for found in finals))
+
+
+def _weights_of(params: Any, ways: int, both_biases: bool) -> dict[str, Known | None]:
+    """The weights of one layer as a module of one layer names them; without `both_biases` these are summed."""
+    each = len(params) // ways
+    held: dict[str, Known | None] = {}
+    for way in range(ways):
+        own = params[way * each :][:each]
+        suffix = "_l0" + ("_reverse" if way else "")
+        held[f"weight_ih{suffix}"], held[f"weight_hh{suffix}"] = own[0], own[1]
+        if each > 2 and both_biases:
+            held[f"bias_ih{suffix}"], held[f"bias_hh{suffix}"] = own[2], own[3]
+        elif each > 2:
+            held[f"bias_ih{suffix}"] = _sum(own[2], own[3])
+    return held
 
 
 def _states(count: int) -> tuple[str, ...]:
