@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ import pyarrow.compute as pc
 
 from graphspec.data.columns import flat, is_text
 from graphspec.data.dialect import dialect
+from graphspec.data.draft import Draft
 from graphspec.data.drafting_looks import CLASSES, ColumnProfile, gaps_of, profile, without
 from graphspec.data.drafting_notes import headless
 from graphspec.data.drafting_windows import Ask, forecast
@@ -33,19 +33,6 @@ DATES = 20
 """Different dates from which on rows are in the order of time."""
 ROWS = 20_000
 """How many rows are looked at, the first ones."""
-
-
-@dataclass(slots=True)
-class Draft:
-    """The parts of the spec, line by line."""
-
-    inputs: list[str] = field(default_factory=list)
-    blocks: list[str] = field(default_factory=list)
-    nodes: list[str] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
-    features: list[str] = field(default_factory=list)
-    codes: list[str] = field(default_factory=list)
-    """The nodes that are put together."""
 
 
 def draft(

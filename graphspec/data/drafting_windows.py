@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graphspec.data.columns import TablePart, numbers
+from graphspec.data.draft import Draft
 from graphspec.data.drafting_looks import ColumnProfile
 from graphspec.data.features.windows import MONTHS, SECONDS, spacing_of
 from graphspec.data.spec_words import flow, word
@@ -154,20 +155,7 @@ def _alike(changes: NDArray[np.float64], lag: int) -> float:
     return float(((first - first.mean()) * (then - then.mean())).mean() / spread) if spread > 0 else 0.0
 
 
-@dataclass(slots=True)
-class ForecastParts:
-    """The parts of the spec, line by line, and the nodes that are put together."""
-
-    inputs: list[str] = field(default_factory=list)
-    nodes: list[str] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
-    features: list[str] = field(default_factory=list)
-    codes: list[str] = field(default_factory=list)
-
-
-def _read(
-    made: ForecastParts, read: Sequence[str], looks: Sequence[ColumnProfile], ask: Ask, scale: str
-) -> None:
+def _read(made: Draft, read: Sequence[str], looks: Sequence[ColumnProfile], ask: Ask, scale: str) -> None:
     """The inputs: the past of the columns `read`, the clock and the series at its last step."""
     fill = any(seen.missing for seen in looks if seen.name in read)
     made.inputs.append(f"  past: {{shape: [$past, {len(read) * (2 if fill else 1)}]}}")
@@ -197,7 +185,7 @@ def _read(
         made.codes.append("who_code")
 
 
-def _predicted(made: ForecastParts, targets: Sequence[ColumnProfile], scale: str) -> None:
+def _predicted(made: Draft, targets: Sequence[ColumnProfile], scale: str) -> None:
     """The network and the outputs."""
     if len(made.codes) > 1:
         made.nodes.append(f"  all: {{merge: concatenate, from: [{', '.join(made.codes)}]}}")
@@ -263,7 +251,7 @@ def _text(
     read = [*targets]
     read += [s.name for s in looks if s.kind == "number" and s.name not in fixed and s.writing is None]
     scale = f"{{standard: {flow(ask.series[0])}}}" if len(ask.series) == 1 else "standard"
-    made = ForecastParts()
+    made = Draft()
     _read(made, read, looks, ask, scale)
     _predicted(made, [known[target] for target in targets], scale)
     left = [f"#   {seen.name}: {seen.reason}" for seen in looks if seen.name not in {*fixed, *read}]
