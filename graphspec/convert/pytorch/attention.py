@@ -192,7 +192,7 @@ def _recurrent(
 
 
 def _weights_of(params: Any, ways: int, both_biases: bool) -> dict[str, Known | None]:
-    """The weights of one layer as a module of one layer names them; without `both_biases` these are summed."""
+    """The weights of one layer by their names in a module; biases are summed, unless `both_biases`."""
     each = len(params) // ways
     held: dict[str, Known | None] = {}
     for way in range(ways):
