@@ -100,7 +100,7 @@ def prepare(
     """
     config, sharded = program.training, is_sharded(program, world)
     epochs = config.epochs if given.epochs is None else given.epochs
-    steps = epochs * -(-len(found.training) // effective_batch(config))
+    steps = _steps(program, found, epochs)
     module, penalties, objective = _objective(program, found, world, place, state, weights)
     looks = ((looks and state is None) or not world.alone) and not sharded  # which may not fit a device
     examination = _examine(program, module, objective, found, steps) if looks else Examination()
@@ -129,7 +129,7 @@ def prepare(
 def _objective(
     program: Any, found: Data, world: World, place: torch.device, state: State | None, weights: Path | None
 ) -> tuple[nn.Module, Penalties, Objective]:
-    """The module of a training, and what judges it."""
+    """The module of a training, its penalties, and its objective."""
     config, sharded = program.training, is_sharded(program, world)
     first = weights if state is None else None
     module = program.module(device="cpu" if sharded else str(place), seed=config.seed, weights=first)
@@ -158,8 +158,13 @@ def look(program: Any, root: Path | None) -> tuple[Diagnostic, ...]:
     if nodes(program) or objectives(program):  # which nothing but permission runs
         return found.warnings
     module, _, objective = _objective(program, found, World(), place, None, None)
-    steps = program.training.epochs * -(-len(found.training) // effective_batch(program.training))
+    steps = _steps(program, found, program.training.epochs)
     return _examine(program, module, objective, found, steps).warnings
+
+
+def _steps(program: Any, found: Data, epochs: int) -> int:
+    """The steps of all epochs, of which a schedule takes its length."""
+    return epochs * -(-len(found.training) // effective_batch(program.training))
 
 
 def _adapt(program: Any, module: nn.Module, found: Data, world: World, state: State | None) -> None:
