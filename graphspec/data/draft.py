@@ -16,3 +16,25 @@ class Draft:
     features: list[str] = field(default_factory=list)
     codes: list[str] = field(default_factory=list)
     """The nodes that are put together."""
+
+    def graph(self) -> list[str]:
+        """The sections that say what the model is."""
+        return [
+            *("inputs:", *self.inputs, ""),
+            *self.blocks,
+            *("nodes:  # each reads the node above it, unless it has `from`", *self.nodes, ""),
+            *("outputs:", *self.outputs, ""),
+        ]
+
+
+def training(rate: float, epochs: int, batch_size: int, patience: int, plateau: int) -> list[str]:
+    """The section `train`: as many epochs as help, with a rate that falls where they help no more."""
+    return [
+        "train:",
+        f"  optimizer: {{name: adamw, learning_rate: {rate}, weight_decay: 0.01}}",
+        f"  epochs: {epochs}  # at most: it ends where validation gets no better",
+        f"  batch_size: {batch_size}",
+        "  callbacks:",
+        f"    early_stopping: {{monitor: val_loss, patience: {patience}, restore_best_weights: true}}",
+        f"    reduce_lr_on_plateau: {{monitor: val_loss, factor: 0.3, patience: {plateau}}}",
+    ]

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from graphspec.data.columns import flat, is_text
 from graphspec.data.dialect import dialect
-from graphspec.data.draft import Draft
+from graphspec.data.draft import Draft, training
 from graphspec.data.drafting_looks import CLASSES, ColumnProfile, gaps_of, profile, without
 from graphspec.data.drafting_notes import headless
 from graphspec.data.drafting_windows import Ask, forecast
@@ -315,16 +315,7 @@ def _text(
         *(f"# Note: {note}." for note in notes),
         *(["# Columns that are not read:", *left] if left else []),
         "",
-        "inputs:",
-        *made.inputs,
-        "",
-        *made.blocks,
-        "nodes:  # each reads the node above it, unless it has `from`",
-        *made.nodes,
-        "",
-        "outputs:",
-        *made.outputs,
-        "",
+        *made.graph(),
         "data:",
         f"  train: {train}",
         f"  validation: {_validation(looks, targets)}",
@@ -348,15 +339,6 @@ def _validation(looks: Sequence[ColumnProfile], targets: Sequence[str]) -> str:
 
 
 def _training(rows: int, pictures: bool) -> list[str]:
-    """The section `train`: as many epochs as help, with a rate that falls where they help no more."""
     batch = next(size for most, size in ((3_000, 32), (20_000, 64), (10**12, 128)) if rows <= most)
     patience = 12 if pictures else 20
-    return [
-        "train:",
-        "  optimizer: {name: adamw, learning_rate: 0.002, weight_decay: 0.01}",
-        "  epochs: 200  # at most: it ends where validation gets no better",
-        f"  batch_size: {batch}",
-        "  callbacks:",
-        f"    early_stopping: {{monitor: val_loss, patience: {patience}, restore_best_weights: true}}",
-        f"    reduce_lr_on_plateau: {{monitor: val_loss, factor: 0.3, patience: {patience // 2}}}",
-    ]
+    return training(0.002, 200, batch, patience, plateau=patience // 2)

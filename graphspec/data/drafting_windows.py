@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graphspec.data.columns import TablePart, numbers
-from graphspec.data.draft import Draft
+from graphspec.data.draft import Draft, training
 from graphspec.data.drafting_looks import ColumnProfile
 from graphspec.data.features.windows import MONTHS, SECONDS, spacing_of
 from graphspec.data.spec_words import flow, word
@@ -262,15 +262,7 @@ def _text(
         *(["# Columns that are not read:", *left] if left else []),
         "",
         f"params: {{past: {found.past}, next: {found.next}}}  # {found.reason}",
-        "inputs:",
-        *made.inputs,
-        "",
-        "nodes:  # each reads the node above it, unless it has `from`",
-        *made.nodes,
-        "",
-        "outputs:",
-        *made.outputs,
-        "",
+        *made.graph(),
         "data:",
         f"  train: {train}",
         f"  validation: {{split: 0.2, last_by: {flow(ask.time)}}}  # no window of training reads it",
@@ -280,21 +272,9 @@ def _text(
         *made.features,
         *([advance] if len(read) > len(targets) else []),
         "",
-        *TRAINING,
+        *training(0.001, 60, 64, patience=8, plateau=3),
     ]
     return "\n".join(lines) + "\n"
-
-
-TRAINING = (
-    "train:",
-    "  optimizer: {name: adamw, learning_rate: 0.001, weight_decay: 0.01}",
-    "  epochs: 60  # at most: it ends where validation gets no better",
-    "  batch_size: 64",
-    "  callbacks:",
-    "    early_stopping: {monitor: val_loss, patience: 8, restore_best_weights: true}",
-    "    reduce_lr_on_plateau: {monitor: val_loss, factor: 0.3, patience: 3}",
-)
-"""The section `train`."""
 
 
 def _clock(time: ColumnProfile) -> list[str]:
