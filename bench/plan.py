@@ -81,7 +81,7 @@ def _parameters(unit: Any) -> int:
 def _state(module: torch.nn.Module, optimizer: Any) -> dict[str, Tensor]:
     """The tensors of a checkpoint after the first step."""
     optimizer.load_state_dict({}, {"iterations": 0, "learning_rate": 0.0, "moved": [], "products": []})
-    optimizer._begin(list(optimizer.weights))
+    optimizer._begin(list(optimizer.weights), 0)
     tensors, _ = optimizer.state_dict()
     return {**module.state_dict(), **tensors}
 

@@ -169,7 +169,7 @@ outputs: {y: {loss: mse, metrics: [mae]}}
     module = program.module()
     batch = Batch({"x": torch.randn(8, 3), "y": torch.randn(8, 1)})
     found = []
-    both: list[Units] = [{}, {"y": lambda v: v * 50 + 7}]
+    both: list[Units] = [{}, {"y": lambda values, _: values * 50 + 7}]
     for units in both:
         objective = Objective(program.inputs, program.outputs, CPU, units=units)
         meter = objective.meter()
