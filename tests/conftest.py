@@ -20,7 +20,7 @@ if "GRAPHSPEC_TESTS" not in os.environ:  # the key that signs runs is not kept a
     os.environ["GRAPHSPEC_TESTS"] = os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="graphspec-tests-")
     atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
-# No deadline and no `too_slow`: both objective the machine's load, and a test must not.
+# No deadline and no `too_slow`: both measure the machine's load, and a test must not.
 settings.register_profile(
     "default", max_examples=16, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

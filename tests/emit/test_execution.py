@@ -20,6 +20,7 @@ import graphspec
 from graphspec.emit import TORCH
 from tests import ROOT
 from tests.programs import program_of
+from tests.trainings import ENDLESS
 
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
 LOAD = """
@@ -72,7 +73,7 @@ def test_another_process_takes_a_module() -> None:
     queue = context.Queue()
     process = context.Process(target=_run, args=(program.module(), torch.randn(3, 64), queue))
     process.start()
-    assert queue.get(timeout=120) == (3, 10)
+    assert queue.get(timeout=ENDLESS) == (3, 10)
     process.join()
 
 

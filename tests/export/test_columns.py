@@ -27,6 +27,7 @@ from graphspec.runs.run import Run
 from graphspec.train.loop import train
 from tests import ROOT
 from tests.runs import everything
+from tests.trainings import ENDLESS
 
 ALONE = """
 import pickle, sys
@@ -63,7 +64,7 @@ def file(run: Run) -> Path:
 def alone(path: Path, batches: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
     (folder / "given").write_bytes(pickle.dumps(batches))
     command = [sys.executable, "-I", "-c", ALONE, str(path), str(folder / "given"), str(folder / "found")]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=ENDLESS)
     found: list[dict[str, Any]] = pickle.loads((folder / "found").read_bytes())
     return found
 

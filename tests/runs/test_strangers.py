@@ -61,8 +61,8 @@ MODULES = ("typer", "yaml", "optuna", "numpy", "torch", "pydantic", "psutil", "s
 @pytest.mark.parametrize(
     "command",
     [
-        ["check", "spec.yaml"],
-        ["train", "spec.yaml", "--device", "cpu"],
+        pytest.param(["check", "spec.yaml"], marks=pytest.mark.parity),
+        pytest.param(["train", "spec.yaml", "--device", "cpu"], marks=pytest.mark.parity),
         ["train", "spec.yaml", "--device", "cpu", "--devices", "2"],
         ["tune", "spec.yaml", "--device", "cpu"],
     ],

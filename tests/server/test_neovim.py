@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.trainings import ENDLESS
+
 NEOVIM = shutil.which("nvim")
 PAGE = Path(__file__).parents[2] / "docs" / "editors.md"
 SPEC = """\
@@ -58,7 +60,7 @@ def test_neovim_shows_mistakes_and_applies_a_fix(tmp_path: Path) -> None:
     command = [NEOVIM, "--headless", "-u", "init.lua", "-i", "NONE", "spec.yaml", "-c", "luafile steps.lua"]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "RESULT": str(result)}
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, timeout=120, stdin=subprocess.DEVNULL
+        command, cwd=tmp_path, env=environment, capture_output=True, timeout=ENDLESS, stdin=subprocess.DEVNULL
     )
     assert result.exists(), done.stderr.decode()
     assert json.loads(result.read_text()) == {

@@ -1,8 +1,10 @@
 """`train --batch-size auto`: the largest batch that fits, by running out of memory for real."""
 
+import gc
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,14 @@ resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]), -1))
 app(sys.argv[2:])
 """
 """The command line in a process that may take so many bytes more than it has taken."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_other_tests_left_is_not_collected() -> Iterator[None]:
+    """After each size that does not fit garbage is collected: without this, among all that a worker holds."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

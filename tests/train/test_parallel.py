@@ -404,14 +404,10 @@ def test_processes_that_are_killed_are_started_anew_and_go_on(
         assert_alike(trained.found[name], trained.found["classes"])
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     "kills",
-    [
-        [(0, "writing")],
-        pytest.param(
-            [(rank, moment) for moment in trainings.READING for rank in (0, 1)], marks=pytest.mark.parity
-        ),
-    ],
+    [[(0, "writing")], [(rank, moment) for moment in trainings.READING for rank in (0, 1)]],
     ids=["one", "each"],
 )
 def test_processes_that_are_killed_while_they_read_are_started_anew(
@@ -494,6 +490,7 @@ def finished(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=ENDLESS)
 
 
+@pytest.mark.parity
 def test_a_mistake_that_all_find_is_said_once(place: Path) -> None:
     arrays = dict(np.load(place / "d.npz"))
     arrays["y"][50] = 3
@@ -586,6 +583,7 @@ def test_an_attempt_has_a_name_that_no_earlier_one_had() -> None:
     assert len(set(names)) == 3 and "gone" not in names
 
 
+@pytest.mark.parity
 def test_machines_read_copies_of_their_own(trained: Trainings, place: Path) -> None:
     """Machines of two processes and of one: each reads all row groups. Then a single process goes on."""
     command = ["train", "model.yaml", "--device", "cpu", "--run-dir", str(place / "run")]
@@ -623,7 +621,11 @@ def test_machines_read_copies_of_their_own(trained: Trainings, place: Path) -> N
             "`data.validation.split` differs",
             marks=pytest.mark.parity,
         ),
-        (["--limit", "40"], "`limit` differs between process 1 and process 0: 40 and None"),
+        pytest.param(
+            ["--limit", "40"],
+            "`limit` differs between process 1 and process 0: 40 and None",
+            marks=pytest.mark.parity,
+        ),
         pytest.param(["--data", "d.npz"], "`data` differs", marks=pytest.mark.parity),
     ],
 )
@@ -706,6 +708,7 @@ main()
 """
 
 
+@pytest.mark.parity
 def test_a_failure_of_one_process_ends_all_and_is_told(place: Path) -> None:
     (place / "fails.py").write_text(FAILS)
     done = finished(torchrun(2, "fails.py", "train", "long.yaml", "--device", "cpu"))

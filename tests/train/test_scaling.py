@@ -9,12 +9,15 @@ import sys
 import pytest
 
 from tests import ROOT
+from tests.trainings import ENDLESS
+
+pytestmark = pytest.mark.parity
 
 
 @pytest.fixture(scope="module")
 def plan() -> dict[str, int]:
     command = [sys.executable, "-m", "bench.plan", "--processes", "1024"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=ENDLESS)
     assert done.returncode == 0, done.stderr
     found: dict[str, int] = json.loads(done.stdout)
     return found

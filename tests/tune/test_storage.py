@@ -21,6 +21,8 @@ from tests.trainings import ENDLESS
 
 pytest.importorskip("psycopg", reason="the driver of PostgreSQL is not installed")
 
+pytestmark = pytest.mark.parity
+
 TRIALS = 10
 
 
