@@ -16,7 +16,8 @@ from mkdocs.structure.files import File, Files
 from graphspec.diagnostics import CODES
 from graphspec.reference import codes, layers
 
-ROOT = Path(__file__).parent.parent
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -26,12 +27,17 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **options: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, **options: Any) -> str:
     """Links to the README lead to its page, and those to files beside `docs` are names."""
+    folder = (DOCS / page.file.src_uri).parent
+
+    def name(match: re.Match[str]) -> str:
+        return match[0] if (folder / match[2]).resolve().is_relative_to(DOCS) else match[1]
+
     markdown = re.sub(r"^```(\w+) \w+$", r"```\1", markdown, flags=re.MULTILINE)  # what is for tests
     markdown = markdown.replace("](../README.md", "](readme.md")
     markdown = re.sub(r"^### \[(\w+)\]\(\.\./specs/\1\.yaml\)$", _spec, markdown, flags=re.MULTILINE)
-    return re.sub(r"\[([^\]]*)\]\(\.\./[^)]*\)", r"\1", markdown)
+    return re.sub(r"\[([^\]]*)\]\((\.\./[^)]*)\)", name, markdown)
 
 
 def _spec(heading: re.Match[str]) -> str:

@@ -72,14 +72,12 @@ def check(
         list[Path],
         typer.Argument(metavar="SPEC...", help="Spec files, directories of specs, or - for standard input."),
     ],
-    rows: Annotated[
-        bool, typer.Option("--data", help="Read the data as train does, and look at a batch.")
-    ] = False,
+    rows: Annotated[bool, typer.Option("--data", help="Read all of the data, and inspect a batch.")] = False,
     allow_url: AllowUrl = False,
-    fix: Annotated[bool, typer.Option("--fix", help="Mend mistakes that have only one remedy.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Fix mistakes that have only one remedy.")] = False,
     unsafe: Annotated[
         bool,
-        typer.Option("--unsafe-fixes", help="Apply remedies that may not be what was meant, too."),
+        typer.Option("--unsafe-fixes", help="Also apply remedies that may not be what you meant."),
     ] = False,
     diff: Annotated[
         bool, typer.Option("--diff", help="Print what --fix would change, and write nothing.")

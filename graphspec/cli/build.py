@@ -99,7 +99,7 @@ NoInplace = Annotated[
 MergeAdapters = Annotated[
     Path | None,
     typer.Option(
-        "--merge-adapters", metavar="RUN", help="Write the weights of a run with its adapters in them, too."
+        "--merge-adapters", metavar="RUN", help="Also write the weights, with the run's adapters merged."
     ),
 ]
 Bundle = Annotated[
@@ -167,7 +167,7 @@ def _merged(program: Program, run: Path, path: Path | None, force: bool) -> Path
     from graphspec.runs.run import Run
 
     if path is None:
-        raise misuse("--merge-adapters", "it writes weights beside FILE: name one with -o")
+        raise misuse("--merge-adapters", "it writes a file of weights next to FILE: name FILE with -o")
     target = path.with_suffix(".safetensors")
     if target.exists() and not force:
         raise misuse("-o", f"{target} exists; --force overwrites it")

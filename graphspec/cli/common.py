@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from graphspec.cli import completing
@@ -46,15 +46,15 @@ Preset = Annotated[
 ]
 Allow = Annotated[
     list[str] | None,
-    typer.Option("--allow", metavar="PACKAGE", help="Let `module:` import this Python package."),
+    typer.Option("--allow", metavar="PACKAGE", help="Allow custom code of this Python package."),
 ]
 AllowUrl = Annotated[
-    bool, typer.Option("--allow-url", help="Let the spec name s3://BUCKET/... in `data`, and trackers.")
+    bool, typer.Option("--allow-url", help="Allow addresses in the spec: s3://BUCKET/..., trackers.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
 Events = Annotated[
-    str, typer.Option("--progress", metavar="json|none", help="json is an object a line on standard error.")
+    str, typer.Option("--progress", metavar="json|none", help="json: one object per line on standard error.")
 ]
 
 
@@ -85,6 +85,26 @@ ELSEWHERE = {
 """Commands that stand in other files of `graphspec.cli`, as `file:function`, or `file:app` for a group."""
 
 
+class GroupedCommand(TyperCommand):
+    """A command whose `--help` lists its options under the headings of `GROUPS` in its file."""
+
+    groups: Mapping[str, Sequence[str]] = {}
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        headings = {name: title for title, names in self.groups.items() for name in names}
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{title: [] for title in self.groups}}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                title = headings.get(parameter.name or "", "Options")
+                title = "Arguments" if parameter.param_type_name == "argument" else title
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
 class CommandTable(MutableMapping[str, Any]):
     """Typer's commands by name. One of `ELSEWHERE` is imported and made when it is asked for: to make all of
     them takes as long as importing Typer. Iterating names makes none.
@@ -96,11 +116,14 @@ class CommandTable(MutableMapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in self._made:
             file, word = ELSEWHERE[name].split(":")
-            found = getattr(import_module(f"graphspec.cli.{file}"), word)
+            module = import_module(f"graphspec.cli.{file}")
+            found = getattr(module, word)
             if not isinstance(found, typer.Typer):
                 function, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
-                found.command(name)(function)
-            self._made[name] = get_command(found)
+                found.command(name, cls=GroupedCommand)(function)
+            self._made[name] = made = get_command(found)
+            if isinstance(made, GroupedCommand):
+                made.groups = getattr(module, "GROUPS", {})
         return self._made[name]
 
     def __setitem__(self, name: str, command: Any) -> None:
@@ -346,7 +369,7 @@ def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
     for pair in pairs or ():
         name, _, text = pair.partition("=")
         if not text.isdecimal():
-            raise misuse("--size", f"`{pair}` is not NAME=N, as length=128")
+            raise misuse("--size", f"`{pair}` is not NAME=N, such as length=128")
         mistake = size_mistake(program, name, int(text))
         if mistake is not None:
             raise misuse("--size", "; ".join(filter(None, mistake[1:])))

@@ -14,11 +14,11 @@ from graphspec.diagnostics.terminal import say
 Old = Annotated[Path, typer.Argument(metavar="A", help="A spec file, or a run directory.")]
 New = Annotated[
     Path | None,
-    typer.Argument(metavar="[B]", help="The other one. [default: A]", show_default=False),
+    typer.Argument(metavar="[B]", help="A spec file, or a run directory. [default: A]", show_default=False),
 ]
 Presets = Annotated[
     list[str] | None,
-    typer.Option("--preset", metavar="NAME", help="A preset of B; given twice, the first is one of A."),
+    typer.Option("--preset", metavar="NAME", help="A preset of B; if given twice, the first is for A."),
 ]
 ExitCode = Annotated[bool, typer.Option("--exit-code", help="Exit with 1 if they differ.")]
 

@@ -49,7 +49,7 @@ def summary(
     sizes: Annotated[
         list[str] | None,
         typer.Option(
-            "--size", metavar="NAME=N", help="The value of a named size, as length=128; repeatable."
+            "--size", metavar="NAME=N", help="The value of a named size, such as length=128; repeatable."
         ),
     ] = None,
     settings: Set = None,
@@ -101,7 +101,7 @@ def layers(
         str | None,
         typer.Argument(
             metavar="NAME",
-            help="A layer, loss, optimizer, key, ... to explain.",
+            help="A layer, loss, optimizer or key to explain.",
             autocompletion=completing.names,
         ),
     ] = None,
@@ -134,7 +134,7 @@ def explain(
         str | None,
         typer.Argument(
             metavar="CODE",
-            help="The code of a diagnostic, as unknown-layer.",
+            help="The code of a diagnostic, such as unknown-layer.",
             autocompletion=completing.codes,
         ),
     ] = None,

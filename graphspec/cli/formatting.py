@@ -19,9 +19,9 @@ def fmt(
         typer.Argument(metavar="SPEC...", help="Spec files, directories of specs, or - for standard input."),
     ],
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; exit with 1 where a file has another layout.")
+        bool, typer.Option("--check", help="Write nothing; exit with 1 if a file would change.")
     ] = False,
-    diff: Annotated[bool, typer.Option("--diff", help="As --check, and print what would change.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Like --check, and print what would change.")] = False,
     as_json: Json = False,
 ) -> None:
     """Format specs as those of the gallery.

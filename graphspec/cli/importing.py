@@ -49,7 +49,7 @@ def _root() -> None:
 Output = Annotated[
     Path, typer.Option("-o", "--output", metavar="DIR", help="Directory for NAME.yaml and NAME.safetensors.")
 ]
-Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What the files are called.")]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the files.")]
 Flat = Annotated[bool, typer.Option("--flat", help="Write a node for each layer, without blocks.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
@@ -104,7 +104,7 @@ def keras(
 @app.command()
 def torch(
     target: Annotated[
-        str, typer.Argument(metavar="PKG:CALLABLE", help="A class or function that makes the module.")
+        str, typer.Argument(metavar="PKG:CALLABLE", help="A class or function that returns the module.")
     ],
     inputs: Annotated[
         list[str],
@@ -114,7 +114,7 @@ def torch(
     ],
     allow: Allow = None,
     weights: Annotated[
-        Path | None, typer.Option("--weights", metavar="FILE", help="A state dict for the module.")
+        Path | None, typer.Option("--weights", metavar="FILE", help="A file with a state dict of the module.")
     ] = None,
     output: Output = Path("."),
     name: Name = None,
@@ -149,14 +149,12 @@ def torch(
 
 @app.command()
 def huggingface(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="A folder as `save_pretrained` writes it.")
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that `save_pretrained` wrote.")],
     output: Output = Path("."),
     name: Name = None,
     flat: Flat = False,
     no_shipped: Annotated[
-        bool, typer.Option("--no-shipped", help="Convert the class, even where the gallery has its spec.")
+        bool, typer.Option("--no-shipped", help="Convert the class even if the gallery has its spec.")
     ] = False,
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Do not compare the spec with the model.")

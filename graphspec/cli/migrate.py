@@ -136,7 +136,8 @@ def _shape(shape: tuple[int, ...]) -> str:
 def _meaning(found: Migration) -> list[str]:
     """The difference that was measured, and where a rule is wanted."""
     lines = [
-        f"`{key}` is new, and `{other}` of its shape is dropped: if it is that, say so: --rules FILE with "
+        f"`{key}` is new, and `{other}` of the same shape is dropped; if both are one weight, "
+        f"write into a file for --rules: "
         f"weights: {{{key}: {other}}}"
         for key, other in found.doubtful[:3]
     ]

@@ -31,10 +31,10 @@ def plot(
     ],
     depth: Annotated[
         int | None,
-        typer.Option("--depth", metavar="N", min=0, help="Open blocks and models N levels deep; 0: none."),
+        typer.Option("--depth", metavar="N", min=0, help="Open blocks and models to N levels; 0: none."),
     ] = None,
     expand: Annotated[
-        bool, typer.Option("--expand", help="Open all blocks and models. [default: as many as stay readable]")
+        bool, typer.Option("--expand", help="Open all blocks and models. [default: as many as are readable]")
     ] = False,
     direction: Annotated[
         str | None,

@@ -33,15 +33,13 @@ img { image-rendering: pixelated; width: 96px } section { margin-top: 2.2rem } s
 def report(
     run: RunArgument,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE.html", help="The page to write.")
+        Path | None, typer.Option("-o", "--output", metavar="FILE.html", help="Output file, .html.")
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option("--data", metavar="PATH", help="Data with targets. [default: the spec's test data]"),
     ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, metavar="N", help="Examples that are looked at.")
-    ] = 2000,
+    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Use at most N examples.")] = 2000,
     weights: Weights = "best",
     device: Device = "auto",
     allow: Allow = None,

@@ -46,7 +46,7 @@ RunArgument = Annotated[
 ]
 Weights = Annotated[
     str,
-    typer.Option("--weights", metavar="best|last|FILE", help="best (epoch), last (epoch), or a file."),
+    typer.Option("--weights", metavar="best|last|FILE", help="Weights: best, last (epoch), or a file."),
 ]
 BatchSize = Annotated[
     int | None,
@@ -57,7 +57,7 @@ EngineOption = Annotated[
     typer.Option(
         "--engine",
         metavar="auto|torch|onnxruntime|openvino",
-        help="What computes; auto is the fastest installed here that agrees with torch.",
+        help="Engine; auto: the fastest installed one that agrees with torch.",
     ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Read only the first N rows.")]
@@ -108,11 +108,11 @@ def evaluate(
 def predict(
     run: RunArgument,
     data: Annotated[
-        Path, typer.Option("--data", metavar="PATH", help="Rows to predict; targets are not read.")
+        Path, typer.Option("--data", metavar="PATH", help="Rows to predict; targets in them are ignored.")
     ],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="FILE", help="A .csv, .tsv, .jsonl, .parquet or .npz file."),
+        typer.Option("-o", "--output", metavar="FILE", help="Output: .csv, .tsv, .jsonl, .parquet or .npz."),
     ],
     weights: Weights = "best",
     device: Device = "auto",
@@ -121,13 +121,11 @@ def predict(
     limit: Limit = None,
     probabilities: Annotated[
         bool,
-        typer.Option(
-            "--probabilities/--no-probabilities", help="Write the probability of each class as well."
-        ),
+        typer.Option("--probabilities/--no-probabilities", help="Also write the probability of each class."),
     ] = True,
     every_window: Annotated[
         bool,
-        typer.Option("--every-window", help="Forecast after every window, and not after each series alone."),
+        typer.Option("--every-window", help="Forecast after every window, not only the last of a series."),
     ] = False,
     progress: Events = "none",
     allow: Allow = None,
@@ -200,13 +198,13 @@ def runs(
         list[Path] | None,
         typer.Argument(
             metavar="[DIR | compare RUN...]",
-            help="Directory of the runs; or compare and the runs to compare.",
+            help="Directory of runs; or `compare` and two runs or more.",
             show_default=False,
         ),
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="FILE.svg", help="With compare: draw the curves over each other."),
+        typer.Option("--plot", metavar="FILE.svg", help="With compare: draw the curves in one picture."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -25,28 +25,31 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def serve(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, metavar="N", help="Port; 0 takes a free one.")
+        int,
+        typer.Option("--port", min=0, max=65535, metavar="N", help="Port; 0: any free port."),
     ] = 8000,
     host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="Address; others than this machine's need care.")
+        str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on; there is no password.")
     ] = "127.0.0.1",
     weights: Weights = "best",
     device: Device = "auto",
     engine: EngineOption = "torch",
     batch: Annotated[
-        int, typer.Option("--batch", min=1, metavar="N", help="The most rows that are predicted together.")
+        int, typer.Option("--batch", min=1, metavar="N", help="Predict at most N rows together.")
     ] = 256,
     batch_wait: Annotated[
-        float, typer.Option("--batch-wait", min=0, metavar="MS", help="How long a row waits for others.")
+        float,
+        typer.Option("--batch-wait", min=0, metavar="MS", help="Wait this long for more rows."),
     ] = 0.0,
     max_bytes: Annotated[
-        int, typer.Option("--max-bytes", min=1, metavar="N", help="The largest body of a request.")
+        int, typer.Option("--max-bytes", min=1, metavar="N", help="Refuse requests of more than N bytes.")
     ] = 16 * 2**20,
     max_rows: Annotated[
-        int, typer.Option("--max-rows", min=1, metavar="N", help="The most rows of a request.")
+        int, typer.Option("--max-rows", min=1, metavar="N", help="Refuse requests of more than N rows.")
     ] = 10_000,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="How long a request may take.")
+        float,
+        typer.Option("--timeout", min=0.001, metavar="SECONDS", help="Time limit of a request."),
     ] = 60.0,
     allow: Allow = None,
 ) -> None:
@@ -108,7 +111,7 @@ def _run(server: Server, host: str, port: int) -> None:
     )
     address = listening.getsockname()
     if host not in LOOPBACK:
-        say(f"anyone who reaches {host} can ask: there is no password", sys.stderr)
+        say(f"anyone who can reach {host} can send requests: there is no password", sys.stderr)
     say(f"serving {', '.join(server.runs)} at http://{host}:{address[1]}")
     sys.stdout.flush()
     uvicorn.Server(config).run(sockets=[listening])

@@ -12,7 +12,7 @@ from graphspec.cli.common import reporting
 
 def server(
     stdio: Annotated[
-        bool, typer.Option("--stdio", help="Speak over standard input and output, as it does anyway.")
+        bool, typer.Option("--stdio", help="Accepted and ignored: stdin and stdout are always used.")
     ] = True,
 ) -> None:
     """Run the language server, which editors start.

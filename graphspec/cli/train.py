@@ -62,7 +62,7 @@ Restarts = Annotated[
 Compile = Annotated[
     str,
     typer.Option(
-        "--compile", metavar="auto|on|off", help="Use torch.compile; auto: where the steps ahead repay it."
+        "--compile", metavar="auto|on|off", help="Use torch.compile; auto: if the run is long enough."
     ),
 ]
 Weights = Annotated[
@@ -73,9 +73,7 @@ Weights = Annotated[
 ]
 From = Annotated[
     Path | None,
-    typer.Option(
-        "--from", metavar="RUN", help="Start from a run of an earlier spec, as `migrate` converts it."
-    ),
+    typer.Option("--from", metavar="RUN", help="Start from a run of an earlier spec; see `migrate`."),
 ]
 RunDir = Annotated[
     Path | None, typer.Option("--run-dir", metavar="DIR", help="A new directory. [default: runs/NAME-N]")
@@ -87,26 +85,39 @@ Resume = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --run-dir.")]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", min=1, metavar="N", help="Read N examples of each file."),
+    typer.Option("--limit", min=1, metavar="N", help="Read only N examples of each file."),
 ]
 Progress = Annotated[
     str,
     typer.Option(
         "--progress",
         metavar="auto|lines|json|none",
-        help="How to show progress; json: an object per line on standard error.",
+        help="How to show progress; json: one object per line on stderr.",
     ),
 ]
-Plot = Annotated[bool, typer.Option("--plot", help="Draw the curves into the run: curves.svg.")]
+Plot = Annotated[bool, typer.Option("--plot", help="Write curves.svg into the run directory.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Show the model's inputs and outputs for one batch.")
 ]
 BatchSize = Annotated[
     str | None,
     typer.Option(
-        "--batch-size", metavar="auto", callback=_batch_size, help="The largest batch that fits in memory."
+        "--batch-size",
+        metavar="auto",
+        callback=_batch_size,
+        help="Use the largest batch that fits.",
     ),
 ]
+
+
+GROUPS = {
+    "Data": ("data", "limit"),
+    "The run": ("run_dir", "overwrite", "resume", "weights", "earlier"),
+    "Computation": ("device", "devices", "restarts", "compile", "batch_size"),
+    "Reports": ("progress", "plot", "verbose", "as_json"),
+    "The spec": ("settings", "preset", "allow", "allow_url"),
+}
+"""The headings under which `--help` lists the options."""
 
 
 def train(
@@ -152,7 +163,7 @@ def train(
         if devices > 1:
             raise typer.Exit(_launch(spec, settings, preset, as_json, devices, restarts, allow))
     elif devices is not None and devices != mine.local_size:
-        message = f"{devices}, and the launcher started {mine.local_size} processes on this machine"
+        message = f"it is {devices}, but the launcher started {mine.local_size} processes on this machine"
         raise misuse("--devices", message)
     if not mine.first:
         progress, as_json, plot = "none", False, False
@@ -174,7 +185,7 @@ def _check_earlier(earlier: Path | None, resume: bool, weights: Path | None, dev
     if earlier is None:
         return
     if resume or weights is not None:
-        raise misuse("--from", "a new run starts from one thing: leave --resume and --weights out")
+        raise misuse("--from", "leave --resume and --weights out: a new run starts from one place")
     if (devices or 1) > 1 or launched().size > 1:
         raise misuse("--from", "several processes start from a file: `graphspec migrate`, then --weights")
 
@@ -200,7 +211,7 @@ def _check_options(resume: bool, overwrite: bool, weights: Path | None, progress
     from graphspec.cli.training_report import WAYS
 
     if resume and overwrite:
-        raise misuse("--resume", "continues a run, and --overwrite deletes it")
+        raise misuse("--resume", "it continues a run, and --overwrite deletes one")
     if resume and weights is not None:
         raise misuse("--weights", "a new run starts from a file, and --resume continues one")
     need_one_of(compile, ("auto", "on", "off"), "--compile")
@@ -286,5 +297,5 @@ def _run_of(run: Path, run_dir: Path | None, resume: bool) -> Path:
     if not resume:
         raise misuse("SPEC", f"{run} is a run: continue it with --resume, or train again from {run / SPEC}")
     if run_dir is not None and run_dir.resolve() != run.resolve():
-        raise misuse("--run-dir", f"{run_dir} is another directory than {run}")
+        raise misuse("--run-dir", f"{run_dir} is not {run}: leave --run-dir out to resume a run")
     return run

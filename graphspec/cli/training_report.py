@@ -58,7 +58,8 @@ class TrainingReport:
         """Everything is in its place; the first step comes next."""
         if self._way == "json":
             return self._write({"event": "start", **start.to_json()})
-        self.say(_first(start))
+        for line in _first(start):
+            self.say(line)
         if self._verbose:
             for line in _table(start.seen):
                 self.say(line)
@@ -98,15 +99,16 @@ class TrainingReport:
         for line in summary(result.history, result.metrics, directions, result.best_epoch):
             self.say(line)
         if result.best_epoch is not None:
-            self.say(f"best.safetensors holds epoch {result.best_epoch}: evaluate and predict use it")
+            epoch = f"epoch {result.best_epoch}"
+            self.say(f"best.safetensors holds the weights of {epoch}, which evaluate and predict use")
         if result.examples_per_second:
             rate = f"{result.examples_per_second:,.0f} examples/s on {result.device}"
-            self.say(f"{rate}, {result.seconds:.1f} s in all")
+            self.say(f"{rate}, {result.seconds:.1f} s in total")
         else:
             more = f"more: `--set train.epochs={2 * result.epochs}`"
-            self.say(f"nothing was left to train: the run has all of its epochs, {result.epochs}; {more}")
+            self.say(f"nothing to train: the run has completed all of its epochs, {result.epochs}; {more}")
         if result.synthetic:
-            self.say("it was trained on synthetic data: a test run, not a useful model")
+            self.say("it was trained on synthetic data: this is a test, not a useful model")
         self.say(f"run directory: {result.run_dir}")
 
     def _write(self, event: Mapping[str, Any]) -> None:
@@ -143,13 +145,16 @@ def summary(
     return _aligned(rows) if len(rows) > 1 else []
 
 
-def _first(start: Start) -> str:
-    count = start.examples["training"]
-    held = [f"{n:,} for {part}" for part, n in start.examples.items() if part != "training" and n]
-    what = f"{count:,} examples of {start.data}" + (f", {' and '.join(held)}" if held else "")
-    goes_on = f"; continues after epoch {start.epoch}" if start.resumed else ""
-    model = f"{start.parameters:,} parameters, about {show_bytes(start.memory)} a step"
-    return f"{start.name} on {start.device}: {model}; {what}{goes_on}"
+def _first(start: Start) -> list[str]:
+    """The model, and the data."""
+    memory = f"a step takes about {show_bytes(start.memory)} of memory"
+    counts = [f"{n:,} for {part}" for part, n in start.examples.items() if n]
+    goes_on = [f"resuming after epoch {start.epoch}"] if start.resumed else []
+    return [
+        f"model {start.name} on {start.device}: {start.parameters:,} parameters; {memory}",
+        f"examples in {start.data}: {', '.join(counts)}",
+        *goes_on,
+    ]
 
 
 def _table(seen: Iterable[Any]) -> list[str]:

@@ -52,7 +52,7 @@ DataOption = Annotated[
 ]
 Progress = Annotated[
     str,
-    typer.Option("--progress", metavar="auto|json|none", help="json is an object a line on standard error."),
+    typer.Option("--progress", metavar="auto|json|none", help="json: one object per line on standard error."),
 ]
 
 
@@ -166,13 +166,13 @@ def _show(outcome: Outcome) -> None:
     counts = [f"{states.count(kind)} {kind}" for kind in ("complete", "pruned", "failed") if kind in states]
     if outcome.best:
         print_table(table(outcome.best[:SHOWN], outcome.objective))
-    say(f"{count_of(len(states), 'trial')}: {', '.join(counts) or 'none has ended'}")
+    say(f"{count_of(len(states), 'trial')}: {', '.join(counts) or 'none has finished'}")
     failed = next((trial for trial in outcome.trials if trial.state == "failed"), None)
     if failed is not None:
-        say(f"the first that failed, {failed.number}: {failed.reason}")
+        say(f"first failure, trial {failed.number}: {failed.reason}")
     say(f"run directory: {outcome.run_dir}")
     if outcome.best:
-        say(f"the best spec: graphspec train {outcome.run_dir / 'best.yaml'}")
+        say(f"train the best spec: graphspec train {outcome.run_dir / 'best.yaml'}")
         run = outcome.run_dir / TRIALS / f"{outcome.best[0].number:04}"
         if run.is_dir():  # a trial of another machine has none
-            say(f"the best trial: graphspec predict {run} --data FILE -o predictions.csv")
+            say(f"predict with the best trial: graphspec predict {run} --data FILE -o predictions.csv")

@@ -30,7 +30,7 @@ def unknown_option(written: str, context: Any, args: Sequence[str]) -> str:
     command, path = context.command, context.command_path
     later = next((arg for arg in args if arg in getattr(command, "commands", ())), None)
     if later is not None:
-        return f"`{path}` has no option `{written}`: options stand behind the command, `{path} {later} ...`"
+        return f"`{path}` has no option `{written}`: options come after the command, `{path} {later} ...`"
     own = [name for parameter in command.params for name in parameter.opts if not _hidden(parameter)]
     value = _value(written, args)
     message = f"`{path}` has no option `{written}`"

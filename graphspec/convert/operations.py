@@ -112,7 +112,7 @@ def only_tensors(value: Any) -> list[KerasTensor]:
     for item in listed:
         if not isinstance(item, KerasTensor):
             help = "write it as a `constant` node, and this part by hand; or make it an input"
-            raise Unsupported("a constant tensor stands in its list", help)
+            raise Unsupported("its list contains a constant tensor", help)
     return list(listed)
 
 

@@ -37,7 +37,7 @@ ERRS: tuple[tuple[Callable[[Any], bool], str], ...] = (
         "normalizes along the last axis, whatever `axis` says",
     ),
     (lambda layer: layer.spec_name == "MelSpectrogram", "cuts each signal by the loudest of its batch"),
-    (lambda layer: layer.spec_name == "RandomCrop", "hands on whole images in inference"),
+    (lambda layer: layer.spec_name == "RandomCrop", "passes whole images through in inference"),
 )
 """What Keras computes wrongly on torch, or other than its documentation says."""
 

@@ -79,11 +79,11 @@ def _problem(each: Adaptive) -> Diagnostic | None:
         inner = [op, *(op.graph.walk() if op.graph is not None else ())]
         frozen = op.unit is not None and not op.unit.trainable
         if not frozen and any(weight.trainable for one in inner for weight in one.weights()):
-            cause = f"the weights of `{op.node}` stand before it, and change in training"
+            cause = f"the weights of `{op.node}` come before it, and change in training"
         elif any(one.layer is not None and one.layer.random for one in inner):
-            cause = f"`{op.node}` stands before it, and is random in training"
+            cause = f"`{op.node}` comes before it, and is random in training"
         elif not frozen and any(one.layer is not None and one.layer.opaque for one in inner):
-            cause = f"`{op.node}` stands before it, a module of your own that may change in training"
+            cause = f"`{op.node}` comes before it, a module of your own that may change in training"
     if each.called > 1:
         cause = f"it is called {each.called} times, on inputs that may differ"
     sizes = each.op.site().x.shape[1:]

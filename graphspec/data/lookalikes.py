@@ -74,7 +74,7 @@ def number_remedy(cell: str, column: Iterable[str | None], decimal: str = ".") -
     """
     text = cell.strip()
     if text.lower() in GAPS:
-        return f'if it stands for a missing value, write `na_values: ["", "{cell}"]` under `data`'
+        return f'if it means a missing value, write `na_values: ["", "{cell}"]` under `data`'
     if _COMMA.fullmatch(text) and decimal == "." and not _grouped(text, column):
         return 'if the comma is the decimal mark, write {path: ..., decimal: ","}'
     if _POINT.fullmatch(text) and decimal == ",":

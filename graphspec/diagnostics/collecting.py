@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from graphspec.diagnostics.diagnostic import Diagnostic, Span
+from graphspec.diagnostics.diagnostic import OF_ROWS, OF_SPECS, Diagnostic, Span
 from graphspec.diagnostics.remedy import Change, Remedy
 from graphspec.diagnostics.text import split_lines
 
@@ -30,22 +30,7 @@ def fail(
 MAX_DIAGNOSTICS = 500
 MEANT = re.compile(r"#\s*ok:\s*([a-z-]+(?:\s*,\s*[a-z-]+)*)")
 """The comment that silences warnings on its line: `# ok: dropout-last`."""
-OF_SPECS = frozenset(
-    [
-        *("softmax-of-one", "softmax-twice", "accuracy-misfit", "dropout-last", "flatten-missing"),
-        *("channels-first", "momentum-low", "unused-ok", "target-is-input", "same-data", "hidden-softmax"),
-        *("linear-stack", "softmax-misfit", "mode-misfit", "weight-zero", "rate-high"),
-    ]
-)
-"""The warnings that a spec alone decides."""
-OF_ROWS = frozenset(
-    [
-        *("losses-apart", "unscaled", "raw-pixels", "target-beyond", "never-acts", "time-split"),
-        *("no-gradient", "dead-units"),
-    ]
-)
-"""The warnings that rows of its data decide, at least for some specs."""
-SILENCED = OF_SPECS | OF_ROWS
+SILENCED = frozenset([*OF_SPECS, *OF_ROWS])
 """The warnings that a comment may silence."""
 
 
@@ -125,9 +110,7 @@ def _comments(sources: Mapping[str, str]) -> Iterator[tuple[Span, str]]:
         for number, line in enumerate(split_lines(text), 1) if "ok:" in text else ():
             if (found := MEANT.search(line)) is not None:
                 place = Span(file, number, found.start() + 1, number, found.end() + 1)
-                yield from (
-                    (place, code) for code in re.split(r"\s*,\s*", found[1]) if code in SILENCED | OF_ROWS
-                )
+                yield from ((place, code) for code in re.split(r"\s*,\s*", found[1]) if code in SILENCED)
 
 
 def _unused(code: str, place: Span) -> Diagnostic:

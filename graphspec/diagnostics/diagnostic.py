@@ -5,6 +5,36 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+OF_SPECS: dict[str, str] = {
+    "softmax-of-one": "a softmax over one value, which is always 1",
+    "softmax-twice": "a softmax of a softmax",
+    "accuracy-misfit": "accuracy of a regression",
+    "dropout-last": "an output with dropout in training",
+    "flatten-missing": "a class for each position of an image, after a Dense",
+    "channels-first": "an image whose channels seem to come first",
+    "momentum-low": "a momentum of moving statistics in PyTorch's convention",
+    "unused-ok": "a comment that silences no warning",
+    "target-is-input": "a target that an input reads as well",
+    "same-data": "one file to train and to validate or test",
+    "hidden-softmax": "a softmax in a hidden layer",
+    "linear-stack": "two Dense layers without an activation between them",
+    "softmax-misfit": "a regression loss on a softmax",
+    "mode-misfit": "a mode or direction that takes the worst for the best",
+    "weight-zero": "a loss of weight 0",
+    "rate-high": "a learning rate above 1",
+}
+"""The warnings that a spec alone decides."""
+OF_ROWS: dict[str, str] = {
+    "losses-apart": "a loss that drowns the others, as its target is not scaled",
+    "unscaled": "numbers of a wide spread in a layer with weights",
+    "raw-pixels": "pixels from 0 to 255 in a layer with weights",
+    "target-beyond": "targets that the activation of an output cannot reach",
+    "never-acts": "a patience or a warm-up that is longer than the training",
+    "time-split": "rows in the order of time, split at random",
+    "no-gradient": "a loss whose gradient reaches no weight, or weights that no loss reaches",
+    "dead-units": "units that are 0 for every input, and so do not learn",
+}
+"""The warnings that rows of its data decide, at least for some specs."""
 CODES: dict[str, str] = {
     # reading YAML
     "encoding": "the file is not UTF-8 text",
@@ -45,30 +75,10 @@ CODES: dict[str, str] = {
     "index-out-of-range": "an expression reads past the end of a list",
     "number-too-large": "a number is infinite or has too many digits",
     "value-too-long": "a list or a string of an expression is too long",
-    # warnings
-    "softmax-of-one": "a softmax over one value, which is always 1",
-    "softmax-twice": "a softmax of a softmax",
-    "accuracy-misfit": "accuracy of a regression",
-    "dropout-last": "an output with dropout in training",
-    "flatten-missing": "a class for each position of an image, after a Dense",
-    "channels-first": "an image whose channels seem to come first",
+    # warnings, which a comment silences but for this one
+    **OF_SPECS,
+    **OF_ROWS,
     "synthetic-data": "a model that learned from synthetic data is used",
-    "momentum-low": "a momentum of moving statistics in PyTorch's convention",
-    "target-is-input": "a target that an input reads as well",
-    "same-data": "one file to train and to validate or test",
-    "losses-apart": "a loss that drowns the others, as its target is not scaled",
-    "raw-pixels": "pixels from 0 to 255 in a layer with weights",
-    "unscaled": "numbers of a wide spread in a layer with weights",
-    "hidden-softmax": "a softmax in a hidden layer",
-    "linear-stack": "two Dense layers without an activation between them",
-    "softmax-misfit": "a regression loss on a softmax",
-    "target-beyond": "targets that the activation of an output cannot reach",
-    "never-acts": "a patience or a warm-up that is longer than the training",
-    "mode-misfit": "a mode or direction that takes the worst for the best",
-    "weight-zero": "a loss of weight 0",
-    "rate-high": "a learning rate above 1",
-    "time-split": "rows in the order of time, split at random",
-    "unused-ok": "a comment that silences no warning",
     # the language
     "unknown-key": "a key that does not exist here",
     "unknown-layer": "a layer that does not exist",
@@ -145,8 +155,6 @@ CODES: dict[str, str] = {
     "cannot-adapt": "a layer cannot learn from training data before the first step",
     "nothing-to-train": "no output has a loss, or no weight is trainable",
     "device-missing": "a device that this machine lacks",
-    "no-gradient": "a loss whose gradient reaches no weight, or weights that no loss reaches",
-    "dead-units": "units that are 0 for every input, and so do not learn",
     "non-finite-loss": "the loss became NaN or infinite",
     "run-missing": "a directory without a run",
     "run-directory": "a run directory that cannot be written",

@@ -379,5 +379,5 @@ VALUE_WORDS: Mapping[str, str] = by_word(
 """Values of keys, by what other libraries call them; a key takes only some of them."""
 
 SCALE_PIXELS = "scale them first: {layer: Rescaling, scale: $(1 / 255)}"
-NORMALIZE = "put {layer: Normalization} behind the input, or scale the data"
+NORMALIZE = "put {layer: Normalization} after the input, or scale the data"
 """What to write where numbers reach a layer with weights as they are."""

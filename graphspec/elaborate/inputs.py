@@ -38,7 +38,7 @@ def declared_tensor(body: BodyElaborator, name: str, declared: Input) -> Tensor 
     if values["dtype"] not in DTYPES:
         help = did_you_mean(str(values["dtype"]), DTYPES, f"one of: {', '.join(DTYPES)}", DTYPE_WORDS)
         if values["dtype"] in ("category", "object", "str", "string", "text"):
-            help = f"numbers stand for texts: data: {{features: {{{name}: {{encode: category}}}}}}"
+            help = f"encode texts as numbers: data: {{features: {{{name}: {{encode: category}}}}}}"
         body.error(
             "out-of-range", document.span((*path, "dtype")), f"unknown dtype {show(values['dtype'])}", help
         )
@@ -181,9 +181,7 @@ def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
     if isinstance(size, int) and not isinstance(size, bool):
         if size > 0:
             return size
-        body.error(
-            "out-of-range", span, f"a size is a positive integer, not {size}", "null stands for any size"
-        )
+        body.error("out-of-range", span, f"a size is a positive integer, not {size}", "null means any size")
         return None
     if size in ("None", "none"):
         help = "write null: any size; the batch axis is left out"

@@ -109,7 +109,7 @@ def _varied(
     if min(lengths.values()) < count:
         counts = ", ".join(f"`{word}` has {length}" for word, length in lengths.items())
         message = f"the lists of `{key}` must be equally long: {counts}"
-        help = f"write {count} items in each; an argument that all instances share stands next to `{key}`"
+        help = f"write {count} items in each; an argument that all instances share is written next to `{key}`"
         body.error("wrong-type", span, message, help)
         return None
     return [{word: items[i] for word, items in lists.items()} for i in range(count)]
@@ -121,7 +121,7 @@ def _may_vary(body: BodyElaborator, declared: Node, here: Path, raw: Any, word: 
     if not isinstance(items, list):
         message = f"`{word}` under `{key}` is a list with one item for each instance, not {show(items)}"
         help = body.scope.param_remedy(raw[word], items)
-        help = help or f"write a list; a value that all instances share stands next to `{key}`"
+        help = help or f"write a list; a value that all instances share is written next to `{key}`"
         body.error("wrong-type", document.span((*here, word)), message, help)
         return False
     if word in declared.extra or (word == "from" and declared.source is not MISSING):
@@ -237,8 +237,8 @@ def _constant_help(node: NodeInstance, number: float, place: str | int) -> str:
         read = node.declared.source
         items = [*read.values()] if isinstance(read, dict) else read if isinstance(read, list) else [read]
         call = f"{node.declared.target}({', '.join(str(item) for item in items)})"
-        return f"a number may stand in a formula: {{compute: {show(call)}}}"
-    return "a number may stand in a formula: {compute: x + 1}"
+        return f"write a number in a formula: {{compute: {show(call)}}}"
+    return "write a number in a formula: {compute: x + 1}"
 
 
 def _inputs(node: NodeInstance, previous: NodeResult | None) -> NodeInputs:

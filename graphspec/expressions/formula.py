@@ -157,7 +157,7 @@ _ALMOST: NearMisses = (
     ),
     (
         re.compile(rf"\b(?!{NO_NAME})([A-Za-z_]\w*)\s+(?!{NO_NAME})([A-Za-z_]\w*)"),
-        "nothing stands between two names",
+        "there is no operator between two names",
         r"write a call, `\1(\2)`, or an operation, `\1 * \2`",
     ),
 )

@@ -16,10 +16,6 @@ from graphspec.diagnostics import delete
 from graphspec.settings import Setting
 
 FORMS = ("layer", "merge", "block", "model", "call", "op", "compute", "parameter", "constant", "module")
-NODE_KEYS = (
-    *("from", "when", "else", "trainable", "weights", "checkpoint"),
-    *("repeat", "parallel", "preset", "wraps"),
-)
 TYPE = ("shape", "dtype")
 MADE = (*TYPE, "outputs")
 """What a node says of what its module gives; each call of a shared one may say its own."""
@@ -194,6 +190,10 @@ class Node(Setting):
         return self.model_extra or {}
 
 
+NODE_KEYS = tuple(field.alias or name for name, field in Node.model_fields.items() if name not in FORMS)
+"""The keys of nodes that are no form."""
+
+
 class Output(Setting):
     """What one output is judged by. `from` is a reference, or a list of them."""
 
@@ -226,14 +226,21 @@ class Output(Setting):
     )
     loss: Any = Field(None, description="loss, by name or as a mapping with arguments")
     loss_weight: Any = Field(
-        None, description="weight of the loss in the sum; `learned` weights losses by their uncertainty"
+        None,
+        description="weight of the loss in the sum, by default 1; `learned` weights by uncertainty",
     )
     metrics: Any = Field(None, description="metrics, by name or as mappings with arguments")
     target: Any = Field(None, description="column or array of the targets; by default the name of the output")
-    missing: Any = Field(None, description="what happens to rows without a target")
-    class_weight: Any = Field(None, description="weight of each class: `balanced`, or a mapping")
+    missing: Any = Field(
+        None, description="`ignore` leaves out rows without a target; by default they are an error"
+    )
+    class_weight: Any = Field(
+        None, description="weight of each class: `balanced`, or a mapping in which absent values weigh 1"
+    )
     sample_weight: Any = Field(None, description="column with the weight of each row")
-    threshold: Any = Field(None, description="probability from which `predict` counts a value as present")
+    threshold: Any = Field(
+        None, description="probability from which `predict` counts a value as present; by default 0.5"
+    )
     when: Any = Field(True, description="if false, the output is left out")
 
 
@@ -255,7 +262,9 @@ class Block(Setting):
     params: dict[str, Any] = Field(
         default_factory=dict, description="params of the block with their defaults; `required` has none"
     )
-    inputs: Any = Field(description="names of the inputs")
+    inputs: Any = Field(
+        description="names of the inputs; or a mapping, in which null marks an optional input"
+    )
     shared: dict[str, Any] = Field(
         default_factory=dict,
         description="layers that the nodes of the block call, with one set of weights for each instance",
@@ -313,7 +322,7 @@ class Spec(Setting):
     )
     language: Any = Field(
         None,
-        description="version of the language that the spec is written in",
+        description="version of the language that the spec is written in: 1; by default the newest",
         examples=["language: 1"],
     )
     params: Any = Field(

@@ -39,6 +39,8 @@ class Loss(Named):
     takes_target: ClassVar[bool] = True
     takes: ClassVar[tuple[str, ...]] = ("output",)
     """What it is computed from, in the order of an output's `from`."""
+    elementwise: ClassVar[bool] = False
+    """Whether it has a value for each value of the output; those along the last axis are averaged."""
 
     @property
     def takes_logits(self) -> bool:
@@ -81,6 +83,8 @@ class Loss(Named):
 
 class Regression(Loss):
     """A loss on values; the target has the output's shape."""
+
+    elementwise = True
 
 
 class MeanSquaredError(Regression):
@@ -180,6 +184,7 @@ class Binary(Loss):
     """A loss on yes and no, each value by itself; targets are 0 and 1, of the output's shape."""
 
     activation = "sigmoid"
+    elementwise = True
     from_logits: bool = False
     label_smoothing: Fraction = 0.0
     axis: Literal[-1] = -1

@@ -55,6 +55,7 @@ class Poisson(Regression):
 class CosineSimilarity(Regression):
     """The negative cosine of the angle between output and target along `axis`: -1 is the same direction."""
 
+    elementwise = False
     name: Literal["cosine_similarity"] = "cosine_similarity"
     axis: int = -1
 
@@ -77,6 +78,7 @@ class SquaredHinge(Regression):
 class CategoricalHinge(Regression):
     """`max(largest wrong score - right score + 1, 0)`, for one-hot targets."""
 
+    elementwise = False
     name: Literal["categorical_hinge"] = "categorical_hinge"
 
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
@@ -86,6 +88,7 @@ class CategoricalHinge(Regression):
 class KLDivergence(Regression):
     """The divergence of the output from the target, both distributions over the last axis."""
 
+    elementwise = False
     name: Literal["kl_divergence", "kld", "KLD", "kullback_leibler_divergence"] = "kl_divergence"
 
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:

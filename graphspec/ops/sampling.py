@@ -245,7 +245,7 @@ class ScaleAndTranslate(Operation, spec_name="image_scale_and_translate"):
             or any(not -x.rank <= a < x.rank for a in self.spatial_dims)
         ):
             message = (
-                f"`spatial_dims` are different axes of {x} behind the batch, not {list(self.spatial_dims)}"
+                f"`spatial_dims` are different axes of {x} after the batch, not {list(self.spatial_dims)}"
             )
             raise LayerError("out-of-range", message, argument="spatial_dims", inputs=(0,))
         for argument in ("scale", "translation"):

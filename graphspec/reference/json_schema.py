@@ -22,8 +22,8 @@ from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES
 from graphspec.data.mixing import MIXINGS
 from graphspec.data.row_settings import RowSettings
-from graphspec.language.glossary import meaning
-from graphspec.language.schema import FORMS, REPEATABLE, Block, Input, Output, Spec
+from graphspec.language.glossary import keys_of, meaning
+from graphspec.language.schema import FORMS, REPEATABLE, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.tensor import DTYPES
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
@@ -39,8 +39,8 @@ KEPT = (
 URL = "https://json-schema.org/draft/2020-12/schema"
 SHORT = 40
 """Characters of a type up to which it does not stand in `$defs`."""
-EVERYWHERE = ("from", "when", "else", "trainable", "repeat", "parallel")
-"""The keys of every node, whatever its form."""
+OF_SOME = ("weights", "checkpoint", "preset", "wraps")
+"""Keys of nodes of some forms alone; all others are of every node."""
 
 
 def _ref(name: str) -> Schema:
@@ -222,14 +222,21 @@ class Writer:
 
     def _node(self) -> None:
         """A node has one form; a layer, merge or op of a known name has that one's arguments."""
-        common: Schema = {
+        count: Schema = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "object"}, EXPRESSION]}
+        typed: Schema = {
             "from": _ref("references"),
-            "when": BOOLEAN,
             "else": {"anyOf": [_ref("references"), {"type": "null"}]},
-            "trainable": BOOLEAN,
-            "repeat": {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "object"}, EXPRESSION]},
+            "repeat": count,
+            "parallel": count,
         }
-        common["parallel"] = common["repeat"]
+        common: Schema = {
+            key: {
+                **(typed.get(key) or (BOOLEAN if isinstance(field.default, bool) else {})),
+                "description": meaning(key, "Node"),
+            }
+            for key, field in keys_of(Node)
+            if key not in (*FORMS, *OF_SOME)
+        }
         forms: Schema = {form: {"type": "string"} for form in FORMS} | {
             "parameter": {"anyOf": [{"type": "array"}, EXPRESSION]},
             "constant": {"anyOf": [{"type": ["array", "number", "boolean"]}, EXPRESSION]},
@@ -249,7 +256,6 @@ class Writer:
                 "then": {"properties": {form: forms[form]}, **then},
                 "else": rule,
             }
-        common = {key: {**common[key], "description": meaning(key, "Node")} for key in EVERYWHERE}
         self.definitions["node"] = {
             "type": "object",
             "properties": common,

@@ -59,7 +59,7 @@ def fitting(
             if not out_of_memory(error):
                 raise
         else:
-            tell(f"batch size {size}: the largest that fits, of the spec's doubled or halved")
+            tell(f"batch size {size}: the largest that fits (that of the spec, doubled or halved)")
             return sized
         tell(f"batch size {size} does not fit")
         gc.collect()

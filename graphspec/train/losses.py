@@ -104,7 +104,7 @@ def positions(
     if target is None or whole or isinstance(loss, CTC | Circle):
         return (count,) if counted is None else tuple(counted.shape)
     shape = tuple(target.shape)
-    if loss.canonical in MEANS:
+    if loss.elementwise:
         rank = 1 if counted is None else counted.dim()
         return shape[:-1] if len(shape) > rank else shape
     if isinstance(loss, SparseLoss | QuantileLoss):
@@ -197,7 +197,7 @@ def _at_positions(loss: Loss, values: Tensor, counted: Tensor | None) -> Tensor:
     rank = 1 if counted is None else counted.dim()
     if loss.canonical in ("mean", OWN) and values.dim() > rank:
         return values.flatten(rank).mean(-1)
-    if loss.canonical in MEANS and values.dim() > rank:
+    if loss.elementwise and values.dim() > rank:
         return values.mean(-1)
     return values
 
@@ -447,12 +447,3 @@ COMPARISONS: dict[str, Callable[[Any, Sequence[Tensor], Tensor | None], Tensor]]
     "in_batch_softmax": _in_batch_softmax,
 }
 """A value for each example, from several vectors of it."""
-
-MEANS = frozenset(
-    [
-        *("mean_squared_error", "mean_absolute_error", "mean_absolute_percentage_error"),
-        *("mean_squared_logarithmic_error", "huber", "log_cosh", "poisson", "hinge", "squared_hinge"),
-        *("binary_crossentropy", "binary_focal_crossentropy"),
-    ]
-)
-"""The losses that are means over the last axis."""

@@ -147,7 +147,7 @@ class RunDirectory:
             message = (
                 f"`{self.path / ENVIRONMENT}` names the first weights `{weights}`, and it was not you here"
             )
-            help = f"if you want it to read them, begin anew: `--overwrite --weights {weights}`"
+            help = f"to start from these weights instead: `--overwrite --weights {weights}`"
             raise fail("weights-missing", f"{message} who wrote that", help)
         return None
 

@@ -217,7 +217,7 @@ class Summary:
         )
         lines = [f" {what} params: {count:,} ({show_bytes(4 * count)})" for what, count in counts]
         if count := self.adapter_params:
-            lines.append(f" Adapter params: {count:,} ({show_bytes(4 * count)}), which alone train")
+            lines.append(f" Adapter params: {count:,} ({show_bytes(4 * count)}), the only ones that train")
         if names := self.unknown_params:
             shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
             lines.append(f" Not counted: the params of {shown}, which are known once the module is made.")
@@ -230,8 +230,8 @@ class Summary:
         left_out = "workspaces of GPU kernels" if found else "kernels' workspace, temporaries within layers"
         kind = "at its peak" if found else "(the sum of these parts, a rough estimate)"
         return [
-            f" Forward pass on {examples}: {show_flops(step.forward_flops)} (a multiply-add is 2)",
-            f" Training step on {examples}: {show_flops(step.flops)} (backward is 2 x forward)",
+            f" Forward pass on {examples}: {show_flops(step.forward_flops)} (a multiply-add counts as 2)",
+            f" Training step on {examples}: {show_flops(step.flops)} (a backward pass counts as 2)",
             f" Memory of a training step: {show_bytes(step.total_bytes)} {kind}",
             f"   weights {show_bytes(step.weight_bytes)}",
             f"   gradients {show_bytes(step.gradient_bytes)}",
@@ -250,7 +250,7 @@ def _beside_the_sum(step: StepCosts) -> list[str]:
     if peak < whole:
         how, why = "less", "some outputs share memory, and activations are freed while gradients are made"
     else:
-        how, why = "more", "layers need memory besides their outputs, and so do the targets"
+        how, why = "more", "layers need memory for more than their outputs, and so do the targets"
     return [f" The peak is {how} than the sum of these parts, {show_bytes(whole)}:", f"   {why}."]
 
 
@@ -389,8 +389,8 @@ def show_shape(shape: Iterable[Dim | None]) -> str:
 
 
 def show_bytes(count: Dim) -> str:
-    """A number of bytes as Keras prints it: `13.54 KB`, of 1024 bytes each."""
-    return _scaled(count, 1024, (" B", " KB", " MB", " GB", " TB", " PB"))
+    """A number of bytes: `280 bytes`, or as Keras prints it, `13.54 KB`, of 1024 bytes each."""
+    return _scaled(count, 1024, (" byte" if count == 1 else " bytes", " KB", " MB", " GB", " TB", " PB"))
 
 
 def show_flops(count: Dim) -> str:
@@ -404,7 +404,7 @@ def _scaled(number: Dim, base: int, units: tuple[str, ...]) -> str:
     amount, power = float(number), 0
     while amount >= base and power < len(units) - 1:
         amount, power = amount / base, power + 1
-    return f"{amount:.2f}{units[power]}" if power or base == 1024 else f"{number:,}{units[0]}"
+    return f"{amount:.2f}{units[power]}" if power else f"{number:,}{units[0]}"
 
 
 def _titled(row: Row) -> str:

@@ -35,6 +35,6 @@ def check_trainable(program: Any, diagnostics: Diagnostics) -> None:
         return
     if any(True for _ in paths(program.graph)) and not trains(program):
         message = "every weight is frozen, so there is nothing to train"
-        help = "remove a `trainable: false`, or a pattern of `freeze`; `graphspec evaluate SPEC` judges it"
+        help = "remove a `trainable: false`, or a pattern of `freeze`; `graphspec evaluate SPEC` measures it"
         span = program.span(("train",), True)
         diagnostics.add(Diagnostic("nothing-to-train", message, span, help=help))

@@ -122,7 +122,7 @@ def test_a_spec_error_in_json(spec: Path, command: str) -> None:
 
 
 def test_summary(spec: Path) -> None:
-    assert "Total params: 58 (232.00 B)" in run("summary", spec).stdout
+    assert "Total params: 58 (232 bytes)" in run("summary", spec).stdout
     assert parsed(run("summary", spec, "--json"))["total_params"] == 58
     assert (
         "Training step on 3 examples"
@@ -555,9 +555,8 @@ VERBS += ["Explain", "Format", "Offer", "Run", "Serve", "Show"]
 
 def documented() -> dict[str, set[str]]:
     """The words in backticks of each line of the reference's table of JSON documents."""
-    text = (ROOT / "docs" / "language.md").read_text()
-    table = text.split("## JSON output\n")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| `([a-z ]+)` \| (.*) \|$", table, re.MULTILINE)
+    text = (ROOT / "docs" / "language" / "json.md").read_text()
+    rows = re.findall(r"^\| `([a-z ]+)` \| (.*) \|$", text, re.MULTILINE)
     return {command: set(re.findall(r"`([a-z_]+)`", cells)) for command, cells in rows}
 
 

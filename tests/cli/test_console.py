@@ -65,12 +65,11 @@ def test_lines_a_table_and_curves(place: Path) -> None:
     done = run("kinds.yaml", "--device", "cpu", "--plot", "--verbose")
     assert done.exit_code == 0, done.stderr
     lines = done.stdout.splitlines()
-    model, _, data = lines[0].partition("; ")
-    assert model == "kinds on cpu: 83 parameters, about 2.36 KB a step"
-    assert data == "75 examples of data.npz, 25 for validation and 100 for test"
-    assert lines[2].split()[:4] == ["input", "features", "float32", "16x6"]
-    assert lines[3].split() == ["target", "kind", "int64", "16", "0", lines[3].split()[5], "2"]
-    assert lines[4].split()[:4] == ["output", "kind", "float32", "16x3"]
+    assert lines[0] == "model kinds on cpu: 83 parameters; a step takes about 2.36 KB of memory"
+    assert lines[1] == "examples in data.npz: 75 for training, 25 for validation, 100 for test"
+    assert lines[3].split()[:4] == ["input", "features", "float32", "16x6"]
+    assert lines[4].split() == ["target", "kind", "int64", "16", "0", lines[4].split()[5], "2"]
+    assert lines[5].split()[:4] == ["output", "kind", "float32", "16x3"]
     epochs = [line for line in lines if line.startswith("epoch ")]
     assert len(epochs) == 3 and epochs[0].startswith("epoch 1/3  loss ")
     history = [json.loads(line) for line in (place / "runs/kinds-1/history.jsonl").read_text().splitlines()]

@@ -89,7 +89,7 @@ def test_a_command_that_there_is_not(spec: None, written: str, meant: str) -> No
         ("runs --xyzzy", "`graphspec runs --help` lists them"),
         ("import keras --xyzzy", "`graphspec import keras --help` lists them"),
         ("--xyzzy", "`graphspec --help` lists them"),
-        ("--set a=1 check s.yaml", "options stand behind the command, `graphspec check ...`"),
+        ("--set a=1 check s.yaml", "options come after the command, `graphspec check ...`"),
     ],
 )
 def test_an_option_that_a_command_does_not_have(spec: None, written: str, meant: str) -> None:

@@ -174,8 +174,8 @@ def test_they_stand_in_blocks_and_wrappers() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "cause"),
     [
-        ("  norm: ", "  d: {layer: Dense, units: 3}\n  norm: ", "the weights of `d` stand before it"),
-        ("  norm: ", "  d: {layer: Dropout, rate: 0.5}\n  norm: ", "`d` stands before it, and is random"),
+        ("  norm: ", "  d: {layer: Dense, units: 3}\n  norm: ", "the weights of `d` come before it"),
+        ("  norm: ", "  d: {layer: Dropout, rate: 0.5}\n  norm: ", "`d` comes before it, and is random"),
         ("[3]", "[length]", "padded"),
     ],
 )

@@ -331,10 +331,10 @@ def test_a_param_without_a_value(params: str) -> None:
 
 def test_lists_that_are_not_equally_long() -> None:
     lists = "{units: [1, 2], activation: [relu, relu, tanh]}"
-    help = "write 3 items in each; an argument that all instances share stands next to `repeat`"
+    help = "write 3 items in each; an argument that all instances share is written next to `repeat`"
     says(nodes(f"  a: {{layer: Dense, repeat: {lists}}}\n"), "wrong-type", lists, help)
     says(nodes("  a: {layer: Dense, repeat: {}}\n"), "wrong-type", "{}", "write repeat: 3")
-    says(nodes("  a: {layer: Dense, repeat: {units: 3}}\n"), "wrong-type", "3", "stands next to `repeat`")
+    says(nodes("  a: {layer: Dense, repeat: {units: 3}}\n"), "wrong-type", "3", "is written next to `repeat`")
 
 
 def test_articles() -> None:

@@ -291,7 +291,7 @@ def test_a_finished_run_that_is_resumed_says_that_nothing_is_left() -> None:
     train("--run-dir", "r", code=0)
     answer = train("--run-dir", "r", "--resume", code=0)
     assert (
-        "nothing was left to train: the run has all of its epochs, 1; more: `--set train.epochs=2`" in answer
+        "nothing to train: the run has completed all of its epochs, 1; more: `--set train.epochs=2`" in answer
     )
     assert "0 examples/s" not in answer
 
@@ -419,7 +419,7 @@ def test_texts_in_an_array_become_numbers_before_they_are_saved() -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ('{"x": 1, "y": 2},', "no comma stands between the lines"),
+        ('{"x": 1, "y": 2},', "lines are not separated by commas"),
         ("{'x': 1, 'y': 2}", "JSON has double quotes"),
         ('{"x": 1, "y": }', "a .jsonl file has one object a line"),
         ('{"x": {"a": 1}, "y": 2}', "give each value of the objects a column of its own"),

@@ -15,12 +15,10 @@ from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.diagnostics import Diagnostics
 from graphspec.diagnostics.foreign_terms import LAYERS as SAID_OTHERWISE
 from graphspec.objectives import LOSSES, METRICS
-from graphspec.reference.layers import entries, find
+from graphspec.reference.layers import find
 from graphspec.settings import Family
 from graphspec.train.config import OPTIMIZERS, SCHEDULES
-from tests import ROOT
 
-PAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
 MERGES = {"Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"}
 BASES = {"Initializer", "Regularizer", "Constraint", "LearningRateSchedule"}
 """Classes that those of one's own derive from, in places where a spec takes none of one's own."""
@@ -53,18 +51,6 @@ def test_every_function_of_keras_is_there_or_refused() -> None:
     theirs |= {f"random_{name}" for name in public(keras.random, False)} - {"random_SeedGenerator"}
     assert theirs - set(REGISTRY["op"]) - set(OPS) == set()
     assert set(OPS) <= theirs and set(OPS) & set(REGISTRY["op"]) == set()
-
-
-def test_the_page_of_the_language_names_them_all() -> None:
-    families: dict[tuple[str, str], list[str]] = {}
-    for entry in entries():
-        families.setdefault((entry.kind, entry.family), []).append(f"`{entry.name}`")
-    lacking = [
-        f"| {family} | {', '.join(names)} |"
-        for (_, family), names in families.items()
-        if any(name not in PAGE for name in names)
-    ]
-    assert not lacking, "\n".join(["rows for the tables of docs/language.md:", *lacking])
 
 
 def snake(name: str) -> str:

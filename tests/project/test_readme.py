@@ -19,18 +19,15 @@ from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli import app
-from graphspec.diagnostics import CODES, Diagnostics
-from graphspec.objectives import LOSSES, METRICS
+from graphspec.diagnostics import Diagnostics
 from graphspec.reference.json_schema import json_schema
-from graphspec.settings import Family
 from graphspec.source import read
-from graphspec.train.config import OPTIMIZERS
 from graphspec.train.files import write_weights
 from graphspec.transfer.rules import read_rules
 from tests import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-LANGUAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("**/*.md"))]
 FENCE = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -49,7 +46,9 @@ def quotes(page: Path) -> Iterator[Quote]:
     text = page.read_text(encoding="utf-8")
     for match in FENCE.finditer(text):
         line = text.count("\n", 0, match.start()) + 1
-        yield Quote(page.name, line, *match.groups())
+        yield Quote(
+            page.relative_to(DOCS if DOCS in page.parents else ROOT).as_posix(), line, *match.groups()
+        )
 
 
 WALKS = ("tutorial.md",)
@@ -204,35 +203,29 @@ def test_rules_are_read(quote: Quote) -> None:
     assert read_rules(quote.text, quote.page).rules
 
 
-def test_the_reference_lists_every_code() -> None:
-    rows = "\n".join(f"| `{code}` | {meaning} |" for code, meaning in CODES.items())
-    table = f"| code | what is wrong |\n|---|---|\n{rows}\n"
-    assert table in LANGUAGE, f"the table of docs/language.md should be:\n{table}"
+def test_the_tables_of_the_language_are_those_of_the_code() -> None:
+    """Write them anew with `python docs/tables.py`."""
+    tables = runpy.run_path(str(DOCS / "tables.py"))
+    texts = {page: page.read_text(encoding="utf-8") for page in sorted((DOCS / "language").glob("*.md"))}
+    assert set(tables["tables"]()) == {
+        name for text in texts.values() for name in re.findall("<!-- table: (.*) -->", text)
+    }
+    for page, text in texts.items():
+        assert text == tables["current"](text), f"{page.name}: run `python docs/tables.py`"
 
 
-def listed(heading: str) -> set[str]:
-    (paragraph,) = re.findall(
-        rf"^{heading}(?:: |` \| `\w+` \| )(.+?)(?:\n\n|\n\|)", LANGUAGE, re.MULTILINE | re.DOTALL
-    )
-    return set(re.findall(r"`(\w+)`", paragraph))
-
-
-@pytest.mark.parametrize(
-    ("heading", "family"), [("Losses", LOSSES), ("Metrics", METRICS), (r"\| `optimizer", OPTIMIZERS)]
-)
-def test_the_reference_lists_every_setting(heading: str, family: Family) -> None:
-    assert listed(heading) == {member.names()[0] for member in family.members.values()}
+def anchors(page: Path) -> set[str]:
+    heads = re.findall(r"^#+ (.+)", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    plain = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", head) for head in heads)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in plain}
 
 
 def test_links_lead_somewhere() -> None:
     for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
-        text = page.read_text(encoding="utf-8")
-        anchors = {
-            re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-")
-            for head in re.findall(r"^#+ (.+)", text, re.M)
-        }
-        for target in re.findall(r"\]\(([^)]+)\)", text):
-            if target.startswith("#"):
-                assert target[1:] in anchors, f"{page.name}: {target}"
-            elif "://" not in target:
-                assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            if "://" in target:
+                continue
+            file, _, anchor = target.partition("#")
+            linked = page.parent / file if file else page
+            assert linked.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(linked), f"{page.name}: {target}"

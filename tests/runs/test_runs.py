@@ -211,7 +211,7 @@ train:
     assert result["metrics"]["test_loss"] != pytest.approx(last["loss"], rel=1e-6)
     assert list_runs(run.parent)[0].best_epoch == worst
     again = CliRunner().invoke(app, ["train", str(run), "--resume", "--device", "cpu"]).stdout.splitlines()
-    assert f"best.safetensors holds epoch {worst}: evaluate and predict use it" in again
+    assert f"best.safetensors holds the weights of epoch {worst}, which evaluate and predict use" in again
     table = {line.split()[0]: line.split()[1:] for line in again if line.startswith("test_")}
     assert table["test_mae"] == [f"{used['mae']:.4g}", str(worst)]
 

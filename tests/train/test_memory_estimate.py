@@ -121,8 +121,8 @@ def test_sizes_that_are_not_given_leave_it_open(tmp_path: Path) -> None:
 def test_the_peak_is_compared_with_the_sum_of_its_parts(peak: int, how: str | None) -> None:
     summary = graphspec.compile("inputs: {x: {shape: [25]}}\nnodes: {y: {op: exp}}\noutputs: [y]\n").summary()
     text = replace(summary, peak=(1, peak)).render(memory=True)
-    assert f"Memory of a training step: {peak}.00 B at its peak\n" in text
+    assert f"Memory of a training step: {peak} bytes at its peak\n" in text
     if how is None:
         assert "The peak is" not in text
     else:
-        assert f"The peak is {how} than the sum of these parts, 200.00 B:\n   " in text
+        assert f"The peak is {how} than the sum of these parts, 200 bytes:\n   " in text

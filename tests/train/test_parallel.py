@@ -474,7 +474,7 @@ def test_a_signal_to_the_launcher_saves_and_ends_all(place: Path, number: int, c
     out, err = process.communicate(timeout=ENDLESS)
     assert process.returncode == code, err
     assert err.count("interrupted after") == 1 and "Traceback" not in err
-    assert out.count("examples of") == 1
+    assert out.count("examples in") == 1
     assert list((place / "runs" / "long-1" / "checkpoints").glob("0*/manifest.json"))
     assert 0 < len(history.read_text().splitlines()) < 4000
 

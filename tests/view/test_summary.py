@@ -202,7 +202,7 @@ outputs: [layers]
 
 def test_bytes_as_keras_prints_them() -> None:
     assert [show_bytes(n) for n in (0, 1023, 13_864, 4 * 25_636_712)] == [
-        "0.00 B", "1023.00 B", "13.54 KB", "97.80 MB",
+        "0 bytes", "1,023 bytes", "13.54 KB", "97.80 MB",
     ]  # fmt: skip
 
 

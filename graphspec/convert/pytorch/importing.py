@@ -124,7 +124,7 @@ def _sizes(graph: Any, dynamic: Mapping[str, Sequence[str | int | None]]) -> dic
         shape = [plain(size) for size in node.meta["val"].shape]
         if isinstance(shape[0], int):
             raise Unsupported(
-                f"it takes batches of {shape[0]} alone", "use `x.shape[0]`, or -1, where the number stands"
+                f"it takes batches of {shape[0]} alone", "use `x.shape[0]`, or -1, in place of the number"
             )
         for size, word in zip(shape[1:], dynamic.get(node.name) or (), strict=False):
             if isinstance(word, int):

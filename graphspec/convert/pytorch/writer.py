@@ -164,7 +164,7 @@ class NodeWriter:
             return laid
         groups = [laid.axes[i] for i in range(len(laid.axes)) if 0 not in laid.axes[i]]
         if laid.batch != 0:
-            raise Unsupported("it is stretched with its batch behind other axes", "keep the batch first")
+            raise Unsupported("it is broadcast with its batch after other axes", "keep the batch first")
         flat = self.lay(replace(laid, shape=tuple(laid.length(a) for a in laid.axes)), groups, stretch=True)
         sizes = [flat.sizes[0], *(laid.shape[i] for i in range(1, len(laid.axes)))]
         if all(isinstance(size, int) for size in sizes[1:]):

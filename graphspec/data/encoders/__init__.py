@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any
@@ -28,13 +29,8 @@ from graphspec.data.batches import UNIT
 from graphspec.data.binding import ColumnSource, Place, bind, check_weights, nowhere
 from graphspec.data.columns import Mask, TablePart
 from graphspec.data.encoders.base import Array, Column, Encoder, damaged, restored
-from graphspec.data.encoders.categories import CategoryEncoder, HashEncoder, SetEncoder
 from graphspec.data.encoders.decoding import decode
-from graphspec.data.encoders.images import ImageEncoder
 from graphspec.data.encoders.learning import learned
-from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
-from graphspec.data.encoders.masks import MaskEncoder
-from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
 from graphspec.data.features.plan import Fill, FillPlan, Outputs, reading_images
@@ -45,16 +41,8 @@ from graphspec.tensor import names_of, value_of
 
 __all__ = ["Encoded", "Encoders"]
 
-ENCODERS: dict[str, type[Encoder]] = {
-    "number": NumberEncoder,
-    "category": CategoryEncoder,
-    "hash": HashEncoder,
-    "date": DateEncoder,
-    "set": SetEncoder,
-    "text": TextEncoder,
-    "tokens": TokensEncoder,
-    "image": ImageEncoder,
-}
+MASKS = "masks:MaskEncoder"
+"""What encodes a target that is an image."""
 TOLD = ("", "training", "validation", "test", "unseen", "filled", "cut", "without a target")
 """Parts of the data and reasons, in the order of their notes."""
 VERSION = 1
@@ -126,7 +114,8 @@ class Encoders:
         ignore = fill.output is not None and self.outputs[fill.output].rows.missing == "ignore"
         if fill.feature is None:
             return PlainEncoder(fill, ignore)
-        made: Encoder = (MaskEncoder if fill.mask else ENCODERS[fill.feature.encode])(fill, ignore)
+        file, name = (MASKS if fill.mask else fill.feature.made_by).split(":")
+        made: Encoder = getattr(import_module(f"{__name__}.{file}"), name)(fill, ignore)
         made.root = self.root
         return made
 

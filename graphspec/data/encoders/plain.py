@@ -98,7 +98,7 @@ class PlainEncoder(Encoder):
             return error
         kinds = "category" if self.fill.target else "category, or text, set, date"
         line = f"write `{self.name}: {{encode: category}}` under `features`"
-        help = f"{line} ({kinds}), or, if it stands for a missing value, `na_values`"
+        help = f"{line} ({kinds}), or, if it means a missing value, `na_values`"
         return fail(mistake.code, mistake.message, help, span=mistake.span)
 
     def _lists(self, part: TablePart, name: str) -> Column:

@@ -5,6 +5,7 @@ are known from the spec.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -90,6 +91,8 @@ class Feature(Setting):
         "missing": "write `fill: ...` of an input; `missing: ignore` at an output leaves out rows without "
         "a target"
     }
+    made_by: ClassVar[str] = ""
+    """What encodes columns, as `file:class` of `graphspec.data.encoders`."""
     target: ClassVar[bool] = True
     """Whether an output can be compared with what it makes."""
 
@@ -140,6 +143,7 @@ class Several(Feature):
 class Number(Several):
     """Numbers, one float for each column. `fill` comes first, then `transform`, `scale` and `clip`."""
 
+    made_by = "numbers:NumberEncoder"
     encode: Literal["number"] = "number"
     fill: Statistic | float | None = None
     indicator: bool = False
@@ -185,29 +189,10 @@ class Number(Several):
         return FeatureType((self.width * (2 if self.indicator else 1),), "float32")
 
 
-class Date(Several):
-    """Parts of dates, one float for each part of each column."""
-
-    encode: Literal["date"] = "date"
-    parts: Annotated[list[Part], Field(min_length=1)]
-    format: Text | None = None
-    fill: Statistic | float | None = None
-    scale: Scale = "none"
-
-    target: ClassVar = False
-
-    @property
-    def scaling(self) -> Scale:
-        """How the parts are scaled."""
-        return self.scale
-
-    def made(self, *, target: bool) -> FeatureType:
-        return FeatureType((self.width * len(self.parts),), "float32")
-
-
 class Category(Several):
     """Ids of values. For an input, 0 stands for unseen and rare values, and those beyond `vocabulary`."""
 
+    made_by = "categories:CategoryEncoder"
     reads_text: ClassVar = True
     encode: Literal["category"] = "category"
     vocabulary: Annotated[int, Field(ge=2)] | list[Annotated[int, Field(ge=2)]] | None = None
@@ -247,6 +232,7 @@ class Category(Several):
 class Hash(Several):
     """Ids by a hash of the value's text: no vocabulary, and values may share an id."""
 
+    made_by = "categories:HashEncoder"
     reads_text: ClassVar = True
     encode: Literal["hash"] = "hash"
     bins: Annotated[int, Field(ge=2, le=2**31)]
@@ -258,9 +244,31 @@ class Hash(Several):
         return FeatureType((self.width,), "int64", self.bins * self.width)
 
 
+class Date(Several):
+    """Parts of dates, one float for each part of each column."""
+
+    made_by = "numbers:DateEncoder"
+    encode: Literal["date"] = "date"
+    parts: Annotated[list[Part], Field(min_length=1)]
+    format: Text | None = None
+    fill: Statistic | float | None = None
+    scale: Scale = "none"
+
+    target: ClassVar = False
+
+    @property
+    def scaling(self) -> Scale:
+        """How the parts are scaled."""
+        return self.scale
+
+    def made(self, *, target: bool) -> FeatureType:
+        return FeatureType((self.width * len(self.parts),), "float32")
+
+
 class Set(Feature):
     """0 or 1 for each value: whether the row's list, or its text cut at `separator`, has it."""
 
+    made_by = "categories:SetEncoder"
     reads_text: ClassVar = True
     encode: Literal["set"] = "set"
     vocabulary: Count | None = None
@@ -301,6 +309,7 @@ class Listed(Feature):
 class TextFeature(Listed):
     """The tokens of a text in lower case, words and punctuation apart."""
 
+    made_by = "lists:TextEncoder"
     phrases: ClassVar = {"tokenizer": "tokenizer: bpe, vocabulary: 8000"}
 
     reads_text: ClassVar = True
@@ -326,6 +335,7 @@ class TextFeature(Listed):
 class Tokens(Listed):
     """The elements of a list column."""
 
+    made_by = "lists:TokensEncoder"
     encode: Literal["tokens"] = "tokens"
     values: Annotated[list[Value], Field(min_length=1)] | None = None
 
@@ -346,6 +356,7 @@ class ImageFeature(Feature):
     masks, whose pixels are classes.
     """
 
+    made_by = "images:ImageEncoder"
     encode: Literal["image"] = "image"
     resize: Literal["stretch", "crop", "pad"] = "stretch"
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
@@ -413,10 +424,14 @@ def text_of(value: object) -> str:
     return str(value)
 
 
-FEATURES: dict[str, type[Feature]] = {
-    cls.model_fields["encode"].default: cls
-    for cls in (Number, Category, Hash, Date, Set, TextFeature, Tokens, ImageFeature)
-}
+def _by_name(base: type[Feature]) -> Iterator[tuple[str, type[Feature]]]:
+    for cls in base.__subclasses__():
+        if cls.made_by:
+            yield cls.model_fields["encode"].default, cls
+        yield from _by_name(cls)
+
+
+FEATURES: dict[str, type[Feature]] = dict(_by_name(Feature))
 """The encoders by the name that `encode` gives them."""
 SYNONYMS = by_word(
     number="numeric numerical float int continuous vector",

@@ -385,7 +385,7 @@ def _hint(line: bytes) -> str:
     """What is wrong with a line that is no JSON object."""
     text = line.strip()
     if text.endswith(b"},"):
-        return "no comma stands between the lines: remove it at the end of each"
+        return "lines are not separated by commas: remove the comma at the end of each"
     if b"'" in text and b'"' not in text:
         return "JSON has double quotes: Python's `json.dumps` writes them"
     return 'a .jsonl file has one object a line: {"x": 1, "y": 2}'

@@ -113,7 +113,7 @@ def _nested(node: NodeInstance, cls: type[Layer], what: str, arguments: dict[str
     for key, value in arguments.items():
         if key in NESTS and key not in cls.model_fields and isinstance(value, dict):
             inner = ", ".join(f"{name}: {plain(item)}" for name, item in value.items())
-            help = f"arguments stand next to it: {{{cls.kind}: {cls.spec_name}, {inner}}}"
+            help = f"write arguments next to it: {{{cls.kind}: {cls.spec_name}, {inner}}}"
             node.error("unknown-key", node.key_of(key), f"{what} has no `{key}`", help)
             found |= {key, *value}
     return found

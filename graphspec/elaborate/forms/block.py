@@ -185,7 +185,7 @@ def _given(node: NodeInstance, file: File, declared: Body) -> tuple[dict[str, An
             help = near_help(key, known) if known else f"`{declared.title}` has no params"
             if key in NESTS and isinstance(inner := arguments.get(key), dict):
                 shown = ", ".join(f"{name}: {plain(value)}" for name, value in inner.items())
-                help = f"params stand next to it: {{{node.form}: {node.target()}, {shown}}}"
+                help = f"write params next to it: {{{node.form}: {node.target()}, {shown}}}"
             message = f"`{key}` is not a param of `{declared.title}`"
             node.error("unknown-key", node.key_of(key), message, help)
     legal = {key: value for key, value in arguments.items() if key in declared.params and is_plain(value)}

@@ -50,6 +50,8 @@ class Monitor(CallbackSettings):
 class EarlyStopping(Monitor):
     """Ends the training when `monitor` has not improved for `patience` epochs."""
 
+    made_by = "weights:EarlyStoppingCallback"
+    steers = True
     name: Literal["early_stopping", "EarlyStopping"] = "early_stopping"
     min_delta: NotNegative = 0.0
     patience: Natural = 0
@@ -65,6 +67,8 @@ class ModelCheckpoint(Monitor):
     Weights are all that is written: the model is the run's `spec.yaml`.
     """
 
+    made_by = "weights:ModelCheckpointCallback"
+    steers = True
     name: Literal["model_checkpoint", "ModelCheckpoint"] = "model_checkpoint"
     filepath: Text | None = None
     save_best_only: bool = False
@@ -124,6 +128,8 @@ class ModelCheckpoint(Monitor):
 class ReduceLROnPlateau(Monitor):
     """Multiplies the learning rate by `factor` when `monitor` has not improved for `patience` epochs."""
 
+    made_by = "rates:ReduceLROnPlateauCallback"
+    steers = True
     sets_rate = True
     name: Literal["reduce_lr_on_plateau", "ReduceLROnPlateau"] = "reduce_lr_on_plateau"
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
@@ -138,6 +144,8 @@ class LearningRateScheduler(CallbackSettings):
     rate so far.
     """
 
+    made_by = "rates:LearningRateSchedulerCallback"
+    steers = True
     sets_rate = True
     name: Literal["learning_rate_scheduler", "LearningRateScheduler"] = "learning_rate_scheduler"
     schedule: Text
@@ -186,6 +194,7 @@ class TensorBoard(CallbackSettings):
     `update_freq` is how often the running loss is written: each epoch, each batch, or every so many.
     """
 
+    made_by = "tensorboard:TensorBoardCallback"
     name: Literal["tensorboard", "TensorBoard", "tensor_board"] = "tensorboard"
     histogram_freq: Natural = 0
     write_graph: bool = True
@@ -196,6 +205,7 @@ class TensorBoard(CallbackSettings):
 class CSVLogger(CallbackSettings):
     """Writes a line for each epoch into a table in the run, epochs counted from 0 as in Keras."""
 
+    made_by = "logs:CSVLoggerCallback"
     name: Literal["csv_logger", "CSVLogger"] = "csv_logger"
     filename: Text = "history.csv"
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
@@ -235,6 +245,8 @@ class SwapEMAWeights(CallbackSettings):
     `swap_on_epoch` leaves them in the model between the end of an epoch and the start of the next.
     """
 
+    made_by = "weights:SwapEMAWeightsCallback"
+    steers = True
     name: Literal["swap_ema_weights", "SwapEMAWeights"] = "swap_ema_weights"
     swap_on_epoch: bool = False
 
@@ -248,6 +260,7 @@ class SwapEMAWeights(CallbackSettings):
 class MLflow(CallbackSettings):
     """Writes parameters, the values of each epoch and the spec to MLflow."""
 
+    made_by = "trackers:MLflowCallback"
     name: Literal["mlflow", "MLflow"] = "mlflow"
     tracking_uri: Text | None = None
     experiment: Text | None = None
@@ -261,6 +274,7 @@ class MLflow(CallbackSettings):
 class WandB(CallbackSettings):
     """Writes parameters and the values of each epoch to Weights & Biases."""
 
+    made_by = "trackers:WandBCallback"
     name: Literal["wandb", "WandB"] = "wandb"
     project: Text | None = None
     entity: Text | None = None

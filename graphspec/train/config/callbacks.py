@@ -15,6 +15,10 @@ from graphspec.settings import Family, Members, Named, Problem, Problems, show, 
 class CallbackSettings(Named):
     """The settings of a callback. In a spec its name is its key."""
 
+    made_by: ClassVar[str] = ""
+    """What runs, as `file:class` of `graphspec.train.callbacks`; "" where the loop does it."""
+    steers: ClassVar[bool] = False
+    """Whether it changes the course of a training, or needs its weights: then every process has it."""
     sets_rate: ClassVar[bool] = False
     """Whether it sets the learning rate, which then stands among the values of an epoch, as in Keras."""
 

@@ -43,7 +43,7 @@ def need_trainable(program: Any, module: nn.Module) -> None:
     if all(output.loss is None for output in program.outputs.values()):
         raise _refused("no output has a loss", "give an output a `loss`")
     if not any(weight.requires_grad for weight in module.parameters()):
-        help = "no layer has weights, or each says `trainable: false`; `graphspec evaluate SPEC` judges it"
+        help = "no layer has weights, or each says `trainable: false`; `graphspec evaluate SPEC` measures it"
         raise _refused("no weight is trainable", help)
 
 

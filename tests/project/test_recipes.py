@@ -1,0 +1,127 @@
+"""The recipes of CONTRIBUTING hold: what they say, and nothing else, adds one of each kind to the package."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import graphspec
+from tests import ROOT
+
+BLOCK = re.compile(
+    r"^```\w+\n# (\S+), (new|at the end|(?:before|after): [^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
+KINDS = ("layer", "op", "loss", "metric", "optimizer", "callback", "encoder", "key", "command", "diagnostic")
+
+SPEC = """\
+inputs:
+  word: {shape: [1]}
+  x: {shape: [2]}
+nodes:
+  kept:  {layer: Clamped, from: x, high: 0.5}
+  third: {op: cube}
+  gone:  {layer: Dense, units: 7, skip: true}
+  both:  {merge: concatenate, from: [gone, word]}
+  y:     {layer: Dense, units: 1, kernel_initializer: zeros}
+outputs:
+  y: {loss: fourth_power, metrics: [{name: within, tolerance: 0.25}]}
+data:
+  train: rows.csv
+  features:
+    word: {encode: length}
+train:
+  optimizer: {name: sign_sgd, learning_rate: 0.25}
+  epochs: 5
+  callbacks: {goal: {monitor: within, value: 0.5}}
+"""
+ROWS = "word,x_0,x_1,y\nab,1,2,0\nabc,3,4,0\nabcd,5,6,9\n"
+SCRIPT = """
+import contextlib, io, json, sys
+import graphspec
+from graphspec.cli import app
+
+def run(*arguments):
+    with contextlib.redirect_stdout(io.StringIO()) as stdout:
+        try:
+            app([*arguments, "--json"], standalone_mode=False)
+        except BaseException as error:
+            if not stdout.getvalue():
+                raise
+    return json.loads(stdout.getvalue())
+
+found = {name: run("layers", name)["layers"][0]["kind"] for name in sys.argv[1:]}
+found["check"] = run("check", "bad.yaml")["files"][0]["diagnostics"]
+found["size"] = run("size", "spec.yaml")
+found["schema"] = "skip" in run("schema")["schema"]["$defs"]["node"]["properties"]
+found["source"] = graphspec.compile("spec.yaml").source
+found["train"] = run("train", "spec.yaml", "--run-dir", "run", "--progress", "none")
+found["place"] = graphspec.__file__
+print(json.dumps(found))
+"""
+
+
+def apply(file: Path, where: str, text: str) -> None:
+    """One block of a recipe."""
+    if where == "new":
+        assert not file.exists()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return
+    before = file.read_text(encoding="utf-8")
+    place, _, line = where.partition(": ")
+    if place == "at the end":
+        after = before + text
+    else:
+        assert before.count(f"\n{line}\n") == 1, f"{file}: {line}"
+        at = before.index(f"\n{line}\n") + 1 + (len(line) + 1 if place == "after" else 0)
+        after = before[:at] + text + before[at:]
+    file.write_text(after, encoding="utf-8")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the package to which each recipe was applied."""
+    source = Path(graphspec.__file__).parent
+    shutil.copytree(source, tmp_path / "graphspec")
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("\n## Recipes\n")[1].split("\n## ")[0]
+    recipes = dict(re.findall(r"^### Add an? (\w+).*?\n(.*?)(?=^### |\Z)", text, re.MULTILINE | re.DOTALL))
+    assert tuple(recipes) == KINDS
+    for recipe in recipes.values():
+        blocks = BLOCK.findall(recipe)
+        assert len(blocks) == recipe.count("\n```") // 2 and blocks
+        for file, where, code in blocks:
+            apply(tmp_path / file, where, code)
+    return tmp_path
+
+
+def test_the_recipes_add_one_of_each(tree: Path) -> None:
+    (tree / "spec.yaml").write_text(SPEC, encoding="utf-8")
+    (tree / "rows.csv").write_text(ROWS, encoding="utf-8")
+    shutil.copy(tree / "tests" / "bad" / "rate-zero.yaml", tree / "bad.yaml")
+    names = ["Clamped", "cube", "fourth_power", "within", "sign_sgd", "goal", "length", "skip"]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *names],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": str(tree)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["place"].startswith(str(tree))
+    kinds = ["layer", "op", "loss", "metric", "optimizer", "callback", "encoder", "key of a node"]
+    assert [found[name] for name in names] == kinds
+    assert [(each["code"], each["line"]) for each in found["check"]] == [("rate-zero", 4)]
+    assert found["size"] == {"ok": True, "weights": 4} and found["schema"]
+    assert ".clamp(0.0, 0.5) ** 3" in found["source"] and "nn.Linear(3, 1)" in found["source"]
+    trained = found["train"]
+    assert trained["epochs"] == 1 and trained["history"]["within"] == [pytest.approx(2 / 3)]
+    assert trained["history"]["loss"] == [pytest.approx(9**4 / 3)]
