@@ -306,9 +306,10 @@ def test_train_prints_a_line_an_epoch(spec: Path) -> None:
     result = run("train", spec, "--device", "cpu", "--set", "train.epochs=2", "--run-dir", "run")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("synthetic data") and lines[1].startswith("good on cpu: ")
-    assert [line.split("  ")[0] for line in lines[2:4]] == ["epoch 1/2", "epoch 2/2"]
-    assert "loss" in lines[2] and "examples/s" in lines[2]
+    assert lines[0].startswith("synthetic data") and lines[1].startswith("model good on cpu: ")
+    assert lines[2] == "examples in synthetic data: 320 for training"
+    assert [line.split("  ")[0] for line in lines[3:5]] == ["epoch 1/2", "epoch 2/2"]
+    assert "loss" in lines[3] and "examples/s" in lines[3]
     assert lines[-1] == "run directory: run"
     assert Path("run", "last.safetensors").exists()
 

@@ -198,7 +198,7 @@ def test_check_reports_it_for_a_spec_that_trains(tmp_path: Path) -> None:
     for more, code in (("", 0), ("\ntrain: {epochs: 2}\n", 1)):
         path.write_text(text.partition("\ntrain:")[0] + more)
         result = CliRunner().invoke(app, ["check", str(path)])
-        assert result.exit_code == code and ("the weights of `d` stand" in result.stdout) == bool(code)
+        assert result.exit_code == code and ("the weights of `d` come" in result.stdout) == bool(code)
 
 
 def test_what_stands_before_is_collected_only_for_layers_that_learn(monkeypatch: pytest.MonkeyPatch) -> None:
