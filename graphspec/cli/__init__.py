@@ -86,7 +86,7 @@ def check(
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
-    """Check specs for every mistake that shows without running them.
+    """Check specs for mistakes, without running them.
 
     Example: graphspec check specs/ --fix
     """

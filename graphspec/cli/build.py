@@ -128,8 +128,8 @@ def build(
 ) -> None:
     """Write the model as PyTorch or ONNX.
 
-    The module runs once before it is written, and an export is compared with it. An ONNX file of a run holds
-    the preprocessing of its columns, too.
+    The module runs once before it is written, and an export is compared with it. An ONNX file of a run also
+    contains the preprocessing of its columns.
 
     Example: graphspec build specs/resnet50.yaml -o resnet50.py
     """

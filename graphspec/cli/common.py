@@ -54,7 +54,10 @@ AllowUrl = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
 Events = Annotated[
-    str, typer.Option("--progress", metavar="json|none", help="json: one object per line on standard error.")
+    str,
+    typer.Option(
+        "--progress", metavar="json|none", help="Show progress; json: one object per line on stderr."
+    ),
 ]
 
 

@@ -33,7 +33,7 @@ def diff(
 ) -> None:
     """Show what changed from one spec or run to another.
 
-    --set and --preset change the second.
+    --set and --preset apply to B.
 
     Example: graphspec diff runs/digits-1 specs/digits.yaml
     """

@@ -142,7 +142,7 @@ def explain(
 ) -> None:
     """Explain the code of a diagnostic, or list all codes.
 
-    With a spec that has the mistake, and the mended one.
+    It shows a spec with the mistake, and the corrected spec.
 
     Example: graphspec explain shapes-differ
     """

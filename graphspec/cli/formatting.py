@@ -24,9 +24,9 @@ def fmt(
     diff: Annotated[bool, typer.Option("--diff", help="Like --check, and print what would change.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Format specs as those of the gallery.
+    """Format specs in the layout of the gallery.
 
-    Blanks change; comments, values and their order stay.
+    Only white space changes; comments, values and their order stay.
 
     Example: graphspec fmt specs/
     """

@@ -127,7 +127,7 @@ def torch(
 ) -> None:
     """Write a PyTorch module as a spec and a file of weights.
 
-    The package is imported, and nothing of it without --allow. Both are run side by side.
+    The package is imported with --allow alone. The module and the spec are run and compared.
 
     Example: graphspec import torch my_model:Net --allow my_model --input "x: {shape: [3, 32, 32]}" -o models
     """
@@ -164,7 +164,7 @@ def huggingface(
 ) -> None:
     """Write a model of Hugging Face as a spec, a file of weights and its tokenizer.
 
-    The model is made of the class that transformers has for it; no code of the folder is run.
+    The model is loaded with its class of transformers; no code in the folder is run.
 
     Example: graphspec import huggingface bert-base-uncased -o models
     """

@@ -133,7 +133,7 @@ def predict(
 ) -> None:
     """Predict with a trained model.
 
-    A row for each row of a file, or for each step of a forecast.
+    It writes a row for each row of the file, or for each step of a forecast.
 
     Example: graphspec predict runs/digits-1 --data new.csv -o predictions.csv
     """
@@ -208,9 +208,9 @@ def runs(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List runs with the values of their best epochs, or compare some.
+    """List runs with their best epochs, or compare runs.
 
-    It shows the settings in which they differ, too.
+    It also shows the settings that differ.
 
     Example: graphspec runs compare runs/digits-1 runs/digits-2 --plot curves.svg
     """

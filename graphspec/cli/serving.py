@@ -17,7 +17,7 @@ def server(
 ) -> None:
     """Run the language server, which editors start.
 
-    It tells mistakes, types and what can be written while you type.
+    It shows mistakes, types and completions while you type.
 
     Example: graphspec server
     """
@@ -32,10 +32,10 @@ def server(
 
 
 def mcp() -> None:
-    """Offer tools to programs that write specs.
+    """Offer tools over MCP, for programs that write specs.
 
-    Check, fix, summary, layers, explain, train and runs, by the model context
-    protocol. They see no file outside of the working directory.
+    The tools are check, fix, summary, layers, explain, train and runs. They see only files in the
+    working directory.
 
     Example: graphspec mcp
     """

@@ -159,7 +159,7 @@ def _first(start: Start) -> list[str]:
 
 def _table(seen: Iterable[Any]) -> list[str]:
     """What a batch looks like to the model."""
-    rows = [["", "", "type", "shape", "least", "mean", "most"]]
+    rows = [["", "", "type", "shape", "min", "mean", "max"]]
     for tensor in seen:
         shape = "x".join(map(str, tensor.shape))
         numbers = (f"{number:.4g}" for number in (tensor.low, tensor.mean, tensor.high))

@@ -52,7 +52,9 @@ DataOption = Annotated[
 ]
 Progress = Annotated[
     str,
-    typer.Option("--progress", metavar="auto|json|none", help="json: one object per line on standard error."),
+    typer.Option(
+        "--progress", metavar="auto|json|none", help="Show progress; json: one object per line on stderr."
+    ),
 ]
 
 
@@ -73,7 +75,7 @@ def tune(
 ) -> None:
     """Search hyperparameters, and write the best spec.
 
-    The same command again continues the search.
+    Run the command again to continue the search.
 
     Example: graphspec tune specs/digits_tuned.yaml --jobs 2
     """

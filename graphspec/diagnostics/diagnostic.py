@@ -19,13 +19,13 @@ OF_SPECS: dict[str, str] = {
     "hidden-softmax": "a softmax in a hidden layer",
     "linear-stack": "two Dense layers without an activation between them",
     "softmax-misfit": "a regression loss on a softmax",
-    "mode-misfit": "a mode or direction that takes the worst for the best",
+    "mode-misfit": "a mode or direction that selects the worst value",
     "weight-zero": "a loss of weight 0",
     "rate-high": "a learning rate above 1",
 }
 """The warnings that a spec alone decides."""
 OF_ROWS: dict[str, str] = {
-    "losses-apart": "a loss that drowns the others, as its target is not scaled",
+    "losses-apart": "a loss much larger than the others, because its target is not scaled",
     "unscaled": "numbers of a wide spread in a layer with weights",
     "raw-pixels": "pixels from 0 to 255 in a layer with weights",
     "target-beyond": "targets that the activation of an output cannot reach",
@@ -78,7 +78,7 @@ CODES: dict[str, str] = {
     # warnings, which a comment silences but for this one
     **OF_SPECS,
     **OF_ROWS,
-    "synthetic-data": "a model that learned from synthetic data is used",
+    "synthetic-data": "a model is used that was trained on synthetic data",
     # the language
     "unknown-key": "a key that does not exist here",
     "unknown-layer": "a layer that does not exist",
@@ -170,7 +170,7 @@ CODES: dict[str, str] = {
     "import-differs": "an imported model does not compute what Keras computes",
     "import-unsupported": "a part of an imported model that a spec cannot express",
     "module-not-allowed": "custom code that is not allowed to run",
-    "address-not-allowed": "an address of a spec that is written to with permission alone",
+    "address-not-allowed": "an address that a spec writes to, which needs permission",
     "module-missing": "custom code that cannot be imported",
     "module-differs": "a custom module returns something else than it declares",
     "bundle-misfit": "custom code that cannot be copied into the emitted file",

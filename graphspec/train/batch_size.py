@@ -59,7 +59,9 @@ def fitting(
             if not out_of_memory(error):
                 raise
         else:
-            tell(f"batch size {size}: the largest that fits (that of the spec, doubled or halved)")
+            tell(
+                f"batch size {size} is the largest that fits (the batch size of the spec, doubled or halved)"
+            )
             return sized
         tell(f"batch size {size} does not fit")
         gc.collect()

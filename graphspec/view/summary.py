@@ -230,8 +230,8 @@ class Summary:
         left_out = "workspaces of GPU kernels" if found else "kernels' workspace, temporaries within layers"
         kind = "at its peak" if found else "(the sum of these parts, a rough estimate)"
         return [
-            f" Forward pass on {examples}: {show_flops(step.forward_flops)} (a multiply-add counts as 2)",
-            f" Training step on {examples}: {show_flops(step.flops)} (a backward pass counts as 2)",
+            f" Forward pass on {examples}: {show_flops(step.forward_flops)} (a multiply-add is 2 FLOPs)",
+            f" Training step on {examples}: {show_flops(step.flops)} (backward: 2 x forward)",
             f" Memory of a training step: {show_bytes(step.total_bytes)} {kind}",
             f"   weights {show_bytes(step.weight_bytes)}",
             f"   gradients {show_bytes(step.gradient_bytes)}",

@@ -71,7 +71,7 @@ def test_a_process_that_runs_out_of_memory_takes_half(place: Path) -> None:
     assert "batch size 2048 does not fit" in said
     about = json.loads((place / "run" / "environment.json").read_text())
     assert about["batch_size"] in (256, 512, 1024)
-    assert f"batch size {about['batch_size']}: the largest that fits" in said
+    assert f"batch size {about['batch_size']} is the largest that fits" in said
     assert f"batch_size: {about['batch_size']}" in (place / "run" / "spec.yaml").read_text()
 
 

@@ -127,7 +127,7 @@ class Delimited(Table):
         except csv.Error as error:
             raise fail("data-format", f"`{self.file}` is not a table: {error}") from None
         if cells is None:
-            raise fail("data-empty", f"`{self.file}` is empty", "its first line names the columns")
+            raise fail("data-empty", f"`{self.file}` is empty", "the first line of a table names its columns")
         if not whole and start.count(b"\n") < lines:
             raise fail("data-format", f"the header of `{self.file}` is longer than {BLOCK >> 20} MiB")
         names = tuple(cell.strip() for cell in cells)
