@@ -55,9 +55,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to s
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
 Events = Annotated[
     str,
-    typer.Option(
-        "--progress", metavar="json|none", help="Show progress; json: one object per line on stderr."
-    ),
+    typer.Option("--progress", metavar="json|none", help="Progress; json: one object per line on stderr."),
 ]
 
 

@@ -53,7 +53,7 @@ DataOption = Annotated[
 Progress = Annotated[
     str,
     typer.Option(
-        "--progress", metavar="auto|json|none", help="Show progress; json: one object per line on stderr."
+        "--progress", metavar="auto|json|none", help="Progress; json: one object per line on stderr."
     ),
 ]
 

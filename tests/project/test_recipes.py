@@ -56,7 +56,8 @@ def run(*arguments):
                 raise
     return json.loads(stdout.getvalue())
 
-found = {name: run("layers", name)["layers"][0]["kind"] for name in sys.argv[1:]}
+kinds = {entry["name"]: entry["kind"] for entry in run("layers")["layers"]}
+found = {name: kinds[name] for name in sys.argv[1:]}
 found["check"] = run("check", "bad.yaml")["files"][0]["diagnostics"]
 found["size"] = run("size", "spec.yaml")
 found["schema"] = "skip" in run("schema")["schema"]["$defs"]["node"]["properties"]
