@@ -11,21 +11,16 @@ from typing import TYPE_CHECKING, Any
 from graphspec.data.augmentation import chain
 from graphspec.diagnostics import Span
 from graphspec.diagnostics.arguments import need, need_sizes
-from graphspec.graph import Graph
-from graphspec.program import Elaborated, OutputSpec
+from graphspec.program import BaseProgram, Elaborated
 from graphspec.source import Document
-from graphspec.tensor import Limit, Tensor
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from graphspec.data.config import DataConfig
     from graphspec.emit import Emitted
     from graphspec.fold import Folded
-    from graphspec.train.config import TrainConfig
     from graphspec.train.custom_loop import Metrics
     from graphspec.train.progress import Result
-    from graphspec.tune.config import TuneConfig
     from graphspec.view.summary import Summary
 
 
@@ -35,7 +30,7 @@ program compiles others: of `augment`, and of itself with more outputs.
 """
 
 
-class Program:
+class Program(BaseProgram):
     """A compiled spec. Nothing here imports torch before `module` or `example_inputs` is called."""
 
     def __init__(
@@ -47,104 +42,11 @@ class Program:
         compile_text: CompileText,
         allow: Iterable[str] = (),
     ):
-        self._elaborated, self._document, self._compile_text = elaborated, document, compile_text
-        self.allow = tuple(allow)
-        """The Python packages that custom modules may be imported from."""
-        self.allow_url = False
-        """Whether the spec may name files in object storage, and where trackers write."""
+        super().__init__(elaborated, document, path, sources, allow)
+        self._compile_text = compile_text
         self._emitted: dict[tuple[bool, bool], Emitted] = {}
         self.folding: Folding | None = None
         """The unfolded program and the plan, if this program is folded."""
-        self.path = path
-        self.sources = sources
-        """The text of every file that was read, by the name diagnostics call it."""
-
-    @property
-    def name(self) -> str:
-        """The name of the spec: its `name`, else that of its file."""
-        return self._elaborated.name
-
-    @property
-    def graph(self) -> Graph:
-        """The graph: nodes and the values between them."""
-        return self._elaborated.graph
-
-    @property
-    def inputs(self) -> dict[str, Tensor]:
-        """The type of each input; the batch axis first."""
-        return self._elaborated.inputs
-
-    @property
-    def defaults(self) -> dict[str, int | float | bool]:
-        """What fills the inputs that may be left out."""
-        return self._elaborated.defaults
-
-    @property
-    def channels_first(self) -> frozenset[str]:
-        """The inputs that come as [batch, channels, ...]."""
-        return self._elaborated.channels_first
-
-    @property
-    def outputs(self) -> dict[str, OutputSpec]:
-        """Each output by name: its values, its loss and its metrics."""
-        return self._elaborated.outputs
-
-    @property
-    def takes_logits(self) -> bool:
-        """Whether `forward` of the module has the argument `logits`."""
-        return self._elaborated.takes_logits
-
-    @property
-    def training(self) -> TrainConfig:
-        """The settings of `train`, with their defaults."""
-        return self._elaborated.training
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        """The params of the file with their values; one that is computed from others is its expression."""
-        written = self._document.value.get("params")
-        return dict(written) if isinstance(written, dict) else {}
-
-    @property
-    def trains(self) -> bool:
-        """Whether the spec has a section `train`."""
-        return self._document.value.get("train") is not None
-
-    @property
-    def data(self) -> DataConfig | None:
-        """The settings of `data`."""
-        return self._elaborated.data
-
-    @property
-    def tuning(self) -> TuneConfig | None:
-        """The settings of `tune`."""
-        return self._elaborated.tuning
-
-    @property
-    def ranges(self) -> dict[str, Limit]:
-        """For each integer input, the exclusive upper bound that its readers accept: one for all elements, or
-        one for each position of the last axis.
-        """
-        return self._elaborated.ranges
-
-    @property
-    def minimum_sizes(self) -> dict[str, int]:
-        """The smallest legal value of each symbolic size."""
-        return self._elaborated.minimum_sizes
-
-    @property
-    def maximum_sizes(self) -> dict[str, int]:
-        """The largest legal value of each symbolic size that has one."""
-        return self._elaborated.maximum_sizes
-
-    @property
-    def document(self) -> Mapping[str, Any]:
-        """The spec as plain data, with the values of its params, and with `--set` and `--preset` applied."""
-        return self._document.value
-
-    def span(self, path: tuple[str | int, ...], key: bool = False) -> Span:
-        """The place in the spec of the value at a path of keys, or of its key; else of the nearest parent."""
-        return self._document.key(path) if key else self._document.span(path)
 
     @property
     def resolved(self) -> str:
@@ -184,18 +86,13 @@ class Program:
         return self._emitted[kept]
 
     @property
-    def source(self) -> str:
-        """The emitted Python source: a file that needs only torch."""
-        return self.emitted.source
-
-    @property
     def class_name(self) -> str:
         """The name of the emitted class of the program."""
         return self.emitted.class_name
 
     def summary(self) -> Summary:
         """The summary: rows and totals as data; `str()` gives the table."""
-        from graphspec.view.summary import summarize
+        from graphspec.view.rows import summarize
 
         return summarize(self._elaborated)
 

@@ -5,18 +5,27 @@ Elaboration makes it; folding, emission, the summary and the plot read it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphspec.data.row_settings import RowSettings
+from graphspec.diagnostics import Span
 from graphspec.graph import Graph, Value
 from graphspec.objectives import Loss, Metric
 from graphspec.tensor import Limit, Tensor
 from graphspec.train.config import TrainConfig
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from graphspec.data.config import DataConfig
+    from graphspec.emit.emitted import Emitted
+    from graphspec.source import Document
     from graphspec.tune.config import TuneConfig
+    from graphspec.view.summary import Summary
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -87,3 +96,157 @@ class Elaborated:
         features = self.data.features if self.data is not None else {}
         found = {name: getattr(feature, "augment", None) for name, feature in features.items()}
         return {name: layers for name, layers in found.items() if layers and name in self.inputs}
+
+
+class BaseProgram(ABC):
+    """A compiled spec, as what reads data, trains and draws sees it: `graphspec.Program`, which adds what
+    else can be done with one.
+    """
+
+    def __init__(
+        self,
+        elaborated: Elaborated,
+        document: Document,
+        path: Path | None,
+        sources: Mapping[str, str],
+        allow: Iterable[str],
+    ):
+        self._elaborated, self._document = elaborated, document
+        self.path = path
+        self.sources = sources
+        """The text of every file that was read, by the name diagnostics call it."""
+        self.allow = tuple(allow)
+        """The Python packages that custom modules may be imported from."""
+        self.allow_url = False
+        """Whether the spec may name files in object storage, and where trackers write."""
+
+    @property
+    def name(self) -> str:
+        """The name of the spec: its `name`, else that of its file."""
+        return self._elaborated.name
+
+    @property
+    def graph(self) -> Graph:
+        """The graph: nodes and the values between them."""
+        return self._elaborated.graph
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """The type of each input; the batch axis first."""
+        return self._elaborated.inputs
+
+    @property
+    def defaults(self) -> dict[str, int | float | bool]:
+        """What fills the inputs that may be left out."""
+        return self._elaborated.defaults
+
+    @property
+    def channels_first(self) -> frozenset[str]:
+        """The inputs that come as [batch, channels, ...]."""
+        return self._elaborated.channels_first
+
+    @property
+    def outputs(self) -> dict[str, OutputSpec]:
+        """Each output by name: its values, its loss and its metrics."""
+        return self._elaborated.outputs
+
+    @property
+    def takes_logits(self) -> bool:
+        """Whether `forward` of the module has the argument `logits`."""
+        return self._elaborated.takes_logits
+
+    @property
+    def training(self) -> TrainConfig:
+        """The settings of `train`, with their defaults."""
+        return self._elaborated.training
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The params of the file with their values; one that is computed from others is its expression."""
+        written = self._document.value.get("params")
+        return dict(written) if isinstance(written, dict) else {}
+
+    @property
+    def trains(self) -> bool:
+        """Whether the spec has a section `train`."""
+        return self._document.value.get("train") is not None
+
+    @property
+    def data(self) -> DataConfig | None:
+        """The settings of `data`."""
+        return self._elaborated.data
+
+    @property
+    def tuning(self) -> TuneConfig | None:
+        """The settings of `tune`."""
+        return self._elaborated.tuning
+
+    @property
+    def ranges(self) -> dict[str, Limit]:
+        """For each integer input, the exclusive upper bound that its readers accept: one for all elements, or
+        one for each position of the last axis.
+        """
+        return self._elaborated.ranges
+
+    @property
+    def minimum_sizes(self) -> dict[str, int]:
+        """The smallest legal value of each symbolic size."""
+        return self._elaborated.minimum_sizes
+
+    @property
+    def maximum_sizes(self) -> dict[str, int]:
+        """The largest legal value of each symbolic size that has one."""
+        return self._elaborated.maximum_sizes
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The spec as plain data, with the values of its params, and with `--set` and `--preset` applied."""
+        return self._document.value
+
+    def span(self, path: tuple[str | int, ...], key: bool = False) -> Span:
+        """The place in the spec of the value at a path of keys, or of its key; else of the nearest parent."""
+        return self._document.key(path) if key else self._document.span(path)
+
+    @property
+    @abstractmethod
+    def resolved(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def emitted(self) -> Emitted: ...
+
+    @property
+    def source(self) -> str:
+        """The emitted Python source: a file that needs only torch."""
+        return self.emitted.source
+
+    @abstractmethod
+    def summary(self) -> Summary: ...
+
+    @abstractmethod
+    def with_batch_size(self, size: int) -> BaseProgram: ...
+
+    @abstractmethod
+    def module(
+        self,
+        device: str = "cpu",
+        seed: int = 0,
+        weights: str | Path | Mapping[str, Any] | None = None,
+        *,
+        inplace: bool = True,
+        exporting: bool = False,
+    ) -> nn.Module: ...
+
+    @abstractmethod
+    def augmentations(self, more: Mapping[str, int] | None = None) -> dict[str, nn.Module]: ...
+
+    @abstractmethod
+    def example_inputs(
+        self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0
+    ) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def prove(self, module: nn.Module) -> None: ...
+
+    @abstractmethod
+    def adapt(self, module: nn.Module, batches: Callable[[], Iterable[Mapping[str, Any]]]) -> list[str]: ...

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +29,7 @@ from graphspec.cli.common import (
 from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:
+    from graphspec.compiled_spec import Program
     from graphspec.tune.run import Outcome
 
 SHOWN = 10
@@ -105,7 +106,7 @@ def tune(
             raise typer.Exit(130)
 
 
-def _searchable(program: Any, settings: list[str] | None, preset: str | None) -> None:
+def _searchable(program: Program, settings: list[str] | None, preset: str | None) -> None:
     """Ends the command if Optuna is missing, or the spec does not accept the values to try."""
     from graphspec.diagnostics import Diagnostics
     from graphspec.diagnostics.packages import needing

@@ -17,6 +17,7 @@ from typing import Any
 from graphspec.contract.own import Own
 from graphspec.diagnostics import Diagnostic, Span, SpecError, did_you_mean, fail, nearest
 from graphspec.objectives.custom import CustomLoss, CustomMetric
+from graphspec.program import BaseProgram
 
 _LOCK = threading.RLock()
 _BROUGHT: dict[str, Path] = {}
@@ -41,13 +42,13 @@ class NamedCode:
         return self.path.partition(".")[0]
 
 
-def nodes(program: Any) -> list[NamedCode]:
+def nodes(program: BaseProgram) -> list[NamedCode]:
     """The classes that nodes of a program name, each once."""
     ops = (op for op in program.graph.walk() if op.present and isinstance(op.layer, Own))
     return _once((op.layer.path, op.span) for op in ops if isinstance(op.layer, Own))
 
 
-def objectives(program: Any) -> list[NamedCode]:
+def objectives(program: BaseProgram) -> list[NamedCode]:
     """The custom losses and metrics of a program, each once."""
     found: list[tuple[str, Span | None]] = []
     for name, output in program.outputs.items():
@@ -87,7 +88,7 @@ def _place(found: ModuleSpec) -> Path:
     return Path(found.origin or next(iter(found.submodule_search_locations or ()))).resolve()
 
 
-def files(program: Any) -> Iterator[tuple[Path, Span | None]]:
+def files(program: BaseProgram) -> Iterator[tuple[Path, Span | None]]:
     """The Python files that the custom modules are made of, as far as they lie below the directory of
     the spec: theirs, their packages', and what of that directory they have imported.
     """
@@ -116,7 +117,7 @@ def _imported_below(root: Path) -> Iterator[Path]:
 # --- import
 
 
-def bring(program: Any, wanted: Iterable[NamedCode]) -> dict[str, Any]:
+def bring(program: BaseProgram, wanted: Iterable[NamedCode]) -> dict[str, Any]:
     """Imports the named code from the spec's directory, else from the environment; by path.
 
     Raises `SpecError` (module-not-allowed) where the program's `allow` names it not, and nothing of it is
@@ -129,7 +130,7 @@ def bring(program: Any, wanted: Iterable[NamedCode]) -> dict[str, Any]:
         return {named.path: _bring(named, root) for named in wanted}
 
 
-def need_permission(program: Any, wanted: Iterable[NamedCode]) -> None:
+def need_permission(program: BaseProgram, wanted: Iterable[NamedCode]) -> None:
     """Raises `SpecError` (module-not-allowed) where the program's `allow` does not name all of these."""
     refused = [_not_allowed(named) for named in wanted if not allowed(named, program.allow)]
     if refused:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from torch.nn import functional as F
 from graphspec.data.batches import Batch, Changed, Examples
 from graphspec.data.features.following import followers
 from graphspec.data.features.plan import Fill, plan
+from graphspec.program import BaseProgram
 
 MOST = 255
 """The largest value of a picture."""
@@ -88,7 +88,7 @@ def _restored(found: Tensor, pictures: Tensor) -> Tensor:
     return found.to(pictures.dtype) if pictures.is_floating_point() else found.round().to(pictures.dtype)
 
 
-def augmented(program: Any, training: Examples, device: torch.device) -> Augmented:
+def augmented(program: BaseProgram, training: Examples, device: torch.device) -> Augmented:
     """Training examples with the `augment` of the features of a program."""
     found = followers(plan(program.inputs, program.outputs, program.data.features, program.ranges))
     following = {name: tuple(_follower(program, fill) for fill in fills) for name, fills in found.items()}
@@ -97,7 +97,7 @@ def augmented(program: Any, training: Examples, device: torch.device) -> Augment
     return Augmented(training, modules, following)
 
 
-def _follower(program: Any, fill: Fill) -> Follower:
+def _follower(program: BaseProgram, fill: Fill) -> Follower:
     channels = fill.tensor.shape[-1]
     if fill.tensor.rank == 4:
         assert isinstance(channels, int)

@@ -20,11 +20,12 @@ from graphspec.data.files import DataFile, Marked, Split
 from graphspec.data.folders import find
 from graphspec.data.mistakes import lacks, placed
 from graphspec.data.opening import Opening, opening, spanner
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import Diagnostic, Span, SpecError
 from graphspec.files.run_files import ENVIRONMENT
+from graphspec.program import BaseProgram
 
 
-def check_files(program: Any, root: Path | None) -> Iterator[Diagnostic]:
+def check_files(program: BaseProgram, root: Path | None) -> Iterator[Diagnostic]:
     """The mistakes in the files that a program's `data:` names; paths are relative to `root`."""
     config = program.data
     if config is None:
@@ -60,7 +61,7 @@ def check_files(program: Any, root: Path | None) -> Iterator[Diagnostic]:
                 )
 
 
-def _check(program: Any, key: str, opened: Opening) -> Iterator[Diagnostic]:
+def _check(program: BaseProgram, key: str, opened: Opening) -> Iterator[Diagnostic]:
     found, config = find(opened.path, opened.within), program.data
     for remark in found.remarks:
         help = "put images into it, or remove it"
@@ -107,11 +108,11 @@ def _check(program: Any, key: str, opened: Opening) -> Iterator[Diagnostic]:
             yield from lacking(name, program.span(path), "").diagnostics
 
 
-def _empty(program: Any, key: str, file: str, help: str | None = None) -> Diagnostic:
+def _empty(program: BaseProgram, key: str, file: str, help: str | None = None) -> Diagnostic:
     return Diagnostic("data-empty", f"`{file}` holds no examples", program.span(("data", key)), help=help)
 
 
-def _plan(program: Any, there: Collection[str]) -> FillPlan:
+def _plan(program: BaseProgram, there: Collection[str]) -> FillPlan:
     """The plan of a program's fields, from the columns that exist."""
     absent = absent_inputs(program, there)
     config = program.data
@@ -120,7 +121,7 @@ def _plan(program: Any, there: Collection[str]) -> FillPlan:
     )
 
 
-def _weight(program: Any, output: str) -> Any:
+def _weight(program: BaseProgram, output: str) -> Span:
     return program.span(("outputs", output, "sample_weight"))
 
 

@@ -25,6 +25,7 @@ from graphspec.diagnostics import Diagnostic, Span, SpecError, fail
 from graphspec.objectives import Loss
 from graphspec.objectives.losses import Binary, Categorical, SparseLoss
 from graphspec.objectives.rare_losses import CTC, Contrastive, Region
+from graphspec.program import BaseProgram, OutputSpec
 from graphspec.tensor import Dim, Tensor, names_of, unit_of, value_of
 
 Array = NDArray[Any]
@@ -49,7 +50,7 @@ class Field:
     padded: bool = False  # lists are brought to a multiple of a factor; a feature's, whose 0 is padding
 
 
-def fields(program: Any, absent: Collection[str] = ()) -> list[Field]:
+def fields(program: BaseProgram, absent: Collection[str] = ()) -> list[Field]:
     """The arrays of a program: its inputs but those that are `absent`, then the targets of its outputs, each
     name once.
     """
@@ -65,7 +66,7 @@ def fields(program: Any, absent: Collection[str] = ()) -> list[Field]:
     return [replace(field, padded=field.name in features) for field in found.values()]
 
 
-def absent_inputs(program: Any, there: Collection[str]) -> frozenset[str]:
+def absent_inputs(program: BaseProgram, there: Collection[str]) -> frozenset[str]:
     """The inputs that their default fills: no feature has their name, and nothing that is `there`."""
     features = program.data.features if program.data is not None else {}
     return frozenset(
@@ -75,8 +76,8 @@ def absent_inputs(program: Any, there: Collection[str]) -> frozenset[str]:
     )
 
 
-def _metrics_fit(name: str, output: Any) -> None:
-    """Every metric can objective the output, and all read one target."""
+def _metrics_fit(name: str, output: OutputSpec) -> None:
+    """Every metric can judge the output, and all read one target."""
     tensor, wanted = output.tensors[0], target_type(output)
     for metric in output.metrics:
         misfit = metric.misfit(tensor, output.activation, output.loss)
@@ -99,7 +100,7 @@ def _same(name: str, known: Field, wanted: Tensor) -> None:
         raise fail("data-shape", message, "give the output another `target`")
 
 
-def _input(program: Any, name: str, tensor: Tensor) -> Field:
+def _input(program: BaseProgram, name: str, tensor: Tensor) -> Field:
     upper = program.ranges.get(name)
     if upper is None:
         return Field(name, tensor)
@@ -108,7 +109,7 @@ def _input(program: Any, name: str, tensor: Tensor) -> Field:
     return Field(name, tensor, 0, upper - 1)
 
 
-def _target(name: str, tensor: Tensor, output: Any) -> Field:
+def _target(name: str, tensor: Tensor, output: OutputSpec) -> Field:
     loss, role = output.loss, "target"
     classes = output.tensors[0].shape[-1]
     if isinstance(loss, SparseLoss | CTC) and isinstance(classes, int):

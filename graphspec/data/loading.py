@@ -36,6 +36,7 @@ from graphspec.data.processes import ALONE, Processes
 from graphspec.data.store import Budget, Store, folder
 from graphspec.data.synthetic import BATCHES, synthetic
 from graphspec.diagnostics import Diagnostic, SpecError, did_you_mean, fail
+from graphspec.program import BaseProgram
 from graphspec.tensor import names_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Data:
 
 
 def load(
-    program: Any,
+    program: BaseProgram,
     data: Path | Given | None,
     root: Path | None,
     device: torch.device,
@@ -108,7 +109,7 @@ def load(
 
 
 def load_file(
-    program: Any,
+    program: BaseProgram,
     path: Path | Given,
     device: torch.device,
     encoders: Encoders | None,
@@ -129,7 +130,7 @@ def load_file(
     return examples
 
 
-def need_no_features(program: Any) -> None:
+def need_no_features(program: BaseProgram) -> None:
     """Refuses a program with features of which nothing was learned."""
     if program.data is not None and program.data.features:
         raise fail(
@@ -137,7 +138,7 @@ def need_no_features(program: Any) -> None:
         )
 
 
-def new_encoders(program: Any, images: bool = False, absent: Collection[str] = ()) -> Encoders:
+def new_encoders(program: BaseProgram, images: bool = False, absent: Collection[str] = ()) -> Encoders:
     """Encoders of a program that have learned nothing, but of inputs that are `absent`; `images` for a folder
     of them without features. Raises `SpecError` (feature-misfit) for inputs that images do not fit.
     """
@@ -153,7 +154,7 @@ def new_encoders(program: Any, images: bool = False, absent: Collection[str] = (
     return Encoders(fills, program.outputs, images, program.path.parent if program.path is not None else None)
 
 
-def image_encoders(program: Any) -> Encoders | None:
+def image_encoders(program: BaseProgram) -> Encoders | None:
     """Encoders of a program that learned from no table, for a folder of images; None where it has another
     input than one that images fit. They know no targets.
     """
@@ -164,7 +165,7 @@ def image_encoders(program: Any) -> Encoders | None:
     return Encoders(fills, program.outputs, True) if fits and not [*misfits(fills, {})] else None
 
 
-def encoders_of(program: Any, state: Mapping[str, Any]) -> Encoders:
+def encoders_of(program: BaseProgram, state: Mapping[str, Any]) -> Encoders:
     """The encoders of a program with what `Encoders.to_json` says that they learned. Raises `SpecError`."""
     known = state.get("fields")
     absent = [name for name in program.defaults if isinstance(known, dict) and name not in known]
@@ -173,7 +174,7 @@ def encoders_of(program: Any, state: Mapping[str, Any]) -> Encoders:
     return found
 
 
-def padding_of(program: Any, wanted: Iterable[Field]) -> Padding:
+def padding_of(program: BaseProgram, wanted: Iterable[Field]) -> Padding:
     """To what the fields are padded that have a length of their own in each row."""
     sizes = {field.name: field.tensor.shape[1] for field in wanted if field.tensor.rank > 1}
     steps = {
@@ -201,7 +202,7 @@ class Loader:
 
     def __init__(
         self,
-        program: Any,
+        program: BaseProgram,
         device: torch.device,
         rows: int,
         encoders: Encoders | None = None,

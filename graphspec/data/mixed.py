@@ -17,6 +17,7 @@ from torch import Tensor
 
 from graphspec.data.batches import Batch, Changed, Examples
 from graphspec.data.mixing import IMAGE, CutMix, Mixing, MixUp
+from graphspec.program import BaseProgram
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def _inside(ends: Tensor, size: int) -> Tensor:
     return (pixels >= ends[:, :1] * size) & (pixels < ends[:, 1:] * size)
 
 
-def mixing(program: Any, examples: Examples) -> Examples:
+def mixing(program: BaseProgram, examples: Examples) -> Examples:
     """The examples of a training, mixed as the `mix` of the program's data says."""
     steps = program.data.mix if program.data is not None else ()
     if not steps:

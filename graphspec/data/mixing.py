@@ -1,18 +1,16 @@
-"""`data.mix`: what mixes the examples of a training batch with one another, and whether a spec's inputs and
-targets can be mixed. Nothing here imports numpy or torch.
+"""`data.mix`: what mixes the examples of a training batch with one another. Nothing here imports numpy or
+torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from graphspec.data.features.plan import target_type
 from graphspec.diagnostics import delete, did_you_mean
-from graphspec.settings import Problem, Setting, each_of, show, unfit, validate
-from graphspec.tensor import Limit, Tensor
+from graphspec.settings import Setting, each_of, show, unfit, validate
 
 Share = Annotated[float, Field(ge=0, le=1)]
 IMAGE = 4
@@ -79,41 +77,3 @@ def _step(value: object) -> Mixing:
     if not isinstance(value, dict) or not isinstance(name, str):
         raise unfit("wrong-type", f"an entry of `mix` names a layer: {show(value)}", EXAMPLE)
     return validate(MIXINGS[name], value, f"`{name}`")
-
-
-def mix_misfits(
-    steps: Sequence[Mixing],
-    inputs: Mapping[str, Tensor],
-    outputs: Mapping[str, Any],
-    ranges: Mapping[str, Limit],
-) -> Iterator[Problem]:
-    """The first reason why the examples of a program cannot be mixed; `ranges` are of inputs that are ids."""
-    if not steps:
-        return
-    name = steps[0].layer
-    for key, tensor in inputs.items():
-        whole = tensor.rank == IMAGE and tensor.dtype != "bool"
-        if key in ranges or not (tensor.is_float or whole):
-            what = "ids" if key in ranges else f"{tensor.dtype} values"
-            message = f"`{name}` mixes the inputs of examples, and the input `{key}` has {what}"
-            yield Problem("feature-misfit", message, "leave `mix` out, or mix a model of floats and images")
-            return
-    cuts = any(isinstance(step, CutMix) for step in steps)
-    if cuts and not any(tensor.rank == IMAGE for tensor in inputs.values()):
-        message = "`CutMix` pastes parts of images, and no input has the shape [height, width, channels]"
-        yield Problem("feature-misfit", message, "`{layer: MixUp}` mixes any floats")
-        return
-    for key, output in outputs.items():
-        target = target_type(output)
-        if target is not None and not target.is_float:
-            message = f"`{name}` mixes targets, and the target of the output `{key}` is class numbers"
-            yield Problem("feature-misfit", message, _one_hot(output))
-            return
-
-
-def _one_hot(output: Any) -> str:
-    """What to write instead of class numbers."""
-    if output.loss is not None and output.loss.name.startswith("sparse_"):
-        instead = output.loss.name.removeprefix("sparse_")
-        return f"write `loss: {instead}`: a feature `encode: category` then makes one-hot targets"
-    return "mixed targets are floats: use a loss of one-hot targets, such as `categorical_crossentropy`"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from graphspec.data import remote
 from graphspec.data.features.plan import Fill
@@ -13,6 +12,7 @@ from graphspec.data.files import DataFile, alike
 from graphspec.data.in_memory_source import Given
 from graphspec.diagnostics import Span, fail
 from graphspec.files.reading import is_within
+from graphspec.program import BaseProgram
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Opening:
 
 
 def opening(
-    program: Any, key: str, file: DataFile | None, root: Path | None, path: Path | Given | None = None
+    program: BaseProgram, key: str, file: DataFile | None, root: Path | None, path: Path | Given | None = None
 ) -> Opening | None:
     """The file under a key of `data:`; `path`, from the command line, replaces it and may lie anywhere.
 
@@ -55,13 +55,13 @@ def opening(
     return Opening(full, file, span, root)
 
 
-def named(program: Any) -> dict[str, str]:
+def named(program: BaseProgram) -> dict[str, str]:
     """The paths that a program's `data:` names, by their keys there."""
     files = {key: getattr(program.data, key, None) for key in ("train", "validation", "test")}
     return {key: file.path for key, file in files.items() if isinstance(file, DataFile)}
 
 
-def spanner(program: Any) -> Callable[[Fill, str], Span | None]:
+def spanner(program: BaseProgram) -> Callable[[Fill, str], Span | None]:
     """Where the spec of a program asks for a column: at its feature, or at the input or output it fills."""
 
     def span(fill: Fill, column: str) -> Span | None:

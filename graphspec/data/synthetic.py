@@ -5,8 +5,6 @@ The copy has weights of its own, so there is something to learn, and everything 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from graphspec.data.batches import InMemory
@@ -22,6 +20,7 @@ from graphspec.objectives.rare_losses import (
     Region,
     SquaredHinge,
 )
+from graphspec.program import BaseProgram, OutputSpec
 from graphspec.tensor import Tensor
 
 BATCHES = 10
@@ -30,7 +29,7 @@ TEACHER = 1
 """What is added to the seed for the copy's weights."""
 
 
-def synthetic(program: Any, wanted: list[Field], count: int, seed: int) -> InMemory:
+def synthetic(program: BaseProgram, wanted: list[Field], count: int, seed: int) -> InMemory:
     """`count` examples for the fields of a program."""
     arrays = program.example_inputs(count, seed=seed)
     arrays = {name: array for name, array in arrays.items() if name not in program.defaults}
@@ -52,7 +51,7 @@ def synthetic(program: Any, wanted: list[Field], count: int, seed: int) -> InMem
     return InMemory(arrays, {name: array.dtype for name, array in arrays.items()})
 
 
-def _target(value: torch.Tensor, output: Any, wanted: Tensor) -> torch.Tensor:
+def _target(value: torch.Tensor, output: OutputSpec, wanted: Tensor) -> torch.Tensor:
     """A legal target from what the copy said before its activation.
 
     Choices are taken relative to the mean over all examples: a network that has learned nothing prefers one

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from numbers import Integral
-from typing import Any
+from typing import Any, Protocol
 
 from graphspec.diagnostics import did_you_mean, fail
 
@@ -51,7 +51,17 @@ def need(**given: Any) -> None:
             raise fail("out-of-range", f"`{name}` is {value}, but must be at least 1")
 
 
-def size_mistake(program: Any, name: str, size: int) -> tuple[str, str, str | None] | None:
+class Sized(Protocol):
+    """What has inputs with named sizes, which have bounds: a program."""
+
+    @property
+    def minimum_sizes(self) -> Mapping[str, int]: ...
+
+    @property
+    def maximum_sizes(self) -> Mapping[str, int]: ...
+
+
+def size_mistake(program: Sized, name: str, size: int) -> tuple[str, str, str | None] | None:
     """The code, the message and the remedy for a value of a named size that the inputs of a program do not
     name, or that is out of its range.
     """
@@ -66,7 +76,7 @@ def size_mistake(program: Any, name: str, size: int) -> tuple[str, str, str | No
     return None
 
 
-def need_sizes(program: Any, sizes: Mapping[str, Any]) -> None:
+def need_sizes(program: Sized, sizes: Mapping[str, Any]) -> None:
     """Raises `SpecError` for sizes that a program cannot have."""
     need(sizes=sizes)
     for name, size in sizes.items():

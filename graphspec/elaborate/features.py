@@ -5,15 +5,17 @@ A spec without data does not import their settings.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.program import OutputSpec
+from graphspec.settings import Problem
 from graphspec.tensor import Limit, Tensor
 
 if TYPE_CHECKING:
     from graphspec.data.config import DataConfig
+    from graphspec.data.mixing import Mixing
 
 PATH = ("data", "features")
 
@@ -55,7 +57,6 @@ def check_features(
     """
     from graphspec.data.features.following import follow_misfits
     from graphspec.data.features.plan import misfits, plan
-    from graphspec.data.mixing import mix_misfits
 
     found = plan(inputs, outputs, data.features, ranges, windows=data.windows)
     problems = [*misfits(found, outputs, data.windows), *follow_misfits(found)]
@@ -76,6 +77,47 @@ def check_features(
         if fill.mask:
             help = "write `loss: dice`, which weighs regions of any size alike, or a focal loss"
         body.error("feature-misfit", body.declared.document.key(path), message, help)
-    mixed = list(mix_misfits(data.mix, inputs, outputs, ranges))
+    mixed = list(_mix_misfits(data.mix, inputs, outputs, ranges))
     body.scope.problems(mixed, ("data", "mix"))
     return not problems and not classless and not mixed
+
+
+def _mix_misfits(
+    steps: Sequence[Mixing],
+    inputs: Mapping[str, Tensor],
+    outputs: Mapping[str, OutputSpec],
+    ranges: Mapping[str, Limit],
+) -> Iterator[Problem]:
+    """The first reason why the examples of a program cannot be mixed; `ranges` are of inputs that are ids."""
+    if not steps:
+        return
+    from graphspec.data.features.plan import target_type
+    from graphspec.data.mixing import IMAGE, CutMix
+
+    name = steps[0].layer
+    for key, tensor in inputs.items():
+        whole = tensor.rank == IMAGE and tensor.dtype != "bool"
+        if key in ranges or not (tensor.is_float or whole):
+            what = "ids" if key in ranges else f"{tensor.dtype} values"
+            message = f"`{name}` mixes the inputs of examples, and the input `{key}` has {what}"
+            yield Problem("feature-misfit", message, "leave `mix` out, or mix a model of floats and images")
+            return
+    cuts = any(isinstance(step, CutMix) for step in steps)
+    if cuts and not any(tensor.rank == IMAGE for tensor in inputs.values()):
+        message = "`CutMix` pastes parts of images, and no input has the shape [height, width, channels]"
+        yield Problem("feature-misfit", message, "`{layer: MixUp}` mixes any floats")
+        return
+    for key, output in outputs.items():
+        target = target_type(output)
+        if target is not None and not target.is_float:
+            message = f"`{name}` mixes targets, and the target of the output `{key}` is class numbers"
+            yield Problem("feature-misfit", message, _one_hot(output))
+            return
+
+
+def _one_hot(output: OutputSpec) -> str:
+    """What to write instead of class numbers."""
+    if output.loss is not None and output.loss.name.startswith("sparse_"):
+        instead = output.loss.name.removeprefix("sparse_")
+        return f"write `loss: {instead}`: a feature `encode: category` then makes one-hot targets"
+    return "mixed targets are floats: use a loss of one-hot targets, such as `categorical_crossentropy`"

@@ -5,16 +5,17 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import zip_longest
 from textwrap import wrap
 
-from graphspec.diagnostics import Span, SpecError
+from graphspec.diagnostics import SpecError
 from graphspec.emit.batches import expanded
 from graphspec.emit.classes import Classes
 from graphspec.emit.code import HOLE, without
 from graphspec.emit.construct import InitWriter
 from graphspec.emit.definitions import DefinitionWriter
+from graphspec.emit.emitted import Emitted
 from graphspec.emit.forward import Forward
 from graphspec.emit.initialization import Initialization
 from graphspec.emit.library_source import library_code, read_names
@@ -28,22 +29,6 @@ from graphspec.passes.logits import inside
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, Tensor, show_size, symbol
 from graphspec.version import __version__
-
-
-@dataclass(frozen=True, slots=True)
-class Emitted:
-    """A Python file.
-
-    `places` maps its line numbers, from 1, to the places in the spec that the lines come from. `nodes` maps
-    the lines that compute something to all nodes in them.
-    """
-
-    source: str
-    places: dict[int, Span]
-    nodes: dict[int, list[Span]]
-    class_name: str
-    program: str  # the program's name
-
 
 ClassParts = tuple[InitWriter, Forward]
 

@@ -8,18 +8,18 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from graphspec import custom
 from graphspec.custom import NamedCode
 from graphspec.diagnostics import SpecError, fail
 from graphspec.emit import Emitted
 from graphspec.files.reading import read_text
+from graphspec.program import BaseProgram
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
 
 
-def bundle(program: Any, emitted: Emitted) -> Emitted:
+def bundle(program: BaseProgram, emitted: Emitted) -> Emitted:
     """The emitted file of a program, with its custom modules copied in instead of imported.
 
     Raises `SpecError` (bundle-misfit) for modules that need more than torch and the standard library, are not
@@ -47,7 +47,7 @@ def _is_custom(node: ast.ImportFrom, named: Iterable[NamedCode]) -> bool:
     return any(node.module == each.home for each in named)
 
 
-def _file(named: NamedCode, program: Any) -> Path:
+def _file(named: NamedCode, program: BaseProgram) -> Path:
     """The file below the directory of the spec that has a class."""
     root = program.path.parent if program.path is not None else None
     found = custom.found_beside(named, root)

@@ -1,13 +1,10 @@
-"""Addresses of stores: a spec names none outside of the working directory without permission."""
+"""Addresses of stores: whether they are outside of the working directory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.files.reading import is_within
 
 LOCAL = ("", "file", "sqlite")
@@ -27,18 +24,3 @@ def leaves(address: str) -> bool:
         if path.startswith("file:"):
             return True
     return not is_within(Path(path), Path())
-
-
-def need_permission(program: Any) -> None:
-    """Raises `SpecError` (address-not-allowed) for callbacks that write to where the spec sends them."""
-    if not program.allow_url and (refused := list(_refused(program))):
-        raise SpecError(refused)
-
-
-def _refused(program: Any) -> Iterator[Diagnostic]:
-    for callback in program.training.callbacks:
-        for key, address in callback.addresses():
-            path = ("train", "callbacks", callback.name, key)
-            message = f"`{callback.name}` would write to `{address}`, which a spec does by permission alone"
-            help = "if it is yours, allow it: `--allow-url`; or leave it out"
-            yield Diagnostic("address-not-allowed", message, program.span(path), help=help)

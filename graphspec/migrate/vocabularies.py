@@ -7,6 +7,7 @@ from typing import Any
 
 from graphspec.graph import Graph, Op, Value
 from graphspec.migrate.tracking import Indices
+from graphspec.program import BaseProgram
 from graphspec.transfer.targets import Origins
 
 Names = Mapping[str, list[Any]]
@@ -35,7 +36,7 @@ def by_name(old: list[Any], new: list[Any], size: int, unseen: bool) -> Indices:
 
 
 def heads(
-    program: Any, graph_old: Graph, old: Names, new: Names, known: Mapping[str, str]
+    program: BaseProgram, graph_old: Graph, old: Names, new: Names, known: Mapping[str, str]
 ) -> dict[str, Indices]:
     """By path, the layers whose units are the classes of an output, where their number changed, or what they
     are: for each class its old number.
@@ -62,7 +63,7 @@ def heads(
     return found
 
 
-def tables(program: Any, old: Names, new: Names) -> dict[str, Indices]:
+def tables(program: BaseProgram, old: Names, new: Names) -> dict[str, Indices]:
     """By path, the layers that look up ids of an input by name: for each id its old one."""
     origins, found = Origins(program.graph), {}
     inputs = {value: name for name, value in program.graph.inputs.items() if value is not None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from graphspec.program import BaseProgram
 
 CONVERTED = (".png", ".pdf")
 """The kinds of files that are made of an SVG file."""
@@ -13,7 +13,7 @@ SUFFIXES = (*PICTURES, ".html", ".mmd")
 
 
 def plot(
-    program: Any,
+    program: BaseProgram,
     suffix: str,
     expand: bool = False,
     depth: int | None = None,

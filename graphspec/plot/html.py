@@ -20,6 +20,7 @@ from graphspec.plot.palette import page_style
 from graphspec.plot.picture import ENDS, Box, Picture
 from graphspec.plot.places import Places
 from graphspec.plot.words import FAMILY, caption, count, heading, second
+from graphspec.program import BaseProgram
 from graphspec.tensor import names_of, value_of
 from graphspec.view.summary import show_bytes, show_flops
 
@@ -27,7 +28,7 @@ TYPICAL = 64
 """What a size that is free counts as, where costs become colours."""
 
 
-def html(body: Picture, program: Any, right: bool = False, fixed: bool = False) -> str:
+def html(body: Picture, program: BaseProgram, right: bool = False, fixed: bool = False) -> str:
     """The text of the page. The picture runs down, or to the `right`.
 
     Unless the open groups are `fixed`, the page closes some until all of it is readable.

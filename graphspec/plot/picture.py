@@ -14,6 +14,7 @@ from graphspec.diagnostics import Span, visible
 from graphspec.graph import Graph, Op, Unit, Value, flatten, read_by, steps
 from graphspec.objectives.custom import CustomLoss
 from graphspec.plot.repeats import Kinship
+from graphspec.program import BaseProgram
 from graphspec.tensor import BATCH, Dim, Tensor, show_size, symbol
 from graphspec.view.summary import Row
 
@@ -99,7 +100,7 @@ class Picture:
                 yield from box.body.walk()
 
 
-def draw(program: Any) -> Picture:
+def draw(program: BaseProgram) -> Picture:
     """The picture of a program, with all groups closed."""
     rows = program.summary().rows
     count = sum(value is not None for value in program.graph.inputs.values())
@@ -107,7 +108,7 @@ def draw(program: Any) -> Picture:
 
 
 class _Drawer:
-    def __init__(self, kinship: Kinship, program: Any):
+    def __init__(self, kinship: Kinship, program: BaseProgram):
         self._kinship, self._program = kinship, program
 
     def body(self, graph: Graph, rows: Iterable[Row], exits: Mapping[str, Value] | None = None) -> Picture:

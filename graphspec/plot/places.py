@@ -9,6 +9,7 @@ from typing import Any
 
 from graphspec.diagnostics import Diagnostics, Span
 from graphspec.plot.picture import Box
+from graphspec.program import BaseProgram
 from graphspec.source import Document, read
 from graphspec.source.reader import Node
 
@@ -16,7 +17,7 @@ from graphspec.source.reader import Node
 class Places:
     """The sources of boxes, numbered in the order of requests."""
 
-    def __init__(self, program: Any):
+    def __init__(self, program: BaseProgram):
         self._file = program.graph.definition.file
         self._documents: dict[str, Document | None] = {}
         self._ends: dict[str, dict[int, int]] = {}

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.decoding import decode
+from graphspec.program import BaseProgram
 
 Values = Mapping[str, NDArray[Any]]
 
 
 def columns_of(
-    program: Any,
+    program: BaseProgram,
     encoders: Encoders | None,
     values: Values,
     sizes: Values,

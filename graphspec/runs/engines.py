@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.diagnostics.packages import needing
+from graphspec.program import BaseProgram
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,7 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, program: Any, module: nn.Module, device: torch.device):
+    def __init__(self, program: BaseProgram, module: nn.Module, device: torch.device):
         from graphspec.train import device as devices
 
         self.module, self.device = module, device
@@ -62,7 +63,7 @@ class OnnxEngine:
 
     name = "onnxruntime"
 
-    def __init__(self, program: Any, file: Path, threads: int):
+    def __init__(self, program: BaseProgram, file: Path, threads: int):
         with needing("`--engine onnxruntime`", "onnx"):
             import onnxruntime
         options = onnxruntime.SessionOptions()
@@ -80,7 +81,7 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, program: Any, file: Path, threads: int):
+    def __init__(self, program: BaseProgram, file: Path, threads: int):
         with needing("`--engine openvino`", "openvino"):
             import openvino
         exact = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
@@ -92,12 +93,12 @@ class OpenVinoEngine:
         return {key: _float(values[place]) for place, key in enumerate(self.outputs)}
 
 
-def keys_of(program: Any) -> list[str]:
+def keys_of(program: BaseProgram) -> list[str]:
     """The names of what a program's module returns, in order."""
     return [key for output in program.outputs.values() for key in output.keys]
 
 
-def _defaults(program: Any) -> dict[str, NDArray[Any]]:
+def _defaults(program: BaseProgram) -> dict[str, NDArray[Any]]:
     """What fills the inputs that may be left out, for a batch of 1."""
     return {
         name: np.full([1, *program.inputs[name].shape[1:]], value, program.inputs[name].dtype)

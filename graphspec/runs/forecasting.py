@@ -24,6 +24,7 @@ from graphspec.data.windows.stamps import after
 from graphspec.data.windows.timeline import Rows, timeline
 from graphspec.diagnostics import fail
 from graphspec.objectives.losses import QuantileLoss
+from graphspec.program import BaseProgram
 from graphspec.train import losses
 from graphspec.train.batch_result import BatchResult
 
@@ -31,7 +32,7 @@ from graphspec.train.batch_result import BatchResult
 class StepErrors:
     """Absolute errors of forecasts in the units of their column: by step, and beside the naive forecast."""
 
-    def __init__(self, program: Any, encoders: Encoders, examples: Windowed):
+    def __init__(self, program: BaseProgram, encoders: Encoders, examples: Windowed):
         self.windows: Windows = program.data.windows
         self.outputs = {name: program.outputs[name] for name in naive.forecasts(encoders)}
         self.units, self.encoders, self.examples = encoders.units(), encoders, examples
@@ -108,7 +109,7 @@ class StepErrors:
 class Forecaster:
     """Reads the windows of a table that forecasts start from, without what they predict."""
 
-    def __init__(self, program: Any, encoders: Encoders, table: Any, every_window: bool, limit: int):
+    def __init__(self, program: BaseProgram, encoders: Encoders, table: Any, every_window: bool, limit: int):
         self.program, self.encoders, self.table, self.every, self.limit = (
             program,
             encoders,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from graphspec.data.encoders import Encoders
+from graphspec.program import BaseProgram
 from graphspec.runs.columns import columns_of, with_keys
 from graphspec.runs.engines import Engine
 from graphspec.runs.rows import ArrayReader, Row, RowArrays, RowReader
@@ -19,7 +19,7 @@ from graphspec.runs.rows import ArrayReader, Row, RowArrays, RowReader
 class Model:
     """A program with an engine; `encoders` are None of one that learned from arrays."""
 
-    program: Any
+    program: BaseProgram
     engine: Engine
     encoders: Encoders | None
     notes: Sequence[str] = ()
@@ -54,7 +54,7 @@ class Model:
         return with_keys(self.reader.key_columns(rows), found)
 
 
-def needs_table(program: Any, encoders: Encoders) -> bool:
+def needs_table(program: BaseProgram, encoders: Encoders) -> bool:
     """Whether the prediction of a row needs other rows, or columns of its own scale."""
     own = any(encoders.encoders[fill.field].beside for fill in encoders.plan.fills if fill.target)
     return own or (program.data is not None and program.data.windows is not None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +23,7 @@ from graphspec.data.opening import opening, spanner
 from graphspec.data.ragged import Ragged
 from graphspec.data.tables import Table, open_table
 from graphspec.diagnostics import fail
+from graphspec.program import BaseProgram
 from graphspec.runs.columns import columns_of, with_keys
 from graphspec.runs.engines import Engine
 
@@ -33,7 +33,7 @@ Sizes = Mapping[str, np.ndarray]
 
 
 def predictions(
-    program: Any,
+    program: BaseProgram,
     engine: Engine,
     encoders: Encoders | None,
     path: Path | Given,
@@ -66,7 +66,7 @@ class Predictor:
 
     def __init__(
         self,
-        program: Any,
+        program: BaseProgram,
         engine: Engine,
         encoders: Encoders | None,
         batch_size: int,

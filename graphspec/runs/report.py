@@ -22,6 +22,7 @@ from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.categories import CategoryEncoder
 from graphspec.data.encoders.numbers import Floats
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss, SparseLoss
+from graphspec.program import BaseProgram, OutputSpec
 from graphspec.runs.directory import list_runs
 from graphspec.runs.run import Run
 from graphspec.train import losses
@@ -183,7 +184,7 @@ class Looker:
     """A model and some examples, looked at from all sides."""
 
     def __init__(
-        self, program: Any, module: nn.Module, encoders: Encoders | None, arrays: Mapping[str, Array]
+        self, program: BaseProgram, module: nn.Module, encoders: Encoders | None, arrays: Mapping[str, Array]
     ):
         self.program, self.module, self.encoders, self.arrays = program, module, encoders, arrays
         self.device = next((each.device for each in module.parameters()), torch.device("cpu"))
@@ -231,10 +232,10 @@ class Looker:
         made.groups = list(self._groups(errors))
         return made
 
-    def _is_class(self, output: Any) -> bool:
+    def _is_class(self, output: OutputSpec) -> bool:
         return isinstance(output.loss, Categorical | Binary)
 
-    def _probabilities(self, output: Any, values: Array) -> Array:
+    def _probabilities(self, output: OutputSpec, values: Array) -> Array:
         """[n, classes], of each position its own row."""
         if output.loss.takes_logits:
             tensor = torch.from_numpy(values)
@@ -244,7 +245,7 @@ class Looker:
             return np.stack((1 - flat, flat), 1)
         return values.reshape(-1, values.shape[-1])
 
-    def _right(self, output: Any) -> Array:
+    def _right(self, output: OutputSpec) -> Array:
         """The class of each position."""
         target = self.arrays[output.target]
         if isinstance(output.loss, SparseLoss):
@@ -263,7 +264,7 @@ class Looker:
         target, value = self._in_units(output, values)
         return np.abs(target - value).reshape(self.count, -1).mean(1)
 
-    def _in_units(self, output: Any, values: Array) -> tuple[Array, Array]:
+    def _in_units(self, output: OutputSpec, values: Array) -> tuple[Array, Array]:
         target = torch.from_numpy(self.arrays[output.target])
         value = losses.activate(torch.from_numpy(values), None)
         units = self.encoders.units() if self.encoders is not None else {}
@@ -278,13 +279,13 @@ class Looker:
             value = value.reshape(target.shape)
         return target.double().numpy(), value.double().numpy()
 
-    def _labels(self, output: Any, count: int) -> list[str]:
+    def _labels(self, output: OutputSpec, count: int) -> list[str]:
         encoder = self.encoders.encoders.get(output.target) if self.encoders is not None else None
         if isinstance(encoder, CategoryEncoder):
             return [str(value) for value in encoder.vocabularies[0].values][:count]
         return [str(index) for index in range(count)]
 
-    def _classes(self, made: OutputReport, output: Any, values: Array) -> None:
+    def _classes(self, made: OutputReport, output: OutputSpec, values: Array) -> None:
         chances, right = self._probabilities(output, values), self._right(output)
         made.classes = self._labels(output, chances.shape[1])
         called, sure = chances.argmax(1), chances.max(1)
@@ -298,7 +299,7 @@ class Looker:
             said, was = float(sure[there].mean()), float((called == right)[there].mean())
             made.calibration.append({"said": said, "was": was, "count": int(there.sum())})
 
-    def _numbers(self, made: OutputReport, output: Any, values: Array) -> None:
+    def _numbers(self, made: OutputReport, output: OutputSpec, values: Array) -> None:
         target, value = self._in_units(output, values)
         pairs = np.stack((target.reshape(-1), value.reshape(-1)), 1) if target.shape == value.shape else None
         if pairs is not None:

@@ -25,6 +25,7 @@ from graphspec.data.ragged import Ragged, padded_lengths
 from graphspec.data.tables.frame import FrameTable
 from graphspec.data.tables.values import plain
 from graphspec.diagnostics import fail
+from graphspec.program import BaseProgram
 from graphspec.tensor import unit_of
 
 Row = Mapping[str, Any]
@@ -65,7 +66,7 @@ class RowArrays:
 class RowReader:
     """Reads rows for the inputs of a program, with the encoders that a training has fitted."""
 
-    def __init__(self, program: Any, encoders: Encoders):
+    def __init__(self, program: BaseProgram, encoders: Encoders):
         absent = [name for name in program.defaults if name not in encoders.encoders]
         self.program, self.encoders = program, encoders
         self.wanted: list[Field] = [field for field in fields(program, absent) if field.role == "input"]
@@ -180,7 +181,7 @@ class RowReader:
 class ArrayReader:
     """Reads rows of arrays, as nested lists, for a program that has learned from arrays."""
 
-    def __init__(self, program: Any):
+    def __init__(self, program: BaseProgram):
         self.program = program
         self.wanted: list[Field] = [
             field for field in fields(program, program.defaults) if field.role == "input"

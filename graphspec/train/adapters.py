@@ -18,6 +18,8 @@ from torch.nn import functional
 
 from graphspec.diagnostics import fail
 from graphspec.emit.load import read_weights
+from graphspec.program import BaseProgram
+from graphspec.train.config.adapters import AdapterSettings
 from graphspec.weights.adaptable import adapted
 
 PREFIX = "base_model.model."
@@ -30,12 +32,12 @@ def is_adapter(key: str) -> bool:
     return key.endswith(PARTS)
 
 
-def attach(program: Any, module: nn.Module) -> None:
+def attach(program: BaseProgram, module: nn.Module) -> None:
     """Freezes a module, and gives it the adapters of its program, which change nothing at first.
 
     Raises `SpecError` (not-supported) for a layer that can have none.
     """
-    wanted = adapted(program)
+    wanted = adapted(program.graph, program.training)
     if not wanted:
         return
     module.requires_grad_(False)
@@ -55,7 +57,7 @@ def attach(program: Any, module: nn.Module) -> None:
                 )
 
 
-def _to_linear(layer: nn.Linear, settings: Any) -> None:
+def _to_linear(layer: nn.Linear, settings: AdapterSettings) -> None:
     place: dict[str, Any] = {"device": layer.weight.device, "dtype": layer.weight.dtype}
     down = nn.Linear(layer.in_features, settings.rank, bias=False, **place)
     up = nn.Linear(settings.rank, layer.out_features, bias=False, **place)
@@ -71,7 +73,7 @@ def _to_linear(layer: nn.Linear, settings: Any) -> None:
     layer.register_forward_hook(added)
 
 
-def _to_embedding(layer: nn.Embedding, settings: Any) -> None:
+def _to_embedding(layer: nn.Embedding, settings: AdapterSettings) -> None:
     place: dict[str, Any] = {"device": layer.weight.device, "dtype": layer.weight.dtype}
     layer.lora_embedding_A = nn.Parameter(torch.zeros(settings.rank, layer.num_embeddings, **place))
     layer.lora_embedding_B = nn.Parameter(torch.randn(layer.embedding_dim, settings.rank).to(**place))
@@ -84,7 +86,7 @@ def _to_embedding(layer: nn.Embedding, settings: Any) -> None:
     layer.register_forward_hook(added)
 
 
-def kept(program: Any, state: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, Tensor]:
+def kept(program: BaseProgram, state: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, Tensor]:
     """What a run with adapters writes of its module: these, other weights that train, and buffers."""
     if not program.training.adapters:
         return state
@@ -92,14 +94,16 @@ def kept(program: Any, state: Mapping[str, Tensor], module: nn.Module) -> Mappin
     return {key: value for key, value in state.items() if key not in frozen}
 
 
-def merged(program: Any, base: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def merged(
+    program: BaseProgram, base: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """The weights of the program with those of its adapters added; other tensors replace the base's.
 
     `tensors` are a run's own, or those of a file of PEFT's.
     """
     found = {key.removeprefix(PREFIX): value for key, value in tensors.items()}
     result = dict(base) | {key: value for key, value in found.items() if not is_adapter(key)}
-    for path, (settings, _) in adapted(program).items():
+    for path, (settings, _) in adapted(program.graph, program.training).items():
         scale = settings.alpha / settings.rank
         key = f"{path}.weight"
         if f"{path}.lora_B.weight" in found:
@@ -114,7 +118,9 @@ def merged(program: Any, base: Mapping[str, Tensor], tensors: Mapping[str, Tenso
     return result
 
 
-def with_adapters(program: Any, path: Path, base: Callable[[Any], Path | None]) -> Any:
+def with_adapters(
+    program: BaseProgram, path: Path, base: Callable[[BaseProgram], Path | None]
+) -> Path | dict[str, Tensor]:
     """The weights of a run with adapters, whose file is at `path`, with them in the base; that file itself
     where it holds none, but a whole model. `base` finds the file that they were trained for.
     """
@@ -130,9 +136,9 @@ def peft_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {PREFIX + key: value.contiguous() for key, value in tensors.items() if is_adapter(key)}
 
 
-def peft_config(program: Any, base: str | None) -> str:
+def peft_config(program: BaseProgram, base: str | None) -> str:
     """PEFT's `adapter_config.json` for the adapters of a program."""
-    found = adapted(program)
+    found = adapted(program.graph, program.training)
     ranks = {path: settings.rank for path, (settings, _) in found.items()}
     alphas = {path: settings.alpha for path, (settings, _) in found.items()}
     first = next(settings for settings, _ in found.values())

@@ -26,6 +26,7 @@ from graphspec.graph import Graph, Op
 from graphspec.objectives.losses import Regression
 from graphspec.passes.logits import ending
 from graphspec.passes.scales import keeps_scale, multiplied
+from graphspec.program import BaseProgram
 from graphspec.tensor import factors, names_of, value_of
 from graphspec.train.objective import Objective
 from graphspec.weights import key_prefix
@@ -77,7 +78,7 @@ class Examination:
     unreached: tuple[Tensor, ...] = ()
 
 
-def examples(program: Any, batch_size: int) -> int:
+def examples(program: BaseProgram, batch_size: int) -> int:
     """The number of examples of a batch that are inspected."""
     flops = program.summary().step(1).forward_flops
     factor = factors(program.inputs.values())
@@ -88,7 +89,7 @@ def examples(program: Any, batch_size: int) -> int:
 
 
 def examine(
-    program: Any,
+    program: BaseProgram,
     module: nn.Module,
     objective: Objective,
     batch: Batch,
@@ -150,7 +151,7 @@ def untouched(module: nn.Module) -> Iterator[None]:
 
 
 def _unreached(
-    program: Any, reached: Mapping[str, Collection[Tensor]], names: Iterable[str]
+    program: BaseProgram, reached: Mapping[str, Collection[Tensor]], names: Iterable[str]
 ) -> Iterator[Diagnostic]:
     """Losses whose gradient reaches no weight, and weights that no loss reaches."""
     for output, weights in reached.items():
@@ -193,7 +194,7 @@ def _warning(code: str, message: str, span: Span | None, help: str) -> Diagnosti
 
 
 def _unscaled(
-    program: Any, module: nn.Module, given: Mapping[str, Tensor], scales: Scales
+    program: BaseProgram, module: nn.Module, given: Mapping[str, Tensor], scales: Scales
 ) -> Iterator[Diagnostic]:
     """Inputs of a wide spread that a layer multiplies by weights as they are."""
     kernels = dict(_kernels(program.graph, dict(module.named_parameters())))
@@ -231,7 +232,7 @@ def _unscaled(
         yield _warning("unscaled", message, span, help)
 
 
-def _number(program: Any, feature: Any, name: str, index: int, count: int) -> tuple[str, Span]:
+def _number(program: BaseProgram, feature: Any, name: str, index: int, count: int) -> tuple[str, Span]:
     """A number of an input in words, and the place of the spec that names it."""
     columns = feature.read(name) if feature is not None else ()
     if len(columns) == count > 1:
@@ -243,7 +244,7 @@ def _number(program: Any, feature: Any, name: str, index: int, count: int) -> tu
     return what, program.span(("inputs", name), True)
 
 
-def _beyond(program: Any, targets: Mapping[str, Tensor]) -> Iterator[Diagnostic]:
+def _beyond(program: BaseProgram, targets: Mapping[str, Tensor]) -> Iterator[Diagnostic]:
     """Targets of a regression that the activation of their output does not give."""
     for name, target in targets.items():
         output, value = program.outputs[name], program.graph.outputs.get(name)
@@ -261,7 +262,7 @@ def _beyond(program: Any, targets: Mapping[str, Tensor]) -> Iterator[Diagnostic]
             yield _warning("target-beyond", message, program.span(("outputs", name), True), help)
 
 
-def _apart(program: Any, objective: Objective, parts: Mapping[str, float]) -> Iterator[Diagnostic]:
+def _apart(program: BaseProgram, objective: Objective, parts: Mapping[str, float]) -> Iterator[Diagnostic]:
     """A regression whose loss is so large that the other losses do not count beside it."""
     found = {}
     for name, part in parts.items():
@@ -279,7 +280,7 @@ def _apart(program: Any, objective: Objective, parts: Mapping[str, float]) -> It
     yield _warning("losses-apart", message, program.span(("outputs", largest), True), help)
 
 
-def _long_warmup(program: Any, steps: int | None) -> Iterator[Diagnostic]:
+def _long_warmup(program: BaseProgram, steps: int | None) -> Iterator[Diagnostic]:
     """A warm-up that the training does not outlast."""
     warmup = getattr(program.training.schedule, "warmup_steps", 0)
     if steps is not None and warmup >= max(steps, 1):

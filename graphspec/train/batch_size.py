@@ -17,6 +17,7 @@ from graphspec.diagnostics import fail
 from graphspec.emit.load import out_of_memory
 from graphspec.files.reading import read_text
 from graphspec.files.run_files import SPEC
+from graphspec.program import BaseProgram
 from graphspec.train.device import typical
 from graphspec.train.run import is_run, newest
 
@@ -28,7 +29,7 @@ LOOKED_AT = 200
 """Batches among which the longest is looked for, where examples differ in length."""
 
 
-def begun(program: Any, run_dir: Path | None) -> int | None:
+def begun(program: BaseProgram, run_dir: Path | None) -> int | None:
     """The batch size of the run to resume; None if there is none."""
     path = run_dir if run_dir is not None else newest(program.name)
     if path is None or not is_run(path):
@@ -39,10 +40,10 @@ def begun(program: Any, run_dir: Path | None) -> int | None:
 
 
 def fitting(
-    program: Any,
+    program: BaseProgram,
     examples: Examples,
     place: torch.device,
-    trial: Callable[[Any, Batch], None],
+    trial: Callable[[BaseProgram, Batch], None],
     tell: Callable[[str], None],
 ) -> Any:
     """The program with the largest `batch_size` whose training steps do not run out of memory: the spec's,
@@ -73,7 +74,7 @@ def fitting(
         size //= 2
 
 
-def first(program: Any, count: int, room: int) -> int:
+def first(program: BaseProgram, count: int, room: int) -> int:
     """The batch size that is tried first: the spec's, doubled while a batch is no more than all examples, and
     while its estimate is not far beyond `room` bytes.
     """
@@ -88,7 +89,7 @@ def free(place: torch.device) -> int:
     return torch.cuda.mem_get_info(place)[0] if place.type == "cuda" else machine()
 
 
-def widest(program: Any, examples: Examples) -> Batch:
+def widest(program: BaseProgram, examples: Examples) -> Batch:
     """A training batch; if lengths differ, the longest of some."""
     batches = examples.batches(program.training.batch_size, Shuffle(program.training.seed, 0))
     if examples.even:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
 from graphspec.graph import Graph
+from graphspec.program import BaseProgram
 from graphspec.tensor import names_of, value_of
 from graphspec.train.batch_result import BatchResult, Reading, Term
 from graphspec.train.objective import Objective, StepTotals
@@ -70,7 +71,12 @@ class CompileChoice:
 
 
 def choose(
-    program: Any, way: Way, steps: int, device: str, world: World, sizes: Mapping[str, int] | None = None
+    program: BaseProgram,
+    way: Way,
+    steps: int,
+    device: str,
+    world: World,
+    sizes: Mapping[str, int] | None = None,
 ) -> CompileChoice:
     """What a training of so many steps compiles.
 
@@ -257,7 +263,7 @@ def _compiled_step(module: nn.Module, optimizer: Optimizer, closed: bool) -> Any
     return torch.compile(step, fullgraph=True, backend=BACKEND, options=options)
 
 
-def _regions(program: Any) -> tuple[tuple[str, ...], int]:
+def _regions(program: BaseProgram) -> tuple[tuple[str, ...], int]:
     """The blocks that are repeated, where they are most of a large model, else none; and how many ops there
     are to compile.
     """
@@ -270,7 +276,7 @@ def _regions(program: Any) -> tuple[tuple[str, ...], int]:
     return tuple(path for path, _, _ in repeated), sum(kinds.values())
 
 
-def _checkpointed(program: Any) -> bool:
+def _checkpointed(program: BaseProgram) -> bool:
     """Whether the backward pass runs a block again: torch.compile takes that within no whole step."""
     return any(op.checkpoint for op in program.graph.walk())
 
@@ -289,7 +295,7 @@ def _repeated(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, int]]:
             yield from _repeated(inner, here)
 
 
-def _saved(program: Any, ops: int, device: str, sizes: Mapping[str, int]) -> float:
+def _saved(program: BaseProgram, ops: int, device: str, sizes: Mapping[str, int]) -> float:
     """About how many seconds of a step compiling saves."""
     flops = program.summary().step(program.training.batch_size).flops
     place = device if device in SPEED else "cpu"

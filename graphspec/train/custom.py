@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from graphspec import custom
 from graphspec.diagnostics import SpecError, fail
 from graphspec.objectives.custom import CustomLoss, CustomMetric
+from graphspec.program import BaseProgram
 
 
 class BoundLoss(CustomLoss):
@@ -27,7 +28,7 @@ class BoundMetric(CustomMetric):
     function: Any
 
 
-def bound(program: Any, device: torch.device) -> dict[str, Any]:
+def bound(program: BaseProgram, device: torch.device) -> dict[str, Any]:
     """The outputs of a program, with custom losses and metrics constructed on a device.
 
     Raises `SpecError` where they may not be imported, or cannot be.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from torch import Tensor
 from graphspec.data.batches import Batch
 from graphspec.data.features.settings import Category
 from graphspec.diagnostics import did_you_mean, fail
+from graphspec.program import BaseProgram, OutputSpec
 from graphspec.train.batch_result import BatchResult
 from graphspec.train.custom import bound
 from graphspec.train.meter import Meter, Values
@@ -25,7 +25,7 @@ CERTAIN = 8
 
 
 def objective(
-    program: Any, outputs: Tensors, targets: Tensors, logits: bool, weights: Tensors | None = None
+    program: BaseProgram, outputs: Tensors, targets: Tensors, logits: bool, weights: Tensors | None = None
 ) -> dict[str, Tensor]:
     """`loss`, the weighted sum of the outputs' losses, to differentiate; then each output's own, detached.
 
@@ -45,7 +45,7 @@ class Metrics:
     probabilities.
     """
 
-    def __init__(self, program: Any, logits: bool = False):
+    def __init__(self, program: BaseProgram, logits: bool = False):
         self._program, self._logits = program, logits
         self._meter: Meter | None = None
 
@@ -71,7 +71,7 @@ class Metrics:
 
 
 def _evaluated(
-    program: Any,
+    program: BaseProgram,
     outputs: Tensors,
     targets: Tensors,
     logits: bool,
@@ -93,7 +93,7 @@ def _evaluated(
     return objective, objective(lambda **options: found, batch), batch  # type: ignore[arg-type]
 
 
-def _need_kind(spec: Any, found: Mapping[str, Tensor], logits: bool) -> None:
+def _need_kind(spec: OutputSpec, found: Mapping[str, Tensor], logits: bool) -> None:
     """Raises `SpecError` where an output is not what a module returns that was called with this `logits`."""
     for key in spec.keys:
         if key not in found:
@@ -126,7 +126,9 @@ def _are_probabilities(values: Tensor, activation: str, close: float) -> bool:
     return not bool(outside.any())
 
 
-def _arrays(program: Any, with_loss: list[str], targets: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _arrays(
+    program: BaseProgram, with_loss: list[str], targets: Tensor | Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """The targets that the losses read, by their own names."""
     wanted = {
         name: program.outputs[name].target
@@ -147,7 +149,7 @@ def _arrays(program: Any, with_loss: list[str], targets: Tensor | Mapping[str, T
 
 
 def _weights(
-    program: Any,
+    program: BaseProgram,
     with_loss: list[str],
     targets: Tensors,
     arrays: Mapping[str, Tensor],
@@ -195,7 +197,7 @@ def _of_rows(name: str, weight: Tensor, rows: Tensor) -> Tensor:
     return weight.reshape(len(rows))
 
 
-def _of_classes(program: Any, output: Any, target: Tensor) -> Tensor:
+def _of_classes(program: BaseProgram, output: OutputSpec, target: Tensor) -> Tensor:
     """The weights of the rows' classes; a class without a weight has 1."""
     classes, help = output.rows.class_weight, f'give them: `weights={{"{output.name}": ...}}`'
     if classes == "balanced":
@@ -217,7 +219,7 @@ def _of_classes(program: Any, output: Any, target: Tensor) -> Tensor:
     return found
 
 
-def _class_numbers(program: Any, output: Any) -> dict[str, float]:
+def _class_numbers(program: BaseProgram, output: OutputSpec) -> dict[str, float]:
     """What classes of an output are called in the spec, and the numbers that stand for them in a target."""
     feature = program.data.features.get(output.target) if program.data is not None else None
     if isinstance(feature, Category):

@@ -6,12 +6,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
 from graphspec.data.memory import CORES, cores
 from graphspec.diagnostics import SpecError, fail
+from graphspec.program import BaseProgram
 from graphspec.tensor import Dim, factors, names_of, value_of
 from graphspec.train.parallel.launched import launched
 
@@ -52,7 +52,7 @@ def choose(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def threads(program: Any) -> int:
+def threads(program: BaseProgram) -> int:
     """The number of threads for a training: one for small steps, else every core the process may use.
 
     Threads that wait for each other cost more than they bring below `LARGE` FLOPs a step, and where other
@@ -65,12 +65,12 @@ def threads(program: Any) -> int:
     return 1 if flops < LARGE else max(1, cores() // launched().local_size)
 
 
-def memory(program: Any) -> int:
+def memory(program: BaseProgram) -> int:
     """Estimates the bytes of a training step: weights, gradients, optimizer and saved activations."""
     return typical(program, program.summary().step(program.training.batch_size).total_bytes)
 
 
-def typical(program: Any, cost: Dim) -> int:
+def typical(program: BaseProgram, cost: Dim) -> int:
     """A cost with `TYPICAL` for each size that is only named, or what the program allows."""
     longest, factor = program.maximum_sizes, factors(program.inputs.values())
     sizes = {

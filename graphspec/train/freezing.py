@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
 from graphspec.diagnostics import fail
 from graphspec.graph import Op
+from graphspec.program import BaseProgram
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.optimizers.setup import set_trainable
 from graphspec.weights import layers
@@ -20,7 +19,7 @@ class Freezing:
     What comes before the first weight that trains needs no gradients, and PyTorch keeps nothing of it.
     """
 
-    def __init__(self, program: Any, module: nn.Module, alone: bool = True):
+    def __init__(self, program: BaseProgram, module: nn.Module, alone: bool = True):
         self.program, self.module = program, module
         config = program.training
         if config.unfreeze_at is not None and not alone:

@@ -24,14 +24,15 @@ from graphspec.data.batches import RANDOM, Batch, Examples, Shuffle, generator
 from graphspec.data.in_memory_source import Given
 from graphspec.data.loading import SYNTHETIC, Data, load
 from graphspec.diagnostics import fail
-from graphspec.files.addresses import need_permission
 from graphspec.files.reading import digest
 from graphspec.files.run_files import CHECKPOINTS, ENCODERS, LAST
+from graphspec.program import BaseProgram
 from graphspec.train import batch_size as batch_sizes
 from graphspec.train import device as devices
 from graphspec.train.batch_inspection import Examination
 from graphspec.train.batch_result import BatchResult
 from graphspec.train.callbacks import settings
+from graphspec.train.callbacks.permission import need_permission
 from graphspec.train.checkpoint import State
 from graphspec.train.meter import Values
 from graphspec.train.objective import Objective
@@ -57,7 +58,7 @@ class Interrupted(Exception):
         self.exit_code = 128 + number
 
 
-def train(program: Any, **options: Any) -> Result:
+def train(program: BaseProgram, **options: Any) -> Result:
     """Trains a program with the settings of its `train:`, and writes a run directory.
 
     `options` are the fields of `TrainOptions`, by name. Raises `SpecError` for whatever is wrong with the
@@ -113,7 +114,9 @@ def _record(training: Training, found: Data, origin: dict[str, Any]) -> None:
         training.run.text(ENCODERS, json.dumps(found.encoders.to_json(), ensure_ascii=False) + "\n")
 
 
-def _read(program: Any, given: TrainOptions, place: torch.device, world: World) -> tuple[Any, Data]:
+def _read(
+    program: BaseProgram, given: TrainOptions, place: torch.device, world: World
+) -> tuple[BaseProgram, Data]:
     """The program, with another batch size where that is to fit, and its data, the same in all processes."""
     data, root, limit, processes = given.data, given.root, given.limit, world.machine()
     read = partial(load, data=data, root=root, device=place, limit=limit, processes=processes)
@@ -129,13 +132,13 @@ def _read(program: Any, given: TrainOptions, place: torch.device, world: World) 
 
 
 def _fitting(
-    program: Any,
+    program: BaseProgram,
     known: int | None,
-    read: Callable[[Any], Data],
+    read: Callable[[BaseProgram], Data],
     place: torch.device,
     world: World,
     tell: Callable[[str], None],
-) -> tuple[Any, Data]:
+) -> tuple[BaseProgram, Data]:
     """The program with the largest batch size that fits, or with that of the run that goes on; its data."""
     if not world.alone:
         help = "try it with one process, then write `train.batch_size`: the sum over all processes"
@@ -146,7 +149,7 @@ def _fitting(
         return program, read(program)
     found = read(program)
 
-    def trial(sized: Any, batch: Batch) -> None:
+    def trial(sized: BaseProgram, batch: Batch) -> None:
         made = prepare(sized, found, world, place, TrainOptions(epochs=1), None, None, looks=False)
         called, objective = made.spread.called, made.objective
         for _ in range(2):  # the second has what the optimizer remembers of the first
@@ -160,7 +163,7 @@ def _fitting(
     return sized, found
 
 
-def _seed(program: Any, world: World) -> int:
+def _seed(program: BaseProgram, world: World) -> int:
     """The seed of the spec in the first process; other processes draw other numbers."""
     seed: int = program.training.seed
     return seed if world.first else generator(seed, RANDOM, world.rank).initial_seed()

@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from graphspec import custom
 from graphspec.data.batches import Batch
 from graphspec.data.fields import fields
+from graphspec.program import BaseProgram
 from graphspec.tensor import BATCH, names_of, value_of
 from graphspec.train.adapters import attach
 from graphspec.train.custom import bound
@@ -67,7 +68,7 @@ class Tracker(TorchDispatchMode):
         self._known[key] = weakref.ref(storage, died)
 
 
-def step_bytes(program: Any, batch_size: int, sizes: Mapping[str, int] | None = None) -> int | None:
+def step_bytes(program: BaseProgram, batch_size: int, sizes: Mapping[str, int] | None = None) -> int | None:
     """The bytes at the peak of a training step on `batch_size` examples: inputs, targets, weights, what the
     optimizer remembers, gradients, what is kept for the backward pass, and what comes and goes.
 
@@ -94,7 +95,7 @@ def step_bytes(program: Any, batch_size: int, sizes: Mapping[str, int] | None = 
         return None
 
 
-def _peak(program: Any, batch: Batch) -> int:
+def _peak(program: BaseProgram, batch: Batch) -> int:
     """The peak of the second step: the optimizer remembers what it has from the first."""
     with META:
         module = program.module(device="meta").train()

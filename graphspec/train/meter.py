@@ -12,6 +12,7 @@ from torch import Tensor
 from graphspec.data.batches import UNIT, Batch
 from graphspec.objectives import Metric
 from graphspec.objectives.history import metric_names
+from graphspec.program import OutputSpec
 from graphspec.train import losses, metrics
 from graphspec.train.batch_result import BatchResult
 from graphspec.train.parallel.world import World
@@ -193,5 +194,5 @@ def _weight(metric: Metric, counted: Tensor | None, weights: Tensor | None) -> T
     return weights if counted is None else losses.aligned(weights, counted) * counted
 
 
-def _resolved(metric: Metric, output: Any) -> Metric:
+def _resolved(metric: Metric, output: OutputSpec) -> Metric:
     return metric.resolve(output.tensors[0], output.loss)

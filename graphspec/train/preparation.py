@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -15,6 +14,7 @@ from graphspec.data.batches import Examples, Shuffle
 from graphspec.data.loading import Data, load
 from graphspec.diagnostics import Diagnostic
 from graphspec.objectives.history import directions
+from graphspec.program import BaseProgram
 from graphspec.tensor import sizes_of
 from graphspec.train.adapters import attach
 from graphspec.train.batch_inspection import Examination, examine, examples, untouched
@@ -43,7 +43,7 @@ from graphspec.train.stored import restoring
 class Prepared:
     """Everything of a training but its run directory."""
 
-    program: Any
+    program: BaseProgram
     spread: Spread
     objective: Objective
     penalties: Penalties
@@ -86,7 +86,7 @@ class Prepared:
 
 
 def prepare(
-    program: Any,
+    program: BaseProgram,
     found: Data,
     world: World,
     place: torch.device,
@@ -127,7 +127,12 @@ def prepare(
 
 
 def _objective(
-    program: Any, found: Data, world: World, place: torch.device, state: State | None, weights: Path | None
+    program: BaseProgram,
+    found: Data,
+    world: World,
+    place: torch.device,
+    state: State | None,
+    weights: Path | None,
 ) -> tuple[nn.Module, Penalties, Objective]:
     """The module of a training, its penalties, and its objective."""
     config, sharded = program.training, is_sharded(program, world)
@@ -147,7 +152,7 @@ def _objective(
     return module, penalties, objective
 
 
-def look(program: Any, root: Path | None) -> tuple[Diagnostic, ...]:
+def look(program: BaseProgram, root: Path | None) -> tuple[Diagnostic, ...]:
     """What a training would warn of before its first step, after the data of its spec are read. Nothing is
     written. Raises `SpecError` for whatever is wrong with the data.
     """
@@ -162,12 +167,12 @@ def look(program: Any, root: Path | None) -> tuple[Diagnostic, ...]:
     return _examine(program, module, objective, found, steps).warnings
 
 
-def _steps(program: Any, found: Data, epochs: int) -> int:
+def _steps(program: BaseProgram, found: Data, epochs: int) -> int:
     """The steps of all epochs, of which a schedule takes its length."""
     return epochs * -(-len(found.training) // effective_batch(program.training))
 
 
-def _adapt(program: Any, module: nn.Module, found: Data, world: World, state: State | None) -> None:
+def _adapt(program: BaseProgram, module: nn.Module, found: Data, world: World, state: State | None) -> None:
     """Fills the buffers that learn from training inputs, in file order; those of a run that goes on are in
     its state. The first process tells the others.
     """
@@ -184,7 +189,7 @@ def _adapt(program: Any, module: nn.Module, found: Data, world: World, state: St
         known[name].copy_(value)
 
 
-def _sizes(program: Any, examples: Examples) -> dict[str, int] | None:
+def _sizes(program: BaseProgram, examples: Examples) -> dict[str, int] | None:
     """The values that the named sizes of the inputs have in every batch; None if lengths differ."""
     if not examples.even:
         return None
@@ -192,7 +197,9 @@ def _sizes(program: Any, examples: Examples) -> dict[str, int] | None:
     return sizes_of(program.inputs, {name: x.shape for name, x in batch.arrays.items()})
 
 
-def _examine(program: Any, module: nn.Module, objective: Objective, found: Data, steps: int) -> Examination:
+def _examine(
+    program: BaseProgram, module: nn.Module, objective: Objective, found: Data, steps: int
+) -> Examination:
     """Inspects a batch; the training does not depend on it."""
     count = examples(program, program.training.batch_size)
     batches = found.training.batches(count, Shuffle(program.training.seed, 0))

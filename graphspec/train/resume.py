@@ -12,6 +12,7 @@ import yaml
 from graphspec.diagnostics import SpecError, fail
 from graphspec.files.reading import read_text
 from graphspec.files.run_files import SPEC
+from graphspec.program import BaseProgram
 from graphspec.settings import show
 from graphspec.train.checkpoint import State, read
 from graphspec.train.parallel.launched import remember, remembered
@@ -31,7 +32,7 @@ ANEW = "train again, or continue with the run's own spec: `graphspec train RUN -
 
 
 def continued(
-    program: Any, world: World, run_dir: Path | None, resume: bool
+    program: BaseProgram, world: World, run_dir: Path | None, resume: bool
 ) -> tuple[RunDirectory | None, State | None]:
     """The run to resume and its state, as `resumed` finds them; None twice for a new run.
 
@@ -54,7 +55,7 @@ def continued(
     return others, read(checkpoint, sharded) if checkpoint is not None else None
 
 
-def created(program: Any, world: World, run_dir: Path | None, overwrite: bool) -> RunDirectory:
+def created(program: BaseProgram, world: World, run_dir: Path | None, overwrite: bool) -> RunDirectory:
     """The directory of a new run, which the first process makes."""
     if not world.first:
         return NullRunDirectory(world.of_first(Path()))
@@ -66,7 +67,7 @@ def created(program: Any, world: World, run_dir: Path | None, overwrite: bool) -
 
 
 def resumed(
-    program: Any, run_dir: Path | None, sharded: bool = False
+    program: BaseProgram, run_dir: Path | None, sharded: bool = False
 ) -> tuple[RunDirectory | None, State | None]:
     """The run to resume, and its state; None twice if there is none.
 
@@ -96,7 +97,7 @@ def resumed(
     return run, state
 
 
-def _same_spec(program: Any, path: Path, state: State) -> None:
+def _same_spec(program: BaseProgram, path: Path, state: State) -> None:
     try:
         stored = yaml.safe_load(read_text(path / SPEC))
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
@@ -113,7 +114,7 @@ def _same_spec(program: Any, path: Path, state: State) -> None:
         raise _refused(f"{other}: a model file that it reads has changed", ANEW)
 
 
-def told_alike(world: World, program: Any, options: Mapping[str, Any]) -> None:
+def told_alike(world: World, program: BaseProgram, options: Mapping[str, Any]) -> None:
     """Raises `SpecError` (run-failed) where the processes were given different specs or options: each would
     wait for others in another place. It comes before all else that they do together.
     """

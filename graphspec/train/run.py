@@ -26,6 +26,7 @@ from graphspec.files.permission import is_signed, signed
 from graphspec.files.reading import need_regular
 from graphspec.files.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, SOURCE, SPEC, reserved
 from graphspec.files.run_folder import READ, REPLACED, WRITTEN, RunFolder
+from graphspec.program import BaseProgram
 from graphspec.train.checkpoint import Checkpoints
 from graphspec.train.files import write_weights
 from graphspec.train.progress import plain
@@ -102,7 +103,7 @@ class RunDirectory:
     def checkpoints(self) -> Checkpoints:
         return Checkpoints(self.path / CHECKPOINTS)
 
-    def begin(self, program: Any, about: Mapping[str, Any]) -> None:
+    def begin(self, program: BaseProgram, about: Mapping[str, Any]) -> None:
         """Writes everything known before the first step: the spec with every file that it reads, the source,
         and `about` the run, as JSON.
         """
@@ -133,7 +134,7 @@ class RunDirectory:
     def finished(self) -> bool:
         return bool(self._known().get("finished"))
 
-    def started_from(self, program: Any, needed: bool = True) -> Path | None:
+    def started_from(self, program: BaseProgram, needed: bool = True) -> Path | None:
         """The file of the weights that the run of a program started from, if it started from some; None where
         another than this user says so. Raises `SpecError` (weights-missing) for that where they are `needed`.
         """
@@ -226,7 +227,7 @@ class RunDirectory:
 class NullRunDirectory(RunDirectory):
     """The run directory for a process that does not write: the first one does, whose directory it is."""
 
-    def begin(self, program: Any, about: Mapping[str, Any]) -> None: ...
+    def begin(self, program: BaseProgram, about: Mapping[str, Any]) -> None: ...
 
     def note(self, **facts: Any) -> None: ...
 
@@ -259,7 +260,7 @@ def newest(name: str, parent: Path = Path("runs")) -> Path | None:
     return runs[-1] if runs else None
 
 
-def files_of(program: Any) -> Iterator[tuple[str, Path]]:
+def files_of(program: BaseProgram) -> Iterator[tuple[str, Path]]:
     """The model files, weights and Python files that a spec reads: where they lie from the spec, and from
     here.
 

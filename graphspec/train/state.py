@@ -16,6 +16,7 @@ from graphspec import custom
 from graphspec.data.batches import Examples
 from graphspec.data.sharing import Shared
 from graphspec.files.reading import content
+from graphspec.program import BaseProgram
 from graphspec.train.adapters import kept
 from graphspec.train.callbacks.base import Callbacks
 from graphspec.train.checkpoint import Checkpoints, State, joined
@@ -42,7 +43,7 @@ class Training:
     set `stop_training`, which ends the training after the epoch, and change `optimizer.learning_rate`.
     """
 
-    program: Any
+    program: BaseProgram
     spread: Spread
     objective: Objective
     penalties: Penalties
@@ -230,7 +231,7 @@ def _of(name: str, rank: int) -> str:
     return f"{name}.{rank}" if rank else name
 
 
-def spec_digest(program: Any) -> str:
+def spec_digest(program: BaseProgram) -> str:
     """A digest of the model that a spec emits, and of its own code that lies beside the spec."""
     digest = hashlib.sha256(program.source.encode())
     for file in sorted({path.name: path for path, _ in custom.files(program)}.values()):

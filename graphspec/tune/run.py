@@ -16,11 +16,11 @@ from typing import Any, Literal
 from graphspec.compiled_spec import Program
 from graphspec.data.memory import cores
 from graphspec.diagnostics import fail
-from graphspec.files.addresses import need_permission
 from graphspec.files.folder import Folder
 from graphspec.files.run_files import ENVIRONMENT, LAST, SPEC, TRIALS
 from graphspec.files.run_folder import READ, RunFolder
 from graphspec.objectives.history import directions
+from graphspec.train.callbacks.permission import need_permission
 from graphspec.tune.picture import picture
 from graphspec.tune.search import Search, Status
 from graphspec.tune.study import Finished, Study

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from graphspec.graph import Graph
+from graphspec.train.config import TrainConfig
+from graphspec.train.config.adapters import AdapterSettings
 from graphspec.weights import held
 
 
@@ -21,16 +22,16 @@ def adaptable(graph: Graph) -> Iterator[tuple[str, tuple[int, int]]]:
             yield path, each.weight.shape
 
 
-def adapted(program: Any) -> dict[str, tuple[Any, tuple[int, int]]]:
+def adapted(graph: Graph, config: TrainConfig) -> dict[str, tuple[AdapterSettings, tuple[int, int]]]:
     """The modules that have an adapter, with its settings, the last that match, and the matrix' shape."""
     found = {}
-    for path, shape in adaptable(program.graph):
-        for settings in program.training.adapters:
+    for path, shape in adaptable(graph):
+        for settings in config.adapters:
             if settings.matches(path):
                 found[path] = settings, shape
     return found
 
 
-def adapter_params(program: Any) -> int:
+def adapter_params(graph: Graph, config: TrainConfig) -> int:
     """The number of weights in all adapters."""
-    return sum(settings.rank * sum(shape) for settings, shape in adapted(program).values())
+    return sum(settings.rank * sum(shape) for settings, shape in adapted(graph, config).values())

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from graphspec.diagnostics import Diagnostic, Diagnostics
+from graphspec.graph import Graph
+from graphspec.program import BaseProgram
+from graphspec.train.config import TrainConfig
 from graphspec.train.config.groups import particulars
 from graphspec.weights import paths
 
 
-def trains(program: Any) -> set[str]:
-    """The keys of the parameters of a program that training changes, sooner or later: by its nodes, by
+def trains(graph: Graph, config: TrainConfig) -> set[str]:
+    """The keys of the parameters of a graph that training changes, sooner or later: by its nodes, by
     `freeze` and by the groups of `train`.
     """
-    config, left = program.training, set(paths(program.graph, frozen=False))
-    known = list(paths(program.graph))
+    left = set(paths(graph, frozen=False))
+    known = list(paths(graph))
     said = particulars(config.parameter_groups, known)
     found = set()
     for path in known:
@@ -25,7 +26,7 @@ def trains(program: Any) -> set[str]:
     return found
 
 
-def check_trainable(program: Any, diagnostics: Diagnostics) -> None:
+def check_trainable(program: BaseProgram, diagnostics: Diagnostics) -> None:
     """Reports a program (nothing-to-train) in which everything is frozen: by its nodes, or by the groups of
     `train`.
     """
@@ -33,7 +34,7 @@ def check_trainable(program: Any, diagnostics: Diagnostics) -> None:
         return  # weights of custom modules are not known here
     if program.training.adapters:
         return
-    if any(True for _ in paths(program.graph)) and not trains(program):
+    if any(True for _ in paths(program.graph)) and not trains(program.graph, program.training):
         message = "every weight is frozen, so there is nothing to train"
         help = "remove a `trainable: false`, or a pattern of `freeze`; `graphspec evaluate SPEC` measures it"
         span = program.span(("train",), True)

@@ -29,15 +29,15 @@ ALLOWED = {
     "contract": "diagnostics settings tensor",
     "convert": "compiled_spec compiler contract custom diagnostics files graph language objectives "
     "settings source tensor train transfer version weights",
-    "custom": "contract diagnostics graph objectives weights",
-    "data": "diagnostics files objectives settings tensor",
+    "custom": "contract diagnostics graph objectives program weights",
+    "data": "diagnostics files objectives program settings tensor",
     "declarations": "contract diagnostics language settings source version",
     "diagnostics": "",
     "elaborate": "contract data declarations diagnostics expressions files graph language objectives "
     "passes program settings source tensor train tune weights",
     "emit": "contract custom diagnostics expressions files fold graph passes program tensor transfer "
     "version view weights",
-    "export": "data diagnostics objectives tensor version",
+    "export": "data diagnostics objectives program tensor version",
     "expressions": "diagnostics",
     "files": "diagnostics",
     "fixing": "diagnostics source",
@@ -46,29 +46,30 @@ ALLOWED = {
     "graph": "contract diagnostics expressions tensor",
     "language": "diagnostics settings source train tune",
     "layers": "contract diagnostics settings tensor",
-    "migrate": "compare compiler contract convert data fold graph reference tensor train transfer weights",
+    "migrate": "compare compiler contract convert data fold graph program reference tensor train "
+    "transfer weights",
     "objectives": "diagnostics settings tensor",
     "ops": "contract layers tensor",
     "passes": "contract diagnostics graph tensor",
-    "plot": "diagnostics graph objectives source tensor view",
-    "program": "data graph objectives tensor train",
+    "plot": "diagnostics graph objectives program source tensor view",
+    "program": "data diagnostics graph objectives tensor train",
     "reference": "contract data diagnostics language objectives settings source tensor train tune",
-    "runs": "compare compiled_spec compiler custom data diagnostics emit export files fold objectives "
-    "source tensor train version weights",
+    "runs": "compare compiled_spec compiler custom data diagnostics emit export files fold "
+    "objectives program source tensor train version weights",
     "serve": "data diagnostics runs tensor version",
     "server": "checking compiled_spec contract data diagnostics expressions files fixing formatting "
     "graph language objectives reference settings source tensor train tune version view",
     "settings": "diagnostics tensor",
     "source": "diagnostics expressions",
     "tensor": "",
-    "train": "contract custom data diagnostics emit expressions files graph objectives passes settings "
-    "tensor version weights",
+    "train": "contract custom data diagnostics emit expressions files graph objectives passes program "
+    "settings tensor version weights",
     "transfer": "compare contract convert diagnostics expressions files graph settings source tensor "
     "train weights",
     "tune": "cli compiled_spec compiler data diagnostics files objectives settings train",
     "version": "",
     "view": "contract diagnostics graph program tensor train weights",
-    "weights": "contract diagnostics files graph train",
+    "weights": "contract diagnostics files graph program train",
 }
 """For each room, a file or a folder of the package, the rooms that it may import while it runs."""
 

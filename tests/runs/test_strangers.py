@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from graphspec import compile
 from graphspec.cli import app
-from graphspec.files.addresses import need_permission
+from graphspec.train.callbacks.permission import need_permission
 
 SPEC = """
 inputs: {x: {shape: [6]}}

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from graphspec.compiled_spec import Program
 from graphspec.compiler import compile
 from graphspec.convert.nodes import identifier
 from graphspec.convert.pytorch import convert_module
@@ -283,7 +284,9 @@ def _from_gallery(
     return FromTorch(name, written, program, moved.weights, {}, {}, (), rows, (), (), proved)
 
 
-def _prove_gallery(spec: ShippedSpec, program: Any, weights: Mapping[str, Tensor], module: Any) -> TorchProof:
+def _prove_gallery(
+    spec: ShippedSpec, program: Program, weights: Mapping[str, Tensor], module: Any
+) -> TorchProof:
     ours = program.module().eval()
     ours.load_state_dict(weights)
     worst = 0.0

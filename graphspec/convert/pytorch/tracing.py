@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from graphspec.convert.refusals import Unsupported
 
@@ -26,7 +27,7 @@ class TracedModule:
     """The graph of `module`, the tensors behind its placeholders, and what the user calls its results."""
 
     module: nn.Module
-    program: Any
+    program: ExportedProgram
     inputs: tuple[str, ...]  # the placeholders of the user's inputs, in order
     outputs: tuple[tuple[str, Any], ...]  # a name, "" where nothing says, and the graph's node
 
@@ -54,7 +55,7 @@ def traced(
     return TracedModule(module, program, tuple(signature.user_inputs), named)
 
 
-def _in_parts(program: Any) -> Any:
+def _in_parts(program: ExportedProgram) -> ExportedProgram:
     """The graph with those functions that no handler knows written in others, as PyTorch defines them."""
     from torch._decomp import core_aten_decompositions
 

@@ -15,7 +15,8 @@ from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
 from graphspec.data.encoders.numbers import Floats, rows_of
 from graphspec.objectives.custom import CustomLoss
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss
-from graphspec.tensor import names_of, value_of
+from graphspec.program import OutputSpec
+from graphspec.tensor import Tensor, names_of, value_of
 
 THRESHOLD = 0.5
 """From which probability on a set has a value, unless the output says another."""
@@ -23,7 +24,7 @@ THRESHOLD = 0.5
 
 def decode(
     name: str,
-    output: Any,
+    output: OutputSpec,
     encoder: Encoder | None,
     values: Mapping[str, Array],
     sizes: Mapping[str, NDArray[np.int64]],
@@ -47,7 +48,7 @@ def decode(
 
 def _decode_tensor(
     name: str,
-    output: Any,
+    output: OutputSpec,
     encoder: Encoder | None,
     values: Array,
     sizes: Mapping[str, NDArray[np.int64]],
@@ -69,7 +70,7 @@ def _decode_tensor(
     return {name: _plain(values, lengths)}
 
 
-def has_classes(output: Any, encoder: Encoder | None) -> bool:
+def has_classes(output: OutputSpec, encoder: Encoder | None) -> bool:
     """Whether the last axis has a probability for each of several classes."""
     if isinstance(output.loss, Binary):
         return False
@@ -85,7 +86,7 @@ def _softmax(values: Array) -> Array:
     return raised / raised.sum(-1, keepdims=True)
 
 
-def _lengths(tensor: Any, sizes: Mapping[str, Array], count: int) -> Array | None:
+def _lengths(tensor: Tensor, sizes: Mapping[str, Array], count: int) -> Array | None:
     """The length of each row; None if rows have no steps, or all have full length."""
     if tensor.rank < 3:
         return None

@@ -12,6 +12,7 @@ from graphspec.diagnostics import did_you_mean
 from graphspec.objectives.custom import CustomLoss
 from graphspec.objectives.losses import Binary, Categorical, SparseLoss
 from graphspec.objectives.rare_losses import Circle
+from graphspec.program import OutputSpec
 from graphspec.settings import Problem
 from graphspec.tensor import Limit, Tensor
 
@@ -167,7 +168,7 @@ def reading_images(found: FillPlan) -> FillPlan:
     return FillPlan(tuple(f if f.target else replace(f, feature=own) for f in found.fills))
 
 
-def classes_of(output: Any, target: Tensor) -> int | None:
+def classes_of(output: OutputSpec, target: Tensor) -> int | None:
     """How many values the target of an output has, where those are classes."""
     if isinstance(output.loss, Circle) or (isinstance(output.loss, CustomLoss) and not target.is_float):
         return None  # class numbers, and not a unit for each
@@ -177,7 +178,7 @@ def classes_of(output: Any, target: Tensor) -> int | None:
     return units if isinstance(units, int) else None
 
 
-def target_type(output: Any) -> Tensor | None:
+def target_type(output: OutputSpec) -> Tensor | None:
     """What an output is compared with; None where nothing reads a target."""
     tensor = output.tensors[0]
     if output.loss is not None and output.loss.takes_target:
@@ -359,7 +360,7 @@ def _vocabulary(fill: Fill, feature: Feature) -> Misfit | None:
     return "feature-misfit", message, f"write `input_dim: $(vocabulary({fill.field}))`", None
 
 
-def _target(fill: Fill, feature: Feature, output: Any) -> Misfit | None:
+def _target(fill: Fill, feature: Feature, output: OutputSpec) -> Misfit | None:
     empty = isinstance(feature, Set) and feature.fill == ""  # a row that has none of the values
     if getattr(feature, "fill", None) is not None and not empty:
         message = f"{_what(fill)} cannot have a `fill`: the model would learn invented values"
@@ -386,7 +387,7 @@ def _target(fill: Fill, feature: Feature, output: Any) -> Misfit | None:
     return None
 
 
-def _classes(fill: Fill, feature: Category, output: Any, sparse: bool) -> Misfit | None:
+def _classes(fill: Fill, feature: Category, output: OutputSpec, sparse: bool) -> Misfit | None:
     if feature.vocabulary is not None:
         message = f"the target `{fill.field}` has an id for each value, none of which may be left out"
         return "feature-misfit", message, "leave `vocabulary` out, or list the `values`", "vocabulary"
@@ -412,7 +413,7 @@ def _classes(fill: Fill, feature: Category, output: Any, sparse: bool) -> Misfit
     return None
 
 
-def _binary(output: Any) -> bool:
+def _binary(output: OutputSpec) -> bool:
     """Whether an output is one probability, of the second of two values."""
     return output.tensors[0].shape[-1] == 1 and (output.loss is None or isinstance(output.loss, Binary))
 

@@ -128,7 +128,7 @@ class Table(ABC):
                 yield first + start, part.slice(start, rows)
 
     def read(self, columns: Sequence[str], rows: np.ndarray | None = None) -> pa.Table:
-        """StepTotals columns, of all rows or of `rows` in their order."""
+        """Whole columns, of all rows or of `rows` in their order."""
         parts = [part for _, part in self.chunks(columns)]
         if not parts:
             return pa.table({name: pa.array([], self.columns[name]) for name in columns})

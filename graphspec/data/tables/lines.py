@@ -37,7 +37,7 @@ STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 
 
 def _table(piece: bytes, schema: pa.Schema, others: Literal["infer", "error"] = "infer") -> pa.Table:
-    """StepTotals lines, with columns of a known kind; `others` says what becomes of other columns."""
+    """Whole lines, with columns of a known kind; `others` says what becomes of other columns."""
     options = reader.ReadOptions(block_size=len(piece) + 1, use_threads=False)
     parse = reader.ParseOptions(schema, newlines_in_values=False, unexpected_field_behavior=others)
     return reader.read_json(pa.BufferReader(piece), options, parse)
@@ -109,7 +109,7 @@ class Lines(Table):
                 )
 
     def _pieces(self) -> Iterator[tuple[int, bytes]]:
-        """StepTotals lines, about a block of them at a time, each with the number of its first line."""
+        """Whole lines, about a block of them at a time, each with the number of its first line."""
         with utf8(self.path, self.encoding) as stream:
             line, rest, data = 1, b"", stream.read(BLOCK).removeprefix(b"\xef\xbb\xbf")
             while data:
@@ -305,7 +305,7 @@ class AsWritten(str):
 
 
 def written(piece: bytes, texts: Collection[str]) -> bytes:
-    """StepTotals lines in which columns of text hold nothing else: what is none gets quotes. Such columns are
+    """Whole lines in which columns of text hold nothing else: what is none gets quotes. Such columns are
     `texts`, and those with any text here. What is no JSON stays as it is.
     """
     lines = piece.split(b"\n")

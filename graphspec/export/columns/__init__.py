@@ -18,6 +18,7 @@ from graphspec.data.encoders import Encoders
 from graphspec.export.columns.decoding import Answers, decoded
 from graphspec.export.columns.encoding import Inside, encoded
 from graphspec.export.columns.graph import NUMBER, OPSETS, TEXT, WHOLE, GraphWriter
+from graphspec.program import BaseProgram
 
 WORDS: dict[int, str] = {TEXT: "text", NUMBER: "number", WHOLE: "integer"}
 PREFIX = "model/"
@@ -48,7 +49,7 @@ class ColumnForm:
         }
 
 
-def with_columns(program: Any, encoders: Encoders, path: Path, free: Mapping[str, Any]) -> ColumnForm:
+def with_columns(program: BaseProgram, encoders: Encoders, path: Path, free: Mapping[str, Any]) -> ColumnForm:
     """Rewrites a file of ONNX that reads arrays: it then reads columns. `free` are its dynamic sizes."""
     model = onnx.load(path, load_external_data=False)
     keys = [value.name for value in model.graph.output]

@@ -15,7 +15,8 @@ from graphspec.data.encoders.numbers import Floats
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
 from graphspec.export.columns.numbers import undone
 from graphspec.objectives.losses import QuantileLoss
-from graphspec.tensor import unit_of
+from graphspec.program import BaseProgram, OutputSpec
+from graphspec.tensor import Tensor, unit_of
 
 
 @dataclass(slots=True)
@@ -29,7 +30,11 @@ class Answers:
 
 
 def decoded(
-    g: GraphWriter, program: Any, encoders: Encoders, outputs: Mapping[str, str], lengths: Mapping[str, str]
+    g: GraphWriter,
+    program: BaseProgram,
+    encoders: Encoders,
+    outputs: Mapping[str, str],
+    lengths: Mapping[str, str],
 ) -> Answers:
     """The outputs of a program as columns; `outputs` are its own values, float32, and `lengths` those of rows
     by the name of a size.
@@ -52,7 +57,7 @@ class ColumnDecoding:
     found: Answers
     lengths: Mapping[str, str]
 
-    def write(self, name: str, output: Any, encoder: Any, value: str) -> None:
+    def write(self, name: str, output: OutputSpec, encoder: Any, value: str) -> None:
         g, tensor = self.g, output.tensors[0]
         classes = has_classes(output, encoder)
         if output.loss is not None and output.loss.takes_logits:
@@ -68,7 +73,7 @@ class ColumnDecoding:
         else:
             self.found.values[name] = self._squeezed(tensor, value), FLOAT
 
-    def _classes(self, name: str, tensor: Any, labels: list[Any], value: str) -> None:
+    def _classes(self, name: str, tensor: Tensor, labels: list[Any], value: str) -> None:
         g = self.g
         chosen = g.op("ArgMax", value, axis=-1, keepdims=0)
         kind = TEXT if labels and isinstance(labels[0], str) else WHOLE
@@ -81,7 +86,7 @@ class ColumnDecoding:
         self.found.values[f"{name}.probabilities"] = value, FLOAT
         self.found.classes[name] = labels
 
-    def _there(self, tensor: Any) -> str | None:
+    def _there(self, tensor: Tensor) -> str | None:
         """[batch, steps]: which steps are the row's own; None where all are."""
         g, unit = self.g, unit_of(tensor.shape[1]) if tensor.rank == 3 else None
         if unit is None or unit[0] not in self.lengths:
@@ -102,7 +107,7 @@ class ColumnDecoding:
         self.found.classes[name] = list(values)
 
     @staticmethod
-    def _fits(encoder: Floats, tensor: Any) -> bool:
+    def _fits(encoder: Floats, tensor: Tensor) -> bool:
         """Whether the output is in the units of the columns, as `decode` has it."""
         count = len(encoder.curves)
         if count == 1:
@@ -110,7 +115,7 @@ class ColumnDecoding:
         units = tensor.shape[-1]
         return tensor.rank > 1 and isinstance(units, int) and units >= count
 
-    def _numbers(self, name: str, tensor: Any, encoder: Floats, value: str) -> None:
+    def _numbers(self, name: str, tensor: Tensor, encoder: Floats, value: str) -> None:
         g = self.g
         if len(encoder.curves) == 1:
             self.found.values[name] = self._squeezed(tensor, undone(g, encoder.curves[0], value)), NUMBER
@@ -125,7 +130,7 @@ class ColumnDecoding:
             parts = [g.expanded(x, last) for x in [*own, *columns[len(own) :]]]
             self.found.values[name] = g.joined(parts, last), NUMBER
 
-    def _quantiles(self, name: str, tensor: Any, encoder: Floats, loss: QuantileLoss, value: str) -> None:
+    def _quantiles(self, name: str, tensor: Tensor, encoder: Floats, loss: QuantileLoss, value: str) -> None:
         """The level in the middle, and beside it each."""
         g = self.g
         own = undone(g, encoder.curves[0], value)
@@ -134,7 +139,7 @@ class ColumnDecoding:
         for level, column in zip(loss.levels, columns, strict=True):
             self.found.values[f"{name}.{level:g}"] = column, NUMBER
 
-    def _squeezed(self, tensor: Any, value: str) -> str:
+    def _squeezed(self, tensor: Tensor, value: str) -> str:
         if tensor.rank > 1 and tensor.shape[-1] == 1:
             return str(self.g.op("Squeeze", value, self.g.constant([tensor.rank - 1], np.int64)))
         return value

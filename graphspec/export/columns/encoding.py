@@ -19,6 +19,7 @@ from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.features.settings import UNSEEN
 from graphspec.export.columns import dates, numbers, texts
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
+from graphspec.program import BaseProgram
 from graphspec.tensor import Tensor, unit_of
 
 Reason = str
@@ -36,7 +37,7 @@ class Inside:
     """By the name of a size, the length of each row."""
 
 
-def encoded(g: GraphWriter, program: Any, encoders: Encoders, free: Mapping[str, Any]) -> Inside:
+def encoded(g: GraphWriter, program: BaseProgram, encoders: Encoders, free: Mapping[str, Any]) -> Inside:
     """The inputs of a program from columns; `free` are the sizes that its file leaves dynamic, with their
     ranges.
     """
@@ -91,7 +92,7 @@ def _lists(encoder: Encoder) -> bool:
 @dataclass(frozen=True, slots=True)
 class ColumnEncoding:
     g: GraphWriter
-    program: Any
+    program: BaseProgram
     na_values: Sequence[str]
     free: Mapping[str, Any]
     found: Inside

@@ -24,6 +24,7 @@ from graphspec.diagnostics import fail
 from graphspec.export.columns import ColumnForm
 from graphspec.export.proof import ABSOLUTE, RELATIVE, outputs_of
 from graphspec.export.tracing import Traced, inputs_at
+from graphspec.program import BaseProgram
 from graphspec.tensor import BATCH
 
 Row = Mapping[str, Any]
@@ -34,7 +35,7 @@ MOMENTS = (0, 951_782_399, 1_709_210_096, -86_400 * 365, 1_230_768_000, 4_102_44
 
 
 def prove_columns(
-    program: Any,
+    program: BaseProgram,
     module: nn.Module,
     encoders: Encoders,
     form: ColumnForm,

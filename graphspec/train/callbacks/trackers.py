@@ -14,6 +14,7 @@ from graphspec.diagnostics import fail
 from graphspec.diagnostics.packages import needing
 from graphspec.files.addresses import leaves
 from graphspec.files.run_files import SPEC, WANDB
+from graphspec.program import BaseProgram
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
 
@@ -154,7 +155,7 @@ def numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             yield name, value
 
 
-def parameters(program: Any) -> Iterator[tuple[str, Any]]:
+def parameters(program: BaseProgram) -> Iterator[tuple[str, Any]]:
     """The params of a spec by their names, and the settings of its training by dotted names, but for its
     callbacks; a param that is called as one of these is `params.NAME`.
     """

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from graphspec.custom import nodes
 from graphspec.data.batches import Batch
 from graphspec.graph import Graph
+from graphspec.program import BaseProgram
 from graphspec.train.parallel.world import World
 from graphspec.weights import key_prefix
 
@@ -175,14 +176,14 @@ class Sharded(Spread):
             root.set_requires_gradient_sync(True)
 
 
-def is_sharded(program: Any, world: World) -> bool:
+def is_sharded(program: BaseProgram, world: World) -> bool:
     """Whether the processes share the weights of a program."""
     return not world.alone and program.training.parallel == "fsdp"
 
 
 def spread_over(
     world: World,
-    program: Any,
+    program: BaseProgram,
     module: nn.Module,
     place: torch.device,
     loose: Iterable[Tensor],
