@@ -16,8 +16,7 @@ from torch import Tensor
 from graphspec.contract.layer import Weight
 from graphspec.diagnostics import fail
 from graphspec.train import config
-from graphspec.train.optimizers import traced
-from graphspec.train.optimizers.updates import Group, Tensors, groups_of
+from graphspec.train.optimizers.updates import TRACED, Group, Number, Tensors, groups_of
 from graphspec.train.parallel.files import fill
 from graphspec.train.parallel.shards import is_sharded, like, local
 
@@ -87,13 +86,7 @@ class Optimizer:
             reached = [name for name, weight in self.weights.items() if weight.grad is not None]
             self._begin([name for name in reached if name not in known], self.iterations)
         gradients = [self._gradient(name) for name in self._moved]
-        rate, step = self.learning_rate, self.iterations + 1
-        if self._clips:
-            gradients = self._clip(gradients)
-        start = 0
-        for group, before in zip(self._groups, self._starts, strict=True):
-            group.step(gradients[start : start + len(group.weights)], rate, step - before)
-            start += len(group.weights)
+        self._update(gradients, self.learning_rate, self.iterations + 1)
         self.advance()
         for name in self._moved:
             self.weights[name].grad = None
@@ -118,7 +111,15 @@ class Optimizer:
 
         Learning rate and number of the step, from 1, are float64 tensors of no axes.
         """
-        traced.update(self._groups, self._clip(gradients) if self._clips else gradients, rate, step)
+        self._update(gradients, rate, step)
+
+    def _update(self, gradients: Tensors, rate: Number, step: Number) -> None:
+        if self._clips:
+            gradients = self._clip(gradients)
+        start = 0
+        for group, before in zip(self._groups, self._starts, strict=True):
+            group.step(gradients[start : start + len(group.weights)], rate, step - before)
+            start += len(group.weights)
 
     def _begin(self, moved: list[str], begun: int) -> None:
         """Groups of the weights that the loss reaches, beside those that there are; the graph is static, so
@@ -131,7 +132,7 @@ class Optimizer:
         self._starts += [begun] * (len(self._groups) - len(self._starts))
         self._stages.append((begun, list(moved)))
         self._moved = [name for group in self._groups for name in group.names]
-        self.traceable = traced.traceable(self._groups)
+        self.traceable = bool(self._groups) and all(group.kind in TRACED for group in self._groups)
         config = self.config
         self._clips = not config.clipnorm is config.clipvalue is config.global_clipnorm is None
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor, nn
 
 from graphspec.diagnostics import SpecError, fail
+from graphspec.program import BaseProgram
 from graphspec.train.adapters import is_adapter
 from graphspec.train.config import OptimizerSettings
 from graphspec.train.config.groups import particulars
@@ -20,7 +20,7 @@ OWN = "loss_weight/"
 """What the names of learned loss weights begin with; they are no weights of the model, and never decay."""
 
 
-def set_trainable(program: Any, module: nn.Module, frozen: bool | None = None) -> None:
+def set_trainable(program: BaseProgram, module: nn.Module, frozen: bool | None = None) -> None:
     """Freezes weights or makes them trainable, by `freeze` and then by `parameter_groups`.
 
     What unfreezes later is frozen only if `frozen` is true.
@@ -38,7 +38,7 @@ def set_trainable(program: Any, module: nn.Module, frozen: bool | None = None) -
             weight.requires_grad_(trainable)
 
 
-def need_trainable(program: Any, module: nn.Module) -> None:
+def need_trainable(program: BaseProgram, module: nn.Module) -> None:
     """Raises `SpecError` (nothing-to-train)."""
     if all(output.loss is None for output in program.outputs.values()):
         raise _refused("no output has a loss", "give an output a `loss`")
@@ -48,7 +48,7 @@ def need_trainable(program: Any, module: nn.Module) -> None:
 
 
 def optimizer_for(
-    program: Any, module: nn.Module, loss_weights: Mapping[str, Tensor], steps: int
+    program: BaseProgram, module: nn.Module, loss_weights: Mapping[str, Tensor], steps: int
 ) -> Optimizer:
     """The optimizer of the weights that train, and of learned loss weights, for a run of so many steps."""
     config = program.training

@@ -1,9 +1,13 @@
-"""The update rule of each optimizer: weights, gradients and optimizer state to new values."""
+"""The update rule of each optimizer: weights, gradients and optimizer state to new values.
+
+The rules of `TRACED` are also what torch.compile takes into the graph of a whole step. Learning rate and
+number of the step are tensors there, so that no step compiles anew.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +20,8 @@ from graphspec.train.config.rare_optimizers import Muon
 from graphspec.train.penalties import from_keras, to_keras
 
 Tensors = list[Tensor]
+Number = float | Tensor
+"""In a graph a float64 tensor of no axes."""
 
 
 @dataclass(slots=True)
@@ -36,8 +42,6 @@ class Group:
     layouts: list[Weight | None]
     state: dict[str, Tensors] = field(default_factory=dict)
     product: float = 1.0
-    iterations: int = 0
-    learning_rate: float = 0.0
     variables: list[tuple[int, ...]] = field(init=False)
     """The weights of each variable of Keras: one, or those that are its rows."""
 
@@ -79,12 +83,13 @@ class Group:
                     found[index] = whole
         return found
 
-    def step(self, gradients: Tensors, rate: float, step: int) -> None:
-        """The update of step number `step`, from 1, at a learning rate."""
-        self.iterations, self.learning_rate = step, rate * self.factor
-        if self.decay and self.kind not in FUSED_DECAY:
-            torch._foreach_mul_(self.weights, 1 - self.learning_rate * self.decay)
-        UPDATES[self.kind](self, self.weights, gradients)
+    def step(self, gradients: Tensors, rate: Number, step: Number) -> None:
+        """The update of step number `step`, from 1, at a learning rate; both are tensors in a graph."""
+        rate, fused = rate * self.factor, not isinstance(rate, Tensor) and self.kind in FUSED
+        if self.decay and not fused:
+            kept = 1 - rate * self.decay
+            torch._foreach_mul_(self.weights, kept.float() if isinstance(kept, Tensor) else kept)
+        (FUSED if fused else UPDATES)[self.kind](self, gradients, rate, step)
 
 
 def groups_of(
@@ -125,22 +130,22 @@ def _group(
     yield group
 
 
-def _sgd(self: Group, weights: Tensors, gradients: Tensors) -> None:
-    momentum, rate = self.config.momentum, self.learning_rate
+def _sgd(self: Group, gradients: Tensors, rate: Number, step: Number) -> None:
+    momentum, weights = self.config.momentum, self.weights
     if not momentum:
-        torch._foreach_add_(weights, gradients, alpha=-rate)
+        _move(weights, gradients, -rate)
         return
     velocity = self.state["momentum"]
     torch._foreach_mul_(velocity, momentum)
-    torch._foreach_add_(velocity, gradients, alpha=-rate)
+    _move(velocity, gradients, -rate)
     if self.config.nesterov:
         torch._foreach_add_(weights, velocity, alpha=momentum)
-        torch._foreach_add_(weights, gradients, alpha=-rate)
+        _move(weights, gradients, -rate)
     else:
         torch._foreach_add_(weights, velocity)
 
 
-def _rmsprop(self: Group, weights: Tensors, gradients: Tensors) -> None:
+def _rmsprop(self: Group, gradients: Tensors, rate: Number, step: Number) -> None:
     config, state = self.config, self.state
     _track(state["velocity"], gradients, config.rho, squared=True)
     if config.centered:
@@ -153,28 +158,43 @@ def _rmsprop(self: Group, weights: Tensors, gradients: Tensors) -> None:
     torch._foreach_sqrt_(below)
     if config.momentum:
         torch._foreach_mul_(state["momentum"], config.momentum)
-        torch._foreach_addcdiv_(state["momentum"], gradients, below, value=self.learning_rate)
-        torch._foreach_sub_(weights, state["momentum"])
+        _move(state["momentum"], gradients, rate, below)
+        torch._foreach_sub_(self.weights, state["momentum"])
     else:
-        torch._foreach_addcdiv_(weights, gradients, below, value=-self.learning_rate)
+        _move(self.weights, gradients, -rate, below)
 
 
-def _adam(self: Group, weights: Tensors, gradients: Tensors) -> None:
-    """Keras adds epsilon to the uncorrected root: torch's epsilon, divided by the correction.
+def _adam(self: Group, gradients: Tensors, rate: Number, step: Number) -> None:
+    config, state = self.config, self.state
+    _track(state["momentum"], gradients, config.beta_1)
+    _track(state["velocity"], gradients, config.beta_2, squared=True)
+    highest = state["velocity"]
+    if config.amsgrad:
+        highest = state["velocity_hat"]
+        torch._foreach_maximum_(highest, state["velocity"])
+    below = torch._foreach_sqrt(highest)
+    torch._foreach_add_(below, config.epsilon)
+    factor = (1 - config.beta_2**step) ** 0.5 / (1 - config.beta_1**step)
+    _move(self.weights, state["momentum"], -rate * factor, below)
+
+
+def _fused_adam(self: Group, gradients: Tensors, rate: float, step: int) -> None:
+    """The same, and weight decay, in one kernel, which no graph can hold. Keras adds epsilon to the
+    uncorrected root: torch's epsilon, divided by the correction.
 
     The kernel takes for granted that a gradient lies in memory as its weight does, as autograd sees to.
     """
-    config, state = self.config, self.state
-    correction = math.sqrt(1 - config.beta_2**self.iterations)
-    step = torch.full((), float(self.iterations), device=weights[0].device)
+    config, state, weights = self.config, self.state, self.weights
+    correction = math.sqrt(1 - config.beta_2**step)
+    number = torch.full((), float(step), device=weights[0].device)
     torch._fused_adamw_(
         weights,
         gradients,
         state["momentum"],
         state["velocity"],
         state["velocity_hat"] if config.amsgrad else [],
-        [step] * len(weights),
-        lr=self.learning_rate,
+        [number] * len(weights),
+        lr=rate,
         beta1=config.beta_1,
         beta2=config.beta_2,
         weight_decay=self.decay,
@@ -184,38 +204,37 @@ def _adam(self: Group, weights: Tensors, gradients: Tensors) -> None:
     )
 
 
-def _adagrad(self: Group, weights: Tensors, gradients: Tensors) -> None:
+def _adagrad(self: Group, gradients: Tensors, rate: Number, step: Number) -> None:
     accumulator = self.state["accumulator"]
     torch._foreach_addcmul_(accumulator, gradients, gradients)
     below = torch._foreach_add(accumulator, self.config.epsilon)
     torch._foreach_sqrt_(below)
-    torch._foreach_addcdiv_(weights, gradients, below, value=-self.learning_rate)
+    _move(self.weights, gradients, -rate, below)
 
 
-def _adadelta(self: Group, weights: Tensors, gradients: Tensors) -> None:
+def _adadelta(self: Group, gradients: Tensors, rate: Number, step: Number) -> None:
     rho, epsilon = self.config.rho, self.config.epsilon
     squares, deltas = self.state["accumulated_grad"], self.state["accumulated_delta_var"]
     _track(squares, gradients, rho, squared=True)
-    step = torch._foreach_add(deltas, epsilon)
-    torch._foreach_div_(step, torch._foreach_add(squares, epsilon))
-    torch._foreach_sqrt_(step)
-    torch._foreach_mul_(step, gradients)
-    _track(deltas, list(step), rho, squared=True)
-    torch._foreach_add_(weights, step, alpha=-self.learning_rate)
+    move = torch._foreach_add(deltas, epsilon)
+    torch._foreach_div_(move, torch._foreach_add(squares, epsilon))
+    torch._foreach_sqrt_(move)
+    torch._foreach_mul_(move, gradients)
+    _track(deltas, list(move), rho, squared=True)
+    _move(self.weights, move, -rate)
 
 
-def _adamax(self: Group, weights: Tensors, gradients: Tensors) -> None:
+def _adamax(self: Group, gradients: Tensors, rate: Number, step: Number) -> None:
     config, norm = self.config, self.state["norm"]
     _track(self.state["momentum"], gradients, config.beta_1)
     torch._foreach_mul_(norm, config.beta_2)
     torch._foreach_maximum_(norm, torch._foreach_abs(gradients))
     below = torch._foreach_add(norm, config.epsilon)
-    rate = self.learning_rate / (1 - config.beta_1**self.iterations)
-    torch._foreach_addcdiv_(weights, self.state["momentum"], below, value=-rate)
+    _move(self.weights, self.state["momentum"], -(rate / (1 - config.beta_1**step)), below)
 
 
-def _nadam(self: Group, weights: Tensors, gradients: Tensors) -> None:
-    config, step = self.config, self.iterations
+def _nadam(self: Group, gradients: Tensors, rate: float, step: int) -> None:
+    config = self.config
     now, after = (config.beta_1 * (1 - 0.5 * 0.96**t) for t in (step, step + 1))
     self.product *= now
     product = self.product
@@ -226,20 +245,20 @@ def _nadam(self: Group, weights: Tensors, gradients: Tensors) -> None:
     below = torch._foreach_sqrt(self.state["velocity"])
     torch._foreach_div_(below, math.sqrt(1 - config.beta_2**step))
     torch._foreach_add_(below, config.epsilon)
-    torch._foreach_addcdiv_(weights, mean, below, value=-self.learning_rate)
+    _move(self.weights, mean, -rate, below)
 
 
-def _lion(self: Group, weights: Tensors, gradients: Tensors) -> None:
+def _lion(self: Group, gradients: Tensors, rate: Number, step: Number) -> None:
     config, momentum = self.config, self.state["momentum"]
-    step = torch._foreach_mul(momentum, config.beta_1)
-    torch._foreach_add_(step, gradients, alpha=1 - config.beta_1)
-    torch._foreach_sign_(step)
-    torch._foreach_add_(weights, step, alpha=-self.learning_rate)
+    move = torch._foreach_mul(momentum, config.beta_1)
+    torch._foreach_add_(move, gradients, alpha=1 - config.beta_1)
+    torch._foreach_sign_(move)
+    _move(self.weights, move, -rate)
     _track(momentum, gradients, config.beta_2)
 
 
-def _lamb(self: Group, weights: Tensors, gradients: Tensors) -> None:
-    config, step = self.config, self.iterations
+def _lamb(self: Group, gradients: Tensors, rate: float, step: int) -> None:
+    config, weights = self.config, self.weights
     _track(self.state["momentum"], gradients, config.beta_1)
     _track(self.state["velocity"], gradients, config.beta_2, squared=True)
     update = torch._foreach_div(self.state["momentum"], 1 - config.beta_1**step)
@@ -250,14 +269,14 @@ def _lamb(self: Group, weights: Tensors, gradients: Tensors) -> None:
     lengths, steps = (self.together(torch._foreach_norm(each)) for each in (weights, update))
     for weight, change, length, size in zip(weights, update, lengths, steps, strict=True):
         ratio = torch.where((length > 0) & (size > 0), length / size, 1.0)
-        weight.sub_(change * (ratio * self.learning_rate))
+        weight.sub_(change * (ratio * rate))
 
 
-def _adafactor(self: Group, weights: Tensors, gradients: Tensors) -> None:
+def _adafactor(self: Group, gradients: Tensors, rate: float, step: int) -> None:
     """Along the axes that Keras stores last; a vector keeps all its squares."""
-    config, step = self.config, float(self.iterations)
-    size = min(self.learning_rate, 1 / math.sqrt(step))  # with `relative_step` and without
-    keep = 1 - step**config.beta_2_decay
+    config, weights = self.config, self.weights
+    size = min(rate, 1 / math.sqrt(step))  # with `relative_step` and without
+    keep = 1 - float(step) ** config.beta_2_decay
     updates = []
     whole = zip(self.variables, self.as_keras(gradients), self.as_keras(weights), strict=True)
     for (first, *_), gradient, weight in whole:
@@ -295,12 +314,12 @@ def _root_mean_square(values: Tensor) -> Tensor:
     return values.square().mean().sqrt()
 
 
-def _ftrl(self: Group, weights: Tensors, gradients: Tensors) -> None:
-    config, rate = self.config, self.learning_rate
+def _ftrl(self: Group, gradients: Tensors, rate: float, step: int) -> None:
+    config = self.config
     power = -config.learning_rate_power
     strength = config.l2_regularization_strength + config.beta / (2 * rate)
     state = zip(self.state["accumulator"], self.state["linear"], strict=True)
-    for weight, gradient, (squares, linear) in zip(weights, gradients, state, strict=True):
+    for weight, gradient, (squares, linear) in zip(self.weights, gradients, state, strict=True):
         before = squares.pow(power)
         after = squares.addcmul_(gradient, gradient).pow(power)
         shrunk = gradient + 2 * config.l2_shrinkage_regularization_strength * weight
@@ -320,20 +339,20 @@ def _is_matrix(config: Muon, name: str, weight: Tensor, layouts: Mapping[str, We
     return rank == 2 and not any(word in name for word in config.exclude_layers)
 
 
-def _muon(self: Group, weights: Tensors, gradients: Tensors) -> None:
+def _muon(self: Group, gradients: Tensors, rate: float, step: int) -> None:
     config, momentum = self.config, self.state["momentum"]
     torch._foreach_mul_(momentum, config.momentum)
     torch._foreach_add_(momentum, gradients)
     updates: Iterable[Tensor] = momentum
     if config.nesterov:
         updates = torch._foreach_add(gradients, momentum, alpha=config.momentum)
-    steps = []
+    moves = []
     for update in self.as_keras(list(updates)):
         matrix = update if update.dim() == 2 else update.unsqueeze(0)  # a row whose others train otherwise
         scale = 1.0 if config.rms_rate is None else math.sqrt(max(matrix.shape)) * config.rms_rate
-        steps.append(_orthogonal(matrix, config).view_as(update) * (self.learning_rate * scale))
-    for index, step in self.of_weights(steps):
-        weights[index].sub_(step)
+        moves.append(_orthogonal(matrix, config).view_as(update) * (rate * scale))
+    for index, move in self.of_weights(moves):
+        self.weights[index].sub_(move)
 
 
 def _orthogonal(matrix: Tensor, config: Muon) -> Tensor:
@@ -347,10 +366,9 @@ def _orthogonal(matrix: Tensor, config: Muon) -> Tensor:
     return x.mT if tall else x
 
 
-def _schedule_free(self: Group, weights: Tensors, gradients: Tensors) -> None:
+def _schedule_free(self: Group, gradients: Tensors, rate: float, step: int) -> None:
     """Weights lie between an average of past ones and the state, which follows the gradients."""
-    config, step, moving = self.config, self.iterations, self.state["momentum"]
-    rate = self.learning_rate
+    config, weights, moving = self.config, self.weights, self.state["momentum"]
     if config.warmup_steps:
         rate *= min(step / config.warmup_steps, 1.0)
     _track(self.state["velocity"], gradients, config.beta_2, squared=True)
@@ -360,7 +378,7 @@ def _schedule_free(self: Group, weights: Tensors, gradients: Tensors) -> None:
     # the average, from the weights between it and what moved: (weight - (1 - beta_1) * moved) / beta_1
     torch._foreach_add_(weights, moving, alpha=config.beta_1 - 1)
     torch._foreach_div_(weights, config.beta_1)
-    torch._foreach_addcdiv_(moving, gradients, below, value=-rate)
+    _move(moving, gradients, -rate, below)
     torch._foreach_lerp_(weights, moving, 1 / step)
     torch._foreach_lerp_(weights, moving, 1 - config.beta_1)
 
@@ -378,7 +396,20 @@ def _track(mean: Tensors, values: Tensors, factor: float, squared: bool = False)
         torch._foreach_add_(mean, values, alpha=1 - factor)
 
 
-UPDATES: dict[str, Callable[[Group, Tensors, Tensors], None]] = {
+def _move(
+    tensors: Tensors, by: Sequence[Tensor], rate: Number, below: Sequence[Tensor] | None = None
+) -> None:
+    """Adds `by`, divided by `below`, at a rate; kernels of one pass take no tensor for it."""
+    if isinstance(rate, Tensor):
+        moves = by if below is None else torch._foreach_div(by, below)
+        torch._foreach_add_(tensors, torch._foreach_mul(moves, rate.float()))
+    elif below is None:
+        torch._foreach_add_(tensors, by, alpha=rate)
+    else:
+        torch._foreach_addcdiv_(tensors, by, below, value=rate)
+
+
+TRACED: dict[str, Callable[[Group, Tensors, Number, Number], None]] = {
     "sgd": _sgd,
     "rmsprop": _rmsprop,
     "adam": _adam,
@@ -386,16 +417,19 @@ UPDATES: dict[str, Callable[[Group, Tensors, Tensors], None]] = {
     "adagrad": _adagrad,
     "adadelta": _adadelta,
     "adamax": _adamax,
+    "lion": _lion,
+}
+UPDATES: dict[str, Callable[[Group, Tensors, Any, Any], None]] = {
+    **TRACED,
     "nadam": _nadam,
     "adafactor": _adafactor,
     "lamb": _lamb,
-    "lion": _lion,
     "ftrl": _ftrl,
     "muon": _muon,
     "schedule_free_adamw": _schedule_free,
 }
-FUSED_DECAY = frozenset({"adam", "adamw"})
-"""The updates that decay weights themselves."""
+FUSED: dict[str, Callable[[Group, Tensors, Any, Any], None]] = {"adam": _fused_adam, "adamw": _fused_adam}
+"""The updates with a kernel of their own, which decays weights, too."""
 
 BEGIN: dict[str, Callable[[Group], None]] = {
     "adafactor": _begin_adafactor,
