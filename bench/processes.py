@@ -1,4 +1,4 @@
-"""StepTotals processes: the time from typing a command to reading its answer."""
+"""Whole processes: the time from typing a command to reading its answer."""
 
 import json
 import statistics
@@ -121,4 +121,4 @@ def _reaching(accuracies: list[float], run: Callable[[], str]) -> Callable[[], N
 
 
 def _note(rounds: Sequence[float]) -> str:
-    return f"StepTotals processes, interleaved, {len(rounds)} rounds after a warm-up."
+    return f"Whole processes, interleaved, {len(rounds)} rounds after a warm-up."

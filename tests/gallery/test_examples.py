@@ -49,9 +49,9 @@ def test_a_table_is_learned_as_well_as_by_gradient_boosting(tmp_path: Path) -> N
     columns = np.concatenate((numbers, words), 1)
     known = cars["mpg"] != ""
     mpg = np.where(known, cars["mpg"], "0").astype(float)
-    fit, objective = training[known[training]], held[known[held]]
+    fit, unseen = training[known[training]], held[known[held]]
     boosted = GradientBoostingRegressor(random_state=0).fit(columns[fit], mpg[fit])
-    error = np.abs(boosted.predict(columns[objective]) - mpg[objective]).mean()
+    error = np.abs(boosted.predict(columns[unseen]) - mpg[unseen]).mean()
     classes = GradientBoostingClassifier(random_state=0).fit(columns[training], cars["origin"][training])
     accuracy = classes.score(columns[held], cars["origin"][held])
 
