@@ -285,7 +285,8 @@ class Layer(Setting):
     rank: ClassVar[int]  # of a class with it in its name, as Conv2D: axes of its windows
     flops_per_input: ClassVar[int] = 0  # what `flops` counts for each element of its first input,
     flops_per_output: ClassVar[int] = 0  # or of its first output
-    examples: ClassVar[tuple[Example, ...]] = ()
+    examples: ClassVar[tuple[Example, ...]] = ()  # one is enough here: tests/layers/examples has further ones
+    often_wraps: ClassVar[tuple[str, ...]] = ()  # layers of `wraps`, whose arguments a misplaced key may be
 
     @classmethod
     def instead(cls, argument: str, given: object) -> str | None:

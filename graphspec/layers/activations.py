@@ -6,7 +6,6 @@ import math
 
 from graphspec.contract.activation_types import activated
 from graphspec.contract.activations import (
-    ACTIVATIONS,
     LINEAR,
     RELU,
     ActivationFunction,
@@ -51,7 +50,7 @@ class Activation(Layer):
 
     activation: ActivationFunction
 
-    examples = tuple(Example({"activation": name}, ((4, 6),)) for name in sorted(ACTIVATIONS))
+    examples = (Example({"activation": "celu"}, ((4, 6),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         if self.activation not in (LINEAR, RELU):
@@ -84,17 +83,7 @@ class ReLU(_Elementwise):
     negative_slope: NotNegative = 0.0
     threshold: NotNegative = 0.0
 
-    examples = (
-        Example({}, ((4, 5),)),
-        Example({"max_value": 6}, ((4, 5),)),
-        Example({"max_value": 0.5}, ((3, 4, 5),)),
-        Example({"negative_slope": 0.2}, ((4, 5),)),
-        Example({"threshold": 0.5}, ((4, 5),)),
-        Example({"threshold": 0.25, "max_value": 1.0}, ((4, 5),)),
-        Example({"negative_slope": 0.2, "max_value": 0.5}, ((4, 5),)),
-        Example({"negative_slope": 0.2, "threshold": 0.5}, ((4, 5),)),
-        Example({"negative_slope": 0.2, "threshold": 0.5, "max_value": 0.75}, ((4, 3, 5),)),
-    )
+    examples = (Example({}, ((4, 5),)),)
 
     def code(self, site: Site) -> Code:
         text, constants = rectified(self.negative_slope, self.max_value, self.threshold)
@@ -112,7 +101,7 @@ class LeakyReLU(_Elementwise):
 
     negative_slope: NotNegative = 0.3
 
-    examples = (Example({}, ((4, 5),)), Example({"negative_slope": 0.1}, ((3, 4, 5),)))
+    examples = (Example({}, ((4, 5),)),)
 
     def code(self, site: Site) -> Code:
         return Code("F.leaky_relu({x}, {slope})", constants={"slope": float(self.negative_slope)})
@@ -123,7 +112,7 @@ class ELU(_Elementwise):
 
     alpha: float = 1.0
 
-    examples = (Example({}, ((4, 5),)), Example({"alpha": 0.5}, ((3, 4, 5),)))
+    examples = (Example({}, ((4, 5),)),)
 
     def code(self, site: Site) -> Code:
         if self.alpha == 1:
@@ -141,16 +130,7 @@ class Softmax(_Elementwise, also="Softmax2d"):
     arguments = (Argument("x"), Argument("mask", required=False, carried=False))
     axis: Axes = -1
 
-    examples = (
-        Example({}, ((5,),)),
-        Example({}, ((5,),), masks={"mask": (5,)}),
-        Example({"axis": [1, 2]}, ((4, 3),), masks={"mask": (4, 3)}),
-        Example({"axis": 1}, ((4, 3, 5),), masks={"mask": (1, 3, 1)}),
-        Example({"axis": 1}, ((4, 3, 5),)),
-        Example({"axis": -2}, ((4, 5),)),
-        Example({"axis": [-1]}, ((4, 5),)),
-        Example({"axis": [1, 2]}, ((4, 3, 5),)),
-    )
+    examples = (Example({}, ((5,),)),)
 
     def infer(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         example_axes(self.spec_name, self.axis, x.rank)
@@ -198,21 +178,7 @@ class PReLU(_Elementwise):
     alpha_constraint: Constraint | None = None
     shared_axes: Axes | None = None
 
-    examples = (
-        Example({}, ((5,),)),
-        Example({}, ((4, 3, 5),)),
-        Example({"shared_axes": [1, 2], "alpha_initializer": "ones"}, ((4, 3, 5),)),
-        Example({"shared_axes": 1}, ((4, 5),)),
-        Example({"shared_axes": [2]}, ((4, 5),)),
-        Example({"shared_axes": [1, 2]}, ((4, 5),)),
-        Example({"shared_axes": [1, 3]}, ((4, 3, 5),)),
-        Example({"alpha_initializer": {"name": "constant", "value": 0.25}}, ((4, 5),)),
-        Example({"alpha_initializer": "he_uniform"}, ((30, 5),)),
-        Example({"alpha_initializer": "glorot_uniform", "shared_axes": [1, 2]}, ((4, 3, 40),)),
-        Example({"alpha_initializer": "glorot_uniform", "shared_axes": [1, 3]}, ((4, 40, 3),)),
-        Example({"alpha_initializer": "he_normal", "shared_axes": [2, 3]}, ((40, 4, 3),)),
-        Example({"alpha_initializer": "lecun_normal"}, ((40,),)),
-    )
+    examples = (Example({}, ((5,),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         super().infer(x)

@@ -37,25 +37,6 @@ class _AdaptivePooling(Layer, abstract=True):
         return Code(text, constants={"output_size": short(self.output_size)})
 
 
-_ADAPTIVE_1D = (
-    Example({"output_size": 3}, ((6, 2),)),
-    Example({"output_size": [4]}, ((7, 3),)),
-    Example({"output_size": 5}, ((3, 2),)),
-    Example({"output_size": 2, "data_format": "channels_first"}, ((3, 7),)),
-)
-_ADAPTIVE_2D = (
-    Example({"output_size": 1}, ((5, 4, 3),)),
-    Example({"output_size": [2, 3]}, ((6, 7, 3),)),
-    Example({"output_size": 4}, ((3, 9, 2),)),
-    Example({"output_size": [3, 2], "data_format": "channels_first"}, ((2, 5, 7),)),
-)
-_ADAPTIVE_3D = (
-    Example({"output_size": 2}, ((4, 5, 6, 2),)),
-    Example({"output_size": [3, 1, 4]}, ((5, 4, 3, 2),)),
-    Example({"output_size": [1, 2, 3], "data_format": "channels_first"}, ((2, 3, 4, 5),)),
-)
-
-
 class AdaptiveAveragePooling1D(_AdaptivePooling, also="AdaptiveAvgPool1d AdaptiveAvgPool1D"):
     """The mean of each window of a sequence. The windows follow from the output size, `output_size`."""
 
@@ -63,7 +44,7 @@ class AdaptiveAveragePooling1D(_AdaptivePooling, also="AdaptiveAvgPool1d Adaptiv
 
     output_size: Window1
 
-    examples = _ADAPTIVE_1D
+    examples = (Example({"output_size": 3}, ((6, 2),)),)
 
 
 class AdaptiveAveragePooling2D(_AdaptivePooling, also="AdaptiveAvgPool2d AdaptiveAvgPool2D"):
@@ -73,7 +54,7 @@ class AdaptiveAveragePooling2D(_AdaptivePooling, also="AdaptiveAvgPool2d Adaptiv
 
     output_size: Window2
 
-    examples = _ADAPTIVE_2D
+    examples = (Example({"output_size": 1}, ((5, 4, 3),)),)
 
 
 class AdaptiveAveragePooling3D(_AdaptivePooling, also="AdaptiveAvgPool3d AdaptiveAvgPool3D"):
@@ -83,7 +64,7 @@ class AdaptiveAveragePooling3D(_AdaptivePooling, also="AdaptiveAvgPool3d Adaptiv
 
     output_size: Window3
 
-    examples = _ADAPTIVE_3D
+    examples = (Example({"output_size": 2}, ((4, 5, 6, 2),)),)
 
 
 class AdaptiveMaxPooling1D(_AdaptivePooling, also="AdaptiveMaxPool1d AdaptiveMaxPool1D"):
@@ -93,7 +74,7 @@ class AdaptiveMaxPooling1D(_AdaptivePooling, also="AdaptiveMaxPool1d AdaptiveMax
 
     output_size: Window1
 
-    examples = _ADAPTIVE_1D
+    examples = (Example({"output_size": 3}, ((6, 2),)),)
 
 
 class AdaptiveMaxPooling2D(_AdaptivePooling, also="AdaptiveMaxPool2d AdaptiveMaxPool2D"):
@@ -103,7 +84,7 @@ class AdaptiveMaxPooling2D(_AdaptivePooling, also="AdaptiveMaxPool2d AdaptiveMax
 
     output_size: Window2
 
-    examples = _ADAPTIVE_2D
+    examples = (Example({"output_size": 1}, ((5, 4, 3),)),)
 
 
 class AdaptiveMaxPooling3D(_AdaptivePooling, also="AdaptiveMaxPool3d AdaptiveMaxPool3D"):
@@ -113,4 +94,4 @@ class AdaptiveMaxPooling3D(_AdaptivePooling, also="AdaptiveMaxPool3d AdaptiveMax
 
     output_size: Window3
 
-    examples = _ADAPTIVE_3D
+    examples = (Example({"output_size": 2}, ((4, 5, 6, 2),)),)

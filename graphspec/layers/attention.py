@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from graphspec.contract.initializers import GlorotUniform
 from graphspec.contract.input_checks import known_channels, need_rank
@@ -78,11 +78,6 @@ class Scoring(Attending, abstract=True):
 
 
 _SELF = ((6, 5), (6, 5))
-_CROSS = ((6, 5), (4, 5))
-_KEYED = ((6, 5), (4, 3), (4, 5))
-_PADDED = {"query_mask": (6,), "value_mask": (4,)}
-_CAUSAL = {"use_causal_mask": True}
-_SCORES = {"return_attention_scores": True}
 
 
 class Attention(Scoring):
@@ -99,16 +94,7 @@ class Attention(Scoring):
     return_attention_scores: bool = False
     use_causal_mask: bool = False
 
-    examples: ClassVar[tuple[Example, ...]] = (
-        Example({}, _SELF),
-        Example({"use_scale": True, "dropout": 0, "seed": None}, _CROSS),
-        Example({}, _KEYED, call={**_CAUSAL, **_SCORES}),
-        Example({"use_scale": True}, _CROSS, masks=_PADDED),
-        Example({}, _KEYED, call=_CAUSAL, masks=_PADDED),
-        Example({}, _CROSS, call=_SCORES, masks={"value_mask": (4,)}),
-        Example({"score_mode": "concat"}, _CROSS, masks={"query_mask": (6,)}),
-        Example({"score_mode": "concat", "use_scale": True}, _KEYED, call=_CAUSAL, masks=_PADDED),
-    )
+    examples = (Example({}, _SELF),)
 
     def weights(self, *inputs: Any) -> tuple[Weight, ...]:
         names = ["scale"] if self.use_scale else []
@@ -141,12 +127,7 @@ class AdditiveAttention(Scoring):
     return_attention_scores: bool = False
     use_causal_mask: bool = False
 
-    examples: ClassVar[tuple[Example, ...]] = (
-        Example({}, _SELF),
-        Example({"use_scale": False, "dropout": 0.0, "seed": None}, _CROSS),
-        Example({}, _KEYED, call={**_CAUSAL, **_SCORES}, masks=_PADDED),
-        Example({}, ((6, 40), (5, 40)), call=_SCORES, masks={"value_mask": (5,)}),
-    )
+    examples = (Example({}, _SELF),)
 
     def weights(self, *inputs: Any) -> tuple[Weight, ...]:
         features = known_channels(inputs[0], layer=self.spec_name, what="features")

@@ -90,13 +90,7 @@ class RandomFlip(Augmentation, also="RandomHorizontalFlip RandomVerticalFlip"):
     seed: None = None
     data_format: DataFormat = "channels_last"
 
-    examples = (
-        Example({}, ((3, 4, 2),)),
-        Example({"mode": "horizontal", "seed": None}, ((3, 4, 2),)),
-        Example({"mode": "vertical"}, ((3, 4, 1),)),
-        Example({"mode": "vertical"}, ((2, 3, 1),), dtype="uint8", high=256),
-        Example({"mode": "horizontal", "data_format": "channels_first"}, ((2, 3, 4),)),
-    )
+    examples = (Example({}, ((3, 4, 2),)),)
 
     def module(self, site: Site) -> ModuleCall:
         height, width = (1, 2) if self.data_format == "channels_last" else (2, 3)
@@ -143,14 +137,7 @@ class RandomRotation(_Warp):
     fill_value: Finite = 0.0
     data_format: DataFormat = "channels_last"
 
-    examples = (
-        Example({"factor": 0.2}, ((5, 6, 2),)),
-        Example({"factor": [0.05, 0.3], "fill_mode": "constant", "fill_value": 2.0}, ((5, 4, 1),)),
-        Example({"factor": 0.5, "fill_mode": "nearest", "interpolation": "nearest"}, ((4, 5, 1),)),
-        Example({"factor": 0.3, "fill_mode": "wrap", "seed": None}, ((4, 5, 1),)),
-        Example({"factor": 0.1, "data_format": "channels_first"}, ((2, 5, 6),)),
-        Example({"factor": 0.25}, ((3, 4, 1),), dtype="uint8", high=256),
-    )
+    examples = (Example({"factor": 0.2}, ((5, 6, 2),)),)
     ranges = {"factor": "factor"}
 
 
@@ -168,33 +155,7 @@ class RandomTranslation(_Warp):
     fill_value: Finite = 0.0
     data_format: DataFormat = "channels_last"
 
-    examples = (
-        Example({"height_factor": 0.3, "width_factor": 0.2}, ((5, 6, 2),)),
-        Example({"height_factor": [0.1, 0.4], "width_factor": 0, "fill_mode": "constant"}, ((5, 4, 1),)),
-        Example(
-            {"height_factor": 0, "width_factor": [-0.5, 1], "fill_mode": "constant", "fill_value": -1.5},
-            ((4, 5, 1),),
-        ),
-        Example({"height_factor": 0.5, "width_factor": 0.5, "fill_mode": "wrap", "seed": None}, ((4, 5, 1),)),
-        Example(
-            {
-                "height_factor": 0.5,
-                "width_factor": [0, 0.25],
-                "fill_mode": "wrap",
-                "interpolation": "nearest",
-            },
-            ((4, 5, 1),),
-        ),
-        Example(
-            {
-                "height_factor": 0.5,
-                "width_factor": 0.5,
-                "fill_mode": "nearest",
-                "data_format": "channels_first",
-            },
-            ((2, 4, 5),),
-        ),
-    )
+    examples = (Example({"height_factor": 0.3, "width_factor": 0.2}, ((5, 6, 2),)),)
     ranges = {"height": "height_factor", "width": "width_factor"}
 
 
@@ -212,22 +173,7 @@ class RandomZoom(_Warp, also="RandomResizedCrop RandomAffine"):
     fill_value: Finite = 0.0
     data_format: DataFormat = "channels_last"
 
-    examples = (
-        Example({"height_factor": 0.5}, ((5, 6, 2),)),
-        Example({"height_factor": [0.2, 0.9], "width_factor": [-0.5, 0], "seed": None}, ((5, 4, 1),)),
-        Example({"height_factor": 0.9, "fill_mode": "constant", "fill_value": 0.5}, ((4, 5, 1),)),
-        Example({"height_factor": 0.9, "width_factor": 0.2, "interpolation": "nearest"}, ((4, 5, 1),)),
-        Example({"height_factor": [0.5, 1], "fill_mode": "wrap"}, ((4, 5, 1),)),
-        Example(
-            {
-                "height_factor": 0,
-                "width_factor": 0.5,
-                "fill_mode": "nearest",
-                "data_format": "channels_first",
-            },
-            ((2, 4, 5),),
-        ),
-    )
+    examples = (Example({"height_factor": 0.5}, ((5, 6, 2),)),)
     ranges = {"height": "height_factor", "width": "width_factor"}
 
     def module(self, site: Site) -> ModuleCall:
@@ -251,13 +197,7 @@ class RandomShear(_Warp):
     data_format: DataFormat = "channels_last"
     seed: None = None
 
-    examples = (
-        Example({"x_factor": 0.4, "y_factor": 0.2}, ((5, 6, 2),)),
-        Example({"x_factor": [0.2, 0.7], "fill_mode": "constant", "fill_value": 2.0}, ((5, 4, 1),)),
-        Example({"y_factor": 0.6, "fill_mode": "nearest", "interpolation": "nearest"}, ((4, 5, 1),)),
-        Example({"x_factor": 0.5, "fill_mode": "wrap", "seed": None}, ((4, 5, 1),)),
-        Example({"y_factor": [0.1, 0.3], "data_format": "channels_first"}, ((2, 5, 6),)),
-    )
+    examples = (Example({"x_factor": 0.4, "y_factor": 0.2}, ((5, 6, 2),)),)
     ranges = {"across": "x_factor", "down": "y_factor"}
 
 
@@ -277,12 +217,7 @@ class RandomPerspective(Augmentation):
     seed: None = None
     data_format: DataFormat = "channels_last"
 
-    examples = (
-        Example({"factor": 0.7}, ((5, 6, 2),)),
-        Example({"scale": 0.5, "fill_value": 2.0, "seed": None}, ((4, 5, 1),)),
-        Example({"factor": [0.8, 1], "interpolation": "nearest"}, ((5, 4, 1),)),
-        Example({"scale": 0.3, "data_format": "channels_first"}, ((2, 5, 4),)),
-    )
+    examples = (Example({"factor": 0.7}, ((5, 6, 2),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         output = super().infer(x)
@@ -317,14 +252,7 @@ class RandomCrop(Augmentation):
     seed: None = None
     data_format: DataFormat = "channels_last"
 
-    examples = (
-        Example({"height": 3, "width": 4}, ((5, 7, 2),)),
-        Example({"height": 2, "width": 2, "seed": None}, ((3, 4, 1),)),
-        Example({"height": 3, "width": 2, "data_format": "channels_first"}, ((2, 4, 6),)),
-        Example({"height": 3, "width": 4}, ((3, 7, 2),)),
-        Example({"height": 4, "width": 6}, ((5, 4, 1),)),
-        Example({"height": 2, "width": 2}, ((3, 4, 1),), dtype="uint8", high=256),
-    )
+    examples = (Example({"height": 3, "width": 4}, ((5, 7, 2),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         x = super().infer(x)
@@ -351,10 +279,7 @@ class RandomBrightness(Augmentation):
     value_range: ValueRange = (0, 255)
     seed: None = None
 
-    examples = (
-        Example({"factor": 0.2, "value_range": [-1, 6]}, ((3, 4, 2),)),
-        Example({"factor": [0.1, 0.5], "value_range": [0, 4], "seed": None}, ((2, 3, 1),)),
-    )
+    examples = (Example({"factor": 0.2, "value_range": [-1, 6]}, ((3, 4, 2),)),)
 
 
 class RandomContrast(Augmentation):
@@ -369,11 +294,7 @@ class RandomContrast(Augmentation):
     value_range: ValueRange = (0, 255)
     seed: None = None
 
-    examples = (
-        Example({"factor": 0.5, "value_range": [-1, 6]}, ((3, 4, 2),)),
-        Example({"factor": [0.2, 0.7], "seed": None}, ((2, 3, 1),)),
-        Example({"factor": 0.9}, ((2, 3, 1),), dtype="uint8", high=256),
-    )
+    examples = (Example({"factor": 0.5, "value_range": [-1, 6]}, ((3, 4, 2),)),)
 
     def module(self, site: Site) -> ModuleCall:
         low, high = self.factor
@@ -415,13 +336,7 @@ class RandomErasing(Augmentation):
     seed: None = None
     data_format: DataFormat = "channels_last"
 
-    examples = (
-        Example({"fill_value": 7.5}, ((5, 6, 2),)),
-        Example({"factor": [0.9, 1], "scale": [0.2, 0.6], "value_range": [-2, 2]}, ((4, 3, 1),)),
-        Example({"factor": 0.6, "scale": 0.5, "fill_value": [-1, 5, 9]}, ((4, 5, 3),)),
-        Example({"fill_value": 0, "seed": None, "data_format": "channels_first"}, ((2, 5, 4),)),
-        Example({"fill_value": 3}, ((3, 4, 1),), dtype="uint8", high=256),
-    )
+    examples = (Example({"fill_value": 7.5}, ((5, 6, 2),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         x = super().infer(x)

@@ -47,14 +47,7 @@ class Cropping1D(_Cropping):
 
     cropping: Margins1 = ((1, 1),)
 
-    examples = (
-        Example({}, ((5, 3),)),
-        Example({"cropping": 2}, ((6, 3),)),
-        Example({"cropping": [0, 2]}, ((5, 3),)),
-        Example({"cropping": [2, 0]}, ((5, 3),)),
-        Example({"cropping": 0}, ((5, 3),)),
-        Example({"cropping": 1}, ((5, 3),), dtype="int64"),
-    )
+    examples = (Example({}, ((5, 3),)),)
 
 
 class Cropping2D(_Cropping):
@@ -63,13 +56,7 @@ class Cropping2D(_Cropping):
     cropping: Margins2 = ((0, 0), (0, 0))
     data_format: DataFormat = "channels_last"
 
-    examples = (
-        Example({}, ((4, 5, 3),)),
-        Example({"cropping": 1}, ((4, 5, 3),)),
-        Example({"cropping": [[0, 1], [1, 3]]}, ((4, 6, 3),)),
-        Example({"cropping": [[0, 1], [2, 0]]}, ((4, 6, 3),)),
-        Example({"cropping": [[1, 1], [0, 2]], "data_format": "channels_first"}, ((3, 4, 6),)),
-    )
+    examples = (Example({}, ((4, 5, 3),)),)
 
 
 class Cropping3D(_Cropping):
@@ -78,10 +65,4 @@ class Cropping3D(_Cropping):
     cropping: Margins3 = ((1, 1), (1, 1), (1, 1))
     data_format: DataFormat = "channels_last"
 
-    examples = (
-        Example({}, ((4, 3, 5, 2),)),
-        Example({"cropping": 0}, ((4, 3, 5, 2),)),
-        Example({"cropping": [1, 0, 2]}, ((4, 3, 5, 2),)),
-        Example({"cropping": [[0, 1], [2, 0], [1, 3]]}, ((4, 3, 5, 2),)),
-        Example({"cropping": [[1, 1], [0, 2], [0, 0]], "data_format": "channels_first"}, ((2, 4, 3, 5),)),
-    )
+    examples = (Example({}, ((4, 3, 5, 2),)),)

@@ -88,21 +88,10 @@ def _stacks(site: Site) -> bool:
     return len({x.shape for x in site.inputs}) == 1 and all("float" in x.dtype for x in site.inputs)
 
 
-_IMAGES = ((4, 5, 3), (4, 5, 3))
-_STRETCHED = ((4, 1, 3), (4, 5, 1), (3,))
-
-
 class Add(_ElementwiseMerge, spec_name="add", also="sum"):
     """The sum of all inputs."""
 
-    examples = (
-        Example({}, ((7,), (7,))),
-        Example({}, _IMAGES),
-        Example({}, _STRETCHED),
-        Example({}, ((3, 4), (3, 4)), dtype="int32", high=9),
-        Example({}, ((2, 3),) * 6),
-        Example({}, ((5,),)),
-    )
+    examples = (Example({}, ((7,), (7,))),)
 
     def code(self, site: Site) -> Code:
         return Code(_sum(self, site), whole="torch.stack({list}).sum(0)" if _stacks(site) else "")
@@ -113,7 +102,7 @@ class Subtract(_ElementwiseMerge, spec_name="subtract", also="sub"):
 
     least_inputs = 2
     most_inputs = 2
-    examples = (Example({}, ((7,), (7,))), Example({}, ((2, 3, 4), (4,))), Example({}, ((4,), (2, 3, 4))))
+    examples = (Example({}, ((7,), (7,))),)
 
     def infer(self, *inputs: Tensor) -> Tensor:
         output = super().infer(*inputs)
@@ -134,12 +123,7 @@ class Subtract(_ElementwiseMerge, spec_name="subtract", also="sub"):
 class Multiply(_ElementwiseMerge, spec_name="multiply", also="mul"):
     """The product of all inputs."""
 
-    examples = (
-        Example({}, ((7,), (7,))),
-        Example({}, _IMAGES),
-        Example({}, _STRETCHED),
-        Example({}, ((3, 4), (1, 4), (3, 1))),
-    )
+    examples = (Example({}, ((7,), (7,))),)
 
     def masked(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[Any, ...]:
         return filled_for_product(inputs, masks)
@@ -151,12 +135,7 @@ class Multiply(_ElementwiseMerge, spec_name="multiply", also="mul"):
 class Average(_ElementwiseMerge, spec_name="average", also="mean avg"):
     """The mean of all inputs; integers give floats."""
 
-    examples = (
-        Example({}, ((7,), (7,))),
-        Example({}, _STRETCHED),
-        Example({}, ((3, 4), (3, 4)), dtype="int32", high=9),
-        Example({}, ((2, 3),) * 6),
-    )
+    examples = (Example({}, ((7,), (7,))),)
 
     def result(self, dtype: str) -> str:
         return to_float(dtype)
@@ -194,14 +173,14 @@ class Maximum(_ExtremeMerge, spec_name="maximum", also="max"):
     """The maximum of all inputs, elementwise."""
 
     function = "torch.maximum"
-    examples = (Example({}, ((7,), (7,))), Example({}, _STRETCHED), Example({}, ((3, 4),) * 3))
+    examples = (Example({}, ((7,), (7,))),)
 
 
 class Minimum(_ExtremeMerge, spec_name="minimum", also="min"):
     """The minimum of all inputs, elementwise."""
 
     function = "torch.minimum"
-    examples = (Example({}, ((7,), (7,))), Example({}, _STRETCHED), Example({}, ((3, 4),) * 3))
+    examples = (Example({}, ((7,), (7,))),)
 
 
 def _joined(merge: _Merge, inputs: tuple[Tensor, ...], skip: int | None) -> list[Dim]:
@@ -240,13 +219,7 @@ class Concatenate(_Merge, spec_name="concatenate", also="concat cat"):
 
     axis: int = -1
 
-    examples = (
-        Example({}, ((3,), (4,))),
-        Example({"axis": 1}, ((2, 3), (5, 3), (1, 3))),
-        Example({"axis": -2}, ((4, 2, 3), (4, 5, 3))),
-        Example({}, ((4, 4, 2), (4, 4, 3))),
-        Example({"axis": 1}, ((2, 3), (2, 3)), dtype="int64", high=9),
-    )
+    examples = (Example({}, ((3,), (4,))),)
 
     def infer(self, *inputs: Tensor) -> Tensor:
         self.need_count(inputs)
@@ -271,11 +244,7 @@ class Stack(_Merge, spec_name="stack"):
 
     axis: int = 1
 
-    examples = (
-        Example({"axis": 1}, ((3,), (3,))),
-        Example({"axis": -1}, ((2, 3), (2, 3), (2, 3))),
-        Example({"axis": 2}, ((4, 2, 3),) * 2),
-    )
+    examples = (Example({"axis": 1}, ((3,), (3,))),)
 
     def infer(self, *inputs: Tensor) -> Tensor:
         self.need_count(inputs)
@@ -303,16 +272,7 @@ class Dot(_Merge, spec_name="dot"):
     axes: Axes
     normalize: bool = False
 
-    examples = (
-        Example({"axes": 1}, ((7,), (7,))),
-        Example({"axes": -1, "normalize": True}, ((7,), (7,))),
-        Example({"axes": [1, 2]}, ((3, 5), (10, 3))),
-        Example({"axes": [2, 1], "normalize": True}, ((3, 5), (5, 4))),
-        Example({"axes": [1, 2]}, ((4,), (6, 4))),
-        Example({"axes": [2, 1]}, ((6, 4), (4,))),
-        Example({"axes": [3, 1]}, ((2, 3, 4), (4, 5, 2))),
-        Example({"axes": [1, 3]}, ((4, 2, 3), (5, 2, 4))),
-    )
+    examples = (Example({"axes": 1}, ((7,), (7,))),)
 
     def infer(self, *inputs: Tensor) -> Tensor:
         self.need_count(inputs)

@@ -39,13 +39,7 @@ class ZeroPadding1D(_ZeroPadding, also="ZeroPad1d ConstantPad1d"):
 
     padding: Margins1 = ((1, 1),)
 
-    examples = (
-        Example({}, ((5, 3),)),
-        Example({"padding": 2}, ((5, 3),)),
-        Example({"padding": [0, 3]}, ((5, 3),)),
-        Example({"padding": [1, 2], "data_format": "channels_first"}, ((3, 5),)),
-        Example({"padding": 1}, ((5, 3),), dtype="int32"),
-    )
+    examples = (Example({}, ((5, 3),)),)
 
 
 class ZeroPadding2D(_ZeroPadding, also="ZeroPad2d ConstantPad2d"):
@@ -53,13 +47,7 @@ class ZeroPadding2D(_ZeroPadding, also="ZeroPad2d ConstantPad2d"):
 
     padding: Margins2 = ((1, 1), (1, 1))
 
-    examples = (
-        Example({}, ((4, 5, 3),)),
-        Example({"padding": 2}, ((4, 5, 3),)),
-        Example({"padding": [0, 3]}, ((4, 5, 3),)),
-        Example({"padding": [[0, 1], [2, 3]]}, ((4, 5, 3),)),
-        Example({"padding": [[0, 1], [2, 3]], "data_format": "channels_first"}, ((3, 4, 5),)),
-    )
+    examples = (Example({}, ((4, 5, 3),)),)
 
 
 class ZeroPadding3D(_ZeroPadding, also="ZeroPad3d ConstantPad3d"):
@@ -67,10 +55,4 @@ class ZeroPadding3D(_ZeroPadding, also="ZeroPad3d ConstantPad3d"):
 
     padding: Margins3 = ((1, 1), (1, 1), (1, 1))
 
-    examples = (
-        Example({}, ((2, 3, 4, 2),)),
-        Example({"padding": 2}, ((2, 3, 4, 2),)),
-        Example({"padding": [0, 3, 1]}, ((2, 3, 4, 2),)),
-        Example({"padding": [[0, 1], [2, 3], [4, 0]]}, ((2, 3, 4, 2),)),
-        Example({"padding": [[0, 1], [2, 3], [1, 1]], "data_format": "channels_first"}, ((2, 3, 4, 5),)),
-    )
+    examples = (Example({}, ((2, 3, 4, 2),)),)

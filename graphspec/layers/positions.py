@@ -24,10 +24,7 @@ class SinePositionEncoding(Layer, also="PositionalEncoding SinusoidalPositionalE
 
     max_wavelength: Wavelength = 10000
 
-    examples = (
-        Example({}, ((6, 8),)),
-        Example({"max_wavelength": 50}, ((2, 7, 5),)),
-    )
+    examples = (Example({}, ((6, 8),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_features(x, layer="SinePositionEncoding")
@@ -53,11 +50,7 @@ class RotaryEmbedding(Layer, also="RoPE RotaryPositionalEmbeddings"):
     sequence_axis: int = 1
     feature_axis: Literal[-1] = -1
 
-    examples = (
-        Example({}, ((6, 8),)),
-        Example({"feature_axis": -1}, ((5, 2, 6),)),
-        Example({"max_wavelength": 100, "scaling_factor": 4, "sequence_axis": 2}, ((2, 7, 4),)),
-    )
+    examples = (Example({}, ((6, 8),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_features(x, layer="RotaryEmbedding")

@@ -20,7 +20,6 @@ from graphspec.contract.input_checks import known_channels, need_float, need_mas
 from graphspec.contract.layer import (
     Argument,
     Code,
-    Example,
     Layer,
     LayerError,
     Leaf,
@@ -97,19 +96,6 @@ class Recurrent(OverSteps, abstract=True):
     stateful: Literal[False] = False
     unroll: bool = False  # how Keras runs the loop; it has no effect here
     zero_output_for_mask: bool = False
-
-    masked_examples: ClassVar[tuple[Example, ...]] = tuple(
-        Example({"units": 4, **arguments}, shapes, masks={"mask": (6,)})
-        for arguments, shapes in (
-            ({}, ((6, 3),)),
-            ({"return_sequences": True}, ((6, 3),)),
-            ({"return_sequences": True, "return_state": True, "go_backwards": True}, ((6, 3),)),
-            ({"return_sequences": True, "zero_output_for_mask": True, "use_bias": False}, ((6, 3),)),
-            ({"return_state": True, "zero_output_for_mask": True}, ((6, 3),)),
-            ({"activation": "softsign", "return_state": True, "return_sequences": True}, ((6, 3),)),
-            ({"activation": "softsign", "go_backwards": True, "zero_output_for_mask": True}, ((6, 3),)),
-        )
-    )
 
     def infer(
         self, sequences: Tensor, initial_state: tuple[Tensor, ...] | None = None, mask: Tensor | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
@@ -36,13 +36,7 @@ class Dropout(Layer):
     ) = None
     seed: None = None
 
-    examples: ClassVar[tuple[Example, ...]] = (
-        Example({"rate": 0.25}, ((40, 50),)),
-        Example({"rate": 0.0, "seed": None}, ((6,),)),
-        Example({"rate": 1}, ((6,),)),
-        Example({"rate": 0.5, "noise_shape": [None, 1, 500]}, ((4, 500),)),
-        Example({"rate": 0.5, "noise_shape": [None, None, 1, 200]}, ((4, 5, 200),)),
-    )
+    examples = (Example({"rate": 0.25}, ((40, 50),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer=self.spec_name)
@@ -89,12 +83,7 @@ class AlphaDropout(Dropout):
 
     rate: Share
 
-    examples = (
-        Example({"rate": 0.25}, ((40, 50),)),
-        Example({"rate": 0.5, "seed": None}, ((4, 3, 2),)),
-        Example({"rate": 0.5, "noise_shape": [None, 1, 500]}, ((4, 500),)),
-        Example({"rate": 0.25, "noise_shape": [None, None, 1, 200]}, ((4, 5, 200),)),
-    )
+    examples = (Example({"rate": 0.25}, ((40, 50),)),)
 
 
 class _SpatialDropout(Layer, abstract=True):
@@ -120,11 +109,7 @@ class _SpatialDropout(Layer, abstract=True):
 class SpatialDropout1D(_SpatialDropout, also="Dropout1d"):
     """Drops whole channels of sequences: each is kept, or 0 at all of its steps."""
 
-    examples = (
-        Example({"rate": 0.25}, ((5, 80),)),
-        Example({"rate": 0.5, "seed": None}, ((3, 100),)),
-        Example({"rate": 0}, ((3, 4),)),
-    )
+    examples = (Example({"rate": 0.25}, ((5, 80),)),)
 
 
 class SpatialDropout2D(_SpatialDropout, also="Dropout2d"):
@@ -132,10 +117,7 @@ class SpatialDropout2D(_SpatialDropout, also="Dropout2d"):
 
     data_format: DataFormat = "channels_last"
 
-    examples = (
-        Example({"rate": 0.25}, ((2, 3, 90),)),
-        Example({"rate": 0.5, "seed": None, "data_format": "channels_first"}, ((90, 2, 3),)),
-    )
+    examples = (Example({"rate": 0.25}, ((2, 3, 90),)),)
 
 
 class SpatialDropout3D(_SpatialDropout, also="Dropout3d"):
@@ -143,10 +125,7 @@ class SpatialDropout3D(_SpatialDropout, also="Dropout3d"):
 
     data_format: DataFormat = "channels_last"
 
-    examples = (
-        Example({"rate": 0.25}, ((2, 2, 3, 90),)),
-        Example({"rate": 0.5, "seed": None, "data_format": "channels_first"}, ((90, 2, 3, 2),)),
-    )
+    examples = (Example({"rate": 0.25}, ((2, 2, 3, 90),)),)
 
 
 class _NoisyLayer(Layer, abstract=True):
@@ -169,7 +148,7 @@ class GaussianNoise(_NoisyLayer):
     stddev: Annotated[float, Field(ge=0, le=1)]
     seed: None = None
 
-    examples = (Example({"stddev": 0.5}, ((40, 50),)), Example({"stddev": 1, "seed": None}, ((4, 3, 2),)))
+    examples = (Example({"stddev": 0.5}, ((40, 50),)),)
 
     def code(self, site: Site) -> Code:
         construct = ModuleCall("GaussianNoise", {"std": float(self.stddev)})
@@ -182,7 +161,7 @@ class GaussianDropout(_NoisyLayer):
     rate: Share
     seed: None = None
 
-    examples = (Example({"rate": 0.25}, ((40, 50),)), Example({"rate": 0.5, "seed": None}, ((4, 3, 2),)))
+    examples = (Example({"rate": 0.25}, ((40, 50),)),)
 
     def code(self, site: Site) -> Code:
         construct = ModuleCall("GaussianDropout", {"p": float(self.rate)})
@@ -195,10 +174,7 @@ class ActivityRegularization(Watched):
     l1: Factor = 0.0
     l2: Factor = 0.0
 
-    examples = (
-        Example({"l1": 0.5}, ((4,),)),
-        Example({"l2": 0.5}, ((5, 3),)),
-    )
+    examples = (Example({"l1": 0.5}, ((4,),)),)
 
     def activities(self) -> dict[str, Regularizer]:
         from graphspec.contract.rare_penalties import L1L2

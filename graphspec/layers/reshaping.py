@@ -23,13 +23,7 @@ class Flatten(Layer):
 
     data_format: DataFormat = "channels_last"
 
-    examples = (
-        Example({}, ((2, 3, 4),)),
-        Example({}, ((5,),)),
-        Example({}, ((),)),
-        Example({"data_format": "channels_first"}, ((2, 3, 4),)),
-        Example({"data_format": "channels_first"}, ((5,),)),
-    )
+    examples = (Example({}, ((2, 3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         return x.with_shape(x.shape[0], product(x.shape[1:]))
@@ -68,23 +62,7 @@ class Reshape(Layer, also="Unflatten"):
     named_sizes = ("target_shape",)
     target_shape: Annotated[tuple[int | NamedSize, ...], BeforeValidator(as_tuple)]
 
-    examples = (
-        Example({"target_shape": [3, 4]}, ((12,),)),
-        Example({"target_shape": [-1, 2]}, ((4, 3),)),
-        Example({"target_shape": [2, 2, 3]}, ((12,),)),
-        Example({"target_shape": [-1, 3]}, ((4, 5, 3),)),
-        Example({"target_shape": [4, -1]}, ((4, 5, 3),)),
-        Example({"target_shape": [4, -1, 3]}, ((4, 5, 2, 3),)),
-        Example({"target_shape": [5, 2, 3]}, ((5, 6),)),
-        Example({"target_shape": [5, 2, 3, 7]}, ((5, 6, 7),)),
-        Example({"target_shape": [3, 10]}, ((5, 6),)),
-        Example({"target_shape": [5, 6]}, ((5, 6),)),
-        Example({"target_shape": [1, 5, 6]}, ((5, 6),)),
-        Example({"target_shape": []}, ((1, 1),)),
-        Example({"target_shape": []}, ((),)),
-        Example({"target_shape": [1]}, ((),)),
-        Example({"target_shape": [-1, 1]}, ((),)),
-    )
+    examples = (Example({"target_shape": [3, 4]}, ((12,),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         sizes: list[Dim] = list(self.target_shape)
@@ -177,12 +155,7 @@ class Permute(Layer):
     rearranges = True
     dims: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
 
-    examples = (
-        Example({"dims": [2, 1]}, ((3, 4),)),
-        Example({"dims": [3, 1, 2]}, ((2, 3, 4),)),
-        Example({"dims": [1]}, ((3,),)),
-        Example({"dims": [2, 1]}, ((3, 4),), dtype="int32"),
-    )
+    examples = (Example({"dims": [2, 1]}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         axes = list(range(1, x.rank))
@@ -207,7 +180,7 @@ class RepeatVector(Layer):
 
     n: Positive
 
-    examples = (Example({"n": 3}, ((4,),)), Example({"n": 1}, ((4,),), dtype="int64"))
+    examples = (Example({"n": 3}, ((4,),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_rank(x, 2, layer="RepeatVector", shape="[features]")
@@ -222,8 +195,4 @@ class Identity(Layer):
     supports_masking = True
     rearranges = True
 
-    examples = (
-        Example({}, ((4,),)),
-        Example({}, ((2, 3, 4),)),
-        Example({}, ((4,),), dtype="int64"),
-    )
+    examples = (Example({}, ((4,),)),)

@@ -44,11 +44,7 @@ class RandomPosterization(Augmentation, also="Posterization RandomPosterize"):
     data_format: DataFormat = "channels_last"
     seed: None = None
 
-    examples = (
-        Example({"factor": [1, 4], "value_range": [-4, 9]}, ((3, 4, 2),)),
-        Example({"factor": [3, 3], "value_range": [-4, 9], "seed": None}, ((2, 3, 1),)),
-        Example({"factor": 3, "data_format": "channels_first"}, ((2, 3, 4),)),
-    )
+    examples = (Example({"factor": [1, 4], "value_range": [-4, 9]}, ((3, 4, 2),)),)
 
     def module(self, site: Site) -> ModuleCall:
         low, high = sorted(floats(self.value_range))
@@ -72,7 +68,6 @@ class Solarization(Augmentation, also="RandomSolarize RandomSolarization"):
 
     examples = (
         Example({"addition_factor": 0.3, "threshold_factor": 0.8, "value_range": [-4, 9]}, ((3, 4, 2),)),
-        Example({"threshold_factor": [0.2, 0.5], "value_range": [0, 6], "seed": None}, ((2, 3, 1),)),
     )
 
     def module(self, site: Site) -> ModuleCall:
@@ -90,11 +85,7 @@ class AutoContrast(Layer):
 
     value_range: ValueRange = (0, 255)
 
-    examples = (
-        Example({}, ((3, 4, 2),)),
-        Example({"value_range": [-1, 1]}, ((2, 3, 1),)),
-        Example({}, ((3, 4, 2),), dtype="uint8", high=256),
-    )
+    examples = (Example({}, ((3, 4, 2),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_axes(x, 2, "channels_last", layer=self.spec_name)

@@ -23,11 +23,7 @@ class UpSampling1D(Spatial):
 
     size: Positive = 2
 
-    examples = (
-        Example({}, ((5, 3),)),
-        Example({"size": 3}, ((4, 2),)),
-        Example({"size": 2}, ((4, 2),), dtype="int32"),
-    )
+    examples = (Example({}, ((5, 3),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         self.need(x)
@@ -48,18 +44,7 @@ class UpSampling2D(Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinea
     data_format: DataFormat = "channels_last"
     interpolation: Literal["nearest", "bilinear", "bicubic"] = "nearest"
 
-    examples = (
-        Example({}, ((3, 4, 2),)),
-        Example({"size": 3}, ((3, 4, 2),)),
-        Example({"size": [1, 2]}, ((3, 4, 2),)),
-        Example({"size": 41}, ((4, 2, 1),)),
-        Example({"size": [2, 3], "interpolation": "bilinear"}, ((3, 4, 2),)),
-        Example({"size": 2, "interpolation": "bilinear"}, ((1, 4, 2),)),
-        Example({"size": [2, 3], "interpolation": "bicubic"}, ((3, 4, 2),)),
-        Example({"interpolation": "bicubic", "data_format": "channels_first"}, ((2, 5, 4),)),
-        Example({"size": [2, 3], "data_format": "channels_first"}, ((2, 3, 4),)),
-        Example({"interpolation": "bilinear", "data_format": "channels_first"}, ((2, 3, 4),)),
-    )
+    examples = (Example({}, ((3, 4, 2),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_spatial(x, self.rank, self.data_format, layer=self.spec_name)
@@ -84,13 +69,7 @@ class UpSampling3D(Spatial):
     size: Window3 = (2, 2, 2)
     data_format: DataFormat = "channels_last"
 
-    examples = (
-        Example({}, ((2, 3, 4, 2),)),
-        Example({"size": 3}, ((2, 3, 2, 2),)),
-        Example({"size": [1, 2, 3]}, ((2, 3, 4, 2),)),
-        Example({"size": [41, 1, 1]}, ((4, 2, 1, 1),)),
-        Example({"size": [2, 1, 3], "data_format": "channels_first"}, ((2, 3, 4, 5),)),
-    )
+    examples = (Example({}, ((2, 3, 4, 2),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_spatial(x, self.rank, self.data_format, layer=self.spec_name)

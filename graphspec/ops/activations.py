@@ -11,7 +11,7 @@ from graphspec.contract.broadcasting import example_axis
 from graphspec.contract.fields import Finite
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
-from graphspec.ops.operation import NUMBERS, UnaryOperation, row, table
+from graphspec.ops.operation import UnaryOperation, row, table
 from graphspec.tensor import Tensor
 
 
@@ -31,8 +31,14 @@ class _Activation(UnaryOperation, abstract=True):
 table(
     __name__,
     UnaryOperation,
-    row("relu", "`x` where it is positive, else 0.", function="relu", examples=NUMBERS, floats=False),
-    row("tanh", "The hyperbolic tangent.", function="tanh", examples=NUMBERS),
+    row(
+        "relu",
+        "`x` where it is positive, else 0.",
+        function="relu",
+        floats=False,
+        examples=_Activation.examples,
+    ),
+    row("tanh", "The hyperbolic tangent.", function="tanh", examples=_Activation.examples),
 )
 
 
@@ -40,7 +46,7 @@ class Sigmoid(UnaryOperation, spec_name="sigmoid"):
     """`1 / (1 + exp(-x))`."""
 
     function = "sigmoid"
-    examples = NUMBERS
+    examples = (Example({}, ((3, 4),)),)
 
     def output_activation(self) -> str | None:
         return self.function
@@ -82,7 +88,7 @@ class Elu(_Parametric, spec_name="elu"):
     alpha: Finite = 1.0
 
     torch = "F.elu"
-    examples = (Example({}, ((3, 4),)), Example({"alpha": 0.5}, ((3, 4),)))
+    examples = (Example({}, ((3, 4),)),)
 
 
 class Celu(_Parametric, spec_name="celu"):
@@ -91,7 +97,7 @@ class Celu(_Parametric, spec_name="celu"):
     alpha: Annotated[Finite, Field(gt=0)] = 1.0
 
     torch = "F.celu"
-    examples = (Example({}, ((3, 4),)), Example({"alpha": 0.5}, ((3, 4),)))
+    examples = (Example({}, ((3, 4),)),)
 
 
 class LeakyRelu(_Parametric, spec_name="leaky_relu"):
@@ -100,7 +106,7 @@ class LeakyRelu(_Parametric, spec_name="leaky_relu"):
     negative_slope: Finite = 0.2
 
     torch = "F.leaky_relu"
-    examples = (Example({}, ((3, 4),)), Example({"negative_slope": 0.5}, ((3, 4),)))
+    examples = (Example({}, ((3, 4),)),)
 
 
 class SoftShrink(_Parametric, spec_name="soft_shrink"):
@@ -109,7 +115,7 @@ class SoftShrink(_Parametric, spec_name="soft_shrink"):
     threshold: Annotated[Finite, Field(ge=0)] = 0.5
 
     torch = "F.softshrink"
-    examples = (Example({}, ((3, 4),)), Example({"threshold": 0.2}, ((3, 4),)))
+    examples = (Example({}, ((3, 4),)),)
 
 
 class HardShrink(_Parametric, spec_name="hard_shrink"):
@@ -118,7 +124,7 @@ class HardShrink(_Parametric, spec_name="hard_shrink"):
     threshold: Annotated[Finite, Field(ge=0)] = 0.5
 
     torch = "F.hardshrink"
-    examples = (Example({}, ((3, 4),)), Example({"threshold": 0.2}, ((3, 4),)))
+    examples = (Example({}, ((3, 4),)),)
 
 
 class Threshold(_Activation, spec_name="threshold"):
@@ -142,7 +148,7 @@ class Gelu(_Activation, spec_name="gelu"):
 
     approximate: bool = True
 
-    examples = (Example({}, ((3, 4),)), Example({"approximate": False}, ((3, 4),)))
+    examples = (Example({}, ((3, 4),)),)
 
     def code(self, site: Site) -> Code:
         return Code('F.gelu({x}, approximate="tanh")' if self.approximate else "F.gelu({x})")
@@ -153,7 +159,7 @@ class Squareplus(_Activation, spec_name="squareplus"):
 
     b: Finite = 4
 
-    examples = (Example({}, ((3, 4),)), Example({"b": 1.0}, ((3, 4),)))
+    examples = (Example({}, ((3, 4),)),)
 
     def code(self, site: Site) -> Code:
         return Code("({x} + ({x} * {x} + {b}).sqrt()) / 2", constants={"b": self.b})
@@ -164,7 +170,7 @@ class _Along(_Activation, abstract=True):
 
     axis: int = -1
 
-    examples = (Example({}, ((3, 4),)), Example({"axis": 1}, ((4, 3),)), Example({"axis": -2}, ((2, 4, 3),)))
+    examples = (Example({}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         example_axis(self.spec_name, self.axis, x.rank)

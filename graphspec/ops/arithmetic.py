@@ -18,7 +18,6 @@ from graphspec.contract.layer import (
     Site,
 )
 from graphspec.ops.operation import (
-    PAIRS,
     BinaryOperation,
     Operation,
     beside,
@@ -34,12 +33,7 @@ from graphspec.tensor import Tensor
 class _Arithmetic(BinaryOperation, abstract=True):
     """A function of two numbers, floats or integers."""
 
-    examples = (
-        *PAIRS,
-        Example({"x1": -2.5}, ((4,),)),
-        Example({"x1": 3}, ((4,),)),
-        Example({"x2": 2}, ((4,),), dtype="int32", high=9),
-    )
+    examples = (Example({}, ((3, 4), (3, 4))),)
 
 
 table(
@@ -58,7 +52,7 @@ class Mod(BinaryOperation, spec_name="mod", also="remainder"):
 
     template = "{} % {}"
     divides = True
-    examples = (*PAIRS, Example({"x1": 7}, ((4,),)), Example({"x2": 3}, ((4,),), dtype="int32", high=9))
+    examples = (Example({}, ((3, 4), (3, 4))),)
 
     def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
         if constant == 0 and any(x is not None and x.is_float for x in site.inputs):
@@ -71,7 +65,7 @@ class FloorDivide(BinaryOperation, spec_name="floor_divide"):
 
     template = "{} // {}"
     divides = True
-    examples = (*PAIRS, Example({"x1": 7}, ((4,),)), Example({"x2": 3}, ((4,),), dtype="int32", high=9))
+    examples = (Example({}, ((3, 4), (3, 4))),)
 
     def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
         if not site.outputs[0].is_float:
@@ -85,19 +79,14 @@ class Power(BinaryOperation, spec_name="power", also="pow"):
     """`x1` to the power of `x2`."""
 
     template = "{} ** {}"
-    examples = (
-        Example({"x2": 2}, ((3, 4),)),
-        Example({"x2": 3.0}, ((3, 4),)),
-        Example({"x1": 2.0}, ((4,),)),
-        Example({}, ((3,), (3,)), dtype="int32", high=3),
-    )
+    examples = (Example({"x2": 2}, ((3, 4),)),)
 
 
 class _ExtremeOfTwo(BinaryOperation, abstract=True):
     """The larger or the smaller of two values."""
 
     bound: ClassVar[str]  # the keyword of clamp
-    examples = (*PAIRS, Example({"x1": 0}, ((4,),)))
+    examples = (Example({}, ((3, 4), (3, 4))),)
 
     def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
         if constant is None:
@@ -119,7 +108,7 @@ class DivideNoNan(BinaryOperation, spec_name="divide_no_nan"):
 
     floats = True
     divides = True
-    examples = (*PAIRS[:3], Example({"x1": 2.0}, ((4,),)), Example({}, ((4,), (4,)), dtype="int32", high=3))
+    examples = (Example({}, ((3, 4), (3, 4))),)
 
     def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
         if constant == 1:
@@ -132,11 +121,7 @@ class _OfTwoFloats(BinaryOperation, abstract=True):
     """A function that PyTorch has only for two tensors of floats."""
 
     takes_numbers = False
-    examples = (
-        Example({}, ((3, 4), (3, 1))),
-        Example({"x1": -1.5}, ((4,),)),
-        Example({"x2": 2}, ((4,),)),
-    )
+    examples = (Example({}, ((3, 4), (3, 1))),)
 
     def check(self, *tensors: Tensor) -> None:
         for position, x in enumerate(tensors):
@@ -175,13 +160,7 @@ class Heaviside(Operation, spec_name="heaviside"):
 
     x2: Constant = None
 
-    examples = (
-        Example({}, ((3, 4), (3, 1)), dtypes=("float32", "float32")),
-        Example({}, ((3, 4), (3, 1)), dtype="int32", high=3),
-        Example({"x2": 0.5}, ((4,),), dtype="int32", high=3),
-        Example({"x2": 1}, ((4,),)),
-        Example({"x2": [1, 0, 0.5, 1]}, ((4,),)),
-    )
+    examples = (Example({}, ((3, 4), (3, 1)), dtypes=("float32", "float32")),)
 
     def infer(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
         if (x2 is None) == (self.x2 is None):
@@ -221,10 +200,7 @@ class Ldexp(Operation, spec_name="ldexp"):
     template = "torch.ldexp({x1}, {x2})"
     flops_per_output = 2
     arguments = (Argument("x1"), Argument("x2"))
-    examples = (
-        Example({}, ((3, 4), (3, 4)), dtypes=("float32", "int32"), high=9),
-        Example({}, ((3, 4), (3, 1)), dtypes=("float32", "int64"), high=9),
-    )
+    examples = (Example({}, ((3, 4), (3, 4)), dtypes=("float32", "int32"), high=9),)
 
     def infer(self, x1: Tensor, x2: Tensor) -> Tensor:
         for position, x in enumerate((x1, x2)):

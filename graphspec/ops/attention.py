@@ -28,12 +28,7 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
     scale: Finite | None = None
     is_causal: bool = False
 
-    examples = (
-        Example({}, ((5, 2, 4), (5, 2, 4), (5, 2, 4))),
-        Example({"scale": 0.5}, ((5, 2, 4), (3, 2, 4), (3, 2, 6))),
-        Example({"is_causal": True}, ((5, 2, 4), (5, 2, 4), (5, 2, 4))),
-        Example({}, ((5, 2, 4), (3, 2, 4), (3, 2, 4), (1, 5, 3))),
-    )
+    examples = (Example({}, ((5, 2, 4), (5, 2, 4), (5, 2, 4))),)
 
     def infer(self, query: Tensor, key: Tensor, value: Tensor, *masks: Tensor | None) -> Tensor:
         inputs = (query, key, value)

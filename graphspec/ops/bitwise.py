@@ -36,12 +36,7 @@ class _Bits(Operation, abstract=True):
 
     y: int | None = None
 
-    examples: ClassVar[tuple[Example, ...]] = (
-        Example({}, ((3, 4), (3, 1)), dtype="int32", high=99),
-        Example({}, ((3,), (3,)), dtypes=("uint8", "int64"), high=99),
-        Example({}, ((3,), (3,)), dtype="bool"),
-        Example({"y": 5}, ((3, 4),), dtype="int32", high=99),
-    )
+    examples = (Example({}, ((3, 4), (3, 1)), dtype="int32", high=99),)
 
     def infer(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         if (y is None) == (self.y is None):
@@ -85,10 +80,7 @@ class _Shift(_Bits, abstract=True):
 
     y: Annotated[int, Field(ge=0, le=63)] | None = None
 
-    examples = (
-        Example({}, ((3, 4), (3, 1)), dtype="int32", high=9),
-        Example({"y": 2}, ((3, 4),), dtype="int64", high=99),
-    )
+    examples = (Example({}, ((3, 4), (3, 1)), dtype="int32", high=9),)
 
 
 table(
@@ -113,11 +105,7 @@ class _Inversion(UnaryOperation, abstract=True):
     """The bits that are not set in `x`."""
 
     template = "~{x}"
-    examples = (
-        Example({}, ((3, 4),), dtype="int32", high=99),
-        Example({}, ((3,),), dtype="uint8", high=99),
-        Example({}, ((3,),), dtype="bool"),
-    )
+    examples = (Example({}, ((3, 4),), dtype="int32", high=99),)
 
     def infer(self, x: Tensor) -> Tensor:
         _need_integers(self.spec_name, x, booleans=True)
@@ -136,11 +124,7 @@ class _Divisors(BinaryOperation, abstract=True):
     """A common divisor or multiple of two integers."""
 
     takes_numbers = False
-    examples = (
-        Example({}, ((3, 4), (3, 1)), dtype="int32", high=99),
-        Example({"x1": 12}, ((3, 4),), dtype="int64", high=99),
-        Example({"x2": 12}, ((3, 4),), dtype="int32", high=99),
-    )
+    examples = (Example({}, ((3, 4), (3, 1)), dtype="int32", high=99),)
 
     def check(self, *tensors: Tensor) -> None:
         _need_integers(self.spec_name, *tensors)

@@ -28,11 +28,7 @@ class _Comparison(BinaryOperation, abstract=True):
     """A comparison of two tensors, or of a tensor and a constant; gives booleans."""
 
     result = "bool"
-    examples = (
-        Example({}, ((3, 4), (3, 1)), dtype="int32", high=3),
-        Example({"x1": 0.5}, ((4,),)),
-        Example({"x2": 1}, ((4,),), dtype="int64", high=3),
-    )
+    examples = (Example({}, ((3, 4), (3, 1)), dtype="int32", high=3),)
 
     def check(self, *tensors: Tensor) -> None:
         pass
@@ -60,11 +56,7 @@ class Isclose(_Comparison, spec_name="isclose"):
     atol: Annotated[Finite, Field(ge=0)] = 1e-8
     equal_nan: bool = False
 
-    examples = (
-        Example({"rtol": 0.5, "atol": 0.1}, ((3, 40), (3, 1))),
-        Example({"x1": 0.5, "equal_nan": True}, ((4,),)),
-        Example({"x2": 1.0}, ((4,),)),
-    )
+    examples = (Example({"rtol": 0.5, "atol": 0.1}, ((3, 40), (3, 1))),)
 
     def check(self, *tensors: Tensor) -> None:
         dtypes = {x.dtype for x in tensors}
@@ -87,10 +79,7 @@ class _Logic(Operation, abstract=True):
     flops_per_output = 1
     arguments = (Argument("x1"), Argument("x2"))
     template: ClassVar[str]
-    examples = (
-        Example({}, ((3, 4), (3, 4)), dtype="bool"),
-        Example({}, ((3, 4), (3, 1)), dtype="int32"),
-    )
+    examples = (Example({}, ((3, 4), (3, 4)), dtype="bool"),)
 
     def infer(self, x1: Tensor, x2: Tensor) -> Tensor:
         return Tensor(meet(self.spec_name, x1, x2), "bool")
@@ -117,7 +106,7 @@ table(
 class LogicalNot(UnaryOperation, spec_name="logical_not"):
     """Whether `x` is false; a number counts as false if it is 0."""
 
-    examples = (Example({}, ((3, 4),), dtype="bool"), Example({}, ((3, 4),), dtype="int32"))
+    examples = (Example({}, ((3, 4),), dtype="bool"),)
 
     def infer(self, x: Tensor) -> Tensor:
         return x.with_dtype("bool")
@@ -135,14 +124,7 @@ class Where(Operation, spec_name="where"):
     x1: int | Unbounded | Array | None = None
     x2: int | Unbounded | Array | None = None
 
-    examples = (
-        Example({}, ((3, 4), (3, 4), (3, 1)), dtypes=("bool", "float32", "float32")),
-        Example({"x1": 0.5}, ((3, 1), (3, 4)), dtypes=("bool", "float32")),
-        Example({"x2": 0}, ((3, 4), (3, 4)), dtypes=("int32", "float32")),
-        Example({"x1": 1, "x2": -1.0}, ((3, 4),), dtype="bool"),
-        Example({"x1": [1, 2, 3, 4]}, ((3, 4), (3, 4)), dtypes=("bool", "float32")),
-        Example({"x2": [1.5, 2, 3, 4], "x1": 0}, ((3, 4),), dtype="bool"),
-    )
+    examples = (Example({}, ((3, 4), (3, 4), (3, 1)), dtypes=("bool", "float32", "float32")),)
 
     def operands(self, inputs: tuple[Tensor | None, ...]) -> list[tuple[str, Tensor | int | float]]:
         """The two choices, each with its placeholder in a call."""

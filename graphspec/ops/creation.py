@@ -39,7 +39,7 @@ class _Filled(Operation, abstract=True):
     shape: Sizes
     dtype: Dtype = "float32"
 
-    examples = (Example({"shape": [2, 3]}, ()), Example({"shape": [], "dtype": "int32"}, ()))
+    examples = (Example({"shape": [2, 3]}, ()),)
 
     def infer(self) -> Tensor:
         return Tensor((1, *self.shape), self.dtype)
@@ -69,10 +69,7 @@ class Full(Operation, spec_name="full"):
     fill_value: int | Finite
     dtype: Number = "float32"
 
-    examples = (
-        Example({"shape": [2, 3], "fill_value": 0.5}, ()),
-        Example({"shape": [2], "fill_value": 3, "dtype": "int32"}, ()),
-    )
+    examples = (Example({"shape": [2, 3], "fill_value": 0.5}, ()),)
 
     def infer(self) -> Tensor:
         type = Tensor((1, *self.shape), self.dtype)
@@ -101,11 +98,7 @@ class EyeOf(Operation, spec_name="eye"):
     k: int = 0
     dtype: Number = "float32"
 
-    examples = (
-        Example({"N": 3}, ()),
-        Example({"N": 3, "M": 4, "k": 1, "dtype": "int32"}, ()),
-        Example({"N": 3, "k": -1}, ()),
-    )
+    examples = (Example({"N": 3}, ()),)
 
     def infer(self) -> Tensor:
         return Tensor((1, self.N, self.M or self.N), self.dtype)
@@ -130,10 +123,7 @@ class Linspace(Operation, spec_name="linspace"):
     endpoint: bool = True
     dtype: Float = "float32"
 
-    examples = (
-        Example({"start": 0, "stop": 1, "num": 5}, ()),
-        Example({"start": -1.0, "stop": 2, "num": 4, "endpoint": False, "dtype": "float64"}, ()),
-    )
+    examples = (Example({"start": 0, "stop": 1, "num": 5}, ()),)
 
     def infer(self) -> Tensor:
         need_held(self.dtype, [self.start], "start")
@@ -162,11 +152,7 @@ class Arange(Operation, spec_name="arange"):
     step: int | Finite = 1
     dtype: Number = "int64"
 
-    examples = (
-        Example({"axis": 1}, ((3, 4),)),
-        Example({"axis": -1, "start": 2, "step": 3, "dtype": "int32"}, ((3, 4),)),
-        Example({"axis": 2, "start": 0.5, "step": -0.25, "dtype": "float32"}, ((3, 4),)),
-    )
+    examples = (Example({"axis": 1}, ((3, 4),)),)
 
     @classmethod
     def reads_nothing(cls, given: Collection[str]) -> bool:
@@ -258,10 +244,7 @@ class SequenceMask(Operation, spec_name="sequence_mask"):
 
     maxlen: Positive | None = None
 
-    examples = (
-        Example({"maxlen": 5}, ((),), dtype="int64", high=7),
-        Example({}, ((3,), (6, 2)), dtypes=("int32", "float32"), high=7),
-    )
+    examples = (Example({"maxlen": 5}, ((),), dtype="int64", high=7),)
 
     def infer(self, lengths: Tensor, like: Tensor | None = None) -> Tensor:
         if not lengths.is_integer:

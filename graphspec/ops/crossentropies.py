@@ -36,7 +36,7 @@ class BinaryCrossentropyOperation(_Crossentropy, spec_name="binary_crossentropy"
 
     probabilities = "binary_crossentropy({target}, {output})"
     logits = "F.softplus({output}) - {target} * {output}"
-    examples = (Example({}, ((3, 4), (3, 4))), Example({"from_logits": True}, ((4,), (4,))))
+    examples = (Example({}, ((3, 4), (3, 4))),)
 
 
 class CategoricalCrossentropyOperation(_Crossentropy, spec_name="categorical_crossentropy"):
@@ -47,10 +47,7 @@ class CategoricalCrossentropyOperation(_Crossentropy, spec_name="categorical_cro
 
     probabilities = "categorical_crossentropy({target}, {output})"
     logits = "-({target} * {output}.log_softmax(-1)).sum(-1)"
-    examples = (
-        Example({"from_logits": True}, ((3, 4), (3, 4))),
-        Example({"from_logits": True}, ((4,), (4,))),
-    )
+    examples = (Example({"from_logits": True}, ((3, 4), (3, 4))),)
 
     def infer(self, target: Tensor, output: Tensor) -> Tensor:
         whole = super().infer(target, output)
@@ -70,10 +67,7 @@ class SparseCategoricalCrossentropyOperation(Operation, spec_name="sparse_catego
 
     from_logits: bool = False
 
-    examples = (
-        Example({"from_logits": True}, ((3,), (3, 4)), dtypes=("int64", "float32"), high=4),
-        Example({}, ((), (5,)), dtypes=("int32", "float32"), high=5),
-    )
+    examples = (Example({"from_logits": True}, ((3,), (3, 4)), dtypes=("int64", "float32"), high=4),)
 
     def infer(self, target: Tensor, output: Tensor) -> Tensor:
         if not target.is_integer or not output.is_float or target.shape != output.shape[:-1]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from graphspec.contract.fields import Finite
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
-from graphspec.ops.matrices import SQUARES, Det, Inv, MatrixFunction, Solve, need_floats, need_matrices
+from graphspec.ops.matrices import Det, Inv, MatrixFunction, Solve, need_floats, need_matrices
 from graphspec.tensor import Dim, Tensor
-
-_DEFINITE = (Example({}, ((3, 3),), definite=True), Example({}, ((2, 4, 4),), definite=True))
 
 
 class _Factors(MatrixFunction, abstract=True):
@@ -35,7 +33,7 @@ class Cholesky(Inv, spec_name="cholesky"):
 
     upper: bool = False
 
-    examples: ClassVar[tuple[Example, ...]] = (*_DEFINITE, Example({"upper": True}, ((3, 3),), definite=True))
+    examples = (Example({}, ((3, 3),), definite=True),)
 
     def code(self, site: Site) -> Code:
         return Code("torch.linalg.cholesky({x}" + (", upper=True)" if self.upper else ")"))
@@ -52,7 +50,7 @@ class Logdet(Det, spec_name="logdet"):
     """The logarithm of the determinant of positive definite matrices."""
 
     template = "{x}.logdet()"
-    examples = _DEFINITE
+    examples = (Example({}, ((3, 3),), definite=True),)
 
 
 class Slogdet(MatrixFunction, spec_name="slogdet"):
@@ -60,7 +58,7 @@ class Slogdet(MatrixFunction, spec_name="slogdet"):
 
     extra_outputs = ("logabsdet",)
     template = "torch.linalg.slogdet({x})"
-    examples = SQUARES
+    examples = (Example({}, ((3, 3),)),)
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
         super().infer(x)
@@ -76,7 +74,7 @@ class Eigh(MatrixFunction, spec_name="eigh"):
     extra_outputs = ("vectors",)
     template = "torch.linalg.eigh({x})"
     work = 9
-    examples = _DEFINITE
+    examples = (Example({}, ((3, 3),), definite=True),)
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
         super().infer(x)
@@ -90,11 +88,7 @@ class Qr(_Factors, spec_name="qr"):
 
     mode: Literal["reduced", "complete"] = "reduced"
 
-    examples = (
-        Example({}, ((4, 3),)),
-        Example({}, ((2, 3, 3),)),
-        Example({"mode": "complete"}, ((3, 3),)),
-    )
+    examples = (Example({}, ((4, 3),)),)
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
         super().infer(x)
@@ -117,12 +111,7 @@ class Svd(_Factors, spec_name="svd"):
     full_matrices: bool = True
     compute_uv: bool = True
 
-    examples = (
-        Example({}, ((3, 3),)),
-        Example({"full_matrices": False}, ((4, 3),)),
-        Example({"full_matrices": False}, ((2, 3, 4),)),
-        Example({"compute_uv": False}, ((3, 4),)),
-    )
+    examples = (Example({}, ((3, 3),)),)
 
     def infer(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         super().infer(x)
@@ -147,7 +136,7 @@ class Pinv(_Factors, spec_name="pinv"):
 
     rcond: Annotated[Finite, Field(ge=0)] | None = None
 
-    examples = (Example({}, ((4, 3),)), Example({"rcond": 0.01}, ((2, 3, 4),)))
+    examples = (Example({}, ((4, 3),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         super().infer(x)
@@ -164,7 +153,7 @@ class MatrixRank(_Factors, spec_name="matrix_rank"):
 
     tol: Annotated[Finite, Field(ge=0)] | None = None
 
-    examples = (Example({}, ((4, 3),)), Example({"tol": 1.0}, ((2, 3, 4),)))
+    examples = (Example({}, ((4, 3),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         super().infer(x)
@@ -181,7 +170,7 @@ class SolveTriangular(Solve, spec_name="solve_triangular"):
 
     lower: bool = False
 
-    examples = (Example({}, ((3, 3), (3, 2))), Example({"lower": True}, ((2, 3, 3), (2, 3, 1))))
+    examples = (Example({}, ((3, 3), (3, 2))),)
 
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"upper": not self.lower}
@@ -196,7 +185,7 @@ class Lstsq(Solve, spec_name="lstsq"):
 
     rcond: Annotated[Finite, Field(ge=0)] | None = None
 
-    examples = (Example({}, ((5, 3), (5, 2))), Example({"rcond": 1e-4}, ((2, 4, 3), (2, 4, 1))))
+    examples = (Example({}, ((5, 3), (5, 2))),)
 
     def infer(self, a: Tensor, b: Tensor) -> Tensor:
         need_floats(self.spec_name, a, b)
@@ -221,7 +210,7 @@ class Eig(MatrixFunction, spec_name="eig"):
 
     extra_outputs = ("imag",)
     template = "torch.view_as_real(torch.linalg.eigvals({x})).unbind(-1)"
-    examples = SQUARES
+    examples = (Example({}, ((3, 3),)),)
     work = 9
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -237,7 +226,7 @@ class LuFactor(MatrixFunction, spec_name="lu_factor"):
 
     extra_outputs = ("pivots",)
     template = "lu_factor({x})"
-    examples = SQUARES
+    examples = (Example({}, ((3, 3),)),)
     work = 1
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:

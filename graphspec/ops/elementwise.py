@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ from graphspec.contract.layer import (
     Ref,
     Site,
 )
-from graphspec.ops.operation import NUMBERS, UnaryOperation, need_numbers, row, table
+from graphspec.ops.operation import UnaryOperation, need_numbers, row, table
 from graphspec.tensor import Tensor
 
 Dtype = Literal[
@@ -29,7 +29,7 @@ Dtype = Literal[
 class _Function(UnaryOperation, abstract=True):
     """A function of floats or integers."""
 
-    examples: ClassVar[tuple[Example, ...]] = NUMBERS
+    examples = (Example({}, ((3, 4),)),)
 
 
 class _Rounding(_Function, abstract=True):
@@ -98,7 +98,7 @@ class Round(_Function, spec_name="round"):
     decimals: Annotated[int, Field(ge=0)] = 0
 
     floats = False
-    examples = (Example({}, ((3, 4),)), Example({"decimals": 1}, ((3, 4),)))
+    examples = (Example({}, ((3, 4),)),)
 
     def code(self, site: Site) -> Code:
         if not self.decimals or not site.x.is_float:
@@ -116,7 +116,7 @@ class NanToNum(_Function, spec_name="nan_to_num"):
     neginf: Finite | None = None
 
     floats = False
-    examples = (Example({}, ((3, 4),)), Example({"nan": 1.0, "posinf": 9.0, "neginf": -9.0}, ((3, 4),)))
+    examples = (Example({}, ((3, 4),)),)
 
 
 class Clip(_Function, spec_name="clip", also="clamp"):
@@ -127,10 +127,7 @@ class Clip(_Function, spec_name="clip", also="clamp"):
     x_min: int | Finite
     x_max: int | Finite
 
-    examples = (
-        Example({"x_min": -0.5, "x_max": 1}, ((3, 4),)),
-        Example({"x_min": 2, "x_max": 5}, ((4,),), dtype="int32", high=9),
-    )
+    examples = (Example({"x_min": -0.5, "x_max": 1}, ((3, 4),)),)
 
     @property
     def floats(self) -> bool:  # type: ignore[override]
@@ -173,14 +170,14 @@ class ZerosLike(_Like, spec_name="zeros_like"):
     """Zeros with the shape of `x`, and its type or `dtype`."""
 
     template = "torch.zeros_like({x})"
-    examples = (Example({}, ((3, 4),)), Example({"dtype": "bool"}, ((3, 4),)))
+    examples = (Example({}, ((3, 4),)),)
 
 
 class OnesLike(_Like, spec_name="ones_like"):
     """Ones with the shape of `x`, and its type or `dtype`."""
 
     template = "torch.ones_like({x})"
-    examples = (Example({}, ((3, 4),)), Example({"dtype": "int32"}, ((3, 4),)))
+    examples = (Example({}, ((3, 4),)),)
 
 
 class FullLike(_Like, spec_name="full_like"):
@@ -191,11 +188,7 @@ class FullLike(_Like, spec_name="full_like"):
     fill_value: int | Finite
     dtype: Dtype | None = None
 
-    examples = (
-        Example({"fill_value": 0.5}, ((3, 4),)),
-        Example({"fill_value": 2}, ((4,),), dtype="int32", high=9),
-        Example({"fill_value": 2, "dtype": "int64"}, ((4,),)),
-    )
+    examples = (Example({"fill_value": 0.5}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         x = super().infer(x)
@@ -219,12 +212,7 @@ class Cast(UnaryOperation, spec_name="cast"):
 
     dtype: Dtype | None = None
 
-    examples = (
-        Example({"dtype": "float32"}, ((3, 4),), dtype="int64", high=9),
-        Example({"dtype": "int32"}, ((3, 4),)),
-        Example({"dtype": "bool"}, ((3, 4),), dtype="int32"),
-        Example({}, ((3, 4), (2,)), dtypes=("int32", "float32"), high=9),
-    )
+    examples = (Example({"dtype": "float32"}, ((3, 4),), dtype="int64", high=9),)
 
     def infer(self, x: Tensor, like: Tensor | None = None) -> Tensor:
         if (self.dtype is None) == (like is None):

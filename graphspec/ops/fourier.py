@@ -40,7 +40,7 @@ class _Complex(Operation, abstract=True):
     flops_per_input = 5
     arguments = (Argument("real"), Argument("imag"))
     axes: ClassVar[int] = 1
-    examples = (Example({}, ((3, 4), (3, 4))), Example({}, ((2, 3, 5), (2, 3, 5))))
+    examples = (Example({}, ((3, 4), (3, 4))),)
 
     def infer(self, real: Tensor, imag: Tensor) -> tuple[Tensor, ...]:
         _need_signals(self.spec_name, real, imag, axes=self.axes)
@@ -78,11 +78,7 @@ class Rfft(Operation, spec_name="rfft"):
 
     fft_length: Positive | None = None
 
-    examples = (
-        Example({}, ((3, 8),)),
-        Example({"fft_length": 5}, ((2, 3, 8),)),
-        Example({"fft_length": 8}, ((5,),)),
-    )
+    examples = (Example({}, ((3, 8),)),)
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
         _need_signals(self.spec_name, x)
@@ -104,7 +100,7 @@ class Irfft(Operation, spec_name="irfft"):
 
     fft_length: Positive | None = None
 
-    examples = (Example({}, ((3, 5), (3, 5))), Example({"fft_length": 7}, ((2, 4), (2, 4))))
+    examples = (Example({}, ((3, 5), (3, 5))),)
 
     def infer(self, real: Tensor, imag: Tensor) -> Tensor:
         _need_signals(self.spec_name, real, imag)
@@ -137,20 +133,7 @@ class Stft(Operation, spec_name="stft"):
     window: Literal["hann", "hamming"] | None = "hann"
     center: bool = True
 
-    examples = (
-        Example({"sequence_length": 6, "sequence_stride": 3, "fft_length": 8}, ((20,),)),
-        Example(
-            {
-                "sequence_length": 8,
-                "sequence_stride": 4,
-                "fft_length": 8,
-                "window": "hamming",
-                "center": False,
-            },
-            ((21,),),
-        ),
-        Example({"sequence_length": 5, "sequence_stride": 2, "fft_length": 7, "window": None}, ((16,),)),
-    )
+    examples = (Example({"sequence_length": 6, "sequence_stride": 3, "fft_length": 8}, ((20,),)),)
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
         _need_signals(self.spec_name, x)
@@ -202,30 +185,7 @@ class Istft(Operation, spec_name="istft"):
     window: Literal["hann", "hamming"] | None = "hann"
     center: bool = True
 
-    examples = (
-        Example({"sequence_length": 8, "sequence_stride": 4, "fft_length": 8}, ((6, 5), (6, 5))),
-        Example(
-            {
-                "sequence_length": 8,
-                "sequence_stride": 3,
-                "fft_length": 8,
-                "window": "hamming",
-                "length": 11,
-                "center": True,
-            },
-            ((5, 5), (5, 5)),
-        ),
-        *(
-            Example({"sequence_stride": 3, **arguments}, ((6, bins), (6, bins)))
-            for bins, arguments in (
-                (5, {"sequence_length": 6, "fft_length": 8}),
-                (5, {"sequence_length": 8, "fft_length": 8, "center": False}),
-                (4, {"sequence_length": 5, "fft_length": 7, "window": "hamming", "length": 12}),
-                (5, {"sequence_length": 8, "fft_length": 8, "window": None}),
-                (4, {"sequence_length": 6, "fft_length": 7, "center": False, "window": None, "length": 9}),
-            )
-        ),
-    )
+    examples = (Example({"sequence_length": 8, "sequence_stride": 4, "fft_length": 8}, ((6, 5), (6, 5))),)
 
     def infer(self, real: Tensor, imag: Tensor) -> Tensor:
         _need_signals(self.spec_name, real, imag)

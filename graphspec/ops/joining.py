@@ -57,11 +57,11 @@ class Hstack(_Beside, spec_name="hstack"):
     """Concatenates tensors along axis 1, the first after the batch."""
 
     axis = 1
-    examples = (Example({}, ((3,), (4,))), Example({}, ((3, 2), (1, 2), (2, 2))))
+    examples = (Example({}, ((3,), (4,))),)
 
 
 class Dstack(_Beside, spec_name="dstack"):
     """Concatenates tensors along axis 2; vectors get this axis."""
 
     axis = 2
-    examples = (Example({}, ((3,), (3,))), Example({}, ((3, 2), (3, 4))))
+    examples = (Example({}, ((3,), (3,))),)

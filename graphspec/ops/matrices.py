@@ -29,11 +29,7 @@ class Matmul(Operation, spec_name="matmul", also="bmm"):
     template = "{x1} @ {x2}"
     arguments = (Argument("x1"), Argument("x2"))
 
-    examples = (
-        Example({}, ((3, 4), (4, 5))),
-        Example({}, ((2, 3, 4), (2, 4, 5))),
-        Example({}, ((2, 3, 4), (1, 4, 5))),
-    )
+    examples = (Example({}, ((3, 4), (4, 5))),)
 
     def infer(self, x1: Tensor, x2: Tensor) -> Tensor:
         need_floats(self.spec_name, x1, x2)
@@ -69,12 +65,7 @@ class Einsum(Operation, spec_name="einsum"):
 
     subscripts: str
 
-    examples = (
-        Example({"subscripts": "bij,bjk->bik"}, ((3, 4), (4, 5))),
-        Example({"subscripts": "bhqd,bhkd->bhqk"}, ((2, 3, 4), (2, 5, 4))),
-        Example({"subscripts": "bij->bj"}, ((3, 4),)),
-        Example({"subscripts": "bi,bj,bk->bijk"}, ((2,), (3,), (4,))),
-    )
+    examples = (Example({"subscripts": "bij,bjk->bik"}, ((3, 4), (4, 5))),)
 
     def infer(self, *inputs: Tensor) -> Tensor:
         need_floats(self.spec_name, *inputs)
@@ -131,7 +122,7 @@ class Cross(Operation, spec_name="cross"):
 
     axis: int = -1
 
-    examples = (Example({"axis": -1}, ((4, 3), (4, 3))), Example({"axis": 1}, ((3, 4), (3, 1))))
+    examples = (Example({"axis": -1}, ((4, 3), (4, 3))),)
 
     def infer(self, x1: Tensor, x2: Tensor) -> Tensor:
         need_floats(self.spec_name, x1, x2)
@@ -155,11 +146,7 @@ class Diagonal(Operation, spec_name="diagonal"):
     axis1: int
     axis2: int
 
-    examples: ClassVar[tuple[Example, ...]] = (
-        Example({"axis1": 1, "axis2": 2}, ((3, 4),)),
-        Example({"axis1": -1, "axis2": 1, "offset": 1}, ((4, 2, 5),)),
-        Example({"axis1": 1, "axis2": 2, "offset": -1}, ((3, 4),), dtype="int32"),
-    )
+    examples = (Example({"axis1": 1, "axis2": 2}, ((3, 4),)),)
     template = "{x}.diagonal({offset}, {axis1}, {axis2})"
 
     def left(self, x: Tensor) -> tuple[tuple[Dim, ...], int]:
@@ -187,10 +174,7 @@ class Trace(Diagonal, spec_name="trace"):
     """The trace of matrices along two axes: the sum of the diagonal."""
 
     template = "{x}.diagonal({offset}, {axis1}, {axis2}).sum(-1)"
-    examples = (
-        Example({"axis1": 1, "axis2": 2}, ((3, 4),)),
-        Example({"axis1": -1, "axis2": 1, "offset": 1}, ((4, 2, 5),)),
-    )
+    examples = (Example({"axis1": 1, "axis2": 2}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         if not x.is_float:
@@ -206,7 +190,7 @@ class _Triangle(Operation, abstract=True):
 
     k: int = 0
 
-    examples = (Example({}, ((3, 4),)), Example({"k": -1}, ((2, 3, 3),)), Example({"k": 1}, ((3, 3),)))
+    examples = (Example({}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_matrices(self.spec_name, x)
@@ -235,9 +219,6 @@ def need_matrices(name: str, x: Tensor, square: bool = False, position: int = 0)
         raise LayerError("shapes-differ", message, inputs=(position,))
 
 
-SQUARES = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
-
-
 class MatrixFunction(Operation, abstract=True):
     """A function of matrices along the last two axes."""
 
@@ -258,14 +239,14 @@ class Inv(MatrixFunction, spec_name="inv"):
     """The inverse of square matrices along the last two axes."""
 
     template = "torch.linalg.inv({x})"
-    examples: ClassVar[tuple[Example, ...]] = SQUARES
+    examples = (Example({}, ((3, 3),)),)
 
 
 class Det(MatrixFunction, spec_name="det"):
     """The determinant of square matrices along the last two axes."""
 
     template = "torch.linalg.det({x})"
-    examples: ClassVar[tuple[Example, ...]] = SQUARES
+    examples = (Example({}, ((3, 3),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         super().infer(x)
@@ -279,7 +260,7 @@ class Solve(Operation, spec_name="solve"):
     halves = False
 
     arguments = (Argument("a"), Argument("b"))
-    examples = (Example({}, ((3, 3), (3, 2))), Example({}, ((2, 3, 3), (2, 3, 1))))
+    examples = (Example({}, ((3, 3), (3, 2))),)
 
     def infer(self, a: Tensor, b: Tensor) -> Tensor:
         need_floats(self.spec_name, a, b)

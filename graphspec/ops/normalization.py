@@ -37,11 +37,7 @@ class Normalize(_Normalizing, spec_name="normalize"):
     order: Annotated[int, Field(ge=1)] = 2
     epsilon: Small = 1e-7
 
-    examples = (
-        Example({}, ((3, 4),)),
-        Example({"axis": 1, "order": 1}, ((3, 4),)),
-        Example({"order": 3, "epsilon": 1e-3}, ((4,),)),
-    )
+    examples = (Example({}, ((3, 4),)),)
 
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {
@@ -60,11 +56,7 @@ class _AlongAxes(_Normalizing, abstract=True):
     own: ClassVar[str]
     written: ClassVar[str]
 
-    examples = (
-        Example({}, ((3, 4),)),
-        Example({"axis": -2, "epsilon": 0.1}, ((3, 4),)),
-        Example({"axis": [1, 2]}, ((3, 4),)),
-    )
+    examples = (Example({}, ((3, 4),)),)
 
     def code(self, site: Site) -> Code:
         axes = example_axes(self.spec_name, self.axis, site.x.rank)
@@ -101,10 +93,7 @@ class Moments(Operation, spec_name="moments"):
     axes: Axes
     keepdims: bool = False
 
-    examples = (
-        Example({"axes": 1}, ((3, 4),)),
-        Example({"axes": [1, -1], "keepdims": True}, ((3, 4, 2),)),
-    )
+    examples = (Example({"axes": 1}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
         need_float(x, layer="`moments`")
@@ -136,10 +125,7 @@ class BatchNormalizationOperation(Operation, spec_name="batch_normalization"):
     axis: int
     epsilon: Small = 0.001
 
-    examples = (
-        Example({"axis": -1, "epsilon": 9.0}, ((3, 4), (4,), (4,))),
-        Example({"axis": 1, "epsilon": 9.0}, ((3, 4, 2), (3,), (3,), (3,), (3,))),
-    )
+    examples = (Example({"axis": -1, "epsilon": 9.0}, ((3, 4), (4,), (4,))),)
 
     def infer(self, x: Tensor, *others: Tensor | None) -> Tensor:
         need_float(x, layer="`batch_normalization`")

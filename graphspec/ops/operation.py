@@ -17,7 +17,6 @@ from graphspec.contract.fields import Constant
 from graphspec.contract.layer import (
     Argument,
     Code,
-    Example,
     Layer,
     LayerError,
     Leaf,
@@ -191,18 +190,6 @@ class UnaryOperation(Operation, abstract=True):
 
     def code(self, site: Site) -> Code:
         return replace(super().code(site), activation=ActivationFunction.parse(self.function))
-
-
-NUMBERS = (Example({}, ((3, 4),)), Example({}, ((4,),), dtype="int32", high=9))
-"""Examples of functions that take floats and integers."""
-
-
-PAIRS = (
-    Example({}, ((3, 4), (3, 4))),
-    Example({}, ((3, 4), (3, 1))),
-    Example({"x2": 0.5}, ((3, 4),)),
-    Example({"x2": [0.5, 1, 2, -3]}, ((3, 4),)),
-)
 
 
 @dataclass(frozen=True, slots=True)

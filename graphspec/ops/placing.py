@@ -45,10 +45,7 @@ class SliceOperation(Operation, spec_name="slice"):
     start_indices: Starts
     shape: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
 
-    examples = (
-        Example({"start_indices": [0, 1, 0], "shape": [-1, 2, 3]}, ((4, 5),)),
-        Example({"start_indices": [0, 0, 2], "shape": [-1, 3, -1]}, ((3, 5),), dtype="int32"),
-    )
+    examples = (Example({"start_indices": [0, 1, 0], "shape": [-1, 2, 3]}, ((4, 5),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         _check_starts(self, self.start_indices, x)
@@ -83,10 +80,7 @@ class SliceUpdate(Operation, spec_name="slice_update"):
 
     start_indices: Starts
 
-    examples = (
-        Example({"start_indices": [0, 1, 2]}, ((4, 5), (2, 3))),
-        Example({"start_indices": [0, 2]}, ((5,), (1,))),
-    )
+    examples = (Example({"start_indices": [0, 1, 2]}, ((4, 5), (2, 3))),)
 
     def infer(self, inputs: Tensor, updates: Tensor) -> Tensor:
         _check_starts(self, self.start_indices, inputs)
@@ -131,11 +125,7 @@ class Scatter(Operation, spec_name="scatter"):
 
     shape: Annotated[tuple[Positive, ...], BeforeValidator(as_tuple)]
 
-    examples = (
-        Example({"shape": [4]}, ((5, 1), (5,)), dtypes=("int64", "float32"), high=4),
-        Example({"shape": [3, 3]}, ((4, 2), (4,)), dtypes=("int32", "float32"), high=3),
-        Example({"shape": [3, 2]}, ((4, 1), (4, 2)), dtypes=("int64", "float32"), high=3),
-    )
+    examples = (Example({"shape": [4]}, ((5, 1), (5,)), dtypes=("int64", "float32"), high=4),)
 
     def infer(self, indices: Tensor, values: Tensor) -> Tensor:
         _check_indices(self.spec_name, indices, values, self.shape)
@@ -164,7 +154,6 @@ class ScatterUpdate(Operation, spec_name="scatter_update"):
 
     examples = (
         Example({"reduction": "add"}, ((4,), (5, 1), (5,)), dtypes=("float32", "int64", "float32"), high=4),
-        Example({}, ((3, 2), (1, 2), (1,)), dtypes=("float32", "int32", "float32"), high=2),
     )
 
     def infer(self, inputs: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
@@ -199,10 +188,7 @@ class _Segments(Operation, abstract=True):
     num_segments: Positive
     sorted: bool = False  # whether the ids ascend; it has no effect
 
-    examples = (
-        Example({"num_segments": 3}, ((6, 2), (6,)), dtypes=("float32", "int64"), high=3),
-        Example({"num_segments": 3, "sorted": False}, ((5,), (5,)), dtypes=("float32", "int32"), high=3),
-    )
+    examples = (Example({"num_segments": 3}, ((6, 2), (6,)), dtypes=("float32", "int64"), high=3),)
 
     def infer(self, data: Tensor, segment_ids: Tensor) -> Tensor:
         need_floats(self.spec_name, data)

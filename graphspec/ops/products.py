@@ -69,12 +69,7 @@ class DotOperation(_Contraction, spec_name="dot"):
     It sums over the last axis of the first, and over the second to last axis of the second, or its only axis.
     """
 
-    examples = (
-        Example({}, ((3,), (3,))),
-        Example({}, ((2, 3), (3,))),
-        Example({}, ((3,), (3, 4))),
-        Example({}, ((2, 3), (3, 4))),
-    )
+    examples = (Example({}, ((3,), (3,))),)
 
     def pairs(self, x1: Tensor, x2: Tensor) -> list[tuple[int, int]]:
         if min(x1.rank, x2.rank) < 2:
@@ -85,7 +80,7 @@ class DotOperation(_Contraction, spec_name="dot"):
 class Inner(_Contraction, spec_name="inner"):
     """The inner product of the two tensors of each example: summed over the last axis of both."""
 
-    examples = (Example({}, ((3,), (3,))), Example({}, ((2, 3), (4, 3))), Example({}, ((3,), (2, 4, 3))))
+    examples = (Example({}, ((3,), (3,))),)
 
     def pairs(self, x1: Tensor, x2: Tensor) -> list[tuple[int, int]]:
         if min(x1.rank, x2.rank) < 2:
@@ -96,7 +91,7 @@ class Inner(_Contraction, spec_name="inner"):
 class Outer(_Contraction, spec_name="outer"):
     """The outer product of the two tensors of each example, as vectors."""
 
-    examples = (Example({}, ((3,), (4,))), Example({}, ((1,), (2,))))
+    examples = (Example({}, ((3,), (4,))),)
 
     def pairs(self, x1: Tensor, x2: Tensor) -> list[tuple[int, int]]:
         for position, x in enumerate((x1, x2)):
@@ -129,12 +124,7 @@ class Tensordot(_Contraction, spec_name="tensordot"):
 
     axes: Annotated[int, Field(ge=0)] | Annotated[tuple[Side, Side], BeforeValidator(_axes)] = 2
 
-    examples = (
-        Example({}, ((2, 3, 4), (3, 4, 5))),
-        Example({"axes": 1}, ((2, 3), (3, 5))),
-        Example({"axes": [[1, 2], [2, 1]]}, ((3, 4, 2), (4, 3))),
-        Example({"axes": [-1, 1]}, ((2, 3), (3, 4))),
-    )
+    examples = (Example({}, ((2, 3, 4), (3, 4, 5))),)
 
     def pairs(self, x1: Tensor, x2: Tensor) -> list[tuple[int, int]]:
         if isinstance(self.axes, int):
@@ -156,7 +146,7 @@ class Vdot(Operation, spec_name="vdot"):
 
     flops_per_input = 2
     arguments = (Argument("x1"), Argument("x2"))
-    examples = (Example({}, ((3,), (3,))), Example({}, ((2, 3), (2, 3))))
+    examples = (Example({}, ((3,), (3,))),)
 
     def infer(self, x1: Tensor, x2: Tensor) -> Tensor:
         need_floats(self.spec_name, x1, x2)
@@ -176,7 +166,7 @@ class Kron(Operation, spec_name="kron"):
 
     flops_per_output = 1
     arguments = (Argument("x1"), Argument("x2"))
-    examples = (Example({}, ((3,), (2,))), Example({}, ((2, 3), (3, 2))), Example({}, ((2, 2, 3), (1, 3, 2))))
+    examples = (Example({}, ((3,), (2,))),)
 
     def infer(self, x1: Tensor, x2: Tensor) -> Tensor:
         need_floats(self.spec_name, x1, x2)
@@ -200,7 +190,7 @@ class Cdist(Operation, spec_name="cdist"):
     template = "torch.cdist({x}, {y})"
     halves = False
     arguments = (Argument("x"), Argument("y"))
-    examples = (Example({}, ((3, 4), (5, 4))), Example({}, ((2, 3, 4), (2, 6, 4))))
+    examples = (Example({}, ((3, 4), (5, 4))),)
 
     def infer(self, x: Tensor, y: Tensor) -> Tensor:
         need_floats(self.spec_name, x, y)

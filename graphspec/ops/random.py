@@ -45,7 +45,7 @@ class RandomNormal(_Noise, spec_name="random_normal", also="randn_like"):
     mean: Finite = 0.0
     stddev: Annotated[Finite, Field(gt=0)] = 1.0
 
-    examples = (Example({}, ((3, 4),)), Example({"mean": 1.0, "stddev": 0.5, "seed": None}, ((8,),)))
+    examples = (Example({}, ((3, 4),)),)
 
     def code(self, site: Site) -> Code:
         text, constants = self.call("randn_like", site), {}
@@ -60,7 +60,7 @@ class RandomUniform(_Noise, spec_name="random_uniform", also="rand_like"):
     minval: Finite = 0.0
     maxval: Finite = 1.0
 
-    examples = (Example({}, ((3, 4),)), Example({"minval": -1.0, "maxval": 2.0, "seed": None}, ((8,),)))
+    examples = (Example({}, ((3, 4),)),)
 
     def infer(self, like: Tensor) -> Tensor:
         if self.minval >= self.maxval:
@@ -80,7 +80,7 @@ class RandomTruncatedNormal(_Noise, spec_name="random_truncated_normal"):
     mean: Finite = 0.0
     stddev: Annotated[Finite, Field(gt=0)] = 1.0
 
-    examples = (Example({}, ((3, 4),)), Example({"mean": 1.0, "stddev": 0.5, "seed": None}, ((8,),)))
+    examples = (Example({}, ((3, 4),)),)
 
     def code(self, site: Site) -> Code:
         low, high = self.mean - 2 * self.stddev, self.mean + 2 * self.stddev
@@ -118,10 +118,7 @@ class RandomBinomial(_Noise, spec_name="random_binomial", also="bernoulli"):
     counts: Annotated[int, Field(ge=1)]
     probabilities: Probability
 
-    examples = (
-        Example({"counts": 1, "probabilities": 0.3}, ((3, 4),)),
-        Example({"counts": 10, "probabilities": 0.25, "seed": None}, ((3, 4),)),
-    )
+    examples = (Example({"counts": 1, "probabilities": 0.3}, ((3, 4),)),)
 
     def code(self, site: Site) -> Code:
         constants = {"counts": float(self.counts), "probabilities": float(self.probabilities)}
@@ -188,7 +185,7 @@ class RandomShuffle(Operation, spec_name="random_shuffle"):
     axis: int
     seed: None = None
 
-    examples = (Example({"axis": 1, "seed": None}, ((6, 4),)), Example({"axis": 2}, ((3, 5),)))
+    examples = (Example({"axis": 1, "seed": None}, ((6, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         example_axis(self.spec_name, self.axis, x.rank)

@@ -5,7 +5,7 @@ Axes count the batch as 0. What would mix examples is refused.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -29,7 +29,7 @@ class ReshapeOperation(Operation, spec_name="reshape", also="view"):
 
     newshape: Annotated[tuple[int | NamedSize, ...], BeforeValidator(as_tuple)]
 
-    examples = (Example({"newshape": [-1, 3, 4]}, ((12,),)), Example({"newshape": [-1, 12]}, ((2, 3, 2),)))
+    examples = (Example({"newshape": [-1, 3, 4]}, ((12,),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         sizes = self.newshape[1:]
@@ -75,7 +75,7 @@ class Transpose(Operation, spec_name="transpose", also="permute"):
 
     axes: Annotated[tuple[int, ...] | None, BeforeValidator(as_tuple)] = None
 
-    examples = (Example({"axes": [0, 2, 1]}, ((3, 4),)), Example({"axes": [0, -1, 1, 2]}, ((2, 3, 4),)))
+    examples = (Example({"axes": [0, 2, 1]}, ((3, 4),)),)
 
     def order(self, x: Tensor) -> tuple[int, ...]:
         """The axes as nonnegative numbers."""
@@ -106,11 +106,7 @@ class ExpandDims(Operation, spec_name="expand_dims", also="unsqueeze"):
 
     axis: Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
 
-    examples = (
-        Example({"axis": 1}, ((3, 4),)),
-        Example({"axis": -1}, ((3, 4),)),
-        Example({"axis": [1, -1]}, ((4,),)),
-    )
+    examples = (Example({"axis": 1}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         shape: list[Dim] = list(x.shape)
@@ -137,11 +133,7 @@ class Squeeze(Operation, spec_name="squeeze"):
 
     axis: Axis = None
 
-    examples = (
-        Example({"axis": 1}, ((1, 4),)),
-        Example({"axis": [1, -1]}, ((1, 4, 1),)),
-        Example({}, ((1, 4, 1),)),
-    )
+    examples = (Example({"axis": 1}, ((1, 4),)),)
 
     def axes(self, x: Tensor) -> tuple[int, ...]:
         """The axes to remove, in order."""
@@ -180,10 +172,7 @@ class Swapaxes(Operation, spec_name="swapaxes"):
     axis1: int
     axis2: int
 
-    examples = (
-        Example({"axis1": 1, "axis2": 2}, ((3, 4),)),
-        Example({"axis1": -1, "axis2": 1}, ((2, 3, 4),)),
-    )
+    examples = (Example({"axis1": 1, "axis2": 2}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         first = example_axis(self.spec_name, self.axis1, x.rank, "axis1")
@@ -205,10 +194,7 @@ class Moveaxis(Operation, spec_name="moveaxis", also="movedim"):
     source: Places
     destination: Places
 
-    examples = (
-        Example({"source": 1, "destination": -1}, ((2, 3, 4),)),
-        Example({"source": [1, 2], "destination": [3, 1]}, ((2, 3, 4),)),
-    )
+    examples = (Example({"source": 1, "destination": -1}, ((2, 3, 4),)),)
 
     def places(self, x: Tensor, argument: str) -> list[int]:
         """The axes of an argument as nonnegative numbers, in their order."""
@@ -238,7 +224,7 @@ class Flip(Operation, spec_name="flip"):
 
     axis: Places
 
-    examples = (Example({"axis": 1}, ((3, 4),)), Example({"axis": [1, -1]}, ((3, 4),)))
+    examples = (Example({"axis": 1}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         example_axes(self.spec_name, self.axis, x.rank)
@@ -254,10 +240,7 @@ class Roll(Operation, spec_name="roll"):
     shift: Places
     axis: Places
 
-    examples = (
-        Example({"shift": 1, "axis": 1}, ((3, 4),)),
-        Example({"shift": [1, -2], "axis": [1, -1]}, ((3, 4),)),
-    )
+    examples = (Example({"shift": 1, "axis": 1}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
@@ -277,10 +260,7 @@ class Repeat(Operation, spec_name="repeat", also="repeat_interleave"):
     repeats: Positive
     axis: int
 
-    examples = (
-        Example({"repeats": 2, "axis": 1}, ((3, 4),)),
-        Example({"repeats": 3, "axis": -1}, ((3, 4),)),
-    )
+    examples = (Example({"repeats": 2, "axis": 1}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         axis = example_axis(self.spec_name, self.axis, x.rank)
@@ -294,11 +274,7 @@ class Tile(Operation, spec_name="tile"):
 
     repeats: Annotated[Positive | tuple[Positive, ...], BeforeValidator(as_tuple)]
 
-    examples = (
-        Example({"repeats": [1, 2, 1]}, ((3, 4),)),
-        Example({"repeats": [2, 3]}, ((3, 4),)),
-        Example({"repeats": 2}, ((4,),)),
-    )
+    examples = (Example({"repeats": [1, 2, 1]}, ((3, 4),)),)
 
     def counts(self, x: Tensor) -> tuple[int, ...]:
         """The number of repeats of each axis."""
@@ -331,7 +307,7 @@ class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
 
     shape: Annotated[tuple[int | NamedSize, ...], BeforeValidator(as_tuple)]
 
-    examples = (Example({"shape": [-1, 3, 4]}, ((1, 4),)), Example({"shape": [-1, 5]}, ((1,),)))
+    examples = (Example({"shape": [-1, 3, 4]}, ((1, 4),)),)
 
     def moves(self, x: Tensor, like: Tensor | None = None) -> tuple[Moved, ...]:
         return ("same",) if x.is_integer else ()
@@ -394,15 +370,7 @@ class Pad(Operation, spec_name="pad"):
     mode: Literal["constant", "reflect", "edge"] = "constant"
     constant_values: int | Unbounded | None = None
 
-    examples = (
-        Example({"pad_width": [[0, 0], [1, 2], [0, 0]]}, ((3, 4),)),
-        Example({"pad_width": [[0, 0], [1, 2], [2, 0]], "mode": "reflect"}, ((3, 4),)),
-        Example({"pad_width": [[0, 0], [2, 0], [1, 1], [0, 0]], "mode": "reflect"}, ((3, 4, 2),)),
-        Example({"pad_width": [[0, 0], [1, 1]], "constant_values": -1}, ((4,),)),
-        Example({"pad_width": [[0, 0], [1, 5], [2, 0]], "mode": "edge"}, ((3, 4),)),
-        Example({"pad_width": [[0, 0], [2, 0], [1, 1], [0, 0]], "mode": "edge"}, ((3, 4, 2),)),
-        Example({"pad_width": [[0, 0], [1, 1]], "constant_values": 5}, ((4,),), dtype="int32"),
-    )
+    examples = (Example({"pad_width": [[0, 0], [1, 2], [0, 0]]}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_numbers(self.spec_name, x)
@@ -469,11 +437,7 @@ class Rot90(Operation, spec_name="rot90"):
     k: int = 1
     axes: Annotated[tuple[int, int], BeforeValidator(as_tuple)]
 
-    examples = (
-        Example({"axes": [1, 2]}, ((3, 4),)),
-        Example({"axes": [-1, 1], "k": -2}, ((3, 4, 2),), dtype="int32"),
-        Example({"axes": [1, 3], "k": 3}, ((3, 4, 2),)),
-    )
+    examples = (Example({"axes": [1, 2]}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         a, b = (example_axis(self.spec_name, axis, x.rank, "axes") for axis in self.axes)
@@ -491,10 +455,7 @@ class ExtractSequences(Operation, spec_name="extract_sequences"):
     sequence_length: Positive
     sequence_stride: Positive
 
-    examples = (
-        Example({"sequence_length": 4, "sequence_stride": 2}, ((11,),)),
-        Example({"sequence_length": 2, "sequence_stride": 3}, ((3, 8),)),
-    )
+    examples = (Example({"sequence_length": 4, "sequence_stride": 2}, ((11,),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         if x.rank < 2:
@@ -516,7 +477,7 @@ class Ravel(Operation, spec_name="ravel"):
     """Flattens each example to a vector."""
 
     keeps = True
-    examples = (Example({}, ((3, 4),)), Example({}, ((2, 3, 4),), dtype="int32"), Example({}, ((3,),)))
+    examples = (Example({}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         return x.with_shape(x.shape[0], product(x.shape[1:]))
@@ -530,12 +491,7 @@ class Diag(Operation, spec_name="diag"):
 
     k: int = 0
 
-    examples: ClassVar[tuple[Example, ...]] = (
-        Example({}, ((3,),)),
-        Example({"k": -1}, ((3,),)),
-        Example({}, ((3, 4),)),
-        Example({"k": 1}, ((3, 4),)),
-    )
+    examples = (Example({}, ((3,),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_numbers(self.spec_name, x)
@@ -564,7 +520,7 @@ class Diag(Operation, spec_name="diag"):
 class Diagflat(Diag, spec_name="diagflat"):
     """The matrix with all elements of each example on diagonal `k`."""
 
-    examples = (Example({}, ((3,),)), Example({"k": 2}, ((2, 2),)), Example({"k": 1}, ((),)))
+    examples = (Example({}, ((3,),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         return super().infer(x.with_shape(x.shape[0], product(x.shape[1:])))

@@ -68,12 +68,7 @@ class _Reduction(_Method, abstract=True):
     axis: Axis = None
     keepdims: bool = False
 
-    examples: ClassVar[tuple[Example, ...]] = (
-        Example({"axis": 1}, ((3, 4),)),
-        Example({"axis": -1, "keepdims": True}, ((3, 4),)),
-        Example({"axis": [1, 2]}, ((3, 4, 2),)),
-        Example({"axis": 1}, ((3, 4),), dtype="int32", high=9),
-    )
+    examples = (Example({"axis": 1}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         self.check(x)
@@ -127,7 +122,7 @@ class _Extreme(_Reduction, abstract=True):
 
     initial: Finite | None = None
 
-    examples = (*_Reduction.examples, Example({"axis": 1, "initial": 0.5}, ((3, 4),)))
+    examples = (Example({"axis": 1}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         if self.initial is not None and not x.is_float and not float(self.initial).is_integer():
@@ -206,7 +201,7 @@ class Prod(Product, spec_name="prod"):
 
     dtype: NumberType | None = None
 
-    examples = (*_Reduction.examples, Example({"axis": 1, "dtype": "float32"}, ((3, 4),), dtype="int32"))
+    examples = (Example({"axis": 1}, ((3, 4),)),)
 
     def result(self, dtype: str) -> str:
         return self.dtype if self.dtype is not None else super().result(dtype)
@@ -251,12 +246,7 @@ class Norm(_Reduction, spec_name="norm"):
 
     ord: Finite | None = None
 
-    examples = (
-        Example({"axis": 1}, ((3, 4),)),
-        Example({"axis": -1, "keepdims": True, "ord": 1}, ((3, 4),)),
-        Example({"axis": 2, "ord": 3}, ((3, 4),)),
-        Example({"axis": [1, 2]}, ((3, 4, 2),)),
-    )
+    examples = (Example({"axis": 1}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer="`norm`")
@@ -272,11 +262,7 @@ class Norm(_Reduction, spec_name="norm"):
 class _Whether(_Reduction, abstract=True):
     """A boolean reduction; a number counts as true unless it is 0."""
 
-    examples = (
-        Example({"axis": 1}, ((3, 4),), dtype="bool"),
-        Example({"axis": [1, -1], "keepdims": True}, ((3, 4, 2),), dtype="bool"),
-        Example({"axis": -1}, ((3, 2),), dtype="int32"),
-    )
+    examples = (Example({"axis": 1}, ((3, 4),), dtype="bool"),)
 
     def check(self, x: Tensor) -> None:
         pass
@@ -302,11 +288,7 @@ class _AlongOne(_Method, abstract=True):
     axis: int | None = None
     keepdims: bool = False
 
-    examples = (
-        Example({"axis": 1}, ((3, 4),)),
-        Example({"axis": -1, "keepdims": True}, ((3, 4),)),
-        Example({"axis": 1}, ((3, 4),), dtype="int32", high=99),
-    )
+    examples = (Example({"axis": 1}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_numbers(self.spec_name, x)
@@ -340,11 +322,7 @@ class CountNonzero(Operation, spec_name="count_nonzero"):
 
     axis: Axis = None
 
-    examples = (
-        Example({"axis": 1}, ((3, 4),), dtype="int32"),
-        Example({"axis": -1}, ((3, 4),), dtype="bool"),
-        Example({"axis": [1, 2]}, ((3, 4),), dtype="int64"),
-    )
+    examples = (Example({"axis": 1}, ((3, 4),), dtype="int32"),)
 
     def infer(self, x: Tensor) -> Tensor:
         if self.axis is None or self.axis == ():
@@ -365,11 +343,7 @@ class Quantile(_AlongOne, spec_name="quantile"):
     q: Annotated[Finite, Field(ge=0, le=1)]
     method: Literal["linear", "lower", "higher", "midpoint", "nearest"] = "linear"  # type: ignore[misc]
 
-    examples = (
-        Example({"axis": 1, "q": 0.3}, ((3, 4),)),
-        Example({"axis": -1, "q": 0.5, "keepdims": True, "method": "lower"}, ((3, 4),)),
-        Example({"axis": 1, "q": 1}, ((3,),), dtype="int32", high=9),
-    )
+    examples = (Example({"axis": 1, "q": 0.3}, ((3, 4),)),)
 
     def result(self, dtype: str) -> str:
         return to_float(dtype)
@@ -402,12 +376,7 @@ class _Running(_Method, abstract=True):
     axis: int | None = None
     dtype: NumberType | None = None
 
-    examples = (
-        Example({"axis": 1}, ((3, 4),)),
-        Example({"axis": -1}, ((3, 4),)),
-        Example({"axis": 1}, ((3, 4),), dtype="int32", high=9),
-        Example({"axis": 1, "dtype": "float32"}, ((3, 4),), dtype="int32"),
-    )
+    examples = (Example({"axis": 1}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_numbers(self.spec_name, x)
@@ -439,11 +408,7 @@ class Percentile(Quantile, spec_name="percentile"):
 
     q: Annotated[Finite, Field(ge=0, le=100)]
 
-    examples = (
-        Example({"axis": 1, "q": 30}, ((3, 4),)),
-        Example({"axis": -1, "q": 12.5, "keepdims": True, "method": "lower"}, ((3, 4),)),
-        Example({"axis": 1, "q": 100}, ((3,),), dtype="int32", high=9),
-    )
+    examples = (Example({"axis": 1, "q": 30}, ((3, 4),)),)
 
     def code(self, site: Site) -> Code:
         code = super().code(site)
@@ -467,11 +432,7 @@ class AverageOperation(Operation, spec_name="average"):
 
     axis: int | None = None
 
-    examples = (
-        Example({"axis": 1}, ((3, 4),)),
-        Example({"axis": -1}, ((3, 4), (3, 4))),
-        Example({"axis": 1}, ((4,), (4,))),
-    )
+    examples = (Example({"axis": 1}, ((3, 4),)),)
 
     def infer(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
         need_float(x, layer="`average`")
@@ -507,7 +468,7 @@ class Trapezoid(Operation, spec_name="trapezoid"):
     dx: Finite = 1.0
     axis: int = -1
 
-    examples = (Example({}, ((3, 4),)), Example({"dx": 0.5, "axis": 1}, ((3, 4),)))
+    examples = (Example({}, ((3, 4),)),)
 
     def infer(self, y: Tensor) -> Tensor:
         need_float(y, layer="`trapezoid`")

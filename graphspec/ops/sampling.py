@@ -71,13 +71,7 @@ class AffineTransform(_Sampled, spec_name="image_affine_transform"):
     fill_value: Finite = 0.0
     data_format: DataFormat = "channels_last"
 
-    examples = (
-        Example({}, ((4, 5, 1), (8,))),
-        Example({"fill_value": 2.0, "data_format": "channels_first"}, ((1, 5, 4), (8,))),
-        Example({"fill_mode": "reflect", "interpolation": "nearest"}, ((5, 3, 1), (8,))),
-        Example({"fill_mode": "wrap"}, ((3, 4, 1), (8,))),
-        Example({"fill_mode": "nearest"}, ((4, 4, 1), (8,))),
-    )
+    examples = (Example({}, ((4, 5, 1), (8,))),)
 
     def code(self, site: Site) -> Code:
         fill = float(self.fill_value) if self.fill_mode == "constant" else 0.0
@@ -101,13 +95,7 @@ class PerspectiveTransform(_Sampled, spec_name="image_perspective_transform"):
     fill_value: Finite = 0.0
     data_format: DataFormat = "channels_last"
 
-    examples = (
-        Example({}, ((4, 5, 2), (4, 2), (4, 2))),
-        Example(
-            {"fill_value": 2.0, "interpolation": "nearest", "data_format": "channels_first"},
-            ((1, 5, 4), (4, 2), (4, 2)),
-        ),
-    )
+    examples = (Example({}, ((4, 5, 2), (4, 2), (4, 2))),)
 
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"mode": self.interpolation, "fill": float(self.fill_value)}
@@ -129,14 +117,7 @@ class MapCoordinates(Operation, spec_name="image_map_coordinates"):
     fill_mode: Literal["constant", "nearest", "wrap", "mirror", "reflect"] = "constant"
     fill_value: Finite = 0.0
 
-    examples = (
-        Example({"order": 1}, ((3, 4), (2, 5))),
-        Example({"order": 0, "fill_value": 2.0}, ((5,), (1, 2, 3))),
-        Example({"order": 1, "fill_mode": "nearest"}, ((2, 3, 2), (3, 4))),
-        Example({"order": 1, "fill_mode": "wrap"}, ((3, 4), (2, 5))),
-        Example({"order": 1, "fill_mode": "mirror"}, ((3, 4), (2, 5))),
-        Example({"order": 0, "fill_mode": "reflect"}, ((3, 2), (2, 5))),
-    )
+    examples = (Example({"order": 1}, ((3, 4), (2, 5))),)
 
     def infer(self, inputs: Tensor, coordinates: Tensor) -> Tensor:
         for x in (inputs, coordinates):
@@ -210,30 +191,6 @@ class ScaleAndTranslate(Operation, spec_name="image_scale_and_translate"):
             },
             ((5, 4, 2),),
         ),
-        Example(
-            {
-                "output_shape": [-1, 4, 3],
-                "scale": [0.45],
-                "translation": [0.2],
-                "spatial_dims": [-1],
-                "method": "cubic",
-                "antialias": False,
-            },
-            ((4, 6),),
-        ),
-        *(
-            Example(
-                {
-                    "output_shape": [-1, 5],
-                    "scale": [0.7],
-                    "translation": [-0.4],
-                    "spatial_dims": [1],
-                    "method": method,
-                },
-                ((8,),),
-            )
-            for method in ("bicubic", "lanczos3", "lanczos5")
-        ),
     )
 
     def dims(self, x: Tensor) -> tuple[int, ...]:
@@ -306,15 +263,7 @@ class ElasticTransform(Operation, spec_name="image_elastic_transform"):
     seed: None = None
     data_format: DataFormat = "channels_last"
 
-    examples = (
-        Example({"alpha": 4.0, "sigma": 0.6}, ((5, 4, 2),)),
-        Example({"alpha": 3.0, "sigma": 0.4, "fill_mode": "constant", "fill_value": 2.0}, ((4, 4, 1),)),
-        Example(
-            {"alpha": 3.0, "sigma": 0.4, "interpolation": "nearest", "data_format": "channels_first"},
-            ((1, 4, 4),),
-        ),
-        Example({"alpha": 2.0, "sigma": 0.4, "fill_mode": "wrap", "seed": None}, ((3, 4, 1),)),
-    )
+    examples = (Example({"alpha": 4.0, "sigma": 0.6}, ((5, 4, 2),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer=f"`{self.spec_name}`")

@@ -23,10 +23,7 @@ class Digitize(UnaryOperation, spec_name="digitize"):
 
     bins: Numbers
 
-    examples = (
-        Example({"bins": [-0.5, 0.0, 1.0]}, ((3, 4),)),
-        Example({"bins": [0.25]}, ((4,),)),
-    )
+    examples = (Example({"bins": [-0.5, 0.0, 1.0]}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer="`digitize`")
@@ -43,10 +40,7 @@ class Searchsorted(UnaryOperation, spec_name="searchsorted"):
     sorted_sequence: Numbers
     side: Literal["left", "right"] = "left"
 
-    examples = (
-        Example({"sorted_sequence": [-0.5, 0.0, 1.0]}, ((3, 4),)),
-        Example({"sorted_sequence": [-0.5, 0.5], "side": "right"}, ((4,),)),
-    )
+    examples = (Example({"sorted_sequence": [-0.5, 0.0, 1.0]}, ((3, 4),)),)
 
     def infer(self, values: Tensor) -> Tensor:
         need_float(values, layer="`searchsorted`")
@@ -69,11 +63,7 @@ class Isin(UnaryOperation, spec_name="isin"):
     x2: Annotated[tuple[int | Finite, ...], BeforeValidator(as_tuple), Field(min_length=1)]
     invert: bool = False
 
-    examples = (
-        Example({"x2": [1, 3]}, ((3, 4),), dtype="int32", high=5),
-        Example({"x2": [2], "invert": True}, ((4,),), dtype="int64", high=5),
-        Example({"x2": [0.5, 1]}, ((4,),)),
-    )
+    examples = (Example({"x2": [1, 3]}, ((3, 4),), dtype="int32", high=5),)
 
     def infer(self, x1: Tensor) -> Tensor:
         need_numbers(self.spec_name, x1)
@@ -96,10 +86,7 @@ class InTopK(Operation, spec_name="in_top_k"):
 
     k: Positive
 
-    examples = (
-        Example({"k": 2}, ((), (5,)), dtypes=("int64", "float32"), high=5),
-        Example({"k": 5}, ((), (5,)), dtypes=("int32", "float32"), high=5),
-    )
+    examples = (Example({"k": 2}, ((), (5,)), dtypes=("int64", "float32"), high=5),)
 
     def infer(self, targets: Tensor, predictions: Tensor) -> Tensor:
         if not targets.is_integer:

@@ -34,14 +34,7 @@ class Take(Operation, spec_name="take", also="index_select"):
     indices: Annotated[int | tuple[int, ...] | None, BeforeValidator(as_tuple)] = None
     axis: int | None = None
 
-    examples = (
-        Example({"indices": 0, "axis": 1}, ((3, 4),)),
-        Example({"indices": -1, "axis": -1}, ((3, 4),)),
-        Example({"indices": [2, 0, 2], "axis": 1}, ((3, 4),)),
-        Example({"indices": 1, "axis": 2}, ((3, 4, 2),), dtype="int32", high=9),
-        Example({"axis": 1}, ((3, 4), (5,)), dtypes=("float32", "int64"), high=3),
-        Example({"axis": -1}, ((3, 4), (2, 5)), dtypes=("float32", "int32"), high=4),
-    )
+    examples = (Example({"indices": 0, "axis": 1}, ((3, 4),)),)
 
     def infer(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         if (given is None) == (self.indices is None):
@@ -113,10 +106,7 @@ class TakeAlongAxis(Operation, spec_name="take_along_axis", also="gather"):
 
     axis: int
 
-    examples = (
-        Example({"axis": 1}, ((3, 4), (2, 4)), dtypes=("float32", "int64"), high=3),
-        Example({"axis": -1}, ((3, 4), (1, 5)), dtypes=("float32", "int32"), high=4),
-    )
+    examples = (Example({"axis": 1}, ((3, 4), (2, 4)), dtypes=("float32", "int64"), high=3),)
 
     def infer(self, x: Tensor, indices: Tensor) -> Tensor:
         if not indices.is_integer:
@@ -149,7 +139,7 @@ class Diff(Operation, spec_name="diff"):
     n: Positive = 1
     axis: int = -1
 
-    examples = (Example({}, ((3, 4),)), Example({"n": 2, "axis": 1}, ((3, 4),)))
+    examples = (Example({}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_numbers(self.spec_name, x)
@@ -168,7 +158,7 @@ class Sort(Operation, spec_name="sort"):
 
     axis: int = -1
 
-    examples = (Example({}, ((3, 4),)), Example({"axis": 1}, ((3, 4),)))
+    examples = (Example({}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_numbers(self.spec_name, x)
@@ -183,7 +173,7 @@ class Argsort(Operation, spec_name="argsort"):
 
     axis: int = -1
 
-    examples = (Example({}, ((3, 4),)), Example({"axis": 1}, ((3, 4),), dtype="int32", high=3))
+    examples = (Example({}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_numbers(self.spec_name, x)
@@ -199,7 +189,7 @@ class TopK(Operation, spec_name="top_k", also="topk"):
     k: Positive
     sorted: bool = True
 
-    examples = (Example({"k": 2}, ((3, 4),)), Example({"k": 4, "sorted": True}, ((4,),)))
+    examples = (Example({"k": 2}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
         need_numbers(self.spec_name, x)
@@ -223,10 +213,7 @@ class OneHot(Operation, spec_name="one_hot"):
     num_classes: Positive
     axis: int = -1
 
-    examples = (
-        Example({"num_classes": 5}, ((3,),), dtype="int64", high=5),
-        Example({"num_classes": 5, "axis": 1}, ((3, 2),), dtype="int32", high=5),
-    )
+    examples = (Example({"num_classes": 5}, ((3,),), dtype="int64", high=5),)
 
     def infer(self, x: Tensor) -> Tensor:
         if not x.is_integer:
@@ -289,10 +276,7 @@ class SplitOperation(_Several, spec_name="split", also="chunk"):
     ]
     axis: int
 
-    examples = (
-        Example({"indices_or_sections": 2, "axis": 1}, ((4, 3),)),
-        Example({"indices_or_sections": [1, 3], "axis": -1}, ((3, 4),)),
-    )
+    examples = (Example({"indices_or_sections": 2, "axis": 1}, ((4, 3),)),)
 
     def parts(self) -> int:
         cuts = self.indices_or_sections
@@ -332,7 +316,7 @@ class Unstack(_Several, spec_name="unstack", also="unbind"):
     num: Annotated[int, Field(ge=2)]
     axis: int
 
-    examples = (Example({"num": 3, "axis": 1}, ((3, 4),)), Example({"num": 4, "axis": -1}, ((3, 4),)))
+    examples = (Example({"num": 3, "axis": 1}, ((3, 4),)),)
 
     def parts(self) -> int:
         return self.num

@@ -78,22 +78,14 @@ class MaxPool(_Pool, spec_name="max_pool"):
     """The maximum of each window of a sequence, image or volume."""
 
     family = "MaxPooling"
-    examples = (
-        Example({"pool_size": 2}, ((6, 3),)),
-        Example({"pool_size": [3, 2], "strides": 2, "padding": "same"}, ((7, 6, 2),)),
-        Example({"pool_size": 2, "strides": [1, 2], "data_format": "channels_first"}, ((2, 5, 6),)),
-    )
+    examples = (Example({"pool_size": 2}, ((6, 3),)),)
 
 
 class AveragePool(_Pool, spec_name="average_pool"):
     """The mean of each window of a sequence, image or volume. Padding does not count."""
 
     family = "AveragePooling"
-    examples = (
-        Example({"pool_size": 2}, ((6, 3),)),
-        Example({"pool_size": [3, 2], "strides": 2, "padding": "valid"}, ((7, 6, 2),)),
-        Example({"pool_size": 2, "data_format": "channels_first"}, ((2, 4, 6),)),
-    )
+    examples = (Example({"pool_size": 2}, ((6, 3),)),)
 
 
 class _AdaptivePool(_AsLayer, abstract=True):
@@ -101,11 +93,7 @@ class _AdaptivePool(_AsLayer, abstract=True):
 
     output_size: Sizes
 
-    examples = (
-        Example({"output_size": 2}, ((6, 3),)),
-        Example({"output_size": [3, 2]}, ((7, 6, 2),)),
-        Example({"output_size": 2, "data_format": "channels_first"}, ((2, 5, 6),)),
-    )
+    examples = (Example({"output_size": 2}, ((6, 3),)),)
 
 
 class AdaptiveMaxPool(_AdaptivePool, spec_name="adaptive_max_pool"):
@@ -134,12 +122,7 @@ class Conv(Operation, spec_name="conv"):
     data_format: DataFormat = "channels_last"
     dilation_rate: Sizes = 1
 
-    examples: ClassVar[tuple[Example, ...]] = (
-        Example({}, ((7, 3), (2, 3, 4))),
-        Example({"padding": "same", "dilation_rate": 2}, ((6, 7, 4), (3, 2, 2, 6))),
-        Example({"padding": "same", "strides": 2}, ((6, 7, 2), (3, 3, 2, 3))),
-        Example({"strides": [1, 2], "data_format": "channels_first"}, ((2, 5, 6), (2, 3, 2, 3))),
-    )
+    examples = (Example({}, ((7, 3), (2, 3, 4))),)
 
     def windows(self, inputs: Tensor, kernel: Tensor) -> tuple[tuple[int, ...], ...]:
         """Width, stride and dilation for each spatial axis."""
@@ -246,12 +229,7 @@ class DepthwiseConv(Conv, spec_name="depthwise_conv"):
 
     depthwise = True
 
-    examples = (
-        Example({}, ((7, 3), (2, 3, 2))),
-        Example({"padding": "same", "dilation_rate": 2}, ((6, 7, 4), (3, 2, 4, 1))),
-        Example({"padding": "same", "strides": 2}, ((6, 6, 2), (3, 3, 2, 3))),
-        Example({"data_format": "channels_first"}, ((2, 5, 6), (2, 3, 2, 1))),
-    )
+    examples = (Example({}, ((7, 3), (2, 3, 2))),)
 
 
 class SeparableConv(Operation, spec_name="separable_conv"):
@@ -266,14 +244,7 @@ class SeparableConv(Operation, spec_name="separable_conv"):
     data_format: DataFormat = "channels_last"
     dilation_rate: Sizes = 1
 
-    examples = (
-        Example({}, ((7, 3), (2, 3, 2), (1, 6, 4))),
-        Example({"padding": "same", "strides": 2}, ((6, 7, 2), (3, 3, 2, 1), (1, 1, 2, 3))),
-        Example(
-            {"padding": "same", "dilation_rate": 2, "data_format": "channels_first"},
-            ((2, 5, 6), (2, 3, 2, 2), (1, 1, 4, 3)),
-        ),
-    )
+    examples = (Example({}, ((7, 3), (2, 3, 2), (1, 6, 4))),)
 
     def parts(self) -> tuple[Conv, Conv]:
         """The two convolutions."""
@@ -321,13 +292,7 @@ class ConvTranspose(Conv, spec_name="conv_transpose"):
 
     output_padding: Annotated[NotNegative | tuple[NotNegative, ...] | None, BeforeValidator(as_tuple)] = None
 
-    examples = (
-        Example({}, ((7, 3), (2, 4, 3))),
-        Example({"strides": 2, "padding": "same"}, ((5, 4, 3), (3, 3, 2, 3))),
-        Example({"strides": 2, "padding": "same", "output_padding": 1}, ((5, 3), (4, 2, 3))),
-        Example({"strides": [2, 1], "data_format": "channels_first"}, ((2, 4, 5), (2, 3, 3, 2))),
-        Example({"dilation_rate": 2}, ((4, 2), (3, 3, 2))),
-    )
+    examples = (Example({}, ((7, 3), (2, 4, 3))),)
 
     def channels(self, inputs: Tensor, kernel: Tensor) -> tuple[int, int]:
         last = self.data_format == "channels_last"
@@ -402,10 +367,7 @@ class Unfold(Operation, spec_name="unfold"):
     padding: Annotated[NotNegative | tuple[NotNegative, NotNegative], BeforeValidator(as_tuple)] = 0
     stride: Pair = 1
 
-    examples = (
-        Example({"kernel_size": 2}, ((2, 4, 5),)),
-        Example({"kernel_size": [2, 3], "dilation": 2, "padding": 1, "stride": [2, 1]}, ((2, 6, 7),)),
-    )
+    examples = (Example({"kernel_size": 2}, ((2, 4, 5),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_floats(self.spec_name, x)
@@ -441,13 +403,7 @@ class Fold(Unfold, spec_name="fold"):
 
     output_size: Pair
 
-    examples = (
-        Example({"output_size": [4, 5], "kernel_size": 2}, ((8, 12),)),
-        Example(
-            {"output_size": 6, "kernel_size": [2, 3], "dilation": 2, "padding": 1, "stride": [2, 1]},
-            ((12, 12),),
-        ),
-    )
+    examples = (Example({"output_size": [4, 5], "kernel_size": 2}, ((8, 12),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_floats(self.spec_name, x)

@@ -348,13 +348,14 @@ def _family(cls: type[Layer]) -> str:
 
 
 def _outputs(cls: type[Layer]) -> tuple[str, ...]:
-    """The outputs after the first that any of its examples has, with the option that gives them."""
+    """The outputs after the first, with the option that gives them."""
     found: dict[str, str] = {}
-    for example in cls.examples if not issubclass(cls, Wrapper) else ():
-        layer = cls.model_validate(dict(example.arguments))
+    options = [{}, *({name: True} for name in cls.model_fields if name.startswith("return_"))]
+    for option in options if cls.examples and not issubclass(cls, Wrapper) else ():
+        layer = cls.model_validate({**cls.examples[0].arguments, **option})
         for name in layer.output_names():
-            option = layer.option_for(name)
-            found[name] = f"{name} ({option}: true)" if option else name
+            key = layer.option_for(name)
+            found[name] = f"{name} ({key}: true)" if key else name
     return ("the first", *found.values()) if found else ()
 
 

@@ -23,6 +23,7 @@ from graphspec.diagnostics import Diagnostics, SpecError, render
 from graphspec.settings import validate
 from graphspec.tensor import BATCH, Tensor, symbol, value_of
 from tests import ROOT
+from tests.layers.examples import examples_of
 from tests.random_specs import WITH_ARGUMENTS
 
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
@@ -43,10 +44,10 @@ UNARY = [
     for kind in ("layer", "op")
     for name, cls in REGISTRY[kind].items()
     if not issubclass(cls, Wrapper) and not cls.variadic
-    for example in cls.examples
+    for example in examples_of(cls)
     if len(example.shapes) == 1 and not example.call
 ]
-MERGES = [(name, dict(e.arguments)) for name, cls in REGISTRY["merge"].items() for e in cls.examples]
+MERGES = [(name, dict(e.arguments)) for name, cls in REGISTRY["merge"].items() for e in examples_of(cls)]
 
 
 def plain(value: Any) -> Any:

@@ -20,6 +20,7 @@ from graphspec.reference.json_schema import json_schema
 from graphspec.reference.layers import START
 from graphspec.source import read
 from tests import ROOT
+from tests.layers.examples import examples_of
 from tests.project.test_readme import PAGES, quotes
 
 SCHEMA = json_schema()
@@ -79,7 +80,7 @@ EXAMPLES = [
     (kind, name, example.arguments)
     for kind, classes in REGISTRY.items()
     for name, cls in classes.items()
-    for example in cls.examples
+    for example in examples_of(cls)
 ]
 
 

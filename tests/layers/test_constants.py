@@ -22,6 +22,7 @@ from graphspec.diagnostics import SpecError
 from graphspec.export import FORMATS, export
 from graphspec.plot import plot
 from tests import interpreter
+from tests.layers.examples import examples_of
 
 SOURCES = [cls for _, cls in sorted(REGISTRY["op"].items()) if cls.reads_nothing(())]
 
@@ -146,11 +147,11 @@ def test_what_is_no_constant_is_refused(node: str, code: str) -> None:
     [
         pytest.param(cls, number, id=f"{cls.spec_name}-{number}")
         for cls in SOURCES
-        for number in range(len(cls.examples))
+        for number in range(len(examples_of(cls)))
     ],
 )
 def test_what_makes_a_tensor_of_nothing_makes_what_keras_makes(cls: type[Layer], number: int) -> None:
-    arguments = dict(cls.examples[number].arguments)
+    arguments = dict(examples_of(cls)[number].arguments)
     found = value_of(
         f"{{op: {cls.spec_name}, {', '.join(f'{k}: {written(v)}' for k, v in arguments.items())}}}"
     )

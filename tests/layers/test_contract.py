@@ -22,6 +22,7 @@ from graphspec.train.penalties import from_keras, to_keras
 from tests import oracle
 from tests.contract import Case, as_tuple, assert_equal, copy_weights, gradients, numbers, paired
 from tests.distributions import PAIRS, difference, outcomes, starts_differ
+from tests.layers.examples import examples_of
 
 UNEXERCISED: dict[tuple[str, str], str] = {
     ("BatchNormalization", "unbiased"): "PyTorch's statistics, not Keras'; compared with them below",
@@ -56,7 +57,7 @@ EXAMPLES = [
     for kind, classes in REGISTRY.items()
     for name, cls in sorted(classes.items())
     if not cls.reads_nothing(())  # tests/layers/test_constants.py
-    for number, example in enumerate(cls.examples)
+    for number, example in enumerate(examples_of(cls))
 ]
 
 
@@ -102,8 +103,8 @@ def checks(case: Case) -> Iterator[Callable[[Case], None]]:
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_every_class_has_examples_and_every_field_is_exercised(cls: type[Layer]) -> None:
-    assert cls.examples
-    exercised = {key for example in cls.examples for key in (*example.arguments, *example.call)}
+    assert examples_of(cls)
+    exercised = {key for example in examples_of(cls) for key in (*example.arguments, *example.call)}
     excused = {field for name, field in UNEXERCISED if name == cls.spec_name}
     elsewhere = {name for name in cls.model_fields if name.endswith(("_regularizer", "_constraint"))}
     assert set(cls.model_fields) - exercised - elsewhere == excused  # tests/layers/test_penalties.py
@@ -280,10 +281,10 @@ def test_unbiased_batch_normalization_is_that_of_pytorch() -> None:
     assert all(torch.equal(value, twin.state_dict()[key]) for key, value in module.state_dict().items())
 
 
-@pytest.mark.parametrize("number", range(len(REGISTRY["layer"]["BatchNormalization"].examples)))
+@pytest.mark.parametrize("number", range(len(examples_of(REGISTRY["layer"]["BatchNormalization"]))))
 def test_synchronized_batch_normalization_of_one_process_is_the_plain_one(number: int) -> None:
     layer = REGISTRY["layer"]["BatchNormalization"]
-    plain = layer.examples[number]
+    plain = examples_of(layer)[number]
     arguments = {**plain.arguments, "synchronized": True}
     cases = [Case(layer, plain), Case(layer, replace(plain, arguments=arguments))]
     one, other = (case.module().train() for case in cases)

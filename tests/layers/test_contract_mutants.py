@@ -12,6 +12,7 @@ from graphspec.contract.layer import Code, Layer, Site, Weight
 from graphspec.diagnostics import SpecError
 from tests import oracle
 from tests.contract import Case, compiled
+from tests.layers.examples import examples_of
 from tests.layers.test_contract import checks
 
 
@@ -31,7 +32,7 @@ def programs_of_this_test() -> Iterator[None]:
 
 def complaint(cls: type[Layer]) -> str | None:
     """The first check of the contract that a class fails, with the number of the example."""
-    for number, example in enumerate(cls.examples):
+    for number, example in enumerate(examples_of(cls)):
         case = Case(cls, example)
         for check in checks(case):
             try:

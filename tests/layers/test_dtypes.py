@@ -17,6 +17,7 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Example
 from graphspec.diagnostics import Diagnostics
 from graphspec.tensor import DTYPES
+from tests.layers.examples import examples_of
 
 CORNERS = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])
 DEFINED: dict[tuple[str, str], Callable[[Tensor], Tensor]] = {
@@ -102,7 +103,7 @@ def test_what_check_accepts_runs(kind: Any, name: str) -> None:
 @settings(deadline=None)
 def test_any_example_in_any_dtypes_runs(data: st.DataObject) -> None:
     kind, name = data.draw(st.sampled_from(CLASSES))
-    example = data.draw(st.sampled_from(REGISTRY[kind][name].examples))
+    example = data.draw(st.sampled_from(examples_of(REGISTRY[kind][name])))
     count = len(example.shapes)
     dtypes = data.draw(st.tuples(*[st.sampled_from(DTYPES)] * count))
     runs(spec(kind, name, example, dtypes))

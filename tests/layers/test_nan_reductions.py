@@ -7,12 +7,13 @@ import torch
 from graphspec.contract import REGISTRY
 from tests import oracle
 from tests.contract import Case, assert_equal, gradients
+from tests.layers.examples import examples_of
 
 NAMES = sorted(name for name in REGISTRY["op"] if name.startswith("nan") and name != "nan_to_num")
 CASES = [
     pytest.param(Case(REGISTRY["op"][name], example), id=f"{name}-{number}")
     for name in NAMES
-    for number, example in enumerate(REGISTRY["op"][name].examples)
+    for number, example in enumerate(examples_of(REGISTRY["op"][name]))
     if example.dtype == "float32"
 ]
 

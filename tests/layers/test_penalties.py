@@ -18,6 +18,7 @@ from graphspec.train.penalties import Penalties, from_keras
 from tests import oracle
 from tests.contract import Case, assert_equal, copy_weights, paired
 from tests.emit.test_emit import agrees
+from tests.layers.examples import examples_of
 
 FIELDS = ("_regularizer", "_constraint")
 
@@ -52,7 +53,7 @@ SETTINGS: list[dict[str, Any]] = [
 def cases() -> Iterator[Any]:
     for name, cls in sorted(REGISTRY["layer"].items()):
         if fields(cls):
-            for number, example in enumerate(cls.examples):
+            for number, example in enumerate(examples_of(cls)):
                 if not example.masks:
                     yield pytest.param(cls, example, SETTINGS[number % len(SETTINGS)], id=f"{name}-{number}")
 

@@ -14,6 +14,7 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Example, Layer
 from graphspec.diagnostics import SpecError
 from tests.contract import Case, as_tuple, numbers
+from tests.layers.examples import examples_of
 
 CLASSES = [
     (kind, name)
@@ -65,7 +66,7 @@ def assert_runs(cls: type[Layer], example: Example) -> None:
 def test_other_shapes_run_or_are_refused(kind: Any, name: str, whole: bool) -> None:
     """The first example in each way, the others in one: in all, if `whole`."""
     cls = REGISTRY[kind][name]
-    examples = {repr(e): e for e in cls.examples if e.dtype == "float32" and not e.dtypes}
+    examples = {repr(e): e for e in examples_of(cls) if e.dtype == "float32" and not e.dtypes}
     for number, example in enumerate(examples.values()):
         for change in CHANGES if whole or number == 0 else [CHANGES[number % len(CHANGES)]]:
             assert_runs(cls, replace(example, shapes=change(example.shapes), masks={}))
@@ -79,7 +80,7 @@ def test_any_axes_run_or_are_refused(data: st.DataObject) -> None:
     """Also empty lists, of axes and of sizes."""
     kind, name = data.draw(st.sampled_from(CLASSES))
     cls = REGISTRY[kind][name]
-    example = data.draw(st.sampled_from(cls.examples))
+    example = data.draw(st.sampled_from(examples_of(cls)))
     if example.dtype != "float32" or example.dtypes or example.masks:
         return
     arguments = dict(example.arguments)

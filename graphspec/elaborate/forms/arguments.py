@@ -190,6 +190,5 @@ def _misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:
 
 
 def _wrapped_takes(cls: type[Layer], key: str) -> bool:
-    """Whether a layer that this one can wrap takes an argument of this name."""
-    wrapped = {example.arguments["wraps"]["layer"] for example in cls.examples}
-    return any(key in REGISTRY["layer"][name].model_fields for name in wrapped)
+    """Whether a layer that this one often wraps takes an argument of this name."""
+    return any(key in REGISTRY["layer"][name].model_fields for name in cls.often_wraps)

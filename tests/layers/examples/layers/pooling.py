@@ -1,0 +1,95 @@
+"""Further examples of `graphspec/layers/pooling.py`."""
+
+from graphspec.contract.layer import Example
+
+MORE = {
+    "MaxPooling1D": (
+        Example({"pool_size": 2}, ((9, 3),)),
+        Example({"pool_size": [3], "strides": 2}, ((10, 3),)),
+        Example({"pool_size": 2, "padding": "same"}, ((9, 3),)),
+        Example({"pool_size": 3, "strides": 2, "padding": "same"}, ((10, 3),)),
+        Example({"pool_size": 3, "strides": 2, "padding": "same"}, ((9, 3),)),
+        Example({"pool_size": 3, "strides": 1, "padding": "same"}, ((9, 3),)),
+        Example({"pool_size": 4, "strides": 1, "padding": "same"}, ((9, 3),)),
+        Example({"pool_size": 2, "strides": 3, "padding": "same"}, ((7, 3),)),
+        Example({"pool_size": 2, "data_format": "channels_first", "padding": "same"}, ((3, 9),)),
+    ),
+    "MaxPooling2D": (
+        Example({"pool_size": 2}, ((6, 7, 3),)),
+        Example({"pool_size": [2, 3], "strides": [1, 2]}, ((6, 7, 3),)),
+        Example({"pool_size": 2, "padding": "same"}, ((7, 6, 3),)),
+        Example({"pool_size": 3, "strides": 2, "padding": "same"}, ((8, 7, 3),)),
+        Example({"pool_size": 3, "strides": 1, "padding": "same"}, ((7, 6, 3),)),
+        Example({"pool_size": [2, 3], "strides": [1, 2], "padding": "same"}, ((7, 6, 3),)),
+        Example({"pool_size": 5, "strides": 3, "padding": "same"}, ((9, 10, 3),)),
+        Example({"pool_size": 2, "data_format": "channels_first"}, ((3, 6, 7),)),
+        Example({"pool_size": 3, "data_format": "channels_first", "padding": "same"}, ((3, 8, 7),)),
+    ),
+    "AveragePooling1D": (
+        Example({"pool_size": [3], "strides": 2}, ((10, 3),)),
+        Example({"pool_size": 2, "padding": "same"}, ((9, 3),)),
+        Example({"pool_size": 3, "strides": 2, "padding": "same"}, ((10, 3),)),
+        Example({"pool_size": 3, "strides": 2, "padding": "same"}, ((9, 3),)),
+        Example({"pool_size": 3, "strides": 1, "padding": "same"}, ((9, 3),)),
+        Example({"pool_size": 4, "strides": 1, "padding": "same"}, ((9, 3),)),
+        Example({"pool_size": 2, "strides": 3, "padding": "same"}, ((7, 3),)),
+        Example({"pool_size": 2, "data_format": "channels_first", "padding": "same"}, ((3, 9),)),
+    ),
+    "AveragePooling2D": (
+        Example({"pool_size": [2, 3], "strides": [1, 2]}, ((6, 7, 3),)),
+        Example({"pool_size": 2, "padding": "same"}, ((7, 6, 3),)),
+        Example({"pool_size": 3, "strides": 2, "padding": "same"}, ((8, 7, 3),)),
+        Example({"pool_size": 3, "strides": 1, "padding": "same"}, ((7, 6, 3),)),
+        Example({"pool_size": [2, 3], "strides": [1, 2], "padding": "same"}, ((7, 6, 3),)),
+        Example({"pool_size": 5, "strides": 3, "padding": "same"}, ((9, 10, 3),)),
+        Example({"pool_size": 2, "data_format": "channels_first"}, ((3, 6, 7),)),
+        Example({"pool_size": 3, "data_format": "channels_first", "padding": "same"}, ((3, 8, 7),)),
+    ),
+    "MaxPooling3D": (
+        Example({"pool_size": 2}, ((4, 5, 6, 3),)),
+        Example({"pool_size": [2, 3, 1], "strides": [1, 2, 2]}, ((4, 5, 6, 3),)),
+        Example({"pool_size": 2, "padding": "same"}, ((5, 4, 3, 2),)),
+        Example({"pool_size": 3, "strides": 2, "padding": "same"}, ((6, 5, 4, 2),)),
+        Example({"pool_size": 3, "strides": 1, "padding": "same"}, ((3, 5, 4, 2),)),
+        Example({"pool_size": [2, 3, 4], "strides": [1, 2, 1], "padding": "same"}, ((3, 5, 6, 2),)),
+        Example({"pool_size": 5, "strides": 3, "padding": "same"}, ((7, 6, 8, 2),)),
+        Example({"pool_size": 2, "data_format": "channels_first"}, ((3, 4, 5, 6),)),
+        Example({"pool_size": 3, "data_format": "channels_first", "padding": "same"}, ((2, 4, 5, 6),)),
+        Example({"pool_size": 5, "strides": 3, "padding": "same"}, ((2, 3, 1, 2),)),
+    ),
+    "AveragePooling3D": (
+        Example({"pool_size": [2, 3, 1], "strides": [1, 2, 2]}, ((4, 5, 6, 3),)),
+        Example({"pool_size": 2, "padding": "same"}, ((5, 4, 3, 2),)),
+        Example({"pool_size": 3, "strides": 2, "padding": "same"}, ((6, 5, 4, 2),)),
+        Example({"pool_size": 3, "strides": 1, "padding": "same"}, ((3, 5, 4, 2),)),
+        Example({"pool_size": [2, 3, 4], "strides": [1, 2, 1], "padding": "same"}, ((3, 5, 6, 2),)),
+        Example({"pool_size": 5, "strides": 3, "padding": "same"}, ((7, 6, 8, 2),)),
+        Example({"pool_size": 2, "data_format": "channels_first"}, ((3, 4, 5, 6),)),
+        Example({"pool_size": 3, "data_format": "channels_first", "padding": "same"}, ((2, 4, 5, 6),)),
+        Example({"pool_size": 5, "strides": 3, "padding": "same"}, ((2, 3, 1, 2),)),
+    ),
+    "GlobalMaxPooling1D": (
+        Example({"keepdims": True}, ((7, 3),)),
+        Example({"data_format": "channels_first"}, ((3, 7),)),
+    ),
+    **dict.fromkeys(
+        ("GlobalMaxPooling2D", "GlobalAveragePooling2D"),
+        (
+            Example({"keepdims": True}, ((5, 4, 3),)),
+            Example({"data_format": "channels_first", "keepdims": True}, ((3, 5, 4),)),
+        ),
+    ),
+    "GlobalAveragePooling1D": (
+        Example({"keepdims": True}, ((7, 3),)),
+        Example({"data_format": "channels_first"}, ((3, 7),)),
+        Example({}, ((7, 3),), masks={"mask": (7,)}),
+        Example({"data_format": "channels_first", "keepdims": True}, ((3, 7),), masks={"mask": (7,)}),
+    ),
+    **dict.fromkeys(
+        ("GlobalMaxPooling3D", "GlobalAveragePooling3D"),
+        (
+            Example({"keepdims": True}, ((3, 5, 4, 2),)),
+            Example({"data_format": "channels_first", "keepdims": True}, ((2, 3, 5, 4),)),
+        ),
+    ),
+}
