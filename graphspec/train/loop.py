@@ -29,7 +29,6 @@ from graphspec.files.run_files import CHECKPOINTS, ENCODERS, LAST
 from graphspec.program import BaseProgram
 from graphspec.train import batch_size as batch_sizes
 from graphspec.train import device as devices
-from graphspec.train.batch_inspection import Examination
 from graphspec.train.batch_result import BatchResult
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.permission import need_permission
@@ -39,7 +38,7 @@ from graphspec.train.objective import Objective
 from graphspec.train.options import TrainOptions
 from graphspec.train.parallel.world import World, joined
 from graphspec.train.precision import products
-from graphspec.train.preparation import prepare
+from graphspec.train.preparation import compiled, prepare
 from graphspec.train.progress import Progress, Reporter, Result, Start
 from graphspec.train.resume import alike, continued, created, same_data, told_alike
 from graphspec.train.run import environment
@@ -77,21 +76,21 @@ def train(program: BaseProgram, **options: Any) -> Result:
         if run is not None:
             stack.enter_context(closing(run))
             first = world.of_first(run.started_from(program, needed=state is None) if world.first else None)
-        prepared = prepare(program, found, world, place, given, state, first)
+        parts = prepare(program, found, world, place, given, state, first)
         if first is not None and state is None:
             given.tell(f"starts from the weights in {first}")
-        compiled = prepared.compiled(found, given)
+        compiled_steps = compiled(parts, found, given)
         if run is None:
             run = stack.enter_context(closing(created(program, world, given.run_dir, given.overwrite)))
         if state is not None:
             same_data(state, found.fingerprint, run.path)
-        training = prepared.training(run, compiled, given.tell)
+        training = Training.of(parts, run, compiled_steps, given.tell)
         _record(training, found, given.origin(first, SYNTHETIC in found.notes))
         _set_state(training, state, resumed)
         if given.started is not None:
-            given.started(_start(training, found, given.data, prepared.examination, state is not None))
+            given.started(_start(training, found, given.data, state is not None))
         training.callbacks.begin(training, state.part("callbacks") if state is not None else None)
-        return _run(training, found, Saver(training, began, prepared.best), given.progress, began)
+        return _run(training, found, Saver(training, began), given.progress, began)
 
 
 def _set_state(training: Training, state: State | None, resumed: bool) -> None:
@@ -169,9 +168,7 @@ def _seed(program: BaseProgram, world: World) -> int:
     return seed if world.first else generator(seed, RANDOM, world.rank).initial_seed()
 
 
-def _start(
-    training: Training, found: Data, data: Path | Given | None, examination: Examination, resumed: bool
-) -> Start:
+def _start(training: Training, found: Data, data: Path | Given | None, resumed: bool) -> Start:
     program = training.program
     spec = program.data.train.path if program.data is not None and program.data.train is not None else None
     parts = {"training": found.training, "validation": found.validation, "test": found.test}
@@ -186,8 +183,8 @@ def _start(
         training.epoch,
         training.epochs,
         resumed,
-        examination.seen,
-        examination.warnings,
+        training.examination.seen,
+        training.examination.warnings,
     )
 
 

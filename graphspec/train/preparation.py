@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,71 +16,31 @@ from graphspec.program import BaseProgram
 from graphspec.tensor import sizes_of
 from graphspec.train.adapters import attach
 from graphspec.train.batch_inspection import Examination, examine, examples, untouched
-from graphspec.train.callbacks.base import Callbacks
 from graphspec.train.callbacks.building import build
-from graphspec.train.callbacks.weights import BestWeights
 from graphspec.train.checkpoint import State
 from graphspec.train.compiled import Compiled, choose
 from graphspec.train.config import effective_batch
 from graphspec.train.custom import bound
-from graphspec.train.freezing import Freezing
 from graphspec.train.objective import Objective
-from graphspec.train.optimizers import Optimizer
 from graphspec.train.optimizers.setup import need_trainable, optimizer_for, set_trainable
 from graphspec.train.options import TrainOptions
 from graphspec.train.parallel.files import fill
-from graphspec.train.parallel.spread import Spread, is_sharded, spread_over
+from graphspec.train.parallel.spread import is_sharded, spread_over
 from graphspec.train.parallel.world import World
 from graphspec.train.penalties import Penalties
-from graphspec.train.run import RunDirectory
-from graphspec.train.state import Training
+from graphspec.train.state import TrainingParts
 from graphspec.train.stored import restoring
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Everything of a training but its run directory."""
-
-    program: BaseProgram
-    spread: Spread
-    objective: Objective
-    penalties: Penalties
-    optimizer: Optimizer
-    device: torch.device
-    epochs: int
-    callbacks: Callbacks
-    best: BestWeights
-    data: str
-    steps: int
-    examination: Examination
-
-    def compiled(self, found: Data, given: TrainOptions) -> Compiled:
-        """What is compiled of the module; the choice is reported, unless nothing is compiled."""
-        program, spread, way = self.program, self.spread, given.compile
-        sizes = _sizes(program, found.training) if way != "off" else None
-        choice = choose(program, way, self.steps, self.device.type, spread.world, sizes)
-        if way != "off":
-            given.tell(str(choice))
-        size = -(-program.training.batch_size // spread.world.size)
-        return Compiled(spread.module, self.optimizer, choice, size, given.tell, not given.callbacks)
-
-    def training(self, run: RunDirectory, compiled: Compiled, tell: Callable[[str], None]) -> Training:
-        """The training, before its first step."""
-        return Training(
-            self.program,
-            self.spread,
-            self.objective,
-            self.penalties,
-            self.optimizer,
-            self.device,
-            self.epochs,
-            self.callbacks,
-            self.data,
-            run,
-            compiled,
-            tell,
-            Freezing(self.program, self.spread.module, self.spread.world.alone),
-        )
+def compiled(parts: TrainingParts, found: Data, given: TrainOptions) -> Compiled:
+    """What is compiled of the module; the choice is reported, unless nothing is compiled."""
+    program, spread, way = parts.program, parts.spread, given.compile
+    sizes = _sizes(program, found.training) if way != "off" else None
+    choice = choose(program, way, parts.steps, parts.device.type, spread.world, sizes)
+    if way != "off":
+        given.tell(str(choice))
+    size = -(-program.training.batch_size // spread.world.size)
+    return Compiled(spread.module, parts.optimizer, choice, size, given.tell, not given.callbacks)
 
 
 def prepare(
@@ -94,7 +52,7 @@ def prepare(
     state: State | None,
     weights: Path | None,
     looks: bool = True,
-) -> Prepared:
+) -> TrainingParts:
     """What a training needs. A new one starts from `weights` where there are some, and reports what a batch
     looks like unless `looks` is false; another goes on from `state`.
     """
@@ -110,7 +68,7 @@ def prepare(
     optimizer = optimizer_for(program, module, objective.log_variances, steps)
     ways = directions(program.outputs, found.validation is not None)
     called, best = build(config.callbacks, given.callbacks, ways, world.first)
-    return Prepared(
+    return TrainingParts(
         program,
         spread,
         objective,

@@ -10,7 +10,7 @@ from graphspec.emit.load import read_weights
 from graphspec.files.run_files import ADAPTER, ADAPTER_CONFIG, BEST, LAST
 from graphspec.train.adapters import peft_config, peft_tensors
 from graphspec.train.callbacks.settings import BackupAndRestore
-from graphspec.train.callbacks.weights import BestWeights, copied
+from graphspec.train.callbacks.weights import copied
 from graphspec.train.state import Training
 
 SECONDS = 30.0
@@ -25,13 +25,8 @@ class Saver:
     `backup_and_restore` says otherwise: after every epoch, or after so many steps.
     """
 
-    def __init__(
-        self,
-        training: Training,
-        began: float,
-        best: BestWeights,
-    ):
-        self.training, self.began, self.best = training, began, best
+    def __init__(self, training: Training, began: float):
+        self.training, self.began, self.best = training, began, training.best
         given = training.program.training.callbacks
         backup = next((callback for callback in given if isinstance(callback, BackupAndRestore)), None)
         self.save_freq = backup.save_freq if backup is not None else None

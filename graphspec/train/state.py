@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from graphspec.data.sharing import Shared
 from graphspec.files.reading import content
 from graphspec.program import BaseProgram
 from graphspec.train.adapters import kept
+from graphspec.train.batch_inspection import Examination
 from graphspec.train.callbacks.base import Callbacks
+from graphspec.train.callbacks.weights import BestWeights
 from graphspec.train.checkpoint import Checkpoints, State, joined
 from graphspec.train.compiled import Compiled
 from graphspec.train.config import effective_batch
@@ -36,12 +38,8 @@ from graphspec.train.stored import need_like, restoring
 
 
 @dataclass(slots=True)
-class Training:
-    """A running training. Callbacks have it as `model`.
-
-    `epoch` counts the whole epochs behind it, `seen` the examples of the one that it is in. A callback may
-    set `stop_training`, which ends the training after the epoch, and change `optimizer.learning_rate`.
-    """
+class TrainingParts:
+    """What a training is made of, before it has a run directory."""
 
     program: BaseProgram
     spread: Spread
@@ -53,11 +51,25 @@ class Training:
     callbacks: Callbacks
     data: str
     """A digest of the data that it reads."""
+    steps: int
+    """Those of all epochs."""
+    best: BestWeights
+    examination: Examination
+
+
+@dataclass(slots=True)
+class Training(TrainingParts):
+    """A running training. Callbacks have it as `model`.
+
+    `epoch` counts the whole epochs behind it, `seen` the examples of the one that it is in. A callback may
+    set `stop_training`, which ends the training after the epoch, and change `optimizer.learning_rate`.
+    """
+
     run: RunDirectory
     compiled: Compiled
     tell: Callable[[str], None]
     """Says a line aloud."""
-    freezing: Freezing
+    freezing: Freezing = field(init=False)
     epoch: int = 0
     seen: int = 0
     stop_training: bool = False
@@ -73,6 +85,14 @@ class Training:
 
     def __post_init__(self) -> None:
         self.meter = self.objective.meter()
+        self.freezing = Freezing(self.program, self.module, self.world.alone)
+
+    @classmethod
+    def of(
+        cls, parts: TrainingParts, run: RunDirectory, compiled: Compiled, tell: Callable[[str], None]
+    ) -> Training:
+        """The training of these parts, before its first step."""
+        return cls(*(getattr(parts, each.name) for each in fields(parts)), run, compiled, tell)
 
     @property
     def module(self) -> nn.Module:
