@@ -90,8 +90,8 @@ def check(
 
     Example: graphspec check specs/ --fix
     """
-    from graphspec.checking import check_spec
     from graphspec.diagnostics import Diagnostics
+    from graphspec.fixing.checking import check_spec
 
     files, wrong, count = [], 0, 0
     sources: dict[str, str] = {}

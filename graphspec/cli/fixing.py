@@ -25,8 +25,8 @@ def fix_file(
     """Mends a file, or says with `diff` what would change; the number of fixes. What is no text is left as it
     is.
     """
-    from graphspec.checking import check_spec_text
     from graphspec.files.reading import content
+    from graphspec.fixing.checking import check_spec_text
 
     if str(path) == "-":
         raise misuse("--fix", "standard input has no file to mend: name one")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from graphspec.checking import check_spec_text
 from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.fixing import Fix, fix_of
+from graphspec.fixing.checking import check_spec_text
 from graphspec.graph import Op
 from graphspec.server.symbols import Body, Symbols
 from graphspec.source import Document, read

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from graphspec.checking import check_spec_text
 from graphspec.cli import app
 from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.fixing import Fixed, fixed
+from graphspec.fixing.checking import check_spec_text
 from tests.fixing.mistakes import IMAGES, MISTAKES, TEXTS
 
 

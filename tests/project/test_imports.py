@@ -18,8 +18,7 @@ PACKAGE = Path(graphspec.__file__).parent
 ALLOWED = {
     "": "version",
     "__main__": "cli",
-    "checking": "compiled_spec compiler custom data diagnostics tune weights",
-    "cli": "checking compare compiler contract convert custom data diagnostics emit export files "
+    "cli": "compare compiler contract convert custom data diagnostics emit export files "
     "fixing fold formatting language migrate objectives plot reference runs serve server "
     "source train transfer tune version view weights",
     "compare": "contract graph reference tensor view",
@@ -40,7 +39,7 @@ ALLOWED = {
     "export": "data diagnostics objectives program tensor version",
     "expressions": "diagnostics",
     "files": "diagnostics",
-    "fixing": "diagnostics source",
+    "fixing": "compiled_spec compiler custom data diagnostics source tune weights",
     "fold": "contract graph layers passes program tensor weights",
     "formatting": "diagnostics source",
     "graph": "contract diagnostics expressions tensor",
@@ -57,7 +56,7 @@ ALLOWED = {
     "runs": "compare compiled_spec compiler custom data diagnostics emit export files fold "
     "objectives program source tensor train version weights",
     "serve": "data diagnostics runs tensor version",
-    "server": "checking compiled_spec contract data diagnostics expressions files fixing formatting "
+    "server": "compiled_spec contract data diagnostics expressions files fixing formatting "
     "graph language objectives reference settings source tensor train tune version view",
     "settings": "diagnostics tensor",
     "source": "diagnostics expressions",
@@ -205,13 +204,13 @@ def test_rooms_import_only_what_they_may() -> None:
 
 LATER = (
     *(
-        "checking",
         "cli",
         "compiled_spec",
         "compiler",
         "convert",
         "data",
         "export",
+        "fixing",
         "fork_server",
         "migrate",
         "runs",

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import graphspec.reference
-from graphspec.checking import check_spec
 from graphspec.diagnostics import Diagnostics
+from graphspec.fixing.checking import check_spec
 from graphspec.formatting import formatted
 
 PAGE = (Path(graphspec.reference.__file__).parent / "llms.txt").read_text()
