@@ -15,7 +15,7 @@ from typing import Any
 
 from graphspec.contract.arrays import Nested, Pairs
 from graphspec.contract.layer import Leaf, Ref
-from graphspec.emit.code import HOLE, Variable, fill, folded, literal, name
+from graphspec.emit.code import Variable, folded, literal, name
 from graphspec.emit.slots import Slot, Wiring
 from graphspec.emit.template import ClassTemplate
 from graphspec.expressions import Expression, ExpressionError, parse_value
@@ -132,9 +132,7 @@ class ModuleClass:
             if channels is None:
                 return None
             found[f"channels({word})"] = self.channels(word, channels)
-        holes = {word: f"{HOLE}{number}" for number, word in enumerate(found)}
-        filling = {str(number): code for number, code in enumerate(found.values())}
-        return folded(fill(expression.python(holes), filling))
+        return folded(expression.python(found))
 
     def evaluate(self, expression: Expression, index: int | None = None) -> list[Any]:
         """The value of an expression of the spec in each body; MISSING where it has none."""

@@ -30,7 +30,7 @@ from graphspec.expressions.grammar import (
     called,
     parse_tree,
 )
-from graphspec.expressions.writer import PythonWriter
+from graphspec.expressions.writer import as_python
 
 __all__ = [
     "MAX_LENGTH",
@@ -71,13 +71,13 @@ class Expression:
         except ExpressionError as error:
             raise error.shifted(self.start) from None
 
-    def python(self, rename: Mapping[str, str]) -> str:
-        """The expression as Python source, formatted as ruff formats a line that is short enough.
+    def python(self, values: Mapping[str, ast.expr]) -> ast.expr:
+        """The expression as a tree of Python.
 
-        `rename` maps names, and `channels(x)` under the key "channels(x)", to Python expressions. `ceil` and
+        `values` maps names, and `channels(x)` under the key "channels(x)", to Python expressions. `ceil` and
         `floor` become `math.ceil` and `math.floor`.
         """
-        return PythonWriter(rename).write(self.tree)[0]
+        return as_python(self.tree, values)
 
 
 @dataclass(frozen=True, slots=True)
