@@ -142,7 +142,7 @@ class Program(BaseProgram):
         from graphspec.emit.load import load_folded, load_module
 
         need(seed=seed, weights=weights)
-        classes = custom.bring(self, custom.nodes(self))
+        classes = custom.bring(custom.nodes(self), self.folder, self.allow)
         emitted = self.emit(inplace, exporting)
         if self.folding is None:
             module = load_module(self._elaborated, emitted, self.path, seed, weights, classes)
@@ -198,7 +198,7 @@ class Program(BaseProgram):
         return train(
             self,
             data=given(data),
-            root=self.path.parent if self.path is not None else None,
+            root=self.folder,
             weights=Path(weights) if weights is not None else None,
             device=device,
             run_dir=Path(run_dir) if run_dir is not None else None,
@@ -305,7 +305,7 @@ class Program(BaseProgram):
         if prove:
             from graphspec.emit.load import load_module
 
-            custom.need_permission(self, custom.nodes(self))
+            custom.need_permission(custom.nodes(self), self.allow)
             self.prove(load_module(self._elaborated, bundled, self.path, 0, None, {}))
         return bundled.source
 

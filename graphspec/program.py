@@ -121,6 +121,11 @@ class BaseProgram(ABC):
         """Whether the spec may name files in object storage, and where trackers write."""
 
     @property
+    def folder(self) -> Path | None:
+        """The directory of the spec; None without a file."""
+        return self.path.parent if self.path is not None else None
+
+    @property
     def name(self) -> str:
         """The name of the spec: its `name`, else that of its file."""
         return self._elaborated.name

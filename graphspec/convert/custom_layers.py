@@ -7,7 +7,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from graphspec import custom
@@ -108,8 +107,7 @@ def loaded(path: Path, config: Any, allow: Sequence[str]) -> Any:
     import keras
 
     wanted = [custom.NamedCode(word, None) for word in dict.fromkeys(classes(config))]
-    asker = SimpleNamespace(path=Path("spec.yaml"), allow=tuple(allow))
-    found = custom.bring(asker, wanted)
+    found = custom.bring(wanted, Path(), allow)
     objects = {word.rpartition(".")[2]: cls for word, cls in found.items()}
     try:
         with warnings.catch_warnings():  # of layers that have no `build`, which calling them builds

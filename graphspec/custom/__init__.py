@@ -92,7 +92,7 @@ def files(program: BaseProgram) -> Iterator[tuple[Path, Span | None]]:
     """The Python files that the custom modules are made of, as far as they lie below the directory of
     the spec: theirs, their packages', and what of that directory they have imported.
     """
-    root = program.path.parent if program.path is not None else None
+    root = program.folder
     for named in (*nodes(program), *objectives(program)):
         found = found_beside(named, root)
         if found is None or root is None:
@@ -117,22 +117,21 @@ def _imported_below(root: Path) -> Iterator[Path]:
 # --- import
 
 
-def bring(program: BaseProgram, wanted: Iterable[NamedCode]) -> dict[str, Any]:
+def bring(wanted: Iterable[NamedCode], root: Path | None, allow: Iterable[str]) -> dict[str, Any]:
     """Imports the named code from the spec's directory, else from the environment; by path.
 
-    Raises `SpecError` (module-not-allowed) where the program's `allow` names it not, and nothing of it is
-    run; (module-missing) where it cannot be imported.
+    Raises `SpecError` (module-not-allowed) where `allow` names it not, and nothing of it is run;
+    (module-missing) where it cannot be imported.
     """
     wanted = list(wanted)
-    root = program.path.parent if program.path is not None else None
-    need_permission(program, wanted)
+    need_permission(wanted, allow)
     with _LOCK:
         return {named.path: _bring(named, root) for named in wanted}
 
 
-def need_permission(program: BaseProgram, wanted: Iterable[NamedCode]) -> None:
-    """Raises `SpecError` (module-not-allowed) where the program's `allow` does not name all of these."""
-    refused = [_not_allowed(named) for named in wanted if not allowed(named, program.allow)]
+def need_permission(wanted: Iterable[NamedCode], allow: Iterable[str]) -> None:
+    """Raises `SpecError` (module-not-allowed) where `allow` does not name all of these."""
+    refused = [_not_allowed(named) for named in wanted if not allowed(named, allow)]
     if refused:
         raise SpecError(refused)
 

@@ -90,6 +90,7 @@ def _restored(found: Tensor, pictures: Tensor) -> Tensor:
 
 def augmented(program: BaseProgram, training: Examples, device: torch.device) -> Augmented:
     """Training examples with the `augment` of the features of a program."""
+    assert program.data is not None
     found = followers(plan(program.inputs, program.outputs, program.data.features, program.ranges))
     following = {name: tuple(_follower(program, fill) for fill in fills) for name, fills in found.items()}
     more = {name: sum(each.channels for each in targets) for name, targets in following.items()}

@@ -63,6 +63,7 @@ def check_files(program: BaseProgram, root: Path | None) -> Iterator[Diagnostic]
 
 def _check(program: BaseProgram, key: str, opened: Opening) -> Iterator[Diagnostic]:
     found, config = find(opened.path, opened.within), program.data
+    assert config is not None
     for remark in found.remarks:
         help = "put images into it, or remove it"
         yield Diagnostic("data-empty", remark, program.span(("data", key)), severity="warning", help=help)
@@ -116,6 +117,7 @@ def _plan(program: BaseProgram, there: Collection[str]) -> FillPlan:
     """The plan of a program's fields, from the columns that exist."""
     absent = absent_inputs(program, there)
     config = program.data
+    assert config is not None
     return plan(
         program.inputs, program.outputs, config.features, program.ranges, absent, windows=config.windows
     )

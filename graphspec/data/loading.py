@@ -151,7 +151,7 @@ def new_encoders(program: BaseProgram, images: bool = False, absent: Collection[
     if images:
         fills = of_images(fills)
         need_images(fills, spanner(program))
-    return Encoders(fills, program.outputs, images, program.path.parent if program.path is not None else None)
+    return Encoders(fills, program.outputs, images, program.folder)
 
 
 def image_encoders(program: BaseProgram) -> Encoders | None:

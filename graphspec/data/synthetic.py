@@ -65,7 +65,7 @@ def _target(value: torch.Tensor, output: OutputSpec, wanted: Tensor) -> torch.Te
         return (relative > 0).long() if wanted.rank == value.dim() else relative.argmax(-1)
     if isinstance(loss, CustomLoss):
         choice = torch.nn.functional.one_hot(relative.argmax(-1), value.shape[-1])
-        values = {"softmax": choice, "sigmoid": relative > 0}.get(output.activation, value)
+        values = {"softmax": choice, "sigmoid": relative > 0}.get(output.activation or "", value)
         return values.to(value.dtype)
     if isinstance(loss, Categorical | CategoricalHinge | KLDivergence):
         return torch.nn.functional.one_hot(relative.argmax(-1), value.shape[-1]).to(value.dtype)

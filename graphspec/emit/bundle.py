@@ -49,7 +49,7 @@ def _is_custom(node: ast.ImportFrom, named: Iterable[NamedCode]) -> bool:
 
 def _file(named: NamedCode, program: BaseProgram) -> Path:
     """The file below the directory of the spec that has a class."""
-    root = program.path.parent if program.path is not None else None
+    root = program.folder
     found = custom.found_beside(named, root)
     if found is None:
         message = f"`{named.home}` is not next to the spec, so it is not copied"

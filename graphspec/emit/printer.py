@@ -73,9 +73,9 @@ def _written(node: ast.expr) -> tuple[str, int]:
         case ast.BinOp():
             return _binary(node)
         case ast.UnaryOp():
-            if isinstance(node.op, ast.Not):
-                return f"not {flat(node.operand, NOT)}", NOT
-            return f"{SIGNS[type(node.op)]}{flat(node.operand, SIGN)}", SIGN
+            word, level = ("not ", NOT) if isinstance(node.op, ast.Not) else (SIGNS[type(node.op)], SIGN)
+            power = isinstance(node.operand, ast.BinOp) and isinstance(node.operand.op, ast.Pow)
+            return f"{word}{flat(node.operand, ATOM if power else level)}", level
         case ast.BoolOp():
             word, level = ("and", AND) if isinstance(node.op, ast.And) else ("or", OR)
             return f" {word} ".join(flat(value, level + 1) for value in node.values), level
@@ -124,17 +124,22 @@ def _object(node: ast.expr) -> str:
 
 
 def _constant(value: object) -> str:
-    if isinstance(value, str):
-        return '"' + ascii(value)[1:-1].replace("\\'", "'").replace('"', '\\"') + '"'
+    if isinstance(value, str):  # in double quotes unless that needs more backslashes
+        quote = "'" if value.count('"') > value.count("'") else '"'
+        return f"{quote}{_escaped(value, quote)}{quote}"
     return repr(value) if value is not ... else "..."
+
+
+def _escaped(text: str, quote: str = '"') -> str:
+    return ascii(text + '"')[1:-2].replace("\\'", "'").replace(quote, f"\\{quote}")
 
 
 def _inserted(node: ast.expr) -> str:
     """A part of a text with insertions."""
     if isinstance(node, ast.FormattedValue):
         return f"{{{flat(node.value)}}}"
-    assert isinstance(node, ast.Constant)
-    return _constant(node.value)[1:-1].replace("{", "{{").replace("}", "}}")
+    assert isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return _escaped(node.value).replace("{", "{{").replace("}", "}}")
 
 
 def _entry(key: ast.expr | None, value: ast.expr) -> str:
@@ -167,13 +172,13 @@ def _slice(node: ast.expr) -> str:
     """An index. The colon of a slice has spaces unless both ends are simple names or numbers."""
     if not isinstance(node, ast.Slice):
         return flat(node)
-    ends = [part for part in (node.lower, node.upper, node.step) if part is not None]
-    spaced = not all(_simple(part) for part in ends)
-    text = flat(node.lower) if node.lower is not None else ""
-    text += (" :" if spaced and text else ":") + (" " if spaced and node.upper is not None else "")
-    text += flat(node.upper) if node.upper is not None else ""
-    if node.step is not None:
-        text += (" : " if spaced else ":") + flat(node.step)
+    ends = [node.lower, node.upper, *([node.step] if node.step is not None else [])]
+    parts = [flat(part) if part is not None else "" for part in ends]
+    if all(part is None or _simple(part) for part in ends):
+        return ":".join(parts)
+    text = parts[0]
+    for before, after in pairwise(parts):
+        text += (" :" if before else ":") + (f" {after}" if after else "")
     return text
 
 
@@ -186,7 +191,8 @@ def _simple(node: ast.expr) -> bool:
 def _binary(node: ast.BinOp) -> tuple[str, int]:
     word, level = OPERATORS[type(node.op)]
     if level == POWER:
-        space = "" if _plain(node.left) and _plain(node.right) else " "
+        signed = isinstance(node.left, ast.UnaryOp)  # which is in parentheses
+        space = "" if _plain(node.left) and not signed and _plain(node.right) else " "
         return f"{flat(node.left, ATOM)}{space}**{space}{flat(node.right, SIGN)}", POWER
     return f"{flat(node.left, level)} {word} {flat(node.right, level + 1)}", level
 
@@ -198,7 +204,7 @@ def _plain(node: ast.expr) -> bool:
     while isinstance(node, ast.Attribute):
         node = node.value
     return isinstance(node, ast.Name | Read) or (
-        isinstance(node, ast.Constant) and isinstance(node.value, int | float | complex)
+        isinstance(node, ast.Constant) and isinstance(node.value, int | float | complex | None)
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from graphspec.diagnostics import SpecError, fail
 from graphspec.export.tracing import Traced, inputs_at, label
+from graphspec.program import BaseProgram
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
@@ -30,7 +31,7 @@ class Comparison:
     difference: float
 
 
-def outputs_of(program: Program, value: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+def outputs_of(program: BaseProgram, value: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What a module returns, by the spec's names."""
     return dict(value) if isinstance(value, Mapping) else {next(iter(program.outputs)): value}
 

@@ -16,6 +16,7 @@ from torch.fx.experimental import _config
 
 from graphspec.export.failures import FAILURES, failing
 from graphspec.export.recurrent import scans
+from graphspec.program import BaseProgram
 from graphspec.tensor import BATCH, factors, unit_of
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _attempt(program: Program, module: nn.Module, alike: bool, free: dict[str, R
     return traced
 
 
-def inputs_at(program: Program, sizes: Mapping[str, int], seed: int = 0) -> dict[str, Tensor]:
+def inputs_at(program: BaseProgram, sizes: Mapping[str, int], seed: int = 0) -> dict[str, Tensor]:
     """Example inputs at some sizes, the batch among them."""
     named = {name: size for name, size in sizes.items() if name != BATCH}
     return program.example_inputs(sizes[BATCH], named, seed)

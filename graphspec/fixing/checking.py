@@ -54,7 +54,7 @@ def _check_beside(
     """What lies beside a spec that compiles: only what it names is imported."""
     if program is None:
         return
-    folder = program.path.parent if program.path is not None else Path()
+    folder = program.folder or Path()
     if program.data is not None:
         from graphspec.data.checking import check_files
 

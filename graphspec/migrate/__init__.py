@@ -116,7 +116,7 @@ class _Migrator:
 
         from graphspec.data.loading import load
 
-        root = self.program.path.parent if self.program.path is not None else None
+        root = self.program.folder
         found = load(self.program, self.data, root, torch.device("cpu"))
         return names_of(encoders), names_of(found.encoders)
 

@@ -68,7 +68,7 @@ class _Reduction(_Method, abstract=True):
     axis: Axis = None
     keepdims: bool = False
 
-    examples = (Example({"axis": 1}, ((3, 4),)),)
+    examples: ClassVar[tuple[Example, ...]] = (Example({"axis": 1}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         self.check(x)

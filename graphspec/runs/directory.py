@@ -17,6 +17,7 @@ from graphspec.diagnostics import SpecError, fail, nearest
 from graphspec.files.permission import is_signed
 from graphspec.files.reading import digest, is_within, parse_json, read_text
 from graphspec.files.run_files import BEST, ENCODERS, ENVIRONMENT, HISTORY, LAST, SPEC, TRIALS
+from graphspec.program import BaseProgram
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
@@ -73,7 +74,7 @@ class RunFiles:
             raise fail("weights-missing", f"`{path}` does not exist", help)
         return path
 
-    def base(self, program: Program) -> Path | None:
+    def base(self, program: BaseProgram) -> Path | None:
         """The weights that its adapters were trained for; None where that was a new module. Raises
         `SpecError` (weights-missing) where they are not those any more.
         """

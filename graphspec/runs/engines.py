@@ -100,11 +100,13 @@ def keys_of(program: BaseProgram) -> list[str]:
 
 def _defaults(program: BaseProgram) -> dict[str, NDArray[Any]]:
     """What fills the inputs that may be left out, for a batch of 1."""
-    return {
-        name: np.full([1, *program.inputs[name].shape[1:]], value, program.inputs[name].dtype)
-        for name, value in program.defaults.items()
-        if all(isinstance(size, int) for size in program.inputs[name].shape[1:])
-    }
+    found = {}
+    for name, value in program.defaults.items():
+        tensor = program.inputs[name]
+        sizes = [size for size in tensor.shape[1:] if isinstance(size, int)]
+        if len(sizes) == tensor.rank - 1:
+            found[name] = np.full([1, *sizes], value, tensor.dtype)
+    return found
 
 
 def _arrays(inputs: Mapping[str, Any], defaults: Mapping[str, NDArray[Any]]) -> Values:

@@ -29,11 +29,17 @@ from graphspec.train import losses
 from graphspec.train.batch_result import BatchResult
 
 
+def windows_of(program: BaseProgram) -> Windows:
+    """The windows of a program that forecasts."""
+    assert program.data is not None and program.data.windows is not None
+    return program.data.windows
+
+
 class StepErrors:
     """Absolute errors of forecasts in the units of their column: by step, and beside the naive forecast."""
 
     def __init__(self, program: BaseProgram, encoders: Encoders, examples: Windowed):
-        self.windows: Windows = program.data.windows
+        self.windows = windows_of(program)
         self.outputs = {name: program.outputs[name] for name in naive.forecasts(encoders)}
         self.units, self.encoders, self.examples = encoders.units(), encoders, examples
         self.first = 0
@@ -117,7 +123,7 @@ class Forecaster:
             every_window,
             limit,
         )
-        self.windows: Windows = program.data.windows
+        self.windows = windows_of(program)
         self.inputs = [fill for fill in encoders.plan.fills if not fill.target]
         ahead = any(fill.steps is not None and fill.steps.first > 0 for fill in self.inputs)
         self.line = timeline(table, self.windows, self._format(), limit)
@@ -126,6 +132,7 @@ class Forecaster:
     def _format(self) -> str | None:
         from graphspec.data.features.settings import Date
 
+        assert self.program.data is not None
         found = [
             each.format
             for name, each in self.program.data.features.items()

@@ -124,12 +124,12 @@ class Predictor:
 
     def _of_windows(self, table: Table, encoders: Encoders, every_window: bool) -> Iterator[pa.Table]:
         """The forecasts of windows, a row for each step."""
-        from graphspec.runs.forecasting import Forecaster, long
+        from graphspec.runs.forecasting import Forecaster, long, windows_of
 
         forecaster = Forecaster(self.program, encoders, table, every_window, self.limit)
         self.notes += forecaster.notes
         examples, first = forecaster.examples(self.wanted, self._dtypes()), 0
-        steps = self.program.data.windows.next
+        steps = windows_of(self.program).next
         with torch.no_grad():
             for batch in examples.batches(self.batch_size):
                 inputs = {name: array for name, array in batch.arrays.items() if not name.endswith(UNIT)}

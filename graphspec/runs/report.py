@@ -237,7 +237,7 @@ class Looker:
 
     def _probabilities(self, output: OutputSpec, values: Array) -> Array:
         """[n, classes], of each position its own row."""
-        if output.loss.takes_logits:
+        if output.loss is not None and output.loss.takes_logits:
             tensor = torch.from_numpy(values)
             values = (tensor.sigmoid() if isinstance(output.loss, Binary) else tensor.softmax(-1)).numpy()
         if isinstance(output.loss, Binary):

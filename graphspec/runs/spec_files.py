@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.diagnostics import fail
+from graphspec.program import BaseProgram
 from graphspec.runs.directory import WEIGHTS, Values, places
 from graphspec.weights import without_file
 
@@ -55,7 +56,7 @@ class SpecFiles:
             raise fail("weights-missing", message, help)
         return None
 
-    def base(self, program: Program) -> Path | None:
+    def base(self, program: BaseProgram) -> Path | None:
         """None: the spec names the files of its weights."""
         return None
 

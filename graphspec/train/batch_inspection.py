@@ -266,9 +266,9 @@ def _apart(program: BaseProgram, objective: Objective, parts: Mapping[str, float
     """A regression whose loss is so large that the other losses do not count beside it."""
     found = {}
     for name, part in parts.items():
-        output = program.outputs[name]
-        if output.loss.takes_target and output.loss_weight != "learned" and part * output.loss_weight > 0:
-            found[name] = part * output.loss_weight
+        loss, weight = program.outputs[name].loss, program.outputs[name].loss_weight
+        if loss is not None and loss.takes_target and weight != "learned" and part * weight > 0:
+            found[name] = part * weight
     regressions = [name for name in found if isinstance(program.outputs[name].loss, Regression)]
     largest = max(regressions, key=found.__getitem__, default=None)
     smallest = min(found, key=found.__getitem__, default=None)

@@ -36,7 +36,7 @@ def bound(program: BaseProgram, device: torch.device) -> dict[str, Any]:
     wanted = custom.objectives(program)
     if not wanted:
         return dict(program.outputs)
-    classes = custom.bring(program, wanted)
+    classes = custom.bring(wanted, program.folder, program.allow)
     found = {}
     for name, output in program.outputs.items():
         loss, metrics = output.loss, []

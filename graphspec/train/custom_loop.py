@@ -130,11 +130,8 @@ def _arrays(
     program: BaseProgram, with_loss: list[str], targets: Tensor | Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """The targets that the losses read, by their own names."""
-    wanted = {
-        name: program.outputs[name].target
-        for name in with_loss
-        if program.outputs[name].loss is None or program.outputs[name].loss.takes_target
-    }
+    outputs = [program.outputs[name] for name in with_loss]
+    wanted = {each.name: each.target for each in outputs if each.loss is None or each.loss.takes_target}
     if not isinstance(targets, Mapping):
         return dict.fromkeys(list(wanted.values())[:1], targets)
     arrays = {}
@@ -211,7 +208,7 @@ def _of_classes(program: BaseProgram, output: OutputSpec, target: Tensor) -> Ten
     numbers = _class_numbers(program, output)
     known = target.reshape(len(target))
     found = torch.ones(len(known), device=known.device)
-    for value, weight in classes.items():
+    for value, weight in dict(classes or {}).items():
         if value not in numbers:
             message = f"which class of `{output.name}` is `{value}` is learned from the training data"
             raise fail("data-column", message, help)
@@ -226,7 +223,7 @@ def _class_numbers(program: BaseProgram, output: OutputSpec) -> dict[str, float]
         values = [str(value) for value in feature.values or ()]
         return {value: number for number, value in enumerate(values)}
     found = {"false": 0.0, "true": 1.0} if feature is None else {}
-    for value in output.rows.class_weight if feature is None else ():
+    for value in output.rows.class_weight or () if feature is None else ():
         try:
             found[value] = float(value)
         except ValueError:

@@ -77,9 +77,9 @@ def prepare(
         place,
         epochs,
         called,
-        best,
         found.fingerprint,
         steps,
+        best,
         examination,
     )
 

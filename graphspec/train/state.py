@@ -92,7 +92,8 @@ class Training(TrainingParts):
         cls, parts: TrainingParts, run: RunDirectory, compiled: Compiled, tell: Callable[[str], None]
     ) -> Training:
         """The training of these parts, before its first step."""
-        return cls(*(getattr(parts, each.name) for each in fields(parts)), run, compiled, tell)
+        same = {each.name: getattr(parts, each.name) for each in fields(parts)}
+        return cls(**same, run=run, compiled=compiled, tell=tell)
 
     @property
     def module(self) -> nn.Module:

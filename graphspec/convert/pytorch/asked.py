@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -35,9 +34,8 @@ def module_of(target: str, allow: list[str]) -> nn.Module:
     home, _, word = target.partition(":")
     if not all(part.isidentifier() for part in f"{home}.{word}".split(".")):
         raise BadOption("PKG:CALLABLE", f"{target} is not a module and a name in it, such as `my_model:Net`")
-    asker = SimpleNamespace(path=Path("spec.yaml"), allow=tuple(allow))
     path = f"{home}.{word}"
-    made = custom.bring(asker, [custom.NamedCode(path, None)])[path]
+    made = custom.bring([custom.NamedCode(path, None)], Path(), allow)[path]
     if isinstance(made, nn.Module):
         return made
     if not callable(made):

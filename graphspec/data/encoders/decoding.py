@@ -16,7 +16,7 @@ from graphspec.data.encoders.numbers import Floats, rows_of
 from graphspec.objectives.custom import CustomLoss
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss
 from graphspec.program import OutputSpec
-from graphspec.tensor import Tensor, names_of, value_of
+from graphspec.tensor import Dim, Tensor, names_of, value_of
 
 THRESHOLD = 0.5
 """From which probability on a set has a value, unless the output says another."""
@@ -116,10 +116,11 @@ def _type_of(labels: list[Any]) -> pa.DataType:
     return pa.string() if labels and isinstance(labels[0], str) else pa.int64()
 
 
-def labels_of(encoder: Encoder | None, count: int) -> list[Any]:
+def labels_of(encoder: Encoder | None, count: Dim) -> list[Any]:
     """The name of each class: its value, or its number where it has none."""
     if isinstance(encoder, CategoryEncoder):
         return list(encoder.vocabularies[0].values)
+    assert isinstance(count, int)
     if isinstance(encoder, TokensEncoder):
         return [*([""] * encoder.vocabulary.start), *encoder.vocabulary.values][:count]
     if isinstance(encoder, TextEncoder):

@@ -120,8 +120,9 @@ class ColumnDecoding:
         if len(encoder.curves) == 1:
             self.found.values[name] = self._squeezed(tensor, undone(g, encoder.curves[0], value)), NUMBER
             return
-        last = tensor.rank - 1
-        columns = [g.op("Gather", value, g.constant(i, np.int64), axis=last) for i in range(tensor.shape[-1])]
+        last, units = tensor.rank - 1, tensor.shape[-1]
+        assert isinstance(units, int)  # see `_fits`
+        columns = [g.op("Gather", value, g.constant(i, np.int64), axis=last) for i in range(units)]
         own = [undone(g, curve, x) for curve, x in zip(encoder.curves, columns, strict=False)]
         if tensor.rank == 2:
             for column, x in zip(encoder.columns, own, strict=False):

@@ -7,7 +7,7 @@ number of the step are tensors there, so that no step compiles anew.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from graphspec.train.config.rare_optimizers import Muon
 from graphspec.train.penalties import from_keras, to_keras
 
 Tensors = list[Tensor]
+Several = Tensors | tuple[Tensor, ...]
 Number = float | Tensor
 """In a graph a float64 tensor of no axes."""
 
@@ -396,9 +397,7 @@ def _track(mean: Tensors, values: Tensors, factor: float, squared: bool = False)
         torch._foreach_add_(mean, values, alpha=1 - factor)
 
 
-def _move(
-    tensors: Tensors, by: Sequence[Tensor], rate: Number, below: Sequence[Tensor] | None = None
-) -> None:
+def _move(tensors: Tensors, by: Several, rate: Number, below: Several | None = None) -> None:
     """Adds `by`, divided by `below`, at a rate; kernels of one pass take no tensor for it."""
     if isinstance(rate, Tensor):
         moves = by if below is None else torch._foreach_div(by, below)
