@@ -14,7 +14,10 @@ from graphspec.compiler import compile
 from graphspec.diagnostics import SpecError
 from graphspec.train import compiled
 from graphspec.train.compiled import Way, choose
+from graphspec.train.config import OPTIMIZERS as SETTINGS
 from graphspec.train.loop import train
+from graphspec.train.optimizers import Optimizer
+from graphspec.train.optimizers.updates import TRACED
 from graphspec.train.parallel.world import World
 
 BLOCKS = """
@@ -93,7 +96,7 @@ OPTIMIZERS = [
     "{name: sgd, learning_rate: 0.005, momentum: 0.9, nesterov: true, weight_decay: 0.01}",
     "{name: rmsprop, learning_rate: 0.01, momentum: 0.5, centered: true, global_clipnorm: 0.5}",
     "{name: adamw, learning_rate: 0.01, amsgrad: true, use_ema: true, clipnorm: 0.3}",
-    "{name: lion, learning_rate: 0.001}",
+    "{name: nadam, learning_rate: 0.001}",
 ]
 
 
@@ -102,17 +105,38 @@ OPTIMIZERS = [
 @pytest.mark.parametrize(
     "optimizer",
     [*(pytest.param(text, marks=pytest.mark.parity) for text in OPTIMIZERS[:2]), *OPTIMIZERS[2:]],
-    ids=["sgd", "rmsprop", "adamw", "lion"],
+    ids=["sgd", "rmsprop", "adamw", "nadam"],
 )
 def test_updates_in_the_graph_are_those_outside_of_it(
     place: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
-    """Clipping, schedules and averages with them; `lion` has none in the graph."""
+    """Clipping, schedules and averages with them; `nadam` has none in the graph."""
     monkeypatch.setattr(compiled, "BACKEND", "eager")
     lines: list[str] = []
     spec = BLOCKS.replace("optimizer: adam", f"optimizer: {optimizer}, schedule: cosine_decay")
     assert_alike(*both(place, lines.append, spec))
     assert any(line.startswith("compiled once") for line in lines), lines
+
+
+@pytest.mark.parametrize("name", sorted(TRACED))
+def test_rules_take_rates_that_are_numbers_or_tensors(name: str) -> None:
+    settings = SETTINGS.read({"name": name, "learning_rate": 0.01, "weight_decay": 0.1, "clipvalue": 0.9})
+    draw = np.random.default_rng(0)
+    begun, gradients = (torch.from_numpy(draw.normal(size=size)) for size in ((3, 2), (4, 3, 2)))
+    weights = [torch.nn.Parameter(begun.float()) for _ in range(2)]
+    numbers, tensors = (Optimizer(settings, {"weight": weight}) for weight in weights)
+    for count, gradient in enumerate(gradients.float()):
+        for each, weight in zip((numbers, tensors), weights, strict=True):
+            weight.grad = gradient.clone()
+            if each is numbers or count == 0:
+                each.step()
+            else:
+                rate, step = torch.tensor([0.01, count + 1], dtype=torch.float64)
+                with torch.no_grad():
+                    each.trace([gradient], rate, step)
+                each.advance()
+    torch.testing.assert_close(weights[1], weights[0], rtol=1e-5, atol=1e-7)
+    assert not torch.equal(weights[0], begun.float())
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
