@@ -114,8 +114,12 @@ def _members(cls: type[Any]) -> Iterator[str]:
     """The methods and properties of a class that have a name for users, in the order of its file, those of
     its base first.
     """
-    bases = [base for base in reversed(cls.__mro__) if base.__module__.startswith("graphspec")]
-    for name, member in {name: member for base in bases for name, member in vars(base).items()}.items():
+    members: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__.startswith("graphspec"):
+            kept = {name: member for name, member in members.items() if name not in vars(base)}
+            members = {**kept, **vars(base)}
+    for name, member in members.items():
         if name.startswith("_") or name == "to_json":
             continue
         getter = getattr(member, "fget", None) or getattr(member, "func", None)
