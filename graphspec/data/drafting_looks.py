@@ -96,7 +96,7 @@ def profile(name: str, column: pa.Array, folder: Path | None) -> ColumnProfile:
         return replace(seen, kind="image", reason="names of images", images=found)
     if holds_images(there.type) and len(there):
         found = stored_images(there)
-        reason = "images" if found is not None else "its bytes are of no image that is read"
+        reason = "images" if found is not None else "its bytes are not those of an image that can be read"
         return replace(seen, kind="image" if found is not None else "left", reason=reason, images=found)
     if is_list(there.type) and pa.types.is_floating(there.type.value_type) and len(there):
         return _vectors(seen, there)
@@ -195,7 +195,7 @@ def _many_values(seen: ColumnProfile, there: pa.Array) -> ColumnProfile:
         reason = f"{seen.distinct:,} different names of {words:.1f} words: their words are read"
         return replace(seen, kind="text", reason=reason)
     if covered < 0.2:
-        reason = f"{seen.distinct:,} values in {len(there):,} rows, which hardly ever come again"
+        reason = f"{seen.distinct:,} values in {len(there):,} rows, which hardly ever repeat"
         return replace(seen, kind="left", reason=reason)
     reason = f"{seen.distinct:,} values, of which {frequent:,} occur {OFTEN} times or more"
     return replace(seen, frequent=frequent, reason=reason)

@@ -57,7 +57,7 @@ class Found:
     def remarks(self) -> Iterator[str]:
         """What is to be said aloud about these files."""
         for name in self.empty:
-            yield f"the folder `{name}` in `{self.path}` holds no images, and is no class"
+            yield f"the folder `{name}` in `{self.path}` holds no images, so it is not a class"
 
 
 def find(path: Path | Given, within: Path | None = None) -> Found:

@@ -161,7 +161,7 @@ class Scope:
         if word:
             change = Change(word, name, safe=certain(name, word, inputs))
             help = Remedy(f"did you mean `channels({word})`?", change)
-        raise ExpressionError("unknown-channels", f"`{name}` is no input here", help=help)
+        raise ExpressionError("unknown-channels", f"`{name}` is not an input here", help=help)
 
     def add_params(self, path: Path, declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """The values of a body's own params, which may use one another in any order; the scope sees them now.

@@ -52,7 +52,7 @@ def warn(body: BodyElaborator, graph: Graph, outputs: Mapping[str, OutputSpec], 
             first, *space = declared.shape
             message = f"the image `{name}` is [{shape}], and its channels seem to come first"
             last = ", ".join(map(str, [*space, first]))
-            help = f"write [{last}], or `data_format: channels_first` where the data are so"
+            help = f"write [{last}], or `data_format: channels_first` if the data have that order"
             span = document.span(("inputs", name, "shape"))
             _add(body, "channels-first", message, span, help)
         if read is not None and _holds_pixels(name, sections.data):
@@ -196,7 +196,7 @@ def _of_target(spec: OutputSpec, graph: Graph, sections: Sections) -> Iterator[t
         if shared and value is not None and (single or columns(name) != wanted):
             column = min(shared)
             message = f"`{column}`, the target of `{spec.name}`, is among what the input `{name}` reads"
-            help = f"take `{column}` out of the input: what is to be predicted is not known then"
+            help = f"take `{column}` out of the input: the model cannot know it when it predicts"
             yield "target" if spec.target != spec.name else "", "target-is-input", message, help
 
 
@@ -257,7 +257,7 @@ def _of_sections(sections: Sections, ways: Mapping[str, Direction]) -> Found:
     for key, others in (("validation", ("train",)), ("test", ("train", "validation"))):
         same = next((other for other in others if key in paths and paths.get(other) == paths[key]), None)
         if same is not None:
-            message = f"`{key}` is the same file as `{same}`: it says nothing of examples that are new"
+            message = f"`{key}` is the same file as `{same}`: it says nothing about new examples"
             help = "give another file, or a part of it: {validation: {split: 0.1}}"
             yield ("data", key), "same-data", message, help
 

@@ -219,7 +219,7 @@ class ScaleAndTranslate(Operation, spec_name="image_scale_and_translate"):
             message = f"`output_shape` is -1 and a size for each axis of {x}, not {list(shape)}"
             raise LayerError("out-of-range", message, argument="output_shape", inputs=(0,))
         if any(shape[axis] != x.shape[axis] for axis in kept):
-            message = f"`output_shape` changes an axis of {x} that is none of `spatial_dims`"
+            message = f"`output_shape` changes an axis of {x} that is not one of `spatial_dims`"
             raise LayerError("shapes-differ", message, argument="output_shape", inputs=(0,))
         return x.with_shape(x.shape[0], *shape[1:])
 

@@ -209,7 +209,7 @@ def _nested(field: Field, value: Any) -> NDArray[Any]:
     try:
         array = np.asarray(value)
     except (ValueError, OverflowError) as error:
-        raise fail("data-shape", f"`{field.name}` of `{NAME}` is no array: {error}") from None
+        raise fail("data-shape", f"`{field.name}` of `{NAME}` is not an array: {error}") from None
     if array.dtype.kind not in "biuf":
         raise fail("data-dtype", f"`{field.name}` of `{NAME}` does not hold numbers alone")
     return array

@@ -161,7 +161,9 @@ def _weights(
     for name in given:
         if name not in with_loss:
             help = did_you_mean(name, with_loss, f"outputs with a loss: {', '.join(with_loss)}")
-            raise fail("data-column", f"there are weights for `{name}`, which is no output with a loss", help)
+            raise fail(
+                "data-column", f"there are weights for `{name}`, which is not an output with a loss", help
+            )
     found = {name: _of_rows(name, weight.float(), arrays[""]) for name, weight in given.items()}
     for name in with_loss:
         output = program.outputs[name]

@@ -137,7 +137,7 @@ def _open_shards(path: Path, stack: ExitStack) -> Checkpoint:
         where = json.loads(read_text(path))["weight_map"]
         places = {str(key): str(name) for key, name in where.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise missing(f"`{path}` is no index of shards: {error}") from None
+        raise missing(f"`{path}` is not an index of shards: {error}") from None
     for name in set(places.values()):
         if Path(name).name != name:
             message = f"the index `{path}` names `{name[:80]}`, which is not next to it"

@@ -62,7 +62,7 @@ def pattern(text: str, words: tuple[tuple[str, tuple[str, ...]], ...] = ()) -> P
             names.append(f"*{stars}")
             stars += 1
         elif not NAME.fullmatch(piece[1]):
-            raise PatternError(f"`{piece[0]}` is no placeholder: it holds one name, such as {{i}}")
+            raise PatternError(f"`{piece[0]}` is not a placeholder: it holds one name, such as {{i}}")
         elif piece[1] in names:
             parts.append(f"(?P={piece[1]})")
         else:

@@ -206,7 +206,7 @@ def _check_flatten(word: str | None, path: tuple[str | int, ...], report: Any) -
     if word is None or word in ORDERS:
         return True
     help = "the axes in their order: `chw` as PyTorch flattens images, `hwc` as Keras and specs do"
-    report(Problem("out-of-range", f"`flatten` is no order of axes: {show(word)}", help), path)
+    report(Problem("out-of-range", f"`flatten` is not an order of axes: {show(word)}", help), path)
     return False
 
 

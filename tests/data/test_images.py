@@ -195,7 +195,7 @@ def test_a_limit_takes_images_of_every_class(tmp_path: Path) -> None:
 def test_an_empty_folder_among_classes_is_told(tmp_path: Path) -> None:
     path = folder(tmp_path)
     (tmp_path / "pictures" / "grey").mkdir()
-    said = f"the folder `grey` in `{tmp_path / 'pictures'}` holds no images, and is no class"
+    said = f"the folder `grey` in `{tmp_path / 'pictures'}` holds no images, so it is not a class"
     assert said in load(compile(path), None, tmp_path, CPU).notes
     (warned,) = check_files(compile(path), tmp_path)
     assert (warned.code, warned.severity, warned.message) == ("data-empty", "warning", said)

@@ -345,7 +345,7 @@ WRONG = [
     ("sample_weight: w", {}, "weighted by `w`, which is not among the targets"),
     ("class_weight: balanced", {}, "balanced by the training data"),
     ("class_weight: {setosa: 2}", {}, "`setosa` is learned from the training data"),
-    ("", {"weights": {"kinds": torch.ones(9)}}, "no output with a loss"),
+    ("", {"weights": {"kinds": torch.ones(9)}}, "not an output with a loss"),
     ("", {"weights": torch.ones(9, 3)}, r"have the shape \[9, 3\]"),
     ("", {"logits": False}, "holds logits"),
     ("", {"probabilities": True}, "holds probabilities"),

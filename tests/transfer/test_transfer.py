@@ -321,8 +321,8 @@ BAD_RULES = {
     "weights: {'a.{p}': {from: b, split: {q: [x, y]}}}": "`split` names one placeholder",
     "weights: {'a.{p}': {from: b, split: {p: [x]}}}": "`split` names one placeholder",
     "weights: {'a.{p}': {from: 'b.{p}', split: {p: [x, y]}}}": "have one source",
-    "flatten: rgb": "`flatten` is no order of axes",
-    "weights: {a: {from: b, flatten: ch}}": "`flatten` is no order of axes",
+    "flatten: rgb": "`flatten` is not an order of axes",
+    "weights: {a: {from: b, flatten: ch}}": "`flatten` is not an order of axes",
     "drop: ['a.{i + 1}']": "holds one name",
     "weights: {a: b": "never closed",
 }  # fmt: skip
@@ -458,7 +458,7 @@ def files(folder: Path) -> dict[str, str]:
         "empty.pt": "an empty file", "page.safetensors": "HTML", "lfs.bin": "Git LFS",
         "cut.safetensors": "cut short", "cut.pt": "cut short", "objects.npz": "cannot be read as .npz",
         "list.pt": "no tensors", "x.index.json": "is not next to", "y.index.json": "which is not there",
-        "z.index.json": "no index", "nothing.pt": "No such file", ".": "several files",
+        "z.index.json": "not an index", "nothing.pt": "No such file", ".": "several files",
     }  # fmt: skip
 
 

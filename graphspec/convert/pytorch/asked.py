@@ -40,7 +40,9 @@ def module_of(target: str, allow: list[str]) -> nn.Module:
         return made
     if not callable(made):
         raise fail(
-            "import-unsupported", f"`{target}` is no function and no class", "name what makes the module"
+            "import-unsupported",
+            f"`{target}` is neither a function nor a class",
+            "name what makes the module",
         )
     try:
         module = made()

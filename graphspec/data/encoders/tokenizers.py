@@ -72,7 +72,7 @@ def of_file(path: Path) -> Any:
     found = library()
     try:
         if path.stat().st_size > MAX_FILE:
-            raise fail("data-format", f"`{path}` is larger than a tokenizer is")
+            raise fail("data-format", f"`{path}` is too large for a tokenizer")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise fail("data-missing", f"`{path}` cannot be read: {error.strerror or error}") from None
@@ -85,7 +85,7 @@ def of_file(path: Path) -> Any:
             raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
         help = "save it with the tokenizers library, or `save_pretrained` of a fast tokenizer"
-        raise fail("data-format", f"`{path}` is no tokenizer: {reason}", help) from error
+        raise fail("data-format", f"`{path}` is not a tokenizer: {reason}", help) from error
     made.no_padding()
     made.no_truncation()
     return made

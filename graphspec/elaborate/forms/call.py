@@ -23,7 +23,7 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
                 help = f"move the node `{name}` to `shared`: its calls then share one set of weights"
             if name in node.body.file.blocks:
                 help = f"`{name}` is a block: write {{block: {name}}}"
-            node.error("unknown-reference", node.span_of("call"), f"`{name}` is no shared layer", help)
+            node.error("unknown-reference", node.span_of("call"), f"`{name}` is not a shared layer", help)
         return failed()
     body, declared = found
     body.reads.called.add(name)
