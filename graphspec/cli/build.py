@@ -21,6 +21,7 @@ from graphspec.cli.common import (
     compiling,
     misuse,
     replacing,
+    replacing_both,
     reporting,
     running,
 )
@@ -172,7 +173,8 @@ def _merged(program: Program, run: Path, path: Path | None, force: bool) -> Path
     if target.exists() and not force:
         raise misuse("-o", f"{target} exists; --force overwrites it")
     module = Run(run, allow=program.allow).module()
-    write_weights(target, module)
+    with replacing(target) as temporary:
+        write_weights(temporary, module)
     return target
 
 
@@ -289,8 +291,9 @@ def _check_options(
 def _write_folded(
     path: Path, target: Path, weights: Path | None, seed: int, proved: Proved, as_json: bool
 ) -> None:
-    write_weights(target, proved.module)
-    write(path, stamped(proved.program.source))
+    with replacing_both(target, path) as (tensors, text):
+        write_weights(tensors, proved.module)
+        text.write_text(stamped(proved.program.source), encoding="utf-8")
     lines = [f"wrote {path} and {target}", *proved.lines(), _origin(proved.program, weights, seed)]
     files: dict[str, Any] = {
         "file": str(path),
@@ -401,14 +404,17 @@ def _ours(path: Path, format: str) -> bool:
     return not head or head.startswith(b"# Made by graphspec ")
 
 
-STAMP = re.compile(r"^# Its text has the checksum ([0-9a-f]{12})\.\n", re.MULTILINE)
+CHECKSUM = "A checksum, so that graphspec overwrites no edits:"
+STAMP = re.compile(rf"^# (?:{CHECKSUM}|Its text has the checksum) ([0-9a-f]{{12}})\.?\n", re.MULTILINE)
+"""The line of a checksum, and that of files of older versions."""
 
 
 def stamped(source: str) -> str:
     """A Python file whose header holds a checksum of the rest, so that edits are seen."""
     header = re.match(r"(?:#.*\n)+", source)
     end = header.end() if header is not None else 0
-    return f"{source[:end]}# Its text has the checksum {_checksum(source)}.\n{source[end:]}"
+    line = f"# {CHECKSUM} {_checksum(source)}\n"
+    return source[:end] + line + source[end:]
 
 
 def is_edited(source: str) -> bool:

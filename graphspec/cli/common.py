@@ -308,9 +308,23 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary file next to `path`, which then replaces it: it is written completely or not at all."""
     from graphspec.files.folder import replacing as replaced
 
+    with _written(path), replaced(path) as temporary:
+        yield temporary
+
+
+@contextmanager
+def replacing_both(part: Path, main: Path) -> Iterator[tuple[Path, Path]]:
+    """The same of two files that belong together, of which users name `main`."""
+    from graphspec.files.folder import replacing_both as replaced
+
+    with _written(main), replaced(part, main) as temporaries:
+        yield temporaries
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
     try:
-        with replaced(path) as temporary:
-            yield temporary
+        yield
     except OSError as error:
         raise misuse("-o", f"{path} cannot be written: {error.strerror or error}") from None
 

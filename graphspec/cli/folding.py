@@ -81,12 +81,10 @@ def _ours(path: Path) -> bool:
 
 
 def write_weights(path: Path, module: nn.Module) -> None:
-    """Writes a module's weights completely or not at all."""
-    from graphspec.cli.common import replacing
+    """Writes a module's weights."""
     from graphspec.files.tensors import save
     from graphspec.train.files import untied
     from graphspec.version import __version__
 
     tensors, _ = untied(module.state_dict())
-    with replacing(path) as temporary:
-        save(temporary, tensors, {MARK: __version__})
+    save(path, tensors, {MARK: __version__})

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from graphspec.cli.common import Allow, Events, Json, events, misuse, print_json, replacing, reporting
+from graphspec.cli.common import (
+    Allow,
+    Events,
+    Json,
+    events,
+    misuse,
+    print_json,
+    replacing,
+    replacing_both,
+    reporting,
+)
 from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:
@@ -241,20 +251,23 @@ def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:
 
 
 def _write(imported: Imported | FromTorch, folder: Path, force: bool) -> tuple[Path, Path | None]:
-    """Writes both files completely or not at all."""
+    """Writes both files completely or not at all. What an import that was killed has left is not in the way."""
     from graphspec.convert.weights import write_weights
+    from graphspec.files.folder import is_half_written
 
     spec, weights = folder / f"{imported.name}.yaml", folder / f"{imported.name}.safetensors"
     for path in (spec, weights):
-        if path.exists() and not force:
+        if path.exists() and not force and not (path == weights and is_half_written(spec)):
             raise misuse("-o", f"{path} exists; --force overwrites it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise misuse("-o", f"{folder}: {error.strerror or error}") from None
-    if imported.weights is not None:
-        with replacing(weights) as temporary:
-            write_weights(temporary, imported.weights)
-    with replacing(spec) as temporary:
-        temporary.write_text(imported.text, encoding="utf-8")
-    return spec, weights if imported.weights is not None else None
+    if imported.weights is None:
+        with replacing(spec) as temporary:
+            temporary.write_text(imported.text, encoding="utf-8")
+        return spec, None
+    with replacing_both(weights, spec) as (tensors, text):
+        write_weights(tensors, imported.weights)
+        text.write_text(imported.text, encoding="utf-8")
+    return spec, weights

@@ -145,6 +145,24 @@ def replacing(path: Path) -> Iterator[Path]:
         _discard(folder)
 
 
+@contextmanager
+def replacing_both(part: Path, main: Path) -> Iterator[tuple[Path, Path]]:
+    """Places for two files that belong together: `main` is what users name, and is read with `part`.
+
+    A process that is killed leaves no `main` beside a `part` that is not its own. Raises `OSError`.
+    """
+    with replacing(main) as new_main, replacing(part) as new_part:
+        yield new_part, new_main
+        sync(new_part)
+        sync(new_main)
+        main.unlink(missing_ok=True)
+
+
+def is_half_written(path: Path) -> bool:
+    """Whether a process that was killed was writing this file."""
+    return any(_halves(path))
+
+
 def _halves(path: Path) -> Iterator[Path]:
     """What killed processes have left of a file: folders as `replacing` makes them, with nothing but
     that file and what begins with its name. One of a process that lives is left alone.

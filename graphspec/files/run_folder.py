@@ -77,7 +77,8 @@ class RunFolder(Folder):
         self.remove_folder(CHECKPOINTS, re.compile("(?!)"))
 
     def clear_weights(self) -> None:
-        """Deletes everything that holds weights."""
+        """Deletes everything that holds weights, half written or whole."""
+        self.clean()
         self.clear_checkpoints()
         for name in (LAST, BEST, ENGINE_MODEL, *self.names(WRITTEN)):
             if name.endswith((".safetensors", ".onnx")):

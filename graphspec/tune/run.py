@@ -106,8 +106,7 @@ def _leave(folder: Folder, search: Search, best: list[Finished]) -> None:
 
     Files that the specs read are copied, too.
     """
-    for old in sorted(entry.name for entry in folder.path.iterdir() if OF_BEST.fullmatch(entry.name)):
-        folder.remove(old)
+    left = set()
     for place, trial in enumerate(best, 1):
         run = RunFolder(search.run_dir(trial.number))
         if not run.holds(SPEC):  # a trial of another machine
@@ -117,3 +116,7 @@ def _leave(folder: Folder, search: Search, best: list[Finished]) -> None:
         copies |= {SPEC: f"{name}.yaml", LAST: f"{name}.safetensors", ENVIRONMENT: ENVIRONMENT}
         for origin, copy in copies.items():
             folder.write(copy, partial(shutil.copyfile, run.file(origin)))
+        left |= {*copies.values()}
+    for old in sorted(entry.name for entry in folder.path.iterdir() if OF_BEST.fullmatch(entry.name)):
+        if old not in left:
+            folder.remove(old)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +20,7 @@ from graphspec.data.files import DataFile
 from graphspec.data.folders import find
 from graphspec.data.tables import open_table
 from graphspec.data.tables.parquet import parts
+from graphspec.data.tables.parquet_pages import longest_row, pages
 
 MIB = 2**20
 MOST = 400
@@ -123,6 +126,56 @@ def test_a_row_of_parquet_that_would_fill_the_memory_is_refused(values: list[obj
     taken, said = read(tmp_path / "t.parquet")
     assert said.startswith("a row of column `a`")
     assert taken < MOST
+
+
+def rows_of(lengths: list[int]) -> pa.Array:
+    """Lists of zeros."""
+    ends = np.cumsum([0, *lengths], dtype=np.int64)
+    return pa.LargeListArray.from_arrays(pa.array(ends), pa.array(np.zeros(ends[-1], np.int64)))
+
+
+HUGE = [1] * 60_000 + [20 * MIB] + [1] * 60_000
+AMONG: dict[str, tuple[Callable[[], pa.Array], dict[str, Any], str]] = {
+    "list": (lambda: rows_of(HUGE), {}, "a row of column `a`"),
+    "list in pages of rows": (lambda: rows_of(HUGE), {"data_page_version": "2.0"}, "a row of column `a`"),
+    "text": (lambda: one_long_text(), {"use_dictionary": False}, "a row of column `a`"),
+    "shared text": (lambda: one_long_text(), {}, "a row of column `a`"),
+    "none": (lambda: rows_of([0, 64] * 120_000), {}, "240000"),
+    "none in pages of rows": (lambda: rows_of([64] * 120_000), {"data_page_version": "2.0"}, "120000"),
+}
+
+
+def one_long_text() -> pa.Array:
+    return pa.array([*["b"] * 60_000, "w" * (100 * MIB)])
+
+
+@pytest.mark.parametrize("name", AMONG)
+def test_one_enormous_row_among_small_ones_is_found_before_it_is_read(name: str, tmp_path: Path) -> None:
+    column, settings, words = AMONG[name]
+    parquet.write_table(pa.table({"a": column()}), tmp_path / "t.parquet", compression="zstd", **settings)
+    taken, said = read(tmp_path / "t.parquet")
+    assert said.startswith(words)
+    assert taken < MOST
+
+
+def test_values_of_rows_are_counted_from_levels(tmp_path: Path) -> None:
+    """In lists of lists, over the bounds of pages, with empty lists and gaps."""
+    source = random.Random(3)
+    lists: list[Any] = [
+        source.choice([None, [], [[]], [[1] * source.randrange(9)] * source.randrange(1, 300)])
+        for _ in range(500)
+    ]
+    counted = max(sum(max(1, len(inner)) for inner in row) if row else 1 for row in lists)
+    table = pa.table({"a": pa.array(lists, pa.list_(pa.list_(pa.int64())))})
+    for version in ("1.0", "2.0"):
+        for codec in ("none", "snappy", "gzip", "lz4", "brotli", "zstd"):
+            path = tmp_path / f"{version}-{codec}.parquet"
+            settings = {"data_page_version": version, "compression": codec, "write_batch_size": 7}
+            parquet.write_table(table, path, data_page_size=512, **settings)
+            about = parquet.ParquetFile(path).metadata.row_group(0).column(0)
+            with pa.OSFile(str(path)) as file:
+                assert len(list(pages(file, about))) > 20
+                assert longest_row(file, about, 2, 10**9) == counted
 
 
 def test_text_of_parquet_is_the_same_in_any_parts(tmp_path: Path) -> None:

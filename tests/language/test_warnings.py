@@ -279,9 +279,7 @@ def test_build_does_not_overwrite_edits(spec: str) -> None:
 def test_a_checksum_sees_edits_and_no_line_ends() -> None:
     source = compile(DENSE).source
     written = stamped(source)
-    assert (
-        written.splitlines()[2].startswith("# Its text has the checksum ") or written.count("checksum") == 1
-    )
+    assert written.count("# A checksum, so that graphspec overwrites no edits: ") == 1
     assert not is_edited(source) and not is_edited(written)
     assert not is_edited(written.replace("\n", "\r\n"))
     assert is_edited(written + "x = 1\n") and is_edited(written.replace("# Made", "# made"))

@@ -1,6 +1,9 @@
 """Training with torch.compile: the same losses, compiled once, and only where it pays."""
 
+import itertools
 import re
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from graphspec.train.config import OPTIMIZERS as SETTINGS
 from graphspec.train.loop import train
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.optimizers.updates import TRACED
+from graphspec.train.parallel.shards import full_tensor
 from graphspec.train.parallel.world import World
 
 BLOCKS = """
@@ -218,6 +222,30 @@ def test_a_second_training_of_a_process_compiles_its_own_step(
             found.setdefault(activation, []).append(done.history)
     for histories in found.values():
         assert_alike(*histories)
+
+
+def test_modules_may_be_imported_while_a_step_is_compiled() -> None:
+    """By another thread, or by torch itself, which imports some of its own where it first meets them."""
+    torch._dynamo.reset()
+    names = (f"graphspec_imported_{number}" for number in itertools.count())
+    done: list[str] = []
+    ended = threading.Event()
+
+    def importing() -> None:
+        while not ended.is_set():
+            done.append(next(names))
+            sys.modules[done[-1]] = sys
+
+    thread = threading.Thread(target=importing)
+    thread.start()
+    try:
+        compile_step = torch.compile(full_tensor, backend="eager", fullgraph=True)
+        assert torch.equal(compile_step(torch.ones(2)), torch.ones(2))
+    finally:
+        ended.set()
+        thread.join()
+        for name in done:
+            del sys.modules[name]
 
 
 @whole_steps

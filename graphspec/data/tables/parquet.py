@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from graphspec.data.files import DataFile
 from graphspec.data.memory import VARIABLE, limit
 from graphspec.data.mistakes import in_row
 from graphspec.data.tables.base import CHUNK, KEPT, Share, Table
+from graphspec.data.tables.parquet_pages import longest_row, pages
 from graphspec.diagnostics import Span, fail
 
 LEAST = 2**20
@@ -26,6 +28,18 @@ NUMBER = 8
 """Bytes of a number, at most."""
 Run = tuple[int, list[int]]
 """Neighbouring row groups, and the row that they begin with."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chunk:
+    """What a row group has of a column whose values differ in size: texts, or lists `depth` deep."""
+
+    name: str
+    group: int
+    about: Any
+    rows: int
+    text: bool
+    depth: int
 
 
 class Parquet(Table):
@@ -48,16 +62,20 @@ class Parquet(Table):
         self._shared = [field.name for field in self.schema if field.name in texts and _is_text(field.type)]
         """Columns of text, not in lists, whose equal values may be stored once."""
         self._chunks = [
-            (
+            _Chunk(
                 leaf.path if leaf.path in names else leaf.path.partition(".")[0],
+                number,
                 group.column(index),
                 group.num_rows,
                 leaf.path in texts,
+                leaf.max_repetition_level,
             )
             for index, leaf in enumerate(leaves)
             if leaf.max_repetition_level or leaf.path in texts
-            for group in groups
+            for number, group in enumerate(groups)
         ]
+        self._looked: set[_Chunk] = set()
+        """Those whose longest row was looked for."""
         size = sum(group.total_byte_size for group in groups)
         self._rows = min(2**16, max(1, CHUNK * self._length // max(size, 1)))
         self._runs = list(joined_groups([group.num_rows for group in groups], self._rows))
@@ -94,6 +112,7 @@ class Parquet(Table):
         rows = self._few(columns)
         with self._whole(), self._open(self._shared) as file:
             for first, groups in runs:
+                self._look({*columns}, {*groups})
                 for batch in file.iter_batches(rows, row_groups=groups, columns=list(columns)):
                     for name in {*columns}.intersection(self._shared):
                         batch.column(name).dictionary.validate(
@@ -106,20 +125,44 @@ class Parquet(Table):
     def _few(self, columns: Sequence[str]) -> int:
         """How many rows are read at a time. Raises `SpecError` where one row alone would fill the memory."""
         most, room = self._rows, max(limit() // KEPT, LEAST)
-        for name, chunk, rows, text in self._chunks:
+        for chunk in self._chunks:
+            name, about, rows = chunk.name, chunk.about, chunk.rows
             if name not in columns or not rows:
                 continue
-            row = chunk.total_uncompressed_size // rows
+            row = about.total_uncompressed_size // rows
             if name not in self._shared:
-                shared = text and chunk.has_dictionary_page
-                value = chunk.total_uncompressed_size if shared else NUMBER
-                most = min(most, room * rows // max(chunk.num_values * value, 1))
-                row = max(row, chunk.num_values * NUMBER // rows)
-            if row > room:
-                message = f"a row of column `{name}` of `{self.file}` takes {row >> 20:,} MiB"
-                help = f"a row may take {room >> 20:,} MiB here; {VARIABLE} allows more"
-                raise fail("data-format", message, help)
+                shared = chunk.text and about.has_dictionary_page
+                value = about.total_uncompressed_size if shared else NUMBER
+                most = min(most, room * rows // max(about.num_values * value, 1))
+                row = max(row, about.num_values * NUMBER // rows)
+            self._need(row, name)
         return max(most, 1)
+
+    def _look(self, columns: set[str], groups: set[int]) -> None:
+        """Raises `SpecError` where one row of these row groups would fill the memory. Those that could not
+        are not looked at.
+        """
+        room = max(limit() // KEPT, LEAST)
+        for chunk in self._chunks:
+            about = chunk.about
+            large = max(about.total_uncompressed_size, about.num_values * NUMBER if chunk.depth else 0) > room
+            if chunk.name not in columns or chunk.group not in groups or not large or chunk in self._looked:
+                continue
+            self._looked.add(chunk)
+            source, system = remote.located(self.path)
+            with system.open_input_file(source) if system is not None else pa.OSFile(str(source)) as file:
+                for page in pages(file, about):
+                    self._need(page.size, chunk.name)
+                if chunk.depth:
+                    values = longest_row(file, about, chunk.depth, room // NUMBER)
+                    self._need(values * NUMBER, chunk.name)
+
+    def _need(self, row: int, name: str) -> None:
+        room = max(limit() // KEPT, LEAST)
+        if row > room:
+            message = f"a row of column `{name}` of `{self.file}` takes {row >> 20:,} MiB"
+            help = f"a row may take {room >> 20:,} MiB here; {VARIABLE} allows more"
+            raise fail("data-format", message, help)
 
     def _open(self, shared: Sequence[str] = ()) -> Any:
         source, system = remote.located(self.path)

@@ -6,7 +6,6 @@ imported for them.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import torch
@@ -14,9 +13,11 @@ from torch import Tensor
 
 
 def is_sharded(tensor: Tensor) -> bool:
-    """Whether a tensor is one of which this process may hold a part."""
-    known: Any = sys.modules.get("torch.distributed.tensor")
-    return known is not None and isinstance(tensor, known.DTensor)
+    """Whether a tensor is one of which this process may hold a part.
+
+    torch.compile traces this, and so it does not ask `sys.modules`, which grows while it is traced.
+    """
+    return hasattr(tensor, "device_mesh")
 
 
 def local(tensor: Tensor) -> Tensor:

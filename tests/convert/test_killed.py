@@ -1,0 +1,79 @@
+"""Imports that are killed: the files of a model belong together at every moment, and the next import goes on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Forks of one process that has imported torch: each is killed at its Nth change of the folder.
+MOMENTS = """
+import json, os, shutil, signal, sys
+from pathlib import Path
+from types import SimpleNamespace
+import torch
+from graphspec.cli.importing import _write
+import graphspec.convert.weights
+
+CHANGES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir"}
+FOLDER = Path("models")
+
+def model(text, value):
+    return SimpleNamespace(name="m", text=text, weights={"w": torch.full((3,), value)})
+
+def forked(force, moment=None):
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    changes = 0
+    def watch(event, given):
+        nonlocal changes
+        if event in CHANGES and "models" in os.path.abspath(given[0]).split(os.sep):
+            changes += 1
+            if changes == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(watch)
+    try:
+        _write(model("new", 2.0), FOLDER, force)
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+def files():
+    return {str(p.relative_to(FOLDER)): p.read_bytes().hex() for p in FOLDER.rglob("*") if p.is_file()}
+
+force, found = sys.argv[1] == "old", []
+def begin():
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    if force:
+        _write(model("old", 1.0), FOLDER, False)
+begin()
+states = [files() if force else {}]
+for moment in range(1, 1000):
+    begin()
+    code = forked(force, moment)
+    if code != -signal.SIGKILL:
+        break
+    left = files()
+    found.append([left, forked(force), files()])
+states.append(files())
+print(json.dumps([code, states, found]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes are forked")
+@pytest.mark.parametrize("before", ["nothing", "old"])
+def test_an_import_that_is_killed_at_any_change_goes_on(before: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MOMENTS, before], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    code, (old, new), found = json.loads(done.stdout)
+    assert code == 0 and set(new) == {"m.yaml", "m.safetensors"} and len(found) > 5
+    for left, again, after in found:
+        seen: dict[str, Any] = {name: text for name, text in left.items() if name[0] != "."}
+        assert "m.yaml" not in seen or seen in (old, new), "a spec stands beside the weights of another"
+        assert after == new
+        assert again == 0 or seen == new, "what was written whole is not written again without --force"
