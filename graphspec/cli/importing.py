@@ -251,7 +251,7 @@ def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:
 
 
 def _write(imported: Imported | FromTorch, folder: Path, force: bool) -> tuple[Path, Path | None]:
-    """Writes both files completely or not at all. What an import that was killed has left is not in the way."""
+    """Writes both files completely or not at all. What a killed import has left is not in the way."""
     from graphspec.convert.weights import write_weights
     from graphspec.files.folder import is_half_written
 

@@ -95,6 +95,11 @@ class Split(Setting):
         "random_state": "it follows from that of the run: train: {seed: 7}",
     }
 
+    synonyms: ClassVar = by_word(
+        split="test_size val_size size fraction ratio share percent validation_split",
+        last_by="time_column by_time",
+        group="groups",
+    )
     phrases: ClassVar = {"stratify": "stratify: COLUMN"}
     notes: ClassVar = {"stratify": "the column of the target, or another"}
 
@@ -166,7 +171,10 @@ def parse_file(value: object, key: str) -> DataFile:
     if isinstance(value, str):
         value = {"path": value}
     if not isinstance(value, dict):
-        raise unfit("wrong-type", f"`{key}` is a path or {{path: ..., ...}}, not {show(value)}", None)
+        help = None
+        if isinstance(value, list):
+            help = "name a folder, or a pattern such as `data/*.csv`: its files are read as one table"
+        raise unfit("wrong-type", f"`{key}` is a path or {{path: ..., ...}}, not {show(value)}", help)
     if key == "test" and "split" in value:
         help = "give a file; or a column that says train, validation or test: validation: {column: part}"
         raise unfit("unknown-key", "`test` has no `split`: test data are a file of their own", help, "split")

@@ -91,6 +91,8 @@ def _as_node(value: Any) -> str | None:
     text = value[0] if isinstance(value, list) and value else value
     if not isinstance(text, str):
         return None
+    if formula := re.fullmatch(r"\$\((.+)\)", text, re.DOTALL):
+        return f'a formula over nodes: write {{compute: "{formula[1]}"}}'
     if re.match(r"\w+ *= ", text):
         return "a key has a colon: `layer: Dense`"
     word = re.match(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)", text)

@@ -270,6 +270,24 @@ OPTIONS: Mapping[str, tuple[str, ...]] = _by_word(
 that was given.
 """
 
+_SIZES = "a formula has no sizes: write the number, or a param, `$width`"
+NO_FUNCTIONS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("to", "cuda", "cpu", "numpy", "item", "contiguous", "clone", "eval", "train"),
+        "leave it out: a formula has the tensor itself, wherever it is",
+    ),
+    **dict.fromkeys(("float", "long", "int", "bool", "double"), "write `cast(x, dtype=float32)`"),
+    **dict.fromkeys(("size", "dim", "len", "numel", "shape"), _SIZES),
+}
+"""What to write instead of functions that no op is."""
+
+ATTRIBUTES: Mapping[str, str] = {
+    **dict.fromkeys(("T", "mT"), "write `transpose({0}, axes=[0, 2, 1])`: axis 0 is the batch"),
+    **dict.fromkeys(("shape", "size", "ndim"), _SIZES),
+    **dict.fromkeys(("grad", "data", "device", "dtype"), "write `{0}`: a formula has the tensor itself"),
+}
+"""What replaces attributes of tensors in other libraries."""
+
 ENCODINGS: Mapping[str, str] = _by_word(
     {
         "zscore z_score z-score StandardScaler standardize standardise": "{encode: number, scale: standard}",
@@ -277,7 +295,10 @@ ENCODINGS: Mapping[str, str] = _by_word(
         "robust RobustScaler": "{encode: number, scale: robust}",
         "LabelEncoder label_encoder OrdinalEncoder label-encoding": "{encode: category}",
         "SimpleImputer imputer impute fillna": "{encode: number, fill: mean}",
-        "CountVectorizer TfidfVectorizer tokenize bag_of_words": "{encode: text}",
+        "CountVectorizer TfidfVectorizer tfidf tf-idf tokenize bag_of_words": "{encode: text}",
+        "log log1p": "{encode: number, transform: log1p}",
+        "sqrt": "{encode: number, transform: sqrt}",
+        "QuantileTransformer rank": "{encode: number, transform: quantile}",
         "MultiLabelBinarizer multi_label multilabel": "{encode: set}",
     }
 )

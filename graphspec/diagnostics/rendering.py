@@ -14,6 +14,8 @@ Paint = Callable[[str, str], str]
 
 LINE_WIDTH = 120
 """Display columns of source that a snippet shows; a longer line is cut around what is marked."""
+REACH = 20 * LINE_WIDTH
+"""Characters on both sides of a mark among which the part that is shown is chosen."""
 
 _COLORS = {"error": "1;31", "warning": "1;33", "code": "1", "frame": "1;34", "note": "1;32", "help": "1;36"}
 
@@ -106,6 +108,8 @@ def _line_snippet(
     text: str, number: int, marks: list[_Mark], severity: str, paint: Paint
 ) -> tuple[str, list[str]]:
     """The line as shown, and the rows of marks and labels under it."""
+    passed = max(0, min(mark.span.column for mark in marks) - REACH)
+    text = text[passed : passed + 2 * REACH]  # of a longer line no more is looked at
     cells = [_cell(char) for char in text]
     starts = [0]
     for cell in cells:
@@ -117,8 +121,8 @@ def _line_snippet(
 
     places = []
     for mark in marks:
-        begin = at(mark.span.column)
-        end = at(mark.span.end_column) if mark.span.end_line == number else starts[-1]
+        begin = at(mark.span.column - passed)
+        end = at(mark.span.end_column - passed) if mark.span.end_line == number else starts[-1]
         places.append((begin, max(end, begin + 1), mark))
     source, shift, limit = _window(cells, starts, places)
     shown = [(max(b + shift, 0), min(max(e + shift, b + shift + 1), limit), mark) for b, e, mark in places]

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from graphspec.diagnostics import Change, Remedy, Span, did_you_mean, nearest, write
+from graphspec.diagnostics.foreign_terms import ATTRIBUTES
 from graphspec.elaborate.body import BodyElaborator, NodeResult, Repeated
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
 from graphspec.graph import Op, Value
@@ -44,10 +45,6 @@ def reference(
 SECTIONS = ("inputs", "layers", "nodes", "outputs", "self")
 """What some write before a name."""
 INDEXED = re.compile(r"(\w+)\[(\d+)\]")
-ATTRIBUTES = {
-    **dict.fromkeys(("T", "mT"), "write `transpose({0}, axes=[0, 2, 1])`: axis 0 is the batch"),
-}
-"""What replaces attributes of tensors in other libraries."""
 
 
 def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> list[Resolved]:
@@ -94,6 +91,8 @@ def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> 
         if head in SECTIONS and rest and rest[0] in names:
             path = ".".join(rest)
             help = write(path, old=f"{head}.{path}")
+        if len(words := head.split()) > 1 and all(word in names for word in words):
+            help = write(f"[{', '.join(words)}]")
         body.error("unknown-reference", span, f"`{head}` is not a node or an input here", help)
     return [FAILED]
 
@@ -164,6 +163,8 @@ def _in_result(
     )
     if near or (option and not names):
         help = did_you_mean(word, names, f"write `{option}: true` on it")
+    elif word in ATTRIBUTES:
+        help = ATTRIBUTES[word].format(name)
     body.error("unknown-reference", span, f"`{name}` has no output `{word}`", help)
     return FAILED
 

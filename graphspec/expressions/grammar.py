@@ -224,10 +224,31 @@ def _syntax_error(
             return ExpressionError("expression-syntax", message, *match.span(), match.expand(help))
     if "integer string conversion" in error.msg or "too many digits" in error.msg:
         return ExpressionError("number-too-large", TOO_LARGE, at, at + 1)
+    if (place := _unmatched(bare)) is not None:
+        closing = BRACKETS.get(bare[place])
+        message = f"`{bare[place]}` {'closes nothing' if closing is None else 'is not closed'}"
+        help = "remove it" if closing is None else f"its end is `{closing}`"
+        return ExpressionError("expression-syntax", message, place, place + 1, help)
     message = "the expression cannot be read"
     if "leading zeros" in error.msg:
         message += ": a number cannot begin with 0"
     return ExpressionError("expression-syntax", message, at, at + 1, forms)
+
+
+BRACKETS = {"(": ")", "[": "]", "{": "}"}
+
+
+def _unmatched(text: str) -> int | None:
+    """The place of the last bracket that is not closed, or of the first that closes none."""
+    opened: list[int] = []
+    for place, char in enumerate(text):
+        if char in BRACKETS:
+            opened.append(place)
+        elif char in BRACKETS.values():
+            if not opened or BRACKETS[text[opened[-1]]] != char:
+                return place
+            opened.pop()
+    return opened[-1] if opened else None
 
 
 _SIGNS = {

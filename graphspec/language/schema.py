@@ -44,6 +44,10 @@ class Input(Setting):
     remedies: ClassVar[Mapping[str, str]] = {
         "batch_size": delete("shapes leave out the batch"),
         "name": "the key of an input is its name",
+        **dict.fromkeys(
+            ("feature", "encode", "column", "columns"),
+            "how a column becomes an input stands in the data: data: {features: {NAME: {encode: ...}}}",
+        ),
     }
     phrases: ClassVar[Mapping[str, str]] = {"shape": "shape: [64]"}
 

@@ -39,7 +39,7 @@ class _Noise(Operation, abstract=True):
         return self.call("full_like", site, f", {{{argument}}}")
 
 
-class RandomNormal(_Noise, spec_name="random_normal", also="randn_like"):
+class RandomNormal(_Noise, spec_name="random_normal", also="randn_like randn"):
     """Normal noise with the shape of `like`."""
 
     mean: Finite = 0.0
@@ -54,7 +54,7 @@ class RandomNormal(_Noise, spec_name="random_normal", also="randn_like"):
         return Code(text, constants=constants)
 
 
-class RandomUniform(_Noise, spec_name="random_uniform", also="rand_like"):
+class RandomUniform(_Noise, spec_name="random_uniform", also="rand_like rand"):
     """Uniform noise between `minval` and `maxval` with the shape of `like`."""
 
     minval: Finite = 0.0

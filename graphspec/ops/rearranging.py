@@ -18,7 +18,7 @@ from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
 
 
-class ReshapeOperation(Operation, spec_name="reshape", also="view"):
+class ReshapeOperation(Operation, spec_name="reshape", also="view view_as reshape_as"):
     """The same elements in another shape, whose first size, -1, is the batch.
 
     A size may be a name from the shapes of the inputs: `[-1, length, 8, 64]`.

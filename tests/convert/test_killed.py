@@ -1,4 +1,4 @@
-"""Imports that are killed: the files of a model belong together at every moment, and the next import goes on."""
+"""Imports that are killed: the files of a model belong together, and the next import goes on."""
 
 import json
 import os

@@ -18,6 +18,7 @@ from graphspec.diagnostics import (
     SpecError,
     nearest,
     render,
+    rendering,
     split_lines,
     visible,
 )
@@ -333,6 +334,16 @@ def test_long_lines_are_cut_around_the_mark() -> None:
     lines = rendered(text, span(1, 501, 505), label="here", labels=far).splitlines()
     assert lines[4].endswith("^^^^ here") and lines[6].endswith("-- far")
     assert lines[5].startswith("1 | ...")
+
+
+def test_of_a_long_line_only_what_is_near_the_mark_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(rendering, "visible", lambda char: seen.append(char) or char)
+    text = "x" * 100_000 + "HERE" + "y" * 100_000
+    lines = rendered(text, span(1, 100_001, 100_005), label="here").splitlines()
+    assert re.fullmatch(r"1 \| \.\.\.x+HEREy+\.\.\.", lines[3])
+    assert lines[4].index("^") == lines[3].index("HERE")
+    assert len(seen) < 10_000
 
 
 def width(text: str) -> int:

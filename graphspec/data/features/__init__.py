@@ -7,7 +7,7 @@ from __future__ import annotations
 from graphspec.data.features.settings import FEATURES, SYNONYMS, Feature, FeatureType
 from graphspec.diagnostics import did_you_mean, meant
 from graphspec.diagnostics.foreign_terms import ENCODINGS, NAMES
-from graphspec.settings import Problems, show, unfit, validate
+from graphspec.settings import Problems, Word, show, unfit, validate
 
 __all__ = ["FEATURES", "Feature", "FeatureType", "parse_features"]
 
@@ -41,9 +41,22 @@ def _feature(name: str, value: object) -> Feature:
         raise unfit("missing-key", f"the feature `{name}` needs `encode`", help)
     encoder = value["encode"]
     if not isinstance(encoder, str) or encoder not in FEATURES:
-        help = did_you_mean(encoder, FEATURES, _encoding(encoder), SYNONYMS)
+        help = _beside(encoder) or did_you_mean(encoder, FEATURES, _encoding(encoder), SYNONYMS)
         raise unfit("unknown-encoder", f"unknown encoder {show(encoder)}", help, "encode")
     return validate(FEATURES[encoder], value, f"the feature `{name}`")
+
+
+def _beside(encoder: object) -> str | None:
+    """The remedy for an encoder that is written as a mapping with its options."""
+    if not isinstance(encoder, dict) or not encoder:
+        return None
+    name, options = encoder.get("name"), {key: item for key, item in encoder.items() if key != "name"}
+    if name is None and len(encoder) == 1 and isinstance(inner := next(iter(encoder.values())), dict):
+        name, options = next(iter(encoder)), inner
+    if not isinstance(name, str):
+        return None
+    written = show({"encode": Word(name), **options})
+    return f"an encoder's options stand beside it: {written}"
 
 
 def _encoding(word: object) -> str:

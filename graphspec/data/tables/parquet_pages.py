@@ -57,7 +57,7 @@ def pages(file: pa.NativeFile, chunk: Any) -> Iterator[Page]:
 
 
 def longest_row(file: pa.NativeFile, chunk: Any, depth: int, most: int) -> int:
-    """The most values that a row has in lists of lists, `depth` in all; more than `most` is not counted on."""
+    """The most values of a row, in lists within lists, `depth` in all; from `most` on it is not exact."""
     longest = held = 0
     for page in pages(file, chunk):
         if page.kind not in (DATA, DATA_V2):

@@ -14,6 +14,7 @@ from graphspec.contract.arrays import as_array, natural_dtype
 from graphspec.contract.buffers import ConstantTensor, met
 from graphspec.contract.layer import Layer, LayerError
 from graphspec.diagnostics import Label, Span, did_you_mean, write
+from graphspec.diagnostics.foreign_terms import NO_FUNCTIONS
 from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.forms.binding import named
 from graphspec.elaborate.instance import NodeInstance, near_help
@@ -166,7 +167,12 @@ class _Builder:
         raise Broken
 
     def refuse(self, error: ExpressionError) -> NoReturn:
-        self.fail(error.code, Part(error.start, error.end), error.message, error.help)
+        part, help = Part(error.start, error.end), error.help
+        if error.code == "unknown-function" and help is not None:  # of another library, by its name there
+            word = str(self.node.declared.compute)[error.start : error.end].rpartition(".")[2]
+            ours = REGISTRY["op"].synonyms.get(word, word)
+            help = NO_FUNCTIONS.get(word) or help.replace(f"`{word}(", f"`{ours}(")
+        self.fail(error.code, part, error.message, help)
 
     # --- parts
 
@@ -257,6 +263,7 @@ class _Builder:
         word, known = part.function, REGISTRY["op"]
         other = next((kind for kind in REGISTRY if word in REGISTRY[kind]), None)
         help = did_you_mean(word, known, "functions are those of `op`: `graphspec layers`", known.synonyms)
+        help = NO_FUNCTIONS.get(word, help)
         if other is not None:
             help = f"`{word}` is a {other}: make it a node, and read that here"
         span = self.span(part.name or part)

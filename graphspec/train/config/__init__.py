@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic_core import PydanticCustomError
 
 from graphspec.diagnostics import by_word, delete
 from graphspec.settings import Problem, Problems, Setting, show, unfit, validate
@@ -57,6 +58,8 @@ REMEDIES = {
     },
     **dict.fromkeys(
         (
+            "clip",
+            "clip_norm",
             "grad_clip",
             "clip_grad",
             "gradient_clip",
@@ -120,6 +123,10 @@ def _precision(value: object) -> object:
 
 def _as_patterns(value: object) -> object:
     """One pattern, or a list of them."""
+    if value is True:
+        raise PydanticCustomError(
+            "named_type", "a list says which weights are frozen", {"written": "`freeze: [encoder.*]`"}
+        )
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 

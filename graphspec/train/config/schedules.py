@@ -65,6 +65,7 @@ def as_schedule(value: object) -> str | None:
     anything else.
     """
     arguments: dict[str, object] = {}
+    mapping = isinstance(value, dict)
     if isinstance(value, dict):
         inner = value.get("config")
         arguments = {key: item for key, item in value.items() if key not in ("name", "class_name", "config")}
@@ -73,6 +74,8 @@ def as_schedule(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     name = value if value in SCHEDULES.members else SCHEDULES.synonyms.get(value)
-    if name is None:
+    if name is not None:
+        value = SCHEDULES.members[name].names()[0]
+    elif not mapping:
         return None
-    return f"`schedule: {show({'name': Word(SCHEDULES.members[name].names()[0]), **arguments})}`"
+    return f"`schedule: {show({'name': Word(value), **arguments})}`"
