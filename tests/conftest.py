@@ -7,7 +7,9 @@ neither, and the processes that tests start inherit them.
 import atexit
 import gc
 import os
+import random
 import shutil
+import sys
 import tempfile
 
 import pytest
@@ -41,3 +43,13 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """What a test draws without a seed of its own is the same in each run, whichever tests ran before it."""
+    random.seed(0)
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numpy.random.seed(0)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(0)

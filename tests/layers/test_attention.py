@@ -132,7 +132,7 @@ def test_learned_queries_and_memories_serve_every_example(name: str, arguments: 
             },
             {"x": {"shape": [6, 8]}},
         )
-        module, x = program.module(seed=0), torch.randn(3, 6, 8)
+        module, x = program.module(seed=0).double(), torch.randn(3, 6, 8, dtype=torch.float64)
         assert_equal(module(x)[1:], module(x[1:]), str(source))
 
 
