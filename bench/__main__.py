@@ -18,6 +18,7 @@ SECTIONS = (
     "modules",
     "fold",
     "engines",
+    "serving",
     "memory",
     "source",
     "tuning",
@@ -72,6 +73,10 @@ def _measure(section: str, arguments: argparse.Namespace, directory: Path) -> It
         from bench import engines
 
         yield engines.table(arguments.specs, arguments.budget)
+    if section == "serving":
+        from bench import serving
+
+        yield serving.table(directory, 2 * arguments.budget)
     if section == "modules":
         from bench import cases, modules
 

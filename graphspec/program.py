@@ -53,6 +53,11 @@ class OutputSpec:
         return [f"{self.name}.{index}" if index else self.name for index in range(len(self.tensors))]
 
     @property
+    def logits_key(self) -> str:
+        """The name of what it is without its activation, beside itself."""
+        return f"{self.name}.logits"
+
+    @property
     def columns(self) -> list[str]:
         """The names of its tensors in predictions: where there are several, what a loss that compares them
         calls each, behind the output's name; else those of `keys`.
@@ -61,6 +66,15 @@ class OutputSpec:
         if len(self.tensors) == 1 or len(takes) != len(self.tensors):
             return self.keys
         return [f"{self.name}.{word}" for word in takes]
+
+
+def returned(outputs: Mapping[str, OutputSpec], logits: bool = False) -> list[str]:
+    """The names of what an export returns, in order: with `logits` also what losses read."""
+    names = [key for output in outputs.values() for key in output.keys]
+    if logits:
+        names += [output.logits_key for output in outputs.values() if output.activation is not None]
+        names += dict.fromkeys(output.mask for output in outputs.values() if output.mask is not None)
+    return names
 
 
 @dataclass(frozen=True, eq=False)

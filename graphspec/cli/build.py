@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import gc
-import hashlib
-import re
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from graphspec.cli import deploying
 from graphspec.cli.common import (
     Allow,
     Json,
@@ -26,12 +23,11 @@ from graphspec.cli.common import (
     running,
 )
 from graphspec.cli.folding import Proved, prove, weights_target, write_weights
+from graphspec.cli.written import check_target, encoders_of_run, stamped, write, written
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
     from graphspec.data.encoders import Encoders
-    from graphspec.export import Exported, Range
-    from graphspec.export.columns import ColumnForm
     from graphspec.runs.directory import RunFiles
 
 FORMATS = ("py", "pt2", "onnx")
@@ -103,6 +99,30 @@ MergeAdapters = Annotated[
         "--merge-adapters", metavar="RUN", help="Also write the weights, with the run's adapters merged."
     ),
 ]
+Fastest = Annotated[
+    bool,
+    typer.Option(
+        "--fastest",
+        help="Write the fastest form of a run that is equal into the folder FILE, with Python that runs it.",
+    ),
+]
+Quantize = Annotated[
+    str | None,
+    typer.Option("--quantize", metavar="int8", help="Write products of integers, if the score holds."),
+]
+MaxLoss = Annotated[
+    float | None,
+    typer.Option(
+        "--max-loss",
+        min=0.0,
+        metavar="SHARE",
+        help="The share by which a score on the validation data may be worse. [default: 0.005]",
+    ),
+]
+Triton = Annotated[
+    bool,
+    typer.Option("--triton", help="Write ONNX into the folder FILE with a config.pbtxt for Triton."),
+]
 Bundle = Annotated[
     bool,
     typer.Option("--bundle", help="Copy custom modules into the file, so that it needs only torch."),
@@ -122,6 +142,10 @@ def build(
     no_inplace: NoInplace = False,
     bundle: Bundle = False,
     adapters: MergeAdapters = None,
+    fastest: Fastest = False,
+    quantize: Quantize = None,
+    max_loss: MaxLoss = None,
+    triton: Triton = False,
     allow: Allow = None,
     settings: Set = None,
     preset: Preset = None,
@@ -134,6 +158,14 @@ def build(
 
     Example: graphspec build specs/resnet50.yaml -o resnet50.py
     """
+    if fastest or quantize is not None or max_loss is not None:
+        others = {"--seed": seed, "--fold": fold, "--no-check": no_check, "--no-inplace": no_inplace}
+        others |= {"--bundle": bundle, "--merge-adapters": adapters, "--set": settings, "--preset": preset}
+        asked = deploying.Asked(fastest, quantize, max_loss, triton, inputs, force)
+        deploying.deploy(asked, spec, weights, output, format, others, allow, as_json)
+        return
+    if triton:
+        output, format = str(deploying.triton_file(output)), format or "onnx"
     format = _format_of(format, output)
     _check_options(format, output, weights, seed, no_check, fold)
     for given, option in ((no_inplace, "--no-inplace"), (bundle, "--bundle")):
@@ -156,7 +188,7 @@ def build(
             if files is not None and format == "onnx" and inputs != "tensors":
                 encoders = _encoders(program, files, inputs)
             state = _adapted(program, files, weights) if files is not None else None
-            _export(program, format, path, weights, seed, proved, as_json, encoders, state)
+            _export(program, format, path, weights, seed, proved, as_json, encoders, state, triton)
         elif path is not None and target is not None and proved is not None:
             _write_folded(path, target, weights, seed, proved, as_json)
         else:
@@ -215,22 +247,11 @@ def _adapted(program: Program, files: RunFiles, weights: Path | None) -> Any:
 
 def _encoders(program: Program, files: RunFiles, inputs: str | None) -> Encoders | None:
     """What the run has learned of its columns; None where it learned from arrays."""
-    state = files.encoders(program)
-    if state is None:
-        if inputs == "columns":
-            raise misuse("--inputs", f"{files.path} has learned from arrays, and has no columns")
-        return None
     from graphspec.data.loading import encoders_of
-    from graphspec.runs.model import needs_table
 
-    found = encoders_of(program, state)
-    if not needs_table(program, found):
-        return found
-    if inputs == "columns":
-        raise misuse(
-            "--inputs", "what it predicts needs other rows, or a scale of each row's own: write tensors"
-        )
-    return None
+    state = files.encoders(program)
+    found = encoders_of(program, state) if state is not None else None
+    return encoders_of_run(program, files.path, found, inputs)
 
 
 def _write_python(
@@ -313,6 +334,7 @@ def _export(
     as_json: bool,
     encoders: Encoders | None = None,
     state: Any = None,
+    triton: bool = False,
 ) -> None:
     from graphspec.export import export
 
@@ -323,9 +345,12 @@ def _export(
             exported = export(program, format, path, seed, weights if state is None else state, encoders)
         except OSError as error:
             raise misuse("-o", f"{path} cannot be written: {error.strerror or error}") from None
+        config = deploying.write_config(program, path, exported, encoders) if triton else None
     given: dict[str, Any] = {"weights": None if weights is None else str(weights), "seed": seed}
+    given |= {} if config is None else {"config": config}
     given |= {} if proved is None else {"fold": proved.to_json()}
     done = [] if proved is None else proved.lines()
+    done += [] if config is None else [f"wrote {config}"]
     text = written(exported, [*done, _origin(program, weights, seed)], program.minimum_sizes)
     answer(as_json, "\n".join(text), format=format, **given, **exported.to_json())
 
@@ -339,95 +364,3 @@ def _origin(program: Program, weights: Path | None, seed: int) -> str:
     spec = program.folding.program if program.folding is not None else program
     files = "the files that the spec names, others " if any(weight_files(spec.graph)) else ""
     return f"weights: {files}initialised from seed {seed}; --weights takes trained ones"
-
-
-def written(exported: Exported, weights: list[str], least: Mapping[str, int]) -> list[str]:
-    """The report of an export; `least` are the smallest sizes that the spec takes."""
-    lines = [f"wrote {exported.file}"]
-    if exported.free:
-        free = ", ".join(_range(name, span) for name, span in exported.free.items())
-        lines.append(f"dynamic sizes: {free}")
-    for name, span in exported.free.items():
-        if span.least > max(2, least.get(name, span.least)):  # PyTorch traces no size of 1
-            lines.append(f"the spec takes {name} from {least[name]}; PyTorch's trace holds from {span.least}")
-    if exported.fixed:
-        fixed = ", ".join(f"{name} = {size}" for name, size in exported.fixed.items())
-        lines.append(f"fixed sizes: {fixed} (PyTorch cannot keep them dynamic)")
-    lines += weights
-    if exported.form is not None:
-        lines += columns_report(exported.form)
-    for comparison in exported.comparisons:
-        sizes = ", ".join(f"{name} {size}" for name, size in comparison.sizes.items())
-        lines.append(f"equal to the module to {comparison.difference:.1e} at {sizes}")
-    if exported.random:
-        lines.append(f"random, so only their shapes are compared: {', '.join(exported.random)}")
-    return lines
-
-
-def columns_report(form: ColumnForm) -> list[str]:
-    """What a file reads and returns."""
-    named = ", ".join(f"{name} ({kind})" for name, kind in form.columns.items())
-    lines = [f"reads columns: {named}"] if named else []
-    lines += [f"reads the array `{name}`: {reason}" for name, reason in form.outside.items()]
-    return [*lines, f"returns: {', '.join(form.outputs)}"]
-
-
-def _range(name: str, span: Range) -> str:
-    if span.most is not None:
-        return f"{name} from {span.least} to {span.most}"
-    return name if span.least == 1 else f"{name} from {span.least}"
-
-
-def check_target(path: Path, format: str, force: bool) -> None:
-    """Refuses to overwrite a file that this command did not write."""
-    if path.is_dir():
-        raise misuse("-o", f"{path} is a directory")
-    if not path.parent.is_dir():
-        raise misuse("-o", f"there is no directory {path.parent}")
-    if not path.exists() or force:
-        return
-    if not _ours(path, format):
-        raise misuse("-o", f"{path} exists and was not written by graphspec; --force overwrites it")
-    if format == "py" and is_edited(path.read_text(encoding="utf-8", errors="replace")):
-        raise misuse("-o", f"{path} was edited after graphspec wrote it; --force overwrites the edits")
-
-
-def _ours(path: Path, format: str) -> bool:
-    """Whether a file is empty, or starts like a file of this format from this command."""
-    if format == "pt2" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/graphspec.json") for name in archive.namelist())
-    with path.open("rb") as stream:
-        head = stream.read(2000)
-    if format == "onnx":
-        return not head or b"graphspec" in head[:64]  # the producer's name
-    return not head or head.startswith(b"# Made by graphspec ")
-
-
-CHECKSUM = "A checksum, so that graphspec overwrites no edits:"
-STAMP = re.compile(rf"^# (?:{CHECKSUM}|Its text has the checksum) ([0-9a-f]{{12}})\.?\n", re.MULTILINE)
-"""The line of a checksum, and that of files of older versions."""
-
-
-def stamped(source: str) -> str:
-    """A Python file whose header holds a checksum of the rest, so that edits are seen."""
-    header = re.match(r"(?:#.*\n)+", source)
-    end = header.end() if header is not None else 0
-    line = f"# {CHECKSUM} {_checksum(source)}\n"
-    return source[:end] + line + source[end:]
-
-
-def is_edited(source: str) -> bool:
-    """Whether a file differs from the one that its checksum was made for, line endings aside."""
-    found = STAMP.search(source)
-    return found is not None and _checksum(source[: found.start()] + source[found.end() :]) != found[1]
-
-
-def _checksum(source: str) -> str:
-    return hashlib.sha256("\n".join(source.splitlines()).encode()).hexdigest()[:12]
-
-
-def write(path: Path, text: str) -> None:
-    """Writes a file completely or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

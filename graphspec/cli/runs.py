@@ -71,6 +71,7 @@ def evaluate(
     ] = None,
     weights: Weights = "best",
     device: Device = "auto",
+    engine: EngineOption = "torch",
     batch_size: BatchSize = None,
     limit: Limit = None,
     progress: Events = "none",
@@ -88,6 +89,7 @@ def evaluate(
         values = found.evaluate(
             data,
             device=device,
+            engine=engine,
             batch_size=batch_size,
             limit=limit,
             progress=lambda rows: tell("rows", rows=rows),

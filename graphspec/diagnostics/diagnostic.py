@@ -165,6 +165,7 @@ CODES: dict[str, str] = {
     "export-failed": "torch or onnxruntime cannot take the module",
     "fold-differs": "a folded program does not compute what the program computes",
     "export-differs": "an exported program does not compute what the module computes",
+    "score-falls": "a model of integers scores worse than the model of floats by more than was allowed",
     "import-format": "a file that is not a model that can be imported",
     "import-unsafe": "a file with unsafe content: code, links, paths out of it, archive bombs",
     "import-differs": "an imported model does not compute what Keras computes",

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.export import onnx, pt2
+from graphspec.export.logits import WithLogits
 from graphspec.export.proof import Comparison, drawn, prove
 from graphspec.export.tracing import Range, Traced, axes, inputs_at, label, trace
+from graphspec.program import returned
 from graphspec.version import __version__
 
 if TYPE_CHECKING:
@@ -65,10 +67,14 @@ def export(
     seed: int = 0,
     weights: Path | Mapping[str, Any] | None = None,
     encoders: Encoders | None = None,
+    logits: bool = False,
+    rewrite: Callable[[Path], nn.Module] | None = None,
 ) -> Exported:
     """Writes a program for inference to `path`, with the weights of a `.safetensors` file, or a mapping of
     them, or else freshly initialised ones. With the `encoders` of its run, a file of ONNX reads columns and
-    returns labels and numbers in their units.
+    returns labels and numbers in their units. With `logits` a file also returns, behind the outputs, what
+    losses read: logits and masks. `rewrite` is given the file of ONNX when it is proven, may write another
+    one, and returns a module of which it takes the place.
 
     Nothing is left at `path` unless the file computes what the module computes. Raises `SpecError`.
     """
@@ -77,6 +83,9 @@ def export(
     module = program.module(seed=seed, weights=weights).eval().requires_grad_(False)
     exportable = program.module(exporting=True).eval().requires_grad_(False)
     exportable.load_state_dict(module.state_dict())
+    logits = logits and program.takes_logits
+    if logits:
+        module, exportable = (WithLogits(program, each).eval() for each in (module, exportable))
     traced = trace(program, exportable)
     named = axes(program, module)
     description = json.dumps(_description(program, traced))
@@ -84,11 +93,15 @@ def export(
     draws = drawn(program, module, inputs)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         written = Path(folder) / path.name
-        writer = onnx if format == "onnx" else pt2
-        run = writer.write(program, traced, named, description, written)
+        if format == "onnx":
+            run = onnx.write(program, traced, named, returned(program.outputs, logits), description, written)
+        else:
+            run = pt2.write(program, traced, named, description, written)
         uncompared = draws if format == "onnx" else []  # torch draws the same numbers from the same seed
         comparisons = prove(program, module, traced, run, uncompared)
         form = None
+        if rewrite is not None:
+            module = rewrite(written)
         if encoders is not None and format == "onnx":
             form = _of_columns(program, module, encoders, written, traced, bool(draws))
         for part in sorted(Path(folder).iterdir()):  # weights too large for one file lie beside it
@@ -96,6 +109,19 @@ def export(
     free = {label(name): span for name, span in traced.free.items()}
     fixed = {label(name): size for name, size in traced.fixed.items()}
     return Exported(path, free, fixed, tuple(comparisons), tuple(uncompared), form)
+
+
+def example_arrays(program: Program, form: ColumnForm | None, encoders: Encoders | None) -> dict[str, Any]:
+    """Arrays of one row that a file takes: with a `form` those of its columns, of values that the encoders
+    know.
+    """
+    arrays = {name: tensor.numpy() for name, tensor in program.example_inputs(1).items()}
+    if form is None or encoders is None:
+        return arrays
+    from graphspec.export.columns.proof import example_row, feed
+
+    columns = feed(form.columns, [example_row(encoders, form)])
+    return columns | {name: arrays[name] for name in form.outside}
 
 
 def _of_columns(

@@ -39,12 +39,18 @@ def need_packages() -> None:
 
 
 def write(
-    program: Program, traced: Traced, axes: dict[str, dict[int, Unit]], description: str, path: Path
+    program: Program,
+    traced: Traced,
+    axes: dict[str, dict[int, Unit]],
+    outputs: list[str],
+    description: str,
+    path: Path,
 ) -> Run:
     """Writes the file (weights of more than 1.5 GB next to it), reads it back, and returns a function that
     runs it.
 
-    Inputs and outputs have the spec's names; an output named like an input has a number behind its name.
+    Inputs have the spec's names, and results those of `outputs`; one named like an input has a number behind
+    its name.
     """
     from onnx_ir.passes.common import NameFixPass
 
@@ -54,7 +60,7 @@ def write(
             dynamo=True,
             verbose=False,
             input_names=list(program.inputs),
-            output_names=list(program.outputs),
+            output_names=outputs,
             dynamic_shapes=_first_mentions(axes, traced.free),
             opset_version=OPSET,
         )
@@ -64,7 +70,7 @@ def write(
         model.producer_name, model.producer_version = PRODUCER, __version__
         model.metadata_props["graphspec"] = description
         converted.save(path)
-    return _session(program, path)
+    return _session(program, outputs, path)
 
 
 def session_of(program: Program, path: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -94,12 +100,12 @@ def session_of(program: Program, path: Path) -> Callable[[dict[str, Any]], dict[
     return run
 
 
-def _session(program: Program, path: Path) -> Run:
+def _session(program: Program, outputs: list[str], path: Path) -> Run:
     run = session_of(program, path)
 
     def of_tensors(inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         values = run({n: tensor.numpy() for n, tensor in zip(program.inputs, inputs, strict=True)})
-        return {n: torch.from_numpy(v) for n, v in zip(program.outputs, values.values(), strict=True)}
+        return {n: torch.from_numpy(v) for n, v in zip(outputs, values.values(), strict=True)}
 
     return of_tensors
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from graphspec.diagnostics import fail
 from graphspec.diagnostics.packages import needing
-from graphspec.program import BaseProgram
+from graphspec.program import BaseProgram, returned
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 Values = dict[str, NDArray[Any]]
+T = TypeVar("T")
 ENGINES = ("torch", "onnxruntime", "openvino")
 """The engines, the one that all others must agree with first."""
 
@@ -33,6 +35,54 @@ class Engine(Protocol):
         ...
 
 
+class FileEngine:
+    """Runs the export of a program, and gives what losses read, too, where the file returns it."""
+
+    name: str
+
+    def __init__(self, program: BaseProgram):
+        self.program, self.defaults = program, _defaults(program)
+        self.outputs = returned(program.outputs)
+        self.judged = [
+            output.logits_key if output.activation is not None else key
+            for output in program.outputs.values()
+            for key in output.keys
+        ]
+        """In a file with logits, what each output is without its activation."""
+        self.masks = list(dict.fromkeys(o.mask for o in program.outputs.values() if o.mask is not None))
+
+    def __call__(self, inputs: Mapping[str, Any]) -> Values:
+        return {key: _float(value) for key, value in self.values(inputs, self.outputs).items()}
+
+    def logits(self, inputs: Mapping[str, Any]) -> Values:
+        """What the module returns with `logits=True`: outputs without the activations that losses take
+        themselves, and masks.
+        """
+        values = self.values(inputs, [*self.judged, *self.masks])
+        found = {key: _float(values[name]) for key, name in zip(self.outputs, self.judged, strict=True)}
+        return found | {name: np.asarray(values[name], bool) for name in self.masks}
+
+    def values(self, inputs: Mapping[str, Any], names: Sequence[str]) -> Values:
+        """Some of what the file returns, by the names of `returned`. Raises `SpecError` (run-failed)."""
+        try:
+            return dict(zip(names, self.compute(_arrays(inputs, self.defaults), names), strict=True))
+        except Exception as error:  # onnxruntime has no class that all of its errors belong to
+            if not isinstance(error, RuntimeError) and not type(error).__module__.startswith("onnxruntime"):
+                raise
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            help = "leave `--engine` out: the module itself computes then"
+            raise fail("run-failed", f"`{self.name}` cannot compute these rows: {lines[0]}", help) from None
+
+    def compute(self, arrays: Values, names: Sequence[str]) -> Sequence[Any]:
+        """What the engine itself returns under these names."""
+        raise NotImplementedError
+
+    def named(self, places: Sequence[T]) -> dict[str, T]:
+        """What a file returns, in its order, by name."""
+        logits = len(places) > len(self.outputs)
+        return dict(zip(returned(self.program.outputs, logits), places, strict=True))
+
+
 class TorchEngine:
     """The emitted module, on a number of threads that suits it."""
 
@@ -44,7 +94,7 @@ class TorchEngine:
         self.module, self.device = module, device
         self.threads = devices.threads(program)
         self.inputs = tuple(program.inputs)
-        self.outputs = keys_of(program)
+        self.outputs = returned(program.outputs)
 
     def __call__(self, inputs: Mapping[str, Any]) -> Values:
         import torch
@@ -58,7 +108,7 @@ class TorchEngine:
         return {key: found[key].float().cpu().numpy() for key in self.outputs if key in found}
 
 
-class OnnxEngine:
+class OnnxEngine(FileEngine):
     """onnxruntime on the export of a program. Raises `SpecError` (package-missing)."""
 
     name = "onnxruntime"
@@ -66,17 +116,18 @@ class OnnxEngine:
     def __init__(self, program: BaseProgram, file: Path, threads: int):
         with needing("`--engine onnxruntime`", "onnx"):
             import onnxruntime
+        super().__init__(program)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, 3
         self.session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        self.outputs, self.defaults = keys_of(program), _defaults(program)
+        self.places = self.named([value.name for value in self.session.get_outputs()])
 
-    def __call__(self, inputs: Mapping[str, Any]) -> Values:
-        values = self.session.run(None, _arrays(inputs, self.defaults))
-        return {key: _float(value) for key, value in zip(self.outputs, values, strict=True)}
+    def compute(self, arrays: Values, names: Sequence[str]) -> Sequence[Any]:
+        found: list[Any] = self.session.run([self.places[name] for name in names], arrays)
+        return found
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(FileEngine):
     """OpenVINO on the export of a program, in float32. Raises `SpecError` (package-missing)."""
 
     name = "openvino"
@@ -84,18 +135,14 @@ class OpenVinoEngine:
     def __init__(self, program: BaseProgram, file: Path, threads: int):
         with needing("`--engine openvino`", "openvino"):
             import openvino
+        super().__init__(program)
         exact = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
         self.model = openvino.Core().compile_model(str(file), "CPU", exact)
-        self.outputs, self.defaults = keys_of(program), _defaults(program)
+        self.places = self.named(range(len(self.model.outputs)))
 
-    def __call__(self, inputs: Mapping[str, Any]) -> Values:
-        values = self.model(_arrays(inputs, self.defaults))
-        return {key: _float(values[place]) for place, key in enumerate(self.outputs)}
-
-
-def keys_of(program: BaseProgram) -> list[str]:
-    """The names of what a program's module returns, in order."""
-    return [key for output in program.outputs.values() for key in output.keys]
+    def compute(self, arrays: Values, names: Sequence[str]) -> Sequence[Any]:
+        found = self.model(arrays)
+        return [found[self.places[name]] for name in names]
 
 
 def _defaults(program: BaseProgram) -> dict[str, NDArray[Any]]:

@@ -9,6 +9,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +26,8 @@ SECONDS = 0.3
 """How long each engine is timed, about."""
 ROUNDS = 200
 """How often at most."""
+EXPORTED = ("graphspec", "form", "weights")
+"""What of `_Shelf.key` an export holds for."""
 OTHERS: Mapping[str, type[OnnxEngine | OpenVinoEngine]] = {
     "onnxruntime": OnnxEngine,
     "openvino": OpenVinoEngine,
@@ -45,9 +49,13 @@ class TrainedModel(Protocol):
     def state(self) -> Any: ...
 
 
-def engine_of(run: TrainedModel, base: TorchEngine, wanted: str) -> tuple[Engine, list[str]]:
-    """The engine called so, or with `auto` the fastest one whose outputs agree with those of the module, and
-    lines that say what was chosen.
+FORM = 2
+"""Of the export that a run keeps: outputs, and behind them logits and masks."""
+
+
+def engine_of(run: TrainedModel, base: TorchEngine, wanted: str, rows: int = 1) -> tuple[Engine, list[str]]:
+    """The engine called so, or with `auto` the one that is fastest with so many rows, of those whose outputs
+    agree with the module's, and lines that say what was chosen.
 
     Raises `SpecError` (unknown-name, package-missing, export-failed, export-differs).
     """
@@ -60,21 +68,26 @@ def engine_of(run: TrainedModel, base: TorchEngine, wanted: str) -> tuple[Engine
         if wanted == "auto":
             return base, ["engine: torch, as on every GPU"]
         raise fail("device-missing", f"`--engine {wanted}` computes on the CPU", "add `--device cpu`")
-    shelf = _Shelf(run, base)
-    if wanted == "auto":
-        return shelf.fastest()
-    engine = shelf.made(wanted)
-    apart = shelf.apart(engine)
+    with closing(_Shelf(run, base, rows)) as shelf:
+        if wanted == "auto":
+            return shelf.fastest()
+        engine = shelf.made(wanted)
+        apart = shelf.apart(engine)
     return engine, [f"engine: {wanted}, equal to the module to {apart:.1e}"]
 
 
 class _Shelf:
     """The export of a run's model and what was measured of it, in the run where that can be written."""
 
-    def __init__(self, run: TrainedModel, base: TorchEngine):
-        self.run, self.base, self.program = run, base, run.program
-        self.example = {name: tensor.numpy() for name, tensor in self.program.example_inputs(1).items()}
-        self.kept: tempfile.TemporaryDirectory[str] | None = None
+    def __init__(self, run: TrainedModel, base: TorchEngine, rows: int):
+        self.run, self.base, self.rows, self.program = run, base, rows, run.program
+        self.example = {name: tensor.numpy() for name, tensor in self.program.example_inputs(rows).items()}
+        self._own: tempfile.TemporaryDirectory[str] | None = None
+
+    def close(self) -> None:
+        """Deletes what no run keeps: engines have read it."""
+        if self._own is not None:
+            self._own.cleanup()
 
     def key(self) -> dict[str, Any]:
         """What a measurement holds for: these weights, this version, this machine, these packages."""
@@ -82,12 +95,14 @@ class _Shelf:
         about = os.stat(weights) if weights is not None else None
         return {
             "graphspec": __version__,
+            "form": FORM,
             "weights": [about.st_size, about.st_mtime_ns] if about is not None else [],
             "machine": f"{platform.node()} {platform.machine()} {os.cpu_count()}",
             "threads": self.base.threads,
             "engines": [name for name in ENGINES if find_spec(name) is not None],
         }
 
+    @cached_property
     def file(self) -> Path:
         """The export, written where it is missing or of other weights."""
         from graphspec.export import export
@@ -96,19 +111,21 @@ class _Shelf:
         weights = self.run.state()
         if self.run.path.is_dir():
             file = self.run.path / ENGINE_MODEL
-            known = self._read().get("key", {})
-            if file.is_file() and known.get("weights") == self.key()["weights"]:
+            known, own = self._read().get("key"), self.key()
+            if file.is_file() and isinstance(known, dict) and all(known.get(n) == own[n] for n in EXPORTED):
                 return file
             try:
                 folder = Folder(self.run.path)
-                folder.write(ENGINE_MODEL, lambda path: export(self.program, "onnx", path, 0, weights))
+                folder.write(
+                    ENGINE_MODEL, lambda path: export(self.program, "onnx", path, 0, weights, logits=True)
+                )
                 folder.text(ENGINE, json.dumps({"key": self.key()}, indent=2) + "\n")
                 return file
             except OSError:  # a run that cannot be written is exported each time
                 pass
-        self.kept = tempfile.TemporaryDirectory(prefix="graphspec-engine-")
-        file = Path(self.kept.name) / ENGINE_MODEL
-        export(self.program, "onnx", file, 0, weights)
+        self._own = tempfile.TemporaryDirectory(prefix="graphspec-engine-")
+        file = Path(self._own.name) / ENGINE_MODEL
+        export(self.program, "onnx", file, 0, weights, logits=True)
         return file
 
     def made(self, name: str) -> Engine:
@@ -117,7 +134,7 @@ class _Shelf:
             from graphspec.diagnostics.packages import lacking
 
             raise lacking(f"`--engine {name}`", {"onnxruntime": "onnx"}.get(name, name))
-        return OTHERS[name](self.program, self.file(), self.base.threads)
+        return OTHERS[name](self.program, self.file, self.base.threads)
 
     def apart(self, engine: Engine) -> float:
         """The largest difference from the module. Raises `SpecError` (export-differs)."""
@@ -129,10 +146,10 @@ class _Shelf:
         return difference
 
     def fastest(self) -> tuple[Engine, list[str]]:
-        known = self._read()
-        if known.get("key") == self.key() and known.get("engine") in ENGINES:
-            name = known["engine"]
-            return (self.base if name == "torch" else self.made(name)), [_line(name, known["seconds"])]
+        seconds = self._measured().get(str(self.rows))
+        if seconds is not None:
+            name = min(seconds, key=seconds.__getitem__)
+            return (self.base if name == "torch" else self.made(name)), [_line(name, seconds, self.rows)]
         engines: dict[str, Engine] = {"torch": self.base}
         lines = []
         for name in OTHERS:
@@ -144,16 +161,31 @@ class _Shelf:
                 engines[name] = engine
             except SpecError as error:
                 lines.append(f"engine: not {name}: {error.diagnostics[0].message}")
-        seconds = _timed(engines, self.example)
+        seconds = timed(engines, self.example)
         name = min(seconds, key=seconds.__getitem__)
-        self._remember(name, seconds)
-        return engines[name], [*lines, _line(name, seconds)]
+        self._remember(seconds)
+        return engines[name], [*lines, _line(name, seconds, self.rows)]
 
-    def _remember(self, name: str, seconds: Mapping[str, float]) -> None:
+    def _measured(self) -> dict[str, dict[str, float]]:
+        """The seconds of each engine, by the number of rows, that were measured of what there is now."""
+        known = self._read()
+        found = known.get("seconds") if known.get("key") == self.key() else None
+        if not isinstance(found, dict):
+            return {}
+        return {
+            rows: seconds
+            for rows, seconds in found.items()
+            if isinstance(seconds, dict)
+            and seconds.keys() <= {*ENGINES}
+            and all(isinstance(value, float) for value in seconds.values())
+            and seconds
+        }
+
+    def _remember(self, seconds: Mapping[str, float]) -> None:
         from graphspec.files.folder import Folder
 
         if self.run.path.is_dir():
-            found = {"key": self.key(), "engine": name, "seconds": seconds}
+            found = {"key": self.key(), "seconds": {**self._measured(), str(self.rows): seconds}}
             try:
                 Folder(self.run.path).text(ENGINE, json.dumps(found, indent=2) + "\n")
             except OSError:  # it is measured again next time
@@ -167,7 +199,7 @@ class _Shelf:
         return found if isinstance(found, dict) else {}
 
 
-def _timed(engines: Mapping[str, Engine], example: Mapping[str, Any]) -> dict[str, float]:
+def timed(engines: Mapping[str, Engine], example: Mapping[str, Any]) -> dict[str, float]:
     """The median seconds of a call of each, in turns: so a busy moment of the machine meets all of them."""
     taken: dict[str, list[float]] = {name: [] for name in engines}
     until = time.perf_counter() + SECONDS * len(engines)
@@ -183,9 +215,9 @@ def _timed(engines: Mapping[str, Engine], example: Mapping[str, Any]) -> dict[st
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
-def _line(name: str, seconds: Mapping[str, float]) -> str:
+def _line(name: str, seconds: Mapping[str, float], rows: int) -> str:
     others = ", ".join(f"{n} {1e3 * s:.3g} ms" for n, s in seconds.items())
-    return f"engine: {name}, the fastest of {others} a row"
+    return f"engine: {name}, the fastest of {others} {'a row' if rows == 1 else f'for {rows} rows'}"
 
 
 def _difference(found: Values, expected: Values) -> float | None:

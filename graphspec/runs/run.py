@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from graphspec.data.encoders import Encoders
     from graphspec.runs.forecasting import StepErrors
     from graphspec.runs.model import Model
+    from graphspec.train.penalties import Penalties
 
 
 class Run:
@@ -53,7 +54,7 @@ class Run:
         self.files: RunFiles | SpecFiles = SpecFiles(place) if is_spec else RunFiles(place)
         self._weights = weights
         self._allow, self._allow_url = tuple(allow), allow_url
-        self._kept: tuple[tuple[str, str], Any, Path | None, Model] | None = None
+        self._kept: tuple[tuple[str, str, int], Any, Path | None, Model] | None = None
 
     def __repr__(self) -> str:
         epochs = max((len(values) for values in self.history.values()), default=0)
@@ -105,6 +106,7 @@ class Run:
         data: Any = None,
         *,
         device: str = "auto",
+        engine: str = "torch",
         batch_size: int | None = None,
         limit: int | None = None,
         progress: Callable[[int], None] | None = None,
@@ -113,8 +115,8 @@ class Run:
         """Losses and metrics by name, as in training, on all of `data`; by default on the spec's test
         data, or else on its validation data. Forecasts of numbers have `naive_mae`, the error of the seasonal
         naive forecast, `mase`, and `by_step` the errors of each step. `progress` is told the number of rows
-        so far after each batch, `noted` what was unseen, filled or cut: a line for each feature with such
-        rows.
+        so far after each batch, `noted` which engine computes and what was unseen, filled or cut: a line for
+        each feature with such rows.
 
         Raises `SpecError` for errors in the data, or if there are none to evaluate on.
         """
@@ -130,20 +132,39 @@ class Run:
             examples, encoders, part = self.examples(data, place, limit)
             module = self.module(str(place))
             penalties = Penalties(program.graph, module)
-            if not penalties:  # which are of the weights as they were trained
-                module = self._folded(module, place)
+            size = batch_size or program.training.batch_size
+            module, lines = self._judged(module, penalties, place, engine, size)
             units = encoders.units() if encoders is not None else {}
             objective = Objective(program.inputs, bound(program, place), place, penalties, units)
-            size = batch_size or program.training.batch_size
             errors = self._step_errors(encoders, examples)
             seen = errors.add if errors is not None else None
             values = evaluate(objective, module, examples, size, "", progress=progress, seen=seen)
-        if noted is not None and encoders is not None:
-            noted(encoders.counted(part))
+        if noted is not None:
+            noted([*lines, *(encoders.counted(part) if encoders is not None else ())])
         if errors is None:
             return {**values, "examples": len(examples)}
         beside, steps = errors.result()
         return {**values, **beside, "examples": len(examples), "by_step": steps}
+
+    def _judged(
+        self, module: nn.Module, penalties: Penalties, place: Any, engine: str, rows: int
+    ) -> tuple[nn.Module, Sequence[str]]:
+        """What computes the outputs in an evaluation, and lines that say which engine it is."""
+        from graphspec.runs.engine_module import EngineModule
+        from graphspec.runs.engines import FileEngine
+
+        lines: Sequence[str] = ()
+        if engine != "torch" and not penalties.of_activities:
+            found = self.model(str(place), engine, rows)
+            lines = found.notes
+            if isinstance(found.engine, FileEngine):
+                return EngineModule(found.engine), lines
+        elif engine not in ("torch", "auto"):
+            message = f"`{engine}` gives outputs, and the loss has penalties on activities inside the model"
+            raise fail("not-supported", message, "leave `--engine` out")
+        if not penalties:  # which are of the weights as they were trained
+            _, module = self.inference(place)
+        return module, lines
 
     def _step_errors(self, encoders: Encoders | None, examples: Examples) -> StepErrors | None:
         """What sums the errors of forecasts step by step; None where windows forecast no numbers."""
@@ -220,7 +241,7 @@ class Run:
         source = given(data)
         assert source is not None
         size = batch_size or self.program.training.batch_size
-        model = self.model(device, engine)
+        model = self.model(device, engine, size)
         if noted is not None and model.notes:
             noted([*model.notes])
         yield from predictions(
@@ -239,38 +260,44 @@ class Run:
         """The same run, read from its directory again."""
         return Run(self.path, self._weights, self._allow, self._allow_url)
 
-    def model(self, device: str = "auto", engine: str = "torch") -> Model:
+    def model(self, device: str = "auto", engine: str = "torch", rows: int = 1) -> Model:
         """What predicts on a device: it reads rows, computes, and writes predictions. It is kept until the
         weights change.
 
-        `engine` is torch, onnxruntime or openvino, or auto: the fastest of those that are installed here and
-        agree with torch, to 1e-4 of each number and 1e-5 of the largest. The run remembers which.
+        `engine` is torch, onnxruntime or openvino, or auto: the fastest with so many rows at a time of those
+        that are installed here and agree with torch, to 1e-4 of each number and 1e-5 of the largest. The run
+        remembers which.
         """
         from graphspec.runs.engines import TorchEngine
         from graphspec.runs.fastest import engine_of
         from graphspec.runs.model import Model
         from graphspec.train import device as devices
 
-        if self._kept is None or self._kept[:2] != ((device, engine), _written(self._kept[2])):
+        asked = (device, engine, rows if engine == "auto" else 1)
+        if self._kept is None or self._kept[:2] != (asked, _written(self._kept[2])):
             weights, place = self.weights, devices.choose(device)
             known = _written(weights)
-            base = TorchEngine(self.program, self._folded(self.module(str(place)), place), place)
-            made, notes = engine_of(self, base, engine)
-            self._kept = (device, engine), known, weights, Model(self.program, made, self.encoders(), notes)
+            base = TorchEngine(self.program, self.inference(place)[1], place)
+            made, notes = engine_of(self, base, engine, rows)
+            self._kept = asked, known, weights, Model(self.program, made, self.encoders(), notes)
         return self._kept[3]
 
-    def _folded(self, module: nn.Module, place: Any) -> nn.Module:
-        """The module folded for inference, if folding changes it and gives the same numbers."""
+    def inference(self, place: Any = "cpu") -> tuple[Program, nn.Module]:
+        """The trained module for inference and its program: folded, if folding changes it and gives the same
+        numbers.
+        """
         from graphspec.custom import nodes
         from graphspec.fold.weights import difference
 
+        module = self.module(str(place))
         folding = None if nodes(self.program) else self.program.fold().folding
         if folding is None or not folding.folded.steps:
-            return module
-        folded = self.program.fold().module(device=str(place), weights=self.state()).eval()
+            return self.program, module
+        program = self.program.fold()
+        folded = program.module(device=str(place), weights=self.state()).eval()
         inputs = {name: value.to(place) for name, value in self.program.example_inputs().items()}
         apart, allowed = difference(folded, module, inputs)
-        return folded if apart <= allowed else module
+        return (program, folded) if apart <= allowed else (self.program, module)
 
     def encoders(self) -> Encoders | None:
         """What the encoders learned from the training data; None if the data were arrays or synthetic."""

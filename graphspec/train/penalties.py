@@ -77,6 +77,11 @@ class Penalties:
     def __bool__(self) -> bool:
         return bool(self._regularized or self._watches)
 
+    @property
+    def of_activities(self) -> bool:
+        """Whether some are of what layers return, which only the module itself shows."""
+        return bool(self._watches)
+
     def loss(self) -> Tensor:
         """The sum of all penalties: of the weights as they are, and of the last call's activities."""
         parts = [formula(variable(tensors)) for formula, tensors in self._regularized]

@@ -46,6 +46,7 @@ ELSEWHERE = {
     "export-failed",
     "fold-differs",
     "export-differs",
+    "score-falls",
     "package-missing",
     "nothing-to-tune",
     "tune-storage",

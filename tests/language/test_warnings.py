@@ -12,8 +12,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from graphspec.cli import app
-from graphspec.cli.build import is_edited, stamped, written
 from graphspec.cli.plot import marked
+from graphspec.cli.written import is_edited, stamped, written
 from graphspec.compiler import check, compile
 from graphspec.diagnostics import Diagnostics
 from graphspec.diagnostics.collecting import OF_ROWS

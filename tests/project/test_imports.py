@@ -36,7 +36,7 @@ ALLOWED = {
     "passes program settings source tensor train tune weights",
     "emit": "contract custom diagnostics expressions files fold graph passes program tensor transfer "
     "version view weights",
-    "export": "data diagnostics objectives program tensor version",
+    "export": "data diagnostics objectives program tensor train version",
     "expressions": "diagnostics",
     "files": "diagnostics",
     "fixing": "compiled_spec compiler custom data diagnostics source tune weights",
@@ -53,8 +53,8 @@ ALLOWED = {
     "plot": "diagnostics graph objectives program source tensor view",
     "program": "data diagnostics graph objectives tensor train",
     "reference": "contract data diagnostics language objectives settings source tensor train tune",
-    "runs": "compare compiled_spec compiler custom data diagnostics emit export files fold "
-    "objectives program source tensor train version weights",
+    "runs": "compare compiled_spec compiler custom data diagnostics emit export files fold objectives "
+    "program source tensor train version weights",
     "serve": "data diagnostics runs tensor version",
     "server": "compiled_spec contract data diagnostics expressions files fixing formatting "
     "graph language objectives reference settings source tensor train tune version view",

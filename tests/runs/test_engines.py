@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import random
+import runpy
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.torch import save_file
 
+import graphspec
 from graphspec.diagnostics import SpecError
+from graphspec.export import export
 from graphspec.runs import engines, fastest
 from graphspec.runs.run import Run
+from graphspec.runs.shipping import ship
 from tests.runs import everything
 
 ROWS = [everything.row(random.Random(seed)) for seed in range(3)]
@@ -27,6 +33,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(trained: Path) -> Run:
     return Run(trained)
+
+
+def forget(run: Run) -> None:
+    """Forgets what was measured, and keeps what was exported."""
+    file = run.path / "engine.json"
+    if file.exists():
+        file.write_text(json.dumps({"key": json.loads(file.read_text())["key"]}))
 
 
 def assert_near(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -47,7 +60,7 @@ def test_an_engine_gives_the_numbers_of_torch(run: Run, engine: str) -> None:
 
 def test_auto_takes_the_fastest_and_remembers_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     times = {"torch": 2.0, "onnxruntime": 1.0, "openvino": 3.0}
-    monkeypatch.setattr(fastest, "_timed", lambda found, example: {name: times[name] for name in found})
+    monkeypatch.setattr(fastest, "timed", lambda found, example: {name: times[name] for name in found})
     model = run.model(engine="auto")
     assert model.engine.name == "onnxruntime"
     (line,) = model.notes
@@ -55,10 +68,10 @@ def test_auto_takes_the_fastest_and_remembers_it(run: Run, monkeypatch: pytest.M
         line
         == "engine: onnxruntime, the fastest of torch 2e+03 ms, onnxruntime 1e+03 ms, openvino 3e+03 ms a row"
     )
-    monkeypatch.setattr(fastest, "_timed", None)
+    monkeypatch.setattr(fastest, "timed", None)
     assert Run(run.path).model(engine="auto").engine.name == "onnxruntime"
     times["onnxruntime"] = 9.0
-    monkeypatch.setattr(fastest, "_timed", lambda found, example: {name: times[name] for name in found})
+    monkeypatch.setattr(fastest, "timed", lambda found, example: {name: times[name] for name in found})
     known = json.loads((run.path / "engine.json").read_text())
     (run.path / "engine.json").write_text(json.dumps({**known, "key": {**known["key"], "threads": 99}}))
     assert Run(run.path).model(engine="auto").engine.name == "torch"
@@ -84,10 +97,10 @@ def test_an_engine_that_lies_is_left_out(run: Run, monkeypatch: pytest.MonkeyPat
     with pytest.raises(SpecError) as error:
         run.predict(ROWS[0], engine="onnxruntime")
     assert error.value.diagnostics[0].code == "export-differs"
-    (run.path / "engine.json").unlink(missing_ok=True)
+    forget(run)
     model = Run(run.path).model(engine="auto")
     assert model.engine.name != "onnxruntime" and "not those of the module" in model.notes[0]
-    (run.path / "engine.json").unlink()
+    forget(run)
 
 
 def test_what_is_wrong_with_an_engine_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,3 +112,88 @@ def test_what_is_wrong_with_an_engine_is_told(run: Run, monkeypatch: pytest.Monk
     with pytest.raises(SpecError) as error:
         run.predict(ROWS[0], engine="openvino")
     assert error.value.diagnostics[0].code == "package-missing"
+
+
+JUDGED = """\
+name: judged
+inputs:
+  tokens: {shape: [steps], dtype: int64}
+nodes:
+  vectors: {layer: Embedding, input_dim: 12, output_dim: 6, mask_zero: true}
+  hidden: {layer: Dense, units: 8, activation: relu, kernel_regularizer: l2}
+  tags: {layer: Dense, units: 3, activation: softmax}
+  pooled: {layer: GlobalAveragePooling1D, from: hidden}
+  odds: {layer: Dense, units: 1, activation: sigmoid}
+outputs:
+  tags: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}
+  odds: {loss: binary_crossentropy, metrics: [auc]}
+"""
+
+
+def judged(folder: Path, text: str = JUDGED) -> tuple[Run, dict[str, Any]]:
+    """A spec with weights in a file, and examples with padded steps, whose loss and metrics are masked."""
+    spec, weights = folder / "judged.yaml", folder / "judged.safetensors"
+    spec.write_text(text)
+    save_file(graphspec.compile(spec).module(seed=1).state_dict(), weights)
+    random = np.random.default_rng(0)
+    tokens = random.integers(1, 12, (20, 7))
+    tokens[:10, 4:] = 0
+    tags, odds = random.integers(0, 3, (20, 7)), random.integers(0, 2, (20, 1)).astype(np.float32)
+    return Run(spec, weights), {"tokens": tokens, "tags": tags, "odds": odds}
+
+
+def test_an_engine_evaluates_what_torch_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses read logits and masks, which the export returns behind the outputs; penalties read weights."""
+    run, data = judged(tmp_path)
+    expected, lines = run.evaluate(data, batch_size=6), list[str]()
+    export(run.program, "onnx", tmp_path / "judged.onnx", 0, run.state(), logits=True)
+    for kind in (engines.OnnxEngine, engines.OpenVinoEngine):
+        made = kind(run.program, tmp_path / "judged.onnx", 1)
+        monkeypatch.setattr(fastest, "engine_of", lambda *_, made=made: (made, [f"engine: {made.name}"]))
+        assert_near(run.evaluate(data, engine=kind.name, batch_size=6, noted=lines.extend), expected)
+    assert lines == ["engine: onnxruntime", "engine: openvino"]
+
+
+def test_penalties_on_activities_need_the_module(tmp_path: Path) -> None:
+    run, data = judged(tmp_path, JUDGED.replace("kernel_regularizer", "activity_regularizer"))
+    with pytest.raises(SpecError) as error:
+        run.evaluate(data, engine="onnxruntime")
+    assert error.value.diagnostics[0].code == "not-supported"
+    assert run.evaluate(data, engine="auto") == run.evaluate(data)
+
+
+def test_rows_that_an_engine_cannot_compute_are_told(run: Run) -> None:
+    engine = run.model(engine="onnxruntime").engine
+    arrays = {name: tensor.numpy() for name, tensor in run.program.example_inputs(2).items()}
+    with pytest.raises(SpecError) as error:
+        engine({**arrays, "facts": np.zeros((2, 3, 4), np.float32)})
+    assert error.value.diagnostics[0].code == "run-failed"
+
+
+def test_auto_measures_so_many_rows(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many rows at a time another engine may be the fastest; each measurement is remembered."""
+    counts: list[int] = []
+
+    def timing(found: Mapping[str, Any], example: Mapping[str, Any]) -> dict[str, float]:
+        counts.append(len(next(iter(example.values()))))
+        return {name: float(name != ("torch" if counts[-1] > 1 else "onnxruntime")) for name in found}
+
+    monkeypatch.setattr(fastest, "timed", timing)
+    forget(run)
+    for _ in range(2):
+        assert run.model(engine="auto", rows=64).engine.name == "torch"
+        assert run.model(engine="auto").engine.name == "onnxruntime"
+    assert counts == [64, 1]
+    forget(run)
+
+
+def test_the_fastest_form_of_a_table_reads_columns(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fastest, "timed", lambda found, example: {n: float(n != "torch") for n in found})
+    forget(run)
+    shipped = ship(run, tmp_path / "shipped", run.encoders())
+    assert shipped.engine == "onnxruntime" and "no other engine reads columns" in shipped.notes[-1]
+    runpy.run_path(str(tmp_path / "shipped" / "predict.py"), run_name="__main__")
+    assert "'price': array(" in capsys.readouterr().out
+    forget(run)

@@ -48,9 +48,7 @@ def prove_columns(
     if BATCH not in sizes:
         return
     for number in range(ROWS):
-        row: dict[str, Any] = {}
-        for name in form.inside:
-            row |= _values(encoders.encoders[name], number)
+        row = example_row(encoders, form, number)
         arrays = {name: _array(encoders.encoders[name], row, sizes) for name in form.inside}
         inputs = {n: example[n] if n in form.outside else torch.from_numpy(arrays[n]) for n in program.inputs}
         typed = [value.to(example[name].dtype) for name, value in inputs.items()]
@@ -64,6 +62,14 @@ def prove_columns(
         expected = encoders.decode(values, lengths)
         given = {**feed(form.columns, [row]), **{name: example[name].numpy() for name in form.outside}}
         _compare(form, run(given), expected.to_pylist()[0], row)
+
+
+def example_row(encoders: Encoders, form: ColumnForm, number: int = 0) -> dict[str, Any]:
+    """Values that the encoders know, by column; another row for each number from 0 to `ROWS`."""
+    row: dict[str, Any] = {}
+    for name in form.inside:
+        row |= _values(encoders.encoders[name], number)
+    return row
 
 
 def feed(columns: Mapping[str, str], rows: Sequence[Row]) -> dict[str, Any]:

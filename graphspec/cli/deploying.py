@@ -1,0 +1,191 @@
+"""`build --fastest`, `--quantize` and `--triton`: a trained model as files that others run."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphspec.cli.common import answer, misuse, print_json, print_table, reporting, running
+from graphspec.cli.written import check_target, columns_report, encoders_of_run, write
+from graphspec.diagnostics.terminal import cells, columns, say
+
+if TYPE_CHECKING:
+    from graphspec.data.encoders import Encoders
+    from graphspec.export import Exported
+    from graphspec.runs.quantization import Form, Quantized
+    from graphspec.runs.run import Run
+
+MAX_LOSS = 0.005
+CONFIG, VERSION = "config.pbtxt", "1"
+"""Of a model in Triton's repository: its configuration, and the folder with its first version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options of a file that is made of a trained model, as they were given."""
+
+    fastest: bool
+    quantize: str | None
+    max_loss: float | None
+    triton: bool
+    inputs: str | None
+    force: bool
+
+
+def deploy(
+    asked: Asked,
+    spec: Path,
+    weights: Path | None,
+    output: str | None,
+    format: str | None,
+    others: Mapping[str, object],
+    allow: list[str] | None,
+    as_json: bool,
+) -> None:
+    """Writes the fastest form of a run, or one of integers. `others` are options that do not go with it."""
+    option = "--fastest" if asked.fastest else "--quantize"
+    given = {
+        **others,
+        "--quantize": asked.quantize and asked.fastest,
+        "--triton": asked.triton and asked.fastest,
+    }
+    for name, value in given.items():
+        if value not in (None, False, []):
+            raise misuse(name, f"not with {option}")
+    if format not in (None, "onnx") or (format is not None and asked.fastest):
+        raise misuse("--format", f"{option} writes its own")
+    if asked.inputs not in (None, "columns", "tensors"):
+        raise misuse("--inputs", f"{asked.inputs} is not one of columns, tensors")
+    if asked.quantize is None and asked.max_loss is not None:
+        raise misuse("--max-loss", "it belongs to --quantize int8")
+    path = _folder(output, asked.force) if asked.fastest else _file(asked, spec, output)
+    with _trained(spec, weights, allow, as_json) as run:
+        encoders = None
+        if asked.inputs == "columns" and not run.path.is_dir():
+            raise misuse(
+                "--inputs", "columns are encoded as a training has learned: name the directory of a run"
+            )
+        if asked.inputs != "tensors" and run.path.is_dir():
+            encoders = encoders_of_run(run.program, run.path, run.encoders(), asked.inputs)
+        if asked.fastest:
+            _fastest(run, path, encoders, as_json)
+        else:
+            _quantized(run, path, encoders, asked, as_json)
+
+
+def _folder(output: str | None, force: bool) -> Path:
+    """The folder to write to: a new one, an empty one, or one of ours."""
+    from graphspec.runs.shipping import is_shipped
+
+    if output in (None, "-"):
+        raise misuse("-o", "--fastest writes several files: name a folder")
+    folder = Path(str(output))
+    if folder.is_file():
+        raise misuse("-o", f"{folder} is a file, and --fastest writes several: name a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not force and not is_shipped(folder):
+        raise misuse("-o", f"{folder} holds files that graphspec did not write; --force writes beside them")
+    return folder
+
+
+def _file(asked: Asked, spec: Path, output: str | None) -> Path:
+    if asked.quantize != "int8":
+        raise misuse("--quantize", f"{asked.quantize} is not int8")
+    if asked.triton:
+        return triton_file(output)
+    if output == "-":
+        raise misuse("-o", "onnx is not text")
+    path = Path(output or f"{spec.stem}.onnx")
+    if path.suffix != ".onnx":
+        raise misuse("-o", f"{path} does not end in .onnx")
+    check_target(path, "onnx", asked.force)
+    return path
+
+
+def _fastest(run: Run, folder: Path, encoders: Encoders | None, as_json: bool) -> None:
+    from graphspec.runs.shipping import ship
+
+    shipped = ship(run, folder, encoders)
+    lines = [f"wrote {folder}: {', '.join(shipped.files)}", *shipped.notes]
+    lines += columns_report(shipped.form) if shipped.form is not None else []
+    answer(as_json, "\n".join(lines), **shipped.to_json(), notes=list(shipped.notes))
+
+
+def _quantized(run: Run, path: Path, encoders: Encoders | None, asked: Asked, as_json: bool) -> None:
+    """Writes a run as ONNX with integers, and shows what was tried."""
+    from graphspec.runs.quantization import quantize
+
+    done = quantize(run, path, MAX_LOSS if asked.max_loss is None else asked.max_loss, encoders)
+    config = write_config(run.program, path, done.exported, encoders) if asked.triton else None
+    if as_json:
+        print_json({"ok": True, **done.exported.to_json(), **done.to_json(), "config": config})
+        return
+    say(f"wrote {path}" + (f" and {config}" if config is not None else ""))
+    for line in columns_report(done.exported.form) if done.exported.form is not None else []:
+        say(line)
+    _show(done)
+
+
+def _show(done: Quantized) -> None:
+    from rich.table import Table
+
+    names = list(done.forms[0].scores)
+    table = Table(*columns("form", *names, "worse by", "MB", "ms a row", ""))
+    for form in done.forms:
+        scores = [f"{form.scores[name]:.4g}" for name in names]
+        mark = "written" if form.name == done.chosen.name else ""
+        fall = f"{form.fall:.2%}" if form.layers else ""
+        table.add_row(*cells(_name(form), *scores, fall, f"{form.bytes / 1e6:.3g}", _ms(form.seconds), mark))
+    print_table(table)
+    say(f"scored on {done.examples:,} validation examples")
+
+
+def _name(form: Form) -> str:
+    return f"{form.name} of {form.layers} layers" if form.floats else form.name
+
+
+def _ms(seconds: float) -> str:
+    return "" if seconds != seconds else f"{1e3 * seconds:.3g}"
+
+
+def write_config(program: Any, path: Path, exported: Exported, encoders: Encoders | None) -> str:
+    """Writes Triton's configuration beside the folder of the version; its path."""
+    from graphspec.export import example_arrays
+    from graphspec.export.triton import config
+    from graphspec.tensor import BATCH
+
+    example = example_arrays(program, exported.form, encoders)
+    target = path.parent.parent / CONFIG
+    write(target, config(path, BATCH in exported.free, example))
+    return str(target)
+
+
+def triton_file(output: str | None) -> Path:
+    """The file of the model's first version in a folder of Triton's repository, which is made."""
+    if output in (None, "-"):
+        raise misuse("-o", "--triton writes a folder of Triton's model repository: name it")
+    folder = Path(str(output))
+    if folder.suffix == ".onnx" or folder.is_file():
+        raise misuse("-o", f"--triton writes {CONFIG} and {VERSION}/model.onnx into a folder: name a folder")
+    try:
+        (folder / VERSION).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise misuse("-o", f"{folder} cannot be made: {error.strerror or error}") from None
+    return folder / VERSION / "model.onnx"
+
+
+@contextmanager
+def _trained(spec: Path, weights: Path | None, allow: list[str] | None, as_json: bool) -> Iterator[Run]:
+    """The run, or the spec whose weights are in files; errors in it or in its use inside end the command."""
+    from graphspec.runs.run import Run
+
+    sources: dict[str, str] = {}
+    gc.enable()
+    with reporting(as_json, sources):
+        run = Run(spec, weights or "best", allow or ())
+        sources |= run.program.sources
+        with running(run.program, "build-failed", "the forward pass fails", "try `build RUN` first"):
+            yield run

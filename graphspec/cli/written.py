@@ -1,0 +1,129 @@
+"""The files that `build` writes: which may be replaced, what is in them, and what is said of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graphspec.cli.common import misuse, replacing
+
+if TYPE_CHECKING:
+    from graphspec.compiled_spec import Program
+    from graphspec.data.encoders import Encoders
+    from graphspec.export import Exported, Range
+    from graphspec.export.columns import ColumnForm
+
+
+def encoders_of_run(
+    program: Program, path: Path, found: Encoders | None, inputs: str | None
+) -> Encoders | None:
+    """The encoders of a run, where a file can hold them."""
+    if found is None:
+        if inputs == "columns":
+            raise misuse("--inputs", f"{path} has learned from arrays, and has no columns")
+        return None
+    from graphspec.runs.model import needs_table
+
+    if not needs_table(program, found):
+        return found
+    if inputs == "columns":
+        raise misuse(
+            "--inputs", "what it predicts needs other rows, or a scale of each row's own: write tensors"
+        )
+    return None
+
+
+def written(exported: Exported, weights: list[str], least: Mapping[str, int]) -> list[str]:
+    """The report of an export; `least` are the smallest sizes that the spec takes."""
+    lines = [f"wrote {exported.file}"]
+    if exported.free:
+        free = ", ".join(_range(name, span) for name, span in exported.free.items())
+        lines.append(f"dynamic sizes: {free}")
+    for name, span in exported.free.items():
+        if span.least > max(2, least.get(name, span.least)):  # PyTorch traces no size of 1
+            lines.append(f"the spec takes {name} from {least[name]}; PyTorch's trace holds from {span.least}")
+    if exported.fixed:
+        fixed = ", ".join(f"{name} = {size}" for name, size in exported.fixed.items())
+        lines.append(f"fixed sizes: {fixed} (PyTorch cannot keep them dynamic)")
+    lines += weights
+    if exported.form is not None:
+        lines += columns_report(exported.form)
+    for comparison in exported.comparisons:
+        sizes = ", ".join(f"{name} {size}" for name, size in comparison.sizes.items())
+        lines.append(f"equal to the module to {comparison.difference:.1e} at {sizes}")
+    if exported.random:
+        lines.append(f"random, so only their shapes are compared: {', '.join(exported.random)}")
+    return lines
+
+
+def columns_report(form: ColumnForm) -> list[str]:
+    """What a file reads and returns."""
+    named = ", ".join(f"{name} ({kind})" for name, kind in form.columns.items())
+    lines = [f"reads columns: {named}"] if named else []
+    lines += [f"reads the array `{name}`: {reason}" for name, reason in form.outside.items()]
+    return [*lines, f"returns: {', '.join(form.outputs)}"]
+
+
+def _range(name: str, span: Range) -> str:
+    if span.most is not None:
+        return f"{name} from {span.least} to {span.most}"
+    return name if span.least == 1 else f"{name} from {span.least}"
+
+
+def check_target(path: Path, format: str, force: bool) -> None:
+    """Refuses to overwrite a file that this command did not write."""
+    if path.is_dir():
+        raise misuse("-o", f"{path} is a directory")
+    if not path.parent.is_dir():
+        raise misuse("-o", f"there is no directory {path.parent}")
+    if not path.exists() or force:
+        return
+    if not _ours(path, format):
+        raise misuse("-o", f"{path} exists and was not written by graphspec; --force overwrites it")
+    if format == "py" and is_edited(path.read_text(encoding="utf-8", errors="replace")):
+        raise misuse("-o", f"{path} was edited after graphspec wrote it; --force overwrites the edits")
+
+
+def _ours(path: Path, format: str) -> bool:
+    """Whether a file is empty, or starts like a file of this format from this command."""
+    if format == "pt2" and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/graphspec.json") for name in archive.namelist())
+    with path.open("rb") as stream:
+        head = stream.read(2000)
+    if format == "onnx":
+        return not head or b"graphspec" in head[:64]  # the producer's name
+    return not head or head.startswith(b"# Made by graphspec ")
+
+
+CHECKSUM = "A checksum, so that graphspec overwrites no edits:"
+STAMP = re.compile(rf"^# (?:{CHECKSUM}|Its text has the checksum) ([0-9a-f]{{12}})\.?\n", re.MULTILINE)
+"""The line of a checksum, and that of files of older versions."""
+
+
+def stamped(source: str) -> str:
+    """A Python file whose header holds a checksum of the rest, so that edits are seen."""
+    header = re.match(r"(?:#.*\n)+", source)
+    end = header.end() if header is not None else 0
+    line = f"# {CHECKSUM} {_checksum(source)}\n"
+    return source[:end] + line + source[end:]
+
+
+def is_edited(source: str) -> bool:
+    """Whether a file differs from the one that its checksum was made for, line endings aside."""
+    found = STAMP.search(source)
+    return found is not None and _checksum(source[: found.start()] + source[found.end() :]) != found[1]
+
+
+def _checksum(source: str) -> str:
+    return hashlib.sha256("\n".join(source.splitlines()).encode()).hexdigest()[:12]
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a file completely or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,37 @@
+"""A module that returns its outputs and what losses read of them: logits and masks."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from graphspec.program import returned
+from graphspec.train.losses import activate
+
+if TYPE_CHECKING:
+    from graphspec.compiled_spec import Program
+
+
+class WithLogits(nn.Module):
+    """A module with the arguments of another one, which returns more: logits and masks behind the outputs."""
+
+    def __init__(self, program: Program, module: nn.Module):
+        super().__init__()
+        self.program = module
+        names, outputs = returned(program.outputs, logits=True), program.outputs
+
+        def forward(*arguments: Any, **named: Any) -> dict[str, Tensor]:
+            found = module(*arguments, **named, logits=True)
+            found = dict(found) if isinstance(found, dict) else {next(iter(outputs)): found}
+            for name, output in outputs.items():
+                if output.activation is not None:
+                    found[output.logits_key] = found[name]
+                    found[name] = activate(found[name], output.activation)
+            return {name: found[name] for name in names}
+
+        own = inspect.signature(module.forward)
+        taken = [each for each in own.parameters.values() if each.name != "logits"]
+        forward.__signature__ = own.replace(parameters=taken)  # type: ignore[attr-defined]  # what export reads
+        self.forward = forward

@@ -1,0 +1,21 @@
+"""An engine in the place of the module that an evaluation calls."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from graphspec.runs.engines import FileEngine
+
+
+class EngineModule(nn.Module):
+    """Takes the arguments of a program's module, and returns what that returns, from an engine."""
+
+    def __init__(self, engine: FileEngine):
+        super().__init__()
+        self.engine, self.inputs = engine, tuple(engine.program.inputs)
+
+    def forward(self, *given: Tensor | None, logits: bool = False) -> dict[str, Tensor]:
+        arrays = {n: value.numpy() for n, value in zip(self.inputs, given, strict=False) if value is not None}
+        found = self.engine.logits(arrays) if logits else self.engine(arrays)
+        return {name: torch.from_numpy(value) for name, value in found.items()}

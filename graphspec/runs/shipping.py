@@ -1,0 +1,198 @@
+"""A trained model as a folder that runs without graphspec: its fastest form, and lines of Python for it."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from graphspec.diagnostics import SpecError
+from graphspec.diagnostics.packages import needing
+from graphspec.emit.code import literal as tree_of
+from graphspec.files.folder import Folder
+from graphspec.program import returned
+from graphspec.runs.engines import TorchEngine
+from graphspec.runs.fastest import engine_of
+from graphspec.version import __version__
+
+if TYPE_CHECKING:
+    from graphspec.compiled_spec import Program
+    from graphspec.data.encoders import Encoders
+    from graphspec.export.columns import ColumnForm
+    from graphspec.runs.run import Run
+
+PREDICT, MODEL, SOURCE, WEIGHTS = "predict.py", "model.onnx", "model.py", "model.safetensors"
+MARK = "# Made by graphspec "
+"""How `predict.py` begins: a folder with such a file may be written again."""
+
+ONNX = """\
+import numpy as np
+import onnxruntime
+
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = {threads}
+session = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx"), options)
+
+
+def predict(inputs):
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs)))
+"""
+OPENVINO = """\
+import numpy as np
+import openvino
+
+exact = {{"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": {threads}}}
+model = openvino.Core().compile_model(Path(__file__).with_name("model.onnx"), "CPU", exact)
+
+
+def predict(inputs):
+    found = model(inputs)
+    return {{name: found[place] for place, name in enumerate({outputs})}}
+"""
+TORCH = """\
+import numpy as np
+import torch
+from model import {class_name}
+from safetensors.torch import load_model
+
+torch.set_num_threads({threads})
+model = {class_name}().eval()
+load_model(model, Path(__file__).with_name("model.safetensors"))
+
+
+@torch.no_grad()
+def predict(inputs):
+    found = model(*(torch.from_numpy(inputs[name]) for name in {inputs}))
+    found = found if isinstance(found, dict) else {{{output}: found}}
+    return {{name: value.numpy() for name, value in found.items()}}
+"""
+TEXTS = {"onnxruntime": ONNX, "openvino": OPENVINO, "torch": TORCH}
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """What a folder holds: the engine that its `predict.py` runs, the files, and what to say of them."""
+
+    folder: Path
+    engine: str
+    files: tuple[str, ...]
+    notes: tuple[str, ...]
+    form: ColumnForm | None
+
+    def to_json(self) -> dict[str, Any]:
+        form = self.form.to_json() if self.form is not None else {}
+        return {"folder": str(self.folder), "engine": self.engine, "files": list(self.files), **form}
+
+
+def ship(run: Run, folder: Path, encoders: Encoders | None) -> Shipped:
+    """Writes the fastest form of a run whose outputs are those of its module, of what is installed here. With
+    `encoders` it reads columns, which onnxruntime alone can.
+
+    Raises `SpecError` (package-missing, export-failed, export-differs, run-directory).
+    """
+    program, module = run.inference()
+    base = TorchEngine(run.program, module, torch.device("cpu"))
+    try:
+        engine, notes = engine_of(run, base, "auto")
+    except SpecError:
+        if encoders is not None:
+            raise
+        engine, notes = base, []
+    name = engine.name
+    if encoders is not None and name != "onnxruntime":
+        with needing("a file that reads columns", "onnx"):
+            import onnxruntime  # noqa: F401
+        notes = [
+            *notes,
+            "onnxruntime it is, as no other engine reads columns: `--inputs tensors` reads arrays",
+        ]
+        name = "onnxruntime"
+    target, form = Folder(folder), None
+    if name == "torch":
+        files = _torch(program, module, target)
+    else:
+        form = _onnx(run, target, encoders)
+        files = [MODEL]
+    example = _example(run, form, encoders)
+    target.text(PREDICT, _predict(program, base.threads, name, example))
+    return Shipped(folder, name, (*files, PREDICT), tuple(notes), form)
+
+
+def is_shipped(folder: Path) -> bool:
+    """Whether `ship` has written a folder."""
+    try:
+        return (folder / PREDICT).read_text(encoding="utf-8").startswith(MARK)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _torch(program: Program, module: nn.Module, target: Folder) -> list[str]:
+    from graphspec.files.tensors import save
+    from graphspec.train.files import untied
+
+    target.text(SOURCE, program.bundle(prove=False))
+    tensors, _ = untied(module.state_dict())
+    target.write(WEIGHTS, lambda path: save(path, tensors, {"graphspec": __version__}))
+    return [SOURCE, WEIGHTS]
+
+
+def _onnx(run: Run, target: Folder, encoders: Encoders | None) -> ColumnForm | None:
+    """The model, and weights beside it that are too large for one file."""
+    from graphspec.export import export
+
+    place = target.folder("")
+    with tempfile.TemporaryDirectory(prefix=".graphspec-", dir=place) as written:
+        exported = export(run.program, "onnx", Path(written) / MODEL, 0, run.state(), encoders)
+        for part in sorted(Path(written).iterdir()):
+            target.write(part.name, lambda path, part=part: shutil.move(part, path))
+    return exported.form
+
+
+def _example(run: Run, form: ColumnForm | None, encoders: Encoders | None) -> str:
+    """Arrays of one row, as Python."""
+    from graphspec.export import example_arrays
+
+    columns = form.columns if form is not None else ()
+    found = example_arrays(run.program, form, encoders)
+    texts = (f"{literal(n)}: {_array(a) if n in columns else _zeros(a)}" for n, a in found.items())
+    return "{" + ", ".join(texts) + "}"
+
+
+def literal(value: Any) -> str:
+    """A value as Python."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
+    return ast.unparse(tree_of(value))
+
+
+def _zeros(array: np.ndarray) -> str:
+    return f"np.zeros({array.shape}, np.{array.dtype.name.replace('bool', 'bool_')})"
+
+
+def _array(array: np.ndarray) -> str:
+    """An array of a row of columns; their texts are objects."""
+    kind = "object" if array.dtype == object else f"np.{array.dtype.name}"
+    return f"np.array({literal(array.tolist())}, {kind})"
+
+
+def _predict(program: Program, threads: int, name: str, example: str) -> str:
+    outputs = returned(program.outputs)
+    text = TEXTS[name].format(
+        threads=threads,
+        outputs=literal(outputs),
+        class_name=program.class_name,
+        inputs=literal(list(program.inputs)),
+        output=literal(outputs[0]),
+    )
+    needs = {"torch": "torch and safetensors"}.get(name, name)
+    head = f"{MARK}{__version__}: {program.name}. It needs {needs} and numpy.\nfrom pathlib import Path\n\n"
+    tail = f'\n\nif __name__ == "__main__":\n    print(predict({example}))\n'
+    return head + text + tail

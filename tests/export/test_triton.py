@@ -1,0 +1,73 @@
+"""`build --triton`: a folder of Triton's model repository, whose configuration says what the file takes."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from pathlib import Path
+
+import onnxruntime
+import pytest
+from typer.testing import CliRunner
+
+from graphspec.cli import app
+from tests.runs import everything
+
+TENSOR = re.compile(
+    r'  { name: (".*?") data_type: (TYPE_\w+) dims: \[ ([-0-9, ]+) \]( reshape: { shape: \[ \] })? }'
+)
+KINDS = {"TYPE_FP32": "float", "TYPE_FP64": "double", "TYPE_INT64": "int64", "TYPE_STRING": "string"}
+SPEC = """\
+name: pair
+inputs:
+  words: {shape: [length], dtype: int64}
+  extra: {shape: [3]}
+nodes:
+  vectors: {layer: Embedding, input_dim: 9, output_dim: 4, from: words}
+  pooled:  {layer: GlobalAveragePooling1D}
+  both:    {merge: concatenate, from: [pooled, extra]}
+  kind:    {layer: Dense, units: 2, activation: softmax}
+outputs: [kind, vectors]
+"""
+
+
+def written(folder: Path, *arguments: object) -> dict[str, tuple[str, list[int], bool]]:
+    """What a configuration says of each tensor: its type, its sizes behind the batch, whether it has none."""
+    done = CliRunner().invoke(app, ["build", *map(str, arguments), "--triton", "-o", str(folder)])
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["config.pbtxt", "model.onnx"]
+    text = (folder / "config.pbtxt").read_text()
+    assert text.startswith('backend: "onnxruntime"\nmax_batch_size: 256\ninput [\n')
+    assert text.endswith("]\ndynamic_batching { }\n")
+    session = onnxruntime.InferenceSession(folder / "1" / "model.onnx")
+    found = {}
+    for name, kind, sizes, scalar in TENSOR.findall(text):
+        found[json.loads(name)] = (KINDS[kind], [int(size) for size in sizes.split(",")], bool(scalar))
+    values = [*session.get_inputs(), *session.get_outputs()]
+    assert {v.name: v.type for v in values} == {n: f"tensor({kind})" for n, (kind, _, _) in found.items()}
+    return found
+
+
+def test_a_model_of_arrays(tmp_path: Path) -> None:
+    (tmp_path / "pair.yaml").write_text(SPEC)
+    assert written(tmp_path / "models" / "pair", tmp_path / "pair.yaml") == {
+        "words": ("int64", [-1], False),
+        "extra": ("float", [3], False),
+        "kind": ("float", [2], False),
+        "vectors": ("float", [-1, 4], False),
+    }
+    for given, told in (("pair.onnx", "name a folder"), ("-", "name it"), ("pair.yaml/x", "cannot be made")):
+        output = given if given == "-" else str(tmp_path / given)
+        done = CliRunner().invoke(app, ["build", str(tmp_path / "pair.yaml"), "--triton", "-o", output])
+        assert done.exit_code == 2 and told in " ".join(done.stderr.replace("│", "").split())
+
+
+@pytest.mark.parity
+def test_a_model_of_columns(tmp_path: Path) -> None:
+    run = everything.train(tmp_path)
+    found = written(tmp_path / "models", run.path)
+    row = everything.row(random.Random(0))
+    assert found.keys() >= row.keys() - {"id", "plain_0", "plain_1"}
+    assert found["amount"] == ("double", [1], True) and found["moods"] == ("string", [-1], False)
+    assert found["kind"] == ("string", [1], True) and found["kind.probabilities"] == ("float", [3], False)

@@ -1,0 +1,80 @@
+"""`build --fastest`: a folder whose ten lines of Python give what the run predicts, without graphspec."""
+
+from __future__ import annotations
+
+import ast
+import json
+import runpy
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from graphspec.cli import app
+from graphspec.runs import shipping
+from tests.runs.test_engines import judged
+
+Predict = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+def predictor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Predict:
+    """The function in a folder, where graphspec cannot be imported."""
+    text = (folder / "predict.py").read_text()
+    lines = ast.unparse(ast.parse(text)).splitlines()
+    assert (
+        len([line for line in lines if line and not line.startswith(("import", "from", "if", "    print"))])
+        <= 10
+    )
+    with monkeypatch.context() as alone:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "graphspec"]:
+            alone.delitem(sys.modules, name)
+        alone.setitem(sys.modules, "graphspec", None)
+        alone.syspath_prepend(folder)
+        alone.delitem(sys.modules, "model", raising=False)
+        found: Predict = runpy.run_path(str(folder / "predict.py"))["predict"]
+        sys.modules.pop("model", None)
+    return found
+
+
+class Named:
+    """What an engine tells of itself."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_the_fastest_form_runs_alone(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With onnxruntime: tests/runs/test_engines.py."""
+    run, data = judged(tmp_path)
+    monkeypatch.setattr(shipping, "engine_of", lambda *_: (Named(engine), [f"engine: {engine}"]))
+    folder = tmp_path / "shipped"
+    arguments = ["build", str(run.path), "--weights", str(run.weights), "--fastest"]
+    done = CliRunner().invoke(app, [*arguments, "-o", str(folder), "--json"])
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert said["engine"] == engine and {*said["files"]} == {path.name for path in folder.iterdir()}
+    assert shipping.is_shipped(folder)
+    predict = predictor(folder, monkeypatch)
+    expected = run.model().engine({"tokens": data["tokens"]})
+    for name, value in predict({"tokens": data["tokens"]}).items():
+        np.testing.assert_allclose(value, expected[name], 1e-4, 1e-5)
+
+
+def test_a_folder_of_others_is_left_alone(tmp_path: Path) -> None:
+    run, _ = judged(tmp_path)
+    begin = ["build", str(run.path), "--weights", str(run.weights), "--fastest"]
+    for more, told in (
+        (["-o", str(tmp_path)], "holds files that graphspec did not write"),
+        (["-o", str(run.path)], "is a file"),
+        ([], "name a folder"),
+        (["-o", str(tmp_path / "new"), "--fold"], "--fold"),
+        (["-o", str(tmp_path / "new"), "--quantize", "int8"], "--quantize"),
+        (["-o", str(tmp_path / "new"), "--inputs", "columns"], "name the directory of a run"),
+    ):
+        done = CliRunner().invoke(app, begin + more)
+        assert done.exit_code == 2 and told in " ".join(done.stderr.split()).replace("│ ", ""), done.stderr
