@@ -155,11 +155,10 @@ def write_config(program: Any, path: Path, exported: Exported, encoders: Encoder
     """Writes Triton's configuration beside the folder of the version; its path."""
     from graphspec.export import example_arrays
     from graphspec.export.triton import config
-    from graphspec.tensor import BATCH
 
     example = example_arrays(program, exported.form, encoders)
     target = path.parent.parent / CONFIG
-    write(target, config(path, BATCH in exported.free, example))
+    write(target, config(path, exported.batched, example))
     return str(target)
 
 

@@ -18,6 +18,7 @@ from graphspec.export.logits import WithLogits
 from graphspec.export.proof import Comparison, drawn, prove
 from graphspec.export.tracing import Range, Traced, axes, inputs_at, label, trace
 from graphspec.program import returned
+from graphspec.tensor import BATCH
 from graphspec.version import __version__
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class Exported:
     """The outputs that depend on random draws, whose values were not compared."""
     form: ColumnForm | None = None
     """The columns that it reads and returns; None of a file that reads arrays."""
+
+    @property
+    def batched(self) -> bool:
+        """Whether it takes any number of rows."""
+        return BATCH in self.free
 
     def to_json(self) -> dict[str, Any]:
         return {

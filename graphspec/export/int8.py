@@ -79,7 +79,7 @@ class StaticInt8(Int8Writer):
             calibrator = create_calibrator(
                 self.file, [*PRODUCTS], augmented_model_path=str(folder / "watched.onnx")
             )
-            calibrator.collect_data(_Reader(examples))
+            calibrator.collect_data(_Calibration(examples))
             self.ranges = calibrator.compute_data()
         self.layers = _layers(onnx.load(self.file))
 
@@ -114,7 +114,7 @@ def shorten(source: Path, target: Path, about: Path, outputs: int) -> None:
     onnx.save(model, target)
 
 
-class _Reader:
+class _Calibration:
     """Batches of inputs, as onnxruntime's calibration asks for them."""
 
     def __init__(self, examples: Iterable[Arrays]):

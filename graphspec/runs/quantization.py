@@ -95,7 +95,7 @@ def quantize(run: Run, path: Path, most: float, encoders: Encoders | None) -> Qu
     from graphspec.export import export
     from graphspec.export.int8 import shorten
 
-    search = _Search(run, most)
+    search = _Judge(run, most)
 
     def rewrite(written: Path) -> nn.Module:
         with tempfile.TemporaryDirectory(prefix="graphspec-int8-") as folder:
@@ -109,7 +109,7 @@ def quantize(run: Run, path: Path, most: float, encoders: Encoders | None) -> Qu
     return Quantized(exported, tuple(search.tried), search.chosen, len(search.validation))
 
 
-class _Search:
+class _Judge:
     """Tries forms of a model in float32, and judges each on the validation data of its run."""
 
     def __init__(self, run: Run, most: float):
