@@ -6,6 +6,7 @@ import ast
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +153,7 @@ def _onnx(run: Run, target: Folder, encoders: Encoders | None) -> ColumnForm | N
     with tempfile.TemporaryDirectory(prefix=".graphspec-", dir=place) as written:
         exported = export(run.program, "onnx", Path(written) / MODEL, 0, run.state(), encoders)
         for part in sorted(Path(written).iterdir()):
-            target.write(part.name, lambda path, part=part: shutil.move(part, path))
+            target.write(part.name, partial(shutil.move, part))
     return exported.form
 
 
