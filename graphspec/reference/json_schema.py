@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from typing import Any
 
@@ -53,8 +53,9 @@ EDGES = {"type": "array", "items": {"type": "string", "pattern": "->"}}
 BOOLEAN = {"anyOf": [{"type": "boolean"}, EXPRESSION]}
 
 
+@cache
 def json_schema() -> Schema:
-    """The schema, draft 2020-12."""
+    """The schema, draft 2020-12: one for all callers, who do not change it."""
     schema = Writer().schema()
     while unread := set(schema["$defs"]) - set(re.findall(r'"#/\$defs/([^"]+)"', json.dumps(schema))):
         schema["$defs"] = {name: each for name, each in schema["$defs"].items() if name not in unread}

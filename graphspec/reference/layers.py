@@ -8,6 +8,7 @@ import inspect
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic_core import PydanticUndefined
@@ -154,14 +155,16 @@ def _folded(kind: str) -> str:
     return f"{', '.join(listed[:SHOWN])}, ... ({len(listed)} words){dots}{rest}"
 
 
-def entries() -> list[ReferenceEntry]:
+@cache
+def entries() -> tuple[ReferenceEntry, ...]:
     """Every layer, merge and op, by family."""
     found = [_entry(cls) for classes in REGISTRY.values() for cls in classes.values()]
     kinds = list(REGISTRY)
-    return sorted(found, key=lambda entry: (kinds.index(entry.kind), entry.family, entry.name))  # type: ignore[arg-type]
+    return tuple(sorted(found, key=lambda entry: (kinds.index(entry.kind), entry.family, entry.name)))  # type: ignore[arg-type]
 
 
-def others() -> list[ReferenceEntry]:
+@cache
+def others() -> tuple[ReferenceEntry, ...]:
     """Everything else that has a name in the language, by kind."""
     found = [*_structure()]
     examples = {
@@ -189,7 +192,7 @@ def others() -> list[ReferenceEntry]:
             )
             names = (value.word, *aliases)
             found.append(_setting(value, names, base.family, example, base.synonyms))
-    return found
+    return tuple(found)
 
 
 def _structure() -> Iterator[ReferenceEntry]:

@@ -36,6 +36,7 @@ def trained(name: str, tmp_path: Path) -> Any:
     return train(program, root=SPECS, run_dir=tmp_path / name, device="cpu", tell=lambda note: None)
 
 
+@pytest.mark.parity
 def test_a_table_is_learned_as_well_as_by_gradient_boosting(tmp_path: Path) -> None:
     cars = rows("cars.csv")
     training, held = (part.numpy() for part in split(len(cars["mpg"]), 0.25, 0))

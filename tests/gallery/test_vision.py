@@ -159,8 +159,6 @@ RESNET50 = {"inputs.image.shape": [96, 96, 3]}
 @pytest.mark.parametrize(
     ("name", "preset", "make", "size", "settings"),
     [
-        ("inception_v3", None, keras.applications.InceptionV3, 96, {"size": 96}),
-        ("xception", None, keras.applications.Xception, 96, {"size": 96}),
         ("resnet50", None, keras.applications.ResNet50, 96, RESNET50),
     ],
 )
@@ -209,9 +207,12 @@ def test_outputs_equal_those_of_keras_applications_at_full_size(
             },
         ),
         pytest.param("inception_v3", None, 4, {"size": 75, "classes": 4}, marks=pytest.mark.parity),
-        ("xception", None, 4, {"size": 71, "classes": 4}),
+        pytest.param("xception", None, 4, {"size": 71, "classes": 4}, marks=pytest.mark.parity),
         ("resnet", "resnet18", 4, {"size": 32, "classes": 4}),
-        ("resnet", "resnet50", 14, {"size": 32, "classes": 4, "widths": [8, 16, 32, 64]}),
+        pytest.param(
+            *("resnet", "resnet50", 14, {"size": 32, "classes": 4, "widths": [8, 16, 32, 64]}),
+            marks=pytest.mark.parity,
+        ),
         pytest.param(
             *("two_cameras", None, 8, {"size": 71, "train.optimizer.learning_rate": 0.00001}),
             marks=pytest.mark.parity,
@@ -233,7 +234,7 @@ def test_a_few_steps_lower_the_loss(
     assert losses[-1] < 0.9 * losses[0]
 
 
-@pytest.mark.parametrize("name", ["autoencoder", "vae"])
+@pytest.mark.parametrize("name", ["vae", pytest.param("autoencoder", marks=pytest.mark.parity)])
 def test_digits_are_compressed(name: str, tmp_path: Path) -> None:
     """The validation error falls far below the variance of the pixels, 18.4 on average."""
     result = train(compiled(name), root=SPECS, device="cpu", run_dir=tmp_path / "run", epochs=8)
@@ -304,6 +305,7 @@ def judged(folder: Path, digits: dict[str, Tensor]) -> tuple[list[int], int]:
     return alone, right(together(images), names)
 
 
+@pytest.mark.parity
 def test_an_ensemble_is_better_than_each_of_its_members(tmp_path: Path) -> None:
     """Members are trained on a third of the first 900 digits each, and judged by the 897 others."""
     folder = tmp_path / "specs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from typer.testing import CliRunner
 import graphspec
 from graphspec.cli import app
 from graphspec.contract import REGISTRY
-from tests import ROOT
+from tests import ROOT, one_in
+from tests.programs import program_of
 
 SPECS = sorted([*(ROOT / "specs").glob("*.yaml"), *(ROOT / "docs" / "gallery").glob("**/*.yaml")])
 
@@ -28,10 +30,13 @@ train: {optimizer: sgd, callbacks: {csv_logger: {}}}
 """
 
 
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("defaults", [False, True], ids=["plain", "defaults"])
+@pytest.mark.parametrize(
+    ("path", "defaults"),
+    one_in(3, product(SPECS, (False, True))),
+    ids=lambda value: getattr(value, "stem", value),
+)
 def test_it_compiles_to_the_same_bytes(path: Path, defaults: bool, tmp_path: Path) -> None:
-    program = graphspec.compile(path)
+    program = program_of(path)
     for file in path.parent.glob("*.yaml"):
         (tmp_path / file.name).write_text(file.read_text())
     (tmp_path / path.name).write_text(program.resolve(defaults))

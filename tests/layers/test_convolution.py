@@ -14,6 +14,7 @@ import graphspec
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Example
 from graphspec.diagnostics import SpecError
+from tests import one_in
 from tests.contract import Case, assert_equal
 
 
@@ -150,7 +151,9 @@ EXPORTED = [
 ]
 
 
-@pytest.mark.parametrize(("layer", "arguments", "rank"), EXPORTED, ids=lambda value: json.dumps(value))
+@pytest.mark.parametrize(
+    ("layer", "arguments", "rank"), one_in(6, EXPORTED), ids=lambda value: json.dumps(value)
+)
 def test_unknown_sizes_can_be_exported(
     layer: str, arguments: dict[str, Any], rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

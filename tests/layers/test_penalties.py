@@ -55,7 +55,12 @@ def cases() -> Iterator[Any]:
         if fields(cls):
             for number, example in enumerate(examples_of(cls)):
                 if not example.masks:
-                    yield pytest.param(cls, example, SETTINGS[number % len(SETTINGS)], id=f"{name}-{number}")
+                    often = number < len(SETTINGS)
+                    yield pytest.param(
+                        *(cls, example, SETTINGS[number % len(SETTINGS)]),
+                        id=f"{name}-{number}",
+                        marks=() if often else pytest.mark.parity,
+                    )
 
 
 CASES = list(cases())

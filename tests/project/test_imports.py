@@ -124,7 +124,7 @@ def imports(path: Path, typing: bool = False) -> tuple[str, ...]:
     typing_only = {
         inner
         for node in nodes(path)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for statement in node.body
         for inner in ast.walk(statement)
     }

@@ -178,19 +178,25 @@ def test_words_of_pytorch_have_true_counterparts() -> None:
             assert known.is_valid(value), part
 
 
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """specs/, beside which each example is written in its turn."""
+    return Path(shutil.copytree(ROOT / "specs", tmp_path_factory.mktemp("beside") / "specs"))
+
+
 @pytest.mark.parametrize("quote", [q for q in QUOTES if q.language == "yaml"], ids=place)
-def test_yaml_examples_compile(quote: Quote, directory: Path) -> None:
-    path = directory / "specs" / "example.yaml"
+def test_yaml_examples_compile(quote: Quote, beside: Path) -> None:
+    path = beside / "example.yaml"
     path.write_text(quote.text, encoding="utf-8")
     if quote.note == "ensemble":
         from safetensors.torch import save_file
 
-        state = graphspec.compile(directory / "specs" / "dense.yaml").module().state_dict()
+        state = graphspec.compile(beside / "dense.yaml").module().state_dict()
         for name in ("first", "second"):
             save_file(state, path.with_name(f"{name}.safetensors"))
     if quote.note == "start":
         settings = {"classes": 10}
-        whole = graphspec.compile(directory / "specs" / "torchvision_resnet.yaml", settings).module()
+        whole = graphspec.compile(beside / "torchvision_resnet.yaml", settings).module()
         write_weights(path.with_name("start.safetensors"), whole.state_dict())
     program = graphspec.compile(path)
     if quote.note == "start":

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from graphspec.diagnostics import CODES, Diagnostic, Diagnostics, Span, render, split_lines
 from graphspec.source import Document, Path, read
 from graphspec.source.writing import write
+from tests import one_in
 
 
 def diagnose(text: str | bytes) -> tuple[Document | None, list[Diagnostic]]:
@@ -467,7 +468,7 @@ LARGE = [
 ]
 
 
-@pytest.mark.parametrize("text", LARGE, ids=range(len(LARGE)))
+@pytest.mark.parametrize("text", one_in(3, LARGE), ids=range(len(LARGE)))
 def test_half_a_mebibyte_of_anything(text: str) -> None:
     """Linear in its length; what is not takes many seconds."""
     gc.disable()  # as `compile` does: it would walk what other tests have left, again and again
