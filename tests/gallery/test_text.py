@@ -132,7 +132,7 @@ def test_padding_changes_nothing() -> None:
     ("name", "settings"),
     [
         ("gpt", {"vocabulary": 24, "context": 16, "width": 32, "depth": 2}),
-        ("transformer_classifier", {"vocabulary": 200, "depth": 1}),
+        pytest.param("transformer_classifier", {"vocabulary": 200, "depth": 1}, marks=pytest.mark.parity),
         ("item_price", {"vocabulary": 200, "brands": 20, "size": 16}),
     ],
 )

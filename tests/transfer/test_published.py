@@ -23,7 +23,7 @@ from graphspec.compiled_spec import Program
 from graphspec.diagnostics import SpecError
 from graphspec.transfer import Transferred, transfer
 from graphspec.transfer.rules import load_rules, read_rules
-from tests import ROOT
+from tests import ROOT, one_in
 
 SPECS = ROOT / "specs"
 TOLERANCE: Any = {"rtol": 1e-4, "atol": 1e-4}
@@ -61,7 +61,7 @@ def filled(program: Program, found: Transferred) -> nn.Module:
 # --- torchvision
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("name", one_in(2, ["resnet50", "resnet18"]))
 def test_torchvisions_resnets(name: str, tmp_path: Path) -> None:
     net = randomized(getattr(torchvision.models, name)(num_classes=10))
     torch.save(net.state_dict(), tmp_path / "net.pth")
