@@ -190,6 +190,14 @@ def ceil_div(size: Dim, divisor: int) -> Dim:
     return (size + divisor - 1) // divisor
 
 
+def sum_of(sizes: Iterable[Dim]) -> Dim:
+    """The sum of sizes; 0 for none."""
+    found: Dim = 0
+    for size in sizes:
+        found = found + size
+    return found
+
+
 def product(sizes: Iterable[Dim]) -> Dim:
     """The product of sizes; 1 for none."""
     total: Dim = 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -66,7 +64,9 @@ def report(
 
 def page(made: Report) -> str:
     """The text of the page. All that comes of data is escaped, and its policy forbids scripts."""
-    policy = f"default-src 'none'; img-src data:; style-src {_hash(STYLE)}"
+    from graphspec.plot.html import policy_hash
+
+    policy = f"default-src 'none'; img-src data:; style-src {policy_hash(STYLE)}"
     title = escape(f"{made.name or 'a run'}: {made.run}")
     parts = [
         "<!doctype html>",
@@ -78,10 +78,6 @@ def page(made: Report) -> str:
         "</body></html>",
     ]
     return "\n".join(parts) + "\n"
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _overview(made: Report) -> Iterator[str]:

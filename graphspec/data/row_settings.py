@@ -12,10 +12,14 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class RowSettings(Setting):
-    """What an output says of the rows that it is judged on. Classes are named by their value."""
+    """What an output says of the rows that it is judged on, and how much its loss counts. Classes are named
+    by their value.
+    """
 
     phrases: ClassVar = {"missing": "missing: ignore"}
 
+    target: Annotated[str, Field(min_length=1)] | None = None
+    loss_weight: float | Literal["learned"] = 1.0
     missing: Literal["error", "ignore"] = "error"
     class_weight: Literal["balanced"] | Annotated[dict[str, Weight], Field(min_length=1)] | None = None
     sample_weight: Annotated[str, Field(min_length=1)] | None = None

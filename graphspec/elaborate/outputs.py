@@ -18,7 +18,6 @@ from graphspec.objectives.history import loss_names, metric_names
 from graphspec.objectives.losses import Misfit, VectorLoss
 from graphspec.passes.logits import ending
 from graphspec.program import OutputSpec
-from graphspec.settings import show
 from graphspec.source import Path
 
 
@@ -104,51 +103,40 @@ def _check_names(body: BodyElaborator, specs: dict[str, OutputSpec]) -> None:
 
 
 def _output_spec(body: BodyElaborator, name: str, output: Output, values: list[Value]) -> OutputSpec | None:
-    path, document = body.declared.output_path(name), body.declared.document
+    path = body.declared.output_path(name)
     found = {}
-    for key in ("loss", "loss_weight", "metrics", "target", *RowSettings.model_fields):
+    for key in ("loss", "metrics", *RowSettings.model_fields):
         found[key] = body.scope.evaluate(getattr(output, key), (*path, key))
         if found[key] is FAILED:
             return None
     loss = _objective(body, parse_loss, found["loss"], (*path, "loss"))
     metrics = _metrics(body, found["metrics"], (*path, "metrics"))
-    weight, target = found["loss_weight"], found["target"]
-    numeric = isinstance(weight, int | float) and not isinstance(weight, bool)
-    if weight is not None and weight != "learned" and not numeric:
-        message = f"`loss_weight` is a number or `learned`, not {show(weight)}"
-        body.error("wrong-type", document.span((*path, "loss_weight")), message)
-        return None
-    if weight is not None and loss is None and found["loss"] is None:
-        message = f"the output `{name}` has a weight and no loss"
-        body.error("unknown-key", document.key((*path, "loss_weight")), message, "give it a `loss`")
-        return None
-    if target is not None and not isinstance(target, str):
-        message = f"`target` is a column's name, not {show(target)}"
-        body.error("wrong-type", document.span((*path, "target")), message)
-        return None
+    rows = _row_settings(body, name, found)
     spec = OutputSpec(
         name,
         tuple(value.tensor for value in values),
         loss,
-        weight if weight is not None else 1.0,
+        rows.loss_weight,
         metrics,
-        target or name,
-        rows=_row_settings(body, name, {key: found[key] for key in RowSettings.model_fields}, loss),
+        rows.target or name,
+        rows=rows,
     )
     if values and (found["loss"] is None or loss is not None):
         _check_fit(body, spec, ending(values[0]))
     return spec
 
 
-def _row_settings(body: BodyElaborator, name: str, found: dict[str, Any], loss: Any) -> RowSettings:
+def _row_settings(body: BodyElaborator, name: str, found: dict[str, Any]) -> RowSettings:
     """The row settings of an output; the defaults after an error, which is reported."""
     path = body.declared.output_path(name)
-    for key in ("class_weight", "sample_weight"):
-        if loss is None and found[key] is not None:
+    for key in ("loss_weight", "class_weight", "sample_weight"):
+        if found["loss"] is None and found[key] is not None:
             message = f"the output `{name}` has `{key}` and no loss"
             body.error("unknown-key", body.declared.document.key((*path, key)), message, "give it a `loss`")
     try:
-        return parse_row_settings(found, f"the output `{name}`")
+        return parse_row_settings(
+            {key: found[key] for key in RowSettings.model_fields}, f"the output `{name}`"
+        )
     except SettingError as error:
         body.scope.setting_error(error, path)
         return RowSettings()

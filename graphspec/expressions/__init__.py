@@ -28,6 +28,7 @@ from graphspec.expressions.grammar import (
     WORDS,
     ExpressionError,
     called,
+    outside_quotes,
     parse_tree,
 )
 from graphspec.expressions.writer import as_python
@@ -209,18 +210,8 @@ _PAIRS = {")": "(", "]": "[", "}": "{"}
 def closing(text: str, opening: int) -> int | None:
     """The offset of the `)` that closes the `(` at `opening`, or None. Brackets in quotes do not count."""
     opened: list[str] = []
-    quote = ""
-    skip = False
-    for position in range(opening, len(text)):
-        char = text[position]
-        if skip:
-            skip = False
-        elif quote:
-            skip = char == "\\"
-            quote = "" if char == quote else quote
-        elif char in "'\"":
-            quote = char
-        elif char in "([{":
+    for position, char in outside_quotes(text, opening):
+        if char in "([{":
             opened.append(char)
         elif char in _PAIRS:
             if opened.pop() != _PAIRS[char]:

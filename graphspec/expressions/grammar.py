@@ -7,6 +7,7 @@ import keyword
 import math
 import re
 import warnings
+from collections.abc import Iterator
 
 from graphspec.diagnostics import Change, Remedy, did_you_mean, shortened, write
 
@@ -260,14 +261,11 @@ _SIGNS = {
 """Signs of mathematics, as an expression writes them."""
 
 
-def _scan(text: str) -> None:
-    """Refuse what Python's parser would read otherwise than meant: comments, other letters, deep brackets."""
-    if not text.strip():
-        raise ExpressionError("expression-syntax", "the expression is empty", 0, len(text))
-    depth = 0
-    quote = ""
-    skip = False
-    for position, char in enumerate(text):
+def outside_quotes(text: str, start: int = 0) -> Iterator[tuple[int, str]]:
+    """The characters of an expression that are in no text, with their offsets; quotes are left out."""
+    quote, skip = "", False
+    for position in range(start, len(text)):
+        char = text[position]
         if skip:
             skip = False
         elif quote:
@@ -275,7 +273,17 @@ def _scan(text: str) -> None:
             quote = "" if char == quote else quote
         elif char in "'\"":
             quote = char
-        elif char in "([{":
+        else:
+            yield position, char
+
+
+def _scan(text: str) -> None:
+    """Refuse what Python's parser would read otherwise than meant: comments, other letters, deep brackets."""
+    if not text.strip():
+        raise ExpressionError("expression-syntax", "the expression is empty", 0, len(text))
+    depth = 0
+    for position, char in outside_quotes(text):
+        if char in "([{":
             depth += 1
             if depth > MAX_DEPTH:
                 message = f"more than {MAX_DEPTH} levels of brackets"

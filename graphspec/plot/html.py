@@ -48,7 +48,7 @@ def html(body: Picture, program: BaseProgram, right: bool = False, fixed: bool =
         "fixed": fixed,
     }
     data = json.dumps(graph, ensure_ascii=False, separators=(",", ":"))
-    own_only = f"script-src {_hash(script)}; style-src {_hash(style)}"
+    own_only = f"script-src {policy_hash(script)}; style-src {policy_hash(style)}"
     return Template(page).substitute(
         policy=f"default-src 'none'; base-uri 'none'; form-action 'none'; {own_only}",
         title=escape(caption(program.name, body.boxes)),
@@ -58,7 +58,7 @@ def html(body: Picture, program: BaseProgram, right: bool = False, fixed: bool =
     )
 
 
-def _hash(text: str) -> str:
+def policy_hash(text: str) -> str:
     """The hash of a script or style, for the page's policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 

@@ -15,7 +15,7 @@ from graphspec.graph import Graph, Op, Unit, Value, flatten, read_by, steps
 from graphspec.objectives.custom import CustomLoss
 from graphspec.plot.repeats import Kinship
 from graphspec.program import BaseProgram
-from graphspec.tensor import BATCH, Dim, Tensor, show_size, symbol
+from graphspec.tensor import BATCH, Dim, Tensor, show_size, sum_of, symbol
 from graphspec.view.summary import Row
 
 NodeKind = Literal["layer", "merge", "op", "block", "model", "parameter", "constant", "module", "compute"]
@@ -163,8 +163,8 @@ class _Drawer:
             len(run),
             sum(each.params for each in rows),
             sum(each.trainable_params for each in rows),
-            _sum(each.flops for each in rows),
-            _sum(each.activation_bytes for each in rows),
+            sum_of(each.flops for each in rows),
+            sum_of(each.activation_bytes for each in rows),
             len(run),
             row.shared or "",
             tuple(dict.fromkeys(spans)),
@@ -300,13 +300,6 @@ def _type(tensor: Tensor) -> str:
     text = f"[{', '.join(show_size(size) for size in tensor.shape[batched:])}]"
     text = text if len(text) <= LABEL_WIDTH else text[: LABEL_WIDTH - 2] + "…]"
     return text if tensor.dtype == "float32" else f"{text} {tensor.dtype}"
-
-
-def _sum(numbers: Iterable[Dim]) -> Dim:
-    total: Dim = 0
-    for number in numbers:
-        total = total + number
-    return total
 
 
 READABLE = 120

@@ -161,8 +161,6 @@ class Writer:
                 "from": _ref("references"),
                 "loss": _ref("loss"),
                 "metrics": {"anyOf": [metric, {"type": "array", "items": metric}, EXPRESSION]},
-                "loss_weight": {"anyOf": [{"type": "number"}, {"const": "learned"}, EXPRESSION]},
-                "target": {"type": "string"},
             },
         )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.contract.named import NamedValue
+from graphspec.data.row_settings import RowSettings
 from graphspec.language.schema import Input
 from graphspec.objectives import parse_loss, parse_metric
 from graphspec.settings import Setting
@@ -88,7 +89,7 @@ def _output(value: Any) -> Any:
     found = dict(value)
     if value.get("loss") is not None:
         found["loss"] = _judge(parse_loss, value["loss"])
-        found.setdefault("loss_weight", 1.0)
+        found.setdefault("loss_weight", RowSettings.model_fields["loss_weight"].default)
     if value.get("metrics") is not None:
         metrics = value["metrics"] if isinstance(value["metrics"], list) else [value["metrics"]]
         found["metrics"] = [_judge(parse_metric, metric) for metric in metrics]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from graphspec.graph import Op, types
-from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, product
+from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, product, sum_of
 from graphspec.train.config import OptimizerSettings
 
 BACKWARD = 2
@@ -46,20 +46,13 @@ def activation_bytes(op: Op, inside: Iterable[Dim]) -> Dim:
     if op.graph is not None and not op.checkpoint:
         return _times(op, inside)
     held = op.parameter is not None or op.kind == "constant"
-    return 0 if held else _sum(nbytes(value.tensor) for value in op.outputs.values())
+    return 0 if held else sum_of(nbytes(value.tensor) for value in op.outputs.values())
 
 
 def _times(op: Op, inside: Iterable[Dim]) -> Dim:
     """The sum of costs in a graph, as often as a wrapper runs it for one example."""
-    total = _sum(inside)
+    total = sum_of(inside)
     return total * op.wrapper.times(*map(types, op.arguments)) if op.wrapper is not None else total
-
-
-def _sum(numbers: Iterable[Dim]) -> Dim:
-    total: Dim = 0
-    for number in numbers:
-        total = total + number
-    return total
 
 
 def slots(optimizer: OptimizerSettings) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 from graphspec.contract.layer import Weight
 from graphspec.graph import Graph, Op, Unit, Value, read_by, steps
 from graphspec.program import Elaborated
-from graphspec.tensor import BATCH, Dim, Size, Tensor
+from graphspec.tensor import BATCH, Dim, Size, Tensor, sum_of
 from graphspec.view.costs import activation_bytes, flops, nbytes
 from graphspec.view.summary import Row, Summary
 from graphspec.weights import unit_keys
@@ -93,16 +93,9 @@ def _formula(step: tuple[Op, ...], prefix: str, labels: dict[Value, str]) -> Row
         type="Formula",
         connected_to=tuple(labels[value] for value in read_by(step)),
         rows=tuple(inside) if len(inside) > 1 else (),
-        flops=_sum(row.flops for row in inside),
-        activation_bytes=_sum(row.activation_bytes for row in inside),
+        flops=sum_of(row.flops for row in inside),
+        activation_bytes=sum_of(row.activation_bytes for row in inside),
     )
-
-
-def _sum(numbers: Iterable[Dim]) -> Dim:
-    total: Dim = 0
-    for number in numbers:
-        total = total + number
-    return total
 
 
 def _row(op: Op, name: str, labels: dict[Value, str], trainable: Trains, counted: bool) -> Row:

@@ -16,6 +16,7 @@ from typing import Any
 from graphspec.contract.registry import REGISTRY
 from graphspec.convert.folding.parts import Instance, Item, RepeatedPart
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue
+from graphspec.language.schema import MISSING
 
 SIZES = frozenset(
     [
@@ -27,7 +28,6 @@ SIZES = frozenset(
 NODE_KEYS = frozenset(
     ["repeat", "parallel", "from", "when", "else", "weights", "preset", "index", "logits", "batch"]
 )
-MISSING = object()
 
 
 @dataclass(slots=True)
