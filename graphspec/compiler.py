@@ -177,7 +177,7 @@ def _check_augment(elaborated: Elaborated, document: Document, diagnostics: Diag
 
 
 def _other_specs(path: Path) -> str | None:
-    """Which spec may be meant by a path that cannot be read: one in the folder, or beside it."""
+    """Which spec may be meant by a path that cannot be read: one in the folder, or next to it."""
     if (path / SPEC).exists() and (path / ENVIRONMENT).exists():
         weights = f", its weights are `{path / BEST}`" if (path / BEST).exists() else ""
         return f"it is a run's directory: its spec is `{path / SPEC}`{weights}"

@@ -12,7 +12,7 @@ from graphspec.cli.common import Json, answer, misuse, need_one_of, print_json, 
 from graphspec.diagnostics.terminal import say
 
 SCHEMA = "graphspec.schema.json"
-"""The file that a new spec names as its schema, beside it."""
+"""The file next to a new spec that it names as its schema."""
 MODELINE = f"# yaml-language-server: $schema={SCHEMA}\n"
 """The first line of a new spec, by which editors find the schema."""
 

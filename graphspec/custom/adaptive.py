@@ -60,7 +60,7 @@ def check_adaptive(graph: Graph, diagnostics: Diagnostics) -> None:
 
 
 def misplaced(layers: Iterable[Adaptive]) -> list[Diagnostic]:
-    """The mistakes (cannot-adapt) of layers that cannot learn; none for what stands behind another one."""
+    """The mistakes (cannot-adapt) of layers that cannot learn; none for what comes after another one."""
     found, wrong = [], set[Op]()
     for each in sorted(layers, key=lambda each: len(each.before)):
         problem = _problem(each)

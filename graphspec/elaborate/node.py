@@ -49,7 +49,7 @@ def elaborate_node(body: BodyElaborator, name: str) -> NodeResult | Repeated:
 
 
 def _none_of(node: NodeInstance) -> Resolved:
-    """What a node hands on that is repeated 0 times: its first input, as the output of an op without a
+    """What a node passes on that is repeated 0 times: its first input, as the output of an op without a
     number.
     """
     first = _first_input(node)

@@ -240,7 +240,7 @@ class ValueWriter:
         return code
 
     def _chosen(self, value: Value, op: Op, sizes: list[Any]) -> LastAxis | None:
-        """The size of what an optional node gives, or hands on."""
+        """The size of what an optional node gives, or passes through."""
         passed = self._passed(op)
         there, other = self.size_there(value), self.size(passed) if passed is not None else None
         if there is None or other is None:

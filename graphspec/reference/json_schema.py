@@ -263,7 +263,7 @@ class Writer:
         }
 
     def _kind(self, kind: str, classes: Mapping[str, type[Layer]]) -> None:
-        """The names of a kind, and what stands beside each.
+        """The names of a kind, and the keys of a node of each.
 
         A name that is not known has any arguments: one mistake is one error. So has a repeated node whose
         arguments may stand in the lists of `repeat`.
@@ -300,7 +300,7 @@ class Writer:
     ) -> None:
         """A name, or a mapping with the name and that member's arguments; or one's `own`, by its path.
 
-        Of several names for one thing the first is offered; what each is stands beside it where it is `told`.
+        Editors offer the first of several names for one thing, with its description where it is `told`.
         """
         first = {cls: name for name, cls in reversed(list(members.items()))}
         names = {name: _line(cls) for name, cls in members.items() if first[cls] == name}
@@ -327,7 +327,7 @@ class Writer:
         self.definitions[kind] = {"anyOf": [_ref(_several(kind)), mapping, EXPRESSION]}
 
     def _rules(self, key: str, found: Mapping[str, Schema]) -> list[Schema]:
-        """What stands beside a key depends on its value; values with the same arguments share a rule."""
+        """The other keys depend on the value of one; values with the same arguments share a rule."""
         alike: dict[str, list[str]] = {}
         for name, definition in found.items():
             if definition.get("properties"):

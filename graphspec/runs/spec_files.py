@@ -1,4 +1,4 @@
-"""A spec in place of a run: its weights come from files that it names, or from one beside it."""
+"""A spec in place of a run: its weights come from files that it names, or from one next to it."""
 
 from __future__ import annotations
 

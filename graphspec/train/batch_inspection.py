@@ -263,7 +263,7 @@ def _beyond(program: BaseProgram, targets: Mapping[str, Tensor]) -> Iterator[Dia
 
 
 def _apart(program: BaseProgram, objective: Objective, parts: Mapping[str, float]) -> Iterator[Diagnostic]:
-    """A regression whose loss is so large that the other losses do not count beside it."""
+    """A regression whose loss is so large that the other losses do not count."""
     found = {}
     for name, part in parts.items():
         loss, weight = program.outputs[name].loss, program.outputs[name].loss_weight

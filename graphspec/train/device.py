@@ -22,8 +22,8 @@ TYPICAL = 128
 
 
 def choose(name: str = "auto") -> torch.device:
-    """The device called `cpu`, `cuda` or `cuda:1`; `auto` is CUDA where there is one. Of several processes on
-    a machine, each takes the GPU of its number.
+    """The device called `cpu`, `cuda` or `cuda:1`; `auto` is CUDA where there is one. Each process of a
+    machine takes the GPU of its number.
 
     Raises `SpecError` (device-missing).
     """

@@ -156,8 +156,8 @@ class Encoders:
     def fit(self, parts: Iterable[TablePart], processes: Processes = ALONE) -> int:
         """Fits the encoders to training rows, part by part, and returns their number.
 
-        Of several processes each has some of the parts, and all learn the same. Raises `SpecError` with each
-        field's first mistake.
+        Where several processes read, each has its own parts, and all learn the same. Raises `SpecError` with
+        the first mistake of each field.
         """
         learners: dict[str, Encoder | RowWeights] = {
             **self.encoders,

@@ -139,7 +139,7 @@ def _set(encoder: SetEncoder, values: Array, threshold: float | None) -> pa.Arra
 def _quantiles(
     name: str, encoder: Floats, values: Array, loss: QuantileLoss, all_levels: bool, unit: Array | None
 ) -> dict[str, pa.Array]:
-    """The level in the middle under the output's name, and beside it each, as `load.0.9`."""
+    """The level in the middle under the output's name, then each level, as `load.0.9`."""
     own = encoder.curves[0].undo(values.astype(np.float64), *_spread(unit, 0, values))
     columns = {name: _plain(own[..., loss.middle], None)}
     for index, level in enumerate(loss.levels if all_levels else ()):

@@ -132,7 +132,7 @@ class ColumnDecoding:
             self.found.values[name] = g.joined(parts, last), NUMBER
 
     def _quantiles(self, name: str, tensor: Tensor, encoder: Floats, loss: QuantileLoss, value: str) -> None:
-        """The level in the middle, and beside it each."""
+        """The level in the middle, then each level."""
         g = self.g
         own = undone(g, encoder.curves[0], value)
         columns = [g.op("Gather", own, g.constant(i, np.int64), axis=-1) for i in range(len(loss.levels))]
