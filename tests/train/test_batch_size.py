@@ -98,7 +98,7 @@ def test_sizes_are_halved_until_one_fits(place: Path, error: Exception, largest:
     found = fitting(program, examples, torch.device("cpu"), failing_above(largest, error), lines.append)
     assert found.training.batch_size == chosen
     assert f"batch_size: {chosen}" in found.resolved
-    assert lines[-1].startswith(f"batch size {chosen}: ")
+    assert lines[-1].startswith(f"batch size {chosen} is the largest that fits")
     assert program.training.batch_size == 16
 
 
