@@ -49,14 +49,13 @@ def emit(
     Where the classes of all instances together would be unsound, that is what is emitted. Raises `SpecError`
     (emission-failed) for a fault of the emitter.
     """
-    training = initialize and not exporting
     graph, values = expanded(program.graph)
     if values:
         program = replace(program, graph=graph, masks={k: values[v] for k, v in program.masks.items()})
     modules: set[Definition] = set()
     while True:
         try:
-            classes = _classes(program, inplace, exporting, training, merged, modules)
+            classes = _classes(program, inplace, exporting, initialize, merged, modules)
             break
         except NeedsModule as needed:
             modules.add(needed.definition)
@@ -81,7 +80,7 @@ def _classes(
     program: Elaborated,
     inplace: bool,
     exporting: bool,
-    training: bool,
+    initialize: bool,
     merged: bool,
     modules: set[Definition],
 ) -> Classes[ClassParts]:
@@ -109,7 +108,8 @@ def _classes(
         write,
         inplace=inplace,
         exporting=exporting,
-        training=training,
+        training=initialize and not exporting,
+        initialize=initialize,
         merged=merged,
         modules=modules,
     )

@@ -34,8 +34,8 @@ class Classes(Generic[Part]):
 
     `write` writes a class whose inner classes are final, or raises `Varies`; what it returns are `parts`.
     `logits` are the values whose last activation `forward(..., logits=True)` leaves off; `ending` is that
-    activation. Blocks in `modules` are classes even if they construct nothing. Without `merged`, each
-    instance has a class of its own.
+    activation. With `initialize`, the file fills the weights. Blocks in `modules` are classes even if they
+    construct nothing. Without `merged`, each instance has a class of its own.
     """
 
     def __init__(
@@ -48,11 +48,12 @@ class Classes(Generic[Part]):
         inplace: bool = True,
         exporting: bool = False,
         training: bool = True,
+        initialize: bool = True,
         merged: bool = True,
         modules: Collection[Definition] = (),
     ):
         self._root, self._write, self._training, self._merged = root, write, training, merged
-        self._modules, self._channels_first = modules, channels_first
+        self._modules, self._channels_first, self.initialize = modules, channels_first, initialize
         self.layout, self.peaks = Layout(), Peaks()
         self.program_bytes = self.peaks.of(root)
         self.groups: list[ModuleClass] = []

@@ -25,6 +25,7 @@ from graphspec.emit.code import (
     template,
 )
 from graphspec.emit.code import names as names_of
+from graphspec.emit.fills import common_fill
 from graphspec.emit.init_statement import InitStatement
 from graphspec.emit.module_class import (
     MISSING,
@@ -34,13 +35,12 @@ from graphspec.emit.module_class import (
     ModuleClass,
     NeedsModule,
     Varies,
-    kind_of,
     same,
 )
 from graphspec.emit.presence import Presence, Presences
 from graphspec.emit.printer import flat, lines
 from graphspec.emit.series import Series, over, series_of
-from graphspec.emit.slots import Slot
+from graphspec.emit.slots import Slot, kind_of
 from graphspec.emit.values import ValueWriter, Wish
 from graphspec.graph import Graph, Op, Unit, Value
 from graphspec.weights import names
@@ -178,14 +178,59 @@ class InitWriter:
             condition = self.presences.condition(slot, cells)
         self.steps.append(InitStatement(expression, attribute, op.span, lacking, condition=condition))
         self._after(attribute, op)
+        if slot is not None:
+            self._fill(attribute, cells, slot)
         return expression
 
-    def _after(self, attribute: str, op: Op) -> None:
+    def _fill(self, attribute: str, cells: dict[Cell, Op], slot: Slot) -> None:
+        """The statement that fills a parameter; those of layers whose initializers differ in numbers, which
+        the module keeps for `init_weights`.
+        """
+        op = next(iter(cells.values()))
         if op.parameter is not None and op.parameter.initializer:
-            filled = fill(op.parameter.initializer, {"w": own(attribute)})
             before = self.steps[-1]
-            optional = attribute if before.optional else ""
-            self.steps.append(InitStatement(filled, "", op.span, False, optional, before.condition))
+            text, numbers = self._common_fill(attribute, op.parameter.name, cells, slot)
+            if not text:
+                self.group.unfilled.add(slot.position)
+            else:
+                filled = fill(text, {"w": own(attribute), **numbers})
+                optional = attribute if before.optional else ""
+                self.steps.append(InitStatement(filled, "", op.span, False, optional, before.condition))
+        elif op.layer is not None and self.classes.initialize:
+            for weight in op.weights():
+                text, numbers = self._common_fill(attribute, weight.name, cells, slot)
+                if not numbers:
+                    continue
+                kept = {
+                    word: self.keep(
+                        code.id if isinstance(code, ast.Name) else f"{attribute}_initial", code, slot
+                    )
+                    for word, code in numbers.items()
+                }
+                for word, each in kept.items():
+                    text = text.replace(f"{{{word}}}", flat(each).replace("self.", "module.", 1))
+                self.group.fills[attribute, weight.name] = text
+
+    def _common_fill(
+        self, attribute: str, word: str, cells: dict[Cell, Op], slot: Slot
+    ) -> tuple[str, dict[str, ast.expr]]:
+        """The statement that fills a weight in all instances, and the code of the numbers in which they
+        differ; "" if there is none.
+        """
+        texts = [each.initializer for op in cells.values() for each in op.weights() if each.name == word]
+        found = common_fill(texts) if len(texts) == len(cells) else None
+        if found is None:
+            return "", {}
+        codes: dict[str, ast.expr] = {}
+        for number, values in found.numbers.items():
+            wish = Wish("initial", f"{attribute}_initial", before=slot.position)
+            code = self.values.write(dict(zip(cells, values, strict=True)), cells, wish)
+            if code is None:
+                return "", {}
+            codes[number] = code
+        return found.text, codes
+
+    def _after(self, attribute: str, op: Op) -> None:
         if op.unit is not None and not op.unit.trainable and op.parameter is None:
             before = self.steps[-1]
             optional = attribute if before.optional else ""
@@ -306,7 +351,7 @@ class InitWriter:
         for known, value in self.kept.items():
             if equal(value, code):
                 return own(known)
-        slots = self.group.template.slots
+        slots = [each for each in self.group.template.slots if self._may_hold(each)]
         taken = {self.attribute(other) for other in slots} | {names.attribute(other.node) for other in slots}
         attribute, number = word, 1
         while attribute in taken or attribute in self.kept:
@@ -315,6 +360,11 @@ class InitWriter:
         self.kept[attribute] = code
         self.steps.append(InitStatement(code, attribute, slot.op.span))
         return own(attribute)
+
+    def _may_hold(self, slot: Slot) -> bool:
+        """Whether a node may have a submodule."""
+        ops = self.group.cells(slot.position).values()
+        return not ops or any(op.layer is None or self.classes.code(op).construct is not None for op in ops)
 
     def float_type(self) -> ast.expr:
         """The dtype of the module's weights, read from one of them; the default dtype if there are none."""

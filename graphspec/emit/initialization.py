@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -17,8 +17,8 @@ from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.printer import flat, lines
 from graphspec.emit.simplify import assigned, is_none
 from graphspec.emit.slots import Slot
-from graphspec.graph import Op
-from graphspec.weights import names
+from graphspec.graph import Op, Unit
+from graphspec.weights import names, unit_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,16 @@ class PlacedLayer:
     op: Op
     target: str
     optional: bool
+
+    def is_alike(self, weight: Weight) -> bool:
+        """Whether a weight has the same initializer in all instances that share its statement."""
+        if self.slot not in self.group.template.slots:  # what is lent is the same in all
+            return True
+        rows = [slots[self.slot.position].ops for slots in self.group.slots]
+        numbers = {row.index(self.op) for row in rows if self.op in row}
+        ops = [op for row in rows for n, op in enumerate(row) if self.slot.loop or n in numbers]
+        texts = {each.initializer for op in ops for each in op.weights() if each.name == weight.name}
+        return texts == {weight.initializer}
 
 
 @dataclass(eq=False, slots=True)
@@ -64,8 +74,16 @@ class Initialization:
                 kinds[kind].fills[name][None if weight.particular else weight.initializer] += 1
         for word, found in kinds.items():
             self._settle(word, found)
+        keys = {unit: key for unit, key in unit_keys(classes.root.bodies[0])}
+        self._single: dict[str, str] = {}  # the path of a weight in the program -> what fills it alone
         for each in self._placed:
-            self._differing(each)
+            self._differing(each, keys)
+        self._parameters(keys)
+        if self._single:
+            self.by_owner[classes.root.name] += [
+                f"    {text.replace('{w}', f'module{attribute_path(path)}')}"
+                for path, text in self._single.items()
+            ]
 
     def _find(self) -> Iterator[PlacedLayer]:
         for group in self.classes.groups:
@@ -109,19 +127,36 @@ class Initialization:
             if lacking or (name == "bias" and convolution) or may_be_none(kind, name):  # by its type
                 self.optional.add((kind, name))
 
-    def _differing(self, placed: PlacedLayer) -> None:
-        """Statements for what the type of a layer does not determine."""
+    def _differing(self, placed: PlacedLayer, keys: Mapping[Unit, str]) -> None:
+        """Statements for what the type of a layer does not determine: one for all instances of its class, or
+        in the program's own branch for a single one.
+        """
         own: list[tuple[str, str]] = []
+        unit = placed.op.unit
+        if unit is None:  # it has no weights
+            return
         for weight in placed.op.weights():
             kind, name, part = self._place(placed, weight)
+            if (text := placed.group.fills.get((names.attribute(unit.name), weight.name))) is not None:
+                own.append((weight.name, text))
+                continue
             if not weight.initializer or self.by_type.get(kind, {}).get(name) == weight.initializer:
                 continue
             if part and self._is_common(placed.target, weight):
                 self.by_type[placed.target][weight.name] = weight.initializer
-            else:
+            elif placed.is_alike(weight):
                 own.append((weight.name, weight.initializer))
+            else:
+                self._single[keys[unit] + weight.name] = weight.initializer
         if own:
             self._of_owner(placed, own)
+
+    def _parameters(self, keys: Mapping[Unit, str]) -> None:
+        """Statements for parameters that the instances of a class fill in different ways."""
+        for group in self.classes.groups:
+            for op in (slots[place].op for slots in group.slots for place in sorted(group.unfilled)):
+                if op.present and op.parameter is not None and op.unit is not None:
+                    self._single[keys[op.unit].removesuffix(".")] = op.parameter.initializer
 
     def _is_common(self, target: str, weight: Weight) -> bool:
         """Whether weights of this name have the same initializer in all layers of a class."""

@@ -11,7 +11,7 @@ from graphspec.emit.body import Assign, Effect, For
 from graphspec.emit.calls import Calls, turned
 from graphspec.emit.code import Variable, call, item, listed, name
 from graphspec.emit.scope import ForwardScope
-from graphspec.emit.slots import Slot, SlotOutput, Walk
+from graphspec.emit.slots import Slot, SlotOutput, Walk, output_key
 from graphspec.graph import Value
 from graphspec.weights import names
 
@@ -110,7 +110,7 @@ class Loop:
         ]
         walked = self.scope.group.template.slots[walk.slot].ops
         alone = bool(self.header) and len(others) == 1
-        values = [op.outputs[walk.key] for op in walked]
+        values = [op.outputs.get(walk.key, op.output) for op in walked]
         return alone and all(self.scope.last_read(value) <= slot.position for value in values)
 
     def _enter(self) -> None:
@@ -239,7 +239,8 @@ class Loop:
                 elif key in self.collected:
                     scope.values.bind(value, item(self.collected[key].read(), number), first)
             if key in self.collected:
-                scope.lists[SlotOutput(key, slot.position, all=True)] = self.collected[key]
+                source = SlotOutput(output_key(slot.op, key), slot.position, all=True)
+                scope.lists[source] = self.collected[key]
 
     def _header(self) -> tuple[list[Variable | None], ast.expr]:
         """The loop variables, and what they iterate over."""

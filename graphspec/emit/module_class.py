@@ -91,6 +91,8 @@ class ModuleClass:
     borrowed: dict[str, Variable] = field(default_factory=dict)  # of other classes, passed to `forward`
     types: dict[str, str] = field(default_factory=dict)  # of what is borrowed, by argument
     flags: dict[int, str] = field(default_factory=dict)  # slot -> the flag under which its module is made
+    fills: dict[tuple[str, str], str] = field(default_factory=dict)  # (attribute, weight) -> what fills it
+    unfilled: set[int] = field(default_factory=set)  # slots of parameters that each instance fills otherwise
 
     @property
     def graph(self) -> Graph:
@@ -248,12 +250,6 @@ class ModuleClass:
         assert value is not None
         kind = "in_channels" if value.tensor.rank > 2 else "in_features"
         return kind if len(self.inputs) == 1 else f"{word}_{kind.removeprefix('in_')}"
-
-
-def kind_of(op: Op) -> str | None:
-    """The param that names the block of an op, if one does: `block: $kind`."""
-    texts = [each.expression.text for each in op.expressions if each.path == ("block",)]
-    return texts[0] if texts and texts[0].isidentifier() and texts[0] != "index" else None
 
 
 def same(a: Leaf, b: Leaf) -> bool:

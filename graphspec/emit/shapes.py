@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from graphspec.emit.layer_codes import LayerCodes, memory
-from graphspec.emit.module_class import ModuleClass, kind_of, same
-from graphspec.emit.slots import Slot, SlotOutput, Walk, Wiring
+from graphspec.emit.module_class import ModuleClass, same
+from graphspec.emit.slots import Slot, SlotOutput, Walk, Wiring, kind_of, output_key
 from graphspec.graph import Graph, Op, Unit, Value
 
 
@@ -24,7 +24,6 @@ class OpShape:
     ranks: tuple[int, ...] = ()
     callee: Any = None  # the code of a layer, the class of a block, the initializer of a parameter
     endings: tuple[str | None, ...] = ()
-    fills: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,9 @@ class BodyShape:
     inputs: tuple[tuple[str, int], ...]
     outputs: tuple[tuple[str, SlotOutput, bool, int], ...]
     borrowed: tuple[str, ...] = ()  # modules of other classes that they call
-    lent: tuple[tuple[str, OpShape], ...] = ()  # their own modules that only inner bodies call
+    lent: tuple[
+        tuple[str, OpShape, tuple[str, ...]], ...
+    ] = ()  # their own modules that only inner bodies call
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class ShapeMaker:
                 for key, value in graph.outputs.items()
             ),
             tuple(unit.name for unit in self.borrowed(graph)),
-            tuple((unit.name, self._op(unit.first, laid)) for unit in self.lent(graph)),
+            tuple((unit.name, self._op(unit.first, laid), _fills(unit.first)) for unit in self.lent(graph)),
         )
 
     def _slot(self, slot: Slot, wiring: Wiring, laid: bool) -> SlotShape:
@@ -122,7 +123,7 @@ class ShapeMaker:
             walks=tuple(
                 wiring.walk(slot, place) for place in range(len(wires[0])) if place not in slot.carried
             ),
-            chained=tuple(sorted(slot.carried.items())),
+            chained=tuple(sorted((place, output_key(slot.op, word)) for place, word in slot.carried.items())),
             classes=ids if several else (),
         )
 
@@ -198,7 +199,7 @@ class ShapeMaker:
     def _op(self, op: Op, laid: bool) -> OpShape:
         unit = op.unit
         shape = OpShape(
-            outputs=tuple(op.outputs),
+            outputs=tuple(output_key(op, word) for word in op.outputs),
             frozen=unit is not None and not unit.trainable,
             shared=unit.name if unit is not None and unit.shared else None,
             wrapper=repr(op.wrapper) if op.wrapper is not None else None,
@@ -210,16 +211,20 @@ class ShapeMaker:
             return replace(shape, callee=self._callee(op, op.graph), endings=endings)
         if op.parameter is not None:
             rank = len(op.parameter.shape)
-            return replace(shape, callee=(op.parameter.trainable, op.parameter.initializer, rank))
+            return replace(shape, callee=(op.parameter.trainable, rank))
         code = self.codes.structural(op)
         made = code.construct
         target = made and (made.general or made.target, made.around)
         return replace(
             shape,
             callee=(code.call, target, tuple(code.constants)),
-            fills=tuple(weight.initializer for weight in op.weights()),
             memory=memory(op),
         )
+
+
+def _fills(op: Op) -> tuple[str, ...]:
+    """The statements that fill the weights of a layer."""
+    return tuple(weight.initializer for weight in op.weights())
 
 
 def merge(a: BodyShape, b: BodyShape) -> BodyShape | None:

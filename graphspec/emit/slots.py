@@ -122,7 +122,8 @@ class Wiring:
         for slot in slots:
             last = slot.ops[-1]
             for number, op in enumerate(slot.ops):
-                for key, value in op.outputs.items():
+                for word, value in op.outputs.items():
+                    key = output_key(op, word)
                     plain = op is last and op.repeated != "parallel"
                     item = None if plain or not op.repeated else number
                     self._source[value] = SlotOutput(key, slot.position, item)
@@ -162,15 +163,15 @@ class Wiring:
         position = self.source(values[start]).slot
         assert position is not None
         slot = self.slots[position]
-        key = next(k for k, v in op.outputs.items() if v is values[start])
-        items = [o.outputs.get(key) for o in slot.ops]
+        word = next(k for k, v in op.outputs.items() if v is values[start])
+        items = [o.outputs.get(word) for o in slot.ops]
         if (
             op is not slot.op
             or (len(items) < 2 and op.repeated != "parallel")
             or list(values[start : start + len(items)]) != items
         ):
             return None
-        return SlotOutput(key, position, all=True), len(items)
+        return SlotOutput(output_key(op, word), position, all=True), len(items)
 
     def is_loop(self, slot: Slot) -> bool:
         """Whether all instances of a repeated node are there and read the same values, except for chains and
@@ -217,6 +218,19 @@ class Wiring:
         if not isinstance(argument, Value) or argument.op is None or argument.op.repeated is None:
             return None
         return replace(self.source(argument), item=argument.op.index or 0)
+
+
+def kind_of(op: Op) -> str | None:
+    """The param that names the block of an op, if one does: `block: $kind`."""
+    texts = [each.expression.text for each in op.expressions if each.path == ("block",)]
+    return texts[0] if texts and texts[0].isidentifier() and texts[0] != "index" else None
+
+
+def output_key(op: Op, word: str) -> str:
+    """What instances of a node call an output: the only one of a block that a param names has no name, as
+    each block has its own.
+    """
+    return "" if len(op.outputs) == 1 and kind_of(op) is not None else word
 
 
 def chain(slot: Slot) -> dict[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from graphspec.diagnostics import Span
@@ -220,6 +220,25 @@ def _told(size: Dim, known: Mapping[str, tuple[str, int]]) -> str:
     return f"{single} * {unit[1]}" if unit[1] > 1 else single
 
 
+@dataclass(frozen=True, slots=True)
+class SizeCheck:
+    """What a size of an input must be: `refused` is the condition under which it is not; `must` says what it
+    must be, `several` what adjacent axes must be.
+    """
+
+    name: str
+    axis: int
+    label: str
+    refused: str
+    must: str
+    several: str
+
+    def may_join(self, before: SizeCheck) -> bool:
+        """Whether one check says this of the axis after that of another."""
+        alike = (self.name, self.refused) == (before.name, before.refused) and self.label != before.label
+        return alike and self.axis == before.axis + 1
+
+
 def size_checks(program: Elaborated, group: ModuleClass, taken: set[str]) -> list[str]:
     """The statements that refuse invalid sizes.
 
@@ -227,7 +246,18 @@ def size_checks(program: Elaborated, group: ModuleClass, taken: set[str]) -> lis
     sizes that should be equal and differ. `taken` are the names of its variables.
     """
     variable = names.Namespace(taken | group.helpers).claim("size")
-    out: list[str] = []
+    runs: list[list[SizeCheck]] = []
+    for check in _checks(program, group):
+        run = next((run for run in runs if check.may_join(run[-1])), None)
+        if run is None:
+            runs.append([check])
+        else:
+            run.append(check)
+    return [line for run in runs for line in _written(run, group.local(run[0].name), variable)]
+
+
+def _checks(program: Elaborated, group: ModuleClass) -> Iterator[SizeCheck]:
+    """What each size of each input must be."""
     seen: dict[str, tuple[str, str, int]] = {}  # of each size the input, its expression, and its factor
     for name, tensor in program.inputs.items():
         for axis, size in enumerate(tensor.shape):
@@ -235,45 +265,54 @@ def size_checks(program: Elaborated, group: ModuleClass, taken: set[str]) -> lis
             if unit is None or size == symbol(BATCH):
                 continue
             word, factor = unit
-            here = f"{group.local(name)}.shape[{axis}]"
-            label = f"{name}: `{'size' if word.startswith('?') else size}`"
+            label = "size" if word.startswith("?") else str(size)
             if word in seen:
                 earlier, before, other = seen[word]
                 if factor == other:
-                    message = f"{label} is {{}}, but {{{before}}} in {earlier}"
-                    out += _check(here, f"!= {before}", message, variable)
+                    must = f"is {{}}, but {{{before}}} in {earlier}"
+                    yield SizeCheck(name, axis, f"`{label}`", f"!= {before}", must, must)
                 else:
                     wanted = f"{before} // {other}" if other > 1 else before
                     wanted = f"{wanted} * {factor}" if factor > 1 else wanted
-                    out += _check(here, f"!= {wanted}", f"{label} is {{}}, not {{{wanted}}}", variable)
+                    must = f"is {{}}, not {{{wanted}}}"
+                    yield SizeCheck(name, axis, f"`{label}`", f"!= {wanted}", must, must)
                 continue
-            seen[word] = name, here, factor
+            seen[word] = name, f"{group.local(name)}.shape[{axis}]", factor
             if factor > 1:
                 what = "a size" if word.startswith("?") else word
-                message = f"{name}: {what} must be a multiple of {factor}, and is {{}}"
-                out += _check(here, f"% {factor} != 0", message, variable)
+                refused, must = f"% {factor} != 0", f"must be a multiple of {factor}, not {{}}"
+                yield SizeCheck(name, axis, what, refused, must, f"must be multiples of {factor}")
             least = program.minimum_sizes.get(word, 1) * factor
             if least > factor:
-                out += _check(here, f"< {least}", f"{label} must be at least {least}, not {{}}", variable)
+                must = f"must be at least {least}"
+                yield SizeCheck(name, axis, f"`{label}`", f"< {least}", f"{must}, not {{}}", must)
             if (most := program.maximum_sizes.get(word)) is not None:
-                most *= factor
-                out += _check(here, f"> {most}", f"{label} must be at most {most}, not {{}}", variable)
-    return out
+                must, refused = f"must be at most {most * factor}", f"> {most * factor}"
+                yield SizeCheck(name, axis, f"`{label}`", refused, f"{must}, not {{}}", must)
 
 
-def _check(size: str, condition: str, message: str, variable: str) -> list[str]:
-    """A check that refuses a size under a condition.
+def _written(run: list[SizeCheck], local: str, variable: str) -> list[str]:
+    """A check of adjacent axes that refuses a size under a condition.
 
-    `{}` in the message is the size. It gets a variable if the line is too long otherwise.
+    `{}` in the message is the size, or all of them. If the line is too long otherwise, one size gets a
+    variable, and several stand without their names.
     """
-
-    def written(read: str) -> list[str]:
-        text = message.replace("{}", f"{{{read}}}")
-        return lines("raise ", ast.parse(f'ValueError(f"{text}")', mode="eval").body, 12)
-
-    def room(text: list[str]) -> tuple[bool, int]:
-        return max(map(len, text)) > WIDTH, len(text)
-
-    if room(short := written(variable)) < room(long := written(size)):
-        return [f"        if ({variable} := {size}) {condition}:", *short]
-    return [f"        if {size} {condition}:", *long]
+    first, last = run[0], run[-1]
+    if first is last:
+        size, message = f"{local}.shape[{first.axis}]", f"{first.name}: {first.label} {first.must}"
+        ways = [
+            (f"if {size} {first.refused}:", message.replace("{}", f"{{{size}}}")),
+            (f"if ({variable} := {size}) {first.refused}:", message.replace("{}", f"{{{variable}}}")),
+        ]
+    else:
+        sizes, labels = f"{local}.shape[{first.axis}:{last.axis + 1}]", ", ".join(each.label for each in run)
+        condition = f"if any({variable} {first.refused} for {variable} in {sizes}):"
+        ways = [
+            (condition, f"{first.name}: {labels} {first.several}: {{[*{sizes}]}}"),
+            (condition, f"{first.name}: {{[*{sizes}]}} {first.several}"),
+        ]
+    written = [
+        [f"        {head}", *lines("raise ", ast.parse(f'ValueError(f"{text}")', mode="eval").body, 12)]
+        for head, text in ways
+    ]
+    return min(written, key=lambda way: (max(map(len, way)) > WIDTH, len(way)))

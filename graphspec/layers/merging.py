@@ -67,9 +67,13 @@ class _ElementwiseMerge(_Merge, abstract=True):
         return "any" if len({x.rank for x in inputs}) == 1 else "spec"
 
     def terms(self, site: Site) -> list[str]:
-        """A template for each input, with the axes that it lacks added."""
+        """A template for each input, with the axes that it lacks added, unless a batch axis of 1 makes these of
+        themselves.
+        """
         rank = site.outputs[0].rank
-        return [unsqueezed(str(i), rank - x.rank) for i, x in enumerate(site.inputs)]
+        return [
+            unsqueezed(str(i), rank - x.rank if x.shape[0] != 1 else 0) for i, x in enumerate(site.inputs)
+        ]
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * max(len(site.inputs) - 1, 0)

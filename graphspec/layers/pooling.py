@@ -167,7 +167,7 @@ class _Pooling(Layer, abstract=True):
                 function = "max_pool1d"
         elif not inside:
             return self._padded()
-        elif max(self.steps) == 1 and all(size % 2 for size in self.pool_size):
+        elif site.settled and max(self.steps) == 1 and all(size % 2 for size in self.pool_size):
             constants["padding"] = short(tuple(size // 2 for size in self.pool_size))
             text += f", padding={{padding}}{count}"
         elif (own := self._own_padding(site)) is not None:

@@ -56,12 +56,16 @@ class Rescaling(Layer):
         constants: dict[str, Leaf] = {"offset": self.offset}
         if isinstance(self.offset, tuple):
             offset = f" + {x}.new_tensor({{offset}})"
+        elif not site.settled:
+            offset = " + {offset}"
         elif self.offset:
             offset = " + {offset}" if self.offset > 0 else " - {offset}"
             constants["offset"] = abs(float(self.offset))
         if isinstance(self.scale, tuple):
             constants["scale"] = self.scale
             return Code(f"{x} * {x}.new_tensor({{scale}}){offset}", constants=constants)
+        if not site.settled:
+            return Code(f"{x} * {{scale}}{offset}", constants={**constants, "scale": self.scale})
         whole = round(1 / self.scale) if 0 < abs(self.scale) < 1 else 0
         parts = abs(whole) > 1 and 1 / whole == self.scale  # 1/255, as people write it
         scale: Leaf = float(self.scale)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from graphspec.graph import Graph, Op, Value
+from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.passes.copying import Copy
 
 
 def prune(root: Graph) -> Graph:
     """The graph without the ops that no output needs, and without the outputs of ops that nobody reads.
 
-    Instances that are one class when emitted keep the same: all of a repeated node, and all calls of a
-    shared one.
+    Instances that are one class when emitted keep the same: all of a repeated node, all calls of a shared
+    one, and of a block's other instances those outputs that they compute anyway.
     """
     need = _Need(root)
     need.trace(root.outputs.values())
+    need.keep_computed()
     if need.is_all():
         return root
     copy = Copy(root)
@@ -54,6 +55,32 @@ class _Need:
             value = self._work.pop()
             if value.op is not None:
                 self._read(value.op, next(k for k, output in value.op.outputs.items() if output is value))
+
+    def keep_computed(self) -> None:
+        """Keeps the outputs of an instance that another of its definition is read for, where they cost
+        nothing.
+        """
+        instances: dict[Definition, list[Op]] = defaultdict(list)
+        for graph in reversed(self.graphs):  # inner ones first
+            for op in graph.ops:
+                if op in self.live and op.graph is not None:
+                    instances[op.graph.definition].append(op)
+        for ops in instances.values():
+            read = {key for op in ops for key in op.outputs if (op, key) in self.outputs}
+            self.outputs |= {
+                (op, key)
+                for op in ops
+                for key in read
+                if key in op.results and self._is_there(op.results[key])
+            }
+
+    def _is_there(self, value: Value) -> bool:
+        """Whether a value is an input, or computed for another reason."""
+        op = value.op
+        if op is None or op.graph is None:
+            return op is None or op in self.live
+        key = next(key for key, output in op.outputs.items() if output is value)
+        return (op, key) in self.outputs
 
     def is_all(self) -> bool:
         """Whether everything is needed, and every graph gives what its op has of it."""

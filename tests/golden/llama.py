@@ -23,8 +23,7 @@ class Rotary(nn.Module):
 
     def forward(self, words: Tensor) -> tuple[Tensor, Tensor]:
         x = torch.arange(words.shape[1], dtype=torch.float32, device=words.device)[None]
-        x = x.unsqueeze(-1)  # [1, length, 1]
-        x = x * (10000.0**self.exponents)[:, None]  # [1, length, 8]
+        x = x.unsqueeze(-1) * 10000.0**self.exponents  # [1, length, 8]
         x = torch.cat([x, x], -1).unsqueeze(2)  # [1, length, 1, 16]
         return x.cos().to(words.dtype), x.sin().to(words.dtype)
 

@@ -60,10 +60,8 @@ class Unet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
-        if (size := image.shape[1]) % 8 != 0:
-            raise ValueError(f"image: height must be a multiple of 8, and is {size}")
-        if (size := image.shape[2]) % 8 != 0:
-            raise ValueError(f"image: width must be a multiple of 8, and is {size}")
+        if any(size % 8 != 0 for size in image.shape[1:3]):
+            raise ValueError(f"image: {[*image.shape[1:3]]} must be multiples of 8")
         x = image.permute(0, 3, 1, 2)
         skips = []
         for down in self.downs:
