@@ -120,7 +120,8 @@ class Op:
 
     def site(self, first: bool = False) -> Site:
         """The use of its layer: the types of its inputs and outputs."""
-        inputs = self.inner or tuple(types(argument) for argument in self.arguments)
+        listed = self.layer is not None and self.layer.variadic
+        inputs = self.inner or tuple(types(a) for a in self.arguments if a is not None or not listed)
         return Site(
             inputs, self.inner_outputs or tuple(value.tensor for value in self.outputs.values()), first
         )

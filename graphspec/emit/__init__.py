@@ -19,6 +19,7 @@ from graphspec.emit.emitted import Emitted
 from graphspec.emit.forward import Forward
 from graphspec.emit.initialization import Initialization
 from graphspec.emit.library_source import library_code, read_names
+from graphspec.emit.merges import with_optional_operands
 from graphspec.emit.module_class import ModuleClass, NeedsModule, Varies
 from graphspec.emit.printer import WIDTH, comment
 from graphspec.emit.soundness import check_source, unsound
@@ -49,9 +50,10 @@ def emit(
     Where the classes of all instances together would be unsound, that is what is emitted. Raises `SpecError`
     (emission-failed) for a fault of the emitter.
     """
-    graph, values = expanded(program.graph)
-    if values:
-        program = replace(program, graph=graph, masks={k: values[v] for k, v in program.masks.items()})
+    for rewritten in (with_optional_operands, expanded):
+        graph, values = rewritten(program.graph)
+        if values:
+            program = replace(program, graph=graph, masks={k: values[v] for k, v in program.masks.items()})
     modules: set[Definition] = set()
     while True:
         try:

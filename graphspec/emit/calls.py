@@ -180,7 +180,9 @@ class Calls:
             holes["self"] = module
         if op.layer.variadic:
             holes |= {str(place): _one(part) for place, part in enumerate(found)}
-            whole = self._list(op, [_one(part) for part in found])
+            found = [part for part in found if part is not None]
+            optional = self._optional_operands(slot, op, number)
+            whole = self._present(found) if optional else self._list(op, [_one(part) for part in found])
             holes["list"] = whole
             holes["*"] = whole.elts if isinstance(whole, ast.List) else [ast.Starred(whole, ast.Load())]
         else:
@@ -192,6 +194,30 @@ class Calls:
             if isinstance(made := holes.get(word), ast.expr) and equal(made, literal(default))
         }
         return fill(code.call, holes, usual)
+
+    def _optional_operands(self, slot: Slot, op: Op, number: int) -> bool:
+        """Whether instances lack operands of a merge, or have others. Raises `Varies` if the code cannot say
+        so.
+        """
+        peers = self._peers(slot, number).values()
+        optional = {place for each in peers for place, a in enumerate(each.arguments) if a is None}
+        if any(op.arguments[place] is not None for place in optional):
+            for place in optional:
+                value = op.arguments[place]
+                if (
+                    value is not None
+                    and self.values.read(value, self.wish(op, place)) is not self.values.code[value]
+                ):
+                    raise Varies(op.node)  # None cannot be permuted
+            return True
+        return False
+
+    def _present(self, found: Sequence[Argument]) -> ast.expr:
+        """The operands of a merge that are there, as a list."""
+        each = name("each")
+        there = ast.Compare(each, [ast.IsNot()], [ast.Constant(None)])
+        parts = ast.Tuple([_one(part) for part in found], ast.Load())
+        return ast.ListComp(each, [ast.comprehension(each, parts, [there], 0)])
 
     def _collected(self, op: Op, code: Code) -> ast.expr | None:
         """The list of all instances of one node, if an op reads just these, and is written over it."""

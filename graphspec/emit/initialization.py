@@ -81,8 +81,7 @@ class Initialization:
         self._parameters(keys)
         if self._single:
             self.by_owner[classes.root.name] += [
-                f"    {text.replace('{w}', f'module{attribute_path(path)}')}"
-                for path, text in self._single.items()
+                text.replace("{w}", f"module{attribute_path(path)}") for path, text in self._single.items()
             ]
 
     def _find(self) -> Iterator[PlacedLayer]:

@@ -203,7 +203,7 @@ class ShapeMaker:
             frozen=unit is not None and not unit.trainable,
             shared=unit.name if unit is not None and unit.shared else None,
             wrapper=repr(op.wrapper) if op.wrapper is not None else None,
-            ranks=tuple(value.tensor.rank for value in (*op.inputs, *op.outputs.values())) if laid else (),
+            ranks=_ranks(op) if laid else (),
         )
         if op.graph is not None:
             shape = replace(shape, ranks=shape.ranks[-len(op.outputs) :] if laid else ())
@@ -220,6 +220,14 @@ class ShapeMaker:
             callee=(code.call, target, tuple(code.constants)),
             memory=memory(op),
         )
+
+
+def _ranks(op: Op) -> tuple[int, ...]:
+    """The ranks of what an op reads and gives; that of the operands of a merge, which may be of any number."""
+    read = [value.tensor.rank for value in op.inputs]
+    if op.layer is not None and op.layer.variadic and len(set(read)) == 1:
+        read = read[:1]
+    return (*read, *(value.tensor.rank for value in op.outputs.values()))
 
 
 def _fills(op: Op) -> tuple[str, ...]:
@@ -283,8 +291,8 @@ def _merged(a: SlotShape, b: SlotShape, before: list[SlotShape]) -> SlotShape | 
 
 
 def _either(a: Any, b: Any, before: list[SlotShape]) -> Any:
-    """The wiring of two bodies as one: equal, but for arguments that are given in one of them, by a node that
-    is nothing in the other. None if there is no such wiring.
+    """The wiring of two bodies as one: equal, but for arguments that are given in one of them, by an input or
+    by a node that is nothing in the other. None if there is no such wiring.
     """
     if a == b:
         return a
@@ -293,5 +301,5 @@ def _either(a: Any, b: Any, before: list[SlotShape]) -> Any:
         same = all(part is not None or x is y is None for part, x, y in zip(parts, a, b, strict=True))
         return parts if same else None
     there = a if b is None else b if a is None else None
-    optional = isinstance(there, SlotOutput) and there.slot is not None and before[there.slot].nothing
+    optional = isinstance(there, SlotOutput) and (there.slot is None or before[there.slot].nothing)
     return there if optional else None

@@ -29,6 +29,12 @@ class ClassTemplate:
     raw: dict[Op, Op] = field(default_factory=dict)
     _places: dict[Op, int] = field(default_factory=dict)  # op -> the place of its slot
 
+    def translated(self, argument: Any) -> Any:
+        """An argument of an instance's op, in values of the template."""
+        if isinstance(argument, tuple):
+            return tuple(self.translated(item) for item in argument)
+        return self.values[argument] if argument is not None else None
+
     def slot_of(self, op: Op) -> Slot:
         """The node of an op of the template."""
         return self.slots[self._places[op]]
@@ -60,6 +66,8 @@ def template_of(bodies: list[Graph], slots: list[list[Slot]], inner: Inner) -> C
         rows = [of_body[position].ops for of_body in slots]
         chosen = max(rows, key=_completeness)
         ops = [_copy(made, op, inner) for op in chosen]
+        if len(ops) == 1 and None in ops[0].arguments:
+            ops[0].arguments = tuple(_of_any(made, rows, place) for place in range(len(ops[0].arguments)))
         made.add(slot.node, ops)
         _link(made, rows, ops)
         if len(ops) == 1 and ops[0].present:
@@ -83,6 +91,12 @@ def _itself(graph: Graph, slots: list[Slot]) -> ClassTemplate:
     made.ops = made.raw = {op: op for op in graph.ops}
     made.units = {unit: unit for unit in graph.units}
     return made
+
+
+def _of_any(made: ClassTemplate, rows: list[list[Op]], place: int) -> Any:
+    """An argument of a node's only op, from an instance that has it."""
+    given = (row[0].arguments[place] for row in rows if len(row[0].arguments) > place and row[0].present)
+    return next((made.translated(argument) for argument in given if argument is not None), None)
 
 
 def _completeness(ops: list[Op]) -> tuple[int, int]:
@@ -112,13 +126,7 @@ def _add_units(made: ClassTemplate, bodies: list[Graph]) -> None:
 
 def _copy(made: ClassTemplate, op: Op, inner: Inner) -> Op:
     """An op of an instance as one of the template: what it reads and gives is the template's."""
-
-    def translated(argument: Any) -> Any:
-        if isinstance(argument, tuple):
-            return tuple(translated(item) for item in argument)
-        return made.values[argument] if argument is not None else None
-
-    new = replace(op, arguments=tuple(map(translated, op.arguments)), outputs={})
+    new = replace(op, arguments=tuple(map(made.translated, op.arguments)), outputs={})
     new.outputs = {key: Value(value.tensor, value.name, new) for key, value in op.outputs.items()}
     made.values |= {value: new.outputs[key] for key, value in op.outputs.items()}
     if op.layer is not None and op.present and not op.inner:

@@ -67,8 +67,8 @@ class _ElementwiseMerge(_Merge, abstract=True):
         return "any" if len({x.rank for x in inputs}) == 1 else "spec"
 
     def terms(self, site: Site) -> list[str]:
-        """A template for each input, with the axes that it lacks added, unless a batch axis of 1 makes these of
-        themselves.
+        """A template for each input, with the axes that it lacks added; after a batch axis of 1, PyTorch adds
+        them.
         """
         rank = site.outputs[0].rank
         return [
@@ -94,6 +94,8 @@ def _stacks(site: Site) -> bool:
 
 class Add(_ElementwiseMerge, spec_name="add", also="sum"):
     """The sum of all inputs."""
+
+    associative = True
 
     examples = (Example({}, ((7,), (7,))),)
 
@@ -127,6 +129,8 @@ class Subtract(_ElementwiseMerge, spec_name="subtract", also="sub"):
 class Multiply(_ElementwiseMerge, spec_name="multiply", also="mul"):
     """The product of all inputs."""
 
+    associative = True
+
     examples = (Example({}, ((7,), (7,))),)
 
     def masked(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -157,6 +161,7 @@ class Average(_ElementwiseMerge, spec_name="average", also="mean avg"):
 
 
 class _ExtremeMerge(_ElementwiseMerge, abstract=True):
+    associative = True
     function: ClassVar[str]
 
     def masked(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[Any, ...]:

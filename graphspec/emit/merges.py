@@ -1,0 +1,114 @@
+"""Merges of which some instances of a block have fewer operands, as an optional input or node is not there.
+
+A sum, a product or an extreme becomes one of what all instances have, and then one operand after another,
+each of which may be left out. What joins a list gets None for the operands that an instance lacks.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
+
+from graphspec.contract.layer import Layer
+from graphspec.graph import Graph, Op, Value
+from graphspec.passes.copying import Copy
+
+Operand = tuple[Hashable, ...]
+"""What names an operand in all instances of a block: an input, or the output of a node."""
+
+
+def with_optional_operands(root: Graph) -> tuple[Graph, dict[Value, Value]]:
+    """The graph with these merges rewritten, and its values by those of `root`, if there are any."""
+    groups = [ops for ops in _mates(root) if len({_operands(op) for op in ops}) > 1]
+    if not groups:
+        return root, {}
+    copy = Copy(root)
+    homes = {op: graph for graph in copy.graph.graphs() for op in graph.ops}
+    for ops in ([copy.ops[op] for op in ops] for ops in groups):
+        layer = next(op.layer for op in ops if op.layer is not None)
+        order = _order([_operands(op) for op in ops])
+        common = [key for key in order if all(key in _operands(op) for op in ops)]
+        if not common:
+            continue
+        if layer.associative:
+            words = _words(ops[0].node, len(order), [homes[op] for op in ops])
+            for op in ops:
+                _split(homes[op], op, layer, common, [key for key in order if key not in common], words)
+        elif layer.keeps:
+            for op in (op for op in ops if op.present):
+                given = dict(zip(_operands(op), op.arguments, strict=True))
+                op.arguments = tuple(given.get(key) for key in order)
+    return copy.graph, copy.values
+
+
+def _mates(root: Graph) -> Iterator[list[Op]]:
+    """The merges of each node of a definition whose instances merge single values."""
+    found: dict[object, list[Op]] = defaultdict(list)
+    for graph in root.graphs():
+        for op in graph.ops:
+            if op.kind == "merge" and op.wrapper is None and op.when is None and op.formula is None:
+                found[graph.definition, op.node].append(op)
+    for ops in found.values():
+        plain = all(value.op is None or value.op.repeated is None for op in ops for value in op.inputs)
+        once = all(len(set(op.inputs)) == len(op.inputs) and op.repeated is None for op in ops)
+        if plain and once and any(op.layer is not None for op in ops):
+            yield ops
+
+
+def _operands(op: Op) -> tuple[Operand, ...]:
+    """The operands of a merge, in order."""
+    return tuple(
+        (value.name,)
+        if value.op is None
+        else (value.op.node, next(key for key, output in value.op.outputs.items() if output is value))
+        for value in op.inputs
+    )
+
+
+def _order(rows: Sequence[Sequence[Operand]]) -> list[Operand]:
+    """All operands in an order that agrees with that of each instance; none if there is none."""
+    order: list[Operand] = []
+    for row in rows:
+        place = 0
+        for key in row:
+            if key in order:
+                place = order.index(key) + 1
+            else:
+                order.insert(place, key)
+                place += 1
+    agree = all([key for key in order if key in row] == list(row) for row in rows)
+    return order if agree else []
+
+
+def _words(node: str, count: int, graphs: Sequence[Graph]) -> list[str]:
+    """Names for the steps of a merge that no node has."""
+    taken, found, number = {op.node for graph in graphs for op in graph.ops}, list[str](), 0
+    while len(found) < count:
+        number += 1
+        if f"{node}_{number}" not in taken:
+            found.append(f"{node}_{number}")
+    return found
+
+
+def _split(
+    graph: Graph, op: Op, layer: Layer, common: list[Operand], optional: list[Operand], words: list[str]
+) -> None:
+    """A merge as one of what all instances have, and then of one optional operand after another."""
+    given = dict(zip(_operands(op), op.inputs, strict=True))
+    steps: list[list[Value | None]] = [[given[key] for key in common]] if len(common) > 1 else []
+    before = given[common[0]]
+    for step, operands in enumerate([*steps, *([given.get(key)] for key in optional)]):
+        last = step == len(steps) + len(optional) - 1
+        made = op if last else replace(op, node=words[step], unit=None, outputs={})
+        read = operands if steps and step == 0 else [before, *operands]
+        made.present = None not in read
+        made.arguments = tuple(value for value in read if value is not None)
+        made.layer = layer if made.present else None
+        if last:
+            made.unit = made.unit if made.present else None
+            return
+        tensor = layer.infer(*(value.tensor for value in made.inputs)) if made.present else before.tensor
+        graph.ops.insert(graph.ops.index(op), made)
+        before = Value(tensor, words[step], made)
+        made.outputs = {next(iter(op.outputs)): before}
