@@ -181,7 +181,7 @@ class Calls:
         if op.layer.variadic:
             holes |= {str(place): _one(part) for place, part in enumerate(found)}
             found = [part for part in found if part is not None]
-            optional = self._optional_operands(slot, op, number)
+            optional = self._optional_operands(slot, op, code, number)
             whole = self._present(found) if optional else self._list(op, [_one(part) for part in found])
             holes["list"] = whole
             holes["*"] = whole.elts if isinstance(whole, ast.List) else [ast.Starred(whole, ast.Load())]
@@ -195,22 +195,19 @@ class Calls:
         }
         return fill(code.call, holes, usual)
 
-    def _optional_operands(self, slot: Slot, op: Op, number: int) -> bool:
+    def _optional_operands(self, slot: Slot, op: Op, code: Code, number: int) -> bool:
         """Whether instances lack operands of a merge, or have others. Raises `Varies` if the code cannot say
         so.
         """
         peers = self._peers(slot, number).values()
-        optional = {place for each in peers for place, a in enumerate(each.arguments) if a is None}
-        if any(op.arguments[place] is not None for place in optional):
-            for place in optional:
-                value = op.arguments[place]
-                if (
-                    value is not None
-                    and self.values.read(value, self.wish(op, place)) is not self.values.code[value]
-                ):
-                    raise Varies(op.node)  # None cannot be permuted
-            return True
-        return False
+        places = {place for each in peers for place, operand in enumerate(each.arguments) if operand is None}
+        optional = [(op.arguments[place], self.wish(op, place)) for place in places if op.arguments[place]]
+        permuted = any(
+            self.values.read(value, wish) is not self.values.code[value] for value, wish in optional
+        )
+        if optional and (permuted or "{list}" not in code.call):  # None cannot be permuted
+            raise Varies(op.node)
+        return bool(optional)
 
     def _present(self, found: Sequence[Argument]) -> ast.expr:
         """The operands of a merge that are there, as a list."""

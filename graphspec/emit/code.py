@@ -190,6 +190,11 @@ def folded(node: ast.expr) -> ast.expr:
                 compute = FOLDED.get(type(node.op)) if type(a) is int and type(b) is int else None
                 if compute is not None and not (isinstance(node.op, ast.FloorDiv) and b == 0):
                     return literal(compute(a, b))
+            match node.op, left, right:
+                case ast.Mult(), ast.Constant(value=int(a)), ast.BinOp(
+                    ast.Constant(value=int(b)), ast.Mult(), x
+                ):
+                    return ast.BinOp(ast.Constant(a * b), ast.Mult(), x)  # type: ignore[has-type]
             return ast.BinOp(left, node.op, right)
         case ast.Compare(ops=[operation]):
             left, right = folded(node.left), folded(node.comparators[0])

@@ -292,6 +292,9 @@ class InitWriter:
                 raise NeedsModule(op.graph.definition)
             items.append(made or call("nn.Identity"))
         every = call(kind, *items) if kind == "nn.Sequential" else call(kind, listed(items))
+        if all(equal(each, items[0]) for each in items):
+            again = over(items[0], "_", call("range", ast.Constant(len(items))))
+            return min(every, _of_all(kind, again), key=lambda way: len(flat(way)))
         ways = [every, *(_of_all(kind, each) for each in self._over_one(items))]
         return min(ways, key=lambda way: len(lines(f"self.{names.attribute(slot.node)} = ", way, 8)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from graphspec.emit.code import equal, name, walk
@@ -15,13 +15,18 @@ OFTEN = 3
 """A formula that is written so often gets a name."""
 
 
-def with_locals(steps: Sequence[InitStatement], arguments: Collection[str]) -> list[InitStatement]:
-    """The statements, with a variable for each formula over the arguments that they repeat."""
+def with_locals(
+    steps: Sequence[InitStatement], arguments: Collection[str], params: Mapping[str, str]
+) -> list[InitStatement]:
+    """The statements, with a variable for each formula over the arguments that they repeat. `params` are the
+    block's own names of formulas.
+    """
     steps, known = list(steps), set(arguments)
     while known and (formula := _most_repeated(steps, known)) is not None:
         place = next(number for number, step in enumerate(steps) if _key(step, formula) is not None)
-        word = f"{steps[place].attribute}_{_key(steps[place], formula)}"
-        if not steps[place].attribute or word in known or len(word) >= len(flat(formula)):
+        text = flat(formula)
+        word = params.get(text) or f"{steps[place].attribute}_{_key(steps[place], formula)}"
+        if not steps[place].attribute or word in known or len(word) >= len(text):
             break
         while place and _are_one_block(steps[place - 1], steps[place]):
             place -= 1

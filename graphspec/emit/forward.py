@@ -144,7 +144,10 @@ class Forward(ForwardScope):
         elif presence is not None:
             whole = ending.apply(code) if ending is not None else code
             instead = self._passed(slot, op)
-            passed = self.values.read(instead, first) if instead is not None else ast.Constant(None)
+            passed: ast.expr = ast.Constant(None)
+            if instead is not None:  # it stays in its memory order, and what is there joins it
+                whole = turned(whole, value.tensor.rank, first, self.values.first[instead])
+                passed, first = self.values.code[instead], self.values.first[instead]
             self.assign(value, presence.choose(whole, passed), word, op.span, first, [op])
         elif ending is not None:
             apart = not isinstance(code, Read) and (ending.twice or self._frees(op))

@@ -11,7 +11,7 @@ from graphspec.emit.body import Assign, Effect, For
 from graphspec.emit.calls import Calls, turned
 from graphspec.emit.code import Variable, call, item, listed, name
 from graphspec.emit.scope import ForwardScope
-from graphspec.emit.slots import Slot, SlotOutput, Walk, output_key
+from graphspec.emit.slots import Gather, Slot, SlotOutput, Walk, output_key
 from graphspec.graph import Value
 from graphspec.weights import names
 
@@ -45,7 +45,9 @@ class Loop:
         for place in range(len(self.slot.op.arguments)):
             if place not in self.slot.carried:
                 walk = self.scope.group.wiring.walk(self.slot, place)
-                if walk is not None:
+                if isinstance(walk, Gather):
+                    self._gather(place)
+                elif walk is not None:
                     self._walk(place, walk)
                 else:
                     self._permute_once(place)
@@ -86,6 +88,13 @@ class Loop:
             every = call("reversed", collected.read()) if walk.backwards else collected.read()
             self.header.append((variable, every))
         self.inside[place] = variable.read(), order
+
+    def _gather(self, place: int) -> None:
+        """Iterates over several values."""
+        wish, variable = self.scope.calls.wish(self.slot.op, place), Variable("item", item=True)
+        values = [self.scope.values.read(op.arguments[place], wish) for op in self.slot.ops]
+        self.header.append((variable, ast.Tuple(values, ast.Load())))
+        self.inside[place] = variable.read(), wish
 
     def _permute_once(self, place: int) -> None:
         """Permutes an argument before the loop, if all iterations read it in another memory order."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphspec.emit.layer_codes import LayerCodes, memory
 from graphspec.emit.module_class import ModuleClass, same
-from graphspec.emit.slots import Slot, SlotOutput, Walk, Wiring, kind_of, output_key
+from graphspec.emit.slots import Gather, Slot, SlotOutput, Walk, Wiring, kind_of, output_key
 from graphspec.graph import Graph, Op, Unit, Value
 
 
@@ -40,7 +40,7 @@ class SlotShape:
     passed: SlotOutput | None = None
     nothing: bool = False  # where it is left out, it hands on nothing
     loop: bool = False
-    walks: tuple[Walk | None, ...] = ()
+    walks: tuple[Walk | Gather | None, ...] = ()
     chained: tuple[tuple[int, str], ...] = ()
     classes: tuple[int, ...] = ()
 
@@ -223,7 +223,7 @@ class ShapeMaker:
 
 
 def _ranks(op: Op) -> tuple[int, ...]:
-    """The ranks of what an op reads and gives; that of the operands of a merge, which may be of any number."""
+    """The ranks of what an op reads and gives; one for all operands of a merge."""
     read = [value.tensor.rank for value in op.inputs]
     if op.layer is not None and op.layer.variadic and len(set(read)) == 1:
         read = read[:1]

@@ -33,6 +33,13 @@ class Walk:
     backwards: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """An argument that iterates over several values, one for each of parallel instances."""
+
+    sources: tuple[SlotOutput, ...]
+
+
 @dataclass(eq=False, slots=True)
 class Slot:
     """One node: its op, or the ops of its instances. `loop` says, once known, whether they are one loop.
@@ -193,8 +200,20 @@ class Wiring:
                     return False
         return True
 
-    def walk(self, slot: Slot, place: int) -> Walk | None:
-        """How an argument iterates over the instances of an earlier loop, if it does."""
+    def walk(self, slot: Slot, place: int) -> Walk | Gather | None:
+        """How an argument iterates over the instances of an earlier loop, or over several values."""
+        return self._items_of_loop(slot, place) or self._gathered(slot, place)
+
+    def _gathered(self, slot: Slot, place: int) -> Gather | None:
+        if slot.op.repeated != "parallel" or any(len(op.arguments) <= place for op in slot.ops):
+            return None
+        values = [op.arguments[place] for op in slot.ops]
+        if not all(isinstance(value, Value) for value in values):
+            return None
+        sources = tuple(map(self.source, values))
+        return Gather(sources) if len(set(sources)) > 1 else None
+
+    def _items_of_loop(self, slot: Slot, place: int) -> Walk | None:
         if any(len(op.arguments) <= place for op in slot.ops):
             return None
         sources = [self._item(op.arguments[place]) for op in slot.ops]

@@ -132,7 +132,8 @@ def write_definition(
     if constructor.steps or closing or group.args:
         writer.add(*signature("def __init__(", parameters(group), "):", 4))
         writer.add("        super().__init__()")
-        writer.steps([*with_locals(constructor.steps, group.args), *closing])
+        steps = with_locals(constructor.steps, group.args, group.named_formulas())
+        writer.steps([*steps, *closing])
         writer.add("")
     result, defaults = _result(group, program), program.defaults if program is not None else ()
     writer.add(*signature("def forward(", ["self", *_inputs(group, defaults)], f") -> {result}:", 4))
