@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from graphspec.diagnostics import Span
 from graphspec.emit.body import Assign, Delete, Effect, For, If, Return, Statement, assigned_by, read_by
@@ -16,7 +16,7 @@ from graphspec.emit.forward import Forward
 from graphspec.emit.init_statement import InitStatement
 from graphspec.emit.initialization import Initialization
 from graphspec.emit.module_class import ModuleClass
-from graphspec.emit.printer import WIDTH, lines
+from graphspec.emit.printer import WIDTH, chain_steps, lines
 from graphspec.graph import Graph, Op
 from graphspec.passes.layout import Layout
 from graphspec.program import Elaborated
@@ -78,6 +78,13 @@ class SourceWriter:
             case Assign():
                 prefix = f"{', '.join(map(_target, statement.targets))} = "
                 shape = forward.shape(statement)
+                *before, statement.value = (
+                    chain_steps(prefix, _target(statement.targets[0]), statement.value, indent)
+                    if len(statement.targets) == 1
+                    else [statement.value]
+                )
+                for value in before:
+                    self._computed(prefix, replace(statement, value=value), indent, "")
                 self._computed(prefix, statement, indent, shape)
             case Return():
                 self._computed("return ", statement, indent, forward.shape(statement))

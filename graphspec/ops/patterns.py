@@ -101,7 +101,11 @@ class Rearrange(Operation, spec_name="rearrange"):
         names = [name for group in before for name in group]
         order = tuple(names.index(name) for group in after for name in group)
         if order != tuple(range(len(names))):
-            text, constants["order"] = text + ".permute(*{order})", order
+            moved = [place for place, name in enumerate(order) if place != name]
+            if len(moved) == 2 and site.settled:  # two axes change places
+                text += f".transpose({moved[0]}, {moved[1]})"
+            else:
+                text, constants["order"] = text + ".permute(*{order})", order
         for axis, group in enumerate(after):
             if len(group) > 1:
                 text += f".flatten({axis}, {axis + len(group) - 1})"
