@@ -66,5 +66,15 @@ def test_the_module_computes_what_its_graph_says(path: Path, preset: str | None)
             torch.testing.assert_close(ours[1:2] if len(ours) == 3 else ours, theirs, rtol=1e-7, atol=1e-9)
 
 
+ONE_CLASS = ("initializers", "optional_operands", "unread_output", "parallel_several")
+"""Features whose blocks are one class each."""
+
+
+@pytest.mark.parametrize("feature", ONE_CLASS)
+def test_instances_that_can_share_a_class_do(feature: str) -> None:
+    source = program_of(ROOT / "tests" / "features" / f"{feature}.yaml").source
+    assert not re.findall(r"^class \w*\d\(", source, re.M)
+
+
 def widened(x: Tensor) -> Tensor:
     return x.double() if x.is_floating_point() else x
