@@ -10,6 +10,7 @@ from itertools import zip_longest
 from textwrap import wrap
 
 from graphspec.diagnostics import SpecError
+from graphspec.emit.absent_outputs import with_absent_outputs
 from graphspec.emit.batches import expanded
 from graphspec.emit.classes import Classes
 from graphspec.emit.code import HOLE, without
@@ -50,7 +51,7 @@ def emit(
     Where the classes of all instances together would be unsound, that is what is emitted. Raises `SpecError`
     (emission-failed) for a fault of the emitter.
     """
-    for rewritten in (with_optional_operands, expanded):
+    for rewritten in (with_optional_operands, with_absent_outputs, expanded):
         graph, values = rewritten(program.graph)
         if values:
             program = replace(program, graph=graph, masks={k: values[v] for k, v in program.masks.items()})

@@ -42,7 +42,7 @@ class Forward(ForwardScope):
         for op in self.group.graph.ops:
             slot = slots.get(op)
             if slot is None:
-                self._pass(op.inputs[0], op.output)
+                self._pass(op)
             elif op is slot.op:
                 self._slot(slot)
         self._return()
@@ -121,7 +121,7 @@ class Forward(ForwardScope):
     def _op(self, slot: Slot, op: Op, number: int) -> None:
         presence = self.constructor.presence.get(slot.position)
         if not op.present and presence is None:
-            self._pass(op.inputs[0], op.output)
+            self._pass(op)
             return
         module = self.constructor.modules.get(slot.position)
         if presence is None and (op.parameter is not None or self.constructor.classes.is_held(op)):
@@ -171,8 +171,13 @@ class Forward(ForwardScope):
         self.body.append(Assign([variable], code, op.span, None, first, [op]))
         return variable.read()
 
-    def _pass(self, source: Value, value: Value) -> None:
-        """A node that is left out passes its input on."""
+    def _pass(self, op: Op) -> None:
+        """A node that is left out passes its input on, or nothing."""
+        value = op.output
+        if not op.inputs:
+            self.values.bind(value, ast.Constant(None), value in self.layout.first)
+            return
+        source = op.inputs[0]
         self.values.bind(value, self.values.code[source], self.values.first[source])
         if source in self.logits:
             self.logits[value] = self.logits[source]

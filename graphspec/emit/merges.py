@@ -109,6 +109,10 @@ def _split(
             made.unit = made.unit if made.present else None
             return
         tensor = layer.infer(*(value.tensor for value in made.inputs)) if made.present else before.tensor
-        graph.ops.insert(graph.ops.index(op), made)
+        place = graph.ops.index(op)
+        if steps and step == 0:  # all instances have its operands, in one order
+            places = [graph.ops.index(value.op) + 1 for value in made.inputs if value.op is not None]
+            place = max(places, default=0)
+        graph.ops.insert(place, made)
         before = Value(tensor, words[step], made)
         made.outputs = {next(iter(op.outputs)): before}

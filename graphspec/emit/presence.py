@@ -66,12 +66,13 @@ class Presences:
         found: dict[int, Presence] = {}
         flags: list[tuple[ast.expr, list[int]]] = []
         implied: list[int] = []  # nodes that are left out because others are
+        beside: dict[int, str] = {}  # nodes that are there if an input is given
         for position, cells in optional.items():
             slot = self.group.template.slots[position]
             if self._has_no_effect(slot, cells):
                 continue
             if (word := self._input_beside(cells)) is not None and not self._holds_module(slot):
-                found[position] = Presence(name(self.group.local(word)), is_none=True)
+                beside[position] = word
             elif slot.there.when is None:
                 implied.append(position)
             else:
@@ -85,6 +86,17 @@ class Presences:
             else:
                 slot = self.group.template.slots[position]
                 _add_flag(flags, self.condition(slot, optional[position]), position)
+        for position, word in beside.items():
+            there = optional[position].keys()
+            same = (
+                positions
+                for _, positions in flags
+                if optional[positions[0]].keys() == there and self._hold_several(positions)
+            )
+            if (positions := next(same, None)) is not None:
+                positions.append(position)
+            else:
+                found[position] = Presence(name(self.group.local(word)), is_none=True)
         under: set[str] = set()  # the submodules that are made under an `if`
         for code, positions in flags:
             slots = [self.group.template.slots[position] for position in positions]
@@ -125,6 +137,10 @@ class Presences:
                     step.condition = code if isinstance(code, ast.Name) else flag
             self.group.flags |= dict.fromkeys(held, flag.attr)
         return flag
+
+    def _hold_several(self, positions: list[int]) -> bool:
+        """Whether these nodes hold more than one module, so that a flag tells whether they are there."""
+        return sum(self._holds_module(self.group.template.slots[position]) for position in positions) > 1
 
     def _holds_module(self, slot: Slot) -> bool:
         module, unit = self.modules.get(slot.position), slot.there.unit

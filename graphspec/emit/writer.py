@@ -17,7 +17,7 @@ from graphspec.emit.init_statement import InitStatement
 from graphspec.emit.initialization import Initialization
 from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.printer import WIDTH, chain_steps, lines
-from graphspec.graph import Graph, Op
+from graphspec.graph import Graph, Op, Value
 from graphspec.passes.layout import Layout
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, Dim, symbol, unit_of
@@ -167,10 +167,19 @@ def _result(group: ModuleClass, program: Elaborated | None) -> str:
     """The return type of `forward`."""
     count = len(group.graph.outputs)
     if program is None:
-        return "Tensor" if count == 1 else f"tuple[{', '.join(['Tensor'] * count)}]"
+        types = [f"Tensor{' | None' * _may_be_none(group, value)}" for value in group.graph.outputs.values()]
+        return types[0] if count == 1 else f"tuple[{', '.join(types)}]"
     if count == 1:
         return "Tensor | dict[str, Tensor]" if program.masks else "Tensor"
     return "dict[str, Tensor]"
+
+
+def _may_be_none(group: ModuleClass, value: Value) -> bool:
+    """Whether some instances lack the node of an output, and pass nothing on for it."""
+    op = value.op
+    given = group.template.instances.get(value, [])
+    lacking = (each.op for each in given if each is not None and each.op is not None)
+    return op is not None and any(not each.present and not each.inputs for each in lacking)
 
 
 def _keeps_channels_last(layout: Layout, graph: Graph) -> bool:

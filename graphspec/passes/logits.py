@@ -12,7 +12,7 @@ SKIPPED = ("softmax", "sigmoid")
 
 def origin(value: Value) -> Value:
     """The value itself, or that which replaces the left-out nodes before it."""
-    while value.op is not None and not value.op.present:
+    while value.op is not None and not value.op.present and value.op.inputs:
         value = value.op.inputs[0]
     return value
 
