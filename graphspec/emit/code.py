@@ -194,7 +194,7 @@ def folded(node: ast.expr) -> ast.expr:
                 case ast.Mult(), ast.Constant(value=int(a)), ast.BinOp(
                     ast.Constant(value=int(b)), ast.Mult(), x
                 ):
-                    return ast.BinOp(ast.Constant(a * b), ast.Mult(), x)  # type: ignore[has-type]
+                    return ast.BinOp(ast.Constant(a * b), ast.Mult(), x)
             return ast.BinOp(left, node.op, right)
         case ast.Compare(ops=[operation]):
             left, right = folded(node.left), folded(node.comparators[0])

@@ -13,6 +13,7 @@ from dataclasses import replace
 from graphspec.contract.layer import Layer
 from graphspec.graph import Graph, Op, Value
 from graphspec.passes.copying import Copy
+from graphspec.tensor import Tensor
 
 Operand = tuple[Hashable, ...]
 """What names an operand in all instances of a block: an input, or the output of a node."""
@@ -108,7 +109,11 @@ def _split(
         if last:
             made.unit = made.unit if made.present else None
             return
-        tensor = layer.infer(*(value.tensor for value in made.inputs)) if made.present else before.tensor
+        tensor = before.tensor
+        if made.present:
+            merged = layer.infer(*(value.tensor for value in made.inputs))
+            assert isinstance(merged, Tensor), "a merge has one output"
+            tensor = merged
         place = graph.ops.index(op)
         if steps and step == 0:  # all instances have its operands, in one order
             places = [graph.ops.index(value.op) + 1 for value in made.inputs if value.op is not None]
