@@ -16,7 +16,7 @@ class Differ(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Fill:
+class CommonFill:
     """A statement with the placeholders `{w}`, the weight, and those of `numbers`: the number of each of the
     statements that it stands for.
     """
@@ -25,16 +25,16 @@ class Fill:
     numbers: dict[str, list[float]] = field(default_factory=dict)
 
 
-def common_fill(texts: Sequence[str]) -> Fill | None:
+def common_fill(texts: Sequence[str]) -> CommonFill | None:
     """One statement for several; None where they differ in more than numbers."""
     if len(set(texts)) == 1:
-        return Fill(texts[0])
+        return CommonFill(texts[0])
     numbers: dict[str, list[float]] = {}
     try:
         tree = _merged([template(text) for text in texts], numbers)
     except Differ:
         return None
-    return Fill(re.sub(rf"{HOLE}(\w+)", r"{\1}", ast.unparse(tree)), numbers)
+    return CommonFill(re.sub(rf"{HOLE}(\w+)", r"{\1}", ast.unparse(tree)), numbers)
 
 
 def _merged(nodes: Sequence[Any], numbers: dict[str, list[float]]) -> Any:

@@ -126,14 +126,14 @@ outputs: [pool, mean]
 
 def test_a_size_that_is_refused_hides_no_input() -> None:
     program = graphspec.compile("""
-inputs: {size: {shape: [8 * rows, 2]}}
+inputs: {size: {shape: [8 * row_count, 2]}}
 nodes: {pool: {layer: MaxPooling1D, pool_size: 8}}
 outputs: {pool: {loss: mse}}
 """)
     assert "if (size2 := size.shape[1]) % 8 != 0:" in program.source
     module = program.module()
     assert module(torch.ones(1, 8, 2)).tolist() == [[[1, 1]]]
-    with pytest.raises(ValueError, match=r"rows must be a multiple of 8, not 3"):
+    with pytest.raises(ValueError, match=r"row_count must be a multiple of 8, not 3"):
         module(torch.ones(1, 3, 2))
 
 
