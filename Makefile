@@ -4,7 +4,7 @@
 # make test-lowest  the suite again, with the oldest versions that pyproject.toml allows, in .venv-lowest
 # make lint    ruff and mypy
 # make bench   speed, side by side, as a table
-# make parity  the published networks at full size: beside keras.applications, trained, exported; and four processes
+# make parity  the published networks at full size, trainings in four processes, and the cases like those of `make test`
 # make fuzz    the property tests again, with many random examples
 # make docs    the site of docs/, into build/site; it opens from the disk
 # make clean   remove what runs and tools left behind; `make distclean` removes .venv, too
