@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from torch import Tensor
 
 import graphspec
@@ -83,6 +83,7 @@ def of_keras(program: Program, module: torch.nn.Module, inputs: dict[str, Tensor
     return list(model(inputs, training=False))
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(sequences())
 @torch.no_grad()
 def test_random_masks(spec: str) -> None:

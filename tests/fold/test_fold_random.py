@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphspec
@@ -158,11 +158,13 @@ def chains(draw: st.DrawFn) -> str:
     return json.dumps(spec, indent=1)
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(specs())
 def test_random_blocks_fold(spec: str) -> None:
     folded(graphspec.compile(spec))
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(chains())
 def test_random_chains_fold(spec: str) -> None:
     folded(graphspec.compile(spec))

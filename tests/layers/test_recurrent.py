@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -270,6 +270,7 @@ def twins(number):
 
 
 @pytest.mark.parametrize("number", range(len(MASKED)))
+@settings(max_examples=settings().max_examples // 2)
 @given(rows=st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=4))
 def test_any_mask_gives_what_keras_gives(number, rows):
     with oracle.double_precision():
