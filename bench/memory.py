@@ -16,9 +16,10 @@ from bench.report import Column, Table, Value
 from graphspec.data.batches import Batch
 from graphspec.data.fields import fields
 from graphspec.tensor import unit_of, value_of
+from graphspec.train.freezing import set_trainable
 from graphspec.train.memory_estimate import Tracker
 from graphspec.train.objective import Objective
-from graphspec.train.optimizers.setup import optimizer_for, set_trainable
+from graphspec.train.optimizers.setup import optimizer_for
 from graphspec.train.penalties import Penalties
 
 NOTE = """The peak of the bytes of all live tensors while `eval()` runs under `no_grad`, counted as operations

@@ -26,7 +26,7 @@ from graphspec.language.schema import FORMS, NODE_KEYS, Block, Input, Node, Outp
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference import layers
 from graphspec.settings import Family, show
-from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
+from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, StepSettings, TrainConfig
 from graphspec.train.config.optimizers import OptimizerSettings
 from graphspec.tune.config import TuneConfig
 
@@ -76,6 +76,7 @@ TRAIN_LINKS = {
     "parameter_groups": "#parameter-groups",
     "adapters": "../changing-models.md#adapters",
     **dict.fromkeys(("freeze", "unfreeze_at"), "../changing-models.md#freeze"),
+    **dict.fromkeys(("phases", "steps"), "#phases-and-updates"),
     "precision": "#precision",
     "parallel": "../scaling.md",
     "callbacks": "#callbacks",
@@ -107,6 +108,7 @@ def tables() -> dict[str, Callable[[], str]]:
         "data_keys": lambda: keys(DataConfig, "Data", links=DATA_LINKS),
         "window_keys": lambda: keys(Windows, "Windows"),
         "train_keys": lambda: keys(TrainConfig, "Train", links=TRAIN_LINKS),
+        "step_keys": lambda: keys(StepSettings, "StepSettings"),
         "optimizer_keys": lambda: keys(OptimizerSettings, "", without=("name",)),
         "search_keys": lambda: keys(TuneConfig, "Tune"),
     }

@@ -97,7 +97,7 @@ class Elaborated:
     maximum_sizes: dict[str, int] = field(default_factory=dict)
     masks: dict[str, Value] = field(default_factory=dict)
     channels_first: frozenset[str] = frozenset()
-    defaults: dict[str, int | float | bool] = field(default_factory=dict)
+    defaults: dict[str, int | float | bool | str] = field(default_factory=dict)
 
     @property
     def takes_logits(self) -> bool:
@@ -155,7 +155,7 @@ class BaseProgram(ABC):
         return self._elaborated.inputs
 
     @property
-    def defaults(self) -> dict[str, int | float | bool]:
+    def defaults(self) -> dict[str, int | float | bool | str]:
         """What fills the inputs that may be left out."""
         return self._elaborated.defaults
 

@@ -245,10 +245,22 @@ class RotaryEmbedding(keras.layers.Layer):
         return keras.ops.moveaxis(x * cos + turned * sin, 1, self.axis)
 
 
+class InputGradient(keras.layers.Wrapper):
+    """The gradient of a layer's sum by its input, by torch."""
+
+    def call(self, x: Any) -> Any:
+        with torch.enable_grad():
+            watched = x.detach().requires_grad_() if not x.requires_grad else x
+            return torch.autograd.grad(self.layer(watched).sum(), watched, create_graph=True)[0]
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return shape
+
+
 HUB: dict[str, Any] = {
-    cls.__name__: cls for cls in (PositionEmbedding, SinePositionEncoding, RotaryEmbedding)
+    cls.__name__: cls for cls in (PositionEmbedding, SinePositionEncoding, RotaryEmbedding, InputGradient)
 }
-"""Layers that KerasHub has, and Keras has not."""
+"""Layers that KerasHub has, and Keras has not; and the gradient of a layer, which Keras takes by a tape."""
 
 
 def _op(cls: type[Layer], example: Example) -> Twin:

@@ -13,7 +13,7 @@ from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.values import FAILED, NOTHING, Absent, Resolved
 from graphspec.graph import Value
-from graphspec.language.schema import MISSING, NAMED_SIZE, Input
+from graphspec.language.schema import DRAWN, MISSING, NAMED_SIZE, Input
 from graphspec.settings import plain, show
 from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Limit, Tensor, show_size, symbol, unit_of
 
@@ -99,12 +99,12 @@ def given_tensor(tensor: Tensor) -> Tensor:
 
 def declared_defaults(
     body: BodyElaborator, inputs: Mapping[str, Value | None], ranges: Mapping[str, Limit]
-) -> dict[str, int | float | bool] | None:
+) -> dict[str, int | float | bool | str] | None:
     """The defaults of the inputs that may be left out; None after an error.
 
     Their sizes are those of inputs that must be given, behind which they come.
     """
-    found: dict[str, int | float | bool] = {}
+    found: dict[str, int | float | bool | str] = {}
     known: set[Dim | None] = {symbol(BATCH), None}
     given = [name for name in inputs if _default(body, name) is MISSING]
     for name in given:
@@ -155,11 +155,15 @@ def _unit(size: Dim) -> Dim | None:
 
 def _default_misfit(default: Any, tensor: Tensor, limit: Limit | None) -> tuple[str, str] | None:
     """Why this value cannot fill a tensor, and the remedy."""
+    if default in DRAWN:
+        if tensor.is_float:
+            return None
+        return f"`{default}` draws floats, and the input is {tensor.dtype}", "write `dtype: float32`"
     if isinstance(default, bool) or tensor.dtype == "bool":
         fits = isinstance(default, bool) and tensor.dtype == "bool"
         help = "true or false" if tensor.dtype == "bool" else "a number"
     elif tensor.is_float:
-        fits, help = isinstance(default, int | float), "a number, such as 0"
+        fits, help = isinstance(default, int | float), f"a number, such as 0, or {' or '.join(DRAWN)}"
     else:
         fits, help = isinstance(default, int), "a whole number, such as 0"
     if not fits:

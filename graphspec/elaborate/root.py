@@ -174,7 +174,7 @@ def _trains(body: BodyElaborator, sections: Sections, graph: Graph, outputs: dic
     if training is not None:
         from graphspec.elaborate.groups import check_groups
 
-        if not check_groups(body, training, graph):
+        if not check_groups(body, training, graph, outputs):
             return False
     ways = directions(outputs, data is not None and data.validation is not None)
     wrong = list(misfits(training or TrainConfig(), ways))

@@ -157,8 +157,10 @@ class Calls:
             arguments = [turned(inside, rank, False, first), *absent]
             result = self._layer(slot, op, code, module, arguments, number)
             ending = self._ending(slot, op, code, number)
-        if first and out > 2:
-            result, ending = turned(ending.apply(result) if ending else result, out, True, False), None
+        turns = first and out > 2
+        if turns or not op.wrapper.passes_on:
+            result, ending = ending.apply(result) if ending else result, None
+            result = turned(result, out, turns, False)
         return fill(op.wrapper.leave_code(), {"y": result, "x": outside}), ending
 
     def _layer(

@@ -212,7 +212,12 @@ def default_fills(program: Elaborated, constructor: InitWriter) -> list[str]:
         tensor, word = program.inputs[name], group.local(name)
         like = next((each for each in sources if program.inputs[each].dtype == tensor.dtype), None)
         shape = ", ".join(_told(size, known) for size in tensor.shape)
-        if like is not None:
+        if isinstance(default, str):
+            drawn = {"random_normal": "randn", "random_uniform": "rand"}[default]
+            same = group.local(like or sources[0])
+            dtype = f"{same}.dtype" if like else ast.unparse(constructor.float_type())
+            made = f"torch.{drawn}({shape}, dtype={dtype}, device={same}.device)"
+        elif like is not None:
             made = f"{group.local(like)}.new_full(({shape},), {default!r})"
             made = f"{group.local(like)}.new_zeros({shape})" if not default else made
         else:

@@ -28,6 +28,8 @@ NAMED_SIZE = re.compile(
 """A size with a name, and perhaps a factor: `length`, `16 * height`."""
 MISSING: Any = object()  # distinguishes a key that is absent from one that is null
 
+DRAWN = ("random_normal", "random_uniform")
+"""Defaults of inputs that are drawn at each call."""
 REPEATABLE = ("layer", "block", "model", "call", "module")
 PLAIN = "a number, a text, a boolean, null or a list of them"
 
@@ -58,7 +60,10 @@ class Input(Setting):
     data_format: Any = Field(
         "channels_last", description="`channels_last`, or `channels_first` for images as PyTorch has them"
     )
-    default: Any = Field(MISSING, description="number that replaces the input if it is not given")
+    default: Any = Field(
+        MISSING,
+        description="number that replaces the input if it is not given; or random_normal, random_uniform",
+    )
     when: Any = Field(True, description="if false, the input is left out")
 
 

@@ -1,4 +1,4 @@
-"""Layers that wrap other layers: TimeDistributed and SpectralNormalization."""
+"""Layers that wrap other layers: TimeDistributed, InputGradient and SpectralNormalization."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from graphspec.contract.fields import Positive
+from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site, Weight, Wrapper
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor
@@ -66,6 +67,39 @@ class _StepByStep(TimeDistributed, abstract=True):
 
     def leave_code(self) -> str:
         return "together([{y} for step in apart({x}, self.training)], {x}, self.training)"
+
+
+class InputGradient(Wrapper, also="GradientPenalty gradient_penalty grad"):
+    """The gradient of a layer, block or model by its input, in the shape of the input: that of the sum of all
+    that it gives. It has gradients itself, as a penalty on it needs.
+    """
+
+    passes_on = False
+
+    examples = (
+        Example({"wraps": {"layer": "Dense", "units": 4, "activation": "tanh"}}, ((5,),)),
+        Example(
+            {"wraps": {"layer": "Conv2D", "filters": 2, "kernel_size": 3, "activation": "sigmoid"}},
+            ((5, 5, 3),),
+        ),
+    )
+
+    def enter(self, x: Tensor) -> tuple[Tensor, ...]:
+        need_float(x, layer="InputGradient")
+        return (x,)
+
+    def leave(self, output: Tensor, x: Tensor) -> Tensor:
+        need_float(output, layer="InputGradient")
+        return x
+
+    def enter_code(self) -> str:
+        return "watched"
+
+    def leave_code(self) -> str:
+        return "input_gradient(lambda watched: {y}, {x})"
+
+    def times(self, x: Tensor) -> Dim:
+        return 3
 
 
 class SpectralNormalization(Wrapper):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from graphspec.graph import Value
+from graphspec.graph import Op, Value
 
 SKIPPED = ("softmax", "sigmoid")
 """The activations that losses compute from logits."""
@@ -24,10 +24,15 @@ def inside(value: Value) -> Iterator[Value]:
     if source is not value:
         yield source
     op = source.op
-    if op is not None and op.graph is not None:
+    if op is not None and op.graph is not None and _passes_on(op):
         for key, output in op.outputs.items():
             if output is source:
                 yield from inside(op.results[key])
+
+
+def _passes_on(op: Op) -> bool:
+    """Whether what an op gives are the values of its layer or graph."""
+    return op.wrapper is None or op.wrapper.passes_on
 
 
 def ends_in(value: Value) -> str | None:
@@ -36,7 +41,7 @@ def ends_in(value: Value) -> str | None:
     """
     *_, last = inside(value)
     op = last.op
-    if op is None or op.layer is None or len(op.outputs) != 1 or len(op.inputs) > 1:
+    if op is None or op.layer is None or not _passes_on(op) or len(op.outputs) != 1 or len(op.inputs) > 1:
         return None  # the softmax of what a mask leaves has no logits
     activation = op.layer.output_activation()
     return activation if activation in SKIPPED else None
@@ -51,7 +56,7 @@ def ending(value: Value) -> str:
     """
     *_, last = inside(value)
     op = last.op
-    if op is None or op.layer is None or len(op.inputs) > 1:
+    if op is None or op.layer is None or not _passes_on(op) or len(op.inputs) > 1:
         return "unknown"
     if op.layer.rearranges:
         before = ending(op.inputs[0])

@@ -23,7 +23,7 @@ from graphspec.data.features import FEATURES
 from graphspec.data.mixing import MIXINGS
 from graphspec.data.row_settings import RowSettings
 from graphspec.language.glossary import keys_of, meaning
-from graphspec.language.schema import FORMS, REPEATABLE, Block, Input, Node, Output, Spec
+from graphspec.language.schema import DRAWN, FORMS, REPEATABLE, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.tensor import DTYPES
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
@@ -102,7 +102,7 @@ class Writer:
                 },
                 "dtype": {"anyOf": [{"enum": [*DTYPES]}, EXPRESSION]},
                 "data_format": {"anyOf": [{"enum": ["channels_last", "channels_first"]}, EXPRESSION]},
-                "default": {"anyOf": [{"type": ["number", "boolean"]}, EXPRESSION]},
+                "default": {"anyOf": [{"type": ["number", "boolean"]}, {"enum": [*DRAWN]}, EXPRESSION]},
                 "when": BOOLEAN,
             },
         )
@@ -173,11 +173,15 @@ class Writer:
                 self.definitions[f"callback.{name}"] = found
                 callbacks["properties"][name] = _ref(f"callback.{name}")
                 callbacks["patternProperties"][_pattern(others)["pattern"]] = _ref(f"callback.{name}")
+        properties = self._properties(TrainConfig, "Train")
+        for name in ("PhaseSettings", "StepSettings"):  # which pydantic knows the base classes of
+            own = self.definitions[name]["properties"]
+            own |= {key: _ref(key) for key in ("optimizer", "schedule")}
         return self._keys(
             TrainConfig,
             "Train",
             {
-                **self._properties(TrainConfig, "Train"),
+                **properties,
                 "optimizer": _ref("optimizer"),
                 "schedule": _ref("schedule"),
                 "callbacks": {"type": "object", **callbacks, "additionalProperties": False},

@@ -13,7 +13,7 @@ from graphspec.objectives import parse_loss, parse_metric
 from graphspec.settings import Setting
 from graphspec.train.config import TrainConfig
 
-_KEPT = ("callbacks", "parameter_groups")
+_KEPT = ("callbacks", "parameter_groups", "phases", "steps")
 """Parts of `train` that are left as they are written: they say nothing by default."""
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -145,24 +146,34 @@ class OpenVinoEngine(FileEngine):
         return [found[self.places[name]] for name in names]
 
 
-def _defaults(program: BaseProgram) -> dict[str, NDArray[Any]]:
-    """What fills the inputs that may be left out, for a batch of 1."""
+Default = Callable[[int], NDArray[Any]]
+"""What fills an input that may be left out, for a batch of so many examples."""
+
+
+def _defaults(program: BaseProgram) -> dict[str, Default]:
     found = {}
     for name, value in program.defaults.items():
         tensor = program.inputs[name]
         sizes = [size for size in tensor.shape[1:] if isinstance(size, int)]
         if len(sizes) == tensor.rank - 1:
-            found[name] = np.full([1, *sizes], value, tensor.dtype)
+            found[name] = partial(_filled, value, sizes, tensor.dtype)
     return found
 
 
-def _arrays(inputs: Mapping[str, Any], defaults: Mapping[str, NDArray[Any]]) -> Values:
+def _filled(value: Any, sizes: Sequence[int], dtype: str, count: int) -> NDArray[Any]:
+    """An array of a default, drawn where that says so."""
+    shape = (count, *sizes)
+    if not isinstance(value, str):
+        return np.full(shape, value, dtype)
+    source = np.random.default_rng()
+    drawn = source.standard_normal(shape) if value == "random_normal" else source.random(shape)
+    return drawn.astype(dtype)
+
+
+def _arrays(inputs: Mapping[str, Any], defaults: Mapping[str, Default]) -> Values:
     found = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-    for name, value in defaults.items():
-        if name not in found:
-            count = len(next(iter(found.values())))
-            found[name] = np.ascontiguousarray(np.broadcast_to(value, (count, *value.shape[1:])))
-    return found
+    count = len(next(iter(found.values())))
+    return found | {name: filled(count) for name, filled in defaults.items() if name not in found}
 
 
 def _float(value: Any) -> NDArray[Any]:

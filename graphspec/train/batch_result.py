@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-REST = ""
-"""The term of a loss that no output's own is: penalties, and outputs whose weight is learned."""
+REST = "."
+"""What the name of a term begins with that no output's own is: penalties, and outputs whose weight is
+learned. Where a step makes several updates, each has one.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +68,4 @@ class BatchResult:
     @property
     def parts(self) -> dict[str, float]:
         """Each output's own loss, unweighted; waits for the device."""
-        return {name: term.value.item() for name, term in self.terms.items() if name != REST}
+        return {name: term.value.item() for name, term in self.terms.items() if not name.startswith(REST)}

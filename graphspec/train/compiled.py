@@ -93,7 +93,7 @@ def choose(
     if device == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         return CompileChoice("there is no C++ compiler")
     paths, compiled = _regions(program)
-    alone = world.alone and program.training.optimizer.gradient_accumulation_steps is None
+    alone = world.alone and program.training.optimizers[0].gradient_accumulation_steps is None
     if not paths and not alone:
         return CompileChoice(
             "steps of several batches or processes are compiled by repeated blocks, and there are none"
@@ -108,19 +108,19 @@ def choose(
         return CompileChoice("a step is another one when weights unfreeze")
     if way == "on":
         return CompileChoice("asked for", not paths, paths)
-    cost = START + PER_OP * compiled
+    graphs = sum(len(part.updates) for part in program.training.parts)
+    cost = START + PER_OP * compiled * graphs
     saved = steps * _saved(program, len(ops), device, sizes or {})
     estimate = f"{steps:,} steps would save about {saved:.0f} s, and compiling takes about {cost:.0f} s"
     return CompileChoice(estimate, not paths, paths) if saved > 2 * cost else CompileChoice(estimate)
 
 
 class Compiled:
-    """The steps of a training, compiled or not, and what compiling took."""
+    """What is compiled of a training, and what compiling took."""
 
     def __init__(
         self,
         module: nn.Module,
-        optimizer: Optimizer,
         choice: CompileChoice,
         batch_size: int,
         tell: Callable[[str], None],
@@ -129,33 +129,83 @@ class Compiled:
         """`closed` says that nothing but the training changes the module: then a graph is not asked, at each
         step, whether it still holds.
         """
-        self.module, self.optimizer = module, optimizer
+        self.module, self.choice, self.closed = module, choice, closed
         self.batch_size, self.tell = batch_size, tell
-        self.updated = False
-        """Whether the last step moved the weights, too, unless its loss was not finite."""
         self.active = choice.step or bool(choice.paths)
         self.count, self.seconds, self._began = 0, 0.0, 0.0
+        for path in choice.paths:
+            module.get_submodule(path).compile(backend=BACKEND, dynamic=False)
+
+    def step_of(self, optimizer: Optimizer) -> CompiledStep:
+        """The steps of an optimizer."""
+        return CompiledStep(self, optimizer)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Inside, what is compiled is counted and timed, and told at the end."""
+        if not self.active:
+            yield
+            return
+        from torch._dynamo.callback import callback_handler as handler
+
+        handler.register_start_callback(self._start)
+        handler.register_end_callback(self._end)
+        try:
+            yield
+        finally:
+            handler.remove_start_callback(self._start)
+            handler.remove_end_callback(self._end)
+        if self.count:
+            times = "once" if self.count == 1 else f"{self.count} times"
+            self.tell(f"compiled {times}, in {self.seconds:.1f} s")
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Inside, nothing is compiled, and nothing that was is used."""
+        with self.eagerly():
+            yield
+
+    def eagerly(self) -> AbstractContextManager[Any]:
+        if not self.choice.paths:
+            return nullcontext()  # the module itself is not compiled
+        from torch.compiler import set_stance
+
+        return set_stance("force_eager")
+
+    def _start(self, _: Any) -> None:
+        self._began = time.perf_counter()
+
+    def _end(self, about: Any) -> None:
+        self.count += about.callback_trigger.name == "DYNAMO"  # and not the backward pass of that
+        self.seconds += time.perf_counter() - self._began
+
+
+class CompiledStep:
+    """The forward and backward passes of an optimizer's steps, compiled or not."""
+
+    def __init__(self, shared: Compiled, optimizer: Optimizer):
+        self.shared, self.optimizer = shared, optimizer
+        self.updated = False
+        """Whether the last step moved the weights, too, unless its loss was not finite."""
         self._step: Any = None
         self._weights: list[Tensor] = []
         self._numbers: Tensor
         """Learning rate and number of a step. Of tensors without axes torch would read the values."""
         self._rate: Tensor
         self._number: Tensor
-        if choice.step:
-            self._step = _compiled_step(module, optimizer, closed)
-        for path in choice.paths:
-            module.get_submodule(path).compile(backend=BACKEND, dynamic=False)
+        if shared.choice.step:
+            self._step = _compiled_step(shared.module, optimizer, shared.closed)
 
-    def step(
+    def __call__(
         self, objective: Objective, called: nn.Module, batch: Batch, totals: StepTotals | None
     ) -> BatchResult:
         """A forward and a backward pass: weights have their gradients afterwards, or are `updated`."""
-        self.updated, full = False, len(batch) == self.batch_size
+        self.updated, full = False, len(batch) == self.shared.batch_size
         if full and self._step is not None:
             found = self._compiled(objective, batch)
             if found is not None:
                 return found
-        with nullcontext() if full else self._eagerly():
+        with nullcontext() if full else self.shared.eagerly():
             result = objective(called, batch, totals)
             result.loss.backward()
         return result
@@ -181,8 +231,8 @@ class Compiled:
             if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            self.tell(f"not compiled, as torch cannot: {lines[0]}")
-            self._step, self.active, self.count = None, False, 0
+            self.shared.tell(f"not compiled, as torch cannot: {lines[0]}")
+            self._step, self.shared.count = None, 0
             return None
         self.updated = self.optimizer.traceable
         for weight, gradient in zip(self._weights, gradients, strict=False):
@@ -191,45 +241,6 @@ class Compiled:
             weight.grad = gradient
         parts = {name: Term(*term) for name, term in terms.items()}
         return BatchResult(loss, parts, outputs, targets, counted, Reading(loss))
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Inside, what is compiled is counted and timed, and told at the end."""
-        if not self.active:
-            yield
-            return
-        from torch._dynamo.callback import callback_handler as handler
-
-        handler.register_start_callback(self._start)
-        handler.register_end_callback(self._end)
-        try:
-            yield
-        finally:
-            handler.remove_start_callback(self._start)
-            handler.remove_end_callback(self._end)
-        if self.count:
-            times = "once" if self.count == 1 else f"{self.count} times"
-            self.tell(f"compiled {times}, in {self.seconds:.1f} s")
-
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Inside, nothing is compiled, and nothing that was is used."""
-        with self._eagerly():
-            yield
-
-    def _eagerly(self) -> AbstractContextManager[Any]:
-        if not self.active or self._step is not None:
-            return nullcontext()  # the module itself is not compiled
-        from torch.compiler import set_stance
-
-        return set_stance("force_eager")
-
-    def _start(self, _: Any) -> None:
-        self._began = time.perf_counter()
-
-    def _end(self, about: Any) -> None:
-        self.count += about.callback_trigger.name == "DYNAMO"  # and not the backward pass of that
-        self.seconds += time.perf_counter() - self._began
 
 
 def _compiled_step(module: nn.Module, optimizer: Optimizer, closed: bool) -> Any:

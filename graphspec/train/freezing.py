@@ -1,55 +1,58 @@
-"""`train.freeze`: weights that stay as they are, all the time or for some epochs."""
+"""What trains: weights that stay as they are, all the time, in a phase or for some epochs."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from graphspec.diagnostics import fail
-from graphspec.graph import Op
+from graphspec.graph import Graph, Op
 from graphspec.program import BaseProgram
-from graphspec.train.optimizers import Optimizer
-from graphspec.train.optimizers.setup import set_trainable
+from graphspec.train.adapters import is_adapter
+from graphspec.train.config import TrainConfig
+from graphspec.train.config.groups import particulars
 from graphspec.weights import layers
 
 
 class Freezing:
-    """Freezes weights until an epoch. A normalization whose weights are frozen runs as in inference: its
-    statistics are those of what it learned from.
+    """Freezes weights of a module, and lets them train again that were made to train.
 
-    What comes before the first weight that trains needs no gradients, and PyTorch keeps nothing of it.
+    A normalization whose weights are frozen runs as in inference: its statistics are those of what it learned
+    from. What comes before the first weight that trains needs no gradients, and PyTorch keeps nothing of it.
     """
 
-    def __init__(self, program: BaseProgram, module: nn.Module, alone: bool = True):
-        self.program, self.module = program, module
-        config = program.training
-        if config.unfreeze_at is not None and not alone:
-            message = "`unfreeze_at` changes what several processes exchange, and is for one process"
-            raise fail("not-supported", message, "train with one process, or in two runs: `--from RUN`")
-        known = dict(module.named_modules())
-        self.still = [known[path] for path, op in layers(program.graph) if self._rests(path, op)]
+    def __init__(self, graph: Graph, module: nn.Module):
+        self.graph, self.module = graph, module
+        named = module.named_parameters()
+        self._own = {name: weight.requires_grad for name, weight in named if not is_adapter(name)}
 
-    def _rests(self, path: str, op: Op) -> bool:
-        layer = op.layer
-        if layer is None or not layer.learns_of_calls:
-            return False
-        return all(self.program.training.freezes(f"{path}.{weight.name}") for weight in op.weights())
+    def apply(self, config: TrainConfig, frozen: bool | None = None) -> None:
+        """Freezes weights or makes them trainable, by `freeze` and then by `parameter_groups`.
 
-    def frozen(self, epoch: int) -> bool:
-        """Whether weights are frozen in an epoch, counted from 0."""
-        config = self.program.training
-        return bool(config.adapters) or (
-            bool(config.freeze) and (config.unfreeze_at is None or epoch < config.unfreeze_at)
-        )
+        What unfreezes later is frozen only if `frozen` is true.
+        """
+        freezes = config.unfreeze_at is None if frozen is None else frozen
+        said = particulars(config.parameter_groups, self._own)
+        for name, weight in self.module.named_parameters():
+            if name not in self._own:
+                continue
+            trainable = said[name].trainable
+            if trainable is None:
+                trainable = self._own[name] and not (freezes and config.freezes(name))
+            weight.requires_grad_(trainable)
 
-    def begin(self, epoch: int, optimizer: Optimizer) -> None:
-        """Sets what trains in an epoch; the module is in training mode."""
-        if not (self.program.training.freeze or self.program.training.adapters):
-            return
-        frozen = self.frozen(epoch)
-        if self.program.training.unfreeze_at is not None:
-            set_trainable(self.program, self.module, frozen)
-            if not frozen:
-                optimizer.grows()
-        if frozen:
-            for module in self.still:
-                module.eval()
+    def still(self, config: TrainConfig) -> list[nn.Module]:
+        """The normalizations whose weights are all frozen."""
+        if not (config.freeze or config.adapters):
+            return []
+        known = dict(self.module.named_modules())
+        return [known[path] for path, op in layers(self.graph) if _rests(config, path, op)]
+
+
+def _rests(config: TrainConfig, path: str, op: Op) -> bool:
+    if op.layer is None or not op.layer.learns_of_calls:
+        return False
+    return all(config.freezes(f"{path}.{weight.name}") for weight in op.weights())
+
+
+def set_trainable(program: BaseProgram, module: nn.Module) -> None:
+    """Freezes weights of a fresh module that are frozen all the time, or lets them train, as `train` says."""
+    Freezing(program.graph, module).apply(program.training)

@@ -37,8 +37,9 @@ from graphspec.train.meter import Values
 from graphspec.train.objective import Objective
 from graphspec.train.options import TrainOptions
 from graphspec.train.parallel.world import World, joined
+from graphspec.train.phases import Update
 from graphspec.train.precision import products
-from graphspec.train.preparation import compiled, prepare
+from graphspec.train.preparation import compiled, phases, prepare
 from graphspec.train.progress import Progress, Reporter, Result, Start
 from graphspec.train.resume import alike, continued, created, same_data, told_alike
 from graphspec.train.run import environment
@@ -84,7 +85,7 @@ def train(program: BaseProgram, **options: Any) -> Result:
             run = stack.enter_context(closing(created(program, world, given.run_dir, given.overwrite)))
         if state is not None:
             same_data(state, found.fingerprint, run.path)
-        training = Training.of(parts, run, compiled_steps, given.tell)
+        training = Training.of(parts, phases(parts, compiled_steps), run, given.tell)
         _record(training, found, given.origin(first, SYNTHETIC in found.notes))
         _set_state(training, state, resumed)
         if given.started is not None:
@@ -150,11 +151,13 @@ def _fitting(
 
     def trial(sized: BaseProgram, batch: Batch) -> None:
         made = prepare(sized, found, world, place, TrainOptions(epochs=1), None, None, looks=False)
-        called, objective = made.spread.called, made.objective
-        for _ in range(2):  # the second has what the optimizer remembers of the first
-            totals = objective.totals(called, [batch])
-            objective(called.train(), batch, totals).loss.backward()
-            made.optimizer.step()
+        called = made.spread.called
+        phase = phases(made, compiled(made, found, TrainOptions())).begin(0)
+        for update in 2 * phase.updates:  # the second time it has what the optimizer remembers of the first
+            with update.alone():
+                totals = update.objective.totals(called, [batch])
+                update.compiled(update.objective, called.train(), batch, totals)
+                update.move()
 
     sized = batch_sizes.fitting(program, found.training, place, trial, tell)
     if SYNTHETIC in found.notes:  # of which there are so many batches
@@ -204,8 +207,7 @@ def _run(
             _epoch(training, found, saver, reporter, stop)
         saver.save()
         if not stop:
-            if not training.averaged:
-                training.optimizer.overwrite()
+            training.settle()
             callbacks.call("on_train_end", training.history.last)
             saver.finish()
             if found.test is not None:
@@ -215,7 +217,7 @@ def _run(
     result = Result(
         training.run_dir,
         training.epoch,
-        training.optimizer.iterations,
+        training.iterations,
         str(training.device),
         training.history.last | test,
         training.history.values,
@@ -231,14 +233,14 @@ def _run(
 
 def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, stop: StopSignal) -> None:
     """Runs an epoch, or the rest of an interrupted one; returns early if `stop` is set."""
+    training.enter()
     config, callbacks, epoch = training.program.training, training.callbacks, training.epoch
-    spread, objective = training.spread, training.objective
-    optimizer, meter = training.optimizer, training.meter
+    phase, meter = training.phase, training.meter
     if not training.seen:
         callbacks.call("on_epoch_begin", epoch, {})
         training.follow()
-    spread.called.train()
-    training.freezing.begin(epoch, optimizer)
+    training.spread.called.train()
+    phase.begin(epoch)
     started, before = time.perf_counter(), meter.count
     reporter.begin(training.seen // training.batch_size, before)
     order = Shuffle(config.seed, epoch)
@@ -247,21 +249,12 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
         step = training.seen // training.batch_size
         if callbacks.watches_batches:
             callbacks.call("on_train_batch_begin", step, {})
-        totals = objective.totals(spread.called, parts)
-        for batch in parts:
-            with spread.part(batch, last=batch is parts[-1]):
-                result = training.compiled.step(objective, spread.called, batch, totals)
-            loss, due = stop.agree(result.value, saver.due)  # read now, while the device goes back
-            if not math.isfinite(loss):
-                return _not_finite(result, training, saver)
-            meter.add(result, batch)
-            training.seen += batch.total
-        spread.finish()
-        if training.compiled.updated:
-            optimizer.advance()
-        else:
-            optimizer.step()
-        training.penalties.constrain()
+        for turn, update in enumerate(phase.turns):
+            wrong, due = _update(training, update, parts, stop, saver, again=turn > 0)
+            if wrong is not None:
+                return _not_finite(wrong, training, saver)
+        training.seen += sum(batch.total for batch in parts)
+        training.iterations += 1
         if callbacks.watches_batches:
             callbacks.call("on_train_batch_end", step, {"loss": meter.loss()})
         saver.step(due)
@@ -275,18 +268,39 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
         callbacks.call("on_test_begin", {})
         held = training.shared(found.validation)
         with training.compiled.evaluating():
-            values |= evaluate(objective, training.module, held, config.batch_size, "val_", stop)
+            values |= evaluate(training.objective, training.module, held, config.batch_size, "val_", stop)
         callbacks.call("on_test_end", values)
         if stop:  # the validation is done again
             restore_random(random, training.device)
             return
     if any(callback.sets_rate for callback in config.callbacks):
-        values["learning_rate"] = optimizer.learning_rate
+        values["learning_rate"] = training.optimizer.learning_rate
     training.finish_epoch(values)
     callbacks.call("on_epoch_end", epoch, values)
     training.follow()
     saver.epoch(stop.agree(due=saver.due)[1])
     reporter.epoch(epoch, values, training.clock)
+
+
+def _update(
+    training: Training, update: Update, parts: list[Batch], stop: StopSignal, saver: Saver, again: bool
+) -> tuple[BatchResult | None, bool]:
+    """Makes an update on the batches of a step, unless a loss is not finite: that result, and whether it is
+    time to save. `again` says that it is not the first on these batches.
+    """
+    spread, objective, due = training.spread, update.objective, False
+    totals = objective.totals(spread.called, parts)
+    with update.alone():
+        for batch in parts:
+            with spread.part(batch, last=batch is parts[-1]):
+                result = update.compiled(objective, spread.called, batch, totals)
+            loss, due = stop.agree(result.value, saver.due)  # read now, while the device goes back
+            if not math.isfinite(loss):
+                return result, due
+            training.meter.add(result, batch, again)
+        spread.finish()
+        update.move()
+    return None, due
 
 
 @torch.no_grad()
@@ -338,14 +352,15 @@ def _not_finite(result: BatchResult, training: Training, saver: Saver) -> None:
     names = " and ".join(f"`{name}`" for name in wrong)
     what = f"the loss of output {names}" if wrong else "the weighted sum of the losses"
     became = "NaN" if any(math.isnan(part) for part in parts.values()) else "infinite"
-    step = training.optimizer.iterations + 1
+    step = training.iterations + 1
     message = f"{what} became {became} at step {step}, in epoch {training.epoch + 1}"
     # the forward pass came before: where NaN reached moving statistics, the module is lost
     finite = all(bool(b.isfinite().all()) for b in training.module.buffers() if b.is_floating_point())
     callbacks = training.program.training.callbacks
     if finite and any(isinstance(c, settings.TerminateOnNaN) and not c.raise_error for c in callbacks):
-        for weight in training.optimizer.weights.values():
-            weight.grad = None
+        for update in training.phase.updates:
+            for weight in update.optimizer.weights.values():
+                weight.grad = None
         training.stop_training = True
         training.tell(f"{message}: the training ends before it")
         return

@@ -23,8 +23,9 @@ from graphspec.program import BaseProgram
 from graphspec.tensor import BATCH, names_of, value_of
 from graphspec.train.adapters import attach
 from graphspec.train.custom import bound
+from graphspec.train.freezing import set_trainable
 from graphspec.train.objective import Objective
-from graphspec.train.optimizers.setup import optimizer_for, set_trainable
+from graphspec.train.optimizers.setup import optimizer_for
 from graphspec.train.penalties import Penalties
 from graphspec.train.workspaces import Kernels, laid_out, passing
 
@@ -106,7 +107,7 @@ def _peak(program: BaseProgram, batch: Batch) -> int:
     attach(program, module)
     set_trainable(program, module)
     optimizer = optimizer_for(program, module, objective.log_variances, 1)
-    parts = 1 if program.training.optimizer.gradient_accumulation_steps is None else 2
+    parts = 1 if program.training.optimizers[0].gradient_accumulation_steps is None else 2
 
     def step() -> None:
         for _ in range(parts):

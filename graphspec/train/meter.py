@@ -41,11 +41,13 @@ class Meter:
     _values: int = 0
     _statistics: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
-    def add(self, result: BatchResult, batch: Batch) -> None:
-        """Adds a batch and its result, of which nothing has a gradient but the loss."""
+    def add(self, result: BatchResult, batch: Batch, again: bool = False) -> None:
+        """Adds a batch and its result, of which nothing has a gradient but the loss; `again` a further result
+        for the same batch, where several updates each tell of some outputs.
+        """
         if batch.idle:
             return
-        self.count += len(batch)
+        self.count += 0 if again else len(batch)
         for name, term in result.terms.items():
             if name not in self._sums:
                 self._sums[name] = torch.zeros((), dtype=torch.float64, device=term.value.device)
@@ -56,7 +58,7 @@ class Meter:
                 self._sums[name].add_(term.value, alpha=term.divisor)
             self._counts[name] = self._counts[name] + term.count
         for name, output in self.outputs.items():
-            if output.metrics:
+            if output.metrics and name in result.outputs:
                 held = {"value": result.outputs[name].detach(), "target": result.targets[name]}
                 held |= {k: v[name] for k, v in _selections(result, batch) if name in v}
                 if (unit := batch.arrays.get(output.target + UNIT)) is not None:
@@ -75,7 +77,8 @@ class Meter:
         means = self._means()
         found: Values = {f"{prefix}loss": self._mean_loss(means)}
         if len(self.outputs) > 1:
-            found |= {f"{prefix}{name}_loss": mean for name, mean in means.items() if name}
+            own = {name: mean for name, mean in means.items() if name in self.outputs}
+            found |= {f"{prefix}{name}_loss": mean for name, mean in own.items()}
         for name, output in self.outputs.items():
             start = f"{prefix}{name}_" if len(self.outputs) > 1 else prefix
             for index, key in enumerate(metric_names(output.metrics)):
@@ -153,7 +156,7 @@ class Meter:
     def _mean_loss(self, means: Mapping[str, float]) -> float:
         total = 0.0
         for name, mean in means.items():
-            weight = self.outputs[name].loss_weight if name else 1.0
+            weight = self.outputs[name].loss_weight if name in self.outputs else 1.0
             total += 0.0 if weight == "learned" else weight * mean
         return total
 

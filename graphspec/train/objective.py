@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +64,25 @@ class Objective:
         self.with_loss = [name for name, output in outputs.items() if output.loss is not None]
         learned = [name for name in self.with_loss if outputs[name].loss_weight == "learned"]
         self.log_variances = {name: nn.Parameter(torch.zeros((), device=device)) for name in learned}
+        self.moving = frozenset(self.with_loss)
+        """The outputs whose losses count; those of others are measured."""
+        self._untold: frozenset[str] = frozenset()
+        self._rest = REST
         self._of_batch: dict[str, bool] = {}
+
+    def part(
+        self, moving: Collection[str], told: Collection[str], penalties: Penalties, number: int
+    ) -> Objective:
+        """The objective of an update, one of several by its `number`: the losses of `moving` outputs count,
+        and its results are of `told` ones alone.
+        """
+        made = copy(self)
+        made.moving, made.penalties, made._rest = frozenset(moving), penalties, f"{REST}{number}"
+        made.with_loss = [name for name in self.with_loss if name in told]
+        made.log_variances = {name: own for name, own in self.log_variances.items() if name in moving}
+        untold = (output.keys for name, output in self.outputs.items() if name not in told)
+        made._untold = frozenset(key for keys in untold for key in keys)
+        return made
 
     def meter(self) -> Meter:
         """The meter that accumulates the results of the batches of an epoch."""
@@ -89,8 +109,11 @@ class Objective:
         everything = examples if totals is None else totals.count
         share = examples / everything if examples else 0.0  # an idle process has no examples
         for name in self.with_loss:
-            part, term = self._part(name, found, targets.get(name), batch, counted.get(name), totals)
+            with nullcontext() if name in self.moving else torch.no_grad():
+                part, term = self._part(name, found, targets.get(name), batch, counted.get(name), totals)
             terms[name] = term
+            if name not in self.moving:
+                continue
             if name in self.log_variances:
                 variance = self.log_variances[name]
                 rest.append((-variance).exp() * part + variance * share)
@@ -101,8 +124,9 @@ class Objective:
             penalty = self.penalties.loss()
             rest.append(penalty if share == 1 else penalty * share)
         if rest:
-            terms[REST] = Term(_sum(rest).detach(), everything, examples)
+            terms[self._rest] = Term(_sum(rest).detach(), everything, examples)
         loss = _sum(weighted + rest)
+        found = {key: value for key, value in found.items() if key not in self._untold}
         return loss, terms, found, targets, counted
 
     def totals(self, module: nn.Module, parts: Sequence[Batch]) -> StepTotals | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import copy
 from functools import singledispatch
 
 import torch
@@ -51,7 +52,15 @@ class Penalties:
 
     def bind(self, module: nn.Module) -> None:
         """Look at the weights of a module by their names: those that it has now."""
-        named: dict[str, Tensor] = dict(module.named_parameters())
+        self._bind(dict(module.named_parameters()))
+
+    def only(self, weights: Mapping[str, Tensor]) -> Penalties:
+        """The penalties on some weights, with those on activities."""
+        made = copy(self)
+        made._bind(weights)
+        return made
+
+    def _bind(self, named: Mapping[str, Tensor]) -> None:
         regularized: list[tuple[Formula, list[tuple[Weight, Tensor]]]] = []
         constrained: list[tuple[Formula, list[tuple[Weight, Tensor]]]] = []
         for variable in self._variables:
@@ -91,7 +100,7 @@ class Penalties:
 
     def forget(self) -> None:
         """Removes the activities of the last call from the next loss."""
-        self._activities = []
+        self._activities.clear()
 
     def constrain(self) -> None:
         """Applies the constraints to the weights."""

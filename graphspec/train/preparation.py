@@ -21,13 +21,15 @@ from graphspec.train.checkpoint import State
 from graphspec.train.compiled import Compiled, choose
 from graphspec.train.config import effective_batch
 from graphspec.train.custom import bound
+from graphspec.train.freezing import Freezing
 from graphspec.train.objective import Objective
-from graphspec.train.optimizers.setup import need_trainable, optimizer_for, set_trainable
+from graphspec.train.optimizers.setup import need_trainable
 from graphspec.train.options import TrainOptions
 from graphspec.train.parallel.files import fill
 from graphspec.train.parallel.spread import is_sharded, spread_over
 from graphspec.train.parallel.world import World
 from graphspec.train.penalties import Penalties
+from graphspec.train.phases import Phases
 from graphspec.train.state import TrainingParts
 from graphspec.train.stored import restoring
 
@@ -36,11 +38,17 @@ def compiled(parts: TrainingParts, found: Data, given: TrainOptions) -> Compiled
     """What is compiled of the module; the choice is reported, unless nothing is compiled."""
     program, spread, way = parts.program, parts.spread, given.compile
     sizes = _sizes(program, found.training) if way != "off" else None
-    choice = choose(program, way, parts.steps, parts.device.type, spread.world, sizes)
+    choice = choose(program, way, parts.epochs * parts.steps, parts.device.type, spread.world, sizes)
     if way != "off":
         given.tell(str(choice))
     size = -(-program.training.batch_size // spread.world.size)
-    return Compiled(spread.module, parts.optimizer, choice, size, given.tell, not given.callbacks)
+    return Compiled(spread.module, choice, size, given.tell, not given.callbacks)
+
+
+def phases(parts: TrainingParts, compiled: Compiled) -> Phases:
+    """What makes the phases of a training."""
+    rest = parts.freezing, compiled, parts.epochs, parts.steps
+    return Phases(parts.program, parts.spread.module, parts.objective, parts.penalties, *rest)
 
 
 def prepare(
@@ -58,14 +66,12 @@ def prepare(
     """
     config, sharded = program.training, is_sharded(program, world)
     epochs = config.epochs if given.epochs is None else given.epochs
-    steps = _steps(program, found, epochs)
-    module, penalties, objective = _objective(program, found, world, place, state, weights)
+    steps = _steps(program, found)
+    module, penalties, objective, freezing = _objective(program, found, world, place, state, weights)
     looks = ((looks and state is None) or not world.alone) and not sharded  # which may not fit a device
-    examination = _examine(program, module, objective, found, steps) if looks else Examination()
+    examination = _examine(program, module, objective, found, epochs * steps) if looks else Examination()
     loose = objective.log_variances.values()
     spread = spread_over(world, program, module, place, loose, examination.unreached)
-    penalties.bind(module)
-    optimizer = optimizer_for(program, module, objective.log_variances, steps)
     ways = directions(program.outputs, found.validation is not None)
     called, best = build(config.callbacks, given.callbacks, ways, world.first)
     return TrainingParts(
@@ -73,7 +79,7 @@ def prepare(
         spread,
         objective,
         penalties,
-        optimizer,
+        freezing,
         place,
         epochs,
         called,
@@ -91,8 +97,8 @@ def _objective(
     place: torch.device,
     state: State | None,
     weights: Path | None,
-) -> tuple[nn.Module, Penalties, Objective]:
-    """The module of a training, its penalties, and its objective."""
+) -> tuple[nn.Module, Penalties, Objective, Freezing]:
+    """The module of a training, its penalties, its objective, and what freezes its weights."""
     config, sharded = program.training, is_sharded(program, world)
     first = weights if state is None else None
     module = program.module(device="cpu" if sharded else str(place), seed=config.seed, weights=first)
@@ -101,13 +107,15 @@ def _objective(
     if nodes(program):
         with untouched(module):
             program.prove(module)
+    freezing = Freezing(program.graph, module)
     attach(program, module)
-    set_trainable(program, module)
-    need_trainable(program, module)
+    for part in reversed(config.parts):  # it begins with the first
+        freezing.apply(part)
+        need_trainable(program, module)
     penalties = Penalties(program.graph, module)
     units = found.encoders.units() if found.encoders is not None else {}
     objective = Objective(program.inputs, outputs, place, penalties, units, config.precision, world)
-    return module, penalties, objective
+    return module, penalties, objective, freezing
 
 
 def look(program: BaseProgram, root: Path | None) -> tuple[Diagnostic, ...]:
@@ -120,14 +128,14 @@ def look(program: BaseProgram, root: Path | None) -> tuple[Diagnostic, ...]:
     found = load(program, None, root, place)
     if nodes(program) or objectives(program):  # which nothing but permission runs
         return found.warnings
-    module, _, objective = _objective(program, found, World(), place, None, None)
-    steps = _steps(program, found, program.training.epochs)
+    module, _, objective, _ = _objective(program, found, World(), place, None, None)
+    steps = program.training.epochs * _steps(program, found)
     return _examine(program, module, objective, found, steps).warnings
 
 
-def _steps(program: BaseProgram, found: Data, epochs: int) -> int:
-    """The steps of all epochs, of which a schedule takes its length."""
-    return epochs * -(-len(found.training) // effective_batch(program.training))
+def _steps(program: BaseProgram, found: Data) -> int:
+    """The steps of an epoch."""
+    return -(-len(found.training) // effective_batch(program.training))
 
 
 def _adapt(program: BaseProgram, module: nn.Module, found: Data, world: World, state: State | None) -> None:

@@ -45,7 +45,7 @@ class Saver:
         if self.save_freq is None:
             if due:
                 self.save()
-        elif self.save_freq != "epoch" and self.training.optimizer.iterations % self.save_freq == 0:
+        elif self.save_freq != "epoch" and self.training.iterations % self.save_freq == 0:
             self.save()
 
     def epoch(self, due: bool) -> None:

@@ -32,6 +32,7 @@ from graphspec.train.parallel.files import fill
 from graphspec.train.parallel.spread import Spread
 from graphspec.train.parallel.world import World
 from graphspec.train.penalties import Penalties
+from graphspec.train.phases import Phase, Phases
 from graphspec.train.progress import Clock, History
 from graphspec.train.run import RunDirectory
 from graphspec.train.stored import need_like, restoring
@@ -45,14 +46,14 @@ class TrainingParts:
     spread: Spread
     objective: Objective
     penalties: Penalties
-    optimizer: Optimizer
+    freezing: Freezing
     device: torch.device
     epochs: int
     callbacks: Callbacks
     data: str
     """A digest of the data that it reads."""
     steps: int
-    """Those of all epochs."""
+    """Those of an epoch."""
     best: BestWeights
     examination: Examination
 
@@ -65,17 +66,19 @@ class Training(TrainingParts):
     set `stop_training`, which ends the training after the epoch, and change `optimizer.learning_rate`.
     """
 
+    phases: Phases
     run: RunDirectory
-    compiled: Compiled
     tell: Callable[[str], None]
     """Says a line aloud."""
-    freezing: Freezing = field(init=False)
     epoch: int = 0
     seen: int = 0
+    iterations: int = 0
+    """The steps that were done, in all epochs."""
     stop_training: bool = False
     history: History = field(default_factory=History)
     clock: Clock = field(default_factory=Clock)
     meter: Meter = field(init=False)
+    phase: Phase = field(init=False)
     evaluates_averages: bool = False
     """Whether the optimizer's averages of the weights are what is evaluated and kept."""
     averaged: bool = False
@@ -84,16 +87,38 @@ class Training(TrainingParts):
     """Spent by the processes that this one goes on from."""
 
     def __post_init__(self) -> None:
-        self.meter = self.objective.meter()
-        self.freezing = Freezing(self.program, self.module, self.world.alone)
+        self.meter, self.phase = self.objective.meter(), self.phases.begin(0)
 
     @classmethod
     def of(
-        cls, parts: TrainingParts, run: RunDirectory, compiled: Compiled, tell: Callable[[str], None]
+        cls, parts: TrainingParts, phases: Phases, run: RunDirectory, tell: Callable[[str], None]
     ) -> Training:
         """The training of these parts, before its first step."""
         same = {each.name: getattr(parts, each.name) for each in fields(parts)}
-        return cls(**same, run=run, compiled=compiled, tell=tell)
+        return cls(**same, phases=phases, run=run, tell=tell)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """That of the phase, the first where it has several."""
+        return self.phase.updates[0].optimizer
+
+    @property
+    def compiled(self) -> Compiled:
+        return self.phases.compiled
+
+    def enter(self) -> None:
+        """Enters the phase of the epoch, if that is another one. What the last one kept as averages are the
+        weights then, as at the end of a training.
+        """
+        number = self.phases.number(self.epoch)
+        if number != self.phase.number:
+            self.settle()
+            self.averaged, self.phase = False, self.phases.begin(number)
+
+    def settle(self) -> None:
+        """The averages of the weights become the weights, where there are some."""
+        if not self.averaged:
+            self.phase.overwrite()
 
     @property
     def module(self) -> nn.Module:
@@ -131,7 +156,7 @@ class Training(TrainingParts):
     @property
     def accumulated(self) -> int:
         """The number of batches of a step."""
-        return self.program.training.optimizer.gradient_accumulation_steps or 1
+        return self.program.training.optimizers[0].gradient_accumulation_steps or 1
 
     @property
     def batch_size(self) -> int:
@@ -146,7 +171,7 @@ class Training(TrainingParts):
     def use_averages(self, wanted: bool) -> None:
         """Puts the averages of the weights into the module, or the weights themselves."""
         if wanted != self.averaged:
-            self.optimizer.swap()
+            self.phase.swap()
             self.averaged = wanted
 
     @contextmanager
@@ -176,6 +201,8 @@ class Training(TrainingParts):
         progress = {
             "epoch": self.epoch,
             "seen": self.seen,
+            "iterations": self.iterations,
+            "phase": self.phase.number,
             "stopped": self.stop_training,
             "history": self.history.values,
             "seconds": seconds,
@@ -189,8 +216,9 @@ class Training(TrainingParts):
             "objective": State(
                 {name: weight.detach() for name, weight in self.objective.log_variances.items()}, None
             ),
-            "optimizer": State(*self.optimizer.state_dict()),
         }
+        for number, update in enumerate(self.phase.updates):
+            parts[_of("optimizer", number)] = State(*update.optimizer.state_dict())
         if self.world.first:
             parts["callbacks"] = self.callbacks.state()
         for rank, mine in enumerate(self.world.gather(self._own())):
@@ -222,9 +250,13 @@ class Training(TrainingParts):
             self.history.values, self.seconds = progress["history"], progress["seconds"]
             fill(self.spread.state(), state.part("module").tensors)
             fill(self.objective.log_variances, state.part("objective").tensors)
-            stored = state.part("optimizer")
-            need_like(stored.numbers, self.optimizer.state_dict()[1], "optimizer")
-            self.optimizer.load_state_dict(stored.tensors, stored.numbers)
+            self.phase = self.phases.begin(progress.get("phase", 0))
+            for number, update in enumerate(self.phase.updates):
+                name, optimizer = _of("optimizer", number), update.optimizer
+                stored = state.part(name)
+                need_like(stored.numbers, optimizer.state_dict()[1], name)
+                optimizer.load_state_dict(stored.tensors, stored.numbers)
+            self.iterations = progress.get("iterations", self.optimizer.iterations)
             self._restore_own(state, progress.get("processes", 1))
 
     def _restore_own(self, state: State, processes: int) -> None:
@@ -247,9 +279,9 @@ class Training(TrainingParts):
             restore_random(state.part(_of("random", rank)).tensors, self.device)
 
 
-def _of(name: str, rank: int) -> str:
-    """The name of what a process has of its own; the first one's is what it is for one process."""
-    return f"{name}.{rank}" if rank else name
+def _of(name: str, number: int) -> str:
+    """The name of what each process, or each update, has of its own; of the first as if there were one."""
+    return f"{name}.{number}" if number else name
 
 
 def spec_digest(program: BaseProgram) -> str:

@@ -66,7 +66,7 @@ def need_progress(progress: Any) -> None:
     """Raises `ValueError` unless this is how far a run can be: whole epochs, each with its values."""
     texts = {"data": "", "spec": ""}
     need_like(progress, {"epoch": 0, "seen": 0, "stopped": False, "history": {}, "seconds": 0.0, **texts})
-    for name in ("epoch", "seen", "processes"):
+    for name in ("epoch", "seen", "processes", "iterations", "phase"):
         count = progress.get(name, 1)
         if type(count) is not int or count < 0:
             raise ValueError(f"`{name}` is {show(count)}, which is not a count")

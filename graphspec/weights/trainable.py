@@ -1,9 +1,13 @@
-"""Whether a spec that trains has a weight to train: what `check` can tell before the module is made."""
+"""Whether a spec that trains has weights to train: what `check` can tell before the module is made."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.graph import Graph
+from graphspec.passes.prune import prune
 from graphspec.program import BaseProgram
 from graphspec.train.config import TrainConfig
 from graphspec.train.config.groups import particulars
@@ -12,8 +16,13 @@ from graphspec.weights import paths
 
 def trains(graph: Graph, config: TrainConfig) -> set[str]:
     """The keys of the parameters of a graph that training changes, sooner or later: by its nodes, by
-    `freeze` and by the groups of `train`.
+    `freeze` and by the groups of `train`, in one of its phases.
     """
+    return set().union(*(_trains(graph, part) for part in config.parts))
+
+
+def _trains(graph: Graph, config: TrainConfig) -> set[str]:
+    """The same of one phase."""
     left = set(paths(graph, frozen=False))
     known = list(paths(graph))
     said = particulars(config.parameter_groups, known)
@@ -27,15 +36,47 @@ def trains(graph: Graph, config: TrainConfig) -> set[str]:
 
 
 def check_trainable(program: BaseProgram, diagnostics: Diagnostics) -> None:
-    """Reports a program (nothing-to-train) in which everything is frozen: by its nodes, or by the groups of
-    `train`.
+    """Reports a program (nothing-to-train) in which everything is frozen, by its nodes or by the groups of
+    `train`; and a phase or a step that moves no weight.
     """
     if any(op.layer is not None and op.layer.opaque for op in program.graph.walk()):
         return  # weights of custom modules are not known here
-    if program.training.adapters:
+    if program.training.adapters or not any(True for _ in paths(program.graph)):
         return
-    if any(True for _ in paths(program.graph)) and not trains(program.graph, program.training):
-        message = "every weight is frozen, so there is nothing to train"
-        help = "remove a `trainable: false`, or a pattern of `freeze`; `graphspec evaluate SPEC` measures it"
-        span = program.span(("train",), True)
+    for path, message, help in _idle(program):
+        span = program.span(("train", *path), True)
         diagnostics.add(Diagnostic("nothing-to-train", message, span, help=help))
+
+
+def _idle(program: BaseProgram) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+    """What moves no weight: its place below `train`, and what to say of it."""
+    for number, part in enumerate(program.training.parts):
+        phased = bool(program.training.phases)
+        where: tuple[str | int, ...] = ("phases", number) if phased else ()
+        moved = _trains(program.graph, part)
+        if not moved:
+            rest = f"in phase {number + 1}" if phased else "so there is nothing to train"
+            help = (
+                "remove a `trainable: false`, or a pattern of `freeze`; `graphspec evaluate SPEC` measures it"
+            )
+            yield where, f"every weight is frozen{',' if not phased else ''} {rest}", help
+            continue
+        inner = (
+            ("steps",) if not phased or program.training.phases[number].steps is None else (*where, "steps")
+        )
+        for index, step in enumerate(part.steps):
+            reached = moved & _reached(program, step.outputs)
+            if not any(map(step.updates, reached)):
+                help = (
+                    f"its losses reach, for example, `{min(reached)}`" if reached else "they reach no weight"
+                )
+                yield (*inner, index), f"step {index + 1} moves no weight that its losses reach", help
+
+
+def _reached(program: BaseProgram, outputs: tuple[str, ...]) -> set[str]:
+    """The weights that the losses of some outputs depend on; all outputs where none is named."""
+    if not outputs:
+        return set(paths(program.graph))
+    values = program.graph.outputs
+    kept = {key: value for key, value in values.items() if key.partition(".")[0] in outputs}
+    return set(paths(prune(replace(program.graph, outputs=kept))))

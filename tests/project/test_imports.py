@@ -68,7 +68,7 @@ ALLOWED = {
     "tune": "cli compiled_spec compiler data diagnostics files objectives settings train",
     "version": "",
     "view": "contract diagnostics graph program tensor train weights",
-    "weights": "contract diagnostics files graph program train",
+    "weights": "contract diagnostics files graph passes program train",
 }
 """For each room, a file or a folder of the package, the rooms that it may import while it runs."""
 

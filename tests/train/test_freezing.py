@@ -12,7 +12,6 @@ from torch import nn
 
 import graphspec
 from graphspec.train.freezing import Freezing
-from graphspec.train.optimizers.setup import set_trainable
 
 SPEC = """
 name: f
@@ -98,10 +97,11 @@ def test_steps_are_those_of_a_loop_by_hand(folder: Path) -> None:
 def test_a_frozen_beginning_keeps_nothing_for_gradients() -> None:
     program = graphspec.compile(SPEC.replace("FREEZE", 'freeze: ["body.*", "norm.*"]'))
     module = program.module()
-    set_trainable(program, module)
+    freezing = Freezing(program.graph, module)
+    freezing.apply(program.training)
     parts: Any = dict(module.named_children())
     module.train()
-    for still in Freezing(program, module).still:
+    for still in freezing.still(program.training):
         still.eval()
     value = parts["norm"](parts["body"](torch.randn(4, 6)))
     assert value.grad_fn is None and not parts["norm"].training

@@ -10,8 +10,9 @@ from torch import Tensor
 import graphspec
 from graphspec.contract.registry import REGISTRY
 from graphspec.train.config import OPTIMIZERS
+from graphspec.train.freezing import set_trainable
 from graphspec.train.optimizers import Optimizer
-from graphspec.train.optimizers.setup import optimizer_for, set_trainable
+from graphspec.train.optimizers.setup import optimizer_for
 from graphspec.train.penalties import from_keras
 from graphspec.train.penalties import variable as stored
 from graphspec.weights import held, paths

@@ -166,6 +166,30 @@ data: {train: few.npz, validation: few.npz}
 """
 """Every batch has one example: all processes but one have none."""
 
+UPDATES = """
+inputs: {x: {shape: [6]}}
+shared: {critic: {layer: Dense, units: 1}}
+nodes:
+  maker: {layer: Dense, from: x, units: 6, kernel_regularizer: l2}
+  norm: {layer: BatchNormalization, synchronized: true}
+  fake: {call: critic}
+  real: {call: critic, from: x}
+  slope: {layer: InputGradient, from: norm, wraps: {call: critic}}
+  apart: {compute: "fake - real + sum(square(slope), axis=-1, keepdims=true)"}
+  near: {compute: 0 - fake}
+outputs: {apart: {loss: mean}, near: {loss: mean, loss_weight: learned}}
+train:
+  batch_size: 14
+  parallel: PARALLEL
+  phases:
+    - {epochs: 1, freeze: "maker.*"}
+    - epochs: 1
+      optimizer: {name: sgd, learning_rate: 0.01}
+      steps: [{outputs: apart, update: "critic.*", repeat: 2}, {outputs: near, update: ["maker.*", "norm.*"]}]
+data: {train: d.npz, validation: {split: 0.2}}
+"""
+"""Other weights train in each phase, and with each update."""
+
 SPECS = {
     "idle": IDLE,
     "adapted": ADAPTED,
@@ -217,7 +241,7 @@ class Trainings:
         """By the number of processes, what each of them wrote at last."""
 
     def job(self, name: str, way: str, run: str, **more: Any) -> dict[str, Any]:
-        spec = SPECS[name.removesuffix(" bf16")].replace("PARALLEL", way)
+        spec = (SPECS | {"updates": UPDATES})[name.removesuffix(" bf16")].replace("PARALLEL", way)
         if name.endswith(" bf16"):
             spec = spec.replace(", batch_size:", ", precision: bf16, batch_size:")
         return {"spec": spec, "root": str(self.root), "run_dir": str(self.root / run), **more}
@@ -257,7 +281,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
     stop = {"stop_after": STOPPED}
     made.run(
         1,
-        {name: job(name, "ddp", f"1-{name}") for name in (*SPECS, "normalized bf16")}
+        {name: job(name, "ddp", f"1-{name}") for name in (*SPECS, "normalized bf16", "updates")}
         | {"from 1": job("classes", "ddp", "from-1", **stop)},
     )
     jobs = made.jobs(2) | {
@@ -266,6 +290,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
         "from 2 steps": job("steps", "fsdp", "from-2-steps", stop_after=5),
         "from 2 adapted": job("adapted", "fsdp", "from-2-adapted", stop_after=5),
         "from 2 to 4": job("classes", "ddp", "from-2-to-4", **stop),
+        "2 updates": job("updates", "ddp", "2-updates"),
         "2 bf16": job("normalized bf16", "fsdp", "2-bf16"),
     }
     made.run(2, jobs)
@@ -308,6 +333,10 @@ def assert_alike(found: dict[str, Any], expected: dict[str, Any]) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_losses_and_metrics_are_those_of_one_process(trained: Trainings, way: str, name: str) -> None:
     assert_alike(trained.found[f"2 {way} {name}"], trained.found[name])
+
+
+def test_updates_of_other_weights_are_those_of_one_process(trained: Trainings) -> None:
+    assert_alike(trained.found["2 updates"], trained.found["updates"])
 
 
 def assert_written_whole(trained: Trainings, name: str, file: str, size: int) -> None:

@@ -88,7 +88,7 @@ def _one_tensor(node: NodeInstance, cls: type[Wrapper], op: Op) -> bool:
     if len(op.outputs) > 1:
         why = f"needs one output to wrap, and `{op.title}` has {len(op.outputs)}"
         help = "leave `return_state` out" if op.layer is not None else "wrap a block or model for each output"
-    elif op.wrapper is not None and not isinstance(op.wrapper, cls | NestedWrapper):
+    elif op.wrapper is not None and not (isinstance(op.wrapper, cls | NestedWrapper) and cls.passes_on):
         why, help = "cannot wrap another wrapper", "put the inner one in a block, and wrap the block"
     else:
         return True

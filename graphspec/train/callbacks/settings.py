@@ -251,7 +251,7 @@ class SwapEMAWeights(CallbackSettings):
     swap_on_epoch: bool = False
 
     def misfits(self, config: Any, directions: Mapping[str, Direction]) -> Iterator[Problem]:
-        if not config.optimizer.use_ema:
+        if not any(each.use_ema for each in config.optimizers):
             message = f"`{self.name}` swaps averages that the optimizer does not keep"
             help = f"write optimizer: {{name: {config.optimizer.name}, use_ema: true}}"
             yield Problem("callback-misfit", message, help)

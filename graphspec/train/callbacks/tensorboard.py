@@ -35,10 +35,10 @@ class TensorBoardCallback(Callback):
             self._first = self.model.epoch or None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._began = time.perf_counter(), self.model.optimizer.iterations
+        self._began = time.perf_counter(), self.model.iterations
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        every, step = self.given.update_freq, self.model.optimizer.iterations
+        every, step = self.given.update_freq, self.model.iterations
         if every == "batch" or (every != "epoch" and step % every == 0):
             self._in("train").add_scalar("batch_loss", logs["loss"], step)
 
@@ -55,7 +55,7 @@ class TensorBoardCallback(Callback):
             self._in("train").add_scalar("epoch_learning_rate", self.model.optimizer.learning_rate, epoch)
         if self.given.write_steps_per_second and self._began[0]:
             started, first = self._began
-            steps = self.model.optimizer.iterations - first
+            steps = self.model.iterations - first
             rate = steps / (time.perf_counter() - started)
             self._in("train").add_scalar("epoch_steps_per_second", rate, epoch)
         if self.given.histogram_freq and epoch % self.given.histogram_freq == 0:

@@ -8,22 +8,30 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
-from pydantic_core import PydanticCustomError
 
 from graphspec.diagnostics import by_word, delete
 from graphspec.settings import Problem, Problems, Setting, show, unfit, validate
 from graphspec.train.config.adapters import AdapterSettings, parse_adapters
 from graphspec.train.config.callbacks import CALLBACKS, CallbackSettings, misfits, parse_callbacks
-from graphspec.train.config.groups import ParameterGroup, matches_any, parse_groups
+from graphspec.train.config.groups import ParameterGroup, matches_any
 from graphspec.train.config.optimizers import OPTIMIZERS, OptimizerSettings, RMSprop
+from graphspec.train.config.phases import (
+    PHASE_READERS,
+    PhaseSettings,
+    StepSettings,
+    Texts,
+    parse_phases,
+    read_keys,
+)
 from graphspec.train.config.schedules import SCHEDULES, Schedule
 
 __all__ = [
     "CALLBACKS",
     "OPTIMIZERS",
     "SCHEDULES",
-    "Optimizer",
+    "OptimizerSettings",
     "Schedule",
+    "StepSettings",
     "TrainConfig",
     "effective_batch",
     "misfits",
@@ -31,10 +39,9 @@ __all__ = [
 ]
 
 READERS = {
-    "optimizer": OPTIMIZERS.read,
-    "schedule": SCHEDULES.read,
-    "parameter_groups": parse_groups,
+    **PHASE_READERS,
     "adapters": parse_adapters,
+    "phases": parse_phases,
     "callbacks": parse_callbacks,
 }
 """What reads the keys whose values have names of their own."""
@@ -100,7 +107,7 @@ REMEDIES = {
         "it belongs to the data: data: {validation: {split: 0.1}}",
     ),
     "validation_data": "it belongs to the data: data: {validation: FILE}",
-    **dict.fromkeys(("steps", "max_steps", "num_steps"), "`epochs` sets the length of a training"),
+    **dict.fromkeys(("max_steps", "num_steps"), "`epochs` sets the length of a training"),
     "steps_per_epoch": delete("an epoch is all training rows; `--limit` reads fewer"),
     "early_stop": _CALLBACK,
     "early_stopping": _CALLBACK,
@@ -121,15 +128,6 @@ def _precision(value: object) -> object:
     return value
 
 
-def _as_patterns(value: object) -> object:
-    """One pattern, or a list of them."""
-    if value is True:
-        raise PydanticCustomError(
-            "named_type", "a list says which weights are frozen", {"written": "`freeze: [encoder.*]`"}
-        )
-    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-
-
 class TrainConfig(Setting):
     """How a spec is trained.
 
@@ -141,10 +139,14 @@ class TrainConfig(Setting):
     parameter_groups: tuple[ParameterGroup, ...] = ()
     adapters: tuple[AdapterSettings, ...] = ()
     """Low-rank adapters, which alone train: all other weights are frozen."""
-    freeze: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_patterns)] = ()
+    freeze: Texts = ()
     """Weights that stay as they are, by their paths; normalizations among them run as in inference."""
     unfreeze_at: Annotated[int, Field(ge=1)] | None = None
     """After so many epochs they train."""
+    phases: tuple[PhaseSettings, ...] = ()
+    """Parts one after another; without them there is one."""
+    steps: tuple[StepSettings, ...] = ()
+    """The updates on each batch; without them there is one."""
     epochs: Annotated[int, Field(ge=1)] = 1
     batch_size: Annotated[int, Field(ge=1)] = 32
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -159,11 +161,36 @@ class TrainConfig(Setting):
         """Whether `freeze` has the weight of this path; with adapters, all weights are frozen."""
         return bool(self.adapters) or matches_any(self.freeze, path)
 
+    @property
+    def parts(self) -> tuple[TrainConfig, ...]:
+        """The settings of each phase, without phases of its own."""
+        if not self.phases:
+            return (self,)
+        alone = self.model_copy(update={"phases": ()})
+        return tuple(alone.model_copy(update=phase.given) for phase in self.phases)
+
+    @property
+    def updates(self) -> tuple[StepSettings, ...]:
+        """The updates of a phase on each batch."""
+        return self.steps or (StepSettings(),)
+
+    @property
+    def varies(self) -> bool:
+        """Whether other weights train from one update to another."""
+        return bool(self.phases or self.steps) or self.unfreeze_at is not None
+
+    @property
+    def optimizers(self) -> tuple[OptimizerSettings, ...]:
+        """The optimizers of all updates of all phases."""
+        return tuple(step.optimizer or part.optimizer for part in self.parts for step in part.updates)
+
     synonyms: ClassVar = by_word(
         optimizer="optim",
         freeze="frozen freeze_layers",
         adapters="lora peft adapter",
         unfreeze_at="unfreeze unfreeze_epoch unfreeze_at_epoch",
+        phases="stages",
+        steps="updates alternate alternating",
         schedule="scheduler lr_schedule",
         parameter_groups="param_groups groups",
         batch_size="batch",
@@ -184,18 +211,35 @@ def parse_train(value: object) -> TrainConfig:
         help = f"write train: {{optimizer: {word if known else 'adam'}, epochs: 3}}"
         raise unfit("wrong-type", f"`train` is a mapping, not {show(value)}", help)
     problems = Problems()
-    rest: dict[str, object] = {}
-    for key, item in value.items():
-        if key in READERS and item is not None:
-            with problems.under(key):
-                rest[key] = READERS[key](item)
-        else:
-            rest[key] = item
+    rest = read_keys(value, READERS, problems)
     with problems.under():
         config = validate(TrainConfig, rest, "`train`")
+        if config.phases and "epochs" not in rest:
+            config = config.model_copy(update={"epochs": sum(phase.epochs for phase in config.phases)})
         problems.found += [*_two_rates(config), *_whole_weights(config), *_unfreezing(config)]
+        problems.found += _varying(config)
     problems.raise_any()
     return config
+
+
+def _varying(config: TrainConfig) -> list[Problem]:
+    """What cannot be where other weights train from one update to another."""
+    if not config.varies:
+        return []
+    found = []
+    word = next(key for key in ("steps", "phases", "unfreeze_at") if getattr(config, key))
+    if config.unfreeze_at is not None and word != "unfreeze_at":
+        message = f"`unfreeze_at` and `{word}` both say what trains when"
+        found.append(Problem("out-of-range", message, "write it as phases", ("unfreeze_at",)))
+    if config.parallel == "fsdp":
+        message = f"with `parallel: fsdp` the weights that train stay the same, and `{word}` changes them"
+        found.append(Problem("out-of-range", message, "write `parallel: ddp`", ("parallel",)))
+    counts = {each.gradient_accumulation_steps or 1 for each in config.optimizers}
+    if len(counts) > 1:
+        message = "all optimizers of a training accumulate the gradients of as many batches"
+        help = "give each the same `gradient_accumulation_steps`"
+        found.append(Problem("out-of-range", message, help, (word,)))
+    return found
 
 
 def _unfreezing(config: TrainConfig) -> list[Problem]:
@@ -208,7 +252,7 @@ def _unfreezing(config: TrainConfig) -> list[Problem]:
 
 def effective_batch(config: TrainConfig) -> int:
     """The examples of one step: those of all batches whose gradients it accumulates."""
-    return config.batch_size * (config.optimizer.gradient_accumulation_steps or 1)
+    return config.batch_size * (config.optimizers[0].gradient_accumulation_steps or 1)
 
 
 WHOLE = ("adafactor", "lamb", "muon")
@@ -226,14 +270,18 @@ def _whole_weights(config: TrainConfig) -> list[Problem]:
 
 
 def _two_rates(config: TrainConfig) -> list[Problem]:
-    """Callbacks that set a learning rate which a schedule gives."""
-    if config.schedule is None:
+    """Callbacks that set a learning rate which a schedule gives, or that is one of several."""
+    scheduled = any(each.schedule is not None for part in config.parts for each in (part, *part.updates))
+    if not scheduled and all(len(part.updates) == 1 for part in config.parts):
         return []
+    also, help = "so does `schedule`", "keep one of them"
+    if not scheduled:
+        also, help = "each of `steps` has one", "give the steps a `schedule` instead"
     return [
         Problem(
             "out-of-range",
-            f"`{callback.name}` sets the learning rate, and so does `schedule`",
-            "keep one of them",
+            f"`{callback.name}` sets the learning rate, and {also}",
+            help,
             ("callbacks", callback.name),
         )
         for callback in config.callbacks

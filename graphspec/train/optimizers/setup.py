@@ -9,33 +9,14 @@ from torch import Tensor, nn
 
 from graphspec.diagnostics import SpecError, fail
 from graphspec.program import BaseProgram
-from graphspec.train.adapters import is_adapter
-from graphspec.train.config import OptimizerSettings
+from graphspec.train.config import OptimizerSettings, StepSettings, TrainConfig
 from graphspec.train.config.groups import particulars
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.schedules import schedule
-from graphspec.weights import held, paths
+from graphspec.weights import held
 
 OWN = "loss_weight/"
 """What the names of learned loss weights begin with; they are no weights of the model, and never decay."""
-
-
-def set_trainable(program: BaseProgram, module: nn.Module, frozen: bool | None = None) -> None:
-    """Freezes weights or makes them trainable, by `freeze` and then by `parameter_groups`.
-
-    What unfreezes later is frozen only if `frozen` is true.
-    """
-    config = program.training
-    said = particulars(config.parameter_groups, dict(module.named_parameters()))
-    left = set(paths(program.graph, frozen=False))
-    for name, weight in module.named_parameters():
-        if is_adapter(name):
-            continue
-        trainable = said[name].trainable
-        if trainable is None and config.freezes(name):
-            trainable = not (config.unfreeze_at is None if frozen is None else frozen) and name in left
-        if trainable is not None:
-            weight.requires_grad_(trainable)
 
 
 def need_trainable(program: BaseProgram, module: nn.Module) -> None:
@@ -48,13 +29,23 @@ def need_trainable(program: BaseProgram, module: nn.Module) -> None:
 
 
 def optimizer_for(
-    program: BaseProgram, module: nn.Module, loss_weights: Mapping[str, Tensor], steps: int
+    program: BaseProgram,
+    module: nn.Module,
+    loss_weights: Mapping[str, Tensor],
+    steps: int,
+    config: TrainConfig | None = None,
+    update: StepSettings | None = None,
 ) -> Optimizer:
-    """The optimizer of the weights that train, and of learned loss weights, for a run of so many steps."""
-    config = program.training
-    weights: dict[str, Tensor] = {n: w for n, w in module.named_parameters() if w.requires_grad}
+    """The optimizer of the weights that train, and of learned loss weights, for so many steps.
+
+    `config` are the settings of a phase, by default those of the program; an `update` of it takes the weights
+    that it moves.
+    """
+    config, update = config or program.training, update or StepSettings()
+    named = module.named_parameters()
+    weights: dict[str, Tensor] = {n: w for n, w in named if w.requires_grad and update.updates(n)}
     apart: dict[tuple[float, float | None], list[str]] = defaultdict(list)
-    base = config.optimizer
+    base, said_schedule = update.optimizer or config.optimizer, update.schedule or config.schedule
     for name, said in particulars(config.parameter_groups, weights).items():
         factor = 1.0 if said.learning_rate is None else said.learning_rate / base.learning_rate
         if factor != 1 or said.weight_decay is not None:
@@ -63,7 +54,7 @@ def optimizer_for(
     if own:
         apart[1.0, 0.0] += own
     groups = [(names, decayed(base, decay), factor) for (factor, decay), names in apart.items()]
-    rate = schedule(config.schedule, base.learning_rate, steps) if config.schedule is not None else None
+    rate = schedule(said_schedule, base.learning_rate, steps) if said_schedule is not None else None
     layouts = {each.key: each.weight for each in held(program.graph)}
     return Optimizer(base, weights | own, schedule=rate, groups=groups, layouts=layouts)
 

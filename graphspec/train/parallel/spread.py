@@ -197,7 +197,11 @@ def spread_over(
         if not nodes(program):  # nothing that we emit works in place on what a unit returns
             warnings.filterwarnings("ignore", "FSDP2-wrapped module", UserWarning)
         return Sharded(module, world, place, loose, program.graph, program.training.precision == "bf16")
-    return Spread(module, world, loose) if world.alone else Replicated(module, world, loose, unreached)
+    if world.alone:
+        return Spread(module, world, loose)
+    if program.training.varies:  # DDP waits for the gradients of the same weights in each step
+        return Spread(module, world, [*loose, *module.parameters()])
+    return Replicated(module, world, loose, unreached)
 
 
 def blocks(graph: Graph, prefix: str = "") -> Iterator[str]:

@@ -1,0 +1,134 @@
+"""`phases` and `steps`: a training in parts one after another, and the updates on each batch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field, SerializeAsAny, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from graphspec.diagnostics import by_word
+from graphspec.settings import Problems, Setting, each_of, show, unfit, validate
+from graphspec.train.config.groups import ParameterGroup, matches_any, parse_groups
+from graphspec.train.config.optimizers import OPTIMIZERS, OptimizerSettings
+from graphspec.train.config.schedules import SCHEDULES, Schedule
+
+
+def _as_texts(value: object) -> object:
+    """One text, or a list of them."""
+    if value is True:
+        raise PydanticCustomError(
+            "named_type", "a list says which weights are frozen", {"written": "`freeze: [encoder.*]`"}
+        )
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+Texts = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    BeforeValidator(_as_texts),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+class StepSettings(Setting):
+    """One update of the weights on each batch: the losses of `outputs`, by default of all, move the weights
+    that `update` matches, by default all that train. It has an optimizer of its own, and is done `repeat`
+    times.
+    """
+
+    outputs: Texts = ()
+    update: Texts = ()
+    optimizer: SerializeAsAny[OptimizerSettings] | None = None
+    schedule: SerializeAsAny[Schedule] | None = None
+    repeat: Annotated[int, Field(ge=1)] = 1
+
+    synonyms: ClassVar = by_word(
+        outputs="losses loss output",
+        update="weights params parameters match trainable",
+        optimizer="optim",
+        schedule="scheduler lr_schedule",
+        repeat="times n_critic d_steps k",
+    )
+
+    def updates(self, path: str) -> bool:
+        """Whether it moves the weight of this path, if that trains."""
+        return not self.update or matches_any(self.update, path)
+
+
+class PhaseSettings(Setting):
+    """A part of a training: what it does not say is as `train` says it. It begins with new optimizers."""
+
+    epochs: Annotated[int, Field(ge=1)]
+    optimizer: SerializeAsAny[OptimizerSettings] | None = None
+    schedule: SerializeAsAny[Schedule] | None = None
+    parameter_groups: tuple[ParameterGroup, ...] | None = None
+    freeze: Texts | None = None
+    steps: tuple[StepSettings, ...] | None = None
+
+    phrases: ClassVar = {"epochs": "epochs: 3"}
+    synonyms: ClassVar = by_word(
+        epochs="num_epochs max_epochs length",
+        optimizer="optim",
+        schedule="scheduler lr_schedule",
+        parameter_groups="param_groups groups",
+        freeze="frozen freeze_layers",
+        steps="updates",
+    )
+    remedies: ClassVar = {
+        "unfreeze_at": "end the phase there, and leave `freeze` out of the next",
+        **dict.fromkeys(("batch_size", "seed", "precision", "callbacks"), "it is the same in all phases"),
+    }
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The settings that take the place of those of `train`; only a schedule may be null, for none."""
+        found = {key: getattr(self, key) for key in self.model_fields_set}
+        return {key: value for key, value in found.items() if value is not None or key == "schedule"}
+
+
+def read_keys(value: dict[str, Any], readers: dict[str, Any], problems: Problems) -> dict[str, Any]:
+    """The items of a mapping, those of some keys read by what reads these; null is left as it is."""
+    found = {}
+    for key, item in value.items():
+        if key in readers and item is not None:
+            with problems.under(key):
+                found[key] = readers[key](item)
+        else:
+            found[key] = item
+    return found
+
+
+def _reading(cls: type[Any], readers: dict[str, Any], what: str) -> Any:
+    """What reads a mapping as a setting whose keys have readers of their own."""
+
+    def read(value: object) -> Any:
+        if not isinstance(value, dict):
+            return validate(cls, value, what)
+        problems = Problems()
+        rest = read_keys(value, readers, problems)
+        with problems.under():
+            made = validate(cls, rest, what)
+        problems.raise_any()
+        return made
+
+    return read
+
+
+def parse_steps(value: object) -> tuple[StepSettings, ...]:
+    """The `steps` of `train` or of a phase: a list of mappings. Raises `SettingError`."""
+    if not isinstance(value, list) or not value:
+        help = 'write [{outputs: [real, fake], update: "critic.*"}, {outputs: fooled, update: "generator.*"}]'
+        raise unfit("wrong-type", f"`steps` is a list of mappings, not {show(value)}", help)
+    return each_of(value, _reading(StepSettings, STEP_READERS, "a step"))
+
+
+def parse_phases(value: object) -> tuple[PhaseSettings, ...]:
+    """The `phases` of `train`: a list of mappings. Raises `SettingError`."""
+    if not isinstance(value, list) or not value:
+        help = 'write [{epochs: 3, freeze: "backbone.*"}, {epochs: 10}]'
+        raise unfit("wrong-type", f"`phases` is a list of mappings, not {show(value)}", help)
+    return each_of(value, _reading(PhaseSettings, PHASE_READERS, "a phase"))
+
+
+STEP_READERS = {"optimizer": OPTIMIZERS.read, "schedule": SCHEDULES.read}
+PHASE_READERS = {**STEP_READERS, "parameter_groups": parse_groups, "steps": parse_steps}
