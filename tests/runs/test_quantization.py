@@ -17,7 +17,10 @@ from typer.testing import CliRunner, Result
 import graphspec
 from graphspec.cli import app
 from graphspec.cli.written import check_target
+from graphspec.train.loop import train
+from tests import ROOT
 
+SPECS = ROOT / "specs"
 SPEC = """\
 name: sums
 inputs:
@@ -114,3 +117,41 @@ def test_integers_need_validation_data(tmp_path: Path) -> None:
     ):
         done = build(*arguments, *more)
         assert done.exit_code == 2 and told in done.stderr
+
+
+ENCODER = """\
+nodes:
+  vectors:  {layer: Embedding, input_dim: $(vocabulary(name)), output_dim: 64, mask_zero: true}
+  attended: {layer: MultiHeadAttention, num_heads: 4, key_dim: 16, from: {query: vectors, value: vectors}}
+  added:    {merge: add, from: [vectors, attended]}
+  normed:   {layer: LayerNormalization}
+  wide:     {layer: Dense, units: 256, activation: gelu}
+  narrow:   {layer: Dense, units: 64}
+  both:     {merge: add, from: [normed, narrow]}
+  found:    {layer: GlobalAveragePooling1D}
+  language: {layer: Dense, units: 8, activation: softmax}
+"""
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["digits", "names", "encoder"])
+def test_models_of_the_gallery_keep_their_score(name: str, tmp_path: Path) -> None:
+    """Trained, and quantized as they are shipped: with the encoders of their columns."""
+    spec = SPECS / f"{'names' if name == 'encoder' else name}.yaml"
+    text = spec.read_text()
+    if name == "encoder":
+        text = text[: text.index("nodes:\n")] + ENCODER + text[text.index("outputs:\n") :]
+    program = graphspec.compile(text)
+    train(program, root=SPECS, run_dir=tmp_path / "run", device="cpu", tell=lambda note: None)
+    done = build(tmp_path / "run", "--quantize", "int8", "-o", tmp_path / "model.onnx", "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    floats, *_ = told["quantized"]["forms"]
+    chosen = next(form for form in told["quantized"]["forms"] if form["name"] == told["quantized"]["chosen"])
+    assert chosen["scores"]["accuracy"] >= floats["scores"]["accuracy"] * 0.995
+    assert chosen["bytes"] < 0.6 * floats["bytes"]
+    if name != "digits":
+        assert told["columns"] == {"name": "text"}
+        session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+        (language, _) = session.run(None, {"name": np.array(["Deutschland"], object)})
+        assert language.shape == (1,) and isinstance(language[0], str)
