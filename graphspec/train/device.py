@@ -87,11 +87,13 @@ def typical(program: BaseProgram, cost: Dim) -> int:
 def computing(threads: int) -> Iterator[None]:
     """Sets torch's number of threads inside, and restores it afterwards."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    if threads != before:  # to set it costs as much as a small product
+        torch.set_num_threads(threads)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
 
 
 def _missing(message: str, help: str) -> SpecError:
