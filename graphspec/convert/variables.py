@@ -27,6 +27,9 @@ CHILDREN = (
 """Parts of a layer that hold its weights, in the order in which Keras lists them."""
 
 
+DEEPEST = 32
+"""Wrappers within wrappers; a layer of Keras has four."""
+
 Steps = tuple[str, ...]
 
 
@@ -106,17 +109,20 @@ class StoredVariables:
         return found
 
 
-def variables_below(group: Any, shown: str) -> Iterator[Any]:
+def variables_below(group: Any, shown: str, depth: int = 0) -> Iterator[Any]:
     """What a group of a file of Keras 3 stores. A wrapper with variables of its own, SpectralNormalization,
     has the kernel of the wrapped layer among them: it is stored twice and counts once.
     """
+    if depth > DEEPEST:
+        message = f"groups in the weights of `{shown}` nest {depth} deep, or hold themselves"
+        raise fail("import-unsafe", message, "save the model again with Keras, which writes no such groups")
     own = member(group, "vars", shown)
     found = [array(own, str(number), shown) for number in range(len(own))] if own is not None else []
     yield from found
     for child in CHILDREN:
         below = member(group, child, shown)
         if below is not None:
-            for value in variables_below(below, shown):
+            for value in variables_below(below, shown, depth + 1):
                 if not any(value.shape == seen.shape and (value == seen).all() for seen in found):
                     yield value
 

@@ -14,7 +14,7 @@ from graphspec.convert.variables import LegacyVariables, Variables
 from graphspec.diagnostics import SpecError, fail
 from graphspec.files.tensors import save
 from graphspec.graph import Graph
-from graphspec.train.penalties import from_keras
+from graphspec.train.penalties import from_keras, to_keras
 from graphspec.version import __version__
 from graphspec.weights import key_prefix, layers
 from graphspec.weights.names import attribute
@@ -50,18 +50,21 @@ def state(graph: Graph, where: Mapping[str, StoredPlace], variables: Variables) 
                 value = None if array is None else torch.from_numpy(array)
             if value is None:
                 raise _misfit(place, "the file lacks some of its weights")
-            try:
-                tensor = from_keras(weight, value).contiguous().clone()
-            except (RuntimeError, IndexError) as error:
-                raise _misfit(place, f"its `{weight.keras}` does not fit: {error}") from None
-            if tuple(tensor.shape) != weight.shape:
-                message = (
-                    f"its `{weight.keras}` has the shape {list(value.shape)}, not one for {weight.shape}"
-                )
+            wanted = [*to_keras(weight, torch.empty(weight.shape, device="meta")).shape]
+            rows, shape = [*value.shape[:1]] if weight.row is not None else [], [*value.shape]
+            fits = _sizes(shape) == _sizes([*rows, *wanted])
+            if not fits or (weight.row is not None and weight.row >= sum(rows)):
+                message = f"its `{weight.keras}` has the shape {shape}, not {[*rows, *wanted]}"
                 raise _misfit(place, message)
+            tensor = from_keras(weight, value).contiguous().clone()
             key = f"{path}.{weight.name}" if weight.name else path
             found[key] = tensor.float() if tensor.dtype == torch.float64 else tensor
     return found
+
+
+def _sizes(shape: list[int]) -> list[int]:
+    """Those in which elements have an order; Keras stores some vectors as one row."""
+    return [size for size in shape if size != 1]
 
 
 def unread(graph: Graph, where: Mapping[str, StoredPlace], variables: Variables) -> Iterator[StoredPlace]:

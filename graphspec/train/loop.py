@@ -36,6 +36,7 @@ from graphspec.train.checkpoint import State
 from graphspec.train.meter import Values
 from graphspec.train.objective import Objective
 from graphspec.train.options import TrainOptions
+from graphspec.train.parallel.shards import local
 from graphspec.train.parallel.world import World, joined
 from graphspec.train.phases import Update
 from graphspec.train.precision import products
@@ -370,4 +371,8 @@ def _not_finite(result: BatchResult, training: Training, saver: Saver) -> None:
     else:
         note = f"the last complete checkpoint is in {training.run_dir / CHECKPOINTS}"
     help = "lower the learning rate, or clip gradients: {optimizer: {name: adam, global_clipnorm: 1.0}}"
+    given = training.module.named_parameters() if training.optimizer.iterations == 0 else ()
+    broken = next((name for name, weight in given if not local(weight).isfinite().all()), None)
+    if broken is not None:
+        help = f"`{broken}` is not finite in the weights that the training begins with: give other ones"
     raise fail("non-finite-loss", message, help, note)

@@ -275,7 +275,11 @@ def test_weights_that_lie_elsewhere(saved: Path, tmp_path: Path) -> None:
         del file[place]
         file.create_dataset(place, (1 << 18, 1 << 10), "float32", chunks=(1 << 10, 1 << 10))
 
+    def within_itself(file: Any) -> None:
+        file["layers/dense/layer"] = file["layers/dense"]
+
     for change, words in (
+        (within_itself, "hold themselves"),
         (link, "is a link"),
         (soft, "is a link"),
         (virtual, "is in another file"),
@@ -284,6 +288,24 @@ def test_weights_that_lie_elsewhere(saved: Path, tmp_path: Path) -> None:
     ):
         code, message = fail(hostile_weights(saved, tmp_path / "bad.keras", change))
         assert code == "import-unsafe" and words in message
+
+
+def test_a_kernel_of_another_shape_is_not_taken_for_the_layers(saved: Path, tmp_path: Path) -> None:
+    def transpose(file: Any) -> None:
+        stored = file["layers/dense/vars"]
+        kernel = stored["0"][()]
+        del stored["0"]
+        stored["0"] = kernel.T
+
+    code, message = fail(hostile_weights(saved, tmp_path / "bad.keras", transpose))
+    assert code == "import-format" and "its `kernel` has the shape [4, 3], not [3, 4]" in message
+
+
+def test_names_that_yaml_reads_as_values_and_long_ones(tmp_path: Path) -> None:
+    layers = [keras.layers.Dense(3, name="null"), keras.layers.Dense(2, name="x" * 1000)]
+    keras.Sequential([keras.Input((4,)), *layers]).save(tmp_path / "m.keras")
+    imported = import_keras(tmp_path / "m.keras")
+    assert "null_: {layer: Dense" in imported.text and "x" * 81 not in imported.text
 
 
 def test_nothing_that_a_file_names_is_imported(saved: Path, tmp_path: Path, monkeypatch: Any) -> None:

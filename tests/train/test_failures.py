@@ -440,6 +440,18 @@ def test_nan_stops_before_the_step_and_is_named(place: Path) -> None:
     assert not (place / "run" / "last.safetensors").exists()
 
 
+def test_weights_that_are_not_finite_are_named_and_not_the_learning_rate(place: Path) -> None:
+    program = compile(place / "spec.yaml")
+    weights = {name: value.clone() for name, value in program.module(seed=0).state_dict().items()}
+    broken = next(name for name in weights if name.endswith("weight"))
+    weights[broken][..., 0] = float("nan")
+    save_file(weights, place / "broken.safetensors")
+    with pytest.raises(SpecError) as caught:
+        given = place / "broken.safetensors"
+        train(program, root=place, run_dir=place / "run", weights=given, tell=quiet)
+    assert f"`{broken}` is not finite in the weights" in (caught.value.diagnostics[0].help or "")
+
+
 @pytest.mark.parametrize(
     ("kind", "code"),
     [(np.full(100, 3), "data-range"), (np.zeros((100, 7), np.int64), "data-shape")],
