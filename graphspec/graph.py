@@ -6,7 +6,7 @@ Elaboration makes graphs in data order; summary, plot, layout and emission read 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -118,12 +118,14 @@ class Op:
         """Its first output."""
         return next(iter(self.outputs.values()))
 
-    def site(self, first: bool = False) -> Site:
+    def site(self, channels_first: bool = False) -> Site:
         """The use of its layer: the types of its inputs and outputs."""
         listed = self.layer is not None and self.layer.variadic
         inputs = self.inner or tuple(types(a) for a in self.arguments if a is not None or not listed)
         return Site(
-            inputs, self.inner_outputs or tuple(value.tensor for value in self.outputs.values()), first
+            inputs,
+            self.inner_outputs or tuple(value.tensor for value in self.outputs.values()),
+            channels_first,
         )
 
     def weights(self) -> tuple[Weight, ...]:
@@ -179,6 +181,13 @@ def flatten(arguments: Any) -> Iterator[Value]:
             yield argument
         elif argument is not None:
             yield from flatten(argument)
+
+
+def chained_inputs(inputs: Iterable[str], outputs: Collection[str]) -> list[str]:
+    """The inputs that an instance of a repeated node gets from the one before: those that are called as its
+    outputs. If there are none, its first output is the first input.
+    """
+    return [name for name in inputs if name in outputs]
 
 
 def types(argument: Any) -> Any:

@@ -50,7 +50,7 @@ class ActivationFunction(NamedValue, family="activation"):
         """The same activation as a callable."""
         return self.overwriting[1] if inplace and self.overwriting else self.function
 
-    def laid(self, place: Callable[[int], int]) -> ActivationFunction:
+    def with_axis(self, place: Callable[[int], int]) -> ActivationFunction:
         """The same in another memory order: `place` maps an axis of the spec to that in memory."""
         return self
 
@@ -200,7 +200,7 @@ class AlongAxis(ActivationFunction):
     def callable(self, inplace: bool = False) -> str:
         return self.function if self.axis == -1 else self.target.replace("{axis}", repr(self.axis))
 
-    def laid(self, place: Callable[[int], int]) -> Self:
+    def with_axis(self, place: Callable[[int], int]) -> Self:
         return type(self)(axis=place(self.axis))
 
     @property

@@ -198,7 +198,7 @@ class Site:
         Any, ...
     ]  # a Tensor for each of the layer's arguments; a tuple of them, or None, where it says so
     outputs: tuple[Tensor, ...]
-    first: bool = False
+    channels_first: bool = False
     settled: bool = True
     exporting: bool = False
 
@@ -215,7 +215,7 @@ class Site:
         written by hand.
         """
         rank = self.x.rank if rank is None else rank
-        if not self.first:
+        if not self.channels_first:
             return axis
         positive = axis % rank
         return 0 if positive == 0 else 1 if positive == rank - 1 else positive + 1
@@ -477,7 +477,7 @@ class Layer(Setting):
         activation = getattr(self, "activation", None)
         if not isinstance(activation, AlongAxis) or activation.axis < 0:
             return self
-        return self.model_copy(update={"activation": activation.laid(lambda axis: axis - rank)})
+        return self.model_copy(update={"activation": activation.with_axis(lambda axis: axis - rank)})
 
     def output_activation(self) -> str | None:
         """The activation that its output ends in, if it can be left off for logits."""

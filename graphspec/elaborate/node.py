@@ -12,7 +12,7 @@ from graphspec.elaborate.instance import NodeInputs, NodeInstance
 from graphspec.elaborate.lookup import reference, resolve
 from graphspec.elaborate.scope import expression_in
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
-from graphspec.graph import Op, Unit, Value
+from graphspec.graph import Op, Unit, Value, chained_inputs
 from graphspec.language.schema import MISSING, Node
 from graphspec.settings import show
 from graphspec.source import Path
@@ -294,12 +294,10 @@ def _broken() -> NodeInputs:
 
 
 def _chained(node: NodeInstance, previous: NodeResult) -> dict[str, Bound]:
-    """The inputs that the instance before gives: by name where its outputs are named like inputs, else ("")
-    the first.
-    """
+    """The inputs that the instance before gives, by name; "" is the first."""
     text = f"{node.name}.{(node.index or 1) - 1}"
     if node.form in ("block", "model", "call", "module"):
-        names = [name for name in input_names(node) if name in previous.outputs]
+        names = chained_inputs(input_names(node), previous.outputs)
         if names:
             return {name: Bound(previous.outputs[name], f"{text}.{name}", node.span) for name in names}
     return {"": Bound(previous.first, text, node.span)}

@@ -26,7 +26,7 @@ def applied(activation: ActivationFunction, x: ast.expr, inplace: bool = False) 
 def activated(activation: str, x: ast.expr, value: Value, first: bool) -> ast.expr:
     """An expression after an activation over the spec's last axis."""
     last = 1 if first and value.tensor.rank > 2 else -1
-    return applied(ActivationFunction.parse(activation).laid(lambda axis: last), x)
+    return applied(ActivationFunction.parse(activation).with_axis(lambda axis: last), x)
 
 
 def function_argument(group: ModuleClass, codes: Mapping[Cell, Code], hint: str) -> ast.Name:
@@ -39,7 +39,7 @@ def function_argument(group: ModuleClass, codes: Mapping[Cell, Code], hint: str)
     if isinstance(declared, str) and declared in ACTIVATIONS:
         along = next((code.activation for code in codes.values() if code.activation.along_axis), None)
         place = along.axis if isinstance(along, AlongAxis) else -1
-        function = ActivationFunction.parse(declared).laid(lambda axis: place)
+        function = ActivationFunction.parse(declared).with_axis(lambda axis: place)
         default = Ref(function.callable(inplace))
         if "(" not in default.text:  # a call as a default would be one module that all instances share
             argument.default = default

@@ -15,7 +15,7 @@ from graphspec.graph import Op, Value
 class Assign:
     """`targets = value`; a target that is never read is None.
 
-    The comment of the line shows the shape of `result`; `first` says whether its channels are at axis 1.
+    The comment of the line shows the shape of `result`, in its memory order.
     `ops` are the nodes that it runs.
     """
 
@@ -23,7 +23,7 @@ class Assign:
     value: ast.expr
     span: Span | None = None
     result: Value | None = None
-    first: bool = False
+    channels_first: bool = False
     ops: list[Op] = field(default_factory=list)
 
 
@@ -42,7 +42,7 @@ class Return:
     value: ast.expr
     span: Span | None = None
     result: Value | None = None
-    first: bool = False
+    channels_first: bool = False
     ops: list[Op] = field(default_factory=list)
 
 

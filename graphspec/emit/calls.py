@@ -34,14 +34,14 @@ class Values:
     """The expressions that read the values of one `forward`, and which of them have channels at axis 1."""
 
     code: dict[Value, ast.expr] = field(default_factory=dict)
-    first: dict[Value, bool] = field(default_factory=dict)
+    channels_first: dict[Value, bool] = field(default_factory=dict)
 
     def bind(self, value: Value, code: ast.expr, first: bool) -> None:
-        self.code[value], self.first[value] = code, first
+        self.code[value], self.channels_first[value] = code, first
 
     def read(self, value: Value, first: bool | None = None) -> ast.expr:
         """The expression that reads a value, in the requested memory order."""
-        return turned(self.code[value], value.tensor.rank, self.first[value], first)
+        return turned(self.code[value], value.tensor.rank, self.channels_first[value], first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +231,7 @@ class Calls:
         if collected is None or not code.whole or (len(op.inputs) < 3 and not several):
             return None
         first = self.wish(op, 0)
-        if any(self.values.first[v] != first and v.tensor.rank > 2 for v in op.inputs):
+        if any(self.values.channels_first[v] != first and v.tensor.rank > 2 for v in op.inputs):
             return None
         return collected.read()
 
@@ -248,7 +248,7 @@ class Calls:
             values = op.inputs[position : position + count]
             collected = self.lists.get(source) if source.all else None
             if collected is not None and all(
-                self.values.first[v] == first or v.tensor.rank < 3 for v in values
+                self.values.channels_first[v] == first or v.tensor.rank < 3 for v in values
             ):
                 parts.append(ast.Starred(collected.read(), ast.Load()))
             else:

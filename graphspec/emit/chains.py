@@ -31,12 +31,12 @@ def is_chain(classes: Classes[Any], group: ModuleClass, slot: Slot) -> bool:
         kinds = {classes.of[each.graph] for each in peers if each.graph is not None}
         if any(kind.is_function or classes.borrowed(kind.graph) for kind in kinds):
             return False
-        return layout.wants_first(op.graph, name) == (op.output in layout.first)
+        return layout.wants_first(op.graph, name) == (op.output in layout.channels_first)
     codes = [classes.code(each) for each in peers if each.layer is not None]
     if len(codes) != len(peers) or any(code.call != "{self}({x})" or code.constants for code in codes):
         return False
     plain = all(code.construct is not None and code.activation == LINEAR for code in codes)
-    return plain and layout.op_first(op) == (op.output in layout.first)
+    return plain and layout.op_first(op) == (op.output in layout.channels_first)
 
 
 def _keeps(classes: Classes[Any], group: ModuleClass, slot: Slot) -> bool:

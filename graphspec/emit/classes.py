@@ -13,7 +13,7 @@ from graphspec.contract.activations import ACTIVATIONS, ActivationFunction
 from graphspec.contract.layer import Code, Ref
 from graphspec.emit.code import names as names_of
 from graphspec.emit.code import template
-from graphspec.emit.layer_codes import LayerCodes, custom_classes, is_laid
+from graphspec.emit.layer_codes import LayerCodes, custom_classes, runs_channels_first
 from graphspec.emit.library_source import library_code, needed
 from graphspec.emit.memory import Peaks
 from graphspec.emit.module_class import ModuleClass, Varies
@@ -227,9 +227,9 @@ class Classes(Generic[Part]):
         slots = {body: slots_of(body) for body in bodies}
         if self._merged:
             aligned(list(slots.values()))
-        laid = any(is_laid(body) for body in bodies)
+        ranked = any(runs_channels_first(body) for body in bodies)
         shapes = {
-            body: self._shapes.body(body, slots[body], Wiring(body, slots[body]), laid) for body in bodies
+            body: self._shapes.body(body, slots[body], Wiring(body, slots[body]), ranked) for body in bodies
         }
         kinds: list[tuple[BodyShape, list[Graph]]] = []
         lone: list[Graph] = []
@@ -336,7 +336,9 @@ class Classes(Generic[Part]):
         is_root = self._root in members
         first = [made.values[value] for value in self._channels_first] if is_root else []
         self.layout.run(made.graph, first, is_root)
-        group.takes = tuple(value in self.layout.first for value in made.graph.inputs.values() if value)
+        group.takes = tuple(
+            value in self.layout.channels_first for value in made.graph.inputs.values() if value
+        )
         group.gives = tuple(self.layout.gives(made.graph, value) for value in made.graph.outputs.values())
         self.of |= dict.fromkeys([*members, made.graph], group)
         return group

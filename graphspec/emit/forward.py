@@ -37,7 +37,7 @@ class Forward(ForwardScope):
             assert value is not None
             variable = Variable(local, [value], local, given=True)
             self.given.append(variable)
-            self.values.bind(value, variable.read(), value in self.layout.first)
+            self.values.bind(value, variable.read(), value in self.layout.channels_first)
         self.given += self.group.borrowed.values()
         for op in self.group.graph.ops:
             slot = slots.get(op)
@@ -102,7 +102,7 @@ class Forward(ForwardScope):
         given = self.group.template.instances.get(value, [value])
         if any(each is None or each.tensor.shape != value.tensor.shape for each in given):
             return ""
-        return shape_of(value, statement.first)
+        return shape_of(value, statement.channels_first)
 
     @property
     def optional(self) -> bool:
@@ -138,7 +138,7 @@ class Forward(ForwardScope):
         if len(op.outputs) > 1:
             self._several(op, code, word)
             return
-        value, first = op.output, op.output in self.layout.first
+        value, first = op.output, op.output in self.layout.channels_first
         if ending is not None and value in self.constructor.classes.ending:
             self._layer_with_logits(op, code, ending, word, first)
         elif presence is not None:
@@ -146,8 +146,8 @@ class Forward(ForwardScope):
             instead = self._passed(slot, op)
             passed: ast.expr = ast.Constant(None)
             if instead is not None:  # it stays in its memory order, and what is there joins it
-                whole = turned(whole, value.tensor.rank, first, self.values.first[instead])
-                passed, first = self.values.code[instead], self.values.first[instead]
+                whole = turned(whole, value.tensor.rank, first, self.values.channels_first[instead])
+                passed, first = self.values.code[instead], self.values.channels_first[instead]
             self.assign(value, presence.choose(whole, passed), word, op.span, first, [op])
         elif ending is not None:
             apart = not isinstance(code, Read) and (ending.twice or self._frees(op))
@@ -175,10 +175,10 @@ class Forward(ForwardScope):
         """A node that is left out passes its input on, or nothing."""
         value = op.output
         if not op.inputs:
-            self.values.bind(value, ast.Constant(None), value in self.layout.first)
+            self.values.bind(value, ast.Constant(None), value in self.layout.channels_first)
             return
         source = op.inputs[0]
-        self.values.bind(value, self.values.code[source], self.values.first[source])
+        self.values.bind(value, self.values.code[source], self.values.channels_first[source])
         if source in self.logits:
             self.logits[value] = self.logits[source]
         if source in self.late:
@@ -189,7 +189,9 @@ class Forward(ForwardScope):
         first, last = slot.ops[0], slot.ops[-1]
         module = self.constructor.modules[slot.position]
         code = call(module, self.values.read(first.arguments[0], self.calls.wish(first, 0)))
-        self.assign(last.output, code, slot.node, first.span, last.output in self.layout.first, slot.ops)
+        self.assign(
+            last.output, code, slot.node, first.span, last.output in self.layout.channels_first, slot.ops
+        )
 
     def _passed(self, slot: Slot, op: Op) -> Value | None:
         """What is read instead of an op where an instance lacks it."""
@@ -206,7 +208,7 @@ class Forward(ForwardScope):
             own = f"{word}_{key}" if key and len(op.outputs) > 1 else word
             own = value.name if op.layer is not None and op.index is None else own
             variable = Variable(own, [value])
-            self.values.bind(value, variable.read(), value in self.layout.first)
+            self.values.bind(value, variable.read(), value in self.layout.channels_first)
             targets.append(variable)
         self.body.append(Assign(targets, code, op.span, ops=[op]))
 
@@ -254,12 +256,12 @@ class Forward(ForwardScope):
             if len(op.outputs) > 1:
                 self._several(op, code, word)
             else:
-                self.assign(op.output, code, word, op.span, op.output in self.layout.first, [op])
+                self.assign(op.output, code, word, op.span, op.output in self.layout.channels_first, [op])
             self.logits |= {value: self.values.code[value] for value in ended}
             return
         targets: list[Variable | None] = []
         for key, value in op.outputs.items():
-            first = value in self.layout.first
+            first = value in self.layout.channels_first
             own = f"{word}_{key}" if key and len(op.outputs) > 1 else word
             variable = Variable(f"{own}_logits" if key in endings else own, [value])
             targets.append(variable)
@@ -268,7 +270,7 @@ class Forward(ForwardScope):
         for key, value in op.outputs.items():
             if key in endings:
                 own = f"{word}_{key}" if key and len(op.outputs) > 1 else word
-                self.logits[value], first = self.values.code[value], self.values.first[value]
+                self.logits[value], first = self.values.code[value], self.values.channels_first[value]
                 code = activated(endings[key], self.logits[value], value, first)
                 self.assign(value, code, own, op.span, first, [])
 
@@ -321,12 +323,12 @@ class Forward(ForwardScope):
         """
         wish = not self.root and self.layout.gives(self.group.graph, value)
         if self._hands_on(value):
-            now = self.values.first[value]
+            now = self.values.channels_first[value]
             return turned(self.late[value].apply(self.values.code[value]), value.tensor.rank, now, wish), None
         logits = self.logits.get(value)
         if logits is None or value not in self.constructor.classes.ending:
             return self.values.read(value, wish), None
-        now, ending = self.values.first[value], self.late.get(value)
+        now, ending = self.values.channels_first[value], self.late.get(value)
         rank = value.tensor.rank
         moved = turned(logits, rank, now, wish)
         if moved is logits or ending is None:

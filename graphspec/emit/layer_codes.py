@@ -162,7 +162,7 @@ def memory(op: Op) -> str:
     return op.layer.memory(*(op.inner or tuple(types(argument) for argument in op.arguments)))
 
 
-def is_laid(graph: Graph) -> bool:
+def runs_channels_first(graph: Graph) -> bool:
     """Whether a layer in a graph, or inside it, runs with channels at axis 1."""
     return any(op.layer is not None and op.present and memory(op) == "first" for op in graph.walk())
 

@@ -75,7 +75,7 @@ class Loop:
         """Iterates over another node's instances."""
         source = SlotOutput(walk.key, walk.slot, all=True)
         collected, value = self.scope.lists[source], self.slot.op.arguments[place]
-        order = self.scope.values.first[value]
+        order = self.scope.values.channels_first[value]
         if walk.backwards and self.slot.op.repeated == "repeat" and self._consumes(walk):
             taken = call(ast.Attribute(collected.read(), "pop", ast.Load()))
             if self.slot.op.graph is not None and order == self.scope.calls.wish(self.slot.op, place):
@@ -150,7 +150,7 @@ class Loop:
             values = [op.outputs[key] for op in slot.ops]
             several = self._listed(key)
             if key not in self.targets:
-                self.firsts[key] = value in scope.layout.first
+                self.firsts[key] = value in scope.layout.channels_first
                 read = several or scope.last_read(values[-1]) > slot.position
                 word = key or singular(slot.node, "item")
                 self.targets[key] = Variable(word, values[-1:], several=True) if read else None
@@ -174,7 +174,7 @@ class Loop:
             return
         whole = ending.apply(code) if ending is not None else code
         value = op.output
-        whole = turned(whole, value.tensor.rank, value in self.scope.layout.first, self.firsts[key])
+        whole = turned(whole, value.tensor.rank, value in self.scope.layout.channels_first, self.firsts[key])
         targets, source = self._header()
         loop = ast.comprehension(_target(targets), source, [], 0)
         made = ast.ListComp(whole, [loop])
@@ -190,7 +190,7 @@ class Loop:
         if logits:
             variable = Variable(f"{slot.node}_logits", [last], several=True)
             self.body.append(Assign([variable], code, op.span))
-            now = last in scope.layout.first
+            now = last in scope.layout.channels_first
             (key,) = op.outputs
             scope.logits[last] = turned(variable.read(), rank, now, self.firsts[key])
             code = variable.read()
@@ -210,7 +210,7 @@ class Loop:
     def _assign(self, code: ast.expr) -> None:
         """The assignments and lists of an iteration."""
         scope, slot, op = self.scope, self.slot, self.slot.op
-        out = {key: value in scope.layout.first for key, value in op.outputs.items()}
+        out = {key: value in scope.layout.channels_first for key, value in op.outputs.items()}
         targets = [self.targets[key] for key in op.outputs]
         last = slot.ops[-1].output
         if len(op.outputs) == 1:

@@ -162,7 +162,7 @@ class Nesting:
         assert isinstance(statement, Assign | Return) and isinstance(source, Assign)
         if statement.value is read:
             if statement.result is None:
-                statement.result, statement.first = source.result, source.first
+                statement.result, statement.channels_first = source.result, source.channels_first
                 if source in self.shown:
                     self.shown[statement] = self.shown[source]
             placed.kept = before.kept

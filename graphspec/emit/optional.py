@@ -116,15 +116,20 @@ def _under_if(optional: OptionalNodes) -> list[Statement]:
         for read in [read for read in reads(value) if read.variable in same]:
             value = replace(value, read, Read(variable))
         if steps and (both := _nested(steps[-1], value)) is not None:
-            steps[-1] = Assign([variable], both, step.span, None, step.first, [*steps[-1].ops, *step.ops])
+            steps[-1] = Assign(
+                [variable], both, step.span, None, step.channels_first, [*steps[-1].ops, *step.ops]
+            )
         else:
-            steps.append(Assign([variable], value, step.span, None, step.first, step.ops))
+            steps.append(Assign([variable], value, step.span, None, step.channels_first, step.ops))
     test = optional.test
     if optional.inverted:
         assert isinstance(test, ast.Compare)
         test = ast.Compare(test.left, [ast.IsNot()], test.comparators)
     first = optional.steps[0]
-    return [Assign([variable], optional.passed, first.span, None, first.first), If(test, list(steps))]
+    return [
+        Assign([variable], optional.passed, first.span, None, first.channels_first),
+        If(test, list(steps)),
+    ]
 
 
 def _nested(before: Assign, value: ast.expr) -> ast.expr | None:

@@ -73,29 +73,29 @@ class ShapeMaker:
     lent: Callable[[Graph], list[Unit]]
     ending: dict[Value, str]
 
-    def body(self, graph: Graph, slots: list[Slot], wiring: Wiring, laid: bool) -> BodyShape:
-        """The shape of an instance; decides which of its slots are loops. `laid` says whether an instance of
-        the definition runs anything with channels at axis 1: then ranks matter.
+    def body(self, graph: Graph, slots: list[Slot], wiring: Wiring, ranked: bool) -> BodyShape:
+        """The shape of an instance; decides which of its slots are loops. Ranks matter where `ranked`: an
+        instance of the definition runs anything with channels at axis 1.
         """
         return BodyShape(
-            tuple(self._slot(slot, wiring, laid) for slot in slots),
+            tuple(self._slot(slot, wiring, ranked) for slot in slots),
             tuple(
-                (name, 0 if value is None else value.tensor.rank if laid else 1)
+                (name, 0 if value is None else value.tensor.rank if ranked else 1)
                 for name, value in graph.inputs.items()
             ),
             tuple(
-                (key, wiring.source(value), value in self.ending, value.tensor.rank if laid else 0)
+                (key, wiring.source(value), value in self.ending, value.tensor.rank if ranked else 0)
                 for key, value in graph.outputs.items()
             ),
             tuple(unit.name for unit in self.borrowed(graph)),
-            tuple((unit.name, self._op(unit.first, laid), _fills(unit.first)) for unit in self.lent(graph)),
+            tuple((unit.name, self._op(unit.first, ranked), _fills(unit.first)) for unit in self.lent(graph)),
         )
 
-    def _slot(self, slot: Slot, wiring: Wiring, laid: bool) -> SlotShape:
+    def _slot(self, slot: Slot, wiring: Wiring, ranked: bool) -> SlotShape:
         if slot.absent:
             passed = wiring.source(slot.op.inputs[0]) if slot.op.inputs else None
             return SlotShape(slot.node, slot.op.repeated, passed=passed, nothing=passed is None)
-        shapes = tuple(self._op(op, laid) if op.present else None for op in slot.ops)
+        shapes = tuple(self._op(op, ranked) if op.present else None for op in slot.ops)
         wires = tuple(tuple(wiring.argument(argument) for argument in op.arguments) for op in slot.ops)
         if not slot.repeated and shapes[0] is not None:
             over_all = self._over_all(slot.op, shapes[0], wiring)
@@ -196,17 +196,17 @@ class ShapeMaker:
             for code in codes
         )
 
-    def _op(self, op: Op, laid: bool) -> OpShape:
+    def _op(self, op: Op, ranked: bool) -> OpShape:
         unit = op.unit
         shape = OpShape(
             outputs=tuple(output_key(op, word) for word in op.outputs),
             frozen=unit is not None and not unit.trainable,
             shared=unit.name if unit is not None and unit.shared else None,
             wrapper=repr(op.wrapper) if op.wrapper is not None else None,
-            ranks=_ranks(op) if laid else (),
+            ranks=_ranks(op) if ranked else (),
         )
         if op.graph is not None:
-            shape = replace(shape, ranks=shape.ranks[-len(op.outputs) :] if laid else ())
+            shape = replace(shape, ranks=shape.ranks[-len(op.outputs) :] if ranked else ())
             endings = tuple(self.ending.get(value) for value in op.outputs.values())
             return replace(shape, callee=self._callee(op, op.graph), endings=endings)
         if op.parameter is not None:

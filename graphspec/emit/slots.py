@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
-from graphspec.graph import Graph, Op, Value
+from graphspec.graph import Graph, Op, Value, chained_inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,15 +253,12 @@ def output_key(op: Op, word: str) -> str:
 
 
 def chain(slot: Slot) -> dict[int, str]:
-    """Which outputs of an instance feed which arguments of the next.
-
-    A block's are matched by name if the names agree, otherwise the first output feeds the first argument.
-    """
+    """Which outputs of an instance feed which arguments of the next."""
     op = slot.op
     if op.repeated != "repeat" or not op.outputs or not op.present:
         return {}
     if op.graph is not None:
-        named = {place: name for place, name in enumerate(op.graph.inputs) if name in op.outputs}
-        if named:
-            return named
+        places = {name: place for place, name in enumerate(op.graph.inputs)}
+        if names := chained_inputs(places, op.outputs):
+            return {places[name]: name for name in names}
     return {0: next(iter(op.outputs))}

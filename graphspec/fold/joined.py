@@ -45,13 +45,13 @@ class Joined(Layer, abstract=True):
     def _site(self, site: Site) -> Site:
         whole = self.layer.infer(site.x)
         assert isinstance(whole, Tensor)
-        return Site(site.inputs, (whole,), site.first)
+        return Site(site.inputs, (whole,), site.channels_first)
 
     def code(self, site: Site) -> Code:
         inner = self.layer.code(self._site(site))
         call = self.activation.expression(inplace=True).replace("{x}", inner.call)
         rank = site.x.rank
-        axis = 1 if site.first or self._axis(rank) == 1 < rank - 1 else -1
+        axis = 1 if site.channels_first or self._axis(rank) == 1 < rank - 1 else -1
         return Code(
             f"{call}.split({{sizes}}, {{axis}})",
             inner.construct,

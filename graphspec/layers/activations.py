@@ -58,7 +58,7 @@ class Activation(Layer):
         return activated(x, self.activation)
 
     def code(self, site: Site) -> Code:
-        return Code("{x}", activation=self.activation.laid(site.axis))
+        return Code("{x}", activation=self.activation.with_axis(site.axis))
 
     def flops(self, site: Site) -> Dim:
         return 0 if self.activation == LINEAR else product(site.x.shape[1:])

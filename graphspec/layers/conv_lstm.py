@@ -159,9 +159,9 @@ class _ConvLSTM(OverSteps, abstract=True):
 
     def code(self, site: Site) -> Code:
         step = self.step(site.x)
-        place = Site((step,), (), first=self.last).axis  # the module has channels at axis 1
+        place = Site((step,), (), channels_first=self.last).axis  # the module has channels at axis 1
         functions = {
-            name: (Ref(function.laid(place).callable()), Ref(default))
+            name: (Ref(function.with_axis(place).callable()), Ref(default))
             for (name, function), default in zip(
                 self.functions().items(), ("torch.tanh", "torch.sigmoid"), strict=True
             )

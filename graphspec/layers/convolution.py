@@ -192,7 +192,7 @@ class Convolving(Layer, abstract=True):
         constants: Mapping[str, Leaf] = MappingProxyType({}),
     ) -> Code:
         """A call of this module and the activation of its result."""
-        return Code(call, construct, constants, activation=self.activation.laid(site.axis))
+        return Code(call, construct, constants, activation=self.activation.with_axis(site.axis))
 
     def places(self, site: Site) -> Dim:
         """The number of positions of the kernel."""

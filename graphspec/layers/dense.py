@@ -62,7 +62,7 @@ class Dense(Layer, also="Linear LazyLinear FullyConnected"):
             {"in_features": features, "out_features": self.units},
             {"bias": (self.use_bias, True)},
         )
-        return Code("{self}({x})", construct, activation=self.activation.laid(site.axis))
+        return Code("{self}({x})", construct, activation=self.activation.with_axis(site.axis))
 
     def flops(self, site: Site) -> Dim:
         outputs = product(site.x.shape[1:-1]) * self.units

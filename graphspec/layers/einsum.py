@@ -166,7 +166,7 @@ class EinsumDense(Layer):
             {"equation": self.equation, "kernel_shape": shapes.kernel},
             {"bias_shape": (shapes.bias or None, None)},
         )
-        return Code("{self}({x})", construct, activation=self.activation.laid(site.axis))
+        return Code("{self}({x})", construct, activation=self.activation.with_axis(site.axis))
 
     def flops(self, site: Site) -> Dim:
         shapes = self.shapes(site.x)

@@ -16,7 +16,7 @@ TO_SPEC = {3: ".transpose(1, 2)", 4: ".permute(0, 2, 3, 1)", 5: ".permute(0, 2, 
 
 
 class Layout:
-    """The memory order of every value of a graph: `first` holds those with channels at axis 1.
+    """The memory order of every value of a graph: `channels_first` holds those with channels at axis 1.
 
     Blocks are laid out once for all their calls, before the blocks that use them: they take each input as its
     first reader wants it. One that would take a rank in one order and give it in the other takes and gives
@@ -24,7 +24,7 @@ class Layout:
     """
 
     def __init__(self) -> None:
-        self.first: set[Value] = set()
+        self.channels_first: set[Value] = set()
         self._wanted: dict[Graph, set[Value]] = {}
         self._plain: dict[Graph, set[int]] = {}  # the ranks that a block takes and gives in the spec's order
         self._wishes: dict[Op, str] = {}
@@ -42,7 +42,7 @@ class Layout:
 
     def gives(self, graph: Graph, value: Value) -> bool:
         """Whether an output of a block comes with channels first."""
-        return value in self.first and value.tensor.rank not in self._plain.get(graph, ())
+        return value in self.channels_first and value.tensor.rank not in self._plain.get(graph, ())
 
     def _wanted_first(self, graph: Graph) -> set[Value]:
         """The values of a graph whose first reader with a preference prefers channels first."""
@@ -100,38 +100,38 @@ class Layout:
             self._wishes[op] = op.layer.memory(*seen)
         return self._wishes[op]
 
-    def run(self, graph: Graph, first: Iterable[Value] = (), root: bool = False) -> None:
-        """Decides for every value of a graph; the blocks in it are laid out. `first` are inputs of the
-        program that come with channels first.
+    def run(self, graph: Graph, channels_first: Iterable[Value] = (), root: bool = False) -> None:
+        """Decides for every value of a graph; the blocks in it are laid out. `channels_first` are inputs of
+        the program that come so.
         """
-        self.first.update(first)
+        self.channels_first.update(channels_first)
         self._decide(graph, root)
         if root:
             return
         orders: dict[int, set[bool]] = {}
         values = [value for value in graph.inputs.values() if value is not None]
         for value in [*values, *graph.outputs.values()]:
-            orders.setdefault(value.tensor.rank, set()).add(value in self.first)
+            orders.setdefault(value.tensor.rank, set()).add(value in self.channels_first)
         mixed = {rank for rank, found in orders.items() if len(found) > 1}
         if mixed:
             self._plain[graph] = mixed
             self._strict.update(
                 v.op for op in graph.ops for v in op.outputs.values() if v.op and v.tensor.rank in mixed
             )
-            self.first.difference_update(values, *(op.outputs.values() for op in graph.ops))
+            self.channels_first.difference_update(values, *(op.outputs.values() for op in graph.ops))
             self._decide(graph, root)
 
     def _decide(self, graph: Graph, root: bool) -> None:
         for name, value in graph.inputs.items():
             if value is not None and not root and self.wants_first(graph, name):
-                self.first.add(value)
+                self.channels_first.add(value)
         for op in graph.ops:
             if self._comes_out_first(op):
-                self.first.update(v for v in op.outputs.values() if v.tensor.rank in TO_FIRST)
+                self.channels_first.update(v for v in op.outputs.values() if v.tensor.rank in TO_FIRST)
             if op.graph is not None and op.wrapper is None:
                 for key, value in op.outputs.items():
                     given = self.gives(op.graph, op.results[key])
-                    (self.first.add if given else self.first.discard)(value)
+                    (self.channels_first.add if given else self.channels_first.discard)(value)
 
     def _comes_out_first(self, op: Op) -> bool:
         if op.wrapper is not None or op.parameter is not None or op.graph is not None:
@@ -149,7 +149,7 @@ class Layout:
         if not inputs or any(v.tensor.rank != inputs[0].tensor.rank for v in inputs):
             return False
         enough = all if op in self._strict else any
-        return inputs[0].tensor.rank in TO_FIRST and enough(v in self.first for v in inputs)
+        return inputs[0].tensor.rank in TO_FIRST and enough(v in self.channels_first for v in inputs)
 
     def op_first(self, op: Op) -> bool:
         """Whether a layer runs on channels-first data; asked once everything is laid out."""

@@ -149,7 +149,7 @@ def test_dot_stretches_a_batch_of_one():
 def test_axes_follow_the_layout_in_memory():
     image = tensor(4, 5, 3)
     layer = merge("concatenate")
-    site = Site((image, image), (layer.infer(image, image),), first=True)
+    site = Site((image, image), (layer.infer(image, image),), channels_first=True)
     assert layer.memory(image, image) == "any"
     assert layer.code(site).constants == {"axis": 1}
     assert merge("add").memory(image, tensor(3)) == "spec"

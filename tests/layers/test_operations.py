@@ -223,7 +223,7 @@ def test_elementwise_functions_take_any_layout():
     ):
         assert layer.memory(*inputs) == "any"
     assert op("add").memory(image, tensor(3, batch=1)) == "spec"
-    assert op("softmax").code(Site((image,), (image,), first=True)).activation.axis == 1
+    assert op("softmax").code(Site((image,), (image,), channels_first=True)).activation.axis == 1
 
 
 def test_noise_has_the_shape_of_another_tensor():
