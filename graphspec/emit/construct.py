@@ -513,6 +513,7 @@ class InitWriter:
                 continue
             code = self._inner_argument(cells, arg.name, hint, slot, number, looped)
             plain = arg.default is MISSING and (len(required) <= 2 or arg.is_channels)
+            plain = plain and arg.annotation != "bool" and not made.keywords  # `Block(False)` says nothing
             third = place == 2 == len(made.args) and arg.name == "kernel_size"  # as people write nn.Conv2d
             if plain or third:
                 made.args.append(code)

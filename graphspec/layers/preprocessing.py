@@ -56,11 +56,10 @@ class Rescaling(Layer):
         constants: dict[str, Leaf] = {"offset": self.offset}
         if isinstance(self.offset, tuple):
             offset = f" + {x}.new_tensor({{offset}})"
-        elif not site.settled:
-            offset = " + {offset}"
         elif self.offset:
-            offset = " + {offset}" if self.offset > 0 else " - {offset}"
-            constants["offset"] = abs(float(self.offset))
+            negative = self.offset < 0 and site.settled
+            offset = " - {offset}" if negative else " + {offset}"
+            constants["offset"] = abs(float(self.offset)) if negative else float(self.offset)
         if isinstance(self.scale, tuple):
             constants["scale"] = self.scale
             return Code(f"{x} * {x}.new_tensor({{scale}}){offset}", constants=constants)
