@@ -192,8 +192,8 @@ class _Drawer:
         title = detail = ""
         if result is not None and result.loss is not None:
             title = result.loss.name if isinstance(result.loss, CustomLoss) else result.loss.canonical
-            if result.loss_weight != 1:
-                detail = f"loss_weight {result.loss_weight}"
+            if (weight := result.loss_weight) != 1:
+                detail = f"loss_weight {weight if isinstance(weight, str) else format(weight, 'g')}"
         return Box("output", name, title, detail, name)
 
 
