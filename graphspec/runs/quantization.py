@@ -92,7 +92,9 @@ def quantize(run: Run, path: Path, most: float, encoders: Encoders | None) -> Qu
 
     Raises `SpecError` (data-missing, score-falls, package-missing, export-failed).
     """
-    from graphspec.export import export
+    from graphspec.export import export, onnx
+
+    onnx.need_packages()
     from graphspec.export.int8 import shorten
 
     search = _Judge(run, most)

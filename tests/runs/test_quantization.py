@@ -105,10 +105,13 @@ def test_a_score_that_falls_is_refused(tmp_path: Path) -> None:
     assert "error[score-falls]" in done.stderr and "is worse than `--max-loss` 0.005 allows" in done.stderr
 
 
-def test_integers_need_validation_data(tmp_path: Path) -> None:
+def test_integers_need_validation_data_and_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = sums(tmp_path, SPEC.replace("  validation: {split: 0.25}\n", ""))
     done = build(*arguments, "--quantize", "int8", "-o", tmp_path / "sums.onnx")
     assert done.exit_code == 1 and "error[data-missing]" in done.stderr
+    monkeypatch.setattr("graphspec.export.onnx.find_spec", lambda name: None)
+    done = build(*arguments, "--quantize", "int8", "-o", tmp_path / "sums.onnx")
+    assert done.exit_code == 1 and "error[package-missing]" in done.stderr
     for more, told in (
         (["--quantize", "int4"], "is not int8"),
         (["--max-loss", "0.1"], "belongs to --quantize"),
