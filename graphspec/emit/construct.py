@@ -23,6 +23,7 @@ from graphspec.emit.code import (
     name,
     own,
     template,
+    walk,
 )
 from graphspec.emit.code import names as names_of
 from graphspec.emit.fills import common_fill
@@ -254,7 +255,8 @@ class InitWriter:
             if expression is None:
                 return
             by_index = "index" in names_of(expression)
-            few = self._most(slot) == 1 or (by_index and len(slot.ops) <= FEW)
+            by_list = any(isinstance(part, ast.Subscript) for part in walk(expression))
+            few = self._most(slot) == 1 or (by_index and not by_list and len(slot.ops) <= FEW)
             if not slot.loop or (few and self._counts_agree(slot)):
                 self.group.args = before
                 expression = self._listed(slot, kind)
@@ -337,6 +339,10 @@ class InitWriter:
         of_bodies = [slots[slot.position] for slots in self.group.slots]
         counts: dict[Cell, Leaf] = {(body, 0): each.count for body, each in enumerate(of_bodies)}
         ops = {(body, 0): each.op for body, each in enumerate(of_bodies)}
+        given = {arg.param: arg.name for arg in self.group.args.values()}
+        for word, lists in self.values.lists():
+            if word in given and [len(items) for items in lists] == [*counts.values()]:
+                return call("len", name(given[word]))
         found = self.values.write(counts, ops, Wish("repeat", f"{slot.node}_count", before=slot.position))
         assert found is not None, "each body has one number of instances"
         if any(each.absent and each.count for each in of_bodies):

@@ -293,11 +293,11 @@ def annotation(values: Collection[Leaf]) -> str:
     words = {"None" if kind is type(None) else kind.__name__ for kind in kinds - {tuple, Nested, Pairs}}
     words |= {"list" for value in values if isinstance(value, Nested)}
     words |= {"dict[str, Any]" for value in values if isinstance(value, Pairs)}
-    words |= {
-        f"tuple[{_items(value)}]"
-        for value in values
-        if isinstance(value, tuple) and not isinstance(value, Nested | Pairs)
-    }
+    tuples = [v for v in values if isinstance(v, tuple) and not isinstance(v, Nested | Pairs)]
+    if len({len(value) for value in tuples}) > 1:
+        words.add(f"tuple[{annotation([item for value in tuples for item in value])}, ...]")
+    else:
+        words |= {f"tuple[{_items(value)}]" for value in tuples}
     return " | ".join(sorted(words, key=lambda word: (word == "None", word)))
 
 

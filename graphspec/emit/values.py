@@ -83,6 +83,7 @@ class ValueWriter:
             lambda: self._param(values, wish),
             lambda: self._items(values, ops, wish),
             lambda: self._anywhere(values, wish),
+            lambda: self.item_of_list(values, 0) if wish.looped else None,
             lambda: self._by_index(values, ops, wish) if wish.looped else None,
             lambda: self._argument(values, wish),
         )
@@ -148,7 +149,7 @@ class ValueWriter:
         rest = {cell: value for cell, value in values.items() if cell[1] > 0}
         sizes = [size for v in wish.sources for size in (self.size_there(v), self.size(v))]
         start = next((code for size in sizes if (code := self._of_size(size, first))), None)
-        then = self._of_size(self.size(wish.chained), rest) if rest else None
+        then = (self._of_size(self.size(wish.chained), rest) or self.item_of_list(rest, 1)) if rest else None
         if start is None or then is None:
             return None
         return start if equal(start, then) else choice(template("index == 0"), start, then)
@@ -261,6 +262,7 @@ class ValueWriter:
             if key in slot.op.outputs:
                 yield self.size(slot.op.outputs[key])
             yield self._progress(value, slot)
+            yield self._last_of_list(value, slot)
             return
         if op.graph is not None:
             yield self._of_instance(value, op)
@@ -377,6 +379,46 @@ class ValueWriter:
         return None
 
     # --- loops, and what is left
+
+    def lists(self) -> Iterator[tuple[str, list[tuple[Leaf, ...]]]]:
+        """The params that are lists, and not the same in all bodies, with the list of each body."""
+        graph = self.group.graph
+        for word in sorted(graph.visible, key=lambda word: word not in graph.declared):
+            rows = [plain(body.visible.get(word)) for body in self.group.bodies]
+            lists = [row for row in rows if isinstance(row, tuple)]
+            if len(lists) == len(rows) and not all(same(row, rows[0]) for row in rows):
+                yield word, lists
+
+    def item_of_list(self, values: Mapping[Cell, Leaf], behind: int) -> ast.expr | None:
+        """The item of a list param at the index of a loop, or so many before it."""
+        for word, lists in self.lists():
+            if all(
+                len(lists[body]) > number - behind >= 0 and same(lists[body][number - behind], value)
+                for (body, number), value in values.items()
+            ):
+                place = template(f"index - {behind}" if behind else "index")
+                return ast.Subscript(self.group.param(word), place, ast.Load())
+        return None
+
+    def _last_of_list(self, value: Value, slot: Slot) -> LastAxis | None:
+        """The size after a chain whose sizes are the items of a list param, which may be empty."""
+        start = self.size(slot.op.inputs[0]) if slot.op.inputs else None
+        if start is None or value.op is not slot.ops[-1]:
+            return None
+        sizes = self._sizes_of(value)
+        for word, lists in self.lists():
+            ends = [items[-1] if items else start.sizes[body] for body, items in enumerate(lists)]
+            counts = [slots[slot.position].count for slots in self.group.slots]
+            if counts != [len(items) for items in lists] or not all(map(same, ends, sizes)):
+                continue
+
+            def code(word: str = word, empty: bool = not all(lists)) -> ast.expr:
+                items = self.group.param(word)
+                last = fill("{items}[-1]", {"items": items})
+                return choice(items, last, start.code()) if empty else last
+
+            return LastAxis(sizes, code)
+        return None
 
     def _items(self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
         """A tuple item by item."""

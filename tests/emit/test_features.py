@@ -66,7 +66,15 @@ def test_the_module_computes_what_its_graph_says(path: Path, preset: str | None)
             torch.testing.assert_close(ours[1:2] if len(ours) == 3 else ours, theirs, rtol=1e-7, atol=1e-9)
 
 
-ONE_CLASS = ("initializers", "optional_outputs", "optional_operands", "unread_output", "parallel_several")
+ONE_CLASS = (
+    "initializers",
+    "lists_longer_shorter",
+    "list_params",
+    "optional_outputs",
+    "optional_operands",
+    "unread_output",
+    "parallel_several",
+)
 """Features whose blocks are one class each."""
 
 
