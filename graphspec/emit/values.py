@@ -149,7 +149,7 @@ class ValueWriter:
         rest = {cell: value for cell, value in values.items() if cell[1] > 0}
         sizes = [size for v in wish.sources for size in (self.size_there(v), self.size(v))]
         start = next((code for size in sizes if (code := self._of_size(size, first))), None)
-        then = (self._of_size(self.size(wish.chained), rest) or self.item_of_list(rest, 1)) if rest else None
+        then = (self.item_of_list(rest, 1) or self._of_size(self.size(wish.chained), rest)) if rest else None
         if start is None or then is None:
             return None
         return start if equal(start, then) else choice(template("index == 0"), start, then)
