@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphspec.diagnostics import Span, did_you_mean, meant, nearest
 from graphspec.elaborate.body import BodyElaborator
@@ -85,7 +85,8 @@ def _have_losses(body: BodyElaborator, training: TrainConfig, outputs: Mapping[s
 
 def _span(body: BodyElaborator, place: Path) -> Span:
     """The place of a setting of `train`; an item of what may also be written without a list."""
-    document, value = body.declared.document, body.declared.document.value["train"]
+    document = body.declared.document
+    value: Any = document.value["train"]
     for step in place:
         if not isinstance(value, dict | list):
             place = place[:-1]

@@ -151,7 +151,7 @@ Default = Callable[[int], NDArray[Any]]
 
 
 def _defaults(program: BaseProgram) -> dict[str, Default]:
-    found = {}
+    found: dict[str, Default] = {}
     for name, value in program.defaults.items():
         tensor = program.inputs[name]
         sizes = [size for size in tensor.shape[1:] if isinstance(size, int)]

@@ -43,7 +43,7 @@ class Row:
     activation_bytes: Dim = 0
     opaque: bool = False
     """Whether `params` lack those of a custom module: its, or of one inside it."""
-    default: int | float | bool | None = None
+    default: int | float | bool | str | None = None
     """What fills an input that may be left out."""
 
     @property

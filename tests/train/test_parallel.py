@@ -190,6 +190,9 @@ data: {train: d.npz, validation: {split: 0.2}}
 """
 """Other weights train in each phase, and with each update."""
 
+ADAPTERS = CLASSES.replace("seed: 4,", 'seed: 4, adapters: [{match: "*", rank: 2}],')
+"""Low-rank adapters train alone."""
+
 SPECS = {
     "idle": IDLE,
     "adapted": ADAPTED,
@@ -199,6 +202,8 @@ SPECS = {
     "outputs": OUTPUTS,
     "normalized": NORMALIZED,
 }
+MORE = {"updates": UPDATES, "adapters": ADAPTERS}
+BESIDE = [("updates", "ddp"), ("adapters", "ddp"), ("adapters", "fsdp")]
 WAYS = ("ddp", "fsdp")
 STOPPED = 10
 """Steps after which a training is stopped: in the middle of its second epoch."""
@@ -241,7 +246,7 @@ class Trainings:
         """By the number of processes, what each of them wrote at last."""
 
     def job(self, name: str, way: str, run: str, **more: Any) -> dict[str, Any]:
-        spec = (SPECS | {"updates": UPDATES})[name.removesuffix(" bf16")].replace("PARALLEL", way)
+        spec = (SPECS | MORE)[name.removesuffix(" bf16")].replace("PARALLEL", way)
         if name.endswith(" bf16"):
             spec = spec.replace(", batch_size:", ", precision: bf16, batch_size:")
         return {"spec": spec, "root": str(self.root), "run_dir": str(self.root / run), **more}
@@ -281,7 +286,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
     stop = {"stop_after": STOPPED}
     made.run(
         1,
-        {name: job(name, "ddp", f"1-{name}") for name in (*SPECS, "normalized bf16", "updates")}
+        {name: job(name, "ddp", f"1-{name}") for name in (*SPECS, *MORE, "normalized bf16")}
         | {"from 1": job("classes", "ddp", "from-1", **stop)},
     )
     jobs = made.jobs(2) | {
@@ -290,7 +295,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
         "from 2 steps": job("steps", "fsdp", "from-2-steps", stop_after=5),
         "from 2 adapted": job("adapted", "fsdp", "from-2-adapted", stop_after=5),
         "from 2 to 4": job("classes", "ddp", "from-2-to-4", **stop),
-        "2 updates": job("updates", "ddp", "2-updates"),
+        **{f"2 {way} {name}": job(name, way, f"2-{way}-{name}") for name, way in BESIDE},
         "2 bf16": job("normalized bf16", "fsdp", "2-bf16"),
     }
     made.run(2, jobs)
@@ -335,8 +340,18 @@ def test_losses_and_metrics_are_those_of_one_process(trained: Trainings, way: st
     assert_alike(trained.found[f"2 {way} {name}"], trained.found[name])
 
 
-def test_updates_of_other_weights_are_those_of_one_process(trained: Trainings) -> None:
-    assert_alike(trained.found["2 updates"], trained.found["updates"])
+@pytest.mark.parametrize(("name", "way"), BESIDE)
+def test_updates_and_adapters_are_those_of_one_process(trained: Trainings, name: str, way: str) -> None:
+    assert_alike(trained.found[f"2 {way} {name}"], trained.found[name])
+
+
+def test_adapters_are_written_whole(trained: Trainings) -> None:
+    alone = trained.weights("1-adapters", "adapter.safetensors")
+    for way in WAYS:
+        found = trained.weights(f"2-{way}-adapters", "adapter.safetensors")
+        assert found.keys() == alone.keys()
+        for key, weight in found.items():
+            torch.testing.assert_close(weight, alone[key], rtol=1e-4, atol=1e-5)
 
 
 def assert_written_whole(trained: Trainings, name: str, file: str, size: int) -> None:

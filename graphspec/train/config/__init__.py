@@ -271,7 +271,8 @@ def _whole_weights(config: TrainConfig) -> list[Problem]:
 
 def _two_rates(config: TrainConfig) -> list[Problem]:
     """Callbacks that set a learning rate which a schedule gives, or that is one of several."""
-    scheduled = any(each.schedule is not None for part in config.parts for each in (part, *part.updates))
+    schedules = [step.schedule or part.schedule for part in config.parts for step in part.updates]
+    scheduled = any(each is not None for each in schedules)
     if not scheduled and all(len(part.updates) == 1 for part in config.parts):
         return []
     also, help = "so does `schedule`", "keep one of them"
