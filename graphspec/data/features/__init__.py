@@ -41,8 +41,8 @@ def _feature(name: str, value: object) -> Feature:
         raise unfit("missing-key", f"the feature `{name}` needs `encode`", help)
     encoder = value["encode"]
     if not isinstance(encoder, str) or encoder not in FEATURES:
-        help = _beside(encoder) or did_you_mean(encoder, FEATURES, _encoding(encoder), SYNONYMS)
-        raise unfit("unknown-encoder", f"unknown encoder {show(encoder)}", help, "encode")
+        remedy = _beside(encoder) or did_you_mean(encoder, FEATURES, _encoding(encoder), SYNONYMS)
+        raise unfit("unknown-encoder", f"unknown encoder {show(encoder)}", remedy, "encode")
     return validate(FEATURES[encoder], value, f"the feature `{name}`")
 
 
