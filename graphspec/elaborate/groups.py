@@ -87,11 +87,11 @@ def _span(body: BodyElaborator, place: Path) -> Span:
     """The place of a setting of `train`; an item of what may also be written without a list."""
     document = body.declared.document
     value: Any = document.value["train"]
-    for step in place:
+    for step in place:  # keys of mappings, places in lists
         if not isinstance(value, dict | list):
             place = place[:-1]
             break
-        value = value[step]
+        value = dict(enumerate(value))[step] if isinstance(value, list) else value[step]
     return document.span(("train", *place))
 
 

@@ -176,7 +176,8 @@ class Stop:
     """Stops the process after so many batches."""
 
     def __init__(self, steps: int):
-        self.steps, self.model = steps, Any
+        self.steps = steps
+        self.model: Any = None
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self.model.iterations == self.steps:

@@ -17,9 +17,9 @@ from graphspec.train.config.groups import ParameterGroup, matches_any
 from graphspec.train.config.optimizers import OPTIMIZERS, OptimizerSettings, RMSprop
 from graphspec.train.config.phases import (
     PHASE_READERS,
+    Frozen,
     PhaseSettings,
     StepSettings,
-    Texts,
     parse_phases,
     read_keys,
 )
@@ -139,7 +139,7 @@ class TrainConfig(Setting):
     parameter_groups: tuple[ParameterGroup, ...] = ()
     adapters: tuple[AdapterSettings, ...] = ()
     """Low-rank adapters, which alone train: all other weights are frozen."""
-    freeze: Texts = ()
+    freeze: Frozen = ()
     """Weights that stay as they are, by their paths; normalizations among them run as in inference."""
     unfreeze_at: Annotated[int, Field(ge=1)] | None = None
     """After so many epochs they train."""

@@ -16,10 +16,6 @@ from graphspec.train.config.schedules import SCHEDULES, Schedule
 
 def _as_texts(value: object) -> object:
     """One text, or a list of them."""
-    if value is True:
-        raise PydanticCustomError(
-            "named_type", "a list says which weights are frozen", {"written": "`freeze: [encoder.*]`"}
-        )
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
@@ -28,6 +24,17 @@ Texts = Annotated[
     BeforeValidator(_as_texts),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
+
+
+def _frozen(value: object) -> object:
+    if value is True:
+        raise PydanticCustomError(
+            "named_type", "a list says which weights are frozen", {"written": "`freeze: [encoder.*]`"}
+        )
+    return value
+
+
+Frozen = Annotated[Texts, BeforeValidator(_frozen)]
 
 
 class StepSettings(Setting):
@@ -62,7 +69,7 @@ class PhaseSettings(Setting):
     optimizer: SerializeAsAny[OptimizerSettings] | None = None
     schedule: SerializeAsAny[Schedule] | None = None
     parameter_groups: tuple[ParameterGroup, ...] | None = None
-    freeze: Texts | None = None
+    freeze: Frozen | None = None
     steps: tuple[StepSettings, ...] | None = None
 
     phrases: ClassVar = {"epochs": "epochs: 3"}
