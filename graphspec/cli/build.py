@@ -159,7 +159,12 @@ def build(
     Example: graphspec build specs/resnet50.yaml -o resnet50.py
     """
     if fastest or quantize is not None or max_loss is not None:
-        others = {"--seed": seed, "--fold": fold, "--no-check": no_check, "--no-inplace": no_inplace}
+        others: dict[str, Any] = {
+            "--seed": seed,
+            "--fold": fold,
+            "--no-check": no_check,
+            "--no-inplace": no_inplace,
+        }
         others |= {"--bundle": bundle, "--merge-adapters": adapters, "--set": settings, "--preset": preset}
         asked = deploying.Asked(fastest, quantize, max_loss, triton, inputs, force)
         deploying.deploy(asked, spec, weights, output, format, others, allow, as_json)

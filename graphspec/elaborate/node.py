@@ -303,7 +303,9 @@ def _chained(node: NodeInstance, previous: NodeResult) -> dict[str, Bound]:
     return {"": Bound(previous.first, text, node.span)}
 
 
-def _named_inputs(node: NodeInstance, raw: dict, path: Path, chained: dict[str, Bound]) -> NodeInputs:
+def _named_inputs(
+    node: NodeInstance, raw: dict[Any, Any], path: Path, chained: dict[str, Bound]
+) -> NodeInputs:
     names, inputs = input_names(node) if chained else [], NodeInputs()
     for key, item in raw.items():
         if key in chained or ("" in chained and names and key == names[0]):

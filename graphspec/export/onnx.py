@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from io import StringIO
@@ -111,7 +111,7 @@ def _session(program: Program, outputs: list[str], path: Path) -> Run:
 
 
 def _first_mentions(
-    axes: dict[str, dict[int, Unit]], free: Sequence[str] | dict
+    axes: dict[str, dict[int, Unit]], free: Sequence[str] | Mapping[str, Any]
 ) -> dict[str, dict[int, str]]:
     """The name of each dynamic size at the axis where it first occurs: torch names the others after it."""
     seen: set[str] = set()

@@ -21,7 +21,7 @@ from graphspec.expressions.grammar import (
     is_sound,
 )
 
-Value = int | float | str | bool | None | list
+Value = int | float | str | bool | None | list[Any]
 Channels = Callable[[str], int]
 
 MAX_TEXT = 10_000
@@ -110,7 +110,7 @@ class Evaluator:
         help = did_you_mean(node.id, known, listed)
         raise error_at(node, "unknown-name", f"`{node.id}` is not a parameter here", help)
 
-    def _list(self, node: ast.List) -> list:
+    def _list(self, node: ast.List) -> list[Any]:
         return self._bounded(node, [self.value(element) for element in node.elts])
 
     def _ifexp(self, node: ast.IfExp) -> Any:
@@ -252,12 +252,12 @@ class Evaluator:
             return self._round(node, arguments)
         return self._sound(node, _ROUNDINGS[name](arguments[0]))
 
-    def _round(self, node: ast.Call, arguments: list) -> Any:
+    def _round(self, node: ast.Call, arguments: list[Any]) -> Any:
         if len(arguments) == 2 and (not isinstance(arguments[1], int) or abs(arguments[1]) > 18):
             raise error_at(node.args[1], "operand-type", "`round` takes a number of digits from -18 to 18")
         return self._sound(node, round(*arguments))
 
-    def _extreme(self, node: ast.Call, name: str, arguments: list) -> Any:
+    def _extreme(self, node: ast.Call, name: str, arguments: list[Any]) -> Any:
         items = arguments[0] if len(arguments) == 1 else arguments
         if not isinstance(items, list):
             raise error_at(node, "operand-type", f"`{name}` of one value takes a list, not {_kind(items)}")

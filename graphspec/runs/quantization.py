@@ -243,7 +243,7 @@ class _Judge:
         worst = -math.inf
         for name, before in self.tried[0].scores.items():
             less = before - scores[name] if self._directions[name] == "up" else scores[name] - before
-            part = 0.0 if less == 0 else less / max(abs(before), np.finfo(np.float32).tiny)
+            part = 0.0 if less == 0 else less / max(abs(before), float(np.finfo(np.float32).tiny))
             worst = max(worst, math.inf if math.isnan(part) else part)
         return worst
 

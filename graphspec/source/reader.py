@@ -55,7 +55,9 @@ class Frame:
 
     __slots__ = ("anchor", "children", "flow", "height", "key", "opened", "start", "unnamed", "value")
 
-    def __init__(self, value: list | dict, start: int, flow: bool, anchor: str | None, opened: int) -> None:
+    def __init__(
+        self, value: list[Any] | dict[Any, Any], start: int, flow: bool, anchor: str | None, opened: int
+    ) -> None:
         self.value: Any = value
         self.children: Any = [] if isinstance(value, list) else {}
         self.start, self.flow, self.anchor, self.opened = start, flow, anchor, opened
@@ -171,7 +173,7 @@ class Reader:
             end = line_end(self.text, start, 100)
             self._error("yaml-directive", start, end, DIRECTIVE, DIRECTIVE_HELP)
 
-    def _open(self, event: Any, value: list | dict) -> None:
+    def _open(self, event: Any, value: list[Any] | dict[Any, Any]) -> None:
         start = event.start_mark.index
         if len(self.stack) >= MAX_DEPTH:
             self._too_deep(start)

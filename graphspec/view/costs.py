@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from graphspec.graph import Op, types
 from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, product, sum_of
-from graphspec.train.config import OptimizerSettings
+from graphspec.train.config.optimizers import OptimizerSettings
 
 BACKWARD = 2
 """Backward FLOPs for one forward FLOP: one product for the inputs' gradients, one for the weights'."""

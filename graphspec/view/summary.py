@@ -14,7 +14,7 @@ from typing import Any
 
 from graphspec.diagnostics import visible
 from graphspec.tensor import Dim, Size, names_of, show_size
-from graphspec.train.config import OptimizerSettings
+from graphspec.train.config.optimizers import OptimizerSettings
 from graphspec.view.costs import StepCosts, slots
 
 CONNECTED_WIDTH = 40

@@ -9,7 +9,7 @@ from typing import Any
 from graphspec.convert.document import input_sizes
 from graphspec.convert.folding.naming import item_names, name_part
 from graphspec.convert.folding.optional import merge_variants
-from graphspec.convert.folding.parameters import MISSING, Solved, Solver, Written, same
+from graphspec.convert.folding.parameters import Solved, Solver, Written, same
 from graphspec.convert.folding.parts import Instance, Parts, RepeatedPart, Target, targets
 from graphspec.convert.folding.search import fold
 from graphspec.convert.nodes import (
@@ -21,6 +21,7 @@ from graphspec.convert.nodes import (
     StoredPlace,
     identifier,
 )
+from graphspec.language.schema import MISSING
 from graphspec.weights.names import Namespace, attribute
 
 
