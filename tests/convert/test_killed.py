@@ -65,7 +65,7 @@ print(json.dumps([code, states, found]))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="processes are forked")
-@pytest.mark.parametrize("before", ["nothing", "old"])
+@pytest.mark.parametrize("before", ["old", pytest.param("nothing", marks=pytest.mark.parity)])
 def test_an_import_that_is_killed_at_any_change_goes_on(before: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", MOMENTS, before], cwd=tmp_path, capture_output=True, text=True, check=True
