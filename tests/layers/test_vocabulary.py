@@ -132,7 +132,7 @@ def test_other_names_of_layers_are_theirs(name: str) -> None:
     assert program.graph.ops[0].title == ALIASES[name]
 
 
-@pytest.mark.parametrize("name", ["mix", "last_by", "epochs", "wraps", "format"])
+@pytest.mark.parametrize("name", ["mix", "last_by", "batch_size", "wraps", "format"])
 def test_a_key_of_the_language_is_explained(name: str) -> None:
     (page,) = find(name)
     assert page.kind.startswith("key") and page.doc.endswith(".") and page.text().startswith(f"{name} (key")
