@@ -294,6 +294,10 @@ SECTIONS = {
     "Output": "an output",
     "Data": "`data`",
     "Train": "`train`",
+    "Windows": "`data.windows`",
+    "AdapterSettings": "`train.adapters`",
+    "PhaseSettings": "`train.phases`",
+    "StepSettings": "`train.steps`",
 }
 
 

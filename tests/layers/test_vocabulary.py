@@ -15,7 +15,8 @@ from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.diagnostics import Diagnostics
 from graphspec.diagnostics.foreign_terms import LAYERS as SAID_OTHERWISE
 from graphspec.objectives import LOSSES, METRICS
-from graphspec.reference.layers import find
+from graphspec.language.glossary import KEYS
+from graphspec.reference.layers import SECTIONS, find
 from graphspec.settings import Family
 from graphspec.train.config import OPTIMIZERS, SCHEDULES
 
@@ -130,6 +131,12 @@ def test_other_names_of_layers_are_theirs(name: str) -> None:
     program = check(text, found, {})
     assert program is not None and not len(found)
     assert program.graph.ops[0].title == ALIASES[name]
+
+
+def test_every_place_of_a_key_has_its_word() -> None:
+    """That of its section, or the name of the layer, op, metric or augmentation that has it."""
+    places = {place for path in KEYS if (place := path.rpartition(".")[0])} - SECTIONS.keys() - {"metric"}
+    assert not [place for place in places if not find(place)]
 
 
 @pytest.mark.parametrize("name", ["mix", "last_by", "batch_size", "wraps", "format"])
