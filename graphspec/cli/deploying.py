@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from graphspec.cli.common import answer, misuse, print_json, print_table, reporting, running
 from graphspec.cli.written import check_target, columns_report, encoders_of_run, write
 from graphspec.diagnostics.terminal import cells, columns, say
 
 if TYPE_CHECKING:
+    from graphspec.compiled_spec import Program
     from graphspec.data.encoders import Encoders
     from graphspec.export import Exported
     from graphspec.runs.quantization import Form, Quantized
@@ -151,7 +152,7 @@ def _ms(seconds: float) -> str:
     return "" if seconds != seconds else f"{1e3 * seconds:.3g}"
 
 
-def write_config(program: Any, path: Path, exported: Exported, encoders: Encoders | None) -> str:
+def write_config(program: Program, path: Path, exported: Exported, encoders: Encoders | None) -> str:
     """Writes Triton's configuration beside the folder of the version; its path."""
     from graphspec.export import example_arrays
     from graphspec.export.triton import config

@@ -88,10 +88,11 @@ def _span(body: BodyElaborator, place: Path) -> Span:
     document = body.declared.document
     value: Any = document.value["train"]
     for step in place:  # keys of mappings, places in lists
-        if not isinstance(value, dict | list):
+        nested = isinstance(value, dict | list)
+        if not nested:
             place = place[:-1]
             break
-        value = dict(enumerate(value))[step] if isinstance(value, list) else value[step]
+        value = value[step]
     return document.span(("train", *place))
 
 
