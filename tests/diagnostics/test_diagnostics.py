@@ -338,7 +338,12 @@ def test_long_lines_are_cut_around_the_mark() -> None:
 
 def test_of_a_long_line_only_what_is_near_the_mark_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(rendering, "visible", lambda char: seen.append(char) or char)
+
+    def visible(char: str) -> str:
+        seen.append(char)
+        return char
+
+    monkeypatch.setattr(rendering, "visible", visible)
     text = "x" * 100_000 + "HERE" + "y" * 100_000
     lines = rendered(text, span(1, 100_001, 100_005), label="here").splitlines()
     assert re.fullmatch(r"1 \| \.\.\.x+HEREy+\.\.\.", lines[3])

@@ -14,8 +14,8 @@ from graphspec.contract.keras_names import ALIASES, LAYERS, OPS
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.diagnostics import Diagnostics
 from graphspec.diagnostics.foreign_terms import LAYERS as SAID_OTHERWISE
-from graphspec.objectives import LOSSES, METRICS
 from graphspec.language.glossary import KEYS
+from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference.layers import SECTIONS, find
 from graphspec.settings import Family
 from graphspec.train.config import OPTIMIZERS, SCHEDULES

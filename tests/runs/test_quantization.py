@@ -46,7 +46,7 @@ def sums(folder: Path, text: str = SPEC, last: float = 1.0) -> list[str]:
     goes up to `last` and counts for nothing. The arguments that name both.
     """
     random = np.random.default_rng(0)
-    x = random.uniform(-1, 1, (400, 4)).astype(np.float32) * np.float32([1, 1, 1, last])
+    x = random.uniform(-1, 1, (400, 4)).astype(np.float32) * np.array([1, 1, 1, last], np.float32)
     y = x[:, :3].sum(1, keepdims=True) + random.normal(0, 0.5, (400, 1)).astype(np.float32)
     np.savez(folder / "rows.npz", x=x, y=y)
     spec, weights = folder / "sums.yaml", folder / "sums.safetensors"
