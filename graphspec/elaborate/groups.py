@@ -87,6 +87,7 @@ def _span(body: BodyElaborator, place: Path) -> Span:
     """The place of a setting of `train`; an item of what may also be written without a list."""
     document = body.declared.document
     value: Any = document.value["train"]
+    step: Any
     for step in place:  # keys of mappings, places in lists
         nested = isinstance(value, dict | list)
         if not nested:
