@@ -176,7 +176,8 @@ class Writer:
         properties = self._properties(TrainConfig, "Train")
         for name in ("PhaseSettings", "StepSettings"):  # which pydantic knows the base classes of
             own = self.definitions[name]["properties"]
-            own |= {key: _ref(key) for key in ("optimizer", "schedule")}
+            for key in ("optimizer", "schedule"):
+                own[key] = {**_ref(key), "description": meaning(key, name)}
         return self._keys(
             TrainConfig,
             "Train",

@@ -57,6 +57,7 @@ def program(
         data=parse_data(data) if data else None,
         training=SimpleNamespace(seed=0, batch_size=4),
         path=None,
+        folder=None,
         span=lambda path, key=False: None,
     )
 

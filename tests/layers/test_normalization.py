@@ -105,6 +105,7 @@ def test_the_count_of_batches_is_neither_needed_nor_refused(
 
 GROUPED = """
 import json, sys, torch, graphspec
+torch.manual_seed(0)
 for shape, text in json.load(sys.stdin):
     print(text, flush=True)
     module = graphspec.compile(text).module().train()
@@ -114,7 +115,7 @@ for shape, text in json.load(sys.stdin):
         module.zero_grad()
         (module(x.clone().requires_grad_(grad)) ** 2 * x).sum().backward()
         results.append([p.grad.clone() for p in module.parameters()])
-    torch.testing.assert_close(results[0], results[1])
+    torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-4)
 """
 
 

@@ -549,5 +549,5 @@ def test_a_run_in_use_is_folded_where_that_gives_the_same_numbers(
     monkeypatch.setattr(loop, "evaluate", noted)
     found = run.evaluate(tmp_path / "d.npz", device="cpu")
     assert ("norm" in used[0]) == broken
-    monkeypatch.setattr(Run, "_folded", lambda self, module, place: module)
+    monkeypatch.setattr(Run, "inference", lambda self, place: (self.program, self.module(str(place))))
     assert found == pytest.approx(run.evaluate(tmp_path / "d.npz", device="cpu"), rel=1e-4, nan_ok=True)
