@@ -31,6 +31,7 @@ from graphspec.data.spool import Spool
 from graphspec.data.tables import base
 from graphspec.data.tables.parquet import Parquet
 from graphspec.diagnostics import SpecError
+from tests import one_in
 
 SPEC = """
 inputs:
@@ -369,8 +370,9 @@ MISTAKES: dict[str, tuple[str, Mapping[int, Any]]] = {
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("kind", ["parquet", "csv"])
-@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize(
+    ("mistake", "kind"), one_in(2, [(mistake, kind) for kind in ("parquet", "csv") for mistake in MISTAKES])
+)
 def test_a_mistake_in_any_share_is_that_of_one_process(mistake: str, kind: str, tmp_path: Path) -> None:
     call = loading(tmp_path, write(tmp_path, kind, broken(*MISTAKES[mistake])))
     wanted = alone(call)

@@ -84,7 +84,11 @@ def draws(cls: Any) -> bool:
     return bool(cls.random or cls.kind == "layer")
 
 
-DRAWN = [each for each in SOME if draws(each.values[0])]
+DRAWN = [
+    pytest.param(*each.values, id=each.id, marks=() if str(each.id).endswith("-0") else pytest.mark.parity)
+    for each in EXAMPLES
+    if draws(each.values[0])
+]
 
 
 @pytest.mark.parametrize(("cls", "example"), DRAWN)

@@ -353,6 +353,7 @@ def test_a_tracker_that_is_not_there_is_told(place: Path) -> None:
     assert caught.value.diagnostics[0].code == "run-failed"
 
 
+@pytest.mark.parity
 def test_wandb_writes_into_the_run_without_a_network(place: Path) -> None:
     pytest.importorskip("wandb")
     result = train(compile(spec("wandb: {mode: offline, project: kinds}", 2)), root=place)

@@ -505,9 +505,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.parity)]
-)
+@pytest.mark.parity
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_to_the_launcher_saves_and_ends_all(place: Path, number: int, code: int) -> None:
     command = [sys.executable, "-m", "graphspec", "train", "long.yaml", "--devices", "2", "--device", "cpu"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -565,6 +564,7 @@ main()
 """
 
 
+@pytest.mark.parity
 def test_processes_read_other_row_groups_and_a_mistake_in_one_is_said_once(place: Path) -> None:
     table = parquet.read_table(place / "steps-1.parquet")
     rows = table.column("ids").to_pylist()
