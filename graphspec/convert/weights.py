@@ -52,8 +52,8 @@ def state(graph: Graph, where: Mapping[str, StoredPlace], variables: Variables) 
                 raise _misfit(place, "the file lacks some of its weights")
             wanted = [*to_keras(weight, torch.empty(weight.shape, device="meta")).shape]
             rows, shape = [*value.shape[:1]] if weight.row is not None else [], [*value.shape]
-            fits = _sizes(shape) == _sizes([*rows, *wanted])
-            if not fits or (weight.row is not None and weight.row >= sum(rows)):
+            beyond = weight.row is not None and weight.row >= sum(rows)
+            if beyond or not _fits(weight, shape, [*rows, *wanted]):
                 message = f"its `{weight.keras}` has the shape {shape}, not {[*rows, *wanted]}"
                 raise _misfit(place, message)
             tensor = from_keras(weight, value).contiguous().clone()
@@ -62,9 +62,13 @@ def state(graph: Graph, where: Mapping[str, StoredPlace], variables: Variables) 
     return found
 
 
-def _sizes(shape: list[int]) -> list[int]:
-    """Those in which elements have an order; Keras stores some vectors as one row."""
-    return [size for size in shape if size != 1]
+def _fits(weight: Weight, shape: list[int], wanted: list[int]) -> bool:
+    """Whether a variable is the weight's: sizes of 1 aside, as Keras stores some vectors as one row, but of
+    weights whose axes have another order here.
+    """
+    if weight.permute is not None:
+        return shape == wanted
+    return [size for size in shape if size != 1] == [size for size in wanted if size != 1]
 
 
 def unread(graph: Graph, where: Mapping[str, StoredPlace], variables: Variables) -> Iterator[StoredPlace]:

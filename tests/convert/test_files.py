@@ -291,14 +291,17 @@ def test_weights_that_lie_elsewhere(saved: Path, tmp_path: Path) -> None:
 
 
 def test_a_kernel_of_another_shape_is_not_taken_for_the_layers(saved: Path, tmp_path: Path) -> None:
-    def transpose(file: Any) -> None:
-        stored = file["layers/dense/vars"]
-        kernel = stored["0"][()]
-        del stored["0"]
-        stored["0"] = kernel.T
+    """As Keras refuses it, also where sizes of 1 are all that differs."""
+    for shape in ([4, 3], [1, 3, 4], [3, 1, 4], [3, 4, 1]):
 
-    code, message = fail(hostile_weights(saved, tmp_path / "bad.keras", transpose))
-    assert code == "import-format" and "its `kernel` has the shape [4, 3], not [3, 4]" in message
+        def reshape(file: Any, shape: list[int] = shape) -> None:
+            stored = file["layers/dense/vars"]
+            kernel = stored["0"][()]
+            del stored["0"]
+            stored["0"] = kernel.reshape(shape)
+
+        code, message = fail(hostile_weights(saved, tmp_path / "bad.keras", reshape))
+        assert code == "import-format" and f"its `kernel` has the shape {shape}, not [3, 4]" in message
 
 
 def test_names_that_yaml_reads_as_values_and_long_ones(tmp_path: Path) -> None:
