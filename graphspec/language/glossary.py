@@ -468,7 +468,7 @@ KEYS = {
     "last_by": "column by which rows are sorted; the last ones are taken",
     "match": "a pattern for keys of weights: `*` matches any text",
     "rank": "rank of the two matrices of an adapter",
-    "AdapterSettings.alpha": "what the product of both matrices is multiplied by, times the rank",
+    "AdapterSettings.alpha": "scale: the product of both matrices is multiplied by `alpha / rank`",
     "AdapterSettings.dropout": "share of what an adapter reads that is dropped in training",
     "AdapterSettings.match": "a pattern for paths of layers: `*` matches any text",
     "trainable": "false freezes them",

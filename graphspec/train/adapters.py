@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import string
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from graphspec.diagnostics import fail
 from graphspec.emit.load import read_weights
 from graphspec.program import BaseProgram
 from graphspec.train.config.adapters import AdapterSettings
-from graphspec.weights.adaptable import adapted
+from graphspec.weights.adaptable import Einsum, adapted
 
 PREFIX = "base_model.model."
 """What PEFT's keys begin with."""
@@ -48,27 +49,56 @@ def attach(program: BaseProgram, module: nn.Module) -> None:
             layer = known[path]
             if isinstance(layer, nn.Linear):
                 _to_linear(layer, settings)
+            elif hasattr(layer, "equation"):
+                _to_einsum(layer, settings)
             elif isinstance(layer, nn.Embedding) and type(layer).forward is nn.Embedding.forward:
                 _to_embedding(layer, settings)
             else:
                 message = f"`{path}` is a {type(layer).__name__}, which can have no adapter"
                 raise fail(
-                    "not-supported", message, "match dense layers, embeddings and attention projections alone"
+                    "not-supported",
+                    message,
+                    "match dense layers, EinsumDense, embeddings and attention projections alone",
                 )
 
 
-def _to_linear(layer: nn.Linear, settings: AdapterSettings) -> None:
-    place: dict[str, Any] = {"device": layer.weight.device, "dtype": layer.weight.dtype}
-    down = nn.Linear(layer.in_features, settings.rank, bias=False, **place)
-    up = nn.Linear(settings.rank, layer.out_features, bias=False, **place)
+def _add_factors(layer: nn.Module, inputs: int, outputs: int, settings: AdapterSettings) -> None:
+    """Gives a layer the factors of a matrix, whose product is zero at first."""
+    weight: Any = layer.weight
+    place: dict[str, Any] = {"device": weight.device, "dtype": weight.dtype}
+    down = nn.Linear(inputs, settings.rank, bias=False, **place)
+    up = nn.Linear(settings.rank, outputs, bias=False, **place)
     nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
     nn.init.zeros_(up.weight)
     layer.lora_A, layer.lora_B = down, up
+
+
+def _to_linear(layer: nn.Linear, settings: AdapterSettings) -> None:
+    _add_factors(layer, layer.in_features, layer.out_features, settings)
     scale, rate = settings.alpha / settings.rank, settings.dropout
 
     def added(layer: Any, arguments: tuple[Any, ...], output: Tensor) -> Tensor:
         x = functional.dropout(arguments[0], rate, layer.training)
         return output + layer.lora_B(layer.lora_A(x)) * scale
+
+    layer.register_forward_hook(added)
+
+
+def _to_einsum(layer: Any, settings: AdapterSettings) -> None:
+    """The equation in two: to the rank, along the letters that are summed, and from it."""
+    einsum = Einsum.of(layer.equation)
+    sizes = dict(zip(einsum.kernel, layer.weight.shape, strict=True))
+    inner, outer = ([sizes[letter] for letter in part] for part in (einsum.inner, einsum.outer))
+    _add_factors(layer, math.prod(inner), math.prod(outer), settings)
+    rank = next(letter for letter in string.ascii_letters if letter not in layer.equation)
+    left = "".join(letter for letter in einsum.x if letter not in einsum.inner) + rank
+    down, up = f"{einsum.x},{rank}{einsum.inner}->{left}", f"{left},{einsum.outer}{rank}->{einsum.output}"
+    scale, rate = settings.alpha / settings.rank, settings.dropout
+
+    def added(layer: Any, arguments: tuple[Any, ...], output: Tensor) -> Tensor:
+        x = functional.dropout(arguments[0], rate, layer.training)
+        x = torch.einsum(down, x, layer.lora_A.weight.unflatten(1, inner))
+        return output + torch.einsum(up, x, layer.lora_B.weight.unflatten(0, outer)) * scale
 
     layer.register_forward_hook(added)
 
@@ -103,11 +133,14 @@ def merged(
     """
     found = {key.removeprefix(PREFIX): value for key, value in tensors.items()}
     result = dict(base) | {key: value for key, value in found.items() if not is_adapter(key)}
-    for path, (settings, _) in adapted(program.graph, program.training).items():
+    for path, (settings, matrix) in adapted(program.graph, program.training).items():
         scale = settings.alpha / settings.rank
         key = f"{path}.weight"
         if f"{path}.lora_B.weight" in found:
             delta = found[f"{path}.lora_B.weight"].double() @ found[f"{path}.lora_A.weight"].double()
+            if matrix.axes:
+                delta = delta.reshape([base[key].shape[axis] for axis in matrix.axes])
+                delta = delta.permute([matrix.axes.index(axis) for axis in range(delta.ndim)])
         elif f"{path}.lora_embedding_B" in found:
             delta = (
                 found[f"{path}.lora_embedding_B"].double() @ found[f"{path}.lora_embedding_A"].double()

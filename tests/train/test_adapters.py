@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,47 @@ def test_merged_weights_give_the_same(name: str) -> None:
         found, expected = loss(program.module(weights=state).eval()(*inputs)), loss(module.eval()(*inputs))
     torch.testing.assert_close(found, expected)
     assert not torch.isclose(before, expected)
+
+
+EINSUMS = """
+inputs: {x: {shape: [5, 8]}}
+nodes:
+  heads: {layer: EinsumDense, equation: "abc,cde->abde", output_shape: [null, 2, 4], bias_axes: de}
+  joined: {layer: EinsumDense, equation: "abde,dec->abc", output_shape: [null, 8]}
+  last: {layer: EinsumDense, equation: "...x,xy->...y", output_shape: 3}
+  first: {layer: EinsumDense, equation: "ab...,bc->ac...", output_shape: 4}
+outputs: [first]
+train: {adapters: [{match: "*", rank: 2, alpha: 6}]}
+"""
+
+
+def test_an_adapter_of_einsum_dense_is_the_product_of_its_factors() -> None:
+    """Beside the layer with the merged kernel; two factors as those of a matrix have these sizes."""
+    program = graphspec.compile(EINSUMS)
+    module = program.module(seed=1).double()
+    attach(program, module)
+    x = torch.randn(2, 5, 8, dtype=torch.float64)
+    plain = module(x)
+    with torch.no_grad():
+        for key, weight in module.named_parameters():
+            if is_adapter(key):
+                weight.copy_(torch.randn_like(weight))
+    shapes = {key: tuple(weight.shape) for key, weight in module.state_dict().items() if is_adapter(key)}
+    assert shapes["heads.lora_A.weight"] == (2, 8) and shapes["heads.lora_B.weight"] == (8, 2)
+    assert shapes["first.lora_A.weight"] == (2, 5) and shapes["first.lora_B.weight"] == (4, 2)
+    assert sum(map(math.prod, shapes.values())) == adapter_params(program.graph, program.training)
+    base = {key: value for key, value in module.state_dict().items() if not is_adapter(key)}
+    state = merged(program, base, peft_tensors(module.state_dict()))
+    whole = program.module(weights=state).double()
+    whole.load_state_dict(state)
+    torch.testing.assert_close(module(x), whole(x))
+    assert not torch.allclose(module(x), plain)
+
+
+def test_a_kernel_for_each_place_can_have_no_adapter() -> None:
+    spec = EINSUMS.replace("abc,cde->abde", "abc,bcde->abde")
+    with pytest.raises(graphspec.SpecError, match="no layer that can have an adapter"):
+        graphspec.compile(spec.replace('match: "*"', "match: heads"))
 
 
 SPEC = """
