@@ -187,6 +187,9 @@ def _other_specs(path: Path) -> str | None:
     if ": " in str(path):
         return "text is a spec, and not a path, if it has a line break; a dict is one as well"
     folder = path.parent
-    names = sorted(str(p) for p in folder.glob("*.yaml")) if folder.is_dir() else []
+    if not folder.is_dir():
+        return f"there is no folder `{folder}`"
+    runs = [each.parent for each in folder.glob(f"*/{SPEC}")] if not path.suffix else []
+    names = sorted(map(str, [*folder.glob("*.yaml"), *runs]))
     shown = ", ".join(f"`{name}`" for name in names[:5])
-    return did_you_mean(str(path), names, f"specs there: {shown}" if names else None)
+    return did_you_mean(str(path), names, f"{'runs' if runs else 'specs'} there: {shown}" if names else None)

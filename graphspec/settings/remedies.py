@@ -61,7 +61,7 @@ def in_list(cls: type[BaseModel], key: str | int, given: object) -> str | None:
 
 def fraction(given: object) -> str | None:
     """The remedy for what is likely a percentage, where a part of a whole is a number from 0 to 1."""
-    if not isinstance(given, int | float) or not 5 <= given <= 100 or given != int(given):
+    if not isinstance(given, int | float) or not 10 <= given <= 100 or given != int(given):
         return None
     return write_value(f"{given / 100:g}", ": it is a fraction, not a percentage", safe=False)
 

@@ -441,6 +441,10 @@ def test_a_file_of_weights_is_not_its_run() -> None:
 def test_a_spec_that_is_not_there_names_those_that_are() -> None:
     table("1,2\n")
     assert "help: specs there: `s.yaml`" in run("check", "nothing.yaml")
+    assert "help: there is no folder `specs`" in run("check", "specs/s.yaml")
+    Path("runs/first-1").mkdir(parents=True)
+    Path("runs/first-1/spec.yaml").write_text(Path("s.yaml").read_text())
+    assert "help: did you mean `runs/first-1`?" in run("train", "runs/frist-1", "--resume")
 
 
 @pytest.mark.parametrize(
