@@ -95,6 +95,7 @@ def page() -> str:
     parts = [START, "## Functions\n", _function("graphspec.compile", graphspec.compile)]
     parts += [
         _function("graphspec.from_keras", graphspec.from_keras),
+        _function("graphspec.from_torch", graphspec.from_torch),
         _function("graphspec.export.export", export),
     ]
     for title, cls in (

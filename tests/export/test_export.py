@@ -25,7 +25,8 @@ from graphspec.export.recurrent import scans
 from graphspec.export.tracing import Traced, trace
 from tests import ROOT
 
-SPECS = sorted((ROOT / "specs").glob("*.yaml"))
+SPECS = sorted(p for p in (ROOT / "specs").glob("*.yaml") if p.stem != "digits_gan")
+"""All but one with a gradient by an input, which no exporter takes."""
 RECURRENT = [
     ("LSTM", "units: 5"),
     ("LSTM", "units: 5, return_sequences: true, go_backwards: true"),

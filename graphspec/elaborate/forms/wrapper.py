@@ -19,12 +19,14 @@ WRAPPED = ("layer", "block", "model", "call", "module")
 
 def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], build_inner: Build) -> NodeResult:
     """The result of a wrapper; `build_inner` builds what it wraps."""
+    wrapper = read_layer(node, cls, arguments)
     if node.declared.wraps is MISSING:
+        if wrapper is None:  # `wraps` may be the key that it was told of
+            return failed()
         return node.failure(
             "missing-key", node.span, f"`{cls.spec_name}` needs `wraps`", f"write {cls.inside_it}"
         )
     wrapped = _wrapped(node)
-    wrapper = read_layer(node, cls, arguments)
     bound = bind(node, cls.spec_name, cls) if not node.inputs.broken else None
     if wrapped is None or wrapper is None or bound is None:
         return failed()
