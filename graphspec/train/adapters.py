@@ -21,7 +21,7 @@ from graphspec.diagnostics import fail
 from graphspec.emit.load import read_weights
 from graphspec.program import BaseProgram
 from graphspec.train.config.adapters import AdapterSettings
-from graphspec.weights.adaptable import Einsum, adapted
+from graphspec.weights.adaptable import EinsumTerms, adapted
 
 PREFIX = "base_model.model."
 """What PEFT's keys begin with."""
@@ -86,7 +86,7 @@ def _to_linear(layer: nn.Linear, settings: AdapterSettings) -> None:
 
 def _to_einsum(layer: Any, settings: AdapterSettings) -> None:
     """The equation in two: to the rank, along the letters that are summed, and from it."""
-    einsum = Einsum.of(layer.equation)
+    einsum = EinsumTerms.of(layer.equation)
     sizes = dict(zip(einsum.kernel, layer.weight.shape, strict=True))
     inner, outer = ([sizes[letter] for letter in part] for part in (einsum.inner, einsum.outer))
     _add_factors(layer, math.prod(inner), math.prod(outer), settings)

@@ -12,7 +12,7 @@ from graphspec.train.config.adapters import AdapterSettings
 from graphspec.weights import held
 
 
-class Matrix(NamedTuple):
+class AdaptedMatrix(NamedTuple):
     """A weight as an adapter sees it: a matrix of outputs by inputs."""
 
     shape: tuple[int, int]
@@ -20,7 +20,7 @@ class Matrix(NamedTuple):
     """Where they are several, the weight's axes of outputs, then those of inputs."""
 
 
-class Einsum(NamedTuple):
+class EinsumTerms(NamedTuple):
     """The equation of an EinsumDense, as an adapter sees it."""
 
     x: str
@@ -28,7 +28,7 @@ class Einsum(NamedTuple):
     output: str
 
     @classmethod
-    def of(cls, equation: str) -> Einsum:
+    def of(cls, equation: str) -> EinsumTerms:
         x, _, rest = equation.replace(" ", "").partition(",")
         kernel, _, output = rest.partition("->")
         return cls(x, kernel, output)
@@ -49,7 +49,7 @@ class Einsum(NamedTuple):
         return bool(self.inner and self.outer) and not set(self.outer) & set(self.x)
 
 
-def adaptable(graph: Graph) -> Iterator[tuple[str, Matrix]]:
+def adaptable(graph: Graph) -> Iterator[tuple[str, AdaptedMatrix]]:
     """The modules with one matrix that can have an adapter, by their paths: Dense, EinsumDense, Embedding,
     and each projection of attention.
     """
@@ -61,17 +61,17 @@ def adaptable(graph: Graph) -> Iterator[tuple[str, Matrix]]:
         shape = each.weight.shape
         if each.layer.spec_name == "EinsumDense":
             layer: Any = each.layer
-            einsum = Einsum.of(layer.equation)
+            einsum = EinsumTerms.of(layer.equation)
             if einsum.is_one_matrix:
                 axes = tuple(einsum.kernel.index(letter) for letter in einsum.outer + einsum.inner)
                 sizes = [shape[axis] for axis in axes]
                 split = len(einsum.outer)
-                yield path, Matrix((math.prod(sizes[:split]), math.prod(sizes[split:])), axes)
+                yield path, AdaptedMatrix((math.prod(sizes[:split]), math.prod(sizes[split:])), axes)
         elif len(shape) == 2:
-            yield path, Matrix((shape[0], shape[1]))
+            yield path, AdaptedMatrix((shape[0], shape[1]))
 
 
-def adapted(graph: Graph, config: TrainConfig) -> dict[str, tuple[AdapterSettings, Matrix]]:
+def adapted(graph: Graph, config: TrainConfig) -> dict[str, tuple[AdapterSettings, AdaptedMatrix]]:
     """The modules that have an adapter, with its settings, the last that match, and their matrix."""
     found = {}
     for path, matrix in adaptable(graph):
