@@ -170,14 +170,16 @@ def build(
         deploying.deploy(asked, spec, weights, output, format, others, allow, as_json)
         return
     if triton:
-        output, format = str(deploying.triton_file(output)), format or "onnx"
+        if format not in (None, "onnx"):
+            raise misuse("--format", f"--triton writes onnx, not {format}")
+        output, format = str(deploying.triton_file(output, force)), "onnx"
     format = _format_of(format, output)
     _check_options(format, output, weights, seed, no_check, fold)
     for given, option in ((no_inplace, "--no-inplace"), (bundle, "--bundle")):
         if given and (format != "py" or fold):
             raise misuse(option, "only for a Python file that is not folded")
     path = None if output == "-" else Path(output or f"{spec.stem}.{format}")
-    if path is not None:
+    if path is not None and not triton:
         check_target(path, format, force)
     files = _run_files(spec, format, inputs, as_json)
     if files is not None:
@@ -345,7 +347,8 @@ def _export(
 
     gc.enable()
     program = program if proved is None else proved.program
-    with running(program, "build-failed", "the forward pass fails", "try `--format py` first"):
+    failure = "build-failed", "the forward pass fails", "try `--format py` first"
+    with running(program, *failure), deploying.making(path.parent):
         try:
             exported = export(program, format, path, seed, weights if state is None else state, encoders)
         except OSError as error:

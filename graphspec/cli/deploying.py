@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphspec.cli.common import answer, misuse, print_json, print_table, reporting, running
-from graphspec.cli.written import check_target, columns_report, encoders_of_run, write
+from graphspec.cli.written import (
+    check_replaced,
+    check_target,
+    columns_report,
+    encoders_of_run,
+    stamped,
+    write,
+)
 from graphspec.diagnostics.terminal import cells, columns, say
 
 if TYPE_CHECKING:
@@ -96,7 +104,7 @@ def _file(asked: Asked, spec: Path, output: str | None) -> Path:
     if asked.quantize != "int8":
         raise misuse("--quantize", f"{asked.quantize} is not int8")
     if asked.triton:
-        return triton_file(output)
+        return triton_file(output, asked.force)
     if output == "-":
         raise misuse("-o", "onnx is not text")
     path = Path(output or f"{spec.stem}.onnx")
@@ -119,8 +127,10 @@ def _quantized(run: Run, path: Path, encoders: Encoders | None, asked: Asked, as
     """Writes a run as ONNX with integers, and shows what was tried."""
     from graphspec.runs.quantization import quantize
 
-    done = quantize(run, path, MAX_LOSS if asked.max_loss is None else asked.max_loss, encoders)
-    config = write_config(run.program, path, done.exported, encoders) if asked.triton else None
+    most = MAX_LOSS if asked.max_loss is None else asked.max_loss
+    with making(path.parent):
+        done = quantize(run, path, most, encoders)
+        config = write_config(run.program, path, done.exported, encoders) if asked.triton else None
     if as_json:
         print_json({"ok": True, **done.exported.to_json(), **done.to_json(), "config": config})
         return
@@ -159,22 +169,42 @@ def write_config(program: Program, path: Path, exported: Exported, encoders: Enc
 
     example = example_arrays(program, exported.form, encoders)
     target = path.parent.parent / CONFIG
-    write(target, config(path, exported.batched, example))
+    write(target, stamped(config(path, exported.batched, example)))
     return str(target)
 
 
-def triton_file(output: str | None) -> Path:
-    """The file of the model's first version in a folder of Triton's repository, which is made."""
+def triton_file(output: str | None, force: bool) -> Path:
+    """The file of the model's first version in a folder of Triton's repository, which `making` makes."""
     if output in (None, "-"):
         raise misuse("-o", "--triton writes a folder of Triton's model repository: name it")
     folder = Path(str(output))
     if folder.suffix == ".onnx" or folder.is_file():
         raise misuse("-o", f"--triton writes {CONFIG} and {VERSION}/model.onnx into a folder: name a folder")
+    path = folder / VERSION / "model.onnx"
+    there = next((parent for parent in path.parents if os.path.lexists(parent)), path)
+    if not there.is_dir():
+        raise misuse("-o", f"{folder} cannot be made: {there} is not a folder")
+    for target, format in ((path, "onnx"), (folder / CONFIG, "pbtxt")):
+        if target.is_dir():
+            raise misuse("-o", f"{target} is a directory")
+        check_replaced(target, format, force)
+    return path
+
+
+@contextmanager
+def making(folder: Path) -> Iterator[None]:
+    """Makes a folder, and those on the way; those in which nothing is written are gone in the end."""
+    new = [part for part in (folder, *folder.parents) if not os.path.exists(part)]
     try:
-        (folder / VERSION).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise misuse("-o", f"{folder} cannot be made: {error.strerror or error}") from None
-    return folder / VERSION / "model.onnx"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise misuse("-o", f"{folder} cannot be made: {error.strerror or error}") from None
+        yield
+    finally:
+        for part in new:
+            if part.is_dir() and not any(part.iterdir()):
+                part.rmdir()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -80,11 +81,16 @@ def check_target(path: Path, format: str, force: bool) -> None:
         raise misuse("-o", f"{path} is a directory")
     if not path.parent.is_dir():
         raise misuse("-o", f"there is no directory {path.parent}")
-    if not path.exists() or force:
+    check_replaced(path, format, force)
+
+
+def check_replaced(path: Path, format: str, force: bool) -> None:
+    """Refuses to overwrite a file, if it is there, that this command did not write."""
+    if not os.path.exists(path) or force:
         return
     if not _ours(path, format):
         raise misuse("-o", f"{path} exists and was not written by graphspec; --force overwrites it")
-    if format == "py" and is_edited(path.read_text(encoding="utf-8", errors="replace")):
+    if format in ("py", "pbtxt") and is_edited(path.read_text(encoding="utf-8", errors="replace")):
         raise misuse("-o", f"{path} was edited after graphspec wrote it; --force overwrites the edits")
 
 
@@ -106,7 +112,7 @@ STAMP = re.compile(rf"^# (?:{CHECKSUM}|Its text has the checksum) ([0-9a-f]{{12}
 
 
 def stamped(source: str) -> str:
-    """A Python file whose header holds a checksum of the rest, so that edits are seen."""
+    """A text whose header of comments holds a checksum of the rest, so that edits are seen."""
     header = re.match(r"(?:#.*\n)+", source)
     end = header.end() if header is not None else 0
     line = f"# {CHECKSUM} {_checksum(source)}\n"

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from graphspec.version import __version__
+
 TYPES: Mapping[str, str] = {
     "tensor(float)": "TYPE_FP32",
     "tensor(double)": "TYPE_FP64",
@@ -32,7 +34,8 @@ def config(file: Path, batched: bool, example: Mapping[str, Any]) -> str:
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_outputs()]
     ranks = {n: np.ndim(v) for n, v in zip(names, session.run(names, dict(example)), strict=True)}
-    lines = ['backend: "onnxruntime"', f"max_batch_size: {BATCH if batched else 0}"]
+    head = f"# Made by graphspec {__version__}: what model.onnx reads and returns."
+    lines = [head, 'backend: "onnxruntime"', f"max_batch_size: {BATCH if batched else 0}"]
     for kind, values in (("input", session.get_inputs()), ("output", session.get_outputs())):
         parts = [_tensor(v.name, v.type, _shape(v, ranks), batched) for v in values]
         lines += [f"{kind} [", ",\n".join(parts), "]"]

@@ -38,6 +38,8 @@ def written(folder: Path, *arguments: object) -> dict[str, tuple[str, list[int],
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["config.pbtxt", "model.onnx"]
     text = (folder / "config.pbtxt").read_text()
+    head, stamp, text = text.split("\n", 2)
+    assert head.startswith("# Made by graphspec ") and stamp.startswith("# A checksum")
     assert text.startswith('backend: "onnxruntime"\nmax_batch_size: 256\ninput [\n')
     assert text.endswith("]\ndynamic_batching { }\n")
     session = onnxruntime.InferenceSession(folder / "1" / "model.onnx")
@@ -57,10 +59,59 @@ def test_a_model_of_arrays(tmp_path: Path) -> None:
         "kind": ("float", [2], False),
         "vectors": ("float", [-1, 4], False),
     }
-    for given, told in (("pair.onnx", "name a folder"), ("-", "name it"), ("pair.yaml/x", "cannot be made")):
+    for given, told in (
+        ("pair.onnx", "name a folder"),
+        ("-", "name it"),
+        ("pair.yaml/x", "is not a folder"),
+    ):
         output = given if given == "-" else str(tmp_path / given)
         done = CliRunner().invoke(app, ["build", str(tmp_path / "pair.yaml"), "--triton", "-o", output])
         assert done.exit_code == 2 and told in " ".join(done.stderr.replace("│", "").split())
+
+
+def test_files_of_others_and_edits_stay(tmp_path: Path) -> None:
+    spec, folder = tmp_path / "pair.yaml", tmp_path / "models"
+    spec.write_text(SPEC)
+    written(folder, spec)
+    written(folder, spec)
+    model, settings = folder / "1" / "model.onnx", folder / "config.pbtxt"
+    made = settings.read_text()
+
+    def refused(*options: str) -> str:
+        done = CliRunner().invoke(app, ["build", str(spec), "--triton", "-o", str(folder), *options])
+        assert done.exit_code == 2, done.output
+        return "".join(done.stderr.replace("│", "").split())
+
+    for given, told in (("# mine\n", "was not written by graphspec"), (made + "# more\n", "was edited")):
+        settings.write_text(given)
+        for options in ((), ("--quantize", "int8")):
+            assert f"{settings}{''.join(f' {told}'.split())}" in refused(*options).replace("existsand", "")
+        assert settings.read_text() == given
+    settings.write_text(made)
+    model.write_text("not ours")
+    for options in ((), ("--quantize", "int8")):
+        assert f"{model}existsandwasnotwrittenbygraphspec" in refused(*options)
+    assert model.read_text() == "not ours"
+    assert (
+        CliRunner().invoke(app, ["build", str(spec), "--triton", "-o", str(folder), "--force"]).exit_code == 0
+    )
+    assert settings.read_text() == made and model.read_text("latin-1") != "not ours"
+
+
+def test_a_refusal_leaves_nothing(tmp_path: Path) -> None:
+    spec, folder = tmp_path / "pair.yaml", tmp_path / "models" / "pair"
+    spec.write_text(SPEC)
+    for given, options, told in (
+        (spec, ["--format", "py"], "--tritonwritesonnx"),
+        (spec, ["--inputs", "rows"], "rowsisnotoneof"),
+        (spec, ["--weights", str(tmp_path / "none.safetensors")], "none.safetensors"),
+        (tmp_path / "none", ["--quantize", "int8"], "none"),
+        (spec, ["--quantize", "int8"], ""),
+    ):
+        done = CliRunner().invoke(app, ["build", str(given), "--triton", "-o", str(folder), *options])
+        said = "".join(done.stderr.replace("│", "").split())
+        assert done.exit_code in (1, 2) and told in said and "model.onnx" not in said
+        assert [*tmp_path.iterdir()] == [spec]
 
 
 @pytest.mark.parity
