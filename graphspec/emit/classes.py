@@ -324,6 +324,8 @@ class Classes(Generic[Part]):
             [calls for calls in twins.values() if len(calls) > 1],
             over,
         )  # fmt: skip
+        if not group.reads_alike:
+            raise Varies(definition.title)
         group.numbers = {body: number for number, body in enumerate(members)}
         self._ops |= made.ops
         self._raw |= made.raw

@@ -1,7 +1,8 @@
 """Merges of which some instances of a block have fewer operands, as an optional input or node is not there.
 
 A sum, a product or an extreme becomes one of what all instances have, and then one operand after another,
-each of which may be left out. What joins a list gets None for the operands that an instance lacks.
+each of which may be left out. What joins a list gets None for the operands that an instance lacks, if it has
+no such input or node: a file tells by that what to leave out.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def with_optional_operands(root: Graph) -> tuple[Graph, dict[Value, Value]]:
             words = _words(ops[0].node, len(order), [homes[op] for op in ops])
             for op in ops:
                 _split(homes[op], op, layer, common, [key for key in order if key not in common], words)
-        elif layer.keeps:
+        elif layer.keeps and all(_has_not(homes[op], set(order) - set(_operands(op))) for op in ops):
             for op in (op for op in ops if op.present):
                 given = dict(zip(_operands(op), op.arguments, strict=True))
                 op.arguments = tuple(given.get(key) for key in order)
@@ -44,7 +45,7 @@ def with_optional_operands(root: Graph) -> tuple[Graph, dict[Value, Value]]:
 
 
 def _mates(root: Graph) -> Iterator[list[Op]]:
-    """The merges of each node of a definition whose instances merge single values."""
+    """The merges of each node of a definition whose instances merge single values alike."""
     found: dict[object, list[Op]] = defaultdict(list)
     for graph in root.graphs():
         for op in graph.ops:
@@ -53,7 +54,8 @@ def _mates(root: Graph) -> Iterator[list[Op]]:
     for ops in found.values():
         plain = all(value.op is None or value.op.repeated is None for op in ops for value in op.inputs)
         once = all(len(set(op.inputs)) == len(op.inputs) and op.repeated is None for op in ops)
-        if plain and once and any(op.layer is not None for op in ops):
+        layers = [op.layer for op in ops if op.layer is not None]
+        if plain and once and layers and all(layer == layers[0] for layer in layers):
             yield ops
 
 
@@ -65,6 +67,13 @@ def _operands(op: Op) -> tuple[Operand, ...]:
         else (value.op.node, next(key for key, output in value.op.outputs.items() if output is value))
         for value in op.inputs
     )
+
+
+def _has_not(graph: Graph, operands: set[Operand]) -> bool:
+    """Whether an instance has none of these inputs and nodes."""
+    given = {(word,) for word, value in graph.inputs.items() if value is not None}
+    made = {(op.node, key) for op in graph.ops for key in op.outputs}
+    return operands.isdisjoint(given | made)
 
 
 def _order(rows: Sequence[Sequence[Operand]]) -> list[Operand]:

@@ -20,7 +20,7 @@ from graphspec.emit.printer import flat
 from graphspec.emit.slots import Slot, Wiring
 from graphspec.emit.template import ClassTemplate
 from graphspec.expressions import Expression, ExpressionError, parse_value
-from graphspec.graph import Definition, Graph, Op
+from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.tensor import DTYPES
 from graphspec.weights import names
 
@@ -117,6 +117,17 @@ class ModuleClass:
             for number, op in enumerate(slots[position].ops)
             if op.present
         }
+
+    @property
+    def reads_alike(self) -> bool:
+        """Whether each instance reads all that the code reads in it: what one is not given must be None."""
+        made = self.template
+        return not any(
+            given is None and isinstance(read, Value) and made.instances[read][body] is not None
+            for body, slots in enumerate(self.slots)
+            for op in (op for slot in slots for op in slot.ops if op.present)
+            for given, read in zip(op.arguments, made.ops[op].arguments, strict=False)
+        )
 
     # --- expressions of the spec
 

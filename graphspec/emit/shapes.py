@@ -47,12 +47,12 @@ class SlotShape:
 
 @dataclass(frozen=True, slots=True)
 class BodyShape:
-    """What two bodies must have in common to share a class: nodes, inputs (a rank, which is 0 if one is not
+    """What two bodies must have in common to share a class: nodes, inputs (a rank, or None if one is not
     given), outputs, and the shared modules that it and the blocks inside it call.
     """
 
     slots: tuple[SlotShape, ...]
-    inputs: tuple[tuple[str, int], ...]
+    inputs: tuple[tuple[str, int | None], ...]
     outputs: tuple[tuple[str, SlotOutput, bool, int], ...]
     borrowed: tuple[str, ...] = ()  # modules of other classes that they call
     lent: tuple[
@@ -80,7 +80,7 @@ class ShapeMaker:
         return BodyShape(
             tuple(self._slot(slot, wiring, ranked) for slot in slots),
             tuple(
-                (name, 0 if value is None else value.tensor.rank if ranked else 1)
+                (name, None if value is None else value.tensor.rank if ranked else 0)
                 for name, value in graph.inputs.items()
             ),
             tuple(
@@ -243,22 +243,20 @@ def merge(a: BodyShape, b: BodyShape) -> BodyShape | None:
         return None
     slots: list[SlotShape] = []
     for x, y in zip(a.slots, b.slots, strict=True):
-        both = _merged(x, y, slots)
+        both = _merged(x, y, a, b)
         if both is None:
             return None
         slots.append(both)
     inputs = []
     for (name, rank), (other, same_rank) in zip(a.inputs, b.inputs, strict=True):
-        if name != other or (rank and same_rank and rank != same_rank):
+        if name != other or (None not in (rank, same_rank) and rank != same_rank):
             return None
-        inputs.append((name, rank or same_rank))
+        inputs.append((name, same_rank if rank is None else rank))
     return replace(a, slots=tuple(slots), inputs=tuple(inputs))
 
 
-def _merged(a: SlotShape, b: SlotShape, before: list[SlotShape]) -> SlotShape | None:
-    """One shape for a node of two bodies: equal in both, or left out of one. `before` are those of the nodes
-    before it.
-    """
+def _merged(a: SlotShape, b: SlotShape, of_a: BodyShape, of_b: BodyShape) -> SlotShape | None:
+    """One shape for a node of two bodies: equal in both, or left out of one."""
     if a == b:
         return a
     nothing, passed = a.nothing or b.nothing, a.passed or b.passed
@@ -267,7 +265,7 @@ def _merged(a: SlotShape, b: SlotShape, before: list[SlotShape]) -> SlotShape | 
     if a.passed is not None and b.passed is not None and a.passed != b.passed:
         return None
     if a.ops and b.ops:
-        wires = _either(a.wires, b.wires, before)
+        wires = _either(a.wires, b.wires, of_a, of_b)
         if wires is None:
             return None
         a, b = (replace(each, passed=passed, nothing=nothing, wires=wires) for each in (a, b))
@@ -290,16 +288,23 @@ def _merged(a: SlotShape, b: SlotShape, before: list[SlotShape]) -> SlotShape | 
     return replace(there, passed=passed) if wire in (passed, (passed,)) else None
 
 
-def _either(a: Any, b: Any, before: list[SlotShape]) -> Any:
+def _either(a: Any, b: Any, of_a: BodyShape, of_b: BodyShape) -> Any:
     """The wiring of two bodies as one: equal, but for arguments that are given in one of them, by an input or
-    by a node that is nothing in the other. None if there is no such wiring.
+    a node that the other lacks. None if there is no such wiring.
     """
     if a == b:
         return a
     if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
-        parts = tuple(_either(x, y, before) for x, y in zip(a, b, strict=True))
+        parts = tuple(_either(x, y, of_a, of_b) for x, y in zip(a, b, strict=True))
         same = all(part is not None or x is y is None for part, x, y in zip(parts, a, b, strict=True))
         return parts if same else None
-    there = a if b is None else b if a is None else None
-    optional = isinstance(there, SlotOutput) and (there.slot is None or before[there.slot].nothing)
-    return there if optional else None
+    there, lacking = (a, of_b) if b is None else (b if a is None else None, of_a)
+    return there if isinstance(there, SlotOutput) and _lacks(lacking, there) else None
+
+
+def _lacks(body: BodyShape, source: SlotOutput) -> bool:
+    """Whether a body, and each whose shape is in its own, has no such input, or nothing at this node."""
+    if source.slot is None:
+        return dict(body.inputs)[source.key] is None
+    slot = body.slots[source.slot]
+    return slot.nothing and not slot.ops

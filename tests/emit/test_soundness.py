@@ -4,9 +4,11 @@ import ast
 from dataclasses import replace
 
 import pytest
+import torch
 from torch import nn
 
 import graphspec
+from graphspec.emit import merges, shapes
 from graphspec.emit.library_source import read_names
 from graphspec.emit.load import load_module
 from graphspec.emit.soundness import check_source
@@ -86,3 +88,25 @@ outputs: [y]
     first, second = state["y.0.weight_ih_l0"], state["y.1.bias_ih_l0"]
     assert float(first.abs().max()) == 0 and float(state["y.0.weight_hh_l0"].std()) > 0
     assert bool((second == 1).all()) and second.numel() == 15
+
+
+def test_instances_share_no_class_that_reads_more_than_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merges, "_has_not", lambda graph, operands: True)
+    monkeypatch.setattr(shapes, "_lacks", lambda body, source: True)
+    spec = """
+inputs: {a: {shape: [1]}, b: {shape: [1]}}
+blocks:
+  pick:
+    params: {which: required}
+    inputs: [x, y, z]
+    nodes:
+      joined: {merge: concatenate, from: [$which, x]}
+      sum: {op: sum, from: joined, axis: -1}
+      all: {compute: "sum + squeeze(0 * (y + z), axis=-1)"}
+nodes:
+  one: {block: pick, which: z, from: {x: a, y: b, z: a}}
+  two: {block: pick, which: y, from: {x: a, y: b, z: a}}
+outputs: [one, two]
+"""
+    found = graphspec.compile(spec).module()(torch.full((1, 1), 2.0), torch.full((1, 1), 3.0))
+    assert (float(found["one"]), float(found["two"])) == (4, 5)
