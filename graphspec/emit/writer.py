@@ -212,18 +212,15 @@ def default_fills(program: Elaborated, constructor: InitWriter) -> list[str]:
         tensor, word = program.inputs[name], group.local(name)
         like = next((each for each in sources if program.inputs[each].dtype == tensor.dtype), None)
         shape = ", ".join(_told(size, known) for size in tensor.shape)
+        own = ast.unparse(constructor.float_type()) if tensor.dtype == "float32" else f"torch.{tensor.dtype}"
+        same = group.local(like or sources[0])
+        options = f"dtype={f'{same}.dtype' if like else own}, device={same}.device"
         if isinstance(default, str):
             drawn = {"random_normal": "randn", "random_uniform": "rand"}[default]
-            same = group.local(like or sources[0])
-            dtype = f"{same}.dtype" if like else ast.unparse(constructor.float_type())
-            made = f"torch.{drawn}({shape}, dtype={dtype}, device={same}.device)"
+            made = f"torch.{drawn}({shape}, {options})"
         elif like is not None:
-            made = f"{group.local(like)}.new_full(({shape},), {default!r})"
-            made = f"{group.local(like)}.new_zeros({shape})" if not default else made
+            made = f"{same}.new_full(({shape},), {default!r})" if default else f"{same}.new_zeros({shape})"
         else:
-            own = tensor.dtype == "float32"
-            dtype = ast.unparse(constructor.float_type()) if own else f"torch.{tensor.dtype}"
-            options = f"dtype={dtype}, device={group.local(sources[0])}.device"
             made = f"torch.full(({shape},), {default!r}, {options})"
         out.append(f"        if {word} is None:")
         out += lines(f"{word} = ", ast.parse(made, mode="eval").body, 12)

@@ -31,6 +31,17 @@ def test_a_default_is_drawn_anew_at_each_call(drawn: str, low: float, mean: floa
     assert torch.equal(module(x, given), given)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_a_default_is_drawn_in_the_type_of_its_input(dtype: str) -> None:
+    text = """
+inputs: {x: {shape: [4]}, noise: {shape: [4], dtype: DTYPE, default: random_normal}}
+nodes: {y: {layer: Dense, from: x, units: 2}, z: {op: add, from: noise, x2: 1}}
+outputs: [y, z]
+"""
+    program = graphspec.compile(text.replace("DTYPE", dtype))
+    assert program.module()(torch.ones(3, 4))["z"].dtype == getattr(torch, dtype)
+
+
 def test_integers_are_not_drawn() -> None:
     text = SPEC.replace("DRAWN", "random_normal").replace("DTYPE", "float32")
     with pytest.raises(graphspec.SpecError) as caught:
