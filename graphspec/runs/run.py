@@ -122,6 +122,7 @@ class Run:
         """
         from graphspec.train import device as devices
         from graphspec.train.custom import bound
+        from graphspec.train.freezing import Freezing
         from graphspec.train.loop import evaluate
         from graphspec.train.objective import Objective
         from graphspec.train.penalties import Penalties
@@ -132,6 +133,7 @@ class Run:
             examples, encoders, part = self.examples(data, place, limit)
             module = self.module(str(place))
             penalties = Penalties(program.graph, module)
+            penalties.bind(Freezing(program.graph, module).trained(program.training))
             size = batch_size or program.training.batch_size
             module, lines = self._judged(module, penalties, place, engine, size)
             units = encoders.units() if encoders is not None else {}

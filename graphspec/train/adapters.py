@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -116,11 +116,15 @@ def _to_embedding(layer: nn.Embedding, settings: AdapterSettings) -> None:
     layer.register_forward_hook(added)
 
 
-def kept(program: BaseProgram, state: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, Tensor]:
-    """What a run with adapters writes of its module: these, other weights that train, and buffers."""
+def kept(
+    program: BaseProgram, state: Mapping[str, Tensor], module: nn.Module, trained: Container[str]
+) -> Mapping[str, Tensor]:
+    """What a run with adapters writes of its module: these, other weights that are `trained` in one of its
+    phases, and buffers.
+    """
     if not program.training.adapters:
         return state
-    frozen = {name for name, weight in module.named_parameters() if not weight.requires_grad}
+    frozen = {name for name, _ in module.named_parameters() if name not in trained}
     return {key: value for key, value in state.items() if key not in frozen}
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
+from graphspec.diagnostics import fail
 from graphspec.graph import Graph
 from graphspec.program import BaseProgram
 from graphspec.tensor import names_of, value_of
@@ -207,6 +208,11 @@ class CompiledStep:
                 return found
         with nullcontext() if full else self.shared.eagerly():
             result = objective(called, batch, totals)
+            if not result.loss.requires_grad:
+                name = min(self.optimizer.weights)
+                message = f"the losses reach none of the weights that they are to move, such as `{name}`"
+                help = "let `update` match weights that the losses depend on; `stop_gradient` cuts them off"
+                raise fail("nothing-to-train", message, help)
             result.loss.backward()
         return result
 

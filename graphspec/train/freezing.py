@@ -29,15 +29,27 @@ class Freezing:
 
         What unfreezes later is frozen only if `frozen` is true.
         """
+        known = dict(self.module.named_parameters())
+        for name, trainable in self._trainable(config, frozen).items():
+            known[name].requires_grad_(trainable)
+
+    def trained(self, config: TrainConfig) -> dict[str, nn.Parameter]:
+        """The weights that train sooner or later, in one of the phases; adapters always do."""
+        parts = [self._trainable(part) for part in config.parts]
+        return {
+            name: weight
+            for name, weight in self.module.named_parameters()
+            if name not in self._own or any(part[name] for part in parts)
+        }
+
+    def _trainable(self, config: TrainConfig, frozen: bool | None = None) -> dict[str, bool]:
+        """Whether each weight trains that is no adapter's; see `apply`."""
         freezes = config.unfreeze_at is None if frozen is None else frozen
-        said = particulars(config.parameter_groups, self._own)
-        for name, weight in self.module.named_parameters():
-            if name not in self._own:
-                continue
-            trainable = said[name].trainable
-            if trainable is None:
-                trainable = self._own[name] and not (freezes and config.freezes(name))
-            weight.requires_grad_(trainable)
+        found = {}
+        for name, said in particulars(config.parameter_groups, self._own).items():
+            own = self._own[name] and not (freezes and config.freezes(name))
+            found[name] = own if said.trainable is None else said.trainable
+        return found
 
     def still(self, config: TrainConfig) -> list[nn.Module]:
         """The normalizations whose weights are all frozen."""

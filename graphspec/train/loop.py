@@ -253,7 +253,7 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
         for turn, update in enumerate(phase.turns):
             wrong, due = _update(training, update, parts, stop, saver, again=turn > 0)
             if wrong is not None:
-                return _not_finite(wrong, training, saver)
+                return _not_finite(wrong, training, saver, turn)
         training.seen += sum(batch.total for batch in parts)
         training.iterations += 1
         if callbacks.watches_batches:
@@ -344,17 +344,18 @@ def _together(batches: Iterator[Batch], count: int) -> Iterator[list[Batch]]:
         yield parts
 
 
-def _not_finite(result: BatchResult, training: Training, saver: Saver) -> None:
-    """A loss is NaN or infinite; nothing was updated with it. That is the end, and without
-    `terminate_on_nan` an error.
+def _not_finite(result: BatchResult, training: Training, saver: Saver, turn: int) -> None:
+    """A loss is NaN or infinite in an update of a step, by its number from 0; nothing was updated with it.
+    That is the end, and without `terminate_on_nan` an error.
     """
     parts = result.parts
     wrong = [name for name, part in parts.items() if not math.isfinite(part)]
     names = " and ".join(f"`{name}`" for name in wrong)
     what = f"the loss of output {names}" if wrong else "the weighted sum of the losses"
     became = "NaN" if any(math.isnan(part) for part in parts.values()) else "infinite"
-    step = training.iterations + 1
-    message = f"{what} became {became} at step {step}, in epoch {training.epoch + 1}"
+    several, step = len(training.phase.turns) > 1, training.iterations + 1
+    at = f"in update {turn + 1} of step {step}" if several else f"at step {step}"
+    message = f"{what} became {became} {at}, in epoch {training.epoch + 1}"
     # the forward pass came before: where NaN reached moving statistics, the module is lost
     finite = all(bool(b.isfinite().all()) for b in training.module.buffers() if b.is_floating_point())
     callbacks = training.program.training.callbacks
@@ -367,11 +368,12 @@ def _not_finite(result: BatchResult, training: Training, saver: Saver) -> None:
         return
     if finite:
         saver.weights()
-        note = f"the weights before that step are in {training.run_dir / LAST}"
+        note = f"the weights before that {'update' if several else 'step'} are in {training.run_dir / LAST}"
     else:
         note = f"the last complete checkpoint is in {training.run_dir / CHECKPOINTS}"
     help = "lower the learning rate, or clip gradients: {optimizer: {name: adam, global_clipnorm: 1.0}}"
-    given = training.module.named_parameters() if training.optimizer.iterations == 0 else ()
+    unmoved = training.iterations == turn == 0
+    given = training.module.named_parameters() if unmoved else ()
     broken = next((name for name, weight in given if not local(weight).isfinite().all()), None)
     if broken is not None:
         help = f"`{broken}` is not finite in the weights that the training begins with: give other ones"

@@ -178,9 +178,10 @@ class Objective:
     @torch.no_grad()
     def _counted(self, module: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """The positions that count in a batch, without a change of the model."""
-        training = module.training
+        training = [each for each in module.modules() if each.training]  # frozen normalizations are not
         _, counted = self._run(module.eval(), batch)
-        module.train(training)
+        for each in training:
+            each.training = True
         if self.penalties is not None:
             self.penalties.forget()
         return counted

@@ -48,25 +48,22 @@ class Penalties:
             for part, regularizer in op.layer.activities().items()
         ]
         self._variables = variables(list(held(graph)))
-        self.bind(module)
-
-    def bind(self, module: nn.Module) -> None:
-        """Look at the weights of a module by their names: those that it has now."""
-        self._bind(dict(module.named_parameters()))
+        self.bind({name: each for name, each in module.named_parameters() if each.requires_grad})
 
     def only(self, weights: Mapping[str, Tensor]) -> Penalties:
         """The penalties on some weights, with those on activities."""
         made = copy(self)
-        made._bind(weights)
+        made.bind(weights)
         return made
 
-    def _bind(self, named: Mapping[str, Tensor]) -> None:
+    def bind(self, named: Mapping[str, Tensor]) -> None:
+        """Look at these weights, by their names: those that train."""
         regularized: list[tuple[Formula, list[tuple[Weight, Tensor]]]] = []
         constrained: list[tuple[Formula, list[tuple[Weight, Tensor]]]] = []
         for variable in self._variables:
             first = variable[0]
             tensors = [(each.weight, named[each.key]) for each in variable if each.key in named]
-            if not tensors or not tensors[0][1].requires_grad:
+            if not tensors:
                 continue
             if (regularizer := first.layer.regularizer(first.weight)) is not None:
                 regularized.append((penalty(regularizer), tensors))

@@ -92,7 +92,11 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Phases:
-    """Makes the phases of a training, each when it begins. An epoch has `steps` of them."""
+    """Makes the phases of a training, each when it begins. An epoch has `steps` of them.
+
+    What is evaluated counts the penalties on all weights that train in any phase, so that epochs compare; an
+    update counts those on the weights that it moves.
+    """
 
     program: BaseProgram
     module: nn.Module
@@ -116,7 +120,7 @@ class Phases:
         if number == len(parts) - 1:
             length = max(1, self.epochs - sum(part.epochs for part in parts[:-1]))
         self.freezing.apply(config)
-        self.penalties.bind(self.module)
+        self.penalties.bind(self.freezing.trained(self.program.training))
         updates = tuple(self._updates(config, length * self.steps))
         return Phase(number, config, updates, self.freezing, tuple(self.freezing.still(config)))
 
@@ -126,7 +130,7 @@ class Phases:
         for index, settings in enumerate(config.updates):
             own = {name: weight for name, weight in trained.items() if settings.updates(name)}
             objective, penalties = self.objective, self.penalties
-            if len(config.updates) > 1 or settings.outputs or settings.update:
+            if self.program.training.phases or config.steps:  # else they are those of the evaluation
                 penalties = penalties.only(own)
                 objective = _part(objective, penalties, config, index)
             variances = objective.log_variances

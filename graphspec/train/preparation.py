@@ -111,7 +111,7 @@ def _objective(
     attach(program, module)
     for part in reversed(config.parts):  # it begins with the first
         freezing.apply(part)
-        need_trainable(program, module)
+        need_trainable(program, module, part)
     penalties = Penalties(program.graph, module)
     units = found.encoders.units() if found.encoders is not None else {}
     objective = Objective(program.inputs, outputs, place, penalties, units, config.precision, world)

@@ -134,7 +134,8 @@ class Training(TrainingParts):
         """The state dict, whole, or of a training with adapters what is not the base's; every process calls
         it, and the first one needs what it returns.
         """
-        return kept(self.program, self.spread.weights(), self.module)
+        trained = self.freezing.trained(self.program.training)
+        return kept(self.program, self.spread.weights(), self.module, trained)
 
     def shared(self, examples: Examples) -> Examples:
         """The examples, or what of each batch is this process' share."""

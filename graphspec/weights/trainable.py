@@ -74,9 +74,8 @@ def _idle(program: BaseProgram) -> Iterator[tuple[tuple[str | int, ...], str, st
 
 
 def _reached(program: BaseProgram, outputs: tuple[str, ...]) -> set[str]:
-    """The weights that the losses of some outputs depend on; all outputs where none is named."""
-    if not outputs:
-        return set(paths(program.graph))
+    """The weights that the losses of some outputs depend on; of all that have one where none is named."""
+    outputs = outputs or tuple(name for name, output in program.outputs.items() if output.loss is not None)
     values = program.graph.outputs
     kept = {key: value for key, value in values.items() if key.partition(".")[0] in outputs}
     return set(paths(prune(replace(program.graph, outputs=kept))))

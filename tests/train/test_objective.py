@@ -411,3 +411,25 @@ outputs: {y: {loss: mse, loss_weight: learned}}
     assert result.loss.item() == 0 and meter.count == 0
     meter.add(objective(module, Batch(row)), Batch(row))
     assert meter.loss() > 0
+
+
+def test_what_counts_is_found_without_a_change_of_modes() -> None:
+    program = graphspec.compile(MASKED)
+    module = program.module().train()
+    parts: Any = dict(module.named_children())
+    parts["norm"].eval()
+    batch = Batch({"x": torch.tensor([[1, 2, 0]]), "out": torch.ones(1, 3, 1)})
+    objective = Objective(program.inputs, program.outputs, CPU)
+    objective.totals(module, [batch, batch])
+    assert parts["out"].training and not parts["norm"].training
+
+
+MASKED = """
+name: m
+inputs: {x: {shape: [3], dtype: int64}}
+nodes:
+  words: {layer: Embedding, input_dim: 20, output_dim: 4, mask_zero: true}
+  norm: {layer: BatchNormalization}
+  out: {layer: Dense, units: 1}
+outputs: {out: {loss: mse}}
+"""

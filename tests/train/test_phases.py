@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 import graphspec
 from graphspec.data.batches import Shuffle
-from graphspec.diagnostics import Diagnostics
+from graphspec.diagnostics import Diagnostics, SpecError
 from graphspec.fixing.checking import check_spec_text
 from graphspec.train import compiled
 from graphspec.train.loop import Interrupted, train
+from graphspec.train.optimizers.setup import optimizer_for
 
 SPEC = """
 name: p
@@ -58,6 +59,23 @@ train:
   steps:
     - {outputs: apart, update: "critic.*", repeat: 2, optimizer: {name: sgd, learning_rate: 0.1}}
     - {outputs: [near], update: ["maker.*"]}
+"""
+
+WITHOUT_OUTPUTS = """
+name: w
+inputs: {x: {shape: [6]}}
+nodes:
+  body: {layer: Dense, units: 5, activation: tanh}
+  aux: {layer: Dense, from: body, units: 6}
+  cut: {op: stop_gradient, from: body}
+  head: {layer: Dense, from: cut, units: 3, activation: softmax}
+outputs: {head: {loss: sparse_categorical_crossentropy}, aux: {metrics: [mae], target: x}}
+data: {train: x.npz}
+train:
+  batch_size: 8
+  schedule: cosine_decay
+  steps:
+    - {update: "head.*"}
 """
 
 
@@ -217,6 +235,7 @@ def messages(spec: str) -> list[tuple[str, str]]:
 MISTAKES = [
     (SPEC, 'norm.*"]}', 'nrm.*"]}', "unknown-weight", "no weight has a path that `nrm.*` matches"),
     (SPEC, 'freeze: ["body.*", "norm.*"]', 'freeze: "*"', "nothing-to-train", "in phase 1"),
+    (SPEC, 'freeze: ["body.*", "norm.*"]', "freeze: null", "wrong-type", "`freeze: null` is neither"),
     (SPEC, "{epochs: 1, ", "{", "missing-key", "a phase needs `epochs`"),
     (ADVERSARIES, "[near]", "[nearer]", "unknown-reference", "no output `nearer`"),
     (ADVERSARIES, "[near]", "[maker]", "unknown-reference", "`maker` has no loss"),
@@ -229,6 +248,7 @@ MISTAKES = [
         "nothing-to-train",
         "step 2 moves no weight",
     ),
+    (WITHOUT_OUTPUTS, '"head.*"', '"aux.*"', "nothing-to-train", "step 1 moves no weight"),
     (ADVERSARIES, "epochs: 2", "parallel: fsdp", "out-of-range", "the weights that train stay the same"),
     (ADVERSARIES, "epochs: 2", "unfreeze_at: 1", "out-of-range", "both say what trains when"),
     (
@@ -256,3 +276,80 @@ def test_mistakes_are_found_before_the_training(
 ) -> None:
     assert right in spec
     assert any(code == each and words in message for each, message in messages(spec.replace(right, wrong)))
+
+
+def test_epochs_of_all_phases_count_the_same_penalties(folder: Path) -> None:
+    split = SPEC.replace("x.npz}", "x.npz, validation: {split: 0.25}}").replace(
+        "activation: tanh", "kernel_regularizer: {name: l2, l2: 10.0}"
+    )
+    lowest = re.sub(
+        "optimizer: {name: (sgd|adam), learning_rate: [0-9.]+",
+        r"optimizer: {name: \1, learning_rate: 1e-30",
+        split,
+    )
+    result = fitted(folder, lowest)
+    losses = result.history["val_loss"]
+    assert losses[1] == pytest.approx(losses[0], abs=1)  # the penalty on `body` is more than 10
+    best = graphspec.Run(folder / "run").evaluate(device="cpu")["loss"]
+    assert best == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_files_hold_what_an_earlier_phase_trained_beside_adapters(folder: Path) -> None:
+    adapters = "adapters: [{match: body, rank: 2}]\n  phases:"
+    first = "parameter_groups: [{match: head.*, trainable: true}]"
+    spec = SPEC.replace("phases:", adapters).replace('freeze: ["body.*", "norm.*"]', first)
+    fitted(folder, spec)
+    module = graphspec.compile(folder / "spec.yaml").module()
+    found = weights(folder)
+    assert not torch.equal(found["head.weight"], module.state_dict()["head.weight"])
+    assert torch.equal(found["norm.weight"], module.state_dict()["norm.weight"])
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ('- {update: "body.*"}', "the losses reach none of the weights"),
+        (
+            '- {update: "head.weight"}\n  adapters: [{match: body, rank: 2}]',
+            "step 1 moves no weight that trains",
+        ),
+    ],
+)
+def test_an_update_that_moves_nothing_is_told(folder: Path, steps: str, words: str) -> None:
+    with pytest.raises(SpecError, match=words) as caught:
+        fitted(folder, WITHOUT_OUTPUTS.replace('- {update: "head.*"}', steps))
+    assert caught.value.diagnostics[0].code == "nothing-to-train"
+
+
+def test_null_is_no_schedule_in_a_step() -> None:
+    spec = WITHOUT_OUTPUTS.replace('"head.*"}', '"head.*", schedule: null}\n    - {}')
+    program = graphspec.compile(spec)
+    found = [
+        optimizer_for(program, program.module(), {}, 10, update=step).schedule is None
+        for step in program.training.updates
+    ]
+    assert found == [True, False]
+
+
+def test_a_loss_that_is_not_finite_names_its_update(folder: Path) -> None:
+    spec = ADVERSARIES.replace("learning_rate: 0.1", "learning_rate: 1.0e+38").replace(
+        "rate: 0.2", "rate: 0.0"
+    )
+    spec = spec.replace("[near]", "[near, apart]")
+    with pytest.raises(SpecError, match=r"in update 2 of step 1,") as caught:
+        fitted(folder, spec)
+    (found,) = caught.value.diagnostics
+    assert "lower the learning rate" in (found.help or "")
+    assert any("the weights before that update" in note for note in found.notes)
+
+
+def test_what_a_phase_broke_is_not_what_the_training_began_with(folder: Path) -> None:
+    spec = SPEC.replace("batch_size: 8", "batch_size: 40").replace(
+        "learning_rate: 0.1,", "learning_rate: 1.0e+38,"
+    )
+    spec = spec.replace(
+        "activation: softmax, kernel_regularizer: {name: l2, l2: 0.01}", "activation: softmax"
+    )
+    with pytest.raises(SpecError, match="at step 2,") as caught:
+        fitted(folder, spec)
+    assert "lower the learning rate" in (caught.value.diagnostics[0].help or "")

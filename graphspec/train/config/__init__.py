@@ -271,7 +271,7 @@ def _whole_weights(config: TrainConfig) -> list[Problem]:
 
 def _two_rates(config: TrainConfig) -> list[Problem]:
     """Callbacks that set a learning rate which a schedule gives, or that is one of several."""
-    schedules = [step.schedule or part.schedule for part in config.parts for step in part.updates]
+    schedules = [step.own_schedule(part.schedule) for part in config.parts for step in part.updates]
     scheduled = any(each is not None for each in schedules)
     if not scheduled and all(len(part.updates) == 1 for part in config.parts):
         return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, WithJsonSchema
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
 from graphspec.diagnostics import by_word
@@ -37,6 +37,23 @@ def _frozen(value: object) -> object:
 Frozen = Annotated[Texts, BeforeValidator(_frozen)]
 
 
+NOTHING = {"optimizer": "adam", "parameter_groups": "[]", "freeze": "[]", "steps": "[{}]"}
+"""What says that none of these is there; of an optimizer there is always one."""
+
+
+def _no_null(*keys: str) -> Any:
+    """Refuses null for keys that are as outside where they are left out: it looks as if there were none."""
+
+    def given(value: object, info: ValidationInfo) -> object:
+        if value is None:
+            message, key = f"`{info.field_name}: null` is neither one nor none", info.field_name or ""
+            written = f"`{key}: {NOTHING[key]}`, or leave it out for what is said outside"
+            raise PydanticCustomError("named_type", message, {"written": written})
+        return value
+
+    return field_validator(*keys, mode="before")(given)
+
+
 class StepSettings(Setting):
     """One update of the weights on each batch: the losses of `outputs`, by default of all, move the weights
     that `update` matches, by default all that train. It has an optimizer of its own, and is done `repeat`
@@ -61,6 +78,12 @@ class StepSettings(Setting):
         """Whether it moves the weight of this path, if that trains."""
         return not self.update or matches_any(self.update, path)
 
+    def own_schedule(self, other: Schedule | None) -> Schedule | None:
+        """Its schedule: `other`, that of its phase, unless it gives one, or null for none."""
+        return self.schedule if "schedule" in self.model_fields_set else other
+
+    _not_null = _no_null("optimizer")
+
 
 class PhaseSettings(Setting):
     """A part of a training: what it does not say is as `train` says it. It begins with new optimizers."""
@@ -71,6 +94,8 @@ class PhaseSettings(Setting):
     parameter_groups: tuple[ParameterGroup, ...] | None = None
     freeze: Frozen | None = None
     steps: tuple[StepSettings, ...] | None = None
+
+    _not_null = _no_null("optimizer", "parameter_groups", "freeze", "steps")
 
     phrases: ClassVar = {"epochs": "epochs: 3"}
     synonyms: ClassVar = by_word(
@@ -89,8 +114,7 @@ class PhaseSettings(Setting):
     @property
     def given(self) -> dict[str, Any]:
         """The settings that take the place of those of `train`; only a schedule may be null, for none."""
-        found = {key: getattr(self, key) for key in self.model_fields_set}
-        return {key: value for key, value in found.items() if value is not None or key == "schedule"}
+        return {key: getattr(self, key) for key in self.model_fields_set}
 
 
 def read_keys(value: dict[str, Any], readers: dict[str, Any], problems: Problems) -> dict[str, Any]:

@@ -19,13 +19,20 @@ OWN = "loss_weight/"
 """What the names of learned loss weights begin with; they are no weights of the model, and never decay."""
 
 
-def need_trainable(program: BaseProgram, module: nn.Module) -> None:
-    """Raises `SpecError` (nothing-to-train)."""
+def need_trainable(program: BaseProgram, module: nn.Module, config: TrainConfig) -> None:
+    """Raises `SpecError` (nothing-to-train) where a phase with the settings `config`, whose weights are
+    frozen, or one of its updates has nothing to move.
+    """
     if all(output.loss is None for output in program.outputs.values()):
         raise _refused("no output has a loss", "give an output a `loss`")
-    if not any(weight.requires_grad for weight in module.parameters()):
+    trained = [name for name, weight in module.named_parameters() if weight.requires_grad]
+    if not trained:
         help = "no layer has weights, or each says `trainable: false`; `graphspec evaluate SPEC` measures it"
         raise _refused("no weight is trainable", help)
+    for number, step in enumerate(config.updates, 1):
+        if not any(map(step.updates, trained)):
+            help = f"`update` matches paths of weights that train, for example `{min(trained)}`"
+            raise _refused(f"step {number} moves no weight that trains", help)
 
 
 def optimizer_for(
@@ -45,7 +52,7 @@ def optimizer_for(
     named = module.named_parameters()
     weights: dict[str, Tensor] = {n: w for n, w in named if w.requires_grad and update.updates(n)}
     apart: dict[tuple[float, float | None], list[str]] = defaultdict(list)
-    base, said_schedule = update.optimizer or config.optimizer, update.schedule or config.schedule
+    base, said_schedule = update.optimizer or config.optimizer, update.own_schedule(config.schedule)
     for name, said in particulars(config.parameter_groups, weights).items():
         factor = 1.0 if said.learning_rate is None else said.learning_rate / base.learning_rate
         if factor != 1 or said.weight_decay is not None:
