@@ -153,12 +153,13 @@ def _fitting(
     def trial(sized: BaseProgram, batch: Batch) -> None:
         made = prepare(sized, found, world, place, TrainOptions(epochs=1), None, None, looks=False)
         called = made.spread.called
-        phase = phases(made, compiled(made, found, TrainOptions())).begin(0)
-        for update in 2 * phase.updates:  # the second time it has what the optimizer remembers of the first
-            with update.alone():
-                totals = update.objective.totals(called, [batch])
-                update.compiled(update.objective, called.train(), batch, totals)
-                update.move()
+        every = phases(made, compiled(made, found, TrainOptions()))
+        for number in range(len(sized.training.parts)):
+            for update in 2 * every.begin(number).updates:  # then it has what an optimizer remembers
+                with update.alone():
+                    totals = update.objective.totals(called, [batch])
+                    update.compiled(update.objective, called.train(), batch, totals)
+                    update.move()
 
     sized = batch_sizes.fitting(program, found.training, place, trial, tell)
     if SYNTHETIC in found.notes:  # of which there are so many batches

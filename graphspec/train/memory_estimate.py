@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -22,11 +22,12 @@ from graphspec.data.fields import fields
 from graphspec.program import BaseProgram
 from graphspec.tensor import BATCH, names_of, value_of
 from graphspec.train.adapters import attach
+from graphspec.train.compiled import CompileChoice, Compiled
 from graphspec.train.custom import bound
-from graphspec.train.freezing import set_trainable
+from graphspec.train.freezing import Freezing
 from graphspec.train.objective import Objective
-from graphspec.train.optimizers.setup import optimizer_for
 from graphspec.train.penalties import Penalties
+from graphspec.train.phases import Phase, Phases
 from graphspec.train.workspaces import Kernels, laid_out, passing
 
 META = torch.device("meta")
@@ -104,20 +105,28 @@ def _peak(program: BaseProgram, batch: Batch) -> int:
     objective = Objective(
         program.inputs, bound(program, META), META, penalties, precision=program.training.precision
     )
+    freezing = Freezing(program.graph, module)
     attach(program, module)
-    set_trainable(program, module)
-    optimizer = optimizer_for(program, module, objective.log_variances, 1)
-    parts = 1 if program.training.optimizers[0].gradient_accumulation_steps is None else 2
+    compiled = Compiled(module, CompileChoice("off"), 0, lambda line: None)
+    phases = Phases(program, module, objective, penalties, freezing, compiled, 1, 1)
+    return max(_peak_of(phases.begin(number), module, batch) for number in range(len(program.training.parts)))
+
+
+def _peak_of(phase: Phase, module: nn.Module, batch: Batch) -> int:
+    """That of a phase."""
+    parts = 1 if phase.config.optimizers[0].gradient_accumulation_steps is None else 2
 
     def step() -> None:
-        for _ in range(parts):
-            loss, *_ = objective.loss_terms(module, batch)
-            loss.backward()
-        optimizer.step()
+        for update in phase.updates:
+            with update.alone():
+                for _ in range(parts):
+                    loss, *_ = update.objective.loss_terms(module, batch)
+                    loss.backward()
+                update.optimizer.step()
 
     step()
-    remembered, _ = optimizer.state_dict()
-    held = [*module.parameters(), *module.buffers(), *remembered.values(), *batch.arrays.values()]
+    remembered = [value for update in phase.updates for value in update.optimizer.state_dict()[0].values()]
+    held = [*module.parameters(), *module.buffers(), *remembered, *batch.arrays.values()]
     on_cpu = torch.backends.mkldnn.is_available() and not torch.cuda.is_available()
     with Tracker(on_cpu) as tracker, Kernels() if on_cpu else nullcontext():
         step()

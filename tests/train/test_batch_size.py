@@ -20,6 +20,7 @@ from graphspec.emit.load import out_of_memory
 from graphspec.train import batch_size
 from graphspec.train.batch_size import fitting, widest
 from graphspec.train.loop import train
+from graphspec.train.phases import Phases
 from tests.trainings import ENDLESS
 
 WIDE = """
@@ -170,3 +171,29 @@ def test_a_run_goes_on_with_its_own_size_and_the_same_losses(
 def test_one_process_alone_is_tried(place: Path) -> None:
     result = CliRunner().invoke(app, ["train", str(place / "wide.yaml"), "--batch-size", "big"])
     assert result.exit_code == 2 and "--set train.batch_size=32" in result.stderr.replace("\n", "")
+
+
+def test_every_phase_is_tried(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+    begin = Phases.begin
+
+    def noted(phases: Phases, number: int) -> Any:
+        tried.append(number)
+        return begin(phases, number)
+
+    monkeypatch.setattr(Phases, "begin", noted)
+    program = graphspec.compile(
+        place / "wide.yaml", settings={"train.phases": [{"epochs": 1}, {"epochs": 1}]}
+    )
+    monkeypatch.setattr(batch_size, "first", lambda *given: 16)
+    train(
+        program,
+        root=place,
+        run_dir=place / "run",
+        device="cpu",
+        limit=32,
+        batch_size="auto",
+        epochs=1,
+        tell=print,
+    )
+    assert tried[:2] == [0, 1]

@@ -472,6 +472,25 @@ def test_what_is_wrong_with_a_callback(
     assert diagnostic.span.line == 16 and (column is None or diagnostic.span.column == column)
 
 
+PHASES = """train:
+  callbacks: {learning_rate_scheduler: {schedule: lr - 0.01}}
+  phases: [{epochs: 1, optimizer: {name: sgd, learning_rate: 0.1}}, {epochs: 1}]
+"""
+
+
+def test_a_rate_is_checked_from_the_first_epoch_of_each_phase(tmp_path: Path) -> None:
+    text = "inputs: {x: {shape: [4]}}\nnodes: {y: {layer: Dense, units: 1}}\noutputs: {y: {loss: mse}}\n"
+    with pytest.raises(SpecError, match=r"gives -0.009.* at epoch 1") as caught:
+        compile(text + PHASES)
+    assert caught.value.diagnostics[0].code == "out-of-range"
+    program = compile(
+        text + PHASES.replace("{epochs: 1}", "{epochs: 1, optimizer: {name: sgd, learning_rate: 0.02}}")
+    )
+    with pytest.raises(SpecError, match="at epoch 3") as caught:  # beyond what the spec says
+        program.fit(device="cpu", run_dir=tmp_path / "run", limit=8, epochs=4)
+    assert caught.value.diagnostics[0].code == "out-of-range"
+
+
 def test_without_validation_there_is_nothing_to_watch() -> None:
     text = spec("early_stopping: {}").replace(", validation: {split: 0.25}", "")
     (diagnostic,) = diagnosed(text)

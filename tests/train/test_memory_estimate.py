@@ -123,3 +123,24 @@ def test_the_peak_is_compared_with_the_sum_of_its_parts(peak: int, how: str | No
         assert "The peak is" not in text
     else:
         assert f"The peak is {how} than the sum of these parts, 200 bytes:\n   " in text
+
+
+def test_the_largest_phase_and_all_its_optimizers_count(tmp_path: Path) -> None:
+    spec = """
+inputs: {x: {shape: [100]}}
+nodes: {body: {layer: Dense, units: 100}, y: {layer: Dense, units: 1}}
+outputs: {y: {loss: mse}}
+train: {PHASES}
+"""
+
+    def estimated(phases: str) -> int:
+        found = graphspec.compile(spec.replace("PHASES", phases)).memory(1)
+        assert found is not None
+        return found
+
+    alone = estimated("optimizer: adam")
+    later = estimated('optimizer: sgd, phases: [{epochs: 1, freeze: "body.*"}, {epochs: 1, optimizer: adam}]')
+    steps = estimated('steps: [{update: "body.*", optimizer: adam}, {update: "y.*", optimizer: adam}]')
+    small = estimated('optimizer: sgd, freeze: "body.*"')
+    assert later == alone > small + 3 * 4 * 100 * 100
+    assert steps > small + 2 * 4 * 100 * 100

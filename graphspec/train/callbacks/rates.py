@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from graphspec.diagnostics import fail
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
 from graphspec.train.callbacks.weights import improves
@@ -56,6 +57,10 @@ class LearningRateSchedulerCallback(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         optimizer = self.model.optimizer
-        optimizer.learning_rate = self.given.rate(epoch, optimizer.learning_rate)
+        try:
+            optimizer.learning_rate = self.given.rate(epoch, optimizer.learning_rate)
+        except ValueError as error:
+            help = "write one that is a rate in every epoch, such as `max(lr - 0.01, 0.001)`, or train fewer"
+            raise fail("out-of-range", str(error), help) from None
         if self.given.verbose:
             self.model.tell(f"epoch {epoch + 1}: learning rate {optimizer.learning_rate:.4g}")

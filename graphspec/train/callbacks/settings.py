@@ -169,10 +169,14 @@ class LearningRateScheduler(CallbackSettings):
         return parsed
 
     def misfits(self, config: Any, directions: Mapping[str, Direction]) -> Iterator[Problem]:
-        lr = config.optimizer.learning_rate
+        parts, begin = config.parts, 0
         try:
-            for epoch in range(min(config.epochs, 1000)):
-                lr = self.rate(epoch, lr)
+            for number, part in enumerate(parts, 1):  # each begins with the rate of its own optimizer
+                lr = part.optimizers[0].learning_rate
+                end = begin + part.epochs if number < len(parts) else config.epochs
+                for epoch in range(begin, min(end, begin + 1000)):
+                    lr = self.rate(epoch, lr)
+                begin = end
         except ValueError as error:
             yield Problem("out-of-range", str(error), None, ("schedule",))
 
