@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from graphspec.contract.activations import LINEAR
 from graphspec.contract.layer import Code, Leaf
 from graphspec.emit.activations import applied, flag_argument, function_argument, overwriting
-from graphspec.emit.code import Variable, call, choice, equal, fill, listed, literal, name
+from graphspec.emit.code import Variable, call, choice, equal, fill, listed, literal, name, replace, walk
+from graphspec.emit.code import names as names_of
 from graphspec.emit.construct import InitWriter
 from graphspec.emit.module_class import Cell, ModuleClass, Varies, same
 from graphspec.emit.slots import Slot, SlotOutput
@@ -161,7 +162,7 @@ class Calls:
         if turns or not op.wrapper.passes_on:
             result, ending = ending.apply(result) if ending else result, None
             result = turned(result, out, turns, False)
-        return fill(op.wrapper.leave_code(), {"y": result, "x": outside}), ending
+        return _direct(fill(op.wrapper.leave_code(), {"y": result, "x": outside})), ending
 
     def _layer(
         self,
@@ -336,6 +337,18 @@ def _is_plain(node: ast.expr) -> bool:
         case ast.BinOp():
             return {type(node.left), type(node.right)} == {ast.Name, ast.Constant}
     return isinstance(node, ast.Constant | ast.Name)
+
+
+def _direct(made: ast.expr) -> ast.expr:
+    """An expression with functions themselves where it has functions that only call them."""
+    for part in walk(made):
+        match part:
+            case ast.Lambda(
+                args=ast.arguments(args=[ast.arg(arg=word)]),
+                body=ast.Call(func=function, args=[ast.Name(id=given)], keywords=[]),
+            ) if given == word and word not in names_of(function):
+                made = replace(made, part, function)
+    return made
 
 
 def _vary(values: Mapping[Cell, Leaf]) -> bool:

@@ -5,6 +5,7 @@ Definitions are written from the inside out, so that a class is final before the
 
 from __future__ import annotations
 
+import ast
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Generic, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from graphspec.contract.activations import ACTIVATIONS, ActivationFunction
 from graphspec.contract.layer import Code, Ref
 from graphspec.emit.code import names as names_of
-from graphspec.emit.code import template
+from graphspec.emit.code import template, walk
 from graphspec.emit.layer_codes import LayerCodes, custom_classes, runs_channels_first
 from graphspec.emit.library_source import library_code, needed
 from graphspec.emit.memory import Peaks
@@ -73,7 +74,8 @@ class Classes(Generic[Part]):
         self._recomputed = {op.graph for graph in graphs for op in graph.ops if self.recomputing(op)}
         self._import(graphs)
         self._codes = LayerCodes(graphs, self._runs_first, self.imported, inplace, exporting)
-        self.helpers = frozenset({*needed({"freeze", *self._named(graphs)}), *self.imported.values()})
+        helpers = needed({"freeze", *self._named(graphs)})
+        self.helpers = frozenset({*helpers, *_bound(graphs), *self.imported.values()})
         self.ending = {value: word for value in logits if (word := ends_in(value)) is not None}
         self._share_logits(graphs)
         words = {
@@ -356,6 +358,11 @@ class Classes(Generic[Part]):
             and self._root not in group.numbers
             and group.definition not in self._modules
             and not self.is_recomputed(group)
+            and not any(
+                "self" in names_of(template(op.wrapper.leave_code()))
+                for op in group.graph.ops
+                if op.present and op.wrapper is not None
+            )
         )
 
     def _name(self, group: ModuleClass) -> str:
@@ -412,6 +419,16 @@ def _by_definition(root: Graph, graphs: list[Graph]) -> list[tuple[Definition, l
 
     visit(root.definition)
     return [(definition, bodies[definition]) for definition in order]
+
+
+def _bound(graphs: list[Graph]) -> Iterator[str]:
+    """The variables that the code of wrappers binds around a call."""
+    wrappers = (op.wrapper for graph in graphs for op in graph.ops if op.present and op.wrapper is not None)
+    for part in (part for wrapper in wrappers for part in walk(template(wrapper.leave_code()))):
+        if isinstance(part, ast.Lambda):
+            yield from (each.arg for each in part.args.args)
+        elif isinstance(part, ast.comprehension):
+            yield from names_of(part.target)
 
 
 def _leaders(graphs: list[Graph]) -> dict[Graph, Graph]:

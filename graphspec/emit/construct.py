@@ -255,7 +255,8 @@ class InitWriter:
             if expression is None:
                 return
             by_index = "index" in names_of(expression)
-            by_list = any(isinstance(part, ast.Subscript) for part in walk(expression))
+            lists = (part.value for part in walk(expression) if isinstance(part, ast.Subscript))
+            by_list = any(isinstance(each, ast.Name) for each in lists)
             few = self._most(slot) == 1 or (by_index and not by_list and len(slot.ops) <= FEW)
             if not slot.loop or (few and self._counts_agree(slot)):
                 self.group.args = before

@@ -80,6 +80,9 @@ def test_a_penalty_on_gradients_is_that_of_autograd() -> None:
         torch.testing.assert_close(one, other)
     with torch.no_grad():
         torch.testing.assert_close(module(x)["far"], expected.detach())
+    with torch.inference_mode():
+        torch.testing.assert_close(module(x.clone())["far"], expected.detach())
+    assert "input_gradient(self.critic, x)" in graphspec.compile(PENALTY).source
 
 
 def test_a_gradient_is_wrapped_in_nothing() -> None:

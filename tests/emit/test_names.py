@@ -5,10 +5,12 @@ import keyword
 import subprocess
 import sys
 
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+import graphspec
 from graphspec.weights import names
 
 WORDS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True) | st.sampled_from(
@@ -17,6 +19,7 @@ WORDS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True) | st.sampled_fr
 
 # In a process of its own: transformers gives torch's class methods of its own.
 WORDS_OF_MODULES = """
+import torch
 from torch import nn
 print(*(word for word in (*dir(nn.Module()), *nn.Module.__annotations__) if not word.startswith("_")))
 """
@@ -55,3 +58,26 @@ def test_names_are_handed_out_once(words: list[str]) -> None:
     space = names.Namespace()
     claimed = [space.claim(word) for word in words]
     assert len(set(claimed)) == len(claimed)
+
+
+def test_variables_around_a_wrapped_call_hide_no_shared_layer() -> None:
+    spec = """
+inputs: {a: {shape: [4]}, b: {shape: [steps, 4]}}
+shared: {watched: {layer: Dense, units: 1, activation: tanh}, step: {layer: BatchNormalization}}
+blocks:
+  slope: {inputs: [x], nodes: {s: {layer: InputGradient, wraps: {call: watched}}}}
+  rows: {inputs: [x], nodes: {r: {layer: TimeDistributed, wraps: {call: step}}}}
+nodes:
+  s: {block: slope, from: a}
+  t: {call: watched, from: s}
+  r: {block: rows, from: b}
+  q: {call: step, from: s}
+outputs: [t, r, q]
+"""
+    program = graphspec.compile(spec)
+    assert "lambda watched: watched_(watched)" in program.source and "step_(step) for step" in program.source
+    module, a, b = program.module(), torch.ones(3, 4), torch.ones(3, 2, 4)
+    found = module(a, b)
+    weight = module.get_parameter("watched.weight")
+    slope = weight * (1 - torch.tanh(a @ weight.T).square())
+    torch.testing.assert_close(found["t"], torch.tanh(slope @ weight.T))

@@ -114,6 +114,17 @@ outputs: {{a: {{loss: categorical_crossentropy}}, b: {{loss: binary_crossentropy
 """
 
 
+def test_a_list_of_the_spec_is_not_read_by_index() -> None:
+    spec = """
+params: {classes: 5}
+inputs: {x: {shape: [4]}}
+blocks: {head: {params: {units: required}, inputs: [x], nodes: {out: {layer: Dense, units: $units}}}}
+nodes: {heads: {block: head, units: "$([1, classes][index])", from: x, parallel: 2}}
+outputs: {a: {from: heads.0}, b: {from: heads.1}}
+"""
+    assert "nn.ModuleList([Head(1), Head(5)])" in graphspec.compile(spec).source
+
+
 def test_outputs_are_activated_under_one_condition() -> None:
     source = emitted(HEADS.format(c="x", more=""))
     assert "if not logits:\n            a, b = a.softmax(-1), b.sigmoid()\n" in source

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 def input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The gradient of the sum of a function's values by its input."""
     again = torch.is_grad_enabled()  # it has gradients itself
-    with torch.enable_grad():
-        watched = x if x.requires_grad else x.detach().requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():
+        given = x.clone() if x.is_inference() else x.detach()
+        watched = x if x.requires_grad else given.requires_grad_()
         total = function(watched).sum()
         (found,) = torch.autograd.grad(total, watched, create_graph=again)
     return found
@@ -74,7 +75,7 @@ class DigitsGan(nn.Module):
         fake = self.critic(samples)  # [N, 1]
         x = torch.rand_like(real.unflatten(1, (1, 1, 1)))  # [N, 1, 1, 1]
         x = x * pixels + (1 - x) * samples  # [N, 8, 8, 1]
-        slope = input_gradient(lambda watched: self.critic(watched), x)  # [N, 8, 8, 1]
+        slope = input_gradient(self.critic, x)  # [N, 8, 8, 1]
         return {
             "gap": fake - real,
             "penalty": ((slope.square().sum((1, 2, 3)) + 1e-08).sqrt() - 1).square(),
