@@ -16,6 +16,7 @@ from graphspec.cli.written import (
     check_target,
     columns_report,
     encoders_of_run,
+    is_ours,
     stamped,
     write,
 )
@@ -87,15 +88,20 @@ def deploy(
 
 
 def _folder(output: str | None, force: bool) -> Path:
-    """The folder to write to: a new one, an empty one, or one of ours."""
-    from graphspec.runs.shipping import is_shipped
+    """The folder to write to: a new one, an empty one, one of ours, or what of one killed processes left."""
+    from graphspec.files.folder import halves
+    from graphspec.runs.shipping import FILES, is_shipped
 
     if output in (None, "-"):
         raise misuse("-o", "--fastest writes several files: name a folder")
     folder = Path(str(output))
     if folder.is_file():
         raise misuse("-o", f"{folder} is a file, and --fastest writes several: name a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not force and not is_shipped(folder):
+    if not folder.is_dir() or force or is_shipped(folder):
+        return folder
+    left = {half for name in FILES for half in halves(folder / name)}
+    left |= {path for name in FILES if (path := folder / name).is_file() and is_ours(path, path.suffix[1:])}
+    if not left.issuperset(folder.iterdir()):
         raise misuse("-o", f"{folder} holds files that graphspec did not write; --force writes beside them")
     return folder
 

@@ -88,13 +88,13 @@ def check_replaced(path: Path, format: str, force: bool) -> None:
     """Refuses to overwrite a file, if it is there, that this command did not write."""
     if not os.path.exists(path) or force:
         return
-    if not _ours(path, format):
+    if not is_ours(path, format):
         raise misuse("-o", f"{path} exists and was not written by graphspec; --force overwrites it")
     if format in ("py", "pbtxt") and is_edited(path.read_text(encoding="utf-8", errors="replace")):
         raise misuse("-o", f"{path} was edited after graphspec wrote it; --force overwrites the edits")
 
 
-def _ours(path: Path, format: str) -> bool:
+def is_ours(path: Path, format: str) -> bool:
     """Whether a file is empty, or starts like a file of this format from this command."""
     if format == "pt2" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -103,6 +103,8 @@ def _ours(path: Path, format: str) -> bool:
         head = stream.read(2000)
     if format == "onnx":
         return not head or b"graphspec" in head[:64]  # the producer's name
+    if format == "safetensors":
+        return not head or b'"graphspec"' in head  # metadata, which come first
     return not head or head.startswith(b"# Made by graphspec ")
 
 

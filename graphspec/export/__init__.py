@@ -7,7 +7,6 @@ free; what was written is read back, and compared with the module at other sizes
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from graphspec.export import onnx, pt2
 from graphspec.export.logits import WithLogits
 from graphspec.export.proof import Comparison, drawn, prove
 from graphspec.export.tracing import Range, Traced, axes, inputs_at, label, trace
+from graphspec.files.folder import beside, put
 from graphspec.program import returned
 from graphspec.tensor import BATCH
 from graphspec.version import __version__
@@ -97,8 +97,8 @@ def export(
     description = json.dumps(_description(program, traced))
     inputs = list(inputs_at(program, traced.example).values())
     draws = drawn(program, module, inputs)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        written = Path(folder) / path.name
+    with beside(path) as folder:
+        written = folder / path.name
         if format == "onnx":
             run = onnx.write(program, traced, named, returned(program.outputs, logits), description, written)
         else:
@@ -110,8 +110,8 @@ def export(
             module = rewrite(written)
         if encoders is not None and format == "onnx":
             form = _of_columns(program, module, encoders, written, traced, bool(draws))
-        for part in sorted(Path(folder).iterdir()):  # weights too large for one file lie beside it
-            part.replace(path.parent / part.name)
+        for part in sorted(folder.iterdir(), reverse=True):  # first weights too large for one file
+            put(part, path.parent / part.name)
     free = {label(name): span for name, span in traced.free.items()}
     fixed = {label(name): size for name, size in traced.fixed.items()}
     return Exported(path, free, fixed, tuple(comparisons), tuple(uncompared), form)

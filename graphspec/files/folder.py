@@ -129,20 +129,34 @@ def replacing(path: Path) -> Iterator[Path]:
 
     It is in a folder of its own: what a library writes besides the file does not stay, however this ends.
     """
-    for half in _halves(path):
+    with beside(path) as folder:
+        temporary = folder / path.name
+        yield temporary
+        put(temporary, path)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A folder for files whose names begin with that of `path`, which is gone in the end; those that killed
+    processes have left are gone first. Raises `OSError`.
+    """
+    for half in halves(path):
         _discard(half)
     folder = path.with_name(f".{path.name}.{os.getpid()}")
     if folder.is_symlink() or folder.is_file():
         folder.unlink()
     folder.mkdir()
     try:
-        temporary = folder / path.name
-        yield temporary
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
+        yield folder
     finally:
         _discard(folder)
+
+
+def put(temporary: Path, path: Path) -> None:
+    """Lets a written file replace the one at `path`, on the disk, too. Raises `OSError`."""
+    sync(temporary)
+    temporary.replace(path)
+    sync(path.parent)
 
 
 @contextmanager
@@ -160,11 +174,11 @@ def replacing_both(part: Path, main: Path) -> Iterator[tuple[Path, Path]]:
 
 def is_half_written(path: Path) -> bool:
     """Whether a process that was killed was writing this file."""
-    return any(_halves(path))
+    return any(halves(path))
 
 
-def _halves(path: Path) -> Iterator[Path]:
-    """What killed processes have left of a file: folders as `replacing` makes them, with nothing but
+def halves(path: Path) -> Iterator[Path]:
+    """What killed processes have left of a file: folders as `beside` makes them, with nothing but
     that file and what begins with its name. One of a process that lives is left alone.
     """
     named = re.compile(rf"\.{re.escape(path.name)}\.([0-9]{{1,9}})")

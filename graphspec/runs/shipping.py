@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import ast
-import shutil
-import tempfile
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +14,7 @@ from torch import nn
 from graphspec.diagnostics import SpecError
 from graphspec.diagnostics.packages import needing
 from graphspec.emit.code import literal as tree_of
-from graphspec.files.folder import Folder
+from graphspec.files.folder import Folder, refusing
 from graphspec.program import returned
 from graphspec.runs.engines import TorchEngine
 from graphspec.runs.fastest import engine_of
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
     from graphspec.runs.run import Run
 
 PREDICT, MODEL, SOURCE, WEIGHTS = "predict.py", "model.onnx", "model.py", "model.safetensors"
+FILES = (PREDICT, MODEL, SOURCE, WEIGHTS)
 MARK = "# Made by graphspec "
 """How `predict.py` begins: a folder with such a file may be written again."""
 
@@ -146,14 +144,11 @@ def _torch(program: Program, module: nn.Module, target: Folder) -> list[str]:
 
 
 def _onnx(run: Run, target: Folder, encoders: Encoders | None) -> ColumnForm | None:
-    """The model, and weights beside it that are too large for one file."""
     from graphspec.export import export
 
-    place = target.folder("")
-    with tempfile.TemporaryDirectory(prefix=".graphspec-", dir=place) as written:
-        exported = export(run.program, "onnx", Path(written) / MODEL, 0, run.state(), encoders)
-        for part in sorted(Path(written).iterdir()):
-            target.write(part.name, partial(shutil.move, part))
+    path = target.file(MODEL)
+    with refusing(path):
+        exported = export(run.program, "onnx", path, 0, run.state(), encoders)
     return exported.form
 
 

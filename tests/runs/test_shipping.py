@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
+import os
 import runpy
 import sys
 from collections.abc import Callable, Mapping
@@ -78,3 +80,28 @@ def test_a_folder_of_others_is_left_alone(tmp_path: Path) -> None:
     ):
         done = CliRunner().invoke(app, begin + more)
         assert done.exit_code == 2 and told in " ".join(done.stderr.split()).replace("│ ", ""), done.stderr
+
+
+def test_what_killed_builds_left_is_not_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither folders of files that were being written, nor files that others belong to."""
+    run, _ = judged(tmp_path)
+    monkeypatch.setattr(shipping, "engine_of", lambda *_: (Named("onnxruntime"), []))
+    folder = tmp_path / "shipped"
+    begin = ["build", str(run.path), "--weights", str(run.weights), "--fastest", "-o", str(folder)]
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as sudden:
+        sudden.setattr(importlib.import_module("graphspec.export"), "prove", killed)
+        sudden.setattr("graphspec.files.folder._discard", lambda folder: None)
+        assert CliRunner().invoke(app, begin).exit_code != 0
+    assert [path.name for path in folder.iterdir()] == [f".model.onnx.{os.getpid()}"]
+    with monkeypatch.context() as sudden:
+        sudden.setattr(shipping, "_predict", killed)
+        assert CliRunner().invoke(app, begin).exit_code != 0
+    assert [path.name for path in folder.iterdir()] == ["model.onnx"]
+    (folder / f".model.onnx.{2**22 + 1}").mkdir()
+    done = CliRunner().invoke(app, begin)
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in folder.iterdir()} == {"model.onnx", "predict.py"}
