@@ -36,7 +36,7 @@ ALLOWED = {
     "passes program settings source tensor train tune weights",
     "emit": "contract custom diagnostics expressions files fold graph passes program tensor transfer "
     "version view weights",
-    "export": "data diagnostics objectives program tensor train version",
+    "export": "data diagnostics files objectives program tensor train version",
     "expressions": "diagnostics",
     "files": "diagnostics",
     "fixing": "compiled_spec compiler custom data diagnostics source tune weights",
