@@ -492,6 +492,7 @@ class Wrapper(Layer, abstract=True):
 
     inside_it: ClassVar[str] = "wraps: {layer: Dense, units: 8}"  # an example of what it wraps
     passes_on: ClassVar[bool] = True  # what it gives are the values of what it wraps
+    exports: ClassVar[bool] = True  # torch.export can trace it
 
     @property
     def title(self) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graphspec.diagnostics import fail
 from graphspec.export import onnx, pt2
 from graphspec.export.logits import WithLogits
 from graphspec.export.proof import Comparison, drawn, prove
@@ -84,6 +85,7 @@ def export(
 
     Nothing is left at `path` unless the file computes what the module computes. Raises `SpecError`.
     """
+    _check_traceable(program)
     if format == "onnx":
         onnx.need_packages()
     module = program.module(seed=seed, weights=weights).eval().requires_grad_(False)
@@ -115,6 +117,15 @@ def export(
     free = {label(name): span for name, span in traced.free.items()}
     fixed = {label(name): size for name, size in traced.fixed.items()}
     return Exported(path, free, fixed, tuple(comparisons), tuple(uncompared), form)
+
+
+def _check_traceable(program: Program) -> None:
+    """Raises `SpecError` (export-failed) at a node that torch.export cannot trace."""
+    for op in program.graph.walk():
+        if op.present and op.wrapper is not None and not op.wrapper.exports:
+            message = f"`{op.name}` is of `{op.wrapper.spec_name}`, which torch.export cannot trace"
+            help = "export a spec that has the outputs to serve alone, with the weights of this one"
+            raise fail("export-failed", message, help, span=op.span)
 
 
 def example_arrays(program: Program, form: ColumnForm | None, encoders: Encoders | None) -> dict[str, Any]:

@@ -75,6 +75,7 @@ class InputGradient(Wrapper, also="GradientPenalty gradient_penalty grad"):
     """
 
     passes_on = False
+    exports = False
 
     examples = (
         Example({"wraps": {"layer": "Dense", "units": 4, "activation": "tanh"}}, ((5,),)),

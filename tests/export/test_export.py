@@ -427,6 +427,24 @@ def test_a_module_that_cannot_be_traced_is_a_diagnostic(spec: Path, monkeypatch:
     assert not Path("spec.pt2").exists()
 
 
+def test_a_gradient_is_refused_at_its_node(tmp_path: Path) -> None:
+    program = graphspec.compile("""
+inputs: {x: {shape: [5]}}
+blocks:
+  steep: {inputs: [x], nodes: {slope: {layer: InputGradient, wraps: {layer: Dense, units: 1}}}}
+nodes:
+  kept: {block: steep}
+outputs: {kept: {loss: mse}}
+""")
+    for format in ("onnx", "pt2"):
+        with pytest.raises(graphspec.SpecError) as refused:
+            export(program, format, tmp_path / f"m.{format}")
+        (found,) = refused.value.diagnostics
+        assert found.code == "export-failed" and "`slope` is of `InputGradient`" in found.message
+        assert found.span is not None and "outputs to serve alone" in str(found.help)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_loaded_module_exports_strictly() -> None:
     """PyTorch imports the definitions of a module by name while it lives."""
     program = graphspec.compile(SPECS[0].parent / "siamese.yaml")
