@@ -100,8 +100,10 @@ class Penalties:
         self._activities.clear()
 
     def constrain(self) -> None:
-        """Applies the constraints to the weights."""
+        """Applies the constraints to the weights that train at this step."""
         for formula, tensors in self._constrained:
+            if not any(tensor.requires_grad for _, tensor in tensors):
+                continue
             with torch.no_grad():
                 value = formula(variable(tensors))
                 for weight, tensor in tensors:

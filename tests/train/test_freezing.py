@@ -52,6 +52,16 @@ def test_frozen_weights_and_statistics_stay(folder: Path) -> None:
         assert torch.equal(found[key], before[key]) == (not key.startswith("head")), key
 
 
+def test_a_constraint_moves_no_frozen_weight(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        globals(), "SPEC", SPEC.replace("use_bias: false", "use_bias: false, kernel_constraint: unit_norm")
+    )
+    found, before = trained(folder, "freeze: body.*, unfreeze_at: 2", epochs=1), initial()
+    assert torch.equal(found["body.weight"], before["body.weight"])
+    found = trained(folder, "freeze: body.*, unfreeze_at: 1", epochs=2, run="thawed")
+    torch.testing.assert_close(found["body.weight"].norm(dim=1), torch.ones(5))
+
+
 def test_a_normalization_that_is_not_frozen_learns(folder: Path) -> None:
     found, before = trained(folder, "freeze: body.*"), initial()
     assert torch.equal(found["body.weight"], before["body.weight"])
