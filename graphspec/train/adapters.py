@@ -58,7 +58,7 @@ def attach(program: BaseProgram, module: nn.Module) -> None:
                 raise fail(
                     "not-supported",
                     message,
-                    "match dense layers, EinsumDense, embeddings and attention projections alone",
+                    "match dense layers, those of an equation, embeddings and attention projections alone",
                 )
 
 
