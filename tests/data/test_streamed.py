@@ -206,6 +206,7 @@ print(type(data.training).__name__, len(data.training), len(data.validation), to
 
 
 @pytest.mark.parametrize("ending", ["parquet", pytest.param("csv", marks=pytest.mark.parity)])
+@pytest.mark.parity
 def test_memory_is_bounded_on_a_file_ten_times_larger(tmp_path: Path, ending: str) -> None:
     import pyarrow as pa
     import pyarrow.csv

@@ -51,7 +51,7 @@ SHALLOW: dict[str, dict[str, object]] = {name: {"depths": [1, 2, 1, 1]} for name
 """Every block of a deep network, and each loop, with fewer rounds; `make parity` exports them whole."""
 LONG = ("inception_v3", "torchvision_resnet", "two_cameras", "unet", "xception")
 """Up to half a minute each, of layers that others have, too: `make parity` exports them."""
-FEW = ("autoencoder", "digits", "gpt", "names", "resnet")
+FEW = ("digits", "gpt", "names", "resnet")
 """Of each kind one; `make parity` exports the others."""
 LONGEST = {"gpt": {"length": 128}, "bert": {"length": 64}, "transformer_classifier": {"length": 200}}
 """Where there are positions, as many as they are."""

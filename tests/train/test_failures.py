@@ -236,13 +236,9 @@ def as_trained(files: dict[str, str]) -> dict[str, str]:
     return {n: text for n, text in files.items() if n != "environment.json" and "checkpoints" not in n}
 
 
-@pytest.mark.parametrize(
-    ("step", "old"),
-    [
-        (23, True),
-        *(pytest.param(*each, marks=pytest.mark.parity) for each in ((23, False), (1, False), (1, True))),
-    ],
-)
+@pytest.mark.parity
+@pytest.mark.parametrize("step", [23, 1])
+@pytest.mark.parametrize("old", [False, True])
 def test_a_start_that_is_killed_at_any_change_is_begun_or_goes_on(place: Path, step: int, old: bool) -> None:
     text = spec("csv_logger: {}").replace("epochs: 6", "epochs: 1")
     before = text.replace("csv_logger", "model_checkpoint").replace("units: 16", "units: 8")

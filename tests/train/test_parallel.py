@@ -694,6 +694,7 @@ def test_processes_that_were_given_different_things_say_so(
     assert not (place / "runs").exists()
 
 
+@pytest.mark.parity
 def test_processes_end_after_a_launcher_that_was_killed(place: Path) -> None:
     command = [sys.executable, "-m", "graphspec", "train", "long.yaml", "--devices", "2", "--device", "cpu"]
     launcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
