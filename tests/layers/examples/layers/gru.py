@@ -1,6 +1,7 @@
 """Further examples of `graphspec/layers/gru.py`."""
 
 from graphspec.contract.layer import Example
+from tests.layers.examples.masked import MASKED
 
 MORE = {
     "GRU": (
@@ -23,31 +24,7 @@ MORE = {
         Example({"units": 3, "bias_initializer": {"name": "constant", "value": 0.5}}, ((4, 2),)),
         Example({"units": 3, "dropout": 0.0, "recurrent_dropout": 0.0, "seed": None}, ((4, 2),)),
         Example({"units": 3, "stateful": False, "unroll": True, "use_cudnn": "auto"}, ((4, 2),)),
-        Example({"units": 4}, ((6, 3),), masks={"mask": (6,)}),
-        Example({"units": 4, "return_sequences": True}, ((6, 3),), masks={"mask": (6,)}),
-        Example(
-            {"units": 4, "return_sequences": True, "return_state": True, "go_backwards": True},
-            ((6, 3),),
-            masks={"mask": (6,)},
-        ),
-        Example(
-            {"units": 4, "return_sequences": True, "zero_output_for_mask": True, "use_bias": False},
-            ((6, 3),),
-            masks={"mask": (6,)},
-        ),
-        Example(
-            {"units": 4, "return_state": True, "zero_output_for_mask": True}, ((6, 3),), masks={"mask": (6,)}
-        ),
-        Example(
-            {"units": 4, "activation": "softsign", "return_state": True, "return_sequences": True},
-            ((6, 3),),
-            masks={"mask": (6,)},
-        ),
-        Example(
-            {"units": 4, "activation": "softsign", "go_backwards": True, "zero_output_for_mask": True},
-            ((6, 3),),
-            masks={"mask": (6,)},
-        ),
+        *MASKED,
         Example({"units": 4, "reset_after": False, "return_state": True}, ((6, 3),), masks={"mask": (6,)}),
     ),
 }
