@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests import ROOT
+
 # Forks of one process that has imported torch: each is killed at its Nth change of the folder.
 MOMENTS = """
 import json, os, shutil, signal, sys
@@ -17,30 +19,21 @@ from types import SimpleNamespace
 import torch
 from graphspec.cli.importing import _write
 import graphspec.convert.weights
+from tests.killing import forked
 
-CHANGES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir"}
 FOLDER = Path("models")
 
 def model(text, value):
     return SimpleNamespace(name="m", text=text, weights={"w": torch.full((3,), value)})
 
-def forked(force, moment=None):
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    changes = 0
-    def watch(event, given):
-        nonlocal changes
-        if event in CHANGES and "models" in os.path.abspath(given[0]).split(os.sep):
-            changes += 1
-            if changes == moment:
-                os.kill(os.getpid(), signal.SIGKILL)
-    sys.addaudithook(watch)
-    try:
-        _write(model("new", 2.0), FOLDER, force)
-    except BaseException:
-        os._exit(1)
-    os._exit(0)
+def written(force, moment=None):
+    def run():
+        try:
+            _write(model("new", 2.0), FOLDER, force)
+        except BaseException:
+            return 1
+        return 0
+    return forked(run, "models", moment)
 
 def files():
     return {str(p.relative_to(FOLDER)): p.read_bytes().hex() for p in FOLDER.rglob("*") if p.is_file()}
@@ -54,11 +47,11 @@ begin()
 states = [files() if force else {}]
 for moment in range(1, 1000):
     begin()
-    code = forked(force, moment)
+    code = written(force, moment)
     if code != -signal.SIGKILL:
         break
     left = files()
-    found.append([left, forked(force), files()])
+    found.append([left, written(force), files()])
 states.append(files())
 print(json.dumps([code, states, found]))
 """
@@ -68,7 +61,12 @@ print(json.dumps([code, states, found]))
 @pytest.mark.parametrize("before", ["old", pytest.param("nothing", marks=pytest.mark.parity)])
 def test_an_import_that_is_killed_at_any_change_goes_on(before: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", MOMENTS, before], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", MOMENTS, before],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     code, (old, new), found = json.loads(done.stdout)
     assert code == 0 and set(new) == {"m.yaml", "m.safetensors"} and len(found) > 5

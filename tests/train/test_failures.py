@@ -161,31 +161,19 @@ import json, os, shutil, signal, sys
 from pathlib import Path
 from graphspec.cli import main
 import graphspec.train.loop
+from tests.killing import forked
 
-CHANGES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir"}
-
-def forked(arguments, moment=None):
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    changes = 0
-    def watch(event, given):
-        nonlocal changes
-        if event in CHANGES and "run" in os.path.abspath(given[0]).split(os.sep):
-            changes += 1
-            if changes == moment:
-                os.kill(os.getpid(), signal.SIGKILL)
-    sys.addaudithook(watch)
+def training(arguments):
     os.dup2(os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     sys.argv = ["graphspec", "train", "new.yaml", "--device", "cpu", "--progress", "none", *arguments]
-    code = 1
     try:
         main()
-        code = 0
     except SystemExit as end:
-        code = end.code or 0
-    finally:
-        os._exit(code)
+        return end.code or 0
+    return 0
+
+def trained(arguments, moment=None):
+    return forked(lambda: training(arguments), "run", moment)
 
 def tree(run):
     return {str(p.relative_to(run)): p.read_bytes().hex() for p in sorted(run.rglob("*")) if p.is_file()}
@@ -196,7 +184,7 @@ for moment in range(1, 1000, int(sys.argv[1])):
     if Path("old").exists():
         shutil.copytree("old", "run")
     begun = ["--overwrite"] if Path("old").exists() else []
-    if forked(["--run-dir", "run", *begun], moment) != -signal.SIGKILL:
+    if trained(["--run-dir", "run", *begun], moment) != -signal.SIGKILL:
         break
     Path("run").mkdir(exist_ok=True)
     before, after = tree(Path("run")), {}
@@ -204,7 +192,7 @@ for moment in range(1, 1000, int(sys.argv[1])):
     for way in ("--resume", "--overwrite"):
         shutil.rmtree("run")
         shutil.copytree("killed", "run")
-        code = forked(["--run-dir", "run", way])
+        code = trained(["--run-dir", "run", way])
         after[way] = code, tree(Path("run")), Path("said").read_text()
     shutil.rmtree("killed")
     found.append([before, after])
