@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 
 from graphspec.contract.layer import Layer
+from graphspec.emit.slots import common_order
 from graphspec.graph import Graph, Op, Value
 from graphspec.passes.copying import Copy
 from graphspec.tensor import Tensor
@@ -29,7 +30,7 @@ def with_optional_operands(root: Graph) -> tuple[Graph, dict[Value, Value]]:
     homes = {op: graph for graph in copy.graph.graphs() for op in graph.ops}
     for ops in ([copy.ops[op] for op in ops] for ops in groups):
         layer = next(op.layer for op in ops if op.layer is not None)
-        order = _order([_operands(op) for op in ops])
+        order = common_order([_operands(op) for op in ops])
         common = [key for key in order if all(key in _operands(op) for op in ops)]
         if not common:
             continue
@@ -74,21 +75,6 @@ def _has_not(graph: Graph, operands: set[Operand]) -> bool:
     given = {(word,) for word, value in graph.inputs.items() if value is not None}
     made = {(op.node, key) for op in graph.ops for key in op.outputs}
     return operands.isdisjoint(given | made)
-
-
-def _order(rows: Sequence[Sequence[Operand]]) -> list[Operand]:
-    """All operands in an order that agrees with that of each instance; none if there is none."""
-    order: list[Operand] = []
-    for row in rows:
-        place = 0
-        for key in row:
-            if key in order:
-                place = order.index(key) + 1
-            else:
-                order.insert(place, key)
-                place += 1
-    agree = all([key for key in order if key in row] == list(row) for row in rows)
-    return order if agree else []
 
 
 def _words(node: str, count: int, graphs: Sequence[Graph]) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from graphspec.graph import Graph, Op, Value, chained_inputs
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,25 +91,31 @@ def aligned(rows: list[list[Slot]]) -> None:
     """
     if len(rows) == 1:
         return
-    order: list[str] = []
-    for row in rows:
-        names = [slot.node for slot in row]
-        if len(set(names)) < len(names):
-            return
-        place = 0
-        for name in names:
-            if name in order:
-                place = order.index(name) + 1
-            else:
-                order.insert(place, name)
-                place += 1
     known = [{slot.node: slot for slot in row} for row in rows]
-    if any([name for name in order if name in each] != list(each) for each in known):
+    if any(len(each) < len(row) for each, row in zip(known, rows, strict=True)):
+        return
+    order = common_order([list(each) for each in known])
+    if not order:
         return
     for row, each in zip(rows, known, strict=True):
         row[:] = [each.get(name) or Slot(name, [_nothing(name)], 0) for name in order]
         for position, slot in enumerate(row):
             slot.position = position
+
+
+def common_order(rows: Sequence[Sequence[Key]]) -> list[Key]:
+    """All keys in an order that agrees with that of each row; none if there is none."""
+    order: list[Key] = []
+    for row in rows:
+        place = 0
+        for key in row:
+            if key in order:
+                place = order.index(key) + 1
+            else:
+                order.insert(place, key)
+                place += 1
+    agree = all([key for key in order if key in row] == list(row) for row in rows)
+    return order if agree else []
 
 
 def shown(rows: list[list[Slot]]) -> list[list[Slot]]:
