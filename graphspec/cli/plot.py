@@ -11,11 +11,9 @@ import typer
 
 from graphspec.cli.common import Json, Preset, Set, Spec, answer, compiling, misuse, replacing
 from graphspec.diagnostics.terminal import say
+from graphspec.version import MADE_BY
 
 DIRECTIONS = ("down", "right")
-
-MARK = b"Made by graphspec"
-"""What a picture says at its end, so that the next one may replace it."""
 
 
 def plot(
@@ -93,7 +91,7 @@ def _suffix(path: Path | None, slide: bool, force: bool) -> str:
         raise misuse("-o", f"{path} is a directory")
     if not path.parent.is_dir():
         raise misuse("-o", f"there is no directory {path.parent}")
-    if path.exists() and not force and (end := path.read_bytes()[-200:]) and MARK not in end:
+    if path.exists() and not force and (end := path.read_bytes()[-200:]) and MADE_BY.encode() not in end:
         raise misuse("-o", f"{path} exists and was not drawn by graphspec; --force overwrites it")
     return path.suffix
 
@@ -101,8 +99,8 @@ def _suffix(path: Path | None, slide: bool, force: bool) -> str:
 def marked(data: bytes, suffix: str) -> bytes:
     """A picture with graphspec's mark at its end, if its format allows that."""
     if suffix == ".png":  # a text chunk before the last, which is empty
-        chunk = b"tEXtSoftware\0" + MARK
+        chunk = b"tEXtSoftware\0" + MADE_BY.encode()
         size, check = struct.pack(">I", len(chunk) - 4), struct.pack(">I", zlib.crc32(chunk))
         return data[:-12] + size + chunk + check + data[-12:]
     before, behind = {".mmd": (b"%% ", b""), ".pdf": (b"% ", b"")}.get(suffix, (b"<!-- ", b" -->"))
-    return data.rstrip(b"\n") + b"\n" + before + MARK + behind + b"\n"
+    return data.rstrip(b"\n") + b"\n" + before + MADE_BY.encode() + behind + b"\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphspec.cli.common import misuse, replacing
+from graphspec.version import MADE_BY
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
@@ -105,7 +106,7 @@ def is_ours(path: Path, format: str) -> bool:
         return not head or b"graphspec" in head[:64]  # the producer's name
     if format == "safetensors":
         return not head or b'"graphspec"' in head  # metadata, which come first
-    return not head or head.startswith(b"# Made by graphspec ")
+    return not head or head.startswith(f"# {MADE_BY} ".encode())
 
 
 CHECKSUM = "A checksum, so that graphspec overwrites no edits:"

@@ -30,7 +30,7 @@ from graphspec.graph import Definition, Op, Value
 from graphspec.passes.logits import inside
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, Tensor, show_size, symbol
-from graphspec.version import __version__
+from graphspec.version import MADE_BY, __version__
 
 ClassParts = tuple[InitWriter, Forward]
 
@@ -172,7 +172,7 @@ def origin(program: Elaborated) -> list[str]:
     """
     params = ", ".join(f"{name} = {json.dumps(value)}" for name, value in program.graph.params.items())
     spec = program.name + (f" with {params}" if params else "")
-    text = f"Made by graphspec {__version__} from the spec {spec}."
+    text = f"{MADE_BY} {__version__} from the spec {spec}."
     return [f"# {line}" for line in wrap(comment(f"{text} It needs torch {TORCH} or later."), WIDTH - 2)]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from graphspec.version import __version__
+from graphspec.version import MADE_BY, __version__
 
 TYPES: Mapping[str, str] = {
     "tensor(float)": "TYPE_FP32",
@@ -34,7 +34,7 @@ def config(file: Path, batched: bool, example: Mapping[str, Any]) -> str:
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_outputs()]
     ranks = {n: np.ndim(v) for n, v in zip(names, session.run(names, dict(example)), strict=True)}
-    head = f"# Made by graphspec {__version__}: what model.onnx reads and returns."
+    head = f"# {MADE_BY} {__version__}: what model.onnx reads and returns."
     lines = [head, 'backend: "onnxruntime"', f"max_batch_size: {BATCH if batched else 0}"]
     for kind, values in (("input", session.get_inputs()), ("output", session.get_outputs())):
         parts = [_tensor(v.name, v.type, _shape(v, ranks), batched) for v in values]

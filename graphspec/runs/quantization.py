@@ -97,7 +97,7 @@ def quantize(run: Run, path: Path, most: float, encoders: Encoders | None) -> Qu
     onnx.need_packages()
     from graphspec.export.int8 import shorten
 
-    search = _Judge(run, most)
+    search = _FormSearch(run, most)
 
     def rewrite(written: Path) -> nn.Module:
         with tempfile.TemporaryDirectory(prefix="graphspec-int8-") as folder:
@@ -111,8 +111,8 @@ def quantize(run: Run, path: Path, most: float, encoders: Encoders | None) -> Qu
     return Quantized(exported, tuple(search.tried), search.chosen, len(search.validation))
 
 
-class _Judge:
-    """Tries forms of a model in float32, and judges each on the validation data of its run."""
+class _FormSearch:
+    """Tries forms of a model in float32, each scored on the validation data of its run."""
 
     def __init__(self, run: Run, most: float):
         self.program, self.most = run.program, most
@@ -179,7 +179,7 @@ class _Judge:
         return writers
 
     def _form(self, writer: Int8Writer, folder: Path, floats: Sequence[str] = ()) -> Form:
-        """Writes and judges a form."""
+        """Writes and scores a form."""
         name = f"{writer.name}, {len(floats)} in {FLOAT}" if floats else writer.name
         file = folder / f"{writer.name}-{len(floats)}.onnx"
         writer.write(file, floats)

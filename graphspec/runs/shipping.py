@@ -18,7 +18,7 @@ from graphspec.files.folder import Folder, refusing
 from graphspec.program import returned
 from graphspec.runs.engines import TorchEngine
 from graphspec.runs.fastest import engine_of
-from graphspec.version import __version__
+from graphspec.version import MADE_BY, __version__
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PREDICT, MODEL, SOURCE, WEIGHTS = "predict.py", "model.onnx", "model.py", "model.safetensors"
 FILES = (PREDICT, MODEL, SOURCE, WEIGHTS)
-MARK = "# Made by graphspec "
+MARK = f"# {MADE_BY} "
 """How `predict.py` begins: a folder with such a file may be written again."""
 
 ONNX = """\
