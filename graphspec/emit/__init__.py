@@ -197,7 +197,7 @@ def _wrapped(head: str, tensors: list[str], tail: str) -> list[str]:
 
 def carry(classes: Classes[ClassParts], own: ast.Module, exporting: bool) -> tuple[list[str], set[str]]:
     """The library code at the top of a file, reduced to what the file uses; and the names that it reads."""
-    specializer = Specializer(own, classes.helpers, dict(_forwards(classes)), exporting)
+    specializer = Specializer(own, classes.helpers, classes.options, dict(_forwards(classes)), exporting)
     found: list[str] = []
     read: set[str] = set()
     writer = DefinitionWriter(library_code())

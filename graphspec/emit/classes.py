@@ -11,13 +11,14 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, Generic, TypeVar
 
 from graphspec.contract.activations import ACTIVATIONS, ActivationFunction
-from graphspec.contract.layer import Code, Ref
+from graphspec.contract.layer import Code, ModuleCall, Ref
 from graphspec.emit.code import names as names_of
 from graphspec.emit.code import template, walk
 from graphspec.emit.layer_codes import LayerCodes, custom_classes, runs_channels_first
 from graphspec.emit.library_source import library_code, needed
 from graphspec.emit.memory import Peaks
 from graphspec.emit.module_class import ModuleClass, Varies
+from graphspec.emit.options import shared_options
 from graphspec.emit.shapes import BodyShape, ShapeMaker, merge
 from graphspec.emit.slots import Slot, Wiring, aligned, shown, slots_of
 from graphspec.emit.template import ClassTemplate, template_of
@@ -76,6 +77,7 @@ class Classes(Generic[Part]):
         self._codes = LayerCodes(graphs, self._runs_first, self.imported, inplace, exporting)
         helpers = needed({"freeze", *self._named(graphs)})
         self.helpers = frozenset({*helpers, *_bound(graphs), *self.imported.values()})
+        self.options = shared_options(self._calls_of_modules(graphs), helpers)
         self.ending = {value: word for value in logits if (word := ends_in(value)) is not None}
         self._share_logits(graphs)
         words = {
@@ -205,6 +207,11 @@ class Classes(Generic[Part]):
                 texts.add(ActivationFunction.parse(declared).callable())
         for text in filter(None, texts):
             yield from names_of(template(text))
+
+    def _calls_of_modules(self, graphs: list[Graph]) -> Iterator[ModuleCall]:
+        """The calls that may make the modules of layers, in either memory order."""
+        for op in (op for graph in graphs for op in graph.ops if op.present and op.layer is not None):
+            yield from (code.construct for code in self._codes.possible(op) if code.construct is not None)
 
     def _share_logits(self, graphs: list[Graph]) -> None:
         """If one body of a definition must return logits, all do, so that they still share a class."""

@@ -428,7 +428,8 @@ class InitWriter:
         by_place = min(construct.by_place for construct in constructs.values())
         for place, (word, (_, default)) in enumerate(first.keyword.items()):
             values = {cell: construct.keyword[word][0] for cell, construct in constructs.items()}
-            if all(same(value, default) for value in values.values()):
+            shared = self.classes.options.get(target, {}).get(word, default)
+            if all(same(value, shared) for value in values.values()):
                 continue
             code = self._leaf(values, cells, self._wish(hint, word, sources, slot, looped))
             if (

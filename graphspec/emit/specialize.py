@@ -17,6 +17,7 @@ from typing import Any
 from graphspec.emit.code import walk
 from graphspec.emit.inheritance import joined
 from graphspec.emit.library_source import KEPT, Node, known_names, library_code, needed, read_names
+from graphspec.emit.options import Options, with_defaults
 from graphspec.emit.printer import flat
 from graphspec.emit.simplify import Facts, assigned, is_function, is_none, simplified
 
@@ -54,13 +55,15 @@ class Specializer:
     """`nodes` are the definitions in their current form.
 
     `own` is the file's code, `helpers` are the library names that it may read (a param may be called like
-    another one), and `forwards` are its calls of modules, by class.
+    another one), `options` are what its modules of a library class share, and `forwards` are its calls of
+    modules, by class.
     """
 
     def __init__(
         self,
         own: ast.Module,
         helpers: Collection[str],
+        options: Options,
         forwards: Mapping[str, Sequence[Use]],
         exporting: bool,
     ):
@@ -71,7 +74,8 @@ class Specializer:
         ]
         self.wanted = read_names(own).intersection(helpers) - {each.name for each in definitions}
         self.defaults: dict[str, list[ast.expr | None]] = {}
-        whole: dict[str, Node] = {name: library_code().nodes[name] for name in needed(self.wanted)}
+        library = library_code().nodes
+        whole = {name: with_defaults(library[name], options.get(name, {})) for name in needed(self.wanted)}
         self.nodes = whole if exporting else joined(whole, self.wanted)  # exports know classes by their names
 
     def run(self) -> dict[str, Node]:

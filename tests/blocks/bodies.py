@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.blocks.layers import layer
-from tests.blocks.scopes import Scope, Value, atom, written
+from tests.blocks.scopes import MERGES, Scope, Value, atom, written
 
 Node = dict[str, Any]
 WORDS = (
@@ -155,7 +155,7 @@ class Body:
     def actions(self) -> list[Any]:
         """What may be added, often as many times as it is there."""
         found = [*8 * [self.layer], *3 * [self.merge], self.formula, self.parameter, self.fan]
-        return [*found, self.alternative, self.nothing, *2 * [self.project]]
+        return [*found, self.alternative, self.nothing, self.choice, *2 * [self.project]]
 
     def grow(self, steps: int) -> None:
         for _ in range(steps):
@@ -232,8 +232,17 @@ class Body:
         if not source.is_known:
             others = [value if value.like(source) else source for value in others]
         others = [value if value.like(source) else self.fitted(value, source.width) for value in others]
-        merge = self.one("add", "add", "multiply", "average", "maximum")
-        self.add({"merge": merge}, [source, *others], replace(source, ending=None))
+        how = f"${self.scope.name('how')}" if self.chance(0.3) else self.one(*MERGES)
+        self.add({"merge": how}, [source, *others], replace(source, ending=None))
+
+    def choice(self) -> None:
+        """A merge of a value and one of two others, by a condition. All three stay to be read, too."""
+        source = self.recent()
+        others = [value for value in self.pool if value.like(source) and "*" not in value.ref]
+        one, other = self.one(*others), self.one(*others)
+        chosen = f"$('{one.ref}' if {self.scope.condition()} else '{other.ref}')"
+        node = {"merge": self.one(*MERGES), "from": self.one([source.ref, chosen], [chosen, source.ref])}
+        self.add(node, [], replace(source, ending=None), "chosen")
 
     def formula(self) -> None:
         a = self.recent()

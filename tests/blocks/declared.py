@@ -323,8 +323,8 @@ class Body:
             return self.used(path, node, inputs, scope, output, bodies)
         listed = list(inputs.values()) if isinstance(inputs, dict) else inputs
         if "merge" in node:
-            shapes = [each() for each in listed]
-            return declared_layers.merged(node["merge"], [shape for shape in shapes if shape is not None])
+            shapes = [shape for each in listed if (shape := each()) is not None]
+            return declared_layers.merged(scope.value(node["merge"]), shapes)
         shapes = [each() for each in listed]  # a formula reads several, of one shape
         return self.simple(self.prefix + path, node, shapes[0], scope)
 

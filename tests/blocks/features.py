@@ -61,6 +61,8 @@ def of_node(node: dict[str, Any]) -> Iterator[str]:
         yield "repeat 0" if repeat == 0 else "repeat by lists" if isinstance(repeat, dict) else "repeat"
         yield from ["repeat of n - 1"] if "- 1" in str(repeat) else []
         yield from ["repeat by a list param"] if "$widths" in str(repeat) else []
+    yield from ["merge by a param"] if "$how" in str(node.get("merge")) else []
+    yield from ["operand by a condition"] if "merge" in node and " if " in str(node["from"]) else []
     if "parallel" in node:
         yield "parallel from a list" if "from" in str(node["parallel"]) else "parallel"
     if node.get("layer") == "TimeDistributed":

@@ -23,10 +23,12 @@ NAMES = {
     "size": ("size",),
     "strides": ("strides",),
     "kind": ("kind",),
+    "how": ("how",),
 }
 """The params of each kind. A name has one kind in all scopes, so that one that shadows another fits."""
 KINDS = {name: kind for kind, names in NAMES.items() for name in names}
 ACTIVATIONS = ("relu", "linear", "tanh", "sigmoid", "gelu", "softmax", "leaky_relu")
+MERGES = ("add", "add", "multiply", "average", "maximum")
 ATOM = re.compile(r"\w+(\([a-z]\))?")
 WORD = re.compile(r"channels\(\w+\)|\bgiven\(\w+\)|[A-Za-z_]\w*")
 LONGEST = 60
@@ -134,6 +136,8 @@ class Scope:
             return [self.one(2, 4, 6) for _ in range(self.one(1, 2, 3))]
         if kind == "kind":
             return self.one(*self.root.kinds)
+        if kind == "how":
+            return self.one(*MERGES)
         return self.one(*{"factor": (2, 3), "size": (1, 3), "strides": (1, 2)}[kind])
 
     # --- expressions

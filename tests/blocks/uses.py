@@ -237,7 +237,8 @@ class UsingBody(Body):
     def lists(self, block: Block, source: Value) -> bool:
         """A repeated use with an argument for each instance, if what it gives fits what it takes."""
         node: Node = {block.key: block.name}
-        names = [name for name in block.scope.params if KINDS[name] in ("width", "flag", "act", "count")]
+        kinds = ("width", "flag", "act", "count", "how")
+        names = [name for name in block.scope.params if KINDS[name] in kinds]
         if block.key == "call" or not names or len(block.inputs) > 1:
             return False
         given = self.arguments(block, node, False, source)

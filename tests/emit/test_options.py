@@ -40,3 +40,14 @@ def test_what_fills_images_has_one_way_and_no_tests() -> None:
 def test_an_option_that_differs_stays() -> None:
     source = graphspec.compile(IMAGES.replace("factor: 0.1", "factor: 0.1, fill_mode: nearest")).source
     assert "fill_mode" in source and "circular" in source
+
+
+def test_an_option_that_all_modules_of_a_class_share_is_its_own() -> None:
+    source = graphspec.compile(IMAGES.replace("factor: 0.1", "factor: 0.1, fill_mode: wrap")).source
+    assert "fill_mode" in source, "the other class has another one, and both read images by one function"
+    both = IMAGES.replace("factor: 0.1", "factor: 0.1, fill_mode: wrap").replace(
+        "height_factor: 0.2", "height_factor: 0.2, fill_mode: wrap"
+    )
+    source = graphspec.compile(both).source
+    assert "circular" in source
+    assert not [word for word in ("fill_mode", "reflect", "border") if word in source]

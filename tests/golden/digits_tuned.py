@@ -7,28 +7,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def look_up(x: Tensor, grid: Tensor, fill: float, fill_mode: str) -> Tensor:
+def look_up(x: Tensor, grid: Tensor, fill: float) -> Tensor:
     """Reads images [N, C, H, W] at the places [N, H, W, 2] of a grid from -1 to 1."""
-    if fill_mode == "reflect":
-        return F.grid_sample(x, grid, "bilinear", "reflection", align_corners=False)
-    if fill_mode == "nearest":
-        return F.grid_sample(x, grid, "bilinear", "border", align_corners=False)
-    if fill_mode == "constant":
-        return F.grid_sample(x - fill, grid, "bilinear", align_corners=False) + fill
-    size = grid.new_tensor([x.shape[3], x.shape[2]])  # "wrap": the image repeats
-    grid = ((grid + 1) * size - 1) / 2 % size * 2 / size - 1
-    x = F.pad(x, (0, 1, 0, 1), mode="circular")
-    return F.grid_sample(x, grid, "bilinear", align_corners=True)
+    return F.grid_sample(x - fill, grid, "bilinear", align_corners=False) + fill
 
 
-def warp(x: Tensor, theta: Tensor, fill: float, fill_mode: str) -> Tensor:
+def warp(x: Tensor, theta: Tensor, fill: float) -> Tensor:
     """Applies an affine map to each image of [N, C, H, W].
 
     A row of `theta` [N, 6] maps positions in the output to positions in the input, all
     of them from -1 to 1.
     """
     grid = F.affine_grid(theta.view(-1, 2, 3), [*x.shape], align_corners=False)
-    return look_up(x, grid, fill, fill_mode)
+    return look_up(x, grid, fill)
 
 
 class RandomTranslation(nn.Module):
@@ -37,10 +28,9 @@ class RandomTranslation(nn.Module):
     The share of the height is drawn from `height`, that of the width from `width`.
     """
 
-    def __init__(self, height, width, fill_mode="reflect"):
+    def __init__(self, height, width):
         super().__init__()
         self.height, self.width = height, width
-        self.fill_mode = fill_mode
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -49,7 +39,7 @@ class RandomTranslation(nn.Module):
         right = x.new_empty(x.shape[0]).uniform_(*self.width)
         one, zero = torch.ones_like(down), torch.zeros_like(down)
         theta = torch.stack([one, zero, -2 * right, zero, one, -2 * down], 1)
-        return warp(x, theta, 0.0, self.fill_mode)
+        return warp(x, theta, 0.0)
 
 
 def init_weights(module: nn.Module) -> None:
@@ -72,9 +62,7 @@ class ConvPool(nn.Module):
 class DigitsTuned(nn.Module):
     def __init__(self):
         super().__init__()
-        self.moved = RandomTranslation(
-            (-0.05, 0.05), (-0.05, 0.05), fill_mode="constant"
-        )
+        self.moved = RandomTranslation((-0.05, 0.05), (-0.05, 0.05))
         self.convs = nn.Sequential(ConvPool(1, 16), ConvPool(16, 32))
         self.drop = nn.Dropout(0.3)
         self.digit = nn.Linear(128, 10)
