@@ -38,9 +38,13 @@ class _Need:
         self._groups: dict[object, list[Op]] = defaultdict(list)
         self._keys: dict[object, list[str]] = defaultdict(list)  # the outputs that are read of a group
         self._group_of: dict[Op, object] = {}
+        self._instances: dict[Op, list[Op]] = {}  # of the node of an op, in its graph
         self._work: list[Value] = []
         for graph in self.graphs:  # grows as graphs are found inside
+            instances: dict[str, list[Op]] = defaultdict(list)
             for op in graph.ops:
+                instances[op.node].append(op)
+                self._instances[op] = instances[op.node]
                 shared = op.unit is not None and op.unit.shared
                 group: object = op.unit if shared else (graph, op.node)
                 self._groups[group].append(op)
@@ -104,12 +108,10 @@ class _Need:
     def _enliven(self, op: Op) -> None:
         if op in self.live:
             return
-        group = self._group_of[op]
-        alike = [op] if op.repeated is None else [o for o in self._groups[group] if o.node == op.node]
-        self.live.update(alike)
-        for mate in alike:
+        self.live.update(self._instances[op])
+        for mate in self._instances[op]:
             self._work += mate.inputs
-            for key in self._keys[group]:
+            for key in self._keys[self._group_of[op]]:
                 self._keep(mate, key)
 
     def _keep(self, op: Op, key: str) -> None:
