@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, Generic, TypeVar
 
 from graphspec.contract.activations import ACTIVATIONS, ActivationFunction
-from graphspec.contract.layer import Code, ModuleCall, Ref
+from graphspec.contract.layer import Code, Ref
 from graphspec.emit.code import names as names_of
 from graphspec.emit.code import template, walk
 from graphspec.emit.layer_codes import LayerCodes, custom_classes, runs_channels_first
@@ -77,7 +77,7 @@ class Classes(Generic[Part]):
         self._codes = LayerCodes(graphs, self._runs_first, self.imported, inplace, exporting)
         helpers = needed({"freeze", *self._named(graphs)})
         self.helpers = frozenset({*helpers, *_bound(graphs), *self.imported.values()})
-        self.options = shared_options(self._calls_of_modules(graphs), helpers)
+        self.options = shared_options(self._codes.module_calls(), helpers)
         self.ending = {value: word for value in logits if (word := ends_in(value)) is not None}
         self._share_logits(graphs)
         words = {
@@ -207,11 +207,6 @@ class Classes(Generic[Part]):
                 texts.add(ActivationFunction.parse(declared).callable())
         for text in filter(None, texts):
             yield from names_of(template(text))
-
-    def _calls_of_modules(self, graphs: list[Graph]) -> Iterator[ModuleCall]:
-        """The calls that may make the modules of layers, in either memory order."""
-        for op in (op for graph in graphs for op in graph.ops if op.present and op.layer is not None):
-            yield from (code.construct for code in self._codes.possible(op) if code.construct is not None)
 
     def _share_logits(self, graphs: list[Graph]) -> None:
         """If one body of a definition must return logits, all do, so that they still share a class."""

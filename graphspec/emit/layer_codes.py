@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from graphspec.contract.activations import LINEAR
-from graphspec.contract.layer import Code, Layer, Leaf
+from graphspec.contract.layer import Code, Layer, Leaf, ModuleCall
 from graphspec.contract.own import Own
 from graphspec.diagnostics import Span
 from graphspec.graph import Graph, Op, types
@@ -67,6 +67,12 @@ class LayerCodes:
         alike = rank in TO_FIRST and all(value.tensor.rank == rank for value in op.inputs)
         if alike and memory(op) == "any" and op.wrapper is None:
             yield self._settled(op, True)
+
+    def module_calls(self) -> Iterator[list[ModuleCall]]:
+        """For each node, and what is shared, the calls that may make its modules in either memory order."""
+        for peers in self._peers.values():
+            codes = (code for op in peers for code in self.possible(op))
+            yield [code.construct for code in codes if code.construct is not None]
 
     def passes_on(self, op: Op) -> bool:
         """Whether a layer's code only returns its input."""

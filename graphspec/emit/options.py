@@ -4,36 +4,63 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from typing import TypeGuard
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeGuard, TypeVar
 
 from graphspec.contract.layer import ModuleCall
 from graphspec.emit.library_source import Node, known_names, library_code
 
+D = TypeVar("D", ast.expr, ast.expr | None)
 Options = Mapping[str, Mapping[str, str]]
 """The shared options, by class and parameter."""
 
 
-def shared_options(calls: Iterable[ModuleCall], carried: Collection[str]) -> Options:
+def shared_options(calls_of_nodes: Iterable[Sequence[ModuleCall]], carried: Collection[str]) -> Options:
     """The texts that all calls of a class give for one of its parameters, unlike its default.
 
-    `carried` is the library code of the file. A class that other library code makes or inherits from keeps
-    its parameters, as does one that inherits its constructor.
+    `calls_of_nodes` has for each node the calls that may make its modules. `carried` is the library code of
+    the file. A class keeps its parameters if other library code reads it, or reads the base that has its
+    constructor; that base has the options, too.
     """
     by_class: dict[str, list[ModuleCall]] = defaultdict(list)
-    for each in calls:
-        for target in {each.target, each.general or each.target}:
-            by_class[target].append(each)
+    for calls in calls_of_nodes:
+        differ = len({each.target for each in calls}) > 1
+        for each in calls:
+            for target in {each.target, each.general or each.target} if differ else {each.target}:
+                by_class[target].append(each)
     nodes = library_code().nodes
-    read = {word for name in carried & nodes.keys() for word in known_names(nodes[name]) - {name}}
+    readers: dict[str, set[str]] = defaultdict(set)
+    for name in nodes.keys() & {*carried}:
+        for word in known_names(nodes[name]) - {name}:
+            readers[word].add(name)
     found: dict[str, dict[str, str]] = {}
-    for target in sorted(by_class.keys() & nodes.keys() - read):
-        words = _parameters(nodes[target])
-        for word in words & by_class[target][0].keyword.keys():
-            given = {each.keyword.get(word, (None, None)) for each in by_class[target]}
-            value, default = next(iter(given))
-            if len(given) == 1 and isinstance(value, str) and value != default:
-                found.setdefault(target, {})[word] = value
+    for target in sorted(by_class.keys() & nodes.keys() - readers.keys()):
+        home = _home(target)
+        if home is None or readers[home] - {target}:
+            continue
+        options = _agreed(by_class[target], _parameters(nodes[home]))
+        if options:
+            found[target] = found[home] = options
+    return found
+
+
+def _home(name: str) -> str | None:
+    """The class of the library that has the constructor of a class."""
+    node = library_code().nodes.get(name)
+    if node is None or any(map(_is_constructor, node.body)):
+        return name if node is not None else None
+    bases = node.bases if isinstance(node, ast.ClassDef) else []
+    return next((home for each in bases if isinstance(each, ast.Name) and (home := _home(each.id))), None)
+
+
+def _agreed(calls: Sequence[ModuleCall], words: set[str]) -> dict[str, str]:
+    """The texts that all calls give for these parameters, but for defaults."""
+    found: dict[str, str] = {}
+    for word in words & calls[0].keyword.keys():
+        given = {each.keyword.get(word, (None, None)) for each in calls}
+        value, default = next(iter(given))
+        if len(given) == 1 and isinstance(value, str) and value != default:
+            found[word] = value
     return found
 
 
@@ -48,13 +75,17 @@ def with_defaults(node: Node, options: Mapping[str, str]) -> Node:
 
 def _settled(made: ast.FunctionDef, options: Mapping[str, str]) -> ast.FunctionDef:
     old = made.args
-    required = len(old.args) - len(old.defaults)
-    defaults = [
-        ast.Constant(options[argument.arg]) if argument.arg in options else default
-        for argument, default in zip(old.args[required:], old.defaults, strict=True)
-    ]
+
+    def settled(parameters: Sequence[ast.arg], defaults: Sequence[D]) -> list[D | ast.Constant]:
+        return [
+            ast.Constant(options[each.arg]) if each.arg in options else default
+            for each, default in zip(parameters, defaults, strict=True)
+        ]
+
+    by_name = settled(old.kwonlyargs, old.kw_defaults)
+    by_place = settled(old.args[len(old.args) - len(old.defaults) :], old.defaults)
     arguments = ast.arguments(
-        old.posonlyargs, old.args, old.vararg, old.kwonlyargs, old.kw_defaults, old.kwarg, defaults
+        old.posonlyargs, old.args, old.vararg, old.kwonlyargs, by_name, old.kwarg, by_place
     )
     return ast.copy_location(
         ast.FunctionDef(made.name, arguments, made.body, made.decorator_list, made.returns), made
@@ -68,4 +99,6 @@ def _is_constructor(statement: ast.stmt) -> TypeGuard[ast.FunctionDef]:
 def _parameters(node: Node) -> set[str]:
     """The parameters of a class's own constructor that have a default."""
     made = [each.args for each in node.body if _is_constructor(each)]
-    return {argument.arg for each in made for argument in each.args[len(each.args) - len(each.defaults) :]}
+    by_place = [argument for each in made for argument in each.args[len(each.args) - len(each.defaults) :]]
+    by_name = [argument for each in made for argument in each.kwonlyargs]
+    return {argument.arg for argument in [*by_place, *by_name]}

@@ -111,7 +111,7 @@ class _Need:
         self.live.update(self._instances[op])
         for mate in self._instances[op]:
             self._work += mate.inputs
-            for key in self._keys[self._group_of[op]]:
+            for key in self._keys[self._group_of[mate]]:
                 self._keep(mate, key)
 
     def _keep(self, op: Op, key: str) -> None:

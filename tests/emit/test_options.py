@@ -51,3 +51,25 @@ def test_an_option_that_all_modules_of_a_class_share_is_its_own() -> None:
     source = graphspec.compile(both).source
     assert "circular" in source
     assert not [word for word in ("fill_mode", "reflect", "border") if word in source]
+
+
+CAUSAL = """
+inputs: {x: {shape: [length, 4]}}
+blocks:
+  unit:
+    params: {dilation: 1}
+    inputs: [x]
+    nodes:
+      a: {layer: Conv1D, from: x, filters: 4, kernel_size: 3, padding: causal, dilation_rate: $dilation}
+      b: {layer: Conv1D, filters: 4, kernel_size: 3, padding: causal}
+nodes:
+  one: {block: unit}
+  two: {block: unit, dilation: 2}
+outputs: [two]
+"""
+
+
+def test_convolutions_that_are_all_causal_have_no_other_padding() -> None:
+    source = graphspec.compile(CAUSAL).source
+    assert "F.pad(x, (before, 0))" in source
+    assert not [word for word in ("causal", "same_padding", "valid") if word in source]

@@ -42,7 +42,7 @@ class PaddedConv(nn.modules.conv._ConvNd):
 
 
 class PaddedConv1d(PaddedConv, nn.Conv1d):
-    """nn.Conv1d padded as Keras' `same` at any stride, or before the first step."""
+    """nn.Conv1d that pads as Keras does."""
 
     convolve = F.conv1d
 
