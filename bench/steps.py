@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,28 @@ from graphspec.train.callbacks.base import Callback
 from graphspec.train.loop import train
 
 ADAM: dict[str, Any] = {"train.optimizer": {"name": "adam", "learning_rate": 0.001}}
-SUBJECTS = {"dense": ADAM, "digits": {**ADAM, "data.validation": None}}
-"""Specs, and what is set in them: nothing is held out."""
-EXAMPLES = 6400
-"""The number of examples of a spec without data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A spec and what is set in it: nothing is held out. Without data it has so many synthetic examples.
+
+    Of the twin, `head` alone trains, by its name; what comes before runs as in inference, under no_grad.
+    """
+
+    spec: str
+    settings: Mapping[str, Any]
+    examples: int = 6400
+    head: str | None = None
+
+
+FROZEN: dict[str, Any] = {**ADAM, "train.freeze": ["stem.*", "stages.*"], "train.batch_size": 8}
+FROZEN["outputs.probs"] = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+SUBJECTS = {
+    "dense": Subject("dense", ADAM),
+    "digits": Subject("digits", {**ADAM, "data.validation": None}),
+    "resnet50, frozen backbone": Subject("resnet50", FROZEN, 16, "probs"),
+}
 EPOCHS = 4
 """The epochs of one run. The first warms up and does not count."""
 
@@ -36,14 +55,15 @@ def table(directory: Path, budget_seconds: float) -> Table:
     It reports elapsed time, and processor time, which other processes on the machine do not affect.
     """
     rows: list[Mapping[str, Value]] = []
-    for name, settings in SUBJECTS.items():
-        program = graphspec.compile(SPECS / f"{name}.yaml", settings=settings)
-        subjects = {"ours": _ours(program, directory), "hand": _by_hand(name, program, directory)}
-        taken: dict[str, list[tuple[float, float]]] = {subject: [] for subject in subjects}
+    for name, subject in SUBJECTS.items():
+        program = graphspec.compile(SPECS / f"{subject.spec}.yaml", settings=subject.settings)
+        data = _data(program, directory, subject.examples)
+        subjects = {"ours": _ours(program, data, directory), "hand": _by_hand(subject, program, data)}
+        taken: dict[str, list[tuple[float, float]]] = {way: [] for way in subjects}
         end, order = time.perf_counter() + budget_seconds / len(SUBJECTS), list(subjects)
         while time.perf_counter() < end or len(taken["ours"]) < 5:
-            for subject in order:
-                taken[subject].append(subjects[subject]())
+            for way in order:
+                taken[way].append(subjects[way]())
             order.reverse()
         ours, hand = (Samples(*zip(*pairs, strict=True)) for pairs in taken.values())
         row: dict[str, Value] = {"spec": name, "ours": min(ours.processor), "hand": min(hand.processor)}
@@ -51,7 +71,8 @@ def table(directory: Path, budget_seconds: float) -> Table:
         rows.append({**row, "rounds": len(ours.seconds)})
     note = (
         "The hand-written loop has the data in memory, one gather per epoch, fused Adam, loss and accuracy "
-        "as sums, and no checks. Both run in turns in one process. The time of a step is the shortest one, "
+        "as sums, and no checks; a frozen backbone runs in inference mode under no_grad. "
+        "Both run in turns in one process. The time of a step is the shortest one, "
         "in processor time; ratios are medians over rounds."
     )
     columns = (
@@ -84,21 +105,22 @@ class Stopwatch(Callback):
         return wall / steps, processor / steps
 
 
-def _data(program: graphspec.Program, directory: Path) -> Path | None:
-    """A file of synthetic examples for a spec without data."""
+def _data(program: graphspec.Program, directory: Path, count: int) -> Path | None:
+    """A file of so many synthetic examples for a spec without data."""
     if program.data is not None:
         return None
     path = directory / f"{program.name}.npz"
     if not path.exists():
-        examples = synthetic(program, fields(program), EXAMPLES, 0)
+        examples = synthetic(program, fields(program), count, 0)
         arrays: dict[str, np.ndarray] = {name: array.numpy() for name, array in examples.arrays.items()}
         np.savez(path, **arrays)  # type: ignore[arg-type]
     return path
 
 
-def _ours(program: graphspec.Program, directory: Path) -> Callable[[], tuple[float, float]]:
+def _ours(
+    program: graphspec.Program, data: Path | None, directory: Path
+) -> Callable[[], tuple[float, float]]:
     """A function that runs `train` and returns the time per step."""
-    data = _data(program, directory)
     count = len(load(program, data, SPECS, torch.device("cpu")).training)
     steps = (EPOCHS - 1) * -(-count // program.training.batch_size)
 
@@ -120,16 +142,20 @@ def _ours(program: graphspec.Program, directory: Path) -> Callable[[], tuple[flo
     return run
 
 
-def _by_hand(name: str, program: graphspec.Program, directory: Path) -> Callable[[], tuple[float, float]]:
+def _by_hand(
+    subject: Subject, program: graphspec.Program, data: Path | None
+) -> Callable[[], tuple[float, float]]:
     """A function that trains the twin of the spec in a hand-written loop and returns the time per step."""
-    examples = load(program, _data(program, directory), SPECS, torch.device("cpu")).training
+    examples = load(program, data, SPECS, torch.device("cpu")).training
     (whole,) = examples.batches(len(examples))
     inputs, targets = (whole.arrays[next(iter(names))] for names in (program.inputs, program.outputs))
     batch_size = program.training.batch_size
 
     def run() -> tuple[float, float]:
-        module, watch = CASES[name].twin().train(), Stopwatch()
-        optimizer = torch.optim.Adam(module.parameters(), fused=True)
+        module, watch = CASES[subject.spec].twin().train(), Stopwatch()
+        if subject.head is not None:
+            module = Headed(module, subject.head)
+        optimizer = torch.optim.Adam([w for w in module.parameters() if w.requires_grad], fused=True)
         for epoch in range(EPOCHS):
             watch.on_epoch_begin(epoch)
             _epoch(module, optimizer, inputs, targets, batch_size)
@@ -137,6 +163,22 @@ def _by_hand(name: str, program: graphspec.Program, directory: Path) -> Callable
         return watch.each((EPOCHS - 1) * -(-len(inputs) // batch_size))
 
     return run
+
+
+class Headed(nn.Module):
+    """A network before its `head` frozen and in inference mode, without gradients; the head trains."""
+
+    def __init__(self, network: nn.Module, head: str):
+        super().__init__()
+        self.head = network.get_submodule(head)
+        setattr(network, head, nn.Identity())
+        self.network = network.requires_grad_(False).eval()
+
+    def forward(self, *inputs: Tensor, logits: bool) -> Tensor:
+        with torch.no_grad():
+            features = self.network(*inputs, logits=True)
+        found: Tensor = self.head(features)
+        return found
 
 
 def _epoch(

@@ -13,6 +13,7 @@ from graphspec.diagnostics import Span
 from graphspec.diagnostics.arguments import need, need_sizes
 from graphspec.program import BaseProgram, Elaborated
 from graphspec.source import Document
+from graphspec.version import LANGUAGE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,12 +55,14 @@ class Program(BaseProgram):
         return self.resolve()
 
     def resolve(self, defaults: bool = False) -> str:
-        """The resolved spec, as YAML text that compiles to the same source: its name, its params with their
-        values, and the changes of `settings`; with `defaults`, also every default that it leaves out.
+        """The resolved spec, as YAML text that compiles to the same source: its name, the version of the
+        language, its params with their values, and the changes of `settings`; with `defaults`, also every
+        default that it leaves out.
         """
         from graphspec.source.writing import write
 
-        found = {"name": self.name, **self._document.value}
+        found = {"name": self.name, "language": LANGUAGE}
+        found |= {key: value for key, value in self._document.value.items() if key not in found}
         if defaults:
             from graphspec.reference.resolution import with_defaults
 

@@ -47,7 +47,7 @@ def fmt(
 
 def _format(spec: Path, keep: bool, diff: bool, quiet: bool, sources: dict[str, str]) -> bool:
     """Whether a file has another layout; it gets it, unless the file is to be kept. Raises `SpecError`."""
-    before = _text(spec, sources)
+    before = text_of(spec, sources)
     from graphspec.formatting import formatted
 
     after = formatted(before) or before
@@ -63,7 +63,7 @@ def _format(spec: Path, keep: bool, diff: bool, quiet: bool, sources: dict[str, 
     return after != before
 
 
-def _text(spec: Path, sources: dict[str, str]) -> str:
+def text_of(spec: Path, sources: dict[str, str]) -> str:
     """The text of a file. Raises `SpecError` where it cannot be read as YAML."""
     from graphspec.diagnostics import Diagnostics, fail
     from graphspec.files.reading import content

@@ -1,4 +1,4 @@
-"""`migrate`: the weights of a run for a spec that changed."""
+"""`migrate`: the weights of a run for a spec that changed; specs in a later version of the language."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from graphspec.cli.common import (
     Json,
     Preset,
     Set,
-    Spec,
     compiling,
     count_of,
     misuse,
     print_json,
     replacing,
+    reporting,
+    spec_files,
 )
 from graphspec.diagnostics.terminal import say
 
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
     from graphspec.migrate import MigratedWeight, Migration
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
+Paths = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN SPEC", help="A run, and the spec that changed; with --spec, spec files."),
+]
+Specs = Annotated[
+    bool, typer.Option("--spec", help="Translate specs into the newest version of the language, in place.")
+]
+Difference = Annotated[
+    bool, typer.Option("--diff", help="With --spec, write nothing, and print what would change.")
+]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Output file, .safetensors.")
 ]
@@ -40,8 +50,9 @@ Limit = Annotated[
 
 
 def migrate(
-    run: RunArgument,
-    spec: Spec,
+    paths: Paths,
+    specs: Specs = False,
+    diff: Difference = False,
     output: Output = None,
     rules: RulesOption = None,
     limit: Limit = None,
@@ -53,10 +64,18 @@ def migrate(
 ) -> None:
     """Convert the weights of a run for a spec that changed.
 
-    It shows what became of each tensor, and measures the difference on the run's validation data.
+    It shows what became of each tensor, and measures the difference on the run's validation data. With
+    --spec it translates specs of an earlier version of the language instead.
 
     Example: graphspec migrate runs/digits-1 wide.yaml -o start.safetensors
     """
+    if specs:
+        return _translate(paths, diff, as_json)
+    if diff:
+        raise misuse("--diff", "it shows what --spec would change; to compare specs: `graphspec diff A B`")
+    if len(paths) != 2:
+        raise misuse("RUN SPEC", f"a run and a spec are two paths, and not {len(paths)}")
+    run, spec = paths
     if output is not None and output.exists() and not force:
         raise misuse("-o", f"{output} exists; --force overwrites it")
     if output is not None and output.suffix != ".safetensors":
@@ -74,6 +93,39 @@ def migrate(
             say(table(found))
             if output is not None:
                 say(f"wrote {output}")
+
+
+def _translate(paths: list[Path], diff: bool, as_json: bool) -> None:
+    """Writes specs anew in the newest version of the language, or prints what would change."""
+    from graphspec.cli.fixing import difference, rewrite
+    from graphspec.cli.formatting import text_of
+    from graphspec.diagnostics import Diagnostics, SpecError
+    from graphspec.language.versions import LANGUAGE, misfit, translated
+    from graphspec.source import read
+
+    texts: dict[Path, tuple[str, str]] = {}
+    sources: dict[str, str] = {}
+    with reporting(as_json, sources):
+        for path in spec_files(paths):
+            before = text_of(path, sources)
+            document = read(after := translated(before, str(path)), str(path), Diagnostics())
+            if document is not None and (wrong := misfit(document)) is not None:
+                raise SpecError([wrong])
+            texts[path] = before, after
+    changed = {path: both for path, both in texts.items() if both[0] != both[1]}
+    for path, (before, after) in changed.items():
+        if not diff and str(path) != "-":
+            rewrite(path, after)
+        elif diff and not as_json:
+            say(difference(before, after, str(path)), end="")
+    if as_json:
+        files = [{"file": str(path), "changed": path in changed} for path in texts]
+        print_json({"ok": True, "language": LANGUAGE, "files": files})
+    elif Path("-") in texts and not diff:
+        say(texts[Path("-")][1], end="")
+    else:
+        done = f"{count_of(len(changed), 'file')} {'would change' if diff else 'translated'}"
+        say(f"{done}, {count_of(len(texts) - len(changed), 'file')} as in version {LANGUAGE} of the language")
 
 
 def migrated(

@@ -10,9 +10,9 @@ from graphspec.declarations.nodes import read_edges, read_nodes
 from graphspec.declarations.reader import DeclarationReader
 from graphspec.diagnostics import Diagnostics, Label, did_you_mean, nearest, write_value
 from graphspec.language.schema import FORMS, NODE_KEYS, PLAIN, Block, Input, Output, Spec, is_plain
+from graphspec.language.versions import misfit
 from graphspec.settings import plain, show
 from graphspec.source import Document, Path
-from graphspec.version import LANGUAGE
 
 
 def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File | None:
@@ -27,7 +27,8 @@ def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File |
     if name is not None and not (isinstance(name, str) and name):
         reader.error("wrong-type", ("name",), f"`name` is a text, not {show(name)}")
         name = None
-    _language(reader, spec.language)
+    if (wrong := misfit(document)) is not None:
+        diagnostics.add(wrong)
     body = Body(document, (), None, name or stem)
     body.incomplete = torn or bool(reader.damage) or not {"inputs", "nodes"} <= document.value.keys()
     _params(reader, spec.params, body)
@@ -57,17 +58,6 @@ def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File |
     failed |= frozenset(misspelt.get("blocks") or ())
     legible = {block: read for block, read in blocks.items() if read is not None}
     return File(document, body, legible, failed, sections)
-
-
-def _language(reader: DeclarationReader, value: Any) -> None:
-    """Refuses a version of the language that this package does not know."""
-    if value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        reader.error("wrong-type", ("language",), f"`language` is a version, a number, not {show(value)}")
-    elif value > LANGUAGE:
-        message = f"the spec is of version {value} of the language, and this is {LANGUAGE}"
-        reader.error("not-supported", ("language",), message, "install a later graphspec")
 
 
 def _misspelt(value: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from graphspec.diagnostics import Span, did_you_mean, meant, nearest
+from graphspec.diagnostics import Span, did_you_mean, meant, nearest, write_value
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.graph import Graph
 from graphspec.source import Path
@@ -101,7 +101,9 @@ def _report(body: BodyElaborator, place: Path, message: str, word: str, known: l
     plain = word.strip("*?.")
     near = nearest(plain, known) or nearest(plain, _parts(known))
     help = "the model has no weights"
-    if known:
+    if any(path.startswith(f"{word}.") for path in known):
+        help = write_value(f'"{word}.*"')
+    elif known:
         shown = ", ".join(f"`{path}`" for path in known[:3])
         help = meant(near, plain) if near else f"paths are, for example, {shown}"
     body.error("unknown-weight", _span(body, place), message, help)

@@ -124,7 +124,10 @@ def _check_traceable(program: Program) -> None:
     for op in program.graph.walk():
         if op.present and op.wrapper is not None and not op.wrapper.exports:
             message = f"`{op.name}` is of `{op.wrapper.spec_name}`, which torch.export cannot trace"
-            help = "export a spec that has the outputs to serve alone, with the weights of this one"
+            help = (
+                "write a spec of the part to serve, its nodes under the same names, and build it with the "
+                "weights of this one: `graphspec build PART.yaml --weights RUN/last.safetensors`"
+            )
             raise fail("export-failed", message, help, span=op.span)
 
 

@@ -123,7 +123,9 @@ def _put(document: Any, steps: list[str], value: Any) -> Wrong | None:
         elif isinstance(parent, list) and step.isdecimal() and int(step) < len(parent):
             item = parent[int(step)]
         else:
-            where = ".".join(steps[: position + 1])
+            where = ".".join(steps[:position])
+            if isinstance(parent, list):
+                return f"`{where}` has the items 0 to {len(parent) - 1}, and not `{step}`", None
             return f"`{where}` is {show(parent)}, and has nothing below it", None
         parent = item
     if isinstance(parent, dict):

@@ -331,7 +331,7 @@ class Spec(Setting):
     )
     language: Any = Field(
         None,
-        description="version of the language that the spec is written in: 1; by default the newest",
+        description="version of the language that the spec is written in; by default 1",
         examples=["language: 1"],
     )
     params: Any = Field(

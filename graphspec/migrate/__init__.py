@@ -230,9 +230,11 @@ class _Migrator:
             Objective(each.inputs, bound(each, place), place, None, units.units() if units else {})
             for each in (self.old, self.program)
         ]
+        torch.manual_seed(0)  # what is drawn is the same for both
         before = evaluate(objectives[0], self.module, examples, size, "")
         losses = [o for o in self.program.outputs.values() if o.loss is not None]
         targets = {output.target for output in losses if output.loss is not None and output.loss.takes_target}
+        torch.manual_seed(0)
         after = (
             evaluate(objectives[1], module, renumbered, size, "") if targets <= batch.arrays.keys() else {}
         )

@@ -27,6 +27,7 @@ from graphspec.language.schema import DRAWN, FORMS, REPEATABLE, Block, Input, No
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.tensor import DTYPES
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
+from graphspec.train.config.phases import NOTHING
 from graphspec.tune.config import TuneConfig
 
 Schema = dict[str, Any]
@@ -39,6 +40,8 @@ KEPT = (
 URL = "https://json-schema.org/draft/2020-12/schema"
 SHORT = 40
 """Characters of a type up to which it does not stand in `$defs`."""
+PARTS = ("PhaseSettings", "StepSettings")
+"""Settings of a part of a training, which leave out what stands outside."""
 OF_SOME = ("weights", "checkpoint", "preset", "wraps")
 """Keys of nodes of some forms alone; all others are of every node."""
 
@@ -174,10 +177,11 @@ class Writer:
                 callbacks["properties"][name] = _ref(f"callback.{name}")
                 callbacks["patternProperties"][_pattern(others)["pattern"]] = _ref(f"callback.{name}")
         properties = self._properties(TrainConfig, "Train")
-        for name in ("PhaseSettings", "StepSettings"):  # which pydantic knows the base classes of
+        for name in PARTS:  # which pydantic knows the base classes of
             own = self.definitions[name]["properties"]
-            for key in ("optimizer", "schedule"):
-                own[key] = {**_ref(key), "description": meaning(key, name)}
+            own["optimizer"] = {**_ref("optimizer"), "description": meaning("optimizer", name)}
+            either = {"anyOf": [_ref("schedule"), {"type": "null"}]}  # which is none
+            own["schedule"] = {**either, "description": meaning("schedule", name)}
         return self._keys(
             TrainConfig,
             "Train",
@@ -386,7 +390,8 @@ class Writer:
         found = _plain(schema)
         if "properties" in found:
             found["properties"] = {
-                key: self._typed(key, _open(each), place) for key, each in found["properties"].items()
+                key: self._typed(key, _open(_given(key, each, place)), place)
+                for key, each in found["properties"].items()
             }
         return found
 
@@ -440,6 +445,13 @@ def _line(cls: type[BaseModel]) -> str:
 
 def _required(cls: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in cls.model_fields.items() if field.is_required()]
+
+
+def _given(key: str, schema: Mapping[str, Any], place: str) -> Mapping[str, Any]:
+    """The type of a key; without null where that looks like none, and is what stands outside."""
+    if place not in PARTS or key not in NOTHING or "anyOf" not in schema:
+        return schema
+    return {**schema, "anyOf": [each for each in schema["anyOf"] if each != {"type": "null"}]}
 
 
 def _plain(schema: Mapping[str, Any]) -> Schema:

@@ -12,6 +12,8 @@ from graphspec.files.reading import read_text
 from graphspec.files.run_files import SPEC
 from graphspec.source import read
 
+NAMES = ("name", "language")
+"""What a spec says of itself, and not of a model."""
 ABSENT = "-"
 """What stands for a setting that a spec does not have."""
 
@@ -21,7 +23,7 @@ def differing(runs: Sequence[Path]) -> dict[str, list[Any]]:
     it is not written. A param or `--set` stands in the spec of a run with its value.
     """
     found = [settings(run) for run in runs]
-    paths = dict.fromkeys(path for each in found for path in each if path != "name")
+    paths = dict.fromkeys(path for each in found for path in each if path not in NAMES)
     columns = {path: [each.get(path, ABSENT) for each in found] for path in paths}
     return {path: values for path, values in columns.items() if any(v != values[0] for v in values[1:])}
 

@@ -23,7 +23,8 @@ from graphspec.train.penalties import Penalties
 class Update:
     """A loss, the weights that it moves, and how: `repeat` times on each batch.
 
-    `others` are weights that other updates of the phase move.
+    `others` are weights that other updates of the phase move, and `rest` all that this one does not move:
+    where processes have a part of each weight, gradients reach them none the less.
     """
 
     objective: Objective
@@ -32,15 +33,18 @@ class Update:
     compiled: CompiledStep
     repeat: int
     others: tuple[Tensor, ...]
+    rest: tuple[Tensor, ...]
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Inside, the gradient reaches no weight that others move."""
+        """Inside, the gradient reaches no weight that others move; none keeps one that this does not move."""
         for weight in self.others:
             weight.requires_grad_(False)
         yield
         for weight in self.others:
             weight.requires_grad_(True)
+        for weight in self.rest:
+            weight.grad = None
 
     def move(self) -> None:
         """Moves the weights by their gradients, unless the compiled step has."""
@@ -137,8 +141,9 @@ class Phases:
             count = steps * settings.repeat
             optimizer = optimizer_for(self.program, self.module, variances, count, config, settings)
             others = tuple(weight for name, weight in trained.items() if name not in own)
+            rest = tuple(weight for name, weight in self.module.named_parameters() if name not in own)
             compiled = self.compiled.step_of(optimizer)
-            yield Update(objective, penalties, optimizer, compiled, settings.repeat, others)
+            yield Update(objective, penalties, optimizer, compiled, settings.repeat, others, rest)
 
 
 def _part(objective: Objective, penalties: Penalties, config: TrainConfig, index: int) -> Objective:

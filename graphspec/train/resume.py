@@ -23,9 +23,9 @@ from graphspec.train.state import spec_digest
 from graphspec.train.stored import need_progress, restoring
 from graphspec.version import __version__
 
-FREE = (("train", "epochs"), ("train", "parallel"))
-"""What may differ between a run and what goes on with it: a run may be given more epochs, and be spread
-otherwise.
+FREE = (("train", "epochs"), ("train", "parallel"), ("language",))
+"""What may differ between a run and what goes on with it: a run may be given more epochs, be spread
+otherwise, and its spec be translated.
 """
 
 ANEW = "train again, or continue with the run's own spec: `graphspec train RUN --resume`"

@@ -68,7 +68,7 @@ class Trying:
     def _problem(self, values: Mapping[str, Any]) -> Diagnostic | None:
         """The first mistake of the spec with these values."""
         program = self.program
-        spec = program.path if program.path is not None else program.sources["<spec>"]
+        spec = program.path if program.path is not None else next(iter(program.sources.values()))
         found = Diagnostics()
         compiler.check(spec, found, {}, preset=self.preset, settings={**self.settings, **values})
         return next((problem for problem in found.sorted() if problem.severity == "error"), None)

@@ -441,8 +441,29 @@ outputs: {kept: {loss: mse}}
             export(program, format, tmp_path / f"m.{format}")
         (found,) = refused.value.diagnostics
         assert found.code == "export-failed" and "`slope` is of `InputGradient`" in found.message
-        assert found.span is not None and "outputs to serve alone" in str(found.help)
+        assert found.span is not None and "build PART.yaml" in str(found.help)
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_generator_is_exported_with_the_weights_of_the_whole(tmp_path: Path) -> None:
+    whole = graphspec.compile(ROOT / "specs" / "digits_gan.yaml")
+    module = whole.module(seed=3)
+    save_file(module.state_dict(), tmp_path / "last.safetensors")
+    drawing = whole.resolved.partition("  drawing:\n")[2].partition("  judging:\n")[0]
+    part = graphspec.compile(f"""
+inputs: {{noise: {{shape: [16]}}}}
+blocks:
+  drawing:
+{drawing}
+shared: {{generator: {{block: drawing}}}}
+nodes: {{samples: {{call: generator, from: noise}}}}
+outputs: [samples]
+""")
+    export(part, "onnx", tmp_path / "part.onnx", weights=tmp_path / "last.safetensors")
+    noise, image = torch.randn(3, 16), torch.zeros(3, 8, 8, 1, dtype=torch.uint8)
+    session = onnxruntime.InferenceSession(tmp_path / "part.onnx")
+    (found,) = session.run(None, {"noise": noise.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), module.eval()(image, noise)["samples"])
 
 
 def test_a_loaded_module_exports_strictly() -> None:

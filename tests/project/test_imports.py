@@ -23,14 +23,14 @@ ALLOWED = {
     "source train transfer tune version view weights",
     "compare": "contract graph reference tensor view",
     "compiled_spec": "custom data diagnostics emit fold graph plot program reference source "
-    "tensor train view",
+    "tensor train version view",
     "compiler": "compiled_spec data declarations diagnostics elaborate files language program source",
     "contract": "diagnostics settings tensor",
     "convert": "compiled_spec compiler contract custom diagnostics files graph language objectives "
     "settings source tensor train transfer version weights",
     "custom": "contract diagnostics graph objectives program weights",
     "data": "diagnostics files objectives program settings tensor",
-    "declarations": "contract diagnostics language settings source version",
+    "declarations": "contract diagnostics language settings source",
     "diagnostics": "",
     "elaborate": "contract data declarations diagnostics expressions files graph language objectives "
     "passes program settings source tensor train tune weights",
@@ -43,7 +43,7 @@ ALLOWED = {
     "fold": "contract graph layers passes program tensor weights",
     "formatting": "diagnostics source",
     "graph": "contract diagnostics expressions tensor",
-    "language": "diagnostics settings source train tune",
+    "language": "diagnostics settings source train tune version",
     "layers": "contract diagnostics settings tensor",
     "migrate": "compare compiler contract convert data fold graph program reference tensor train "
     "transfer weights",

@@ -203,7 +203,7 @@ SPECS = {
     "normalized": NORMALIZED,
 }
 MORE = {"updates": UPDATES, "adapters": ADAPTERS}
-BESIDE = [("updates", "ddp"), ("adapters", "ddp"), ("adapters", "fsdp")]
+BESIDE = [(name, way) for name in MORE for way in ("ddp", "fsdp")]
 WAYS = ("ddp", "fsdp")
 STOPPED = 10
 """Steps after which a training is stopped: in the middle of its second epoch."""

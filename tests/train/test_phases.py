@@ -249,7 +249,13 @@ MISTAKES = [
         "step 2 moves no weight",
     ),
     (WITHOUT_OUTPUTS, '"head.*"', '"aux.*"', "nothing-to-train", "step 1 moves no weight"),
-    (ADVERSARIES, "epochs: 2", "parallel: fsdp", "out-of-range", "the weights that train stay the same"),
+    (
+        ADVERSARIES.replace("[near]", "[near], optimizer: muon"),
+        "epochs: 2",
+        "parallel: fsdp",
+        "out-of-range",
+        "whole weights",
+    ),
     (ADVERSARIES, "epochs: 2", "unfreeze_at: 1", "out-of-range", "both say what trains when"),
     (
         ADVERSARIES,

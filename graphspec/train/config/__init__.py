@@ -16,6 +16,7 @@ from graphspec.train.config.callbacks import CALLBACKS, CallbackSettings, misfit
 from graphspec.train.config.groups import ParameterGroup, matches_any
 from graphspec.train.config.optimizers import OPTIMIZERS, OptimizerSettings, RMSprop
 from graphspec.train.config.phases import (
+    OF_OPTIMIZER,
     PHASE_READERS,
     Frozen,
     PhaseSettings,
@@ -53,34 +54,10 @@ _PRECISIONS |= {"16": "bf16", "32": "float32"}
 _PRECISIONS |= {"bfloat16": "bf16", "mixed_bfloat16": "bf16", "bf16-mixed": "bf16", "16-mixed": "bf16"}
 
 
-_RATE = "it belongs to the optimizer: optimizer: {name: adam, learning_rate: 0.001}"
 _CALLBACK = "it is a callback: callbacks: {early_stopping: {patience: 3}}"
 _SHOWN = "`graphspec train` shows what it does: see `--progress`, `--verbose` and `--plot`"
 REMEDIES = {
-    "lr": _RATE,
-    "learning_rate": _RATE,
-    **{
-        key: f"it belongs to the optimizer: optimizer: {{name: adam, {key}: ...}}"
-        for key in ("weight_decay", "momentum", "clipnorm", "clipvalue", "global_clipnorm", "use_ema")
-    },
-    **dict.fromkeys(
-        (
-            "clip",
-            "clip_norm",
-            "grad_clip",
-            "clip_grad",
-            "gradient_clip",
-            "gradient_clipping",
-            "gradient_clip_val",
-            "max_grad_norm",
-        ),
-        "it belongs to the optimizer: optimizer: {name: adam, global_clipnorm: ...}",
-    ),
-    **dict.fromkeys(
-        ("gradient_accumulation_steps", "gradient_accumulation", "accumulate_grad_batches", "accumulate"),
-        "it belongs to the optimizer: optimizer: {name: adam, gradient_accumulation_steps: ...}",
-    ),
-    "ema": "it belongs to the optimizer: optimizer: {name: adam, use_ema: true}",
+    **OF_OPTIMIZER,
     **dict.fromkeys(("fp16", "amp", "half"), "write `precision: bf16`"),
     "loss": "a loss belongs to its output: outputs: {name: {loss: ...}}",
     "loss_weights": "a weight belongs to its output: outputs: {name: {loss: ..., loss_weight: ...}}",
@@ -118,6 +95,10 @@ REMEDIES = {
     "verbose": _SHOWN,
     "log_every": _SHOWN,
     "resume": "it belongs to the command: `graphspec train --resume`",
+    **dict.fromkeys(
+        ("n_critic", "d_steps", "discriminator_steps", "critic_steps"),
+        "it is said by steps: steps: [{outputs: [gap], update: critic.*, repeat: 5}, ...]",
+    ),
 }
 """Keys that many expect here."""
 
@@ -231,9 +212,6 @@ def _varying(config: TrainConfig) -> list[Problem]:
     if config.unfreeze_at is not None and word != "unfreeze_at":
         message = f"`unfreeze_at` and `{word}` both say what trains when"
         found.append(Problem("out-of-range", message, "write it as phases", ("unfreeze_at",)))
-    if config.parallel == "fsdp":
-        message = f"with `parallel: fsdp` the weights that train stay the same, and `{word}` changes them"
-        found.append(Problem("out-of-range", message, "write `parallel: ddp`", ("parallel",)))
     counts = {each.gradient_accumulation_steps or 1 for each in config.optimizers}
     if len(counts) > 1:
         message = "all optimizers of a training accumulate the gradients of as many batches"
@@ -261,8 +239,8 @@ WHOLE = ("adafactor", "lamb", "muon")
 
 def _whole_weights(config: TrainConfig) -> list[Problem]:
     """Sharded weights under an optimizer that wants whole ones."""
-    name = config.optimizer.canonical
-    if config.parallel != "fsdp" or name not in WHOLE:
+    name = next((each.canonical for each in config.optimizers if each.canonical in WHOLE), None)
+    if config.parallel != "fsdp" or name is None:
         return []
     message = f"`{name}` needs whole weights, but with `parallel: fsdp` each process has only a part"
     help = "take another optimizer, such as adamw, or `parallel: ddp`"

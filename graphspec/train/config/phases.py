@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
-from graphspec.diagnostics import by_word
+from graphspec.diagnostics import by_word, delete
 from graphspec.settings import Problems, Setting, each_of, show, unfit, validate
 from graphspec.train.config.groups import ParameterGroup, matches_any, parse_groups
 from graphspec.train.config.optimizers import OPTIMIZERS, OptimizerSettings
@@ -37,6 +37,35 @@ def _frozen(value: object) -> object:
 Frozen = Annotated[Texts, BeforeValidator(_frozen)]
 
 
+_RATE = "it belongs to the optimizer: optimizer: {name: adam, learning_rate: 0.001}"
+OF_OPTIMIZER = {
+    "lr": _RATE,
+    "learning_rate": _RATE,
+    **{
+        key: f"it belongs to the optimizer: optimizer: {{name: adam, {key}: ...}}"
+        for key in ("weight_decay", "momentum", "clipnorm", "clipvalue", "global_clipnorm", "use_ema")
+    },
+    **dict.fromkeys(
+        (
+            "clip",
+            "clip_norm",
+            "grad_clip",
+            "clip_grad",
+            "gradient_clip",
+            "gradient_clipping",
+            "gradient_clip_val",
+            "max_grad_norm",
+        ),
+        "it belongs to the optimizer: optimizer: {name: adam, global_clipnorm: ...}",
+    ),
+    **dict.fromkeys(
+        ("gradient_accumulation_steps", "gradient_accumulation", "accumulate_grad_batches", "accumulate"),
+        "it belongs to the optimizer: optimizer: {name: adam, gradient_accumulation_steps: ...}",
+    ),
+    "ema": "it belongs to the optimizer: optimizer: {name: adam, use_ema: true}",
+}
+"""Keys that many expect beside the optimizer."""
+
 NOTHING = {"optimizer": "adam", "parameter_groups": "[]", "freeze": "[]", "steps": "[{}]"}
 """What says that none of these is there; of an optimizer there is always one."""
 
@@ -60,11 +89,20 @@ class StepSettings(Setting):
     times.
     """
 
-    outputs: Texts = ()
-    update: Texts = ()
+    outputs: Annotated[Texts, Field(min_length=1)] = ()
+    update: Annotated[Texts, Field(min_length=1)] = ()
     optimizer: SerializeAsAny[OptimizerSettings] | None = None
     schedule: SerializeAsAny[Schedule] | None = None
     repeat: Annotated[int, Field(ge=1)] = 1
+
+    phrases: ClassVar = {"outputs": "outputs: [real, fake]", "update": 'update: "critic.*"'}
+    remedies: ClassVar = {
+        **OF_OPTIMIZER,
+        "freeze": "a step moves no weight but those that `update` matches",
+        "epochs": "all steps are made on each batch; `phases` have `epochs`",
+        "loss_weight": "a weight belongs to its output: outputs: {name: {loss: ..., loss_weight: ...}}",
+        "every": "each step is made on each batch; `repeat` makes the others more often",
+    }
 
     synonyms: ClassVar = by_word(
         outputs="losses loss output",
@@ -107,8 +145,15 @@ class PhaseSettings(Setting):
         steps="updates",
     )
     remedies: ClassVar = {
+        **OF_OPTIMIZER,
         "unfreeze_at": "end the phase there, and leave `freeze` out of the next",
-        **dict.fromkeys(("batch_size", "seed", "precision", "callbacks"), "it is the same in all phases"),
+        "name": delete("phases have an order, and no names"),
+        "trainable": "what does not train is named: freeze: [backbone.*]",
+        **dict.fromkeys(("loss", "loss_weight", "outputs"), "it is said by steps: steps: [{outputs: [a]}]"),
+        **dict.fromkeys(
+            ("batch_size", "seed", "precision", "callbacks", "adapters", "parallel", "bucket"),
+            "it is the same in all phases: write it beside `phases`",
+        ),
     }
 
     @property
@@ -129,12 +174,12 @@ def read_keys(value: dict[str, Any], readers: dict[str, Any], problems: Problems
     return found
 
 
-def _reading(cls: type[Any], readers: dict[str, Any], what: str) -> Any:
+def _reading(cls: type[Any], readers: dict[str, Any], what: str, example: str) -> Any:
     """What reads a mapping as a setting whose keys have readers of their own."""
 
     def read(value: object) -> Any:
         if not isinstance(value, dict):
-            return validate(cls, value, what)
+            raise unfit("wrong-type", f"{what} is a mapping, not {show(value)}", f"write {example}")
         problems = Problems()
         rest = read_keys(value, readers, problems)
         with problems.under():
@@ -150,7 +195,7 @@ def parse_steps(value: object) -> tuple[StepSettings, ...]:
     if not isinstance(value, list) or not value:
         help = 'write [{outputs: [real, fake], update: "critic.*"}, {outputs: fooled, update: "generator.*"}]'
         raise unfit("wrong-type", f"`steps` is a list of mappings, not {show(value)}", help)
-    return each_of(value, _reading(StepSettings, STEP_READERS, "a step"))
+    return each_of(value, _reading(StepSettings, STEP_READERS, "a step", "{outputs: [real, fake]}"))
 
 
 def parse_phases(value: object) -> tuple[PhaseSettings, ...]:
@@ -158,7 +203,7 @@ def parse_phases(value: object) -> tuple[PhaseSettings, ...]:
     if not isinstance(value, list) or not value:
         help = 'write [{epochs: 3, freeze: "backbone.*"}, {epochs: 10}]'
         raise unfit("wrong-type", f"`phases` is a list of mappings, not {show(value)}", help)
-    return each_of(value, _reading(PhaseSettings, PHASE_READERS, "a phase"))
+    return each_of(value, _reading(PhaseSettings, PHASE_READERS, "a phase", "{epochs: 3}"))
 
 
 STEP_READERS = {"optimizer": OPTIMIZERS.read, "schedule": SCHEDULES.read}

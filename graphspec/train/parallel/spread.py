@@ -124,9 +124,10 @@ class Sharded(Spread):
         loose: Iterable[Tensor],
         graph: Graph,
         bf16: bool,
+        varies: bool,
     ):
         from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
         super().__init__(module, world, loose)
         mesh = init_device_mesh(place.type, (world.size,))
@@ -141,13 +142,32 @@ class Sharded(Spread):
             units = [(layer, full) for layer in module.modules() if _keeps_statistics(layer)] + units
         for unit, how in [*(unit for unit in units if _own(unit[0], module)), (module, policy)]:
             fully_shard(unit, mesh=mesh, mp_policy=how, ignored_params=scalars)
-        for unit in module.modules():
-            if isinstance(unit, FSDPModule):
-                unit.set_gradient_divide_factor(1.0)
-                unit.set_force_sum_reduction_for_comms(True)
+        for unit in self._units():
+            unit.set_gradient_divide_factor(1.0)
+            unit.set_force_sum_reduction_for_comms(True)
         if not any(weight.is_meta for weight in module.parameters()):
             module.to(place)
+            if varies:
+                self._reach_all()
         self.loose += scalars
+
+    def _reach_all(self) -> None:
+        """Lets gradients reach all weights, whichever of them train first: a whole weight is made once, and
+        then it has gradients or never.
+        """
+        trained = {weight: weight.requires_grad for weight in self.module.parameters()}
+        for weight in trained:
+            weight.requires_grad_(True)
+        for unit in self._units():
+            unit.unshard()
+            unit.reshard()
+        for weight, had in trained.items():
+            weight.requires_grad_(had)
+
+    def _units(self) -> list[Any]:
+        from torch.distributed.fsdp import FSDPModule
+
+        return [unit for unit in self.module.modules() if isinstance(unit, FSDPModule)]
 
     def weights(self) -> Mapping[str, Tensor]:
         from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -158,11 +178,9 @@ class Sharded(Spread):
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
-        from torch.distributed.fsdp import FSDPModule
 
-        for unit in self.module.modules():
-            if isinstance(unit, FSDPModule):
-                unit.reshard()  # after a forward pass alone, the root has whole weights
+        for unit in self._units():
+            unit.reshard()  # after a forward pass alone, the root has whole weights
         options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
         set_model_state_dict(self.module, dict(weights), options=options)
 
@@ -196,7 +214,8 @@ def spread_over(
     if is_sharded(program, world):
         if not nodes(program):  # nothing that we emit works in place on what a unit returns
             warnings.filterwarnings("ignore", "FSDP2-wrapped module", UserWarning)
-        return Sharded(module, world, place, loose, program.graph, program.training.precision == "bf16")
+        config = program.training
+        return Sharded(module, world, place, loose, program.graph, config.precision == "bf16", config.varies)
     if world.alone:
         return Spread(module, world, loose)
     if program.training.varies:  # DDP waits for the gradients of the same weights in each step
