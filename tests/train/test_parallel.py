@@ -294,6 +294,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
         "from 2": job("classes", "fsdp", "from-2", **stop),
         "from 2 steps": job("steps", "fsdp", "from-2-steps", stop_after=5),
         "from 2 adapted": job("adapted", "fsdp", "from-2-adapted", stop_after=5),
+        "from 2 updates": job("updates", "fsdp", "from-2-updates", **stop),
         "from 2 to 4": job("classes", "ddp", "from-2-to-4", **stop),
         **{f"2 {way} {name}": job(name, way, f"2-{way}-{name}") for name, way in BESIDE},
         "2 bf16": job("normalized bf16", "fsdp", "2-bf16"),
@@ -305,6 +306,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
             "from 2": job("classes", "ddp", "from-2", resume=True),
             "from 2 steps": job("steps", "ddp", "from-2-steps", resume=True),
             "from 2 adapted": job("adapted", "ddp", "from-2-adapted", resume=True),
+            "from 2 updates": job("updates", "ddp", "from-2-updates", resume=True),
         },
     )
     return made
@@ -411,6 +413,10 @@ def test_a_run_goes_on_in_four_processes_and_after_them(trained_by_four: Trainin
 
 def test_averages_and_accumulated_steps_go_on_too(trained: Trainings) -> None:
     assert_alike(trained.found["from 2 steps"], trained.found["steps"])
+
+
+def test_updates_go_on_after_sharded_ones(trained: Trainings) -> None:
+    assert_alike(trained.found["from 2 updates"], trained.found["updates"])
 
 
 def test_layers_learn_the_same_numbers_from_all_examples(trained: Trainings) -> None:
