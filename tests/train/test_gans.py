@@ -195,7 +195,7 @@ def by_hand(module: nn.Module, phases: list[Updates], arrays: dict[str, Any], si
                 with torch.no_grad():
                     for weight, gradient in zip(own, gradients, strict=True):
                         if gradient is not None:
-                            weight -= rate * gradient
+                            weight.sub_(gradient, alpha=rate)
 
 
 @pytest.mark.parametrize("name", one_in(4, LOOPS))

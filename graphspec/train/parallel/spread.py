@@ -124,7 +124,7 @@ class Sharded(Spread):
         loose: Iterable[Tensor],
         graph: Graph,
         bf16: bool,
-        varies: bool,
+        varies: bool = False,
     ):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
