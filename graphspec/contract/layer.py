@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from graphspec.contract.activations import LINEAR, ActivationFunction, AlongAxis
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.ranks import with_rank
 from graphspec.contract.registry import REGISTRY, Kind
 from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS, ARGUMENTS
 from graphspec.settings import Setting
@@ -310,8 +311,6 @@ class Layer(Setting):
         if kind is not None:
             cls.kind = kind
         cls.spec_name = spec_name or cls.__name__
-        if digit := re.search(r"(\d)D", cls.__name__):
-            cls.rank = int(digit[1])
         if not abstract:
             REGISTRY[cls.kind].add(cls.spec_name, cls, also)
 
@@ -319,6 +318,10 @@ class Layer(Setting):
         super().__init_subclass__(
             **{k: v for k, v in kwargs.items() if k not in ("kind", "spec_name", "also", "abstract")}
         )
+        if digit := re.search(r"(\d)D", cls.__name__):
+            cls.rank = int(digit[1])
+        if hasattr(cls, "rank"):
+            with_rank(cls, cls.rank)
 
     @classmethod
     def reads_nothing(cls, given: Collection[str]) -> bool:

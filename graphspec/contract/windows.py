@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from graphspec.contract.input_checks import need_float, need_rank
 from graphspec.contract.layer import Layer, LayerError, Leaf, MemoryRule, Site
+from graphspec.contract.ranks import OfRank
 from graphspec.diagnostics import meant
 from graphspec.settings import show
 from graphspec.tensor import Dim, Tensor, ceil_div
@@ -20,7 +21,7 @@ AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 """What the axes under a window of each rank are called."""
 
 
-def _window(rank: int, least: int = 1) -> Any:
+def window(rank: int, least: int = 1) -> Any:
     """An argument with an integer of at least `least` for each of `rank` axes, or a single one for all."""
     listed = f"a list of {rank} integers: {', '.join(AXES[rank])}"
     wanted = "an integer" if rank == 1 else f"an integer or {listed}"
@@ -38,39 +39,23 @@ def _window(rank: int, least: int = 1) -> Any:
     return Annotated[tuple[int, ...], BeforeValidator(parse), WithJsonSchema({"anyOf": [size, several]})]
 
 
-Window1 = _window(1)
-
-
-Window2 = _window(2)
-
-
-Window3 = _window(3)
-
-
-def _margin(rank: int, *words: str) -> Any:
+def margin(rank: int, *words: str) -> Any:
     """One of the words for padding, or how much is added at both ends of each axis."""
-    count = _window(rank, 0)
+    count = window(rank, 0)
     parse, schema = count.__metadata__
 
-    def margin(value: Any) -> Any:
+    def read(value: Any) -> Any:
         return value if isinstance(value, str) else parse.func(value)
 
     wanted: Any = Literal[("valid", "same", *words)]
     choices = [{"enum": ["valid", "same", *words], "type": "string"}, *schema.json_schema["anyOf"]]
-    return Annotated[wanted | tuple[int, ...], BeforeValidator(margin), WithJsonSchema({"anyOf": choices})]
+    return Annotated[wanted | tuple[int, ...], BeforeValidator(read), WithJsonSchema({"anyOf": choices})]
 
 
-Margin1 = _margin(1)
-Margin2 = _margin(2)
-Margin3 = _margin(3)
-CausalMargin1 = _margin(1, "causal")
-
-
-Added1 = _window(1, 0)
-
-
-Added2 = _window(2, 0)
-Added3 = _window(3, 0)
+Window = Annotated[tuple[int, ...], OfRank(window)]
+Added = Annotated[tuple[int, ...], OfRank(lambda rank: window(rank, 0))]
+Margin = Annotated[Any, OfRank(margin)]
+Window2, CausalMargin1 = window(2), margin(1, "causal")
 
 
 def short(window: tuple[int, ...]) -> Leaf:

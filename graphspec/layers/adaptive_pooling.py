@@ -7,9 +7,7 @@ from typing import ClassVar, Literal
 from graphspec.contract.layer import Code, Example, Layer, Site
 from graphspec.contract.windows import (
     DataFormat,
-    Window1,
-    Window2,
-    Window3,
+    Window,
     assemble,
     need_spatial,
     short,
@@ -24,7 +22,7 @@ class _AdaptivePooling(Layer, abstract=True):
     flops_per_input = 1
     mode: ClassVar[Literal["max", "avg"]]
 
-    output_size: tuple[int, ...]
+    output_size: Window
     data_format: DataFormat = "channels_last"
 
     def infer(self, x: Tensor) -> Tensor:
@@ -37,61 +35,45 @@ class _AdaptivePooling(Layer, abstract=True):
         return Code(text, constants={"output_size": short(self.output_size)})
 
 
-class AdaptiveAveragePooling1D(_AdaptivePooling, also="AdaptiveAvgPool1d AdaptiveAvgPool1D"):
+class _AdaptiveAverage(_AdaptivePooling, abstract=True):
+    mode = "avg"
+
+
+class _AdaptiveMax(_AdaptivePooling, abstract=True):
+    mode = "max"
+
+
+class AdaptiveAveragePooling1D(_AdaptiveAverage, also="AdaptiveAvgPool1d AdaptiveAvgPool1D"):
     """The mean of each window of a sequence. The windows follow from the output size, `output_size`."""
-
-    mode: ClassVar[Literal["max", "avg"]] = "avg"
-
-    output_size: Window1
 
     examples = (Example({"output_size": 3}, ((6, 2),)),)
 
 
-class AdaptiveAveragePooling2D(_AdaptivePooling, also="AdaptiveAvgPool2d AdaptiveAvgPool2D"):
+class AdaptiveAveragePooling2D(_AdaptiveAverage, also="AdaptiveAvgPool2d AdaptiveAvgPool2D"):
     """The mean of each window of an image. The windows follow from the output size, `output_size`."""
-
-    mode: ClassVar[Literal["max", "avg"]] = "avg"
-
-    output_size: Window2
 
     examples = (Example({"output_size": 1}, ((5, 4, 3),)),)
 
 
-class AdaptiveAveragePooling3D(_AdaptivePooling, also="AdaptiveAvgPool3d AdaptiveAvgPool3D"):
+class AdaptiveAveragePooling3D(_AdaptiveAverage, also="AdaptiveAvgPool3d AdaptiveAvgPool3D"):
     """The mean of each window of a volume. The windows follow from the output size, `output_size`."""
-
-    mode: ClassVar[Literal["max", "avg"]] = "avg"
-
-    output_size: Window3
 
     examples = (Example({"output_size": 2}, ((4, 5, 6, 2),)),)
 
 
-class AdaptiveMaxPooling1D(_AdaptivePooling, also="AdaptiveMaxPool1d AdaptiveMaxPool1D"):
+class AdaptiveMaxPooling1D(_AdaptiveMax, also="AdaptiveMaxPool1d AdaptiveMaxPool1D"):
     """The maximum of each window of a sequence. The windows follow from the output size, `output_size`."""
-
-    mode: ClassVar[Literal["max", "avg"]] = "max"
-
-    output_size: Window1
 
     examples = (Example({"output_size": 3}, ((6, 2),)),)
 
 
-class AdaptiveMaxPooling2D(_AdaptivePooling, also="AdaptiveMaxPool2d AdaptiveMaxPool2D"):
+class AdaptiveMaxPooling2D(_AdaptiveMax, also="AdaptiveMaxPool2d AdaptiveMaxPool2D"):
     """The maximum of each window of an image. The windows follow from the output size, `output_size`."""
-
-    mode: ClassVar[Literal["max", "avg"]] = "max"
-
-    output_size: Window2
 
     examples = (Example({"output_size": 1}, ((5, 4, 3),)),)
 
 
-class AdaptiveMaxPooling3D(_AdaptivePooling, also="AdaptiveMaxPool3d AdaptiveMaxPool3D"):
+class AdaptiveMaxPooling3D(_AdaptiveMax, also="AdaptiveMaxPool3d AdaptiveMaxPool3D"):
     """The maximum of each window of a volume. The windows follow from the output size, `output_size`."""
-
-    mode: ClassVar[Literal["max", "avg"]] = "max"
-
-    output_size: Window3
 
     examples = (Example({"output_size": 2}, ((4, 5, 6, 2),)),)

@@ -22,9 +22,7 @@ from graphspec.contract.layer import (
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.windows import (
     DataFormat,
-    Window1,
-    Window2,
-    Window3,
+    Window,
     margin_instead,
     need_spatial,
     slide,
@@ -37,11 +35,11 @@ class _ConvLSTM(OverSteps, abstract=True):
     """The base of these layers: the hidden state and the cell state are images, [*sizes, filters]."""
 
     filters: Positive
-    kernel_size: tuple[int, ...]
-    strides: tuple[int, ...]
+    kernel_size: Window
+    strides: Window = (1,)
     padding: Literal["valid", "same"] = "valid"
     data_format: DataFormat = "channels_last"
-    dilation_rate: tuple[int, ...]
+    dilation_rate: Window = (1,)
     activation: ActivationFunction = TANH
     recurrent_activation: ActivationFunction = SIGMOID
     use_bias: bool = True
@@ -201,9 +199,6 @@ class _ConvLSTM(OverSteps, abstract=True):
 class ConvLSTM1D(_ConvLSTM):
     """An LSTM with convolutions in place of matrix products, over sequences `[steps, length, channels]`."""
 
-    kernel_size: Window1
-    strides: Window1 = (1,)
-    dilation_rate: Window1 = (1,)
     examples = (Example({"filters": 3, "kernel_size": 2}, ((3, 5, 2),)),)
 
 
@@ -213,16 +208,10 @@ class ConvLSTM2D(_ConvLSTM):
     Source: Shi, 2015.
     """
 
-    kernel_size: Window2
-    strides: Window2 = (1, 1)
-    dilation_rate: Window2 = (1, 1)
     examples = (Example({"filters": 3, "kernel_size": 2}, ((3, 5, 4, 2),)),)
 
 
 class ConvLSTM3D(_ConvLSTM):
     """An LSTM with convolutions in place of matrix products, over sequences of volumes."""
 
-    kernel_size: Window3
-    strides: Window3 = (1, 1, 1)
-    dilation_rate: Window3 = (1, 1, 1)
     examples = (Example({"filters": 3, "kernel_size": 2}, ((3, 4, 3, 3, 2),)),)

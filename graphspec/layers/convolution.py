@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Self
 
 from graphspec.contract.activation_types import activated
 from graphspec.contract.activations import LINEAR, ActivationFunction
@@ -26,11 +26,8 @@ from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.windows import (
     CausalMargin1,
     DataFormat,
-    Margin2,
-    Margin3,
-    Window1,
-    Window2,
-    Window3,
+    Margin,
+    Window,
     assemble,
     margin_instead,
     need_spatial,
@@ -63,7 +60,6 @@ class Convolving(Layer, abstract=True):
     """The base of layers with a sliding kernel."""
 
     memory_layout = "data_format"
-    module: ClassVar[str]
 
     if TYPE_CHECKING:  # fields of the subclasses, which list all of their fields in Keras' order
         kernel_size: tuple[int, ...]
@@ -155,12 +151,12 @@ class Convolving(Layer, abstract=True):
 
     def convolution(self, site: Site, filters: int, groups: int) -> Code:
         """PyTorch's convolution, or the helper of the same name where its padding differs from Keras'."""
-        general = f"Padded{self.module.removeprefix('nn.')}"
+        general = f"PaddedConv{self.rank}d"
         few = self._skips(site.x)
         skips = few and site.settled
         pads = None if skips else self.pads_at(site)
         plain = skips or pads is not None or (self.is_plain() and not few)
-        target = self.module if plain else general
+        target = f"nn.Conv{self.rank}d" if plain else general
         construct = ModuleCall(
             target,
             {
@@ -176,7 +172,7 @@ class Convolving(Layer, abstract=True):
                 "bias": (self.use_bias, True),
             },
             general=general,
-            by_place=2 if target == self.module else 1,
+            by_place=2 if plain else 1,
             common={"skips": True} if few and not skips else {},
         )
         if not skips:
@@ -203,11 +199,11 @@ class _Convolution(Convolving, abstract=True):
     """The base of all convolutions: `weight` [filters, channels / groups, *kernel] and `bias` [filters]."""
 
     filters: Positive
-    kernel_size: tuple[int, ...]
-    strides: tuple[int, ...]
-    padding: Any = "valid"
+    kernel_size: Window
+    strides: Window = (1,)
+    padding: Margin = "valid"
     data_format: DataFormat = "channels_last"
-    dilation_rate: tuple[int, ...]
+    dilation_rate: Window = (1,)
     groups: Positive = 1
     activation: ActivationFunction = LINEAR
     use_bias: bool = True
@@ -256,12 +252,7 @@ class _Convolution(Convolving, abstract=True):
 class Conv1D(_Convolution, also="Conv1d Convolution1D"):
     """A convolution over a sequence `[length, channels]`. `padding: causal` sees no future steps."""
 
-    module: ClassVar[str] = "nn.Conv1d"
-
-    kernel_size: Window1
-    strides: Window1 = (1,)
     padding: CausalMargin1 = "valid"
-    dilation_rate: Window1 = (1,)
 
     examples = (Example({"filters": 4, "kernel_size": 3}, ((10, 3),)),)
 
@@ -269,24 +260,10 @@ class Conv1D(_Convolution, also="Conv1d Convolution1D"):
 class Conv2D(_Convolution, also="Conv2d Convolution2D"):
     """A convolution over an image `[height, width, channels]`. A number as `padding` adds zeros around it."""
 
-    module: ClassVar[str] = "nn.Conv2d"
-
-    kernel_size: Window2
-    strides: Window2 = (1, 1)
-    padding: Margin2 = "valid"
-    dilation_rate: Window2 = (1, 1)
-
     examples = (Example({"filters": 4, "kernel_size": 3}, ((7, 6, 3),)),)
 
 
 class Conv3D(_Convolution, also="Conv3d Convolution3D"):
     """A convolution over a volume `[depth, height, width, channels]`."""
-
-    module: ClassVar[str] = "nn.Conv3d"
-
-    kernel_size: Window3
-    strides: Window3 = (1, 1, 1)
-    padding: Margin3 = "valid"
-    dilation_rate: Window3 = (1, 1, 1)
 
     examples = (Example({"filters": 4, "kernel_size": 3}, ((5, 4, 6, 3),)),)

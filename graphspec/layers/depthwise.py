@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
 from graphspec.contract.layer import Code, Example, Layer, Linear, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
-from graphspec.contract.windows import DataFormat, Margin1, Margin2, Window1, Window2, short
+from graphspec.contract.windows import DataFormat, Margin, Window, short
 from graphspec.layers.convolution import Convolving, even, padded_call
 from graphspec.tensor import Dim, Tensor, product
 
@@ -51,12 +51,12 @@ class _Depthwise(Convolving, abstract=True):
 class _DepthwiseConv(_Depthwise, abstract=True):
     """`depth_multiplier` filters for each channel of the input."""
 
-    kernel_size: tuple[int, ...]
-    strides: tuple[int, ...]
-    padding: Any = "valid"
+    kernel_size: Window
+    strides: Window = (1,)
+    padding: Margin = "valid"
     depth_multiplier: Positive = 1
     data_format: DataFormat = "channels_last"
-    dilation_rate: tuple[int, ...]
+    dilation_rate: Window = (1,)
     activation: ActivationFunction = LINEAR
     use_bias: bool = True
     depthwise_initializer: Initializer = GlorotUniform()
@@ -100,25 +100,11 @@ class _DepthwiseConv(_Depthwise, abstract=True):
 class DepthwiseConv1D(_DepthwiseConv):
     """A convolution of each channel of a sequence by itself, with `depth_multiplier` filters for each."""
 
-    module: ClassVar[str] = "nn.Conv1d"
-
-    kernel_size: Window1
-    strides: Window1 = (1,)
-    padding: Margin1 = "valid"
-    dilation_rate: Window1 = (1,)
-
     examples = (Example({"kernel_size": 3}, ((10, 3),)),)
 
 
 class DepthwiseConv2D(_DepthwiseConv):
     """A convolution of each channel of an image by itself, with `depth_multiplier` filters for each."""
-
-    module: ClassVar[str] = "nn.Conv2d"
-
-    kernel_size: Window2
-    strides: Window2 = (1, 1)
-    padding: Margin2 = "valid"
-    dilation_rate: Window2 = (1, 1)
 
     examples = (Example({"kernel_size": 3}, ((7, 6, 4),)),)
 
@@ -127,11 +113,11 @@ class _SeparableConv(_Depthwise, abstract=True):
     """`depthwise.weight` [channels * M, 1, *kernel], `pointwise.weight` and `pointwise.bias` [filters]."""
 
     filters: Positive
-    kernel_size: tuple[int, ...]
-    strides: tuple[int, ...]
+    kernel_size: Window
+    strides: Window = (1,)
     padding: Literal["valid", "same"] = "valid"
     data_format: DataFormat = "channels_last"
-    dilation_rate: tuple[int, ...]
+    dilation_rate: Window = (1,)
     depth_multiplier: Positive = 1
     activation: ActivationFunction = LINEAR
     use_bias: bool = True
@@ -198,22 +184,10 @@ class _SeparableConv(_Depthwise, abstract=True):
 class SeparableConv1D(_SeparableConv, also="SeparableConvolution1D"):
     """A convolution of each channel of a sequence by itself, then one of width 1 that mixes the channels."""
 
-    module: ClassVar[str] = "nn.Conv1d"
-
-    kernel_size: Window1
-    strides: Window1 = (1,)
-    dilation_rate: Window1 = (1,)
-
     examples = (Example({"filters": 5, "kernel_size": 3}, ((10, 3),)),)
 
 
 class SeparableConv2D(_SeparableConv, also="SeparableConvolution2D"):
     """A convolution of each channel of an image by itself, then one of 1x1 that mixes the channels."""
-
-    module: ClassVar[str] = "nn.Conv2d"
-
-    kernel_size: Window2
-    strides: Window2 = (1, 1)
-    dilation_rate: Window2 = (1, 1)
 
     examples = (Example({"filters": 5, "kernel_size": 3}, ((7, 6, 3),)),)

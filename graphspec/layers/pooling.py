@@ -8,12 +8,8 @@ from graphspec.contract.input_checks import need_mask
 from graphspec.contract.layer import Argument, Code, Example, Layer, LayerError, Leaf, Site
 from graphspec.contract.windows import (
     DataFormat,
-    Margin1,
-    Margin2,
-    Margin3,
-    Window1,
-    Window2,
-    Window3,
+    Margin,
+    Window,
     assemble,
     margin_instead,
     need_spatial,
@@ -41,8 +37,8 @@ class _Pooling(Layer, abstract=True):
     memory_layout = "data_format"
     mode: ClassVar[Literal["max", "avg"]]
 
-    pool_size: tuple[int, ...]
-    strides: tuple[int, ...] | None = None
+    pool_size: Window
+    strides: Window | None = None
     padding: Any = "valid"
     data_format: DataFormat = "channels_last"
     ceil_mode: bool = False
@@ -210,76 +206,53 @@ class _Pooling(Layer, abstract=True):
         return product(site.outputs[0].shape[1:]) * product(self.pool_size)
 
 
-class MaxPooling1D(_Pooling, also="MaxPool1d MaxPool1D"):
+class _MaxPooling(_Pooling, abstract=True):
+    mode = "max"
+
+    pool_size: Window = (2,)
+    padding: Margin = "valid"
+
+
+class _AveragePooling(_Pooling, abstract=True):
+    mode = "avg"
+
+    padding: Literal["valid", "same"] = "valid"
+
+
+class MaxPooling1D(_MaxPooling, also="MaxPool1d MaxPool1D"):
     """The largest value of each window of a sequence."""
-
-    mode: ClassVar[Literal["max", "avg"]] = "max"
-
-    pool_size: Window1 = (2,)
-    strides: Window1 | None = None
-    padding: Margin1 = "valid"
 
     examples = (Example({}, ((8, 3),)),)
 
 
-class MaxPooling2D(_Pooling, also="MaxPool2d MaxPool2D"):
+class MaxPooling2D(_MaxPooling, also="MaxPool2d MaxPool2D"):
     """The largest value of each window of an image. A number as `padding` widens it, as in PyTorch."""
-
-    mode: ClassVar[Literal["max", "avg"]] = "max"
-
-    pool_size: Window2 = (2, 2)
-    strides: Window2 | None = None
-    padding: Margin2 = "valid"
 
     examples = (Example({}, ((6, 6, 3),)),)
 
 
-class AveragePooling1D(_Pooling, also="AvgPool1d AvgPool1D"):
+class AveragePooling1D(_AveragePooling, also="AvgPool1d AvgPool1D"):
     """The mean of each window of a sequence. Padding does not count."""
-
-    mode: ClassVar[Literal["max", "avg"]] = "avg"
-
-    pool_size: Window1
-    strides: Window1 | None = None
-    padding: Literal["valid", "same"] = "valid"
 
     examples = (Example({"pool_size": 2}, ((9, 3),)),)
 
 
-class AveragePooling2D(_Pooling, also="AvgPool2d AvgPool2D"):
+class AveragePooling2D(_AveragePooling, also="AvgPool2d AvgPool2D"):
     """The mean of each window of an image. Padding does not count."""
-
-    mode: ClassVar[Literal["max", "avg"]] = "avg"
-
-    pool_size: Window2
-    strides: Window2 | None = None
-    padding: Literal["valid", "same"] = "valid"
 
     examples = (Example({"pool_size": 2}, ((6, 7, 3),)),)
 
 
-class MaxPooling3D(_Pooling, also="MaxPool3d MaxPool3D"):
+class MaxPooling3D(_MaxPooling, also="MaxPool3d MaxPool3D"):
     """The largest value of each window of a volume."""
-
-    mode: ClassVar[Literal["max", "avg"]] = "max"
-
-    pool_size: Window3 = (2, 2, 2)
-    strides: Window3 | None = None
-    padding: Margin3 = "valid"
 
     examples = (Example({}, ((4, 4, 6, 3),)),)
 
 
-class AveragePooling3D(_Pooling, also="AvgPool3d AvgPool3D"):
+class AveragePooling3D(_AveragePooling, also="AvgPool3d AvgPool3D"):
     """The mean of each window of a volume. Padding does not count."""
 
     halves = False
-
-    mode: ClassVar[Literal["max", "avg"]] = "avg"
-
-    pool_size: Window3
-    strides: Window3 | None = None
-    padding: Literal["valid", "same"] = "valid"
 
     examples = (Example({"pool_size": 2}, ((4, 5, 6, 3),)),)
 
@@ -306,25 +279,30 @@ class _GlobalPooling(Layer, abstract=True):
         return Code(text, constants={"axes": short(axes) if len(axes) == 1 else axes})
 
 
-class GlobalMaxPooling1D(_GlobalPooling, also="GlobalMaxPool1D"):
+class _GlobalMax(_GlobalPooling, abstract=True):
+    method = "amax"
+
+
+class _GlobalAverage(_GlobalPooling, abstract=True):
+    method = "mean"
+
+
+class GlobalMaxPooling1D(_GlobalMax, also="GlobalMaxPool1D"):
     """The largest value of each channel of a sequence."""
 
-    method: ClassVar[Literal["amax", "mean"]] = "amax"
     examples = (Example({}, ((7, 3),)),)
 
 
-class GlobalMaxPooling2D(_GlobalPooling, also="GlobalMaxPool2D"):
+class GlobalMaxPooling2D(_GlobalMax, also="GlobalMaxPool2D"):
     """The largest value of each channel of an image."""
 
-    method: ClassVar[Literal["amax", "mean"]] = "amax"
     examples = (Example({}, ((5, 4, 3),)),)
 
 
-class GlobalAveragePooling1D(_GlobalPooling, also="GlobalAvgPool1D"):
+class GlobalAveragePooling1D(_GlobalAverage, also="GlobalAvgPool1D"):
     """The mean of each channel of a sequence, over the steps that a mask keeps."""
 
     arguments = (Argument("x"), Argument("mask", required=False))
-    method: ClassVar[Literal["amax", "mean"]] = "mean"
     examples = (Example({}, ((7, 3),)),)
 
     def infer(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -345,22 +323,19 @@ class GlobalAveragePooling1D(_GlobalPooling, also="GlobalAvgPool1D"):
         return Code(call, constants={"axis": axis})
 
 
-class GlobalAveragePooling2D(_GlobalPooling, also="GlobalAvgPool2D"):
+class GlobalAveragePooling2D(_GlobalAverage, also="GlobalAvgPool2D"):
     """The mean of each channel of an image."""
 
-    method: ClassVar[Literal["amax", "mean"]] = "mean"
     examples = (Example({}, ((5, 4, 3),)),)
 
 
-class GlobalMaxPooling3D(_GlobalPooling, also="GlobalMaxPool3D"):
+class GlobalMaxPooling3D(_GlobalMax, also="GlobalMaxPool3D"):
     """The largest value of each channel of a volume."""
 
-    method: ClassVar[Literal["amax", "mean"]] = "amax"
     examples = (Example({}, ((3, 5, 4, 2),)),)
 
 
-class GlobalAveragePooling3D(_GlobalPooling, also="GlobalAvgPool3D"):
+class GlobalAveragePooling3D(_GlobalAverage, also="GlobalAvgPool3D"):
     """The mean of each channel of a volume."""
 
-    method: ClassVar[Literal["amax", "mean"]] = "mean"
     examples = (Example({}, ((3, 5, 4, 2),)),)

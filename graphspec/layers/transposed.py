@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from graphspec.contract.activation_types import activated
 from graphspec.contract.activations import LINEAR, ActivationFunction
@@ -13,13 +13,9 @@ from graphspec.contract.layer import Code, Example, LayerError, Linear, ModuleCa
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.windows import (
     AXES,
-    Added1,
-    Added2,
-    Added3,
+    Added,
     DataFormat,
-    Window1,
-    Window2,
-    Window3,
+    Window,
     assemble,
     margin_instead,
     short,
@@ -45,12 +41,12 @@ class Transposed(Convolving, abstract=True):
     """The base of transposed convolutions: `weight` [channels, filters, *kernel] and `bias` [filters]."""
 
     filters: Positive
-    kernel_size: tuple[int, ...]
-    strides: tuple[int, ...]
+    kernel_size: Window
+    strides: Window = (1,)
     padding: Literal["valid", "same"] = "valid"
-    output_padding: tuple[int, ...] | None = None
+    output_padding: Added | None = None
     data_format: DataFormat = "channels_last"
-    dilation_rate: tuple[int, ...]
+    dilation_rate: Window = (1,)
     activation: ActivationFunction = LINEAR
     use_bias: bool = True
     kernel_initializer: Initializer = GlorotUniform()
@@ -146,8 +142,8 @@ class Transposed(Convolving, abstract=True):
 
     def code(self, site: Site) -> Code:
         margins = self.margins()
-        general = f"Cropped{self.module.removeprefix('nn.')}"
-        target = general if any(margin.crop for margin in margins) else self.module
+        general = f"CroppedConvTranspose{self.rank}d"
+        target = general if any(margin.crop for margin in margins) else f"nn.ConvTranspose{self.rank}d"
         construct = ModuleCall(
             target,
             {
@@ -176,37 +172,16 @@ class Transposed(Convolving, abstract=True):
 class Conv1DTranspose(Transposed, also="ConvTranspose1d Convolution1DTranspose"):
     """A transposed convolution of a sequence `[length, channels]`, which grows `strides` times."""
 
-    module: ClassVar[str] = "nn.ConvTranspose1d"
-
-    kernel_size: Window1
-    strides: Window1 = (1,)
-    output_padding: Added1 | None = None
-    dilation_rate: Window1 = (1,)
-
     examples = (Example({"filters": 4, "kernel_size": 3}, ((6, 3),)),)
 
 
 class Conv2DTranspose(Transposed, also="ConvTranspose2d Convolution2DTranspose"):
     """A transposed convolution of an image `[height, width, channels]`, which grows `strides` times."""
 
-    module: ClassVar[str] = "nn.ConvTranspose2d"
-
-    kernel_size: Window2
-    strides: Window2 = (1, 1)
-    output_padding: Added2 | None = None
-    dilation_rate: Window2 = (1, 1)
-
     examples = (Example({"filters": 4, "kernel_size": 3}, ((5, 4, 3),)),)
 
 
 class Conv3DTranspose(Transposed, also="ConvTranspose3d Convolution3DTranspose"):
     """A transposed convolution of a volume `[depth, height, width, channels]`; it grows `strides` times."""
-
-    module: ClassVar[str] = "nn.ConvTranspose3d"
-
-    kernel_size: Window3
-    strides: Window3 = (1, 1, 1)
-    output_padding: Added3 | None = None
-    dilation_rate: Window3 = (1, 1, 1)
 
     examples = (Example({"filters": 4, "kernel_size": 3}, ((3, 4, 2, 3),)),)

@@ -9,8 +9,7 @@ from graphspec.contract.layer import Code, Example, Site
 from graphspec.contract.windows import (
     DataFormat,
     Spatial,
-    Window2,
-    Window3,
+    Window,
     need_spatial,
     short,
     spatial,
@@ -35,21 +34,26 @@ class UpSampling1D(Spatial):
         return Code("{x}.repeat_interleave({size}, dim={axis})", constants=constants)
 
 
-class UpSampling2D(Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinear2d"):
-    """Enlarges an image `size` times, by repeating or interpolating rows and columns."""
+class _Enlarged(Spatial, abstract=True):
+    """The base of layers that make each axis longer by its factor in `size`."""
 
     memory_layout = "data_format"
 
-    size: Window2 = (2, 2)
+    size: Window = (2,)
     data_format: DataFormat = "channels_last"
-    interpolation: Literal["nearest", "bilinear", "bicubic"] = "nearest"
-
-    examples = (Example({}, ((3, 4, 2),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_spatial(x, self.rank, self.data_format, layer=self.spec_name)
         sizes = zip(spatial(x, self.data_format), self.size, strict=True)
         return self.resized(x, tuple(size * times for size, times in sizes))
+
+
+class UpSampling2D(_Enlarged, also="Upsample UpsamplingNearest2d UpsamplingBilinear2d"):
+    """Enlarges an image `size` times, by repeating or interpolating rows and columns."""
+
+    interpolation: Literal["nearest", "bilinear", "bicubic"] = "nearest"
+
+    examples = (Example({}, ((3, 4, 2),)),)
 
     def code(self, site: Site) -> Code:
         # `nearest` multiplies by a rounded 1 / size, which can be a pixel off from 41 on
@@ -61,20 +65,10 @@ class UpSampling2D(Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinea
         return each * product(site.outputs[0].shape[1:])
 
 
-class UpSampling3D(Spatial):
+class UpSampling3D(_Enlarged):
     """Repeats each voxel of a volume `size` times along each axis."""
 
-    memory_layout = "data_format"
-
-    size: Window3 = (2, 2, 2)
-    data_format: DataFormat = "channels_last"
-
     examples = (Example({}, ((2, 3, 4, 2),)),)
-
-    def infer(self, x: Tensor) -> Tensor:
-        need_spatial(x, self.rank, self.data_format, layer=self.spec_name)
-        sizes = zip(spatial(x, self.data_format), self.size, strict=True)
-        return self.resized(x, tuple(size * times for size, times in sizes))
 
     def code(self, site: Site) -> Code:
         # `nearest` multiplies by a rounded 1 / size, which can be a place off from 41 on

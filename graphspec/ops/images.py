@@ -5,7 +5,7 @@ Images are `[batch, height, width, channels]`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -14,8 +14,7 @@ from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
 from graphspec.contract.windows import (
     DataFormat,
-    Window2,
-    Window3,
+    Window,
     assemble,
     need_axes,
     need_spatial,
@@ -190,13 +189,10 @@ class PadImages(_Border, spec_name="image_pad_images"):
 class _Patches(Operation, abstract=True):
     """Patches of images or volumes, as channels."""
 
-    rank: ClassVar[int]
-
-    if TYPE_CHECKING:  # fields of the subclasses, which list all of their fields in Keras' order
-        size: tuple[int, ...]
-        strides: tuple[int, ...] | None
-        padding: Literal["valid", "same"]
-        data_format: DataFormat
+    size: Window
+    strides: Window | None = None
+    padding: Literal["valid", "same"] = "valid"
+    data_format: DataFormat = "channels_last"
 
     def infer(self, x: Tensor) -> Tensor:
         name = f"`{self.spec_name}`"
@@ -230,11 +226,6 @@ class ExtractPatches(_Patches, spec_name="image_extract_patches"):
 
     rank = 2
 
-    size: Window2
-    strides: Window2 | None = None
-    padding: Literal["valid", "same"] = "valid"
-    data_format: DataFormat = "channels_last"
-
     examples = (Example({"size": 2}, ((4, 6, 3),)),)
 
 
@@ -244,11 +235,6 @@ class ExtractPatches3D(_Patches, spec_name="image_extract_patches_3d"):
     """
 
     rank = 3
-
-    size: Window3
-    strides: Window3 | None = None
-    padding: Literal["valid", "same"] = "valid"
-    data_format: DataFormat = "channels_last"
 
     examples = (Example({"size": 2}, ((4, 6, 2, 3),)),)
 
