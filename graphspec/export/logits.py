@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from graphspec.objectives.formulas import activate
 from graphspec.program import returned
-from graphspec.train.losses import activate
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program

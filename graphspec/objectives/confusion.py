@@ -1,17 +1,19 @@
-"""Keras 3's metrics of the confusion matrix: at thresholds, along curves, in regions.
-
-What they compute is in `graphspec.train.metrics` and `graphspec.train.curves`.
-"""
+"""Keras 3's metrics of the confusion matrix: at thresholds, and in regions."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
+from graphspec.objectives.formulas import aligned, divide
 from graphspec.objectives.losses import Fraction, Loss, Misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _as_tuple(value: object) -> object:
@@ -22,7 +24,6 @@ def _as_tuple(value: object) -> object:
 
 Thresholds = Annotated[tuple[Fraction, ...], Field(strict=False), BeforeValidator(_as_tuple)]
 """One threshold, or a list of them, which gives a list of results."""
-NotNegative = Annotated[float, Field(ge=0)]
 
 
 class Confusion(Metric):
@@ -31,55 +32,30 @@ class Confusion(Metric):
     needs_probabilities: ClassVar[bool] = True
 
 
-class CurveMetric(Confusion):
-    """A metric on a curve over all thresholds, with a point at every value that occurs.
+class Counts(Confusion):
+    """A metric of true positives, false positives, true negatives and false negatives at each threshold."""
 
-    `num_thresholds` (evenly spaced) gives it as many points, as in Keras, which takes 200.
-    """
+    def decided(
+        self, output: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, Sequence[float]]:
+        """The values, their targets, and the thresholds above which a value is called positive."""
+        raise NotImplementedError(f"{type(self).__name__} decides nothing")
 
-    num_thresholds: Annotated[int, Field(gt=1, le=100_000)] | None = None
+    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        """[4, thresholds]: true positives, false positives, true negatives, false negatives."""
+        import torch
 
-
-class AUC(CurveMetric):
-    """The area under the ROC or precision-recall curve, with a point at every value that occurs.
-
-    `num_thresholds` (evenly spaced) or `thresholds` give the curve as many points, as in Keras, which takes
-    200. `multi_label` is the mean of the areas of the labels on the last axis, weighted by `label_weights`;
-    without it they weigh the values of the one curve.
-    """
-
-    name: Literal["auc", "AUC"] = "auc"
-    curve: Literal["ROC", "PR"] = "ROC"
-    summation_method: Literal["interpolation", "minoring", "majoring"] = "interpolation"
-    thresholds: Thresholds | None = None
-    multi_label: bool = False
-    num_labels: Annotated[int, Field(ge=1)] | None = None
-    label_weights: Annotated[tuple[NotNegative, ...], Field(strict=False)] | None = None
-    from_logits: bool = False
-
-    @model_validator(mode="after")
-    def _consistent(self) -> AUC:
-        if self.thresholds is not None and self.num_thresholds is not None:
-            raise ValueError("`auc` takes `num_thresholds` or `thresholds`, not both")
-        if self.num_labels is not None and not self.multi_label:
-            raise ValueError("`num_labels` of `auc` counts the labels of `multi_label: true`")
-        return self
-
-    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
-        width = output.shape[-1]
-        if self.label_weights is not None and isinstance(width, int) and len(self.label_weights) != width:
-            message = f"`auc` has {len(self.label_weights)} label weights, and the output has {width} labels"
-            return (message, "give one for each label")
-        if self.num_labels not in (None, width):
-            message = f"`auc` has `num_labels: {self.num_labels}`, and the output has {width} labels"
-            return (message, "leave it out: the output says how many there are")
-        if self.from_logits and activation in ("softmax", "sigmoid"):
-            message = f"`auc` with `from_logits: true` takes logits, but the output ends in {activation}"
-            return (message, "leave `from_logits` out")
-        return super().misfit(output, "sigmoid" if self.from_logits else activation, loss)
+        output, target, given = self.decided(output, target)
+        called = output.reshape(1, -1) > output.new_tensor(given).unsqueeze(1)
+        positive = (target != 0).reshape(1, -1)
+        cells = [positive & called, ~positive & called, ~positive & ~called, positive & ~called]
+        if weight is None:
+            return torch.stack([cell.sum(1) for cell in cells])
+        flat = aligned(weight, output).expand(output.shape).reshape(-1)
+        return torch.stack([cell.double() @ flat for cell in cells])
 
 
-class ThresholdMetric(Confusion):
+class ThresholdMetric(Counts):
     """A metric that calls positive what is above a threshold, or the `top_k` values of the last axis."""
 
     thresholds: Thresholds | None = None
@@ -97,11 +73,28 @@ class ThresholdMetric(Confusion):
         found = super().misfit(output, "sigmoid" if ranked else activation, loss)
         return class_misfit(self.name, self.class_id, output) or found
 
+    def decided(
+        self, output: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, Sequence[float]]:
+        import torch
+
+        thresholds = self.thresholds or (0.5,)
+        if self.top_k is not None:
+            best = output.topk(self.top_k).indices
+            output = torch.full_like(output, -torch.inf).scatter(-1, best, output.gather(-1, best))
+            thresholds = self.thresholds or (torch.finfo(output.dtype).min,)
+        if self.class_id is not None:
+            output, target = output[..., self.class_id], target[..., self.class_id]
+        return output, target, thresholds
+
 
 class Precision(ThresholdMetric):
     """The fraction of predicted positives that are positive."""
 
     name: Literal["precision"] = "precision"
+
+    def value(self, sums: torch.Tensor) -> torch.Tensor:
+        return divide(sums[0], sums[0] + sums[1])
 
 
 class Recall(ThresholdMetric):
@@ -109,74 +102,56 @@ class Recall(ThresholdMetric):
 
     name: Literal["recall"] = "recall"
 
+    def value(self, sums: torch.Tensor) -> torch.Tensor:
+        return divide(sums[0], sums[0] + sums[3])
 
-class TruePositives(Confusion):
+
+class Cell(Counts):
+    """One of the four counts."""
+
+    row: ClassVar[int]
+
+    def decided(
+        self, output: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, Sequence[float]]:
+        return output, target, self.thresholds
+
+    def value(self, sums: torch.Tensor) -> torch.Tensor:
+        return sums[self.row]
+
+
+class TruePositives(Cell):
     """The number of positives that are predicted positive."""
 
+    row = 0
     name: Literal["true_positives"] = "true_positives"
     thresholds: Thresholds = (0.5,)
 
 
-class TrueNegatives(Confusion):
+class TrueNegatives(Cell):
     """The number of negatives that are predicted negative."""
 
+    row = 2
     name: Literal["true_negatives"] = "true_negatives"
     thresholds: Thresholds = (0.5,)
 
 
-class FalsePositives(Confusion):
+class FalsePositives(Cell):
     """The number of negatives that are predicted positive."""
 
+    row = 1
     name: Literal["false_positives"] = "false_positives"
     thresholds: Thresholds = (0.5,)
     direction = "down"
 
 
-class FalseNegatives(Confusion):
+class FalseNegatives(Cell):
     """The number of positives that are predicted negative."""
 
+    row = 3
     name: Literal["false_negatives"] = "false_negatives"
     thresholds: Thresholds = (0.5,)
     direction = "down"
-
-
-class Attained(CurveMetric):
-    """The best that one rate can be where another is at least a demanded value; 0 where that never is.
-    `class_id` looks at one value of the last axis.
-    """
-
-    class_id: Annotated[int, Field(ge=0)] | None = None
-
-    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
-        return class_misfit(self.name, self.class_id, output) or super().misfit(output, activation, loss)
-
-
-class SensitivityAtSpecificity(Attained):
-    """The largest sensitivity at a threshold whose specificity is at least `specificity`."""
-
-    name: Literal["sensitivity_at_specificity"] = "sensitivity_at_specificity"
-    specificity: Fraction
-
-
-class SpecificityAtSensitivity(Attained):
-    """The largest specificity at a threshold whose sensitivity is at least `sensitivity`."""
-
-    name: Literal["specificity_at_sensitivity"] = "specificity_at_sensitivity"
-    sensitivity: Fraction
-
-
-class PrecisionAtRecall(Attained):
-    """The largest precision at a threshold whose recall is at least `recall`."""
-
-    name: Literal["precision_at_recall"] = "precision_at_recall"
-    recall: Fraction
-
-
-class RecallAtPrecision(Attained):
-    """The largest recall at a threshold whose precision is at least `precision`."""
-
-    name: Literal["recall_at_precision"] = "recall_at_precision"
-    precision: Fraction
 
 
 ClassIds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
@@ -236,6 +211,15 @@ class Overlap(Metric):
             return (message, "classes count from 0")
         return Metric.misfit(found, output, activation, loss)
 
+    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        called = output if self.sparse_y_pred else output.argmax(-1)
+        target = target if self.sparse_y_true else target.argmax(-1)
+        assert self.num_classes is not None
+        return _agreement(called, target, weight, self.num_classes, self.ignore_class)
+
+    def value(self, sums: torch.Tensor) -> torch.Tensor:
+        return _overlap(sums, self.classes())
+
 
 class MeanIoU(Overlap):
     """Intersection over union, the mean over all classes, without those that neither output nor target have.
@@ -277,6 +261,39 @@ class BinaryIoU(Confusion):
     name: Literal["binary_iou", "binary_io_u"] = "binary_iou"
     target_class_ids: Annotated[tuple[Literal[0, 1], ...], Field(strict=False, min_length=1)] = (0, 1)
     threshold: Fraction = 0.5
+
+    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        return _agreement(output >= self.threshold, target, weight, 2)
+
+    def value(self, sums: torch.Tensor) -> torch.Tensor:
+        return _overlap(sums, self.target_class_ids)
+
+
+def _agreement(
+    called: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor | None,
+    classes: int,
+    ignored: int | None = None,
+) -> torch.Tensor:
+    """[classes, classes]: how often a target of one class (row) was called another (column)."""
+    import torch
+
+    called, target = called.long(), target.long()
+    there = (called >= 0) & (called < classes) & (target >= 0) & (target < classes)
+    if ignored is not None:
+        there &= target != ignored
+    counts = there.double() if weight is None else there * aligned(weight, there)
+    cells = torch.where(there, target * classes + called, 0).flatten()
+    return counts.new_zeros(classes * classes).index_add_(0, cells, counts.flatten()).view(classes, classes)
+
+
+def _overlap(sums: torch.Tensor, classes: Sequence[int]) -> torch.Tensor:
+    """The mean over these classes, without those that nothing is."""
+    kept = list(classes)
+    both = sums.diagonal()[kept]
+    either = (sums.sum(0) + sums.sum(1) - sums.diagonal())[kept]
+    return divide(divide(both, either).sum(), (either > 0).sum().double())
 
 
 def class_misfit(name: str, class_id: int | None, output: Tensor) -> Misfit:

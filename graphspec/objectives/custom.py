@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import re
 from keyword import iskeyword
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from graphspec.diagnostics import did_you_mean
+from graphspec.objectives.formulas import mean_at
 from graphspec.objectives.losses import Loss, Misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.settings import Problem, SettingError, show, unfit
 from graphspec.tensor import DTYPE_WORDS, DTYPES, Dim, Tensor, symbol
 
-OWN = "own"
-"""What they are in tables of what is computed."""
+if TYPE_CHECKING:
+    import torch
+
 KEYS = ("module", "shape", "dtype", "arguments")
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+\Z", re.ASCII)
 WORD = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
@@ -44,11 +46,15 @@ class CustomLoss(Loss):
     they are not the output's.
     """
 
-    canonical: ClassVar[str] = OWN
+    canonical: ClassVar[str] = "own"
+    by_example = True
     path: str
     given: dict[str, Any]
     shape: tuple[Any, ...] | None = None
     dtype: str | None = None
+
+    def at_positions(self, values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        return mean_at(values, mask)
 
     def target(self, output: Tensor) -> Tensor:
         return _target(self, output)
@@ -65,7 +71,7 @@ class CustomMetric(Metric):
     examples at once.
     """
 
-    canonical: ClassVar[str] = OWN
+    canonical: ClassVar[str] = "own"
     path: str
     given: dict[str, Any]
     shape: tuple[Any, ...] | None = None

@@ -4,14 +4,18 @@ they have.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PrivateAttr, create_model
 
 from graphspec.objectives import losses, rare_losses
+from graphspec.objectives.formulas import aligned, mean_sums
 from graphspec.objectives.losses import Loss, Misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
+
+if TYPE_CHECKING:
+    import torch
 
 
 class OfLoss(Metric):
@@ -27,10 +31,6 @@ class OfLoss(Metric):
         """The loss with these arguments."""
         taken = set(self.of.model_fields) - {"name", "reduction"}
         return self.of(name=self.of.names()[0], **{key: getattr(self, key) for key in taken})
-
-    @property
-    def level(self) -> int | None:
-        return self._level
 
     def resolve(self, output: Tensor, loss: Loss | None) -> Metric:
         if not isinstance(loss, losses.QuantileLoss):
@@ -49,12 +49,26 @@ class OfLoss(Metric):
         compared = output if self._level is None else Tensor(output.shape[:-1], output.dtype)
         return super().misfit(output, activation, loss) or self.loss.misfit(compared, activation)
 
+    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        loss = self.loss
+        if self._level is not None:
+            output = output[..., self._level]
+        kept = loss.valid_mask(target, None)
+        if kept is not None:
+            weight = kept.double() if weight is None else aligned(weight, kept) * kept
+        target = target.to(output.dtype) if target.is_floating_point() else target
+        formula = loss.logits_formula if loss.takes_logits else loss.formula
+        return mean_sums(formula(output, target), weight)
+
 
 class RootMeanSquaredError(OfLoss):
     """The square root of the mean of the squared differences, over everything that was seen."""
 
     name: Literal["root_mean_squared_error", "rmse", "RMSE"] = "root_mean_squared_error"
     of = losses.MeanSquaredError
+
+    def value(self, sums: torch.Tensor) -> torch.Tensor:
+        return super().value(sums).sqrt()
 
 
 OTHER_KINDS = {

@@ -1,24 +1,34 @@
-"""The losses of Keras 3 that most specs name: names, arguments and defaults. `rare_losses.py` has the others.
+"""The losses of Keras 3 that most specs name: names, arguments, defaults, and what they compute on torch
+tensors. `rare_losses.py` has the others.
 
-What they compute is in `graphspec.train.losses`.
+Where an output ends in the activation that its loss wants, the loss is computed from what the activation
+takes, which no rounding can turn into `log(0)`. Elsewhere probabilities are clipped at `EPSILON`, as in
+Keras. torch is imported inside of formulas: a spec is checked without it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from graphspec.objectives.formulas import EPSILON, activate, aligned, normalized
 from graphspec.settings import Named
 from graphspec.tensor import Tensor
+
+if TYPE_CHECKING:
+    import torch
 
 Activation = Literal["softmax", "sigmoid"]
 Reduction = Literal["sum_over_batch_size", "mean", "mean_with_sample_weight", "sum"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Misfit = tuple[str, str] | None
 """Why a loss or metric cannot judge an output, and what to do about it."""
+Total = Any
+"""How many positions count: an integer known from shapes alone, or a tensor on the device."""
 
 
 class Loss(Named):
@@ -41,6 +51,13 @@ class Loss(Named):
     """What it is computed from, in the order of an output's `from`."""
     elementwise: ClassVar[bool] = False
     """Whether it has a value for each value of the output; those along the last axis are averaged."""
+    by_example: ClassVar[bool] = False
+    """Whether it has a value for each example, not one for each position of the target."""
+
+    @property
+    def compares_examples(self) -> bool:
+        """Whether the loss of an example depends on the other examples of its batch."""
+        return False
 
     @property
     def takes_logits(self) -> bool:
@@ -80,6 +97,108 @@ class Loss(Named):
             )
         return None
 
+    # --- what it computes
+
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """A value for each position of the target, or for each value of the output where it is `elementwise`,
+        of what the model returns.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no formula")
+
+    def logits_formula(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The same of what the activation that it wants takes."""
+        return self.formula(activate(logits, self.activation), target)
+
+    def values(
+        self,
+        output: Any,
+        target: torch.Tensor | None,
+        activation: str | None,
+        weight: torch.Tensor | None,
+        mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """The values of `evaluate`, before they are weighted and averaged."""
+        assert target is not None
+        target = self.comparable(target, output)
+        if self.takes_logits or (self.activation is not None and self.activation == activation):
+            return self.logits_formula(output, target)
+        return self.formula(activate(output, activation), target)
+
+    def comparable(self, target: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        """Targets in the dtype that the formula takes."""
+        return target.to(output.dtype)
+
+    def evaluate(
+        self,
+        output: torch.Tensor | Sequence[torch.Tensor],
+        target: torch.Tensor | None,
+        activation: str | None,
+        weight: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+        total: Total | None = None,
+    ) -> torch.Tensor:
+        """The loss of a batch, a scalar.
+
+        `output` is what `forward(..., logits=True)` gave, which left off `activation`, or several of these
+        where the loss compares them; `target` has the shape of `target`. All start with the batch axis.
+        `weight` multiplies each example's loss, [n]; `mask` says which have one, bool [n] or [n, steps]. The
+        sum is divided by `total`, the number of positions that count: those of this batch, unless it is a
+        part of a larger one.
+        """
+        import torch
+
+        values = self.values(output, target, activation, weight, mask)
+        mask = self.valid_mask(target, mask)
+        if weight is None and mask is None and total is None and self.reduction != "sum":
+            return values.mean()  # that of means of equal size
+        values = self.at_positions(values, mask)
+        if total is None:
+            total = self.divisor(values.shape, weight, mask)
+        if mask is not None:
+            values = torch.where(aligned(mask, values), values, 0.0)
+        if weight is not None:
+            values = values * aligned(weight, values)
+        return values.sum() / (total.masked_fill(total == 0, 1) if isinstance(total, torch.Tensor) else total)
+
+    def valid_mask(self, target: torch.Tensor | None, mask: torch.Tensor | None) -> torch.Tensor | None:
+        """Which positions have a value, of those that `mask` leaves."""
+        return mask
+
+    def positions(
+        self, target: torch.Tensor | None, count: int, mask: torch.Tensor | None = None
+    ) -> tuple[int, ...]:
+        """The shape of what it averages: for each of `count` examples a value, or one for each position."""
+        rank = 1 if mask is None else mask.dim()
+        if target is None or self.by_example:
+            return (count,) if mask is None else tuple(mask.shape)
+        shape = tuple(target.shape)
+        if self.elementwise:
+            return shape[:-1] if len(shape) > rank else shape
+        return self.reduced(shape)
+
+    def reduced(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the formula's values, of targets of this shape."""
+        axis = getattr(self, "axis", -1) % len(shape)
+        return shape[:axis] + shape[axis + 1 :]
+
+    def at_positions(self, values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """The values with one for each of `positions`."""
+        rank = 1 if mask is None else mask.dim()
+        return values.mean(-1) if self.elementwise and values.dim() > rank else values
+
+    def divisor(
+        self, shape: Sequence[int], weight: torch.Tensor | None = None, mask: torch.Tensor | None = None
+    ) -> Total:
+        """The divisor of the sum over positions of this shape, as in Keras; 0 if nothing counts."""
+        if self.reduction == "sum":
+            return 1
+        if self.reduction == "mean_with_sample_weight" and weight is not None:
+            weights = weight if mask is None else aligned(weight, mask) * mask
+            return weights.sum() * (math.prod(shape) // math.prod(weights.shape))
+        if mask is None:
+            return math.prod(shape)
+        return mask.sum() * (math.prod(shape) // max(1, mask.numel()))
+
 
 class Regression(Loss):
     """A loss on values; the target has the output's shape."""
@@ -92,11 +211,17 @@ class MeanSquaredError(Regression):
 
     name: Literal["mean_squared_error", "mse", "MSE"] = "mean_squared_error"
 
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (output - target).square()
+
 
 class MeanAbsoluteError(Regression):
     """The mean of the absolute differences."""
 
     name: Literal["mean_absolute_error", "mae", "MAE"] = "mean_absolute_error"
+
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (output - target).abs()
 
 
 class QuantileLoss(Loss):
@@ -132,6 +257,15 @@ class QuantileLoss(Loss):
             return (message, f"end it in `units: {count}`, or reshape it to [steps, {count}]")
         return found
 
+    def reduced(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The mean over the levels."""
+        levels = output.new_tensor(self.levels)
+        over = target.unsqueeze(-1) - output
+        return (levels * over).maximum((levels - 1) * over).mean(-1)
+
 
 class Categorical(Loss):
     """A loss on one choice among several, along the last axis."""
@@ -162,12 +296,24 @@ class CategoricalCrossentropy(Categorical):
     name: Literal["categorical_crossentropy"] = "categorical_crossentropy"
     label_smoothing: Fraction = 0.0
 
+    def logits_formula(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return -(smooth(target, self.label_smoothing) * logits.log_softmax(-1)).sum(-1)
+
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return -(smooth(target, self.label_smoothing) * normalized(output).log()).sum(-1)
+
 
 class SparseLoss(Categorical):
     """A loss on one choice among several, for targets that are class numbers."""
 
     def target(self, output: Tensor) -> Tensor:
         return Tensor(output.shape[:-1], "int64")
+
+    def comparable(self, target: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        return target
+
+    def reduced(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
 
 
 class SparseCategoricalCrossentropy(SparseLoss):
@@ -178,6 +324,31 @@ class SparseCategoricalCrossentropy(SparseLoss):
 
     name: Literal["sparse_categorical_crossentropy"] = "sparse_categorical_crossentropy"
     ignore_class: int | None = None
+
+    def valid_mask(self, target: torch.Tensor | None, mask: torch.Tensor | None) -> torch.Tensor | None:
+        if self.ignore_class is None or target is None:
+            return mask
+        kept = target != self.ignore_class
+        return kept if mask is None else kept & aligned(mask, kept)
+
+    def _class_numbers(self, target: torch.Tensor) -> torch.Tensor:
+        """Class numbers for torch, which skips -100."""
+        return target if self.ignore_class is None else target.masked_fill(target == self.ignore_class, -100)
+
+    def logits_formula(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        from torch.nn import functional as F
+
+        target = self._class_numbers(target)
+        if logits.dim() == 2:
+            return F.cross_entropy(logits, target, reduction="none")
+        flat = F.cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="none")
+        return flat.view(target.shape)
+
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        from torch.nn import functional as F
+
+        log = normalized(output).log().flatten(0, -2)
+        return F.nll_loss(log, self._class_numbers(target).flatten(), reduction="none").view(target.shape)
 
 
 class Binary(Loss):
@@ -204,15 +375,55 @@ class Binary(Loss):
             f"end it in `activation: sigmoid`, or write {{name: {self.name}, from_logits: true}}",
         )
 
+    def smoothed(self, target: torch.Tensor) -> torch.Tensor:
+        """Targets moved to 0.5 by `label_smoothing`."""
+        smoothing = self.label_smoothing
+        return target * (1 - smoothing) + 0.5 * smoothing if smoothing else target
+
+    def crossentropy_of_logits(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The negative logarithm of the probability of the true value."""
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        return binary_cross_entropy_with_logits(logits, self.smoothed(target), reduction="none")
+
+    def crossentropy(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The same of probabilities."""
+        from torch.nn.functional import binary_cross_entropy
+
+        clipped = output.clamp(EPSILON, 1 - EPSILON)
+        return binary_cross_entropy(clipped, self.smoothed(target), reduction="none")
+
 
 class BinaryCrossentropy(Binary):
     """The negative logarithm of the probability of the true value."""
 
     name: Literal["binary_crossentropy", "bce", "BCE"] = "binary_crossentropy"
 
+    def logits_formula(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return self.crossentropy_of_logits(logits, target)
+
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return self.crossentropy(output, target)
+
 
 class VectorLoss(Loss):
     """A loss on several vectors of each example, all [batch, size]."""
+
+    by_example = True
+
+    def compare(self, vectors: Sequence[torch.Tensor], target: torch.Tensor | None) -> torch.Tensor:
+        """A value for each example, of its vectors."""
+        raise NotImplementedError(f"{type(self).__name__} compares nothing")
+
+    def values(
+        self,
+        output: Any,
+        target: torch.Tensor | None,
+        activation: str | None,
+        weight: torch.Tensor | None,
+        mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        return self.compare(output, target)
 
     def together(self, outputs: Sequence[Tensor]) -> Misfit:
         """Why these outputs cannot be compared; None when they can."""
@@ -226,6 +437,11 @@ class VectorLoss(Loss):
 
 
 _PROJECT = "end both in layers with the same `units`"
+
+
+def smooth(target: torch.Tensor, smoothing: float) -> torch.Tensor:
+    """One-hot targets with a part of their mass spread over all classes."""
+    return target * (1 - smoothing) + smoothing / target.shape[-1] if smoothing else target
 
 
 def width_misfit(name: str, output: Tensor) -> Misfit:

@@ -1,18 +1,19 @@
-"""The metrics of Keras 3 that most specs name: names, arguments and defaults.
+"""The metrics of Keras 3 that most specs name: names, arguments, defaults, and what they compute on torch
+tensors.
 
-Those that count decisions are in `confusion.py`, means of losses in `loss_metrics.py`, and what few specs
-name in `rare_metrics.py`.
-
-What they compute is in `graphspec.train.metrics`.
+Those that count decisions are in `confusion.py`, those on curves in `curves.py`, means of losses in
+`loss_metrics.py`, and what few specs name in `rare_metrics.py`. torch is imported inside of formulas: a spec
+is checked without it.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from graphspec.objectives.formulas import divide, mean_sums
 from graphspec.objectives.losses import (
     Binary,
     Fraction,
@@ -25,6 +26,9 @@ from graphspec.objectives.losses import (
 from graphspec.settings import Named
 from graphspec.tensor import Tensor
 
+if TYPE_CHECKING:
+    import torch
+
 
 def _is_name(word: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", word, re.ASCII):
@@ -36,7 +40,9 @@ class Metric(Named):
     """The settings of a metric. Its name in the history is the name that was written, as in Keras,
     or `as`. It weights all examples equally, unless `weighted` (Keras' `weighted_metrics`).
 
-    Unless a class says otherwise the target has the output's shape.
+    Unless a class says otherwise the target has the output's shape. It is a vector of sums over the examples
+    seen, and what follows from them: sums of batches add up to the sums of an epoch, and those of several
+    processes to the sums of all.
     """
 
     weighted: bool = False
@@ -85,6 +91,39 @@ class Metric(Named):
             return (message, "end it in `activation: sigmoid`")
         return None
 
+    # --- what it computes
+
+    def each(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """A value for each position: the metric is their mean."""
+        raise NotImplementedError(f"{type(self).__name__} has no formula")
+
+    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        """The sums over a batch that it follows from."""
+        return mean_sums(self.each(output, target), weight)
+
+    def value(self, sums: torch.Tensor) -> torch.Tensor:
+        """What follows from the sums: a number, or one for each class or threshold."""
+        return divide(sums[0], sums[1])
+
+    def statistics(
+        self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The sums over a batch, float64; of an exact curve, all points of it.
+
+        `output` is what the model returns, `target` has the shape of `target`; the batch axis comes first.
+        `weight` is what each example, or step of one, counts: [n] or [n, steps], 0 or False for nothing.
+        """
+        return self.sums(output, target, weight if weight is None else weight.double()).double()
+
+    def joined(self, sums: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+        """The sums of two batches together."""
+        return sums + more
+
+    def result(self, sums: torch.Tensor) -> float | list[float]:
+        """Its value, or its values where it has several."""
+        found: float | list[float] = self.value(sums).tolist()
+        return found[0] if isinstance(found, list) and len(found) == 1 else found
+
 
 class Accuracy(Metric):
     """The fraction of correct predictions: binary, categorical or sparse, by the output and its loss."""
@@ -106,7 +145,9 @@ class BinaryAccuracy(Metric):
 
     name: Literal["binary_accuracy"] = "binary_accuracy"
     threshold: Fraction = 0.5
-    needs_probabilities: ClassVar[bool] = False
+
+    def each(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return ((output > self.threshold).to(target.dtype) == target).float()
 
 
 class CategoricalMetric(Metric):
@@ -129,9 +170,15 @@ class CategoricalAccuracy(CategoricalMetric):
     name: Literal["categorical_accuracy"] = "categorical_accuracy"
     other_kind = "write `sparse_categorical_accuracy`, or `accuracy`, which fits either"
 
+    def each(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (output.argmax(-1) == target.argmax(-1)).float()
+
 
 class SparseCategoricalAccuracy(SparseMetric):
     """The fraction whose largest value is at the target's class number."""
 
     name: Literal["sparse_categorical_accuracy"] = "sparse_categorical_accuracy"
     other_kind = "write `categorical_accuracy`, or `accuracy`, which fits either"
+
+    def each(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (output.argmax(-1) == target).float()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from graphspec.objectives.formulas import EPSILON, activate, aligned, cosine, mean_at, normalized
 from graphspec.objectives.losses import (
     Binary,
     Categorical,
@@ -14,11 +17,16 @@ from graphspec.objectives.losses import (
     Misfit,
     Regression,
     SparseLoss,
+    Total,
     VectorLoss,
     axis_misfit,
+    smooth,
     width_misfit,
 )
 from graphspec.tensor import Tensor, symbol
+
+if TYPE_CHECKING:
+    import torch
 
 
 class MeanAbsolutePercentageError(Regression):
@@ -26,11 +34,17 @@ class MeanAbsolutePercentageError(Regression):
 
     name: Literal["mean_absolute_percentage_error", "mape", "MAPE"] = "mean_absolute_percentage_error"
 
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return 100 * ((target - output) / target.abs().clamp(min=EPSILON)).abs()
+
 
 class MeanSquaredLogarithmicError(Regression):
     """The mean of the squared differences of `log(1 + x)`; negative values count as zero."""
 
     name: Literal["mean_squared_logarithmic_error", "msle", "MSLE"] = "mean_squared_logarithmic_error"
+
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (output.clamp(min=EPSILON).log1p() - target.clamp(min=EPSILON).log1p()).square()
 
 
 class Huber(Regression):
@@ -39,17 +53,31 @@ class Huber(Regression):
     name: Literal["huber", "huber_loss"] = "huber"
     delta: Annotated[float, Field(gt=0)] = 1.0
 
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        from torch.nn.functional import huber_loss
+
+        return huber_loss(output, target, reduction="none", delta=self.delta)
+
 
 class LogCosh(Regression):
     """The mean of `log(cosh(difference))`: squared near zero, linear far from it."""
 
     name: Literal["log_cosh", "logcosh"] = "log_cosh"
 
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        from torch.nn.functional import softplus
+
+        difference = output - target
+        return difference + softplus(-2 * difference) - math.log(2)
+
 
 class Poisson(Regression):
     """`output - target * log(output)`: counts with an expected value. The output must be positive."""
 
     name: Literal["poisson"] = "poisson"
+
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return output - target * (output + EPSILON).log()
 
 
 class CosineSimilarity(Regression):
@@ -62,17 +90,34 @@ class CosineSimilarity(Regression):
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
         return super().misfit(output, activation) or axis_misfit(self.name, self.axis, output)
 
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return -cosine(output, target, self.axis)
+
 
 class Hinge(Regression):
     """`max(1 - target * output, 0)`, for targets of -1 and 1; targets of 0 and 1 are converted."""
 
     name: Literal["hinge"] = "hinge"
 
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (1 - _hinge_target(target) * output).clamp(min=0)
+
 
 class SquaredHinge(Regression):
     """The square of `hinge`."""
 
     name: Literal["squared_hinge"] = "squared_hinge"
+
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (1 - _hinge_target(target) * output).clamp(min=0).square()
+
+
+def _hinge_target(target: torch.Tensor) -> torch.Tensor:
+    """Targets of 0 and 1 as -1 and 1; others as they are."""
+    import torch
+
+    binary = ((target == 0) | (target == 1)).all()
+    return torch.where(binary, 2 * target - 1, target)
 
 
 class CategoricalHinge(Regression):
@@ -84,6 +129,9 @@ class CategoricalHinge(Regression):
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
         return super().misfit(output, activation) or width_misfit(self.name, output)
 
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (((1 - target) * output).amax(-1) - (target * output).sum(-1) + 1).clamp(min=0)
+
 
 class KLDivergence(Regression):
     """The divergence of the output from the target, both distributions over the last axis."""
@@ -94,6 +142,10 @@ class KLDivergence(Regression):
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
         return super().misfit(output, activation) or width_misfit(self.name, output)
 
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        target, output = target.clamp(EPSILON, 1), output.clamp(EPSILON, 1)
+        return (target * (target / output).log()).sum(-1)
+
 
 class CategoricalGeneralizedCrossEntropy(SparseLoss):
     """`(1 - probability ** q) / q` of the right class, for targets that are class numbers, some of them wrong
@@ -103,6 +155,18 @@ class CategoricalGeneralizedCrossEntropy(SparseLoss):
     name: Literal["categorical_generalized_cross_entropy"] = "categorical_generalized_cross_entropy"
     q: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
+    def logits_formula(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        right = logits.log_softmax(-1).gather(-1, target.unsqueeze(-1)).squeeze(-1)
+        return -(self.q * right).expm1() / self.q
+
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Of probabilities; one that is 0 has no gradient, which would be infinite."""
+        import torch
+
+        right = output.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+        power = torch.where(right > 0, right.where(right > 0, 1) ** self.q, 0)
+        return (1 - power) / self.q
+
 
 class CategoricalFocalCrossentropy(Categorical):
     """`categorical_crossentropy` times `alpha * (1 - probability) ** gamma`: easy examples count less."""
@@ -111,6 +175,16 @@ class CategoricalFocalCrossentropy(Categorical):
     alpha: Annotated[float, Field(gt=0)] = 0.25
     gamma: Annotated[float, Field(ge=0)] = 2.0
     label_smoothing: Fraction = 0.0
+
+    def logits_formula(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return self._focused(logits.log_softmax(-1), target)
+
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return self._focused(normalized(output).log(), target)
+
+    def _focused(self, log: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        focus = (1 - log.exp()).clamp(min=0).pow(self.gamma)
+        return -(smooth(target, self.label_smoothing) * log * self.alpha * focus).sum(-1)
 
 
 class BinaryFocalCrossentropy(Binary):
@@ -124,6 +198,22 @@ class BinaryFocalCrossentropy(Binary):
     alpha: Fraction = 0.25
     gamma: Annotated[float, Field(ge=0)] = 2.0
 
+    def logits_formula(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return self._focused(self.crossentropy_of_logits(logits, target), logits.sigmoid(), target)
+
+    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return self._focused(self.crossentropy(output, target), output, target)
+
+    def _focused(
+        self, crossentropy: torch.Tensor, probability: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor:
+        target = self.smoothed(target)
+        right = target * probability + (1 - target) * (1 - probability)
+        value = (1 - right).pow(self.gamma) * crossentropy
+        if not self.apply_class_balancing:
+            return value
+        return value * (target * self.alpha + (1 - target) * (1 - self.alpha))
+
 
 class Region(Loss):
     """A loss on how far the output's region and the target's overlap, both of values from 0 to 1.
@@ -135,7 +225,7 @@ class Region(Loss):
     axis: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] | None = None
 
     @property
-    def over_batch(self) -> bool:
+    def compares_examples(self) -> bool:
         """Whether its sums run over the examples, too."""
         return self.axis is None or 0 in self.axis
 
@@ -161,11 +251,80 @@ class Region(Loss):
             )
         return None
 
+    def overlap(
+        self, output: torch.Tensor, target: torch.Tensor, sums: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """The loss of regions, by sums over them."""
+        raise NotImplementedError(f"{type(self).__name__} compares no regions")
+
+    def values(
+        self,
+        output: Any,
+        target: torch.Tensor | None,
+        activation: str | None,
+        weight: torch.Tensor | None,
+        mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """A value for what is left of the shape when `axis` is gone."""
+        import torch
+
+        assert target is not None
+        output = activate(output, activation)
+        target = target.to(output.dtype)
+        if mask is not None:
+            there = aligned(mask, output)
+            output, target = torch.where(there, output, 0.0), torch.where(there, target, 0.0)
+        axes = self.summed(output.dim())
+        share = aligned(weight, output) if weight is not None and self.compares_examples else 1.0
+        return self.overlap(output, target, lambda region: (region * share).sum(axes))
+
+    def evaluate(
+        self,
+        output: torch.Tensor | Sequence[torch.Tensor],
+        target: torch.Tensor | None,
+        activation: str | None,
+        weight: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+        total: Total | None = None,
+    ) -> torch.Tensor:
+        """Sums over a batch give it one value; a part of a larger batch gives its share of a mean."""
+        if not self.compares_examples:
+            return super().evaluate(output, target, activation, weight, mask, total)
+        assert target is not None
+        values = self.values(output, target, activation, weight, mask)
+        if self.reduction == "sum":
+            return values.sum()
+        if total is None:
+            return values.mean()
+        own = self.divisor(self.positions(target, len(target), mask), weight, mask)
+        return values.mean() * (own / total)
+
+    def valid_mask(self, target: torch.Tensor | None, mask: torch.Tensor | None) -> torch.Tensor | None:
+        """One for each example where it reads all of the steps together."""
+        if mask is None or target is None or self.compares_examples:
+            return mask
+        steps = [axis for axis in self.summed(target.dim()) if axis < mask.dim()]
+        return mask.any(steps) if steps else mask
+
+    def positions(
+        self, target: torch.Tensor | None, count: int, mask: torch.Tensor | None = None
+    ) -> tuple[int, ...]:
+        return super().positions(None if self.compares_examples else target, count, mask)
+
+    def reduced(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        summed = self.summed(len(shape))
+        return tuple(size for axis, size in enumerate(shape) if axis not in summed)
+
 
 class Dice(Region):
     """1 minus the overlap, twice the sum of `target * output` relative to the sum of both."""
 
     name: Literal["dice"] = "dice"
+
+    def overlap(
+        self, output: torch.Tensor, target: torch.Tensor, sums: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        return 1 - 2 * sums(target * output) / (sums(target) + sums(output) + EPSILON)
 
 
 class Tversky(Region):
@@ -176,6 +335,16 @@ class Tversky(Region):
     name: Literal["tversky"] = "tversky"
     alpha: Annotated[float, Field(ge=0)] = 0.5
     beta: Annotated[float, Field(ge=0)] = 0.5
+
+    def overlap(
+        self, output: torch.Tensor, target: torch.Tensor, sums: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        both, left_out, added = (
+            sums(target * output),
+            sums((1 - output) * target),
+            sums(output * (1 - target)),
+        )
+        return 1 - both / (both + self.alpha * left_out + self.beta * added + EPSILON)
 
 
 class CTC(Loss):
@@ -189,6 +358,7 @@ class CTC(Loss):
 
     name: Literal["ctc", "CTC"] = "ctc"
     activation = "softmax"
+    by_example = True
 
     def target(self, output: Tensor) -> Tensor:
         return Tensor((output.shape[0], symbol("target_length")), "int64")
@@ -207,6 +377,32 @@ class CTC(Loss):
             return (message, "end it in `activation: softmax`, or in no activation")
         return width_misfit(self.name, output)
 
+    def valid_mask(self, target: torch.Tensor | None, mask: torch.Tensor | None) -> torch.Tensor | None:
+        return mask.flatten(1).any(1) if mask is not None and mask.dim() > 1 else mask
+
+    def values(
+        self,
+        output: Any,
+        target: torch.Tensor | None,
+        activation: str | None,
+        weight: torch.Tensor | None,
+        mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """A value for each example, from logits [n, steps, classes] and class numbers [n, length]."""
+        import torch
+
+        assert target is not None
+        steps = output.new_full((len(output),), output.shape[1], dtype=torch.int64)
+        if mask is not None and mask.dim() > 1:  # those that count go to the front
+            order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)
+            output = output.gather(1, order.unsqueeze(-1).expand_as(output))
+            steps = mask.sum(1)
+        elif mask is not None:
+            steps = torch.where(mask, steps, 0)
+        lengths = torch.where(steps > 0, (target != 0).sum(1), 0)
+        log = output.log_softmax(-1).transpose(0, 1)
+        return torch.nn.functional.ctc_loss(log, target, steps, lengths, reduction="none")
+
 
 class Circle(Loss):
     """Pulls vectors of one class together, pushes other classes apart, in the batch (Sun et al., 2020).
@@ -217,9 +413,14 @@ class Circle(Loss):
     """
 
     name: Literal["circle"] = "circle"
+    by_example = True
     gamma: Annotated[float, Field(gt=0)] = 80.0
     margin: Annotated[float, Field(gt=0, lt=1)] = 0.4
     remove_diagonal: bool = True
+
+    @property
+    def compares_examples(self) -> bool:
+        return True
 
     def target(self, output: Tensor) -> Tensor:
         return Tensor(output.shape[:1], "int64")
@@ -232,6 +433,47 @@ class Circle(Loss):
             )
         return super().misfit(output, activation)
 
+    def valid_mask(self, target: torch.Tensor | None, mask: torch.Tensor | None) -> torch.Tensor | None:
+        """Examples that it compares with nothing have no value."""
+        if target is None:
+            return mask
+        same, other = self._pairs(target, mask)
+        return same.any(1) & other.any(1)
+
+    def _pairs(self, target: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which examples are of one class, and which of different ones, bool [n, n]."""
+        import torch
+
+        same = target.unsqueeze(1) == target
+        other = ~same
+        if self.remove_diagonal:
+            same = same & ~torch.eye(len(target), dtype=torch.bool, device=target.device)
+        if mask is not None:
+            both = mask.unsqueeze(1) & mask
+            same, other = same & both, other & both
+        return same, other
+
+    def values(
+        self,
+        output: Any,
+        target: torch.Tensor | None,
+        activation: str | None,
+        weight: torch.Tensor | None,
+        mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """A value for each example, 0 for those without others of their class or of another."""
+        import torch
+
+        assert target is not None
+        distance = (1 - output @ output.mT).clamp(min=0)
+        same, other = self._pairs(target, mask)
+        near = -self.gamma * (self.margin + distance) * (self.margin - distance)
+        far = self.gamma * (1 + self.margin - distance).clamp(min=0) * (1 - self.margin - distance)
+        nothing = torch.finfo(output.dtype).min / 4  # -inf has no gradient
+        return torch.nn.functional.softplus(
+            torch.where(same, near, nothing).logsumexp(1) + torch.where(other, far, nothing).logsumexp(1)
+        )
+
 
 class Mean(Loss):
     """The output itself, averaged: a term of the loss that the graph computes. It reads no target."""
@@ -239,9 +481,31 @@ class Mean(Loss):
     name: Literal["mean"] = "mean"
     takes_target: ClassVar[bool] = False
 
+    def values(
+        self,
+        output: Any,
+        target: torch.Tensor | None,
+        activation: str | None,
+        weight: torch.Tensor | None,
+        mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        return output
+
+    def at_positions(self, values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        return mean_at(values, mask)
+
 
 Measure = Literal["euclidean", "squared_euclidean", "cosine"]
 Margin = Annotated[float, Field(gt=0)]
+
+
+def distance(measure: Measure, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The distances of vectors."""
+    if measure == "cosine":
+        from torch.nn.functional import cosine_similarity
+
+        return 1 - cosine_similarity(a, b, dim=-1, eps=EPSILON)
+    return (a - b).square().sum(-1) if measure == "squared_euclidean" else (a - b).norm(dim=-1)
 
 
 class Contrastive(VectorLoss):
@@ -258,6 +522,12 @@ class Contrastive(VectorLoss):
     def target(self, output: Tensor) -> Tensor:
         return Tensor(output.shape[:1], output.dtype)
 
+    def compare(self, vectors: Sequence[torch.Tensor], target: torch.Tensor | None) -> torch.Tensor:
+        assert target is not None
+        apart = distance(self.distance, *vectors)
+        missing = (self.margin - apart).clamp(min=0)
+        return target * apart.square() + (1 - target) * missing.square()
+
 
 class Triplet(VectorLoss):
     """The anchor is nearer to the positive than to the negative, by `margin` (Schroff et al., 2015).
@@ -270,6 +540,11 @@ class Triplet(VectorLoss):
     takes_target: ClassVar[bool] = False
     margin: Margin = 1.0
     distance: Measure = "euclidean"
+
+    def compare(self, vectors: Sequence[torch.Tensor], target: torch.Tensor | None) -> torch.Tensor:
+        anchor, positive, negative = vectors
+        near, far = distance(self.distance, anchor, positive), distance(self.distance, anchor, negative)
+        return (near - far + self.margin).clamp(min=0)
 
 
 class InBatchSoftmax(VectorLoss):
@@ -286,3 +561,19 @@ class InBatchSoftmax(VectorLoss):
     temperature: Annotated[float, Field(gt=0)] = 0.05
     similarity: Literal["cosine", "dot"] = "cosine"
     symmetric: bool = False
+
+    @property
+    def compares_examples(self) -> bool:
+        return True
+
+    def compare(self, vectors: Sequence[torch.Tensor], target: torch.Tensor | None) -> torch.Tensor:
+        import torch
+        from torch.nn.functional import cross_entropy, normalize
+
+        query, key = vectors
+        if self.similarity == "cosine":
+            query, key = normalize(query, dim=-1, eps=EPSILON), normalize(key, dim=-1, eps=EPSILON)
+        logits = query @ key.mT / self.temperature
+        own = torch.arange(len(query), device=query.device)
+        values = cross_entropy(logits, own, reduction="none")
+        return (values + cross_entropy(logits.mT, own, reduction="none")) / 2 if self.symmetric else values

@@ -4,13 +4,17 @@ when one is.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from graphspec.objectives.formulas import EPSILON, aligned, cosine, mean_sums, sums_by_class
 from graphspec.objectives.losses import Loss, Misfit, QuantileLoss, axis_misfit
 from graphspec.objectives.metrics import CategoricalMetric, Metric, SparseMetric
 from graphspec.tensor import Tensor
+
+if TYPE_CHECKING:
+    import torch
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -29,6 +33,9 @@ class Coverage(Metric):
         message = "`coverage` counts the targets between two quantiles, and the output has none"
         return (message, "write `loss: {name: quantile, levels: [0.1, 0.5, 0.9]}`")
 
+    def each(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return ((target >= output[..., 0]) & (target <= output[..., -1])).float()
+
 
 class TopKCategoricalAccuracy(CategoricalMetric):
     """The fraction whose right class is among the `k` largest values, for one-hot targets."""
@@ -37,6 +44,9 @@ class TopKCategoricalAccuracy(CategoricalMetric):
     k: Count = 5
     other_kind = "write `sparse_top_k_categorical_accuracy`"
 
+    def each(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return in_top(output, target.argmax(-1), self.k)
+
 
 class SparseTopKCategoricalAccuracy(SparseMetric):
     """The fraction whose right class is among the `k` largest values, for class numbers."""
@@ -44,6 +54,15 @@ class SparseTopKCategoricalAccuracy(SparseMetric):
     name: Literal["sparse_top_k_categorical_accuracy"] = "sparse_top_k_categorical_accuracy"
     k: Count = 5
     other_kind = "write `top_k_categorical_accuracy`"
+
+    def each(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return in_top(output, target, self.k)
+
+
+def in_top(output: torch.Tensor, target: torch.Tensor, k: int) -> torch.Tensor:
+    """1 where fewer than `k` values are larger than that of the right class; 0 when that is not finite."""
+    right = output.gather(-1, target.unsqueeze(-1))
+    return (((output > right).sum(-1) < k) & right.squeeze(-1).isfinite()).float()
 
 
 class CosineSimilarityMetric(Metric):
@@ -54,6 +73,9 @@ class CosineSimilarityMetric(Metric):
 
     def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
         return axis_misfit(self.name, self.axis, output) or super().misfit(output, activation, loss)
+
+    def each(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return cosine(output, target.to(output.dtype), self.axis)
 
 
 class Correlation(Metric):
@@ -75,6 +97,34 @@ class Correlation(Metric):
                 return (message, f"over the examples it is {{name: {self.name}, axis: 0}}")
         return super().misfit(output, activation, loss)
 
+    def of_moments(
+        self, variances: tuple[torch.Tensor, torch.Tensor], apart: torch.Tensor, together: torch.Tensor
+    ) -> torch.Tensor:
+        """What follows from variances, the squared difference of the means, and the covariance."""
+        raise NotImplementedError(f"{type(self).__name__} has no formula")
+
+    def _of_sums(self, sums: torch.Tensor) -> torch.Tensor:
+        """Of weights, outputs, targets, their squares and products."""
+        count, y, t, yy, tt, yt = sums
+        y, t = y / count, t / count
+        return self.of_moments((yy / count - y * y, tt / count - t * t), (y - t).square(), yt / count - y * t)
+
+    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        """[6, values]: weights, outputs, targets, their squares and products over the examples; along another
+        axis, the mean of what they give.
+        """
+        import torch
+
+        y, t = output.double(), target.double()
+        moments = (torch.ones_like(y), y, t, y.square(), t.square(), y * t)
+        if self.axis == 0:
+            return sums_by_class(moments, weight)
+        means = torch.stack([values.mean(self.axis) for values in moments])
+        return mean_sums(self._of_sums(means), weight)
+
+    def value(self, sums: torch.Tensor) -> torch.Tensor:
+        return self._of_sums(sums).mean() if self.axis == 0 else super().value(sums)
+
 
 class PearsonCorrelation(Correlation):
     """The covariance of output and target, relative to their deviations: 1 where one is a rising line of the
@@ -83,6 +133,12 @@ class PearsonCorrelation(Correlation):
 
     name: Literal["pearson_correlation"] = "pearson_correlation"
 
+    def of_moments(
+        self, variances: tuple[torch.Tensor, torch.Tensor], apart: torch.Tensor, together: torch.Tensor
+    ) -> torch.Tensor:
+        y, t = variances
+        return together / (y.clamp(min=0) * t.clamp(min=0)).sqrt()
+
 
 class ConcordanceCorrelation(Correlation):
     """Twice the covariance of output and target, relative to their variances and the squared difference of
@@ -90,6 +146,12 @@ class ConcordanceCorrelation(Correlation):
     """
 
     name: Literal["concordance_correlation"] = "concordance_correlation"
+
+    def of_moments(
+        self, variances: tuple[torch.Tensor, torch.Tensor], apart: torch.Tensor, together: torch.Tensor
+    ) -> torch.Tensor:
+        y, t = variances
+        return 2 * together / (y + t + apart + EPSILON)
 
 
 class PerClass(Metric):
@@ -112,6 +174,31 @@ class R2Score(PerClass):
     class_aggregation: Literal["uniform_average", "variance_weighted_average"] | None = "uniform_average"
     num_regressors: Annotated[int, Field(ge=0)] = 0
 
+    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        """[5, classes]: targets, squared targets, squared errors, what they weigh, how many there are."""
+        import torch
+
+        t, y = target.double(), output.double()
+        sums = sums_by_class((t, t.square(), (t - y).square(), torch.ones_like(t)), weight)
+        there = torch.ones_like(t) if weight is None else (aligned(weight, t) != 0).expand_as(t)
+        return torch.cat((sums, there.sum(0, keepdim=True, dtype=torch.float64)))
+
+    def value(self, sums: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        total, squares, errors, count, examples = sums
+        spread = squares - total * total / count
+        scores = 1 - errors / spread
+        scores = torch.where(scores.isinf(), torch.zeros_like(scores), scores)
+        if self.class_aggregation == "uniform_average":
+            scores = scores.mean()
+        elif self.class_aggregation:
+            scores = (spread * scores).sum() / spread.sum()
+        free = examples.max() - 1 - self.num_regressors
+        if self.num_regressors and free > 0:
+            return 1 - (1 - scores) * (examples.max() - 1) / free
+        return scores
+
 
 class FBetaScore(PerClass):
     """The harmonic mean of precision and recall, in which recall counts `beta` times.
@@ -125,6 +212,12 @@ class FBetaScore(PerClass):
     beta: Annotated[float, Field(gt=0)] = 1.0
     threshold: Annotated[float, Field(gt=0, le=1)] | None = None
 
+    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        return _f_sums(output, target, weight, self.threshold)
+
+    def value(self, sums: torch.Tensor) -> torch.Tensor:
+        return _f_score(sums, self.average, self.beta)
+
 
 class F1Score(PerClass):
     """The harmonic mean of precision and recall.
@@ -136,3 +229,33 @@ class F1Score(PerClass):
     name: Literal["f1_score"] = "f1_score"
     average: Literal["micro", "macro", "weighted"] | None = None
     threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        return _f_sums(output, target, weight, self.threshold)
+
+    def value(self, sums: torch.Tensor) -> torch.Tensor:
+        return _f_score(sums, self.average, 1.0)
+
+
+def _f_sums(
+    output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None, threshold: float | None
+) -> torch.Tensor:
+    """[4, classes]: true positives, false positives, false negatives, positives."""
+    if threshold is None:
+        called = (output >= output.amax(-1, keepdim=True)) & (output.abs() > 1e-9)
+    else:
+        called = output > threshold
+    c, t = called.double(), target.double()
+    return sums_by_class((c * t, c * (1 - t), (1 - c) * t, t), weight)
+
+
+def _f_score(sums: torch.Tensor, average: str | None, beta: float) -> torch.Tensor:
+    if average == "micro":
+        sums = sums.sum(1, keepdim=True)
+    tp, fp, fn, positives = sums
+    precision, recall = tp / (tp + fp + EPSILON), tp / (tp + fn + EPSILON)
+    squared = beta**2
+    scores = (1 + squared) * precision * recall / (squared * precision + recall + EPSILON)
+    if average == "weighted":
+        return (scores * positives / (positives.sum() + EPSILON)).sum()
+    return scores.mean() if average else scores

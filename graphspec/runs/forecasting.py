@@ -23,9 +23,9 @@ from graphspec.data.windows.examples import Windowed, row_fields, view
 from graphspec.data.windows.stamps import after
 from graphspec.data.windows.timeline import Rows, timeline
 from graphspec.diagnostics import fail
+from graphspec.objectives.formulas import activate
 from graphspec.objectives.losses import QuantileLoss
 from graphspec.program import BaseProgram
-from graphspec.train import losses
 from graphspec.train.batch_result import BatchResult
 
 
@@ -60,7 +60,7 @@ class StepErrors:
         rows = slice(self.first, self.first + len(batch))
         self.first += len(batch)
         for name, output in self.outputs.items():
-            value = losses.activate(result.outputs[name], output.activation)
+            value = activate(result.outputs[name], output.activation)
             unit = batch.arrays.get(output.target + UNIT)
             target, before = result.targets[name], self._naive(name, rows).to(value.device)
             if name in self.units:

@@ -21,11 +21,11 @@ from graphspec.data.batches import UNIT
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.categories import CategoryEncoder
 from graphspec.data.encoders.numbers import Floats
+from graphspec.objectives.formulas import activate
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss, SparseLoss
 from graphspec.program import BaseProgram, OutputSpec
 from graphspec.runs.directory import list_runs
 from graphspec.runs.run import Run
-from graphspec.train import losses
 
 EXAMPLES = 2000
 """Examples that are looked at, the first ones."""
@@ -266,7 +266,7 @@ class Looker:
 
     def _in_units(self, output: OutputSpec, values: Array) -> tuple[Array, Array]:
         target = torch.from_numpy(self.arrays[output.target])
-        value = losses.activate(torch.from_numpy(values), None)
+        value = activate(torch.from_numpy(values), None)
         units = self.encoders.units() if self.encoders is not None else {}
         name = next(key for key, each in self.program.outputs.items() if each is output)
         if name in units:

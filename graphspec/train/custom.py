@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from graphspec import custom
 from graphspec.diagnostics import SpecError, fail
 from graphspec.objectives.custom import CustomLoss, CustomMetric
+from graphspec.objectives.formulas import activate, mean_sums
 from graphspec.program import BaseProgram
 
 
@@ -21,11 +22,36 @@ class BoundLoss(CustomLoss):
 
     function: Any
 
+    def values(
+        self,
+        output: Any,
+        target: Tensor | None,
+        activation: str | None,
+        weight: Tensor | None,
+        mask: Tensor | None,
+    ) -> Tensor:
+        output = activate(output, activation) if isinstance(output, Tensor) else output
+        return _values(self, output, target, weight is not None or mask is not None)
+
+    @torch.no_grad()
+    def is_one_number(
+        self, output: Tensor | Sequence[Tensor], target: Tensor | None, activation: str | None
+    ) -> bool:
+        """Whether it gives one number for all examples, not one for each; not known, and False, of [1] for a
+        single one.
+        """
+        count = len(output if isinstance(output, Tensor) else output[0])
+        found = self.function(activate(output, activation) if isinstance(output, Tensor) else output, target)
+        return not isinstance(found, Tensor) or not found.dim() or (found.numel() == 1 and count > 1)
+
 
 class BoundMetric(CustomMetric):
     """One that can be called."""
 
     function: Any
+
+    def sums(self, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        return mean_sums(_values(self, output, target, weight is not None), weight)
 
 
 def bound(program: BaseProgram, device: torch.device) -> dict[str, Any]:
@@ -93,7 +119,7 @@ def _need_arguments(function: Callable[..., Any], path: str, given: Mapping[str,
         raise fail("build-failed", message, help, span=span) from error
 
 
-def values(
+def _values(
     bound: BoundLoss | BoundMetric, output: Tensor | Sequence[Tensor], target: Tensor | None, weighted: bool
 ) -> Tensor:
     """What it gives, a value for each example: [n] or [n, ...]. One number counts for all of them.
@@ -116,13 +142,6 @@ def values(
         message = f"{what} gives one number for all examples, and each of them counts differently here"
         raise _misfit(message, "give a value for each example, [batch]")
     return found.reshape(()).expand(len(first))
-
-
-def is_one_number(bound: BoundLoss, output: Tensor | Sequence[Tensor], target: Tensor | None) -> bool:
-    """Whether it gives one number for these examples; not known, and False, of [1] for a single one."""
-    count = len(output if isinstance(output, Tensor) else output[0])
-    found = bound.function(output, target)
-    return not isinstance(found, Tensor) or not found.dim() or (found.numel() == 1 and count > 1)
 
 
 def _misfit(message: str, help: str) -> SpecError:

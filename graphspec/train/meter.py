@@ -11,9 +11,9 @@ from torch import Tensor
 
 from graphspec.data.batches import UNIT, Batch
 from graphspec.objectives import Metric
+from graphspec.objectives.formulas import activate, aligned
 from graphspec.objectives.history import metric_names
 from graphspec.program import OutputSpec
-from graphspec.train import losses, metrics
 from graphspec.train.batch_result import BatchResult
 from graphspec.train.parallel.world import World
 
@@ -83,7 +83,7 @@ class Meter:
             start = f"{prefix}{name}_" if len(self.outputs) > 1 else prefix
             for index, key in enumerate(metric_names(output.metrics)):
                 metric = _resolved(output.metrics[index], output)
-                found[start + key] = metrics.result(metric, self._statistics[name, index])
+                found[start + key] = metric.result(self._statistics[name, index])
         return found
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -139,8 +139,8 @@ class Meter:
         for key, sums in other._statistics.items():
             name, index = key
             known = self._statistics.get(key)
-            metric = self.outputs[name].metrics[index]
-            self._statistics[key] = sums if known is None else metrics.add(metric, known, sums)
+            metric = _resolved(self.outputs[name].metrics[index], self.outputs[name])
+            self._statistics[key] = sums if known is None else metric.joined(known, sums)
 
     def _means(self) -> dict[str, float]:
         """The mean of each term; one wait for the device."""
@@ -174,14 +174,15 @@ class Meter:
         for name, held in self._held.items():
             output = self.outputs[name]
             whole = {key: torch.cat([each[key] for each in held]) for key in held[0]}
-            value, target = losses.activate(whole["value"], output.activation), whole["target"]
+            value, target = activate(whole["value"], output.activation), whole["target"]
             if name in self.units:
                 value, target = (self.units[name](each, whole.get("unit")) for each in (value, target))
             for index, metric in enumerate(output.metrics):
                 weight = _weight(metric, whole.get("counted"), whole.get("weights"))
-                sums = metrics.statistics(_resolved(metric, output), value, target, weight)
+                metric = _resolved(metric, output)
+                sums = metric.statistics(value, target, weight)
                 known = self._statistics.get((name, index))
-                self._statistics[name, index] = sums if known is None else metrics.add(metric, known, sums)
+                self._statistics[name, index] = sums if known is None else metric.joined(known, sums)
         self._held.clear()
         self._values = 0
 
@@ -194,7 +195,7 @@ def _weight(metric: Metric, counted: Tensor | None, weights: Tensor | None) -> T
     """What a metric's values count: nothing where there is no target, and the example's weight if asked."""
     if not metric.weighted or weights is None:
         return counted
-    return weights if counted is None else losses.aligned(weights, counted) * counted
+    return weights if counted is None else aligned(weights, counted) * counted
 
 
 def _resolved(metric: Metric, output: OutputSpec) -> Metric:

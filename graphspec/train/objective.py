@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
 from graphspec.data.sharing import shares
-from graphspec.train import losses
+from graphspec.objectives.formulas import aligned
+from graphspec.objectives.losses import Total
 from graphspec.train import precision as precisions
 from graphspec.train.batch_result import REST, BatchResult, Reading, Term
 from graphspec.train.config import Precision
 from graphspec.train.custom import BoundLoss
-from graphspec.train.losses import Total
 from graphspec.train.meter import Meter, Units
 from graphspec.train.parallel.world import World
 from graphspec.train.penalties import Penalties
@@ -172,7 +172,7 @@ class Objective:
         for name, output in self.outputs.items():
             if output.mask is not None:
                 mask = found[output.mask]
-                counted[name] = mask & losses.aligned(counted[name], mask) if name in counted else mask
+                counted[name] = mask & aligned(counted[name], mask) if name in counted else mask
         return found, counted
 
     @torch.no_grad()
@@ -192,7 +192,7 @@ class Objective:
     def _total(self, name: str, target: Tensor | None, batch: Batch, counted: Tensor | None) -> Total:
         loss, weight = self.outputs[name].loss, batch.weights.get(name)
         target = target if loss.takes_target else None
-        if batch.whole is not None and losses.compares(loss):
+        if batch.whole is not None and loss.compares_examples:
             target, weight, counted = (
                 None if one is None else self._gathered(one, batch) for one in (target, weight, counted)
             )
@@ -216,7 +216,7 @@ class Objective:
         if batch.whole is not None and self._compares(name, value, target):
             return self._compared(name, value, target, batch, counted, totals)
         total = totals.positions[name] if totals is not None and totals.positions is not None else None
-        part = losses.evaluate(output.loss, value, target, output.activation, weight, counted, total)
+        part = output.loss.evaluate(value, target, output.activation, weight, counted, total)
         if batch.idle:  # its gradients are waited for, and are 0
             part = part * 0
         if output.loss.reduction == "sum":  # an epoch's is the mean over its batches, as in Keras
@@ -230,9 +230,9 @@ class Objective:
         """
         output = self.outputs[name]
         if not isinstance(output.loss, BoundLoss):
-            return losses.compares(output.loss)
+            return bool(output.loss.compares_examples)
         if name not in self._of_batch:
-            one = losses.is_one_number(output.loss, value, target, output.activation)
+            one = output.loss.is_one_number(value, target, output.activation)
             self._of_batch[name] = bool(self.world.agree(0.0, one)[1][0])
         return self._of_batch[name]
 
@@ -258,7 +258,7 @@ class Objective:
         )
         here = self._divisor(name, target, batch.total, weight, counted)
         total = totals.positions[name] if totals is not None and totals.positions is not None else here
-        part = losses.evaluate(output.loss, everything, target, output.activation, weight, counted, total)
+        part = output.loss.evaluate(everything, target, output.activation, weight, counted, total)
         if batch.idle:  # its gradients are waited for, and are 0
             part = part + _sum([each.sum() for each in own]) * 0
         if totals is not None and not self.world.first:  # the parts of a step add up
@@ -276,8 +276,8 @@ class Objective:
         self, name: str, target: Tensor | None, count: int, weight: Tensor | None, counted: Tensor | None
     ) -> Total:
         loss = self.outputs[name].loss
-        counted = losses.known(loss, target, counted)
-        return losses.divisor(loss, losses.positions(loss, target, count, counted), weight, counted)
+        mask = loss.valid_mask(target, counted)
+        return loss.divisor(loss.positions(target, count, mask), weight, mask)
 
 
 def _sum(terms: list[Tensor]) -> Tensor:

@@ -89,6 +89,8 @@ TORCH = (
     *("files.tensors", "fold.weights", "migrate", "runs", "train", "transfer"),
 )
 """The rooms, and files of others, that may import torch: they run what was compiled."""
+IN_FORMULAS = ("objectives", "train.config")
+"""Those that may import it inside of functions alone: settings, with the formulas beside them."""
 
 
 def room(module: str) -> str:
@@ -237,11 +239,19 @@ def test_torch_is_imported_by_what_runs_alone() -> None:
     wrong = [
         str(path.relative_to(PACKAGE))
         for name, path in modules().items()
-        if not name.removeprefix("graphspec.").startswith(TORCH)
+        if not name.removeprefix("graphspec.").startswith((*TORCH, *IN_FORMULAS))
         for module in imports(path)
         if module.split(".")[0] == "torch"
     ]
     assert wrong == []
+
+
+def test_settings_are_read_without_torch() -> None:
+    """Also where torch is there: it takes ten times as long to import as a spec to check."""
+    settings = (*IN_FORMULAS, "data.config")
+    places = [name for name in modules() if name.removeprefix("graphspec.").startswith(settings)]
+    code = f"import sys, {', '.join(places)}; assert not {{'torch', 'numpy'}} & {{*sys.modules}}"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
 
 
 WITHOUT_TORCH = """

@@ -20,7 +20,6 @@ from graphspec.train.compiled import Way, choose
 from graphspec.train.config import OPTIMIZERS as SETTINGS
 from graphspec.train.loop import train
 from graphspec.train.optimizers import Optimizer
-from graphspec.train.optimizers.updates import TRACED
 from graphspec.train.parallel.shards import full_tensor
 from graphspec.train.parallel.world import World
 
@@ -122,7 +121,7 @@ def test_updates_in_the_graph_are_those_outside_of_it(
     assert any(line.startswith("compiled once") for line in lines), lines
 
 
-@pytest.mark.parametrize("name", sorted(TRACED))
+@pytest.mark.parametrize("name", sorted({s.names()[0] for s in SETTINGS.members.values() if s.traceable}))
 def test_rules_take_rates_that_are_numbers_or_tensors(name: str) -> None:
     settings = SETTINGS.read({"name": name, "learning_rate": 0.01, "weight_decay": 0.1, "clipvalue": 0.9})
     draw = np.random.default_rng(0)

@@ -1,13 +1,15 @@
-"""Keras' optimizers as settings, with its names and defaults. Here are those that most specs name;
-`rare_optimizers.py` has the others, and is imported when one is named.
+"""Keras' optimizers: names, settings, defaults, and their updates of weights. Here are those that most specs
+name; `rare_optimizers.py` has the others, and is imported when one is named.
 
-What they compute is in `graphspec.train.optimizers`.
+torch is imported inside of updates: a spec is checked without it.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
 from importlib import import_module
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -15,6 +17,11 @@ from pydantic_core import PydanticCustomError
 from graphspec.diagnostics import by_word
 from graphspec.settings import Family, Members, Named
 from graphspec.train.config.schedules import as_schedule
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from graphspec.train.optimizers.groups import Group, Number, Tensors
 
 Positive = Annotated[float, Field(gt=0)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -54,6 +61,8 @@ class OptimizerSettings(Named):
         global_clipnorm="max_norm clip_grad_norm",
     )
     remedies: ClassVar = {"betas": "write `beta_1: 0.9, beta_2: 0.999`"}
+    traceable: ClassVar[bool] = True
+    """Whether torch.compile takes its update into the graph of a whole step."""
 
     @field_validator("learning_rate", mode="before")
     @classmethod
@@ -70,6 +79,27 @@ class OptimizerSettings(Named):
     def slots(self) -> dict[str, float]:
         """What it remembers for each trainable weight, without the average, and where that starts."""
         return zeros("momentum", "velocity")
+
+    def parts(
+        self, weights: Mapping[str, Tensor], layouts: Mapping[str, Any]
+    ) -> Iterable[tuple[OptimizerSettings, float, float, Mapping[str, Tensor]]]:
+        """The settings of some weights each, what multiplies their learning rate, and their weight decay.
+        `layouts` say how Keras stores the weights.
+        """
+        yield self, 1.0, self.weight_decay or 0.0, weights
+
+    def begin(self, group: Group) -> None:
+        """State that starts neither at one value nor in the shape of the weight."""
+
+    def step(self, group: Group, gradients: Tensors, rate: Number, step: Number) -> None:
+        """Step number `step` of some weights, from 1: weights decay, and are updated."""
+        if group.decay:
+            group.shrink(rate)
+        self.update(group, gradients, rate, step)
+
+    def update(self, group: Group, gradients: Tensors, rate: Number, step: Number) -> None:
+        """Moves the weights; learning rate and number of the step are tensors in a graph."""
+        raise NotImplementedError(f"{type(self).__name__} has no update")
 
     @model_validator(mode="after")
     def _averages(self) -> OptimizerSettings:
@@ -100,6 +130,22 @@ class SGD(OptimizerSettings):
     def slots(self) -> dict[str, float]:
         return zeros("momentum" if self.momentum else "")
 
+    def update(self, group: Group, gradients: Tensors, rate: Number, step: Number) -> None:
+        import torch
+
+        momentum, weights = self.momentum, group.weights
+        if not momentum:
+            group.move(weights, gradients, -rate)
+            return
+        velocity = group.state["momentum"]
+        torch._foreach_mul_(velocity, momentum)
+        group.move(velocity, gradients, -rate)
+        if self.nesterov:
+            torch._foreach_add_(weights, velocity, alpha=momentum)
+            group.move(weights, gradients, -rate)
+        else:
+            torch._foreach_add_(weights, velocity)
+
 
 class RMSprop(OptimizerSettings):
     """Gradients divided by the root of their moving mean square; `centered` subtracts the squared mean."""
@@ -115,6 +161,26 @@ class RMSprop(OptimizerSettings):
         added = "momentum" if self.momentum else "", "average_gradient" if self.centered else ""
         return zeros("velocity", *added)
 
+    def update(self, group: Group, gradients: Tensors, rate: Number, step: Number) -> None:
+        import torch
+
+        state = group.state
+        group.track(state["velocity"], gradients, self.rho, squared=True)
+        if self.centered:
+            mean = state["average_gradient"]
+            group.track(mean, gradients, self.rho)
+            below = torch._foreach_addcmul(state["velocity"], mean, mean, value=-1)
+            torch._foreach_add_(below, self.epsilon)
+        else:
+            below = torch._foreach_add(state["velocity"], self.epsilon)
+        torch._foreach_sqrt_(below)
+        if self.momentum:
+            torch._foreach_mul_(state["momentum"], self.momentum)
+            group.move(state["momentum"], gradients, rate, below)
+            torch._foreach_sub_(group.weights, state["momentum"])
+        else:
+            group.move(group.weights, gradients, -rate, below)
+
 
 class Momenta(OptimizerSettings):
     """An optimizer with moving means of the gradient (`beta_1`) and of its size (`beta_2`)."""
@@ -124,27 +190,75 @@ class Momenta(OptimizerSettings):
     epsilon: Positive = 1e-7
 
 
-class Adam(Momenta):
+class AdamRule(Momenta):
     """Moving means of the gradient and of its square, corrected for their start at zero."""
 
-    name: Literal["adam", "Adam"] = "adam"
     amsgrad: bool = False
 
     @property
     def slots(self) -> dict[str, float]:
         return zeros("momentum", "velocity", "velocity_hat" if self.amsgrad else "")
 
+    def update(self, group: Group, gradients: Tensors, rate: Number, step: Number) -> None:
+        import torch
 
-class AdamW(Momenta):
+        state = group.state
+        group.track(state["momentum"], gradients, self.beta_1)
+        group.track(state["velocity"], gradients, self.beta_2, squared=True)
+        highest = state["velocity"]
+        if self.amsgrad:
+            highest = state["velocity_hat"]
+            torch._foreach_maximum_(highest, state["velocity"])
+        below = torch._foreach_sqrt(highest)
+        torch._foreach_add_(below, self.epsilon)
+        factor = (1 - self.beta_2**step) ** 0.5 / (1 - self.beta_1**step)
+        group.move(group.weights, state["momentum"], -rate * factor, below)
+
+    def _fused(self, group: Group, gradients: Tensors, rate: float, step: int) -> None:
+        """The same, and weight decay, in one kernel, which no graph can hold. Keras adds epsilon to the
+        uncorrected root: torch's epsilon, divided by the correction.
+
+        The kernel takes for granted that a gradient lies in memory as its weight does, as autograd sees to.
+        """
+        import torch
+
+        state, weights = group.state, group.weights
+        correction = math.sqrt(1 - self.beta_2**step)
+        number = torch.full((), float(step), device=weights[0].device)
+        torch._fused_adamw_(
+            weights,
+            gradients,
+            state["momentum"],
+            state["velocity"],
+            state["velocity_hat"] if self.amsgrad else [],
+            [number] * len(weights),
+            lr=rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            weight_decay=group.decay,
+            eps=self.epsilon / correction,
+            amsgrad=self.amsgrad,
+            maximize=False,
+        )
+
+    def step(self, group: Group, gradients: Tensors, rate: Number, step: Number) -> None:
+        if isinstance(rate, float):
+            self._fused(group, gradients, rate, cast(int, step))
+        else:
+            super().step(group, gradients, rate, step)
+
+
+class Adam(AdamRule):
+    """Moving means of the gradient and of its square, corrected for their start at zero."""
+
+    name: Literal["adam", "Adam"] = "adam"
+
+
+class AdamW(AdamRule):
     """Adam with weight decay."""
 
     name: Literal["adamw", "AdamW"] = "adamw"
     weight_decay: Annotated[float, Field(ge=0)] | None = 0.004
-    amsgrad: bool = False
-
-    @property
-    def slots(self) -> dict[str, float]:
-        return zeros("momentum", "velocity", "velocity_hat" if self.amsgrad else "")
 
 
 OPTIMIZERS = Family(

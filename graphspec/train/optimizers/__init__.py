@@ -7,7 +7,7 @@ where it serves, else `_foreach_`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from graphspec.contract.layer import Weight
 from graphspec.diagnostics import fail
 from graphspec.train import config
-from graphspec.train.optimizers.updates import TRACED, Group, Number, Tensors, groups_of
+from graphspec.train.optimizers.groups import Group, Number, Tensors
 from graphspec.train.parallel.files import fill
 from graphspec.train.parallel.shards import is_sharded, like, local
 
@@ -128,13 +128,28 @@ class Optimizer:
         there = set(moved)
         for names, settings, factor in self._parts:
             chosen = {name: local(self.weights[name]) for name in names if name in there}
-            self._groups += groups_of(settings, factor, chosen, self._layouts)
+            self._groups += self._groups_of(settings, factor, chosen)
         self._starts += [begun] * (len(self._groups) - len(self._starts))
         self._stages.append((begun, list(moved)))
         self._moved = [name for group in self._groups for name in group.names]
-        self.traceable = bool(self._groups) and all(group.kind in TRACED for group in self._groups)
+        self.traceable = bool(self._groups) and all(group.config.traceable for group in self._groups)
         config = self.config
         self._clips = not config.clipnorm is config.clipvalue is config.global_clipnorm is None
+
+    def _groups_of(
+        self, settings: config.OptimizerSettings, factor: float, weights: Mapping[str, Tensor]
+    ) -> Iterable[Group]:
+        """The groups of weights that have one configuration; none without weights."""
+        for own, ratio, decay, chosen in settings.parts(weights, self._layouts):
+            if not chosen:
+                continue
+            layouts = [self._layouts.get(name) for name in chosen]
+            group = Group(own, factor * ratio, decay, list(chosen), list(chosen.values()), layouts)
+            own.begin(group)
+            for slot, value in own.slots.items():
+                if slot not in group.state:
+                    group.state[slot] = [torch.full_like(weight, value) for weight in group.weights]
+            yield group
 
     def _gradient(self, name: str) -> Tensor:
         gradient = self.weights[name].grad

@@ -1,0 +1,269 @@
+"""Keras 3's metrics on curves: areas, and the best rate under a bound on another.
+
+Their sums are positives and negatives above each threshold, or every value that occurs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from graphspec.objectives.confusion import Confusion, Thresholds, class_misfit
+from graphspec.objectives.formulas import EPSILON, aligned, divide
+from graphspec.objectives.losses import Fraction, Loss, Misfit
+from graphspec.tensor import Tensor
+
+if TYPE_CHECKING:
+    import torch
+
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class CurveMetric(Confusion):
+    """A metric on a curve over all thresholds, with a point at every value that occurs.
+
+    `num_thresholds` (evenly spaced) gives it as many points, as in Keras, which takes 200.
+    """
+
+    num_thresholds: Annotated[int, Field(gt=1, le=100_000)] | None = None
+
+    below: ClassVar[tuple[float, ...]] = (-EPSILON,)
+    above: ClassVar[tuple[float, ...]] = (1 + EPSILON,)
+    """Thresholds of a curve beside those within: values are above the first."""
+
+    @property
+    def given(self) -> Sequence[float] | None:
+        """Thresholds that the spec lists."""
+        return None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether a curve has a point at every value instead of at thresholds."""
+        return self.num_thresholds is None and self.given is None
+
+    def joined(self, sums: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        return torch.cat((sums, more), 1) if self.is_exact else super().joined(sums, more)
+
+    def above_each(
+        self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None, labels: int = 1
+    ) -> torch.Tensor:
+        """[2, thresholds, labels]: positives and negatives above each threshold; of an exact curve, [3, n,
+        labels]: values, and what is positive and negative about them. `weight` is one of each value.
+        """
+        import torch
+
+        target = target.to(output.dtype)
+        weights = torch.ones_like(target, dtype=torch.float64)
+        if weight is not None:
+            weights = weights * aligned(weight, target)
+        weights = weights if self.label_factors is None else weights * weights.new_tensor(self.label_factors)
+        values, target, weights = (x.reshape(-1, labels) for x in (output, target, weights))
+        cells = torch.stack((target * weights, (1 - target) * weights))
+        if self.is_exact:
+            return torch.cat((values.double().unsqueeze(0), cells))
+        thresholds = self._thresholds(output)
+        cut = torch.bucketize(values.contiguous(), thresholds)
+        histogram = cells.new_zeros(2, len(thresholds) + 1, labels).scatter_add_(
+            1, cut.expand(2, -1, -1), cells
+        )
+        return histogram.flip(1).cumsum(1).flip(1)[:, 1:]
+
+    @property
+    def label_factors(self) -> Sequence[float] | None:
+        """What the values of each label count in the one curve."""
+        return None
+
+    def _thresholds(self, output: torch.Tensor) -> torch.Tensor:
+        """Keras' thresholds: those given, or evenly spaced. Before them comes one that all values are above.
+        The ends of an area are beyond 0 and 1; those of a rate, which is read off at a threshold, are not.
+        """
+        import torch
+
+        if self.given is not None:
+            inner = output.new_tensor(sorted(self.given), dtype=torch.float64)
+        else:
+            assert self.num_thresholds is not None
+            count = self.num_thresholds
+            inner = torch.arange(1, count - 1, device=output.device, dtype=torch.float64) / (count - 1)
+        ends = inner.new_tensor(self.below), inner.new_tensor(self.above)
+        return torch.cat((ends[0], inner, ends[1])).to(output.dtype)
+
+    def points(self, sums: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The true and false positives of one label at each point of its curve."""
+        if self.is_exact:
+            return _every_point(sums)
+        tp, fp = sums
+        return tp, fp
+
+
+class AUC(CurveMetric):
+    """The area under the ROC or precision-recall curve, with a point at every value that occurs.
+
+    `num_thresholds` (evenly spaced) or `thresholds` give the curve as many points, as in Keras, which takes
+    200. `multi_label` is the mean of the areas of the labels on the last axis, weighted by `label_weights`;
+    without it they weigh the values of the one curve.
+    """
+
+    name: Literal["auc", "AUC"] = "auc"
+    curve: Literal["ROC", "PR"] = "ROC"
+    summation_method: Literal["interpolation", "minoring", "majoring"] = "interpolation"
+    thresholds: Thresholds | None = None
+    multi_label: bool = False
+    num_labels: Annotated[int, Field(ge=1)] | None = None
+    label_weights: Annotated[tuple[NotNegative, ...], Field(strict=False)] | None = None
+    from_logits: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AUC:
+        if self.thresholds is not None and self.num_thresholds is not None:
+            raise ValueError("`auc` takes `num_thresholds` or `thresholds`, not both")
+        if self.num_labels is not None and not self.multi_label:
+            raise ValueError("`num_labels` of `auc` counts the labels of `multi_label: true`")
+        return self
+
+    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
+        width = output.shape[-1]
+        if self.label_weights is not None and isinstance(width, int) and len(self.label_weights) != width:
+            message = f"`auc` has {len(self.label_weights)} label weights, and the output has {width} labels"
+            return (message, "give one for each label")
+        if self.num_labels not in (None, width):
+            message = f"`auc` has `num_labels: {self.num_labels}`, and the output has {width} labels"
+            return (message, "leave it out: the output says how many there are")
+        if self.from_logits and activation in ("softmax", "sigmoid"):
+            message = f"`auc` with `from_logits: true` takes logits, but the output ends in {activation}"
+            return (message, "leave `from_logits` out")
+        return super().misfit(output, "sigmoid" if self.from_logits else activation, loss)
+
+    @property
+    def given(self) -> Sequence[float] | None:
+        return self.thresholds
+
+    @property
+    def label_factors(self) -> Sequence[float] | None:
+        return None if self.multi_label else self.label_weights
+
+    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        values = output.sigmoid() if self.from_logits else output
+        return self.above_each(values, target, weight, values.shape[-1] if self.multi_label else 1)
+
+    def value(self, sums: torch.Tensor) -> torch.Tensor:
+        """The area under each label's curve: one, or the mean of several."""
+        import torch
+
+        areas = [self._area(*self.points(sums[..., label])) for label in range(sums.shape[-1])]
+        found = torch.stack(areas)
+        if not self.multi_label:
+            return found[0]
+        weights = found.new_tensor(self.label_weights or [1.0] * len(found))
+        return divide((found * weights).sum(), weights.sum())
+
+    def _area(self, tp: torch.Tensor, fp: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        if self.curve == "PR" and self.summation_method == "interpolation":
+            return _interpolated_area(tp, fp)
+        recall = divide(tp, tp[0].expand_as(tp))
+        x, y = (
+            (divide(fp, fp[0].expand_as(fp)), recall)
+            if self.curve == "ROC"
+            else (recall, divide(tp, tp + fp))
+        )
+        a, b = y[:-1], y[1:]
+        heights = {
+            "interpolation": (a + b) / 2,
+            "minoring": torch.minimum(a, b),
+            "majoring": torch.maximum(a, b),
+        }
+        return ((x[:-1] - x[1:]) * heights[self.summation_method]).sum()
+
+
+class Attained(CurveMetric):
+    """The best that one rate can be where another is at least a demanded value; 0 where that never is.
+    `class_id` looks at one value of the last axis.
+    """
+
+    below = (-EPSILON, 0.0)
+    above = (1.0,)
+
+    class_id: Annotated[int, Field(ge=0)] | None = None
+
+    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
+        return class_misfit(self.name, self.class_id, output) or super().misfit(output, activation, loss)
+
+    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        if self.class_id is not None:
+            output, target = output[..., self.class_id], target[..., self.class_id]
+        return self.above_each(output, target, weight)
+
+    def value(self, sums: torch.Tensor) -> torch.Tensor:
+        """The largest of one rate at the thresholds where the other is at least what is demanded."""
+        import torch
+
+        tp, fp = self.points(sums[..., 0])
+        rates = {
+            "recall": divide(tp, tp[0].expand_as(tp)),
+            "precision": divide(tp, tp + fp),
+            "specificity": divide(fp[0] - fp, fp[0].expand_as(fp)),
+        }
+        rates["sensitivity"] = rates["recall"]
+        wanted, _, demanded = self.canonical.partition("_at_")
+        found = torch.where(rates[demanded] >= getattr(self, demanded), rates[wanted], 0.0)
+        return found.max() if self.is_exact else found[1:].max()
+
+
+class SensitivityAtSpecificity(Attained):
+    """The largest sensitivity at a threshold whose specificity is at least `specificity`."""
+
+    name: Literal["sensitivity_at_specificity"] = "sensitivity_at_specificity"
+    specificity: Fraction
+
+
+class SpecificityAtSensitivity(Attained):
+    """The largest specificity at a threshold whose sensitivity is at least `sensitivity`."""
+
+    name: Literal["specificity_at_sensitivity"] = "specificity_at_sensitivity"
+    sensitivity: Fraction
+
+
+class PrecisionAtRecall(Attained):
+    """The largest precision at a threshold whose recall is at least `recall`."""
+
+    name: Literal["precision_at_recall"] = "precision_at_recall"
+    recall: Fraction
+
+
+class RecallAtPrecision(Attained):
+    """The largest recall at a threshold whose precision is at least `precision`."""
+
+    name: Literal["recall_at_precision"] = "recall_at_precision"
+    precision: Fraction
+
+
+def _every_point(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positives and negatives at or above each value that occurs, ascending, and none at the end."""
+    import torch
+
+    values, order = points[0].sort()
+    cells = points[1:, order].flip(1).cumsum(1).flip(1)
+    first = torch.ones_like(values, dtype=torch.bool)
+    first[1:] = values[1:] != values[:-1]
+    tp, fp = torch.cat((cells[:, first], cells.new_zeros(2, 1)), 1)
+    return tp, fp
+
+
+def _interpolated_area(tp: torch.Tensor, fp: torch.Tensor) -> torch.Tensor:
+    """The area under the precision-recall curve by Davis and Goadrich's interpolation, as in Keras."""
+    import torch
+
+    called = tp + fp
+    gained, step = tp[:-1] - tp[1:], called[:-1] - called[1:]
+    slope = divide(gained, step)
+    intercept = tp[1:] - slope * called[1:]
+    ratio = torch.where(
+        (called[:-1] > 0) & (called[1:] > 0), divide(called[:-1], called[1:]), torch.ones_like(slope)
+    )
+    return divide(slope * (gained + intercept * ratio.log()), tp[0].expand_as(slope)).sum()

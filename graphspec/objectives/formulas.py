@@ -1,0 +1,79 @@
+"""What the formulas of losses and metrics have in common, on torch tensors.
+
+torch is imported inside of functions: a spec is checked without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+EPSILON = 1e-7
+"""Where probabilities are clipped, and what is added to divisors, as in Keras."""
+
+
+def activate(output: torch.Tensor, activation: str | None) -> torch.Tensor:
+    """The outputs of the model, computed from its outputs with `logits=True`."""
+    if activation == "softmax":
+        return output.softmax(-1)
+    return output.sigmoid() if activation == "sigmoid" else output
+
+
+def aligned(weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """A weight of leading axes, broadcast over the other axes of `values`."""
+    return weight.reshape(weight.shape + (1,) * (values.dim() - weight.dim()))
+
+
+def mean_at(values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """One value for each example, or for each position that a mask tells of: the mean of its values."""
+    rank = 1 if mask is None else mask.dim()
+    return values.flatten(rank).mean(-1) if values.dim() > rank else values
+
+
+def normalized(output: torch.Tensor) -> torch.Tensor:
+    """Probabilities that sum to 1, clipped away from 0 and 1."""
+    return (output / output.sum(-1, keepdim=True)).clamp(EPSILON, 1 - EPSILON)
+
+
+def cosine(output: torch.Tensor, target: torch.Tensor, axis: int) -> torch.Tensor:
+    """The cosine of the angle between vectors along an axis."""
+    from torch.nn.functional import normalize
+
+    return (normalize(output, dim=axis, eps=EPSILON) * normalize(target, dim=axis, eps=EPSILON)).sum(axis)
+
+
+def divide(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """`a / b`, and 0 where `b` is 0."""
+    import torch
+
+    return torch.where(b == 0, torch.zeros_like(a), a / b.where(b != 0, torch.ones_like(b)))
+
+
+def mean_sums(values: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """[2]: the weighted sum of the values, and the sum of the weights."""
+    import torch
+
+    if weight is None:
+        count = values.new_tensor(values.numel(), dtype=torch.float64)
+        return torch.stack((values.sum(dtype=torch.float64), count))
+    weight = aligned(weight, values).expand(values.shape)
+    return torch.stack((_weighted(values, weight).sum(), weight.sum()))
+
+
+def sums_by_class(values: Iterable[torch.Tensor], weight: torch.Tensor | None) -> torch.Tensor:
+    """The weighted sums of each of `values` over the examples."""
+    import torch
+
+    if weight is None:
+        return torch.stack([v.sum(0) for v in values])
+    return torch.stack([_weighted(v, aligned(weight, v)).sum(0) for v in values])
+
+
+def _weighted(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Values times weights; values of weight 0 are 0, also NaN."""
+    import torch
+
+    return torch.where(weight == 0, 0.0, values.double() * weight)
