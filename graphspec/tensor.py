@@ -327,6 +327,11 @@ class Tensor:
         return f"{self.dtype}[{', '.join(show_size(size) for size in self.shape)}]"
 
 
+def is_size(value: object) -> bool:
+    """Whether a value is a size that is known: a positive integer, and not true."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 def show_size(size: Dim) -> str:
     """A size as text: an anonymous one (`null` in a spec) is `?`."""
     if isinstance(size, int):

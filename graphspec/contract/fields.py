@@ -17,6 +17,13 @@ def as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def same(a: object, b: object) -> bool:
+    """Whether values are equal and of the same type, in lists, too: 1, 1.0 and True are three values."""
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and bool(a == b)
+
+
 def _number(value: float) -> float:
     if math.isnan(value):
         raise PydanticKnownError("finite_number")

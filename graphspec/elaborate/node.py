@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from graphspec.contract import argument_names
@@ -241,13 +242,39 @@ def _constant_help(node: NodeInstance, number: float, place: str | int) -> str:
     return "write a number in a formula: {compute: x + 1}"
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One reference of a node's `from`, or of an edge to it: its text, its place, and the name of the input,
+    where that is written.
+    """
+
+    text: Any
+    path: Path
+    name: str | None = None
+
+
+def _reads(node: NodeInstance, edges: list[tuple[str, Path]]) -> list[Read]:
+    """What a node says that it reads, in order; nothing where it reads the node above."""
+    raw, path = node.declared.source, (*node.path, "from")
+    if "from" in node.overrides:
+        raw, path = node.overrides["from"], (*node.path, "parallel", "from", node.index or 0)
+    if raw is MISSING:
+        return [Read(text, where) for text, where in edges]
+    found: list[Read] = []
+    for name, item in raw.items() if isinstance(raw, dict) else [(None, raw)]:
+        where = path if name is None else (*path, name)
+        if isinstance(item, list):
+            found += [Read(part, (*where, index), name) for index, part in enumerate(item)]
+        else:
+            found.append(Read(item, where, name))
+    return found
+
+
 def _inputs(node: NodeInstance, previous: NodeResult | None) -> NodeInputs:
     """The inputs of a node: its `from`, its edges, or the node above; in a chain, the outputs of the instance
     before.
     """
-    raw, path = node.declared.source, (*node.path, "from")
-    if "from" in node.overrides:
-        raw, path = node.overrides["from"], (*node.path, "parallel", "from", node.index or 0)
+    raw = node.overrides.get("from", node.declared.source)
     edges = (node.body.declared.edges or {}).get(node.name, [])
     if node.form == "compute" or reads_nothing(node.declared):
         return NodeInputs() if raw is MISSING and not edges else _refused_inputs(node, edges)
@@ -260,20 +287,31 @@ def _inputs(node: NodeInstance, previous: NodeResult | None) -> NodeInputs:
         )
         return _broken()
     chained = _chained(node, previous) if previous is not None else {}
+    reads = _reads(node, edges)
+    if not reads and raw is MISSING and not chained:
+        return _node_above(node)
+    names = input_names(node) if chained else []
+    if "" in chained and isinstance(raw, dict):
+        chained = {names[0] if names else next(iter(raw), ""): chained[""]}
+    inputs = NodeInputs(listed=isinstance(raw, list) or (isinstance(raw, str) and "*" in raw))
+    for position, read in enumerate(reads):
+        name = read.name or (names[position] if position < len(names) else None)
+        if name in chained or ("" in chained and position == 0):
+            continue
+        bounds = _reference(node, read.text, read.path)
+        if read.name is not None:
+            inputs.named.setdefault(read.name, []).extend(bounds)
+        elif not chained or "" in chained:
+            inputs.positional += bounds
+        elif name is not None:  # positions are shifted: bind what is left by name
+            inputs.named[name] = bounds
     if raw is MISSING:
-        inputs = _default_inputs(node, edges, skip=bool(chained))
-    elif isinstance(raw, dict):
-        inputs = _named_inputs(node, raw, path, chained)
-    else:
-        inputs = _listed_inputs(node, raw, path, chained)
+        inputs.listed = len(inputs.positional) > 1
     for name, bound in chained.items():
-        if name == "" and isinstance(raw, dict):
-            names = input_names(node)
-            inputs.named[names[0] if names else next(iter(raw))] = [bound]
-        elif name == "":
-            inputs.positional.insert(0, bound)
-        else:
+        if name:
             inputs.named[name] = [bound]
+        else:
+            inputs.positional.insert(0, bound)
     return inputs
 
 
@@ -303,48 +341,9 @@ def _chained(node: NodeInstance, previous: NodeResult) -> dict[str, Bound]:
     return {"": Bound(previous.first, text, node.span)}
 
 
-def _named_inputs(
-    node: NodeInstance, raw: dict[Any, Any], path: Path, chained: dict[str, Bound]
-) -> NodeInputs:
-    names, inputs = input_names(node) if chained else [], NodeInputs()
-    for key, item in raw.items():
-        if key in chained or ("" in chained and names and key == names[0]):
-            continue
-        listed = isinstance(item, list)
-        for position, part in enumerate(item if listed else [item]):
-            where = (*path, key, position) if listed else (*path, key)
-            inputs.named.setdefault(key, []).extend(_reference(node, part, where))
-    return inputs
-
-
-def _listed_inputs(node: NodeInstance, raw: Any, path: Path, chained: dict[str, Bound]) -> NodeInputs:
-    names = input_names(node) if chained else []
-    listed = isinstance(raw, list)
-    inputs = NodeInputs(listed=listed or (isinstance(raw, str) and "*" in raw))
-    for position, item in enumerate(raw if listed else [raw]):
-        name = names[position] if position < len(names) else None
-        if name in chained or ("" in chained and position == 0):
-            continue
-        bounds = _reference(node, item, (*path, position) if listed else path)
-        if not chained or "" in chained:
-            inputs.positional += bounds
-        elif name is not None:  # positions are shifted: bind what is left by name
-            inputs.named[name] = bounds
-    return inputs
-
-
-def _default_inputs(node: NodeInstance, edges: list[tuple[str, Path]], skip: bool) -> NodeInputs:
-    """The inputs of a node without `from`: its edges, the node above, or the only input. `skip` where the
-    instance before gives the first.
-    """
+def _node_above(node: NodeInstance) -> NodeInputs:
+    """The inputs of a node that names none: the node above, or the only input."""
     body = node.body.declared
-    if edges:
-        bounds = []
-        for text, path in edges[1:] if skip else edges:
-            bounds += _reference(node, text, path)
-        return NodeInputs(bounds, listed=len(bounds) > 1)
-    if skip:
-        return NodeInputs()
     if body.torn:
         return _broken()
     if body.edges is not None:
@@ -376,20 +375,17 @@ def _first_input(node: NodeInstance) -> Bound | None:
         from graphspec.elaborate.forms.compute import first_reference
 
         return first_reference(node)
-    raw = node.declared.source
-    if isinstance(raw, dict):
-        key = next((name for name in input_names(node) if name in raw), None)
-        if key is None:
-            message = f"`{node.name}` is left out and has no first input to replace it"
-            node.error("no-input", node.span, message, "use `else` to name a replacement")
-            return None
-        item, path = raw[key], (*node.path, "from", key)
-    elif isinstance(raw, list) and raw:
-        item, path = raw[0], (*node.path, "from", 0)
-    elif raw is MISSING:
+    if node.declared.source is MISSING:
         inputs = _inputs(node, None)
         return inputs.positional[0] if inputs.positional else None
-    else:
-        item, path = raw, (*node.path, "from")
-    bounds = _reference(node, item, path)
+    reads = _reads(node, [])
+    first = reads[0] if reads else None
+    if first is not None and first.name is not None:
+        by_name = {read.name: read for read in reversed(reads)}
+        first = next((by_name[name] for name in input_names(node) if name in by_name), None)
+    if first is None:
+        message = f"`{node.name}` is left out and has no first input to replace it"
+        node.error("no-input", node.span, message, "use `else` to name a replacement")
+        return None
+    bounds = _reference(node, first.text, first.path)
     return bounds[0] if bounds else None

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from graphspec.contract.activations import ACTIVATIONS, LINEAR, ActivationFunction, AlongAxis
+from graphspec.contract.fields import same
 from graphspec.contract.layer import Code, Leaf, Ref
 from graphspec.emit.code import fill, name
-from graphspec.emit.module_class import Arg, Cell, ModuleClass, Varies, same
+from graphspec.emit.module_class import Arg, Cell, ModuleClass, Varies
 from graphspec.graph import Value
 
 

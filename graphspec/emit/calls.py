@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphspec.contract.activations import LINEAR
+from graphspec.contract.fields import same
 from graphspec.contract.layer import Code, Leaf
 from graphspec.emit.activations import applied, flag_argument, function_argument, overwriting
 from graphspec.emit.code import Variable, call, choice, equal, fill, listed, literal, name, replace, walk
 from graphspec.emit.code import names as names_of
 from graphspec.emit.construct import InitWriter
-from graphspec.emit.module_class import Cell, ModuleClass, Varies, same
+from graphspec.emit.module_class import Cell, ModuleClass, Varies
 from graphspec.emit.slots import Slot, SlotOutput
 from graphspec.emit.values import Wish
 from graphspec.graph import Graph, Op, Value

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphspec.contract.fields import same
 from graphspec.contract.layer import Leaf, Weight
 from graphspec.emit.chains import is_chain
 from graphspec.emit.classes import Classes
@@ -36,7 +37,6 @@ from graphspec.emit.module_class import (
     ModuleClass,
     NeedsModule,
     Varies,
-    same,
 )
 from graphspec.emit.presence import Presence, Presences
 from graphspec.emit.printer import flat, lines

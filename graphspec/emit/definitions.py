@@ -26,7 +26,7 @@ class DefinitionWriter:
         alike = self.text[node.lineno - 1].startswith(head)  # with the same bases
         found = [f"{' ' * indent}{head}{self._pragma(node) if alike or len(node.bases) > 1 else ''}"]
         for place, statement in enumerate(node.body):
-            apart = isinstance(statement, ast.FunctionDef) or _is_text(node.body[place - 1])
+            apart = isinstance(statement, ast.FunctionDef) or is_text(node.body[place - 1])
             found += [""] if place and apart else []
             found += self._statement(statement, indent + 4)
         # only a method that may override nothing needs `unused-ignore`
@@ -157,7 +157,8 @@ def signature(head: str, parameters: Sequence[str], tail: str, indent: int) -> l
     return [f"{pad}{head}", *(f"{pad}    {each}," for each in parameters), f"{pad}{tail}"]
 
 
-def _is_text(statement: ast.stmt) -> bool:
+def is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is a constant alone: a docstring."""
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.contract.arrays import Nested, Pairs
+from graphspec.contract.fields import same
 from graphspec.contract.layer import Leaf, Ref
 from graphspec.emit.code import Variable, folded, literal, name
 from graphspec.emit.printer import flat
@@ -273,13 +274,6 @@ class ModuleClass:
         assert value is not None
         kind = "in_channels" if value.tensor.rank > 2 else "in_features"
         return kind if len(self.inputs) == 1 else f"{word}_{kind.removeprefix('in_')}"
-
-
-def same(a: Leaf, b: Leaf) -> bool:
-    """Whether values are equal and of the same type: 1, 1.0 and True are three values."""
-    if isinstance(a, tuple) and isinstance(b, tuple):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return type(a) is type(b) and a == b
 
 
 def plain(value: Any) -> Leaf:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from graphspec.contract.fields import same
 from graphspec.emit.layer_codes import LayerCodes, memory
-from graphspec.emit.module_class import ModuleClass, same
+from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.slots import Gather, Slot, SlotOutput, Walk, Wiring, kind_of, output_key
 from graphspec.graph import Graph, Op, Unit, Value
 

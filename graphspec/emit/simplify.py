@@ -69,14 +69,14 @@ class Decide:
             if truth is not None:
                 return self.block(statement.body if truth else statement.orelse)
             body, orelse = self.block(statement.body), self.block(statement.orelse)
-            unchanged = test is statement.test and _same(body, statement.body)
-            if unchanged and _same(orelse, statement.orelse):
+            unchanged = test is statement.test and same_items(body, statement.body)
+            if unchanged and same_items(orelse, statement.orelse):
                 return [statement]
             return [_at(statement, ast.If(test, body, orelse))] if body else []
         if isinstance(statement, ast.For | ast.With | ast.While):
             inner = self.block(statement.body)
             changed = rewritten_fields(statement, self.expression, skip=("body", "orelse"))
-            if _same(inner, statement.body) and changed is statement:
+            if same_items(inner, statement.body) and changed is statement:
                 return [statement]
             return [_replaced(changed, body=inner)]
         if isinstance(statement, ast.FunctionDef):
@@ -164,7 +164,7 @@ class Decide:
         if ast.unparse(node.func) == "torch.compiler.is_exporting":
             return ast.Constant(self.facts.exporting)
         args, keywords = _spread_out(node.args), [part for each in node.keywords for part in _spread(each)]
-        if isinstance(node.func, ast.Attribute) and _is_super(node.func.value):
+        if isinstance(node.func, ast.Attribute) and is_super(node.func.value):
             while args and is_none(args[-1]) and not keywords:
                 args.pop()
         if isinstance(node.func, ast.Name) and not keywords:
@@ -175,7 +175,7 @@ class Decide:
         keywords = [k for k in keywords if not (k.arg in DEFAULTS and _is(k.value, DEFAULTS[k.arg]))]
         if ast.unparse(node.func).startswith("nn.Conv"):
             keywords = [k for k in keywords if not (k.arg == "stride" and _is(k.value, 1))]
-        if len(args) == len(node.args) and _same(keywords, node.keywords):
+        if len(args) == len(node.args) and same_items(keywords, node.keywords):
             return node
         return ast.Call(node.func, args, keywords)
 
@@ -242,7 +242,8 @@ def _equal(node: ast.expr, other: ast.expr | None) -> bool:
     return other is not None and isinstance(node, ast.Constant) and ast.dump(node) == ast.dump(other)
 
 
-def _is_super(node: ast.expr) -> bool:
+def is_super(node: ast.expr) -> bool:
+    """Whether an expression is `super()`."""
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
 
 
@@ -303,7 +304,7 @@ def rewritten_fields(node: Any, change: Callable[[ast.expr], ast.expr], skip: Co
             continue
         if isinstance(value, list):
             items = [_part(item, change) for item in value]
-            if not _same(items, value):
+            if not same_items(items, value):
                 fields[name] = items
         elif isinstance(value, ast.AST) and (part := _part(value, change)) is not value:
             fields[name] = part
@@ -326,7 +327,8 @@ def _at(place: ast.stmt, node: ast.stmt) -> ast.stmt:
     return ast.copy_location(node, place)
 
 
-def _same(a: Sequence[object], b: Sequence[object]) -> bool:
+def same_items(a: Sequence[object], b: Sequence[object]) -> bool:
+    """Whether two lists hold the same objects."""
     return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
 
 
@@ -467,11 +469,11 @@ def _named(target: ast.expr, read: Mapping[str, int]) -> ast.expr:
         return target if read.get(target.id) or target.id == "_" else ast.Name("_", ast.Store())
     if isinstance(target, ast.Tuple):
         parts = [_named(part, read) for part in target.elts]
-        return target if _same(parts, target.elts) else ast.Tuple(parts, ast.Store())
+        return target if same_items(parts, target.elts) else ast.Tuple(parts, ast.Store())
     return target
 
 
 def _is_pure(value: ast.expr) -> bool:
     """Whether an expression has no side effects: it calls no in-place method, and no method of a parent."""
     calls = [each for each in walk(value) if isinstance(each, ast.Call)]
-    return not any(_is_super(each) or ast.unparse(each.func).endswith("_") for each in calls)
+    return not any(is_super(each) or ast.unparse(each.func).endswith("_") for each in calls)

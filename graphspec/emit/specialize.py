@@ -15,11 +15,12 @@ from functools import lru_cache
 from typing import Any
 
 from graphspec.emit.code import walk
+from graphspec.emit.definitions import is_text
 from graphspec.emit.inheritance import joined
 from graphspec.emit.library_source import KEPT, Node, known_names, library_code, needed, read_names
 from graphspec.emit.options import Options, with_defaults
 from graphspec.emit.printer import flat
-from graphspec.emit.simplify import Facts, assigned, is_function, is_none, simplified
+from graphspec.emit.simplify import Facts, assigned, is_function, is_none, is_super, same_items, simplified
 
 ROUNDS = 12
 
@@ -123,8 +124,8 @@ class Specializer:
                         uses.calls[Key(owner, "__init__")].append(use)
                 else:
                     uses.calls[Key("", callee.id)].append(use)
-            elif isinstance(callee, ast.Attribute) and (_is_super(callee.value) or _is_self(callee.value)):
-                reached = self._after if _is_super(callee.value) else self._related
+            elif isinstance(callee, ast.Attribute) and (is_super(callee.value) or _is_self(callee.value)):
+                reached = self._after if is_super(callee.value) else self._related
                 for owner in reached(node.name) if node.name in self.nodes else ():
                     uses.calls[Key(owner, callee.attr)].append(use)
             values = [*each.args, *(keyword.value for keyword in each.keywords)]
@@ -269,7 +270,7 @@ class Specializer:
             else:
                 body.append(statement)
         body = [each for each in body if not _only_passes_on(each)]
-        return node if _same(body, node.body) else _with(node, body=body)
+        return node if same_items(body, node.body) else _with(node, body=body)
 
     def _function(
         self,
@@ -288,7 +289,7 @@ class Specializer:
         facts = Facts(present, attributes, possible, self.defaults, self.exporting)
         body = simplified(node.body, constants, facts)
         returns = node.returns if any(map(_gives_several, body)) else _single(node.returns)
-        if _same(body, node.body) and arguments is node.args and returns is node.returns:
+        if same_items(body, node.body) and arguments is node.args and returns is node.returns:
             return node
         return _with(node, args=arguments, body=body, returns=returns)
 
@@ -405,10 +406,6 @@ def _single(returns: ast.expr | None) -> ast.expr | None:
     """`Tensor` of `Tensor | tuple[Tensor, ...]`."""
     union = isinstance(returns, ast.BinOp) and isinstance(returns.right, ast.Subscript)
     return returns.left if union and isinstance(returns, ast.BinOp) else returns
-
-
-def _is_super(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
 
 
 def _is_self(node: ast.expr) -> bool:
@@ -529,12 +526,12 @@ def _only_passes_on(statement: ast.stmt) -> bool:
     """Whether a method only calls the method that it overrides, with the same arguments."""
     if not isinstance(statement, ast.FunctionDef):
         return False
-    body = [each for each in statement.body if not _is_text(each)]
+    body = [each for each in statement.body if not is_text(each)]
     only = body[0] if len(body) == 1 else None
     value = only.value if isinstance(only, ast.Expr | ast.Return) else None
     if not isinstance(value, ast.Call) or not isinstance(value.func, ast.Attribute):
         return False
-    if not _is_super(value.func.value) or value.func.attr != statement.name:
+    if not is_super(value.func.value) or value.func.attr != statement.name:
         return False
     arguments = statement.args
     own = [each.arg for each in arguments.args[1:]]
@@ -542,14 +539,6 @@ def _only_passes_on(statement: ast.stmt) -> bool:
     words = [f"**{each.arg}" for each in [arguments.kwarg] if each is not None]
     given = [f"**{flat(each.value)}" if each.arg is None else f"{each.arg}=" for each in value.keywords]
     return [flat(each) for each in value.args] == own and given == words and not arguments.kwonlyargs
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-
-
-def _same(a: Sequence[object], b: Sequence[object]) -> bool:
-    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
 
 
 def _with(node: Any, **changed: object) -> Any:

@@ -13,10 +13,11 @@ from functools import partial
 from typing import Any
 
 from graphspec.contract.arrays import Nested, Pairs
+from graphspec.contract.fields import same
 from graphspec.contract.layer import Leaf
 from graphspec.emit.code import choice, equal, fill, folded, literal, template
 from graphspec.emit.code import names as names_of
-from graphspec.emit.module_class import MISSING, Cell, ModuleClass, plain, same
+from graphspec.emit.module_class import MISSING, Cell, ModuleClass, plain
 from graphspec.emit.slots import Slot
 from graphspec.expressions import Expression
 from graphspec.graph import ArgumentExpression, Graph, Op, Value

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from graphspec.contract.layer import Layer, LayerError, Weight
-from graphspec.tensor import Tensor
+from graphspec.tensor import Tensor, is_size
 
 Kind = Literal["in", "out", "inner", "rows", "fixed"]
 
@@ -123,7 +123,7 @@ def _changes(
                     yield number, found
     for name in type(layer).model_fields:
         value = getattr(layer, name)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        if is_size(value):
             found = _shapes(layer.model_copy(update={name: 2 * value}), inputs, layer, inputs, weights)
             if found is not None:
                 yield name, found

@@ -14,7 +14,7 @@ from graphspec.objectives.formulas import mean_at
 from graphspec.objectives.losses import Loss, Misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.settings import Problem, SettingError, show, unfit
-from graphspec.tensor import DTYPE_WORDS, DTYPES, Dim, Tensor, symbol
+from graphspec.tensor import DTYPE_WORDS, DTYPES, Dim, Tensor, is_size, symbol
 
 if TYPE_CHECKING:
     import torch
@@ -149,9 +149,7 @@ def _read(value: dict[str, Any], more: tuple[str, ...], what: str) -> dict[str, 
 
 
 def _is_size(size: Any) -> bool:
-    if isinstance(size, str):
-        return bool(WORD.match(size))
-    return isinstance(size, int) and not isinstance(size, bool) and size > 0
+    return bool(WORD.match(size)) if isinstance(size, str) else is_size(size)
 
 
 def _target(own: CustomLoss | CustomMetric, output: Tensor) -> Tensor:

@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphspec.contract.fields import same
 from graphspec.contract.registry import REGISTRY
 from graphspec.convert.folding.parts import Instance, Item, RepeatedPart
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue
 from graphspec.language.schema import MISSING
+from graphspec.tensor import is_size
 
 SIZES = frozenset(
     [
@@ -253,11 +255,6 @@ class Solver:
         return name
 
 
-def is_size(value: Any) -> bool:
-    """A positive integer."""
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
 def multiple(name: str, pairs: list[tuple[int, int]]) -> str | None:
     """How the second of each pair follows from the first, which has a name, by one factor."""
     value, wanted = pairs[0]
@@ -298,13 +295,6 @@ def plain_default(value: Any) -> Any:
     if hasattr(value, "word"):
         return value.word
     return value
-
-
-def same(a: Any, b: Any) -> bool:
-    """Equal, and of one type: 1 is not true."""
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(same, a, b))
-    return type(a) is type(b) and bool(a == b)
 
 
 def usual(values: list[Any]) -> Any:

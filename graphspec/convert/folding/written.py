@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from graphspec.contract.fields import same
 from graphspec.convert.document import input_sizes
 from graphspec.convert.folding.naming import item_names, name_part
 from graphspec.convert.folding.optional import merge_variants
-from graphspec.convert.folding.parameters import Solved, Solver, Written, same
+from graphspec.convert.folding.parameters import Solved, Solver, Written
 from graphspec.convert.folding.parts import Instance, Parts, RepeatedPart, Target, targets
 from graphspec.convert.folding.search import fold
 from graphspec.convert.nodes import (

@@ -12,7 +12,7 @@ from graphspec.elaborate.scope import expressions_in
 from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Value
 from graphspec.settings import Setting, SettingError, show, validate
-from graphspec.tensor import Tensor
+from graphspec.tensor import Tensor, is_size
 
 
 def build(node: NodeInstance) -> NodeResult:
@@ -20,7 +20,7 @@ def build(node: NodeInstance) -> NodeResult:
     shape, arguments = node.target(), node.arguments()
     if shape is FAILED or arguments is None:
         return failed()
-    if not (isinstance(shape, list) and shape and all(_is_size(size) for size in shape)):
+    if not (isinstance(shape, list) and shape and all(is_size(size) for size in shape)):
         message = f"the shape of a parameter is a list of positive integers, not {show(shape)}"
         return node.failure("wrong-type", node.span_of("parameter"), message, "write parameter: [1, 768]")
     said = _read(node, arguments)
@@ -33,10 +33,6 @@ def build(node: NodeInstance) -> NodeResult:
     op.outputs = {"": Value(Tensor((1, *shape)), node.name, op)}
     op.expressions = tuple(expressions_in(node.declared.target, shape, ("parameter",)))
     return NodeResult(dict(op.outputs), op)
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 class _Parameter(Setting):
