@@ -26,6 +26,10 @@ class ArgumentExpression(NamedTuple):
     path: tuple[str | int, ...]
 
 
+OpKind = Literal["layer", "merge", "op", "block", "model", "parameter", "constant", "compute", "module"]
+"""What a node makes: a call makes what the shared entry makes."""
+
+
 @dataclass(eq=False, slots=True)
 class Value:
     """A tensor that flows in one graph: an input of it, or an output of one of its ops. Compared by
@@ -84,7 +88,7 @@ class Op:
     node: str
     index: int | None
     span: Span | None
-    kind: Literal["layer", "merge", "op", "block", "model", "parameter", "constant", "compute", "module"]
+    kind: OpKind
     arguments: tuple[Any, ...] = ()
     outputs: dict[str, Value] = field(default_factory=dict)
     results: dict[str, Value] = field(default_factory=dict)

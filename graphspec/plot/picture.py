@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from graphspec.diagnostics import Span, visible
-from graphspec.graph import Graph, Op, Unit, Value, flatten, read_by, steps
+from graphspec.graph import Graph, Op, OpKind, Unit, Value, flatten, read_by, steps
 from graphspec.objectives.custom import CustomLoss
 from graphspec.plot.repeats import Kinship
 from graphspec.program import BaseProgram
 from graphspec.tensor import BATCH, Dim, Tensor, show_size, sum_of, symbol
 from graphspec.view.summary import Row
 
-NodeKind = Literal["layer", "merge", "op", "block", "model", "parameter", "constant", "module", "compute"]
 OtherKind = Literal["input", "output", "shared", "section", "entry", "exit"]
-Kind = Literal[NodeKind, OtherKind]
+Kind = OpKind | OtherKind
 TIMES = "\N{MULTIPLICATION SIGN}"
 ENDS = ("input", "output", "entry", "exit")
 """Kinds of boxes that are not nodes."""
