@@ -6,7 +6,7 @@ import re
 
 from graphspec.convert.config import snake_case
 from graphspec.convert.folding.parts import Instance, Item, RepeatedPart
-from graphspec.convert.folding.words import begin, common
+from graphspec.convert.folding.words import common, common_prefix
 from graphspec.convert.nodes import SOURCES, ConvertedNode, identifier
 from graphspec.diagnostics import by_word
 from graphspec.weights.names import Namespace
@@ -65,13 +65,15 @@ def _own(unit: ConvertedNode | Instance) -> str:
         return "" if unit.automatic else unit.name
     if unit.name:
         return "" if re.fullmatch(r"(functional|sequential|model)(_\d+)?", unit.name) else unit.name
-    return begin(unit.nodes()).rstrip("_")
+    return common_prefix(unit.nodes()).rstrip("_")
 
 
 def item_names(part: RepeatedPart, outermost: bool) -> list[str]:
     """The names of a part's items, each once and none like an input."""
     names = Namespace(set(part.inputs))
-    fronts = ["" if outermost or part.classed else begin(instance.nodes()) for instance in part.instances]
+    fronts = [
+        "" if outermost or part.classed else common_prefix(instance.nodes()) for instance in part.instances
+    ]
     found = []
     for position in range(len(part.keys)):
         pairs = zip((instance.items[position] for instance in part.instances), fronts, strict=True)
@@ -87,7 +89,7 @@ def item_names(part: RepeatedPart, outermost: bool) -> list[str]:
 
 def _longer(item: Item) -> str:
     """What the nodes of an item begin with, and the next word of the first: `block_13`, say."""
-    front = begin(item.nodes())
+    front = common_prefix(item.nodes())
     first = next((node.name for node in item.nodes() if not node.automatic), "")
     return front + first.removeprefix(front).partition("_")[0] if front else ""
 
@@ -119,7 +121,7 @@ def name_part(part: RepeatedPart, names: Namespace, model: str) -> None:
         part.name = names.claim(identifier(part.name, "block"))
         return
     own = {re.sub(r"\d+", "", word) for word in model.lower().split("_")}
-    words = [_words(begin(instance.nodes())) for instance in part.instances]
+    words = [_words(common_prefix(instance.nodes())) for instance in part.instances]
     common = [word for word in words[0] if all(word in other for other in words[1:])]
     common = [word for word in common if word not in _PARTS and word not in own]
     content = _content(part)

@@ -13,7 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from graphspec.convert.folding.parts import Item, Parts, RepeatedPart, Target, Wires, mapped, targets
+from graphspec.convert.folding.parts import (
+    Item,
+    ItemKey,
+    Parts,
+    RepeatedPart,
+    Target,
+    Wire,
+    Wires,
+    mapped,
+    targets,
+)
 from graphspec.convert.folding.search import RunPlace, cohesive, replace
 
 LONGEST = 40
@@ -24,7 +34,7 @@ LONGEST = 40
 class Shape:
     """What stands at a place: keys and wiring, and where each item is in the merged part."""
 
-    keys: list[Any]
+    keys: list[ItemKey]
     wiring: list[Wires]
     place: RunPlace | None  # None: the part as it was
     positions: list[int]
@@ -34,7 +44,7 @@ def merge_variants(parts: Parts) -> bool:
     """Merges into parts the places that differ from them only in some nodes; whether any was merged."""
     changed = False
     for part in sorted(parts.all, key=lambda part: -len(part.instances) * _weight(part)):
-        if part is parts.root or part not in parts.all or part.hands or part.given:
+        if part is parts.root or part not in parts.all or part.passes_through or part.given:
             continue
         if len(part.inputs) == 1 and len(part.outputs) == 1 and len(part.keys) > 2 and part.cohesive:
             changed |= _take_in(part, parts)
@@ -51,27 +61,17 @@ def _take_in(part: RepeatedPart, parts: Parts) -> bool:
     merged, shapes = whole, [whole]
     outer = {id(part)}  # the part, and those that hold it or will
     for place, length in _groups(part, parts):
-        window = slice(place.start, place.start + length)
-        numbers = {target: -1 - k for k, target in enumerate(place.inputs)}
-
-        def inner(target: Target, place: RunPlace = place, numbers: dict[Target, int] = numbers) -> Target:
-            return (numbers[target], 0) if target in numbers else (target[0] - place.start, target[1])
-
-        shape = Shape(
-            place.part.keys[window],
-            [mapped(wires, inner) for wires in place.part.wiring[window]],
-            place,
-            [],
-        )
+        keys = place.part.keys[place.start : place.start + length]
+        shape = Shape(keys, place.wiring(length), place, [])
         if _inner_parts([*merged.keys, *shape.keys], parts) & {*outer, id(place.part)}:
             continue
         found = _merged(merged, shape, shapes)
         if found is not None:
             merged, shapes = found
             outer.add(id(place.part))
-    if len(shapes) == 1 or (hands := _hands(merged, shapes)) is None:
+    if len(shapes) == 1 or (passes_through := _passing(merged, shapes)) is None:
         return False
-    _rewrite(part, merged, shapes, hands)
+    _rewrite(part, merged, shapes, passes_through)
     return True
 
 
@@ -81,7 +81,7 @@ def _groups(part: RepeatedPart, parts: Parts) -> Iterator[tuple[RunPlace, int]]:
     half = sum(weights.values()) / 2
     inside = _inner_parts(part.keys, parts)
     for host in parts.all:
-        if host is part or host.hands or id(host) in inside:
+        if host is part or host.passes_through or id(host) in inside:
             continue
         position = 0
         while position < len(host.keys):
@@ -89,7 +89,8 @@ def _groups(part: RepeatedPart, parts: Parts) -> Iterator[tuple[RunPlace, int]]:
             for length in range(min(LONGEST, len(host.keys) - position), 0, -1):
                 place = _closed(host, position, length)
                 if place is None or any(
-                    key[:2] == ("part", id(part)) for key in host.keys[position : position + length]
+                    key.kind == "part" and key.what == id(part)
+                    for key in host.keys[position : position + length]
                 ):
                     continue
                 common = sum(
@@ -102,27 +103,27 @@ def _groups(part: RepeatedPart, parts: Parts) -> Iterator[tuple[RunPlace, int]]:
             position += found or 1
 
 
-def _inner_parts(keys: list[Any], parts: Parts) -> set[int]:
+def _inner_parts(keys: list[ItemKey], parts: Parts) -> set[int]:
     """The parts that are among items, and those inside them."""
     by_id = {id(other): other for other in parts.all}
     found: set[int] = set()
     waiting = [keys]
     while waiting:
         for key in waiting.pop():
-            if key[0] == "part" and key[1] not in found:
-                found.add(key[1])
-                waiting.append(by_id[key[1]].keys)
+            if key.kind == "part" and key.what not in found:
+                found.add(key.what)
+                waiting.append(by_id[key.what].keys)
     return found
 
 
 def _closed(host: RepeatedPart, start: int, length: int) -> RunPlace | None:
     """The run as a place, where it has one input and only its last item is read from outside."""
     end = start + length - 1
-    if any(key[0] == "alone" for key in host.keys[start : end + 1]):
+    if any(key.kind == "alone" for key in host.keys[start : end + 1]):
         return None
     outside: dict[Target, None] = {}
     for wires in host.wiring[start : end + 1]:
-        outside |= {target: None for target in targets(wires) if target[0] < start}
+        outside |= {target: None for target in targets(wires) if target.index < start}
     if len(outside) != 1 or any(reader > end for reader in host.readers()[start:end]):
         return None
     return RunPlace(host, start, tuple(outside))
@@ -135,7 +136,7 @@ def _merged(merged: Shape, shape: Shape, shapes: list[Shape]) -> tuple[Shape, li
         return None
     old: dict[int, int] = {}
     new: dict[int, int] = {}
-    keys: list[Any] = []
+    keys: list[ItemKey] = []
     a = b = 0
     for i, j in [*pairs, (len(merged.keys), len(shape.keys))]:
         for k in range(a, i):
@@ -151,7 +152,7 @@ def _merged(merged: Shape, shape: Shape, shapes: list[Shape]) -> tuple[Shape, li
     wiring: list[Wires] = [()] * len(keys)
 
     def renumber(numbers: dict[int, int]) -> Any:
-        return lambda target: (numbers[target[0]], target[1]) if target[0] >= 0 else target
+        return lambda target: target.moved(numbers[target.index]) if target.input is None else target
 
     for i, wires in enumerate(merged.wiring):
         wiring[old[i]] = mapped(wires, renumber(old))
@@ -162,10 +163,10 @@ def _merged(merged: Shape, shape: Shape, shapes: list[Shape]) -> tuple[Shape, li
     found = Shape(keys, wiring, None, list(range(len(keys))))
     moved = [Shape(s.keys, s.wiring, s.place, [old[i] for i in s.positions]) for s in shapes]
     moved.append(Shape(shape.keys, shape.wiring, shape.place, [new[j] for j in range(len(shape.keys))]))
-    return (found, moved) if _hands(found, moved) is not None else None
+    return (found, moved) if _passing(found, moved) is not None else None
 
 
-def _longest_common(a: list[Any], b: list[Any]) -> list[tuple[int, int]]:
+def _longest_common(a: list[ItemKey], b: list[ItemKey]) -> list[tuple[int, int]]:
     """The pairs of positions of the longest sequence that both have."""
     best = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
     for i in reversed(range(len(a))):
@@ -186,52 +187,52 @@ def _longest_common(a: list[Any], b: list[Any]) -> list[tuple[int, int]]:
 
 def _later(a: Wires, b: Wires) -> Wires:
     """For each slot the target that stands later: what lies between may be left out."""
-    return tuple((slot, max(x, y)) for (slot, x), (_, y) in zip(a, b, strict=False))
+    return tuple(Wire(slot, max(x, y)) for (slot, x), (_, y) in zip(a, b, strict=False))
 
 
-def _hands(merged: Shape, shapes: list[Shape]) -> dict[int, int] | None:
+def _passing(merged: Shape, shapes: list[Shape]) -> dict[int, int] | None:
     """For each optional item which of its targets it passes on; None where no choice fits all shapes."""
     everywhere = set.intersection(*(set(shape.positions) for shape in shapes))
     optional = [i for i in range(len(merged.keys)) if i not in everywhere]
-    hands = {i: 0 for i in optional}
+    passes_through = {i: 0 for i in optional}
     for _ in range(len(optional) + 1):
-        wrong = next((shape for shape in shapes if not _means(merged, shape, hands)), None)
+        wrong = next((shape for shape in shapes if not _means(merged, shape, passes_through)), None)
         if wrong is None:
-            return hands
+            return passes_through
         for i in optional:
-            if i in wrong.positions or hands[i] or len(list(targets(merged.wiring[i]))) != 2:
+            if i in wrong.positions or passes_through[i] or len(list(targets(merged.wiring[i]))) != 2:
                 continue
-            if _means(merged, wrong, {**hands, i: 1}):
-                hands[i] = 1
+            if _means(merged, wrong, {**passes_through, i: 1}):
+                passes_through[i] = 1
                 break
         else:
             return None
     return None
 
 
-def _means(merged: Shape, shape: Shape, hands: dict[int, int]) -> bool:
+def _means(merged: Shape, shape: Shape, passes_through: dict[int, int]) -> bool:
     """Whether the merged part is the shape where all that the shape lacks is left out."""
     present = {position: i for i, position in enumerate(shape.positions)}
 
     def seen(target: Target) -> Target:
-        while target[0] >= 0 and target[0] not in present:
-            target = list(targets(merged.wiring[target[0]]))[hands[target[0]]]
-        return (present[target[0]], target[1]) if target[0] >= 0 else target
+        while target.input is None and target.index not in present:
+            target = list(targets(merged.wiring[target.index]))[passes_through[target.index]]
+        return target.moved(present[target.index]) if target.input is None else target
 
-    last = seen((len(merged.keys) - 1, 0))
-    if last != (len(shape.keys) - 1, 0):
+    last = seen(Target(len(merged.keys) - 1))
+    if last != Target(len(shape.keys) - 1):
         return False
     return all(mapped(merged.wiring[position], seen) == shape.wiring[i] for position, i in present.items())
 
 
-def _rewrite(part: RepeatedPart, merged: Shape, shapes: list[Shape], hands: dict[int, int]) -> None:
+def _rewrite(part: RepeatedPart, merged: Shape, shapes: list[Shape], passes_through: dict[int, int]) -> None:
     """Makes the part the merged one, and the places instances of it."""
     first, *others = shapes
     for instance in part.instances:
         instance.items = _spread(instance.items, first.positions, len(merged.keys))
     part.keys, part.wiring = merged.keys, merged.wiring
-    part.outputs = [(part.outputs[0][0], (len(merged.keys) - 1, 0))]
-    part.hands = hands
+    part.outputs = [(part.outputs[0][0], Target(len(merged.keys) - 1))]
+    part.passes_through = passes_through
     by_host: dict[int, list[Shape]] = {}
     for shape in others:
         assert shape.place is not None

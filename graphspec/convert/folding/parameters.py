@@ -85,7 +85,9 @@ class Solver:
     def solve(self) -> Solved:
         found: dict[int, Written] = {}
         # what is there in any case first: what is left out somewhere tells less of a param
-        for position in sorted(range(len(self.part.keys)), key=lambda position: position in self.part.hands):
+        for position in sorted(
+            range(len(self.part.keys)), key=lambda position: position in self.part.passes_through
+        ):
             items = [instance.items[position] for instance in self.part.instances]
             self.item = self.names[position]
             found[position] = self._item(items)

@@ -5,21 +5,57 @@
         Item              one node of the part; several units where it is repeated, each fed to the next
           Node | Instance
 
-The outermost graph is a part with one instance. A target `(i, output)` of an item's wiring is item `i` of the
-same part, or its input `-1 - i` where `i` is negative.
+The outermost graph is a part with one instance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from graphspec.convert.nodes import ConvertedBody, ConvertedInput, ConvertedNode, ConvertedValue
 
-Target = tuple[int, int]
-Wires = tuple[tuple[str, tuple[Target, ...] | Target], ...]
-"""For each slot of an item its name, and the target or targets there."""
+
+class Target(NamedTuple):
+    """What an item reads: an output of an earlier item of its part, or, with a negative `index`, an input."""
+
+    index: int
+    output: int = 0
+
+    @classmethod
+    def of_input(cls, number: int) -> Target:
+        """An input of the part."""
+        return cls(-1 - number)
+
+    @property
+    def input(self) -> int | None:
+        """The number of the input that it is; None if it is no input."""
+        return -1 - self.index if self.index < 0 else None
+
+    def moved(self, position: int) -> Target:
+        """The same output of the item at another position."""
+        return Target(position, self.output)
+
+
+class Wire(NamedTuple):
+    """The name of a slot of an item, and what it reads there."""
+
+    slot: str
+    read: Target | tuple[Target, ...]
+
+
+Wires = tuple[Wire, ...]
+
+
+class ItemKey(NamedTuple):
+    """What two items must share to be one item of a part: a node that is like no other (`alone`), the part
+    that they are instances of, or everything of a node but the values of its arguments.
+    """
+
+    kind: Literal["alone", "part", "leaf"]
+    what: Any
+    count: int | None = None  # of its repetitions, where these differ in arguments
 
 
 @dataclass(eq=False, slots=True)
@@ -54,17 +90,14 @@ class Instance:
 
     def value(self, target: Target) -> ConvertedValue:
         """What a target is here."""
-        index, output = target
-        if index < 0:
-            return self.sources[-1 - index]
-        if not self.items[index].units:
-            return self.value(list(targets(self.part.wiring[index]))[self.part.hands[index]])
-        unit = self.items[index].units[-1]
-        return (
-            ConvertedValue(unit, output)
-            if isinstance(unit, ConvertedNode)
-            else unit.value(unit.part.outputs[output][1])
-        )
+        if target.input is not None:
+            return self.sources[target.input]
+        if not self.items[target.index].units:
+            return self.value(self.part.passed_through(target.index))
+        unit = self.items[target.index].units[-1]
+        if isinstance(unit, ConvertedNode):
+            return ConvertedValue(unit, target.output)
+        return unit.value(unit.part.outputs[target.output][1])
 
     def resolve(self) -> None:
         """Fills in the sources of the instances inside it, given its own."""
@@ -72,7 +105,7 @@ class Instance:
             before: ConvertedValue | None = None
             for unit in item.units:
                 if isinstance(unit, Instance):
-                    unit.sources = [self.value(target) for _, target in wires if isinstance(target[0], int)]
+                    unit.sources = [self.value(read) for _, read in wires if isinstance(read, Target)]
                     if before is not None:
                         unit.sources[0] = before
                     unit.resolve()
@@ -83,7 +116,7 @@ class Instance:
 class RepeatedPart:
     """A graph that occurs at one or more places."""
 
-    keys: list[Any]
+    keys: list[ItemKey]
     wiring: list[Wires]
     inputs: list[str]
     outputs: list[tuple[str, Target]]
@@ -92,8 +125,12 @@ class RepeatedPart:
     given: bool = False  # a model inside the model: it keeps its name
     classed: bool = False  # a class of PyTorch, whose attributes its nodes are called by
     cohesive: bool = True  # its nodes have a name in common that those around it have not
-    hands: dict[int, int] = field(default_factory=dict)
+    passes_through: dict[int, int] = field(default_factory=dict)
     """Its optional items, each with the number of the target that it passes on where it is left out."""
+
+    def passed_through(self, position: int) -> Target:
+        """What an item passes on where it is left out."""
+        return list(targets(self.wiring[position]))[self.passes_through[position]]
 
     def unit(self, position: int) -> ConvertedNode | Instance:
         """An item as it is at the first place that has it."""
@@ -103,29 +140,29 @@ class RepeatedPart:
         """The last item that reads each item; those that are outputs are read behind the end."""
         last = [-1] * len(self.keys)
         for position, wires in enumerate(self.wiring):
-            for index, _ in targets(wires):
-                if index >= 0:
-                    last[index] = position
-        for _, (index, _) in self.outputs:
-            if index >= 0:
-                last[index] = len(self.keys)
+            for target in targets(wires):
+                if target.input is None:
+                    last[target.index] = position
+        for _, target in self.outputs:
+            if target.input is None:
+                last[target.index] = len(self.keys)
         return last
 
 
 def targets(wires: Wires) -> Iterator[Target]:
     """All targets of an item, in order."""
-    for _, found in wires:
-        if found and isinstance(found[0], int):
-            yield found
+    for _, read in wires:
+        if isinstance(read, Target):
+            yield read
         else:
-            yield from found
+            yield from read
 
 
-def mapped(wires: Wires, change: Any) -> Wires:
+def mapped(wires: Wires, change: Callable[[Target], Target]) -> Wires:
     """The same wires with each target changed."""
     return tuple(
-        (slot, change(found) if found and isinstance(found[0], int) else tuple(map(change, found)))
-        for slot, found in wires
+        Wire(slot, change(read) if isinstance(read, Target) else tuple(map(change, read)))
+        for slot, read in wires
     )
 
 
@@ -140,18 +177,18 @@ class Parts:
 
     def _part(self, body: ConvertedBody, name: str | None) -> RepeatedPart:
         """The part of a body: that of another where both have one shape and stand inside the model."""
-        positions: dict[int, int] = {id(item): -1 - k for k, item in enumerate(body.inputs)}
+        made_by = {id(item): Target.of_input(number) for number, item in enumerate(body.inputs)}
         keys, wiring, items = [], [], []
 
         def target(value: ConvertedValue) -> Target:
-            return positions[id(value.maker)], value.output
+            return Target(made_by[id(value.maker)].index, value.output)
 
         for position, node in enumerate(body.nodes):
             unit: ConvertedNode | Instance = node
             if node.form == "block" and node.entry is None:
                 assert node.body is not None
                 part = self._part(node.body, node.body.name)
-                unit, key = part.instances[-1], ("part", id(part))
+                unit, key = part.instances[-1], ItemKey("part", id(part))
                 unit.name = node.name
             else:
                 key = leaf_key(node)
@@ -160,12 +197,12 @@ class Parts:
             keys.append(key)
             wiring.append(
                 tuple(
-                    (slot, target(read) if isinstance(read, ConvertedValue) else tuple(map(target, read)))
+                    Wire(slot, target(read) if isinstance(read, ConvertedValue) else tuple(map(target, read)))
                     for slot, read in node.reads
                 )
             )
             items.append(Item([unit]))
-            positions[id(node)] = position
+            made_by[id(node)] = Target(position)
         outputs = [(key, target(value)) for key, value in body.outputs.items()]
         for entry in body.shared:
             if entry.body is not None:
@@ -185,16 +222,16 @@ class Parts:
         return part
 
 
-def leaf_key(node: ConvertedNode) -> Any:
+def leaf_key(node: ConvertedNode) -> ItemKey:
     """What two nodes must share to be one node of a part: everything but the values of arguments."""
     if node.form == "call" or node.body is not None or node.entry is not None:
-        return ("alone", id(node))
+        return ItemKey("alone", id(node))
     fixed = tuple(
         (key, repr(value)) for key, value in sorted(node.arguments.items()) if isinstance(value, dict)
     )
     names = tuple(sorted(node.arguments)) if node.form == "op" else ()
     what = len(node.what) if node.form == "parameter" else repr(node.what)
-    return ("leaf", node.form, what, node.style, node.trainable, fixed, names, node.outputs)
+    return ItemKey("leaf", (node.form, what, node.style, node.trainable, fixed, names, node.outputs))
 
 
 def makers(instance: Instance) -> Iterator[ConvertedInput]:

@@ -10,14 +10,16 @@ from typing import Any
 from graphspec.convert.folding.parts import (
     Instance,
     Item,
+    ItemKey,
     Parts,
     RepeatedPart,
     Target,
+    Wire,
     Wires,
     mapped,
     targets,
 )
-from graphspec.convert.folding.words import bond, without_numbers
+from graphspec.convert.folding.words import common_name, without_numbers
 from graphspec.convert.nodes import ConvertedNode
 from graphspec.convert.writing import WIDTH, flow
 
@@ -42,6 +44,15 @@ class RunPlace:
     start: int
     inputs: tuple[Target, ...]
 
+    def wiring(self, length: int) -> list[Wires]:
+        """The wiring of the run as a part of its own."""
+        own = {target: Target.of_input(number) for number, target in enumerate(self.inputs)}
+
+        def inner(target: Target) -> Target:
+            return own.get(target) or target.moved(target.index - self.start)
+
+        return [mapped(wires, inner) for wires in self.part.wiring[self.start : self.start + length]]
+
 
 def fold(parts: Parts) -> None:
     """Makes parts of all repetitions that are worth a block."""
@@ -62,9 +73,9 @@ def _best(parts: Parts) -> tuple[int, list[RunPlace]] | None:
     """The run that saves most lines, and its places."""
     found: dict[tuple[int, int], list[RunPlace]] = defaultdict(list)
     for part in parts.all:
-        for length, code, place in _runs(part) if not part.hands else ():
+        for length, code, place in _runs(part) if not part.passes_through else ():
             found[length, code].append(place)
-    lines = {id(part): _lines(part) for part in parts.all if not part.hands}
+    lines = {id(part): _lines(part) for part in parts.all if not part.passes_through}
     readers = {id(part): part.readers() for part in parts.all}
     ranked = []
     for (length, _), places in found.items():
@@ -89,21 +100,21 @@ def _runs(part: RepeatedPart) -> Iterator[tuple[int, int, RunPlace]]:
     last, size = part.readers(), len(part.keys)
     read = [*(t for wires in part.wiring for t in targets(wires)), *(t for _, t in part.outputs)]
     several = {
-        index for index, output in read if output
-    }  # items of which other outputs than the first are read
+        target.index for target in read if target.output
+    }  # of which other outputs than the first are read
     for start in range(size):
-        if part.keys[start][0] == "alone":
+        if part.keys[start].kind == "alone":
             continue
         outside: dict[Target, int] = {}
         code, open_until = 0, -1
         for end in range(start, min(start + LONGEST, size)):
-            if part.keys[end][0] == "alone":
+            if part.keys[end].kind == "alone":
                 break
 
             def near(target: Target, start: int = start, outside: dict[Target, int] = outside) -> Target:
-                if target[0] >= start:
-                    return target[0] - start, target[1]
-                return FAR + outside.setdefault(target, len(outside)), 0  # hash(-1) is hash(-2)
+                if target.index >= start:
+                    return target.moved(target.index - start)
+                return Target(FAR + outside.setdefault(target, len(outside)))  # hash(-1) is hash(-2)
 
             code = hash((code, part.keys[end], mapped(part.wiring[end], near)))
             if len(outside) > MOST_INPUTS:
@@ -129,7 +140,7 @@ def _chained(before: RunPlace, place: RunPlace, length: int, readers: dict[int, 
     return (
         before.part is place.part
         and place.start == end + 1
-        and place.inputs[0] == (end, 0)
+        and place.inputs[0] == Target(end)
         and place.inputs[1:] == before.inputs[1:]
         and readers[id(place.part)][end] < place.start + length
     )
@@ -166,7 +177,7 @@ def cohesive(place: RunPlace, length: int) -> bool:
     """Whether the nodes of a place have a name in common that those around it have not."""
     items = place.part.instances[0].items
     end = place.start + length
-    inside = bond(node for item in items[place.start : end] for node in item.nodes())
+    inside = common_name(node for item in items[place.start : end] for node in item.nodes())
     if not inside:
         return False
     around = [items[i] for i in (place.start - 1, end) if 0 <= i < len(items)]
@@ -179,7 +190,7 @@ def cohesive(place: RunPlace, length: int) -> bool:
 def _belongs(place: RunPlace, length: int) -> bool:
     """Whether the names of a place do not tell that it is parts of several things."""
     items = place.part.instances[0].items[place.start : place.start + length]
-    return bond(node for item in items for node in item.nodes()) is not None
+    return common_name(node for item in items for node in item.nodes()) is not None
 
 
 def _split_off(length: int, places: list[RunPlace], root: RepeatedPart) -> RepeatedPart:
@@ -197,28 +208,23 @@ def _split_off(length: int, places: list[RunPlace], root: RepeatedPart) -> Repea
 
 def _is_whole(place: RunPlace, length: int, root: RepeatedPart) -> bool:
     part = place.part
-    inputs = tuple((-1 - k, 0) for k in range(len(part.inputs)))
+    inputs = tuple(map(Target.of_input, range(len(part.inputs))))
     outputs = [target for _, target in part.outputs]
     return (
         part is not root
         and length == len(part.keys)
         and place.inputs == inputs
-        and outputs == [(length - 1, 0)]
+        and outputs == [Target(length - 1)]
     )
 
 
 def _made(first: RunPlace, length: int) -> RepeatedPart:
-    numbers = {target: -1 - k for k, target in enumerate(first.inputs)}
-
-    def inner(target: Target) -> Target:
-        return (numbers[target], 0) if target in numbers else (target[0] - first.start, target[1])
-
     window = slice(first.start, first.start + length)
     return RepeatedPart(
         list(first.part.keys[window]),
-        [mapped(wires, inner) for wires in first.part.wiring[window]],
+        first.wiring(length),
         [("x", "skip", "other")[k] for k in range(len(first.inputs))],
-        [("y", (length - 1, 0))],
+        [("y", Target(length - 1))],
     )
 
 
@@ -226,7 +232,7 @@ def replace(part: RepeatedPart, inner: RepeatedPart, places: list[RunPlace], len
     """Puts one item in the place of each run of a part."""
     starts = {place.start: place for place in places}
     moved: dict[int, int] = {}
-    keys: list[Any] = []
+    keys: list[ItemKey] = []
     wiring: list[Wires] = []
     items: list[list[Item]] = [[] for _ in part.instances]
     position = 0
@@ -243,13 +249,13 @@ def replace(part: RepeatedPart, inner: RepeatedPart, places: list[RunPlace], len
                 listed.append(Item([made]))
             else:
                 listed += window
-        keys.append(("part", id(inner)) if place is not None else part.keys[position])
+        keys.append(ItemKey("part", id(inner)) if place is not None else part.keys[position])
         wires: Wires = part.wiring[position]
-        wiring.append(tuple(("", target) for target in place.inputs) if place is not None else wires)
+        wiring.append(tuple(Wire("", target) for target in place.inputs) if place is not None else wires)
         position += count
 
     def renumber(target: Target) -> Target:
-        return (moved[target[0]], target[1]) if target[0] >= 0 else target
+        return target.moved(moved[target.index]) if target.input is None else target
 
     part.keys, part.wiring = keys, [mapped(wires, renumber) for wires in wiring]
     part.outputs = [(name, renumber(target)) for name, target in part.outputs]
@@ -263,7 +269,7 @@ def collapse(part: RepeatedPart, root: RepeatedPart) -> None:
     Those that differ in arguments stay apart inside a part, unless they are many: lists of lists read badly.
     """
     position = 0
-    while position < len(part.keys) and not part.hands:
+    while position < len(part.keys) and not part.passes_through:
         end = position + 1
         while end < len(part.keys) and _repeats(part, end):
             end += 1
@@ -277,7 +283,8 @@ def collapse(part: RepeatedPart, root: RepeatedPart) -> None:
         for _ in range(position + 1, end):
             _join(part, position)
         if not alike:  # the lists of what differs must have one length wherever the part stands
-            part.keys[position] = (*part.keys[position], len(part.instances[0].items[position].units))
+            count = len(part.instances[0].items[position].units)
+            part.keys[position] = part.keys[position]._replace(count=count)
         position += 1
 
 
@@ -289,7 +296,7 @@ def _join(part: RepeatedPart, position: int) -> None:
     del part.wiring[position + 1]
 
     def renumber(target: Target) -> Target:
-        return (target[0] - 1, target[1]) if target[0] > position else target
+        return target.moved(target.index - 1) if target.index > position else target
 
     part.wiring = [mapped(wires, renumber) for wires in part.wiring]
     part.outputs = [(name, renumber(target)) for name, target in part.outputs]
@@ -324,16 +331,16 @@ def _arguments(unit: ConvertedNode | Instance) -> Iterator[Any]:
 def _repeats(part: RepeatedPart, position: int) -> bool:
     """Whether an item is one more of the item before it."""
     before, key = position - 1, part.keys[position]
-    if part.keys[before] != key or key[0] == "alone":
+    if part.keys[before] != key or key.kind == "alone":
         return False
     wires, other = part.wiring[position], part.wiring[before]
-    if not wires or wires[0][1] != (before, 0) or wires[1:] != other[1:] or len(wires) != len(other):
+    if not wires or wires[0].read != Target(before) or wires[1:] != other[1:] or len(wires) != len(other):
         return False
-    if part.readers()[before] != position or sum(t[0] == before for t in targets(wires)) != 1:
+    if part.readers()[before] != position or sum(t.index == before for t in targets(wires)) != 1:
         return False
     if not all(_same_word(instance.items[before], instance.items[position]) for instance in part.instances):
         return False
-    return len(key) == 2 if key[0] == "part" else key[1] == "layer" and _alike(part, position)
+    return key.count is None if key.kind == "part" else key.what[0] == "layer" and _alike(part, position)
 
 
 def _same_word(before: Item, item: Item) -> bool:

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from graphspec.convert.nodes import ConvertedNode
 
 
-def begin(nodes: Iterable[ConvertedNode]) -> str:
+def common_prefix(nodes: Iterable[ConvertedNode]) -> str:
     """What the names of nodes begin with, but for those that Keras gave."""
     return prefix([node.name for node in nodes if not node.automatic])
 
 
-def bond(nodes: Iterable[ConvertedNode]) -> str | None:
+def common_name(nodes: Iterable[ConvertedNode]) -> str | None:
     """What makes nodes belong together by name: the same beginning, the same end, or the same number behind.
 
     "" where names say nothing: all are Keras' own, or one word with numbers. None where they have nothing in

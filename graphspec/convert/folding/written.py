@@ -97,8 +97,8 @@ class DocumentWriter:
             if part in found:
                 return
             for position, key in enumerate(part.keys):
-                if key[0] == "part":
-                    visit(by_id[key[1]])
+                if key.kind == "part":
+                    visit(by_id[key.what])
                 unit = part.unit(position)
                 if (
                     isinstance(unit, ConvertedNode)
@@ -132,7 +132,7 @@ class DocumentWriter:
         block["inputs"] = part.inputs
         shared = self._shared_of(part)
         block |= self._graph(part, shared)
-        last = (len(part.keys) - 1, 0)
+        last = Target(len(part.keys) - 1)
         if len(part.outputs) > 1 or part.outputs[0][1] != last:
             block["outputs"] = {
                 identifier(name, "y"): self._reference(part, target) for name, target in part.outputs
@@ -153,12 +153,12 @@ class DocumentWriter:
         if shared:
             found["shared"] = {entry.name: self._entry(entry) for entry in shared}
         nodes: dict[str, Any] = {}
-        above: Target | None = (-1, 0) if len(part.inputs) == 1 else None
+        above: Target | None = Target.of_input(0) if len(part.inputs) == 1 else None
         for position, name in enumerate(self.names[id(part)]):
             nodes[name] = self._node(part, position, self.solved[id(part)].items[position], above)
             unit = part.unit(position)
             if not (isinstance(unit, ConvertedNode) and unit.form in SOURCES):
-                above = (position, 0)
+                above = Target(position)
         found["nodes"] = nodes
         return found
 
@@ -206,8 +206,8 @@ class DocumentWriter:
             item["repeat"] = written.repeat
         if written.when is not None:
             item["when"] = written.when
-            if number := part.hands[position]:
-                item["else"] = self._reference(part, list(targets(part.wiring[position]))[number])
+            if part.passes_through[position]:
+                item["else"] = self._reference(part, part.passed_through(position))
         if isinstance(unit, ConvertedNode) and not unit.trainable:
             item["trainable"] = False
         return item
@@ -222,7 +222,7 @@ class DocumentWriter:
         style = unit.style if isinstance(unit, ConvertedNode) else "one" if len(wires) == 1 else "list"
         found = [
             self._reference(part, read)
-            if read and isinstance(read[0], int)
+            if isinstance(read, Target)
             else [self._reference(part, target) for target in read]
             for _, read in wires
         ]
@@ -231,16 +231,15 @@ class DocumentWriter:
         return found if style == "list" else dict(zip((slot for slot, _ in wires), found, strict=True))
 
     def _reference(self, part: RepeatedPart, target: Target) -> str:
-        index, output = target
-        if index < 0:
-            return part.inputs[-1 - index]
-        name, unit = self.names[id(part)][index], part.unit(index)
-        if not output:
+        if target.input is not None:
+            return part.inputs[target.input]
+        name, unit = self.names[id(part)][target.index], part.unit(target.index)
+        if not target.output:
             return name
         inner = (
-            unit.outputs[output - 1]
+            unit.outputs[target.output - 1]
             if isinstance(unit, ConvertedNode)
-            else identifier(unit.part.outputs[output][0], "y")
+            else identifier(unit.part.outputs[target.output][0], "y")
         )
         return f"{name}.{inner}"
 
