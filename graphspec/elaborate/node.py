@@ -243,7 +243,7 @@ def _constant_help(node: NodeInstance, number: float, place: str | int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class InputText:
     """One reference of a node's `from`, or of an edge to it: its text, its place, and the name of the input,
     where that is written.
     """
@@ -253,20 +253,20 @@ class Read:
     name: str | None = None
 
 
-def _reads(node: NodeInstance, edges: list[tuple[str, Path]]) -> list[Read]:
+def _reads(node: NodeInstance, edges: list[tuple[str, Path]]) -> list[InputText]:
     """What a node says that it reads, in order; nothing where it reads the node above."""
     raw, path = node.declared.source, (*node.path, "from")
     if "from" in node.overrides:
         raw, path = node.overrides["from"], (*node.path, "parallel", "from", node.index or 0)
     if raw is MISSING:
-        return [Read(text, where) for text, where in edges]
-    found: list[Read] = []
+        return [InputText(text, where) for text, where in edges]
+    found: list[InputText] = []
     for name, item in raw.items() if isinstance(raw, dict) else [(None, raw)]:
         where = path if name is None else (*path, name)
         if isinstance(item, list):
-            found += [Read(part, (*where, index), name) for index, part in enumerate(item)]
+            found += [InputText(part, (*where, index), name) for index, part in enumerate(item)]
         else:
-            found.append(Read(item, where, name))
+            found.append(InputText(item, where, name))
     return found
 
 

@@ -19,7 +19,7 @@ from graphspec.settings import Family, Members, Problem, SettingError
 
 __all__ = ["LOSSES", "METRICS", "Loss", "Metric", "Problem", "SettingError", "parse_loss", "parse_metric"]
 
-_FURTHER_METRICS = ("rare_metrics", "confusion", "curves", "loss_metrics")
+_FURTHER_METRICS = ("rare_metrics", "curves", "confusion", "loss_metrics")
 
 LOSSES = Family(
     "loss",

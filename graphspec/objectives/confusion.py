@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
+from graphspec.objectives.curves import Confusion, Thresholds, class_misfit
 from graphspec.objectives.formulas import aligned, divide
 from graphspec.objectives.losses import Fraction, Loss, Misfit
 from graphspec.objectives.metrics import Metric
@@ -14,22 +15,6 @@ from graphspec.tensor import Tensor
 
 if TYPE_CHECKING:
     import torch
-
-
-def _as_tuple(value: object) -> object:
-    if value == []:
-        raise ValueError("`thresholds` is an empty list: give at least one")
-    return value if isinstance(value, list | tuple) else (value,)
-
-
-Thresholds = Annotated[tuple[Fraction, ...], Field(strict=False), BeforeValidator(_as_tuple)]
-"""One threshold, or a list of them, which gives a list of results."""
-
-
-class Confusion(Metric):
-    """A metric on the counts of true and false positives and negatives at one or several thresholds."""
-
-    needs_probabilities: ClassVar[bool] = True
 
 
 class Counts(Confusion):
@@ -106,10 +91,11 @@ class Recall(ThresholdMetric):
         return divide(sums[0], sums[0] + sums[3])
 
 
-class Cell(Counts):
+class CellCount(Counts):
     """One of the four counts."""
 
     row: ClassVar[int]
+    thresholds: Thresholds = (0.5,)
 
     def decided(
         self, output: torch.Tensor, target: torch.Tensor
@@ -120,37 +106,33 @@ class Cell(Counts):
         return sums[self.row]
 
 
-class TruePositives(Cell):
+class TruePositives(CellCount):
     """The number of positives that are predicted positive."""
 
     row = 0
     name: Literal["true_positives"] = "true_positives"
-    thresholds: Thresholds = (0.5,)
 
 
-class TrueNegatives(Cell):
+class TrueNegatives(CellCount):
     """The number of negatives that are predicted negative."""
 
     row = 2
     name: Literal["true_negatives"] = "true_negatives"
-    thresholds: Thresholds = (0.5,)
 
 
-class FalsePositives(Cell):
+class FalsePositives(CellCount):
     """The number of negatives that are predicted positive."""
 
     row = 1
     name: Literal["false_positives"] = "false_positives"
-    thresholds: Thresholds = (0.5,)
     direction = "down"
 
 
-class FalseNegatives(Cell):
+class FalseNegatives(CellCount):
     """The number of positives that are predicted negative."""
 
     row = 3
     name: Literal["false_negatives"] = "false_negatives"
-    thresholds: Thresholds = (0.5,)
     direction = "down"
 
 
@@ -294,13 +276,3 @@ def _overlap(sums: torch.Tensor, classes: Sequence[int]) -> torch.Tensor:
     both = sums.diagonal()[kept]
     either = (sums.sum(0) + sums.sum(1) - sums.diagonal())[kept]
     return divide(divide(both, either).sum(), (either > 0).sum().double())
-
-
-def class_misfit(name: str, class_id: int | None, output: Tensor) -> Misfit:
-    width = output.shape[-1]
-    if class_id is None or (output.rank > 1 and isinstance(width, int) and class_id < width):
-        return None
-    return (
-        f"`{name}` looks at class {class_id}, and the output is {output}",
-        "classes count from 0 along the last axis",
-    )

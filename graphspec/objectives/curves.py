@@ -8,17 +8,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from graphspec.objectives.confusion import Confusion, Thresholds, class_misfit
 from graphspec.objectives.formulas import EPSILON, aligned, divide
 from graphspec.objectives.losses import Fraction, Loss, Misfit
+from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
 
 if TYPE_CHECKING:
     import torch
 
 NotNegative = Annotated[float, Field(ge=0)]
+
+
+def _as_tuple(value: object) -> object:
+    if value == []:
+        raise ValueError("`thresholds` is an empty list: give at least one")
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+Thresholds = Annotated[tuple[Fraction, ...], Field(strict=False), BeforeValidator(_as_tuple)]
+"""One threshold, or a list of them, which gives a list of results."""
+
+
+class Confusion(Metric):
+    """A metric on the counts of true and false positives and negatives at one or several thresholds."""
+
+    needs_probabilities: ClassVar[bool] = True
 
 
 class CurveMetric(Confusion):
@@ -267,3 +283,13 @@ def _interpolated_area(tp: torch.Tensor, fp: torch.Tensor) -> torch.Tensor:
         (called[:-1] > 0) & (called[1:] > 0), divide(called[:-1], called[1:]), torch.ones_like(slope)
     )
     return divide(slope * (gained + intercept * ratio.log()), tp[0].expand_as(slope)).sum()
+
+
+def class_misfit(name: str, class_id: int | None, output: Tensor) -> Misfit:
+    width = output.shape[-1]
+    if class_id is None or (output.rank > 1 and isinstance(width, int) and class_id < width):
+        return None
+    return (
+        f"`{name}` looks at class {class_id}, and the output is {output}",
+        "classes count from 0 along the last axis",
+    )

@@ -62,7 +62,7 @@ class Loss(Named):
     @property
     def takes_logits(self) -> bool:
         """Whether the output's own values are logits, as `from_logits: true` says."""
-        return getattr(self, "from_logits", False)
+        return False
 
     def target(self, output: Tensor) -> Tensor | None:
         """The target's type, batch axis first; None where the loss reads no target."""
@@ -178,8 +178,7 @@ class Loss(Named):
 
     def reduced(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the formula's values, of targets of this shape."""
-        axis = getattr(self, "axis", -1) % len(shape)
-        return shape[:axis] + shape[axis + 1 :]
+        return shape[:-1]
 
     def at_positions(self, values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """The values with one for each of `positions`."""
@@ -274,6 +273,10 @@ class Categorical(Loss):
     from_logits: bool = False
     axis: Literal[-1] = -1
 
+    @property
+    def takes_logits(self) -> bool:
+        return self.from_logits
+
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
         found = super().misfit(output, activation) or width_misfit(self.name, output)
         if found is not None or self.takes_logits or activation in ("softmax", "unknown"):
@@ -359,6 +362,10 @@ class Binary(Loss):
     from_logits: bool = False
     label_smoothing: Fraction = 0.0
     axis: Literal[-1] = -1
+
+    @property
+    def takes_logits(self) -> bool:
+        return self.from_logits
 
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
         found = super().misfit(output, activation)

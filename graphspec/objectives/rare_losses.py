@@ -93,6 +93,10 @@ class CosineSimilarity(Regression):
     def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return -cosine(output, target, self.axis)
 
+    def reduced(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        axis = self.axis % len(shape)
+        return shape[:axis] + shape[axis + 1 :]
+
 
 class Hinge(Regression):
     """`max(1 - target * output, 0)`, for targets of -1 and 1; targets of 0 and 1 are converted."""

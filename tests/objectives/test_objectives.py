@@ -19,13 +19,10 @@ WIDE = Tensor((BATCH, 5))
 NARROW = Tensor((BATCH, 1))
 GENERALIZED = "categorical_generalized_cross_entropy"
 JOINT = {"quantile", "dice", "tversky"}
-FORMULAS = [
-    name
-    for name, loss in LOSSES.members.items()
-    if loss.names()[0] == name and loss.formula is not Loss.formula and name not in JOINT
-]
+CLASSES = {cls.names()[0]: cls for cls in LOSSES.members.values() if issubclass(cls, Loss)}
+FORMULAS = [name for name, loss in CLASSES.items() if loss.formula is not Loss.formula and name not in JOINT]
 """The losses of a value for each position or each value of the output."""
-WITH_LOGITS = [name for name in FORMULAS if LOSSES.members[name].logits_formula is not Loss.logits_formula]
+WITH_LOGITS = [name for name in FORMULAS if CLASSES[name].logits_formula is not Loss.logits_formula]
 
 # --- reading
 
@@ -115,9 +112,10 @@ def test_any_value_is_read_or_refused(value: Any) -> None:
 
 def test_every_objective_is_computed_and_documented() -> None:
     formulas = ("formula", "values", "compare", "overlap")
-    for loss in set(LOSSES.members.values()):
+    for loss in CLASSES.values():
         assert any(getattr(loss, word, None) not in (None, getattr(Loss, word, None)) for word in formulas)
     for metric in set(METRICS.members.values()) - {METRICS.members["accuracy"]}:
+        assert issubclass(metric, Metric)
         assert metric.each is not Metric.each or metric.sums is not Metric.sums
     assert set(WITH_LOGITS) == {n for n in FORMULAS if "crossentropy" in n or n == GENERALIZED}
     assert all(cls.__doc__ for family in (LOSSES, METRICS) for cls in family.members.values())

@@ -18,7 +18,7 @@ from graphspec.convert.folding.parts import (
     ItemKey,
     Parts,
     RepeatedPart,
-    Target,
+    Source,
     Wire,
     Wires,
     mapped,
@@ -121,9 +121,9 @@ def _closed(host: RepeatedPart, start: int, length: int) -> RunPlace | None:
     end = start + length - 1
     if any(key.kind == "alone" for key in host.keys[start : end + 1]):
         return None
-    outside: dict[Target, None] = {}
+    outside: dict[Source, None] = {}
     for wires in host.wiring[start : end + 1]:
-        outside |= {target: None for target in targets(wires) if target.index < start}
+        outside |= {target: None for target in targets(wires) if target.position < start}
     if len(outside) != 1 or any(reader > end for reader in host.readers()[start:end]):
         return None
     return RunPlace(host, start, tuple(outside))
@@ -152,7 +152,7 @@ def _merged(merged: Shape, shape: Shape, shapes: list[Shape]) -> tuple[Shape, li
     wiring: list[Wires] = [()] * len(keys)
 
     def renumber(numbers: dict[int, int]) -> Any:
-        return lambda target: target.moved(numbers[target.index]) if target.input is None else target
+        return lambda target: target.moved(numbers[target.position]) if target.input is None else target
 
     for i, wires in enumerate(merged.wiring):
         wiring[old[i]] = mapped(wires, renumber(old))
@@ -214,13 +214,13 @@ def _means(merged: Shape, shape: Shape, passes_through: dict[int, int]) -> bool:
     """Whether the merged part is the shape where all that the shape lacks is left out."""
     present = {position: i for i, position in enumerate(shape.positions)}
 
-    def seen(target: Target) -> Target:
-        while target.input is None and target.index not in present:
-            target = list(targets(merged.wiring[target.index]))[passes_through[target.index]]
-        return target.moved(present[target.index]) if target.input is None else target
+    def seen(target: Source) -> Source:
+        while target.input is None and target.position not in present:
+            target = list(targets(merged.wiring[target.position]))[passes_through[target.position]]
+        return target.moved(present[target.position]) if target.input is None else target
 
-    last = seen(Target(len(merged.keys) - 1))
-    if last != Target(len(shape.keys) - 1):
+    last = seen(Source(len(merged.keys) - 1))
+    if last != Source(len(shape.keys) - 1):
         return False
     return all(mapped(merged.wiring[position], seen) == shape.wiring[i] for position, i in present.items())
 
@@ -231,7 +231,7 @@ def _rewrite(part: RepeatedPart, merged: Shape, shapes: list[Shape], passes_thro
     for instance in part.instances:
         instance.items = _spread(instance.items, first.positions, len(merged.keys))
     part.keys, part.wiring = merged.keys, merged.wiring
-    part.outputs = [(part.outputs[0][0], Target(len(merged.keys) - 1))]
+    part.outputs = [(part.outputs[0][0], Source(len(merged.keys) - 1))]
     part.passes_through = passes_through
     by_host: dict[int, list[Shape]] = {}
     for shape in others:

@@ -17,32 +17,32 @@ from typing import Any, Literal, NamedTuple
 from graphspec.convert.nodes import ConvertedBody, ConvertedInput, ConvertedNode, ConvertedValue
 
 
-class Target(NamedTuple):
-    """What an item reads: an output of an earlier item of its part, or, with a negative `index`, an input."""
+class Source(NamedTuple):
+    """What an item reads: an output of an earlier item of its part; with a negative position, an input."""
 
-    index: int
+    position: int
     output: int = 0
 
     @classmethod
-    def of_input(cls, number: int) -> Target:
+    def of_input(cls, number: int) -> Source:
         """An input of the part."""
         return cls(-1 - number)
 
     @property
     def input(self) -> int | None:
         """The number of the input that it is; None if it is no input."""
-        return -1 - self.index if self.index < 0 else None
+        return -1 - self.position if self.position < 0 else None
 
-    def moved(self, position: int) -> Target:
+    def moved(self, position: int) -> Source:
         """The same output of the item at another position."""
-        return Target(position, self.output)
+        return Source(position, self.output)
 
 
 class Wire(NamedTuple):
     """The name of a slot of an item, and what it reads there."""
 
     slot: str
-    read: Target | tuple[Target, ...]
+    read: Source | tuple[Source, ...]
 
 
 Wires = tuple[Wire, ...]
@@ -55,7 +55,7 @@ class ItemKey(NamedTuple):
 
     kind: Literal["alone", "part", "leaf"]
     what: Any
-    count: int | None = None  # of its repetitions, where these differ in arguments
+    repeats: int | None = None  # how often it is repeated, where that differs in arguments
 
 
 @dataclass(eq=False, slots=True)
@@ -88,13 +88,13 @@ class Instance:
         for item in self.items:
             yield from item.nodes()
 
-    def value(self, target: Target) -> ConvertedValue:
+    def value(self, target: Source) -> ConvertedValue:
         """What a target is here."""
         if target.input is not None:
             return self.sources[target.input]
-        if not self.items[target.index].units:
-            return self.value(self.part.passed_through(target.index))
-        unit = self.items[target.index].units[-1]
+        if not self.items[target.position].units:
+            return self.value(self.part.passed_through(target.position))
+        unit = self.items[target.position].units[-1]
         if isinstance(unit, ConvertedNode):
             return ConvertedValue(unit, target.output)
         return unit.value(unit.part.outputs[target.output][1])
@@ -105,7 +105,7 @@ class Instance:
             before: ConvertedValue | None = None
             for unit in item.units:
                 if isinstance(unit, Instance):
-                    unit.sources = [self.value(read) for _, read in wires if isinstance(read, Target)]
+                    unit.sources = [self.value(read) for _, read in wires if isinstance(read, Source)]
                     if before is not None:
                         unit.sources[0] = before
                     unit.resolve()
@@ -119,7 +119,7 @@ class RepeatedPart:
     keys: list[ItemKey]
     wiring: list[Wires]
     inputs: list[str]
-    outputs: list[tuple[str, Target]]
+    outputs: list[tuple[str, Source]]
     instances: list[Instance] = field(default_factory=list)
     name: str = ""
     given: bool = False  # a model inside the model: it keeps its name
@@ -128,7 +128,7 @@ class RepeatedPart:
     passes_through: dict[int, int] = field(default_factory=dict)
     """Its optional items, each with the number of the target that it passes on where it is left out."""
 
-    def passed_through(self, position: int) -> Target:
+    def passed_through(self, position: int) -> Source:
         """What an item passes on where it is left out."""
         return list(targets(self.wiring[position]))[self.passes_through[position]]
 
@@ -142,26 +142,26 @@ class RepeatedPart:
         for position, wires in enumerate(self.wiring):
             for target in targets(wires):
                 if target.input is None:
-                    last[target.index] = position
+                    last[target.position] = position
         for _, target in self.outputs:
             if target.input is None:
-                last[target.index] = len(self.keys)
+                last[target.position] = len(self.keys)
         return last
 
 
-def targets(wires: Wires) -> Iterator[Target]:
+def targets(wires: Wires) -> Iterator[Source]:
     """All targets of an item, in order."""
     for _, read in wires:
-        if isinstance(read, Target):
+        if isinstance(read, Source):
             yield read
         else:
             yield from read
 
 
-def mapped(wires: Wires, change: Callable[[Target], Target]) -> Wires:
+def mapped(wires: Wires, change: Callable[[Source], Source]) -> Wires:
     """The same wires with each target changed."""
     return tuple(
-        Wire(slot, change(read) if isinstance(read, Target) else tuple(map(change, read)))
+        Wire(slot, change(read) if isinstance(read, Source) else tuple(map(change, read)))
         for slot, read in wires
     )
 
@@ -177,11 +177,11 @@ class Parts:
 
     def _part(self, body: ConvertedBody, name: str | None) -> RepeatedPart:
         """The part of a body: that of another where both have one shape and stand inside the model."""
-        made_by = {id(item): Target.of_input(number) for number, item in enumerate(body.inputs)}
+        made_by = {id(item): Source.of_input(number) for number, item in enumerate(body.inputs)}
         keys, wiring, items = [], [], []
 
-        def target(value: ConvertedValue) -> Target:
-            return Target(made_by[id(value.maker)].index, value.output)
+        def target(value: ConvertedValue) -> Source:
+            return Source(made_by[id(value.maker)].position, value.output)
 
         for position, node in enumerate(body.nodes):
             unit: ConvertedNode | Instance = node
@@ -202,7 +202,7 @@ class Parts:
                 )
             )
             items.append(Item([unit]))
-            made_by[id(node)] = Target(position)
+            made_by[id(node)] = Source(position)
         outputs = [(key, target(value)) for key, value in body.outputs.items()]
         for entry in body.shared:
             if entry.body is not None:

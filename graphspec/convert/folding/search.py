@@ -13,7 +13,7 @@ from graphspec.convert.folding.parts import (
     ItemKey,
     Parts,
     RepeatedPart,
-    Target,
+    Source,
     Wire,
     Wires,
     mapped,
@@ -42,14 +42,14 @@ class RunPlace:
 
     part: RepeatedPart
     start: int
-    inputs: tuple[Target, ...]
+    inputs: tuple[Source, ...]
 
     def wiring(self, length: int) -> list[Wires]:
         """The wiring of the run as a part of its own."""
-        own = {target: Target.of_input(number) for number, target in enumerate(self.inputs)}
+        own = {target: Source.of_input(number) for number, target in enumerate(self.inputs)}
 
-        def inner(target: Target) -> Target:
-            return own.get(target) or target.moved(target.index - self.start)
+        def inner(target: Source) -> Source:
+            return own.get(target) or target.moved(target.position - self.start)
 
         return [mapped(wires, inner) for wires in self.part.wiring[self.start : self.start + length]]
 
@@ -100,21 +100,21 @@ def _runs(part: RepeatedPart) -> Iterator[tuple[int, int, RunPlace]]:
     last, size = part.readers(), len(part.keys)
     read = [*(t for wires in part.wiring for t in targets(wires)), *(t for _, t in part.outputs)]
     several = {
-        target.index for target in read if target.output
+        target.position for target in read if target.output
     }  # of which other outputs than the first are read
     for start in range(size):
         if part.keys[start].kind == "alone":
             continue
-        outside: dict[Target, int] = {}
+        outside: dict[Source, int] = {}
         code, open_until = 0, -1
         for end in range(start, min(start + LONGEST, size)):
             if part.keys[end].kind == "alone":
                 break
 
-            def near(target: Target, start: int = start, outside: dict[Target, int] = outside) -> Target:
-                if target.index >= start:
-                    return target.moved(target.index - start)
-                return Target(FAR + outside.setdefault(target, len(outside)))  # hash(-1) is hash(-2)
+            def near(target: Source, start: int = start, outside: dict[Source, int] = outside) -> Source:
+                if target.position >= start:
+                    return target.moved(target.position - start)
+                return Source(FAR + outside.setdefault(target, len(outside)))  # hash(-1) is hash(-2)
 
             code = hash((code, part.keys[end], mapped(part.wiring[end], near)))
             if len(outside) > MOST_INPUTS:
@@ -140,7 +140,7 @@ def _chained(before: RunPlace, place: RunPlace, length: int, readers: dict[int, 
     return (
         before.part is place.part
         and place.start == end + 1
-        and place.inputs[0] == Target(end)
+        and place.inputs[0] == Source(end)
         and place.inputs[1:] == before.inputs[1:]
         and readers[id(place.part)][end] < place.start + length
     )
@@ -208,13 +208,13 @@ def _split_off(length: int, places: list[RunPlace], root: RepeatedPart) -> Repea
 
 def _is_whole(place: RunPlace, length: int, root: RepeatedPart) -> bool:
     part = place.part
-    inputs = tuple(map(Target.of_input, range(len(part.inputs))))
+    inputs = tuple(map(Source.of_input, range(len(part.inputs))))
     outputs = [target for _, target in part.outputs]
     return (
         part is not root
         and length == len(part.keys)
         and place.inputs == inputs
-        and outputs == [Target(length - 1)]
+        and outputs == [Source(length - 1)]
     )
 
 
@@ -224,7 +224,7 @@ def _made(first: RunPlace, length: int) -> RepeatedPart:
         list(first.part.keys[window]),
         first.wiring(length),
         [("x", "skip", "other")[k] for k in range(len(first.inputs))],
-        [("y", Target(length - 1))],
+        [("y", Source(length - 1))],
     )
 
 
@@ -254,8 +254,8 @@ def replace(part: RepeatedPart, inner: RepeatedPart, places: list[RunPlace], len
         wiring.append(tuple(Wire("", target) for target in place.inputs) if place is not None else wires)
         position += count
 
-    def renumber(target: Target) -> Target:
-        return target.moved(moved[target.index]) if target.input is None else target
+    def renumber(target: Source) -> Source:
+        return target.moved(moved[target.position]) if target.input is None else target
 
     part.keys, part.wiring = keys, [mapped(wires, renumber) for wires in wiring]
     part.outputs = [(name, renumber(target)) for name, target in part.outputs]
@@ -284,7 +284,7 @@ def collapse(part: RepeatedPart, root: RepeatedPart) -> None:
             _join(part, position)
         if not alike:  # the lists of what differs must have one length wherever the part stands
             count = len(part.instances[0].items[position].units)
-            part.keys[position] = part.keys[position]._replace(count=count)
+            part.keys[position] = part.keys[position]._replace(repeats=count)
         position += 1
 
 
@@ -295,8 +295,8 @@ def _join(part: RepeatedPart, position: int) -> None:
     del part.keys[position + 1]
     del part.wiring[position + 1]
 
-    def renumber(target: Target) -> Target:
-        return target.moved(target.index - 1) if target.index > position else target
+    def renumber(target: Source) -> Source:
+        return target.moved(target.position - 1) if target.position > position else target
 
     part.wiring = [mapped(wires, renumber) for wires in part.wiring]
     part.outputs = [(name, renumber(target)) for name, target in part.outputs]
@@ -334,13 +334,13 @@ def _repeats(part: RepeatedPart, position: int) -> bool:
     if part.keys[before] != key or key.kind == "alone":
         return False
     wires, other = part.wiring[position], part.wiring[before]
-    if not wires or wires[0].read != Target(before) or wires[1:] != other[1:] or len(wires) != len(other):
+    if not wires or wires[0].read != Source(before) or wires[1:] != other[1:] or len(wires) != len(other):
         return False
-    if part.readers()[before] != position or sum(t.index == before for t in targets(wires)) != 1:
+    if part.readers()[before] != position or sum(t.position == before for t in targets(wires)) != 1:
         return False
     if not all(_same_word(instance.items[before], instance.items[position]) for instance in part.instances):
         return False
-    return key.count is None if key.kind == "part" else key.what[0] == "layer" and _alike(part, position)
+    return key.repeats is None if key.kind == "part" else key.what[0] == "layer" and _alike(part, position)
 
 
 def _same_word(before: Item, item: Item) -> bool:

@@ -11,7 +11,7 @@ from graphspec.convert.document import input_sizes
 from graphspec.convert.folding.naming import item_names, name_part
 from graphspec.convert.folding.optional import merge_variants
 from graphspec.convert.folding.parameters import Solved, Solver, Written
-from graphspec.convert.folding.parts import Instance, Parts, RepeatedPart, Target, targets
+from graphspec.convert.folding.parts import Instance, Parts, RepeatedPart, Source, targets
 from graphspec.convert.folding.search import fold
 from graphspec.convert.nodes import (
     SOURCES,
@@ -132,7 +132,7 @@ class DocumentWriter:
         block["inputs"] = part.inputs
         shared = self._shared_of(part)
         block |= self._graph(part, shared)
-        last = Target(len(part.keys) - 1)
+        last = Source(len(part.keys) - 1)
         if len(part.outputs) > 1 or part.outputs[0][1] != last:
             block["outputs"] = {
                 identifier(name, "y"): self._reference(part, target) for name, target in part.outputs
@@ -153,12 +153,12 @@ class DocumentWriter:
         if shared:
             found["shared"] = {entry.name: self._entry(entry) for entry in shared}
         nodes: dict[str, Any] = {}
-        above: Target | None = Target.of_input(0) if len(part.inputs) == 1 else None
+        above: Source | None = Source.of_input(0) if len(part.inputs) == 1 else None
         for position, name in enumerate(self.names[id(part)]):
             nodes[name] = self._node(part, position, self.solved[id(part)].items[position], above)
             unit = part.unit(position)
             if not (isinstance(unit, ConvertedNode) and unit.form in SOURCES):
-                above = Target(position)
+                above = Source(position)
         found["nodes"] = nodes
         return found
 
@@ -183,7 +183,7 @@ class DocumentWriter:
         return {"block": instance.part.name, **values}
 
     def _node(
-        self, part: RepeatedPart, position: int, written: Written, above: Target | None
+        self, part: RepeatedPart, position: int, written: Written, above: Source | None
     ) -> dict[str, Any]:
         unit = part.unit(position)
         arguments = dict(written.arguments)
@@ -213,7 +213,7 @@ class DocumentWriter:
         return item
 
     def _reading(
-        self, part: RepeatedPart, position: int, unit: ConvertedNode | Instance, above: Target | None
+        self, part: RepeatedPart, position: int, unit: ConvertedNode | Instance, above: Source | None
     ) -> Any:
         """The value of `from`; None if it is the node above."""
         wires = part.wiring[position]
@@ -222,7 +222,7 @@ class DocumentWriter:
         style = unit.style if isinstance(unit, ConvertedNode) else "one" if len(wires) == 1 else "list"
         found = [
             self._reference(part, read)
-            if isinstance(read, Target)
+            if isinstance(read, Source)
             else [self._reference(part, target) for target in read]
             for _, read in wires
         ]
@@ -230,10 +230,10 @@ class DocumentWriter:
             return None if next(targets(wires)) == above else found[0]
         return found if style == "list" else dict(zip((slot for slot, _ in wires), found, strict=True))
 
-    def _reference(self, part: RepeatedPart, target: Target) -> str:
+    def _reference(self, part: RepeatedPart, target: Source) -> str:
         if target.input is not None:
             return part.inputs[target.input]
-        name, unit = self.names[id(part)][target.index], part.unit(target.index)
+        name, unit = self.names[id(part)][target.position], part.unit(target.position)
         if not target.output:
             return name
         inner = (
