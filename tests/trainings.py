@@ -14,17 +14,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from graphspec.compiler import compile
-from graphspec.data import reading, spool
+from graphspec.data import processes, reading
 from graphspec.train.loop import Interrupted, train
 
 READING: dict[str, tuple[Any, str]] = {
     "learning": (reading, "part_of"),
-    "naming": (spool.Spool, "_created"),
-    "writing": (spool.Spool, "add"),
-    "joining": (spool.Spool, "_copy"),
+    "naming": (processes, "agreed"),
+    "writing": (processes, "write_out"),
+    "mapping": (np, "memmap"),
 }
-"""Calls of a process that reads its share of the data; while files are named, others can open them."""
+"""Calls on the way of data to all processes: the first one reads and writes, while the file is named others
+can open it, and all map it.
+"""
+processes.PAGE = 1  # small arrays go this way, too
 
 ENDLESS = 600
 """Seconds after which a test gives up on what would never end, however busy the machine is."""

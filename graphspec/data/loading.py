@@ -6,7 +6,7 @@ import hashlib
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +32,9 @@ from graphspec.data.mistakes import lacks, placed
 from graphspec.data.mixed import mixing
 from graphspec.data.opening import Opening, opening, spanner
 from graphspec.data.padding import Padding
-from graphspec.data.processes import ALONE, Processes
+from graphspec.data.processes import ALONE, Processes, read_once
 from graphspec.data.store import Budget, Store, folder
+from graphspec.data.streamed import Streamed
 from graphspec.data.synthetic import BATCHES, synthetic
 from graphspec.diagnostics import Diagnostic, SpecError, did_you_mean, fail
 from graphspec.program import BaseProgram
@@ -42,7 +43,6 @@ from graphspec.tensor import names_of
 if TYPE_CHECKING:
     from graphspec.data.columns import TablePart
     from graphspec.data.encoders import Encoders
-    from graphspec.data.spool import SharedStore
 
 SYNTHETIC = "synthetic data: the spec names no data; `--data PATH` gives some"
 
@@ -81,31 +81,66 @@ def load(
     `data` replaces the path of the training data. Paths of the spec are relative to `root`, its directory,
     and must stay inside. `limit` is how many rows of each file are read, the first ones. A program without
     data gets synthetic ones. `encoders` are those that learned before; without them they learn from the
-    training rows. `processes` of one machine read together: each encodes some rows of a table, and all have
-    the same examples. Raises `SpecError`, a data-... code for each mistake.
+    training rows. Of the `processes` of one machine the first reads, for all. Raises `SpecError`, a data-...
+    code for each mistake.
     """
-    loader = Loader(program, device, limit or sys.maxsize, encoders, processes)
+    found = read_once(processes, partial(_read, program, data, root, limit, encoders))
+    training, validation, test = _on(device, (found.training, found.validation, found.test))
+    return replace(found, training=_augmented(program, training, device), validation=validation, test=test)
+
+
+def _read(
+    program: BaseProgram,
+    data: Path | Given | None,
+    root: Path | None,
+    limit: int | None,
+    encoders: Encoders | None,
+) -> Data:
+    """What files hold, on the CPU."""
+    loader = Loader(program, limit or sys.maxsize, encoders)
     config = loader.config
     validation = config.validation if isinstance(config.validation, DataFile) else None
     whole = loader.training(opening(program, "train", config.train, root, data))
     held = loader.all(opening(program, "validation", validation, root), "validation")
     test = loader.all(opening(program, "test", config.test, root), "test")
-    notes = tuple([*loader.notes, *(loader.encoders.notes if loader.encoders is not None else ())])
-    training = loader.augmented(whole[0])
-    found = Data(
-        training,
-        held or whole[1],
-        test or whole[2],
-        notes,
-        loader.fingerprint,
-        loader.encoders,
-        (*loader.warnings,),
-    )
     if test is not None and whole[2] is not None:
         raise fail(
             "data-range", "`test` is a file, and the column of parts names rows for it", "keep one of them"
         )
+    return Data(
+        whole[0],
+        held or whole[1],
+        test or whole[2],
+        (*loader.notes, *(loader.encoders.notes if loader.encoders is not None else ())),
+        loader.fingerprint,
+        loader.encoders,
+        (*loader.warnings,),
+    )
+
+
+def _on(device: torch.device, parts: Sequence[Examples | None]) -> list[Any]:
+    """Examples for a model on `device`; the arrays that they share on the CPU, they share there."""
+    there: dict[int, InMemory] = {}
+    found: list[Examples | None] = []
+    for part in parts:
+        if isinstance(part, InMemory):
+            key = id(part.arrays)
+            if key not in there:
+                there[key] = replace(part, index=None).feeding(device)
+            whole = there[key]
+            part = whole if part.index is None else whole.select(part.index.to(whole.home))
+        elif isinstance(part, Streamed):
+            part = replace(part, device=device)
+        found.append(part)
     return found
+
+
+def _augmented(program: BaseProgram, training: Examples, device: torch.device) -> Examples:
+    """Training examples with the `augment` of the features that have one, then mixed."""
+    features = program.data.features if program.data is not None else {}
+    if any(getattr(feature, "augment", None) for feature in features.values()):
+        training = augmented(program, training, device)
+    return mixing(program, training)
 
 
 def load_file(
@@ -122,12 +157,13 @@ def load_file(
     """
     if encoders is None:
         need_no_features(program)
-    loader = Loader(program, device, limit or sys.maxsize, encoders)
+    loader = Loader(program, limit or sys.maxsize, encoders)
     config = loader.config
     examples = loader.all(opening(program, "train", config.train, None, path), "test")
     if examples is None:
         raise fail("data-empty", f"`{path}` holds no examples")
-    return examples
+    (found,) = _on(device, [examples])
+    return found
 
 
 def need_no_features(program: BaseProgram) -> None:
@@ -197,24 +233,27 @@ Parts = Sequence[Examples | None]
 """Training, validation and test."""
 
 
+def _selected(whole: InMemory, parts: Any) -> Parts:
+    """The examples of each part, which share their arrays; `parts` says of each example for which it is."""
+    indices = [torch.from_numpy(np.flatnonzero(parts == number)) for number in range(3)]
+    return [whole.select(index) if len(index) else None for index in indices]
+
+
 class Loader:
     """The way of one run from files to examples."""
 
     def __init__(
         self,
         program: BaseProgram,
-        device: torch.device,
         rows: int,
         encoders: Encoders | None = None,
-        processes: Processes = ALONE,
     ):
-        self.program, self.device, self.rows = program, device, rows
+        self.program, self.rows, self.encoders = program, rows, encoders
         self.wanted = fields(program)
         self.config: DataConfig = program.data or DataConfig()
         self.notes: list[str] = []
         self.warnings: list[Diagnostic] = []
         self.budget = Budget(memory_limit())
-        self.encoders, self.processes = encoders, processes
         self._absent: Collection[str] | None = None
         self._digest = hashlib.blake2b(digest_size=16)
 
@@ -247,12 +286,6 @@ class Loader:
         if isinstance(division, Split):
             parts = self._parts(Split(split=division.split), len(made), None)
         return self._divided(made, parts)
-
-    def augmented(self, training: Examples) -> Examples:
-        """Training examples with the `augment` of the features that have one, then mixed."""
-        if any(getattr(feature, "augment", None) for feature in self.config.features.values()):
-            training = augmented(self.program, training, self.device)
-        return mixing(self.program, training)
 
     def all(self, file: Opening | None, label: str) -> Examples | None:
         """All examples of a file."""
@@ -288,16 +321,14 @@ class Loader:
         column = self._divider(division, table.columns, table.lacks)
         if division is not None:
             read = [*encoders.columns, *([column] if column and column not in encoders.columns else [])]
-            values = reading.column(table, read, column, self.rows, self.processes)
+            values = reading.column(table, read, column, self.rows)
             parts = self._parts(division, values.rows, values.whole)
         else:
             parts = None
         if learned is None:
-            reading.learn(table, encoders, parts, self.rows, self.processes)
+            reading.learn(table, encoders, parts, self.rows)
         checker = self._checker(table, self.wanted)
-        stores = reading.encode(
-            table, encoders, checker, parts, self.rows, label, self.budget, self.processes
-        )
+        stores = reading.encode(table, encoders, checker, parts, self.rows, label, self.budget)
         return [self._examples(store) for store in stores]
 
     def _checker(self, table: Any, wanted: Iterable[Field]) -> Checker:
@@ -319,16 +350,16 @@ class Loader:
         from graphspec.data.windows import examples, naive
         from graphspec.data.windows.timeline import timeline
 
-        line = timeline(table, windows, self._date_format(windows.order), self.rows, self.processes)
+        line = timeline(table, windows, self._date_format(windows.order), self.rows)
         parts = None
         if division is not None:
             with self._dividing(division):
                 column = self._divider(division, table.columns, table.lacks)
                 parts = dividing.row_parts(
-                    table, division, column, line, self.program.training.seed, self.rows, self.processes
+                    table, division, column, line, self.program.training.seed, self.rows
                 )
         if learns:
-            reading.learn(table, encoders, parts, self.rows, self.processes)
+            reading.learn(table, encoders, parts, self.rows)
         checker = self._checker(table, examples.row_fields(self.wanted, encoders.plan))
         (store, *_) = reading.encode(
             table,
@@ -338,14 +369,13 @@ class Loader:
             self.rows,
             label,
             self.budget,
-            self.processes,
             True,
             line.inserted,
         )
         origins = dividing.origins(line, windows, table.file)
         padding = padding_of(self.program, self.wanted)
         self._note_of(store)
-        whole = examples.windowed(store, self.wanted, encoders, line, origins, padding).feeding(self.device)
+        whole = examples.windowed(store, self.wanted, encoders, line, origins, padding)
         if learns:
             encoders.seasonal = naive.seasonal(whole, encoders, windows, parts)
         of = None
@@ -358,8 +388,7 @@ class Loader:
         if of is None:
             return [whole, None, None]
         self._digest.update(of.tobytes())
-        indices = [torch.from_numpy(np.flatnonzero(of == part)).to(whole.home) for part in range(3)]
-        return [whole.select(index) if len(index) else None for index in indices]
+        return _selected(whole, of)
 
     def _warn_of_time(self, table: Any, division: Split | Marked | None) -> None:
         """Warns where rows in the order of time are divided at random."""
@@ -386,7 +415,7 @@ class Loader:
         self.encoders.bind(table, spanner(self.program))
         return self.encoders
 
-    def _examples(self, store: Store | SharedStore) -> Examples | None:
+    def _examples(self, store: Store) -> Examples | None:
         from graphspec.data import reading
 
         if not store.length:
@@ -394,9 +423,9 @@ class Loader:
         self._note_of(store)
         if store.filed and self.program.training.bucket is not None:
             self.notes.append("`bucket` only sorts examples in memory: these stay shuffled")
-        return reading.examples(store, self.wanted, self.device, padding_of(self.program, self.wanted))
+        return reading.examples(store, self.wanted, padding_of(self.program, self.wanted))
 
-    def _note_of(self, store: Store | SharedStore) -> None:
+    def _note_of(self, store: Store) -> None:
         self._digest.update(f"{store.digest} {store.filed}".encode())
         if store.filed:
             size, what = f"{store.size / 2**30:.1f} GiB", "rows" if self.config.windows else "examples"
@@ -428,12 +457,9 @@ class Loader:
     def _divided(self, whole: InMemory, parts: Any) -> Parts:
         """The parts of examples in memory, which share their arrays."""
         if parts is None:
-            return [whole.feeding(self.device), None, None]
+            return [whole, None, None]
         self._digest.update(parts)
-        moved = whole.feeding(self.device)
-        device = moved.home
-        indices = [torch.from_numpy(np.flatnonzero(parts == number)).to(device) for number in range(3)]
-        return [moved.select(index) if len(index) else None for index in indices]
+        return _selected(whole, parts)
 
     def _divider(self, division: Split | Marked | None, there: Collection[str], lacking: Any) -> str | None:
         """The column that a division names, if it names one."""

@@ -1,24 +1,40 @@
-"""Processes of one machine that read a table together: each reads a share, and all come to the same.
+"""Data that one process of a machine reads, and all have: its arrays lie in a file that all of them map.
 
-A mistake that one of them finds is raised in all of them, the one that a single process would find first.
+The file loses its name before anything is written to it: no examples are left behind however a process ends.
+The others wait in an exchange with the one that reads, which ends when that one does, however long it reads.
 """
 
 from __future__ import annotations
 
+import math
+import os
+import pickle
+import tempfile
+import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO, FileIO, RawIOBase
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from graphspec.diagnostics import Diagnostic, SpecError
+import numpy as np
+import torch
+
+from graphspec.data.memory import limit
+from graphspec.data.store import Array, InFiles, bytes_of, folder, on_disk, write_out
+from graphspec.diagnostics import SpecError
 
 T = TypeVar("T")
 V = TypeVar("V")
-Found = tuple[int, T]
-"""What was found in a part of a table, and the row that the part begins with."""
+WHAT = "data that processes share go"
+PAGE = 4096
+"""Bytes from which an array goes to the file; smaller ones are sent with what holds them."""
+ALIGNED = 64
+"""Arrays begin at a multiple of so many bytes."""
 
 
 class Processes(Protocol):
-    """Those that read together: this one is `rank` of `size`, counted from 0."""
+    """Those of one machine: this one is `rank` of `size`, counted from 0."""
 
     @property
     def rank(self) -> int: ...
@@ -33,7 +49,7 @@ class Processes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """A process that reads everything itself."""
+    """A process that has its machine for itself."""
 
     rank: int = 0
     size: int = 1
@@ -45,42 +61,141 @@ class Alone:
 ALONE = Alone()
 
 
-def in_order(
-    processes: Processes, chunks: Iterable[tuple[int, Any]], work: Callable[[int, Any], T]
-) -> list[Found[T]]:
-    """The result of `work` for each chunk (the row it begins with, and its rows) of all processes, in the
-    order of rows. Raises the first `SpecError` in that order, in every process.
+def read_once(processes: Processes, read: Callable[[], T]) -> T:
+    """What `read` returns in the first process, in all: equal values, whose arrays are memory that they share
+    until one of them writes to its own. All processes call this.
+
+    Raises in all what `read` raises as `SpecError`, and data-space where the file cannot be written.
     """
-    done: list[Found[T]] = []
-    mistake: Found[tuple[Diagnostic, ...]] | None = None
-    row = 0
-    try:
-        for first, part in chunks:
-            row = first
-            done.append((first, work(first, part)))
-            row = first + len(part)
-    except SpecError as error:
-        mistake = (row, tuple(error.diagnostics))
-    found = processes.gather((done, mistake))
-    first_of(wrong for _, wrong in found)
-    return sorted((one for each, _ in found for one in each), key=lambda one: one[0])
+    if processes.size == 1:
+        return read()
+    file = _nameless(processes)
+    return _ArraysIn(of_first(processes, lambda: _written(read(), file)), file).load()
 
 
-def first_of(mistakes: Iterable[Found[tuple[Diagnostic, ...]] | None]) -> None:
-    """Raises the mistakes that come first by their row; the first of them where rows are equal."""
-    wrong = [mistake for mistake in mistakes if mistake is not None]
-    if wrong:
-        raise SpecError(min(wrong, key=lambda mistake: mistake[0])[1])
+def of_first(processes: Processes, call: Callable[[], T]) -> T:
+    """The result of a call in the first process, or its `SpecError`, in all."""
+    return agreed(processes, lambda: call() if processes.rank == 0 else None)[0]  # type: ignore[return-value]
 
 
 def agreed(processes: Processes, call: Callable[[], T]) -> list[T]:
     """The result of a call in each process. Raises the first `SpecError` by rank, in every process."""
-    result: list[T] = []
-    mistake: Found[tuple[Diagnostic, ...]] | None = None
+    result, mistake = None, None
     try:
-        result.append(call())
+        result = call()
     except SpecError as error:
-        mistake = (0, tuple(error.diagnostics))
+        mistake = tuple(error.diagnostics)
     found = processes.gather((result, mistake))
-    first_of(wrong for _, wrong in found)
-    return [one for each, _ in found for one in each]
+    for _, diagnostics in found:
+        if diagnostics is not None:
+            raise SpecError(diagnostics)
+    return [value for value, _ in found]  # type: ignore[misc]
+
+
+def _nameless(processes: Processes) -> RawIOBase:
+    """A temporary file that all have opened, and that has no name any more."""
+    path, opened = of_first(processes, _created), list[RawIOBase]()
+
+    def open_file() -> None:
+        with on_disk(path.parent, what=WHAT):
+            number = os.open(path, os.O_RDWR)
+            opened.append(FileIO(number, "r+", closefd=False))
+            weakref.finalize(opened[0], os.close, number)
+
+    try:
+        agreed(processes, open_file)
+    finally:  # in every process, as one of them may have been killed
+        path.unlink(missing_ok=True)
+    return opened[0]
+
+
+def _created() -> Path:
+    with on_disk(folder(), what=WHAT):
+        number, path = tempfile.mkstemp(dir=folder(), prefix="graphspec-")
+        os.close(number)
+        return Path(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An array of `kind` (ndarray, Tensor, InFiles) in the file, from the byte `place` on."""
+
+    kind: type
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    place: int = 0
+
+
+def _written(value: Any, file: RawIOBase) -> bytes:
+    """A value without its arrays, which go to the file."""
+    found = BytesIO()
+    _ArraysOut(found, file).dump(value)
+    return found.getvalue()
+
+
+class _ArraysOut(pickle.Pickler):
+    def __init__(self, rest: BytesIO, file: RawIOBase):
+        super().__init__(rest, pickle.HIGHEST_PROTOCOL)
+        self.file, self.end = file, 0
+        self.known: dict[int, tuple[Any, Placed]] = {}
+        """Each array that was written and where, by its id, which is its own as long as it is here."""
+
+    def persistent_id(self, value: Any) -> Placed | None:
+        if not isinstance(value, np.ndarray | torch.Tensor | InFiles):
+            return None
+        if not isinstance(value, InFiles) and value.nbytes < PAGE:
+            return None
+        if id(value) not in self.known:
+            self.known[id(value)] = value, self._placed(value)
+        return self.known[id(value)][1]
+
+    def _placed(self, value: Array | torch.Tensor | InFiles) -> Placed:
+        """Writes an array."""
+        if isinstance(value, InFiles):
+            shape, size = (value.length, *value.shape), value.length * value.row
+            return self._write(Placed(InFiles, value.dtype, shape), size, map(bytes_of, value.blocks()))
+        kind, array = (
+            (torch.Tensor, value.numpy()) if isinstance(value, torch.Tensor) else (np.ndarray, value)
+        )
+        return self._write(Placed(kind, array.dtype, array.shape), array.nbytes, [bytes_of(array)])
+
+    def _write(self, placed: Placed, size: int, blocks: Iterable[memoryview]) -> Placed:
+        place = -(-self.end // ALIGNED) * ALIGNED
+        with on_disk(folder(), size, WHAT):
+            self.file.seek(place)
+            for block in blocks:
+                write_out(self.file, block)
+        self.end = place + size
+        return replace(placed, place=place)
+
+
+class _ArraysIn(pickle.Unpickler):
+    def __init__(self, rest: bytes, file: RawIOBase):
+        super().__init__(BytesIO(rest))
+        self.file: Any = file
+        self.known: dict[Placed, Any] = {}
+
+    def persistent_load(self, placed: Placed) -> Any:
+        if placed not in self.known:
+            self.known[placed] = self._array(placed)
+        return self.known[placed]
+
+    def _array(self, placed: Placed) -> Any:
+        if placed.kind is InFiles:
+            return FilePart(self.file, placed)
+        size = math.prod(placed.shape) * placed.dtype.itemsize
+        mode = "c" if size <= limit() else "r+"  # to copy more than it has, a system may refuse
+        array = np.asarray(np.memmap(self.file, placed.dtype, mode, placed.place, placed.shape))
+        return array if placed.kind is np.ndarray else torch.from_numpy(array)
+
+
+class FilePart(InFiles):
+    """Rows in a part of a file."""
+
+    def __init__(self, file: RawIOBase, placed: Placed):
+        length, *shape = placed.shape
+        super().__init__(placed.dtype, tuple(shape))
+        self.file, self.place, self.length = file, placed.place, length
+
+    def at(self, row: int) -> tuple[RawIOBase, int, int]:
+        return self.file, self.place + row * self.row, self.length - row

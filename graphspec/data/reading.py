@@ -17,33 +17,26 @@ from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoded, Encoders
 from graphspec.data.fields import Checker, Field
 from graphspec.data.padding import Padding, Rows
-from graphspec.data.processes import ALONE, Processes, agreed, in_order
 from graphspec.data.ragged import Ragged
 from graphspec.data.splits import TRAINING
-from graphspec.data.spool import SharedStore, Spool, Spooled
 from graphspec.data.store import Array, Budget, Name, Store
 from graphspec.data.streamed import Streamed
 from graphspec.data.tables import CHUNK, Table
 from graphspec.diagnostics import fail
 
 GROUPS = ("arrays", "weights", "counted")
-Encoding = tuple[int, list[Spooled]]
-"""How many rows were encoded, and what was written of them to a spool."""
 LABELS = ("training", "validation", "test")
 """What the parts are called, by their number."""
 
 
-def learn(
-    table: Table, encoders: Encoders, parts: Array | None, rows: int, processes: Processes = ALONE
-) -> None:
+def learn(table: Table, encoders: Encoders, parts: Array | None, rows: int) -> None:
     """Let the encoders learn from the training rows among the first `rows` of a table.
 
     `parts` says of each row which part it is for. Raises `SpecError` with the first mistake of each field.
     """
-    share = table.share(processes.rank, processes.size)
 
     def training() -> Iterator[TablePart]:
-        for first, part in sliced(table.chunks(encoders.columns, share=share), rows, 1):
+        for first, part in sliced(table.chunks(encoders.columns), rows, 1):
             numbers = np.arange(first, first + part.num_rows)
             if parts is not None:
                 chosen = parts[numbers] == TRAINING
@@ -51,7 +44,7 @@ def learn(
             if len(numbers):
                 yield part_of(table, numbers, part)
 
-    if not encoders.fit(training(), processes):
+    if not encoders.fit(training()):
         raise fail("data-empty", f"`{table.file}` holds no examples", table.empty_help)
 
 
@@ -67,54 +60,37 @@ def encode(
     rows: int,
     label: str,
     budget: Budget,
-    processes: Processes = ALONE,
     together: bool = False,
     more: TablePart | None = None,
-) -> list[Store] | list[SharedStore]:
+) -> list[Store]:
     """The first `rows` rows of a table, encoded, each in the store of its part. `parts` says which;
     without it all are in the first store, and count for `label`. `together` puts all into the first store,
     and `more` rows, which the table lacks, come after them.
 
     Raises `SpecError` with the first mistake of each field.
     """
-    alone = [Store(budget) for _ in LABELS]
-    spool = Spool(processes) if processes.size > 1 else None
-
-    def work(first: int, part: pa.Table) -> Encoding:
-        numbers = np.arange(first, first + part.num_rows)
-        of = np.full(len(numbers), LABELS.index(label)) if parts is None else parts[numbers]
-        labels = {name: of == number for number, name in enumerate(LABELS)}
-        given = more if more is not None and first == more.rows[0] else part_of(table, numbers, part)
-        encoded = encoders.encode(given, labels)
+    stores, length = [Store(budget) for _ in LABELS], 0
+    chunks = sliced(table.chunks(encoders.columns), rows, row_bytes(checker.wanted.values()))
+    given = (part_of(table, np.arange(first, first + part.num_rows), part) for first, part in chunks)
+    for part in chain(given, [more] if more is not None else []):
+        of = np.full(len(part), LABELS.index(label)) if parts is None else parts[part.rows]
+        encoded = encoders.encode(part, {name: of == number for number, name in enumerate(LABELS)})
         arrays = {
-            name: checker.check(name, array, first) if name in checker.wanted else array
+            name: checker.check(name, array, int(part.rows[0])) if name in checker.wanted else array
             for name, array in encoded.arrays.items()
         }
         if checker.problems:
             checker.finish({})
         named = _named(encoded, {name: array for name, array in arrays.items() if array is not None})
-        found: list[Spooled] = []
         for number, chosen in _chosen(None if parts is None or together else of):
-            some, count = named, part.num_rows
-            if chosen is not None:
-                some, count = {name: rows_of(array, chosen) for name, array in named.items()}, len(chosen)
-            if spool is None:
-                alone[number].add(some, count)
+            if chosen is None:
+                stores[number].add(named, len(part))
             else:
-                found.append(spool.add(number, some, count))
-        return part.num_rows, found
-
-    share, size = table.share(processes.rank, processes.size), row_bytes(checker.wanted.values())
-    with encoders.counting(processes):
-        chunks = sliced(table.chunks(encoders.columns, share=share), rows, size)
-        if more is not None and processes.rank == processes.size - 1:
-            chunks = chain(chunks, [(int(more.rows[0]), more.table)])
-        found = in_order(processes, chunks, work)
-    length = sum(count for _, (count, _) in found)
-    agreed(processes, lambda: checker.finish(dict.fromkeys(checker.wanted, length)))
-    if spool is None:
-        return alone
-    return spool.stores([(first, one) for first, (_, some) in found for one in some], len(LABELS), budget)
+                some = {name: rows_of(array, chosen) for name, array in named.items()}
+                stores[number].add(some, len(chosen))
+        length += len(part)
+    checker.finish(dict.fromkeys(checker.wanted, length))
+    return stores
 
 
 def _chosen(of: Array | None) -> Iterator[tuple[int, NDArray[np.int64] | None]]:
@@ -140,23 +116,18 @@ class CountedRows:
     whole: TablePart | None
 
 
-def column(
-    table: Table, read: Sequence[str], name: str | None, rows: int, processes: Processes = ALONE
-) -> CountedRows:
+def column(table: Table, read: Sequence[str], name: str | None, rows: int) -> CountedRows:
     """The first pass over a table: counts its first `rows` rows and keeps the column `name`.
 
     All columns in `read` are read, so that a small table need not be read again.
     """
-    share = table.share(processes.rank, processes.size)
-    found = in_order(
-        processes,
-        sliced(table.chunks(read, share=share), rows, 1),
-        lambda first, part: (part.num_rows, part.select([name]) if name is not None else None),
-    )
-    count = sum(counted for _, (counted, _) in found)
+    count, parts = 0, []
+    for _, part in sliced(table.chunks(read), rows, 1):
+        count += part.num_rows
+        if name is not None:
+            parts.append(part.select([name]))
     if name is None:
         return CountedRows(count, None)
-    parts = [part for _, (_, part) in found if part is not None]
     empty = pa.table({name: pa.array([], pa.string())})
     whole = pa.concat_tables(parts, promote_options="permissive") if parts else empty
     return CountedRows(count, part_of(table, np.arange(count), whole))
@@ -182,22 +153,19 @@ def row_bytes(wanted: Iterable[Field]) -> int:
     return total
 
 
-def examples(
-    store: Store | SharedStore, wanted: Iterable[Field], device: torch.device, padding: Padding
-) -> InMemory | Streamed:
-    """What was collected, as examples for a model on `device`."""
+def examples(store: Store, wanted: Iterable[Field], padding: Padding) -> InMemory | Streamed:
+    """What was collected, as examples on the CPU."""
     dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in wanted}
     if store.filed:
         files: list[dict[str, Any]] = [
             {name: file for (kind, name), file in store.files.items() if kind == group} for group in GROUPS
         ]
         dtypes |= {name: torch.float32 for name in files[0].keys() - dtypes.keys()}
-        return Streamed(files[0], dtypes, files[1], files[2], device, padding)
+        return Streamed(files[0], dtypes, files[1], files[2], padding=padding)
     arrays, weights, masks = (tensors(store.group(group)) for group in GROUPS)
     dtypes |= {name: torch.float32 for name in arrays.keys() - dtypes.keys()}  # scales of rows
     counted = {name: mask for name, mask in masks.items() if not mask.all()}
-    made = InMemory(arrays, dtypes, None, weights, counted, padding=padding)
-    return made.feeding(device)
+    return InMemory(arrays, dtypes, None, weights, counted, padding=padding)
 
 
 def _named(encoded: Encoded, arrays: Mapping[str, Array | Ragged]) -> dict[Name, Array | Ragged]:

@@ -29,6 +29,8 @@ from graphspec.diagnostics import fail
 Array = NDArray[Any]
 Name = tuple[str, str]
 """A group (`arrays`, `weights` or `counted`) and a name in it."""
+BLOCK = 8 * 2**20
+"""Bytes that are copied at a time."""
 SPARED = 2**28
 """Bytes of a disk that stay free."""
 
@@ -59,6 +61,12 @@ class InFiles(ABC):
                 read_into(file, view[: count * self.row])
                 view, start = view[count * self.row :], start + count
         return data
+
+    def blocks(self) -> Iterator[Array]:
+        """All rows, some at a time."""
+        step = max(1, BLOCK // max(1, self.row))
+        for start in range(0, self.length, step):
+            yield self.read([(start, min(start + step, self.length))])
 
 
 def read_into(file: RawIOBase, view: memoryview) -> None:
@@ -180,10 +188,11 @@ class Store:
         for name, array in arrays.items():
             values = array.values if isinstance(array, Ragged) else array
             if name not in self._digests:
-                self._digests[name] = digest_for(name, values.dtype, values.shape[1:])
+                about = f"{name} {values.dtype.str} {values.shape[1:]}"
+                self._digests[name] = hashlib.blake2b(about.encode(), digest_size=16)
             self._digests[name].update(np.ascontiguousarray(values).data)
             if isinstance(array, Ragged):
-                lengths = lengths_of(name)
+                lengths = name[0], f"lengths of {name[1]}"
                 self._digests.setdefault(lengths, hashlib.blake2b(digest_size=16)).update(array.lengths.data)
         if self.room.add(size):
             self._file(arrays)
@@ -215,25 +224,10 @@ class Store:
     @property
     def digest(self) -> str:
         """What was added: of equal arrays it is equal, however they were cut."""
-        return whole_digest(self.length, {name: one.digest() for name, one in self._digests.items()})
-
-
-def digest_for(name: Name, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
-    """A digest that the rows of an array are to be added to, each of this shape."""
-    return hashlib.blake2b(f"{name} {dtype.str} {shape}".encode(), digest_size=16)
-
-
-def lengths_of(name: Name) -> Name:
-    """What the lengths of an array's rows are called among the digests."""
-    return name[0], f"lengths of {name[1]}"
-
-
-def whole_digest(length: int, digests: Mapping[Name, bytes]) -> str:
-    """The digest of all arrays of a store."""
-    whole = hashlib.blake2b(str(length).encode(), digest_size=16)
-    for name in sorted(digests):
-        whole.update(digests[name])
-    return whole.hexdigest()
+        whole = hashlib.blake2b(str(self.length).encode(), digest_size=16)
+        for name in sorted(self._digests):
+            whole.update(self._digests[name].digest())
+        return whole.hexdigest()
 
 
 @contextmanager

@@ -14,8 +14,7 @@ was filled, cut or unseen is counted in `notes`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path as FilePath
@@ -30,11 +29,9 @@ from graphspec.data.binding import ColumnSource, Place, bind, check_weights, now
 from graphspec.data.columns import Mask, TablePart
 from graphspec.data.encoders.base import Array, Column, Encoder, damaged, restored
 from graphspec.data.encoders.decoding import decode
-from graphspec.data.encoders.learning import learned
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
 from graphspec.data.features.plan import Fill, FillPlan, Outputs, reading_images
-from graphspec.data.processes import ALONE, Processes
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import SpecError, fail
 from graphspec.tensor import names_of, value_of
@@ -153,17 +150,25 @@ class Encoders:
 
     # --- learning
 
-    def fit(self, parts: Iterable[TablePart], processes: Processes = ALONE) -> int:
+    def fit(self, parts: Iterable[TablePart]) -> int:
         """Fits the encoders to training rows, part by part, and returns their number.
 
-        Where several processes read, each has its own parts, and all learn the same. Raises `SpecError` with
-        the first mistake of each field.
+        Raises `SpecError` with the first mistake of each field.
         """
         learners: dict[str, Encoder | RowWeights] = {
             **self.encoders,
             **{f"weights of {name}": w for name, w in self.weights.items()},
         }
-        return learned(learners, parts, processes)
+        problems: dict[str, SpecError] = {}
+        rows = 0
+        for part in parts:
+            rows += len(part)
+            for name, learner in learners.items():
+                _try(problems, name, learner.learn, part)
+        for name, learner in learners.items() if rows else ():
+            _try(problems, name, learner.finish)
+        _raise({name: problems[name] for name in learners if name in problems})
+        return rows
 
     # --- encoding
 
@@ -290,16 +295,6 @@ class Encoders:
                     self.counts[name, word, label] += int((mask & rows).sum())
                 if column.missing is not None:
                     self.counts[name, "without a target", label] += int((column.missing & rows).sum())
-
-    @contextmanager
-    def counting(self, processes: Processes) -> Iterator[None]:
-        """What is counted of encoded rows meanwhile becomes what all processes count together."""
-        before = self.counts, self.rows
-        self.counts, self.rows = Counter(), Counter()
-        yield
-        found = processes.gather((self.counts, self.rows))
-        self.counts = sum((counts for counts, _ in found), before[0])
-        self.rows = sum((rows for _, rows in found), before[1])
 
     @property
     def notes(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -58,8 +58,7 @@ class Column:
 class Encoder(ABC):
     """One field and the columns that fill it.
 
-    First `learn` takes all training rows, part by part, and `finish` ends that; where several processes
-    learn, `merge` comes between. Or `restore` gives back what
+    First `learn` takes all training rows, part by part, and `finish` ends that. Or `restore` gives back what
     `state` said of another encoder of the same plan.
     """
 
@@ -88,16 +87,6 @@ class Encoder(ABC):
 
     def learn(self, part: TablePart) -> None:
         """Learns from some of the training rows. Raises `SpecError`."""
-        return None
-
-    def learned(self) -> Any:
-        """What was learned from the rows so far, to be sent to other processes."""
-        return None
-
-    def merge(self, found: Sequence[Any]) -> None:
-        """Replaces what was learned by what several processes have `learned`, each from other rows:
-        it becomes what one process learns from all of them.
-        """
         return None
 
     def finish(self) -> None:

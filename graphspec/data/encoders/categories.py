@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,13 +52,6 @@ class CategoryEncoder(Encoder):
         for name, vocabulary in zip(self.columns, self.vocabularies, strict=True):
             column = self._values(part, name)[0]
             vocabulary.count(column if self.feature.fill is None else pc.fill_null(column, self.feature.fill))
-
-    def learned(self) -> list[Counter[str]]:
-        return [vocabulary.counts for vocabulary in self.vocabularies]
-
-    def merge(self, found: Sequence[list[Counter[str]]]) -> None:
-        for vocabulary, counts in zip(self.vocabularies, zip(*found, strict=True), strict=True):
-            vocabulary.merge(counts)
 
     def _values(self, part: TablePart, name: str) -> tuple[pa.Array, Lists | None]:
         """The values of a column, or of the elements of its lists, as text."""

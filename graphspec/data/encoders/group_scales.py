@@ -31,14 +31,6 @@ class GroupScales:
         numbers = [self.ids.setdefault(value, len(self.ids)) for value in values]
         return np.array(numbers, np.float64)[indices][:, None]
 
-    def merged(self, names: Sequence[Sequence[str]]) -> list[NDArray[np.float64]]:
-        """Takes the values that several processes saw, and gives the new numbers for each one's own."""
-        self.ids = {}
-        return [
-            np.array([self.ids.setdefault(name, len(self.ids)) for name in each], np.float64)
-            for each in names
-        ]
-
     def finish(self, ids: Numbers, columns: Sequence[Numbers], scaler: Scaler) -> None:
         """Learns from the training rows: their numbers, and the values of each column, NaN where missing."""
         order = np.argsort(ids, kind="stable")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -181,16 +181,6 @@ class Texts:
         self.parts.append((rows, column))
         self.size += column.nbytes
 
-    @staticmethod
-    def joined(found: Sequence[Texts]) -> Texts:
-        """The texts of several processes, in the order of the file."""
-        made = Texts()
-        made.halved = max(texts.halved for texts in found)
-        parts = [part for texts in found for part in texts.parts if len(part[0])]
-        for rows, column in sorted(parts, key=lambda part: int(part[0][0])):
-            made.add(rows, column)
-        return made
-
     def __iter__(self) -> Iterator[list[str]]:
         for _, column in self.parts:
             yield column.drop_null().to_pylist()
@@ -215,12 +205,6 @@ class TextEncoder(ListEncoder):
         column = self._column(part, name)
         if self.feature.file is None:
             self._learned.add(part.rows, column)
-
-    def learned(self) -> Texts:
-        return self._learned
-
-    def merge(self, found: Sequence[Texts]) -> None:
-        self._learned = Texts.joined(found)
 
     def _column(self, part: TablePart, name: str) -> pa.Array:
         if is_list(part.table.schema.field(name).type):

@@ -60,20 +60,6 @@ class Sample:
             rows, values = rows[chosen], values[chosen]
         self.rows, self.parts, self.kept = [rows], [values], len(rows)
 
-    @staticmethod
-    def joined(found: Sequence[Sample]) -> Sample:
-        """The samples of several processes as one, in the order of the file."""
-        made = Sample()
-        parts = [part for sample in found for part in zip(sample.rows, sample.parts, strict=True)]
-        parts.sort(key=lambda part: int(part[0][0]))
-        rows, values = (np.concatenate(each) for each in zip(*parts, strict=True))
-        if (rows[1:] < rows[:-1]).any():  # what was drawn lies further apart
-            order = rows.argsort()
-            rows, values = rows[order], values[order]
-        made.add(rows, values)
-        made.seen = sum(sample.seen for sample in found)
-        return made
-
     def values(self) -> Numbers:
         """[rows, columns], in the order of the file."""
         self._draw()
@@ -248,17 +234,6 @@ class Floats(Encoder):
         """More rows for the sample: their values, and the number of the group of each."""
         groups = [self.groups.learn(part)] if self.groups is not None else []
         self.sample.add(part.rows, np.concatenate([values, *groups], 1))
-
-    def learned(self) -> tuple[Sample, list[str]]:
-        return self.sample, list(self.groups.ids) if self.groups is not None else []
-
-    def merge(self, found: Sequence[tuple[Sample, list[str]]]) -> None:
-        if self.groups is not None:
-            numbers = self.groups.merged([names for _, names in found])
-            for (sample, _), known in zip(found, numbers, strict=True):
-                for part in sample.parts:
-                    part[:, -1] = known[part[:, -1].astype(np.int64)]
-        self.sample = Sample.joined([sample for sample, _ in found])
 
     def finish(self) -> None:
         values = self.sample.values()

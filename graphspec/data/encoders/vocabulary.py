@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,10 +40,6 @@ class Vocabulary:
         """Counts more values of training rows, without nulls."""
         for pair in column.drop_null().value_counts().to_pylist():
             self.counts[pair["values"]] += pair["counts"]
-
-    def merge(self, found: Iterable[Counter[str]]) -> None:
-        """Replaces the counts by the sum of others."""
-        self.counts = sum(found, Counter())
 
     def settle(self, name: str, feature: Any, size: int | None, every: bool = False) -> list[str]:
         """Takes the values that were counted, unless the feature lists its own: the most frequent ones, or
@@ -119,12 +115,6 @@ class VocabularyEncoder(Encoder):
     def __init__(self, fill: Fill, ignore: bool = False):
         super().__init__(fill, ignore)
         self.vocabulary = Vocabulary(self.start, [text_of(value) for value in self.feature.values or ()])
-
-    def learned(self) -> Counter[str]:
-        return self.vocabulary.counts
-
-    def merge(self, found: Sequence[Counter[str]]) -> None:
-        self.vocabulary.merge(found)
 
     def finish(self) -> None:
         self.notes += self.vocabulary.settle(self.columns[0], self.feature, self.feature.vocabulary)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,14 +38,6 @@ class RowWeights:
         if self.given is not None:
             for pair in self._values(part).drop_null().value_counts().to_pylist():
                 self.counts[pair["values"]] += pair["counts"]
-
-    def learned(self) -> tuple[float, Counter[str]]:
-        return self.total, self.counts
-
-    def merge(self, found: Sequence[tuple[float, Counter[str]]]) -> None:
-        """Replaces what was learned by what several processes have `learned`."""
-        self.total = sum(total for total, _ in found)
-        self.counts = sum((counts for _, counts in found), Counter())
 
     def _samples(self, part: TablePart) -> NDArray[np.float64]:
         assert self.sample is not None

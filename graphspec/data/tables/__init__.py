@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found
 from graphspec.data.mistakes import unreadable
-from graphspec.data.tables.base import CHUNK, WHOLE, Share, Table
+from graphspec.data.tables.base import CHUNK, Table
 from graphspec.data.tables.delimited import Delimited
 from graphspec.data.tables.frame import FrameTable
 from graphspec.data.tables.images import Images
@@ -20,7 +20,7 @@ from graphspec.data.tables.matrices import Matrices
 from graphspec.data.tables.parquet import Parquet
 from graphspec.data.tables.shards import Shards
 
-__all__ = ["CHUNK", "WHOLE", "Share", "Table", "open_table"]
+__all__ = ["CHUNK", "Table", "open_table"]
 READERS: dict[str, type[Delimited | Lines | Parquet]] = {
     "delimited": Delimited,
     "lines": Lines,

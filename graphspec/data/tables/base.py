@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,29 +19,6 @@ CHUNK = 8 * 2**20
 """Bytes of a part that `chunks` yields, about."""
 KEPT = 8
 """A table is kept in memory between passes where it takes at most this part of what examples may take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What one of `size` processes reads of a table: of its parts, counted from 0, those number `rank`,
-    `rank + size`, ...
-
-    `skips` says that the others are not even read; else all are read, and only its own parts are used.
-    """
-
-    rank: int = 0
-    size: int = 1
-    skips: bool = False
-
-    def has(self, number: int) -> bool:
-        return number % self.size == self.rank
-
-    def after(self, count: int) -> Share:
-        """The same share, counted from 0 again after `count` parts."""
-        return replace(self, rank=(self.rank - count) % self.size)
-
-
-WHOLE = Share()
 
 
 class Table(ABC):
@@ -65,9 +41,7 @@ class Table(ABC):
         self.asked: set[str] = set()
         """The columns whose values are texts where some are; where a schema says their types, it is right."""
         self._length: int | None = None
-        self._kept: dict[Share, list[tuple[int, pa.Table]]] = {}
-        self.parts = 0
-        """How many parts the table has, once it was read to its end."""
+        self._kept: list[tuple[int, pa.Table]] | None = None
 
     @property
     @abstractmethod
@@ -97,15 +71,6 @@ class Table(ABC):
         """Whether there is a row. Reads no more than the first part."""
         return any(part.num_rows for part in self._scan(list(self.columns)[:1]))
 
-    @property
-    def blocks(self) -> int | None:
-        """How many blocks of rows can be read without the others; None where every row must be read."""
-        return None
-
-    def share(self, rank: int, size: int) -> Share:
-        """What process `rank` of `size` reads: whole blocks where there are enough of them."""
-        return Share(rank, size, skips=(self.blocks or 0) >= size)
-
     @abstractmethod
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """All rows, part by part, each of bounded size. Raises `SpecError` for what cannot be read."""
@@ -116,13 +81,9 @@ class Table(ABC):
                 pass
         return self._length or 0
 
-    def chunks(
-        self, columns: Sequence[str], size: int = CHUNK, share: Share = WHOLE
-    ) -> Iterator[tuple[int, pa.Table]]:
-        """All rows of a share, part by part of about `size` bytes: the row that each begins with, and the
-        part. Where a part begins and ends is the same for any number of processes.
-        """
-        for first, part in self._parts(columns, share):
+    def chunks(self, columns: Sequence[str], size: int = CHUNK) -> Iterator[tuple[int, pa.Table]]:
+        """All rows, part by part of about `size` bytes: the row that each begins with, and the part."""
+        for first, part in self._parts(columns):
             rows = max(1, part.num_rows * size // max(part.nbytes, 1))
             for start in range(0, part.num_rows, rows):
                 yield first + start, part.slice(start, rows)
@@ -135,30 +96,20 @@ class Table(ABC):
         whole = pa.concat_tables(parts, promote_options="permissive")
         return whole if rows is None else whole.take(pa.array(rows))
 
-    def _parts(self, columns: Sequence[str], share: Share) -> Iterator[tuple[int, pa.Table]]:
-        known = self._kept.get(share)
+    def _parts(self, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
+        known = self._kept
         if known is not None and all(set(columns) <= set(part.column_names) for _, part in known):
             yield from ((first, part.select(columns)) for first, part in known)
             return
         kept: list[tuple[int, pa.Table]] | None = [] if self.keeps else None
-        size, most = 0, limit() // (KEPT * share.size)
-        for first, part in self._dealt(columns, share):
+        first = size = 0
+        for part in self._scan(columns):
             made = plain(part, self.na_values)
             size += made.nbytes
-            if kept is not None and size <= most:
+            if kept is not None and size <= limit() // KEPT:
                 kept.append((first, made))
             else:
                 kept = None
             yield first, made
-        self._kept.pop(share, None)
-        if kept is not None:
-            self._kept[share] = kept
-
-    def _dealt(self, columns: Sequence[str], share: Share) -> Iterator[tuple[int, pa.Table]]:
-        """The parts of a share, and the row that each begins with."""
-        first = parts = 0
-        for part in self._scan(columns):
-            if share.has(parts):
-                yield first, part
-            first, parts = first + part.num_rows, parts + 1
-        self._length, self.parts = first, parts
+            first += made.num_rows
+        self._length, self._kept = first, kept

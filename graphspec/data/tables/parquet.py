@@ -18,7 +18,7 @@ from graphspec.data import remote
 from graphspec.data.files import DataFile
 from graphspec.data.memory import VARIABLE, limit
 from graphspec.data.mistakes import in_row
-from graphspec.data.tables.base import CHUNK, KEPT, Share, Table
+from graphspec.data.tables.base import CHUNK, KEPT, Table
 from graphspec.data.tables.parquet_pages import longest_row, pages
 from graphspec.diagnostics import Span, fail
 
@@ -26,8 +26,6 @@ LEAST = 2**20
 """Bytes that a row may take whatever the memory."""
 NUMBER = 8
 """Bytes of a number, at most."""
-Run = tuple[int, list[int]]
-"""Neighbouring row groups, and the row that they begin with."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,34 +91,17 @@ class Parquet(Table):
     def holds_rows(self) -> bool:
         return bool(self._length)
 
-    @property
-    def blocks(self) -> int:
-        return len(self._runs)
-
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        for _, part in self._blocks(columns, self._runs):
-            yield part
-
-    def _dealt(self, columns: Sequence[str], share: Share) -> Iterator[tuple[int, pa.Table]]:
-        if share.skips:
-            yield from self._blocks(columns, [r for i, r in enumerate(self._runs) if share.has(i)])
-        else:
-            yield from super()._dealt(columns, share)
-
-    def _blocks(self, columns: Sequence[str], runs: Sequence[Run]) -> Iterator[tuple[int, pa.Table]]:
-        """The rows of some runs in parts, and the row that each begins with."""
         rows = self._few(columns)
         with self._whole(), self._open(self._shared) as file:
-            for first, groups in runs:
+            for groups in self._runs:
                 self._look({*columns}, {*groups})
                 for batch in file.iter_batches(rows, row_groups=groups, columns=list(columns)):
                     for name in {*columns}.intersection(self._shared):
                         batch.column(name).dictionary.validate(
                             full=True
                         )  # what is shared is not checked when read
-                    for part in parts(pa.table({name: batch.column(name) for name in columns})):
-                        yield first, part
-                        first += part.num_rows
+                    yield from parts(pa.table({name: batch.column(name) for name in columns}))
 
     def _few(self, columns: Sequence[str]) -> int:
         """How many rows are read at a time. Raises `SpecError` where one row alone would fill the memory."""
@@ -215,13 +196,15 @@ def _lengths(array: pa.DictionaryArray) -> np.ndarray:
     return np.asarray(lengths.fill_null(0)).astype(np.int64)
 
 
-def joined_groups(counts: Sequence[int], most: int) -> Iterator[Run]:
-    """Row groups of these numbers of rows: small ones are joined while together they have at most `most`."""
-    first, start, held = 0, 0, 0
+def joined_groups(counts: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Row groups of these numbers of rows: small neighbours are joined while together they have at most
+    `most`.
+    """
+    start, held = 0, 0
     for index, count in enumerate(counts):
         if held and held + count > most:
-            yield first, list(range(start, index))
-            first, start, held = first + held, index, 0
+            yield list(range(start, index))
+            start, held = index, 0
         held += count
     if held:
-        yield first, list(range(start, len(counts)))
+        yield list(range(start, len(counts)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from graphspec.data.tables.base import WHOLE, Share, Table
+from graphspec.data.tables.base import Table
 from graphspec.diagnostics import Span, SpecError, fail
 
 
@@ -61,26 +61,12 @@ class Shards(Table):
     def holds_rows(self) -> bool:
         return any(shard.holds_rows() for shard in self.shards)
 
-    @property
-    def blocks(self) -> int | None:
-        counts = [shard.blocks for shard in self.shards]
-        known = [count for count in counts if count is not None]
-        return sum(known) if len(known) == len(counts) else None
-
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        for _, part in self._dealt(columns, WHOLE):
-            yield part
-
-    def _dealt(self, columns: Sequence[str], share: Share) -> Iterator[tuple[int, pa.Table]]:
         types = self.columns
         schema = pa.schema({name: types[name] for name in columns})
-        before = 0
         for shard in self.shards:
-            for first, part in shard.chunks(columns, share=share):
-                yield before + first, part if part.schema == schema else _as(part, schema)
-            before += len(shard)
-            share = share.after((shard.blocks or 0) if share.skips else shard.parts)
-        self._length = before
+            for _, part in shard.chunks(columns):
+                yield part if part.schema == schema else _as(part, schema)
 
     def _same_names(self, first: Table, other: Table) -> None:
         ours, theirs = set(first.columns), set(other.columns)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from graphspec.data import reading, splits
 from graphspec.data.features.windows import Windows
 from graphspec.data.files import Marked, Split
-from graphspec.data.processes import Processes
 from graphspec.data.windows.timeline import Rows, Timeline
 from graphspec.diagnostics import fail
 
@@ -26,7 +25,6 @@ def row_parts(
     line: Timeline,
     seed: int,
     rows: int,
-    processes: Processes,
 ) -> Parts:
     """The part of each row of the file, and of each inserted one. `column` is that of the division."""
     if isinstance(division, Split) and division.last_by is not None:
@@ -34,7 +32,7 @@ def row_parts(
         found = np.empty(len(line), np.uint8)
         found[line.row_at(np.arange(len(line)))] = np.where(held, splits.VALIDATION, splits.TRAINING)
         return found
-    values = reading.column(table, [column] if column else [], column, rows, processes)
+    values = reading.column(table, [column] if column else [], column, rows)
     if isinstance(division, Marked):
         assert values.whole is not None
         parts = splits.by_column(division, values.whole)

@@ -19,7 +19,6 @@ from graphspec.data.features.plan import Fill, FillPlan
 from graphspec.data.fields import Field
 from graphspec.data.padding import Padding, Rows
 from graphspec.data.ragged import Ragged
-from graphspec.data.spool import SharedStore
 from graphspec.data.store import FiledRows, InFiles, Store, folder, on_disk
 from graphspec.data.streamed import WINDOW
 from graphspec.data.windows.timeline import Timeline
@@ -52,7 +51,7 @@ def row_fields(wanted: Iterable[Field], plan: FillPlan) -> list[Field]:
 
 
 def windowed(
-    store: Store | SharedStore,
+    store: Store,
     wanted: Iterable[Field],
     encoders: Encoders,
     line: Timeline,
@@ -82,7 +81,7 @@ def windowed(
         groups["counted"],
         padding=padding,
         block=_block(groups["arrays"]) if store.filed else None,
-        line=line,
+        line=replace(line, inserted=None),  # those rows are among the others now
         origins=at,
     )
 
@@ -106,7 +105,7 @@ def _block(arrays: Mapping[str, Any]) -> int:
     return max(1, WINDOW // (BLOCKS * max(1, row)))
 
 
-def _arrays(store: Store | SharedStore, group: str, line: Timeline) -> dict[str, Any]:
+def _arrays(store: Store, group: str, line: Timeline) -> dict[str, Any]:
     """The arrays of a group by name, in the order of time; those in files as memory that maps a file."""
     if not store.filed:
         found = store.group(group)

@@ -15,7 +15,6 @@ from graphspec.data import reading
 from graphspec.data.columns import TablePart, texts
 from graphspec.data.features.windows import Spacing, Windows
 from graphspec.data.mistakes import shown
-from graphspec.data.processes import ALONE, Processes, in_order
 from graphspec.data.tables import Table
 from graphspec.data.windows.stamps import Stamps, Ticks, after, counted
 from graphspec.diagnostics import SpecError, fail
@@ -111,13 +110,7 @@ class _Codes:
         return numbers[back]
 
 
-def timeline(
-    table: Table,
-    windows: Windows,
-    format: str | None,
-    rows: int,
-    processes: Processes = ALONE,
-) -> Timeline:
+def timeline(table: Table, windows: Windows, format: str | None, rows: int) -> Timeline:
     """The timeline of the first `rows` rows of a table; `format` is that of its dates.
 
     Raises `SpecError`: data-column, data-gap, data-dtype, data-order.
@@ -129,28 +122,23 @@ def timeline(
     if sample is None or not sample.num_rows:
         raise fail("data-empty", f"`{table.file}` holds no examples", table.empty_help)
     stamps = Stamps.of(windows.order, sample.column(0).combine_chunks(), windows.format or format)
-    codes, ticks, names = _read(table, windows, stamps, rows, processes)
+    codes, ticks, names = _read(table, windows, stamps, rows)
     return _checked(table, windows, stamps, codes, ticks, names)
 
 
 def _read(
-    table: Table, windows: Windows, stamps: Stamps, rows: int, processes: Processes
+    table: Table, windows: Windows, stamps: Stamps, rows: int
 ) -> tuple[NDArray[np.int32], Ticks, pa.Table]:
     """Of each row the number of its series, and its time; and the names of the series."""
-
-    def work(first: int, part: pa.Table) -> tuple[Any, ...]:
+    numbers = _Codes({})
+    codes, ticks = [], []
+    for first, part in reading.sliced(table.chunks(windows.columns), rows, 1):
         found = reading.part_of(table, np.arange(first, first + part.num_rows), part)
         encoded = [_named(found, name) for name in windows.by]
         indices = [np.asarray(each.indices, np.int32) for each in encoded]
-        return part.num_rows, indices, [each.dictionary.to_pylist() for each in encoded], stamps.ticks(found)
-
-    share = table.share(processes.rank, processes.size)
-    chunks = reading.sliced(table.chunks(windows.columns, share=share), rows, 1)
-    numbers = _Codes({})
-    codes, ticks = [], []
-    for _, (count, indices, values, times) in in_order(processes, chunks, work):
-        codes.append(numbers.of(indices, values, count))
-        ticks.append(times)
+        values = [each.dictionary.to_pylist() for each in encoded]
+        codes.append(numbers.of(indices, values, part.num_rows))
+        ticks.append(stamps.ticks(found))
     columns = {name: [key[i] for key in numbers.known] for i, name in enumerate(windows.by)}
     names = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     if not windows.by:

@@ -9,6 +9,7 @@ import atexit
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import count
 from typing import Any, TypeVar
 
@@ -21,6 +22,8 @@ from graphspec.train.parallel.launched import Launched, elastic, launched, meeti
 
 T = TypeVar("T")
 
+ENDLESS = timedelta(days=365)
+"""torch waits half an hour, unless it is told how long."""
 _trainings = count()
 SIGNS = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken pipe", "recvValue failed")
 """What errors of torch.distributed say when another process has gone."""
@@ -91,12 +94,15 @@ class World:
         return found
 
     def machine(self) -> World:
-        """The processes of this machine. All processes call this."""
+        """The processes of this machine, which wait for one another however long. All processes call this."""
+        if self.alone:
+            return self
         mine = launched()
         spans = sorted(set(self.gather((mine.rank - mine.local_rank, mine.local_size))))
-        if len(spans) == 1:
-            return self
-        groups = {first: dist.new_group(range(first, first + size), backend="gloo") for first, size in spans}
+        groups = {
+            first: dist.new_group(range(first, first + size), timeout=ENDLESS, backend="gloo")
+            for first, size in spans
+        }
         group = groups[mine.rank - mine.local_rank]
         return World(mine.local_rank, mine.local_size, self.training, group)
 

@@ -1,4 +1,4 @@
-"""Several processes that read a table together: each encodes some rows, and all have the same examples.
+"""Data that one process of several reads: all have the same examples, and the machine holds them once.
 
 Threads stand for the processes here; real ones are in `test_parallel.py`.
 """
@@ -23,15 +23,12 @@ import pytest
 import torch
 
 from graphspec.compiler import compile
-from graphspec.data import splits, spool, streamed
+from graphspec.data import processes, reading, store, streamed
 from graphspec.data.batches import Shuffle
 from graphspec.data.encoders import lists, numbers
 from graphspec.data.loading import Data, load
-from graphspec.data.spool import Spool
 from graphspec.data.tables import base
-from graphspec.data.tables.parquet import Parquet
 from graphspec.diagnostics import SpecError
-from tests import one_in
 
 SPEC = """
 inputs:
@@ -60,10 +57,30 @@ data:
             scale: standard}
     kinds: {columns: [region, plan], encode: category, vocabulary: [5, 9], fill: none}
     clock: {column: at, encode: date, parts: [hour_sin, weekday], scale: standard}
-    words: {column: title, encode: text, vocabulary: 30, tokenizer: TOKENIZER, fill: nothing}
+    words: {column: title, encode: text, vocabulary: 30, tokenizer: word, fill: nothing}
     marks: {column: tags, encode: set, vocabulary: 5, separator: " ", fill: ""}
     size: {encode: number, scale: standard}
     kind: {encode: category}
+"""
+ARRAYS = """
+inputs: {x: {shape: [9, 9]}}
+nodes: {flat: {layer: Flatten}, y: {layer: Dense, units: 1}}
+outputs: {y: {loss: mse}}
+data: {train: DATA, validation: {split: 0.25}}
+train: {epochs: 1, batch_size: 4}
+"""
+WINDOWS = """
+inputs: {past: {shape: [6, 1]}}
+nodes: {flat: {layer: Flatten}, y: {layer: Dense, units: 3}}
+outputs: {y: {loss: mae, missing: ignore}}
+data:
+  train: DATA
+  validation: {split: 0.25, last_by: time}
+  windows: {by: shop, order: time, past: 6, next: 3, every: 1h, season: 4, gaps: fill}
+  features:
+    past: {column: y, encode: number, steps: past, fill: mean}
+    y: {encode: number, steps: next, scale: {standard: shop}}
+train: {epochs: 1, batch_size: 8}
 """
 ROWS = 230
 
@@ -141,8 +158,14 @@ def content(found: Data) -> Any:
         for batch in examples.batches(16, Shuffle(1, 0)) if examples is not None else ():
             groups = (batch.arrays, batch.weights, batch.counted)
             parts.append([{name: tensor.tolist() for name, tensor in group.items()} for group in groups])
-    assert found.encoders is not None
-    return parts, found.notes, found.fingerprint, json.dumps(found.encoders.to_json())
+    learned = found.encoders.to_json() if found.encoders is not None else None
+    return parts, found.notes, found.fingerprint, json.dumps(learned)
+
+
+@pytest.fixture(autouse=True)
+def all_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small arrays, too."""
+    monkeypatch.setattr(processes, "PAGE", 1)
 
 
 @pytest.fixture
@@ -155,11 +178,11 @@ def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "CHUNK", 2000)
     monkeypatch.setattr("graphspec.data.tables.parquet.CHUNK", 2000)
     monkeypatch.setattr("graphspec.data.reading.CHUNK", 700)
-    monkeypatch.setattr(base.Table.chunks, "__defaults__", (2000, base.WHOLE))
+    monkeypatch.setattr(base.Table.chunks, "__defaults__", (2000,))
 
 
-def loading(root: Path, name: str, tokenizer: str = "word") -> Callable[[Any], Data]:
-    program = compile(SPEC.replace("DATA", name).replace("TOKENIZER", tokenizer))
+def loading(root: Path, name: str, spec: str = SPEC) -> Callable[[Any], Data]:
+    program = compile(spec.replace("DATA", name))
     return lambda processes: load(program, None, root, torch.device("cpu"), processes=processes)
 
 
@@ -167,38 +190,49 @@ def alone(call: Callable[[Any], Any]) -> Any:
     return together(1, call)[0]
 
 
+def assert_alike(call: Callable[[Any], Any], size: int = 3) -> Any:
+    """In several processes there is what one process has, which is returned."""
+    wanted = content(alone(call))
+    assert [content(found) for found in together(size, call)] == [wanted] * size
+    return wanted
+
+
 def write(root: Path, kind: str, whole: pa.Table) -> str:
     """The table as a file, or as shards in a folder."""
     if kind == "parquet":
         parquet.write_table(whole, root / "whole.parquet", row_group_size=20)
         return "whole.parquet"
-    if kind == "one group":
-        parquet.write_table(whole, root / "whole.parquet")
-        return "whole.parquet"
-    if kind == "csv":
-        csv.write_csv(whole, root / "whole.csv")
-        return "whole.csv"
     (root / "shards").mkdir()
     for number, first in enumerate(range(0, len(whole), 90)):
         part = whole.slice(first, 90)
-        if kind == "parquet shards":
-            parquet.write_table(part, root / "shards" / f"{number}.parquet", row_group_size=40)
-        else:
-            lines = "".join(json.dumps(row) + "\n" for row in part.to_pylist())
-            (root / "shards" / f"{number}.jsonl").write_text(lines)
+        lines = "".join(json.dumps(row) + "\n" for row in part.to_pylist())
+        (root / "shards" / f"{number}.jsonl").write_text(lines)
     return "shards"
 
 
-KINDS = ("parquet", "one group", "csv", "parquet shards", "jsonl shards")
+@pytest.mark.parametrize("tokenizer", ["word", "bpe"])
+def test_examples_notes_and_encoders_are_those_of_one_process(tokenizer: str, tmp_path: Path) -> None:
+    parts = ["train" if row < 20 else "validation" if row % 7 else "test" for row in range(ROWS)]
+    name = write(tmp_path, "parquet", table().append_column("part", pa.array(parts)))
+    spec = SPEC.replace("tokenizer: word", f"tokenizer: {tokenizer}")
+    assert_alike(loading(tmp_path, name, spec))
+    assert_alike(loading(tmp_path, name, spec.replace("{split: 0.2, stratify: kind}", "{column: part}")))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.usefixtures("small")
-def test_examples_and_notes_are_those_of_one_process(kind: str, tmp_path: Path) -> None:
-    call = loading(tmp_path, write(tmp_path, kind, table()))
-    wanted = content(alone(call))
-    for size in (2, 5):
-        assert [content(found) for found in together(size, call)] == [wanted] * size
+def test_arrays_synthetic_data_and_windows_are_those_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", x=source.random((40, 9, 9)).astype("float32"), y=source.random(40))
+    assert_alike(loading(tmp_path, "d.npz", ARRAYS))
+    assert_alike(loading(tmp_path, "", ARRAYS.replace("train: DATA, ", "")))
+    hours = [f"2024-01-{day:02} {hour:02}:00:00" for day in (1, 2, 4) for hour in range(24)]  # with a gap
+    series = pa.table({"shop": ["a"] * 72 + ["b"] * 72, "time": 2 * hours, "y": source.random(144)})
+    csv.write_csv(series, tmp_path / "series.csv")
+    for memory in ("1G", "1K"):
+        monkeypatch.setenv("GRAPHSPEC_MEMORY", memory)
+        wanted = assert_alike(loading(tmp_path, "series.csv", WINDOWS))
+        assert ("are read from" in str(wanted[1])) == (memory == "1K")
 
 
 GAPS = """
@@ -266,40 +300,13 @@ def table_with_gaps() -> pa.Table:
 def test_parts_in_which_a_column_has_no_value_fit_the_others(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = compile(GAPS.replace("DATA", write(tmp_path, kind, table_with_gaps())))
-
-    def call(processes: Any) -> Data:
-        return load(program, None, tmp_path, torch.device("cpu"), processes=processes)
-
+    call = loading(tmp_path, write(tmp_path, kind, table_with_gaps()), GAPS)
     wanted = content(alone(call))
     cut_small(monkeypatch)
-    for size in (1, 3):
-        assert [content(found) for found in together(size, call)] == [wanted] * size
+    assert content(alone(call)) == wanted
 
 
-@pytest.mark.usefixtures("small")
-def test_processes_without_training_rows_learn_from_those_of_others(tmp_path: Path) -> None:
-    parts = ["train" if row < 20 else "validation" if row % 7 else "test" for row in range(ROWS)]
-    write(tmp_path, "parquet", table().append_column("part", pa.array(parts)))
-    text = SPEC.replace("{split: 0.2, stratify: kind}", "{column: part}").replace("TOKENIZER", "word")
-    program = compile(text.replace("DATA", "whole.parquet"))
-
-    def call(processes: Any) -> Data:
-        return load(program, None, tmp_path, torch.device("cpu"), processes=processes)
-
-    wanted = content(alone(call))
-    assert [content(found) for found in together(3, call)] == [wanted] * 3
-
-
-@pytest.mark.parametrize("tokenizer", ["bpe", "char"])
-def test_tokenizers_learn_from_the_rows_of_all(tokenizer: str, tmp_path: Path) -> None:
-    call = loading(tmp_path, write(tmp_path, "parquet", table()), tokenizer)
-    wanted = content(alone(call))
-    assert [content(found) for found in together(3, call)] == [wanted] * 3
-
-
-@pytest.mark.usefixtures("small")
-def test_samples_of_large_data_are_those_of_one_process(
+def test_samples_of_large_data_are_the_same_in_any_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(numbers, "KEPT", 50)
@@ -307,7 +314,8 @@ def test_samples_of_large_data_are_those_of_one_process(
     call = loading(tmp_path, write(tmp_path, "parquet", table()))
     wanted = content(alone(call))
     assert "statistics from 50 of" in str(wanted[1])
-    assert [content(found) for found in together(3, call)] == [wanted] * 3
+    cut_small(monkeypatch)
+    assert content(alone(call)) == wanted
 
 
 @pytest.mark.usefixtures("small")
@@ -319,36 +327,30 @@ def test_what_does_not_fit_in_memory_is_streamed_in_the_same_order(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(streamed, "WINDOW", 4000)
-    monkeypatch.setattr(spool, "COPIED", 512)
-    add = Spool.add
+    monkeypatch.setattr(store, "BLOCK", 512)
+    write_out = processes.write_out
 
-    def nameless(*arguments: Any) -> Any:
+    def nameless(*arguments: Any) -> None:
         assert [path.name for path in tmp_path.iterdir()] == ["whole.parquet"]
-        return add(*arguments)  # so a kill leaves nothing behind
+        write_out(*arguments)  # so a kill leaves nothing behind
 
-    monkeypatch.setattr(Spool, "add", nameless)
-    call = loading(tmp_path, write(tmp_path, "parquet", table()))
-    wanted = content(alone(call))
+    monkeypatch.setattr(processes, "write_out", nameless)
+    wanted = assert_alike(loading(tmp_path, write(tmp_path, "parquet", table())))
     assert "are read from" in str(wanted[1])
-    assert [content(found) for found in together(3, call)] == [wanted] * 3
     assert [path.name for path in tmp_path.iterdir()] == ["whole.parquet"]
 
 
-@pytest.mark.usefixtures("small")
-def test_each_row_group_is_read_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: dict[int, list[int]] = {}
-    blocks = Parquet._blocks
-
-    def watched(self: Parquet, columns: Any, runs: Any) -> Any:
-        read.setdefault(threading.get_ident(), []).extend(group for _, groups in runs for group in groups)
-        return blocks(self, columns, runs)
-
-    monkeypatch.setattr(Parquet, "_blocks", watched)
-    monkeypatch.setattr(splits, "dated", lambda *_: None)  # it looks at the first rows alone, in each process
+def test_one_process_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call = loading(tmp_path, write(tmp_path, "parquet", table()))
+    readers, read = set(), reading.encode
+
+    def watched(*arguments: Any) -> Any:
+        readers.add(threading.get_ident())
+        return read(*arguments)
+
+    monkeypatch.setattr(reading, "encode", watched)
     together(3, call)
-    shares = [set(groups) for groups in read.values()]
-    assert len(shares) == 3 and sorted(group for share in shares for group in share) == list(range(12))
+    assert len(readers) == 1
 
 
 def broken(column: str, rows: Mapping[int, Any]) -> pa.Table:
@@ -360,37 +362,12 @@ def broken(column: str, rows: Mapping[int, Any]) -> pa.Table:
     return whole.set_column(whole.column_names.index(column), column, pa.array(values))
 
 
-MISTAKES: dict[str, tuple[str, Mapping[int, Any]]] = {
-    "learned": ("at", {70: "yesterday", 190: "tomorrow"}),
-    "weight": ("weight", {33: -1, 110: -2, 220: -3}),
-    "encoded": ("kind", {150: None, 151: None}),
-    "split": ("kind", {229: None}),
-    "nothing": ("size", dict.fromkeys(range(ROWS))),
-}
-
-
-@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
-    ("mistake", "kind"), one_in(2, [(mistake, kind) for kind in ("parquet", "csv") for mistake in MISTAKES])
+    ("column", "rows"), [("at", {190: "tomorrow"}), ("kind", {229: None}), ("weight", {33: -1, 220: -3})]
 )
-def test_a_mistake_in_any_share_is_that_of_one_process(mistake: str, kind: str, tmp_path: Path) -> None:
-    call = loading(tmp_path, write(tmp_path, kind, broken(*MISTAKES[mistake])))
+def test_a_mistake_is_told_by_all(column: str, rows: Mapping[int, Any], tmp_path: Path) -> None:
+    call = loading(tmp_path, write(tmp_path, "parquet", broken(column, rows)))
     wanted = alone(call)
-    assert isinstance(wanted, SpecError)
-    for found in together(4, call):
-        assert isinstance(found, SpecError) and found.diagnostics == wanted.diagnostics
-
-
-@pytest.mark.usefixtures("small")
-def test_a_damaged_row_group_is_told_by_all(tmp_path: Path) -> None:
-    call = loading(tmp_path, write(tmp_path, "parquet", table()))
-    path = tmp_path / "whole.parquet"
-    place = parquet.ParquetFile(path).metadata.row_group(7).column(0).data_page_offset
-    data = bytearray(path.read_bytes())
-    data[place : place + 8] = bytes(8)
-    path.write_bytes(data)
-    wanted = alone(call)
-    assert wanted.diagnostics[0].code == "data-format"
     assert [found.diagnostics for found in together(3, call)] == [wanted.diagnostics] * 3
 
 
@@ -401,7 +378,7 @@ def test_a_full_disk_is_told_by_all(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     call = loading(tmp_path, write(tmp_path, "parquet", table()))
     for found in together(2, call):
         assert found.diagnostics[0].code == "data-space" and str(tmp_path) in found.diagnostics[0].message
-    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.parquet"]
 
 
 def test_processes_change_their_own_memory_alone(tmp_path: Path) -> None:
