@@ -158,7 +158,7 @@ class Op:
 
 
 def steps(ops: Iterable[Op]) -> Iterator[tuple[Op, ...]]:
-    """The ops of each node: one, or all of a formula, where the last of them stands."""
+    """The ops of each node: one, or all of a formula, where the last of them is."""
     open_formulas: dict[Formula, list[Op]] = {}
     listed = list(ops)
     last = {op.formula: op for op in listed if op.formula is not None}
@@ -203,7 +203,7 @@ def types(argument: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """Where a graph's text stands: a whole file, or a block of one. Equal definitions are one class when
+    """Where a graph's text is: a whole file, or a block of one. Equal definitions are one class when
     emitted.
     """
 

@@ -60,7 +60,7 @@ class OutputSpec:
     @property
     def columns(self) -> list[str]:
         """The names of its tensors in predictions: where there are several, what a loss that compares them
-        calls each, behind the output's name; else those of `keys`.
+        calls each, after the output's name; else those of `keys`.
         """
         takes = self.loss.takes if self.loss is not None else ()
         if len(self.tensors) == 1 or len(takes) != len(self.tensors):

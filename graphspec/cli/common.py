@@ -83,7 +83,7 @@ ELSEWHERE = {
     "new": "new:new",
     "import": "importing:app",
 }
-"""Commands that stand in other files of `graphspec.cli`, as `file:function`, or `file:app` for a group."""
+"""Commands that are in other files of `graphspec.cli`, as `file:function`, or `file:app` for a group."""
 
 
 class GroupedCommand(TyperCommand):
@@ -141,7 +141,7 @@ class CommandTable(MutableMapping[str, Any]):
 
 
 class Commands(TyperGroup):
-    """The commands. Wrong usage is told with its remedy; with `--json` it is a JSON document, too."""
+    """The commands. Wrong usage is reported with its remedy; with `--json` it is a JSON document, too."""
 
     def __init__(self, *, commands: Mapping[str, Any], **options: Any):
         super().__init__(**options)
@@ -393,7 +393,7 @@ def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
 
 
 def need_one_of(value: str, words: Sequence[str], option: str) -> None:
-    """Raises `typer.BadParameter` for the value of an option that is none of its words."""
+    """Raises `typer.BadParameter` for the value of an option that is not one of its words."""
     if value not in words:
         raise misuse(option, f"`{value}` is not one of {', '.join(words)}")
 

@@ -120,7 +120,7 @@ def _panel(name: str, lines: Sequence[Line], best_epoch: int | None) -> Iterator
 
 
 def _label(line: Line, index: int) -> str:
-    """The two words of one training stand beside each other, the names of runs below each other."""
+    """The two words of one training are beside each other, the names of runs below each other."""
     apart = line.color in COLORS.values()
     x, y = (WIDTH - RIGHT - 60 * index, 18) if apart else (WIDTH - RIGHT, 18 + 12 * index)
     return f'<text x="{x}" y="{y}" text-anchor="end" fill="{line.color}">{escape(line.label)}</text>'

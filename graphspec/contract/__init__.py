@@ -1,6 +1,6 @@
 """The layer contract, and what layers and ops share.
 
-`Layer` (layer.py) is the contract: one class says everything about a layer, merge or op. The classes stand in
+`Layer` (layer.py) is the contract: one class says everything about a layer, merge or op. The classes are in
 `layers/` (what Keras has a layer for, merges among them) and `ops/` (what `keras.ops` has).
 """
 

@@ -34,7 +34,7 @@ class WatchedActivity(Watched, abstract=True):
 
     title: ClassVar[str] = "ActivityRegularization"
     by_hand: ClassVar[str] = (
-        f"put {{layer: {title}, l2: 0.01}} after it, or the layer into a block"  # where none can stand
+        f"put {{layer: {title}, l2: 0.01}} after it, or the layer into a block"  # where none is possible
     )
 
     regularizer_: Regularizer

@@ -57,7 +57,7 @@ class Ref:
 
 
 Leaf = int | float | bool | str | None | Ref | tuple["Leaf", ...]
-"""A value that may stand in emitted source."""
+"""A value that may be in emitted source."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Where a function of keras.ops and the op of a spec are the same, though only the op knows of examples.
 
 To Keras the batch is an axis like others: `take` reads the same indices in every example, `conv` has one
-kernel for all. A spec does to each example what Keras does to whole tensors. Both are equal where what stands
+kernel for all. A spec does to each example what Keras does to whole tensors. Both are equal where what is
 beside the batch is a constant: it has no batch in Keras, and in a spec one of size 1.
 """
 

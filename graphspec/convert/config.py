@@ -252,7 +252,7 @@ FUNCTIONS = {
 
 
 def function_name(class_name: str) -> str:
-    """The function of keras.ops behind an operation's class: `TakeAlongAxis` is take_along_axis."""
+    """The function of keras.ops that an operation's class calls: `TakeAlongAxis` is take_along_axis."""
     if class_name in FUNCTIONS:
         return FUNCTIONS[class_name]
     return SNAKE.sub("_", class_name).lower()

@@ -1,5 +1,5 @@
 """Keras models with layers of the user's own classes: their `call` is run on symbolic tensors, so that what
-is inside of them stands in the graph.
+is inside of them is in the graph.
 """
 
 from __future__ import annotations

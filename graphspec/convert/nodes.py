@@ -121,7 +121,7 @@ class ConvertedBody:
 
 
 Read = ConvertedValue | tuple[ConvertedValue, ...]
-"""What stands in one slot of a node."""
+"""What is in one slot of a node."""
 
 
 LONGEST = 80

@@ -6,7 +6,7 @@ from graphspec.convert.nodes import ConvertedBody, ConvertedInput, ConvertedNode
 
 
 def ordered(body: ConvertedBody) -> list[ConvertedNode]:
-    """The nodes that outputs need, each behind those that it reads, chains whole.
+    """The nodes that outputs need, each after those that it reads, chains whole.
 
     A node's inputs come in order of their depth, the deepest first; branches off one value in the order in
     which they are read.
@@ -47,7 +47,7 @@ def _visit(
     position: dict[ConvertedNode, int],
     listed: list[ConvertedNode],
 ) -> None:
-    """Lists a node behind all that it reads; `position` is the place of each node listed, from the start."""
+    """Lists a node after all that it reads; `position` is the place of each node listed, from the start."""
     # a frame: a node, those it reads that are left, and where the part of the list begins that each began
     stack: list[tuple[ConvertedNode, list[ConvertedNode], list[tuple[ConvertedNode, int]]]] = [
         (root, _by_depth(root, depth), [])

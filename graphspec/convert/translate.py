@@ -4,7 +4,7 @@
                                                         Node("left_encoder", "call", reads=[left])
                                                         Node("right_encoder", "call", reads=[right])
 
-A call that the language cannot say becomes a node all the same, and is told about where an output needs it.
+A call that the language cannot say becomes a node all the same, and is reported where an output needs it.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Translator:
         return body
 
     def _calls(self) -> Iterator[tuple[KerasLayer, int]]:
-        """All calls, each behind those that it reads; inputs are made on the way."""
+        """All calls, each after those that it reads; inputs are made on the way."""
         for tensor in tensors_in(self.model.inputs):
             layer = self.model.layers[tensor.layer]
             shape = layer.config.get("batch_shape") or layer.config.get("batch_input_shape")

@@ -56,12 +56,12 @@ def readable(shown: str) -> Iterator[None]:
 HEAP = b"GCOL\x01\0\0\0"
 """How each heap of texts begins in an HDF5 file."""
 HEAD = 16
-"""Bytes of what stands before a heap's objects, and before each of them."""
+"""Bytes of what is before a heap's objects, and before each of them."""
 
 
 def endless(path: Path) -> bool:
-    """Whether a heap of an HDF5 file has free space of no bytes. HDF5 (2.0, too) looks for what stands behind
-    it at the same place, for ever; other damage it reports.
+    """Whether a heap of an HDF5 file has free space of no bytes. HDF5 (2.0, too) looks for what comes
+    after it at the same place, for ever; other damage it reports.
     """
     if not path.stat().st_size:
         return False

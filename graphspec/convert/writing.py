@@ -14,7 +14,7 @@ _WORDS = frozenset(["null", "true", "false", "~", "nan", "inf"])
 
 
 def text(document: dict[str, Any], comment: str = "") -> str:
-    """The YAML of a document; `comment` lines stand above it."""
+    """The YAML of a document; `comment` lines are above it."""
     lines = [f"# {line}" for line in comment.splitlines()]
     for key, value in document.items():
         lines += _section(key, value, 0)

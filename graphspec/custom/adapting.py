@@ -31,7 +31,7 @@ def adapt(graph: Graph, names: Iterable[str], module: nn.Module, inputs: Inputs)
     """Fills the buffers of a module that are NaN, and returns the paths of their layers. `names` are the
     arguments of the module.
 
-    Raises `SpecError` (cannot-adapt) where weights that train, or random layers, stand before such a layer.
+    Raises `SpecError` (cannot-adapt) where weights that train, or random layers, are before such a layer.
     """
     layers = [each for each in adaptive(graph) if _unknown(module.get_submodule(each.path))]
     problems = misplaced(layers)
@@ -39,7 +39,7 @@ def adapt(graph: Graph, names: Iterable[str], module: nn.Module, inputs: Inputs)
         raise SpecError(problems)
     listed, training = list(names), module.training
     module.eval()
-    for each in sorted(layers, key=lambda each: len(each.before)):  # one may stand before another
+    for each in sorted(layers, key=lambda each: len(each.before)):  # one may be before another
         part = module.get_submodule(each.path)
         values = _seen(module, part, listed, inputs)
         if isinstance(each.learned, Quantiles):
@@ -72,12 +72,12 @@ def _unknown(part: nn.Module) -> bool:
 
 
 class _Reached(Exception):
-    """What stands before a layer has run."""
+    """What is before a layer has run."""
 
 
 @torch.no_grad()
 def _seen(module: nn.Module, part: nn.Module, names: list[str], inputs: Inputs) -> Iterator[Tensor]:
-    """What a part of a module is called on, batch by batch; nothing behind it runs."""
+    """What a part of a module is called on, batch by batch; nothing after it runs."""
     seen: list[Tensor] = []
 
     def stop(_: nn.Module, arguments: tuple[Any, ...]) -> None:

@@ -1,4 +1,4 @@
-"""The layers of a graph that learn of training data before the first step, and where they may stand."""
+"""The layers of a graph that learn of training data before the first step, and where they may be."""
 
 from __future__ import annotations
 

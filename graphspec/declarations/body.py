@@ -27,9 +27,9 @@ class Body:
         self.written: list[str] = []  # the names under `nodes`, those that failed among them
         self.failed: set[str] = set()  # names whose own mistake is reported: reading them is none
         self.failed_params: set[str] = set()
-        self.lost_params = False  # `params` could not be read: any name may stand in it
+        self.lost_params = False  # `params` could not be read: any name may be in it
         self.torn = False  # an edge could not be read: a node without one may have it
-        self.incomplete = False  # a section could not be read: a name that is missing may stand in it
+        self.incomplete = False  # a section could not be read: a name that is missing may be in it
 
     @property
     def file(self) -> str:

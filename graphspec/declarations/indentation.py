@@ -82,7 +82,7 @@ def _nested(
     may_hold: Collection[str] | None,
     moved: list[tuple[Path, Path]],
 ) -> dict[str, Any]:
-    """A mapping whose empty keys hold the entries behind them that belong below one; `may_hold` are the keys
+    """A mapping whose empty keys hold the entries after them that belong below one; `may_hold` are the keys
     that may be such, if not all.
     """
     found: dict[str, Any] = {}

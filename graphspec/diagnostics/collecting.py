@@ -84,7 +84,7 @@ class Diagnostics:
     def silence(self, sources: Mapping[str, str], whole: bool = False) -> None:
         """Removes warnings whose code follows `# ok:` on their line; `sources` are texts by file.
 
-        Where the `whole` of a program was looked at, a comment that silences nothing is told.
+        Where the `whole` of a program was looked at, a comment that silences nothing is reported.
         """
         meant = {(place.file, place.line, code): place for place, code in _comments(sources)}
         told = {_place(each): each for each in self._found}
@@ -105,7 +105,7 @@ def _place(diagnostic: Diagnostic) -> tuple[str, int, str] | None:
 
 
 def _comments(sources: Mapping[str, str]) -> Iterator[tuple[Span, str]]:
-    """Each code behind `# ok:`, and where the comment stands."""
+    """Each code behind `# ok:`, and where the comment is."""
     for file, text in sources.items():
         for number, line in enumerate(split_lines(text), 1) if "ok:" in text else ():
             if (found := MEANT.search(line)) is not None:

@@ -102,7 +102,7 @@ def declared_defaults(
 ) -> dict[str, int | float | bool | str] | None:
     """The defaults of the inputs that may be left out; None after an error.
 
-    Their sizes are those of inputs that must be given, behind which they come.
+    Their sizes are those of inputs that must be given, after which they come.
     """
     found: dict[str, int | float | bool | str] = {}
     known: set[Dim | None] = {symbol(BATCH), None}

@@ -146,7 +146,7 @@ class NodeInstance:
         return None
 
     def expressions(self, arguments: dict[str, Any]) -> tuple[ArgumentExpression, ...]:
-        """The expressions behind the arguments, for emission."""
+        """The expressions of the arguments, for emission."""
         raw = {key: value for key, value in self.declared.extra.items() if key not in self.overrides}
         found = list(expressions_in(raw, arguments))
         repeat = self.declared.repeat if self.declared.repeat is not MISSING else self.declared.parallel

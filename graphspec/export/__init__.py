@@ -79,7 +79,7 @@ def export(
 ) -> Exported:
     """Writes a program for inference to `path`, with the weights of a `.safetensors` file, or a mapping of
     them, or else freshly initialised ones. With the `encoders` of its run, a file of ONNX reads columns and
-    returns labels and numbers in their units. With `logits` a file also returns, behind the outputs, what
+    returns labels and numbers in their units. With `logits` a file also returns, after the outputs, what
     losses read: logits and masks. `rewrite` is given the file of ONNX when it is proven, may write another
     one, and returns a module of which it takes the place.
 

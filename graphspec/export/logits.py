@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class WithLogits(nn.Module):
-    """A module with the arguments of another one, which returns more: logits and masks behind the outputs."""
+    """A module with the arguments of another one, which returns more: logits and masks after the outputs."""
 
     def __init__(self, program: Program, module: nn.Module):
         super().__init__()

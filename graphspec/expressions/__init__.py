@@ -4,7 +4,7 @@
     parse_value("block_$index")    ->  Template, whose value is text
     parse_value("costs $$5")       ->  "costs $5"
 
-Python's own parser reads what stands in the parentheses; a closed list of node types decides what is allowed
+Python's own parser reads what is in the parentheses; a closed list of node types decides what is allowed
 (`grammar`), a small evaluator computes it (`evaluator`), and it can be written as Python again (`writer`).
 Nothing is ever passed to `eval`. Every text ends in a value or in an `ExpressionError`, within bounds on
 length, depth, digits and elements.
@@ -52,7 +52,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One expression; `text` is its source without `$(` and `)`, `start` where that stands in the value.
+    """One expression; `text` is its source without `$(` and `)`, `start` where that is in the value.
     Those of equal text are equal. To its `names` belong `vocabulary(kinds)` and `given(memory)`, which the
     scope may hold, too.
     """

@@ -71,7 +71,7 @@ class ListedParts(Part):
 
 @dataclass(frozen=True, slots=True)
 class Applied(Part):
-    """A function of `op` on parts; `sign` where it is an operator. `name` is where its name stands."""
+    """A function of `op` on parts; `sign` where it is an operator. `name` is the place of its name."""
 
     function: str
     arguments: tuple[Part, ...]
@@ -225,7 +225,7 @@ def _insertion_end(text: str, start: int) -> int:
 
 
 def _inserted(text: str, start: int, end: int) -> Plain:
-    """The `$name` or `$(...)` that stands there."""
+    """The `$name` or `$(...)` that is there."""
     try:
         expression = parse_value(text[start:end])
     except ExpressionError as error:
@@ -339,12 +339,12 @@ class _Reader:
         return self.part(keyword.value)
 
     def _arguments(self, node: ast.Call) -> str:
-        """What stands in the parentheses of a call."""
+        """What is in the parentheses of a call."""
         inside = self.text[node.func.end_col_offset : node.end_col_offset]
         return inside.strip()[1:-1]
 
     def _slice(self, node: ast.Subscript, start: int, end: int) -> Applied:
-        """A slice: what stands in the brackets is the `key` of `get_item`."""
+        """A slice: what is in the brackets is the `key` of `get_item`."""
         inside = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         for each in inside:
             if not self._is_index(each):

@@ -26,7 +26,7 @@ TOO_LARGE = "a number has more than 18 digits or is infinite"
 class ExpressionError(Exception):
     """An error in an expression: `start` and `end` are offsets in its text.
 
-    `path` says where in nested data that text stands; `evaluate` sets it.
+    `path` says where in nested data that text is; `evaluate` sets it.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ NAMED = {
     "given": "an input of the block: given(memory)",
     "vocabulary": "a feature of `data`: vocabulary(kinds)",
 }
-"""Functions of a name, not of a value, and what stands in them."""
+"""Functions of a name, not of a value, and what is in them."""
 
 _REFUSED: dict[type, str] = {
     ast.Lambda: "a lambda",

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 CHECKSUM = "sha256"
-"""In the metadata: the SHA-256 of the whole file, in which `BLANK` stands in its place."""
+"""In the metadata: the SHA-256 of the whole file, in which `BLANK` is in its place."""
 BLANK = "0" * 64
 _PLACE = re.compile(rb'"%s":"([^"]{%d})"' % (CHECKSUM.encode(), len(BLANK)))
 

@@ -54,7 +54,7 @@ class Fix:
 
 
 def fix_of(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Fix | None:
-    """The fix of a diagnostic; None where its remedy is no edit, or does not fit what stands at its place."""
+    """The fix of a diagnostic; None where its remedy is no edit, or does not fit what is at its place."""
     span, help = diagnostic.span, diagnostic.help
     if not isinstance(help, Remedy) or span is None or not span.line or span.file not in sources:
         return None

@@ -6,7 +6,7 @@ steps, which `folded_weights.py` takes the state dict of the unfolded module thr
 what a program computes, beyond rounding:
 
 - A normalization goes into a linear layer whose output it alone reads, over that layer's output channels. No
-  activation stands between, and no output or path of the spec gives away what the layer computes.
+  activation is between, and no output or path of the spec gives away what the layer computes.
 - Of a shared layer all calls fold alike, or none; so do the instances of a repeated node.
 - Layers are joined where they read one value, and differ in nothing but their width and activation. Of
   convolutions only those of width 1 that read no less than they write: to cut what is written costs a copy.

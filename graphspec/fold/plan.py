@@ -207,7 +207,7 @@ def _pays(ops: list[Op]) -> bool:
 
 
 def _wrapped_alike(op: Op, norm: Op) -> bool:
-    """Whether two ops stand in the same wrappers, which pass on what is inside, or in none."""
+    """Whether two ops are in the same wrappers, which pass on what is inside, or in none."""
     if op.wrapper is not None and not op.wrapper.passes_on:
         return False
     wrappers = [None if each.wrapper is None else each.wrapper.in_inference() for each in (op, norm)]

@@ -30,7 +30,7 @@ class Absorbed:
 
 @dataclass(frozen=True, slots=True)
 class Stacked:
-    """Linear layers whose kernels, one behind the other, are those of a new one: prefixes of keys, widths."""
+    """Linear layers whose kernels, one after the other, are those of a new one: prefixes of keys, widths."""
 
     parts: tuple[str, ...]
     widths: tuple[int, ...]
@@ -171,7 +171,7 @@ class _Body:
         return units[old]
 
     def place_units(self, old: Graph) -> None:
-        """Orders the units: shared ones first, the others as their ops stand."""
+        """Orders the units: shared ones first, the others in the order of their ops."""
         units = self.rewriter.units
         self.new.units = [units[unit] for unit in old.units if unit.shared and unit in units]
         for op in self.new.ops:

@@ -44,7 +44,7 @@ def absorb(state: dict[str, Tensor], step: Absorbed) -> None:
 
 
 def stack(state: dict[str, Tensor], step: Stacked) -> None:
-    """Puts kernels one behind the other, and biases; one that is lacking is 0."""
+    """Puts kernels one after the other, and biases; one that is lacking is 0."""
     kernels = [state[part + step.linear.kernel] for part in step.parts]
     state[step.into + step.linear.kernel] = torch.cat(kernels, step.linear.axis)
     if step.bias:
@@ -71,7 +71,7 @@ def difference(folded: nn.Module, module: nn.Module, inputs: Mapping[str, Tensor
                 asked = {"logits": True} if logits and takes_logits else {}
                 outputs: Any = each.eval()(*inputs.values(), **asked)
             found = list(outputs.values()) if isinstance(outputs, dict) else [outputs]
-            count = len(results[-1]) if logits else len(found)  # masks come behind the logits
+            count = len(results[-1]) if logits else len(found)  # masks come after the logits
             results[-1] += found[:count]
     worst, allowed = 0.0, TOLERANCE
     for ours, theirs in zip(*results, strict=True):

@@ -30,7 +30,7 @@ def formatted(text: str) -> str | None:
 @dataclass(slots=True)
 class _Level:
     """A collection that is open. `entries` are those whose values are put into one column: where the blank
-    before the value stands in the output, and how long the key is.
+    before the value is in the output, and how long the key is.
     """
 
     kind: str  # mapping, sequence, flow
@@ -84,7 +84,7 @@ class _Layout:
         return self.levels[-1].indent + 2
 
     def _end_indentless(self) -> None:
-        """Ends a list whose dashes stand in the column of its key, which has no token of its own."""
+        """Ends a list whose dashes are in the column of its key, which has no token of its own."""
         if self.levels and self.levels[-1].kind == "indentless":
             self.levels.pop()
 
@@ -128,7 +128,7 @@ class _Layout:
             self.previous = token.kind
 
     def _start_line(self, token: Token, indent: int) -> None:
-        """Begins a line, unless a dash stands before the token."""
+        """Begins a line, unless a dash is before the token."""
         if self.previous == "-" and not self.fresh and token.breaks == 0 and not token.comments:
             return
         self._comments(token, indent, token)
@@ -176,7 +176,7 @@ class _Layout:
     # --- comments
 
     def _comments(self, token: Token, indent: int, reader: Token | None) -> None:
-        """Writes the comments before a token: behind the last one on its line, or on lines of their own."""
+        """Writes the comments before a token: after the last one on its line, or on lines of their own."""
         for text, column, breaks in token.comments:
             text = re.sub(r"\A#(?=[^\s#!:])", "# ", text)
             if breaks == 0 and self.out and not self.fresh:

@@ -32,7 +32,7 @@ class Token:
     """A token that is written, or the start or end of what has no sign: `kind` is a sign, "scalar", "anchor",
     "mapping", "sequence", "end", "key", or "stop" after the last.
 
-    `breaks` line breaks stand between it and what is before it. `comments` are those before it, each as its
+    `breaks` line breaks are between it and what is before it. `comments` are those before it, each as its
     text, its column (from 0), and the line breaks before it.
     """
 
@@ -76,7 +76,7 @@ def _kind(kind: type) -> str:
 
 
 def _between(token: Token, text: str, start: int, end: int) -> None:
-    """Reads what stands before a token: comments and line breaks."""
+    """Reads what is before a token: comments and line breaks."""
     gap = text[start:end]
     breaks = 0
     for part in re.finditer(r"#[^\r\n]*|\r\n|\r|\n", gap):

@@ -1,7 +1,7 @@
 """A one-line description of each key of the language, which editors show on hover.
 
-Those of a spec's structure stand on the fields of its classes, in schema.py. Here are the arguments of layers
-and ops, and the settings: one that means something else in one place stands under `Place.key`; the place is a
+Those of a spec's structure are on the fields of its classes, in schema.py. Here are the arguments of layers
+and ops, and the settings: one that means something else in one place is under `Place.key`; the place is a
 section, a layer or a setting.
 """
 

@@ -195,7 +195,7 @@ class Node(Setting):
 
     @property
     def extra(self) -> dict[str, Any]:
-        """The arguments that stand beside the node's own keys."""
+        """The arguments that are beside the node's own keys."""
         return self.model_extra or {}
 
 

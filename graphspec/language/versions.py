@@ -18,7 +18,7 @@ from graphspec.version import LANGUAGE
 FIRST = 1
 """The version of a spec that does not say one."""
 Edit = tuple[int, int, str]
-"""What stands between two offsets from then on."""
+"""What is between two offsets from then on."""
 Change = Callable[[Document], Iterator[Edit]]
 """What says in the next version what a spec says in the one that ended."""
 

@@ -39,7 +39,7 @@ from graphspec.contract.windows import (
 from graphspec.tensor import Dim, Tensor, product
 
 Pads = tuple[tuple[int, int], ...]
-"""Zeros before and behind each axis."""
+"""Zeros before and after each axis."""
 
 
 def even(pads: Pads) -> tuple[Leaf, Leaf]:

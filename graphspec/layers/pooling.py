@@ -76,7 +76,7 @@ class _Pooling(Layer, abstract=True):
         return -1 if self.data_format == "channels_last" else 1
 
     def _widened(self, x: Tensor, margins: tuple[int, ...]) -> tuple[Dim, ...]:
-        """The output sizes where the lowest value stands before and behind each axis."""
+        """The output sizes where the lowest value is before and after each axis."""
         found: list[Dim] = []
         sizes = spatial(x, self.data_format)
         for size, side, width, stride in zip(sizes, margins, self.pool_size, self.steps, strict=True):

@@ -48,7 +48,7 @@ def _watch(graph: Graph, diagnostics: Diagnostics) -> bool:
 def _watched(
     graph: Graph, diagnostics: Diagnostics, op: Op, regularizer: Regularizer, taken: set[str]
 ) -> Op | None:
-    """The node behind an op, which gives what the op gave; the op's own output is another value."""
+    """The node after an op, which gives what the op gave; the op's own output is another value."""
     from graphspec.contract.activity import WatchedActivity
 
     if op.wrapper is not None or op.repeated is not None or len(op.outputs) != 1:

@@ -59,7 +59,7 @@ class _MaskMaker:
     def __init__(self, root: Graph):
         self.masks = MaskFlow(root)
         self._values: dict[Mask, Value] = {}
-        self._ahead: dict[Op, list[Op]] = defaultdict(list)  # what is computed before an op, and behind it
+        self._ahead: dict[Op, list[Op]] = defaultdict(list)  # what is computed before an op, and after it
         self._behind: dict[Op, list[Op]] = defaultdict(list)
         self._instances: dict[tuple[Graph, str], list[Op]] = defaultdict(list)
         self._taken: dict[Graph, set[str]] = {}

@@ -39,9 +39,9 @@ KEPT = (
 
 URL = "https://json-schema.org/draft/2020-12/schema"
 SHORT = 40
-"""Characters of a type up to which it does not stand in `$defs`."""
+"""Characters of a type up to which it is not in `$defs`."""
 PARTS = ("PhaseSettings", "StepSettings")
-"""Settings of a part of a training, which leave out what stands outside."""
+"""Settings of a part of a training, which leave out what is outside."""
 OF_SOME = ("weights", "checkpoint", "preset", "wraps")
 """Keys of nodes of some forms alone; all others are of every node."""
 
@@ -180,7 +180,7 @@ class Writer:
         for name in PARTS:  # which pydantic knows the base classes of
             own = self.definitions[name]["properties"]
             own["optimizer"] = {**_ref("optimizer"), "description": meaning("optimizer", name)}
-            either = {"anyOf": [_ref("schedule"), {"type": "null"}]}  # which is none
+            either = {"anyOf": [_ref("schedule"), {"type": "null"}]}  # which is not one
             own["schedule"] = {**either, "description": meaning("schedule", name)}
         return self._keys(
             TrainConfig,
@@ -275,7 +275,7 @@ class Writer:
         """The names of a kind, and the keys of a node of each.
 
         A name that is not known has any arguments: one mistake is one error. So has a repeated node whose
-        arguments may stand in the lists of `repeat`.
+        arguments may be in the lists of `repeat`.
         """
         self.definitions[f"{kind}s"] = {
             "anyOf": _described({name: _line(cls) for name, cls in classes.items()})
@@ -396,13 +396,13 @@ class Writer:
         return found
 
     def _typed(self, key: str, schema: Schema, *places: str) -> Schema:
-        """The type of a key with its meaning. What is long stands once: the type, and both together."""
+        """The type of a key with its meaning. What is long is written once: the type, and both together."""
         text = next(filter(None, (meaning(key, place) for place in places)), "")
         kind = self._once(schema, "t", SHORT)
         return self._once({**kind, "description": text}, key, 0) if text else kind
 
     def _once(self, schema: Schema, name: str, short: int) -> Schema:
-        """The schema, or a reference to where it stands in `$defs`; one that is `short` stays where it is."""
+        """The schema, or a reference to where it is in `$defs`; one that is `short` stays where it is."""
         written = json.dumps(schema, sort_keys=True)
         if len(written) < short:
             return schema
@@ -448,7 +448,7 @@ def _required(cls: type[BaseModel]) -> list[str]:
 
 
 def _given(key: str, schema: Mapping[str, Any], place: str) -> Mapping[str, Any]:
-    """The type of a key; without null where that looks like none, and is what stands outside."""
+    """The type of a key; without null where that looks like none, and is what is outside."""
     if place not in PARTS or key not in NOTHING or "anyOf" not in schema:
         return schema
     return {**schema, "anyOf": [each for each in schema["anyOf"] if each != {"type": "null"}]}

@@ -254,7 +254,7 @@ def list_studies(parent: Path) -> list[StudyRow]:
 
 
 def entries(path: Path) -> list[Path]:
-    """What is in a directory; nothing where it is none."""
+    """What is in a directory; nothing where it is not one."""
     return sorted(path.iterdir()) if path.is_dir() else []
 
 

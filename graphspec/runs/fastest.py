@@ -49,7 +49,7 @@ class TrainedModel(Protocol):
 
 
 FORM = 2
-"""Of the export that a run keeps: outputs, and behind them logits and masks."""
+"""Of the export that a run keeps: outputs, and after them logits and masks."""
 
 
 def engine_of(run: TrainedModel, base: TorchEngine, wanted: str, rows: int = 1) -> tuple[Engine, list[str]]:

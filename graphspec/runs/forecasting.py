@@ -96,7 +96,7 @@ class StepErrors:
         self.sums[name] += np.stack([each.sum(0) for each in (wrong, other, scaled, there)])
 
     def result(self) -> tuple[dict[str, float], dict[str, dict[str, list[float]]]]:
-        """Numbers over all steps to stand beside the metrics, and by output the errors of each step."""
+        """Numbers over all steps, shown with the metrics, and by output the errors of each step."""
         metrics: dict[str, float] = {}
         steps: dict[str, dict[str, list[float]]] = {}
         for name, sums in self.sums.items():

@@ -59,7 +59,7 @@ class RowArrays:
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Rows of the same shapes can stand in one batch, none padded for another."""
+        """Rows of the same shapes can be in one batch, none padded for another."""
         return tuple(array.shape for array in self.arrays.values())
 
 

@@ -20,7 +20,7 @@ ABSENT = "-"
 
 def differing(runs: Sequence[Path]) -> dict[str, list[Any]]:
     """By dotted path, the settings that are not the same in all runs, with the value in each; `ABSENT` where
-    it is not written. A param or `--set` stands in the spec of a run with its value.
+    it is not written. A param or `--set` is in the spec of a run with its value.
     """
     found = [settings(run) for run in runs]
     paths = dict.fromkeys(path for each in found for path in each if path not in NAMES)

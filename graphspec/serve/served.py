@@ -1,4 +1,4 @@
-"""A run behind a path: from rows of JSON to predictions, or to what is wrong with each."""
+"""What answers at a path: from rows of JSON to predictions, or to what is wrong with each."""
 
 from __future__ import annotations
 

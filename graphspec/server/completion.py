@@ -202,7 +202,7 @@ class _At:
     # --- names
 
     def _names(self) -> Iterator[Completion]:
-        """The nodes and inputs in scope, or behind a dot what is inside of one."""
+        """The nodes and inputs in scope, or after a dot what is inside of one."""
         own = self.path[1] if len(self.path) > 1 else ""
         if "." in (word := self.cursor.word):
             yield from self._inside(word.rpartition(".")[0])

@@ -68,7 +68,7 @@ def _range(positions: Positions, start: int, end: int) -> lsp.Range:
 
 
 def _diagnostics(analysis: Analysis, path: Path | None) -> list[lsp.Diagnostic]:
-    """The mistakes of a file. One of a file that it includes stands at its first line."""
+    """The mistakes of a file. One of a file that it includes is at its first line."""
     positions = Positions(analysis.text)
     shown = str(path) if path is not None else "<spec>"
     found = []

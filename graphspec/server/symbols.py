@@ -177,7 +177,7 @@ class Symbols:
         return Symbol("output" if named else "node", name, body)
 
     def _sections(self, value: Mapping[str, Any]) -> None:
-        """What stands outside of bodies: presets, features, what a search varies."""
+        """What is outside of bodies: presets, features, what a search varies."""
         params = _mapping(value.get("params"))
         for preset, settings in _mapping(value.get("presets")).items():
             for name in _mapping(settings):
@@ -245,7 +245,7 @@ class Symbols:
         return end
 
     def _inside(self, body: Body, name: str) -> Body:
-        """The block whose nodes a path behind this name leads to."""
+        """The block whose nodes a path after this name leads to."""
         value = self.document.value if body is None else _mapping(self.blocks.get(body))
         node = _mapping(_mapping(value.get("nodes")).get(name))
         called = node.get("call")

@@ -82,7 +82,7 @@ class Problems:
 
     @contextmanager
     def under(self, *prefix: str | int) -> Iterator[None]:
-        """Keeps the problems of a part that stands under `prefix`, and goes on after it."""
+        """Keeps the problems of a part that is under `prefix`, and goes on after it."""
         try:
             yield
         except SettingError as error:
@@ -225,7 +225,7 @@ class Family:
 
 class Members(Mapping[str, type[Named]]):
     """The settings below a base by every name and alias. Those of other files are made by `more` when a name
-    is asked for that is none of the first: to make all classes takes longer than to check a spec.
+    is asked for that is not one of the first: to make all classes takes longer than to check a spec.
     """
 
     def __init__(self, base: type[Named], more: Callable[[], object]):
@@ -355,7 +355,7 @@ def _literals(expected: str) -> str:
 
 def _fold(problems: list[Problem]) -> list[Problem]:
     """Without a `missing` that an unknown key's help answers: a misspelt required key is one mistake. A list
-    of what is legal stands once.
+    of what is legal is written once.
     """
     asked = {p.help for p in problems if p.code == "unknown-key"}
     told: set[str] = set()
@@ -473,7 +473,7 @@ def _missing(cls: type[Setting], path: Path, what: str, given: object) -> Proble
 
 
 def _known_name(context: Mapping[str, Any]) -> str:
-    """The help for a name that is none of the legal ones."""
+    """The help for a name that is not one of the legal ones."""
     written = context["word"]
     plain = written.partition("(")[0].rpartition(".")[2]
     if instead := NAMES.get((context["what"], plain)):

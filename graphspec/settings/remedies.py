@@ -17,7 +17,7 @@ _BRACES = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
 """A param as other tools write it: `{{ width }}`."""
 _BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 EXAMPLES = {"int_type": "write a number, such as 3", "float_type": "write a number, such as 0.5"}
-"""Help where a number is wanted and the value is none, by pydantic's name of the error."""
+"""Help where a number is wanted and the value is not one, by pydantic's name of the error."""
 
 
 def remedy_of(kind: str, given: object) -> str | None:

@@ -119,7 +119,7 @@ def read(
 ) -> Document | None:
     """The document in `text`; None if too little of it can be read.
 
-    `arguments` names what a mapping of the text takes, for the help where a value stands without its key.
+    `arguments` names what a mapping of the text takes, for the help where a value is without its key.
     Errors are added to `diagnostics`. Never raises for any text.
     """
     decoded = _decode(text, file, diagnostics)

@@ -227,7 +227,7 @@ def _behind_a_value(text: str, lines: list[int], index: int) -> Complaint:
 
 
 def _misplaced_key(text: str, lines: list[int], index: int) -> Complaint:
-    """A colon with a space where no key can stand."""
+    """A colon with a space where no key can be."""
     number = bisect_right(lines, index) - 1
     before = text[lines[number] : index]
     if match := _OPENED.match(before):

@@ -18,7 +18,7 @@ from graphspec.source.places import line_end
 class Cut:
     """An expression from `start` to `end` that YAML cuts `at` a character.
 
-    `kind` is a diagnostic code, or "" for one without its `)`: that is told when it is evaluated.
+    `kind` is a diagnostic code, or "" for one without its `)`: that is reported when it is evaluated.
     """
 
     start: int
@@ -37,7 +37,7 @@ def blanked(text: str, cuts: Iterable[Cut]) -> str:
 
 
 def cut_in_scalar(text: str, start: int, end: int, value: str, flow: bool) -> Cut | None:
-    """The expression that begins in the plain scalar at `start` and goes on behind its `end`, if any."""
+    """The expression that begins in the plain scalar at `start` and goes on after its `end`, if any."""
     if flow and value.endswith("$") and text[end : end + 1] == "{":
         return _braces(text, end - 1)
     begin = _unclosed(text[start:end]) if _unclosed(value) is not None else None
@@ -56,7 +56,7 @@ def cut_in_scalar(text: str, start: int, end: int, value: str, flow: bool) -> Cu
 
 
 def cut_in_formula(text: str, start: int, end: int) -> Cut | None:
-    """The formula of a `compute` in braces, of which YAML takes only what stands before `end`, if it does."""
+    """The formula of a `compute` in braces, of which YAML takes only what is before `end`, if it does."""
     depth = 0
     for position in range(start, min(len(text), start + MAX_LENGTH)):
         char = text[position]

@@ -51,7 +51,7 @@ def in_options(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Diagnostic
 
 
 def _read(lines: list[tuple[str, str, str]], file: str, sources: dict[str, str]) -> Overrides:
-    """Overrides that are shown as lines of a file: what stands before each value, its key, its text."""
+    """Overrides that are shown as lines of a file: what is before each value, its key, its text."""
     overrides, diagnostics = Overrides(), Diagnostics()
     if not lines:
         return overrides

@@ -341,7 +341,7 @@ class Reader:
             self._error("yaml-syntax", at, at + 1, COLON, spaced(shortened(f"{key}: {value}")))
             return value
         frame.key = (None, key_start, key_end)
-        # `{{ name }}` is told once, as a mapping that is a key.
+        # `{{ name }}` is reported once, as a mapping that is a key.
         if len(self.stack) < 2 or not self.stack[-2].wants_key:
             message, help = self._alone(frame, shortened(name))
             self._error("null-key", key_start, key_end, message, help)
@@ -406,7 +406,7 @@ class Reader:
             self.cuts[cut.start] = cut
 
     def _unmasked(self, start: int, end: int, text: str) -> str:
-        """The value that was meant where masks stand, and what is to be said about them."""
+        """The value that was meant where masks are, and what is to be said about them."""
         first = bisect_left(self.mask_starts, start)
         last = bisect_left(self.mask_starts, end, first)
         if first == last:

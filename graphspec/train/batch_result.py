@@ -1,4 +1,4 @@
-"""The result for a batch: its loss, the parts of the loss, and the values behind them."""
+"""The result for a batch: its loss, the parts of the loss, and the values that it compares."""
 
 from __future__ import annotations
 

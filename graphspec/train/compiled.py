@@ -218,7 +218,7 @@ class CompiledStep:
 
     def _compiled(self, objective: Objective, batch: Batch) -> BatchResult | None:
         """The same by the compiled graph; None in the first step, which shows what the loss reaches, and
-        where torch cannot compile it, which is told once.
+        where torch cannot compile it, which is reported once.
         """
         if not self._weights:
             self._weights = self.optimizer.moved

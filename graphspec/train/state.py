@@ -62,7 +62,7 @@ class TrainingParts:
 class Training(TrainingParts):
     """A running training. Callbacks have it as `model`.
 
-    `epoch` counts the whole epochs behind it, `seen` the examples of the one that it is in. A callback may
+    `epoch` counts the epochs that are done, `seen` the examples of the one that it is in. A callback may
     set `stop_training`, which ends the training after the epoch, and change `optimizer.learning_rate`.
     """
 

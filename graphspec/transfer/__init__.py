@@ -14,7 +14,7 @@ One tensor of GPT-2, as Hugging Face stores it, walked through. The spec's targe
       split: {part: [query, key, value]}
 
 The rule's key matches the target with i = 3, part = key, w = weight; `from` with these is the name in the
-file, where the voted prefix `transformer.` stands before it. The tensor there, [64, 192], is turned to
+file, where the voted prefix `transformer.` is before it. The tensor there, [64, 192], is turned to
 [192, 64], cut into the three parts, as long as the targets are, of which the second is taken: [64, 64], as
 it should be.
 
@@ -41,7 +41,7 @@ __all__ = ["Transferred", "transfer"]
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
-    """A state dict for the module of a spec, and the plan behind it. `weights` lacks the keys of
+    """A state dict for the module of a spec, and the plan by which it was made. `weights` lacks the keys of
     `plan.missing`.
     """
 
@@ -60,7 +60,7 @@ def transfer(
 
     What matches a pattern of `fresh` comes from `initial`, a state dict of the module. Raises `SpecError`
     (weights-missing, weights-unsafe, weights-ambiguous, package-missing) where the checkpoint cannot be read;
-    what does not fit stands in the plan.
+    what does not fit is in the plan.
     """
     from graphspec.transfer.checkpoints import open_checkpoint
     from graphspec.transfer.matching import match

@@ -149,7 +149,7 @@ def shown(keys: Iterable[str], most: int = 6) -> str:
 
 
 MOST = 3
-"""Weights of which the nearest tensors are told."""
+"""Weights of which the nearest tensors are reported."""
 
 
 def explain(

@@ -1,6 +1,6 @@
 """Rules: which tensors of a file the weights of a spec come from.
 
-prefix: transformer.                        what stands before every name of the file
+prefix: transformer.                        what is before every name of the file
 weights:                                    target: source, or a mapping; the first that matches counts
   words.embeddings: wte.weight
   layers.{i}.attention.{part}.{w}:

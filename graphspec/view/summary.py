@@ -371,7 +371,7 @@ def _unfolded(rows: Iterable[Row], depth: int) -> Iterator[tuple[int, Row]]:
 def _table(
     titles: list[str], codes: list[str], rows: list[list[list[str]]], paint: Callable[[str, str], str]
 ) -> list[str]:
-    """A table in Keras' frame. Numbers, whose titles these are, stand to the right."""
+    """A table in Keras' frame. Numbers, whose titles these are, are to the right."""
     right: Mapping[str, bool] = {"Param #": True, "FLOPs": True, "Activations": True}
     widths = [
         max([len(title), *(len(line) for row in rows for line in row[i])]) for i, title in enumerate(titles)

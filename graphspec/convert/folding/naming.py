@@ -23,7 +23,7 @@ SHORT = by_word(
     product="multiply",
     weight="parameter",
 )
-"""Short words for what stands often in a block."""
+"""Short words for what blocks often have."""
 _DIMENSIONS = re.compile(r"(_normalization)?_?[123]d(_transpose)?$")
 _PARTS = frozenset(
     [

@@ -2,7 +2,7 @@
 
 Where a node is left out it passes on what it reads first, so that the others mean what they did:
 
-    expand  pad  depthwise  drop  sum          the part, with all that stands anywhere
+    expand  pad  depthwise  drop  sum          the part, with all that is anywhere
        -     -       x       -     -           one place
        x     x       x       -     -           another
 """
@@ -32,7 +32,7 @@ LONGEST = 40
 
 @dataclass(slots=True)
 class Shape:
-    """What stands at a place: keys and wiring, and where each item is in the merged part."""
+    """What is at a place: keys and wiring, and where each item is in the merged part."""
 
     keys: list[ItemKey]
     wiring: list[Wires]
@@ -186,7 +186,7 @@ def _longest_common(a: list[ItemKey], b: list[ItemKey]) -> list[tuple[int, int]]
 
 
 def _later(a: Wires, b: Wires) -> Wires:
-    """For each slot the target that stands later: what lies between may be left out."""
+    """For each slot the target that is later: what lies between may be left out."""
     return tuple(Wire(slot, max(x, y)) for (slot, x), (_, y) in zip(a, b, strict=False))
 
 

@@ -45,7 +45,7 @@ class Param:
 @dataclass(slots=True)
 class Written:
     """One item of a part as it is written: its arguments, with params in them. `repeat` is None where it
-    stands alone, a number or a param, or the arguments that differ in its repetitions; `when` None where it
+    is alone, a number or a param, or the arguments that differ in its repetitions; `when` None where it
     is there in any case.
     """
 
@@ -241,7 +241,7 @@ class Solver:
         return None
 
     def _name(self, key: str) -> str:
-        """A name for a param: the argument's, behind a word of the node's where that is taken."""
+        """A name for a param: the argument's, after a word of the node's where that is taken."""
         taken = {param.name for param in self.solved.params}
         word = "size" if key == "parameter" else f"{key}_" if key in NODE_KEYS else key
         base = word.rpartition("_")[2] if word.rpartition("_")[2] in SIZES else word

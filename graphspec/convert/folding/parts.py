@@ -1,6 +1,6 @@
-"""Graphs with the repetition in them made explicit: parts, each with all the places where it stands.
+"""Graphs with the repetition in them made explicit: parts, each with all the places where it is.
 
-    Part "bottleneck"     keys and wiring of its items, the same wherever it stands
+    Part "bottleneck"     keys and wiring of its items, the same wherever it is
       Instance            one place: the nodes that are there
         Item              one node of the part; several units where it is repeated, each fed to the next
           Node | Instance
@@ -137,7 +137,7 @@ class RepeatedPart:
         return next(i.items[position].units[0] for i in self.instances if i.items[position].units)
 
     def readers(self) -> list[int]:
-        """The last item that reads each item; those that are outputs are read behind the end."""
+        """The last item that reads each item; those that are outputs are read after the end."""
         last = [-1] * len(self.keys)
         for position, wires in enumerate(self.wiring):
             for target in targets(wires):
@@ -167,7 +167,7 @@ def mapped(wires: Wires, change: Callable[[Source], Source]) -> Wires:
 
 
 class Parts:
-    """All parts of a model: `root` is the whole, others come behind those that they are made of."""
+    """All parts of a model: `root` is the whole, others come after those that they are made of."""
 
     def __init__(self, body: ConvertedBody):
         self.all: list[RepeatedPart] = []
@@ -176,7 +176,7 @@ class Parts:
         self.root = self._part(body, None)
 
     def _part(self, body: ConvertedBody, name: str | None) -> RepeatedPart:
-        """The part of a body: that of another where both have one shape and stand inside the model."""
+        """The part of a body: that of another where both have one shape and are inside the model."""
         made_by = {id(item): Source.of_input(number) for number, item in enumerate(body.inputs)}
         keys, wiring, items = [], [], []
 

@@ -1,4 +1,4 @@
-"""Finding what repeats: runs of nodes that stand at several places with the same wiring, best first."""
+"""Finding what repeats: runs of nodes that are at several places with the same wiring, best first."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def _lines(part: RepeatedPart) -> list[int]:
 def _saved(
     length: int, places: list[RunPlace], lines: dict[int, list[int]], readers: dict[int, list[int]]
 ) -> float:
-    """How many lines a part saves: what stands elsewhere but once, less its uses and its head."""
+    """How many lines a part saves: what is written but once, less its uses and its head."""
     whole = [sum(lines[id(place.part)][place.start : place.start + length]) for place in places]
     runs = sum(
         not (position and _chained(places[position - 1], place, length, readers))
@@ -282,7 +282,7 @@ def collapse(part: RepeatedPart, root: RepeatedPart) -> None:
             alike = True
         for _ in range(position + 1, end):
             _join(part, position)
-        if not alike:  # the lists of what differs must have one length wherever the part stands
+        if not alike:  # the lists of what differs must have one length wherever the part is
             count = len(part.instances[0].items[position].units)
             part.keys[position] = part.keys[position]._replace(repeats=count)
         position += 1
@@ -303,7 +303,7 @@ def _join(part: RepeatedPart, position: int) -> None:
 
 
 def _alike(part: RepeatedPart, position: int) -> bool:
-    """Whether an item has the arguments of the item before it, wherever the part stands."""
+    """Whether an item has the arguments of the item before it, wherever the part is."""
     return all(
         list(_arguments(instance.items[position - 1].units[-1]))
         == list(_arguments(instance.items[position].units[0]))

@@ -89,7 +89,7 @@ class DocumentWriter:
         return FoldedDocument(document, self.stored)
 
     def _ordered(self) -> list[RepeatedPart]:
-        """All parts that are used, each behind those inside it; the root comes last."""
+        """All parts that are used, each after those inside it; the root comes last."""
         by_id = {id(part): part for part in self.parts.all}
         found: list[RepeatedPart] = []
 

@@ -82,7 +82,7 @@ class Laid:
 
     def regrouped(self, shape: Sequence[Size]) -> tuple[Axes, dict[int, list[Size]]]:
         """The axes of the tensor in another shape, and into which sizes axes of the value must be split for
-        it. Parts of a split axis are numbered behind all axes, in order: (j, part) is `len(sizes) + ...`.
+        it. Parts of a split axis are numbered after all axes, in order: (j, part) is `len(sizes) + ...`.
         Raises `Unsupported`.
         """
         waiting = [(j, self.sizes[j]) for axis in self.axes for j in axis if self.sizes[j] != 1]
@@ -129,7 +129,7 @@ class Laid:
 
 
 def merged_axes(laid: Laid, groups: Sequence[tuple[int, ...]]) -> Axes:
-    """The torch axes of `laid`, after its value got the axes `groups` behind the batch."""
+    """The torch axes of `laid`, after its value got the axes `groups` after the batch."""
     number = {group: k + 1 for k, group in enumerate(groups) if group}
     found = []
     for axis in laid.axes:

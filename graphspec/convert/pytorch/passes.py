@@ -81,7 +81,7 @@ def tidy(w: NodeWriter, outputs: dict[str, ConvertedValue]) -> list[ConvertedNod
 
 
 def activations(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
-    """`{layer: Dense}` and the `Activation` behind it as one node."""
+    """`{layer: Dense}` and the `Activation` after it as one node."""
     read = readers(nodes, outputs)
     changes: dict[ConvertedValue, ConvertedValue] = {}
     for node in nodes:
@@ -105,7 +105,7 @@ def activations(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, Co
 
 
 def _related(a: CallOrigin, b: CallOrigin) -> bool:
-    """Whether two calls stand in one module of the user's: only their innermost modules differ."""
+    """Whether two calls are in one module of the user's: only their innermost modules differ."""
     first, second = ([key for key, _, _ in origin.modules] for origin in (a, b))
     return first[:-1] == second[:-1] or first == second[:-1] or first[:-1] == second
 
@@ -190,7 +190,7 @@ class HeadProjection:
 
 
 def attention_heads(w: NodeWriter, value: ConvertedValue, read: Readers) -> HeadProjection | None:
-    """The projection behind the heads of attention: a `Dense` of its own, or a third of a common one."""
+    """The projection after the heads of attention: a `Dense` of its own, or a third of a common one."""
     node = value.maker
     if not isinstance(node, ConvertedNode) or len(read[value]) != 1:
         return None

@@ -267,7 +267,7 @@ def pair(w: NodeWriter, op: str, a: Any, b: Any, shape: tuple[Size, ...]) -> Lai
 
 
 def value(w: NodeWriter, x: Laid | Known, like: Laid) -> ConvertedValue:
-    """The node of an operand that stands in the axes of `like` already."""
+    """The node of an operand that is in the axes of `like` already."""
     return x.value if isinstance(x, Laid) else w.held(x)
 
 
@@ -385,7 +385,7 @@ def _followed(w: NodeWriter, x: Laid, leader: Laid, full: bool) -> Laid:
 
 
 def _stands(x: Laid, order: list[int | None]) -> bool:
-    """Whether the axes of a value stand already where a merge aligns them, from the last on."""
+    """Whether the axes of a value are already where a merge aligns them, from the last on."""
     own = list(range(1, len(x.sizes)))
     for wanted in reversed(order):
         if wanted is None:

@@ -204,7 +204,7 @@ def _joined(w: NodeWriter, x: Any, term: str, letter: str) -> Any:
 def _constant(
     w: NodeWriter, x: Known, term: str, parts: Parts, names: dict[str, str], shapes: dict[str, Any]
 ) -> tuple[ConvertedValue, str]:
-    """A known tensor as a value, and the letters of its axes behind the batch."""
+    """A known tensor as a value, and the letters of its axes after the batch."""
     sizes: list[int] = []
     for i, letter in enumerate(term):
         stretched = x.tensor.shape[i] == 1 != shapes[letter]

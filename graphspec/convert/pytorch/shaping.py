@@ -174,7 +174,7 @@ def _slice(
 
 
 def picked(w: NodeWriter, x: Laid, key: list[str]) -> Any:
-    """A node `get_item`; axes behind the last that it picks of are left out."""
+    """A node `get_item`; axes after the last that it picks of are left out."""
     while key[-1] == ":":
         key.pop()
     return w.node("op", "get_item", {"key": ", ".join(key)}, [("x", x.value)])

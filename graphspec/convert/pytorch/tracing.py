@@ -24,7 +24,7 @@ BATCH = 2
 
 @dataclass(frozen=True, slots=True)
 class TracedModule:
-    """The graph of `module`, the tensors behind its placeholders, and what the user calls its results."""
+    """The graph of `module`, the tensors of its placeholders, and what the user calls its results."""
 
     module: nn.Module
     program: ExportedProgram

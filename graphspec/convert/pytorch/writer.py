@@ -176,7 +176,7 @@ class NodeWriter:
         return Laid(value, tuple(sizes), axes, laid.shape, laid.dtype)
 
     def lay(self, laid: Laid, groups: Sequence[tuple[int, ...]], stretch: bool = False) -> Laid:
-        """The tensor with a value whose axes behind the batch are these groups of its present ones; an empty
+        """The tensor with a value whose axes after the batch are these groups of its present ones; an empty
         group is an axis of size 1. Axes of size 1 that no group has are dropped.
         """
         flat = [j for group in groups for j in group]

@@ -33,7 +33,7 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
     if not _sized(node, cls, arguments):
         return failed()
     if not named and "(" in str(name):
-        broken = [*broken, *cls.model_fields]  # they may stand in the parentheses
+        broken = [*broken, *cls.model_fields]  # they may be in the parentheses
     layer = read_layer(node, cls, arguments, broken)
     if layer is None or not named or node.inputs.broken:
         return failed()

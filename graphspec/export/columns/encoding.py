@@ -239,7 +239,7 @@ class ColumnEncoding:
         return filled, g.where(some, count, g.constant([filling.shape[1]], np.int64))
 
     def _padded(self, ids: str, more: int | str) -> str:
-        """Zeros behind each row."""
+        """Zeros after each row."""
         g = self.g
         count = g.constant([more], np.int64) if isinstance(more, int) else more
         rows = g.op("Concat", g.op("Shape", ids, start=0, end=1), count, axis=0)
@@ -266,7 +266,7 @@ class ColumnEncoding:
         return g.sliced(self._padded(ids, max(1, self.free[unit].least)), 0, stop)
 
     def _moved(self, ids: str, start: str) -> str:
-        """Each row from its own `start` on, zeros behind it."""
+        """Each row from its own `start` on, zeros after it."""
         g = self.g
         width = g.op("Shape", ids, start=1, end=2)
         zero, one = g.constant(0, np.int64), g.constant(1, np.int64)

@@ -20,7 +20,7 @@ class CallbackSettings(Named):
     steers: ClassVar[bool] = False
     """Whether it changes the course of a training, or needs its weights: then every process has it."""
     sets_rate: ClassVar[bool] = False
-    """Whether it sets the learning rate, which then stands among the values of an epoch, as in Keras."""
+    """Whether it sets the learning rate, which then is among the values of an epoch, as in Keras."""
 
     @property
     def monitored(self) -> str | None:

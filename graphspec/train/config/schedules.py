@@ -61,7 +61,7 @@ SCHEDULES = Family(
 
 
 def as_schedule(value: object) -> str | None:
-    """How a schedule is written that stands in the place of a learning rate, as Keras has it; None for
+    """How a schedule is written that is in the place of a learning rate, as Keras has it; None for
     anything else.
     """
     arguments: dict[str, object] = {}

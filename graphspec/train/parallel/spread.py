@@ -138,7 +138,7 @@ class Sharded(Spread):
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if bf16 else MixedPrecisionPolicy()
         full = MixedPrecisionPolicy(cast_forward_inputs=False)
         units = [(module.get_submodule(path), policy) for path in blocks(graph)]
-        if bf16:  # statistics are float32, and so must be what stands beside them
+        if bf16:  # statistics are float32, and so must be what is beside them
             units = [(layer, full) for layer in module.modules() if _keeps_statistics(layer)] + units
         for unit, how in [*(unit for unit in units if _own(unit[0], module)), (module, policy)]:
             fully_shard(unit, mesh=mesh, mp_policy=how, ignored_params=scalars)
