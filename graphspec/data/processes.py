@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from io import BytesIO, FileIO, RawIOBase
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -184,7 +184,8 @@ class _ArraysIn(pickle.Unpickler):
         if placed.kind is InFiles:
             return FilePart(self.file, placed)
         size = math.prod(placed.shape) * placed.dtype.itemsize
-        mode = "c" if size <= limit() else "r+"  # to copy more than it has, a system may refuse
+        # A system may refuse a copy of more than it has.
+        mode: Literal["c", "r+"] = "c" if size <= limit() else "r+"
         array = np.asarray(np.memmap(self.file, placed.dtype, mode, placed.place, placed.shape))
         return array if placed.kind is np.ndarray else torch.from_numpy(array)
 

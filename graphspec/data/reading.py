@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from graphspec.data.batches import InMemory
-from graphspec.data.columns import TablePart
+from graphspec.data.columns import Mask, TablePart
 from graphspec.data.encoders import Encoded, Encoders
 from graphspec.data.fields import Checker, Field
 from graphspec.data.padding import Padding, Rows
@@ -74,14 +74,8 @@ def encode(
     given = (part_of(table, np.arange(first, first + part.num_rows), part) for first, part in chunks)
     for part in chain(given, [more] if more is not None else []):
         of = np.full(len(part), LABELS.index(label)) if parts is None else parts[part.rows]
-        encoded = encoders.encode(part, {name: of == number for number, name in enumerate(LABELS)})
-        arrays = {
-            name: checker.check(name, array, int(part.rows[0])) if name in checker.wanted else array
-            for name, array in encoded.arrays.items()
-        }
-        if checker.problems:
-            checker.finish({})
-        named = _named(encoded, {name: array for name, array in arrays.items() if array is not None})
+        labels = {name: of == number for number, name in enumerate(LABELS)}
+        named = _named(checked(encoders, checker, part, labels))
         for number, chosen in _chosen(None if parts is None or together else of):
             if chosen is None:
                 stores[number].add(named, len(part))
@@ -91,6 +85,20 @@ def encode(
         length += len(part)
     checker.finish(dict.fromkeys(checker.wanted, length))
     return stores
+
+
+def checked(
+    encoders: Encoders, checker: Checker, part: TablePart, labels: Mapping[str, Mask] | None = None
+) -> Encoded:
+    """What some rows become, every value legal. Raises `SpecError` with the first mistake of each field."""
+    found = encoders.encode(part, labels)
+    for name in [name for name in found.arrays if name in checker.wanted]:
+        array = checker.check(name, found.arrays[name], int(part.rows[0]))
+        if array is not None:
+            found.arrays[name] = array
+    if checker.problems:
+        checker.finish({})
+    return found
 
 
 def _chosen(of: Array | None) -> Iterator[tuple[int, NDArray[np.int64] | None]]:
@@ -168,8 +176,12 @@ def examples(store: Store, wanted: Iterable[Field], padding: Padding) -> InMemor
     return InMemory(arrays, dtypes, None, weights, counted, padding=padding)
 
 
-def _named(encoded: Encoded, arrays: Mapping[str, Array | Ragged]) -> dict[Name, Array | Ragged]:
-    groups = {"arrays": arrays, "weights": encoded.weights, "counted": encoded.counted}
+def _named(encoded: Encoded) -> dict[Name, Array | Ragged]:
+    groups: dict[str, Mapping[str, Array | Ragged]] = {
+        "arrays": encoded.arrays,
+        "weights": encoded.weights,
+        "counted": encoded.counted,
+    }
     return {(group, name): array for group, found in groups.items() for name, array in found.items()}
 
 

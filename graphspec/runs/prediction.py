@@ -104,23 +104,17 @@ class Predictor:
         length = 0
         for first, part in reading.sliced(table.chunks(columns), self.limit, size):
             numbers = np.arange(first, first + part.num_rows)
-            encoded = encoders.encode(reading.part_of(table, numbers, part))
+            encoded = reading.checked(encoders, checker, reading.part_of(table, numbers, part))
             units = {
                 name: array
                 for name, array in encoded.arrays.items()
                 if name not in checker.wanted and not isinstance(array, Ragged)
             }
-            arrays = {n: checker.check(n, a, first) for n, a in encoded.arrays.items() if n not in units}
-            if checker.problems:
-                break
-            rows = InMemory(
-                reading.tensors({name: array for name, array in arrays.items() if array is not None}),
-                self._dtypes(),
-                padding=padding_of(self.program, self.wanted),
-            )
+            arrays = reading.tensors({n: a for n, a in encoded.arrays.items() if n in checker.wanted})
+            rows = InMemory(arrays, self._dtypes(), padding=padding_of(self.program, self.wanted))
             length += part.num_rows
             yield with_keys(part.select(self.keys), self._decoded(rows, encoded.sizes, units))
-        checker.finish({field.name: length for field in self.wanted} if not checker.problems else {})
+        checker.finish({field.name: length for field in self.wanted})
 
     def _of_windows(self, table: Table, encoders: Encoders, every_window: bool) -> Iterator[pa.Table]:
         """The forecasts of windows, a row for each step."""
