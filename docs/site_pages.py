@@ -86,10 +86,10 @@ def _codes() -> Iterator[str]:
     for code in CODES:
         page = codes.page(code)
         yield f"## {code}"
-        yield f"{page.meaning[:1].upper()}{page.meaning[1:]}. {page.why}".strip()
-        if page.wrong:
-            yield f"```yaml\n{page.wrong}\n```"
-            yield "Mended:"
-            yield f"```yaml\n{page.mended}\n```"
+        yield f"{page.meaning[:1].upper()}{page.meaning[1:]}. {page.why}"
+        kind = "yaml" if page.of_specs else "text"
+        yield f"```{kind}\n{page.wrong}\n```"
+        yield "Mended:"
+        yield f"```{kind}\n{page.mended}\n```"
         if page.may_be_silenced:
             yield f"A comment on its line silences this warning: `# ok: {code}`."

@@ -17,7 +17,6 @@ from graphspec.diagnostics.arguments import need
 from graphspec.elaborate import Context, argument_names, elaborate
 from graphspec.files.reading import content
 from graphspec.files.run_files import BEST, ENVIRONMENT, SPEC
-from graphspec.program import Elaborated
 from graphspec.source import Document, read
 from graphspec.source.overrides import Overrides, from_python, in_options
 
@@ -127,8 +126,7 @@ def check_text(
     context = Context(diagnostics, path)
     elaborated = elaborate(context, file, params, preset) if file is not None else None
     sources.update(context.sources)
-    if elaborated is not None and not diagnostics.errors:
-        _check_augment(elaborated, document, diagnostics)
+    _check_augment(context, document, diagnostics)
     _fix_params(document, file, params, preset)
     if settings:
         diagnostics.amend(lambda diagnostic: in_options(diagnostic, sources))
@@ -155,16 +153,16 @@ def _fix_params(document: Document, file: File | None, params: Mapping[str, Any]
         declared.update({name: value for name, value in given.items() if name in declared})
 
 
-def _check_augment(elaborated: Elaborated, document: Document, diagnostics: Diagnostics) -> None:
+def _check_augment(context: Context, document: Document, diagnostics: Diagnostics) -> None:
     """Reports errors in the `augment` of features, at its entries."""
-    for name, layers in elaborated.augmentations.items():
+    for name, (layers, tensor) in context.augmented.items():
         path = ("data", "features", name, "augment")
         wrong = list(augmentation.misfits(layers))
         for index, message, help in wrong:
             diagnostics.add(Diagnostic("wrong-type", message, document.span((*path, index)), help=help))
         if wrong:
             continue
-        found, tensor = Diagnostics(), elaborated.inputs[name]
+        found = Diagnostics()
         program = check(augmentation.chain(layers, tensor), found, {})
         for diagnostic in (each for each in found.sorted() if each.severity == "error"):
             index = augmentation.step_of(diagnostic.span.line) if diagnostic.span is not None else 0

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -303,6 +302,16 @@ def settings_of(pairs: Iterable[str] | None, sources: dict[str, str]) -> dict[st
         raise misuse("--set", str(error)) from None
 
 
+def need_no_device(path: Path) -> None:
+    """Raises `typer.BadParameter` for an output, if something has its name, that is neither a file nor a
+    directory.
+    """
+    from graphspec.files.reading import need_no_device as need
+
+    with _written(path):
+        need(path)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file next to `path`, which then replaces it: it is written completely or not at all."""
@@ -339,6 +348,8 @@ def show(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], stream: 
 
 LONGEST = 100_000
 """Lines of a file of data before the one that is shown."""
+WIDEST = 1 << 20
+"""Bytes of that line."""
 
 
 def _excerpt(diagnostic: Diagnostic) -> dict[str, str]:
@@ -346,9 +357,14 @@ def _excerpt(diagnostic: Diagnostic) -> dict[str, str]:
     span = diagnostic.span
     if span is None or span.line > LONGEST or not span.file.endswith((".csv", ".tsv", ".jsonl")):
         return {}
+    from graphspec.files.reading import opened
+
     try:
-        with open(span.file, encoding="utf-8-sig", errors="replace", newline="\n") as stream:
-            line = next(islice(stream, span.line - 1, None), "")
+        with opened(Path(span.file)) as stream:
+            passed = 0
+            while passed < span.line - 1 and (part := stream.readline(WIDEST)):
+                passed += part.endswith(b"\n")
+            line = stream.readline(WIDEST).decode("utf-8", "replace").removeprefix("\ufeff")
     except OSError:
         return {}
     return {span.file: "\n" * (span.line - 1) + line}

@@ -142,7 +142,7 @@ def explain(
 ) -> None:
     """Explain the code of a diagnostic, or list all codes.
 
-    It shows a spec with the mistake, and the corrected spec.
+    It shows what causes it, and the corrected form.
 
     Example: graphspec explain shapes-differ
     """

@@ -16,7 +16,6 @@ from graphspec.cli.common import (
     misuse,
     print_json,
     replacing,
-    replacing_both,
     reporting,
 )
 from graphspec.diagnostics.terminal import say
@@ -252,7 +251,7 @@ def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:
 
 def _write(imported: Imported | FromTorch, folder: Path, force: bool) -> tuple[Path, Path | None]:
     """Writes both files completely or not at all. What a killed import has left is not in the way."""
-    from graphspec.convert.weights import write_weights
+    from graphspec.convert.weights import write_model
     from graphspec.files.folder import is_half_written
 
     spec, weights = folder / f"{imported.name}.yaml", folder / f"{imported.name}.safetensors"
@@ -260,14 +259,6 @@ def _write(imported: Imported | FromTorch, folder: Path, force: bool) -> tuple[P
         if path.exists() and not force and not (path == weights and is_half_written(spec)):
             raise misuse("-o", f"{path} exists; --force overwrites it")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        return write_model(folder, imported.name, imported.text, imported.weights)
     except OSError as error:
-        raise misuse("-o", f"{folder}: {error.strerror or error}") from None
-    if imported.weights is None:
-        with replacing(spec) as temporary:
-            temporary.write_text(imported.text, encoding="utf-8")
-        return spec, None
-    with replacing_both(weights, spec) as (tensors, text):
-        write_weights(tensors, imported.weights)
-        text.write_text(imported.text, encoding="utf-8")
-    return spec, weights
+        raise misuse("-o", f"{folder} cannot be written: {error.strerror or error}") from None

@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from graphspec.cli.common import Json, Preset, Set, Spec, answer, compiling, misuse, replacing
+from graphspec.cli.common import (
+    Json,
+    Preset,
+    Set,
+    Spec,
+    answer,
+    compiling,
+    misuse,
+    need_no_device,
+    replacing,
+)
 from graphspec.diagnostics.terminal import say
 from graphspec.version import MADE_BY
 
@@ -91,6 +101,7 @@ def _suffix(path: Path | None, slide: bool, force: bool) -> str:
         raise misuse("-o", f"{path} is a directory")
     if not path.parent.is_dir():
         raise misuse("-o", f"there is no directory {path.parent}")
+    need_no_device(path)
     if path.exists() and not force and (end := path.read_bytes()[-200:]) and MADE_BY.encode() not in end:
         raise misuse("-o", f"{path} exists and was not drawn by graphspec; --force overwrites it")
     return path.suffix

@@ -195,15 +195,15 @@ def _migrated(
 ) -> Path:
     """The file, beside the new run, with the weights of an earlier one for this spec."""
     from graphspec.cli.migrate import migrated, table
+    from graphspec.files.folder import Folder
     from graphspec.migrate import write
 
     run_dir = options["run_dir"] or Path("runs") / program.name
-    run_dir.parent.mkdir(parents=True, exist_ok=True)
     found = migrated(earlier, program, None, options["limit"], allow, options["data"])
-    path = run_dir.with_name(f"{run_dir.name}-start.safetensors")
-    write(path, found.weights)
+    path = Path(run_dir.with_name(f"{run_dir.name}-start.safetensors"))
+    Folder(path.parent).write(path.name, lambda temporary: write(temporary, found.weights))
     report.say(table(found))
-    return Path(path)
+    return path
 
 
 def _check_options(resume: bool, overwrite: bool, weights: Path | None, progress: str, compile: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphspec.cli.common import misuse, replacing
+from graphspec.cli.common import misuse, need_no_device, replacing
 from graphspec.version import MADE_BY
 
 if TYPE_CHECKING:
@@ -87,7 +87,10 @@ def check_target(path: Path, format: str, force: bool) -> None:
 
 def check_replaced(path: Path, format: str, force: bool) -> None:
     """Refuses to overwrite a file, if it is there, that this command did not write."""
-    if not os.path.exists(path) or force:
+    if not os.path.exists(path):
+        return
+    need_no_device(path)
+    if force:
         return
     if not is_ours(path, format):
         raise misuse("-o", f"{path} exists and was not written by graphspec; --force overwrites it")

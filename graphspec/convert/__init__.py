@@ -45,17 +45,9 @@ class Imported:
 
     def save(self, folder: str | Path) -> tuple[Path, Path | None]:
         """Writes `NAME.yaml`, and `NAME.safetensors` where there are weights; returns both paths."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        spec = folder / f"{self.name}.yaml"
-        spec.write_text(self.text, encoding="utf-8")
-        if self.weights is None:
-            return spec, None
-        from graphspec.convert.weights import write_weights
+        from graphspec.convert.weights import write_model
 
-        target = folder / f"{self.name}.safetensors"
-        write_weights(target, self.weights)
-        return spec, target
+        return write_model(Path(folder), self.name, self.text, self.weights)
 
 
 def import_keras(path: str | Path, flat: bool = False, allow: Sequence[str] = ()) -> Imported:

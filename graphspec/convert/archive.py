@@ -22,7 +22,7 @@ from typing import Any
 
 from graphspec.convert.variables import LegacyVariables, StoredVariables, Variables, open_hdf5, readable
 from graphspec.diagnostics import fail
-from graphspec.files.reading import opened
+from graphspec.files.reading import content, opened
 
 MAX_CONFIG = 64 << 20
 """Bytes of a config: the largest of keras.applications has 2 MiB."""
@@ -67,7 +67,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
             size = path.stat().st_size
             if size > MAX_CONFIG:
                 raise fail("import-unsafe", f"`{path}` has {size:,} bytes, too many for a model's config")
-            yield Archive(path.stem, parse_json(path.read_bytes(), f"`{path}`"), None)
+            yield Archive(path.stem, parse_json(content(path), f"`{path}`"), None)
         else:
             raise fail(
                 "import-format",

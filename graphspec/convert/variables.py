@@ -18,6 +18,7 @@ import numpy as np
 
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.packages import needing
+from graphspec.files.reading import opened
 
 CHILDREN = (
     *("forward_layer", "backward_layer", "layer", "cell"),
@@ -65,7 +66,7 @@ def endless(path: Path) -> bool:
     """
     if not path.stat().st_size:
         return False
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with opened(path) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         start = data.find(HEAP)
         while start >= 0:
             (size,) = struct.unpack_from("<Q", data, start + len(HEAP)) if start + HEAD <= len(data) else (0,)

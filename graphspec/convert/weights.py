@@ -12,6 +12,7 @@ from graphspec.contract.layer import Weight
 from graphspec.convert.nodes import StoredPlace
 from graphspec.convert.variables import LegacyVariables, Variables
 from graphspec.diagnostics import SpecError, fail
+from graphspec.files.folder import replacing, replacing_both
 from graphspec.files.tensors import save
 from graphspec.graph import Graph
 from graphspec.train.penalties import from_keras, to_keras
@@ -121,3 +122,21 @@ def _distribute(
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes a state dict as a `.safetensors` file."""
     save(path, tensors, {"graphspec": __version__})
+
+
+def write_model(
+    folder: Path, name: str, spec: str, tensors: Mapping[str, Tensor] | None
+) -> tuple[Path, Path | None]:
+    """Writes `NAME.yaml`, and `NAME.safetensors` where there are weights: both completely or not at all.
+    Raises `OSError`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path, weights = folder / f"{name}.yaml", folder / f"{name}.safetensors"
+    if tensors is None:
+        with replacing(path) as temporary:
+            temporary.write_text(spec, encoding="utf-8")
+        return path, None
+    with replacing_both(weights, path) as (part, text):
+        write_weights(part, tensors)
+        text.write_text(spec, encoding="utf-8")
+    return path, weights

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
+from typing import Any
 
 from graphspec.contract import argument_names
 from graphspec.declarations import Body, File, read_file
@@ -13,6 +14,7 @@ from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
 from graphspec.files.reading import content
 from graphspec.graph import Definition
 from graphspec.source import Document, read
+from graphspec.tensor import Tensor
 
 MAX_INSTANCES = 50_000
 MAX_NESTING = 40
@@ -45,6 +47,7 @@ class Context:
         self.files: dict[FilePath, File | None] = {}
         self.reads: dict[Definition, Reads] = {}
         self.vocabularies: dict[str, dict[str, int | None]] = {}  # by file: `vocabulary(kinds)` -> its ids
+        self.augmented: dict[str, tuple[list[dict[str, Any]], Tensor]] = {}  # `augment` of an input's images
         self.instances = 0
         self.depth = 0  # nodes that are being elaborated, each for the sake of the one before
         self.anonymous = 0

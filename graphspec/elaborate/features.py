@@ -51,16 +51,25 @@ def check_features(
     inputs: Mapping[str, Tensor],
     outputs: Mapping[str, OutputSpec],
     ranges: Mapping[str, Limit],
-) -> bool:
-    """Whether each feature fits the input or target that it fills, and whether examples can be mixed that
-    are to be; misfits are reported.
+    whole: bool,
+) -> None:
+    """Reports features that do not fit the input or target that they fill, and examples that cannot be mixed
+    though they are to be. These inputs and outputs are all where they are the `whole`; else others have
+    mistakes.
     """
     from graphspec.data.features.following import follow_misfits
     from graphspec.data.features.plan import misfits, plan
+    from graphspec.data.features.settings import ImageFeature
 
     found = plan(inputs, outputs, data.features, ranges, windows=data.windows)
     problems = [*misfits(found, outputs, data.windows), *follow_misfits(found)]
     body.scope.problems(problems, PATH)
+    wrong = {problem.path[0] for problem in problems}
+    body.context.augmented = {
+        fill.field: (fill.feature.augment, fill.tensor)
+        for fill in found.fills
+        if isinstance(fill.feature, ImageFeature) and fill.feature.augment and fill.field not in wrong
+    }
     classless = [
         fill
         for fill in found.fills
@@ -77,9 +86,8 @@ def check_features(
         if fill.mask:
             help = "write `loss: dice`, which weighs regions of any size alike, or a focal loss"
         body.error("feature-misfit", body.declared.document.key(path), message, help)
-    mixed = list(_mix_misfits(data.mix, inputs, outputs, ranges))
-    body.scope.problems(mixed, ("data", "mix"))
-    return not problems and not classless and not mixed
+    if whole:
+        body.scope.problems(_mix_misfits(data.mix, inputs, outputs, ranges), ("data", "mix"))
 
 
 def _mix_misfits(

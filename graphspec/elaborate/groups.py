@@ -11,7 +11,6 @@ from graphspec.graph import Graph
 from graphspec.source import Path
 from graphspec.train.config import TrainConfig
 from graphspec.train.config.groups import matches_any
-from graphspec.train.config.phases import PhaseSettings, StepSettings
 from graphspec.weights import paths
 from graphspec.weights.adaptable import adaptable
 
@@ -21,46 +20,31 @@ if TYPE_CHECKING:
 
 def check_groups(
     body: BodyElaborator, training: TrainConfig, graph: Graph, outputs: Mapping[str, OutputSpec]
-) -> bool:
-    """Whether the outputs of `steps` have losses, and every pattern matches the path of a weight; what does
-    not is reported.
-    """
-    found = _have_losses(body, training, outputs)
+) -> None:
+    """Reports outputs of `steps` without losses, and patterns that match the path of no weight."""
+    _need_losses(body, training, outputs)
     if any(op.layer is not None and op.layer.opaque for op in graph.walk()):
-        return found  # weights of custom modules have paths that are not known here
+        return  # weights of custom modules have paths that are not known here
     known = list(paths(graph))
     layers = [path for path, _ in adaptable(graph)]
     for place, pattern in _patterns(training):
         if not any(matches_any([pattern], path) for path in known):
             message = f"no weight has a path that `{pattern}` matches"
-            found = _report(body, place, message, pattern, known)
+            _report(body, place, message, pattern, known)
     for index, adapter in enumerate(training.adapters):
         if not any(map(adapter.matches, layers)):
             message = f"no layer that can have an adapter has a path that `{adapter.match}` matches"
-            found = _report(body, ("adapters", index, "match"), message, adapter.match, layers)
-    for path, part in _sections(training):
+            _report(body, ("adapters", index, "match"), message, adapter.match, layers)
+    for path, part in training.sections():
         for index, word in enumerate(getattr(part.optimizer, "exclude_layers", ())):
             if not any(word in path for path in known):
                 place = (*path, "optimizer", "exclude_layers", index)
-                found = _report(body, place, f"no weight has `{word}` in its path", word, known)
-    return found
-
-
-Section = TrainConfig | PhaseSettings | StepSettings
-
-
-def _sections(training: TrainConfig) -> Iterator[tuple[Path, Section]]:
-    """The section `train` and what has settings of its own within it: phases and steps."""
-    parts: list[tuple[Path, TrainConfig | PhaseSettings]] = [((), training)]
-    parts += [(("phases", index), phase) for index, phase in enumerate(training.phases)]
-    for path, part in parts:
-        yield path, part
-        yield from (((*path, "steps", index), step) for index, step in enumerate(part.steps or ()))
+                _report(body, place, f"no weight has `{word}` in its path", word, known)
 
 
 def _patterns(training: TrainConfig) -> Iterator[tuple[Path, str]]:
     """The patterns for paths of weights."""
-    for path, part in _sections(training):
+    for path, part in training.sections():
         for index, group in enumerate(getattr(part, "parameter_groups", ()) or ()):
             yield (*path, "parameter_groups", index, "match"), group.match
         for key in ("freeze", "update"):
@@ -68,19 +52,17 @@ def _patterns(training: TrainConfig) -> Iterator[tuple[Path, str]]:
                 yield (*path, key, index), pattern
 
 
-def _have_losses(body: BodyElaborator, training: TrainConfig, outputs: Mapping[str, OutputSpec]) -> bool:
-    """Whether all that `steps` say to be outputs are some, and have losses."""
-    losses, found = [name for name, output in outputs.items() if output.loss is not None], True
-    for path, part in _sections(training):
+def _need_losses(body: BodyElaborator, training: TrainConfig, outputs: Mapping[str, OutputSpec]) -> None:
+    """Reports what `steps` say to be outputs that are none, or have no losses."""
+    losses = [name for name, output in outputs.items() if output.loss is not None]
+    for path, part in training.sections():
         for index, name in enumerate(getattr(part, "outputs", ())):
             if name in losses:
                 continue
-            found = False
             there = f"outputs with a loss: {', '.join(losses) or 'none'}"
             lacks = f"`{name}` has no loss, and moves nothing" if name in outputs else f"no output `{name}`"
             help = there if name in outputs else did_you_mean(name, losses, there)
             body.error("unknown-reference", _span(body, (*path, "outputs", index)), lacks, help)
-    return found
 
 
 def _span(body: BodyElaborator, place: Path) -> Span:
@@ -97,7 +79,7 @@ def _span(body: BodyElaborator, place: Path) -> Span:
     return document.span(("train", *place))
 
 
-def _report(body: BodyElaborator, place: Path, message: str, word: str, known: list[str]) -> bool:
+def _report(body: BodyElaborator, place: Path, message: str, word: str, known: list[str]) -> None:
     plain = word.strip("*?.")
     near = nearest(plain, known) or nearest(plain, _parts(known))
     help = "the model has no weights"
@@ -107,7 +89,6 @@ def _report(body: BodyElaborator, place: Path, message: str, word: str, known: l
         shown = ", ".join(f"`{path}`" for path in known[:3])
         help = meant(near, plain) if near else f"paths are, for example, {shown}"
     body.error("unknown-weight", _span(body, place), message, help)
-    return False
 
 
 def _parts(paths: list[str]) -> list[str]:

@@ -8,13 +8,15 @@ from typing import Any
 
 from graphspec.contract.buffers import need_held
 from graphspec.contract.layer import LayerError
-from graphspec.diagnostics import did_you_mean, write_value
+from graphspec.diagnostics import by_word, did_you_mean, write_value
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.values import FAILED, NOTHING, Absent, Resolved
 from graphspec.graph import Value
 from graphspec.language.schema import DRAWN, MISSING, NAMED_SIZE, Input
 from graphspec.settings import plain, show
+from graphspec.settings.remedies import EXAMPLES, remedy_of
+from graphspec.source import Path
 from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Limit, Tensor, show_size, symbol, unit_of
 
 
@@ -31,48 +33,42 @@ def declared_tensor(body: BodyElaborator, name: str, declared: Input) -> Tensor 
         for key in ("shape", "dtype", "data_format")
     }
     when = body.scope.flag(declared.when, (*path, "when"))
-    if when is None or any(value is FAILED for value in values.values()):
-        return None
-    if not when:
+    if when is False:
         return NOTHING
-    if values["dtype"] not in DTYPES:
+    sizes = _sizes(body, values["shape"], (*path, "shape"))
+    known = when is not None and not any(value is FAILED for value in values.values())
+    if values["dtype"] is not FAILED and values["dtype"] not in DTYPES:
         help = did_you_mean(str(values["dtype"]), DTYPES, f"one of: {', '.join(DTYPES)}", DTYPE_WORDS)
         if values["dtype"] in ("category", "object", "str", "string", "text"):
             help = f"encode texts as numbers: data: {{features: {{{name}: {{encode: category}}}}}}"
-        body.error(
-            "out-of-range", document.span((*path, "dtype")), f"unknown dtype {show(values['dtype'])}", help
-        )
+        message, known = f"unknown dtype {show(values['dtype'])}", False
+        body.error("out-of-range", document.span((*path, "dtype")), message, help)
+    if values["data_format"] not in (FAILED, "channels_last", "channels_first"):
+        message, known = "`data_format` is channels_last or channels_first", False
+        body.error("out-of-range", document.span((*path, "data_format")), message)
+    if sizes is None or not known:
         return None
-    if values["data_format"] not in ("channels_last", "channels_first"):
-        body.error(
-            "out-of-range",
-            document.span((*path, "data_format")),
-            "`data_format` is channels_last or channels_first",
-        )
-        return None
-    shape = values["shape"]
-    if not isinstance(shape, list):
-        body.error(
-            "wrong-type",
-            document.span((*path, "shape")),
-            f"a shape is a list of sizes, not {show(shape)}",
-            _as_shape(shape),
-        )
-        return None
-    sizes: list[Dim] = [symbol(BATCH)]
-    for position, size in enumerate(shape):
-        dim = _size(body, size, (*path, "shape", position))
-        if dim is None:
-            return None
-        sizes.append(dim)
     if values["data_format"] == "channels_first":
         if not 3 <= len(sizes) <= 5:
             help = "data of one to three axes and channels have a data format: [channels, height, width]"
-            message = f"an input of {len(shape)} axes has no `data_format`"
+            message = f"an input of {len(sizes) - 1} axes has no `data_format`"
             body.error("wrong-rank", document.span((*path, "data_format")), message, help)
             return None
         sizes = [sizes[0], *sizes[2:], sizes[1]]
     return Tensor(tuple(sizes), values["dtype"])
+
+
+def _sizes(body: BodyElaborator, shape: Any, path: Path) -> list[Dim] | None:
+    """The sizes of a shape that is written at `path`, behind that of the batch; None after an error."""
+    if shape is FAILED:
+        return None
+    if not isinstance(shape, list):
+        message = f"a shape is a list of sizes, not {show(shape)}"
+        body.error("wrong-type", body.declared.document.span(path), message, _as_shape(shape))
+        return None
+    dims = [_size(body, size, (*path, position)) for position, size in enumerate(shape)]
+    sizes = [symbol(BATCH), *(dim for dim in dims if dim is not None)]
+    return sizes if len(sizes) == len(dims) + 1 else None
 
 
 def _as_shape(written: object) -> str:
@@ -97,27 +93,34 @@ def given_tensor(tensor: Tensor) -> Tensor:
     return Tensor((batch, channels, *space), tensor.dtype)
 
 
+Defaults = dict[str, int | float | bool | str]
+"""What fills the inputs that may be left out."""
+
+
 def declared_defaults(
     body: BodyElaborator, inputs: Mapping[str, Value | None], ranges: Mapping[str, Limit]
-) -> dict[str, int | float | bool | str] | None:
-    """The defaults of the inputs that may be left out; None after an error.
+) -> Defaults:
+    """The defaults of the inputs that may be left out; mistakes are reported. Inputs of the file that have
+    mistakes of their own are not among `inputs`.
 
     Their sizes are those of inputs that must be given, after which they come.
     """
-    found: dict[str, int | float | bool | str] = {}
+    found: Defaults = {}
     known: set[Dim | None] = {symbol(BATCH), None}
     given = [name for name in inputs if _default(body, name) is MISSING]
+    whole = body.declared.inputs.keys() <= body.inputs.keys()
+    alone = next(iter(inputs), None) if whole and not given else None
     for name in given:
         value = inputs[name]
         known |= {_unit(size) for size in value.tensor.shape} if value is not None else set()
     for position, (name, value) in enumerate(inputs.items()):
         default = _default(body, name)
-        if default is MISSING or value is None:
+        if default is MISSING or default is FAILED or value is None:
             continue
         path = (*body.path("inputs", name), "default")
         problem = _default_misfit(default, value.tensor, ranges.get(name))
-        unknown = [size for size in map(_unit, value.tensor.shape) if size not in known]
-        if problem is None and not given:
+        unknown = [size for size in map(_unit, value.tensor.shape) if size not in known and whole]
+        if problem is None and name == alone:
             problem = (
                 "at least one input must be required: it gives the batch size",
                 "leave its `default` out",
@@ -134,7 +137,7 @@ def declared_defaults(
             )
         if problem is not None:
             body.error("default-misfit", body.declared.document.span(path), *problem)
-            return None
+            continue
         found[name] = default
     return found
 
@@ -153,6 +156,11 @@ def _unit(size: Dim) -> Dim | None:
     return None if unit is None else symbol(unit[0])
 
 
+DRAWN_ELSEWHERE = by_word(random_normal="normal randn gaussian noise", random_uniform="uniform rand random")
+NUMBERS = by_word(**{"0": "zero zeros none null", "1": "one ones"})
+"""Words that people write for what a left-out input is full of."""
+
+
 def _default_misfit(default: Any, tensor: Tensor, limit: Limit | None) -> tuple[str, str] | None:
     """Why this value cannot fill a tensor, and the remedy."""
     if default in DRAWN:
@@ -167,7 +175,13 @@ def _default_misfit(default: Any, tensor: Tensor, limit: Limit | None) -> tuple[
     else:
         fits, help = isinstance(default, int), "a whole number, such as 0"
     if not fits:
-        return f"a default of {tensor.dtype} is not {show(default)}", f"write {help}"
+        words = DRAWN if tensor.is_float else ()
+        number = NUMBERS.get(default.lower()) if isinstance(default, str) else None
+        told = write_value(number) if number is not None else remedy_of("float_type", default)
+        told = did_you_mean(default, words, None, DRAWN_ELSEWHERE) or told
+        if told is None or told in EXAMPLES.values() or tensor.dtype == "bool":
+            told = f"write {help}"
+        return f"a default of {tensor.dtype} is not {show(default)}", told
     lowest = min(each for each in limit if each is not None) if isinstance(limit, tuple) else limit
     if lowest is not None and not 0 <= default < lowest:
         return f"its readers take 0 to {lowest - 1}, not {default}", f"write a number below {lowest}"

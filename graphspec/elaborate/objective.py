@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from graphspec.tune.config import TuneConfig
 
 
-def check_objective(body: BodyElaborator, tune: TuneConfig, names: Collection[str]) -> bool:
-    """Whether the objective is one of `names`, the values that a run reports; if not, that is reported."""
+def check_objective(body: BodyElaborator, tune: TuneConfig, names: Collection[str]) -> None:
+    """Reports an objective that is none of `names`, the values that a run reports."""
     if tune.objective in names:
-        return True
+        return
     help = did_you_mean(tune.objective, names, f"it reports: {', '.join(names)}")
     if tune.objective.startswith("val_") and tune.objective.removeprefix("val_") in names:
         help = "hold examples out: `data: {validation: {split: 0.1}}`"
@@ -23,4 +23,3 @@ def check_objective(body: BodyElaborator, tune: TuneConfig, names: Collection[st
     written = "objective" in (document.value.get("tune") or {})
     span = document.span(("tune", "objective")) if written else document.key(("tune",))
     body.error("unknown-objective", span, f"a run of this spec reports no `{tune.objective}`", help)
-    return False

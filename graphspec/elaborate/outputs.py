@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from graphspec.data.row_settings import RowSettings, parse_row_settings
@@ -72,20 +74,38 @@ def _bindable(body: BodyElaborator, name: str, text: Any, path: Path) -> bool:
     return False
 
 
-def output_specs(body: BodyElaborator, bound: dict[str, Resolved]) -> dict[str, OutputSpec]:
-    """The losses and metrics of the outputs of a file that exist; all outputs are checked."""
-    specs: dict[str, OutputSpec] = {}
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The losses and metrics of the outputs of a file that exist. `known` are those without a mistake whose
+    values are known, too; `named` are all, None where one has a mistake.
+    """
+
+    known: dict[str, OutputSpec]
+    named: dict[str, OutputSpec] | None
+
+
+def output_specs(body: BodyElaborator, bound: dict[str, Resolved]) -> Outputs:
+    """Reads the losses and metrics of all outputs, and reports their mistakes."""
+    known: dict[str, OutputSpec] = {}
+    named: dict[str, OutputSpec] = {}
     parts: dict[str, list[Resolved]] = defaultdict(list)
     for key, value in bound.items():
         parts[key.partition(".")[0]].append(value)
-    for name, output in body.declared.outputs.items():
+    written, declared = body.declared.document.value.get("outputs"), body.declared.outputs
+    whole = not isinstance(written, dict) or written.keys() <= declared.keys()
+    for name, output in declared.items():
         values = [value for value in parts[name] if isinstance(value, Value)]
-        whole = bool(values) and len(values) == len(parts[name])
-        spec = _output_spec(body, name, output, values if whole else [])
-        if spec is not None and whole:
-            specs[name] = spec
-    _check_names(body, specs)
-    return specs
+        all_known = bool(values) and len(values) == len(parts[name])
+        before = len(body.context.diagnostics)
+        spec = _output_spec(body, name, output, values if all_known else [])
+        if spec is None or len(body.context.diagnostics) > before:
+            whole = False
+        elif all_known:
+            known[name] = named[name] = spec
+        elif any(value is FAILED for value in parts[name]):
+            named[name] = spec
+    _check_names(body, known)
+    return Outputs(known, named if whole else None)
 
 
 def _check_names(body: BodyElaborator, specs: dict[str, OutputSpec]) -> None:
@@ -104,25 +124,26 @@ def _check_names(body: BodyElaborator, specs: dict[str, OutputSpec]) -> None:
 
 def _output_spec(body: BodyElaborator, name: str, output: Output, values: list[Value]) -> OutputSpec | None:
     path = body.declared.output_path(name)
-    found = {}
-    for key in ("loss", "metrics", *RowSettings.model_fields):
-        found[key] = body.scope.evaluate(getattr(output, key), (*path, key))
-        if found[key] is FAILED:
-            return None
+    found = {
+        key: body.scope.evaluate(getattr(output, key), (*path, key))
+        for key in ("loss", "metrics", *RowSettings.model_fields)
+    }
     loss = _objective(body, parse_loss, found["loss"], (*path, "loss"))
     metrics = _metrics(body, found["metrics"], (*path, "metrics"))
     rows = _row_settings(body, name, found)
+    if any(value is FAILED for value in found.values()):
+        return None
     spec = OutputSpec(
         name,
         tuple(value.tensor for value in values),
         loss,
         rows.loss_weight,
-        metrics,
+        tuple(metrics.values()),
         rows.target or name,
         rows=rows,
     )
     if values and (found["loss"] is None or loss is not None):
-        _check_fit(body, spec, ending(values[0]))
+        _check_fit(body, spec, ending(values[0]), metrics)
     return spec
 
 
@@ -134,26 +155,29 @@ def _row_settings(body: BodyElaborator, name: str, found: dict[str, Any]) -> Row
             message = f"the output `{name}` has `{key}` and no loss"
             body.error("unknown-key", body.declared.document.key((*path, key)), message, "give it a `loss`")
     try:
-        return parse_row_settings(
-            {key: found[key] for key in RowSettings.model_fields}, f"the output `{name}`"
-        )
+        given = {key: found[key] for key in RowSettings.model_fields if found[key] is not FAILED}
+        return parse_row_settings(given, f"the output `{name}`")
     except SettingError as error:
         body.scope.setting_error(error, path)
         return RowSettings()
 
 
-def _check_fit(body: BodyElaborator, spec: OutputSpec, activation: str) -> None:
-    """Reports a loss or metric that does not fit the type and activation of its output."""
-    tensor = spec.tensors[0]
-    problems = [_together(spec)]
-    if spec.loss is not None:
-        problems.append(("loss", spec.loss.misfit(tensor, activation)))
-    problems += [("metrics", metric.misfit(tensor, activation, spec.loss)) for metric in spec.metrics]
-    found = next(((key, misfit) for key, misfit in problems if misfit is not None), None)
-    if found is not None:
-        key, (message, help) = found
-        span = body.declared.document.span((*body.declared.output_path(spec.name), key))
-        body.error("loss-misfit", span, f"output `{spec.name}`: {message}", help)
+def _check_fit(
+    body: BodyElaborator, spec: OutputSpec, activation: str, metrics: Mapping[Path, Metric]
+) -> None:
+    """Reports a loss that does not fit the type and activation of its output, else every such metric."""
+    tensor, path = spec.tensors[0], body.declared.output_path(spec.name)
+    key, misfit = _together(spec)
+    if misfit is None and spec.loss is not None:
+        key, misfit = "loss", spec.loss.misfit(tensor, activation)
+    problems = [((*path, key), misfit)]
+    if misfit is None:
+        problems = [(where, each.misfit(tensor, activation, spec.loss)) for where, each in metrics.items()]
+    for where, found in problems:
+        if found is not None:
+            message, help = found
+            span = body.declared.document.span(where)
+            body.error("loss-misfit", span, f"output `{spec.name}`: {message}", help)
 
 
 def _together(spec: OutputSpec) -> tuple[str, Misfit]:
@@ -170,7 +194,7 @@ def _together(spec: OutputSpec) -> tuple[str, Misfit]:
 
 
 def _objective(body: BodyElaborator, parse: Any, value: Any, path: Path) -> Any:
-    if value is None:
+    if value is None or value is FAILED:
         return None
     try:
         return parse(value)
@@ -179,12 +203,12 @@ def _objective(body: BodyElaborator, parse: Any, value: Any, path: Path) -> Any:
         return None
 
 
-def _metrics(body: BodyElaborator, value: Any, path: Path) -> tuple[Metric, ...]:
-    if value is None:
-        return ()
-    listed = isinstance(value, list)
-    parsed = [
-        _objective(body, parse_metric, item, (*path, i) if listed else path)
-        for i, item in enumerate(value if listed else [value])
-    ]
-    return tuple(metric for metric in parsed if metric is not None)
+def _metrics(body: BodyElaborator, value: Any, path: Path) -> dict[Path, Metric]:
+    """The metrics of an output, by the place of each."""
+    if value is None or value is FAILED:
+        return {}
+    items: dict[Path, Any] = {path: value}
+    if isinstance(value, list):
+        items = {(*path, index): item for index, item in enumerate(value)}
+    parsed = {where: _objective(body, parse_metric, item, where) for where, item in items.items()}
+    return {where: metric for where, metric in parsed.items() if metric is not None}

@@ -10,10 +10,16 @@ from graphspec.diagnostics import did_you_mean
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.context import Context, OutOfBudget
 from graphspec.elaborate.features import check_features, read_features
-from graphspec.elaborate.inputs import declared_defaults, declared_tensor, given_tensor, is_channels_first
+from graphspec.elaborate.inputs import (
+    Defaults,
+    declared_defaults,
+    declared_tensor,
+    given_tensor,
+    is_channels_first,
+)
 from graphspec.elaborate.node import elaborate_node
 from graphspec.elaborate.objective import check_objective
-from graphspec.elaborate.outputs import output_specs, read_outputs
+from graphspec.elaborate.outputs import Outputs, output_specs, read_outputs
 from graphspec.elaborate.scope import Scope
 from graphspec.elaborate.sections import Sections, read_sections
 from graphspec.elaborate.unused import report_unused
@@ -57,25 +63,16 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
             help = f"name the nodes that it returns: outputs: [{declared.written[-1]}]"
         body.error("unbound-output", document.key(("outputs",)), message, help)
     report_unused(context, file)
-    if context.diagnostics.errors:
+    found = None
+    if not context.diagnostics.errors:
+        graph.outputs = {name: value for name, value in bound.items() if isinstance(value, Value)}
+        masked = [name for name in outputs.known if _is_masked(outputs.known[name])]
+        found = run_passes(graph, masked, context.diagnostics)
+    inputs, ranges, defaults = _check_beside(body, sections, outputs, found, channels_first)
+    if found is None or context.diagnostics.errors:
         return None
-    graph.outputs = {name: value for name, value in bound.items() if isinstance(value, Value)}
-    found = run_passes(graph, [name for name in outputs if _is_masked(outputs[name])], context.diagnostics)
-    if found is None:
-        return None
-    graph = found.graph
-    words = _mask_names(outputs, found)
-    inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
-    inputs |= {name: given_tensor(inputs[name]) for name in channels_first if name in inputs}
-    ranges = {name: _given_range(limit, name in channels_first) for name, limit in found.ranges.items()}
-    defaults = declared_defaults(body, graph.inputs, ranges)
-    if defaults is None:
-        return None
-    if data is not None and not check_features(body, data, inputs, outputs, ranges):
-        return None
-    if not _trains(body, sections, graph, outputs):
-        return None
-    finished = {name: _finished(output, found, words) for name, output in outputs.items()}
+    graph, words = found.graph, _mask_names(outputs.known, found)
+    finished = {name: _finished(output, found, words) for name, output in outputs.known.items()}
     warn(body, graph, finished, sections)
     return Elaborated(
         file.name,
@@ -168,18 +165,47 @@ def _declare_inputs(body: BodyElaborator) -> frozenset[str]:
     return frozenset(first)
 
 
-def _trains(body: BodyElaborator, sections: Sections, graph: Graph, outputs: dict[str, OutputSpec]) -> bool:
-    """Whether `train` and `tune` fit the graph and its outputs."""
+def _check_beside(
+    body: BodyElaborator,
+    sections: Sections,
+    outputs: Outputs,
+    found: Findings | None,
+    channels_first: frozenset[str],
+) -> tuple[dict[str, Tensor], dict[str, Limit], Defaults]:
+    """Reports what beside the graph does not fit its inputs and outputs: as much as is sure where the graph
+    has mistakes, without `found`. The types of inputs as they are given, the ranges of ids, and the defaults.
+    """
+    graph = body.graph if found is None else found.graph
+    inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
+    inputs |= {name: given_tensor(inputs[name]) for name in channels_first if name in inputs}
+    limits = found.ranges if found is not None else {}
+    ranges = {name: _given_range(limit, name in channels_first) for name, limit in limits.items()}
+    defaults = declared_defaults(body, graph.inputs, ranges)
+    declared, known, data = body.declared.inputs, outputs.known, sections.data
+    if found is None:  # a target may be filled as an input is that has a mistake
+        sure = {name for name in declared if name not in inputs}
+        known = {name: each for name, each in known.items() if each.loss and each.target not in sure}
+    if data is not None:
+        check_features(body, data, inputs, known, ranges, whole=found is not None)
+    _check_training(body, sections, outputs, found)
+    return inputs, ranges, defaults
+
+
+def _check_training(
+    body: BodyElaborator, sections: Sections, outputs: Outputs, found: Findings | None
+) -> None:
+    """Reports what in `train` and `tune` does not fit the graph and its outputs, as far as they are known."""
     training, data = sections.train, sections.data
-    if training is not None:
+    if training is not None and found is not None:
         from graphspec.elaborate.groups import check_groups
 
-        if not check_groups(body, training, graph, outputs):
-            return False
-    ways = directions(outputs, data is not None and data.validation is not None)
-    wrong = list(misfits(training or TrainConfig(), ways))
-    body.scope.problems(wrong, ("train",))
-    return not wrong and (sections.tune is None or check_objective(body, sections.tune, ways))
+        check_groups(body, training, found.graph, outputs.known)
+    if outputs.named is None or (data is None and body.file.sections.get("data") is not None):
+        return
+    ways = directions(outputs.named, data is not None and data.validation is not None)
+    body.scope.problems(misfits(training or TrainConfig(), ways), ("train",))
+    if sections.tune is not None:
+        check_objective(body, sections.tune, ways)
 
 
 def _given_range(limit: Limit, channels_first: bool) -> Limit:

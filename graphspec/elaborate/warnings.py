@@ -211,21 +211,10 @@ Found = Iterator[tuple[tuple[str | int, ...], str, str, str]]
 def _of_training(training: TrainConfig | None, ways: Mapping[str, Direction]) -> Found:
     if training is None:
         return
-    rates: list[tuple[tuple[str | int, ...], float | None]] = [
-        (("train", "optimizer", "learning_rate"), training.optimizer.learning_rate),
-        *(
-            (("train", "schedule", key), getattr(training.schedule, key, None))
-            for key in ("initial_learning_rate", "warmup_target")
-        ),
-        *(
-            (("train", "parameter_groups", index, "learning_rate"), group.learning_rate)
-            for index, group in enumerate(training.parameter_groups)
-        ),
-    ]
-    for path, rate in rates:
+    for where, rate in _rates(training):
         if rate is not None and rate > TOO_FAST:
             message = f"a learning rate of {rate:g} is far above what trains"
-            yield path, "rate-high", message, "try 0.001, and ten times more or less"
+            yield ("train", *where), "rate-high", message, "try 0.001, and ten times more or less"
     for callback in training.callbacks:
         path = ("train", "callbacks", callback.name)
         mode, monitor = getattr(callback, "mode", "auto"), getattr(callback, "monitor", "")
@@ -238,6 +227,17 @@ def _of_training(training: TrainConfig | None, ways: Mapping[str, Direction]) ->
             message = f"`{callback.name}` waits for {waits} epochs, and the training has {training.epochs}"
             written = [key for key in ("patience",) if key in callback.model_fields_set]
             yield (*path, *written), "never-acts", message, "wait for fewer epochs: `patience: 3`"
+
+
+def _rates(training: TrainConfig) -> Iterator[tuple[tuple[str | int, ...], float | None]]:
+    """The learning rates of a training, by their places below `train`."""
+    for path, part in training.sections():
+        if part.optimizer is not None:
+            yield (*path, "optimizer", "learning_rate"), part.optimizer.learning_rate
+        for key in ("initial_learning_rate", "warmup_target"):
+            yield (*path, "schedule", key), getattr(part.schedule, key, None)
+        for index, group in enumerate(getattr(part, "parameter_groups", None) or ()):
+            yield (*path, "parameter_groups", index, "learning_rate"), group.learning_rate
 
 
 WAYS: Mapping[str, Direction] = {"min": "down", "max": "up", "minimize": "down", "maximize": "up"}

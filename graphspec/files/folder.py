@@ -20,6 +20,7 @@ from typing import Any, TextIO
 import safetensors
 
 from graphspec.diagnostics import SpecError, fail
+from graphspec.files.reading import need_no_device
 
 LINKED = "remove it; to keep runs elsewhere, give another directory: `--run-dir DIR`"
 
@@ -125,10 +126,12 @@ class Folder:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A place for a file that then replaces the one at `path`. Raises `OSError`.
+    """A place for a file that then replaces the one at `path`; of a link it takes the place. Raises
+    `OSError`, also where a pipe or a device has that name.
 
     It is in a folder of its own: what a library writes besides the file does not stay, however this ends.
     """
+    need_no_device(path)
     with beside(path) as folder:
         temporary = folder / path.name
         yield temporary

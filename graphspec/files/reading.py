@@ -67,11 +67,21 @@ def need_regular(path: Path) -> Path:
     return path
 
 
+def need_no_device(path: Path) -> None:
+    """Raises `OSError` for the name of a pipe or a device, or of a link to one: a file that takes its place
+    would be in the way of all who use it.
+    """
+    if os.path.exists(path) and not os.path.isdir(path):
+        need_regular(path)
+    if path.is_symlink() and path.absolute().is_relative_to("/dev"):  # such as /dev/stdout
+        _need(stat.S_IFCHR, path)
+
+
 def _need(mode: int, path: Path) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is a pipe or a device, and only files are read", str(path))
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
 
 
 def digest(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""A page for each code of a diagnostic: its meaning, why, a spec that provokes it, and the mended one."""
+"""A page for each code of a diagnostic: its meaning, why, what provokes it, and the mended form."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from graphspec.diagnostics.collecting import SILENCED
 
 @dataclass(frozen=True, slots=True)
 class CodePage:
-    """A code. `wrong` and `mended` are specs, "" where no spec alone provokes it."""
+    """A code. `wrong` and `mended` are specs where a spec alone provokes it; else a command, a part of a spec
+    or of data.
+    """
 
     code: str
     meaning: str
-    why: str = ""
-    wrong: str = ""
-    mended: str = ""
-    may_be_silenced: bool = False
+    why: str
+    wrong: str
+    mended: str
+    of_specs: bool
+    may_be_silenced: bool
 
     def text(self) -> str:
-        parts = [f"{self.code}: {self.meaning}"]
-        parts += [self.why] if self.why else []
-        if self.wrong:
-            parts += [f"Such as\n\n{_inset(self.wrong)}", f"Mended\n\n{_inset(self.mended)}"]
+        parts = [f"{self.code}: {self.meaning}", self.why]
+        parts += [f"Such as\n\n{_inset(self.wrong)}", f"Mended\n\n{_inset(self.mended)}"]
         if self.may_be_silenced:
             parts.append(f"A comment on its line silences this warning: # ok: {self.code}")
         return "\n\n".join(parts)
@@ -36,9 +37,10 @@ class CodePage:
         return {
             "code": self.code,
             "meaning": self.meaning,
-            "why": self.why or None,
-            "wrong": self.wrong or None,
-            "mended": self.mended or None,
+            "why": self.why,
+            "wrong": self.wrong,
+            "mended": self.mended,
+            "of_specs": self.of_specs,
         }
 
 
@@ -47,8 +49,7 @@ def page(code: str) -> CodePage:
     if code not in CODES:
         help = did_you_mean(code, CODES, "a diagnostic has its code in brackets: error[unknown-layer]")
         raise fail("usage", f"there is no code `{code}`", help)
-    why, wrong, mended = _examples().get(code, ("", "", ""))
-    return CodePage(code, CODES[code], why, wrong, mended, code in SILENCED)
+    return CodePage(code, CODES[code], *_examples()[code], code in SILENCED)
 
 
 def listing() -> str:
@@ -61,16 +62,21 @@ def _inset(spec: str) -> str:
     return "\n".join(f"  {line}".rstrip() for line in spec.splitlines())
 
 
+WRONG, MENDED = ("= ", "- ", "> "), ("= ", "+ ", "< ")
+"""How lines of the two begin."""
+
+
 @cache
-def _examples() -> dict[str, tuple[str, str, str]]:
-    """For each code why it is one, and the two specs."""
+def _examples() -> dict[str, tuple[str, str, str, bool]]:
+    """For each code why it is one, what is wrong and the same mended, and whether both are specs."""
     text = (Path(__file__).parent / "codes.txt").read_text(encoding="utf-8")
-    found: dict[str, tuple[str, str, str]] = {}
+    found: dict[str, tuple[str, str, str, bool]] = {}
     for section in re.split(r"^\[", text, flags=re.MULTILINE)[1:]:
         code, _, rest = section.partition("]\n")
         lines = rest.strip().splitlines()
-        why = " ".join(line for line in lines if line[:2] not in ("= ", "- ", "+ "))
-        wrong = [line[2:] for line in lines if line[:2] in ("= ", "- ")]
-        mended = [line[2:] for line in lines if line[:2] in ("= ", "+ ")]
-        found[code] = why, "\n".join(wrong), "\n".join(mended)
+        why = " ".join(line for line in lines if line[:2] not in (*WRONG, *MENDED))
+        wrong = [line[2:] for line in lines if line[:2] in WRONG]
+        mended = [line[2:] for line in lines if line[:2] in MENDED]
+        of_specs = not any(line[:2] == "> " for line in lines)
+        found[code] = why, "\n".join(wrong), "\n".join(mended), of_specs
     return found

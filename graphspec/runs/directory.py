@@ -16,7 +16,7 @@ from graphspec.data.remote import is_remote
 from graphspec.diagnostics import SpecError, fail, nearest
 from graphspec.files.permission import is_signed
 from graphspec.files.reading import digest, is_within, parse_json, read_text
-from graphspec.files.run_files import BEST, ENCODERS, ENVIRONMENT, HISTORY, LAST, SPEC, TRIALS
+from graphspec.files.run_files import BEST, CHECKPOINTS, ENCODERS, ENVIRONMENT, HISTORY, LAST, SPEC, TRIALS
 from graphspec.program import BaseProgram
 
 if TYPE_CHECKING:
@@ -120,25 +120,31 @@ class RunFiles:
 
     def history(self) -> Values:
         """The values of every completed epoch, by name; null if not finite. An incomplete line ends it."""
-        values: Values = {}
-        for index, entry in enumerate(self._lines()):
-            for name, value in entry.items():
-                if name != "epoch":
-                    values.setdefault(name, [None] * index).append(_plain(value))
-        return values
+        return history_of(self.path)
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
+
+def history_of(directory: Path) -> Values:
+    """What `history.jsonl` in a directory says, up to the first line that is no epoch."""
+    values: Values = {}
+    for index, entry in enumerate(_lines(directory / HISTORY)):
+        for name, value in entry.items():
+            if name != "epoch":
+                values.setdefault(name, [None] * index).append(_plain(value))
+    return values
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        text = read_text(path)
+    except (OSError, UnicodeDecodeError):  # there is none that can be read
+        return
+    for line in text.splitlines():
         try:
-            text = read_text(self.path / HISTORY)
-        except (OSError, UnicodeDecodeError):  # there is none that can be read
+            entry = parse_json(line)
+        except ValueError:
             return
-        for line in text.splitlines():
-            try:
-                entry = parse_json(line)
-            except ValueError:
-                return
-            if isinstance(entry, dict):
-                yield entry
+        if isinstance(entry, dict):
+            yield entry
 
 
 def _plain(value: Any) -> Any:
@@ -181,6 +187,11 @@ class RunRow:
 def holds_run(path: Path) -> bool:
     """Whether a directory is a run directory."""
     return (path / ENVIRONMENT).is_file() and (path / SPEC).is_file()
+
+
+def was_run(path: Path) -> bool:
+    """Whether a directory is a run directory, or one that has lost its record or its spec."""
+    return holds_run(path) or (path / HISTORY).is_file() or (path / CHECKPOINTS).is_dir()
 
 
 def places(directory: Path, program: Program, data: Path | None = None) -> tuple[Path, Path | None]:
@@ -226,8 +237,8 @@ def _environment(directory: Path) -> Mapping[str, Any]:
 
 
 def list_runs(parent: Path) -> list[RunRow]:
-    """The runs in a directory, the most recently written first."""
-    found = [path for path in entries(parent) if holds_run(path)]
+    """The runs in a directory, damaged ones, too, the most recently written first."""
+    found = [path for path in entries(parent) if was_run(path)]
     return sorted(map(row_of, found), key=lambda row: row.age)
 
 
@@ -260,14 +271,13 @@ def entries(path: Path) -> list[Path]:
 
 def row_of(path: Path) -> RunRow:
     """A run with the values of its best epoch."""
-    files = RunFiles(path)
-    history = files.history()
+    history = history_of(path)
     scores = history.get("val_loss") or history.get("loss") or []
     values = [value if isinstance(value, int | float) else math.inf for value in scores]
     lowest = min(range(len(values)), key=values.__getitem__) if values else None
     written = max((entry.lstat().st_mtime for entry in path.iterdir()), default=0.0)
     try:
-        about = files.about()
+        about = RunFiles(path).about()
         state: State = "finished" if about.get("finished") else "unfinished"
     except SpecError:  # one damaged run does not hide the others
         about, state = {}, "damaged"
@@ -296,7 +306,7 @@ def _other_runs(path: Path) -> str:
                 return f"name the best trial of the search: `{last.parent}`"
         return f"name the best of the search: `{best} --weights {best.with_suffix('.safetensors')}`"
     parent = path.parent if path.parent.is_dir() else Path("runs")
-    found = {row.path.name: str(row.path) for row in list_runs(parent)}
+    found = {row.path.name: str(row.path) for row in list_runs(parent) if holds_run(row.path)}
     names = list(found.values())
     near = nearest(path.name, found)
     if near is not None:

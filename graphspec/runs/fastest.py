@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from graphspec.diagnostics import SpecError, did_you_mean, fail
+from graphspec.files.reading import digest, parse_json, read_text
 from graphspec.files.run_files import ENGINE, ENGINE_MODEL
 from graphspec.runs.engines import ENGINES, Engine, OnnxEngine, OpenVinoEngine, TorchEngine, Values
 from graphspec.version import __version__
@@ -103,29 +104,41 @@ class _Shelf:
 
     @cached_property
     def file(self) -> Path:
-        """The export, written where it is missing or of other weights."""
+        """The export, written where it is missing, damaged or of other weights."""
         from graphspec.export import export
         from graphspec.files.folder import Folder
 
         weights = self.run.state()
         if self.run.path.is_dir():
             file = self.run.path / ENGINE_MODEL
-            known, own = self._read().get("key"), self.key()
-            if file.is_file() and isinstance(known, dict) and all(known.get(n) == own[n] for n in EXPORTED):
+            if self._is_kept(file):
                 return file
             try:
                 folder = Folder(self.run.path)
                 folder.write(
                     ENGINE_MODEL, lambda path: export(self.program, "onnx", path, 0, weights, logits=True)
                 )
-                folder.text(ENGINE, json.dumps({"key": self.key()}, indent=2) + "\n")
+                folder.text(ENGINE, json.dumps({"key": self.key(), "sha256": digest(file)}, indent=2) + "\n")
                 return file
-            except OSError:  # a run that cannot be written is exported each time
-                pass
+            except SpecError as error:
+                if error.diagnostics[0].code != "run-directory":
+                    raise  # else a run that cannot be written is exported each time
         self._own = tempfile.TemporaryDirectory(prefix="graphspec-engine-")
         file = Path(self._own.name) / ENGINE_MODEL
         export(self.program, "onnx", file, 0, weights, logits=True)
         return file
+
+    def _is_kept(self, file: Path) -> bool:
+        """Whether a file holds the export, to the byte."""
+        known = self._digest()
+        return known is not None and file.is_file() and digest(file) == known
+
+    def _digest(self) -> str | None:
+        """The SHA-256 of the export of these weights, where the run keeps one."""
+        about, own = self._read(), self.key()
+        key, known = about.get("key"), about.get("sha256")
+        same = isinstance(key, dict) and all(key.get(name) == own[name] for name in EXPORTED)
+        return known if same and isinstance(known, str) else None
 
     def made(self, name: str) -> Engine:
         """An engine. Raises `SpecError` (package-missing) where it is not installed."""
@@ -184,16 +197,17 @@ class _Shelf:
         from graphspec.files.folder import Folder
 
         if self.run.path.is_dir():
-            found = {"key": self.key(), "seconds": {**self._measured(), str(self.rows): seconds}}
+            by_rows = {**self._measured(), str(self.rows): seconds}
+            found = {"key": self.key(), "sha256": self._digest(), "seconds": by_rows}
             try:
                 Folder(self.run.path).text(ENGINE, json.dumps(found, indent=2) + "\n")
-            except OSError:  # it is measured again next time
+            except SpecError:  # it is measured again next time
                 return
 
     def _read(self) -> dict[str, Any]:
         try:
-            found = json.loads((self.run.path / ENGINE).read_text("utf-8"))
-        except (OSError, ValueError, RecursionError):
+            found = parse_json(read_text(self.run.path / ENGINE))
+        except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
 

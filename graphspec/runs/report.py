@@ -21,6 +21,7 @@ from graphspec.data.batches import UNIT
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.categories import CategoryEncoder
 from graphspec.data.encoders.numbers import Floats
+from graphspec.diagnostics import SpecError
 from graphspec.objectives.formulas import activate
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss, SparseLoss
 from graphspec.program import BaseProgram, OutputSpec
@@ -138,10 +139,13 @@ def before(run: Run) -> tuple[str | None, list[dict[str, str]]]:
     older = [
         row.path
         for row in list_runs(run.path.parent)
-        if row.path != run.path and _written(row.path) < _written(run.path)
+        if row.path != run.path and row.state != "damaged" and _written(row.path) < _written(run.path)
     ]
     for path in sorted(older, key=_written, reverse=True):
-        other = Run(path)
+        try:
+            other = Run(path)
+        except SpecError:  # its spec is damaged: it tells nothing of this run
+            continue
         if other.program.name == run.program.name:
             found = compare(other.program, run.program)
             changes = [

@@ -20,12 +20,17 @@ ABSENT = "-"
 
 def differing(runs: Sequence[Path]) -> dict[str, list[Any]]:
     """By dotted path, the settings that are not the same in all runs, with the value in each; `ABSENT` where
-    it is not written. A param or `--set` is in the spec of a run with its value.
+    it is not written, or cannot be read. A param or `--set` is in the spec of a run with its value.
     """
     found = [settings(run) for run in runs]
     paths = dict.fromkeys(path for each in found for path in each if path not in NAMES)
     columns = {path: [each.get(path, ABSENT) for each in found] for path in paths}
-    return {path: values for path, values in columns.items() if any(v != values[0] for v in values[1:])}
+    known = [index for index, each in enumerate(found) if each]
+    return {
+        path: values
+        for path, values in columns.items()
+        if any(values[index] != values[known[0]] for index in known)
+    }
 
 
 def settings(run: Path) -> Mapping[str, Any]:

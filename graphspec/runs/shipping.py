@@ -15,6 +15,7 @@ from graphspec.diagnostics import SpecError
 from graphspec.diagnostics.packages import needing
 from graphspec.emit.code import literal as tree_of
 from graphspec.files.folder import Folder, refusing
+from graphspec.files.reading import read_text
 from graphspec.program import returned
 from graphspec.runs.engines import TorchEngine
 from graphspec.runs.fastest import engine_of
@@ -128,7 +129,7 @@ def ship(run: Run, folder: Path, encoders: Encoders | None) -> Shipped:
 def is_shipped(folder: Path) -> bool:
     """Whether `ship` has written a folder."""
     try:
-        return (folder / PREDICT).read_text(encoding="utf-8").startswith(MARK)
+        return read_text(folder / PREDICT).startswith(MARK)
     except (OSError, UnicodeDecodeError):
         return False
 

@@ -14,6 +14,7 @@ from graphspec.contract import REGISTRY
 from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES
 from graphspec.expressions.grammar import FUNCTIONS
+from graphspec.files.reading import opened
 from graphspec.language.schema import FORMS, NODE_KEYS, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference.layers import Parameter, ReferenceEntry, entries, others, parameters_of
@@ -265,8 +266,8 @@ def columns(folder: Path, name: str) -> list[str]:
     if not path.is_relative_to(folder.resolve()) or not path.is_file():
         return []
     if path.suffix in (".csv", ".tsv"):
-        with path.open(encoding="utf-8", errors="replace", newline="") as stream:
-            line = stream.readline(1 << 16)
+        with opened(path) as stream:
+            line = stream.readline(1 << 16).decode("utf-8", "replace")
         signs = ["\t"] if path.suffix == ".tsv" else [",", ";", "\t", "|"]
         return next(csv.reader([line], delimiter=max(signs, key=line.count)), [])
     return []

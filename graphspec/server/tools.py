@@ -85,7 +85,7 @@ class Tools:
             raise ToolError(_told(list(error.diagnostics), {})) from None
 
     def explain(self, code: str) -> str:
-        """What the code of a diagnostic means, with a spec that has the mistake and the mended one."""
+        """What the code of a diagnostic means, what causes it, and the mended form."""
         try:
             return codes.page(code).text()
         except SpecError as error:

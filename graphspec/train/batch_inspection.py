@@ -281,12 +281,20 @@ def _apart(program: BaseProgram, objective: Objective, parts: Mapping[str, float
 
 
 def _long_warmup(program: BaseProgram, steps: int | None) -> Iterator[Diagnostic]:
-    """A warm-up that the training does not outlast."""
-    warmup = getattr(program.training.schedule, "warmup_steps", 0)
-    if steps is not None and warmup >= max(steps, 1):
-        message = f"the warm-up takes {warmup:,} steps, and the training has {steps:,}"
-        span = program.span(("train", "schedule", "warmup_steps"))
-        yield _warning("never-acts", message, span, "warm up for a twentieth of the steps, or train longer")
+    """A warm-up that the training, or its phase, does not outlast."""
+    training = program.training
+    for path, part in training.sections() if steps is not None else ():
+        assert steps is not None
+        phase = training.phases[int(path[1])] if path[:1] == ("phases",) else None
+        own = steps if phase is None else steps * phase.epochs // training.epochs
+        warmup = getattr(part.schedule, "warmup_steps", 0)
+        if warmup >= max(own, 1):
+            what = "training" if phase is None else "phase"
+            message = f"the warm-up takes {warmup:,} steps, and the {what} has {own:,}"
+            span = program.span(("train", *path, "schedule", "warmup_steps"))
+            yield _warning(
+                "never-acts", message, span, "warm up for a twentieth of the steps, or train longer"
+            )
 
 
 class Scales(TorchFunctionMode):

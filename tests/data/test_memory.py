@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import random
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
+from graphspec.cli.common import show
 from graphspec.data.files import DataFile
 from graphspec.data.folders import find
 from graphspec.data.tables import open_table
 from graphspec.data.tables.parquet import parts
 from graphspec.data.tables.parquet_pages import longest_row, pages
+from graphspec.diagnostics import Diagnostic, Span
 
 MIB = 2**20
 MOST = 400
@@ -95,6 +99,18 @@ def test_a_row_of_a_text_is_bounded_while_it_is_read(name: str, tmp_path: Path) 
     taken, said = read(tmp_path / name)
     assert words in said
     assert taken < MOST
+
+
+def test_of_the_line_of_a_mistake_no_more_is_read_than_is_shown(tmp_path: Path) -> None:
+    file = tmp_path / "d.csv"
+    file.write_bytes(b"a\n" + b"y" * (32 * MIB) + b"\n" + b"x" * (32 * MIB))
+    mistake = Diagnostic("data-dtype", "no number", Span(str(file), 3, 1, 3, 9))
+    stream = io.StringIO()
+    tracemalloc.start()
+    show([mistake], {}, stream)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "xxxxxxxx" in stream.getvalue() and taken < 12 * MIB
 
 
 VALUE = "v" * 2**16

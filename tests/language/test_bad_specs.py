@@ -173,7 +173,12 @@ def test_files_are_named_after_what_they_show() -> None:
         assert any(path.stem.startswith(code) for code in codes) or path.stem in GENERAL, path
 
 
-GENERAL = {"all-errors-in-one-pass", "one-error-for-one-mistake"}
+GENERAL = {
+    "all-errors-in-one-pass",
+    "all-errors-in-all-sections",
+    "all-errors-of-training",
+    "one-error-for-one-mistake",
+}
 
 
 @pytest.mark.parametrize("name", WITHOUT_COMMENTS)

@@ -201,6 +201,22 @@ def test_a_comment_on_the_line_silences_its_code_alone(code: str) -> None:
     assert elsewhere == [*unused, (code, line + 1)], "another line silences nothing"
 
 
+def test_phases_and_steps_are_looked_at_too() -> None:
+    text = """
+inputs: {x: {shape: [8]}}
+nodes: {y: {layer: Dense, units: 1}}
+outputs: {y: {loss: mse}}
+train:
+  phases:
+    - {epochs: 1, optimizer: {name: sgd, learning_rate: 2.0}}
+    - epochs: 1
+      steps:
+        - optimizer: {name: sgd, learning_rate: 3.0}
+        - schedule: {name: cosine_decay, warmup_steps: 1, warmup_target: 4.0}
+"""
+    assert found(text) == [("rate-high", 7), ("rate-high", 10), ("rate-high", 11)]
+
+
 def test_a_comment_that_silences_nothing_is_told() -> None:
     text, (word, odd, fine), _ = ODD["momentum-low"]
     line = "  n: {layer: BatchNormalization, momentum: MOMENTUM}"

@@ -170,7 +170,14 @@ def test_a_class_and_a_category_more_are_matched_by_name(
     assert found["measured"]["before"]["loss"] == pytest.approx(found["measured"]["after"]["loss"], abs=1e-6)
     whats = {row["key"]: row["change"] for row in found["weights"]}
     assert whats["maker.weight"] == whats["words.weight"] == "rows kept"
-    again = run(app, ["train", str(new), "--from", "first", "--progress", "none"])
+    Path("runs").mkdir()
+    Path("mine").write_text("mine")
+    command = ["train", str(new), "--from", "first", "--progress", "none"]
+    Path("runs/cars-start.safetensors").symlink_to(Path("mine").absolute())
+    refused = run(app, command)
+    assert refused.exit_code == 1 and "is a link" in refused.stderr and Path("mine").read_text() == "mine"
+    Path("runs/cars-start.safetensors").unlink()
+    again = run(app, command)
     assert again.exit_code == 0, again.output
     assert Path("runs/cars-start.safetensors").is_file()
 

@@ -329,6 +329,53 @@ def test_one_place_prints() -> None:
     assert found == {"diagnostics/terminal.py"}
 
 
+OF_THE_PACKAGE = {
+    *("cli/new.py", "contract/registry.py", "convert/pytorch/huggingface.py", "emit/library_source.py"),
+    *("plot/html.py", "reference/codes.py", "serve/app.py", "server/tools.py", "transfer/rules.py"),
+}
+"""What opens files of the package itself."""
+KNOWN_TO_BE_FILES = {
+    *("cli/plot.py", "cli/written.py", "cli/importing.py"),  # which `need_no_device` or `is_file` have seen
+    *("convert/archive.py", "data/arrays.py"),  # members of an archive, which `opened` or `find` has seen
+    *("data/spool.py", "data/writers.py", "train/callbacks/trackers.py"),  # files of this process
+    *("data/encoders/images.py", "data/memory.py", "tune/fork_server.py", "train/run.py"),
+    "train/resume.py",  # `RunDirectory.open`
+}
+
+
+def test_one_place_opens_files_that_others_have_named() -> None:
+    """`files/reading.py`: a pipe may wait for ever, a device have no end."""
+    opening = ("open", "read_text", "read_bytes")
+    found = {
+        place
+        for _, path in files()
+        if not (place := str(path.relative_to(PACKAGE))).startswith(("files/", "emit/library/"))
+        for node in nodes(path)
+        if isinstance(node, ast.Call)
+        and (
+            (isinstance(node.func, ast.Name) and node.func.id == "open")
+            or (isinstance(node.func, ast.Attribute) and node.func.attr in opening)
+        )
+    }
+    assert found == OF_THE_PACKAGE | KNOWN_TO_BE_FILES
+
+
+def test_only_what_then_takes_its_place_is_written() -> None:
+    """Files appear whole, and nothing is written through a link: `files/folder.py` makes the `temporary`."""
+    wrong = [
+        f"{path.relative_to(PACKAGE)}: {ast.unparse(node.func)}"
+        for name, path in files()
+        if name != "files"
+        for node in nodes(path)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("write_text", "write_bytes")
+        and not {each.id for each in ast.walk(node.func) if isinstance(each, ast.Name)}
+        & {"temporary", "text"}
+    ]
+    assert wrong == []
+
+
 def test_no_function_is_longer_than_sixty_lines() -> None:
     """Without its signature. Commands are left out: much of them is what their options say."""
     long = [

@@ -59,6 +59,7 @@ def run(*arguments):
 kinds = {entry["name"]: entry["kind"] for entry in run("layers")["layers"]}
 found = {name: kinds[name] for name in sys.argv[1:]}
 found["check"] = run("check", "bad.yaml")["files"][0]["diagnostics"]
+found["explain"] = run("explain", "rate-zero")["codes"][0]["mended"]
 found["size"] = run("size", "spec.yaml")
 found["schema"] = "skip" in run("schema")["schema"]["$defs"]["node"]["properties"]
 found["source"] = graphspec.compile("spec.yaml").source
@@ -121,6 +122,7 @@ def test_the_recipes_add_one_of_each(tree: Path) -> None:
     kinds = ["layer", "op", "loss", "metric", "optimizer", "callback", "encoder", "key of a node"]
     assert [found[name] for name in names] == kinds
     assert [(each["code"], each["line"]) for each in found["check"]] == [("rate-zero", 4)]
+    assert "rate: 0.1" in found["explain"]
     assert found["size"] == {"ok": True, "weights": 4} and found["schema"]
     assert ".clamp(0.0, 0.5) ** 3" in found["source"] and "nn.Linear(3, 1)" in found["source"]
     trained = found["train"]

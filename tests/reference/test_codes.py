@@ -12,7 +12,7 @@ from graphspec.compiler import check
 from graphspec.diagnostics import CODES, Diagnostics
 from graphspec.reference.codes import page
 
-SHOWN = [code for code in CODES if page(code).wrong]
+OF_SPECS = [code for code in CODES if page(code).of_specs]
 
 
 def codes(text: str) -> set[str]:
@@ -21,9 +21,17 @@ def codes(text: str) -> set[str]:
     return {each.code for each in diagnostics}
 
 
-@pytest.mark.parametrize("code", SHOWN)
+@pytest.mark.parametrize("code", OF_SPECS)
 def test_the_spec_of_a_page_provokes_its_code_and_the_mended_one_none(code: str) -> None:
     assert (codes(page(code).wrong), codes(page(code).mended)) == ({code}, set())
+
+
+def test_every_code_has_a_page_with_what_provokes_it_and_the_mended_form() -> None:
+    for code in CODES:
+        shown = page(code)
+        assert len(shown.why) > 20 and shown.wrong and shown.mended and shown.wrong != shown.mended, code
+        if not shown.of_specs:  # what a reader types, in a line or two
+            assert len(shown.wrong.splitlines()) <= 4 and len(shown.mended.splitlines()) <= 2, code
 
 
 def test_codes_are_explained_and_listed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import runpy
 import shutil
@@ -39,7 +40,8 @@ def forget(run: Run) -> None:
     """Forgets what was measured, and keeps what was exported."""
     file = run.path / "engine.json"
     if file.exists():
-        file.write_text(json.dumps({"key": json.loads(file.read_text())["key"]}))
+        about = json.loads(file.read_text())
+        file.write_text(json.dumps({key: about[key] for key in about.keys() & {"key", "sha256"}}))
 
 
 def assert_near(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -75,6 +77,33 @@ def test_auto_takes_the_fastest_and_remembers_it(run: Run, monkeypatch: pytest.M
     known = json.loads((run.path / "engine.json").read_text())
     (run.path / "engine.json").write_text(json.dumps({**known, "key": {**known["key"], "threads": 99}}))
     assert Run(run.path).model(engine="auto").engine.name == "torch"
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_run_in_which_nothing_can_be_kept_is_exported_each_time(
+    trained: Path, tmp_path: Path, kind: str
+) -> None:
+    """Nothing is written through a link, and no pipe is waited for."""
+    folder, mine = tmp_path / "run", tmp_path / "mine"
+    shutil.copytree(trained, folder)
+    mine.write_text("mine")
+    for name in ("engine.json", "engine.onnx"):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(mine) if kind == "link" else os.mkfifo(folder / name)
+    run = Run(folder)
+    found = run.predict(ROWS[0], engine="onnxruntime").to_pylist()[0]
+    assert_near(found, run.predict(ROWS[0]).to_pylist()[0])
+    assert mine.read_text() == "mine"
+
+
+def test_an_export_of_which_a_byte_has_changed_is_written_again(run: Run) -> None:
+    expected = run.predict(ROWS[0], engine="onnxruntime").to_pylist()[0]
+    file = run.path / "engine.onnx"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    file.write_bytes(content)
+    assert_near(Run(run.path).predict(ROWS[0], engine="onnxruntime").to_pylist()[0], expected)
+    assert file.read_bytes() != bytes(content)
 
 
 def test_other_weights_are_exported_anew(trained: Path, tmp_path: Path) -> None:

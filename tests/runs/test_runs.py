@@ -93,6 +93,17 @@ def test_what_is_no_run_is_told(tmp_path: Path) -> None:
         RunFiles(tmp_path / "digit-1")
 
 
+@pytest.mark.parametrize("name", ["environment.json", "spec.yaml", "history.jsonl"])
+def test_what_is_left_of_a_run_is_listed_as_damaged(tmp_path: Path, name: str) -> None:
+    run = made(tmp_path / "digits-1", TWO)
+    (run / name).unlink()
+    if name == "history.jsonl":
+        (run / name).write_bytes(b"\xff")
+    shown = CliRunner().invoke(app, ["runs", str(tmp_path)]).stdout
+    assert "digits-1" in shown and "no run" not in shown
+    assert ("damaged" in shown) == (name != "history.jsonl")
+
+
 def test_a_run_that_is_not_there_is_told_before_torch_is_imported() -> None:
     code = "import sys, graphspec; graphspec.Run; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

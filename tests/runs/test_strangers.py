@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -253,6 +254,20 @@ def test_what_a_command_writes_goes_through_no_link(place: Path, outside: Path) 
         assert done.exit_code == 0, done.output
         assert contents(outside) == before and not (place / name).is_symlink()
         assert not (place / f".{name}.{os.getpid()}").exists()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_a_command_writes_takes_the_place_of_no_device(place: Path, linked: bool) -> None:
+    commands = [["build", "spec.yaml"], ["plot", "spec.yaml"], ["schema"], ["report", "run"]]
+    trained(place)
+    for number, command in enumerate(commands):
+        name = f"{number}{'.svg' if command[0] == 'plot' else '.py'}"
+        os.mkfifo(place / (f"{name}.pipe" if linked else name))
+        if linked:
+            (place / name).symlink_to(f"{name}.pipe")
+        done = graphspec(*command, "-o", name, *(["--data", "d.npz"] if command[0] == "report" else []))
+        assert done.exit_code == 2 and "it is a pipe or a device, not a file" in done.stderr, done.output
+        assert stat.S_ISFIFO((place / name).stat().st_mode) and (place / name).is_symlink() == linked
 
 
 OWN = ["spec.yaml", "model.py", "encoders.json", "history.jsonl", "environment.json", "best.safetensors"]

@@ -218,6 +218,15 @@ def test_what_rows_decide_is_told_by_check_and_train_and_can_be_silenced(tmp_pat
     assert told(spec) == []
 
 
+def test_a_phase_is_to_outlast_its_own_warm_up(tmp_path: Path) -> None:
+    spec = table(tmp_path, {})
+    phases = "phases: [{epochs: 1, schedule: {name: cosine_decay, warmup_steps: 4}}, {epochs: 3}]"
+    text = spec.read_text().replace("epochs: 1, batch_size", "batch_size")
+    spec.write_text(text.replace("schedule: {name: cosine_decay, warmup_steps: 2}", phases))
+    ((code, line, message),) = told(spec)
+    assert (code, line) == ("never-acts", 18) and "the phase has 3" in message
+
+
 @pytest.mark.parametrize(
     ("layer", "codes"), [("ZeroPadding2D", ["raw-pixels"]), ("Rescaling, scale: 0.004", [])]
 )

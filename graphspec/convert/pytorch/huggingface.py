@@ -8,7 +8,6 @@ Nothing of the folder is run: a config that names code of its own is refused.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from graphspec.convert.writing import text
 from graphspec.diagnostics import Diagnostics, SpecError, fail
 from graphspec.diagnostics.packages import needing
 from graphspec.diagnostics.text import line_of
+from graphspec.files.reading import content, need_regular, parse_json
 from graphspec.source import read
 from graphspec.transfer import transfer
 from graphspec.transfer.rules import load_rules
@@ -162,11 +162,9 @@ def config_of(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         message = f"`{folder}` has no config.json"
         raise fail("import-format", message, "give the folder that `save_pretrained` wrote")
-    if path.stat().st_size > MAX_CONFIG:
-        raise fail("import-format", f"`{path}` is larger than a config is")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = parse_json(content(path, MAX_CONFIG).decode("utf-8"))
+    except (OSError, ValueError) as error:
         raise fail("import-format", f"`{path}` is not JSON: {str(error)[:120]}") from None
     if not isinstance(found, dict) or not isinstance(found.get("model_type"), str):
         raise fail("import-format", f"`{path}` does not say what it is: it lacks `model_type`")
@@ -212,9 +210,15 @@ def _module(folder: Path, config: Mapping[str, Any]) -> nn.Module:
 
 
 def _need_safetensors(folder: Path) -> None:
-    if not list(folder.glob("*.safetensors")):
+    found = list(folder.glob("*.safetensors"))
+    if not found:
         message = f"`{folder}` has no weights as .safetensors"
         raise fail("weights-missing", message, "save the model again: `save_pretrained` writes them so")
+    for file in found:
+        try:
+            need_regular(file)
+        except OSError as error:
+            raise fail("weights-missing", f"`{file}` cannot be read: {error.strerror}") from None
 
 
 @contextmanager

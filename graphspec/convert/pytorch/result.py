@@ -12,7 +12,7 @@ from torch import Tensor
 from graphspec.compiled_spec import Program
 from graphspec.convert.nodes import StoredPlace
 from graphspec.convert.pytorch.state import Weights
-from graphspec.convert.weights import write_weights
+from graphspec.convert.weights import write_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,6 @@ class FromTorch:
 
     def save(self, folder: str | Path) -> tuple[Path, Path]:
         """Writes `NAME.yaml` and `NAME.safetensors`; returns both paths."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        spec, target = folder / f"{self.name}.yaml", folder / f"{self.name}.safetensors"
-        spec.write_text(self.text, encoding="utf-8")
-        write_weights(target, self.weights)
-        return spec, target
+        spec, weights = write_model(Path(folder), self.name, self.text, self.weights)
+        assert weights is not None
+        return spec, weights

@@ -12,6 +12,7 @@ from typing import Any
 from graphspec.data.features.settings import TextFeature
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.packages import needing
+from graphspec.files.reading import content
 
 SPECIAL = ["[PAD]", "[UNK]"]
 """The tokens of the ids 0 and 1."""
@@ -71,9 +72,7 @@ def of_file(path: Path) -> Any:
     """
     found = library()
     try:
-        if path.stat().st_size > MAX_FILE:
-            raise fail("data-format", f"`{path}` is too large for a tokenizer")
-        text = path.read_text(encoding="utf-8")
+        text = content(path, MAX_FILE).decode("utf-8")
     except OSError as error:
         raise fail("data-missing", f"`{path}` cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:

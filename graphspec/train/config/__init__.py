@@ -5,6 +5,7 @@ Nothing here imports torch; what the optimizers compute is in `graphspec.train.o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
@@ -149,6 +150,14 @@ class TrainConfig(Setting):
             return (self,)
         alone = self.model_copy(update={"phases": ()})
         return tuple(alone.model_copy(update=phase.given) for phase in self.phases)
+
+    def sections(self) -> Iterator[tuple[tuple[str | int, ...], TrainConfig | PhaseSettings | StepSettings]]:
+        """`train` itself, its phases, and the steps of each: what has settings of its own, by its path."""
+        parts: list[tuple[tuple[str | int, ...], TrainConfig | PhaseSettings]] = [((), self)]
+        parts += [(("phases", index), phase) for index, phase in enumerate(self.phases)]
+        for path, part in parts:
+            yield path, part
+            yield from (((*path, "steps", index), step) for index, step in enumerate(part.steps or ()))
 
     @property
     def updates(self) -> tuple[StepSettings, ...]:
