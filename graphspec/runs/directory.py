@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -276,11 +277,12 @@ def row_of(path: Path) -> RunRow:
     values = [value if isinstance(value, int | float) else math.inf for value in scores]
     lowest = min(range(len(values)), key=values.__getitem__) if values else None
     written = max((entry.lstat().st_mtime for entry in path.iterdir()), default=0.0)
-    try:
-        about = RunFiles(path).about()
-        state: State = "finished" if about.get("finished") else "unfinished"
-    except SpecError:  # one damaged run does not hide the others
-        about, state = {}, "damaged"
+    state: State = "damaged"  # which does not hide the others
+    about: Mapping[str, Any] = {}
+    if holds_run(path):
+        with suppress(SpecError):
+            about = _environment(path)
+            state = "finished" if about.get("finished") else "unfinished"
     kept = about.get("best_epoch")  # what `model_checkpoint` monitors decides
     best = kept - 1 if isinstance(kept, int) and 0 < kept <= len(values) else lowest
     return RunRow(
