@@ -57,7 +57,7 @@ def propose(inputs: tuple[Tensor, ...], i: int, j: int, joins: int | None = None
     last = a.rank - 1
     spatial = [axis for axis in differing if axis != last]
     if not spatial:
-        return _dense_or_conv(a, b, i, j)
+        return _of_constant(inputs, i, j) or _dense_or_conv(a, b, i, j)
     return _strided(a, b, i, j, keep=joins == last) or _strided(b, a, j, i, keep=joins == last)
 
 
@@ -90,6 +90,15 @@ def _of_names(a: Dim, b: Dim) -> str:
     if str(a).isidentifier() and str(b).isidentifier():
         return f"where `{a}` and `{b}` are always equal, give both inputs the same name for this size"
     return "use the same padding and strides on both paths, so that the lengths stay equal"
+
+
+def _of_constant(inputs: tuple[Tensor, ...], i: int, j: int) -> str | None:
+    """If one is the same for all examples, such as a constant or a parameter: the size that it needs."""
+    for position, other in ((i, j), (j, i)):
+        fixed, examples = inputs[position].shape[0], inputs[other].shape[0]
+        if isinstance(fixed, int) and not isinstance(examples, int):
+            return f"give {{input{position}}} the size {inputs[other].shape[-1]} in its last axis"
+    return None
 
 
 def _dense_or_conv(a: Tensor, b: Tensor, i: int, j: int) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from graphspec.declarations.body import Body, File
 from graphspec.declarations.indentation import indented
 from graphspec.declarations.nodes import read_edges, read_nodes
 from graphspec.declarations.reader import DeclarationReader
-from graphspec.diagnostics import Diagnostics, Label, did_you_mean, nearest, write_value
+from graphspec.diagnostics import Diagnostics, Label, certain, did_you_mean, nearest, write_value
 from graphspec.language.schema import FORMS, NODE_KEYS, PLAIN, Block, Input, Output, Spec, is_plain
 from graphspec.language.versions import misfit
 from graphspec.settings import plain, show
@@ -21,6 +22,8 @@ def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File |
     reader = DeclarationReader(document, diagnostics)
     spec = reader.setting(Spec, document.value, "a spec", ())
     if spec is None:  # unknown or missing keys: go on with what is there
+        document = _respelled(document)
+        reader = DeclarationReader(document, diagnostics)
         known = {key: value for key, value in document.value.items() if key in Spec.model_fields}
         spec = Spec.model_construct(**{"inputs": None, "nodes": None, "outputs": None, **known})
     name = spec.name
@@ -58,6 +61,24 @@ def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File |
     failed |= frozenset(misspelt.get("blocks") or ())
     legible = {block: read for block, read in blocks.items() if read is not None}
     return File(document, body, legible, failed, sections)
+
+
+def _respelled(document: Document) -> Document:
+    """A document with the names of sections in place of keys that can have meant nothing else."""
+    known = Spec.model_fields
+    names: dict[str, str] = {}
+    for key in document.value:
+        near = nearest(key, known, Spec.synonyms) if key not in known else None
+        taken = near in document.value or near in names.values()
+        if near is not None and not taken and certain(key, near, known, Spec.synonyms):
+            names[key] = near
+    start, end, children = document.root
+    assert isinstance(children, dict)
+    return replace(
+        document,
+        value={names.get(key, key): item for key, item in document.value.items()},
+        root=(start, end, {names.get(key, key): item for key, item in children.items()}),
+    )
 
 
 def _misspelt(value: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -131,6 +131,7 @@ ARGUMENTS: Mapping[str, str] = {
         ("pretrained", "checkpoint_path"), "write `weights: FILE.safetensors` on a block or a model"
     ),
     **dict.fromkeys(("dropout", "drop", "dropout_rate"), "a node below it: {layer: Dropout, rate: 0.5}"),
+    **dict.fromkeys(("activation", "act"), "a node below it: {layer: Activation, activation: relu}"),
     **dict.fromkeys(("batch_norm", "bn", "normalization"), "a node below it: {layer: BatchNormalization}"),
     **dict.fromkeys(("to", "next"), "the node that reads it names it, under `from`; or write `edges`"),
     **dict.fromkeys(("description", "comment"), "write it as a comment: `# ...`"),
@@ -385,7 +386,7 @@ NAMES: Mapping[tuple[str, str], str] = {
 
 VALUE_WORDS: Mapping[str, str] = by_word(
     standard="zscore z_score standardize StandardScaler std",
-    min_max="MinMaxScaler minmax_scale",
+    min_max="MinMaxScaler minmax_scale 0-1",
     robust="RobustScaler",
     mean="average avg",
     zero="zeros",
@@ -398,6 +399,23 @@ VALUE_WORDS: Mapping[str, str] = by_word(
     hyperband="asha successive_halving",
 )
 """Values of keys, by what other libraries call them; a key takes only some of them."""
+_IN_ORDER = "write `fill: median`; only a series has an order: `gaps: fill` of `windows` goes by it"
+VALUES: Mapping[tuple[str, str], str] = {
+    ("batch_size", "auto"): "`graphspec train --batch-size auto` finds the largest that fits",
+    **{
+        ("fill", word): "write `fill: median`; to leave such rows out, remove them from the file"
+        for word in ("drop", "dropna", "remove", "skip", "ignore")
+    },
+    **{
+        ("fill", word): _IN_ORDER
+        for word in ("ffill", "bfill", "pad", "forward", "previous", "last", "interpolate", "linear")
+    },
+    **{
+        ("fill", word): "write `fill: median` for numbers, `fill: missing` for a category of its own"
+        for word in ("mode", "most_frequent", "unknown")
+    },
+}
+"""Values of keys in other libraries that are written here in another way."""
 
 SCALE_PIXELS = "scale them first: {layer: Rescaling, scale: $(1 / 255)}"
 NORMALIZE = "put {layer: Normalization} after the input, or scale the data"

@@ -42,17 +42,18 @@ def nearest(word: str, candidates: Iterable[str], synonyms: Mapping[str, str] | 
         return None
     if len(names) > _MANY:
         return next((name for name in _one_mistake(word) if name in names), None)
-    best: tuple[int, str] | None = None
+    best: tuple[int, bool, str] | None = None
     for name in names:
         other = _plain(name)
         limit = min(max(len(plain), len(other)) // 3, 3) if best is None else best[0]
         if abs(len(other) - len(plain)) > limit:
             continue
         distance = _edits(plain, other, limit)
-        if distance <= limit and (best is None or (distance, name) < best):
-            best = (distance, name)
+        found = (distance, sorted(plain) != sorted(other), name)  # letters in another order before others
+        if distance <= limit and (best is None or found < best):
+            best = found
     if best is not None:
-        return best[1]
+        return best[2]
     parts = [name for name in names if _is_part(plain, _plain(name))]
     return min(parts, key=lambda name: (abs(len(name) - len(word)), name), default=None)
 

@@ -39,8 +39,10 @@ def read_features(body: BodyElaborator, data: DataConfig | None) -> None:
     for name, feature in data.features.items():
         sizes[f"vocabulary({name})"] = vocabulary_of(feature, target=name not in inputs)
     targets = [getattr(output, "target", None) or name for name, output in outputs.items()]
-    written = body.declared.document.value.get("outputs")
+    document = body.declared.document.value
+    written = document.get("outputs")
     broken = isinstance(written, dict) and not set(written) <= set(outputs)  # its target may be misspelt
+    broken |= not {"inputs", "outputs"} <= document.keys()
     if not broken and not any(isinstance(target, str) and "$" in target for target in targets):
         body.scope.problems(unread([*inputs, *targets], data.features), PATH)
 

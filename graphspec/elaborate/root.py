@@ -200,7 +200,7 @@ def _check_training(
         from graphspec.elaborate.groups import check_groups
 
         check_groups(body, training, found.graph, outputs.known)
-    if outputs.named is None or (data is None and body.file.sections.get("data") is not None):
+    if outputs.named is None or (data is None and body.declared.document.value.get("data") is not None):
         return
     ways = directions(outputs.named, data is not None and data.validation is not None)
     body.scope.problems(misfits(training or TrainConfig(), ways), ("train",))

@@ -310,9 +310,12 @@ class _Reader:
                 raise self._refused(function)
             what = self._source(function)
             word = what.rpartition(".")[2]
-            help = f"a function takes its tensor in parentheses: `{word}(x)`" if "." in what else _FORMS
+            help, given = _FORMS, self._arguments(node)
+            if "." in what:
+                of = ", ".join(filter(None, (what.rpartition(".")[0], given)))
+                help = f"a function takes its tensor in parentheses: `{word}({of})`"
             if what.partition(".")[0] in _LIBRARIES:
-                help = f"functions have no prefix: write `{word}({self._arguments(node)})`"
+                help = f"functions have no prefix: write `{word}({given})`"
             raise error_at(function, "unknown-function", f"`{shortened(what)}` cannot be called here", help)
         if isinstance(dotted, Plain):
             message = f"`{self._source(function)}` is a value, not a function"

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from graphspec.diagnostics import did_you_mean, nearest, write
-from graphspec.diagnostics.foreign_terms import NAMES, VALUE_WORDS
+from graphspec.diagnostics.foreign_terms import NAMES, VALUE_WORDS, VALUES
 from graphspec.settings.remedies import EXAMPLES, fraction, in_list, remedy_of
 from graphspec.tensor import DTYPE_WORDS
 
@@ -435,11 +435,14 @@ def _wrong_type(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
     kinds = context.get("kinds", [kind])
     remedy = next(filter(None, (remedy_of(each, given) for each in kinds)), None)
     literals = context.get("literals", [])
+    if literals and remedy in EXAMPLES.values():
+        remedy = None  # the words are legal, too
+    remedy = VALUES.get((str(path[-1]), str(given).lower()), remedy) if path else remedy
     remedy = _switched(given, literals) or did_you_mean(given, literals, remedy, WORDS)
     remedy = remedy or _phrase(cls, path)
     if remedy is None and kind == "tuple_type" and len(path) == 1:
         remedy = in_list(cls, path[0], given)
-    if remedy is None and not isinstance(given, float):
+    if remedy is None and not literals and not isinstance(given, float):
         remedy = next((EXAMPLES[each] for each in kinds if each in EXAMPLES), None)
     message = f"{_key(path, what)} is {show(given)}, but must be {wanted}"
     word = isinstance(given, str) and literals and not {*kinds} - {"literal_error", "list_type", "tuple_type"}

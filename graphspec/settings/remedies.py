@@ -12,6 +12,7 @@ from graphspec.diagnostics import Change, Remedy, write, write_value
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _GROUPED = re.compile(r"\d{1,3}([_, ]\d{3})+")
 """An integer with its digits in groups: `1_000`."""
+_ARITHMETIC = re.compile(r"\d[\d.]*(?:(?:\s*(?:[+*/%]|//|\*\*)\s*|\s+-\s+)\d[\d.]*)+")
 _PERCENT = re.compile(r"\d{1,3}(\.\d+)? ?%")
 _BRACES = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
 """A param as other tools write it: `{{ width }}`."""
@@ -41,6 +42,8 @@ def remedy_of(kind: str, given: object) -> str | None:
     if kind == "float_type" and _PERCENT.fullmatch(given):
         return write_value(f"{float(given.rstrip('% ')) / 100:g}")
     number = given.strip()
+    if _ARITHMETIC.fullmatch(number):
+        return write(f"$({number})")
     if not _NUMBER.fullmatch(number):
         return EXAMPLES[kind]
     return Remedy(f"a number is written without quotes: {number}", Change(number))

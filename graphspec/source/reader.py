@@ -39,6 +39,9 @@ Arguments = Callable[[Mapping[str, Any]], list[str]]
 
 _LISTED = re.compile(r"size$|shape$|strides|dilation|padding|cropping|ax[ei]s|dims|betas")
 """Keys whose value may be a list of numbers."""
+_OF_WORDS = ("from", "metrics", "callbacks", "columns")
+"""Keys whose value may be a list of words."""
+_WORDS = re.compile(r"[\w.]+(?:\s*,\s*[\w.]+)*(?=\s*(?:,\s*[\w.]+\s*:|[},]))")
 _TEMPLATE = re.compile(r"\{\{ *([^{}]+?) *\}\}")
 """A parameter as template languages write it."""
 _TUPLE = re.compile(r"\(\s*(?:\$?[\w.+-]+\s*,\s*)+(?:\$?[\w.+-]+\s*)?\)")
@@ -53,7 +56,18 @@ class Frame:
     its name is None where the value is to be dropped.
     """
 
-    __slots__ = ("anchor", "children", "flow", "height", "key", "opened", "start", "unnamed", "value")
+    __slots__ = (
+        "anchor",
+        "children",
+        "flow",
+        "height",
+        "key",
+        "listed",
+        "opened",
+        "start",
+        "unnamed",
+        "value",
+    )
 
     def __init__(
         self, value: list[Any] | dict[Any, Any], start: int, flow: bool, anchor: str | None, opened: int
@@ -63,6 +77,7 @@ class Frame:
         self.start, self.flow, self.anchor, self.opened = start, flow, anchor, opened
         self.height = 1
         self.unnamed = 0  # values without a key
+        self.listed = 0  # the end of words that belong to the list before them
         self.key: tuple[str | None, int, int] | None = None
 
     @property
@@ -341,14 +356,30 @@ class Reader:
             self._error("yaml-syntax", at, at + 1, COLON, spaced(shortened(f"{key}: {value}")))
             return value
         frame.key = (None, key_start, key_end)
+        if key_start < frame.listed:
+            return ""
         # `{{ name }}` is reported once, as a mapping that is a key.
         if len(self.stack) < 2 or not self.stack[-2].wants_key:
+            if self._unlisted(frame, key_start):
+                return ""
             message, help = self._alone(frame, shortened(name))
             self._error("null-key", key_start, key_end, message, help)
             frame.unnamed += 1
             if not _may_be_cut(frame, name):
                 frame.key = (name, key_start, key_end)
         return ""
+
+    def _unlisted(self, frame: Frame, start: int) -> bool:
+        """Whether a word is one of a list without brackets, `{from: a, b}`, which is reported once."""
+        last = next(reversed(frame.value), None)
+        match = _WORDS.match(self.text, start)
+        if last not in _OF_WORDS or not isinstance(frame.value[last], str) or match is None:
+            return False
+        frame.listed, begin = match.end(), frame.children[last][2][0]
+        words = ", ".join(re.split(r"\s*,\s*", self.text[begin : frame.listed]))
+        message = f"`{last}` has several words, and no brackets"
+        self._error("null-key", begin, frame.listed, message, write_value(f"[{words}]"))
+        return True
 
     def _alone(self, frame: Frame, name: str) -> tuple[str, str]:
         """The complaint about an entry in braces that is not `key: value`."""
@@ -361,8 +392,6 @@ class Reader:
             return f"`{match[1]}` needs a colon", write(f"{match[1]}: {match[2]}")
         if name.startswith("//"):
             return "a comment starts with `#`", f"write `#{name[2:]}`"
-        if last == "from" and isinstance(frame.value[last], str):
-            return f"`{name}` is outside of `from`", f"write `from: [{frame.value[last]}, {name}]`"
         names = self.arguments(frame.value) if self.arguments is not None else []
         free = [each for each in names if each not in frame.value][frame.unnamed :]
         if free and name not in names:

@@ -187,6 +187,7 @@ SECTIONS = [
     ("train: {clip_grad: 1}", "unknown-key", "clip_grad", "global_clipnorm: ..."),
     ("train: {accumulate: 4}", "unknown-key", "accumulate", "gradient_accumulation_steps: ..."),
     ("train: {random_state: 3}", "unknown-key", "random_state", "did you mean `seed`?"),
+    ("train: {batch_size: auto}", "wrong-type", "auto", "graphspec train --batch-size auto"),
     ("train: {val_split: 0.2}", "unknown-key", "val_split", "data: {validation: {split: 0.1}}"),
     ("train: {output_dir: out}", "unknown-key", "output_dir", "--run-dir DIR"),
     ("train: {gpus: 1}", "unknown-key", "gpus", "--device cuda"),

@@ -136,7 +136,7 @@ LAYERS = [
     ("a: {layer: Dense, units: 3, // wide\n  }", "null-key", "// wide", "write `# wide`"),
     ("a: {layer: Dropout, 0.5}", "null-key", "0.5", "write `rate: 0.5`"),
     ("a: {layer: Dense, 32}", "null-key", "32", "write `units: 32`"),
-    ("a: {merge: add, from: x, x2}", "null-key", "x2", "write `from: [x, x2]`"),
+    ("a: {merge: add, from: x, x2, x3}", "null-key", "x, x2, x3", "write [x, x2, x3]"),
     ("a:\n    layer: Dense\n    units:3", "yaml-syntax", ":", "write `units: 3`"),
     ("a:\n    layer: Dense\n    units 3", "yaml-syntax", "units", "write `units: 3`"),
     ("a:\n    layer = Dense\n    units = 3", "wrong-type", "layer = Dense", "a key has a colon"),
@@ -382,6 +382,9 @@ def test_a_part_of_an_option_is_no_option() -> None:
         ("1e-3 * x +", "expression-syntax", "+", "a formula has"),
         ("x if x else", "expression-syntax", "e", "a formula has"),
         ("sum(x, axis=0)", "out-of-range", "0", "`axis=1`"),
+        ("tahn(x)", "unknown-function", "tahn", "did you mean `tanh`?"),
+        ("x.mean(axis=1)", "unknown-function", "x.mean", "`mean(x, axis=1)`"),
+        ("x + arange(3)", "shapes-differ", "arange(3)", "give `arange(3)` the size"),
     ],
 )
 def test_formulas_as_others_write_them(formula: str, code: str, at: str, help: str) -> None:
@@ -397,6 +400,8 @@ def test_formulas_as_others_write_them(formula: str, code: str, at: str, help: s
         ("{layer: Dense, units: 3, from: 'x[0]'}", "unknown-reference", "'x[0]'", "`x.0`"),
         ("{compute: x[:, 0:2] + 1}", "unquoted-expression", "x[:, 0:2] + 1", 'write "x[:, 0:2] + 1"'),
         ("{layer: Dense, from: x[1], units: 3}", "yaml-syntax", "x[1]", 'write "x[1]"'),
+        ("{layer: Dense, units: 16 * 2}", "wrong-type", "16 * 2", "write `$(16 * 2)`"),
+        ("{layer: Flatten, activation: relu}", "unknown-key", "activation", "a node below it"),
     ],
 )
 def test_nodes_as_others_write_them(node: str, code: str, at: str, help: str) -> None:
@@ -500,6 +505,36 @@ def test_all_at_once(text: str, at: list[str]) -> None:
     diagnostics, sources = found(nodes(text, head))
     shown = "\n\n".join(render(each, sources) for each in diagnostics)
     assert sorted(marked(each, sources) for each in diagnostics) == sorted(at), shown
+
+
+SECTIONS = """
+inputs: {x: {shape: [4]}}
+shared: {twice: {layer: Dens, units: 4}}
+nodes: {a: {call: twice, from: x}, y: {layer: Dense, units: 3, activation: softmax}}
+outputs: {y: {loss: sparse_categorical_crossentropy}}
+data: {train: rows.csv, validation: {split: 0.2}, features: {x: {encode: number}, y: {encode: category}}}
+train: {epochs: 9, callbacks: {early_stopping: {patience: 3}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("section", "written"),
+    [
+        ("inputs", "input"),
+        ("shared", "share"),
+        ("nodes", "layers"),
+        ("outputs", "output"),
+        ("data", "dataset"),
+        ("train", "training"),
+    ],
+)
+def test_a_misspelt_section_is_read_as_the_one_that_is_meant(section: str, written: str) -> None:
+    diagnostics, _ = found(SECTIONS.replace(f"\n{section}: ", f"\n{written}: "))
+    codes = {(each.code, str(each.help)) for each in diagnostics}
+    assert ("unknown-key", f"did you mean `{section}`?") in codes
+    assert ("unknown-layer", "did you mean `Dense`?") in codes
+    shapes = {code for code, _ in codes} - {"unknown-key", "unknown-layer"}
+    assert shapes == {"feature-misfit"}, "which is told at once, too: one column is no shape [4]"
 
 
 def test_what_is_legal_is_listed_once() -> None:

@@ -228,6 +228,10 @@ def test_a_file_of_another_format(file: str, told: str) -> None:
         ("data: {train: t.csv, features: {x: {encode: number, fill: average}}}", "did you mean `mean`?"),
         ("data: {train: t.csv, features: {x: {encode: number, scale: zscore}}}", "did you mean `standard`?"),
         ("data: {train: t.csv, features: {x: {encode: number, scale: true}}}", "write `standard`"),
+        ("data: {train: t.csv, features: {x: {encode: number, scale: 0-1}}}", "did you mean `min_max`?"),
+        ("data: {train: t.csv, features: {x: {encode: number, fill: drop}}}", "remove them from the file"),
+        ("data: {train: t.csv, features: {x: {encode: number, fill: ffill}}}", "`gaps: fill` of `windows`"),
+        ("train: {freeze: y}", 'write "y.*"'),
         (
             "data: {train: t.csv, features: {x: {encode: number, missing: mean}}}",
             "write `fill: ...` of an input",
