@@ -507,7 +507,7 @@ def test_all_at_once(text: str, at: list[str]) -> None:
     assert sorted(marked(each, sources) for each in diagnostics) == sorted(at), shown
 
 
-SECTIONS = """
+WHOLE = """
 inputs: {x: {shape: [4]}}
 shared: {twice: {layer: Dens, units: 4}}
 nodes: {a: {call: twice, from: x}, y: {layer: Dense, units: 3, activation: softmax}}
@@ -529,7 +529,7 @@ train: {epochs: 9, callbacks: {early_stopping: {patience: 3}}}
     ],
 )
 def test_a_misspelt_section_is_read_as_the_one_that_is_meant(section: str, written: str) -> None:
-    diagnostics, _ = found(SECTIONS.replace(f"\n{section}: ", f"\n{written}: "))
+    diagnostics, _ = found(WHOLE.replace(f"\n{section}: ", f"\n{written}: "))
     codes = {(each.code, str(each.help)) for each in diagnostics}
     assert ("unknown-key", f"did you mean `{section}`?") in codes
     assert ("unknown-layer", "did you mean `Dense`?") in codes

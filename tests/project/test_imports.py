@@ -337,7 +337,7 @@ OF_THE_PACKAGE = {
 KNOWN_TO_BE_FILES = {
     *("cli/plot.py", "cli/written.py", "cli/importing.py"),  # which `need_no_device` or `is_file` have seen
     *("convert/archive.py", "data/arrays.py"),  # members of an archive, which `opened` or `find` has seen
-    *("data/spool.py", "data/writers.py", "train/callbacks/trackers.py"),  # files of this process
+    *("data/processes.py", "data/writers.py", "train/callbacks/trackers.py"),  # files of this process
     *("data/encoders/images.py", "data/memory.py", "tune/fork_server.py", "train/run.py"),
     "train/resume.py",  # `RunDirectory.open`
 }
