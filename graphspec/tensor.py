@@ -309,6 +309,11 @@ class Tensor:
         return len(self.shape)
 
     @property
+    def is_single(self) -> bool:
+        """Whether it has one element, so that it broadcasts with any tensor in any order of axes."""
+        return all(size == 1 for size in self.shape)
+
+    @property
     def is_float(self) -> bool:
         return self.dtype.startswith(("float", "bfloat"))
 

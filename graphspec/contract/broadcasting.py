@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphspec.contract.layer import LayerError
+from graphspec.contract.layer import LayerError, Memory
 from graphspec.tensor import Dim, Tensor
 
 _INTEGERS = ("bool", "uint8", "int8", "int16", "int32", "int64")
@@ -41,6 +41,13 @@ def _bits(dtype: str) -> int:
 def to_float(dtype: str) -> str:
     """The dtype of a division or a mean: floats stay, everything else becomes `float32`."""
     return dtype if "float" in dtype else "float32"
+
+
+def shared_memory(*inputs: Tensor | None) -> Memory:
+    """The memory layout that an elementwise function of several tensors needs: any if all have one rank, but
+    for those of one element, which meet any tensor in any order of axes.
+    """
+    return "any" if len({x.rank for x in inputs if x is not None and not x.is_single}) <= 1 else "spec"
 
 
 def unsqueezed(name: str, missing: int) -> str:

@@ -129,7 +129,7 @@ class ModuleCall:
     one block differ. `around` is an expression of `{module}` that gives the module, changed. `home` is the
     Python module that has `target`, where that is neither PyTorch nor this package. So many keywords as
     `by_place` says follow the positional arguments in PyTorch's signature. `common` are keywords that all
-    uses of a node take if one needs them.
+    uses of a node take if one needs them; of those in `usual`, each use then takes its own value.
     """
 
     target: str
@@ -140,6 +140,7 @@ class ModuleCall:
     home: str = ""
     by_place: int = 0
     common: Mapping[str, Leaf] = field(default_factory=dict)
+    usual: Mapping[str, Leaf] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,9 @@ class Values:
         self.code[value], self.channels_first[value] = code, first
 
     def read(self, value: Value, first: bool | None = None) -> ast.expr:
-        """The expression that reads a value, in the requested memory order."""
+        """The expression that reads a value, in the requested memory order; one element has no order."""
+        if value.tensor.is_single:
+            return self.code[value]
         return turned(self.code[value], value.tensor.rank, self.channels_first[value], first)
 
 

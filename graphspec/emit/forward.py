@@ -124,10 +124,11 @@ class Forward(ForwardScope):
             self._pass(op)
             return
         module = self.constructor.modules.get(slot.position)
-        if presence is None and (op.parameter is not None or self.constructor.classes.is_held(op)):
+        if op.parameter is not None or self.constructor.classes.is_held(op):
             assert module is not None
-            self.values.bind(op.output, module, False)
-            return
+            if presence is None or (presence.tests(module) and self._passed(slot, op) is None):
+                self.values.bind(op.output, module, False)
+                return
         if slot.repeated and isinstance(module, ast.Attribute) and not _is_shared(op):
             module = item(module, number)
         word = op.node if op.index is None else f"{op.node}_{op.index}"

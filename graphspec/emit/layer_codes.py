@@ -40,6 +40,7 @@ class LayerCodes:
         self._peers: dict[Any, list[Op]] = defaultdict(list)  # the uses of one piece of the spec
         self._alike: dict[tuple[Any, bool], bool] = {}
         self._common: dict[tuple[Any, bool], dict[str, Leaf]] = {}
+        self._needed: dict[tuple[Any, bool], set[str]] = {}
         self._reads = Counter(value for graph in graphs for op in graph.ops for value in op.inputs)
         self._reads.update(value for graph in graphs for value in graph.outputs.values())
         for op in _layers(graphs):
@@ -64,7 +65,7 @@ class LayerCodes:
         """The codes that a layer may have in either memory order."""
         yield self.structural(op)
         rank = op.output.tensor.rank
-        alike = rank in TO_FIRST and all(value.tensor.rank == rank for value in op.inputs)
+        alike = rank in TO_FIRST and all(v.tensor.rank == rank or v.tensor.is_single for v in op.inputs)
         if alike and memory(op) == "any" and op.wrapper is None:
             yield self._settled(op, True)
 
@@ -104,8 +105,20 @@ class LayerCodes:
                 for peer in peers
             )
         if self._alike[key]:
+            return self._with_usual(code, key)
+        return self._with_usual(self._with_common(layer.code(replace(site, settled=False)), key, first), key)
+
+    def _with_usual(self, code: Code, key: tuple[Any, bool]) -> Code:
+        """A code with its own value for each keyword that another use of its node needs."""
+        if code.construct is None or not code.construct.usual:
             return code
-        return self._with_common(layer.code(replace(site, settled=False)), key, first)
+        if key not in self._needed:
+            codes = (self._padded.get(p, p.layer).code(p.site(key[1])) for p in self._peers[key[0]])  # type: ignore[union-attr]
+            pairs = (pair for each in codes if each.construct for pair in each.construct.keyword.items())
+            self._needed[key] = {word for word, (value, default) in pairs if value != default}
+        taken = {w: (value, None) for w, value in code.construct.usual.items() if w in self._needed[key]}
+        keyword = {**code.construct.keyword, **taken}
+        return replace(code, construct=replace(code.construct, keyword=keyword))
 
     def _with_common(self, code: Code, key: tuple[Any, bool], first: bool) -> Code:
         """A general code with what all uses of its node take because one needs it."""

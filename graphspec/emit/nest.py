@@ -15,6 +15,7 @@ from graphspec.emit.body import Assign, Delete, Return, Statement, assigned_by, 
 from graphspec.emit.code import Read, Variable, reads, replace, walk
 from graphspec.emit.memory import Peaks, size, storage
 from graphspec.emit.printer import WIDTH, bare, flat, lines
+from graphspec.graph import Formula
 
 DEPTH = 3
 """So many calls stand in one another."""
@@ -126,7 +127,7 @@ class Nesting:
         assert isinstance(statement, Assign | Return) and isinstance(source, Assign)
         if statement.value is read:
             return True
-        if _are_one_formula(source, statement):
+        if formula_of(source, statement) is not None:
             return self._line(statement, replace(statement.value, read, source.value)) <= WIDTH
         if isinstance(source.value, ast.IfExp | ast.ListComp):
             return False
@@ -208,10 +209,10 @@ def _nest_last(body: list[Statement], delete: Delete) -> bool:
     return True
 
 
-def _are_one_formula(before: Assign, statement: Assign | Return) -> bool:
-    """Whether two statements are steps of one formula, which keeps the form that it has in the spec."""
-    formulas = {op.formula for op in (*before.ops, *statement.ops)}
-    return None not in formulas and len(formulas) == 1
+def formula_of(*statements: Assign | Return) -> Formula | None:
+    """The formula that statements are steps of, which keeps the form that it has in the spec."""
+    formulas = {op.formula for statement in statements for op in statement.ops}
+    return formulas.pop() if len(formulas) == 1 else None
 
 
 def _head(statement: Assign | Return) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from graphspec.emit.body import Assign, If, Statement, read_by
 from graphspec.emit.code import Read, Variable, choice, equal, reads, replace
-from graphspec.emit.nest import DEPTH, depth
+from graphspec.emit.nest import DEPTH, depth, formula_of
 from graphspec.emit.printer import WIDTH, bare
+from graphspec.graph import Formula
 
 
 @dataclass(eq=False, slots=True)
@@ -33,6 +34,7 @@ class OptionalNodes:
 
 def joined(body: list[Statement]) -> list[Statement]:
     """The statements, with those of optional nodes joined."""
+    body = _formulas_joined(body)
     parts = [_optional(statement) for statement in body]
     if not any(parts):
         return body
@@ -52,6 +54,31 @@ def joined(body: list[Statement]) -> list[Statement]:
     return [
         each for item in found for each in (_written(item) if isinstance(item, OptionalNodes) else [item])
     ]
+
+
+def _formulas_joined(body: list[Statement]) -> list[Statement]:
+    """The statements, with the steps of each optional formula as one: nothing else reads what is between."""
+    steps: dict[Formula, list[OptionalNodes]] = defaultdict(list)
+    for statement in body:
+        optional = _optional(statement)
+        if optional is not None and (formula := formula_of(*optional.steps)) is not None:
+            steps[formula].append(optional)
+    gone: set[Assign] = set()
+    for parts in steps.values():
+        if any(each.inverted != parts[-1].inverted or not equal(each.test, parts[-1].test) for each in parts):
+            continue
+        last, values = parts[-1], dict[Variable, ast.expr]()
+        for each in parts:
+            (value,) = each.values
+            for read in [read for read in reads(value) if read.variable in values]:
+                value = replace(value, read, values[read.variable])
+            values[each.target] = value
+        (step,) = last.steps
+        whole = values[last.target]
+        step.value = choice(last.test, *((last.passed, whole) if last.inverted else (whole, last.passed)))
+        step.ops = [op for each in parts for op in each.steps[0].ops]
+        gone.update(each.steps[0] for each in parts[:-1])
+    return [statement for statement in body if statement not in gone]
 
 
 def _optional(statement: Statement) -> OptionalNodes | None:

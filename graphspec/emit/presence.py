@@ -29,6 +29,10 @@ class Presence:
             return choice(fill("{module} is None", {"module": self.attribute}), passed, there)
         return choice(self.attribute, there, passed)
 
+    def tests(self, module: ast.expr) -> bool:
+        """Whether a node is present if this module is not None."""
+        return self.is_none and equal(self.attribute, module)
+
 
 @dataclass(eq=False, slots=True)
 class Presences:

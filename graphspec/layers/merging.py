@@ -10,7 +10,15 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
 
-from graphspec.contract.broadcasting import aligned, example_axis, promote, stretch, to_float, unsqueezed
+from graphspec.contract.broadcasting import (
+    aligned,
+    example_axis,
+    promote,
+    shared_memory,
+    stretch,
+    to_float,
+    unsqueezed,
+)
 from graphspec.contract.fields import as_tuple
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site
 from graphspec.contract.masks import either, filled_for_extreme, filled_for_product, joined
@@ -64,7 +72,7 @@ class _ElementwiseMerge(_Merge, abstract=True):
         return dtype
 
     def memory(self, *inputs: Tensor) -> Memory:
-        return "any" if len({x.rank for x in inputs}) == 1 else "spec"
+        return shared_memory(*inputs)
 
     def terms(self, site: Site) -> list[str]:
         """A template for each input, with the axes that it lacks added; after a batch axis of 1, PyTorch adds

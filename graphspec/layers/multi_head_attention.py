@@ -254,7 +254,8 @@ class Heads(Attending, abstract=True):
         )
         general = self.use_gate or site.x.rank > 3 or len(output) > 1
         target = "GeneralAttention" if general else "SizedAttention" if sized else "MultiHeadAttention"
-        construct = ModuleCall(target, positional, keyword, general="GeneralAttention")
+        usual: dict[str, Leaf] = {"out_features": outputs}
+        construct = ModuleCall(target, positional, keyword, general="GeneralAttention", usual=usual)
         call, constants = self._call(site, axes)
         return Code(call, construct, constants, defaults={"causal": False} if "causal" in constants else {})
 

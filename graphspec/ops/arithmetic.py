@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from graphspec.contract.arrays import Nested
-from graphspec.contract.broadcasting import promote, to_float
+from graphspec.contract.broadcasting import promote, shared_memory, to_float
 from graphspec.contract.fields import Constant
 from graphspec.contract.layer import (
     Argument,
@@ -180,7 +180,7 @@ class Heaviside(Operation, spec_name="heaviside"):
     def memory(self, x1: Tensor, x2: Tensor | None = None) -> Memory:
         if isinstance(self.x2, Nested):
             return "spec"
-        return "any" if x2 is None or x1.rank == x2.rank else "spec"
+        return shared_memory(x1, x2)
 
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"dtype": Ref(f"torch.{site.outputs[0].dtype}")}
@@ -210,4 +210,4 @@ class Ldexp(Operation, spec_name="ldexp"):
         return Tensor(meet(self.spec_name, x1, x2), x1.dtype)
 
     def memory(self, x1: Tensor, x2: Tensor) -> Memory:
-        return "any" if x1.rank == x2.rank else "spec"
+        return shared_memory(x1, x2)

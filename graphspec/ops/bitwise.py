@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from graphspec.contract.arrays import elements
-from graphspec.contract.broadcasting import promote
+from graphspec.contract.broadcasting import promote, shared_memory
 from graphspec.contract.input_checks import need_in_range
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Memory, Site
 from graphspec.ops.operation import BinaryOperation, Operation, UnaryOperation, meet, row, table
@@ -54,7 +54,7 @@ class _Bits(Operation, abstract=True):
         return x
 
     def memory(self, x: Tensor, y: Tensor | None = None) -> Memory:
-        return "any" if y is None or x.rank == y.rank else "spec"
+        return shared_memory(x, y)
 
     def code(self, site: Site) -> Code:
         if self.y is None:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from graphspec.contract.arrays import Array, Nested, kind_of
-from graphspec.contract.broadcasting import promote, to_float
+from graphspec.contract.broadcasting import promote, shared_memory, to_float
 from graphspec.contract.fields import Finite, Unbounded
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Memory, Ref, Site
 from graphspec.ops.operation import (
@@ -85,7 +85,7 @@ class _Logic(Operation, abstract=True):
         return Tensor(meet(self.spec_name, x1, x2), "bool")
 
     def memory(self, x1: Tensor, x2: Tensor) -> Memory:
-        return "any" if x1.rank == x2.rank else "spec"
+        return shared_memory(x1, x2)
 
     def code(self, site: Site) -> Code:
         x1, x2 = (
@@ -180,7 +180,7 @@ class Where(Operation, spec_name="where"):
     def memory(self, *inputs: Tensor | None) -> Memory:
         if isinstance(self.x1, Nested) or isinstance(self.x2, Nested):
             return "spec"
-        return "any" if len({x.rank for x in inputs if x is not None}) == 1 else "spec"
+        return shared_memory(*inputs)
 
     def code(self, site: Site) -> Code:
         found = self.operands(site.inputs)

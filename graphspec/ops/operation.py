@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from graphspec.contract.activations import ActivationFunction
 from graphspec.contract.arrays import Nested, elements, shape_of
-from graphspec.contract.broadcasting import promote, stretch, to_float
+from graphspec.contract.broadcasting import promote, shared_memory, stretch, to_float
 from graphspec.contract.buffers import buffer, met, need_held
 from graphspec.contract.fields import Constant
 from graphspec.contract.layer import (
@@ -150,7 +150,7 @@ class BinaryOperation(Operation, abstract=True):
     def memory(self, *inputs: Tensor | None) -> Memory:
         if isinstance(self.x1, Nested) or isinstance(self.x2, Nested):
             return "spec"
-        return "any" if len({x.rank for x in inputs if x is not None}) == 1 else "spec"
+        return shared_memory(*inputs)
 
     def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
         """The expression for two operands; `constant` is the position of the one that is not a tensor."""

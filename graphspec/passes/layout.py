@@ -139,13 +139,13 @@ class Layout:
         wish = self.wish(op, 0)
         if wish != "any":
             return wish == "first"
-        return self._passes_first(op) and op.output.tensor.rank == op.inputs[0].tensor.rank
+        return self._passes_first(op) and op.output.tensor.rank == _ordered(op)[0].tensor.rank
 
     def _passes_first(self, op: Op) -> bool:
         """Whether an op that takes either order gets channels first: its inputs are of one rank, and one
         of them is, or all.
         """
-        inputs = op.inputs
+        inputs = _ordered(op)
         if not inputs or any(v.tensor.rank != inputs[0].tensor.rank for v in inputs):
             return False
         enough = all if op in self._strict else any
@@ -157,6 +157,11 @@ class Layout:
             wish = "spec" if op.wrapper is not None else self.wish(op, 0)
             self._runs_first[op] = wish == "first" or (wish == "any" and self._passes_first(op))
         return self._runs_first[op]
+
+
+def _ordered(op: Op) -> tuple[Value, ...]:
+    """The inputs of an op that have an order of axes: those of one element have none beside others."""
+    return tuple(value for value in op.inputs if not value.tensor.is_single) or op.inputs
 
 
 def convert(expression: str, rank: int, to_first: bool) -> str:

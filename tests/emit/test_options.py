@@ -73,3 +73,28 @@ def test_convolutions_that_are_all_causal_have_no_other_padding() -> None:
     source = graphspec.compile(CAUSAL).source
     assert "F.pad(x, (before, 0))" in source
     assert not [word for word in ("causal", "same_padding", "valid") if word in source]
+
+
+ATTENTION = """
+inputs: {x: {shape: [length, 8]}}
+blocks:
+  unit:
+    params: {width: required}
+    inputs: [x]
+    nodes:
+      a: {layer: MultiHeadAttention, num_heads: 2, key_dim: 4, output_shape: $width, from: {query: x, value: x}}
+      b: {layer: Dense, units: $width}
+nodes:
+  one: {block: unit, width: 6}
+  two: {block: unit, width: 6}
+outputs: [two]
+"""
+
+
+def test_what_one_instance_needs_all_give_from_the_params_of_the_block() -> None:
+    source = graphspec.compile(ATTENTION).source
+    assert (
+        "out_features=" in source
+        and "attention_out_features" not in source
+        and "a_out_features" not in source
+    )
