@@ -10,8 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Generic, TypeVar
 
-from graphspec.contract.activations import ACTIVATIONS, ActivationFunction
+from graphspec.contract.activations import ACTIVATIONS, LINEAR, ActivationFunction
 from graphspec.contract.layer import Code, Ref
+from graphspec.diagnostics import Span
 from graphspec.emit.code import names as names_of
 from graphspec.emit.code import template, walk
 from graphspec.emit.layer_codes import LayerCodes, custom_classes, runs_channels_first
@@ -25,7 +26,7 @@ from graphspec.emit.template import ClassTemplate, template_of
 from graphspec.emit.values import ValueWriter
 from graphspec.graph import Definition, Graph, Op, Unit, Value
 from graphspec.passes.layout import Layout
-from graphspec.passes.logits import ends_in, inside
+from graphspec.passes.logits import ending, ends_in, inside
 from graphspec.weights import names
 
 Part = TypeVar("Part")
@@ -209,13 +210,21 @@ class Classes(Generic[Part]):
             yield from names_of(template(text))
 
     def _share_logits(self, graphs: list[Graph]) -> None:
-        """If one body of a definition must return logits, all do, so that they still share a class."""
-        wanted = {
-            (g.definition, key) for g in graphs for key, value in g.outputs.items() if value in self.ending
-        }
+        """If one body of a definition must return logits, all do that end in the same node, so that they
+        still share a class; where that node has no activation, its output is its logits.
+        """
+        wanted: dict[tuple[Definition, str], set[Span | None]] = defaultdict(set)
+        for graph in graphs:
+            for key, value in graph.outputs.items():
+                if value in self.ending:
+                    wanted[graph.definition, key].add(_ending_node(value))
         for graph in reversed(graphs):
             for key, value in graph.outputs.items():
-                if (graph.definition, key) in wanted and (word := ends_in(value)) is not None:
+                nodes = wanted.get((graph.definition, key), ())
+                word = ends_in(value) if nodes else None
+                if word is None and _ending_node(value) in nodes and ending(value) == LINEAR.word:
+                    word = LINEAR.word
+                if word is not None:
                     for each in inside(value):
                         self.ending.setdefault(each, word)
 
@@ -336,7 +345,7 @@ class Classes(Generic[Part]):
         self._owners |= dict.fromkeys(made.graph.units, definition)
         self._raw_units |= {mine: unit for unit, mine in made.units.items()}
         for value, mine in made.values.items():
-            if value in self.ending:
+            if self.ending.get(value, LINEAR.word) != LINEAR.word:
                 self.ending.setdefault(mine, self.ending[value])
         group.logits = any(value in self.ending for value in made.graph.outputs.values())
         is_root = self._root in members
@@ -431,6 +440,12 @@ def _bound(graphs: list[Graph]) -> Iterator[str]:
             yield from (each.arg for each in part.args.args)
         elif isinstance(part, ast.comprehension):
             yield from names_of(part.target)
+
+
+def _ending_node(value: Value) -> Span | None:
+    """The node that computes a value, through blocks and models."""
+    *_, last = inside(value)
+    return last.op.span if last.op is not None else None
 
 
 def _leaders(graphs: list[Graph]) -> dict[Graph, Graph]:

@@ -169,6 +169,10 @@ def listed(items: Sequence[ast.expr]) -> ast.List:
 
 
 def choice(test: ast.expr, chosen: ast.expr, other: ast.expr) -> ast.IfExp:
+    """`chosen if test else other`; where `other` may be `chosen`, too, one test for both."""
+    match test, other:
+        case ast.Name(), ast.IfExp(test=also, body=changed, orelse=same) if equal(same, chosen):
+            return ast.IfExp(ast.BoolOp(ast.And(), [also, ast.UnaryOp(ast.Not(), test)]), changed, chosen)
     return ast.IfExp(test, chosen, other)
 
 

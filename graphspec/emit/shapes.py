@@ -89,14 +89,17 @@ class ShapeMaker:
                 for key, value in graph.outputs.items()
             ),
             tuple(unit.name for unit in self.borrowed(graph)),
-            tuple((unit.name, self._op(unit.first, ranked), _fills(unit.first)) for unit in self.lent(graph)),
+            tuple(
+                (unit.name, self._op(unit.first, ranked, wiring), _fills(unit.first))
+                for unit in self.lent(graph)
+            ),
         )
 
     def _slot(self, slot: Slot, wiring: Wiring, ranked: bool) -> SlotShape:
         if slot.absent:
             passed = wiring.source(slot.op.inputs[0]) if slot.op.inputs else None
             return SlotShape(slot.node, slot.op.repeated, passed=passed, nothing=passed is None)
-        shapes = tuple(self._op(op, ranked) if op.present else None for op in slot.ops)
+        shapes = tuple(self._op(op, ranked, wiring) if op.present else None for op in slot.ops)
         wires = tuple(tuple(wiring.argument(argument) for argument in op.arguments) for op in slot.ops)
         if not slot.repeated and shapes[0] is not None:
             over_all = self._over_all(slot.op, shapes[0], wiring)
@@ -197,7 +200,7 @@ class ShapeMaker:
             for code in codes
         )
 
-    def _op(self, op: Op, ranked: bool) -> OpShape:
+    def _op(self, op: Op, ranked: bool, wiring: Wiring) -> OpShape:
         unit = op.unit
         shape = OpShape(
             outputs=tuple(output_key(op, word) for word in op.outputs),
@@ -208,8 +211,9 @@ class ShapeMaker:
         )
         if op.graph is not None:
             shape = replace(shape, ranks=shape.ranks[-len(op.outputs) :] if ranked else ())
-            endings = tuple(self.ending.get(value) for value in op.outputs.values())
-            return replace(shape, callee=self._callee(op, op.graph), endings=endings)
+            endings = [value for value in op.outputs.values() if value in self.ending]
+            read = tuple(self.ending[value] if value in wiring.read else None for value in endings)
+            return replace(shape, callee=self._callee(op, op.graph), endings=read)
         if op.parameter is not None:
             rank = len(op.parameter.shape)
             return replace(shape, callee=(op.parameter.trainable, rank))

@@ -133,6 +133,7 @@ class Wiring:
 
     def __init__(self, graph: Graph, slots: list[Slot]):
         self.graph, self.slots = graph, slots
+        self.read = {value for op in graph.ops for value in op.inputs}
         self._source = {value: SlotOutput(name) for name, value in graph.inputs.items() if value is not None}
         for slot in slots:
             last = slot.ops[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from graphspec.diagnostics import Span
@@ -76,7 +76,7 @@ class SourceWriter:
     def _statement(self, forward: Forward, statement: Statement, indent: int) -> None:
         match statement:
             case Assign():
-                prefix = f"{', '.join(map(_target, statement.targets))} = "
+                prefix = self._targets(statement.targets, indent)
                 shape = forward.shape(statement)
                 *before, statement.value = (
                     chain_steps(prefix, _target(statement.targets[0]), statement.value, indent)
@@ -101,6 +101,15 @@ class SourceWriter:
                     self._statement(forward, part, indent + 4)
             case Delete():
                 self.add(f"{' ' * indent}del {', '.join(each.name for each in statement.variables)}")
+
+    def _targets(self, targets: Sequence[Variable | None], indent: int) -> str:
+        """What stands before the value of an assignment; of long targets each has a line."""
+        prefix = f"{', '.join(map(_target, targets))} = "
+        if len(targets) == 1 or indent + len(prefix) < WIDTH:
+            return prefix
+        pad = " " * indent
+        self.add(f"{pad}(", *(f"{pad}    {_target(each)}," for each in targets))
+        return ") = "
 
     def _computed(self, prefix: str, statement: Assign | Return, indent: int, shape: str) -> None:
         """A statement that computes one or several nested nodes."""

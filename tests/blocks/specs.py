@@ -128,7 +128,10 @@ class Writer:
             last = body.add({"merge": "concatenate"}, [x, last], both, "grown")
         else:
             last = body.close(x, width)
-        if scope.chance(0.15):
+        if scope.chance(0.1) and last.is_known and scope.name("act") in scope.params:
+            node = {"layer": "Dense", "units": written(last.width), "activation": "$act"}
+            last = body.add(node, [last], replace(last, ending="$act"))
+        elif scope.chance(0.15):
             ending = scope.one("softmax", "sigmoid")
             last = body.add(
                 {"layer": "Activation", "activation": ending}, [last], replace(last, ending=ending)

@@ -80,7 +80,8 @@ class UsingBody(Body):
             found = scope.literal("list")
             return (name, f"${name}") if self.chance(0.4) else (str(found), found)
         if kind == "act":
-            return None, scope.activation()
+            activation = scope.activation()
+            return None if "$" in activation else activation, activation
         found = scope.literal(kind)
         return str(found), found
 
@@ -98,7 +99,7 @@ class UsingBody(Body):
             local = self.scope is block.scope
             width = value.width if local else self.scope.said(value.width, given, block.scope)
             kind = source.kind if value.kind == "any" else value.kind
-            found[name] = Value("", kind, space, width, value.ending)
+            found[name] = Value("", kind, space, width, ending_of(block, value, given))
         return found
 
     def placed(self, block: Block, node: Node, source: Value, results: Results) -> str:
@@ -344,6 +345,14 @@ class UsingBody(Body):
         self.several(
             {"layer": "TimeDistributed", "wraps": wraps}, replace(source, width=width, ending=None), source
         )
+
+
+def ending_of(block: Block, value: Value, given: Given) -> str | None:
+    """The activation that a result of a use ends in, if it is known."""
+    if value.ending != "$act":
+        return value.ending
+    found = given["act"] if "act" in given else block.scope.params.get("act")
+    return found if found in ("softmax", "sigmoid") else None
 
 
 def without_ending(results: Results) -> Results:

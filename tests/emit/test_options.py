@@ -82,7 +82,7 @@ blocks:
     params: {width: required}
     inputs: [x]
     nodes:
-      a: {layer: MultiHeadAttention, num_heads: 2, key_dim: 4, output_shape: $width, from: {query: x, value: x}}
+      a: {layer: MultiHeadAttention, num_heads: 2, key_dim: 4, output_shape: $width, from: [x, x]}
       b: {layer: Dense, units: $width}
 nodes:
   one: {block: unit, width: 6}
