@@ -276,6 +276,7 @@ class SplitOperation(_Several, spec_name="split", also="chunk"):
     ]
     axis: int
 
+    memory_layout = "any"
     examples = (Example({"indices_or_sections": 2, "axis": 1}, ((4, 3),)),)
 
     def parts(self) -> int:
@@ -300,7 +301,7 @@ class SplitOperation(_Several, spec_name="split", also="chunk"):
         return [b - a for a, b in zip((0, *cuts), (*cuts, size), strict=True)]
 
     def code(self, site: Site) -> Code:
-        constants: dict[str, Leaf] = {"cuts": self.indices_or_sections, "axis": self.axis}
+        constants: dict[str, Leaf] = {"cuts": self.indices_or_sections, "axis": site.axis(self.axis)}
         function = "chunk" if isinstance(self.indices_or_sections, int) else "tensor_split"
         return Code(f"{{x}}.{function}({{cuts}}, {{axis}})", constants=constants)
 
