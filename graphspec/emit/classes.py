@@ -347,6 +347,8 @@ class Classes(Generic[Part]):
         for value, mine in made.values.items():
             if self.ending.get(value, LINEAR.word) != LINEAR.word:
                 self.ending.setdefault(mine, self.ending[value])
+            elif mine is value:  # alone, it has no activation to leave off
+                self.ending.pop(value, None)
         group.logits = any(value in self.ending for value in made.graph.outputs.values())
         is_root = self._root in members
         first = [made.values[value] for value in self._channels_first] if is_root else []

@@ -96,7 +96,7 @@ FEATURES = (
 
 
 def test_random_specs_have_all_features() -> None:
-    found = counted(600)
+    found = counted(1000)
     assert not [feature for feature in FEATURES if not found[feature]]
 
 
