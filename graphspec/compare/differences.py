@@ -248,12 +248,12 @@ def _sums(sides: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
 def _told(change: NodeChange) -> tuple[Detail, ...]:
     """The details without the number of the repetition in what is read."""
     return tuple(
-        replace(detail, before=_plain(detail.before), after=_plain(detail.after))
+        replace(detail, before=_without_numbers(detail.before), after=_without_numbers(detail.after))
         if detail.name == "reads" and change.path != without_numbers(change.path)
         else detail
         for detail in change.details
     )
 
 
-def _plain(names: list[str]) -> list[str]:
+def _without_numbers(names: list[str]) -> list[str]:
     return [without_numbers(name) for name in names]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphspec.contract.named import NamedValue
 from graphspec.graph import Graph, Op, steps
-from graphspec.reference.resolution import plain, with_defaults
+from graphspec.reference.resolution import as_written, with_defaults
 from graphspec.tensor import Dim
 from graphspec.view.summary import Row, show_shape
 
@@ -120,14 +120,14 @@ def _arguments(op: Op) -> dict[str, Any]:
     if op.formula is not None:
         found["compute"] = op.formula.text
     elif op.graph is not None:
-        found |= {name: _plain(value) for name, value in op.graph.params.items()}
+        found |= {name: _value(value) for name, value in op.graph.params.items()}
     elif op.kind in ("module", "constant"):
         found |= op.given
     elif op.parameter is not None:
         found["parameter"] = list(op.parameter.shape[1:])
     elif op.layer is not None:
         fields = type(op.layer).model_fields
-        found |= {each.alias or name: plain(getattr(op.layer, name)) for name, each in fields.items()}
+        found |= {each.alias or name: as_written(getattr(op.layer, name)) for name, each in fields.items()}
     if op.unit is not None and not op.unit.trainable:
         found["trainable"] = False
     if op.unit is not None and op.unit.weights is not None:
@@ -135,5 +135,5 @@ def _arguments(op: Op) -> dict[str, Any]:
     return found
 
 
-def _plain(value: Any) -> Any:
-    return plain(value) if isinstance(value, NamedValue | tuple | list) else value
+def _value(value: Any) -> Any:
+    return as_written(value) if isinstance(value, NamedValue | tuple | list) else value

@@ -63,7 +63,9 @@ class ActivationFunction(NamedValue, family="activation"):
 ACTIVATIONS = ActivationFunction.members
 
 
-def _plain(word: str, doc: str, function: str, inline: str = "", aliases: tuple[str, ...] = ()) -> None:
+def _without_arguments(
+    word: str, doc: str, function: str, inline: str = "", aliases: tuple[str, ...] = ()
+) -> None:
     """An activation without arguments, whose class is made when a spec names it."""
     ACTIVATIONS.announce((word, *aliases), partial(_make, word, doc, function, inline, aliases))
 
@@ -99,7 +101,7 @@ for _row in (
     ("sparse_plus", "0 below -1, `x` above 1, and a parabola between.", "sparse_plus"),
     ("sparse_sigmoid", "0 below -1, 1 above 1, and `(x + 1) / 2` between.", "sparse_sigmoid"),
 ):
-    _plain(*_row)
+    _without_arguments(*_row)
 
 
 class ReluFunction(ActivationFunction, word="relu"):

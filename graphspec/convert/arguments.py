@@ -36,7 +36,7 @@ FORMER = {"OrthogonalInitializer": "Orthogonal", "IdentityInitializer": "Identit
 RENAMED = {"alpha": "negative_slope", "relu_max_value": "max_value", "output_mode_": "output_mode"}
 
 
-def plain(value: Any) -> Any:
+def shortest(value: Any) -> Any:
     """A number as it was most likely written: the shortest that rounds to the same 32 bits, where a float has
     no more digits than those; lists and mappings likewise.
     """
@@ -55,13 +55,13 @@ def plain(value: Any) -> Any:
                     return short
         return value
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [shortest(item) for item in value]
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: shortest(item) for key, item in value.items()}
     return value
 
 
-def whole(value: Any) -> Any:
+def as_integer(value: Any) -> Any:
     """2 for 2.0."""
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
 
@@ -87,7 +87,7 @@ def setting(value: Any) -> Any:
         )
     word = snake_case(FORMER.get(str(kind), str(kind)))
     rest = {
-        key: whole(plain(item))
+        key: as_integer(shortest(item))
         for key, item in dict(config).items()
         if item is not None and key not in ("seed", "name")
     }
@@ -148,7 +148,7 @@ def _value(name: str, value: Any) -> Any:
     if isinstance(value, dict) and "class_name" in value and "config" in value:
         found = setting(value)
         return found["name"] if isinstance(found, dict) and len(found) == 1 else found
-    return plain(value)
+    return shortest(value)
 
 
 LAYERS_AS_ACTIVATIONS = {"ReLU": "relu", "LeakyReLU": "leaky_relu", "ELU": "elu", "Softmax": "softmax"}

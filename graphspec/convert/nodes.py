@@ -114,7 +114,7 @@ class ConvertedBody:
     shared: list[CalledEntry] = field(default_factory=list)
     classed: bool = False  # a class of PyTorch, whose attributes its nodes are called by
 
-    def made(self) -> Iterator[ConvertedNode | CalledEntry]:
+    def with_weights(self) -> Iterator[ConvertedNode | CalledEntry]:
         """Everything with its own weights: each entry, and each node that calls none."""
         yield from self.shared
         yield from (node for node in self.nodes if node.entry is None)
@@ -170,7 +170,7 @@ class StoredPlace:
 
 def places(body: ConvertedBody, prefix: str = "") -> Iterator[tuple[str, StoredPlace]]:
     """Everything in a body that has variables, each once, by its path in the module of the flat spec."""
-    for item in body.made():
+    for item in body.with_weights():
         here = f"{prefix}{attribute(item.name)}"
         if item.body is not None:
             yield from places(item.body, f"{here}.")

@@ -9,7 +9,7 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.contract.keras_names import OPS
 from graphspec.contract.layer import Layer
-from graphspec.convert.arguments import arguments, key_text, parsed, plain, shortened
+from graphspec.convert.arguments import arguments, key_text, parsed, shortened, shortest
 from graphspec.convert.batch_axis import ALIGNED, BESIDE_CONSTANT, BESIDE_IMAGES, beside_batch, check, depth
 from graphspec.convert.config import Call, KerasLayer, KerasTensor, function_name, tensors_in
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue, Read
@@ -195,9 +195,9 @@ def _is_dot(name: str, constants: Mapping[str, Any]) -> bool:
 def constant(value: Any) -> Any:
     """A constant of a call as plain data."""
     if isinstance(value, dict) and value.get("class_name") in ("__tensor__", "__numpy__"):
-        return plain(value["config"]["value"])
+        return shortest(value["config"]["value"])
     if isinstance(value, dict) and "class_name" in value:
         if value["class_name"] == "DTypePolicy":
             return value["config"]["name"]
         raise Unsupported(f"it is called with a `{value['class_name']}`", "call it with numbers and tensors")
-    return plain(value)
+    return shortest(value)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphspec.convert.arguments import plain
+from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedBody
 from graphspec.convert.variables import Variables
 
 
 def fill_statistics(body: ConvertedBody, variables: Variables | None, notes: list[str]) -> None:
     """Writes the statistics of adapted layers into their arguments; 0 and 1 where the file has none."""
-    for item in body.made():
+    for item in body.with_weights():
         if item.body is not None:
             fill_statistics(item.body, variables, notes)
         if item.what != "Normalization" or item.form != "layer" or "mean" in item.arguments:
@@ -30,5 +30,5 @@ def fill_statistics(body: ConvertedBody, variables: Variables | None, notes: lis
 def _numbers(array: Any) -> Any:
     """The array's numbers: nested lists, or one number where all are the same."""
     same = array.size > 0 and bool((array == array.flat[0]).all())
-    value = plain(float(array.flat[0]) if same else array.astype("float64").tolist())
+    value = shortest(float(array.flat[0]) if same else array.astype("float64").tolist())
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -17,7 +17,7 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.contract.keras_names import ALIASES, LAYERS
 from graphspec.contract.layer import Layer, Wrapper
-from graphspec.convert.arguments import arguments, parsed, plain, shortened
+from graphspec.convert.arguments import arguments, parsed, shortened, shortest
 from graphspec.convert.cells import of_cells
 from graphspec.convert.config import (
     OPS,
@@ -460,7 +460,7 @@ class Translator:
     def _layer_scale(self, layer: KerasLayer, call: Call) -> ConvertedNode:
         """ConvNeXt's factor of each channel: a parameter, and a product."""
         size, start = layer.config["projection_dim"], layer.config["init_values"]
-        initializer = {"name": "constant", "value": plain(start)}
+        initializer = {"name": "constant", "value": shortest(start)}
         scale = ConvertedNode(f"{layer.name}_gamma", "parameter", [size], {"initializer": initializer})
         scale.stored = self._stored(layer)
         scale.trainable = layer.config.get("trainable") is not False
@@ -471,7 +471,7 @@ class Translator:
         """Inception-ResNet's residual: the second tensor times a constant, added to the first."""
         first, second = (self.values[tensor] for tensor in tensors_in(call.args))
         scaled = ConvertedNode(
-            f"{layer.name}_scaled", "op", "multiply", {"x2": plain(layer.config["scale"])}, [("", second)]
+            f"{layer.name}_scaled", "op", "multiply", {"x2": shortest(layer.config["scale"])}, [("", second)]
         )
         return ConvertedNode(
             layer.name, "merge", "add", {}, [("", first), ("", ConvertedValue(scaled))], "list"

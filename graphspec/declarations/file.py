@@ -12,7 +12,7 @@ from graphspec.declarations.reader import DeclarationReader
 from graphspec.diagnostics import Diagnostics, Label, certain, did_you_mean, nearest, write_value
 from graphspec.language.schema import FORMS, NODE_KEYS, PLAIN, Block, Input, Output, Spec, is_plain
 from graphspec.language.versions import misfit
-from graphspec.settings import plain, show
+from graphspec.settings import show, unquoted
 from graphspec.source import Document, Path
 
 
@@ -134,7 +134,7 @@ def _presets(reader: DeclarationReader, value: Any, body: Body) -> dict[str, dic
 def _inputs(reader: DeclarationReader, value: Any, body: Body) -> None:
     found = body.inputs
     if isinstance(value, dict) and isinstance(value.get("shape"), list):
-        inner = ", ".join(f"{key}: {plain(item)}" for key, item in value.items())
+        inner = ", ".join(f"{key}: {unquoted(item)}" for key, item in value.items())
         message, help = "`inputs` has an input without a name", f"write {{x: {{{inner}}}}}"
         reader.error("wrong-type", ("inputs",), message, help, key=True)
         body.incomplete = True
@@ -163,7 +163,7 @@ def _block(reader: DeclarationReader, name: str, value: Any) -> Body | None:
     path: Path = ("blocks", name)
     if isinstance(value, dict) and any(form in value for form in FORMS):
         message = f"the block `{name}` is written as a node"
-        inner = ", ".join(f"{key}: {plain(item)}" for key, item in value.items())
+        inner = ", ".join(f"{key}: {unquoted(item)}" for key, item in value.items())
         help = f"write {{inputs: [x], nodes: {{hidden: {{{inner}}}}}}}"
         reader.error("wrong-type", path, message, help, key=True)
         return None

@@ -11,7 +11,7 @@ from graphspec.declarations.body import Body
 from graphspec.declarations.reader import DeclarationReader
 from graphspec.diagnostics import Diagnostics, did_you_mean, meant, nearest, write, write_value
 from graphspec.language.schema import FORMS, MISSING, REPEATABLE, Node
-from graphspec.settings import a, plain, show
+from graphspec.settings import a, show, unquoted
 from graphspec.source import Document, Path
 
 
@@ -20,7 +20,7 @@ def read_nodes(
 ) -> dict[str, Node]:
     found = {}
     if isinstance(value, dict) and any(isinstance(value.get(form), str) for form in FORMS):
-        inner = ", ".join(f"{key}: {plain(item)}" for key, item in value.items())
+        inner = ", ".join(f"{key}: {unquoted(item)}" for key, item in value.items())
         message = f"`{path[-1]}` has a node without a name"
         reader.error("wrong-type", path, message, f"write {{name: {{{inner}}}}}", key=True)
         body.incomplete = True
@@ -121,7 +121,7 @@ _WORDS_OF_FORMS = {"type": "layer", "kind": "layer", "class": "layer", "function
 def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> None:
     first = next(iter(node.extra), "")
     if name in REGISTRY["layer"]:
-        arguments = "".join(f", {key}: {plain(item)}" for key, item in node.extra.items())
+        arguments = "".join(f", {key}: {unquoted(item)}" for key, item in node.extra.items())
         help = f"a node has a name of its own: `{name.lower()}: {{layer: {name}{arguments}}}`"
         reader.error("no-form", path, f"the node `{name}` has no form", help, key=True)
         return
@@ -129,7 +129,7 @@ def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> No
         inner = node.extra[first]
         arguments = ", ..." if inner is not None else ""
         if isinstance(inner, dict):
-            arguments = "".join(f", {key}: {plain(item)}" for key, item in inner.items())
+            arguments = "".join(f", {key}: {unquoted(item)}" for key, item in inner.items())
         message, help = f"the node `{name}` has no `{first}`", f"write {{layer: {first}{arguments}}}"
         reader.error("unknown-key", (*path, first), message, help, key=True)
         return

@@ -17,13 +17,13 @@ _MANY = 500
 
 
 @lru_cache(maxsize=65536)
-def _plain(word: str) -> str:
+def _letters(word: str) -> str:
     return re.sub(r"[\W_]+", "", word).casefold()
 
 
 def same_word(a: str, b: str) -> bool:
     """Whether two words differ only in case, underscores and other marks."""
-    return _plain(a) == _plain(b)
+    return _letters(a) == _letters(b)
 
 
 def nearest(word: str, candidates: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str | None:
@@ -34,9 +34,9 @@ def nearest(word: str, candidates: Iterable[str], synonyms: Mapping[str, str] | 
     start or the end of the other. Among many hundreds of candidates one typing mistake is looked for.
     """
     names = dict.fromkeys(name for name in candidates if isinstance(name, str))
-    plain = _plain(word[:_LONGEST_WORD])
+    plain = _letters(word[:_LONGEST_WORD])
     for foreign, ours in (synonyms or {}).items():
-        if (foreign == word or _plain(foreign) == plain) and ours in names:
+        if (foreign == word or _letters(foreign) == plain) and ours in names:
             return ours
     if not plain or len(word) > _LONGEST_WORD:
         return None
@@ -44,7 +44,7 @@ def nearest(word: str, candidates: Iterable[str], synonyms: Mapping[str, str] | 
         return next((name for name in _one_mistake(word) if name in names), None)
     best: tuple[int, bool, str] | None = None
     for name in names:
-        other = _plain(name)
+        other = _letters(name)
         limit = min(max(len(plain), len(other)) // 3, 3) if best is None else best[0]
         if abs(len(other) - len(plain)) > limit:
             continue
@@ -54,7 +54,7 @@ def nearest(word: str, candidates: Iterable[str], synonyms: Mapping[str, str] | 
             best = found
     if best is not None:
         return best[2]
-    parts = [name for name in names if _is_part(plain, _plain(name))]
+    parts = [name for name in names if _is_part(plain, _letters(name))]
     return min(parts, key=lambda name: (abs(len(name) - len(word)), name), default=None)
 
 
@@ -93,8 +93,8 @@ def certain(word: str, near: str, legal: Iterable[str], synonyms: Mapping[str, s
     for it, the same letters, or few typing mistakes in letters (no digit is taken for another) and no second
     word as near.
     """
-    plain, other = _plain(word[:_LONGEST_WORD]), _plain(near)
-    if plain == other or any(_plain(foreign) == plain for foreign in synonyms or ()):
+    plain, other = _letters(word[:_LONGEST_WORD]), _letters(near)
+    if plain == other or any(_letters(foreign) == plain for foreign in synonyms or ()):
         return True
     limit = min(max(len(plain), len(other)) // 3, 3)
     distance = _edits(plain, other, limit)
@@ -103,7 +103,9 @@ def certain(word: str, near: str, legal: Iterable[str], synonyms: Mapping[str, s
     if distance > 1 + (len(plain) >= 8) or len(plain) < 3:
         return False
     return not any(
-        name != near and abs(len(name) - len(word)) <= 4 and _edits(plain, _plain(name), distance) <= distance
+        name != near
+        and abs(len(name) - len(word)) <= 4
+        and _edits(plain, _letters(name), distance) <= distance
         for name in legal
         if isinstance(name, str)
     )

@@ -14,7 +14,7 @@ from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.values import FAILED, NOTHING, Absent, Resolved
 from graphspec.graph import Value
 from graphspec.language.schema import DRAWN, MISSING, NAMED_SIZE, Input
-from graphspec.settings import plain, show
+from graphspec.settings import show, unquoted
 from graphspec.settings.remedies import EXAMPLES, remedy_of
 from graphspec.source import Path
 from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Limit, Tensor, show_size, symbol, unit_of
@@ -76,7 +76,7 @@ def _as_shape(written: object) -> str:
     sizes = list(written.values()) if isinstance(written, dict) else [written]
     if isinstance(written, str):
         sizes = re.findall(r"[A-Za-z_]\w*|\d+", re.sub(r"(?<=\d)[xX](?=\d)", " ", written))
-    return write_value(f"[{', '.join(map(plain, sizes))}]")
+    return write_value(f"[{', '.join(map(unquoted, sizes))}]")
 
 
 def is_channels_first(body: BodyElaborator, name: str, declared: Input) -> bool:

@@ -107,7 +107,7 @@ class _Planner:
         """
         found = {norm: op for norm in self.graph.ops if (op := self._linear_before(norm)) is not None}
         while True:
-            bad = [norm for norm, op in found.items() if not self._whole(norm, op, found)]
+            bad = [norm for norm, op in found.items() if not self._all_foldable(norm, op, found)]
             if not bad:
                 break
             for norm in bad:
@@ -135,7 +135,7 @@ class _Planner:
         )
         return op if fits else None
 
-    def _whole(self, norm: Op, op: Op, found: dict[Op, Op]) -> bool:
+    def _all_foldable(self, norm: Op, op: Op, found: dict[Op, Op]) -> bool:
         """Whether all ops that share a unit or a node with these two can be folded in the same way."""
         assert norm.unit is not None and op.unit is not None
         pairs = {found.get(call) for call in norm.unit.calls}

@@ -106,7 +106,7 @@ class _Layout:
             self._write(token.text)
             if token.kind == "scalar":
                 self.wants_key = False
-                self.key = level.key = _plain(token.text)
+                self.key = level.key = _unquoted(token.text)
         else:
             self._value(token, index)
 
@@ -194,7 +194,7 @@ class _Layout:
             self.out[at] = " " * (width - length + 1)
 
 
-def _plain(text: str) -> str:
+def _unquoted(text: str) -> str:
     return text.strip("\"'")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from graphspec.contract.initializers import GlorotUniform
 from graphspec.contract.input_checks import known_channels, need_rank
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, ModuleCall, Site, Weight
-from graphspec.layers.attention_masks import TENSORS, WORDS, Attending, Rate, need_attention, whole
+from graphspec.layers.attention_masks import TENSORS, WORDS, Attending, Rate, expanded, need_attention
 from graphspec.tensor import Dim, Tensor
 
 
@@ -59,7 +59,7 @@ class Scoring(Attending, abstract=True):
         tensors = {argument.name: x for argument, x in zip(self.arguments, site.inputs, strict=True)}
         named = {word: x for word in ("query", "value", "key") if (x := tensors[word]) is not None}
         full = next(word for word, x in named.items() if x.shape[0] == batch)
-        parts = [whole(word, x, batch, full) for word, x in named.items()]
+        parts = [expanded(word, x, batch, full) for word, x in named.items()]
         masks = ["{value_mask}[:, None]"] if tensors["value_mask"] is not None else []
         masks += ["causal_mask({query}, {value})"] if self.use_causal_mask else []
         parts += [f"mask={' & '.join(masks)}"] if masks else []

@@ -131,7 +131,7 @@ def need_boolean(name: str, word: str, mask: Tensor, position: int) -> None:
         )
 
 
-def whole(word: str, x: Tensor, batch: Dim, other: str) -> str:
+def expanded(word: str, x: Tensor, batch: Dim, other: str) -> str:
     """A template for the tensor `word`. A batch axis of size 1 is broadcast to that of `other`."""
     kept = ", ".join(["-1"] * (x.rank - 1))
     return f"{{{word}}}.expand({{{other}}}.shape[0], {kept})" if x.shape[0] != batch else f"{{{word}}}"

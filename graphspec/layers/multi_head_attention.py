@@ -30,9 +30,9 @@ from graphspec.layers.attention_masks import (
     WORDS,
     Attending,
     Rate,
+    expanded,
     need_attention,
     need_boolean,
-    whole,
 )
 from graphspec.tensor import Dim, Tensor, product
 
@@ -265,7 +265,7 @@ class Heads(Attending, abstract=True):
         tensors = {argument.name: x for argument, x in zip(self.arguments, site.inputs, strict=True)}
         named = {word: tensors[word] for word in ("query", "value", "key") if tensors[word] is not None}
         full = next(word for word, x in named.items() if x.shape[0] == batch)
-        parts = [whole(word, x, batch, full) for word, x in named.items()]
+        parts = [expanded(word, x, batch, full) for word, x in named.items()]
         constants: dict[str, Leaf] = {}
         # With dropout, the zeros of queries that see nothing are set afterwards: a mask of keys alone is
         # [batch, 1, 1, length], and one of queries and keys as large as the scores.

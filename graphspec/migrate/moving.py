@@ -10,7 +10,7 @@ from torch import Tensor
 from graphspec.compiler import compile
 from graphspec.graph import Op, Value
 from graphspec.migrate.tracking import Indices
-from graphspec.reference.resolution import plain
+from graphspec.reference.resolution import as_written
 
 LARGEST = 2**24
 """Elements that float32 counts exactly."""
@@ -74,7 +74,7 @@ def _run(op: Op, inputs: list[Tensor]) -> Tensor | None:
     names = [f"x{number}" for number in range(len(inputs))]
     fields = type(layer).model_fields
     written = {
-        each.alias or name: plain(getattr(layer, name))
+        each.alias or name: as_written(getattr(layer, name))
         for name, each in fields.items()
         if getattr(layer, name) is not None and (each.is_required() or getattr(layer, name) != each.default)
     }

@@ -112,12 +112,12 @@ class _MaskMaker:
                 mates += self._mates(top) if isinstance(top, LeavingMask) else ()
             if not work and mates:
                 work.append(mates.pop(0))
-        return self._made(mask)
+        return self._value(mask)
 
     def _is_made(self, mask: Mask) -> bool:
         return mask is None or isinstance(mask, Value) or mask in self._values
 
-    def _made(self, mask: Mask) -> Value | None:
+    def _value(self, mask: Mask) -> Value | None:
         return mask if mask is None or isinstance(mask, Value) else self._values[mask]
 
     def _sources(self, mask: Mask) -> list[Mask]:
@@ -129,7 +129,7 @@ class _MaskMaker:
         return [self.masks.outside(mask)] if isinstance(mask, EnteringMask) else []
 
     def _make(self, mask: Mask) -> Value:
-        sources = [self._made(source) for source in self._sources(mask)]
+        sources = [self._value(source) for source in self._sources(mask)]
         if isinstance(mask, DerivedMask):
             return self._compute(mask.op, mask.derived, sources)
         (source,) = sources

@@ -265,7 +265,7 @@ def _slots(op: Op, values: tuple[Value, ...]) -> Iterator[tuple[int | None, Valu
 def _detail(given: Mapping[str, Any]) -> str:
     parts, left = [], DETAIL_WIDTH
     for key, value in given.items():
-        text = visible(f"{key} {_plain(value)}")
+        text = visible(f"{key} {_text(value)}")
         if len(text) > left:
             parts.append("…")
             break
@@ -283,11 +283,11 @@ NAMING = ("name", "layer", "block", "call", "model", "module")
 """The keys by which a mapping in a spec names what it is."""
 
 
-def _plain(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_plain, value))}]"
+        return f"[{', '.join(map(_text, value))}]"
     if isinstance(value, dict):
         return str(next((value[key] for key in NAMING if key in value), "…"))
     return str(value)

@@ -387,7 +387,7 @@ class Writer:
 
     def _nested(self, schema: Schema, place: str) -> Schema:
         """A setting inside a setting, as pydantic writes it."""
-        found = _plain(schema)
+        found = _without_titles(schema)
         if "properties" in found:
             found["properties"] = {
                 key: self._typed(key, _open(_given(key, each, place)), place)
@@ -454,14 +454,14 @@ def _given(key: str, schema: Mapping[str, Any], place: str) -> Mapping[str, Any]
     return {**schema, "anyOf": [each for each in schema["anyOf"] if each != {"type": "null"}]}
 
 
-def _plain(schema: Mapping[str, Any]) -> Schema:
+def _without_titles(schema: Mapping[str, Any]) -> Schema:
     """A schema of pydantic's without defaults, titles, and the lengths and patterns that `check` knows."""
     return {key: value for key, value in schema.items() if key in KEPT}
 
 
 def _open(schema: Mapping[str, Any]) -> Schema:
     """The same type, or an expression; so are the items of lists, whose number is not told."""
-    inner = _plain(schema)
+    inner = _without_titles(schema)
     family = next((each["family"] for each in inner.get("anyOf", ()) if "family" in each), None)
     if family == ActivationFunction.family:
         return {"anyOf": [_ref(family), {"type": "null"}]}

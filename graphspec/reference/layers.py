@@ -373,7 +373,7 @@ def _example(cls: type[Layer]) -> str:
     node = {cls.kind: cls.spec_name, **cls.examples[0].arguments}
     if cls.variadic or len(cls.examples[0].shapes) > 1:
         node["from"] = list("abcdefgh")[: len(cls.examples[0].shapes)]
-    return write_flow(_plain(node))
+    return write_flow(_as_written(node))
 
 
 def parameters_of(cls: type[Any]) -> tuple[Parameter, ...]:
@@ -384,19 +384,19 @@ def parameters_of(cls: type[Any]) -> tuple[Parameter, ...]:
     for name, field in cls.model_fields.items():
         required = field.is_required()
         word = field.alias or name
-        default = None if required else _plain(field.get_default(call_default_factory=True))
+        default = None if required else _as_written(field.get_default(call_default_factory=True))
         found.append(Parameter(word, type_text(properties.get(word, {}), definitions), required, default))
     return tuple(found)
 
 
-def _plain(value: Any) -> Any:
+def _as_written(value: Any) -> Any:
     """A value as a spec writes it."""
     if value is PydanticUndefined:
         return None
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [_as_written(item) for item in value]
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _as_written(item) for key, item in value.items()}
     word = getattr(value, "word", None) or getattr(value, "canonical", None)
     return word if word is not None else value
 

@@ -40,7 +40,7 @@ def with_defaults(spec: Mapping[str, Any], training: TrainConfig) -> dict[str, A
         found["outputs"] = {name: _output(value) for name, value in found["outputs"].items()}
     written = found.get("train") or {}
     kept = {key: written[key] for key in _KEPT if key in written}
-    settings = plain(training)
+    settings = as_written(training)
     found["train"] = {**{key: value for key, value in settings.items() if key not in _KEPT}, **kept}
     order = [key for key in ("data", "train", "tune") if key in found]
     return {
@@ -63,7 +63,7 @@ def _node(node: Any) -> Any:
     for name, field in REGISTRY[kind][node[kind]].model_fields.items():
         word = field.alias or name
         if word not in node and word not in varying and not field.is_required():
-            found[word] = plain(field.get_default(call_default_factory=True))
+            found[word] = as_written(field.get_default(call_default_factory=True))
     return found
 
 
@@ -101,18 +101,18 @@ def _judge(parse: Any, written: Any) -> Any:
     own = isinstance(written, dict) and "module" in written
     if own or "$" in str(written):
         return written
-    return plain(parse(written))
+    return as_written(parse(written))
 
 
-def plain(value: Any) -> Any:
+def as_written(value: Any) -> Any:
     """A value of a setting as a spec writes it."""
     if isinstance(value, NamedValue):
         names = [name for name in type(value).model_fields if name != "seed"]  # which is null
-        arguments = {name: plain(getattr(value, name)) for name in names}
+        arguments = {name: as_written(getattr(value, name)) for name in names}
         return {"name": value.word, **arguments} if arguments else value.word
     if isinstance(value, Setting):
         fields = type(value).model_fields
-        return {field.alias or name: plain(getattr(value, name)) for name, field in fields.items()}
+        return {field.alias or name: as_written(getattr(value, name)) for name, field in fields.items()}
     if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
+        return [as_written(item) for item in value]
     return value

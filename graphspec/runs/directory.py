@@ -130,7 +130,7 @@ def history_of(directory: Path) -> Values:
     for index, entry in enumerate(_lines(directory / HISTORY)):
         for name, value in entry.items():
             if name != "epoch":
-                values.setdefault(name, [None] * index).append(_plain(value))
+                values.setdefault(name, [None] * index).append(_numbers_in(value))
     return values
 
 
@@ -148,10 +148,10 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             yield entry
 
 
-def _plain(value: Any) -> Any:
+def _numbers_in(value: Any) -> Any:
     """A value of an epoch: a number, or several; None for anything else."""
     if isinstance(value, list):
-        return [_plain(item) for item in value if not isinstance(item, list)]
+        return [_numbers_in(item) for item in value if not isinstance(item, list)]
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 

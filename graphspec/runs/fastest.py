@@ -71,7 +71,7 @@ def engine_of(run: TrainedModel, base: TorchEngine, wanted: str, rows: int = 1) 
     with closing(_Shelf(run, base, rows)) as shelf:
         if wanted == "auto":
             return shelf.fastest()
-        engine = shelf.made(wanted)
+        engine = shelf.engine(wanted)
         apart = shelf.apart(engine)
     return engine, [f"engine: {wanted}, equal to the module to {apart:.1e}"]
 
@@ -140,7 +140,7 @@ class _Shelf:
         same = isinstance(key, dict) and all(key.get(name) == own[name] for name in EXPORTED)
         return known if same and isinstance(known, str) else None
 
-    def made(self, name: str) -> Engine:
+    def engine(self, name: str) -> Engine:
         """An engine. Raises `SpecError` (package-missing) where it is not installed."""
         if find_spec(name) is None:
             from graphspec.diagnostics.packages import lacking
@@ -161,14 +161,14 @@ class _Shelf:
         seconds = self._measured().get(str(self.rows))
         if seconds is not None:
             name = min(seconds, key=seconds.__getitem__)
-            return (self.base if name == "torch" else self.made(name)), [_line(name, seconds, self.rows)]
+            return (self.base if name == "torch" else self.engine(name)), [_line(name, seconds, self.rows)]
         engines: dict[str, Engine] = {"torch": self.base}
         lines = []
         for name in OTHERS:
             if find_spec(name) is None:
                 continue
             try:
-                engine = self.made(name)
+                engine = self.engine(name)
                 self.apart(engine)
                 engines[name] = engine
             except SpecError as error:

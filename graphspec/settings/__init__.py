@@ -230,16 +230,16 @@ class Members(Mapping[str, type[Named]]):
 
     def __init__(self, base: type[Named], more: Callable[[], object]):
         self._base, self._more = base, more
-        self._found = self._made()
-        self._whole = False
+        self._found = self._by_name()
+        self._complete = False
 
-    def _made(self) -> dict[str, type[Named]]:
+    def _by_name(self) -> dict[str, type[Named]]:
         return {name: cls for cls in leaves(self._base) for name in cls.names()}
 
     def _all(self) -> dict[str, type[Named]]:
-        if not self._whole:
+        if not self._complete:
             self._more()
-            self._found, self._whole = self._made(), True
+            self._found, self._complete = self._by_name(), True
         return self._found
 
     def __getitem__(self, name: str) -> type[Named]:
@@ -540,7 +540,7 @@ class Word(str):
     """A text that `show` writes without quotes."""
 
 
-def plain(value: object) -> str:
+def unquoted(value: object) -> str:
     """A value as it is written in a spec, a text without quotes."""
     return value if isinstance(value, str) else show(value)
 

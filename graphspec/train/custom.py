@@ -68,19 +68,19 @@ def bound(program: BaseProgram, device: torch.device) -> dict[str, Any]:
         loss, metrics = output.loss, []
         if isinstance(loss, CustomLoss):
             span = program.span(("outputs", name, "loss"))
-            function = _made(classes[loss.path], loss.path, loss.given, span, device)
+            function = _function(classes[loss.path], loss.path, loss.given, span, device)
             loss = BoundLoss.model_construct(**vars(loss), function=function)
         for metric in output.metrics:
             if isinstance(metric, CustomMetric):
                 span = program.span(("outputs", name, "metrics"))
-                function = _made(classes[metric.path], metric.path, metric.given, span, device)
+                function = _function(classes[metric.path], metric.path, metric.given, span, device)
                 metric = BoundMetric.model_construct(**vars(metric), function=function)
             metrics.append(metric)
         found[name] = replace(output, loss=loss, metrics=tuple(metrics))
     return found
 
 
-def _made(what: Any, path: str, given: Mapping[str, Any], span: Any, device: torch.device) -> Any:
+def _function(what: Any, path: str, given: Mapping[str, Any], span: Any, device: torch.device) -> Any:
     """A function of outputs and targets: an object of a class, or a function with its arguments."""
     if not callable(what):
         raise fail("module-missing", f"`{path}` is neither a class nor a function", span=span)

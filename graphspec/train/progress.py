@@ -36,7 +36,7 @@ class Progress:
     def to_json(self) -> dict[str, Any]:
         """Its numbers; what is not finite is null."""
         numbers = {key: getattr(self, key) for key in ("epoch", "epochs", "step", "steps", "values")}
-        return plain({**numbers, "examples_per_second": self.examples_per_second})
+        return for_json({**numbers, "examples_per_second": self.examples_per_second})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Start:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON; what is not finite is null."""
-        return plain(
+        return for_json(
             {
                 "name": self.name,
                 "run_dir": str(self.run_dir),
@@ -108,7 +108,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """The shape of `train --json`; what is not finite is null."""
-        return plain(
+        return for_json(
             {
                 "run_dir": str(self.run_dir),
                 "epochs": self.epochs,
@@ -204,10 +204,10 @@ class Reporter:
             self.callback(Progress(epoch + 1, self.epochs, self.steps, self.steps, values, rate, done=True))
 
 
-def plain(value: Any) -> Any:
+def for_json(value: Any) -> Any:
     """The same value with null for every number that JSON does not have."""
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: for_json(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [plain(item) for item in value]
+        return [for_json(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

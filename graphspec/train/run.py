@@ -29,7 +29,7 @@ from graphspec.files.run_folder import READ, REPLACED, WRITTEN, RunFolder
 from graphspec.program import BaseProgram
 from graphspec.train.checkpoint import Checkpoints
 from graphspec.train.files import write_weights
-from graphspec.train.progress import plain
+from graphspec.train.progress import for_json
 from graphspec.version import LANGUAGE, __version__
 from graphspec.weights import inside, weight_files
 
@@ -186,11 +186,11 @@ class RunDirectory:
     def record(self, entry: Mapping[str, Any]) -> None:
         """Appends an epoch to the history."""
         with self.appending(HISTORY) as stream:
-            stream.write(json.dumps(plain(entry)) + "\n")
+            stream.write(json.dumps(for_json(entry)) + "\n")
 
     def rewrite(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """The history as it was at a checkpoint, without what came after it."""
-        self.text(HISTORY, "".join(json.dumps(plain(entry)) + "\n" for entry in entries))
+        self.text(HISTORY, "".join(json.dumps(for_json(entry)) + "\n" for entry in entries))
 
     def settle(self) -> None:
         """Flushes the history to the disk, so that no checkpoint is newer."""

@@ -196,7 +196,7 @@ def _belongs(place: RunPlace, length: int) -> bool:
 def _split_off(length: int, places: list[RunPlace], root: RepeatedPart) -> RepeatedPart:
     """Makes a part of a run, in place of all the nodes that it stands for; one that is this run is taken."""
     whole = next((place.part for place in places if _is_whole(place, length, root)), None)
-    part = whole or _made(places[0], length)
+    part = whole or _part_of(places[0], length)
     by_part: dict[int, list[RunPlace]] = defaultdict(list)
     for place in places:
         if place.part is not part:
@@ -218,7 +218,7 @@ def _is_whole(place: RunPlace, length: int, root: RepeatedPart) -> bool:
     )
 
 
-def _made(first: RunPlace, length: int) -> RepeatedPart:
+def _part_of(first: RunPlace, length: int) -> RepeatedPart:
     window = slice(first.start, first.start + length)
     return RepeatedPart(
         list(first.part.keys[window]),

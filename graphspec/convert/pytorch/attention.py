@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from graphspec.convert.arguments import plain
+from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layers import unlike
@@ -43,7 +43,7 @@ def _attention(
     words: dict[str, Any] = {}
     size = query.shape[-1]
     if scale is not None and abs(scale - size**-0.5) > 1e-7:
-        words["scale"] = plain(scale)
+        words["scale"] = shortest(scale)
     reads = [(name, x.value) for name, x in zip(("query", "key", "value"), turned, strict=True)]
     if isinstance(attn_mask, Known) and causal(attn_mask.tensor):
         is_causal, attn_mask = True, None
@@ -161,7 +161,7 @@ def _recurrent(
     for layer in range(num_layers):
         if layer and dropout:
             value = ConvertedValue(
-                w.node("layer", "Dropout", {"rate": plain(dropout)}, [("x", value)], main=False)
+                w.node("layer", "Dropout", {"rate": shortest(dropout)}, [("x", value)], main=False)
             )
         words: dict[str, Any] = {"units": units, "return_sequences": True}
         words |= {} if has_biases else {"use_bias": False}

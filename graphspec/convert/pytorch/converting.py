@@ -15,7 +15,7 @@ from graphspec.convert.nodes import ConvertedInput, ConvertedValue
 from graphspec.convert.pytorch import attention, layers, pointwise, products, shaping  # noqa: F401  (they register)
 from graphspec.convert.pytorch.functions import CREATES, HANDLERS, PICKS
 from graphspec.convert.pytorch.layout import Laid
-from graphspec.convert.pytorch.sizes import plain
+from graphspec.convert.pytorch.sizes import known_number
 from graphspec.convert.pytorch.tracing import TracedModule, line_in
 from graphspec.convert.pytorch.writer import CallOrigin, Known, Look, NodeWriter
 from graphspec.convert.refusals import Unsupported
@@ -112,7 +112,7 @@ class Converter:
 
     def _input(self, node: fx.Node) -> Laid:
         tensor = node.meta["val"]
-        shape = tuple(plain(size) for size in tensor.shape)
+        shape = tuple(known_number(size) for size in tensor.shape)
         rank = len(shape)
         first = 3 <= rank <= 5 and tensor.dtype.is_floating_point and _is_image(node)
         named: list[Any] = [size if isinstance(size, int) else self.names.get(size) for size in shape[1:]]
@@ -167,7 +167,7 @@ class Converter:
                 raise Unsupported(
                     "a size or a number depends on the values of tensors", "compute it without data"
                 )
-            return plain(meta)
+            return known_number(meta)
         if not isinstance(target, torch._ops.OpOverload):
             return None
         given = _bound(node, values)
@@ -439,7 +439,7 @@ def _resolved(value: Any, values: Mapping[fx.Node, Any]) -> Any:
         return [_resolved(item, values) for item in value]
     if isinstance(value, slice):
         return slice(*(_resolved(item, values) for item in (value.start, value.stop, value.step)))
-    return plain(value)
+    return known_number(value)
 
 
 def _bound(node: fx.Node, values: Mapping[fx.Node, Any]) -> dict[str, Any]:
@@ -470,7 +470,7 @@ def _tensors(value: Any) -> Any:
 
 def _out(meta: Any) -> Any:
     if isinstance(meta, Tensor):
-        return Out(tuple(plain(size) for size in meta.shape), meta.dtype)
+        return Out(tuple(known_number(size) for size in meta.shape), meta.dtype)
     if isinstance(meta, (list, tuple)):
         return tuple(_out(item) for item in meta)
     return None

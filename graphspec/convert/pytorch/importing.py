@@ -115,13 +115,13 @@ def _free(word: str, tensor: Tensor, shape: Sequence[str | int | None] | None) -
 
 def _sizes(graph: Any, dynamic: Mapping[str, Sequence[str | int | None]]) -> dict[Any, str]:
     """The words for sizes that stay open. Raises `Unsupported` where one does not."""
-    from graphspec.convert.pytorch.sizes import plain
+    from graphspec.convert.pytorch.sizes import known_number
 
     found: dict[Any, str] = {}
     for node in graph.program.graph.nodes:
         if node.op != "placeholder" or node.name not in graph.inputs:
             continue
-        shape = [plain(size) for size in node.meta["val"].shape]
+        shape = [known_number(size) for size in node.meta["val"].shape]
         if isinstance(shape[0], int):
             raise Unsupported(
                 f"it takes batches of {shape[0]} alone", "use `x.shape[0]`, or -1, in place of the number"

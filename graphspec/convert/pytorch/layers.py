@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from graphspec.convert.arguments import plain
+from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layout import Laid
@@ -452,7 +452,7 @@ def _batch_norm(
         raise Unsupported(
             "without running statistics its result depends on the other examples", "track_running_stats=True"
         )
-    words = {"momentum": plain(1 - momentum), "epsilon": plain(eps), "unbiased": True}
+    words = {"momentum": shortest(1 - momentum), "epsilon": shortest(eps), "unbiased": True}
     words |= {"scale": weight is not None, "center": bias is not None}
     words = unlike(words, momentum=0.99, epsilon=0.001, scale=True, center=True)
     held = {"weight": weight, "bias": bias, "running_mean": running_mean, "running_var": running_var}
@@ -463,7 +463,7 @@ def _batch_norm(
 
 def grouped(w: NodeWriter, x: Laid, groups: int, weight: Any, bias: Any, eps: float) -> Laid:
     """A `GroupNormalization` of an image."""
-    words: dict[str, Any] = {"groups": -1 if groups == x.sizes[-1] else groups, "epsilon": plain(eps)}
+    words: dict[str, Any] = {"groups": -1 if groups == x.sizes[-1] else groups, "epsilon": shortest(eps)}
     words |= {"scale": weight is not None, "center": bias is not None}
     words = unlike(words, groups=32, epsilon=0.001, scale=True, center=True)
     node = w.node("layer", "GroupNormalization", words, [("x", x.value)], {"weight": weight, "bias": bias})
@@ -505,14 +505,14 @@ def _layer_norm(
     last = axes == [len(x.sizes) - 1]
     words: dict[str, Any] = {} if last else {"axis": axes if len(axes) > 1 else axes[0]}
     if function == "rms_norm":
-        words["epsilon"] = plain(eps if eps is not None else torch.finfo(torch.float32).eps)
+        words["epsilon"] = shortest(eps if eps is not None else torch.finfo(torch.float32).eps)
         weight = weight or Known(torch.ones([int(n) for n in normalized_shape]))
         words = unlike(words, epsilon=1e-6)
         node = w.node("layer", "RMSNormalization", words, [("x", x.value)], {"weight": weight})
         if not weight.names:
             node.trainable = False
     else:
-        words |= {"epsilon": plain(eps), "scale": weight is not None, "center": bias is not None}
+        words |= {"epsilon": shortest(eps), "scale": weight is not None, "center": bias is not None}
         words = unlike(words, epsilon=0.001, scale=True, center=True)
         node = w.node(
             "layer", "LayerNormalization", words, [("x", x.value)], {"weight": weight, "bias": bias}

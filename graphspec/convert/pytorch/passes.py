@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from graphspec.convert.arguments import plain
+from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue, Stored
 from graphspec.convert.pytorch.writer import CallOrigin, Known, NodeWriter
 
@@ -284,7 +284,7 @@ def _attention(
     if value.shape[1] != query.shape[1]:
         words["value_dim"] = value.shape[1]
     if w.rates.get(node):
-        words["dropout"] = plain(w.rates.pop(node))
+        words["dropout"] = shortest(w.rates.pop(node))
     if False in biases:
         words["use_bias"] = False
     if last.arguments["units"] != query.weight.tensor.shape[1]:
@@ -392,7 +392,7 @@ def _handmade(node: ConvertedNode, read: Readers) -> Any:
     reads = [("query", query), ("key", key), ("value", value)]
     width = _size_of(query)
     usual = width is not None and abs(scale - width**-0.5) < 1e-7
-    return second, reads, {} if usual else {"scale": plain(float(scale))}, rate
+    return second, reads, {} if usual else {"scale": shortest(float(scale))}, rate
 
 
 def _size_of(value: Any) -> int | None:

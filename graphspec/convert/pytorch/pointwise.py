@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from graphspec.convert.arguments import plain
+from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layout import Laid
@@ -73,7 +73,9 @@ def _gelu(w: NodeWriter, self: Laid, approximate: str = "none", **_: Any) -> Lai
 
 @handles("leaky_relu")
 def _leaky_relu(w: NodeWriter, self: Laid, negative_slope: float, **_: Any) -> Laid:
-    return w.make("layer", "LeakyReLU", {"negative_slope": plain(negative_slope)}, [("x", self.value)], self)
+    return w.make(
+        "layer", "LeakyReLU", {"negative_slope": shortest(negative_slope)}, [("x", self.value)], self
+    )
 
 
 @handles("elu")
@@ -82,12 +84,12 @@ def _elu(w: NodeWriter, self: Laid, alpha: float, scale: float, input_scale: flo
         raise Unsupported("its scale is not 1", "use selu, or multiply the result")
     if alpha == 1:
         return activation(w, self, "elu")
-    return w.make("layer", "ELU", {"alpha": plain(alpha)}, [("x", self.value)], self)
+    return w.make("layer", "ELU", {"alpha": shortest(alpha)}, [("x", self.value)], self)
 
 
 @handles("celu")
 def _celu(w: NodeWriter, self: Laid, alpha: float, **_: Any) -> Laid:
-    return activation(w, self, "celu", **({} if alpha == 1 else {"alpha": plain(alpha)}))
+    return activation(w, self, "celu", **({} if alpha == 1 else {"alpha": shortest(alpha)}))
 
 
 @handles("softplus")
@@ -101,7 +103,7 @@ def _softplus(w: NodeWriter, self: Laid, beta: float, threshold: float, **_: Any
 @handles("softshrink", "hardshrink")
 def _shrink(w: NodeWriter, self: Laid, lambd: float, function: str, **_: Any) -> Laid:
     word = {"softshrink": "soft_shrink", "hardshrink": "hard_shrink"}[function]
-    return activation(w, self, word, **({} if lambd == 0.5 else {"threshold": plain(lambd)}))
+    return activation(w, self, word, **({} if lambd == 0.5 else {"threshold": shortest(lambd)}))
 
 
 @handles("hardtanh", "clamp", "clip")
@@ -121,7 +123,9 @@ def _clamp(
     if function == "hardtanh" and (low, high) == (-1, 1):
         return activation(w, self, "hard_tanh")
     if low is not None and high is not None:
-        return w.make("op", "clip", {"x_min": plain(low), "x_max": plain(high)}, [("x", self.value)], self)
+        return w.make(
+            "op", "clip", {"x_min": shortest(low), "x_max": shortest(high)}, [("x", self.value)], self
+        )
     if low is not None:
         return activation(w, self, "relu") if low == 0 else scalar(w, "maximum", self, low)
     return scalar(w, "minimum", self, high)
@@ -185,9 +189,11 @@ def _dropout(w: NodeWriter, input: Laid, p: float, function: str, drops: str = "
         return input
     if function == "feature_dropout":
         x = w.spatial(input)
-        return w.make("layer", f"SpatialDropout{len(x.sizes) - 2}D", {"rate": plain(p)}, [("x", x.value)], x)
+        return w.make(
+            "layer", f"SpatialDropout{len(x.sizes) - 2}D", {"rate": shortest(p)}, [("x", x.value)], x
+        )
     word = "AlphaDropout" if function == "alpha_dropout" else "Dropout"
-    given: dict[str, Any] = {"rate": plain(p)}
+    given: dict[str, Any] = {"rate": shortest(p)}
     if drops == "row":  # whole examples, as stochastic depth does
         given["noise_shape"] = [None, *[1] * (len(input.sizes) - 1)]
     return w.make("layer", word, given, [("x", input.value)], input)
@@ -206,7 +212,7 @@ def number(value: Any) -> Any:
 def scalar(w: NodeWriter, op: str, x: Laid, value: Any, second: bool = True) -> Laid:
     """An op of a tensor and a number, in this order or the other."""
     value = number(value)
-    value = int(value) if isinstance(value, bool) else plain(value)
+    value = int(value) if isinstance(value, bool) else shortest(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e9 and x.dtype.startswith("float"):
         value = int(value)
     return w.make("op", op, {"x2" if second else "x1": value}, [("x1" if second else "x2", x.value)], x)
@@ -479,4 +485,4 @@ def finite(value: Any, dtype: torch.dtype) -> Any:
     """A number of a spec."""
     if isinstance(value, float) and math.isinf(value):
         return value
-    return plain(float(value)) if dtype.is_floating_point else value
+    return shortest(float(value)) if dtype.is_floating_point else value

@@ -12,14 +12,14 @@ Size = Any
 """An int, or a sympy expression."""
 
 
-def plain(value: Any) -> Any:
+def known_number(value: Any) -> Any:
     """A number as an int where it is known, as an expression where not; lists likewise."""
     if isinstance(value, (SymInt, SymFloat, SymBool)):
         value = value.node.expr
     if isinstance(value, sympy.Expr) and value.is_Integer:
         return int(value)
     if isinstance(value, (list, tuple)):
-        return type(value)(plain(item) for item in value)
+        return type(value)(known_number(item) for item in value)
     return value
 
 
@@ -28,7 +28,7 @@ def product(sizes: Iterable[Size]) -> Size:
     total: Size = 1
     for size in sizes:
         total = total * size
-    return plain(total)
+    return known_number(total)
 
 
 def quotient(a: Size, b: Size) -> Size | None:
@@ -39,7 +39,7 @@ def quotient(a: Size, b: Size) -> Size | None:
     whole = found.is_Integer or (
         sympy.fraction(found)[1] == 1 and all(number.is_Integer for number in found.atoms(sympy.Number))
     )
-    return plain(found) if whole else None
+    return known_number(found) if whole else None
 
 
 def written(sizes: Sequence[Size], inferred: bool = True) -> list[int] | None:

@@ -64,7 +64,9 @@ class Tree:
             if found is not None:
                 groups.setdefault(self.origins[node].modules[found][0], []).append(node)
                 level[self.origins[node].modules[found][0]] = found
-        groups = {key: inner for key, inner in groups.items() if len(inner) > 1 and self._whole(inner, nodes)}
+        groups = {
+            key: inner for key, inner in groups.items() if len(inner) > 1 and self._is_closed(inner, nodes)
+        }
         inside = {node: key for key, inner in groups.items() for node in inner}
         places = (
             {key: max(nodes.index(node) for node in inner) for key, inner in groups.items()}
@@ -96,7 +98,7 @@ class Tree:
         return None
 
     @staticmethod
-    def _whole(inner: Sequence[ConvertedNode], nodes: Sequence[ConvertedNode]) -> bool:
+    def _is_closed(inner: Sequence[ConvertedNode], nodes: Sequence[ConvertedNode]) -> bool:
         """Whether a block reads a tensor, and nothing between its nodes depends on them and feeds them."""
         own, after = set(inner), set[ConvertedNode]()
         reads = False

@@ -17,7 +17,7 @@ from graphspec.diagnostics import certain as spelled
 from graphspec.diagnostics.foreign_terms import LAYERS, NESTS, bare
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.language.schema import NODE_KEYS
-from graphspec.settings import Problem, SettingError, a, plain, show, validate
+from graphspec.settings import Problem, SettingError, a, show, unquoted, validate
 
 
 def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] | None, bool]:
@@ -53,7 +53,7 @@ def _of_call(text: str) -> str:
         call = ast.parse(text, mode="eval").body
         if not isinstance(call, ast.Call) or call.args or not call.keywords:
             return "..."
-        return ", ".join(f"{item.arg}: {plain(ast.literal_eval(item.value))}" for item in call.keywords)
+        return ", ".join(f"{item.arg}: {unquoted(ast.literal_eval(item.value))}" for item in call.keywords)
     except (SyntaxError, ValueError):
         return "..."
 
@@ -112,7 +112,7 @@ def _nested(node: NodeInstance, cls: type[Layer], what: str, arguments: dict[str
     found: set[str] = set()
     for key, value in arguments.items():
         if key in NESTS and key not in cls.model_fields and isinstance(value, dict):
-            inner = ", ".join(f"{name}: {plain(item)}" for name, item in value.items())
+            inner = ", ".join(f"{name}: {unquoted(item)}" for name, item in value.items())
             help = f"write arguments next to it: {{{cls.kind}: {cls.spec_name}, {inner}}}"
             node.error("unknown-key", node.key_of(key), f"{what} has no `{key}`", help)
             found |= {key, *value}
@@ -131,7 +131,7 @@ def _of_the_wrapped(
     inner = {key: value for key, value in inner.items() if _wrapped_takes(cls, key)}
     if not inner:
         return found
-    shown = "".join(f", {key}: {plain(value)}" for key, value in inner.items())
+    shown = "".join(f", {key}: {unquoted(value)}" for key, value in inner.items())
     help = f"write `wraps: {{layer: ...{shown}}}`"
     rest = [each for each in found if each is not missing and each.path[0] not in inner]
     return [replace(missing, help=help), *rest]

@@ -17,7 +17,7 @@ from graphspec.elaborate.scope import Scope, expression_in
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
 from graphspec.graph import ArgumentExpression, Definition, Graph, Op, Value
 from graphspec.language.schema import PLAIN, Input, is_plain
-from graphspec.settings import a, plain, show
+from graphspec.settings import a, show, unquoted
 
 
 def build(node: NodeInstance) -> NodeResult:
@@ -184,7 +184,7 @@ def _given(node: NodeInstance, file: File, declared: Body) -> tuple[dict[str, An
             ok = False
             help = near_help(key, known) if known else f"`{declared.title}` has no params"
             if key in NESTS and isinstance(inner := arguments.get(key), dict):
-                shown = ", ".join(f"{name}: {plain(value)}" for name, value in inner.items())
+                shown = ", ".join(f"{name}: {unquoted(value)}" for name, value in inner.items())
                 help = f"write params next to it: {{{node.form}: {node.target()}, {shown}}}"
             message = f"`{key}` is not a param of `{declared.title}`"
             node.error("unknown-key", node.key_of(key), message, help)

@@ -213,7 +213,7 @@ class DateParts:
         if base == "timestamp":
             ticks = g.op("Add", _times(g, self.moment.seconds, 1_000_000), self.moment.micros)
             return str(g.op("Div", g.cast(ticks, NUMBER), g.constant([1e6], np.float64)))
-        value = g.cast(self._whole(base), NUMBER)
+        value = g.cast(self._integer(base), NUMBER)
         if base == wanted:
             return value
         angle = g.op("Sub", value, g.constant([float(base in FROM_ONE)], np.float64))
@@ -221,7 +221,7 @@ class DateParts:
         angle = g.op("Div", angle, g.constant([float(PERIODS[base])], np.float64))
         return str(g.op("Sin" if wanted.endswith("_sin") else "Cos", angle))
 
-    def _whole(self, part: str) -> str:
+    def _integer(self, part: str) -> str:
         g = self.g
         if part in ("year", "month", "day"):
             return str(getattr(self.civil, part))

@@ -121,19 +121,19 @@ class ColumnEncoding:
 
     def value(self, encoder: Encoder, tensor: Tensor) -> str:
         """The input in its own type."""
-        made = self._made(encoder)
+        made = self._encoded(encoder)
         if tensor.rank == 1:
             made = self.g.op("Squeeze", made, self.g.constant([1], np.int64))
         return self.g.cast(made, helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype)))
 
-    def _made(self, encoder: Encoder) -> str:
+    def _encoded(self, encoder: Encoder) -> str:
         g = self.g
         if isinstance(encoder, NumberEncoder):
             return numbers.numbers(g, encoder, self.na_values)
         if isinstance(encoder, DateEncoder):
             return numbers.dates(g, encoder, self.na_values)
         if isinstance(encoder, PlainEncoder):
-            return self._plain(encoder)
+            return self._number(encoder)
         if isinstance(encoder, SetEncoder):
             return self._set(encoder)
         if isinstance(encoder, CategoryEncoder):
@@ -291,7 +291,7 @@ class ColumnEncoding:
 
     # --- columns without an encoder
 
-    def _plain(self, encoder: PlainEncoder) -> str:
+    def _number(self, encoder: PlainEncoder) -> str:
         g, (kind, (_, *shape)) = self.g, kind_of(encoder)
         columns = [g.column(name, kind, *shape) for name in encoder.columns]
         columns = [

@@ -30,13 +30,13 @@ def build(
         if isinstance(callback, settings.ModelCheckpoint) and callback.keeps_the_best:
             best = BestWeights(callback.monitor, callback.down(directions), callback.initial_value_threshold)
         elif callback.made_by:
-            found.append((callback.canonical, _made(callback, directions)))
+            found.append((callback.canonical, _callback(callback, directions)))
     found += [(f"{type(item).__name__}.{index}", item) for index, item in enumerate(own)]
     best = best or BestWeights("val_loss" if "val_loss" in directions else "loss")
     return Callbacks([*found, ("best", best)]), best
 
 
-def _made(callback: CallbackSettings, directions: Mapping[str, Direction]) -> Any:
+def _callback(callback: CallbackSettings, directions: Mapping[str, Direction]) -> Any:
     """The callback of these settings. One that monitors a value is told whether lower is better."""
     file, name = callback.made_by.split(":")
     made = getattr(import_module(f"graphspec.train.callbacks.{file}"), name)
