@@ -491,7 +491,7 @@ KEYS = {
     "log": "whether the scale is logarithmic",
     "objective": "value that is optimized, such as val_accuracy",
     "direction": "minimize or maximize",
-    "trials": "number of combinations to try",
+    "trials": "number of combinations to try; none is tried twice",
     "sampler": "sampler of combinations: tpe, random or grid",
     "pruner": "pruner that stops hopeless trials: median, hyperband or none",
     "search": "values to vary: a param, or a dotted path such as train.optimizer.learning_rate",

@@ -11,6 +11,7 @@ import datetime
 import hashlib
 import itertools
 import json
+import math
 import random
 import socket
 import warnings
@@ -90,7 +91,7 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.config, self.direction, self._seed = config, direction, seed
         self._distributions = {key: _distribution(values) for key, values in config.search.items()}
-        sampler = _Numbered(config, seed, parallel, self._abandoned_numbers)
+        sampler = _Numbered(config, seed, parallel, self._abandoned_numbers, self._tried)
         try:
             self._storage = _storage(storage)
             self._study: OptunaStudy = optuna.create_study(
@@ -134,11 +135,10 @@ class Study:
 
     @property
     def limit(self) -> int:
-        """The total number of trials: the requested ones, and one for each that was lost."""
-        trials = self.config.trials
-        if self.config.sampler == "grid":
-            trials = min(trials, len(_grid(self.config, self._seed)))
-        return trials + len(self._abandoned_numbers())
+        """The total number of trials: the requested ones, or as many as there are combinations of values, and
+        one for each that was lost.
+        """
+        return min(self.config.trials, _combinations(self.config)) + len(self._abandoned_numbers())
 
     def ask(self) -> Trial | None:
         """The next trial, or None when there are enough."""
@@ -191,6 +191,11 @@ class Study:
     def _abandoned_numbers(self) -> list[int]:
         trials = self._study.get_trials(deepcopy=False)
         return [trial.number for trial in trials if ABANDONED in trial.user_attrs]
+
+    def _tried(self, number: int) -> set[str]:
+        """The combinations of all trials but this one and those that were lost."""
+        others = [each for each in self._study.get_trials(deepcopy=False) if each.number != number]
+        return {_as_text(each.params) for each in others if ABANDONED not in each.user_attrs}
 
     # --- results
 
@@ -287,6 +292,10 @@ def _plain(values: Range, drawn: Any) -> Any:
     return json.loads(drawn) if isinstance(values, Choice) else drawn
 
 
+def _as_text(params: Mapping[str, Any]) -> str:
+    return json.dumps(params, sort_keys=True)
+
+
 def _grid(config: TuneConfig, seed: int) -> list[Values]:
     """All combinations, shuffled by the seed, so that the first ones are a fair sample."""
     keys = list(config.search)
@@ -296,19 +305,29 @@ def _grid(config: TuneConfig, seed: int) -> list[Values]:
     return combinations
 
 
+def _combinations(config: TuneConfig) -> float:
+    """How many combinations of values there are, as far as they can be listed."""
+    lists = [values.grid() for values in config.search.values()]
+    return math.prod(math.inf if each is None else len(each) for each in lists)
+
+
 class _Numbered(BaseSampler):
-    """Samples a trial's values from the seed, its number, and the results of earlier trials.
+    """Samples a trial's values from the seed, its number, and the results of earlier trials; none twice.
 
     A grid is enumerated by number: trials beyond its end repeat those that were lost.
     """
 
-    def __init__(self, config: TuneConfig, seed: int, parallel: bool, lost: Any):
-        self._config, self._seed, self._parallel, self._lost = config, seed, parallel, lost
+    def __init__(self, config: TuneConfig, seed: int, parallel: bool, lost: Any, tried: Any):
+        self._config, self._seed, self._parallel = config, seed, parallel
+        self._lost, self._tried = lost, tried
         self._inner: BaseSampler = RandomSampler(seed)
+        self._random = RandomSampler(seed)
         self._fixed: Values = {}
+        self._distributions = {key: _distribution(values) for key, values in config.search.items()}
 
     def before_trial(self, study: OptunaStudy, trial: FrozenTrial) -> None:
         seed = (self._seed * 0x9E3779B1 + trial.number) % 2**32
+        self._random = RandomSampler(seed)
         if self._config.sampler == "tpe":
             self._inner = TPESampler(seed=seed, constant_liar=self._parallel)
         elif self._config.sampler == "random":
@@ -323,20 +342,33 @@ class _Numbered(BaseSampler):
     def infer_relative_search_space(
         self, study: OptunaStudy, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return self._inner.infer_relative_search_space(study, trial)
+        return self._distributions
 
     def sample_relative(
         self, study: OptunaStudy, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._inner.sample_relative(study, trial, search_space)
+        if self._config.sampler == "grid":
+            choices = {key for key, values in self._config.search.items() if isinstance(values, Choice)}
+            return {key: json.dumps(v) if key in choices else v for key, v in self._fixed.items()}
+        tried = self._tried(trial.number)  # in all brackets of Hyperband, of which `study` is one
+        drawn = self._drawn(self._inner, study, trial)
+        if len(tried) < _combinations(self._config):
+            while _as_text(drawn) in tried:
+                drawn = self._drawn(self._random, study, trial)
+        return drawn
+
+    def _drawn(self, sampler: BaseSampler, study: OptunaStudy, trial: FrozenTrial) -> dict[str, Any]:
+        together = sampler.infer_relative_search_space(study, trial)
+        drawn = sampler.sample_relative(study, trial, together)
+        return {
+            name: drawn[name] if name in drawn else sampler.sample_independent(study, trial, name, values)
+            for name, values in self._distributions.items()
+        }
 
     def sample_independent(
         self, study: OptunaStudy, trial: FrozenTrial, name: str, distribution: BaseDistribution
     ) -> Any:
-        if name in self._fixed:
-            value = self._fixed[name]
-            return json.dumps(value) if isinstance(self._config.search[name], Choice) else value
-        return self._inner.sample_independent(study, trial, name, distribution)
+        raise NotImplementedError("a trial's values are drawn together")
 
     def after_trial(
         self,

@@ -134,6 +134,21 @@ def test_a_grid_is_tried_once_and_whole(tmp_path: Path) -> None:
     assert sorted(tried, key=str) == sorted(wanted, key=str)
 
 
+@pytest.mark.parametrize(("sampler", "pruner"), [("tpe", "median"), ("random", "hyperband")])
+def test_no_combination_is_tried_twice(tmp_path: Path, sampler: str, pruner: str) -> None:
+    """One that a lost trial had is tried again."""
+    space = {"width": {"int": [58, 61]}, "depth": {"choice": [2, [8, 1]]}}
+    given = {"sampler": sampler, "pruner": pruner, "search": space, "trials": 100}
+    searching = study(tmp_path / "a.log", **given)
+    lost = searching.ask()
+    assert lost is not None
+    searching.give_up(lost)
+    tried = work(searching)
+    wanted = [{"width": w, "depth": d} for w in (58, 59, 60, 61) for d in (2, [8, 1])]
+    assert sorted(tried, key=str) == sorted(wanted, key=str)
+    assert work(study(tmp_path / "a.log", **given)) == []
+
+
 def test_trials_are_ranked_by_the_direction(tmp_path: Path) -> None:
     found = study(tmp_path / "a.log", pruner="none")
     work(found)
