@@ -123,7 +123,10 @@ def predict(
     limit: Limit = None,
     probabilities: Annotated[
         bool,
-        typer.Option("--probabilities/--no-probabilities", help="Also write the probability of each class."),
+        typer.Option(
+            "--probabilities/--no-probabilities",
+            help="Also write the probability of each class, and of each value of a set.",
+        ),
     ] = True,
     every_window: Annotated[
         bool,

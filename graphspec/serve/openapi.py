@@ -133,7 +133,9 @@ def answer_schema(served: Served) -> Schema:
         encoder = encoders.encoders.get(output.target) if encoders is not None else None
         tensor = output.tensors[0]
         if isinstance(encoder, SetEncoder):
-            properties[name] = {"type": "array", "items": {"enum": encoder.vocabulary.values}}
+            labels = encoder.vocabulary.values
+            properties[name] = {"type": "array", "items": {"enum": labels}}
+            properties |= {f"{name}.{label}": {"type": "number"} for label in labels}
         elif has_classes(output, encoder) and tensor.rank == 2:
             labels = labels_of(encoder, tensor.shape[-1])
             properties[name] = {"enum": labels}

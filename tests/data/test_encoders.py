@@ -315,11 +315,12 @@ def test_one_value_has_one_text_in_every_format() -> None:
     assert one(feature, [True, False, True], ["true", "True"], IDS).ravel().tolist() == [1, 0]
 
 
-def test_values_that_differ_by_spaces_or_case_are_warned_of() -> None:
-    made = encoders({"x": IDS}, {"x": {"encode": "category"}}, {"x": ["Oslo", "oslo ", "Oslo", "Bergen"]})
+@pytest.mark.parametrize(("value", "other"), [("Oslo", "oslo "), ("Malm\u00f6", "Malmo\u0308")])
+def test_values_that_look_alike_are_warned_of(value: str, other: str) -> None:
+    made = encoders({"x": IDS}, {"x": {"encode": "category"}}, {"x": [value, other, value, "Bergen"]})
     assert made.notes == [
         "x: 3 values",
-        'warning: x: values differ only by spaces or case: "Oslo" and "oslo "',
+        f'warning: x: values differ only by spaces, case or how accents are encoded: "{value}" and "{other}"',
     ]
 
 
@@ -370,7 +371,7 @@ def test_a_target_without_an_id_is_an_error() -> None:
         {"y": output(Tensor((BATCH, 2)), "sparse_categorical_crossentropy")},
     )
     found = mistake(made.encode, part({"y": ["a", "B"]}))
-    assert found.code == "data-range" and "line 3" in found.message and "spaces or case" in found.help
+    assert found.code == "data-range" and "line 3" in found.message and "spaces, case" in found.help
 
 
 def test_too_many_ids_for_the_reader_are_an_error_with_their_number() -> None:
@@ -619,7 +620,9 @@ def test_sets_come_back_as_names() -> None:
     for threshold, names in ((None, ["a", "b"]), (0.6, ["b"])):
         judged = output(wide, "binary_crossentropy", threshold=threshold)
         made = encoders({}, {"y": feature}, {"y": [["a"]]}, {"y": judged})
-        assert decoded(made, {"y": [[0.5, 0.9, 0.1], [0, 0, 0]]})["y"] == [names, []]
+        found = decoded(made, {"y": [[0.5, 0.9, 0.1], [0, 0, 0]]})
+        assert list(found) == ["y", "y.a", "y.b", "y.c"] and found["y"] == [names, []]
+        assert np.allclose(found["y.b"], [0.9, 0])
 
 
 def test_a_sequence_comes_back_with_the_length_of_its_row() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, kind_in_words, lists, texts, texts_of
 from graphspec.data.encoders.base import Array, Column, Encoder, row_text, shaped, shaped_row, with_fill
 from graphspec.data.encoders.lists import marked, row_to_length, to_length
-from graphspec.data.encoders.vocabulary import Ids, Vocabulary, VocabularyEncoder
+from graphspec.data.encoders.vocabulary import DIFFERENCES, Ids, Vocabulary, VocabularyEncoder, look_of
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Category, Hash, Set, text_of
 from graphspec.data.lookalikes import is_number
@@ -181,8 +181,8 @@ class CategoryEncoder(Encoder):
         where = (
             "is not one of the `values`" if self.feature.values is not None else "is not in any training row"
         )
-        near = [v for v in vocabulary.values if v.strip().casefold() == value.strip().casefold()]
-        help = f'it differs from "{near[0]}" only by spaces or case' if near else None
+        near = [known for known in vocabulary.values if look_of(known) == look_of(value)]
+        help = f'it differs from "{near[0]}" only by {DIFFERENCES}' if near else None
         if help is None and not self.fill.target:
             help = "leave `unseen` out: unseen values get id 0"
         elif help is None:

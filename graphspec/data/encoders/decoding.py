@@ -31,7 +31,7 @@ def decode(
     probabilities: bool = True,
     unit: Array | None = None,
 ) -> dict[str, pa.Array]:
-    """The columns of one output: its value under its name and, where it is a class, the probability of each
+    """The columns of one output: its value under its name and, of classes and sets, the probability of each
     beside it. An output of several tensors has a column for each, such as `match.query` and `match.key`.
 
     `values` are what the model returns by its names, batch axis first; `sizes` are the lengths of rows by the
@@ -60,7 +60,9 @@ def _decode_tensor(
         values = _softmax(values) if has_classes(output, encoder) else 1 / (1 + np.exp(-values))
     lengths = _lengths(tensor, sizes, len(values))
     if isinstance(encoder, SetEncoder):
-        return {name: _set(encoder, values, output.rows.threshold)}
+        names = encoder.vocabulary.values
+        found = {name: _set(names, values, output.rows.threshold)}
+        return found | (_each(name, names, values) if probabilities else {})
     if has_classes(output, encoder):
         return _classes(name, encoder, values, lengths, probabilities)
     if isinstance(encoder, Floats):
@@ -104,12 +106,13 @@ def _classes(
     words = pa.array([labels[index] for index in chosen.reshape(-1).tolist()], _type_of(labels))
     if chosen.ndim > 1:
         return {name: _listed(words, chosen.shape, lengths)}
-    columns = {name: words}
-    if probabilities:
-        found, count = pa.array(np.ascontiguousarray(values.T).reshape(-1)), len(values)
-        for index, label in enumerate(labels):
-            columns[f"{name}.{label}"] = found.slice(index * count, count)
-    return columns
+    return {name: words} | (_each(name, labels, values) if probabilities else {})
+
+
+def _each(name: str, labels: list[Any], values: Array) -> dict[str, pa.Array]:
+    """The probability of each label, a column."""
+    found, count = pa.array(np.ascontiguousarray(values.T).reshape(-1)), len(values)
+    return {f"{name}.{label}": found.slice(index * count, count) for index, label in enumerate(labels)}
 
 
 def _type_of(labels: list[Any]) -> pa.DataType:
@@ -128,9 +131,8 @@ def labels_of(encoder: Encoder | None, count: Dim) -> list[Any]:
     return list(range(count))
 
 
-def _set(encoder: SetEncoder, values: Array, threshold: float | None) -> pa.Array:
+def _set(names: list[str], values: Array, threshold: float | None) -> pa.Array:
     """The names of the values whose probability is high enough, a list for each row."""
-    names = encoder.vocabulary.values
     has = values[:, : len(names)] >= (THRESHOLD if threshold is None else threshold)
     offsets = np.concatenate((np.zeros(1, np.int32), np.cumsum(has.sum(1), dtype=np.int32)))
     return pa.ListArray.from_arrays(offsets, pa.array(names, pa.string()).take(pa.array(has.nonzero()[1])))

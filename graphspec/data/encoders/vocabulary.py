@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
+from unicodedata import normalize
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from graphspec.data.features.settings import text_of
 Ids = NDArray[np.int64]
 SHOWN = 3
 """Pairs of values that a warning shows."""
+DIFFERENCES = "spaces, case or how accents are encoded"
 
 
 class Vocabulary:
@@ -87,10 +89,10 @@ class Vocabulary:
         return [self.id_of(element, unknown) for element in elements]
 
     def look_alike(self) -> list[tuple[str, str]]:
-        """Pairs of training values that differ only by spaces or case; the more frequent comes first."""
+        """Pairs of training values that look alike; the more frequent comes first."""
         groups: dict[str, list[str]] = {}
         for value in sorted(self.counts):  # in whatever order they were counted
-            groups.setdefault(" ".join(value.split()).casefold(), []).append(value)
+            groups.setdefault(look_of(value), []).append(value)
         pairs = []
         for group in groups.values():
             first, *others = sorted(group, key=lambda value: (-self.counts[value], value))
@@ -139,4 +141,9 @@ def _alike_note(name: str, vocabulary: Vocabulary) -> list[str]:
         return []
     shown = ", ".join(f'"{a}" and "{b}"' for a, b in pairs[:SHOWN])
     more = f", and {len(pairs) - SHOWN} more pairs" if len(pairs) > SHOWN else ""
-    return [f"warning: {name}: values differ only by spaces or case: {shown}{more}"]
+    return [f"warning: {name}: values differ only by {DIFFERENCES}: {shown}{more}"]
+
+
+def look_of(value: str) -> str:
+    """What all values have that differ only by `DIFFERENCES`."""
+    return normalize("NFC", " ".join(value.split()).casefold())

@@ -98,7 +98,7 @@ def _compare(form: ColumnForm, found: Mapping[str, Any], expected: Row, row: Row
         if base != key and base in form.classes:
             wanted = [expected.get(f"{base}.{label}") for label in form.classes[base]]
             if wanted[0] is None:
-                continue  # of a sequence or a set, `predict` writes none
+                continue  # of a sequence, `predict` writes none
         else:
             wanted = expected[key]
         if not _equal(actual, wanted):
