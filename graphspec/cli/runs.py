@@ -60,7 +60,32 @@ EngineOption = Annotated[
         help="Engine; auto: the fastest installed one that agrees with torch.",
     ),
 ]
+Delimiter = Annotated[
+    str | None,
+    typer.Option(
+        "--delimiter",
+        metavar="CHAR",
+        help="What separates the cells of --data, .csv or .tsv. [default: as in training]",
+    ),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Read only the first N rows.")]
+
+
+def _delimited(data: Path | None, delimiter: str | None) -> Any:
+    """The file of `--data`, with the delimiter that it has of its own."""
+    from pydantic import ValidationError
+
+    from graphspec.data.files import DataFile, format_of
+
+    if delimiter is None:
+        return data
+    if data is None or format_of(data.name) not in ("delimited", None):
+        raise misuse("--delimiter", "it is that of a file of --data that ends in .csv or .tsv")
+    delimiter = "\t" if delimiter == "\\t" else delimiter
+    try:
+        return DataFile(path=str(data), delimiter=delimiter)
+    except ValidationError as error:
+        raise misuse("--delimiter", str(error.errors()[0]["ctx"]["error"])) from None
 
 
 def evaluate(
@@ -74,6 +99,7 @@ def evaluate(
     engine: EngineOption = "torch",
     batch_size: BatchSize = None,
     limit: Limit = None,
+    delimiter: Delimiter = None,
     progress: Events = "none",
     allow: Allow = None,
     allow_url: AllowUrl = False,
@@ -87,7 +113,7 @@ def evaluate(
     notes: list[str] = []
     with using(run, weights, as_json, allow, allow_url) as found:
         values = found.evaluate(
-            data,
+            _delimited(data, delimiter),
             device=device,
             engine=engine,
             batch_size=batch_size,
@@ -121,6 +147,7 @@ def predict(
     engine: EngineOption = "torch",
     batch_size: BatchSize = None,
     limit: Limit = None,
+    delimiter: Delimiter = None,
     probabilities: Annotated[
         bool,
         typer.Option(
@@ -149,7 +176,7 @@ def predict(
         rows = 0
         notes: list[str] = []
         for part in found.predictions(
-            data,
+            _delimited(data, delimiter),
             device=device,
             engine=engine,
             batch_size=batch_size,

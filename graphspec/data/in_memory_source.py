@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graphspec.data.files import DataFile
 from graphspec.data.mistakes import lacks, remedy, row_in_words
 from graphspec.diagnostics import fail
 from graphspec.settings import a
@@ -64,9 +65,9 @@ class HeldArrays:
         """They have no file."""
 
 
-def given(data: Any) -> Path | Given | None:
+def given(data: Any) -> Path | DataFile | Given | None:
     """What data from Python stand for. Raises `SpecError` for what is none of `KINDS`."""
-    if data is None or isinstance(data, Path | Given):
+    if data is None or isinstance(data, Path | DataFile | Given):
         return data
     if isinstance(data, str):
         return Path(data)

@@ -68,7 +68,7 @@ class Data:
 
 def load(
     program: BaseProgram,
-    data: Path | Given | None,
+    data: Path | DataFile | Given | None,
     root: Path | None,
     device: torch.device,
     *,
@@ -91,7 +91,7 @@ def load(
 
 def _read(
     program: BaseProgram,
-    data: Path | Given | None,
+    data: Path | DataFile | Given | None,
     root: Path | None,
     limit: int | None,
     encoders: Encoders | None,
@@ -145,7 +145,7 @@ def _augmented(program: BaseProgram, training: Examples, device: torch.device) -
 
 def load_file(
     program: BaseProgram,
-    path: Path | Given,
+    path: Path | DataFile | Given,
     device: torch.device,
     encoders: Encoders | None,
     *,
@@ -159,9 +159,11 @@ def load_file(
         need_no_features(program)
     loader = Loader(program, limit or sys.maxsize, encoders)
     config = loader.config
-    examples = loader.all(opening(program, "train", config.train, None, path), "test")
+    opened = opening(program, "train", config.train, None, path)
+    assert opened is not None
+    examples = loader.all(opened, "test")
     if examples is None:
-        raise fail("data-empty", f"`{path}` holds no examples")
+        raise fail("data-empty", f"`{opened.path}` holds no examples")
     (found,) = _on(device, [examples])
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from graphspec.data import remote
@@ -27,13 +27,21 @@ class Opening:
 
 
 def opening(
-    program: BaseProgram, key: str, file: DataFile | None, root: Path | None, path: Path | Given | None = None
+    program: BaseProgram,
+    key: str,
+    file: DataFile | None,
+    root: Path | None,
+    path: Path | DataFile | Given | None = None,
 ) -> Opening | None:
     """The file under a key of `data:`; `path`, from the command line, replaces it and may lie anywhere.
 
-    It is read with the options of the one that it replaces, where both are of one format. Raises `SpecError`
-    (data-outside).
+    It is read with the options of the one that it replaces, where both are of one format, but for a delimiter
+    that it has of its own. Raises `SpecError` (data-outside).
     """
+    if isinstance(path, DataFile):
+        found = opening(program, key, file, root, Path(path.path))
+        assert found is not None
+        return replace(found, options=found.options.model_copy(update={"delimiter": path.delimiter}))
     if path is not None:
         same = file is not None and alike(path.name, file.path)
         return Opening(path, file if same and file is not None else DataFile(path=str(path)))

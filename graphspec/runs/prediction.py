@@ -36,7 +36,7 @@ def predictions(
     program: BaseProgram,
     engine: Engine,
     encoders: Encoders | None,
-    path: Path | Given,
+    path: Path | DataFile | Given,
     batch_size: int,
     limit: int,
     probabilities: bool,
@@ -50,13 +50,13 @@ def predictions(
     Raises `SpecError`, a data-... code for each mistake in the inputs.
     """
     predictor = Predictor(program, engine, encoders, batch_size, limit, probabilities)
-    options = opening(program, "train", program.data.train if program.data else None, None, path)
-    assert options is not None
-    found = find(path)
+    opened = opening(program, "train", program.data.train if program.data else None, None, path)
+    assert opened is not None
+    found = find(opened.path)
     if found.kind == "arrays" and encoders is None:
         yield from predictor.of_arrays(open_arrays(found))
     else:
-        yield from predictor.of_table(found, options.options, every_window)
+        yield from predictor.of_table(found, opened.options, every_window)
     if noted is not None:
         noted([*predictor.notes, *(predictor.encoders.counted() if predictor.encoders is not None else ())])
 

@@ -194,7 +194,7 @@ class Run:
         """A row for each row of `data`, in order: the key columns of the spec, then the predictions. A dict
         of values is one row.
 
-        Classes are given by name, with the probability of each if `probabilities`;
+        Classes and sets are given by name, with the probability of each if `probabilities`;
         numbers in the units of their column; sequences as lists. Targets in `data` are not read. Of windows
         over time, a row for each step that comes after the last of each series, or after `every_window`.
         """

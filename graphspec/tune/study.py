@@ -138,7 +138,8 @@ class Study:
         """The total number of trials: the requested ones, or as many as there are combinations of values, and
         one for each that was lost.
         """
-        return min(self.config.trials, _combinations(self.config)) + len(self._abandoned_numbers())
+        trials = int(min(self.config.trials, _combinations(self.config)))
+        return trials + len(self._abandoned_numbers())
 
     def ask(self) -> Trial | None:
         """The next trial, or None when there are enough."""

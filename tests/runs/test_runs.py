@@ -308,6 +308,28 @@ def test_the_command_line_evaluates_and_predicts(trained: Path, tmp_path: Path) 
     assert len(rows) == 120 and rows[3]["id"] == "p3" and rows[3]["species"] in NUMBERS
 
 
+def test_rows_may_have_a_delimiter_of_their_own(trained: Path, tmp_path: Path) -> None:
+    written = (trained / "people.csv").read_text()
+    assert ";" not in written and '"' not in written
+    (tmp_path / "other.csv").write_text(written.replace(",", ";"))
+    runner = CliRunner()
+    made: list[Any] = []
+    for data, more in ((trained / "people.csv", []), (tmp_path / "other.csv", ["--delimiter", ";"])):
+        options = ["--data", str(data), "--device", "cpu", *more]
+        output = tmp_path / f"p{len(made)}.csv"
+        predicted = runner.invoke(app, ["predict", str(trained / "run"), "-o", str(output), *options])
+        assert predicted.exit_code == 0, predicted.stderr
+        judged = runner.invoke(app, ["evaluate", str(trained / "run"), "--json", *options])
+        made.append((output.read_text(), json.loads(judged.stdout)))
+    assert made[0] == made[1]
+    other = ["predict", str(trained / "run"), "-o", str(tmp_path / "p.csv"), "--data"]
+    lacking = runner.invoke(app, [*other, str(tmp_path / "other.csv")])
+    assert '`predict` and `evaluate` take `--delimiter ";"`' in lacking.stderr.replace("\n", " ")
+    for name, wrong in (("other.csv", ";;"), ("other.parquet", ";")):
+        refused = runner.invoke(app, [*other, str(tmp_path / name), "--delimiter", wrong])
+        assert refused.exit_code == 2 and "--delimiter" in refused.stderr
+
+
 def test_predictions_tell_what_the_training_never_saw(trained: Path, tmp_path: Path) -> None:
     data, told = tmp_path / "new.csv", list[str]()
     data.write_text("id,height,age,region,plan\np1,150,30,X,a\np2,,30,N,b\np3,150,30,N,a\n")

@@ -138,7 +138,7 @@ def test_a_grid_is_tried_once_and_whole(tmp_path: Path) -> None:
 def test_no_combination_is_tried_twice(tmp_path: Path, sampler: str, pruner: str) -> None:
     """One that a lost trial had is tried again."""
     space = {"width": {"int": [58, 61]}, "depth": {"choice": [2, [8, 1]]}}
-    given = {"sampler": sampler, "pruner": pruner, "search": space, "trials": 100}
+    given: dict[str, Any] = {"sampler": sampler, "pruner": pruner, "search": space, "trials": 100}
     searching = study(tmp_path / "a.log", **given)
     lost = searching.ask()
     assert lost is not None

@@ -98,7 +98,11 @@ class Delimited(Table):
         other = self.other_delimiter
         if other is None:
             return None
-        return f'its header seems to use another delimiter: {{path: ..., delimiter: "{DELIMITERS[other]}"}}'
+        named = f'"{DELIMITERS[other]}"'
+        return (
+            f"its header seems to use another delimiter: {{path: ..., delimiter: {named}}}; "
+            f"`predict` and `evaluate` take `--delimiter {named}`"
+        )
 
     def lacks(self, name: str, span: Span | None = None, help: str | None = None) -> SpecError:
         other = self.delimiter_help()
