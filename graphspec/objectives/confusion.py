@@ -14,19 +14,17 @@ from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor as Values
 
 
 class Counts(Confusion):
     """A metric of true positives, false positives, true negatives and false negatives at each threshold."""
 
-    def decided(
-        self, output: torch.Tensor, target: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, Sequence[float]]:
+    def decided(self, output: Values, target: Values) -> tuple[Values, Values, Sequence[float]]:
         """The values, their targets, and the thresholds above which a value is called positive."""
         raise NotImplementedError(f"{type(self).__name__} decides nothing")
 
-    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
         """[4, thresholds]: true positives, false positives, true negatives, false negatives."""
         import torch
 
@@ -58,9 +56,7 @@ class ThresholdMetric(Counts):
         found = super().misfit(output, "sigmoid" if ranked else activation, loss)
         return class_misfit(self.name, self.class_id, output) or found
 
-    def decided(
-        self, output: torch.Tensor, target: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, Sequence[float]]:
+    def decided(self, output: Values, target: Values) -> tuple[Values, Values, Sequence[float]]:
         import torch
 
         thresholds = self.thresholds or (0.5,)
@@ -78,7 +74,7 @@ class Precision(ThresholdMetric):
 
     name: Literal["precision"] = "precision"
 
-    def value(self, sums: torch.Tensor) -> torch.Tensor:
+    def value(self, sums: Values) -> Values:
         return divide(sums[0], sums[0] + sums[1])
 
 
@@ -87,7 +83,7 @@ class Recall(ThresholdMetric):
 
     name: Literal["recall"] = "recall"
 
-    def value(self, sums: torch.Tensor) -> torch.Tensor:
+    def value(self, sums: Values) -> Values:
         return divide(sums[0], sums[0] + sums[3])
 
 
@@ -97,12 +93,10 @@ class CellCount(Counts):
     row: ClassVar[int]
     thresholds: Thresholds = (0.5,)
 
-    def decided(
-        self, output: torch.Tensor, target: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, Sequence[float]]:
+    def decided(self, output: Values, target: Values) -> tuple[Values, Values, Sequence[float]]:
         return output, target, self.thresholds
 
-    def value(self, sums: torch.Tensor) -> torch.Tensor:
+    def value(self, sums: Values) -> Values:
         return sums[self.row]
 
 
@@ -193,13 +187,13 @@ class Overlap(Metric):
             return (message, "classes count from 0")
         return Metric.misfit(found, output, activation, loss)
 
-    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
         called = output if self.sparse_y_pred else output.argmax(-1)
         target = target if self.sparse_y_true else target.argmax(-1)
         assert self.num_classes is not None
         return _agreement(called, target, weight, self.num_classes, self.ignore_class)
 
-    def value(self, sums: torch.Tensor) -> torch.Tensor:
+    def value(self, sums: Values) -> Values:
         return _overlap(sums, self.classes())
 
 
@@ -244,20 +238,20 @@ class BinaryIoU(Confusion):
     target_class_ids: Annotated[tuple[Literal[0, 1], ...], Field(strict=False, min_length=1)] = (0, 1)
     threshold: Fraction = 0.5
 
-    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
         return _agreement(output >= self.threshold, target, weight, 2)
 
-    def value(self, sums: torch.Tensor) -> torch.Tensor:
+    def value(self, sums: Values) -> Values:
         return _overlap(sums, self.target_class_ids)
 
 
 def _agreement(
-    called: torch.Tensor,
-    target: torch.Tensor,
-    weight: torch.Tensor | None,
+    called: Values,
+    target: Values,
+    weight: Values | None,
     classes: int,
     ignored: int | None = None,
-) -> torch.Tensor:
+) -> Values:
     """[classes, classes]: how often a target of one class (row) was called another (column)."""
     import torch
 
@@ -270,7 +264,7 @@ def _agreement(
     return counts.new_zeros(classes * classes).index_add_(0, cells, counts.flatten()).view(classes, classes)
 
 
-def _overlap(sums: torch.Tensor, classes: Sequence[int]) -> torch.Tensor:
+def _overlap(sums: Values, classes: Sequence[int]) -> Values:
     """The mean over these classes, without those that nothing is."""
     kept = list(classes)
     both = sums.diagonal()[kept]

@@ -16,7 +16,7 @@ from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor as Values
 
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -59,14 +59,12 @@ class CurveMetric(Confusion):
         """Whether a curve has a point at every value instead of at thresholds."""
         return self.num_thresholds is None and self.given is None
 
-    def joined(self, sums: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+    def joined(self, sums: Values, more: Values) -> Values:
         import torch
 
         return torch.cat((sums, more), 1) if self.is_exact else super().joined(sums, more)
 
-    def above_each(
-        self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None, labels: int = 1
-    ) -> torch.Tensor:
+    def above_each(self, output: Values, target: Values, weight: Values | None, labels: int = 1) -> Values:
         """[2, thresholds, labels]: positives and negatives above each threshold; of an exact curve, [3, n,
         labels]: values, and what is positive and negative about them. `weight` is one of each value.
         """
@@ -93,7 +91,7 @@ class CurveMetric(Confusion):
         """What the values of each label count in the one curve."""
         return None
 
-    def _thresholds(self, output: torch.Tensor) -> torch.Tensor:
+    def _thresholds(self, output: Values) -> Values:
         """Keras' thresholds: those given, or evenly spaced. Before them comes one that all values are above.
         The ends of an area are beyond 0 and 1; those of a rate, which is read off at a threshold, are not.
         """
@@ -108,7 +106,7 @@ class CurveMetric(Confusion):
         ends = inner.new_tensor(self.below), inner.new_tensor(self.above)
         return torch.cat((ends[0], inner, ends[1])).to(output.dtype)
 
-    def points(self, sums: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def points(self, sums: Values) -> tuple[Values, Values]:
         """The true and false positives of one label at each point of its curve."""
         if self.is_exact:
             return _every_point(sums)
@@ -162,11 +160,11 @@ class AUC(CurveMetric):
     def label_factors(self) -> Sequence[float] | None:
         return None if self.multi_label else self.label_weights
 
-    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
         values = output.sigmoid() if self.from_logits else output
         return self.above_each(values, target, weight, values.shape[-1] if self.multi_label else 1)
 
-    def value(self, sums: torch.Tensor) -> torch.Tensor:
+    def value(self, sums: Values) -> Values:
         """The area under each label's curve: one, or the mean of several."""
         import torch
 
@@ -177,7 +175,7 @@ class AUC(CurveMetric):
         weights = found.new_tensor(self.label_weights or [1.0] * len(found))
         return divide((found * weights).sum(), weights.sum())
 
-    def _area(self, tp: torch.Tensor, fp: torch.Tensor) -> torch.Tensor:
+    def _area(self, tp: Values, fp: Values) -> Values:
         import torch
 
         if self.curve == "PR" and self.summation_method == "interpolation":
@@ -210,12 +208,12 @@ class Attained(CurveMetric):
     def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
         return class_misfit(self.name, self.class_id, output) or super().misfit(output, activation, loss)
 
-    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
         if self.class_id is not None:
             output, target = output[..., self.class_id], target[..., self.class_id]
         return self.above_each(output, target, weight)
 
-    def value(self, sums: torch.Tensor) -> torch.Tensor:
+    def value(self, sums: Values) -> Values:
         """The largest of one rate at the thresholds where the other is at least what is demanded."""
         import torch
 
@@ -259,7 +257,7 @@ class RecallAtPrecision(Attained):
     precision: Fraction
 
 
-def _every_point(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _every_point(points: Values) -> tuple[Values, Values]:
     """Positives and negatives at or above each value that occurs, ascending, and none at the end."""
     import torch
 
@@ -271,7 +269,7 @@ def _every_point(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return tp, fp
 
 
-def _interpolated_area(tp: torch.Tensor, fp: torch.Tensor) -> torch.Tensor:
+def _interpolated_area(tp: Values, fp: Values) -> Values:
     """The area under the precision-recall curve by Davis and Goadrich's interpolation, as in Keras."""
     import torch
 

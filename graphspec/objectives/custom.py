@@ -17,7 +17,7 @@ from graphspec.settings import Problem, SettingError, show, unfit
 from graphspec.tensor import DTYPE_WORDS, DTYPES, Dim, Tensor, is_size, symbol
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor as Values
 
 KEYS = ("module", "shape", "dtype", "arguments")
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+\Z", re.ASCII)
@@ -53,7 +53,7 @@ class CustomLoss(Loss):
     shape: tuple[Any, ...] | None = None
     dtype: str | None = None
 
-    def at_positions(self, values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    def at_positions(self, values: Values, mask: Values | None) -> Values:
         return mean_at(values, mask)
 
     def target(self, output: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor as Values
 
 
 class OfLoss(Metric):
@@ -49,7 +49,7 @@ class OfLoss(Metric):
         compared = output if self._level is None else Tensor(output.shape[:-1], output.dtype)
         return super().misfit(output, activation, loss) or self.loss.misfit(compared, activation)
 
-    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
         loss = self.loss
         if self._level is not None:
             output = output[..., self._level]
@@ -67,7 +67,7 @@ class RootMeanSquaredError(OfLoss):
     name: Literal["root_mean_squared_error", "rmse", "RMSE"] = "root_mean_squared_error"
     of = losses.MeanSquaredError
 
-    def value(self, sums: torch.Tensor) -> torch.Tensor:
+    def value(self, sums: Values) -> Values:
         return super().value(sums).sqrt()
 
 

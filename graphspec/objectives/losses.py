@@ -4,6 +4,7 @@ tensors. `rare_losses.py` has the others.
 Where an output ends in the activation that its loss wants, the loss is computed from what the activation
 takes, which no rounding can turn into `log(0)`. Elsewhere probabilities are clipped at `EPSILON`, as in
 Keras. torch is imported inside of formulas: a spec is checked without it.
+`Values` are torch tensors, a `Tensor` is the type of one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from graphspec.settings import Named
 from graphspec.tensor import Tensor
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor as Values
 
 Activation = Literal["softmax", "sigmoid"]
 Reduction = Literal["sum_over_batch_size", "mean", "mean_with_sample_weight", "sum"]
@@ -99,24 +100,24 @@ class Loss(Named):
 
     # --- what it computes
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         """A value for each position of the target, or for each value of the output where it is `elementwise`,
         of what the model returns.
         """
         raise NotImplementedError(f"{type(self).__name__} has no formula")
 
-    def logits_formula(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def logits_formula(self, logits: Values, target: Values) -> Values:
         """The same of what the activation that it wants takes."""
         return self.formula(activate(logits, self.activation), target)
 
     def values(
         self,
         output: Any,
-        target: torch.Tensor | None,
+        target: Values | None,
         activation: str | None,
-        weight: torch.Tensor | None,
-        mask: torch.Tensor | None,
-    ) -> torch.Tensor:
+        weight: Values | None,
+        mask: Values | None,
+    ) -> Values:
         """The values of `evaluate`, before they are weighted and averaged."""
         assert target is not None
         target = self.comparable(target, output)
@@ -124,19 +125,19 @@ class Loss(Named):
             return self.logits_formula(output, target)
         return self.formula(activate(output, activation), target)
 
-    def comparable(self, target: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    def comparable(self, target: Values, output: Values) -> Values:
         """Targets in the dtype that the formula takes."""
         return target.to(output.dtype)
 
     def evaluate(
         self,
-        output: torch.Tensor | Sequence[torch.Tensor],
-        target: torch.Tensor | None,
+        output: Values | Sequence[Values],
+        target: Values | None,
         activation: str | None,
-        weight: torch.Tensor | None = None,
-        mask: torch.Tensor | None = None,
+        weight: Values | None = None,
+        mask: Values | None = None,
         total: Total | None = None,
-    ) -> torch.Tensor:
+    ) -> Values:
         """The loss of a batch, a scalar.
 
         `output` is what `forward(..., logits=True)` gave, which left off `activation`, or several of these
@@ -160,13 +161,11 @@ class Loss(Named):
             values = values * aligned(weight, values)
         return values.sum() / (total.masked_fill(total == 0, 1) if isinstance(total, torch.Tensor) else total)
 
-    def valid_mask(self, target: torch.Tensor | None, mask: torch.Tensor | None) -> torch.Tensor | None:
+    def valid_mask(self, target: Values | None, mask: Values | None) -> Values | None:
         """Which positions have a value, of those that `mask` leaves."""
         return mask
 
-    def positions(
-        self, target: torch.Tensor | None, count: int, mask: torch.Tensor | None = None
-    ) -> tuple[int, ...]:
+    def positions(self, target: Values | None, count: int, mask: Values | None = None) -> tuple[int, ...]:
         """The shape of what it averages: for each of `count` examples a value, or one for each position."""
         rank = 1 if mask is None else mask.dim()
         if target is None or self.by_example:
@@ -180,13 +179,13 @@ class Loss(Named):
         """The shape of the formula's values, of targets of this shape."""
         return shape[:-1]
 
-    def at_positions(self, values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    def at_positions(self, values: Values, mask: Values | None) -> Values:
         """The values with one for each of `positions`."""
         rank = 1 if mask is None else mask.dim()
         return values.mean(-1) if self.elementwise and values.dim() > rank else values
 
     def divisor(
-        self, shape: Sequence[int], weight: torch.Tensor | None = None, mask: torch.Tensor | None = None
+        self, shape: Sequence[int], weight: Values | None = None, mask: Values | None = None
     ) -> Total:
         """The divisor of the sum over positions of this shape, as in Keras; 0 if nothing counts."""
         if self.reduction == "sum":
@@ -210,7 +209,7 @@ class MeanSquaredError(Regression):
 
     name: Literal["mean_squared_error", "mse", "MSE"] = "mean_squared_error"
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         return (output - target).square()
 
 
@@ -219,7 +218,7 @@ class MeanAbsoluteError(Regression):
 
     name: Literal["mean_absolute_error", "mae", "MAE"] = "mean_absolute_error"
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         return (output - target).abs()
 
 
@@ -259,7 +258,7 @@ class QuantileLoss(Loss):
     def reduced(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         """The mean over the levels."""
         levels = output.new_tensor(self.levels)
         over = target.unsqueeze(-1) - output
@@ -299,10 +298,10 @@ class CategoricalCrossentropy(Categorical):
     name: Literal["categorical_crossentropy"] = "categorical_crossentropy"
     label_smoothing: Fraction = 0.0
 
-    def logits_formula(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def logits_formula(self, logits: Values, target: Values) -> Values:
         return -(smooth(target, self.label_smoothing) * logits.log_softmax(-1)).sum(-1)
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         return -(smooth(target, self.label_smoothing) * normalized(output).log()).sum(-1)
 
 
@@ -312,7 +311,7 @@ class SparseLoss(Categorical):
     def target(self, output: Tensor) -> Tensor:
         return Tensor(output.shape[:-1], "int64")
 
-    def comparable(self, target: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    def comparable(self, target: Values, output: Values) -> Values:
         return target
 
     def reduced(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -328,17 +327,17 @@ class SparseCategoricalCrossentropy(SparseLoss):
     name: Literal["sparse_categorical_crossentropy"] = "sparse_categorical_crossentropy"
     ignore_class: int | None = None
 
-    def valid_mask(self, target: torch.Tensor | None, mask: torch.Tensor | None) -> torch.Tensor | None:
+    def valid_mask(self, target: Values | None, mask: Values | None) -> Values | None:
         if self.ignore_class is None or target is None:
             return mask
         kept = target != self.ignore_class
         return kept if mask is None else kept & aligned(mask, kept)
 
-    def _class_numbers(self, target: torch.Tensor) -> torch.Tensor:
+    def _class_numbers(self, target: Values) -> Values:
         """Class numbers for torch, which skips -100."""
         return target if self.ignore_class is None else target.masked_fill(target == self.ignore_class, -100)
 
-    def logits_formula(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def logits_formula(self, logits: Values, target: Values) -> Values:
         from torch.nn import functional as F
 
         target = self._class_numbers(target)
@@ -347,7 +346,7 @@ class SparseCategoricalCrossentropy(SparseLoss):
         flat = F.cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="none")
         return flat.view(target.shape)
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         from torch.nn import functional as F
 
         log = normalized(output).log().flatten(0, -2)
@@ -382,18 +381,18 @@ class Binary(Loss):
             f"end it in `activation: sigmoid`, or write {{name: {self.name}, from_logits: true}}",
         )
 
-    def smoothed(self, target: torch.Tensor) -> torch.Tensor:
+    def smoothed(self, target: Values) -> Values:
         """Targets moved to 0.5 by `label_smoothing`."""
         smoothing = self.label_smoothing
         return target * (1 - smoothing) + 0.5 * smoothing if smoothing else target
 
-    def crossentropy_of_logits(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def crossentropy_of_logits(self, logits: Values, target: Values) -> Values:
         """The negative logarithm of the probability of the true value."""
         from torch.nn.functional import binary_cross_entropy_with_logits
 
         return binary_cross_entropy_with_logits(logits, self.smoothed(target), reduction="none")
 
-    def crossentropy(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def crossentropy(self, output: Values, target: Values) -> Values:
         """The same of probabilities."""
         from torch.nn.functional import binary_cross_entropy
 
@@ -406,10 +405,10 @@ class BinaryCrossentropy(Binary):
 
     name: Literal["binary_crossentropy", "bce", "BCE"] = "binary_crossentropy"
 
-    def logits_formula(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def logits_formula(self, logits: Values, target: Values) -> Values:
         return self.crossentropy_of_logits(logits, target)
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         return self.crossentropy(output, target)
 
 
@@ -418,18 +417,18 @@ class VectorLoss(Loss):
 
     by_example = True
 
-    def compare(self, vectors: Sequence[torch.Tensor], target: torch.Tensor | None) -> torch.Tensor:
+    def compare(self, vectors: Sequence[Values], target: Values | None) -> Values:
         """A value for each example, of its vectors."""
         raise NotImplementedError(f"{type(self).__name__} compares nothing")
 
     def values(
         self,
         output: Any,
-        target: torch.Tensor | None,
+        target: Values | None,
         activation: str | None,
-        weight: torch.Tensor | None,
-        mask: torch.Tensor | None,
-    ) -> torch.Tensor:
+        weight: Values | None,
+        mask: Values | None,
+    ) -> Values:
         return self.compare(output, target)
 
     def together(self, outputs: Sequence[Tensor]) -> Misfit:
@@ -446,7 +445,7 @@ class VectorLoss(Loss):
 _PROJECT = "end both in layers with the same `units`"
 
 
-def smooth(target: torch.Tensor, smoothing: float) -> torch.Tensor:
+def smooth(target: Values, smoothing: float) -> Values:
     """One-hot targets with a part of their mass spread over all classes."""
     return target * (1 - smoothing) + smoothing / target.shape[-1] if smoothing else target
 

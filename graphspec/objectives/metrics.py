@@ -27,7 +27,7 @@ from graphspec.settings import Named
 from graphspec.tensor import Tensor
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor as Values
 
 
 def _is_name(word: str) -> str:
@@ -93,21 +93,19 @@ class Metric(Named):
 
     # --- what it computes
 
-    def each(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def each(self, output: Values, target: Values) -> Values:
         """A value for each position: the metric is their mean."""
         raise NotImplementedError(f"{type(self).__name__} has no formula")
 
-    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
         """The sums over a batch that it follows from."""
         return mean_sums(self.each(output, target), weight)
 
-    def value(self, sums: torch.Tensor) -> torch.Tensor:
+    def value(self, sums: Values) -> Values:
         """What follows from the sums: a number, or one for each class or threshold."""
         return divide(sums[0], sums[1])
 
-    def statistics(
-        self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def statistics(self, output: Values, target: Values, weight: Values | None = None) -> Values:
         """The sums over a batch, float64; of an exact curve, all points of it.
 
         `output` is what the model returns, `target` has the shape of `target`; the batch axis comes first.
@@ -115,11 +113,11 @@ class Metric(Named):
         """
         return self.sums(output, target, weight if weight is None else weight.double()).double()
 
-    def joined(self, sums: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+    def joined(self, sums: Values, more: Values) -> Values:
         """The sums of two batches together."""
         return sums + more
 
-    def result(self, sums: torch.Tensor) -> float | list[float]:
+    def result(self, sums: Values) -> float | list[float]:
         """Its value, or its values where it has several."""
         found: float | list[float] = self.value(sums).tolist()
         return found[0] if isinstance(found, list) and len(found) == 1 else found
@@ -146,7 +144,7 @@ class BinaryAccuracy(Metric):
     name: Literal["binary_accuracy"] = "binary_accuracy"
     threshold: Fraction = 0.5
 
-    def each(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def each(self, output: Values, target: Values) -> Values:
         return ((output > self.threshold).to(target.dtype) == target).float()
 
 
@@ -170,7 +168,7 @@ class CategoricalAccuracy(CategoricalMetric):
     name: Literal["categorical_accuracy"] = "categorical_accuracy"
     other_kind = "write `sparse_categorical_accuracy`, or `accuracy`, which fits either"
 
-    def each(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def each(self, output: Values, target: Values) -> Values:
         return (output.argmax(-1) == target.argmax(-1)).float()
 
 
@@ -180,5 +178,5 @@ class SparseCategoricalAccuracy(SparseMetric):
     name: Literal["sparse_categorical_accuracy"] = "sparse_categorical_accuracy"
     other_kind = "write `categorical_accuracy`, or `accuracy`, which fits either"
 
-    def each(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def each(self, output: Values, target: Values) -> Values:
         return (output.argmax(-1) == target).float()

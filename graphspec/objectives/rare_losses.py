@@ -26,7 +26,7 @@ from graphspec.objectives.losses import (
 from graphspec.tensor import Tensor, symbol
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor as Values
 
 
 class MeanAbsolutePercentageError(Regression):
@@ -34,7 +34,7 @@ class MeanAbsolutePercentageError(Regression):
 
     name: Literal["mean_absolute_percentage_error", "mape", "MAPE"] = "mean_absolute_percentage_error"
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         return 100 * ((target - output) / target.abs().clamp(min=EPSILON)).abs()
 
 
@@ -43,7 +43,7 @@ class MeanSquaredLogarithmicError(Regression):
 
     name: Literal["mean_squared_logarithmic_error", "msle", "MSLE"] = "mean_squared_logarithmic_error"
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         return (output.clamp(min=EPSILON).log1p() - target.clamp(min=EPSILON).log1p()).square()
 
 
@@ -53,7 +53,7 @@ class Huber(Regression):
     name: Literal["huber", "huber_loss"] = "huber"
     delta: Annotated[float, Field(gt=0)] = 1.0
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         from torch.nn.functional import huber_loss
 
         return huber_loss(output, target, reduction="none", delta=self.delta)
@@ -64,7 +64,7 @@ class LogCosh(Regression):
 
     name: Literal["log_cosh", "logcosh"] = "log_cosh"
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         from torch.nn.functional import softplus
 
         difference = output - target
@@ -76,7 +76,7 @@ class Poisson(Regression):
 
     name: Literal["poisson"] = "poisson"
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         return output - target * (output + EPSILON).log()
 
 
@@ -90,7 +90,7 @@ class CosineSimilarity(Regression):
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
         return super().misfit(output, activation) or axis_misfit(self.name, self.axis, output)
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         return -cosine(output, target, self.axis)
 
     def reduced(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -103,7 +103,7 @@ class Hinge(Regression):
 
     name: Literal["hinge"] = "hinge"
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         return (1 - _hinge_target(target) * output).clamp(min=0)
 
 
@@ -112,11 +112,11 @@ class SquaredHinge(Regression):
 
     name: Literal["squared_hinge"] = "squared_hinge"
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         return (1 - _hinge_target(target) * output).clamp(min=0).square()
 
 
-def _hinge_target(target: torch.Tensor) -> torch.Tensor:
+def _hinge_target(target: Values) -> Values:
     """Targets of 0 and 1 as -1 and 1; others as they are."""
     import torch
 
@@ -133,7 +133,7 @@ class CategoricalHinge(Regression):
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
         return super().misfit(output, activation) or width_misfit(self.name, output)
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         return (((1 - target) * output).amax(-1) - (target * output).sum(-1) + 1).clamp(min=0)
 
 
@@ -146,7 +146,7 @@ class KLDivergence(Regression):
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
         return super().misfit(output, activation) or width_misfit(self.name, output)
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         target, output = target.clamp(EPSILON, 1), output.clamp(EPSILON, 1)
         return (target * (target / output).log()).sum(-1)
 
@@ -159,11 +159,11 @@ class CategoricalGeneralizedCrossEntropy(SparseLoss):
     name: Literal["categorical_generalized_cross_entropy"] = "categorical_generalized_cross_entropy"
     q: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
-    def logits_formula(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def logits_formula(self, logits: Values, target: Values) -> Values:
         right = logits.log_softmax(-1).gather(-1, target.unsqueeze(-1)).squeeze(-1)
         return -(self.q * right).expm1() / self.q
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         """Of probabilities; one that is 0 has no gradient, which would be infinite."""
         import torch
 
@@ -180,13 +180,13 @@ class CategoricalFocalCrossentropy(Categorical):
     gamma: Annotated[float, Field(ge=0)] = 2.0
     label_smoothing: Fraction = 0.0
 
-    def logits_formula(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def logits_formula(self, logits: Values, target: Values) -> Values:
         return self._focused(logits.log_softmax(-1), target)
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         return self._focused(normalized(output).log(), target)
 
-    def _focused(self, log: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def _focused(self, log: Values, target: Values) -> Values:
         focus = (1 - log.exp()).clamp(min=0).pow(self.gamma)
         return -(smooth(target, self.label_smoothing) * log * self.alpha * focus).sum(-1)
 
@@ -202,15 +202,13 @@ class BinaryFocalCrossentropy(Binary):
     alpha: Fraction = 0.25
     gamma: Annotated[float, Field(ge=0)] = 2.0
 
-    def logits_formula(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def logits_formula(self, logits: Values, target: Values) -> Values:
         return self._focused(self.crossentropy_of_logits(logits, target), logits.sigmoid(), target)
 
-    def formula(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def formula(self, output: Values, target: Values) -> Values:
         return self._focused(self.crossentropy(output, target), output, target)
 
-    def _focused(
-        self, crossentropy: torch.Tensor, probability: torch.Tensor, target: torch.Tensor
-    ) -> torch.Tensor:
+    def _focused(self, crossentropy: Values, probability: Values, target: Values) -> Values:
         target = self.smoothed(target)
         right = target * probability + (1 - target) * (1 - probability)
         value = (1 - right).pow(self.gamma) * crossentropy
@@ -255,20 +253,18 @@ class Region(Loss):
             )
         return None
 
-    def overlap(
-        self, output: torch.Tensor, target: torch.Tensor, sums: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
+    def overlap(self, output: Values, target: Values, sums: Callable[[Values], Values]) -> Values:
         """The loss of regions, by sums over them."""
         raise NotImplementedError(f"{type(self).__name__} compares no regions")
 
     def values(
         self,
         output: Any,
-        target: torch.Tensor | None,
+        target: Values | None,
         activation: str | None,
-        weight: torch.Tensor | None,
-        mask: torch.Tensor | None,
-    ) -> torch.Tensor:
+        weight: Values | None,
+        mask: Values | None,
+    ) -> Values:
         """A value for what is left of the shape when `axis` is gone."""
         import torch
 
@@ -284,13 +280,13 @@ class Region(Loss):
 
     def evaluate(
         self,
-        output: torch.Tensor | Sequence[torch.Tensor],
-        target: torch.Tensor | None,
+        output: Values | Sequence[Values],
+        target: Values | None,
         activation: str | None,
-        weight: torch.Tensor | None = None,
-        mask: torch.Tensor | None = None,
+        weight: Values | None = None,
+        mask: Values | None = None,
         total: Total | None = None,
-    ) -> torch.Tensor:
+    ) -> Values:
         """Sums over a batch give it one value; a part of a larger batch gives its share of a mean."""
         if not self.compares_examples:
             return super().evaluate(output, target, activation, weight, mask, total)
@@ -303,16 +299,14 @@ class Region(Loss):
         own = self.divisor(self.positions(target, len(target), mask), weight, mask)
         return values.mean() * (own / total)
 
-    def valid_mask(self, target: torch.Tensor | None, mask: torch.Tensor | None) -> torch.Tensor | None:
+    def valid_mask(self, target: Values | None, mask: Values | None) -> Values | None:
         """One for each example where it reads all of the steps together."""
         if mask is None or target is None or self.compares_examples:
             return mask
         steps = [axis for axis in self.summed(target.dim()) if axis < mask.dim()]
         return mask.any(steps) if steps else mask
 
-    def positions(
-        self, target: torch.Tensor | None, count: int, mask: torch.Tensor | None = None
-    ) -> tuple[int, ...]:
+    def positions(self, target: Values | None, count: int, mask: Values | None = None) -> tuple[int, ...]:
         return super().positions(None if self.compares_examples else target, count, mask)
 
     def reduced(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -325,9 +319,7 @@ class Dice(Region):
 
     name: Literal["dice"] = "dice"
 
-    def overlap(
-        self, output: torch.Tensor, target: torch.Tensor, sums: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
+    def overlap(self, output: Values, target: Values, sums: Callable[[Values], Values]) -> Values:
         return 1 - 2 * sums(target * output) / (sums(target) + sums(output) + EPSILON)
 
 
@@ -340,9 +332,7 @@ class Tversky(Region):
     alpha: Annotated[float, Field(ge=0)] = 0.5
     beta: Annotated[float, Field(ge=0)] = 0.5
 
-    def overlap(
-        self, output: torch.Tensor, target: torch.Tensor, sums: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
+    def overlap(self, output: Values, target: Values, sums: Callable[[Values], Values]) -> Values:
         both, left_out, added = (
             sums(target * output),
             sums((1 - output) * target),
@@ -381,17 +371,17 @@ class CTC(Loss):
             return (message, "end it in `activation: softmax`, or in no activation")
         return width_misfit(self.name, output)
 
-    def valid_mask(self, target: torch.Tensor | None, mask: torch.Tensor | None) -> torch.Tensor | None:
+    def valid_mask(self, target: Values | None, mask: Values | None) -> Values | None:
         return mask.flatten(1).any(1) if mask is not None and mask.dim() > 1 else mask
 
     def values(
         self,
         output: Any,
-        target: torch.Tensor | None,
+        target: Values | None,
         activation: str | None,
-        weight: torch.Tensor | None,
-        mask: torch.Tensor | None,
-    ) -> torch.Tensor:
+        weight: Values | None,
+        mask: Values | None,
+    ) -> Values:
         """A value for each example, from logits [n, steps, classes] and class numbers [n, length]."""
         import torch
 
@@ -437,14 +427,14 @@ class Circle(Loss):
             )
         return super().misfit(output, activation)
 
-    def valid_mask(self, target: torch.Tensor | None, mask: torch.Tensor | None) -> torch.Tensor | None:
+    def valid_mask(self, target: Values | None, mask: Values | None) -> Values | None:
         """Examples that it compares with nothing have no value."""
         if target is None:
             return mask
         same, other = self._pairs(target, mask)
         return same.any(1) & other.any(1)
 
-    def _pairs(self, target: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def _pairs(self, target: Values, mask: Values | None) -> tuple[Values, Values]:
         """Which examples are of one class, and which of different ones, bool [n, n]."""
         import torch
 
@@ -460,11 +450,11 @@ class Circle(Loss):
     def values(
         self,
         output: Any,
-        target: torch.Tensor | None,
+        target: Values | None,
         activation: str | None,
-        weight: torch.Tensor | None,
-        mask: torch.Tensor | None,
-    ) -> torch.Tensor:
+        weight: Values | None,
+        mask: Values | None,
+    ) -> Values:
         """A value for each example, 0 for those without others of their class or of another."""
         import torch
 
@@ -488,14 +478,14 @@ class Mean(Loss):
     def values(
         self,
         output: Any,
-        target: torch.Tensor | None,
+        target: Values | None,
         activation: str | None,
-        weight: torch.Tensor | None,
-        mask: torch.Tensor | None,
-    ) -> torch.Tensor:
+        weight: Values | None,
+        mask: Values | None,
+    ) -> Values:
         return output
 
-    def at_positions(self, values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    def at_positions(self, values: Values, mask: Values | None) -> Values:
         return mean_at(values, mask)
 
 
@@ -503,7 +493,7 @@ Measure = Literal["euclidean", "squared_euclidean", "cosine"]
 Margin = Annotated[float, Field(gt=0)]
 
 
-def distance(measure: Measure, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def distance(measure: Measure, a: Values, b: Values) -> Values:
     """The distances of vectors."""
     if measure == "cosine":
         from torch.nn.functional import cosine_similarity
@@ -526,7 +516,7 @@ class Contrastive(VectorLoss):
     def target(self, output: Tensor) -> Tensor:
         return Tensor(output.shape[:1], output.dtype)
 
-    def compare(self, vectors: Sequence[torch.Tensor], target: torch.Tensor | None) -> torch.Tensor:
+    def compare(self, vectors: Sequence[Values], target: Values | None) -> Values:
         assert target is not None
         apart = distance(self.distance, *vectors)
         missing = (self.margin - apart).clamp(min=0)
@@ -545,7 +535,7 @@ class Triplet(VectorLoss):
     margin: Margin = 1.0
     distance: Measure = "euclidean"
 
-    def compare(self, vectors: Sequence[torch.Tensor], target: torch.Tensor | None) -> torch.Tensor:
+    def compare(self, vectors: Sequence[Values], target: Values | None) -> Values:
         anchor, positive, negative = vectors
         near, far = distance(self.distance, anchor, positive), distance(self.distance, anchor, negative)
         return (near - far + self.margin).clamp(min=0)
@@ -570,7 +560,7 @@ class InBatchSoftmax(VectorLoss):
     def compares_examples(self) -> bool:
         return True
 
-    def compare(self, vectors: Sequence[torch.Tensor], target: torch.Tensor | None) -> torch.Tensor:
+    def compare(self, vectors: Sequence[Values], target: Values | None) -> Values:
         import torch
         from torch.nn.functional import cross_entropy, normalize
 

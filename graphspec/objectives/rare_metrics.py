@@ -14,7 +14,7 @@ from graphspec.objectives.metrics import CategoricalMetric, Metric, SparseMetric
 from graphspec.tensor import Tensor
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor as Values
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -33,7 +33,7 @@ class Coverage(Metric):
         message = "`coverage` counts the targets between two quantiles, and the output has none"
         return (message, "write `loss: {name: quantile, levels: [0.1, 0.5, 0.9]}`")
 
-    def each(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def each(self, output: Values, target: Values) -> Values:
         return ((target >= output[..., 0]) & (target <= output[..., -1])).float()
 
 
@@ -44,7 +44,7 @@ class TopKCategoricalAccuracy(CategoricalMetric):
     k: Count = 5
     other_kind = "write `sparse_top_k_categorical_accuracy`"
 
-    def each(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def each(self, output: Values, target: Values) -> Values:
         return in_top(output, target.argmax(-1), self.k)
 
 
@@ -55,11 +55,11 @@ class SparseTopKCategoricalAccuracy(SparseMetric):
     k: Count = 5
     other_kind = "write `top_k_categorical_accuracy`"
 
-    def each(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def each(self, output: Values, target: Values) -> Values:
         return in_top(output, target, self.k)
 
 
-def in_top(output: torch.Tensor, target: torch.Tensor, k: int) -> torch.Tensor:
+def in_top(output: Values, target: Values, k: int) -> Values:
     """1 where fewer than `k` values are larger than that of the right class; 0 when that is not finite."""
     right = output.gather(-1, target.unsqueeze(-1))
     return (((output > right).sum(-1) < k) & right.squeeze(-1).isfinite()).float()
@@ -74,7 +74,7 @@ class CosineSimilarityMetric(Metric):
     def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
         return axis_misfit(self.name, self.axis, output) or super().misfit(output, activation, loss)
 
-    def each(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def each(self, output: Values, target: Values) -> Values:
         return cosine(output, target.to(output.dtype), self.axis)
 
 
@@ -97,19 +97,17 @@ class Correlation(Metric):
                 return (message, f"over the examples it is {{name: {self.name}, axis: 0}}")
         return super().misfit(output, activation, loss)
 
-    def of_moments(
-        self, variances: tuple[torch.Tensor, torch.Tensor], apart: torch.Tensor, together: torch.Tensor
-    ) -> torch.Tensor:
+    def of_moments(self, variances: tuple[Values, Values], apart: Values, together: Values) -> Values:
         """What follows from variances, the squared difference of the means, and the covariance."""
         raise NotImplementedError(f"{type(self).__name__} has no formula")
 
-    def _of_sums(self, sums: torch.Tensor) -> torch.Tensor:
+    def _of_sums(self, sums: Values) -> Values:
         """Of weights, outputs, targets, their squares and products."""
         count, y, t, yy, tt, yt = sums
         y, t = y / count, t / count
         return self.of_moments((yy / count - y * y, tt / count - t * t), (y - t).square(), yt / count - y * t)
 
-    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
         """[6, values]: weights, outputs, targets, their squares and products over the examples; along another
         axis, the mean of what they give.
         """
@@ -122,7 +120,7 @@ class Correlation(Metric):
         means = torch.stack([values.mean(self.axis) for values in moments])
         return mean_sums(self._of_sums(means), weight)
 
-    def value(self, sums: torch.Tensor) -> torch.Tensor:
+    def value(self, sums: Values) -> Values:
         return self._of_sums(sums).mean() if self.axis == 0 else super().value(sums)
 
 
@@ -133,9 +131,7 @@ class PearsonCorrelation(Correlation):
 
     name: Literal["pearson_correlation"] = "pearson_correlation"
 
-    def of_moments(
-        self, variances: tuple[torch.Tensor, torch.Tensor], apart: torch.Tensor, together: torch.Tensor
-    ) -> torch.Tensor:
+    def of_moments(self, variances: tuple[Values, Values], apart: Values, together: Values) -> Values:
         y, t = variances
         return together / (y.clamp(min=0) * t.clamp(min=0)).sqrt()
 
@@ -147,9 +143,7 @@ class ConcordanceCorrelation(Correlation):
 
     name: Literal["concordance_correlation"] = "concordance_correlation"
 
-    def of_moments(
-        self, variances: tuple[torch.Tensor, torch.Tensor], apart: torch.Tensor, together: torch.Tensor
-    ) -> torch.Tensor:
+    def of_moments(self, variances: tuple[Values, Values], apart: Values, together: Values) -> Values:
         y, t = variances
         return 2 * together / (y + t + apart + EPSILON)
 
@@ -174,7 +168,7 @@ class R2Score(PerClass):
     class_aggregation: Literal["uniform_average", "variance_weighted_average"] | None = "uniform_average"
     num_regressors: Annotated[int, Field(ge=0)] = 0
 
-    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
         """[5, classes]: targets, squared targets, squared errors, what they weigh, how many there are."""
         import torch
 
@@ -183,7 +177,7 @@ class R2Score(PerClass):
         there = torch.ones_like(t) if weight is None else (aligned(weight, t) != 0).expand_as(t)
         return torch.cat((sums, there.sum(0, keepdim=True, dtype=torch.float64)))
 
-    def value(self, sums: torch.Tensor) -> torch.Tensor:
+    def value(self, sums: Values) -> Values:
         import torch
 
         total, squares, errors, count, examples = sums
@@ -212,10 +206,10 @@ class FBetaScore(PerClass):
     beta: Annotated[float, Field(gt=0)] = 1.0
     threshold: Annotated[float, Field(gt=0, le=1)] | None = None
 
-    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
         return _f_sums(output, target, weight, self.threshold)
 
-    def value(self, sums: torch.Tensor) -> torch.Tensor:
+    def value(self, sums: Values) -> Values:
         return _f_score(sums, self.average, self.beta)
 
 
@@ -230,16 +224,14 @@ class F1Score(PerClass):
     average: Literal["micro", "macro", "weighted"] | None = None
     threshold: Annotated[float, Field(gt=0, le=1)] | None = None
 
-    def sums(self, output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
         return _f_sums(output, target, weight, self.threshold)
 
-    def value(self, sums: torch.Tensor) -> torch.Tensor:
+    def value(self, sums: Values) -> Values:
         return _f_score(sums, self.average, 1.0)
 
 
-def _f_sums(
-    output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None, threshold: float | None
-) -> torch.Tensor:
+def _f_sums(output: Values, target: Values, weight: Values | None, threshold: float | None) -> Values:
     """[4, classes]: true positives, false positives, false negatives, positives."""
     if threshold is None:
         called = (output >= output.amax(-1, keepdim=True)) & (output.abs() > 1e-9)
@@ -249,7 +241,7 @@ def _f_sums(
     return sums_by_class((c * t, c * (1 - t), (1 - c) * t, t), weight)
 
 
-def _f_score(sums: torch.Tensor, average: str | None, beta: float) -> torch.Tensor:
+def _f_score(sums: Values, average: str | None, beta: float) -> Values:
     if average == "micro":
         sums = sums.sum(1, keepdim=True)
     tp, fp, fn, positives = sums
