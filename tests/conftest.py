@@ -22,6 +22,9 @@ if "GRAPHSPEC_TESTS" not in os.environ:  # the key that signs runs is not kept a
     os.environ["GRAPHSPEC_TESTS"] = os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="graphspec-tests-")
     atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
+# No test cuts the power: what was written may stay in the buffers of the system.
+os.fsync = lambda descriptor: None
+
 # No deadline and no `too_slow`: both measure the machine's load, and a test must not.
 settings.register_profile(
     "default", max_examples=16, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -52,4 +55,6 @@ def pytest_runtest_setup() -> None:
     if (numpy := sys.modules.get("numpy")) is not None:
         numpy.random.seed(0)
     if (torch := sys.modules.get("torch")) is not None:
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # `torch.manual_seed` looks for devices
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(0)

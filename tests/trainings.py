@@ -31,9 +31,6 @@ can open it, and all map it.
 """
 processes.PAGE = 1  # small arrays go this way, too
 
-ENDLESS = 600
-"""Seconds after which a test gives up on what would never end, however busy the machine is."""
-
 
 class StopAfter:
     """Sends this process SIGTERM after so many steps, as the scheduler of a cluster does."""

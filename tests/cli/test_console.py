@@ -22,7 +22,8 @@ from typer.testing import CliRunner, Result
 from graphspec.cli import app
 from graphspec.cli.curves import curves, ticks
 from graphspec.cli.training_report import summary
-from tests import ROOT, one_in
+from tests import one_in, processes
+from tests.processes import ENDLESS, Process
 
 SPEC = """
 inputs:
@@ -46,14 +47,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         np.savez(tmp_path / name, features=x, kind=x[:, :3].argmax(1))
     (tmp_path / "kinds.yaml").write_text(SPEC)
     return tmp_path
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "graphspec", "train", *arguments]
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
 
 
 def run(*arguments: str) -> Result:
@@ -99,28 +92,23 @@ def test_nothing_is_said_when_nothing_is_wanted(place: Path) -> None:
 
 
 def test_a_terminal_gets_a_bar_with_the_time_left(place: Path) -> None:
-    shown = in_terminal(place, "kinds.yaml", "--device", "cpu", "--set", "train.epochs=120")
+    shown = in_terminal("kinds.yaml", "--device", "cpu", "--set", "train.epochs=120")
     assert "epoch 3/120" in shown and "/5" in shown and re.search(r"\d:\d\d:\d\d|-:--:--", shown)
     assert "run directory: runs/kinds-1" in shown and "\x1b[?25h" in shown, "the cursor is shown again"
 
 
-def in_terminal(place: Path, *arguments: str) -> str:
+def in_terminal(*arguments: str) -> str:
     parent, child = pty.openpty()
-    process = subprocess.Popen(
-        command(*arguments), cwd=place, env=environment(), stdout=child, stderr=child, stdin=child
-    )
-    os.close(child)
+    command = ["-m", "graphspec", "train", *arguments]
+    process = Process(command, {"TERM": "xterm"}, terminal=os.ttyname(child))
     shown = b""
-    while select.select([parent], [], [], 60)[0]:
-        try:
-            part = os.read(parent, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not part:
-            break
-        shown += part
-    os.close(parent)
-    assert process.wait(60) == 0
+    while select.select([parent], [], [], 0.05)[0] or process.poll() is None:
+        if select.select([parent], [], [], 0)[0]:
+            shown += os.read(parent, 65536)
+    for end in (parent, child):
+        os.close(end)
+    process.communicate()
+    assert process.returncode == 0
     return shown.decode()
 
 
@@ -178,28 +166,24 @@ def test_ticks_are_round_and_around_the_values() -> None:
 # --- signals
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 300
+def wait_for(path: Path, process: Process) -> None:
+    deadline = time.monotonic() + ENDLESS
     while not path.exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def start(place: Path, *more: str) -> subprocess.Popen[str]:
-    arguments = command(
-        "kinds.yaml", "--device", "cpu", "--run-dir", "run", "--set", "train.epochs=1000000", *more
-    )
-    return subprocess.Popen(
-        arguments, cwd=place, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+def start(*more: str) -> Process:
+    command = ["-m", "graphspec", "train", "kinds.yaml", "--device", "cpu", "--run-dir", "run"]
+    return Process([*command, "--set", "train.epochs=1000000", *more])
 
 
 @pytest.mark.parametrize(("number", "code"), one_in(2, [(signal.SIGINT, 130), (signal.SIGTERM, 143)]))
 def test_a_signal_saves_and_leaves(place: Path, number: int, code: int) -> None:
-    process = start(place, "--json")
+    process = start("--json")
     wait_for(place / "run" / "history.jsonl", process)
     process.send_signal(number)
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate()
     assert process.returncode == code and "Traceback" not in error
     assert "`--resume` continues" in error
     result = json.loads(out)
@@ -223,9 +207,7 @@ from graphspec.__main__ import main
 sys.argv = ["graphspec", "train", "kinds.yaml", "--device", "cpu", "--run-dir", "run", "--json"]
 main()
 """
-    broken = subprocess.run(
-        [sys.executable, "-c", code], cwd=place, env=environment(), capture_output=True, text=True
-    )
+    broken = processes.run(["-c", code])
     assert broken.returncode == 143 and json.loads(broken.stdout)["epochs"] == 0, broken.stderr
     assert not (place / "run" / "history.jsonl").exists()
     resumed = json.loads(run("run", "--resume", "--json").stdout)
@@ -246,22 +228,14 @@ from graphspec.__main__ import main
 sys.argv = ["graphspec", "train", "kinds.yaml", "--device", "cpu", "--set", "train.epochs=1000000"]
 main()
 """
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=place,
-        env=environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
+    process = Process(["-c", code])
     for line in process.stdout:
         if line.startswith("epoch 1/"):
             process.send_signal(signal.SIGINT)
         if line == "saving\n":
             break
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=300)
+    _, error = process.communicate()
     assert process.returncode == 130 and error == ""
 
 
@@ -278,7 +252,6 @@ def test_ctrl_c_never_shows_a_traceback(place: Path, delay: float) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", BEGUN, "train", "kinds.yaml", *options],
         cwd=place,
-        env=environment(),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -24,8 +24,8 @@ from graphspec.cli import app
 from graphspec.data import remote
 from graphspec.diagnostics import SpecError
 from graphspec.train.loop import train
+from tests.processes import ENDLESS
 from tests.train.test_parallel import READS, finished, torchrun
-from tests.trainings import ENDLESS
 
 SPEC = """
 inputs: {a: {shape: []}, b: {shape: []}}

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 import graphspec
 from graphspec.emit import TORCH
 from tests import ROOT, one_in
+from tests.processes import ENDLESS
 from tests.programs import program_of
-from tests.trainings import ENDLESS
 
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
 LOAD = """

@@ -26,8 +26,8 @@ from graphspec.export.proof import ABSOLUTE, RELATIVE
 from graphspec.runs.run import Run
 from graphspec.train.loop import train
 from tests import ROOT
+from tests.processes import ENDLESS
 from tests.runs import everything
-from tests.trainings import ENDLESS
 
 ALONE = """
 import pickle, sys

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainings import ENDLESS
+from tests.processes import ENDLESS
 
 NEOVIM = shutil.which("nvim")
 PAGE = Path(__file__).parents[2] / "docs" / "editors.md"

@@ -21,7 +21,7 @@ from graphspec.train import batch_size
 from graphspec.train.batch_size import fitting, widest
 from graphspec.train.loop import train
 from graphspec.train.phases import Phases
-from tests.trainings import ENDLESS
+from tests.processes import ENDLESS
 
 WIDE = """
 inputs: {x: {shape: [4]}}

@@ -7,8 +7,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,7 @@ from graphspec.train import files
 from graphspec.train.checkpoint import Checkpoints, State
 from graphspec.train.loop import train
 from graphspec.train.run import RunDirectory
-from tests import ROOT, one_in
-from tests.trainings import ENDLESS
+from tests import one_in, processes
 
 SPEC = """
 inputs:
@@ -65,15 +62,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def start(place: Path, *arguments: str) -> subprocess.Popen[str]:
-    """A `graphspec train` in a process of its own."""
-    command = [sys.executable, "-m", "graphspec", "train", *arguments, "--device", "cpu"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        command, cwd=place, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
-
 def trained(run: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, torch.Tensor]]]:
     """What a run came to: its history and its weights."""
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
@@ -93,48 +81,41 @@ def assert_same(run: Path, other: Path) -> None:
 
 # --- killed
 
-# The training is slowed down to some two seconds, so that a kill hits a step, a validation,
+# The training is slowed down to a second, so that a kill hits a step, a validation,
 # the writing of a checkpoint or that of the history alike.
 SLOW = """
-import sys, time, random
+import sys, time
 from graphspec.cli import main
 from graphspec.train import loop
 step = loop.Objective.__call__
 def slow(self, *arguments):
-    time.sleep(0.01)
+    time.sleep(0.02)
     return step(self, *arguments)
-loop.Objective.__call__ = slow
+def first(self, *arguments):
+    print("begun", flush=True)
+    loop.Objective.__call__ = slow
+    return slow(self, *arguments)
+loop.Objective.__call__ = first
 sys.argv = ["graphspec", *sys.argv[1:]]
 main()
 """
-
-
-def start_slowly(place: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SLOW, "train", *arguments, "--device", "cpu"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        command, cwd=place, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
 
 
 def kill_until_done(place: Path, run: str, source: random.Random, kills: int) -> int:
     """Train, killed at random moments after training began, then once to the end; how often it was killed."""
     killed = 0
     while True:
-        process = start_slowly(place, "spec.yaml", "--run-dir", run, "--resume")
-        if killed < kills:
-            deadline = time.monotonic() + 300
-            while not (place / run / "model.py").exists() and process.poll() is None:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+        arguments = ["train", "spec.yaml", "--run-dir", run, "--resume", "--device", "cpu"]
+        process = processes.Process(["-c", SLOW, *arguments])
+        if killed < kills and "begun\n" in process.stdout:
             try:
-                process.wait(source.uniform(0.0, 1.5) + (1.5 if killed else 0))
+                process.wait(source.uniform(0.0, 0.7))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
                 killed += 1
                 continue
-        out, error = process.communicate(timeout=ENDLESS)
+        out, error = process.communicate()
         assert process.returncode == 0, out + error
         return killed
 
@@ -202,13 +183,7 @@ print(json.dumps(found))
 
 def moments(place: Path, step: int) -> list[Any]:
     """What was left of the run at each moment, and after going on from there."""
-    done = subprocess.run(
-        [sys.executable, "-c", MOMENTS, str(step)],
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    done = processes.run(["-c", MOMENTS, str(step)])
     assert done.returncode == 0, done.stderr
     found: list[Any] = json.loads(done.stdout.splitlines()[-1])
     assert len(found) > 2
@@ -375,13 +350,7 @@ main()
 def test_a_full_disk_leaves_the_last_good_checkpoint(place: Path) -> None:
     """The system refuses to write more than 2,000 bytes, from the third checkpoint on."""
     (place / "spec.yaml").write_text(spec("backup_and_restore: {save_freq: epoch}"))
-    full = subprocess.run(
-        [sys.executable, "-c", FULL],
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    full = processes.run(["-c", FULL])
     assert full.returncode == 1 and "error[run-directory]" in full.stderr and "Traceback" not in full.stderr
     left = sorted(path.name for path in (place / "run" / "checkpoints").iterdir())
     assert left == ["000001", "000002"]

@@ -34,7 +34,7 @@ from graphspec.train.parallel.launched import Launched
 from graphspec.train.parallel.spread import spread_over
 from graphspec.train.parallel.world import World, joined
 from tests import trainings
-from tests.trainings import ENDLESS
+from tests.processes import ENDLESS, Process
 
 CLASSES = """
 inputs: {x: {shape: [6]}}
@@ -236,6 +236,33 @@ def torchrun(processes: int, *command: str, restarts: int = 0) -> list[str]:
     return [sys.executable, *launcher, *counts, *command]
 
 
+def forked(processes: int, command: list[str], restarts: int = 0) -> list[str]:
+    """What torch's launcher does on one machine, with forks: it keeps a store, and when a process fails it
+    ends the others and starts all anew. Returns what each of the last ones wrote to standard error.
+    """
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    world = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+    world |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port, "TORCHELASTIC_USE_AGENT_STORE": True}
+    for attempt in range(restarts + 1):
+        started = [
+            Process(command, ranked(world | {"TORCHELASTIC_RESTART_COUNT": attempt}, rank))
+            for rank in range(processes)
+        ]
+        while None in (codes := [process.poll() for process in started]) and set(codes) <= {None, 0}:
+            time.sleep(0.02)
+        for process in started:
+            process.send_signal(signal.SIGTERM)
+        said = [process.communicate()[1] for process in started]
+        if set(codes) == {0}:
+            break
+    return said
+
+
+def ranked(world: dict[str, Any], rank: int) -> dict[str, str]:
+    """The environment of one process."""
+    return {name: str(value) for name, value in (world | {"RANK": rank, "LOCAL_RANK": rank}).items()}
+
+
 class Trainings:
     """Trainings in one process and in several, by the number of processes, the way, and the spec."""
 
@@ -259,15 +286,19 @@ class Trainings:
             for name in SPECS
         }
 
-    def run(self, processes: int, jobs: dict[str, Any], restarts: int = 0) -> None:
+    def run(self, processes: int, jobs: dict[str, Any], restarts: int = 0, by_torch: bool = False) -> None:
+        """By torch's launcher, or by ours, whose processes start sooner."""
         if processes == 1:
             self.found |= {name: trainings.run(job) for name, job in jobs.items()}
             return
         told, out = self.root / "jobs.json", self.root / "out.json"
         told.write_text(json.dumps(jobs))
-        command = torchrun(processes, trainings.__file__, str(told), str(out), restarts=restarts)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ENDLESS)
-        assert out.exists(), done.stderr
+        command = [trainings.__file__, str(told), str(out)]
+        if by_torch:
+            said = [finished(torchrun(processes, *command, restarts=restarts)).stderr]
+        else:
+            said = forked(processes, command, restarts)
+        assert out.exists(), said
         self.found |= json.loads(out.read_text())
         out.unlink()
         files = [Path(f"{out}-{rank}") for rank in range(processes)]
@@ -320,7 +351,7 @@ def trained_by_four(trained: Trainings) -> Trainings:
         "from 2 to 4": job("classes", "fsdp", "from-2-to-4", resume=True),
         "from 4": job("classes", "fsdp", "from-4", stop_after=STOPPED),
     }
-    trained.run(4, jobs)
+    trained.run(4, jobs, by_torch=True)
     trained.run(1, {"from 4": job("classes", "ddp", "from-4", resume=True)})
     return trained
 
@@ -448,7 +479,7 @@ def test_processes_that_are_killed_are_started_anew_and_go_on(
         name = f"killed {way} of {len(ways)}"
         jobs[name] = trained.job("classes", way, name.replace(" ", "-"), kill=attempt)
         jobs[name]["spec"] = jobs[name]["spec"].replace("seed: 4", f"seed: 4, {saves}")
-    trained.run(2, jobs, restarts=len(ways))
+    trained.run(2, jobs, restarts=len(ways), by_torch=len(ways) > 1)
     for name in jobs:
         assert trained.found[name]["restarts"] == len(ways)
         assert_alike(trained.found[name], trained.found["classes"])
@@ -467,7 +498,7 @@ def test_processes_that_are_killed_while_they_read_are_started_anew(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     name = f"killed reading, {len(kills)}"
     job = trained.job("steps", "ddp", name.replace(" ", "-"), kill_in=kills)
-    trained.run(2, {name: job}, restarts=len(kills))
+    trained.run(2, {name: job}, restarts=len(kills), by_torch=True)
     assert trained.found[name]["restarts"] == len(kills)
     assert_alike(trained.found[name], trained.found["steps"])
     assert not any(path.stat().st_size for path in tmp_path.glob("graphspec-*"))
@@ -674,20 +705,11 @@ def test_machines_read_copies_of_their_own(trained: Trainings, place: Path) -> N
 def test_processes_that_were_given_different_things_say_so(
     place: Path, change: list[str], words: str
 ) -> None:
-    world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0"}
-    world |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    command = [sys.executable, "-m", "graphspec", "train", "classes.yaml", "--device", "cpu"]
-    processes = [
-        subprocess.Popen(
-            [*command, *(change if rank else [])],
-            env=os.environ | world | {"RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+    world = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    command = ["-m", "graphspec", "train", "classes.yaml", "--device", "cpu"]
+    processes = [Process([*command, *(change if rank else [])], ranked(world, rank)) for rank in range(2)]
     for process in processes:
-        said = process.communicate(timeout=ENDLESS)[1]
+        said = process.communicate()[1]
         assert process.returncode == 1 and "error[run-failed]" in said and words in said, said
     assert not (place / "runs").exists()
 
@@ -777,23 +799,10 @@ def test_a_process_does_not_wait_for_one_that_is_gone(place: Path, victim: int) 
     """Without torch's launcher, which would end it."""
     (place / "dies.py").write_text(DIES)
     (place / "steps.yaml").write_text(STEPS.replace("PARALLEL", "ddp"))
-    command = [sys.executable, "dies.py", str(victim), "train", "steps.yaml", "--device", "cpu"]
-    world = {
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-    }
-    processes = [
-        subprocess.Popen(
-            command,
-            env=os.environ | world | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    said = [process.communicate(timeout=ENDLESS)[1] for process in processes]
+    world = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    command = ["dies.py", str(victim), "train", "steps.yaml", "--device", "cpu"]
+    processes = [Process(command, ranked(world, rank)) for rank in range(2)]
+    said = [process.communicate()[1] for process in processes]
     codes = [process.returncode for process in processes]
     assert codes[victim] == -signal.SIGKILL and codes[1 - victim] == 1
     assert said == ["", ""] and not (place / "runs").exists()

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests import ROOT
-from tests.trainings import ENDLESS
+from tests.processes import ENDLESS
 
 pytestmark = pytest.mark.parity
 

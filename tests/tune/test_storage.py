@@ -17,7 +17,7 @@ import pytest
 
 from graphspec.tune.config import parse_tune
 from graphspec.tune.study import Study
-from tests.trainings import ENDLESS
+from tests.processes import ENDLESS
 
 pytest.importorskip("psycopg", reason="the driver of PostgreSQL is not installed")
 

@@ -1,0 +1,109 @@
+"""Processes of Python that need no second to import torch: forks of one that has, which lasts as long as the
+tests of its worker.
+
+What a test says of imports, or of the first moments of a process, needs an interpreter of its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from graphspec.tune import launcher as launchers
+from graphspec.tune.launcher import Launcher
+
+BECOME = Path(__file__).with_name("become.py")
+ENDLESS = 600
+"""Seconds after which a test gives up on what would never end, however busy the machine is."""
+
+
+PARALLEL = "import torch._dynamo, torch.distributed.checkpoint, torch.distributed.fsdp"
+"""What trainings in several processes import, for as long as torch takes."""
+
+
+@cache
+def _launcher() -> Launcher:
+    """The launcher of a search, which has started its server."""
+    made = launchers.launcher(Path("none.yaml"), 1)
+    with mock.patch.object(launchers, "SERVER", f"{PARALLEL}; {launchers.SERVER}"):
+        child = made.start([str(BECOME), json.dumps(told(["-c", ""], {}, None))])
+    child.output.close()
+    child.errors.close()
+    assert child.wait() == 0
+    atexit.register(made.close)
+    return made
+
+
+def told(command: Sequence[str], environment: Mapping[str, str], terminal: str | None) -> dict[str, Any]:
+    return {
+        "command": list(command),
+        "folder": os.getcwd(),
+        "environment": {**os.environ, **environment},
+        "terminal": terminal,
+    }
+
+
+class Process:
+    """`python *command` in the working directory, with the environment of this moment and `environment`; in
+    `terminal`, if one is named. Its methods are those of `subprocess.Popen`.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        terminal: str | None = None,
+    ):
+        child = _launcher().start([str(BECOME), json.dumps(told(command, environment or {}, terminal))])
+        self.command, self.pid, self.stdout, self.stderr = command, child.pid, child.output, child.errors
+        self._threads = ThreadPoolExecutor(3)
+        self._code = self._threads.submit(child.wait)
+
+    @property
+    def returncode(self) -> int | None:
+        return self.poll()
+
+    def poll(self) -> int | None:
+        """Its exit code, if it has ended."""
+        return self._code.result() if self._code.done() else None
+
+    def wait(self, timeout: float = ENDLESS) -> int | None:
+        try:
+            return self._code.result(timeout)
+        except TimeoutError:
+            raise subprocess.TimeoutExpired(list(self.command), timeout) from None
+
+    def communicate(self, timeout: float = ENDLESS) -> tuple[str, str]:
+        """All that it writes, once it has ended."""
+        with self.stdout, self.stderr:
+            streams = [self._threads.submit(stream.read) for stream in (self.stdout, self.stderr)]
+            output, errors = (stream.result(timeout) for stream in streams)
+        self.wait(timeout)
+        self._threads.shutdown()
+        return output, errors
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def run(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """What becomes of `python *command`."""
+    process = Process(command, **options)
+    output, errors = process.communicate()
+    code = process.wait()
+    assert code is not None, "the process got lost"
+    return subprocess.CompletedProcess([sys.executable, *command], code, output, errors)
