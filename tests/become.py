@@ -19,9 +19,9 @@ def become(told: dict[str, Any]) -> None:
         for standard in range(3):
             os.dup2(terminal, standard)
         os.close(terminal)
-    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    sys.path[:0] = [part for part in path if part and part not in sys.path]
     first, *rest = told["command"]
+    path = [told["folder"], *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    sys.path[:0] = [part for part in path if part and part not in sys.path]
     if first == "-m":
         sys.argv = rest
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)

@@ -5,6 +5,7 @@ neither, and the processes that tests start inherit them.
 """
 
 import atexit
+import functools
 import gc
 import os
 import random
@@ -48,9 +49,18 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
+def keep_onnx_functions() -> None:
+    """Each export to ONNX reads the functions of onnxscript for a second: those after the first find them."""
+    exporter = sys.modules.get("torch.onnx._internal.exporter._registration")
+    if exporter is not None and not hasattr(exporter.ONNXRegistry.from_torchlib, "cache_info"):
+        read = functools.cache(exporter.ONNXRegistry.from_torchlib)
+        exporter.ONNXRegistry.from_torchlib = staticmethod(read)  # type: ignore[assignment]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     """What a test draws without a seed of its own is the same in each run, whichever tests ran before it."""
+    keep_onnx_functions()
     random.seed(0)
     if (numpy := sys.modules.get("numpy")) is not None:
         numpy.random.seed(0)

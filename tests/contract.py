@@ -118,6 +118,11 @@ class Case:
     def weights(self) -> tuple[Weight, ...]:
         return self.op().weights()
 
+    @cached_property
+    def own(self) -> nn.Module:
+        """The compiled module, which some checks share: they set its weights first."""
+        return self.module()
+
     def module(self, text: str | None = None, seed: int = 0) -> nn.Module:
         """The compiled module, in float64."""
         return compiled(text or self.spec()).module(seed=seed).double()

@@ -293,6 +293,8 @@ def _bool(node: ast.BoolOp) -> ast.expr:
 
 def rewritten(node: ast.expr, change: Callable[[ast.expr], ast.expr]) -> ast.expr:
     """An expression changed from its leaves up; the same object if nothing changes."""
+    if isinstance(node, ast.Name | ast.Constant):
+        return change(node)
     return change(rewritten_fields(node, lambda part: rewritten(part, change)))
 
 

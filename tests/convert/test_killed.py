@@ -2,14 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import ROOT
+from tests import processes
 
 # Forks of one process that has imported torch: each is killed at its Nth change of the folder.
 MOMENTS = """
@@ -59,15 +57,12 @@ print(json.dumps([code, states, found]))
 
 @pytest.mark.skipif(os.name != "posix", reason="processes are forked")
 @pytest.mark.parametrize("before", ["old", pytest.param("nothing", marks=pytest.mark.parity)])
-def test_an_import_that_is_killed_at_any_change_goes_on(before: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", MOMENTS, before],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def test_an_import_that_is_killed_at_any_change_goes_on(
+    before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = processes.run(["-c", MOMENTS, before])
+    assert done.returncode == 0, done.stderr
     code, (old, new), found = json.loads(done.stdout)
     assert code == 0 and set(new) == {"m.yaml", "m.safetensors"} and len(found) > 5
     for left, again, after in found:

@@ -23,7 +23,7 @@ from graphspec.emit.library_source import library_code, needed
 from graphspec.graph import Graph
 from graphspec.weights import weight_files
 from graphspec.weights.names import attribute, local
-from tests import ROOT, interpreter, one_in
+from tests import ROOT, interpreter, one_in, processes
 from tests.programs import program_of
 
 CASES = sorted((ROOT / "tests/emit").glob("*.yaml")) + sorted((ROOT / "tests/emit/parts").glob("*.yaml"))
@@ -165,7 +165,8 @@ def test_source_needs_torch_and_nothing_else(emitted_files: Path) -> None:
         "for path in sys.argv[1:]: runpy.run_path(path)\n"
     )
     files = sorted(str(path) for path in emitted_files.glob("*.py"))
-    subprocess.run([sys.executable, "-c", program, *files], cwd=emitted_files, check=True)
+    done = processes.run(["-c", program, *files])
+    assert done.returncode == 0, done.stderr
     for path in files:
         tree = ast.parse(Path(path).read_text())
         plain = {

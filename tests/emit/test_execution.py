@@ -6,8 +6,6 @@ import copy
 import inspect
 import multiprocessing
 import pickle
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from torch import Tensor, nn
 
 import graphspec
 from graphspec.emit import TORCH
-from tests import ROOT, one_in
+from tests import ROOT, one_in, processes
 from tests.processes import ENDLESS
 from tests.programs import program_of
 
@@ -39,12 +37,16 @@ def unet() -> tuple[nn.Module, Tensor]:
     return program.module().eval(), program.example_inputs(1)["image"]
 
 
-def test_a_module_is_itself_in_a_fresh_process(unet: tuple[nn.Module, Tensor], tmp_path: Path) -> None:
+def test_a_module_is_itself_in_another_process(
+    unet: tuple[nn.Module, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module, image = unet
     (tmp_path / "module.pkl").write_bytes(pickle.dumps(module))
     torch.save(module, tmp_path / "module.pt")
     torch.save({"image": image, "mask": module(image).detach()}, tmp_path / "example.pt")
-    subprocess.run([sys.executable, "-c", LOAD], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    done = processes.run(["-c", LOAD])
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_copy_has_the_same_class(unet: tuple[nn.Module, Tensor]) -> None:

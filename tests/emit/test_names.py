@@ -2,8 +2,6 @@
 
 import builtins
 import keyword
-import subprocess
-import sys
 
 import torch
 from hypothesis import given
@@ -12,6 +10,7 @@ from torch import nn
 
 import graphspec
 from graphspec.weights import names
+from tests import processes
 
 WORDS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True) | st.sampled_from(
     sorted({*keyword.kwlist, *dir(builtins), *names.MODULE_ATTRIBUTES, "torch", "nn", "F", "self", "logits"})
@@ -26,9 +25,7 @@ print(*(word for word in (*dir(nn.Module()), *nn.Module.__annotations__) if not 
 
 
 def test_what_modules_have_is_known() -> None:
-    words = subprocess.run(
-        [sys.executable, "-c", WORDS_OF_MODULES], capture_output=True, text=True, check=True
-    )
+    words = processes.run(["-c", WORDS_OF_MODULES])
     assert set(words.stdout.split()) == names.MODULE_ATTRIBUTES
 
 

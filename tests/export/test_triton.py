@@ -71,7 +71,7 @@ def test_a_model_of_arrays(tmp_path: Path) -> None:
 
 def test_files_of_others_and_edits_stay(tmp_path: Path) -> None:
     spec, folder = tmp_path / "pair.yaml", tmp_path / "models"
-    spec.write_text(SPEC)
+    spec.write_text("inputs: {x: {shape: [3]}}\nnodes: {y: {layer: Dense, units: 2}}\noutputs: [y]\n")
     written(folder, spec)
     written(folder, spec)
     model, settings = folder / "1" / "model.onnx", folder / "config.pbtxt"

@@ -5,6 +5,7 @@ Shapes, weights, outputs, gradients and moving statistics agree; of random layer
 
 import importlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import graphspec
 from graphspec.contract import REGISTRY
@@ -65,11 +67,9 @@ SOME = [
     for each in EXAMPLES
 ]
 """The first example of each class, and the fourth; `make parity` tries the others."""
-RANKS = ("layer-ConvLSTM1D", "layer-ConvLSTM3D")
-"""Their examples are those of ConvLSTM2D with other sizes."""
-EXACT = [
-    some if str(some.id).startswith(RANKS) else every for every, some in zip(EXAMPLES, SOME, strict=True)
-]
+ALIKE = re.compile("layer-(ConvLSTM.D|Bidirectional|LSTM|GRU|SimpleRNN|RNN|MultiHeadAttention)-")
+"""They have many examples, of steps that are theirs alike; Keras runs each step by itself."""
+EXACT = [some if ALIKE.match(str(some.id)) else every for every, some in zip(EXAMPLES, SOME, strict=True)]
 
 
 @pytest.mark.parametrize(("cls", "example"), EXACT)
@@ -114,8 +114,7 @@ def exact(case: Case) -> Iterator[Callable[[Case], None]]:
     if case.cls.kind != "op":
         yield masks_are_handed_on_where_keras_hands_them_on
     if not case.cls.random:
-        yield inference_is_that_of_keras
-        yield training_is_that_of_keras
+        yield calls_are_those_of_keras
 
 
 def drawn(case: Case) -> Iterator[Callable[[Case], None]]:
@@ -147,27 +146,24 @@ def shapes_and_weights_are_those_of_keras(case: Case) -> None:
             value = variable.value if weight.row is None else variable.value[weight.row]
             assert torch.equal(to_keras(weight, from_keras(weight, variable.value)), value)
     assert sum(w.size for w in weights) == sum(v.value.numel() for v in twin.variables)
-    state = case.module().state_dict()
+    state = case.own.state_dict()
     assert {key: tuple(value.shape) for key, value in state.items()} == {
         f"node.{w.name}": w.shape for w in weights
     }
 
 
-def inference_is_that_of_keras(case: Case) -> None:
-    assert_calls_agree(case, training=False)
+def calls_are_those_of_keras(case: Case) -> None:
+    """In inference, which moves nothing, and then in training."""
+    case.twin.randomize()
+    held = copy_weights(case, case.twin.variables, case.own)
+    for training in (False, True):
+        assert_calls_agree(case, held, training)
 
 
-def training_is_that_of_keras(case: Case) -> None:
-    assert_calls_agree(case, training=True)
-
-
-def assert_calls_agree(case: Case, training: bool) -> None:
+def assert_calls_agree(case: Case, held: dict[str, Tensor], training: bool) -> None:
     """In outputs, gradients, and what becomes of moving statistics."""
     inputs, twin_inputs = case.tensors(), case.tensors()
-    twin = case.twin
-    twin.randomize()
-    module = case.module().train(training)
-    held = copy_weights(case, twin.variables, module)
+    twin, module = case.twin, case.own.train(training)
     expected = as_tuple(twin(twin_inputs, training=training))
     actual = as_tuple(module(*inputs))
     assert len(actual) == len(expected)

@@ -1,8 +1,6 @@
 """Normalizations beyond the layer contract: what Keras on torch cannot run, and what is refused."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from safetensors.torch import save_file
 import graphspec
 from graphspec.diagnostics import SpecError
 from graphspec.transfer import transfer
+from tests import processes
 
 
 def module(arguments: dict[str, Any], shape: list[int]) -> torch.nn.Module:
@@ -106,7 +105,7 @@ def test_the_count_of_batches_is_neither_needed_nor_refused(
 GROUPED = """
 import json, sys, torch, graphspec
 torch.manual_seed(0)
-for shape, text in json.load(sys.stdin):
+for shape, text in json.loads(sys.argv[1]):
     print(text, flush=True)
     module = graphspec.compile(text).module().train()
     x = torch.randn(2, *shape)
@@ -126,6 +125,5 @@ def test_groups_of_an_input_that_needs_no_gradient_train() -> None:
         for shape in ([5, 5, 8], [3, 4, 4, 8]):
             placed = [8, *shape[:-1]] if "axis" in settings else shape
             given.append((placed, spec({"layer": "GroupNormalization", **settings}, placed)))
-    command = [sys.executable, "-c", GROUPED]
-    done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True)
+    done = processes.run(["-c", GROUPED, json.dumps(given)])
     assert done.returncode == 0, done.stdout + done.stderr

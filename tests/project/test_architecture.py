@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests import ROOT
+from tests import ROOT, processes
 
 PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 WALKS = {
@@ -58,7 +57,9 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     (place / "spec.yaml").write_text(SPEC)
     (place / "rows.csv").write_text("size,y\n" + "".join(f"{row},{2 * row}\n" for row in range(32)))
     (place / "walk.py").write_text(TRACED)
-    subprocess.run([sys.executable, "walk.py"], cwd=place, check=True, capture_output=True)
+    with contextlib.chdir(place):
+        done = processes.run(["walk.py"])
+    assert done.returncode == 0, done.stderr
     lines = (place / "calls.txt").read_text().splitlines()
     return [(file, name) for file, _, name in (line.partition(" ") for line in lines)]
 

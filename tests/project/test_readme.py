@@ -8,7 +8,7 @@ import runpy
 import shlex
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -145,9 +145,13 @@ def run_python(text: str, directory: Path) -> None:
 
 
 @pytest.mark.parametrize("page", WALKS)
-def test_a_walk_leads_to_its_end(page: str, directory: Path) -> None:
+@pytest.mark.parametrize("epochs", ["13 --limit 64", pytest.param(r"\g<0>", marks=pytest.mark.parity)])
+def test_a_walk_leads_to_its_end(page: str, epochs: str, directory: Path) -> None:
     """A block whose first line names a file is written there; the others are run."""
-    found = list(quotes(ROOT / "docs" / page))
+    found = [
+        replace(quote, text=re.sub(r"(?<=train\.epochs=)\d+", epochs, quote.text))
+        for quote in quotes(ROOT / "docs" / page)
+    ]
     assert {quote.language for quote in found} == {"console", "python"}
     for quote in found:
         if quote.note:

@@ -26,6 +26,7 @@ train: {epochs: 1}
 
 OTHERS = """
 from graphspec.cli import app
+app("train a.yaml --device cpu".split(), standalone_mode=False)
 for command in ("build a.yaml -o model.py", "plot a.yaml -o a.html", "schema -o schema.json", "runs runs"):
     app(command.split(), standalone_mode=False)
 import model
@@ -81,7 +82,6 @@ def test_the_wheel_checks_builds_draws_and_trains(python: Path, tmp_path: Path) 
     where = run(python, "-c", "import graphspec; print(graphspec.__file__)", cwd=tmp_path)
     assert Path(where.strip()).is_relative_to(python.parent.parent)
     assert graphspec("check", "a.yaml") == "a.yaml: ok\n"
-    graphspec("train", "a.yaml", "--device", "cpu")
     assert "a-1" in run(python, "-c", OTHERS, cwd=tmp_path)
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import random
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +124,16 @@ def gaps(found: dict[str, Any], draw: random.Random) -> dict[str, Any]:
 
 
 def train(folder: Path) -> Run:
-    """Trains the spec on 60 rows of its own in a folder."""
+    """A run of the spec on 60 rows of its own, in a folder."""
+    shutil.copytree(trained(), folder, dirs_exist_ok=True)
+    return Run(folder / "run")
+
+
+@cache
+def trained() -> Path:
+    """A folder with the run, which is trained once for all that a process tests."""
+    folder = Path(tempfile.mkdtemp(prefix="everything-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     draw, lines = random.Random(0), []
     for _ in range(60):
         found = gaps(row(draw), draw)
@@ -131,4 +144,4 @@ def train(folder: Path) -> Run:
     (folder / "everything.yaml").write_text(SPEC)
     program = graphspec.compile(folder / "everything.yaml")
     train_program(program, root=folder, run_dir=folder / "run", tell=lambda line: None)
-    return Run(folder / "run")
+    return folder

@@ -433,7 +433,7 @@ data: {train: images, features: {image: {encode: image}, label: {encode: categor
 
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_only_files_are_opened(place: Path, kind: str) -> None:
-    """Each command in a fork, which must end: it is killed otherwise."""
+    """All commands in a fork, in which each must end: it is killed otherwise."""
     trained(place)
     (place / "outer.yaml").write_text(OUTER)
     (place / "images.yaml").write_text(IMAGES)
@@ -441,27 +441,32 @@ def test_only_files_are_opened(place: Path, kind: str) -> None:
     for label in "ab":
         (place / "images" / label).mkdir(parents=True)
         PIL.Image.new("RGB", (8, 8)).save(place / "images" / label / "0.png")
-    for what, (name, command) in OPENED.items():
-        path = place / name
-        before = path.read_bytes() if path.exists() else None
-        endless(path, kind)
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            signal.alarm(60)
-            done = CliRunner().invoke(app, command)
-            good = done.exception is None or isinstance(done.exception, SystemExit)
-            os.write(writer, f"{good} {done.exit_code} {done.output} {done.exception}"[:4000].encode())
-            os._exit(0)
-        os.close(writer)
-        with os.fdopen(reader) as said:
-            words = said.read()
-        assert os.waitpid(child, 0)[1] == 0, f"{what} is read for ever"
-        expected = ("True 0",) if command[0] in ("runs", "new") else ("True 1", "True 2")
-        assert words.startswith(expected), (what, words)
-        path.unlink()
-        if before is not None:
-            path.write_bytes(before)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        for name, command in OPENED.values():
+            os.write(writer, f"{json.dumps(said_of(place / name, kind, command))}\n".encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as said:
+        for (what, (_, command)), line in zip(OPENED.items(), said, strict=False):
+            expected = ("True 0",) if command[0] in ("runs", "new") else ("True 1", "True 2")
+            assert json.loads(line).startswith(expected), (what, line)
+            last = what
+    assert os.waitpid(child, 0)[1] == 0, f"what comes after {last} is read for ever"
+
+
+def said_of(path: Path, kind: str, command: list[str]) -> str:
+    """What a command comes to when a file is none; in a process that ends if the command does not."""
+    before = path.read_bytes() if path.exists() else None
+    endless(path, kind)
+    signal.alarm(60)
+    done = CliRunner().invoke(app, command)
+    good = done.exception is None or isinstance(done.exception, SystemExit)
+    path.unlink()
+    if before is not None:
+        path.write_bytes(before)
+    return f"{good} {done.exit_code} {done.output} {done.exception}"
 
 
 def test_what_a_killed_process_left_of_a_file_is_deleted_by_the_next(place: Path) -> None:

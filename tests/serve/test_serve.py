@@ -8,8 +8,6 @@ import json
 import random
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +24,7 @@ from graphspec.runs.run import Run
 from graphspec.serve.app import Limits, Server, application
 from graphspec.serve.batches import Batcher
 from graphspec.serve.served import Served
+from tests.processes import Process
 from tests.runs import everything
 
 LIMITS = Limits(bytes=200_000, rows=50, seconds=30)
@@ -281,9 +280,7 @@ def test_an_error_reaches_those_who_asked() -> None:
 
 
 def test_the_command(run: Run) -> None:
-    command = [sys.executable, "-m", "graphspec", "serve", str(run.path), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stderr is not None
+    process = Process(["-m", "graphspec", "serve", str(run.path), "--port", "0"])
     try:
         line = process.stdout.readline()
         assert line.startswith("serving run at http://127.0.0.1:"), process.stderr.read()

@@ -2,8 +2,6 @@
 
 import gc
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from graphspec.train import batch_size
 from graphspec.train.batch_size import fitting, widest
 from graphspec.train.loop import train
 from graphspec.train.phases import Phases
-from tests.processes import ENDLESS
+from tests import processes
 
 WIDE = """
 inputs: {x: {shape: [4]}}
@@ -62,11 +60,11 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs a limit on a process' memory")
-def test_a_process_that_runs_out_of_memory_takes_half(place: Path) -> None:
+def test_a_process_that_runs_out_of_memory_takes_half(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """3,000 examples: 2,048 of them take 0.7 GB in the backward pass, which are not there."""
     arguments = ["train", "wide.yaml", "--batch-size", "auto", "--progress", "lines", "--run-dir", "run"]
-    command = [sys.executable, "-c", LIMITED, str(500 * 2**20), *arguments]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=ENDLESS)
+    monkeypatch.chdir(place)
+    done = processes.run(["-c", LIMITED, str(500 * 2**20), *arguments])
     assert done.returncode == 0, done.stdout + done.stderr
     said = done.stdout + done.stderr
     assert "batch size 2048 does not fit" in said

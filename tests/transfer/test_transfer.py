@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from graphspec.transfer.generalizing import rules_text
 from graphspec.transfer.patterns import PatternError, fill, pattern
 from graphspec.transfer.rules import Rules, load_rules, read_rules, shipped
 from graphspec.transfer.targets import targets
+from tests import processes
 from tests.keras_saved import KERAS_WARNS
 
 CNN = """
@@ -652,9 +651,7 @@ def test_the_command_writes_what_build_and_train_take(
         "module = Cnn(); module.load_state_dict(load_file('cnn.safetensors')); torch.manual_seed(1)\n"
         "print(module.eval()(torch.randn(2, 8, 10, 3)).flatten().tolist())"
     )
-    alone = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
-    )
+    alone = processes.run(["-c", code])
     torch.manual_seed(1)
     image = torch.randn(2, 8, 10, 3).permute(0, 3, 1, 2)
     torch.testing.assert_close(torch.tensor(json.loads(alone.stdout)), net(image).flatten())

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
 from typing import Any
+from unittest import mock
 
 import psutil
 import pytest
 
+from graphspec.tune import launcher as launchers
 from graphspec.tune.launcher import Child, ForkLauncher, FreshLauncher, Launcher
 from graphspec.tune.trial import Event, Process
 
@@ -42,9 +44,25 @@ sys.exit(int(sys.argv[1]))
 """
 
 
+BARE = """
+import graphspec.tune.fork_server as server
+server.preload = lambda spec: None
+server.main()
+"""
+"""A server that begins sooner, without torch."""
+
+
+def forking() -> ForkLauncher:
+    """A launcher whose server has torch imported by nobody."""
+    launcher = ForkLauncher(Path("none.yaml"), 1)
+    with mock.patch.object(launchers, "SERVER", BARE):
+        read(launcher.start(["-m", "this"]))
+    return launcher
+
+
 @pytest.fixture(scope="module", params=["fresh", pytest.param("forked", marks=linux)])
 def started(request: pytest.FixtureRequest) -> Iterator[Launcher]:
-    launcher: Launcher = FreshLauncher(1) if request.param == "fresh" else ForkLauncher(Path("none.yaml"), 1)
+    launcher: Launcher = FreshLauncher(1) if request.param == "fresh" else forking()
     yield launcher
     launcher.close()
 
@@ -120,7 +138,7 @@ def test_forks_find_torch_imported_by_a_process_of_one_thread_without_cuda(
 
 
 def _search(script: Path, told: Any) -> None:
-    launcher = ForkLauncher(Path("none.yaml"), 1)
+    launcher = forking()
     child = launcher.start([str(script), "waits"])
     told.put((child.pid, psutil.Process(child.pid).ppid()))
     time.sleep(3600)
