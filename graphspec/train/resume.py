@@ -160,7 +160,9 @@ def same_data(state: State, fingerprint: str, path: Path) -> None:
 
 
 def _differences(a: Any, b: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The paths at which two plain values differ; a mapping that is absent is one without keys."""
+    """The paths at which two plain values differ; a mapping that is absent is one without keys. In lists of as
+    many mappings, as phases are, they lead on.
+    """
     if isinstance(a, dict) and isinstance(b, dict):
         for key in {**a, **b}:
             here = (*path, key)
@@ -170,13 +172,16 @@ def _differences(a: Any, b: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[A
                 yield from ((*here, inner) for inner in whole)
             else:
                 yield here
+    elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b) and isinstance((a or [0])[0], dict):
+        for place, (one, other) in enumerate(zip(a, b, strict=True)):
+            yield from _differences(one, other, (*path, place))
     elif a != b or type(a) is not type(b):
         yield path
 
 
 def _was(value: Any, path: tuple[Any, ...]) -> str:
     for step in path:
-        if step not in value:
+        if step not in (value if isinstance(value, dict) else range(len(value))):
             return "absent"
         value = value[step]
     return show(value)

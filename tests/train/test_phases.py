@@ -147,6 +147,12 @@ def test_a_run_goes_on_in_any_phase_to_the_bit(folder: Path) -> None:
     assert all(torch.equal(first[key], second[key]) for key in second)
 
 
+def test_a_run_goes_on_with_its_own_phases_alone(folder: Path) -> None:
+    fitted(folder, epochs=1)
+    with pytest.raises(SpecError, match=r"`train.phases.1.epochs` differs, 2 there"):
+        fitted(folder, SPEC.replace("epochs: 2", "epochs: 3"), resume=True)
+
+
 def test_averages_become_the_weights_at_the_end_of_a_phase(folder: Path) -> None:
     once = SPEC.replace("momentum: 0.9", "use_ema: true, ema_momentum: 0.5").partition("    - {epochs: 2")[0]
     fitted(folder, once, "one")
