@@ -160,8 +160,8 @@ def same_data(state: State, fingerprint: str, path: Path) -> None:
 
 
 def _differences(a: Any, b: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The paths at which two plain values differ; a mapping that is absent is one without keys. They lead into
-    lists of as many mappings, as phases are.
+    """The paths at which two plain values differ; a mapping that is absent is one without keys. They lead
+    into lists of as many mappings, as phases are.
     """
     if isinstance(a, dict) and isinstance(b, dict):
         for key in {**a, **b}:

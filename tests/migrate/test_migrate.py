@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,18 @@ def test_wider_convolutions_before_a_flatten_and_more_classes(tmp_path: Path) ->
     fresh = found.weights["hidden.weight"].unflatten(1, (16, 9))[:, :, 6:]
     assert not fresh.any()  # nothing reads the fresh filters at first
     assert found.weights["conv.weight"][6:].any()  # which are as in a new training
+
+
+def test_digits_with_more_filters_and_two_more_classes_lose_nothing(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    shutil.copy(SPECS / "data" / "digits.npz", tmp_path / "data")
+    new = graphspec.compile(
+        SPECS / "digits.yaml", settings={"nodes.conv2.filters": 96, "nodes.digit.units": 12}
+    )
+    found = migrate(run_of(tmp_path, graphspec.compile(SPECS / "digits.yaml")), new)
+    measured = found.measured
+    assert same(found) and measured is not None and measured.examples == 180
+    assert measured.after["loss"] == pytest.approx(measured.before["loss"], rel=1e-5)
 
 
 def test_fresh_channels_learn(tmp_path: Path) -> None:
