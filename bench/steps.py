@@ -27,7 +27,8 @@ ADAM: dict[str, Any] = {"train.optimizer": {"name": "adam", "learning_rate": 0.0
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A spec and what is set in it: nothing is held out. Without data it has so many synthetic examples.
+    """A spec and what is set in it: nothing is held out. Without data it has so many synthetic examples. The
+    first of the epochs warms up and does not count.
 
     Of the twin, `head` alone trains, by its name; what comes before runs as in inference, under no_grad.
     """
@@ -35,6 +36,7 @@ class Subject:
     spec: str
     settings: Mapping[str, Any]
     examples: int = 6400
+    epochs: int = 4
     head: str | None = None
 
 
@@ -43,10 +45,8 @@ FROZEN["outputs.probs"] = {"loss": "sparse_categorical_crossentropy", "metrics":
 SUBJECTS = {
     "dense": Subject("dense", ADAM),
     "digits": Subject("digits", {**ADAM, "data.validation": None}),
-    "resnet50, frozen backbone": Subject("resnet50", FROZEN, 16, "probs"),
+    "resnet50, frozen backbone": Subject("resnet50", FROZEN, 48, 2, "probs"),
 }
-EPOCHS = 4
-"""The epochs of one run. The first warms up and does not count."""
 
 
 def table(directory: Path, budget_seconds: float) -> Table:
@@ -58,7 +58,10 @@ def table(directory: Path, budget_seconds: float) -> Table:
     for name, subject in SUBJECTS.items():
         program = graphspec.compile(SPECS / f"{subject.spec}.yaml", settings=subject.settings)
         data = _data(program, directory, subject.examples)
-        subjects = {"ours": _ours(program, data, directory), "hand": _by_hand(subject, program, data)}
+        subjects = {
+            "ours": _ours(program, data, subject.epochs, directory),
+            "hand": _by_hand(subject, program, data),
+        }
         taken: dict[str, list[tuple[float, float]]] = {way: [] for way in subjects}
         end, order = time.perf_counter() + budget_seconds / len(SUBJECTS), list(subjects)
         while time.perf_counter() < end or len(taken["ours"]) < 5:
@@ -118,11 +121,11 @@ def _data(program: graphspec.Program, directory: Path, count: int) -> Path | Non
 
 
 def _ours(
-    program: graphspec.Program, data: Path | None, directory: Path
+    program: graphspec.Program, data: Path | None, epochs: int, directory: Path
 ) -> Callable[[], tuple[float, float]]:
     """A function that runs `train` and returns the time per step."""
     count = len(load(program, data, SPECS, torch.device("cpu")).training)
-    steps = (EPOCHS - 1) * -(-count // program.training.batch_size)
+    steps = (epochs - 1) * -(-count // program.training.batch_size)
 
     def run() -> tuple[float, float]:
         watch = Stopwatch()
@@ -134,7 +137,7 @@ def _ours(
                 root=SPECS,
                 device="cpu",
                 run_dir=run_dir,
-                epochs=EPOCHS,
+                epochs=epochs,
                 callbacks=watched,
             )
         return watch.each(steps)
@@ -156,11 +159,11 @@ def _by_hand(
         if subject.head is not None:
             module = Headed(module, subject.head)
         optimizer = torch.optim.Adam([w for w in module.parameters() if w.requires_grad], fused=True)
-        for epoch in range(EPOCHS):
+        for epoch in range(subject.epochs):
             watch.on_epoch_begin(epoch)
             _epoch(module, optimizer, inputs, targets, batch_size)
             watch.on_epoch_end(epoch)
-        return watch.each((EPOCHS - 1) * -(-len(inputs) // batch_size))
+        return watch.each((subject.epochs - 1) * -(-len(inputs) // batch_size))
 
     return run
 

@@ -194,7 +194,10 @@ def _meaning(found: Migration) -> list[str]:
         for key, other in found.doubtful[:3]
     ]
     if (measured := found.measured) is None:
-        return [*lines, "not measured: the run's data lack an input of the new spec"]
+        return [
+            *lines,
+            "not measured: the new spec does not read the run's data, whose inputs, sizes or ids are others",
+        ]
     rows = f"{count_of(measured.examples, 'row')} of its {measured.data} data"
     kept = "same function: the outputs are the same"
     if measured.difference:

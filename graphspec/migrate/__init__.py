@@ -16,13 +16,13 @@ function is taken, and the difference is measured, never claimed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphspec.fold.weights import TOLERANCE
-from graphspec.migrate.measuring import Measured, Renumbered, difference
+from graphspec.migrate.measuring import Measured, Renumbered, difference, reads
 from graphspec.migrate.tracking import ChannelTracker, Growth, Indices, WeightPlan
 from graphspec.weights import counts_batches
 
@@ -170,8 +170,10 @@ class _Migrator:
     # --- what it means
 
     def _apart(self, weights: dict[str, Tensor], tracker: ChannelTracker) -> float:
-        """The difference on a few random inputs."""
+        """The difference on a few random inputs; infinite where the new spec does not read them."""
         inputs = self.old.example_inputs(4, {}, 1)
+        if not reads(self.program, self._renumbered(None).arrays(inputs), self.program.inputs):
+            return float("inf")
         module = self.program.module(weights=weights)
         found = difference(self.module, module, iter([self._both(inputs)]), self._channels(tracker))
         return found[0]
@@ -201,7 +203,7 @@ class _Migrator:
         return found
 
     def _measured(self, weights: dict[str, Tensor], tracker: ChannelTracker) -> Measured | None:
-        """None where the new spec has inputs that the run's data lack."""
+        """None where the new spec does not read the run's data."""
         import torch
 
         from graphspec.data.loading import load
@@ -213,13 +215,9 @@ class _Migrator:
         root, known = self.run.files.places(self.old)
         data = load(self.old, known, root, place, limit=self.limit, encoders=self.run.encoders())
         examples, part = (data.validation, "validation") if data.validation else (data.training, "training")
-        renumbered = self._renumbered(examples)
-        batch = renumbered.batch(next(examples.batches(1)))
-        if any(
-            name not in batch.arrays and name not in self.program.defaults for name in self.program.inputs
-        ):
+        renumbered, size = self._renumbered(examples), self.old.training.batch_size
+        if not self._reads(renumbered, self.program.inputs):
             return None
-        size = self.old.training.batch_size
         module = self.program.module(weights=weights)
         pairs: Iterator[Any] = (self._both(batch.arrays) for batch in examples.batches(size))
         apart, count = difference(self.module, module, pairs, self._channels(tracker))
@@ -236,9 +234,14 @@ class _Migrator:
         targets = {output.target for output in losses if output.loss is not None and output.loss.takes_target}
         torch.manual_seed(0)
         after = (
-            evaluate(objectives[1], module, renumbered, size, "") if targets <= batch.arrays.keys() else {}
+            evaluate(objectives[1], module, renumbered, size, "") if self._reads(renumbered, targets) else {}
         )
         return Measured(apart, count, part, before, after)
+
+    def _reads(self, examples: Renumbered, names: Collection[str]) -> bool:
+        """Whether the new spec reads all examples as its inputs or targets of these names."""
+        size = self.old.training.batch_size
+        return all(reads(self.program, batch.arrays, names) for batch in examples.batches(size))
 
     # --- what became of each
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from graphspec.data.batches import Batch, Examples, Shuffle
+from graphspec.data.fields import Field, fields
 from graphspec.fold.weights import TOLERANCE
 from graphspec.migrate.tracking import Indices
+
+if TYPE_CHECKING:
+    from graphspec.compiled_spec import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,30 @@ def _inverse(indices: Indices, values: Tensor) -> Tensor:
         if old >= 0:
             table[old] = new
     return table[values.long()]
+
+
+def reads(program: Program, arrays: Mapping[str, Tensor], names: Collection[str]) -> bool:
+    """Whether a program reads these arrays as those of its inputs or targets that are called `names`."""
+    known = {field.name: field for field in fields(program)}
+    return all(
+        _fits(known[name], arrays[name]) if name in arrays else name in program.defaults
+        for name in names
+        if name in known
+    )
+
+
+def _fits(field: Field, array: Tensor) -> bool:
+    """Whether an array has the type and the sizes of a field, and values in its range."""
+    wanted, sizes = field.tensor, zip(field.tensor.shape[1:], array.shape[1:], strict=False)
+    if wanted.rank != array.dim() or any(isinstance(a, int) and a != b for a, b in sizes):
+        return False
+    if field.role == "input" and str(array.dtype) != f"torch.{wanted.dtype}":
+        return False
+    if field.high is None or array.is_floating_point():
+        return wanted.is_float == array.is_floating_point()
+    known = array if field.ignored is None else array.masked_fill(array == field.ignored, 0)
+    highs = field.high if isinstance(field.high, tuple) else (field.high,)
+    return bool((known <= torch.tensor([math.inf if high is None else high for high in highs])).all())
 
 
 @torch.no_grad()

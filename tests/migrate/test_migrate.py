@@ -208,6 +208,46 @@ def test_a_rule_says_what_cannot_be_seen(tmp_path: Path) -> None:
     assert torch.equal(found.weights["a.weight"], run.module().state_dict()["hidden.weight"])
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [("[8, 8, 1]", "[8, 8, 3]")],
+        [
+            ("[8, 8, 1]", "[8, 8, 1], dtype: float64"),
+            ("  conv:", "  cast: {op: cast, dtype: float32}\n  conv:"),
+        ],
+        [
+            ("image: {shape: [8, 8, 1]}", "image: {shape: [8, 8, 1]}, more: {shape: [3]}"),
+            ("layer: Conv2D", "layer: Conv2D, from: image"),
+            ("  digit:", "  both: {merge: concatenate, from: [hidden, more]}\n  digit:"),
+        ],
+    ],
+)
+def test_what_the_new_spec_does_not_read_is_not_measured(
+    tmp_path: Path, changes: list[tuple[str, str]]
+) -> None:
+    text = DEEP
+    for old, new in changes:
+        text = text.replace(old, new)
+    found = migrated(tmp_path, graphspec.compile(DEEP), graphspec.compile(text))
+    assert found.measured is None and kinds(found)["conv.bias"] == "same"
+
+
+def test_ids_that_the_new_spec_lacks_are_not_looked_up(tmp_path: Path) -> None:
+    text = """
+inputs: {x: {shape: [4], dtype: int64}}
+nodes:
+  words: {layer: Embedding, input_dim: 50, output_dim: 4}
+  flat: {layer: Flatten}
+  y: {layer: Dense, units: 9}
+outputs: {y: {loss: {name: sparse_categorical_crossentropy, from_logits: true}}}
+"""
+    old = graphspec.compile(text)
+    for less in (text.replace("input_dim: 50", "input_dim: 20"), text.replace("units: 9", "units: 3")):
+        found = migrate(run_of(tmp_path, old), graphspec.compile(less), limit=64)
+        assert found.measured is None or not found.measured.after
+
+
 def test_wrong_uses_have_remedies(tmp_path: Path) -> None:
     run = CliRunner().invoke
     spec = tmp_path / "a.yaml"
