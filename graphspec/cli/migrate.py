@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,12 +71,16 @@ def migrate(
     Example: graphspec migrate runs/digits-1 wide.yaml -o start.safetensors
     """
     if specs:
+        if output is not None or rules is not None or limit is not None:
+            raise misuse("--spec", "it translates specs in place, and takes only --diff and --json")
         return _translate(paths, diff, as_json)
     if diff:
         raise misuse("--diff", "it shows what --spec would change; to compare specs: `graphspec diff A B`")
     if len(paths) != 2:
         raise misuse("RUN SPEC", f"a run and a spec are two paths, and not {len(paths)}")
     run, spec = paths
+    if spec.is_dir() and run.is_file():
+        raise misuse("RUN SPEC", f"the run comes first: graphspec migrate {spec} {run}")
     if output is not None and output.exists() and not force:
         raise misuse("-o", f"{output} exists; --force overwrites it")
     if output is not None and output.suffix != ".safetensors":
@@ -202,7 +207,9 @@ def _meaning(found: Migration) -> list[str]:
     kept = "same function: the outputs are the same"
     if measured.difference:
         kept = f"same function: the outputs differ by {measured.difference:.1e} at most"
-    if not measured.same:
+    if math.isinf(measured.difference):
+        kept = "another function: the outputs have other shapes"
+    elif not measured.same:
         kept = f"another function: the outputs differ by up to {measured.difference:.3g}"
     lines.append(f"{kept}, on {rows}")
     values = [
