@@ -211,7 +211,10 @@ def _merged(program: Program, run: Path, path: Path | None, force: bool) -> Path
     target = path.with_suffix(".safetensors")
     if target.exists() and not force:
         raise misuse("-o", f"{target} exists; --force overwrites it")
-    module = Run(run, allow=program.allow).module()
+    trained = Run(run, allow=program.allow)
+    if not trained.program.training.adapters:
+        raise misuse("--merge-adapters", f"{run} has no adapters; its weights are {trained.weights}")
+    module = trained.module()
     with replacing(target) as temporary:
         write_weights(temporary, module)
     return target

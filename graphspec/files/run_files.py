@@ -10,6 +10,8 @@ LAST, BEST, CHECKPOINTS, ENCODERS = "last.safetensors", "best.safetensors", "che
 TENSORBOARD, WANDB, CURVES = "tensorboard", "wandb", "curves.svg"
 ADAPTER, ADAPTER_CONFIG = "adapter.safetensors", "adapter_config.json"
 """Of a run that trained adapters: these in PEFT's format."""
+BASE = "base.safetensors"
+"""Where one puts the weights that they were trained for, if these have moved."""
 ENGINE, ENGINE_MODEL = "engine.json", "engine.onnx"
 """The engine that predicts, and what it runs."""
 TRIALS = "trials"

@@ -17,7 +17,17 @@ from graphspec.data.remote import is_remote
 from graphspec.diagnostics import SpecError, fail, nearest
 from graphspec.files.permission import is_signed
 from graphspec.files.reading import digest, is_within, parse_json, read_text
-from graphspec.files.run_files import BEST, CHECKPOINTS, ENCODERS, ENVIRONMENT, HISTORY, LAST, SPEC, TRIALS
+from graphspec.files.run_files import (
+    BASE,
+    BEST,
+    CHECKPOINTS,
+    ENCODERS,
+    ENVIRONMENT,
+    HISTORY,
+    LAST,
+    SPEC,
+    TRIALS,
+)
 from graphspec.program import BaseProgram
 
 if TYPE_CHECKING:
@@ -84,13 +94,15 @@ class RunFiles:
         if not isinstance(known, str):
             return None
         path = Path(known)
-        beside = self.path / path.name
-        signed = is_signed(about, named(program).values())
-        found = path if signed and path.is_file() else beside
-        if found.is_file() and digest(found) == about.get("weights_sha256"):
-            return found
-        message = f"the base of this run's adapters, `{path.name}`, is not at `{found}`, or is another file"
-        raise fail("weights-missing", message, f"copy the file of that name into `{self.path}`")
+        places = [self.path / BASE, self.path / path.name]
+        if is_signed(about, named(program).values()):
+            places.insert(0, path)
+        for place in places:
+            if place.is_file() and digest(place) == about.get("weights_sha256"):
+                return place
+        message = f"the base of this run's adapters is not at `{places[0]}`, or is another file"
+        help = f"it was `{path.name}`: copy that file to `{self.path / BASE}`"
+        raise fail("weights-missing", message, help)
 
     def instead(self, name: str) -> str | None:
         """The remedy for weights of a name that are missing or damaged: the others of the run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -217,11 +218,36 @@ def test_a_resumed_run_is_the_same_to_the_bit(folder: Path) -> None:
 
 def test_another_base_is_refused(folder: Path) -> None:
     run = trained(folder, "one", epochs=1)
+    shutil.copy(folder / "base.safetensors", folder / "first.safetensors")
     write_weights(
         folder / "base.safetensors", graphspec.compile(SPEC.replace("MORE", "")).module().state_dict()
     )
     with pytest.raises(graphspec.SpecError, match="is another file"):
         graphspec.Run(run).module()
+    (folder / "first.safetensors").rename(run / "base.safetensors")  # which stands beside the adapters then
+    graphspec.Run(run).module()
+
+
+def test_runs_share_a_base_and_predict(folder: Path) -> None:
+    x = np.load(folder / "x.npz")["x"]
+    for run in [trained(folder, name, epochs=1) for name in ("one", "two")]:
+        with torch.no_grad():
+            expected = graphspec.Run(run).module()(torch.from_numpy(x))
+        table = graphspec.Run(run).predict(folder / "x.npz", device="cpu")
+        found = np.array([table.column(name) for name in table.column_names if name.startswith("head.")])
+        np.testing.assert_allclose(found.T, expected, atol=1e-6)
+        assert (
+            load_file(run / "adapter.safetensors").keys()
+            == load_file(folder / "one" / "adapter.safetensors").keys()
+        )
+
+
+def test_a_run_without_adapters_has_none_to_merge(folder: Path) -> None:
+    (folder / "a.yaml").write_text(SPEC.replace("MORE", "seed: 1"))
+    run = graphspec.compile(folder / "a.yaml").fit(run_dir=folder / "plain", epochs=1).run_dir
+    merged = ["build", str(folder / "a.yaml"), "--merge-adapters", str(run), "-o", str(folder / "m.py")]
+    told = CliRunner().invoke(app, merged)
+    assert told.exit_code == 2 and "has no adapters" in told.output
 
 
 def test_a_pattern_without_a_layer_is_an_error() -> None:
