@@ -420,6 +420,8 @@ class InitWriter:
         targets = {construct.target for construct in constructs.values()}
         first = next(iter(constructs.values()))
         target = first.target if len(targets) == 1 else first.general or first.target
+        if len(targets) > 1 and any((each.general or target) != target for each in constructs.values()):
+            raise Varies(hint)
         made = call(target)
         sources = self._sources(slot, number)
         for word in first.positional:

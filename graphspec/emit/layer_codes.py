@@ -117,8 +117,10 @@ class LayerCodes:
             pairs = (pair for each in codes if each.construct for pair in each.construct.keyword.items())
             self._needed[key] = {word for word, (value, default) in pairs if value != default}
         taken = {w: (value, None) for w, value in code.construct.usual.items() if w in self._needed[key]}
-        keyword = {**code.construct.keyword, **taken}
-        return replace(code, construct=replace(code.construct, keyword=keyword))
+        if not taken:
+            return code
+        target, keyword = code.construct.general or code.construct.target, {**code.construct.keyword, **taken}
+        return replace(code, construct=replace(code.construct, target=target, keyword=keyword))
 
     def _with_common(self, code: Code, key: tuple[Any, bool], first: bool) -> Code:
         """A general code with what all uses of its node take because one needs it."""

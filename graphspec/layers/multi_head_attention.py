@@ -252,10 +252,11 @@ class Heads(Attending, abstract=True):
             keyword[word][0] is not None
             for word in ("value_dim", "value_features", "key_features", "out_features", "num_kv_heads")
         )
-        general = self.use_gate or site.x.rank > 3 or len(output) > 1
-        target = "GeneralAttention" if general else "SizedAttention" if sized else "MultiHeadAttention"
+        beyond = self.use_gate or site.x.rank > 3 or len(output) > 1
+        general = "GeneralAttention" if beyond else "SizedAttention"
+        target = general if beyond or sized else "MultiHeadAttention"
         usual: dict[str, Leaf] = {"out_features": outputs}
-        construct = ModuleCall(target, positional, keyword, general="GeneralAttention", usual=usual)
+        construct = ModuleCall(target, positional, keyword, general=general, usual=usual)
         call, constants = self._call(site, axes)
         return Code(call, construct, constants, defaults={"causal": False} if "causal" in constants else {})
 
