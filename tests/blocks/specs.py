@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tests.blocks.bodies import Block, Node
+from tests.blocks.bodies import Block, Node, called
 from tests.blocks.layers import layer
 from tests.blocks.scopes import KINDS, Scope, Value, written
 from tests.blocks.uses import UsingBody
@@ -71,7 +71,25 @@ class Writer:
             self.spec["presets"] = (
                 {"other": {name: self.file.literal(KINDS[name]) for name in names}} if names else {}
             )
+        self.keep_checkpoints()
         return {key: value for key, value in self.spec.items() if value}
+
+    def keep_checkpoints(self) -> None:
+        """Takes `checkpoint` from what calls a layer of the file that keeps statistics: that is an error."""
+        keeping = {name for name in self.spec["shared"] if "BatchNormalization" in self.reached(name)}
+        for body in (self.spec, *self.spec["blocks"].values()):
+            for node in body["nodes"].values():
+                texts = [self.reached(name) for name in called(node)] if "checkpoint" in node else []
+                if (
+                    any(f"call: {name}" in text for name in keeping for text in texts)
+                    or called(node) & keeping
+                ):
+                    node.pop("checkpoint", None)
+
+    def reached(self, name: str) -> str:
+        """The text of a block or of what is shared, and of all that it uses."""
+        entry = self.spec["blocks"].get(name) or self.spec["shared"].get(name) or {}
+        return yaml.dump(entry, Dumper=yaml.CSafeDumper) + "".join(map(self.reached, called(entry)))
 
     # --- blocks
 
