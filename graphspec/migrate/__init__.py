@@ -171,7 +171,14 @@ class _Migrator:
 
     def _apart(self, weights: dict[str, Tensor], tracker: ChannelTracker) -> float:
         """The difference on a few random inputs; infinite where the new spec does not read them."""
-        inputs = self.old.example_inputs(4, {}, 1)
+        least, most = self.old.minimum_sizes, self.old.maximum_sizes
+        wanted = {
+            name: max(8, size, least[name])
+            for name, size in self.program.minimum_sizes.items()
+            if name in least
+        }
+        sizes = {name: size for name, size in wanted.items() if size <= most.get(name, size)}
+        inputs = self.old.example_inputs(4, sizes, 1)
         if not reads(self.program, self._renumbered(None).arrays(inputs), self.program.inputs):
             return float("inf")
         module = self.program.module(weights=weights)

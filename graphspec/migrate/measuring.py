@@ -14,6 +14,7 @@ from graphspec.data.batches import Batch, Examples, Shuffle
 from graphspec.data.fields import Field, fields
 from graphspec.fold.weights import TOLERANCE
 from graphspec.migrate.tracking import Indices
+from graphspec.tensor import sizes_of
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
@@ -90,12 +91,16 @@ def _inverse(indices: Indices, values: Tensor) -> Tensor:
 
 def reads(program: Program, arrays: Mapping[str, Tensor], names: Collection[str]) -> bool:
     """Whether a program reads these arrays as those of its inputs or targets that are called `names`."""
-    known = {field.name: field for field in fields(program)}
-    return all(
-        _fits(known[name], arrays[name]) if name in arrays else name in program.defaults
-        for name in names
-        if name in known
-    )
+    known = {field.name: field for field in fields(program) if field.name in names}
+    if not all(
+        _fits(field, arrays[name]) if name in arrays else name in program.defaults
+        for name, field in known.items()
+    ):
+        return False
+    given = {name: field.tensor for name, field in known.items() if name in arrays}
+    sizes = sizes_of(given, {name: arrays[name].shape for name in given})
+    least, most = program.minimum_sizes, program.maximum_sizes
+    return all(least.get(name, 1) <= size <= most.get(name, size) for name, size in sizes.items())
 
 
 def _fits(field: Field, array: Tensor) -> bool:

@@ -151,6 +151,8 @@ def test_a_mistake_is_one_error(node: str, count: int) -> None:
             "{callbacks: {early_stopping: {patience: -1}}}",
             "{callbacks: {early_stopping: {patience: 0}}}",
         ),
+        ("train", "{phases: [{epochs: 1, freeze: null}]}", "{phases: [{epochs: 1, schedule: null}]}"),
+        ("train", "{steps: [{optimizer: null}]}", "{steps: [{schedule: null}]}"),
         ("data", "{train: a.csv, validation: {split: 20}}", "{train: a.csv, validation: {split: 0.2}}"),
         ("data", "{train: a.csv, test: {split: 0.2}}", "{train: a.csv, test: b.csv}"),
         ("inputs", "{x: {shape: [8], dtype: float}}", "{x: {shape: [8], dtype: float32}}"),

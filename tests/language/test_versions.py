@@ -9,12 +9,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli import app
 from graphspec.language import versions
 from graphspec.language.versions import CHANGES, default, renamed, translated
+from graphspec.train.run import environment
 from graphspec.version import LANGUAGE
 
 OLD = """# A small network,
@@ -123,6 +125,10 @@ def test_a_later_version_is_refused(tmp_path: Path) -> None:
 def test_a_resolved_spec_says_its_version() -> None:
     spec = "name: a\ninputs: {x: {shape: [4]}}\nnodes: {a: {layer: Dense, units: 2}}\noutputs: [a]\n"
     assert graphspec.compile(spec).resolved.startswith(f"name: a\nlanguage: {LANGUAGE}\n")
+
+
+def test_a_run_records_its_version() -> None:
+    assert environment(torch.device("cpu"))["language"] == LANGUAGE
 
 
 def test_each_version_that_ended_says_what_changed() -> None:

@@ -233,6 +233,20 @@ def test_what_the_new_spec_does_not_read_is_not_measured(
     assert found.measured is None and kinds(found)["conv.bias"] == "same"
 
 
+def test_a_network_that_needs_longer_sequences_is_tried_on_some(tmp_path: Path) -> None:
+    text = """
+inputs: {x: {shape: [length, 3]}}
+nodes:
+  conv: {layer: Conv1D, filters: 4, kernel_size: 3, padding: same}
+  mean: {layer: GlobalAveragePooling1D}
+  y: {layer: Dense, units: 2}
+outputs: {y: {loss: mse}}
+"""
+    old, pool = graphspec.compile(text), "  pool: {layer: MaxPooling1D, pool_size: 2, repeat: 6}\n  mean:"
+    found = migrated(tmp_path, old, graphspec.compile(text.replace("  mean:", pool)))
+    assert found.measured is None and set(kinds(found).values()) == {"same"}
+
+
 def test_ids_that_the_new_spec_lacks_are_not_looked_up(tmp_path: Path) -> None:
     text = """
 inputs: {x: {shape: [4], dtype: int64}}
