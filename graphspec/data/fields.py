@@ -23,8 +23,8 @@ from graphspec.data.mistakes import nowhere
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import Diagnostic, Span, SpecError, fail
 from graphspec.objectives import Loss
-from graphspec.objectives.losses import Binary, Categorical, SparseLoss
-from graphspec.objectives.rare_losses import CTC, Contrastive, Region
+from graphspec.objectives.losses import Categorical, SparseLoss
+from graphspec.objectives.rare_losses import CTC
 from graphspec.program import BaseProgram, OutputSpec
 from graphspec.tensor import Dim, Tensor, names_of, unit_of, value_of
 
@@ -111,12 +111,8 @@ def _input(program: BaseProgram, name: str, tensor: Tensor) -> Field:
 
 def _target(name: str, tensor: Tensor, output: OutputSpec) -> Field:
     loss, role = output.loss, "target"
-    classes = output.tensors[0].shape[-1]
-    if isinstance(loss, SparseLoss | CTC) and isinstance(classes, int):
-        return Field(name, tensor, 0, classes - 1, getattr(loss, "ignore_class", None), loss, role)
-    if isinstance(loss, Binary | Categorical | Contrastive | Region):
-        return Field(name, tensor, 0, 1, None, loss, role)
-    return Field(name, tensor, None, None, None, loss, role)
+    low, high = (None, None) if loss is None else loss.target_range(output.tensors[0].shape[-1])
+    return Field(name, tensor, low, high, getattr(loss, "ignore_class", None), loss, role)
 
 
 class Checker:

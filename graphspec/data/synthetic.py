@@ -10,16 +10,6 @@ import torch
 from graphspec.data.batches import InMemory
 from graphspec.data.fields import Field
 from graphspec.objectives.custom import CustomLoss
-from graphspec.objectives.losses import Binary, Categorical
-from graphspec.objectives.rare_losses import (
-    CTC,
-    CategoricalHinge,
-    Contrastive,
-    Hinge,
-    KLDivergence,
-    Region,
-    SquaredHinge,
-)
 from graphspec.program import BaseProgram, OutputSpec
 from graphspec.tensor import Tensor
 
@@ -59,28 +49,13 @@ def _target(value: torch.Tensor, output: OutputSpec, wanted: Tensor) -> torch.Te
     """
     loss = output.loss
     relative = value - value.mean(0, keepdim=True)
-    if isinstance(loss, CTC):
-        return _read_off(relative.argmax(-1))
+    own = None if loss is None else loss.legal_target(value, relative)
+    if own is not None:
+        return own
     if not wanted.is_float:
         return (relative > 0).long() if wanted.rank == value.dim() else relative.argmax(-1)
     if isinstance(loss, CustomLoss):
         choice = torch.nn.functional.one_hot(relative.argmax(-1), value.shape[-1])
         values = {"softmax": choice, "sigmoid": relative > 0}.get(output.activation or "", value)
         return values.to(value.dtype)
-    if isinstance(loss, Categorical | CategoricalHinge | KLDivergence):
-        return torch.nn.functional.one_hot(relative.argmax(-1), value.shape[-1]).to(value.dtype)
-    if isinstance(loss, Contrastive):
-        return (relative[:, 0] > 0).to(value.dtype)
-    if isinstance(loss, Binary | Hinge | SquaredHinge | Region):
-        return (relative > 0).to(value.dtype)
     return value
-
-
-def _read_off(best: torch.Tensor) -> torch.Tensor:
-    """Sequences from the best class of each step, [n, steps]: repetitions are one, class 0 none; zeros
-    behind.
-    """
-    kept = best != 0
-    kept[:, 1:] &= best[:, 1:] != best[:, :-1]
-    order = (~kept).to(torch.uint8).argsort(dim=1, stable=True)
-    return (best * kept).gather(1, order)

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 
 from graphspec.objectives.formulas import EPSILON, activate, aligned, normalized
 from graphspec.settings import Named
-from graphspec.tensor import Tensor
+from graphspec.tensor import Dim, Tensor
 
 if TYPE_CHECKING:
     from torch import Tensor as Values
@@ -70,6 +70,16 @@ class Loss(Named):
         if not self.takes_target:
             return None
         return output if output.is_float else output.with_dtype("float32")
+
+    def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
+        """The least and the largest value of a target; `classes` is the last axis of the output."""
+        return None, None
+
+    def legal_target(self, raw: Values, relative: Values) -> Values | None:
+        """Legal targets from what some model gives before its activation, and from that relative to the mean
+        over all examples; None where class numbers, or the values themselves, are legal.
+        """
+        return None
 
     def count_misfit(self, count: int) -> Misfit:
         """Why it cannot take this many nodes; None if it can."""
@@ -291,6 +301,12 @@ class Categorical(Loss):
             f"end it in `activation: softmax`, or write {{name: {self.name}, from_logits: true}}",
         )
 
+    def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
+        return 0, 1
+
+    def legal_target(self, raw: Values, relative: Values) -> Values | None:
+        return one_hot(raw, relative)
+
 
 class CategoricalCrossentropy(Categorical):
     """The negative logarithm of the right class's probability, for one-hot targets (or distributions)."""
@@ -310,6 +326,12 @@ class SparseLoss(Categorical):
 
     def target(self, output: Tensor) -> Tensor:
         return Tensor(output.shape[:-1], "int64")
+
+    def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
+        return (0, classes - 1) if isinstance(classes, int) else (None, None)
+
+    def legal_target(self, raw: Values, relative: Values) -> Values | None:
+        return None
 
     def comparable(self, target: Values, output: Values) -> Values:
         return target
@@ -381,6 +403,12 @@ class Binary(Loss):
             f"end it in `activation: sigmoid`, or write {{name: {self.name}, from_logits: true}}",
         )
 
+    def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
+        return 0, 1
+
+    def legal_target(self, raw: Values, relative: Values) -> Values | None:
+        return (relative > 0).to(raw.dtype)
+
     def smoothed(self, target: Values) -> Values:
         """Targets moved to 0.5 by `label_smoothing`."""
         smoothing = self.label_smoothing
@@ -443,6 +471,13 @@ class VectorLoss(Loss):
 
 
 _PROJECT = "end both in layers with the same `units`"
+
+
+def one_hot(raw: Values, relative: Values) -> Values:
+    """The largest of each example, as legal one-hot targets."""
+    import torch
+
+    return torch.nn.functional.one_hot(relative.argmax(-1), raw.shape[-1]).to(raw.dtype)
 
 
 def smooth(target: Values, smoothing: float) -> Values:

@@ -20,10 +20,11 @@ from graphspec.objectives.losses import (
     Total,
     VectorLoss,
     axis_misfit,
+    one_hot,
     smooth,
     width_misfit,
 )
-from graphspec.tensor import Tensor, symbol
+from graphspec.tensor import Dim, Tensor, symbol
 
 if TYPE_CHECKING:
     from torch import Tensor as Values
@@ -106,6 +107,9 @@ class Hinge(Regression):
     def formula(self, output: Values, target: Values) -> Values:
         return (1 - _hinge_target(target) * output).clamp(min=0)
 
+    def legal_target(self, raw: Values, relative: Values) -> Values | None:
+        return (relative > 0).to(raw.dtype)
+
 
 class SquaredHinge(Regression):
     """The square of `hinge`."""
@@ -114,6 +118,9 @@ class SquaredHinge(Regression):
 
     def formula(self, output: Values, target: Values) -> Values:
         return (1 - _hinge_target(target) * output).clamp(min=0).square()
+
+    def legal_target(self, raw: Values, relative: Values) -> Values | None:
+        return (relative > 0).to(raw.dtype)
 
 
 def _hinge_target(target: Values) -> Values:
@@ -136,6 +143,9 @@ class CategoricalHinge(Regression):
     def formula(self, output: Values, target: Values) -> Values:
         return (((1 - target) * output).amax(-1) - (target * output).sum(-1) + 1).clamp(min=0)
 
+    def legal_target(self, raw: Values, relative: Values) -> Values | None:
+        return one_hot(raw, relative)
+
 
 class KLDivergence(Regression):
     """The divergence of the output from the target, both distributions over the last axis."""
@@ -149,6 +159,9 @@ class KLDivergence(Regression):
     def formula(self, output: Values, target: Values) -> Values:
         target, output = target.clamp(EPSILON, 1), output.clamp(EPSILON, 1)
         return (target * (target / output).log()).sum(-1)
+
+    def legal_target(self, raw: Values, relative: Values) -> Values | None:
+        return one_hot(raw, relative)
 
 
 class CategoricalGeneralizedCrossEntropy(SparseLoss):
@@ -230,6 +243,12 @@ class Region(Loss):
     def compares_examples(self) -> bool:
         """Whether its sums run over the examples, too."""
         return self.axis is None or 0 in self.axis
+
+    def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
+        return 0, 1
+
+    def legal_target(self, raw: Values, relative: Values) -> Values | None:
+        return (relative > 0).to(raw.dtype)
 
     def summed(self, rank: int) -> tuple[int, ...]:
         """The axes, of so many, that it sums over, from 0."""
@@ -356,6 +375,19 @@ class CTC(Loss):
 
     def target(self, output: Tensor) -> Tensor:
         return Tensor((output.shape[0], symbol("target_length")), "int64")
+
+    def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
+        return (0, classes - 1) if isinstance(classes, int) else (None, None)
+
+    def legal_target(self, raw: Values, relative: Values) -> Values | None:
+        """The best class of each step, [n, steps]: repetitions are one, class 0 none; zeros after them."""
+        import torch
+
+        best = relative.argmax(-1)
+        kept = best != 0
+        kept[:, 1:] &= best[:, 1:] != best[:, :-1]
+        order = (~kept).to(torch.uint8).argsort(dim=1, stable=True)
+        return (best * kept).gather(1, order)
 
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
         found = super().misfit(output, activation)
@@ -515,6 +547,12 @@ class Contrastive(VectorLoss):
 
     def target(self, output: Tensor) -> Tensor:
         return Tensor(output.shape[:1], output.dtype)
+
+    def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
+        return 0, 1
+
+    def legal_target(self, raw: Values, relative: Values) -> Values | None:
+        return (relative[:, 0] > 0).to(raw.dtype)
 
     def compare(self, vectors: Sequence[Values], target: Values | None) -> Values:
         assert target is not None
