@@ -276,10 +276,10 @@ def _named_output(item: Any) -> str | None:
 
 
 def _namespace(reader: DeclarationReader, body: Body) -> None:
-    """Inputs, shared layers and nodes are one namespace."""
+    """Inputs, shared layers and nodes are one namespace: the name of an input means that."""
     seen: dict[str, tuple[str, Path]] = {name: ("an input", body.input_path(name)) for name in body.inputs}
     for section, what in (("shared", "a shared layer"), ("nodes", "a node")):
-        for name in getattr(body, section):
+        for name in list(getattr(body, section)):
             path = (*body.path, section, name)
             if name in seen:
                 other, place = seen[name]
@@ -291,4 +291,6 @@ def _namespace(reader: DeclarationReader, body: Body) -> None:
                     key=True,
                     labels=(Label(reader.document.key(place), other),),
                 )
+                if name in body.inputs:
+                    del getattr(body, section)[name]
             seen[name] = (what, path)

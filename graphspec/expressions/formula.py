@@ -316,6 +316,9 @@ class _Reader:
                 help = f"a function takes its tensor in parentheses: `{word}({of})`"
             if what.partition(".")[0] in _LIBRARIES:
                 help = f"functions have no prefix: write `{word}({given})`"
+            if isinstance(function, ast.Call) and what[:1].isupper():
+                layer = what.partition("(")[0]
+                help = f"a layer is a node of its own: {{layer: {layer}, from: {given or '...'}, ...}}"
             raise error_at(function, "unknown-function", f"`{shortened(what)}` cannot be called here", help)
         if isinstance(dotted, Plain):
             message = f"`{self._source(function)}` is a value, not a function"

@@ -384,6 +384,7 @@ def test_a_part_of_an_option_is_no_option() -> None:
         ("sum(x, axis=0)", "out-of-range", "0", "`axis=1`"),
         ("tahn(x)", "unknown-function", "tahn", "did you mean `tanh`?"),
         ("x.mean(axis=1)", "unknown-function", "x.mean", "`mean(x, axis=1)`"),
+        ("Dense(3)(x)", "unknown-function", "Dense(3)", "{layer: Dense, from: x, ...}"),
         ("x + arange(3)", "shapes-differ", "arange(3)", "give `arange(3)` the size"),
     ],
 )
@@ -493,6 +494,9 @@ TOGETHER = [
     ("  a: {layer: Dense, units: $k, activation: rellu}\n", ["k", "rellu"]),
     # another library's name for a layer has arguments that can be checked
     ("  a: {layer: Linear, in_features: 64, out_features: 3}\n", ["Linear", "in_features", "out_features"]),
+    # inputs under another key, or a node that has the name of an input
+    ("  a: {layer: Dense, units: 3, inputs: x, activation: rellu}\n", ["inputs", "rellu"]),
+    ("  x: {layer: Dense, units: 3, from: x}\n  a: {layer: Dense, units: 3, from: x}\n", ["x"]),
     # a count, or a `when`, that is none
     ("  a: {layer: Dense, units: 64, repeat: two, activation: rellu}\n", ["two", "rellu"]),
     ("  a: {layer: Dense, units: 64, when: two, activation: rellu}\n", ["two", "rellu"]),
