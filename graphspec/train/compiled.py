@@ -9,6 +9,7 @@ Batches of another size than the spec's, and validation, run eagerly, so that no
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 from collections import Counter
@@ -249,6 +250,9 @@ class CompiledStep:
         return BatchResult(loss, parts, outputs, targets, counted, Reading(loss))
 
 
+_NUMBERS = itertools.count()
+
+
 def _compiled_step(module: nn.Module, optimizer: Optimizer, closed: bool) -> Any:
     """A function of an objective, weights and a batch to the parts of the result, and to the gradients of the
     weights: none where it has updated them.
@@ -271,8 +275,9 @@ def _compiled_step(module: nn.Module, optimizer: Optimizer, closed: bool) -> Any
         parts = {name: (term.value, term.divisor, term.count) for name, term in terms.items()}
         return loss.detach(), parts, outputs, found[1], found[2], gradients
 
-    # torch finds what it compiled by the code object, which another training in this process would share
-    step.__code__ = step.__code__.replace()
+    # torch finds what it compiled by the code object, and sizes that were others, which it would leave free,
+    # by the name of the function: another training in this process has its own
+    step.__code__ = step.__code__.replace(co_name=f"step_{next(_NUMBERS)}")
     # contexts around each step would cost as much as a step, and `dynamic=False` is one
     torch._dynamo.config.trace_autograd_ops = True
     torch._dynamo.config.record_runtime_overhead = False

@@ -216,14 +216,17 @@ def test_a_second_training_of_a_process_compiles_its_own_step(
     monkeypatch.setattr(compiled, "BACKEND", "eager")
     torch._dynamo.reset()
     found: dict[str, list[dict[str, Any]]] = {}
-    for activation in ("relu", "tanh"):
+    lines: list[str] = []
+    for activation, size in (("relu", 14), ("tanh", 10)):
         spec = BLOCKS.replace("activation: relu", f"activation: {activation}")
+        spec = spec.replace("batch_size: 14", f"batch_size: {size}")
         for way in WAYS:
             run = place / f"{activation}-{way}"
-            done = train(compile(spec), root=place, run_dir=run, device="cpu", compile=way)
+            done = train(compile(spec), root=place, run_dir=run, device="cpu", compile=way, tell=lines.append)
             found.setdefault(activation, []).append(done.history)
     for histories in found.values():
         assert_alike(*histories)
+    assert sum(line.startswith("compiled once") for line in lines) == 2, lines
 
 
 def test_modules_may_be_imported_while_a_step_is_compiled() -> None:
