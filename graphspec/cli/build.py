@@ -257,7 +257,7 @@ def _adapted(program: Program, files: RunFiles, weights: Path | None) -> Any:
 
 def _encoders(program: Program, files: RunFiles, inputs: str | None) -> Encoders | None:
     """What the run has learned of its columns; None where it learned from arrays."""
-    from graphspec.data.loading import encoders_of
+    from graphspec.data.encoding import encoders_of
 
     state = files.encoders(program)
     found = encoders_of(program, state) if state is not None else None

@@ -21,8 +21,6 @@ GATHERED = 32 * 2**20
 """Bytes that are gathered at a time: several small batches in one indexing, or one large batch."""
 BLOCKS = 64
 """Blocks of neighbours that are in memory together, where examples are in files."""
-UNIT = ".unit"
-"""What follows the name of a target in that of the array with the scales of each row, [n, 2 * columns]."""
 SPLIT = -1
 """The stream of the validation split, among the epochs counted from 0."""
 RANDOM = -2

@@ -29,6 +29,8 @@ from graphspec.program import BaseProgram, OutputSpec
 from graphspec.tensor import Dim, Tensor, names_of, unit_of, value_of
 
 Array = NDArray[Any]
+UNIT = ".unit"
+"""What follows the name of a target in that of the array with the scales of each row, [n, 2 * columns]."""
 
 
 @dataclass(frozen=True, slots=True)

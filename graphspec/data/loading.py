@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,9 +18,7 @@ from graphspec.data import fields as checks
 from graphspec.data.arrays import open_arrays
 from graphspec.data.augmented import augmented
 from graphspec.data.batches import Examples, InMemory
-from graphspec.data.binding import need_images
 from graphspec.data.config import DataConfig
-from graphspec.data.features.plan import misfits, of_images, plan
 from graphspec.data.features.settings import Date
 from graphspec.data.features.windows import Windows
 from graphspec.data.fields import Checker, Field, absent_inputs, fields
@@ -174,42 +172,6 @@ def need_no_features(program: BaseProgram) -> None:
         raise fail(
             "data-format", "the run has no encoders: it was not trained on a table", "train it on a table"
         )
-
-
-def new_encoders(program: BaseProgram, images: bool = False, absent: Collection[str] = ()) -> Encoders:
-    """Encoders of a program that have learned nothing, but of inputs that are `absent`; `images` for a folder
-    of them without features. Raises `SpecError` (feature-misfit) for inputs that images do not fit.
-    """
-    from graphspec.data.encoders import Encoders
-
-    config = program.data or DataConfig()
-    fills = plan(
-        program.inputs, program.outputs, config.features, program.ranges, absent, windows=config.windows
-    )
-    if images:
-        fills = of_images(fills)
-        need_images(fills, spanner(program))
-    return Encoders(fills, program.outputs, images, program.folder)
-
-
-def image_encoders(program: BaseProgram) -> Encoders | None:
-    """Encoders of a program that learned from no table, for a folder of images; None where it has another
-    input than one that images fit. They know no targets.
-    """
-    from graphspec.data.encoders import Encoders
-
-    fills = of_images(plan(program.inputs, {}, {}, program.ranges, program.defaults))
-    fits = len(fills.fills) == 1 and fills.fills[0].feature is not None
-    return Encoders(fills, program.outputs, True) if fits and not [*misfits(fills, {})] else None
-
-
-def encoders_of(program: BaseProgram, state: Mapping[str, Any]) -> Encoders:
-    """The encoders of a program with what `Encoders.to_json` says that they learned. Raises `SpecError`."""
-    known = state.get("fields")
-    absent = [name for name in program.defaults if isinstance(known, dict) and name not in known]
-    found = new_encoders(program, state.get("images") is True, absent)
-    found.restore(state)
-    return found
 
 
 def padding_of(program: BaseProgram, wanted: Iterable[Field]) -> Padding:
@@ -409,6 +371,8 @@ class Loader:
 
     def _encoders(self, table: Any, found: Found) -> Encoders:
         """The encoders, bound to a table's columns; those of training data are kept for the others."""
+        from graphspec.data.encoding import new_encoders  # imports pyarrow
+
         absent = self._settle(table.columns)
         if self.encoders is None:
             self.encoders = new_encoders(self.program, found.kind == "images", absent)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 Values = dict[str, NDArray[Any]]
 T = TypeVar("T")
-ENGINES = ("torch", "onnxruntime", "openvino")
+OF_CPUS = ("onnxruntime", "openvino")
+"""The engines that compute on the CPU alone."""
+ENGINES = ("torch", *OF_CPUS)
 """The engines, the one that all others must agree with first."""
 
 

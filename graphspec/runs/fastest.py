@@ -7,9 +7,10 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from graphspec.diagnostics import SpecError, did_you_mean, fail
 from graphspec.files.reading import digest, parse_json, read_text
 from graphspec.files.run_files import ENGINE, ENGINE_MODEL
 from graphspec.runs.engines import ENGINES, Engine, OnnxEngine, OpenVinoEngine, TorchEngine, Values
+from graphspec.train import device as devices
 from graphspec.version import __version__
 
 SECONDS = 0.3
@@ -53,20 +55,23 @@ FORM = 2
 """Of the export that a run keeps: outputs, and after them logits and masks."""
 
 
-def engine_of(run: TrainedModel, base: TorchEngine, wanted: str, rows: int = 1) -> tuple[Engine, list[str]]:
+def engine_of(
+    run: TrainedModel, base: Callable[[], TorchEngine], wanted: str, rows: int = 1, on_cpu: bool = False
+) -> tuple[Engine, list[str]]:
     """The engine called so, or with `auto` the one that is fastest with so many rows, of those whose outputs
     agree with the module's, and lines that say what was chosen.
 
-    Raises `SpecError` (unknown-name, package-missing, export-failed, export-differs).
+    `base` makes the engine of torch, which is not needed for what the run remembers; `on_cpu` says that it is
+    one on the CPU. Raises `SpecError` (unknown-name, package-missing, export-failed, export-differs).
     """
     if wanted not in ("auto", *ENGINES):
         help = did_you_mean(wanted, ("auto", *ENGINES), f"engines: auto, {', '.join(ENGINES)}")
         raise fail("unknown-name", f"there is no engine `{wanted}`", help)
     if wanted == "torch":
-        return base, []
-    if base.device.type != "cpu":
+        return base(), []
+    if not on_cpu and (engine := base()).device.type != "cpu":
         if wanted == "auto":
-            return base, ["engine: torch, as on every GPU"]
+            return engine, ["engine: torch, as on every GPU"]
         raise fail("device-missing", f"`--engine {wanted}` computes on the CPU", "add `--device cpu`")
     with closing(_Shelf(run, base, rows)) as shelf:
         if wanted == "auto":
@@ -79,16 +84,26 @@ def engine_of(run: TrainedModel, base: TorchEngine, wanted: str, rows: int = 1) 
 class _Shelf:
     """The export of a run's model and what was measured of it, in the run where that can be written."""
 
-    def __init__(self, run: TrainedModel, base: TorchEngine, rows: int):
-        self.run, self.base, self.rows, self.program = run, base, rows, run.program
-        self.example = {name: tensor.numpy() for name, tensor in self.program.example_inputs(rows).items()}
+    def __init__(self, run: TrainedModel, base: Callable[[], TorchEngine], rows: int):
+        self.run, self.rows, self.program = run, rows, run.program
+        self.threads = devices.threads(run.program)
+        self._base = base
         self._own: tempfile.TemporaryDirectory[str] | None = None
+
+    @cached_property
+    def base(self) -> TorchEngine:
+        return self._base()
+
+    @cached_property
+    def example(self) -> Mapping[str, Any]:
+        return {name: tensor.numpy() for name, tensor in self.program.example_inputs(self.rows).items()}
 
     def close(self) -> None:
         """Deletes what no run keeps: engines have read it."""
         if self._own is not None:
             self._own.cleanup()
 
+    @cached_property
     def key(self) -> dict[str, Any]:
         """What a measurement holds for: these weights, this version, this machine, these packages."""
         weights = self.run.weights
@@ -98,27 +113,27 @@ class _Shelf:
             "form": FORM,
             "weights": [about.st_size, about.st_mtime_ns] if about is not None else [],
             "machine": f"{platform.node()} {platform.machine()} {os.cpu_count()}",
-            "threads": self.base.threads,
-            "engines": [name for name in ENGINES if find_spec(name) is not None],
+            "threads": self.threads,
+            "engines": {name: found for name in ENGINES if (found := _version(name)) is not None},
         }
 
     @cached_property
     def file(self) -> Path:
         """The export, written where it is missing, damaged or of other weights."""
+        file = self.run.path / ENGINE_MODEL
+        if self._is_kept(file):
+            return file
         from graphspec.export import export
         from graphspec.files.folder import Folder
 
         weights = self.run.state()
         if self.run.path.is_dir():
-            file = self.run.path / ENGINE_MODEL
-            if self._is_kept(file):
-                return file
             try:
                 folder = Folder(self.run.path)
                 folder.write(
                     ENGINE_MODEL, lambda path: export(self.program, "onnx", path, 0, weights, logits=True)
                 )
-                folder.text(ENGINE, json.dumps({"key": self.key(), "sha256": digest(file)}, indent=2) + "\n")
+                folder.text(ENGINE, json.dumps({"key": self.key, "sha256": digest(file)}, indent=2) + "\n")
                 return file
             except SpecError as error:
                 if error.diagnostics[0].code != "run-directory":
@@ -135,7 +150,7 @@ class _Shelf:
 
     def _digest(self) -> str | None:
         """The SHA-256 of the export of these weights, where the run keeps one."""
-        about, own = self._read(), self.key()
+        about, own = self._read(), self.key
         key, known = about.get("key"), about.get("sha256")
         same = isinstance(key, dict) and all(key.get(name) == own[name] for name in EXPORTED)
         return known if same and isinstance(known, str) else None
@@ -146,10 +161,20 @@ class _Shelf:
             from graphspec.diagnostics.packages import lacking
 
             raise lacking(f"`--engine {name}`", {"onnxruntime": "onnx"}.get(name, name))
-        return OTHERS[name](self.program, self.file, self.base.threads)
+        return OTHERS[name](self.program, self.file, self.threads)
 
     def apart(self, engine: Engine) -> float:
-        """The largest difference from the module. Raises `SpecError` (export-differs)."""
+        """The largest difference from the module, as the run remembers it. Raises `SpecError`
+        (export-differs).
+        """
+        known = self._known("apart").get(engine.name) if self._own is None else None
+        if isinstance(known, float):
+            return known
+        difference = self._compared(engine)
+        self._remember("apart", {engine.name: difference})
+        return difference
+
+    def _compared(self, engine: Engine) -> float:
         expected, found = self.base(self.example), engine(self.example)
         difference = _difference(found, expected)
         if difference is None:
@@ -175,34 +200,37 @@ class _Shelf:
                 lines.append(f"engine: not {name}: {error.diagnostics[0].message}")
         seconds = timed(engines, self.example)
         name = min(seconds, key=seconds.__getitem__)
-        self._remember(seconds)
+        self._remember("seconds", {str(self.rows): seconds})
         return engines[name], [*lines, _line(name, seconds, self.rows)]
 
     def _measured(self) -> dict[str, dict[str, float]]:
         """The seconds of each engine, by the number of rows, that were measured of what there is now."""
-        known = self._read()
-        found = known.get("seconds") if known.get("key") == self.key() else None
-        if not isinstance(found, dict):
-            return {}
         return {
             rows: seconds
-            for rows, seconds in found.items()
+            for rows, seconds in self._known("seconds").items()
             if isinstance(seconds, dict)
             and seconds.keys() <= {*ENGINES}
             and all(isinstance(value, float) for value in seconds.values())
             and seconds
         }
 
-    def _remember(self, seconds: Mapping[str, float]) -> None:
+    def _known(self, what: str) -> dict[str, Any]:
+        """What the run remembers of what there is now: differences by engine (`apart`), or `seconds`."""
+        about = self._read()
+        found = about.get(what) if about.get("key") == self.key else None
+        return found if isinstance(found, dict) else {}
+
+    def _remember(self, what: str, values: Mapping[str, Any]) -> None:
         from graphspec.files.folder import Folder
 
-        if self.run.path.is_dir():
-            by_rows = {**self._measured(), str(self.rows): seconds}
-            found = {"key": self.key(), "sha256": self._digest(), "seconds": by_rows}
-            try:
-                Folder(self.run.path).text(ENGINE, json.dumps(found, indent=2) + "\n")
-            except SpecError:  # it is measured again next time
-                return
+        if not self.run.path.is_dir() or self._own is not None:
+            return
+        known = {name: self._known(name) for name in ("apart", "seconds")}
+        found = {"key": self.key, "sha256": self._digest(), **known, what: {**known[what], **values}}
+        try:
+            Folder(self.run.path).text(ENGINE, json.dumps(found, indent=2) + "\n")
+        except SpecError:  # it is measured again next time
+            return
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -210,6 +238,16 @@ class _Shelf:
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
+
+
+def _version(package: str) -> str | None:
+    """The version of a package; None where it is not installed."""
+    if find_spec(package) is None:
+        return None
+    try:
+        return version(package)
+    except PackageNotFoundError:  # built by hand
+        return ""
 
 
 def timed(engines: Mapping[str, Engine], example: Mapping[str, Any]) -> dict[str, float]:

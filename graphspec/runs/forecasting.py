@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphspec.data import reading
-from graphspec.data.batches import UNIT, Batch, InMemory
+from graphspec.data.batches import Batch, InMemory
 from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoders
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.windows import Windows
-from graphspec.data.fields import Checker, Field
+from graphspec.data.fields import UNIT, Checker, Field
 from graphspec.data.windows import naive
 from graphspec.data.windows.examples import Windowed, row_fields, view
 from graphspec.data.windows.stamps import after

@@ -12,13 +12,14 @@ import torch
 
 from graphspec.data import reading
 from graphspec.data.arrays import Arrays, open_arrays
-from graphspec.data.batches import UNIT, InMemory
+from graphspec.data.batches import InMemory
 from graphspec.data.encoders import Encoders
-from graphspec.data.fields import Checker, Field, fields
+from graphspec.data.encoding import image_encoders
+from graphspec.data.fields import UNIT, Checker, Field, fields
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
 from graphspec.data.in_memory_source import Given
-from graphspec.data.loading import image_encoders, padding_of
+from graphspec.data.loading import padding_of
 from graphspec.data.opening import opening, spanner
 from graphspec.data.ragged import Ragged
 from graphspec.data.tables import Table, open_table

@@ -17,10 +17,10 @@ from torch import nn
 
 from graphspec.compare import compare
 from graphspec.compare.table import show_value
-from graphspec.data.batches import UNIT
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.categories import CategoryEncoder
 from graphspec.data.encoders.numbers import Floats
+from graphspec.data.fields import UNIT
 from graphspec.diagnostics import SpecError
 from graphspec.objectives.formulas import activate
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss, SparseLoss

@@ -268,19 +268,24 @@ class Run:
 
         `engine` is torch, onnxruntime or openvino, or auto: the fastest with so many rows at a time of those
         that are installed here and agree with torch, to 1e-4 of each number and 1e-5 of the largest. The run
-        remembers which.
+        remembers which. onnxruntime and openvino compute on the CPU.
         """
-        from graphspec.runs.engines import TorchEngine
+        from graphspec.runs.engines import OF_CPUS, TorchEngine
         from graphspec.runs.fastest import engine_of
         from graphspec.runs.model import Model
         from graphspec.train import device as devices
 
+        device = "cpu" if device == "auto" and engine in OF_CPUS else device
         asked = (device, engine, rows if engine == "auto" else 1)
+
+        def base() -> TorchEngine:
+            place = devices.choose(device)
+            return TorchEngine(self.program, self.inference(place)[1], place)
+
         if self._kept is None or self._kept[:2] != (asked, _written(self._kept[2])):
-            weights, place = self.weights, devices.choose(device)
+            weights = self.weights
             known = _written(weights)
-            base = TorchEngine(self.program, self.inference(place)[1], place)
-            made, notes = engine_of(self, base, engine, rows)
+            made, notes = engine_of(self, base, engine, rows, device == "cpu")
             self._kept = asked, known, weights, Model(self.program, made, self.encoders(), notes)
         return self._kept[3]
 
@@ -306,7 +311,7 @@ class Run:
         state = self.files.encoders(self.program)
         if state is None:
             return None
-        from graphspec.data.loading import encoders_of
+        from graphspec.data.encoding import encoders_of
 
         return encoders_of(self.program, state)
 

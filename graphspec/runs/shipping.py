@@ -101,7 +101,7 @@ def ship(run: Run, folder: Path, encoders: Encoders | None) -> Shipped:
     program, module = run.inference()
     base = TorchEngine(run.program, module, torch.device("cpu"))
     try:
-        engine, notes = engine_of(run, base, "auto")
+        engine, notes = engine_of(run, lambda: base, "auto")
     except SpecError:
         if encoders is not None:
             raise

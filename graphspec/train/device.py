@@ -1,4 +1,4 @@
-"""Where a run computes: the device, and how many threads."""
+"""Where a run computes: the device, and how many threads. Nothing here imports torch before it is needed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import torch
+from typing import TYPE_CHECKING
 
 from graphspec.data.memory import CORES, cores
 from graphspec.diagnostics import SpecError, fail
 from graphspec.program import BaseProgram
 from graphspec.tensor import Dim, factors, names_of, value_of
 from graphspec.train.parallel.launched import launched
+
+if TYPE_CHECKING:
+    import torch
 
 LARGE = 1e9
 """FLOPs of a training step (forward and backward, all examples) from which on several threads pay."""
@@ -27,6 +29,8 @@ def choose(name: str = "auto") -> torch.device:
 
     Raises `SpecError` (device-missing).
     """
+    import torch
+
     mine, name = launched(), str(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -59,8 +63,9 @@ def threads(program: BaseProgram) -> int:
     processes share the cores ten times what they bring. `OMP_NUM_THREADS` overrides the choice, unless the
     process was given its share of the cores.
     """
-    if os.environ.get("OMP_NUM_THREADS") and not os.environ.get(CORES):
-        return torch.get_num_threads()
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if given.isdecimal() and int(given) and not os.environ.get(CORES):
+        return int(given)
     flops = typical(program, program.summary().step(program.training.batch_size).flops)
     return 1 if flops < LARGE else max(1, cores() // launched().local_size)
 
@@ -86,6 +91,8 @@ def typical(program: BaseProgram, cost: Dim) -> int:
 @contextmanager
 def computing(threads: int) -> Iterator[None]:
     """Sets torch's number of threads inside, and restores it afterwards."""
+    import torch
+
     before = torch.get_num_threads()
     if threads != before:  # to set it costs as much as a small product
         torch.set_num_threads(threads)

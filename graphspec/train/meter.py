@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphspec.data.batches import UNIT, Batch
+from graphspec.data.batches import Batch
+from graphspec.data.fields import UNIT
 from graphspec.objectives import Metric
 from graphspec.objectives.formulas import activate, aligned
 from graphspec.objectives.history import metric_names

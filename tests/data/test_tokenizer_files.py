@@ -14,7 +14,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 import graphspec
 from graphspec.data.encoders.lists import TextEncoder
 from graphspec.data.encoders.tokenizers import of_file
-from graphspec.data.loading import new_encoders
+from graphspec.data.encoding import new_encoders
 from graphspec.diagnostics import SpecError
 
 WORDS = [

@@ -7,6 +7,8 @@ import os
 import random
 import runpy
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,27 @@ def test_other_weights_are_exported_anew(trained: Path, tmp_path: Path) -> None:
     assert first.num_rows == 1
 
 
+def test_what_a_run_remembers_needs_no_torch(run: Run) -> None:
+    """Neither the first row nor a server of the run: importing torch takes longer than all else together."""
+    wanted = run.predict(ROWS[0], engine="onnxruntime").to_pylist()[0]
+    code = f"""
+import json, sys
+from graphspec.runs.run import Run
+from graphspec.serve import app, served
+for engine, device in (("onnxruntime", "auto"), ("auto", "cpu")):
+    found = served.Served("run", Run({str(run.path)!r}), device, engine).predict([(0, {ROWS[0]!r})])
+    assert found == [json.loads({json.dumps(wanted)!r})], found
+assert "torch" not in sys.modules
+"""
+    remembered = run.path / "engine.json"
+    before = remembered.read_text()
+    known = {**json.loads(before), "seconds": {"1": {"onnxruntime": 1.0}}}
+    remembered.write_text(json.dumps(known))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    remembered.write_text(before)
+
+
 def test_an_engine_that_lies_is_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = engines.OnnxEngine.__call__
 
@@ -123,6 +146,7 @@ def test_an_engine_that_lies_is_left_out(run: Run, monkeypatch: pytest.MonkeyPat
         return {name: value + 0.01 for name, value in honest(self, inputs).items()}
 
     monkeypatch.setattr(engines.OnnxEngine, "__call__", lying)
+    forget(run)
     with pytest.raises(SpecError) as error:
         run.predict(ROWS[0], engine="onnxruntime")
     assert error.value.diagnostics[0].code == "export-differs"

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from graphspec.data.batches import UNIT
 from graphspec.data.binding import ColumnSource, Place, bind, check_weights, nowhere
 from graphspec.data.columns import Mask, TablePart
 from graphspec.data.encoders.base import Array, Column, Encoder, damaged, restored
@@ -32,6 +31,7 @@ from graphspec.data.encoders.decoding import decode
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
 from graphspec.data.features.plan import Fill, FillPlan, Outputs, reading_images
+from graphspec.data.fields import UNIT
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import SpecError, fail
 from graphspec.tensor import names_of, value_of

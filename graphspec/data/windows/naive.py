@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from graphspec.data.batches import UNIT
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.numbers import Floats
 from graphspec.data.features.windows import Windows
+from graphspec.data.fields import UNIT
 from graphspec.data.splits import TRAINING
 from graphspec.data.windows.examples import Windowed
 from graphspec.data.windows.timeline import Timeline
