@@ -1,99 +1,128 @@
-"""Requests that arrive together are predicted together, in one thread."""
+"""Requests that arrive together are predicted together: in a thread, or at once where that takes no time."""
 
 from __future__ import annotations
 
 import asyncio
-import queue
-import threading
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
-Work = Callable[[list[Any]], list[Any]]
+QUICK = 0.002
+"""Seconds for which the loop may compute: others wait meanwhile, and a thread costs a tenth of that."""
+
+
+class Worker(Protocol):
+    """What predicts rows."""
+
+    def predict(self, rows: list[Any]) -> list[Any]:
+        """An answer for each row."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    work: Work
+    worker: Worker
     rows: Sequence[Any]
-    loop: asyncio.AbstractEventLoop
+    light: bool
     future: asyncio.Future[list[Any]]
 
 
 class Batcher:
-    """A thread that computes. It takes what waits: at most `most` rows, and for the first row of a batch it
-    waits up to `wait` seconds for others.
+    """Predicts one batch at a time: at most `most` rows of those that wait for one worker. The first row of a
+    batch waits up to `wait` seconds for others; without, for those alone that are being read already.
+
+    All but the computing thread belongs to the event loop.
     """
 
     def __init__(self, most: int, wait: float):
         self.most, self.wait = most, wait
         self.batches = 0
-        self._items: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="graphspec-predict", daemon=True)
-        self._thread.start()
+        self._waiting: deque[_Item] = deque()
+        self._busy = False
+        self._thread = ThreadPoolExecutor(1, "graphspec-predict")
+        self._alone: WeakKeyDictionary[Worker, float] = WeakKeyDictionary()
+        """The seconds in which a worker predicted a row by itself, at last."""
 
-    async def compute(self, work: Work, rows: Sequence[Any]) -> list[Any]:
-        """What `work` returns for these rows, one each; those of other requests may be in the same call."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[Any]] = loop.create_future()
-        self._items.put(_Item(work, rows, loop, future))
+    async def compute(self, worker: Worker, rows: Sequence[Any], light: bool = False) -> list[Any]:
+        """What a worker predicts for these rows; those of other requests may be in the same call. `light`
+        says that they take no longer than others.
+        """
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Item(worker, rows, light, future))
+        if len(self._waiting) == 1 and not self._busy:
+            self._soon()
         return await future
 
     def close(self) -> None:
-        """Ends the thread after what waits."""
-        self._items.put(None)
-        self._thread.join()
+        """Ends the thread after what it computes."""
+        self._thread.shutdown()
 
-    def _run(self) -> None:
-        held: _Item | None = None
-        while True:
-            item = held if held is not None else self._items.get()
-            if item is None:
-                return
-            together, held, closing = self._together(item)
-            self._answer(together)
-            if closing:
-                return
+    def _soon(self) -> None:
+        """Lets the next batch begin after what is ready now: requests that came together."""
+        loop = asyncio.get_running_loop()
+        if self.wait:
+            loop.call_later(self.wait, self._next)
+        else:
+            loop.call_soon(self._next)
 
-    def _together(self, first: _Item) -> tuple[list[_Item], _Item | None, bool]:
-        """The items of a batch; one that came too late for it, or belongs to another run; whether to end."""
-        found, count, until = [first], len(first.rows), time.monotonic() + self.wait
-        while count < self.most:
-            left = until - time.monotonic()
-            try:
-                item = self._items.get(timeout=left) if left > 0 else self._items.get_nowait()
-            except queue.Empty:
-                return found, None, False
-            if item is None:
-                return found, None, True
-            if item.work != first.work or count + len(item.rows) > self.most:
-                return found, item, False
-            found.append(item)
-            count += len(item.rows)
-        return found, None, False
-
-    def _answer(self, items: list[_Item]) -> None:
-        self.batches += 1
-        waiting = [item for item in items if not item.future.cancelled()]
-        try:
-            answers = waiting[0].work([row for item in waiting for row in item.rows]) if waiting else []
-        except BaseException as error:
-            for item in waiting:
-                item.loop.call_soon_threadsafe(_fail, item.future, error)
+    def _next(self) -> None:
+        """Begins the next batch of what waits."""
+        items = self._together() if self._waiting and not self._busy else []
+        if not items:
             return
-        first = 0
-        for item in waiting:
+        self.batches += 1
+        self._busy = True
+        worker, rows = items[0].worker, [row for item in items for row in item.rows]
+        expected = self._alone.get(worker, math.inf) * len(rows)
+        if expected < QUICK and all(item.light for item in items):
+            self._done(items, *_predicted(worker, rows))
+            return
+        found = asyncio.get_running_loop().run_in_executor(self._thread, _predicted, worker, rows)
+        found.add_done_callback(lambda found: self._done(items, *found.result()))
+
+    def _together(self) -> list[_Item]:
+        """The items of a batch, the oldest and those that go with it, but those for which nobody waits."""
+        found: list[_Item] = []
+        left: deque[_Item] = deque()
+        count = 0
+        for item in self._waiting:
+            if item.future.done():
+                continue
+            fits = not found or (item.worker is found[0].worker and count + len(item.rows) <= self.most)
+            (found if fits else left).append(item)
+            count += len(item.rows) if fits else 0
+        self._waiting = left
+        return found
+
+    def _done(
+        self, items: Sequence[_Item], answers: list[Any], error: BaseException | None, seconds: float
+    ) -> None:
+        """Answers a batch, and lets the next one begin."""
+        self._busy, first = False, 0
+        for item in items:
             part = answers[first : first + len(item.rows)]
             first += len(item.rows)
-            item.loop.call_soon_threadsafe(_give, item.future, part)
+            if item.future.done():  # nobody waits any more
+                continue
+            if error is not None:
+                item.future.set_exception(error)
+            else:
+                item.future.set_result(part)
+        if first == 1:
+            self._alone[items[0].worker] = seconds
+        if self._waiting:
+            self._soon()
 
 
-def _give(future: asyncio.Future[list[Any]], answers: list[Any]) -> None:
-    if not future.done():
-        future.set_result(answers)
-
-
-def _fail(future: asyncio.Future[list[Any]], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _predicted(worker: Worker, rows: list[Any]) -> tuple[list[Any], BaseException | None, float]:
+    """The answers or an error, and the seconds that they took."""
+    began = time.perf_counter()
+    try:
+        return worker.predict(rows), None, time.perf_counter() - began
+    except BaseException as error:
+        return [], error, math.inf

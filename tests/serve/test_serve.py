@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -245,37 +246,74 @@ def test_a_run_that_cannot_be_read_again_stays(tmp_path: Path, run: Run) -> None
     server.batcher.close()
 
 
+@dataclass(eq=False)
+class Tenfold:
+    """A worker that waits until it may answer, and keeps the sizes of batches and the threads."""
+
+    begun: threading.Event = field(default_factory=threading.Event)
+    release: threading.Event = field(default_factory=threading.Event)
+    sizes: list[int] = field(default_factory=list)
+    threads: set[str] = field(default_factory=set)
+
+    def predict(self, rows: list[Any]) -> list[Any]:
+        self.sizes.append(len(rows))
+        self.threads.add(threading.current_thread().name)
+        self.begun.set()
+        self.release.wait()
+        return [value * 10 for value in rows]
+
+
 def test_what_waits_is_computed_together() -> None:
     """While one request is computed others wait, and then go together, at most so many rows at a time."""
-    batcher, begun, release, sizes = Batcher(8, 0.0), threading.Event(), threading.Event(), list[int]()
-
-    def work(found: list[Any]) -> list[Any]:
-        sizes.append(len(found))
-        begun.set()
-        release.wait()
-        return [value * 10 for value in found]
+    batcher, worker = Batcher(8, 0.0), Tenfold()
 
     async def all_of_them() -> list[list[Any]]:
-        tasks = [asyncio.create_task(batcher.compute(work, [0]))]
-        await asyncio.to_thread(begun.wait)
-        tasks += [asyncio.create_task(batcher.compute(work, [n, n])) for n in range(1, 6)]
+        tasks = [asyncio.create_task(batcher.compute(worker, [0]))]
+        await asyncio.to_thread(worker.begun.wait)
+        tasks += [asyncio.create_task(batcher.compute(worker, [n, n])) for n in range(1, 6)]
+        gone = asyncio.create_task(batcher.compute(worker, [9]))
         await asyncio.sleep(0)
-        release.set()
+        gone.cancel()
+        worker.release.set()
         return await asyncio.gather(*tasks)
 
     assert asyncio.run(all_of_them()) == [[0], *([n * 10, n * 10] for n in range(1, 6))]
-    assert sizes == [1, 8, 2]
+    assert worker.sizes == [1, 8, 2]
+    batcher.close()
+
+
+def test_what_takes_no_time_is_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the loop, and still together with what came with it; what may take long has a thread."""
+    batcher, worker, other = Batcher(8, 0.0), Tenfold(), Tenfold()
+    for each in (worker, other):
+        each.release.set()
+    monkeypatch.setattr("graphspec.serve.batches.QUICK", 60.0)
+
+    async def asked() -> list[list[Any]]:
+        first = await batcher.compute(worker, [1], light=True)
+        assert worker.threads != {threading.current_thread().name}
+        worker.threads.clear()
+        asked = [(worker, [2]), (other, [3]), (worker, [4, 5])]
+        found = await asyncio.gather(*(batcher.compute(w, rows, light=True) for w, rows in asked))
+        assert worker.threads == {threading.current_thread().name} != other.threads
+        await batcher.compute(worker, [6])
+        assert len(worker.threads) == 2
+        return [first, *found]
+
+    assert asyncio.run(asked()) == [[10], [20], [30], [40, 50]]
+    assert worker.sizes == [1, 3, 1] and other.sizes == [1]
     batcher.close()
 
 
 def test_an_error_reaches_those_who_asked() -> None:
     batcher = Batcher(8, 0.0)
 
-    def work(found: list[Any]) -> list[Any]:
-        raise ZeroDivisionError
+    class Broken:
+        def predict(self, rows: list[Any]) -> list[Any]:
+            raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(batcher.compute(work, [1]))
+        asyncio.run(batcher.compute(Broken(), [1]))
     batcher.close()
 
 
