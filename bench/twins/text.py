@@ -197,13 +197,13 @@ class Layer(nn.Module):
 
 
 class Gpt(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, width: int = 64, heads: int = 4, depth: int = 3) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(96, 64)
-        self.positions = nn.Embedding(128, 64)
+        self.embedding = nn.Embedding(96, width)
+        self.positions = nn.Embedding(128, width)
         self.drop = nn.Dropout(0.1)
-        self.layers = nn.ModuleList(Layer(64, 4) for _ in range(3))
-        self.norm = nn.LayerNorm(64)
+        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
         self.apply(init_weights)
         nn.init.xavier_uniform_(self.positions.weight)
 
@@ -215,3 +215,41 @@ class Gpt(nn.Module):
             x = layer(x)
         x = F.linear(self.norm(x), self.embedding.weight)
         return x if logits else x.softmax(-1)
+
+
+class BertLayer(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads, 0.1)
+        self.drop1 = nn.Dropout(0.1)
+        self.norm1 = nn.LayerNorm(width, eps=1e-12)
+        self.expanded = nn.Linear(width, 4 * width)
+        self.projected = nn.Linear(4 * width, width)
+        self.drop2 = nn.Dropout(0.1)
+        self.norm2 = nn.LayerNorm(width, eps=1e-12)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = self.norm1(x + self.drop1(self.attention(x, mask)))
+        return self.norm2(x + self.drop2(self.projected(F.gelu(self.expanded(x)))))
+
+
+class Bert(nn.Module):
+    """Token 0 is padding, which nothing attends to."""
+
+    def __init__(self, vocabulary: int, width: int, heads: int, depth: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocabulary, width)
+        self.places = nn.Embedding(512, width)
+        self.kinds = nn.Embedding(2, width)
+        self.norm = nn.LayerNorm(width, eps=1e-12)
+        self.drop = nn.Dropout(0.1)
+        self.layers = nn.ModuleList(BertLayer(width, heads) for _ in range(depth))
+        self.pooled = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor, segments: Tensor) -> dict[str, Tensor]:
+        places = self.places.weight[: tokens.shape[1]]
+        x = self.drop(self.norm(self.words(tokens) + places + self.kinds(segments)))
+        mask = (tokens != 0)[:, None, None]
+        for layer in self.layers:
+            x = layer(x, mask)
+        return {"states": x, "pooled": self.pooled(x[:, 0]).tanh()}

@@ -23,7 +23,8 @@ from graphspec.cli.common import (
     running,
 )
 from graphspec.cli.folding import Proved, prove, weights_target, write_weights
-from graphspec.cli.written import check_target, encoders_of_run, stamped, write, written
+from graphspec.cli.written import check_target, encoders_of_run, write, written
+from graphspec.files.stamps import stamped
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program

@@ -17,10 +17,10 @@ from graphspec.cli.written import (
     columns_report,
     encoders_of_run,
     is_ours,
-    stamped,
     write,
 )
 from graphspec.diagnostics.terminal import cells, columns, say
+from graphspec.files.stamps import stamped
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
@@ -97,7 +97,11 @@ def _folder(output: str | None, force: bool) -> Path:
     folder = Path(str(output))
     if folder.is_file():
         raise misuse("-o", f"{folder} is a file, and --fastest writes several: name a folder")
-    if not folder.is_dir() or force or is_shipped(folder):
+    if not folder.is_dir() or force:
+        return folder
+    for path in map(folder.joinpath, FILES):
+        check_replaced(path, path.suffix[1:], force)
+    if is_shipped(folder):
         return folder
     left = {half for name in FILES for half in halves(folder / name)}
     left |= {path for name in FILES if (path := folder / name).is_file() and is_ours(path, path.suffix[1:])}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphspec.cli.common import misuse, need_no_device, replacing
+from graphspec.files.stamps import is_edited
 from graphspec.version import MADE_BY
 
 if TYPE_CHECKING:
@@ -110,29 +109,6 @@ def is_ours(path: Path, format: str) -> bool:
     if format == "safetensors":
         return not head or b'"graphspec"' in head  # metadata, which come first
     return not head or head.startswith(f"# {MADE_BY} ".encode())
-
-
-CHECKSUM = "A checksum, so that graphspec overwrites no edits:"
-STAMP = re.compile(rf"^# (?:{CHECKSUM}|Its text has the checksum) ([0-9a-f]{{12}})\.?\n", re.MULTILINE)
-"""The line of a checksum, and that of files of older versions."""
-
-
-def stamped(source: str) -> str:
-    """A text whose header of comments holds a checksum of the rest, so that edits are seen."""
-    header = re.match(r"(?:#.*\n)+", source)
-    end = header.end() if header is not None else 0
-    line = f"# {CHECKSUM} {_checksum(source)}\n"
-    return source[:end] + line + source[end:]
-
-
-def is_edited(source: str) -> bool:
-    """Whether a file differs from the one that its checksum was made for, line endings aside."""
-    found = STAMP.search(source)
-    return found is not None and _checksum(source[: found.start()] + source[found.end() :]) != found[1]
-
-
-def _checksum(source: str) -> str:
-    return hashlib.sha256("\n".join(source.splitlines()).encode()).hexdigest()[:12]
 
 
 def write(path: Path, text: str) -> None:

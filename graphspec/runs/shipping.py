@@ -16,8 +16,9 @@ from graphspec.diagnostics.packages import needing
 from graphspec.emit.code import literal as tree_of
 from graphspec.files.folder import Folder, refusing
 from graphspec.files.reading import read_text
+from graphspec.files.stamps import stamped
 from graphspec.program import returned
-from graphspec.runs.engines import TorchEngine
+from graphspec.runs.engines import SLOWER, TorchEngine
 from graphspec.runs.fastest import engine_of
 from graphspec.version import MADE_BY, __version__
 
@@ -38,7 +39,8 @@ import onnxruntime
 
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = {threads}
-session = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx"), options)
+file = Path(__file__).with_name("model.onnx")
+session = onnxruntime.InferenceSession(file, options, disabled_optimizers={slower})
 
 
 def predict(inputs):
@@ -122,7 +124,7 @@ def ship(run: Run, folder: Path, encoders: Encoders | None) -> Shipped:
         form = _onnx(run, target, encoders)
         files = [MODEL]
     example = _example(run, form, encoders)
-    target.text(PREDICT, _predict(program, base.threads, name, example))
+    target.text(PREDICT, stamped(_predict(program, base.threads, name, example)))
     return Shipped(folder, name, (*files, PREDICT), tuple(notes), form)
 
 
@@ -138,7 +140,7 @@ def _torch(program: Program, module: nn.Module, target: Folder) -> list[str]:
     from graphspec.files.tensors import save
     from graphspec.train.files import untied
 
-    target.text(SOURCE, program.bundle(prove=False))
+    target.text(SOURCE, stamped(program.bundle(prove=False)))
     tensors, _ = untied(module.state_dict())
     target.write(WEIGHTS, lambda path: save(path, tensors, {"graphspec": __version__}))
     return [SOURCE, WEIGHTS]
@@ -184,6 +186,7 @@ def _predict(program: Program, threads: int, name: str, example: str) -> str:
     outputs = returned(program.outputs)
     text = TEXTS[name].format(
         threads=threads,
+        slower=literal([*SLOWER]),
         outputs=literal(outputs),
         class_name=program.class_name,
         inputs=literal(list(program.inputs)),

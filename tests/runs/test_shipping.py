@@ -65,6 +65,16 @@ def test_the_fastest_form_runs_alone(engine: str, tmp_path: Path, monkeypatch: p
     expected = run.model().engine({"tokens": data["tokens"]})
     for name, value in predict({"tokens": data["tokens"]}).items():
         np.testing.assert_allclose(value, expected[name], 1e-4, 1e-5)
+    for file in folder.glob("*.py"):
+        made = file.read_text()
+        for text, told in ((made + "# mine\n", "was edited"), ("# mine\n", "was not written")):
+            file.write_text(text)
+            done = CliRunner().invoke(app, [*arguments, "-o", str(folder)])
+            assert done.exit_code == 2 and told in " ".join(done.stderr.replace("│", "").split())
+            assert file.read_text() == text
+        file.write_text(made)
+    if engine == "torch":
+        assert CliRunner().invoke(app, [*arguments, "-o", str(folder)]).exit_code == 0
 
 
 def test_a_folder_of_others_is_left_alone(tmp_path: Path) -> None:
