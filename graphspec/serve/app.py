@@ -187,7 +187,7 @@ class Server:
 
     async def page(self, request: Request) -> Response:
         text = files("graphspec.serve").joinpath("page.html").read_text("utf-8")
-        policy = "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+        policy = "default-src 'self'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
         return HTMLResponse(text, headers={"Content-Security-Policy": policy})
 
 

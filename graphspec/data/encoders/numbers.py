@@ -372,7 +372,8 @@ class NumberEncoder(Floats):
         return NumberCurve(statistic(there, self.feature.fill), transform, quantiles, clip=self.feature.clip)
 
     def finished(self, made: Numbers, missing: NDArray[np.bool_]) -> NDArray[np.float32]:
-        floats = made.astype(np.float32)
+        with np.errstate(over="ignore"):  # an infinity is refused, as every one
+            floats = made.astype(np.float32)
         return np.concatenate((floats, missing.astype(np.float32)), 1) if self.feature.indicator else floats
 
 
