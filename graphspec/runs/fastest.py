@@ -69,9 +69,9 @@ def engine_of(
         raise fail("unknown-name", f"there is no engine `{wanted}`", help)
     if wanted == "torch":
         return base(), []
-    if not on_cpu and (engine := base()).device.type != "cpu":
+    if not on_cpu and (known := base()).device.type != "cpu":
         if wanted == "auto":
-            return engine, ["engine: torch, as on every GPU"]
+            return known, ["engine: torch, as on every GPU"]
         raise fail("device-missing", f"`--engine {wanted}` computes on the CPU", "add `--device cpu`")
     with closing(_Shelf(run, base, rows)) as shelf:
         if wanted == "auto":
