@@ -1,5 +1,6 @@
 """A training step of `graphspec train`, and of the best hand-written loop."""
 
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -39,6 +40,10 @@ class Subject:
     epochs: int = 4
     head: str | None = None
 
+    def watch(self) -> "Stopwatch":
+        """What times a run: of small steps whole epochs, of those of a large network each."""
+        return Stopwatch() if self.head is None else EachStep()
+
 
 FROZEN: dict[str, Any] = {**ADAM, "train.freeze": ["stem.*", "stages.*"], "train.batch_size": 8}
 FROZEN["outputs.probs"] = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
@@ -59,7 +64,7 @@ def table(directory: Path, budget_seconds: float) -> Table:
         program = graphspec.compile(SPECS / f"{subject.spec}.yaml", settings=subject.settings)
         data = _data(program, directory, subject.examples)
         subjects = {
-            "ours": _ours(program, data, subject.epochs, directory),
+            "ours": _ours(subject, program, data, directory),
             "hand": _by_hand(subject, program, data),
         }
         taken: dict[str, list[tuple[float, float]]] = {way: [] for way in subjects}
@@ -108,6 +113,29 @@ class Stopwatch(Callback):
         return wall / steps, processor / steps
 
 
+class EachStep(Stopwatch):
+    """The median of the times from the end of a step to the end of the next: for long steps, of which few fit
+    into a round.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended_at: tuple[float, float] | None = None
+        self.taken: list[tuple[float, float]] = []
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+        self.ended_at = None
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        before, self.ended_at = self.ended_at, (time.perf_counter(), time.process_time())
+        if before is not None:
+            self.taken.append((self.ended_at[0] - before[0], self.ended_at[1] - before[1]))
+
+    def each(self, steps: float) -> tuple[float, float]:
+        wall, processor = map(statistics.median, zip(*self.taken, strict=True))
+        return wall, processor
+
+
 def _data(program: graphspec.Program, directory: Path, count: int) -> Path | None:
     """A file of so many synthetic examples for a spec without data."""
     if program.data is not None:
@@ -121,14 +149,14 @@ def _data(program: graphspec.Program, directory: Path, count: int) -> Path | Non
 
 
 def _ours(
-    program: graphspec.Program, data: Path | None, epochs: int, directory: Path
+    subject: Subject, program: graphspec.Program, data: Path | None, directory: Path
 ) -> Callable[[], tuple[float, float]]:
     """A function that runs `train` and returns the time per step."""
     count = len(load(program, data, SPECS, torch.device("cpu")).training)
-    steps = (epochs - 1) * -(-count // program.training.batch_size)
+    steps = (subject.epochs - 1) * -(-count // program.training.batch_size)
 
     def run() -> tuple[float, float]:
-        watch = Stopwatch()
+        watch = subject.watch()
         with tempfile.TemporaryDirectory(dir=directory) as place:
             run_dir, watched = Path(place) / "run", [watch]
             train(
@@ -137,7 +165,7 @@ def _ours(
                 root=SPECS,
                 device="cpu",
                 run_dir=run_dir,
-                epochs=epochs,
+                epochs=subject.epochs,
                 callbacks=watched,
             )
         return watch.each(steps)
@@ -155,13 +183,13 @@ def _by_hand(
     batch_size = program.training.batch_size
 
     def run() -> tuple[float, float]:
-        module, watch = CASES[subject.spec].twin().train(), Stopwatch()
+        module, watch = CASES[subject.spec].twin().train(), subject.watch()
         if subject.head is not None:
             module = Headed(module, subject.head)
         optimizer = torch.optim.Adam([w for w in module.parameters() if w.requires_grad], fused=True)
         for epoch in range(subject.epochs):
             watch.on_epoch_begin(epoch)
-            _epoch(module, optimizer, inputs, targets, batch_size)
+            _epoch(module, optimizer, inputs, targets, batch_size, watch)
             watch.on_epoch_end(epoch)
         return watch.each((subject.epochs - 1) * -(-len(inputs) // batch_size))
 
@@ -185,7 +213,12 @@ class Headed(nn.Module):
 
 
 def _epoch(
-    module: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor, batch_size: int
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    targets: Tensor,
+    batch_size: int,
+    watch: Stopwatch,
 ) -> tuple[float, float]:
     """The mean loss and the accuracy of an epoch."""
     order = torch.randperm(len(inputs))
@@ -199,5 +232,6 @@ def _epoch(
         optimizer.zero_grad()
         total += loss.detach() * len(x)
         outputs.append(output.detach())
+        watch.on_train_batch_end(0)
     right = torch.cat(outputs).argmax(1) == targets
     return total.item() / len(inputs), right.float().mean().item()

@@ -23,7 +23,7 @@ from tests import one_in
 
 GANS = Path(__file__).parent / "gans"
 RATE = 0.05
-ADAM = re.compile(r"name: adam, learning_rate: [0-9.]+(, (beta_[12]|use_ema|ema_momentum): [0-9.tru]+)*")
+ADAM = re.compile(r"name: adam, learning_rate: [0-9.]+(, (beta_[12]|use_ema|ema_momentum): [0-9.a-z]+)*")
 
 Found = dict[str, Tensor]
 Loss = Callable[[Found, Found], Tensor]
