@@ -175,7 +175,9 @@ def gradients(outputs: tuple[Tensor, ...], wanted: list[Tensor]) -> list[Tensor]
 
 
 def assert_equal(actual: Tensor, expected: Tensor, what: str) -> None:
-    """Equal shapes, and numbers equal to RTOL of the largest."""
+    """Equal shapes, and numbers equal to RTOL; small ones to what float32 leaves of the largest, in which
+    both compute sines, powers and the like of positions.
+    """
     assert actual.shape == expected.shape, what
     if not actual.dtype.is_floating_point:
         assert torch.equal(actual, expected.to(actual.dtype)), what
@@ -186,7 +188,7 @@ def assert_equal(actual: Tensor, expected: Tensor, what: str) -> None:
         actual.detach().numpy(),
         expected.detach().numpy(),
         rtol=RTOL,
-        atol=ATOL + RTOL * 1e-3 * scale,
+        atol=ATOL + RTOL * 3e-2 * scale,
         err_msg=what,
     )
 

@@ -276,6 +276,7 @@ class RNN(OverSteps):
     """
 
     phrases = {"cell": "cell: {layer: LSTMCell, units: 32}"}
+    synonyms = {**OverSteps.synonyms, "wraps": "cell", "cells": "cell"}
 
     @classmethod
     def inside(cls, key: str | int, value: object) -> type[Setting] | None:

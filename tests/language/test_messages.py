@@ -402,6 +402,7 @@ def test_formulas_as_others_write_them(formula: str, code: str, at: str, help: s
         ("{compute: x[:, 0:2] + 1}", "unquoted-expression", "x[:, 0:2] + 1", 'write "x[:, 0:2] + 1"'),
         ("{layer: Dense, from: x[1], units: 3}", "yaml-syntax", "x[1]", 'write "x[1]"'),
         ("{layer: Dense, units: 16 * 2}", "wrong-type", "16 * 2", "write `$(16 * 2)`"),
+        ("{layer: RNN, wraps: {layer: LSTMCell, units: 2}}", "unknown-key", "wraps", "did you mean `cell`?"),
         ("{layer: Flatten, activation: relu}", "unknown-key", "activation", "a node below it"),
     ],
 )

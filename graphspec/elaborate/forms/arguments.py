@@ -176,7 +176,9 @@ def _misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:
         return "the key of a node is its name"
     if path in (("input",), ("inputs",)):
         return "write its inputs under `from`"
-    if len(path) == 1 and not nearest(key, cls.model_fields) and (near := nearest(key, NODE_KEYS)):
+    near = nearest(key, NODE_KEYS)
+    if len(path) == 1 and near not in (None, key) and not nearest(key, cls.model_fields):
+        assert near is not None
         return meant(near, key, spelled(key, near, NODE_KEYS))
     if len(path) > 1 or cls.variadic:
         return None
