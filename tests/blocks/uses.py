@@ -112,7 +112,7 @@ class UsingBody(Body):
                 tower = self.one(*fit)
                 place = self.one(f"$({tower.count} - 1 - index)", "$index")
                 references[1] = f"{tower.name}.{place}{tower.suffix}"
-                self.reads(tower.name)
+                values[1] = replace(tower.value, ref=tower.name)
         if block.optional and self.chance(0.6):
             memory = self.one(*self.beside(source))
             memory = self.maybe(memory) if memory.is_known and self.chance(0.3) else memory
