@@ -19,11 +19,12 @@ from graphspec.settings import Family, Members, Problem, SettingError
 
 __all__ = ["LOSSES", "METRICS", "Loss", "Metric", "Problem", "SettingError", "parse_loss", "parse_metric"]
 
+_FURTHER_LOSSES = ("regression_losses", "rare_losses", "vector_losses")
 _FURTHER_METRICS = ("rare_metrics", "curves", "confusion", "loss_metrics")
 
 LOSSES = Family(
     "loss",
-    Members(Loss, lambda: import_module(f"{__name__}.rare_losses")),
+    Members(Loss, lambda: [import_module(f"{__name__}.{file}") for file in _FURTHER_LOSSES]),
     by_word(
         sparse_categorical_crossentropy="crossentropy ce cross_entropy CrossEntropyLoss nll_loss NLLLoss nll",
         categorical_crossentropy="softmax",

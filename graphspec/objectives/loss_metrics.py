@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PrivateAttr, create_model
 
-from graphspec.objectives import losses, rare_losses
+from graphspec.objectives import losses, rare_losses, regression_losses
 from graphspec.objectives.formulas import aligned, mean_sums
 from graphspec.objectives.losses import Loss, Misfit
 from graphspec.objectives.metrics import Metric
@@ -96,13 +96,14 @@ def _mean_of(loss: type[Loss], *more: str) -> type[OfLoss]:
 
 LOSSES: tuple[type[Loss], ...] = (
     *(losses.MeanSquaredError, losses.MeanAbsoluteError),
-    *(rare_losses.MeanAbsolutePercentageError, rare_losses.MeanSquaredLogarithmicError),
-    *(rare_losses.Huber, rare_losses.Poisson, rare_losses.Hinge, rare_losses.SquaredHinge),
-    *(rare_losses.CategoricalHinge, rare_losses.KLDivergence),
+    *(regression_losses.MeanAbsolutePercentageError, regression_losses.MeanSquaredLogarithmicError),
+    *(regression_losses.Huber, regression_losses.Poisson),
+    *(regression_losses.Hinge, regression_losses.SquaredHinge),
+    *(regression_losses.CategoricalHinge, regression_losses.KLDivergence),
     *(losses.BinaryCrossentropy, rare_losses.BinaryFocalCrossentropy),
     *(losses.CategoricalCrossentropy, rare_losses.CategoricalFocalCrossentropy),
     losses.SparseCategoricalCrossentropy,
 )
 """Those of which Keras has a metric with the same names."""
-MEANS = (*map(_mean_of, LOSSES), _mean_of(rare_losses.LogCosh, "log_cosh_error"))
+MEANS = (*map(_mean_of, LOSSES), _mean_of(regression_losses.LogCosh, "log_cosh_error"))
 globals().update({cls.__name__: cls for cls in MEANS})  # where pickle looks for them

@@ -1,5 +1,5 @@
 """The losses of Keras 3 that most specs name: names, arguments, defaults, and what they compute on torch
-tensors. `rare_losses.py` has the others.
+tensors. `regression_losses.py`, `vector_losses.py` and `rare_losses.py` have the others.
 
 Where an output ends in the activation that its loss wants, the loss is computed from what the activation
 takes, which no rounding can turn into `log(0)`. Elsewhere probabilities are clipped at `EPSILON`, as in

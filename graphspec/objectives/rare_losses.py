@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from graphspec.objectives.formulas import EPSILON, activate, aligned, cosine, mean_at, normalized
+from graphspec.objectives.formulas import EPSILON, activate, aligned, mean_at, normalized
 from graphspec.objectives.losses import (
     Binary,
     Categorical,
     Fraction,
     Loss,
     Misfit,
-    Regression,
     SparseLoss,
     Total,
-    VectorLoss,
-    axis_misfit,
-    one_hot,
     smooth,
     width_misfit,
 )
@@ -28,140 +23,6 @@ from graphspec.tensor import Dim, Tensor, symbol
 
 if TYPE_CHECKING:
     from torch import Tensor as Values
-
-
-class MeanAbsolutePercentageError(Regression):
-    """100 times the mean of the absolute differences, each relative to its target."""
-
-    name: Literal["mean_absolute_percentage_error", "mape", "MAPE"] = "mean_absolute_percentage_error"
-
-    def formula(self, output: Values, target: Values) -> Values:
-        return 100 * ((target - output) / target.abs().clamp(min=EPSILON)).abs()
-
-
-class MeanSquaredLogarithmicError(Regression):
-    """The mean of the squared differences of `log(1 + x)`; negative values count as zero."""
-
-    name: Literal["mean_squared_logarithmic_error", "msle", "MSLE"] = "mean_squared_logarithmic_error"
-
-    def formula(self, output: Values, target: Values) -> Values:
-        return (output.clamp(min=EPSILON).log1p() - target.clamp(min=EPSILON).log1p()).square()
-
-
-class Huber(Regression):
-    """Squared near zero, linear where the difference is more than `delta`."""
-
-    name: Literal["huber", "huber_loss"] = "huber"
-    delta: Annotated[float, Field(gt=0)] = 1.0
-
-    def formula(self, output: Values, target: Values) -> Values:
-        from torch.nn.functional import huber_loss
-
-        return huber_loss(output, target, reduction="none", delta=self.delta)
-
-
-class LogCosh(Regression):
-    """The mean of `log(cosh(difference))`: squared near zero, linear far from it."""
-
-    name: Literal["log_cosh", "logcosh"] = "log_cosh"
-
-    def formula(self, output: Values, target: Values) -> Values:
-        from torch.nn.functional import softplus
-
-        difference = output - target
-        return difference + softplus(-2 * difference) - math.log(2)
-
-
-class Poisson(Regression):
-    """`output - target * log(output)`: counts with an expected value. The output must be positive."""
-
-    name: Literal["poisson"] = "poisson"
-
-    def formula(self, output: Values, target: Values) -> Values:
-        return output - target * (output + EPSILON).log()
-
-
-class CosineSimilarity(Regression):
-    """The negative cosine of the angle between output and target along `axis`: -1 is the same direction."""
-
-    elementwise = False
-    name: Literal["cosine_similarity"] = "cosine_similarity"
-    axis: int = -1
-
-    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
-        return super().misfit(output, activation) or axis_misfit(self.name, self.axis, output)
-
-    def formula(self, output: Values, target: Values) -> Values:
-        return -cosine(output, target, self.axis)
-
-    def reduced(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        axis = self.axis % len(shape)
-        return shape[:axis] + shape[axis + 1 :]
-
-
-class Hinge(Regression):
-    """`max(1 - target * output, 0)`, for targets of -1 and 1; targets of 0 and 1 are converted."""
-
-    name: Literal["hinge"] = "hinge"
-
-    def formula(self, output: Values, target: Values) -> Values:
-        return (1 - _hinge_target(target) * output).clamp(min=0)
-
-    def legal_target(self, raw: Values, relative: Values) -> Values | None:
-        return (relative > 0).to(raw.dtype)
-
-
-class SquaredHinge(Regression):
-    """The square of `hinge`."""
-
-    name: Literal["squared_hinge"] = "squared_hinge"
-
-    def formula(self, output: Values, target: Values) -> Values:
-        return (1 - _hinge_target(target) * output).clamp(min=0).square()
-
-    def legal_target(self, raw: Values, relative: Values) -> Values | None:
-        return (relative > 0).to(raw.dtype)
-
-
-def _hinge_target(target: Values) -> Values:
-    """Targets of 0 and 1 as -1 and 1; others as they are."""
-    import torch
-
-    binary = ((target == 0) | (target == 1)).all()
-    return torch.where(binary, 2 * target - 1, target)
-
-
-class CategoricalHinge(Regression):
-    """`max(largest wrong score - right score + 1, 0)`, for one-hot targets."""
-
-    elementwise = False
-    name: Literal["categorical_hinge"] = "categorical_hinge"
-
-    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
-        return super().misfit(output, activation) or width_misfit(self.name, output)
-
-    def formula(self, output: Values, target: Values) -> Values:
-        return (((1 - target) * output).amax(-1) - (target * output).sum(-1) + 1).clamp(min=0)
-
-    def legal_target(self, raw: Values, relative: Values) -> Values | None:
-        return one_hot(raw, relative)
-
-
-class KLDivergence(Regression):
-    """The divergence of the output from the target, both distributions over the last axis."""
-
-    elementwise = False
-    name: Literal["kl_divergence", "kld", "KLD", "kullback_leibler_divergence"] = "kl_divergence"
-
-    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
-        return super().misfit(output, activation) or width_misfit(self.name, output)
-
-    def formula(self, output: Values, target: Values) -> Values:
-        target, output = target.clamp(EPSILON, 1), output.clamp(EPSILON, 1)
-        return (target * (target / output).log()).sum(-1)
-
-    def legal_target(self, raw: Values, relative: Values) -> Values | None:
-        return one_hot(raw, relative)
 
 
 class CategoricalGeneralizedCrossEntropy(SparseLoss):
@@ -519,93 +380,3 @@ class Mean(Loss):
 
     def at_positions(self, values: Values, mask: Values | None) -> Values:
         return mean_at(values, mask)
-
-
-Measure = Literal["euclidean", "squared_euclidean", "cosine"]
-Margin = Annotated[float, Field(gt=0)]
-
-
-def distance(measure: Measure, a: Values, b: Values) -> Values:
-    """The distances of vectors."""
-    if measure == "cosine":
-        from torch.nn.functional import cosine_similarity
-
-        return 1 - cosine_similarity(a, b, dim=-1, eps=EPSILON)
-    return (a - b).square().sum(-1) if measure == "squared_euclidean" else (a - b).norm(dim=-1)
-
-
-class Contrastive(VectorLoss):
-    """Pulls pairs with target 1 together, pushes pairs with target 0 `margin` apart (Hadsell et al., 2006).
-
-    `target * d ** 2 + (1 - target) * max(margin - d, 0) ** 2`, of the distance d.
-    """
-
-    name: Literal["contrastive"] = "contrastive"
-    takes: ClassVar[tuple[str, ...]] = ("left", "right")
-    margin: Margin = 1.0
-    distance: Measure = "euclidean"
-
-    def target(self, output: Tensor) -> Tensor:
-        return Tensor(output.shape[:1], output.dtype)
-
-    def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
-        return 0, 1
-
-    def legal_target(self, raw: Values, relative: Values) -> Values | None:
-        return (relative[:, 0] > 0).to(raw.dtype)
-
-    def compare(self, vectors: Sequence[Values], target: Values | None) -> Values:
-        assert target is not None
-        apart = distance(self.distance, *vectors)
-        missing = (self.margin - apart).clamp(min=0)
-        return target * apart.square() + (1 - target) * missing.square()
-
-
-class Triplet(VectorLoss):
-    """The anchor is nearer to the positive than to the negative, by `margin` (Schroff et al., 2015).
-
-    `max(d(anchor, positive) - d(anchor, negative) + margin, 0)`; it reads no target.
-    """
-
-    name: Literal["triplet"] = "triplet"
-    takes: ClassVar[tuple[str, ...]] = ("anchor", "positive", "negative")
-    takes_target: ClassVar[bool] = False
-    margin: Margin = 1.0
-    distance: Measure = "euclidean"
-
-    def compare(self, vectors: Sequence[Values], target: Values | None) -> Values:
-        anchor, positive, negative = vectors
-        near, far = distance(self.distance, anchor, positive), distance(self.distance, anchor, negative)
-        return (near - far + self.margin).clamp(min=0)
-
-
-class InBatchSoftmax(VectorLoss):
-    """Each query classifies its key among all keys of the batch: similarities, divided by `temperature`, are
-    logits (van den Oord et al., 2018); it reads no target.
-
-    `symmetric` averages it with that of each key among the queries. It depends on the batch size, and its
-    value on an epoch's last, smaller batch is lower.
-    """
-
-    name: Literal["in_batch_softmax"] = "in_batch_softmax"
-    takes: ClassVar[tuple[str, ...]] = ("query", "key")
-    takes_target: ClassVar[bool] = False
-    temperature: Annotated[float, Field(gt=0)] = 0.05
-    similarity: Literal["cosine", "dot"] = "cosine"
-    symmetric: bool = False
-
-    @property
-    def compares_examples(self) -> bool:
-        return True
-
-    def compare(self, vectors: Sequence[Values], target: Values | None) -> Values:
-        import torch
-        from torch.nn.functional import cross_entropy, normalize
-
-        query, key = vectors
-        if self.similarity == "cosine":
-            query, key = normalize(query, dim=-1, eps=EPSILON), normalize(key, dim=-1, eps=EPSILON)
-        logits = query @ key.mT / self.temperature
-        own = torch.arange(len(query), device=query.device)
-        values = cross_entropy(logits, own, reduction="none")
-        return (values + cross_entropy(logits.mT, own, reduction="none")) / 2 if self.symmetric else values

@@ -1,0 +1,105 @@
+"""Losses on several vectors of each example: imported when one is named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from graphspec.objectives.formulas import EPSILON
+from graphspec.objectives.losses import VectorLoss
+from graphspec.tensor import Dim, Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor as Values
+
+
+Measure = Literal["euclidean", "squared_euclidean", "cosine"]
+Margin = Annotated[float, Field(gt=0)]
+
+
+def distance(measure: Measure, a: Values, b: Values) -> Values:
+    """The distances of vectors."""
+    if measure == "cosine":
+        from torch.nn.functional import cosine_similarity
+
+        return 1 - cosine_similarity(a, b, dim=-1, eps=EPSILON)
+    return (a - b).square().sum(-1) if measure == "squared_euclidean" else (a - b).norm(dim=-1)
+
+
+class Contrastive(VectorLoss):
+    """Pulls pairs with target 1 together, pushes pairs with target 0 `margin` apart (Hadsell et al., 2006).
+
+    `target * d ** 2 + (1 - target) * max(margin - d, 0) ** 2`, of the distance d.
+    """
+
+    name: Literal["contrastive"] = "contrastive"
+    takes: ClassVar[tuple[str, ...]] = ("left", "right")
+    margin: Margin = 1.0
+    distance: Measure = "euclidean"
+
+    def target(self, output: Tensor) -> Tensor:
+        return Tensor(output.shape[:1], output.dtype)
+
+    def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
+        return 0, 1
+
+    def legal_target(self, raw: Values, relative: Values) -> Values | None:
+        return (relative[:, 0] > 0).to(raw.dtype)
+
+    def compare(self, vectors: Sequence[Values], target: Values | None) -> Values:
+        assert target is not None
+        apart = distance(self.distance, *vectors)
+        missing = (self.margin - apart).clamp(min=0)
+        return target * apart.square() + (1 - target) * missing.square()
+
+
+class Triplet(VectorLoss):
+    """The anchor is nearer to the positive than to the negative, by `margin` (Schroff et al., 2015).
+
+    `max(d(anchor, positive) - d(anchor, negative) + margin, 0)`; it reads no target.
+    """
+
+    name: Literal["triplet"] = "triplet"
+    takes: ClassVar[tuple[str, ...]] = ("anchor", "positive", "negative")
+    takes_target: ClassVar[bool] = False
+    margin: Margin = 1.0
+    distance: Measure = "euclidean"
+
+    def compare(self, vectors: Sequence[Values], target: Values | None) -> Values:
+        anchor, positive, negative = vectors
+        near, far = distance(self.distance, anchor, positive), distance(self.distance, anchor, negative)
+        return (near - far + self.margin).clamp(min=0)
+
+
+class InBatchSoftmax(VectorLoss):
+    """Each query classifies its key among all keys of the batch: similarities, divided by `temperature`, are
+    logits (van den Oord et al., 2018); it reads no target.
+
+    `symmetric` averages it with that of each key among the queries. It depends on the batch size, and its
+    value on an epoch's last, smaller batch is lower.
+    """
+
+    name: Literal["in_batch_softmax"] = "in_batch_softmax"
+    takes: ClassVar[tuple[str, ...]] = ("query", "key")
+    takes_target: ClassVar[bool] = False
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+    similarity: Literal["cosine", "dot"] = "cosine"
+    symmetric: bool = False
+
+    @property
+    def compares_examples(self) -> bool:
+        return True
+
+    def compare(self, vectors: Sequence[Values], target: Values | None) -> Values:
+        import torch
+        from torch.nn.functional import cross_entropy, normalize
+
+        query, key = vectors
+        if self.similarity == "cosine":
+            query, key = normalize(query, dim=-1, eps=EPSILON), normalize(key, dim=-1, eps=EPSILON)
+        logits = query @ key.mT / self.temperature
+        own = torch.arange(len(query), device=query.device)
+        values = cross_entropy(logits, own, reduction="none")
+        return (values + cross_entropy(logits.mT, own, reduction="none")) / 2 if self.symmetric else values
