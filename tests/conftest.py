@@ -24,7 +24,7 @@ if "GRAPHSPEC_TESTS" not in os.environ:  # the key that signs runs is not kept a
     atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # No test cuts the power: what was written may stay in the buffers of the system.
-os.fsync = lambda descriptor: None
+os.fsync = lambda fd: None
 
 # No deadline and no `too_slow`: both measure the machine's load, and a test must not.
 settings.register_profile(
@@ -54,7 +54,7 @@ def keep_onnx_functions() -> None:
     exporter = sys.modules.get("torch.onnx._internal.exporter._registration")
     if exporter is not None and not hasattr(exporter.ONNXRegistry.from_torchlib, "cache_info"):
         read = functools.cache(exporter.ONNXRegistry.from_torchlib)
-        exporter.ONNXRegistry.from_torchlib = staticmethod(read)  # type: ignore[assignment]
+        exporter.ONNXRegistry.from_torchlib = staticmethod(read)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -241,7 +241,7 @@ def forked(processes: int, command: list[str], restarts: int = 0) -> list[str]:
     ends the others and starts all anew. Returns what each of the last ones wrote to standard error.
     """
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    world = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+    world: dict[str, Any] = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
     world |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port, "TORCHELASTIC_USE_AGENT_STORE": True}
     for attempt in range(restarts + 1):
         started = [
