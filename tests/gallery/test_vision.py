@@ -209,7 +209,7 @@ def test_outputs_equal_those_of_keras_applications_at_full_size(
         ),
         pytest.param("inception_v3", None, 4, {"size": 75, "classes": 4}, marks=pytest.mark.parity),
         pytest.param("xception", None, 4, {"size": 71, "classes": 4}, marks=pytest.mark.parity),
-        ("resnet", "resnet18", 4, {"size": 32, "classes": 4}),
+        ("resnet", "resnet18", 8, {"size": 32, "classes": 4, "widths": [8, 16, 32, 64]}),
         pytest.param(
             *("resnet", "resnet50", 14, {"size": 32, "classes": 4, "widths": [8, 16, 32, 64]}),
             marks=pytest.mark.parity,
