@@ -23,6 +23,8 @@ if "GRAPHSPEC_TESTS" not in os.environ:  # the key that signs runs is not kept a
     os.environ["GRAPHSPEC_TESTS"] = os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="graphspec-tests-")
     atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
+gc.disable()  # until the tests are collected: what is made meanwhile stays
+
 # No test cuts the power: what was written may stay in the buffers of the system.
 os.fsync = lambda fd: None
 
@@ -47,6 +49,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 def keep_onnx_functions() -> None:

@@ -7,6 +7,7 @@ What a test says of imports, or of the first moments of a process, needs an inte
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import signal
@@ -94,7 +95,8 @@ class Process:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended, which is not told yet
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)

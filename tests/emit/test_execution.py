@@ -69,6 +69,7 @@ def _run(module: nn.Module, image: Tensor, queue: Any) -> None:
     queue.put(tuple(module(image).shape))
 
 
+@pytest.mark.parity
 def test_another_process_takes_a_module() -> None:
     program = graphspec.compile(ROOT / "specs/dense.yaml")
     context = multiprocessing.get_context("spawn")
