@@ -195,15 +195,15 @@ def application(server: Server, hosts: list[str]) -> Starlette:
     """The application of a server, which answers requests for these hosts."""
     counted = _counting(server)
     routes = [
+        Route("/predict", counted(server.predict), methods=["POST"]),  # first: paths are tried in this order
+        Route("/runs/{run}/predict", counted(server.predict), methods=["POST"]),
         Route("/", server.page),
         Route("/health", server.health),
         Route("/ready", server.ready),
         Route("/metrics", server.metrics),
         Route("/openapi.json", server.openapi),
         Route("/runs", server.list),
-        Route("/predict", counted(server.predict), methods=["POST"]),
         Route("/reload", counted(server.reload), methods=["POST"]),
-        Route("/runs/{run}/predict", counted(server.predict), methods=["POST"]),
         Route("/runs/{run}/reload", counted(server.reload), methods=["POST"]),
     ]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-QUICK = 0.002
+QUICK = 0.005
 """Seconds for which the loop may compute: others wait meanwhile, and a thread costs a tenth of that."""
 
 
@@ -114,7 +114,8 @@ class Batcher:
             else:
                 item.future.set_result(part)
         if first == 1:
-            self._alone[items[0].worker] = seconds
+            worker = items[0].worker  # once slow may be the machine's fault
+            self._alone[worker] = min(seconds, 2 * self._alone.get(worker, math.inf))
         if self._waiting:
             self._soon()
 
