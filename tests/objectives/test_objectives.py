@@ -637,7 +637,9 @@ def test_circles_are_those_of_keras(arguments: dict[str, Any]) -> None:
     (gradient,) = torch.autograd.grad(found, output)
     assert gradient.isfinite().all()
     if arguments.get("remove_diagonal", True) is False:
-        _same(gradient, torch.autograd.grad(expected, output)[0])
+        (theirs,) = torch.autograd.grad(expected, output)  # of a loss in float32
+        largest = float(theirs.abs().max())
+        torch.testing.assert_close(gradient, theirs, rtol=1e-5, atol=2e-6 * largest)
     counted = torch.arange(12) < 8
     there = loss.evaluate(output[:8], target[:8], None)
     found = loss.evaluate(output, target, None, mask=counted)
