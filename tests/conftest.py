@@ -42,6 +42,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the emitted files of specs/ anew")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The trainings that many tests look at come first: a worker that is done takes tests from the end of
+    another's, and would make them again.
+    """
+    items.sort(key=lambda item: item.path.name != "test_parallel.py")
+
+
 def pytest_collection_finish() -> None:
     """What was imported to collect the tests stays: a collection of garbage does not look at it again, and
     waits for more of it.
