@@ -13,8 +13,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,20 @@ def told(command: Sequence[str], environment: Mapping[str, str], terminal: str |
     }
 
 
+def _meanwhile(call: Callable[[], Any]) -> Future[Any]:
+    """A call in a thread that nobody waits for at the end: a test that failed has left it."""
+    found: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            found.set_result(call())
+        except Exception as error:
+            found.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return found
+
+
 class Process:
     """`python *command` in the working directory, with the environment of this moment and `environment`; in
     `terminal`, if one is named. Its methods are those of `subprocess.Popen`.
@@ -67,8 +82,7 @@ class Process:
     ):
         child = _launcher().start([str(BECOME), json.dumps(told(command, environment or {}, terminal))])
         self.command, self.pid, self.stdout, self.stderr = command, child.pid, child.output, child.errors
-        self._threads = ThreadPoolExecutor(3)
-        self._code = self._threads.submit(child.wait)
+        self._code = _meanwhile(child.wait)
 
     @property
     def returncode(self) -> int | None:
@@ -87,10 +101,9 @@ class Process:
     def communicate(self, timeout: float = ENDLESS) -> tuple[str, str]:
         """All that it writes, once it has ended."""
         with self.stdout, self.stderr:
-            streams = [self._threads.submit(stream.read) for stream in (self.stdout, self.stderr)]
+            streams = [_meanwhile(stream.read) for stream in (self.stdout, self.stderr)]
             output, errors = (stream.result(timeout) for stream in streams)
         self.wait(timeout)
-        self._threads.shutdown()
         return output, errors
 
     def send_signal(self, number: int) -> None:
