@@ -124,7 +124,13 @@ def test_what_a_run_remembers_needs_no_torch(run: Run) -> None:
     code = f"""
 import json, sys
 from graphspec.runs.run import Run
+import numpy as np
+from graphspec.data.encoders import decoding
 from graphspec.serve import app, served
+assert decoding._named(["a", "é"], np.array([1, 0, 1])).to_pylist() == ["é", "a", "é"]
+assert decoding._named([7, 8], np.array([1, 0])).to_pylist() == [8, 7]
+assert decoding._plain(np.float32([[1, 2], [3, 4]]), np.array([1, 2])).to_pylist() == [[1], [3, 4]]
+assert "pandas" not in sys.modules
 for engine, device in (("onnxruntime", "auto"), ("auto", "cpu")):
     found = served.Served("run", Run({str(run.path)!r}), device, engine).predict([(0, {ROWS[0]!r})])
     assert found == [json.loads({json.dumps(wanted)!r})], found

@@ -103,7 +103,7 @@ def _classes(
     name: str, encoder: Encoder | None, values: Array, lengths: Array | None, probabilities: bool
 ) -> dict[str, pa.Array]:
     chosen, labels = values.argmax(-1), labels_of(encoder, values.shape[-1])
-    words = pa.array([labels[index] for index in chosen.reshape(-1).tolist()], _type_of(labels))
+    words = _named(labels, chosen.reshape(-1))
     if chosen.ndim > 1:
         return {name: _listed(words, chosen.shape, lengths)}
     return {name: words} | (_each(name, labels, values) if probabilities else {})
@@ -111,12 +111,32 @@ def _classes(
 
 def _each(name: str, labels: list[Any], values: Array) -> dict[str, pa.Array]:
     """The probability of each label, a column."""
-    found, count = pa.array(np.ascontiguousarray(values.T).reshape(-1)), len(values)
+    found, count = _flat(values.T), len(values)
     return {f"{name}.{label}": found.slice(index * count, count) for index, label in enumerate(labels)}
 
 
-def _type_of(labels: list[Any]) -> pa.DataType:
-    return pa.string() if labels and isinstance(labels[0], str) else pa.int64()
+def _named(labels: list[Any], chosen: Array) -> pa.Array:
+    """The labels of some classes, texts or numbers."""
+    found = [labels[index] for index in chosen.tolist()]
+    if not labels or not isinstance(labels[0], str):
+        return _flat(np.array(found, np.int64))
+    return _texts(found)
+
+
+def _texts(found: list[str]) -> pa.Array:
+    """Texts as a column."""
+    texts = [text.encode() for text in found]
+    offsets = np.zeros(len(texts) + 1, np.int32)
+    np.cumsum([len(text) for text in texts], out=offsets[1:])
+    return pa.Array.from_buffers(
+        pa.string(), len(texts), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(texts))]
+    )
+
+
+def _flat(values: Array) -> pa.Array:
+    """Numbers as a column, from their buffer: `pa.array` imports pandas to ask whether they are a series."""
+    flat = np.ascontiguousarray(values).reshape(-1)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(flat.dtype), len(flat), [None, pa.py_buffer(flat)])
 
 
 def labels_of(encoder: Encoder | None, count: Dim) -> list[Any]:
@@ -135,7 +155,9 @@ def _set(names: list[str], values: Array, threshold: float | None) -> pa.Array:
     """The names of the values whose probability is high enough, a list for each row."""
     has = values[:, : len(names)] >= (THRESHOLD if threshold is None else threshold)
     offsets = np.concatenate((np.zeros(1, np.int32), np.cumsum(has.sum(1), dtype=np.int32)))
-    return pa.ListArray.from_arrays(offsets, pa.array(names, pa.string()).take(pa.array(has.nonzero()[1])))
+    return pa.ListArray.from_arrays(
+        _flat(offsets), _texts([names[index] for index in has.nonzero()[1].tolist()])
+    )
 
 
 def _quantiles(
@@ -171,26 +193,26 @@ def _numbers(
         own[..., position] = curve.undo(part, *_spread(unit, position, part))
     if own.ndim > 2:
         return {name: _plain(own, lengths)}
-    return {f"{name}.{column}": pa.array(own[:, position]) for position, column in enumerate(encoder.columns)}
+    return {f"{name}.{column}": _flat(own[:, position]) for position, column in enumerate(encoder.columns)}
 
 
 def _plain(values: Array, lengths: Array | None) -> pa.Array:
     """Numbers, a list where a row has several; an axis of 1 at the end is none."""
     if values.ndim > 1 and values.shape[-1] == 1:
         values = values[..., 0]
-    return _listed(pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape, lengths)
+    return _listed(_flat(values), values.shape, lengths)
 
 
 def _listed(elements: pa.Array, shape: tuple[int, ...], lengths: Array | None) -> pa.Array:
     """Nested lists of `shape`; of the second axis each row keeps `lengths`."""
     for size in reversed(shape[2:]):
         offsets = np.arange(0, len(elements) + 1, size, dtype=np.int32) if size else np.zeros(1, np.int32)
-        elements = pa.ListArray.from_arrays(offsets, elements)
+        elements = pa.ListArray.from_arrays(_flat(offsets), elements)
     if len(shape) < 2:
         return elements
     if lengths is None:
         offsets = np.arange(shape[0] + 1, dtype=np.int32) * shape[1]
-        return pa.ListArray.from_arrays(offsets.astype(np.int32), elements)
+        return pa.ListArray.from_arrays(_flat(offsets.astype(np.int32)), elements)
     kept = (np.arange(shape[1]) < lengths[:, None]).reshape(-1)
     offsets = np.concatenate((np.zeros(1, np.int32), np.cumsum(lengths, dtype=np.int32)))
-    return pa.ListArray.from_arrays(offsets, elements.filter(pa.array(kept)))
+    return pa.ListArray.from_arrays(_flat(offsets), elements.take(_flat(kept.nonzero()[0])))
