@@ -45,9 +45,11 @@ def to_float(dtype: str) -> str:
 
 def shared_memory(*inputs: Tensor | None) -> Memory:
     """The memory layout that an elementwise function of several tensors needs: any if all have one rank, but
-    for those of one element, which meet any tensor in any order of axes.
+    for those of one element and fewer axes, which meet any tensor in any order of axes.
     """
-    return "any" if len({x.rank for x in inputs if x is not None and not x.is_single}) <= 1 else "spec"
+    given = [x for x in inputs if x is not None]
+    most = max((x.rank for x in given), default=0)
+    return "any" if all(x.rank == most or x.is_single for x in given) else "spec"
 
 
 def unsqueezed(name: str, missing: int) -> str:

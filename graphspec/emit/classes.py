@@ -108,6 +108,10 @@ class Classes(Generic[Part]):
         """The code of the layer of an op, of an instance or of a template."""
         return self._codes.of(self._raw.get(op, op))
 
+    def ending_of(self, op: Op, key: str) -> str:
+        """The activation of an output of a call, of an instance or of a template, whose class has others."""
+        return self.ending.get(self._raw.get(op, op).results[key], LINEAR.word)
+
     def is_held(self, op: Op) -> bool:
         """Whether a layer is only a tensor that the module holds."""
         return op.layer is not None and self.code(op).call == "{self}"

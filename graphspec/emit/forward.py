@@ -246,9 +246,7 @@ class Forward(ForwardScope):
         """
         assert op.graph is not None
         classes = self.constructor.classes
-        endings = {
-            key: classes.ending[op.results[key]] for key in op.outputs if op.results[key] in classes.ending
-        }
+        endings = {key: classes.ending_of(op, key) for key in op.outputs if op.results[key] in classes.ending}
         ended = [value for key, value in op.outputs.items() if key in endings]
         both = any(value not in classes.ending or value in self.inside for value in ended)
         asked = ast.Constant(True) if both else name("logits")

@@ -81,11 +81,11 @@ class ShapeMaker:
         return BodyShape(
             tuple(self._slot(slot, wiring, ranked) for slot in slots),
             tuple(
-                (name, None if value is None else value.tensor.rank if ranked else 0)
+                (name, None if value is None else _rank(value) if ranked else 0)
                 for name, value in graph.inputs.items()
             ),
             tuple(
-                (key, wiring.source(value), value in self.ending, value.tensor.rank if ranked else 0)
+                (key, wiring.source(value), value in self.ending, _rank(value) if ranked else 0)
                 for key, value in graph.outputs.items()
             ),
             tuple(unit.name for unit in self.borrowed(graph)),
@@ -131,6 +131,16 @@ class ShapeMaker:
             classes=ids if several else (),
         )
 
+    def _endings(self, op: Op, wiring: Wiring) -> tuple[str | None, ...]:
+        """The activations of a call's outputs that are left off for logits: None for those that the callee
+        applies. Where one of its outputs is read here, it returns logits, and they are applied here.
+        """
+        ended = {key: value for key, value in op.outputs.items() if op.results.get(key) in self.ending}
+        left = [value for value in ended.values() if value in self.ending]
+        if len(left) == len(ended) and wiring.read.isdisjoint(left):
+            return (None,) * len(left)
+        return tuple(self.ending[op.results[key]] for key in ended) if left else ()
+
     def _callee(self, op: Op, graph: Graph) -> Any:
         """The class of an instance; where a param names it, all classes that are made and called alike."""
         group = self.class_of(graph)
@@ -151,7 +161,7 @@ class ShapeMaker:
         whole = code.whole or (code.call if "{list}" in code.call else "")
         if len(sources) != 1 or not sources[0].all or not whole:
             return None
-        ranks = (op.inputs[0].tensor.rank, op.output.tensor.rank) if shape.ranks else ()
+        ranks = (_rank(op.inputs[0]), _rank(op.output)) if shape.ranks else ()
         return replace(shape, callee=(whole,), ranks=ranks), (sources,)
 
     def _are_called_alike(self, slot: Slot, shapes: tuple[OpShape | None, ...]) -> bool:
@@ -211,9 +221,7 @@ class ShapeMaker:
         )
         if op.graph is not None:
             shape = replace(shape, ranks=shape.ranks[-len(op.outputs) :] if ranked else ())
-            endings = [value for value in op.outputs.values() if value in self.ending]
-            read = tuple(self.ending[value] if value in wiring.read else None for value in endings)
-            return replace(shape, callee=self._callee(op, op.graph), endings=read)
+            return replace(shape, callee=self._callee(op, op.graph), endings=self._endings(op, wiring))
         if op.parameter is not None:
             rank = len(op.parameter.shape)
             return replace(shape, callee=(op.parameter.trainable, rank))
@@ -229,10 +237,15 @@ class ShapeMaker:
 
 def _ranks(op: Op) -> tuple[int, ...]:
     """The ranks of what an op reads and gives; one for all operands of a merge."""
-    read = [value.tensor.rank for value in op.inputs]
+    read = [_rank(value) for value in op.inputs]
     if op.layer is not None and op.layer.variadic and len(set(read)) == 1:
         read = read[:1]
-    return (*read, *(value.tensor.rank for value in op.outputs.values()))
+    return (*read, *map(_rank, op.outputs.values()))
+
+
+def _rank(value: Value) -> int:
+    """The rank of a value, negative where it has one element: that has no order of axes."""
+    return -value.tensor.rank if value.tensor.is_single else value.tensor.rank
 
 
 def _fills(op: Op) -> tuple[str, ...]:
