@@ -174,6 +174,10 @@ class _ArraysIn(pickle.Unpickler):
         super().__init__(BytesIO(rest))
         self.file: Any = file
         self.known: dict[Placed, Any] = {}
+        self.whole: Array | None = None
+        """The file, mapped once: each map is an open file. A system may refuse a copy of more than it has."""
+        if 0 < file.seek(0, os.SEEK_END) <= limit():
+            self.whole = np.asarray(np.memmap(self.file, np.uint8, "c"))
 
     def persistent_load(self, placed: Placed) -> Any:
         if placed not in self.known:
@@ -184,9 +188,12 @@ class _ArraysIn(pickle.Unpickler):
         if placed.kind is InFiles:
             return FilePart(self.file, placed)
         size = math.prod(placed.shape) * placed.dtype.itemsize
-        # A system may refuse a copy of more than it has.
-        mode: Literal["c", "r+"] = "c" if size <= limit() else "r+"
-        array = np.asarray(np.memmap(self.file, placed.dtype, mode, placed.place, placed.shape))
+        if self.whole is not None:
+            flat = self.whole[placed.place : placed.place + size]
+            array = flat.view(placed.dtype).reshape(placed.shape)
+        else:
+            mode: Literal["c", "r+"] = "c" if size <= limit() else "r+"
+            array = np.asarray(np.memmap(self.file, placed.dtype, mode, placed.place, placed.shape))
         return array if placed.kind is np.ndarray else torch.from_numpy(array)
 
 

@@ -287,9 +287,10 @@ def _long_warmup(program: BaseProgram, steps: int | None) -> Iterator[Diagnostic
         assert steps is not None
         phase = training.phases[int(path[1])] if path[:1] == ("phases",) else None
         own = steps if phase is None else steps * phase.epochs // training.epochs
+        own *= getattr(part, "repeat", 1)
         warmup = getattr(part.schedule, "warmup_steps", 0)
         if warmup >= max(own, 1):
-            what = "training" if phase is None else "phase"
+            what = "update" if hasattr(part, "repeat") else "training" if phase is None else "phase"
             message = f"the warm-up takes {warmup:,} steps, and the {what} has {own:,}"
             span = program.span(("train", *path, "schedule", "warmup_steps"))
             yield _warning(

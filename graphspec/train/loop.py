@@ -271,6 +271,7 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
         held = training.shared(found.validation)
         with training.compiled.evaluating():
             values |= evaluate(training.objective, training.module, held, config.batch_size, "val_", stop)
+        training.spread.reshard()
         callbacks.call("on_test_end", values)
         if stop:  # the validation is done again
             restore_random(random, training.device)

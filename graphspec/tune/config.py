@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -76,11 +77,14 @@ class FloatRange(Setting):
         return list(self.bounds)
 
     def grid(self) -> list[float] | None:
-        if self.step is None:
-            return None
+        """Every value, in decimals as Optuna counts them: 0.1 + 3 * 0.2 is 0.7, and in the range; None if
+        there are too many to try.
+        """
         low, high = self.bounds
-        count = int((high - low) / self.step + 1e-9) + 1
-        return [low + i * self.step for i in range(count)] if count <= MOST else None
+        if self.step is None or (high - low) / self.step >= MOST:
+            return None
+        start, end, step = (Decimal(str(each)) for each in (low, high, self.step))
+        return [float(start + i * step) for i in range(int((end - start) // step) + 1)]
 
 
 class Choice(Setting):

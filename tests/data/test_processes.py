@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
@@ -27,6 +28,7 @@ from graphspec.data import processes, reading, store, streamed
 from graphspec.data.batches import Shuffle
 from graphspec.data.encoders import lists, numbers
 from graphspec.data.loading import Data, load
+from graphspec.data.processes import read_once
 from graphspec.data.tables import base
 from graphspec.diagnostics import SpecError
 
@@ -379,6 +381,14 @@ def test_a_full_disk_is_told_by_all(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for found in together(2, call):
         assert found.diagnostics[0].code == "data-space" and str(tmp_path) in found.diagnostics[0].message
     assert [path.name for path in tmp_path.iterdir()] == ["whole.parquet"]
+
+
+def test_many_arrays_are_one_open_file() -> None:
+    given = {number: np.arange(number + 1) for number in range(40)}
+    before = psutil.Process().num_fds()
+    found = together(2, lambda processes: read_once(processes, lambda: given))
+    assert psutil.Process().num_fds() - before <= 4
+    assert all(np.array_equal(each[number], given[number]) for each in found for number in given)
 
 
 def test_processes_change_their_own_memory_alone(tmp_path: Path) -> None:

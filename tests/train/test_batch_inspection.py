@@ -225,6 +225,9 @@ def test_a_phase_is_to_outlast_its_own_warm_up(tmp_path: Path) -> None:
     spec.write_text(text.replace("schedule: {name: cosine_decay, warmup_steps: 2}", phases))
     ((code, line, message),) = told(spec)
     assert (code, line) == ("never-acts", 18) and "the phase has 3" in message
+    steps = phases.replace("schedule: {", "steps: [{repeat: 2, schedule: {").replace("4}}", "4}}]}")
+    spec.write_text(spec.read_text().replace(phases, steps))
+    assert told(spec) == []  # it makes 6
 
 
 @pytest.mark.parametrize(

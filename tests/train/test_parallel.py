@@ -75,9 +75,7 @@ data:
   validation: {split: 0.2}
   features: {ids: {encode: tokens, vocabulary: 20}, next: {encode: tokens, vocabulary: 20}}
 """
-"""Sequences of other lengths: what counts differs from process to process. Blocks are computed twice. The
-processes share the reading of eight row groups.
-"""
+"""Sequences of other lengths: what counts differs from process to process. Blocks are computed twice."""
 
 OUTPUTS = """
 inputs: {x: {shape: [6]}}
@@ -193,6 +191,24 @@ data: {train: d.npz, validation: {split: 0.2}}
 ADAPTERS = CLASSES.replace("seed: 4,", 'seed: 4, adapters: [{match: "*", rank: 2}],')
 """Low-rank adapters train alone."""
 
+WORSE = """
+inputs: {x: {shape: [6]}}
+nodes:
+  hidden: {layer: Dense, units: 8, activation: tanh}
+  y: {layer: Dense, units: 3, activation: softmax}
+outputs: {y: {loss: sparse_categorical_crossentropy}}
+train:
+  optimizer: {name: sgd, learning_rate: 0.1, use_ema: true, ema_momentum: 0.9}
+  batch_size: 20
+  parallel: PARALLEL
+  callbacks: {swap_ema_weights: {swap_on_epoch: true}}
+  phases: [{epochs: 2, freeze: "hidden.*"}, {epochs: 1}]
+data: {train: d.npz, validation: worse.npz}
+"""
+"""Validation, which has other labels, gets worse, so that nothing is saved before the next epoch: the weights
+that it saw are not those that train then.
+"""
+
 SPECS = {
     "idle": IDLE,
     "adapted": ADAPTED,
@@ -202,7 +218,7 @@ SPECS = {
     "outputs": OUTPUTS,
     "normalized": NORMALIZED,
 }
-MORE = {"updates": UPDATES, "adapters": ADAPTERS}
+MORE = {"updates": UPDATES, "adapters": ADAPTERS, "worse": WORSE}
 BESIDE = [(name, way) for name in MORE for way in ("ddp", "fsdp")]
 WAYS = ("ddp", "fsdp")
 STOPPED = 10
@@ -223,6 +239,7 @@ def write_data(root: Path) -> None:
         seen=np.zeros((107, 4), "float32"),
         area=(x > 0).astype("float32"),
     )
+    np.savez(root / "worse.npz", x=x, y=2 - labels)
     np.savez(root / "few.npz", x=x[:7], near=near[:7], far=far[:7])
     rows = [source.integers(1, 18, size=source.integers(2, 9)).tolist() for _ in range(61)]
     for number, some in enumerate((rows[:24], rows[24:])):

@@ -128,9 +128,13 @@ def test_a_study_that_is_opened_again_goes_on_with_the_same_trials(tmp_path: Pat
 
 
 def test_a_grid_is_tried_once_and_whole(tmp_path: Path) -> None:
-    space = {"width": {"int": [16, 64], "step": 16}, "depth": {"choice": [2, [8, 1]]}}
+    space: dict[str, Any] = {"width": {"int": [16, 64], "step": 16}, "depth": {"choice": [2, [8, 1]]}}
+    space["rate"] = {"float": [0.1, 0.7], "step": 0.2}  # 0.1 + 3 * 0.2 rounds to more than 0.7
     tried = work(study(tmp_path / "a.log", sampler="grid", search=space, trials=100))
-    wanted = [{"width": w, "depth": d} for w in (16, 32, 48, 64) for d in (2, [8, 1])]
+    rates = (0.1, 0.3, 0.5, 0.7)
+    wanted = [
+        {"width": w, "depth": d, "rate": r} for w in (16, 32, 48, 64) for d in (2, [8, 1]) for r in rates
+    ]
     assert sorted(tried, key=str) == sorted(wanted, key=str)
 
 

@@ -64,6 +64,9 @@ class Spread:
         if running:  # the mean over all examples, as Keras keeps it
             _summed(running, own / total)  # type: ignore[arg-type]
 
+    def reshard(self) -> None:
+        """After forward passes without a backward pass, before anything asks for weights."""
+
     def weights(self) -> Mapping[str, Tensor]:
         """The state dict with whole tensors; for a sharded module, only in the first process."""
         return self.module.state_dict()
@@ -176,11 +179,17 @@ class Sharded(Spread):
         found: Any = get_model_state_dict(self.module, options=options)
         return dict(found)
 
+    def reshard(self) -> None:
+        """The root has whole weights after a forward pass alone: not those that an optimizer moves, nor
+        frozen as those are.
+        """
+        for unit in self._units():
+            unit.reshard()
+
     def load(self, weights: Mapping[str, Tensor]) -> None:
         from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
-        for unit in self._units():
-            unit.reshard()  # after a forward pass alone, the root has whole weights
+        self.reshard()
         options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
         set_model_state_dict(self.module, dict(weights), options=options)
 
