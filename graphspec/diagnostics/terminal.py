@@ -7,12 +7,13 @@ written out, as `<U+001B>`; printed as it is, the terminal would obey it.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from graphspec.diagnostics.text import hidden_in, legible
 
-__all__ = ["cells", "columns", "legible", "say", "say_json"]
+__all__ = ["cells", "columns", "for_json", "legible", "say", "say_json"]
 
 if TYPE_CHECKING:
     from rich.table import Column
@@ -26,9 +27,18 @@ def say(text: str, stream: TextIO | None = None, end: str = "\n", painted: bool 
     print(text if painted else legible(text), end=end, file=stream or sys.stdout, flush=True)
 
 
+def for_json(value: Any) -> Any:
+    """The same value with null for every number that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: for_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [for_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def say_json(value: Any, stream: TextIO | None = None, indent: int | None = None) -> None:
     """Prints a value as JSON; hidden characters in its texts are escapes."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(for_json(value), indent=indent, ensure_ascii=False, allow_nan=False)
     found = [match for match in hidden_in(text) if match[0] != "\n"]
     for match in reversed(found):
         text = text[: match.start()] + json.dumps(match[0])[1:-1] + text[match.end() :]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from graphspec.elaborate.body import BodyElaborator
+from graphspec.elaborate.outputs import is_unbound
 from graphspec.program import OutputSpec
 from graphspec.settings import Problem
 from graphspec.tensor import Limit, Tensor
@@ -27,23 +28,23 @@ def read_features(body: BodyElaborator, data: DataConfig | None) -> None:
     """
     sizes: dict[str, int | None] = {}
     body.context.vocabularies[body.declared.document.file] = sizes
+    document, inputs, outputs = body.declared.document.value, body.declared.inputs, body.declared.outputs
+    targets = [getattr(output, "target", None) or name for name, output in outputs.items()]
     if data is None:
-        written = body.declared.document.value.get("data")
+        written = document.get("data")
         features = written.get("features") if isinstance(written, dict) else None
-        sizes.update({f"vocabulary({name})": None for name in features or ()})
+        meant = features if isinstance(features, dict) else [*inputs, *targets]
+        sizes.update({f"vocabulary({name})": None for name in meant if written is not None})
         body.scope.unknown |= sizes.keys()
         return
     from graphspec.data.features.plan import unread, vocabulary_of
 
-    inputs, outputs = body.declared.inputs, body.declared.outputs
     for name, feature in data.features.items():
         sizes[f"vocabulary({name})"] = vocabulary_of(feature, target=name not in inputs)
-    targets = [getattr(output, "target", None) or name for name, output in outputs.items()]
-    document = body.declared.document.value
     written = document.get("outputs")
     broken = isinstance(written, dict) and not set(written) <= set(outputs)  # its target may be misspelt
-    broken |= not {"inputs", "outputs"} <= document.keys()
-    if not broken and not any(isinstance(target, str) and "$" in target for target in targets):
+    broken |= not (inputs and outputs) or any(is_unbound(body, *each) for each in outputs.items())
+    if not broken and all(isinstance(target, str) and "$" not in target for target in targets):
         body.scope.problems(unread([*inputs, *targets], data.features), PATH)
 
 

@@ -58,6 +58,12 @@ def _mark_read(body: BodyElaborator, text: Any) -> None:
     body.reads.edges.setdefault("", set()).update(heads(text))
 
 
+def is_unbound(body: BodyElaborator, name: str, output: Any) -> bool:
+    """Whether an output that names no node has the name of none."""
+    text = output.source if isinstance(output, Output) else output
+    return text in (None, name) and not body.has(name)
+
+
 def _bindable(body: BodyElaborator, name: str, text: Any, path: Path) -> bool:
     """Whether an output without `from` has the name of a node; if not, that is reported."""
     if text != name or path[-1:] == ("from",) or body.has(name):

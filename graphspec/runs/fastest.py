@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from graphspec import custom
 from graphspec.diagnostics import SpecError, did_you_mean, fail
 from graphspec.files.reading import digest, parse_json, read_text
 from graphspec.files.run_files import ENGINE, ENGINE_MODEL
@@ -28,7 +30,7 @@ SECONDS = 0.3
 """How long each engine is timed, about."""
 ROUNDS = 200
 """How often at most."""
-EXPORTED = ("graphspec", "form", "weights")
+EXPORTED = ("graphspec", "form", "spec", "weights")
 """What of `_Shelf.key` an export holds for."""
 OTHERS: Mapping[str, type[OnnxEngine | OpenVinoEngine]] = {
     "onnxruntime": OnnxEngine,
@@ -105,13 +107,17 @@ class _Shelf:
 
     @cached_property
     def key(self) -> dict[str, Any]:
-        """What a measurement holds for: these weights, this version, this machine, these packages."""
+        """What a measurement holds for: this spec and its weights, this version, this machine, these
+        packages.
+        """
         weights = self.run.weights
         about = os.stat(weights) if weights is not None else None
+        spec = "\0".join(self.program.sources.values())
         return {
             "graphspec": __version__,
             "form": FORM,
-            "weights": [about.st_size, about.st_mtime_ns] if about is not None else [],
+            "spec": hashlib.sha256(spec.encode()).hexdigest(),
+            "weights": [weights.name, about.st_size, about.st_mtime_ns] if weights and about else [],
             "machine": f"{platform.node()} {platform.machine()} {os.cpu_count()}",
             "threads": self.threads,
             "engines": {name: found for name in ENGINES if (found := _version(name)) is not None},
@@ -233,6 +239,9 @@ class _Shelf:
             return
 
     def _read(self) -> dict[str, Any]:
+        """What the run remembers; nothing where it has code of its own, which may be another by now."""
+        if any(True for _ in custom.files(self.program)):
+            return {}
         try:
             found = parse_json(read_text(self.run.path / ENGINE))
         except (OSError, ValueError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import signal
 import threading
 import time
@@ -23,6 +22,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics.terminal import for_json
 from graphspec.serve.batches import Batcher
 from graphspec.serve.counts import ServerCounts
 from graphspec.serve.openapi import document
@@ -269,14 +269,6 @@ def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     try:
         text = json.dumps(value, allow_nan=False, default=str)
     except ValueError:
-        text = json.dumps(_finite(value), default=str)
+        text = json.dumps(for_json(value), default=str)
     known = {"X-Content-Type-Options": "nosniff", **(headers or {})}
     return Response(text, status, known, media_type="application/json")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

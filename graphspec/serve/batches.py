@@ -14,13 +14,15 @@ from weakref import WeakKeyDictionary
 
 QUICK = 0.005
 """Seconds for which the loop may compute: others wait meanwhile, and a thread costs a tenth of that."""
+KEPT = 0.9
+"""How much of the seconds of a slow row is expected of the next one."""
 
 
 class Worker(Protocol):
     """What predicts rows."""
 
     def predict(self, rows: list[Any]) -> list[Any]:
-        """An answer for each row."""
+        """An answer for each row; a list of mistakes for one that is not predicted."""
         ...
 
 
@@ -46,7 +48,7 @@ class Batcher:
         self._busy = False
         self._thread = ThreadPoolExecutor(1, "graphspec-predict")
         self._alone: WeakKeyDictionary[Worker, float] = WeakKeyDictionary()
-        """The seconds in which a worker predicted a row by itself, at last."""
+        """The seconds that a row by itself may take: of those before, the slow ones count longest."""
 
     async def compute(self, worker: Worker, rows: Sequence[Any], light: bool = False) -> list[Any]:
         """What a worker predicts for these rows; those of other requests may be in the same call. `light`
@@ -113,9 +115,9 @@ class Batcher:
                 item.future.set_exception(error)
             else:
                 item.future.set_result(part)
-        if first == 1:
-            worker = items[0].worker  # once slow may be the machine's fault
-            self._alone[worker] = min(seconds, 2 * self._alone.get(worker, math.inf))
+        if first == 1 and error is None and not isinstance(answers[0], list):
+            worker = items[0].worker  # a short row says nothing of a long one
+            self._alone[worker] = max(seconds, KEPT * self._alone.get(worker, 0.0))
         if self._waiting:
             self._soon()
 
@@ -126,4 +128,4 @@ def _predicted(worker: Worker, rows: list[Any]) -> tuple[list[Any], BaseExceptio
     try:
         return worker.predict(rows), None, time.perf_counter() - began
     except BaseException as error:
-        return [], error, math.inf
+        return [], error, 0.0

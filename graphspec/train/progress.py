@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graphspec.diagnostics import Diagnostic
+from graphspec.diagnostics.terminal import for_json
 from graphspec.train.batch_inspection import SeenTensor
 from graphspec.train.meter import Meter, Values
 
@@ -202,12 +202,3 @@ class Reporter:
         if self.callback is not None:
             rate = clock.examples[-1] / max(clock.seconds[-1], 1e-9)
             self.callback(Progress(epoch + 1, self.epochs, self.steps, self.steps, values, rate, done=True))
-
-
-def for_json(value: Any) -> Any:
-    """The same value with null for every number that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: for_json(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [for_json(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -21,6 +21,7 @@ from torch import Tensor
 from graphspec import custom
 from graphspec.data.opening import named
 from graphspec.diagnostics import Span, SpecError, fail
+from graphspec.diagnostics.terminal import for_json
 from graphspec.files.folder import refused, refusing, sync
 from graphspec.files.permission import is_signed, signed
 from graphspec.files.reading import need_regular
@@ -29,7 +30,6 @@ from graphspec.files.run_folder import READ, REPLACED, WRITTEN, RunFolder
 from graphspec.program import BaseProgram
 from graphspec.train.checkpoint import Checkpoints
 from graphspec.train.files import write_weights
-from graphspec.train.progress import for_json
 from graphspec.version import LANGUAGE, __version__
 from graphspec.weights import inside, weight_files
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import math
 import re
 import unicodedata
 
@@ -22,6 +25,7 @@ from graphspec.diagnostics import (
     split_lines,
     visible,
 )
+from graphspec.diagnostics.terminal import say_json
 
 
 def span(line: int, start: int, end: int, file: str = "a.yaml", end_line: int | None = None) -> Span:
@@ -33,6 +37,12 @@ def rendered(text: str, place: Span, **more: object) -> str:
 
 
 # --- values
+
+
+def test_json_has_null_for_what_is_not_finite() -> None:
+    stream = io.StringIO()
+    say_json({"a": [math.nan, 1.0], "b": {"c": (math.inf, 2)}}, stream)
+    assert json.loads(stream.getvalue()) == {"a": [None, 1.0], "b": {"c": [None, 2]}}
 
 
 def test_codes() -> None:

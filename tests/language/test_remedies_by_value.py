@@ -284,6 +284,36 @@ def test_a_wrong_key_at_an_output_makes_no_feature_useless(key: str) -> None:
     assert "error[unknown-key]" in answer and "unused-feature" not in answer
 
 
+FEATURES = "{kind: {encode: category, vocabulary: 5}, y: {encode: number}}"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "data"),
+    [
+        ("5", f"{{features: {FEATURES}}}"),
+        ("yq", f"{{features: {FEATURES}}}"),
+        ("{z: {loss: mse}}", f"{{features: {FEATURES}}}"),
+        ("{y: {loss: mse, target: 5}}", f"{{features: {FEATURES}}}"),
+        ("{y: {loss: mse}}", f"{{feature: {FEATURES}}}"),
+        ("{y: {loss: mse}}", "{features: 5}"),
+        ("{y: {loss: mse}}", "{features: {kind: [category]}}"),
+        ("{y: {loss: mse}}", "{features: [[1]]}"),
+        ("{y: {loss: mse}}", "5"),
+    ],
+)
+def test_a_mistake_in_outputs_or_data_makes_no_feature_useless_or_missing(outputs: str, data: str) -> None:
+    Path("s.yaml").write_text(f"""
+inputs: {{kind: {{shape: [1], dtype: int64}}}}
+nodes:
+  ids: {{layer: Embedding, input_dim: $(vocabulary(kind)), output_dim: 3}}
+  flat: {{layer: Flatten}}
+  y: {{layer: Dense, units: 1}}
+outputs: {outputs}
+data: {data}
+""")
+    assert run("check", "s.yaml").count("error[") == 1
+
+
 def test_rows_without_a_target_are_ignored_and_not_filled() -> None:
     table("1,2\n")
     Path("s.yaml").write_text(Path("s.yaml").read_text().replace("{loss: mse}", "{loss: mse, missing: mean}"))

@@ -118,6 +118,32 @@ def test_other_weights_are_exported_anew(trained: Path, tmp_path: Path) -> None:
     assert first.num_rows == 1
 
 
+def test_an_export_is_kept_for_its_weights_and_its_spec(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Archives keep no more of a time than the second: other weights may have the same size and age."""
+    made: list[int] = []
+    monkeypatch.setattr(
+        "graphspec.export.export", lambda program, form, path, *_, **__: made.append(path.write_bytes(b"1"))
+    )
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    shutil.copy(folder / "last.safetensors", folder / "best.safetensors")
+    for name in ("best", "last"):
+        os.utime(folder / f"{name}.safetensors", (1e9, 1e9))
+
+    def exports(name: str) -> int:
+        shelf = fastest._Shelf(Run(folder, weights=name), lambda: pytest.fail("no torch"), 1)
+        assert shelf.file.parent == folder
+        return len(made)
+
+    assert [exports("best"), exports("best"), exports("last")] == [1, 1, 2]
+    (folder / "spec.yaml").write_text((folder / "spec.yaml").read_text().replace("relu", "tanh"))
+    assert [exports("last"), exports("last")] == [3, 3]
+    monkeypatch.setattr("graphspec.custom.files", lambda program: iter([(folder / "own.py", None)]))
+    assert [exports("last"), exports("last")] == [4, 5]
+
+
 def test_what_a_run_remembers_needs_no_torch(run: Run) -> None:
     """Neither the first row nor a server of the run: importing torch takes longer than all else together."""
     wanted = run.predict(ROWS[0], engine="onnxruntime").to_pylist()[0]

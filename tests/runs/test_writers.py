@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pyarrow import parquet
 
 from graphspec.data.writers import SUFFIXES, writing
 from graphspec.diagnostics import SpecError
+from graphspec.files.folder import Folder
 
 TABLE = pa.table(
     {
@@ -101,3 +103,20 @@ def test_what_cannot_be_written_is_told(tmp_path: Path, name: str) -> None:
     with pytest.raises(SpecError) as caught:
         write(tmp_path / name, TABLE)
     assert [d.code for d in caught.value.diagnostics] == ["output-file"]
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No test waits for the disk, nor cuts the power: this is the order in which all else does."""
+    done: list[Any] = []
+    rename = os.replace
+
+    def replace(*names: Path) -> None:
+        done.append("named")
+        rename(*names)
+
+    monkeypatch.setattr(os, "fsync", lambda file: done.append(os.fstat(file).st_ino))
+    monkeypatch.setattr(os, "replace", replace)
+    Folder(tmp_path).text("a.txt", "a")
+    assert done == [(tmp_path / "a.txt").stat().st_ino, "named", tmp_path.stat().st_ino]

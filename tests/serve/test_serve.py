@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -302,6 +303,32 @@ def test_what_takes_no_time_is_computed_at_once(monkeypatch: pytest.MonkeyPatch)
 
     assert asyncio.run(asked()) == [[10], [20], [30], [40, 50]]
     assert worker.sizes == [1, 3, 1] and other.sizes == [1]
+    batcher.close()
+
+
+def test_quick_rows_do_not_bring_slow_ones_into_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither refused rows nor short ones say that the next takes no time; many short ones do."""
+    clock, in_loop, batcher = [0.0], list[bool](), Batcher(8, 0.0)
+    monkeypatch.setattr("graphspec.serve.batches.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    class Clocked:
+        """Rows are the seconds that they take; a negative one is refused."""
+
+        def predict(self, rows: list[Any]) -> list[Any]:
+            in_loop.append(threading.current_thread() is threading.main_thread())
+            clock[0] += abs(rows[0])
+            return [[] if seconds < 0 else seconds for seconds in rows]
+
+    worker = Clocked()
+
+    async def asked(*rows: float) -> list[bool]:
+        in_loop.clear()
+        for row in rows:
+            await batcher.compute(worker, [row], light=True)
+        return in_loop.copy()
+
+    assert asyncio.run(asked(-0.001, 1.0, -0.001, *[0.001] * 9, 1.0)) == [False] * 13
+    assert asyncio.run(asked(*[0.001] * 60))[-1]
     batcher.close()
 
 

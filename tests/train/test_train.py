@@ -32,7 +32,7 @@ from graphspec.train.batch_result import Reading
 from graphspec.train.config import OPTIMIZERS, parse_train
 from graphspec.train.loop import Interrupted, train
 from graphspec.train.optimizers import Optimizer
-from graphspec.train.progress import Clock, Progress, for_json
+from graphspec.train.progress import Clock, Progress
 from tests import ROOT
 
 # --- optimizers
@@ -614,10 +614,6 @@ def test_weights_with_nan_are_saved_as_they_are(tmp_path: Path) -> None:
     run = runs.RunDirectory.create("x", tmp_path / "run")
     run.weights("w.safetensors", {"a": torch.tensor([math.nan, 1.0])})
     assert load_file(run.path / "w.safetensors")["a"].isnan().tolist() == [True, False]
-
-
-def test_json_has_null_for_what_is_not_finite() -> None:
-    assert for_json({"a": [math.nan, 1.0], "b": {"c": math.inf}}) == {"a": [None, 1.0], "b": {"c": None}}
 
 
 def test_a_result_is_json_of_the_promised_shape(place: Path) -> None:

@@ -28,7 +28,7 @@ def parse_features(value: object) -> dict[str, Feature]:
 
 def _feature(name: str, value: object) -> Feature:
     if not isinstance(value, dict):
-        help = f"write {{encode: {value}}}" if value in FEATURES else "write {encode: number}"
+        help = f"write {{encode: {value}}}" if str(value) in FEATURES else "write {encode: number}"
         raise unfit("wrong-type", f"the feature `{name}` is a mapping, not {show(value)}", help)
     if "encode" not in value:
         word = next((key for key in value if Feature.synonyms.get(key) == "encode"), None)
