@@ -21,14 +21,14 @@ import numpy as np
 import torch
 
 from graphspec.data.memory import limit
-from graphspec.data.store import Array, InFiles, bytes_of, folder, on_disk, write_out
+from graphspec.data.store import Array, InFiles, bytes_of, folder, on_disk, read_into, write_out
 from graphspec.diagnostics import SpecError
 
 T = TypeVar("T")
 V = TypeVar("V")
 WHAT = "data that processes share go"
 PAGE = 4096
-"""Bytes from which an array goes to the file; smaller ones are sent with what holds them."""
+"""Bytes from which an array is written apart; smaller ones are written with what holds them."""
 ALIGNED = 64
 """Arrays begin at a multiple of so many bytes."""
 
@@ -70,7 +70,7 @@ def read_once(processes: Processes, read: Callable[[], T]) -> T:
     if processes.size == 1:
         return read()
     file = _nameless(processes)
-    return _ArraysIn(of_first(processes, lambda: _written(read(), file)), file).load()
+    return _Reader(of_first(processes, lambda: _written(read(), file)), file).load()
 
 
 def of_first(processes: Processes, call: Callable[[], T]) -> T:
@@ -118,7 +118,7 @@ def _created() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An array of `kind` (ndarray, Tensor, InFiles) in the file, from the byte `place` on."""
+    """An array of `kind` (ndarray, Tensor, InFiles), or bytes, in the file, from the byte `place` on."""
 
     kind: type
     dtype: np.dtype[Any]
@@ -126,14 +126,18 @@ class Placed:
     place: int = 0
 
 
-def _written(value: Any, file: RawIOBase) -> bytes:
-    """A value without its arrays, which go to the file."""
+def _written(value: Any, file: RawIOBase) -> Placed:
+    """Writes a value to the file: its arrays, and then the rest, whose place it returns. An exchange would
+    make as many copies of the rest in each process as there are processes.
+    """
     found = BytesIO()
-    _ArraysOut(found, file).dump(value)
-    return found.getvalue()
+    writer = _Writer(found, file)
+    writer.dump(value)
+    rest = found.getbuffer()
+    return writer.write(Placed(bytes, np.dtype(np.uint8), (len(rest),)), len(rest), [rest])
 
 
-class _ArraysOut(pickle.Pickler):
+class _Writer(pickle.Pickler):
     def __init__(self, rest: BytesIO, file: RawIOBase):
         super().__init__(rest, pickle.HIGHEST_PROTOCOL)
         self.file, self.end = file, 0
@@ -153,13 +157,14 @@ class _ArraysOut(pickle.Pickler):
         """Writes an array."""
         if isinstance(value, InFiles):
             shape, size = (value.length, *value.shape), value.length * value.row
-            return self._write(Placed(InFiles, value.dtype, shape), size, map(bytes_of, value.blocks()))
+            return self.write(Placed(InFiles, value.dtype, shape), size, map(bytes_of, value.blocks()))
         kind, array = (
             (torch.Tensor, value.numpy()) if isinstance(value, torch.Tensor) else (np.ndarray, value)
         )
-        return self._write(Placed(kind, array.dtype, array.shape), array.nbytes, [bytes_of(array)])
+        return self.write(Placed(kind, array.dtype, array.shape), array.nbytes, [bytes_of(array)])
 
-    def _write(self, placed: Placed, size: int, blocks: Iterable[memoryview]) -> Placed:
+    def write(self, placed: Placed, size: int, blocks: Iterable[memoryview]) -> Placed:
+        """Writes the bytes of what is to be placed, and says where."""
         place = -(-self.end // ALIGNED) * ALIGNED
         with on_disk(folder(), size, WHAT):
             self.file.seek(place)
@@ -169,9 +174,12 @@ class _ArraysOut(pickle.Pickler):
         return replace(placed, place=place)
 
 
-class _ArraysIn(pickle.Unpickler):
-    def __init__(self, rest: bytes, file: RawIOBase):
-        super().__init__(BytesIO(rest))
+class _Reader(pickle.Unpickler):
+    def __init__(self, rest: Placed, file: RawIOBase):
+        data = bytearray(*rest.shape)
+        file.seek(rest.place)
+        read_into(file, memoryview(data))
+        super().__init__(BytesIO(data))
         self.file: Any = file
         self.known: dict[Placed, Any] = {}
         self.whole: Array | None = None

@@ -391,6 +391,24 @@ def test_many_arrays_are_one_open_file() -> None:
     assert all(np.array_equal(each[number], given[number]) for each in found for number in given)
 
 
+def test_nothing_large_is_exchanged() -> None:
+    """All processes would have it as often as there are processes."""
+    sizes = []
+
+    def read(processes: Threads) -> Any:
+        gather = processes.gather
+
+        def watched(value: Any) -> list[Any]:
+            sizes.append(len(pickle.dumps(value)))
+            return gather(value)
+
+        processes.gather = watched  # type: ignore[method-assign]
+        return read_once(processes, lambda: {str(number): number for number in range(999)})
+
+    assert together(2, read)[1]["998"] == 998
+    assert max(sizes) < 999
+
+
 def test_processes_change_their_own_memory_alone(tmp_path: Path) -> None:
     first, second = together(2, loading(tmp_path, write(tmp_path, "parquet", table())))
     assert torch.equal(first.training.arrays["facts"], second.training.arrays["facts"])
