@@ -71,7 +71,7 @@ def migrate(
     Example: graphspec migrate runs/digits-1 wide.yaml -o start.safetensors
     """
     if specs:
-        if output is not None or rules is not None or limit is not None:
+        if any((output, rules, limit, settings, preset, allow, force)):
             raise misuse("--spec", "it translates specs in place, and takes only --diff and --json")
         return _translate(paths, diff, as_json)
     if diff:

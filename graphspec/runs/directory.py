@@ -204,7 +204,8 @@ def holds_run(path: Path) -> bool:
 
 def was_run(path: Path) -> bool:
     """Whether a directory is a run directory, or one that has lost its record or its spec."""
-    return holds_run(path) or (path / HISTORY).is_file() or (path / CHECKPOINTS).is_dir()
+    half = (path / ENVIRONMENT).is_file() or (path / SPEC).is_file()
+    return holds_run(path) or (path / HISTORY).is_file() or (half and (path / CHECKPOINTS).is_dir())
 
 
 def places(directory: Path, program: Program, data: Path | None = None) -> tuple[Path, Path | None]:

@@ -271,5 +271,6 @@ def test_wrong_uses_have_remedies(tmp_path: Path) -> None:
     assert run(app, ["migrate", "r", str(spec), "-o", "a.bin"]).exit_code == 2
     turned = run(app, ["migrate", str(spec), str(tmp_path)])
     assert turned.exit_code == 2 and "the run comes first" in turned.output
-    assert run(app, ["migrate", "--spec", str(spec), "-o", "a.safetensors"]).exit_code == 2
+    for option in (["-o", "a.safetensors"], ["--set", "train.epochs=3"], ["--force"]):
+        assert run(app, ["migrate", "--spec", str(spec), *option]).exit_code == 2
     assert run(app, ["train", str(spec), "--from", "r", "--resume"]).exit_code == 2

@@ -88,7 +88,9 @@ def test_what_is_no_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="holds no run"):
         RunFiles(tmp_path)
     (made(tmp_path / "other-1", TWO) / "environment.json").write_text("")
-    assert {row.state for row in list_runs(tmp_path)} == {"finished", "damaged"}
+    (tmp_path / "foreign" / "checkpoints").mkdir(parents=True)
+    states = {row.path.name: row.state for row in list_runs(tmp_path)}
+    assert states == {"digits-1": "finished", "other-1": "damaged"}
     with pytest.raises(SpecError, match=r"did you mean `.*digits-1`"):
         RunFiles(tmp_path / "digit-1")
 
