@@ -70,7 +70,7 @@ def read_once(processes: Processes, read: Callable[[], T]) -> T:
     if processes.size == 1:
         return read()
     file = _nameless(processes)
-    return _Reader(of_first(processes, lambda: _written(read(), file)), file).load()
+    return _SharedReader(of_first(processes, lambda: _written(read(), file)), file).load()
 
 
 def of_first(processes: Processes, call: Callable[[], T]) -> T:
@@ -131,13 +131,13 @@ def _written(value: Any, file: RawIOBase) -> Placed:
     make as many copies of the rest in each process as there are processes.
     """
     found = BytesIO()
-    writer = _Writer(found, file)
+    writer = _SharedWriter(found, file)
     writer.dump(value)
     rest = found.getbuffer()
     return writer.write(Placed(bytes, np.dtype(np.uint8), (len(rest),)), len(rest), [rest])
 
 
-class _Writer(pickle.Pickler):
+class _SharedWriter(pickle.Pickler):
     def __init__(self, rest: BytesIO, file: RawIOBase):
         super().__init__(rest, pickle.HIGHEST_PROTOCOL)
         self.file, self.end = file, 0
@@ -174,7 +174,7 @@ class _Writer(pickle.Pickler):
         return replace(placed, place=place)
 
 
-class _Reader(pickle.Unpickler):
+class _SharedReader(pickle.Unpickler):
     def __init__(self, rest: Placed, file: RawIOBase):
         data = bytearray(*rest.shape)
         file.seek(rest.place)
