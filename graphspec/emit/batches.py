@@ -75,21 +75,37 @@ def _batched(op: Op) -> Value | None:
 
 
 def _expand(graph: Graph, op: Op, word: str) -> None:
-    """Puts the expansion of an argument before a call, and gives all that follows from it its batch."""
-    like, place = _batched(op), list(op.graph.inputs).index(word)  # type: ignore[union-attr]
-    value = op.arguments[place]
-    assert like is not None and op.graph is not None
-    batch = like.tensor.shape[0]
-    before = Op(
-        f"{value.name}_batch", None, op.span, "op", (value, like), layer=ExpandBatch(), title="expand"
-    )
-    made = Value(value.tensor.with_shape(batch, *value.tensor.shape[1:]), value.name, before)
-    before.outputs = {"": made}
-    graph.ops.insert(graph.ops.index(op), before)
+    """Expands an argument before a call, and gives all that follows from it its batch."""
+    assert op.graph is not None
+    place = list(op.graph.inputs).index(word)
+    value = op.arguments[place]  # of an instance before, it may have a batch by now
+    made = value if value.tensor.shape[0] != 1 else _before(graph, op, value)
+    batch = made.tensor.shape[0]
     op.arguments = tuple(made if number == place else each for number, each in enumerate(op.arguments))
     _retype(op.graph, word, batch)
     for key, output in op.outputs.items():
         output.tensor = op.results[key].tensor
+
+
+def _before(graph: Graph, op: Op, value: Value) -> Value:
+    """The expansion of a value for a call. The instances of a node stay neighbours: those of one value share
+    it, before the first of them.
+    """
+    first = next(each for each in graph.ops if each.node == op.node)
+    like = _batched(first)
+    if like is None or (value.op is not None and value.op.node == op.node):
+        first, like = op, _batched(op)
+    assert like is not None
+    place = graph.ops.index(first)
+    if op is not first:
+        for each in graph.ops[:place]:
+            if isinstance(each.layer, ExpandBatch) and each.inputs[0] is value and each.span == op.span:
+                return each.output
+    made = Op(f"{value.name}_batch", None, op.span, "op", (value, like), layer=ExpandBatch(), title="expand")
+    output = Value(value.tensor.with_shape(like.tensor.shape[0], *value.tensor.shape[1:]), value.name, made)
+    made.outputs = {"": output}
+    graph.ops.insert(place, made)
+    return output
 
 
 def _retype(graph: Graph, word: str, batch: Dim) -> None:
