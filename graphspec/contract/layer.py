@@ -424,6 +424,10 @@ class Layer(Setting):
         """Its kernel and bias, if everything before its `activation` is linear in its input."""
         return None
 
+    def kept(self, *inputs: Any) -> object:
+        """What its module keeps of these inputs beside weights; calls that share the module agree in it."""
+        return None
+
     def growth(self, old: Layer) -> Growth:
         """What its weights need, beside their channels, to compute what `old`, a smaller one, did."""
         return Growth()

@@ -187,6 +187,10 @@ class Heads(Attending, abstract=True):
         shape = self.output_features(inputs[0])
         return (*found, *self._projection("output", "attention_output", (queries, width), shape))
 
+    def kept(self, *inputs: Any) -> object:
+        """Its axes, those of its first inputs in Keras, too."""
+        return self.axes(inputs[0].rank)
+
     def growth(self, old: Layer) -> Growth:
         """Scores are divided by the root of the size of a head; new features of a key are 0."""
         assert isinstance(old, Heads)

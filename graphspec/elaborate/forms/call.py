@@ -44,7 +44,7 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
         return result
     op.node, op.index, op.span = node.name, node.index, node.span
     if entry.unit.calls and not _same_weights(entry.unit.first, op):
-        message = f"`{name}` would need different weights for this call and its first"
+        message = f"`{name}` would need different weights or axes for this call and its first"
         return node.failure(
             "shared-differs", node.span, message, f"its first call is at {entry.unit.first.span}"
         )
@@ -103,11 +103,16 @@ def _own(op: Op) -> dict[str, Any]:
     return {} if op.layer is None else op.layer.model_dump(exclude=set(op.layer.call_arguments))
 
 
+def _held(op: Op) -> tuple[object, ...]:
+    """What the module of an op has of its inputs: the shapes of its weights, and what its layer keeps."""
+    kept = op.layer.kept(*op.site().inputs) if op.layer is not None and op.present else None
+    return (kept, *(weight.shape for weight in op.weights()))
+
+
 def _same_weights(a: Op, b: Op) -> bool:
     if a.graph is None or b.graph is None:
-        return _own(a) == _own(b) and [w.shape for w in a.weights()] == [w.shape for w in b.weights()]
+        return _own(a) == _own(b) and _held(a) == _held(b)
     ops = (list(a.graph.walk()), list(b.graph.walk()))
     return len(ops[0]) == len(ops[1]) and all(
-        x.present == y.present and [w.shape for w in x.weights()] == [w.shape for w in y.weights()]
-        for x, y in zip(*ops, strict=True)
+        x.present == y.present and _held(x) == _held(y) for x, y in zip(*ops, strict=True)
     )
