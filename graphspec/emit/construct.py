@@ -102,9 +102,14 @@ class InitWriter:
         best = max(slots, key=lambda slot: (_takes_mask(slot.there), len(slot.there.outputs)))
         for slot in [best, *slots]:
             for (body, _), op in self.group.cells(slot.position).items():
-                cells.setdefault((body, 0), op)
+                cells.setdefault((body, 0), self._maker(op))
         if self._function(cells) is None:
             self._make(unit.name, best, cells)
+
+    def _maker(self, op: Op) -> Op:
+        """The call of a shared module whose class makes it: the first one, where others run on that class."""
+        further = op.graph is not None and self.classes.of[op.graph].over is not None
+        return op.unit.first if further and op.unit is not None else op
 
     def _lend(self, unit: Unit) -> None:
         """Creates a submodule that only inner classes call."""
