@@ -231,7 +231,7 @@ def arguments_decide(emitted: Emitted) -> None:
     """Another value of a number at a call of a class makes another module."""
     tree = ast.parse(emitted.source)
     code = {kind.name: always(made) for kind, made in constructors(tree)}
-    read = {name: {node.id for node in nodes if isinstance(node, ast.Name)} for name, nodes in code.items()}
+    read = deciding(code)
     expected = description(make_module(emitted, {}))
     for name, nodes in code.items():
         for call in (node for node in nodes if isinstance(node, ast.Call)):
@@ -243,6 +243,27 @@ def arguments_decide(emitted: Emitted) -> None:
                     changed = ast.unparse(tree)
                     value.value -= 2
                     assert differs(changed, emitted, expected), f"{name} gives {called} {word.arg}"
+
+
+def deciding(code: dict[str, list[ast.AST]]) -> dict[str, set[str]]:
+    """The names that each constructor always uses: what it only passes on, another class must use."""
+    read: dict[str, set[str]] = {}
+    passed: list[tuple[str, str, str, str]] = []
+    for name, nodes in code.items():
+        calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+        given = {
+            id(word.value): (name, word.value.id, call.func.id, word.arg or "")  # type: ignore[attr-defined]
+            for call in calls
+            for word in call.keywords
+            if isinstance(word.value, ast.Name) and call.func.id in code  # type: ignore[attr-defined]
+        }
+        passed += given.values()
+        read[name] = {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in given}
+    for _ in code:  # as deep as classes stand in one another
+        for name, word, callee, argument in passed:
+            if argument in read[callee]:
+                read[name].add(word)
+    return read
 
 
 def differs(source: str, emitted: Emitted, expected: list[Any]) -> bool:
