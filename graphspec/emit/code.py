@@ -176,6 +176,11 @@ def choice(test: ast.expr, chosen: ast.expr, other: ast.expr) -> ast.IfExp:
     return ast.IfExp(test, chosen, other)
 
 
+def with_fields(node: Any, **fields: object) -> Any:
+    """A node with some of its fields replaced, at the same position."""
+    return ast.copy_location(type(node)(**{**dict(ast.iter_fields(node)), **fields}), node)
+
+
 def is_none(value: ast.expr) -> ast.Compare:
     return ast.Compare(value, [ast.Is()], [ast.Constant(None)])
 

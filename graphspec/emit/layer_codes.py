@@ -100,20 +100,24 @@ class LayerCodes:
             return code
         key = _piece(op), first
         if key not in self._alike:
-            self._alike[key] = _are_alike(
-                self._padded.get(peer, peer.layer).code(peer.site(first))  # type: ignore[union-attr]
-                for peer in peers
-            )
+            self._alike[key] = _are_alike(self._codes_of(key))
         if self._alike[key]:
             return self._with_usual(code, key)
         return self._with_usual(self._with_common(layer.code(replace(site, settled=False)), key, first), key)
+
+    def _codes_of(self, key: tuple[Any, bool]) -> Iterator[Code]:
+        """The codes of all uses of a node, each for its own sizes."""
+        for peer in self._peers[key[0]]:
+            layer = self._padded.get(peer, peer.layer)
+            assert layer is not None
+            yield layer.code(peer.site(key[1]))
 
     def _with_usual(self, code: Code, key: tuple[Any, bool]) -> Code:
         """A code with its own value for each keyword that another use of its node needs."""
         if code.construct is None or not code.construct.usual:
             return code
         if key not in self._needed:
-            codes = (self._padded.get(p, p.layer).code(p.site(key[1])) for p in self._peers[key[0]])  # type: ignore[union-attr]
+            codes = self._codes_of(key)
             pairs = (pair for each in codes if each.construct for pair in each.construct.keyword.items())
             self._needed[key] = {word for word, (value, default) in pairs if value != default}
         taken = {w: (value, None) for w, value in code.construct.usual.items() if w in self._needed[key]}

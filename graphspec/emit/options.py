@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeGuard, TypeVar
 
 from graphspec.contract.layer import ModuleCall
+from graphspec.emit.code import with_fields
 from graphspec.emit.library_source import Node, known_names, library_code
 
 D = TypeVar("D", ast.expr, ast.expr | None)
@@ -69,8 +70,8 @@ def with_defaults(node: Node, options: Mapping[str, str]) -> Node:
     if not isinstance(node, ast.ClassDef) or not options:
         return node
     body = [_settled(each, options) if _is_constructor(each) else each for each in node.body]
-    made = ast.ClassDef(node.name, node.bases, node.keywords, body, node.decorator_list)
-    return ast.copy_location(made, node)
+    changed: Node = with_fields(node, body=body)
+    return changed
 
 
 def _settled(made: ast.FunctionDef, options: Mapping[str, str]) -> ast.FunctionDef:
@@ -84,12 +85,10 @@ def _settled(made: ast.FunctionDef, options: Mapping[str, str]) -> ast.FunctionD
 
     by_name = settled(old.kwonlyargs, old.kw_defaults)
     by_place = settled(old.args[len(old.args) - len(old.defaults) :], old.defaults)
-    arguments = ast.arguments(
-        old.posonlyargs, old.args, old.vararg, old.kwonlyargs, by_name, old.kwarg, by_place
+    changed: ast.FunctionDef = with_fields(
+        made, args=with_fields(old, kw_defaults=by_name, defaults=by_place)
     )
-    return ast.copy_location(
-        ast.FunctionDef(made.name, arguments, made.body, made.decorator_list, made.returns), made
-    )
+    return changed
 
 
 def _is_constructor(statement: ast.stmt) -> TypeGuard[ast.FunctionDef]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from graphspec.emit.code import walk
+from graphspec.emit.code import walk, with_fields
 from graphspec.emit.library_source import KEPT
 
 ROUNDS = 10
@@ -78,7 +78,7 @@ class Decide:
             changed = rewritten_fields(statement, self.expression, skip=("body", "orelse"))
             if same_items(inner, statement.body) and changed is statement:
                 return [statement]
-            return [_replaced(changed, body=inner)]
+            return [with_fields(changed, body=inner)]
         if isinstance(statement, ast.FunctionDef):
             return [statement]
         made = rewritten_fields(statement, self.expression)
@@ -310,7 +310,7 @@ def rewritten_fields(node: Any, change: Callable[[ast.expr], ast.expr], skip: Co
                 fields[name] = items
         elif isinstance(value, ast.AST) and (part := _part(value, change)) is not value:
             fields[name] = part
-    return _replaced(node, **fields) if fields else node
+    return with_fields(node, **fields) if fields else node
 
 
 def _part(node: Any, change: Callable[[ast.expr], ast.expr]) -> Any:
@@ -319,10 +319,6 @@ def _part(node: Any, change: Callable[[ast.expr], ast.expr]) -> Any:
     if isinstance(node, ast.keyword | ast.comprehension | ast.withitem):
         return rewritten_fields(node, change)
     return node
-
-
-def _replaced(node: Any, **fields: Any) -> Any:
-    return ast.copy_location(type(node)(**{**dict(ast.iter_fields(node)), **fields}), node)
 
 
 def _at(place: ast.stmt, node: ast.stmt) -> ast.stmt:
@@ -437,7 +433,7 @@ def _without_dead(body: list[ast.stmt], known: Constants) -> list[ast.stmt]:
                 if target.id in known or (unread and _is_pure(statement.value)):
                     continue
             elif isinstance(target, ast.Tuple) and (short := _named(target, read)) is not target:
-                statement = _replaced(statement, targets=[short])
+                statement = with_fields(statement, targets=[short])
         elif isinstance(statement, ast.For):
             statement = _uncounted(statement, read)
         found.append(statement)
@@ -451,7 +447,7 @@ def _uncounted(loop: ast.For, read: Mapping[str, int]) -> ast.For:
             target=ast.Tuple(elts=[ast.Name(id=number), item]),
             iter=ast.Call(func=ast.Name(id="enumerate"), args=[items]),
         ) if not read[number]:
-            return _replaced(loop, target=item, iter=items)
+            return with_fields(loop, target=item, iter=items)
     return loop
 
 

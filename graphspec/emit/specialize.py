@@ -12,9 +12,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
-from graphspec.emit.code import walk
+from graphspec.emit.code import walk, with_fields
 from graphspec.emit.definitions import is_text
 from graphspec.emit.inheritance import joined
 from graphspec.emit.library_source import KEPT, Node, known_names, library_code, needed, read_names
@@ -270,7 +269,7 @@ class Specializer:
             else:
                 body.append(statement)
         body = [each for each in body if not _only_passes_on(each)]
-        return node if same_items(body, node.body) else _with(node, body=body)
+        return node if same_items(body, node.body) else with_fields(node, body=body)
 
     def _function(
         self,
@@ -291,7 +290,7 @@ class Specializer:
         returns = node.returns if any(map(_gives_several, body)) else _single(node.returns)
         if same_items(body, node.body) and arguments is node.args and returns is node.returns:
             return node
-        return _with(node, args=arguments, body=body, returns=returns)
+        return with_fields(node, args=arguments, body=body, returns=returns)
 
     def _folded(self, node: ast.FunctionDef, uses: Sequence[Use]) -> tuple[dict[str, ast.expr], set[str]]:
         """The parameters that no call gives, with their defaults, and those that are never None."""
@@ -463,7 +462,7 @@ def _with_defaults(function: ast.FunctionDef, uses: Sequence[Use]) -> ast.Functi
             break
         found.insert(0, value)
     alike = len(found) == len(defaults) and all(map(_equal, found, defaults))
-    return function if alike else _with(function, args=_with(function.args, defaults=found))
+    return function if alike else with_fields(function, args=with_fields(function.args, defaults=found))
 
 
 def _equal(a: ast.expr, b: ast.expr) -> bool:
@@ -505,7 +504,7 @@ def _without(arguments: ast.arguments, folded: Iterable[str], present: set[str])
         for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
         if each.arg not in gone
     ]
-    return _with(
+    return with_fields(
         arguments,
         args=[*required, *(each for each, _ in optional)],
         defaults=[default for _, default in optional],
@@ -539,8 +538,3 @@ def _only_passes_on(statement: ast.stmt) -> bool:
     words = [f"**{each.arg}" for each in [arguments.kwarg] if each is not None]
     given = [f"**{flat(each.value)}" if each.arg is None else f"{each.arg}=" for each in value.keywords]
     return [flat(each) for each in value.args] == own and given == words and not arguments.kwonlyargs
-
-
-def _with(node: Any, **changed: object) -> Any:
-    """A node with some of its fields replaced, at the same position."""
-    return ast.copy_location(type(node)(**{**dict(ast.iter_fields(node)), **changed}), node)
