@@ -57,9 +57,17 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     inner = frame
     while inner is not None:
         if inner.f_code.co_filename.startswith("<frozen importlib"):
+            _tell()
             _leave(number, frame)
         inner = inner.f_back
+    _tell()
     raise KeyboardInterrupt
+
+
+def _tell() -> None:
+    """As `at_once` in `graphspec.diagnostics.terminal`, which is perhaps what is being imported."""
+    with suppress(OSError):
+        os.write(2, b"\ninterrupted\n" if os.isatty(2) else b"interrupted\n")
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -19,6 +19,7 @@ from graphspec.cli.common import (
     Json,
     Preset,
     Set,
+    answer,
     count_of,
     print_json,
     reporting,
@@ -58,11 +59,14 @@ def main() -> None:
 @app.callback(invoke_without_command=True)
 def _root(
     version: Annotated[bool, typer.Option("-V", "--version", help="Print the version.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --version: also those of the language and of JSON documents.")
+    ] = False,
 ) -> None:
     if version:
-        from graphspec.version import __version__
+        from graphspec.version import LANGUAGE, __version__
 
-        say(f"graphspec {__version__}")
+        answer(as_json, f"graphspec {__version__}", graphspec=__version__, language=LANGUAGE)
         raise typer.Exit
 
 
@@ -121,7 +125,7 @@ def check(
                 if not errors:
                     say(f"{spec}: ok")
         if as_json:
-            print_json({"ok": not wrong, "version": 1, "files": files})
+            print_json({"ok": not wrong, "files": files})
         elif wrong:
             say(f"{count_of(count, 'error')} in {count_of(wrong, 'file')}")
         if wrong:

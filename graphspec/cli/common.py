@@ -441,8 +441,11 @@ def answer(as_json: bool, text: str, nl: bool = True, **values: Any) -> None:
         say(text, end="\n" if nl else "")
 
 
-def print_json(value: Any) -> None:
-    say_json(value, indent=2)
+def print_json(value: Mapping[str, Any]) -> None:
+    """Prints the document of a command: `ok`, the version of all documents, and what else there is."""
+    from graphspec.version import DOCUMENTS
+
+    say_json({"ok": value["ok"], "version": DOCUMENTS, **value}, indent=2)
 
 
 def count_of(number: int, what: str) -> str:

@@ -20,6 +20,7 @@ from graphspec.cli.written import (
     write,
 )
 from graphspec.diagnostics.terminal import cells, columns, say
+from graphspec.diagnostics.text import plain
 from graphspec.files.stamps import stamped
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _show(done: Quantized) -> None:
     names = list(done.forms[0].scores)
     table = Table(*columns("form", *names, "worse by", "MB", "ms a row", ""))
     for form in done.forms:
-        scores = [f"{form.scores[name]:.4g}" for name in names]
+        scores = [plain(form.scores[name]) for name in names]
         mark = "written" if form.name == done.chosen.name else ""
         fall = f"{form.fall:.2%}" if form.layers else ""
         table.add_row(*cells(_name(form), *scores, fall, f"{form.bytes / 1e6:.3g}", _ms(form.seconds), mark))

@@ -22,6 +22,7 @@ from graphspec.cli.common import (
     spec_files,
 )
 from graphspec.diagnostics.terminal import say
+from graphspec.diagnostics.text import plain
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
@@ -213,7 +214,7 @@ def _meaning(found: Migration) -> list[str]:
         kept = f"another function: the outputs differ by up to {measured.difference:.3g}"
     lines.append(f"{kept}, on {rows}")
     values = [
-        f"{name} {before:.4g} -> {measured.after[name]:.4g}"
+        f"{name} {plain(before)} -> {plain(measured.after[name])}"
         for name, before in measured.before.items()
         if before is not None and measured.after.get(name) is not None
     ]

@@ -29,6 +29,7 @@ from graphspec.cli.common import (
     show,
 )
 from graphspec.diagnostics.terminal import cells, columns, say
+from graphspec.diagnostics.text import plain
 
 if TYPE_CHECKING:
     from graphspec.diagnostics import Diagnostic
@@ -345,7 +346,7 @@ def _show(rows: list[RunRow]) -> None:
 
 
 def _number(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, int | float) else "-"
+    return plain(value) if isinstance(value, int | float) else "-"
 
 
 def _ago(seconds: float) -> str:

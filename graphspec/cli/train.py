@@ -246,7 +246,12 @@ def _train(
     help = "if memory ran out, lower `train.batch_size` or the sizes of the model"
     try:
         with running(program, "run-failed", "training fails", help):
-            result = run(program, **options, started=started, progress=report, tell=report.say)
+            calls: dict[str, Any] = {
+                "waiting": report.waiting,
+                "stopping": report.stopping,
+                "tell": report.say,
+            }
+            result = run(program, **options, started=started, progress=report, **calls)
     except Interrupted as error:
         interrupted, result = error, error.result
     except Deserted:  # which the process that has gone has accounted for

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from graphspec.diagnostics.terminal import legible, say, say_json
+from graphspec.diagnostics.terminal import at_once, legible, say, say_json
+from graphspec.diagnostics.text import plain
 from graphspec.view.summary import show_bytes
 
 if TYPE_CHECKING:
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 
 WAYS = ("auto", "lines", "json", "none")
 """`auto` is a bar where standard error is a terminal."""
+WIDTH = len("0.03120")
+"""Characters of a number in the lines of epochs, at least."""
+LEAST = 10.0
+"""Seconds from which on the time that is left is told."""
 
 
 class TrainingReport:
@@ -28,19 +34,20 @@ class TrainingReport:
         self._way, self._quiet, self._verbose = way, quiet or way in ("json", "none"), verbose
         self._bar: Any = None
         self._task: Any = None
+        self._widths: dict[str, int] = {}
+        self._asked = ""
 
     def __enter__(self) -> TrainingReport:
         if self._way == "auto" and sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
             from rich.progress import Progress as Bar
 
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[values]}"),
-                TimeRemainingColumn(),
+                TextColumn("{task.fields[values]}", markup=False),
             )
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
             self._task = self._bar.add_task("", total=None, values="")
@@ -53,6 +60,22 @@ class TrainingReport:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+    def waiting(self, what: str) -> None:
+        """The bar says what is next, until there is progress."""
+        if self._bar is not None:
+            self._bar.update(self._task, values=f"{what} ...")
+
+    def stopping(self) -> None:
+        """A signal asks the training to stop. The bar is drawn by its own thread, which a handler must not
+        wait for.
+        """
+        word = "stopping after this step; Ctrl-C again ends at once"
+        self._asked = word
+        if self._bar is not None:
+            self._bar.update(self._task, description=word)
+        else:
+            at_once(json.dumps({"event": "note", "text": word}) if self._way == "json" else word)
 
     def start(self, start: Start) -> None:
         """Everything is in its place; the first step comes next."""
@@ -76,21 +99,20 @@ class TrainingReport:
     def __call__(self, progress: Progress) -> None:
         if self._way == "json":
             return self._write({"event": "epoch" if progress.done else "step", **progress.to_json()})
-        line = f"{show(progress.values)}  {progress.examples_per_second:,.0f} examples/s"
-        name = f"epoch {progress.epoch}/{progress.epochs}"
+        epochs = str(progress.epochs)
+        name = f"epoch {progress.epoch:>{len(epochs)}}/{epochs}"
+        rate, left = f"{progress.examples_per_second:,.0f} examples/s", _left(progress.seconds_left)
         if self._bar is not None:
-            if progress.done:
-                self._bar.reset(self._task, description=name, total=progress.steps, values="")
-            else:
-                self._bar.update(
-                    self._task,
-                    description=name,
-                    completed=progress.step,
-                    total=progress.steps,
-                    values=line,
-                )
+            values = "  ".join(filter(None, [show(progress.values), rate, left]))
+            self._bar.update(
+                self._task,
+                description=self._asked or name,
+                completed=0 if progress.done else progress.step,
+                total=progress.steps,
+                values=left if progress.done else values,
+            )
         if progress.done:
-            self.say(f"{name}  {line}")
+            self.say("  ".join(filter(None, [name, show(progress.values, self._widths), rate, left])))
 
     def end(self, result: Result, directions: Mapping[str, str]) -> None:
         """The training is over, or was interrupted."""
@@ -115,10 +137,24 @@ class TrainingReport:
         say_json(event, sys.stderr)
 
 
-def show(values: Mapping[str, Any]) -> str:
-    """The values of an epoch on one line: `loss 0.0312  val_accuracy 0.9778`."""
-    numbers = {name: value for name, value in values.items() if isinstance(value, float)}
-    return "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+def show(values: Mapping[str, Any], widths: dict[str, int] | None = None) -> str:
+    """The values of an epoch on one line: `loss 0.03120  val_accuracy 0.9778`. With `widths` of the numbers
+    so far, which it keeps, one line aligns with the next.
+    """
+    numbers = {name: plain(value) for name, value in values.items() if isinstance(value, float)}
+    if widths is None:
+        return "  ".join(f"{name} {number}" for name, number in numbers.items())
+    for name, number in numbers.items():
+        widths[name] = max(widths.get(name, WIDTH), len(number))
+    return "  ".join(f"{name} {number:>{widths[name]}}" for name, number in numbers.items())
+
+
+def _left(seconds: float | None) -> str:
+    """The time that is left as a clock shows it: `1:02:03 left`; nothing where it is not worth a word."""
+    if seconds is None or seconds < LEAST:
+        return ""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02} left"
 
 
 def summary(
@@ -134,13 +170,13 @@ def summary(
     for name, value in metrics.items():
         if not isinstance(value, float):
             continue
-        row = [name, f"{value:.4g}", "", ""]
+        row = [name, plain(value), "", ""]
         if name not in history and best_epoch is not None:
-            row[1:] = ["", f"{value:.4g}", str(best_epoch)]
+            row[1:] = ["", plain(value), str(best_epoch)]
         known = [v for v in history.get(name, []) if isinstance(v, float) and v == v]
         if known and name in directions:
             best = min(known) if directions[name] == "down" else max(known)
-            row[2:] = [f"{best:.4g}", str(history[name].index(best) + 1)]
+            row[2:] = [plain(best), str(history[name].index(best) + 1)]
         rows.append(row)
     return _aligned(rows) if len(rows) > 1 else []
 

@@ -26,7 +26,7 @@ from graphspec.cli.common import (
     print_table,
     settings_of,
 )
-from graphspec.diagnostics.terminal import say
+from graphspec.diagnostics.terminal import at_once, say
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
@@ -149,7 +149,10 @@ def _stopping() -> Iterator[Callable[[], bool]]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         if seen and number == signal.SIGINT:
+            at_once("interrupted")
             raise KeyboardInterrupt
+        if not seen:
+            at_once("stopping the running trials; Ctrl-C again ends at once")
         seen.append(number)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

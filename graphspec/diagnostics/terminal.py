@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from graphspec.diagnostics.text import hidden_in, legible
 
-__all__ = ["cells", "columns", "for_json", "legible", "say", "say_json"]
+__all__ = ["at_once", "cells", "columns", "for_json", "legible", "say", "say_json"]
 
 if TYPE_CHECKING:
     from rich.table import Column
@@ -25,6 +27,14 @@ def say(text: str, stream: TextIO | None = None, end: str = "\n", painted: bool 
     hidden.
     """
     print(text if painted else legible(text), end=end, file=stream or sys.stdout, flush=True)
+
+
+def at_once(text: str) -> None:
+    """Writes a line to standard error past all buffers, as the handler of a signal must: whatever it came
+    between may hold one. After the ^C of a terminal it is on a line of its own.
+    """
+    with suppress(OSError):  # nobody reads any more
+        os.write(2, f"\n{text}\n".removeprefix("" if os.isatty(2) else "\n").encode())
 
 
 def for_json(value: Any) -> Any:

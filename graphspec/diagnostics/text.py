@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -48,6 +49,16 @@ def legible(text: str) -> str:
 def shortened(text: str) -> str:
     """`text`, shortened for quoting in a message."""
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def plain(number: float) -> str:
+    """A number with four digits, as people write it: `0.0312`, `41250`, and powers of ten only of the very
+    large and small. One of a hundredth or more keeps its zeros, so that a column of a value aligns.
+    """
+    if not math.isfinite(number) or number == 0 or not 1e-7 <= abs(number) < 1e15:
+        return f"{number:.4g}"
+    text = f"{number:.{max(0, 3 - math.floor(math.log10(abs(number))))}f}"
+    return text.rstrip("0") if abs(number) < 0.01 else text
 
 
 def split_lines(text: str) -> list[str]:

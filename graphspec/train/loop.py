@@ -41,7 +41,7 @@ from graphspec.train.parallel.world import World, joined
 from graphspec.train.phases import Update
 from graphspec.train.precision import products
 from graphspec.train.preparation import compiled, phases, prepare
-from graphspec.train.progress import Progress, Reporter, Result, Start
+from graphspec.train.progress import Reporter, Result, Start
 from graphspec.train.resume import alike, continued, created, same_data, told_alike
 from graphspec.train.run import environment
 from graphspec.train.saver import Saver
@@ -72,7 +72,9 @@ def train(program: BaseProgram, **options: Any) -> Result:
     with computing, products(program.training.precision), joined(place) as world, ExitStack() as stack:
         given = given if world.first else given.silent()
         told_alike(world, program, given.compared(place.type))
+        given.waiting("reading the data")
         program, found = _read(program, given, place, world)
+        given.waiting("preparing the model")
         run, state = continued(program, world, given.run_dir, given.resume)
         resumed, first = run is not None, given.weights
         if run is not None:
@@ -92,7 +94,7 @@ def train(program: BaseProgram, **options: Any) -> Result:
         if given.started is not None:
             given.started(_start(training, found, given.data, state is not None))
         training.callbacks.begin(training, state.part("callbacks") if state is not None else None)
-        return _run(training, found, Saver(training, began), given.progress, began)
+        return _run(training, found, Saver(training, began), given, began)
 
 
 def _set_state(training: Training, state: State | None, resumed: bool) -> None:
@@ -197,22 +199,26 @@ def _run(
     training: Training,
     found: Data,
     saver: Saver,
-    progress: Callable[[Progress], None] | None,
+    given: TrainOptions,
     began: float,
 ) -> Result:
     """Runs the epochs, then the end of training."""
     batch_size, callbacks = training.program.training.batch_size, training.callbacks
-    reporter = Reporter(progress, training.epochs, -(-len(found.training) // training.batch_size))
+    steps = -(-len(found.training) // training.batch_size)
+    reporter = Reporter(given.progress, given.waiting, training.epochs, steps)
+    given.waiting("compiling the first step" if training.compiled.active else "the first step")
     test: Values = {}
-    with watched(training.world) as stop, closing(callbacks), training.compiled.watched():
+    with watched(training.world, given.stopping) as stop, closing(callbacks), training.compiled.watched():
         while not training.over and not stop:
             _epoch(training, found, saver, reporter, stop)
+        given.waiting("saving")
         saver.save()
         if not stop:
             training.settle()
             callbacks.call("on_train_end", training.history.last)
             saver.finish()
             if found.test is not None:
+                given.waiting("the test data")
                 held = training.shared(found.test)
                 with saver.at_best(), training.compiled.evaluating():
                     test = evaluate(training.objective, training.module, held, batch_size, "test_", stop)
@@ -268,6 +274,7 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
     if found.validation is not None:
         random = random_state(training.device)
         callbacks.call("on_test_begin", {})
+        reporter.waiting("validation")
         held = training.shared(found.validation)
         with training.compiled.evaluating():
             values |= evaluate(training.objective, training.module, held, config.batch_size, "val_", stop)

@@ -18,6 +18,14 @@ from graphspec.train.progress import Progress, Start
 from graphspec.weights import no_file
 
 
+def _nobody(line: str) -> None:
+    """Discards a report."""
+
+
+def _silent() -> None:
+    """Says nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
     """The arguments of a training."""
@@ -51,6 +59,10 @@ class TrainOptions:
     """Called before the first step."""
     progress: Callable[[Progress], None] | None = None
     """Called at most every tenth of a second, and at the end of each epoch."""
+    waiting: Callable[[str], None] = _nobody
+    """Called with what is next and may take long: reading the data, the first step, validation."""
+    stopping: Callable[[], None] = _silent
+    """Called at once when a signal asks the training to stop, in the handler of the signal."""
     tell: Callable[[str], None] = print
     """Called with what is to be said aloud."""
 
@@ -69,7 +81,7 @@ class TrainOptions:
 
     def silent(self) -> TrainOptions:
         """The same for a process that reports nothing."""
-        return replace(self, started=None, progress=None, tell=_nobody)
+        return replace(self, started=None, progress=None, waiting=_nobody, stopping=_silent, tell=_nobody)
 
     def compared(self, device: str) -> dict[str, Any]:
         """What all processes must have been given alike."""
@@ -95,7 +107,3 @@ def _check_callback(item: Any) -> None:
     if not any(hasattr(item, method) for method in METHODS):
         message = f"`{type(item).__name__}` has none of the methods of a callback"
         raise fail("callback-misfit", message, f"it has some of: {', '.join(METHODS)}")
-
-
-def _nobody(line: str) -> None:
-    """Discards a report."""

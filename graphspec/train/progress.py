@@ -10,6 +10,7 @@ from typing import Any
 
 from graphspec.diagnostics import Diagnostic
 from graphspec.diagnostics.terminal import for_json
+from graphspec.diagnostics.text import plain
 from graphspec.train.batch_inspection import SeenTensor
 from graphspec.train.meter import Meter, Values
 
@@ -32,11 +33,14 @@ class Progress:
     examples_per_second: float
     done: bool = False
     """Whether the epoch is over."""
+    seconds_left: float | None = None
+    """About how long the rest of the training takes, all of its epochs; None before there is a measure."""
 
     def to_json(self) -> dict[str, Any]:
         """Its numbers; what is not finite is null."""
         numbers = {key: getattr(self, key) for key in ("epoch", "epochs", "step", "steps", "values")}
-        return for_json({**numbers, "examples_per_second": self.examples_per_second})
+        rest = {"examples_per_second": self.examples_per_second, "seconds_left": self.seconds_left}
+        return for_json({**numbers, **rest})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ class Result:
 
     def __repr__(self) -> str:
         values = ", ".join(
-            f"{name} {value:.4g}" for name, value in self.metrics.items() if isinstance(value, float)
+            f"{name} {plain(value)}" for name, value in self.metrics.items() if isinstance(value, float)
         )
         return f"<Result {self.run_dir}: {self.epochs} epochs, {values}>"
 
@@ -174,16 +178,27 @@ class Reporter:
     """Calls back with progress, within an epoch not more often than every `REPORT` seconds."""
 
     callback: Callable[[Progress], None] | None
+    waiting: Callable[[str], None]
     epochs: int
     steps: int
     _step: int = 0
     _started: float = 0.0
     _counted: int = 0
     _reported: float = 0.0
+    _made: int = 0
+    _measured: float | None = None
+    """When the first step was over, which warms up: the others measure the training, with validations."""
 
     def begin(self, step: int, count: int) -> None:
         """Called when an epoch starts after `step` of its steps, which had `count` examples."""
         self._step, self._counted, self._started = step, count, time.perf_counter()
+
+    def _left(self, epoch: int) -> float | None:
+        """The seconds that are left, in the epoch that counts from 0."""
+        if self._measured is None or not self._made:
+            return None
+        rest = self.steps - self._step + self.steps * (self.epochs - epoch - 1)
+        return rest * (time.perf_counter() - self._measured) / self._made
 
     def step(self, epoch: int, meter: Meter) -> None:
         """Called after a step; `epoch` counts from 0."""
@@ -191,14 +206,22 @@ class Reporter:
             return
         now = time.perf_counter()
         self._step += 1
+        if self._measured is None:
+            self._measured = now
+        else:
+            self._made += 1
         if now - self._reported >= REPORT:
             self._reported = now
             rate = (meter.count - self._counted) / max(now - self._started, 1e-9)
             values: Values = {"loss": meter.loss()}
-            self.callback(Progress(epoch + 1, self.epochs, self._step, self.steps, values, rate))
+            left = self._left(epoch)
+            self.callback(
+                Progress(epoch + 1, self.epochs, self._step, self.steps, values, rate, seconds_left=left)
+            )
 
     def epoch(self, epoch: int, values: Values, clock: Clock) -> None:
         """Called after an epoch, with its `values`."""
         if self.callback is not None:
             rate = clock.examples[-1] / max(clock.seconds[-1], 1e-9)
-            self.callback(Progress(epoch + 1, self.epochs, self.steps, self.steps, values, rate, done=True))
+            left = self._left(epoch)
+            self.callback(Progress(epoch + 1, self.epochs, self.steps, self.steps, values, rate, True, left))

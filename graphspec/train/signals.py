@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from graphspec.diagnostics.terminal import at_once
 from graphspec.train.parallel.world import World
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -41,8 +42,10 @@ class StopSignal:
 
 
 @contextmanager
-def watched(world: World) -> Iterator[StopSignal]:
-    """A `Stop` that signals set. A second Ctrl-C raises `KeyboardInterrupt` at once."""
+def watched(world: World, stopping: Callable[[], None]) -> Iterator[StopSignal]:
+    """A `StopSignal` that signals set, whose handler calls `stopping`. A second Ctrl-C raises
+    `KeyboardInterrupt` at once.
+    """
     stop = StopSignal(world)
     if threading.current_thread() is not threading.main_thread():  # only the main thread may have handlers
         yield stop
@@ -50,8 +53,10 @@ def watched(world: World) -> Iterator[StopSignal]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.heard == signal.SIGINT == number:
+            at_once("interrupted")
             raise KeyboardInterrupt
         stop.heard = number
+        stopping()
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:

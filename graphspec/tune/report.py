@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from graphspec.diagnostics.terminal import cells, columns, legible, say, say_json
+from graphspec.diagnostics.text import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -130,7 +131,7 @@ def parameters(trial: Finished) -> str:
 
 def shown(value: Any) -> str:
     """A value as readable text, numbers with four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return plain(value) if isinstance(value, float) else str(value)
 
 
 def _objective(trial: Finished) -> str:

@@ -24,6 +24,7 @@ from graphspec.data.features.settings import Part
 from graphspec.language.schema import FORMS, NODE_KEYS, Spec
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES
+from graphspec.version import __version__
 from tests import ROOT
 
 GOOD = """
@@ -188,6 +189,7 @@ def test_wrong_usage_is_a_document_too(spec: Path, arguments: tuple[str, ...]) -
 
 def test_short_options() -> None:
     assert run("-V").stdout == run("--version").stdout
+    assert parsed(run("-V", "--json")) == {"ok": True, "version": 1, "graphspec": __version__, "language": 1}
     assert run("-h").stdout == run("--help").stdout != ""
     assert "Example:" in run("check", "-h").stdout
 
@@ -237,7 +239,9 @@ def test_build_writes_what_it_proved(spec: Path) -> None:
     assert run("build", spec).stdout == "wrote good.py\n"
     source = Path("good.py").read_text()
     assert run("build", spec, "-o", "-").stdout == source
-    assert parsed(run("build", spec, "--json")) == {"ok": True, "file": "good.py", "source": None}
+    assert parsed(run("build", spec, "--json")) == {
+        "ok": True, "version": 1, "file": "good.py", "source": None,
+    }  # fmt: skip
     assert Path("good.py").read_text() == source  # its own file may be written again
     Path("mine.py").write_text("import torch\n")
     assert run("build", spec, "-o", "mine.py").exit_code == 2
@@ -319,8 +323,8 @@ def test_train_json(spec: Path) -> None:
     assert result.exit_code == 0
     found = parsed(result)
     assert set(found) == {
-        "ok", "run_dir", "epochs", "steps", "device", "metrics", "history", "seconds", "examples_per_second",
-        "synthetic_data", "best_epoch",
+        "ok", "version", "run_dir", "epochs", "steps", "device", "metrics", "history", "seconds",
+        "examples_per_second", "synthetic_data", "best_epoch",
     }  # fmt: skip
     assert found["history"]["loss"] == [found["metrics"]["loss"]]
 
@@ -590,7 +594,7 @@ def test_the_reference_has_the_shape_of_every_document(spec: Path) -> None:
         assert found["ok"] is True and result.exit_code == 0, (command, result.stderr)
         if command == "schema":
             found = {key: {} for key in found}
-        assert keys(found) - {"ok"} <= table[command], command
+        assert keys(found) - {"ok", "version"} <= table[command], command
     assert set(table) == {name for name in NAMES if name not in ENDLESS} | {"import keras"}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import re
 import select
 import signal
 import subprocess
@@ -21,7 +20,9 @@ from typer.testing import CliRunner, Result
 
 from graphspec.cli import app
 from graphspec.cli.curves import curves, ticks
-from graphspec.cli.training_report import summary
+from graphspec.cli.training_report import TrainingReport, summary
+from graphspec.diagnostics.text import plain
+from graphspec.train.progress import Progress, Reporter
 from tests import one_in, processes
 from tests.processes import ENDLESS, Process
 
@@ -64,12 +65,13 @@ def test_lines_a_table_and_curves(place: Path) -> None:
     assert lines[4].split() == ["target", "kind", "int64", "16", "0", lines[4].split()[5], "2"]
     assert lines[5].split()[:4] == ["output", "kind", "float32", "16x3"]
     epochs = [line for line in lines if line.startswith("epoch ")]
-    assert len(epochs) == 3 and epochs[0].startswith("epoch 1/3  loss ")
+    assert len(epochs) == 3 and epochs[0].startswith("epoch 1/3  loss  ")
+    assert len({line.index("val_loss") for line in epochs}) == 1, "lines align"
     history = [json.loads(line) for line in (place / "runs/kinds-1/history.jsonl").read_text().splitlines()]
     table = {line.split()[0]: line.split()[1:] for line in lines[-9:-3]}
     losses = [entry["val_loss"] for entry in history]
     best = min(losses)
-    assert table["val_loss"] == [f"{losses[-1]:.4g}", f"{best:.4g}", str(losses.index(best) + 1)]
+    assert table["val_loss"] == [plain(losses[-1]), plain(best), str(losses.index(best) + 1)]
     assert len(table["test_loss"]) == 2 and table["test_loss"][1] == table["val_loss"][2]
     assert lines[-1] == "run directory: runs/kinds-1"
     picture = ElementTree.parse(place / "runs/kinds-1/curves.svg")
@@ -93,8 +95,67 @@ def test_nothing_is_said_when_nothing_is_wanted(place: Path) -> None:
 
 def test_a_terminal_gets_a_bar_with_the_time_left(place: Path) -> None:
     shown = in_terminal("kinds.yaml", "--device", "cpu", "--set", "train.epochs=120")
-    assert "epoch 3/120" in shown and "/5" in shown and re.search(r"\d:\d\d:\d\d|-:--:--", shown)
+    assert "epoch   3/120" in shown and "/5" in shown
     assert "run directory: runs/kinds-1" in shown and "\x1b[?25h" in shown, "the cursor is shown again"
+
+
+class Bar:
+    """What a bar of rich is told."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, Any] = {}
+
+    def update(self, task: Any, **values: Any) -> None:
+        self.told |= values
+
+
+def test_a_bar_says_what_it_waits_for_how_long_and_that_it_stops(capfd: pytest.CaptureFixture[str]) -> None:
+    report = TrainingReport(quiet=True)
+    report._bar = bar = Bar()
+    report.waiting("reading the data")
+    assert bar.told["values"] == "reading the data ..."
+    report(Progress(2, 10, 3, 8, {"loss": 12345.678}, 1234.5, seconds_left=3723.4))
+    assert (bar.told["description"], bar.told["completed"], bar.told["total"]) == ("epoch  2/10", 3, 8)
+    assert bar.told["values"] == "loss 12346  1,234 examples/s  1:02:03 left"
+    report.waiting("validation")
+    assert (bar.told["description"], bar.told["values"]) == ("epoch  2/10", "validation ...")
+    report.stopping()
+    report(Progress(2, 10, 4, 8, {"loss": 1.0}, 1234.5))
+    assert bar.told["description"] == "stopping after this step; Ctrl-C again ends at once"
+    report._bar = None
+    report.stopping()
+    assert capfd.readouterr().err == "stopping after this step; Ctrl-C again ends at once\n"
+
+
+def test_the_time_left_is_that_of_all_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Progress] = []
+    times = iter(range(0, 1000, 10))
+    monkeypatch.setattr("graphspec.train.progress.time.perf_counter", lambda: float(next(times)))
+    reporter = Reporter(seen.append, lambda what: None, epochs=3, steps=4)
+
+    class Measured:
+        count = 8
+
+        def loss(self) -> float:
+            return 1.0
+
+    reporter.begin(2, 0)  # a run that goes on after two steps
+    for _ in range(2):
+        reporter.step(1, Measured())  # type: ignore[arg-type]
+    assert [each.seconds_left for each in seen] == [None, 80.0]
+    assert seen[1].to_json()["seconds_left"] == 80.0
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0.0312, "0.03120"), (0.97777, "0.9778"), (1.0, "1.000"), (41250.4, "41250"), (1e-5, "0.00001"),
+        (0.001234, "0.001234"), (-3.14159, "-3.142"), (0.0, "0"), (float("nan"), "nan"), (1e-12, "1e-12"),
+        (9.99996, "10.000"),
+    ],
+)  # fmt: skip
+def test_numbers_are_plain(number: float, text: str) -> None:
+    assert plain(number) == text
 
 
 def in_terminal(*arguments: str) -> str:
@@ -132,11 +193,11 @@ def test_a_table_says_when_the_best_was() -> None:
     lines = summary(history, metrics, {"loss": "down", "accuracy": "up"})
     assert [line.split() for line in lines] == [
         ["last", "best", "epoch"],
-        ["loss", "nan", "1", "2"],
-        ["accuracy", "0.7", "0.9", "2"],
-        ["test_loss", "2"],
+        ["loss", "nan", "1.000", "2"],
+        ["accuracy", "0.7000", "0.9000", "2"],
+        ["test_loss", "2.000"],
     ]
-    assert summary(history, metrics, {}, 2)[-1].split() == ["test_loss", "2", "2"]
+    assert summary(history, metrics, {}, 2)[-1].split() == ["test_loss", "2.000", "2"]
     assert summary({}, {}, {}) == []
 
 
@@ -230,13 +291,14 @@ main()
 """
     process = Process(["-c", code])
     for line in process.stdout:
-        if line.startswith("epoch 1/"):
+        if line.split()[:2] == ["epoch", "1/1000000"]:
             process.send_signal(signal.SIGINT)
         if line == "saving\n":
             break
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
-    assert process.returncode == 130 and error == ""
+    assert process.returncode == 130
+    assert error == "stopping after this step; Ctrl-C again ends at once\ninterrupted\n"
 
 
 BEGUN = "import sys; from graphspec.__main__ import main; print('begun', flush=True); main()"
@@ -262,3 +324,4 @@ def test_ctrl_c_never_shows_a_traceback(place: Path, delay: float) -> None:
     _, error = process.communicate(timeout=300)
     assert "Traceback" not in error and "KeyboardInterrupt" not in error
     assert process.returncode in (130, -signal.SIGINT)
+    assert "interrupted" in error or process.returncode < 0

@@ -696,7 +696,7 @@ def test_expand_opens_everything(spec: Path) -> None:
 
 
 def test_json_is_one_document(spec: Path) -> None:
-    assert json.loads(run(spec, "-o", "a.html", "--json").stdout) == {"ok": True, "file": "a.html"}
+    assert json.loads(run(spec, "-o", "a.html", "--json").stdout)["file"] == "a.html"
 
 
 @pytest.mark.parametrize("target", ["a.gif", "a", "a.SVG", "no/a.svg", "folder.svg"])

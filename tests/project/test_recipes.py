@@ -123,7 +123,7 @@ def test_the_recipes_add_one_of_each(tree: Path) -> None:
     assert [found[name] for name in names] == kinds
     assert [(each["code"], each["line"]) for each in found["check"]] == [("rate-zero", 4)]
     assert "rate: 0.1" in found["explain"]
-    assert found["size"] == {"ok": True, "weights": 4} and found["schema"]
+    assert found["size"] == {"ok": True, "version": 1, "weights": 4} and found["schema"]
     assert ".clamp(0.0, 0.5) ** 3" in found["source"] and "nn.Linear(3, 1)" in found["source"]
     trained = found["train"]
     assert trained["epochs"] == 1 and trained["history"]["within"] == [pytest.approx(2 / 3)]

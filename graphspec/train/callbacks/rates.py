@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphspec.diagnostics import fail
+from graphspec.diagnostics.text import plain
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
 from graphspec.train.callbacks.weights import improves
@@ -39,7 +40,7 @@ class ReduceLROnPlateauCallback(Callback):
         self.model.optimizer.learning_rate = max(before * given.factor, given.min_lr)
         self.cooldown, self.wait = given.cooldown, 0
         if given.verbose:
-            self.model.tell(f"learning rate {before:.4g} -> {self.model.optimizer.learning_rate:.4g}")
+            self.model.tell(f"learning rate {plain(before)} -> {plain(self.model.optimizer.learning_rate)}")
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "wait": self.wait, "cooldown": self.cooldown}
@@ -63,4 +64,4 @@ class LearningRateSchedulerCallback(Callback):
             help = "write one that is a rate in every epoch, such as `max(lr - 0.01, 0.001)`, or train fewer"
             raise fail("out-of-range", str(error), help) from None
         if self.given.verbose:
-            self.model.tell(f"epoch {epoch + 1}: learning rate {optimizer.learning_rate:.4g}")
+            self.model.tell(f"epoch {epoch + 1}: learning rate {plain(optimizer.learning_rate)}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from graphspec.diagnostics.text import plain
 from graphspec.files.run_files import BEST
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
@@ -72,7 +73,7 @@ class EarlyStoppingCallback(Callback):
             return
         if self.wait >= given.patience and epoch > 0:
             self.model.stop_training = True
-            best = f"{self.best:.4g} in epoch {self.best_epoch + 1}" if self.best is not None else "none"
+            best = f"{plain(self.best)} in epoch {self.best_epoch + 1}" if self.best is not None else "none"
             self.model.tell(f"early stopping: `{given.monitor}` does not improve; the best was {best}")
 
     def on_train_end(self, logs: Any = None) -> None:
