@@ -67,7 +67,7 @@ def misfit(document: Document) -> Diagnostic | None:
         code, message = "wrong-type", f"`language` is a version, a number, not {show(version)}"
     elif version > LANGUAGE:
         message, help = f"{message}and this is {LANGUAGE}", "install a later graphspec"
-    elif translated(document.text, document.file) != document.text:
+    elif version < LANGUAGE and translated(document.text, document.file) != document.text:
         message += f"and means something else in version {LANGUAGE}"
         help = f"translate it: graphspec migrate --spec {document.file}"
     else:
