@@ -87,7 +87,7 @@ def read(spec: Path) -> None:
         load(program, None, spec.parent, CPU, processes=world.machine())
         taken = time.process_time() - processor, time.perf_counter() - clock
         found = world.gather(taken)
-        if world.first:
+        if world.is_first:
             print(json.dumps({"processor": [own for own, _ in found], "clock": max(c for _, c in found)}))
 
 

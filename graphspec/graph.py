@@ -62,7 +62,7 @@ class Unit:
         return self.name if self.index is None else f"{self.name}.{self.index}"
 
     @property
-    def first(self) -> Op:
+    def first_call(self) -> Op:
         return self.calls[0]
 
 

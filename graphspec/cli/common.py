@@ -219,7 +219,7 @@ def compiling(
         if not as_json and warnings:
             from graphspec.train.parallel.launched import launched
 
-            if launched().first:
+            if launched().is_first:
                 show(diagnostics.sorted(), sources, sys.stderr)
         yield program
 

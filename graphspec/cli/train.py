@@ -165,7 +165,7 @@ def train(
     elif devices is not None and devices != mine.local_size:
         message = f"it is {devices}, but the launcher started {mine.local_size} processes on this machine"
         raise misuse("--devices", message)
-    if not mine.first:
+    if not mine.is_first:
         progress, as_json, plot = "none", False, False
     options: dict[str, Any] = {"device": device, "run_dir": run_dir}
     options |= {"resume": resume, "overwrite": overwrite, "limit": limit, "compile": compile}
@@ -260,7 +260,7 @@ def _train(
         _draw(result, program.name)
     if interrupted is None:
         report.end(result, directions(program.outputs, True))
-    elif launched().first:
+    elif launched().is_first:
         say(str(interrupted), sys.stderr)
     if as_json:
         found: dict[str, Any] = {"ok": interrupted is None, **result.to_json()}

@@ -424,8 +424,8 @@ class Layer(Setting):
         """Its kernel and bias, if everything before its `activation` is linear in its input."""
         return None
 
-    def kept(self, *inputs: Any) -> object:
-        """What its module keeps of these inputs beside weights; calls that share the module agree in it."""
+    def fixed_by_inputs(self, *inputs: Any) -> object:
+        """What its inputs fix of its module beside weights: calls that share the module agree in it."""
         return None
 
     def growth(self, old: Layer) -> Growth:

@@ -112,8 +112,8 @@ def _unit_paths(graph: Graph, prefix: str) -> Iterator[tuple[int, str]]:
     for unit in graph.units:
         path = key_prefix(prefix, unit)
         yield id(unit), path.rstrip(".")
-        if unit.first.graph is not None:
-            yield from _unit_paths(unit.first.graph, path)
+        if unit.first_call.graph is not None:
+            yield from _unit_paths(unit.first_call.graph, path)
 
 
 def _number(

@@ -99,8 +99,8 @@ def _parameters(graph: Graph, prefix: str) -> Iterator[tuple[str, tuple[Weight, 
             path = f"{prefix}{attribute(op.node)}"
             yield path, (Weight("", weight.shape, weight.keras),)
     for unit in graph.units:
-        if unit.first.graph is not None:
-            yield from _parameters(unit.first.graph, key_prefix(prefix, unit))
+        if unit.first_call.graph is not None:
+            yield from _parameters(unit.first_call.graph, key_prefix(prefix, unit))
 
 
 def _distribute(

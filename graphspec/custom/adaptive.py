@@ -29,7 +29,7 @@ def adaptive(
 ) -> Iterator[Adaptive]:
     """The layers of a graph that learn of training data, at any depth. `around` are the ops around it."""
     for unit in graph.units:
-        op, here = unit.first, key_prefix(prefix, unit)
+        op, here = unit.first_call, key_prefix(prefix, unit)
         times = called * len(unit.calls)
         if op.graph is not None:
             yield from adaptive(op.graph, here, (*around, op), times)

@@ -38,7 +38,7 @@ class NodeResult:
     inner_paths: InnerPaths | None = None
 
     @property
-    def first(self) -> Resolved:
+    def first_output(self) -> Resolved:
         return next(iter(self.outputs.values()), FAILED)
 
 

@@ -138,15 +138,15 @@ def _in_result(
     body: BodyElaborator, result: NodeResult, name: str, rest: list[str], span: Span | None
 ) -> Resolved:
     if not rest:
-        return result.first
-    if result.first is FAILED and result.op is None:
+        return result.first_output
+    if result.first_output is FAILED and result.op is None:
         return FAILED
     word = ".".join(rest)
     if word in result.outputs:
         return result.outputs[word]
     if word == _first_part(result) != "":
-        return result.first
-    if result.first is NOTHING or (result.op is not None and not result.op.present):
+        return result.first_output
+    if result.first_output is NOTHING or (result.op is not None and not result.op.present):
         message = f"`{name}` is left out here, so it has no output `{word}`"
         body.error("left-out", span, message)
         return FAILED

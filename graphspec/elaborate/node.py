@@ -44,7 +44,7 @@ def elaborate_node(body: BodyElaborator, name: str) -> NodeResult | Repeated:
         if result.op is not None:
             result.op.repeated = "parallel" if parallel else "repeat"
         results.append(result)
-        if result.first is FAILED:
+        if result.first_output is FAILED:
             return Repeated(results, parallel, broken=True)  # the next would fail for the same reason
     return Repeated(results, parallel)
 
@@ -206,7 +206,7 @@ def _left_out(node: NodeInstance, previous: NodeResult | None) -> NodeResult:
     elif reads_nothing(declared):
         return NodeResult({"": NOTHING})
     elif previous is not None:
-        value = previous.first
+        value = previous.first_output
     else:
         first = _first_input(node)
         value = first.value if first is not None else FAILED
@@ -338,7 +338,7 @@ def _chained(node: NodeInstance, previous: NodeResult) -> dict[str, Bound]:
         names = chained_inputs(input_names(node), previous.outputs)
         if names:
             return {name: Bound(previous.outputs[name], f"{text}.{name}", node.span) for name in names}
-    return {"": Bound(previous.first, text, node.span)}
+    return {"": Bound(previous.first_output, text, node.span)}
 
 
 def _node_above(node: NodeInstance) -> NodeInputs:

@@ -159,7 +159,7 @@ class Classes(Generic[Part]):
 
     def type_of(self, unit: Unit) -> str:
         """The type of the module of a shared unit."""
-        op = self._raw_units.get(unit, unit).first
+        op = self._raw_units.get(unit, unit).first_call
         return self.of[op.graph].name if op.graph is not None else "nn.Module"
 
     def owns(self, graph: Graph, unit: Unit) -> bool:
@@ -183,7 +183,7 @@ class Classes(Generic[Part]):
         return self._calls[graph]
 
     def _has_module(self, unit: Unit) -> bool:
-        op = self._raw_units.get(unit, unit).first
+        op = self._raw_units.get(unit, unit).first_call
         if op.graph is not None:
             return not self.of[op.graph].is_function
         return op.layer is not None and self._codes.structural(op).construct is not None
@@ -471,8 +471,8 @@ def _leaders(graphs: list[Graph]) -> dict[Graph, Graph]:
     for graph in reversed(graphs):
         for unit in graph.units:
             for call in unit.calls[1:]:
-                if call.graph is not None and unit.first.graph is not None and call.graph not in found:
-                    follow(call.graph, unit.first.graph)
+                if call.graph is not None and unit.first_call.graph is not None and call.graph not in found:
+                    follow(call.graph, unit.first_call.graph)
     return {graph: _last(found, graph) for graph in found}
 
 

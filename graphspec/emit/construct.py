@@ -109,12 +109,12 @@ class InitWriter:
     def _maker(self, op: Op) -> Op:
         """The call of a shared module whose class makes it: the first one, where others run on that class."""
         further = op.graph is not None and self.classes.of[op.graph].over is not None
-        return op.unit.first if further and op.unit is not None else op
+        return op.unit.first_call if further and op.unit is not None else op
 
     def _lend(self, unit: Unit) -> None:
         """Creates a submodule that only inner classes call."""
         cells = {
-            (body, 0): mine.first
+            (body, 0): mine.first_call
             for body, graph in enumerate(self.group.bodies)
             for mine in graph.units
             if mine.name == unit.name and mine.shared

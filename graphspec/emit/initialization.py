@@ -97,8 +97,10 @@ class Initialization:
                         if target and (op.unit is None or op.unit in body.units):
                             yield PlacedLayer(group, slot, op, target, optional)
             for unit in (unit for body in group.bodies for unit in self.classes.lent(body)):
-                if target := self._target(unit.first):
-                    yield PlacedLayer(group, Slot(unit.name, [unit.first], 0), unit.first, target, False)
+                if target := self._target(unit.first_call):
+                    yield PlacedLayer(
+                        group, Slot(unit.name, [unit.first_call], 0), unit.first_call, target, False
+                    )
 
     def _target(self, op: Op) -> str:
         """The class of the module of a layer, or ""."""

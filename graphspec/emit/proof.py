@@ -51,9 +51,9 @@ def custom_units(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Unit]]:
     """The custom modules of a graph and of those inside it, by their paths."""
     for unit in graph.units:
         here = key_prefix(prefix, unit)
-        if unit.first.graph is not None:
-            yield from custom_units(unit.first.graph, here)
-        elif isinstance(unit.first.layer, Own):
+        if unit.first_call.graph is not None:
+            yield from custom_units(unit.first_call.graph, here)
+        elif isinstance(unit.first_call.layer, Own):
             yield here.removesuffix("."), unit
 
 
@@ -97,7 +97,7 @@ class DeclaredOutputs:
             return False
         if value.dtype != TORCH_DTYPES[tensor.dtype]:
             return False
-        wrapped = self.unit.first.wrapper is not None  # its batch is another
+        wrapped = self.unit.first_call.wrapper is not None  # its batch is another
         axes = zip(tensor.shape[wrapped:], value.shape[wrapped:], strict=True)
         return all(self._agrees(size, found) for size, found in axes)
 

@@ -90,7 +90,7 @@ class ShapeMaker:
             ),
             tuple(unit.name for unit in self.borrowed(graph)),
             tuple(
-                (unit.name, self._op(unit.first, ranked, wiring), _fills(unit.first))
+                (unit.name, self._op(unit.first_call, ranked, wiring), _fills(unit.first_call))
                 for unit in self.lent(graph)
             ),
         )

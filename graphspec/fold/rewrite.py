@@ -150,7 +150,7 @@ class _Body:
         if op.graph is not None:
             assert op.unit is not None
             own = op.unit in self.plan.graph.units
-            first = (self.first or not own) and op is op.unit.first
+            first = (self.first or not own) and op is op.unit.first_call
             graph = self.rewriter.graph(op.graph, self.rewriter.prefixes[op.unit], first)
         new = self.rewriter.copy(op, graph, unit, self._layer(op))
         if op in self.absorbing:

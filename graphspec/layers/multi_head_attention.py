@@ -187,7 +187,7 @@ class Heads(Attending, abstract=True):
         shape = self.output_features(inputs[0])
         return (*found, *self._projection("output", "attention_output", (queries, width), shape))
 
-    def kept(self, *inputs: Any) -> object:
+    def fixed_by_inputs(self, *inputs: Any) -> object:
         """Its axes, those of its first inputs in Keras, too."""
         return self.axes(inputs[0].rank)
 

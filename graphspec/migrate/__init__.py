@@ -150,13 +150,13 @@ class _Migrator:
         from graphspec.migrate.filling import fill
         from graphspec.migrate.identity import start_as_identities
         from graphspec.migrate.moving import moved
-        from graphspec.weights import held
+        from graphspec.weights import held_weights
 
         graph = self.program.graph
         tracker = ChannelTracker(self.old.graph, graph, self.known, growth, self.heads, self.tables, moved)
         plans = tracker.run(graph)
         start_as_identities(tracker, graph)
-        epsilons = {each.key: float(getattr(each.layer, "epsilon", 0.0)) for each in held(graph)}
+        epsilons = {each.key: float(getattr(each.layer, "epsilon", 0.0)) for each in held_weights(graph)}
         weights = self._initial()
         for key, plan in plans.items():
             weights[key] = fill(plan, self.state, weights[key], epsilons.get(key, 0.0))

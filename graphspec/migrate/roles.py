@@ -138,8 +138,8 @@ def _shapes(
 ) -> Change | None:
     """What a change does; None where the layer refuses it, or has other weights then."""
     try:
-        output = first(changed.infer(*inputs))
-        known = first(layer.infer(*before))
+        output = first_tensor(changed.infer(*inputs))
+        known = first_tensor(layer.infer(*before))
         found = [weight.shape for weight in changed.weights(*inputs)]
     except LayerError:
         return None
@@ -150,7 +150,7 @@ def _shapes(
     return found, doubled
 
 
-def first(outputs: Any) -> Tensor:
+def first_tensor(outputs: Any) -> Tensor:
     """The first of what `infer` gives."""
     found: Tensor = outputs[0] if isinstance(outputs, tuple) else outputs
     return found

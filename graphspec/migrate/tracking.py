@@ -309,8 +309,8 @@ class ChannelTracker:
         size = op.output.tensor.shape[-1]
         if found.follows is not None and indices is not None and len(indices) == size:
             self.maps[op.output] = indices
-        elif op.unit.first.output in self.maps:
-            self.maps[op.output] = self.maps[op.unit.first.output]
+        elif op.unit.first_call.output in self.maps:
+            self.maps[op.output] = self.maps[op.unit.first_call.output]
 
     def _scale(self, value: Value, factors: tuple[float, ...]) -> None:
         """Multiplies what the layer that gives a value puts into each channel."""

@@ -50,14 +50,14 @@ class CurveMetric(Confusion):
     """Thresholds of a curve beside those within: values are above the first."""
 
     @property
-    def given(self) -> Sequence[float] | None:
+    def listed_thresholds(self) -> Sequence[float] | None:
         """Thresholds that the spec lists."""
         return None
 
     @property
     def is_exact(self) -> bool:
         """Whether a curve has a point at every value instead of at thresholds."""
-        return self.num_thresholds is None and self.given is None
+        return self.num_thresholds is None and self.listed_thresholds is None
 
     def joined(self, sums: Values, more: Values) -> Values:
         import torch
@@ -97,8 +97,8 @@ class CurveMetric(Confusion):
         """
         import torch
 
-        if self.given is not None:
-            inner = output.new_tensor(sorted(self.given), dtype=torch.float64)
+        if self.listed_thresholds is not None:
+            inner = output.new_tensor(sorted(self.listed_thresholds), dtype=torch.float64)
         else:
             assert self.num_thresholds is not None
             count = self.num_thresholds
@@ -153,7 +153,7 @@ class AUC(CurveMetric):
         return super().misfit(output, "sigmoid" if self.from_logits else activation, loss)
 
     @property
-    def given(self) -> Sequence[float] | None:
+    def listed_thresholds(self) -> Sequence[float] | None:
         return self.thresholds
 
     @property

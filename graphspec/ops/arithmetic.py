@@ -21,9 +21,9 @@ from graphspec.ops.operation import (
     BinaryOperation,
     Operation,
     beside,
-    held,
     meet,
     need_numbers,
+    numbers_buffer,
     row,
     table,
 )
@@ -186,7 +186,7 @@ class Heaviside(Operation, spec_name="heaviside"):
         constants: dict[str, Leaf] = {"dtype": Ref(f"torch.{site.outputs[0].dtype}")}
         middle, construct = "{x2}", None
         if isinstance(self.x2, Nested):
-            middle, construct = "{self}", held(self.x2, site.outputs[0])
+            middle, construct = "{self}", numbers_buffer(self.x2, site.outputs[0])
         elif self.x2 is not None:
             middle, constants["constant"] = "{constant}", self.x2
         # PyTorch cannot differentiate torch.heaviside

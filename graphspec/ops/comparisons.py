@@ -16,8 +16,8 @@ from graphspec.ops.operation import (
     Operation,
     UnaryOperation,
     beside,
-    held,
     meet,
+    numbers_buffer,
     row,
     table,
 )
@@ -192,5 +192,5 @@ class Where(Operation, spec_name="where"):
         if numbers and site.outputs[0].dtype == "int32":  # PyTorch promotes integers and booleans to int64
             text, constants["dtype"] = f"{text}.to({{dtype}})", Ref("torch.int32")
         array = self.x1 if isinstance(self.x1, Nested) else self.x2
-        construct = held(array, dict(found)["self"]) if isinstance(array, Nested) else None
+        construct = numbers_buffer(array, dict(found)["self"]) if isinstance(array, Nested) else None
         return Code(text, construct, constants)

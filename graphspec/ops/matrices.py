@@ -149,7 +149,7 @@ class Diagonal(Operation, spec_name="diagonal"):
     examples = (Example({"axis1": 1, "axis2": 2}, ((3, 4),)),)
     template = "{x}.diagonal({offset}, {axis1}, {axis2})"
 
-    def left(self, x: Tensor) -> tuple[tuple[Dim, ...], int]:
+    def diagonal_sizes(self, x: Tensor) -> tuple[tuple[Dim, ...], int]:
         """The sizes of the other axes, and the length of the diagonal."""
         axes = [example_axis(self.spec_name, getattr(self, a), x.rank, a) for a in ("axis1", "axis2")]
         rows, columns = (x.shape[axis] for axis in axes)
@@ -166,7 +166,7 @@ class Diagonal(Operation, spec_name="diagonal"):
         return tuple(size for axis, size in enumerate(x.shape) if axis not in axes), length
 
     def infer(self, x: Tensor) -> Tensor:
-        kept, length = self.left(x)
+        kept, length = self.diagonal_sizes(x)
         return x.with_shape(*kept, length)
 
 
@@ -179,7 +179,7 @@ class Trace(Diagonal, spec_name="trace"):
     def infer(self, x: Tensor) -> Tensor:
         if not x.is_float:
             need_numbers(self.spec_name, x)
-        kept, _ = self.left(x)
+        kept, _ = self.diagonal_sizes(x)
         return x.with_shape(*kept) if x.is_float else Tensor(kept, "int64")
 
 

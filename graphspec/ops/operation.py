@@ -87,7 +87,7 @@ def beside(name: str, argument: str, value: Nested, other: Tensor) -> Tensor:
     return array
 
 
-def held(value: Nested, type: Tensor | int | float) -> ModuleCall:
+def numbers_buffer(value: Nested, type: Tensor | int | float) -> ModuleCall:
     """The buffer that holds a list of numbers of this type."""
     assert isinstance(type, Tensor)
     return buffer(value, type.dtype)
@@ -170,7 +170,7 @@ class BinaryOperation(Operation, abstract=True):
             full = f"torch.full_like({right if position == 0 else left}, {{constant}})"
             left, right = (full, right) if position == 0 else (left, full)
         array = self.x1 if isinstance(self.x1, Nested) else self.x2
-        construct = held(array, dict(operands)["self"]) if isinstance(array, Nested) else None
+        construct = numbers_buffer(array, dict(operands)["self"]) if isinstance(array, Nested) else None
         return Code(self.text(left, right, position, site), construct, constants)
 
 

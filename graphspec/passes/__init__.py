@@ -16,7 +16,7 @@ from graphspec.passes.drop_idle import leave_out_idle
 from graphspec.passes.logits import ends_in
 from graphspec.passes.masks import carry_masks, check_masks
 from graphspec.passes.prune import prune
-from graphspec.passes.ranges import CountedIntegers, counted, maximum_sizes, minimum_sizes, ranges
+from graphspec.passes.ranges import CountedIntegers, counted_integers, maximum_sizes, minimum_sizes, ranges
 from graphspec.tensor import Limit
 
 
@@ -42,7 +42,7 @@ def run_passes(graph: Graph, masked: Collection[str], diagnostics: Diagnostics) 
     watched = watch_activities(leave_out_idle(prune(graph)), diagnostics)
     if watched is None:
         return None
-    integers = counted(watched)
+    integers = counted_integers(watched)
     if not _in_range(integers, diagnostics):
         return None
     graph, masks = carry_masks(watched, masked)

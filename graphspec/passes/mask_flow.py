@@ -88,7 +88,7 @@ class MaskFlow:
         while True:
             known = len(self._unmasked)
             for unit in units:
-                for place in range(len(unit.first.arguments)):
+                for place in range(len(unit.first_call.arguments)):
                     self._unify_calls([self._entry(op, place) for op in unit.calls])
             if len(self._unmasked) == known:
                 return
@@ -164,7 +164,7 @@ class MaskFlow:
         names = [argument.name for argument in layer.arguments]
         if not layer.variadic and "mask" in names and op.arguments[names.index("mask")] is not None:
             masks[0] = op.arguments[names.index("mask")]
-        return self.made(op, layer.mask(op.arguments, tuple(masks)))
+        return self.derived(op, layer.mask(op.arguments, tuple(masks)))
 
     def grouped(self, argument: Any) -> Any:
         """The masks of an argument, grouped as its tensors are."""
@@ -177,10 +177,10 @@ class MaskFlow:
         passed = self._passed(entry.graph, entry.name)
         mask = self.of(passed) if passed is not None else None
         if mask is None and entry in self._unmasked:
-            return self.made(self.holders[entry.graph], self._unmasked[entry])
+            return self.derived(self.holders[entry.graph], self._unmasked[entry])
         return mask
 
-    def made(self, op: Op, mask: Any) -> Any:
+    def derived(self, op: Op, mask: Any) -> Any:
         """The mask that an op's layer derives; another one as it is."""
         return self._made.setdefault((op, mask), DerivedMask(op, mask)) if isinstance(mask, Derived) else mask
 

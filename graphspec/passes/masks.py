@@ -83,7 +83,7 @@ class _MaskMaker:
             if all(mask is None for mask in masks):
                 return op.arguments
             taken = layer.masked(op.arguments, masks)
-            return tuple(self.value(self.masks.made(op, each)) for each in taken)
+            return tuple(self.value(self.masks.derived(op, each)) for each in taken)
         given = dict(zip((argument.name for argument in layer.arguments), op.arguments, strict=True))
         carried = {argument.name for argument in layer.arguments if argument.carried}
         tensors = [name for name, argument in given.items() if argument is not None]
@@ -123,7 +123,7 @@ class _MaskMaker:
     def _sources(self, mask: Mask) -> list[Mask]:
         """What a mask is computed from, or passed on from."""
         if isinstance(mask, DerivedMask):
-            return [self.masks.made(mask.op, source) for source in mask.derived.sources]
+            return [self.masks.derived(mask.op, source) for source in mask.derived.sources]
         if isinstance(mask, LeavingMask):
             return [self.masks.of(mask.op.results[mask.key])]
         return [self.masks.outside(mask)] if isinstance(mask, EnteringMask) else []

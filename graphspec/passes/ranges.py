@@ -28,7 +28,7 @@ class CountedIntegers:
     reader: Op
 
 
-def counted(graph: Graph) -> list[CountedIntegers]:
+def counted_integers(graph: Graph) -> list[CountedIntegers]:
     """Integers made in a graph, such as positions, that are read by what takes them up to some bound only."""
     bounds: dict[tuple[Value, int], int] = {}
     readers: dict[tuple[Value, int], Op] = {}

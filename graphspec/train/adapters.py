@@ -116,7 +116,7 @@ def _to_embedding(layer: nn.Embedding, settings: AdapterSettings) -> None:
     layer.register_forward_hook(added)
 
 
-def kept(
+def written_weights(
     program: BaseProgram, state: Mapping[str, Tensor], module: nn.Module, trained: Container[str]
 ) -> Mapping[str, Tensor]:
     """What a run with adapters writes of its module: these, other weights that are `trained` in one of its

@@ -51,7 +51,7 @@ def fitting(
 
     Raises `SpecError` (run-failed) where not even one example fits.
     """
-    size = first(program, len(examples), free(place))
+    size = first_size(program, len(examples), free(place))
     while True:
         sized = program.with_batch_size(size)
         try:
@@ -74,7 +74,7 @@ def fitting(
         size //= 2
 
 
-def first(program: BaseProgram, count: int, room: int) -> int:
+def first_size(program: BaseProgram, count: int, room: int) -> int:
     """The batch size that is tried first: the spec's, doubled while a batch is no more than all examples, and
     while its estimate is not far beyond `room` bytes.
     """

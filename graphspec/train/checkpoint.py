@@ -87,7 +87,7 @@ class Checkpoints:
             try:
                 temporary.mkdir(exist_ok=sharded)
                 files = self._write(temporary, tensors, world) if sharded else None
-                if not world.first:
+                if not world.is_first:
                     return final
                 if files is None:
                     write_tensors(temporary / TENSORS, tensors, checksum=False)  # the manifest has it
@@ -101,7 +101,7 @@ class Checkpoints:
                 temporary.rename(final)
                 sync(self.path)
             finally:
-                if world.first:
+                if world.is_first:
                     self.run.clean()
         self._good.append(final)
         self._prune()

@@ -307,7 +307,7 @@ def _repeated(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, int]]:
     """Each instance of a block that is repeated: its path, its name without its number, and its ops."""
     counts = Counter(unit.name for unit in graph.units)
     for unit in graph.units:
-        inner, here = unit.first.graph, key_prefix(prefix, unit)
+        inner, here = unit.first_call.graph, key_prefix(prefix, unit)
         if inner is None:
             continue
         if counts[unit.name] > 1:

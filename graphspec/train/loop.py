@@ -70,7 +70,7 @@ def train(program: BaseProgram, **options: Any) -> Result:
     began, place = time.monotonic(), devices.choose(given.device)
     computing = devices.computing(devices.threads(program))
     with computing, products(program.training.precision), joined(place) as world, ExitStack() as stack:
-        given = given if world.first else given.silent()
+        given = given if world.is_first else given.silent()
         told_alike(world, program, given.compared(place.type))
         given.waiting("reading the data")
         program, found = _read(program, given, place, world)
@@ -79,7 +79,9 @@ def train(program: BaseProgram, **options: Any) -> Result:
         resumed, first = run is not None, given.weights
         if run is not None:
             stack.enter_context(closing(run))
-            first = world.of_first(run.started_from(program, needed=state is None) if world.first else None)
+            first = world.of_first(
+                run.started_from(program, needed=state is None) if world.is_first else None
+            )
         parts = prepare(program, found, world, place, given, state, first)
         if first is not None and state is None:
             given.tell(f"starts from the weights in {first}")
@@ -172,7 +174,7 @@ def _fitting(
 def _seed(program: BaseProgram, world: World) -> int:
     """The seed of the spec in the first process; other processes draw other numbers."""
     seed: int = program.training.seed
-    return seed if world.first else generator(seed, RANDOM, world.rank).initial_seed()
+    return seed if world.is_first else generator(seed, RANDOM, world.rank).initial_seed()
 
 
 def _start(training: Training, found: Data, data: Path | Given | None, resumed: bool) -> Start:

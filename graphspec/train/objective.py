@@ -197,7 +197,7 @@ class Objective:
                 None if one is None else self._gathered(one, batch) for one in (target, weight, counted)
             )
             total = self._divisor(name, target, batch.total, weight, counted)
-            return total if self.world.first else 0
+            return total if self.world.is_first else 0
         return 0 if batch.idle else self._divisor(name, target, len(batch), weight, counted)
 
     def _part(
@@ -261,12 +261,12 @@ class Objective:
         part = output.loss.evaluate(everything, target, output.activation, weight, counted, total)
         if batch.idle:  # its gradients are waited for, and are 0
             part = part + _sum([each.sum() for each in own]) * 0
-        if totals is not None and not self.world.first:  # the parts of a step add up
+        if totals is not None and not self.world.is_first:  # the parts of a step add up
             part = part - part.detach()
         if output.loss.reduction == "sum":
             here = batch.total
             total = here if totals is None else totals.count
-        return part, Term(part.detach(), total, here) if self.world.first else Term(part.detach(), 0, 0)
+        return part, Term(part.detach(), total, here) if self.world.is_first else Term(part.detach(), 0, 0)
 
     def _gathered(self, own: Tensor, batch: Batch) -> Tensor:
         """The rows of all processes, of which a batch is a share."""

@@ -23,7 +23,7 @@ from graphspec.contract.rare_penalties import (
 )
 from graphspec.graph import Graph
 from graphspec.train.parallel.shards import full_tensor, put
-from graphspec.weights import Held, held, layers
+from graphspec.weights import Held, held_weights, layers
 
 Formula = Callable[[Tensor], Tensor]
 
@@ -47,7 +47,7 @@ class Penalties:
             if op.layer is not None
             for part, regularizer in op.layer.activities().items()
         ]
-        self._variables = variables(list(held(graph)))
+        self._variables = variables(list(held_weights(graph)))
         self.bind({name: each for name, each in module.named_parameters() if each.requires_grad})
 
     def only(self, weights: Mapping[str, Tensor]) -> Penalties:

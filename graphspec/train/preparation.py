@@ -73,7 +73,7 @@ def prepare(
     loose = objective.log_variances.values()
     spread = spread_over(world, program, module, place, loose, examination.unreached)
     ways = directions(program.outputs, found.validation is not None)
-    called, best = build(config.callbacks, given.callbacks, ways, world.first)
+    called, best = build(config.callbacks, given.callbacks, ways, world.is_first)
     return TrainingParts(
         program,
         spread,

@@ -42,7 +42,7 @@ def continued(
     sharded = is_sharded(program, world)
     if world.alone:
         return resumed(program, run_dir) if resume else (None, None)
-    if world.first:
+    if world.is_first:
         begun = remembered(world.training)
         run, state = resumed(program, begun or run_dir, sharded) if resume or begun else (None, None)
         if run is not None:
@@ -57,7 +57,7 @@ def continued(
 
 def created(program: BaseProgram, world: World, run_dir: Path | None, overwrite: bool) -> RunDirectory:
     """The directory of a new run, which the first process makes."""
-    if not world.first:
+    if not world.is_first:
         return NullRunDirectory(world.of_first(Path()))
     run = RunDirectory.create(program.name, run_dir, overwrite)
     if not world.alone:

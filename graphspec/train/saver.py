@@ -88,7 +88,7 @@ class Saver:
         if self.best_epoch is None:
             yield
             return
-        best = read_weights(self.training.run_dir / BEST, None) if self.training.world.first else {}
+        best = read_weights(self.training.run_dir / BEST, None) if self.training.world.is_first else {}
         before = copied(spread.weights())
         spread.load(best if spread.sharded else self.training.world.of_first(best))
         try:
@@ -105,7 +105,7 @@ class Saver:
     def _adapter(self) -> None:
         """Writes the adapters of the best epoch, or the last, as PEFT reads them."""
         training = self.training
-        if not (training.program.training.adapters and training.world.first):
+        if not (training.program.training.adapters and training.world.is_first):
             return
         file = training.run_dir / BEST
         tensors = read_weights(file if file.is_file() else training.run_dir / LAST, None)

@@ -17,7 +17,7 @@ from graphspec.data.batches import Examples
 from graphspec.data.sharing import Shared
 from graphspec.files.reading import content
 from graphspec.program import BaseProgram
-from graphspec.train.adapters import kept
+from graphspec.train.adapters import written_weights
 from graphspec.train.batch_inspection import Examination
 from graphspec.train.callbacks.base import Callbacks
 from graphspec.train.callbacks.weights import BestWeights
@@ -135,7 +135,7 @@ class Training(TrainingParts):
         it, and the first one needs what it returns.
         """
         trained = self.freezing.trained(self.program.training)
-        return kept(self.program, self.spread.weights(), self.module, trained)
+        return written_weights(self.program, self.spread.weights(), self.module, trained)
 
     def shared(self, examples: Examples) -> Examples:
         """The examples, or what of each batch is this process' share."""
@@ -194,7 +194,7 @@ class Training(TrainingParts):
     def save(self, checkpoints: Checkpoints, seconds: float) -> None:
         """Saves everything. Every process calls it: each has a part. Raises `SpecError` (run-directory)."""
         state = self.state(seconds)
-        if self.world.first or self.spread.sharded:
+        if self.world.is_first or self.spread.sharded:
             checkpoints.save(state, self.world)
 
     def state(self, seconds: float) -> State:
@@ -220,10 +220,10 @@ class Training(TrainingParts):
         }
         for number, update in enumerate(self.phase.updates):
             parts[_of("optimizer", number)] = State(*update.optimizer.state_dict())
-        if self.world.first:
+        if self.world.is_first:
             parts["callbacks"] = self.callbacks.state()
         for rank, mine in enumerate(self.world.gather(self._own())):
-            if self.world.first:
+            if self.world.is_first:
                 parts |= {_of(name, rank): part for name, part in mine.items()}
         return joined(parts)
 
@@ -267,7 +267,7 @@ class Training(TrainingParts):
         rank = self.world.rank
         same = processes == self.world.size
         for other in range(processes):
-            if other == rank if same else self.world.first:
+            if other == rank if same else self.world.is_first:
                 part, meter = state.part(_of("meter", other)), self.objective.meter()
                 need_like(part.numbers, meter.state_dict()[1], "meter")
                 tensors = {name: tensor.to(self.device) for name, tensor in part.tensors.items()}

@@ -71,8 +71,8 @@ def parameters(graph: Graph, prefix: str = "") -> Iterator[Target]:
             path = f"{prefix}{attribute(op.node)}" + ("" if op.index is None else f".{op.index}")
             yield Target(path, path, op.parameter)
     for unit in graph.units:
-        if unit.first.graph is not None:
-            yield from parameters(unit.first.graph, key_prefix(prefix, unit))
+        if unit.first_call.graph is not None:
+            yield from parameters(unit.first_call.graph, key_prefix(prefix, unit))
 
 
 class Origins:

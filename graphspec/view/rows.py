@@ -100,7 +100,7 @@ def _formula(step: tuple[Op, ...], prefix: str, labels: dict[Value, str]) -> Row
 
 def _row(op: Op, name: str, labels: dict[Value, str], trainable: Trains, counted: bool) -> Row:
     unit = op.unit
-    again = unit is not None and unit.shared and unit.first is not op
+    again = unit is not None and unit.shared and unit.first_call is not op
     counted = counted and not again
     inside: list[Row] = []
     if op.graph is not None:

@@ -38,7 +38,7 @@ def unit_keys(graph: Graph, prefix: str = "") -> Iterator[tuple[Unit, str]]:
     for unit in graph.units:
         here = key_prefix(prefix, unit)
         yield unit, here
-        if unit.first.graph is not None:
+        if unit.first_call.graph is not None:
             for call in unit.calls:
                 if call.graph is not None:
                     yield from unit_keys(call.graph, here)
@@ -48,10 +48,10 @@ def layers(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Op]]:
     """The module of each layer of a graph and of those inside it, by its path, with its first call."""
     for unit in graph.units:
         here = key_prefix(prefix, unit)
-        if unit.first.graph is not None:
-            yield from layers(unit.first.graph, here)
-        elif unit.first.layer is not None:
-            yield here.removesuffix("."), unit.first
+        if unit.first_call.graph is not None:
+            yield from layers(unit.first_call.graph, here)
+        elif unit.first_call.layer is not None:
+            yield here.removesuffix("."), unit.first_call
 
 
 def paths(graph: Graph, prefix: str = "", frozen: bool = True) -> Iterator[str]:
@@ -63,15 +63,15 @@ def paths(graph: Graph, prefix: str = "", frozen: bool = True) -> Iterator[str]:
         here = key_prefix(prefix, unit)
         if not (unit.trainable or frozen):
             continue
-        if unit.first.graph is not None:
-            yield from paths(unit.first.graph, here, frozen)
-        elif unit.first.parameter is not None:
+        if unit.first_call.graph is not None:
+            yield from paths(unit.first_call.graph, here, frozen)
+        elif unit.first_call.parameter is not None:
             yield here.removesuffix(".")
         else:
-            yield from (f"{here}{weight.name}" for weight in unit.first.weights() if weight.trainable)
+            yield from (f"{here}{weight.name}" for weight in unit.first_call.weights() if weight.trainable)
 
 
-def held(graph: Graph) -> Iterator[Held]:
+def held_weights(graph: Graph) -> Iterator[Held]:
     """All weights of the layers of a program, each once; parameters have no layer."""
     for path, op in layers(graph):
         assert op.layer is not None
@@ -84,7 +84,7 @@ def shapes(graph: Graph, prefix: str = "") -> Iterator[tuple[str, tuple[int, ...
     for a custom module the beginning of its keys, and None.
     """
     for unit in graph.units:
-        here, op = key_prefix(prefix, unit), unit.first
+        here, op = key_prefix(prefix, unit), unit.first_call
         if op.graph is not None:
             yield from shapes(op.graph, here)
         elif op.layer is not None and op.layer.opaque:
@@ -101,8 +101,8 @@ def weight_files(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, Spa
     """
     for unit in graph.units:
         here = key_prefix(prefix, unit)
-        if unit.first.graph is not None:
-            yield from weight_files(unit.first.graph, here)
+        if unit.first_call.graph is not None:
+            yield from weight_files(unit.first_call.graph, here)
         if unit.weights is not None:
             yield here, unit.weights, unit.span
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from graphspec.graph import Graph
 from graphspec.train.config import TrainConfig
 from graphspec.train.config.adapters import AdapterSettings
-from graphspec.weights import held
+from graphspec.weights import held_weights
 
 
 class AdaptedMatrix(NamedTuple):
@@ -53,7 +53,7 @@ def adaptable(graph: Graph) -> Iterator[tuple[str, AdaptedMatrix]]:
     """The modules with one matrix that can have an adapter, by their paths: Dense, EinsumDense, Embedding,
     and each projection of attention.
     """
-    for each in held(graph):
+    for each in held_weights(graph):
         path, _, leaf = each.key.rpartition(".")
         word = each.weight.keras.rpartition("/")[2]
         if leaf != "weight" or word not in ("kernel", "embeddings") or each.layer.recurrent:

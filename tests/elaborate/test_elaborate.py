@@ -64,7 +64,7 @@ def weights(graph: Graph) -> int:
     """The number of weights, those of a shared unit once."""
     total = 0
     for unit in graph.units:
-        op = unit.first
+        op = unit.first_call
         total += weights(op.graph) if op.graph is not None else sum(w.size for w in op.weights())
     return total
 

@@ -203,11 +203,11 @@ def weights_of(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Weight, bo
     """Every weight by the key that the spec's names give it, and whether it is learned."""
     for unit in graph.units:
         here = f"{prefix}{attribute(unit.name)}" + ("" if unit.index is None else f".{unit.index}")
-        if unit.first.graph is not None:
-            for key, weight, trainable in weights_of(unit.first.graph, f"{here}."):
+        if unit.first_call.graph is not None:
+            for key, weight, trainable in weights_of(unit.first_call.graph, f"{here}."):
                 yield key, weight, trainable and unit.trainable
-        for weight in unit.first.weights():
-            key = here if unit.first.parameter is not None else f"{here}.{weight.name}"
+        for weight in unit.first_call.weights():
+            key = here if unit.first_call.parameter is not None else f"{here}.{weight.name}"
             yield key, weight, weight.trainable and unit.trainable
 
 

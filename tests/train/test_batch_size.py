@@ -126,9 +126,9 @@ def test_estimates_beyond_the_memory_are_not_tried(place: Path) -> None:
     program = graphspec.compile(place / "wide.yaml")
     needed = program.summary().step(512).total_bytes
     assert isinstance(needed, int)
-    assert batch_size.first(program, 3000, needed) == 512
-    assert batch_size.first(program, 500, 10**12) == 256
-    assert batch_size.first(program, 3000, 1) == 16
+    assert batch_size.first_size(program, 3000, needed) == 512
+    assert batch_size.first_size(program, 500, 10**12) == 256
+    assert batch_size.first_size(program, 3000, 1) == 16
 
 
 def test_the_longest_batch_is_tried(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_every_phase_is_tried(place: Path, monkeypatch: pytest.MonkeyPatch) -> N
     program = graphspec.compile(
         place / "wide.yaml", settings={"train.phases": [{"epochs": 1}, {"epochs": 1}]}
     )
-    monkeypatch.setattr(batch_size, "first", lambda *given: 16)
+    monkeypatch.setattr(batch_size, "first_size", lambda *given: 16)
     train(
         program,
         root=place,

@@ -15,7 +15,7 @@ from graphspec.train.optimizers import Optimizer
 from graphspec.train.optimizers.setup import optimizer_for
 from graphspec.train.penalties import from_keras
 from graphspec.train.penalties import variable as stored
-from graphspec.weights import held, paths
+from graphspec.weights import held_weights, paths
 from tests import ROOT, oracle
 from tests.contract import Case, copy_weights, paired
 
@@ -151,7 +151,7 @@ def test_updates_look_at_what_keras_stores(layer: str, name: str, options: dict[
         module = case.module()
         found = copy_weights(case, twin.variables, module)
         program = graphspec.compile(case.spec())
-        layouts = {each.key: each.weight for each in held(program.graph)}
+        layouts = {each.key: each.weight for each in held_weights(program.graph)}
         weights = dict(module.named_parameters())
         ours = Optimizer(OPTIMIZERS.read({"name": name, **options}), weights, layouts=layouts)
         theirs = getattr(keras.optimizers, {"sgd": "SGD"}.get(name, name.title()))(**options)

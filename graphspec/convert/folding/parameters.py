@@ -160,9 +160,9 @@ class Solver:
         keys: dict[str, None] = {}
         for item in items:
             for unit in item.units:
-                keys |= dict.fromkeys(given(unit))
+                keys |= dict.fromkeys(arguments_of(unit))
         first = self.part.unit(self.names.index(self.item))
-        some = any(len(given(item.units[0])) < len(keys) for item in items if item.units)
+        some = any(len(arguments_of(item.units[0])) < len(keys) for item in items if item.units)
         if some and isinstance(first, ConvertedNode) and first.form != "parameter":
             fields = list(REGISTRY[first.form][first.what].model_fields)  # type: ignore[index]
             keys = dict.fromkeys(sorted(keys, key=fields.index))
@@ -170,8 +170,8 @@ class Solver:
 
     def _value(self, unit: ConvertedNode | Instance, key: str) -> Any:
         """The value of an argument, written or default."""
-        if isinstance(unit, Instance) or key in given(unit):
-            return given(unit)[key]
+        if isinstance(unit, Instance) or key in arguments_of(unit):
+            return arguments_of(unit)[key]
         if unit.form == "parameter":
             return "glorot_uniform"
         field = REGISTRY[unit.form][unit.what].model_fields[key]  # type: ignore[index]
@@ -280,7 +280,7 @@ def counts_channels(key: str) -> bool:
     return key in SIZES or any(key.endswith(f"_{size}") for size in SIZES)
 
 
-def given(unit: ConvertedNode | Instance) -> dict[str, Any]:
+def arguments_of(unit: ConvertedNode | Instance) -> dict[str, Any]:
     """The arguments of a unit; the shape of a parameter is one of them."""
     if isinstance(unit, Instance):
         return unit.values

@@ -43,10 +43,10 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
     if op is None:
         return result
     op.node, op.index, op.span = node.name, node.index, node.span
-    if entry.unit.calls and not _same_weights(entry.unit.first, op):
+    if entry.unit.calls and not _same_weights(entry.unit.first_call, op):
         message = f"`{name}` would need different weights or axes for this call and its first"
         return node.failure(
-            "shared-differs", node.span, message, f"its first call is at {entry.unit.first.span}"
+            "shared-differs", node.span, message, f"its first call is at {entry.unit.first_call.span}"
         )
     node.unit = entry.unit
     return result
@@ -104,9 +104,9 @@ def _own(op: Op) -> dict[str, Any]:
 
 
 def _held(op: Op) -> tuple[object, ...]:
-    """What the module of an op has of its inputs: the shapes of its weights, and what its layer keeps."""
-    kept = op.layer.kept(*op.site().inputs) if op.layer is not None and op.present else None
-    return (kept, *(weight.shape for weight in op.weights()))
+    """What the module of an op has of its inputs: the shapes of its weights, and what its layer fixes."""
+    fixed = op.layer.fixed_by_inputs(*op.site().inputs) if op.layer is not None and op.present else None
+    return (fixed, *(weight.shape for weight in op.weights()))
 
 
 def _same_weights(a: Op, b: Op) -> bool:

@@ -182,8 +182,8 @@ class _Builder:
             case Reference():
                 bounds = self.bounds(part)
                 if len(bounds) == 1 and not part.text.endswith("*"):
-                    return self.given(bounds[0])
-                return [self.given(bound) for bound in bounds]
+                    return self.value_of(bounds[0])
+                return [self.value_of(bound) for bound in bounds]
             case Plain():
                 return self.plain(part)
             case ListedParts():
@@ -218,7 +218,7 @@ class _Builder:
             raise Broken
         return found
 
-    def given(self, bound: Bound) -> Value:
+    def value_of(self, bound: Bound) -> Value:
         if bound.value is NOTHING:
             self.node.refuses_nothing([bound])
         if not isinstance(bound.value, Value):

@@ -149,7 +149,7 @@ class TrainConfig(Setting):
         if not self.phases:
             return (self,)
         alone = self.model_copy(update={"phases": ()})
-        return tuple(alone.model_copy(update=phase.given) for phase in self.phases)
+        return tuple(alone.model_copy(update=phase.own_settings) for phase in self.phases)
 
     def sections(self) -> Iterator[tuple[tuple[str | int, ...], TrainConfig | PhaseSettings | StepSettings]]:
         """`train` itself, its phases, and the steps of each: what has settings of its own, by its path."""

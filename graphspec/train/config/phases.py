@@ -73,14 +73,15 @@ NOTHING = {"optimizer": "adam", "parameter_groups": "[]", "freeze": "[]", "steps
 def _no_null(*keys: str) -> Any:
     """Refuses null for keys that are as outside where they are left out: it looks as if there were none."""
 
-    def given(value: object, info: ValidationInfo) -> object:
+    def refuse_null(value: object, info: ValidationInfo) -> object:
         if value is None:
-            message, key = f"`{info.field_name}: null` is neither one nor none", info.field_name or ""
-            written = f"`{key}: {NOTHING[key]}`, or leave it out for what is said outside"
+            key = info.field_name or ""
+            message = f"`{key}: null` does not say whether there is none or the one outside"
+            written = f"`{key}: {NOTHING[key]}`, or leave it out for the one outside"
             raise PydanticCustomError("named_type", message, {"written": written})
         return value
 
-    return field_validator(*keys, mode="before")(given)
+    return field_validator(*keys, mode="before")(refuse_null)
 
 
 class StepSettings(Setting):
@@ -157,7 +158,7 @@ class PhaseSettings(Setting):
     }
 
     @property
-    def given(self) -> dict[str, Any]:
+    def own_settings(self) -> dict[str, Any]:
         """The settings that take the place of those of `train`; only a schedule may be null, for none."""
         return {key: getattr(self, key) for key in self.model_fields_set}
 

@@ -13,7 +13,7 @@ from graphspec.train.config import OptimizerSettings, StepSettings, TrainConfig
 from graphspec.train.config.groups import particulars
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.schedules import schedule
-from graphspec.weights import held
+from graphspec.weights import held_weights
 
 OWN = "loss_weight/"
 """What the names of learned loss weights begin with; they are no weights of the model, and never decay."""
@@ -62,7 +62,7 @@ def optimizer_for(
         apart[1.0, 0.0] += own
     groups = [(names, decayed(base, decay), factor) for (factor, decay), names in apart.items()]
     rate = schedule(said_schedule, base.learning_rate, steps) if said_schedule is not None else None
-    layouts = {each.key: each.weight for each in held(program.graph)}
+    layouts = {each.key: each.weight for each in held_weights(program.graph)}
     return Optimizer(base, weights | own, schedule=rate, groups=groups, layouts=layouts)
 
 

@@ -42,7 +42,7 @@ class Launched:
     local_size: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_first(self) -> bool:
         """Whether this process writes files and shows progress."""
         return self.rank == 0
 
@@ -95,7 +95,7 @@ def attempt(store: Store, mine: Launched) -> str:
     for those whose tokens the first process has read. Raises `RuntimeError`.
     """
     own = uuid.uuid4().hex
-    if mine.first:
+    if mine.is_first:
         store.set("name", own)
         tokens = [store.get(f"{own} {rank}").decode() for rank in range(1, mine.size)]
         store.set(f"{own} holds", " ".join(tokens))

@@ -235,9 +235,9 @@ def spread_over(
 def blocks(graph: Graph, prefix: str = "") -> Iterator[str]:
     """The paths of the instances of blocks and models, the inner ones first."""
     for unit in graph.units:
-        if unit.first.graph is not None:
+        if unit.first_call.graph is not None:
             here = key_prefix(prefix, unit)
-            yield from blocks(unit.first.graph, here)
+            yield from blocks(unit.first_call.graph, here)
             yield here.removesuffix(".")
 
 

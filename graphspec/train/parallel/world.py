@@ -50,7 +50,7 @@ class World:
         return self.size == 1
 
     @property
-    def first(self) -> bool:
+    def is_first(self) -> bool:
         """Whether this process writes files and shows progress."""
         return self.rank == 0
 
