@@ -112,10 +112,34 @@ def check_text(
     allow: Iterable[str] = (),
 ) -> Program | None:
     """As `check`, of the text of a file: diagnostics call it `shown`, its paths are relative to `path`."""
-    sources[shown] = text if isinstance(text, str) else text.decode("utf-8", "replace")
-    document = read(text, shown, diagnostics, argument_names)
+    document = read_spec(text, shown, diagnostics, sources)
     if document is None:
         return None
+    return check_document(document, path, diagnostics, sources, params, preset, settings, allow)
+
+
+def read_spec(
+    text: str | bytes, shown: str, diagnostics: Diagnostics, sources: dict[str, str]
+) -> Document | None:
+    """The first step of `check_text`: the values of the text and their places."""
+    sources[shown] = text if isinstance(text, str) else text.decode("utf-8", "replace")
+    return read(text, shown, diagnostics, argument_names)
+
+
+@_collector_paused()
+def check_document(
+    document: Document,
+    path: Path | None,
+    diagnostics: Diagnostics,
+    sources: dict[str, str],
+    params: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    allow: Iterable[str] = (),
+) -> Program | None:
+    """The others. The document is changed where there are `params`, a `preset` or
+    `settings`.
+    """
     params = dict(params or {})
     places = settings.places if isinstance(settings, Overrides) else {}
     for key, value in (settings or {}).items():

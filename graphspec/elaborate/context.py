@@ -91,6 +91,8 @@ class Context:
                 "model-missing", span, f"the model file `{name}` is relative to a spec that is not a file"
             )
             return None
+        if "\0" in name:  # which no path has; what read the text has reported it
+            return None
         root = FilePath(os.path.realpath(self.file.parent))
         path = FilePath(os.path.realpath(self.locations.get(base.file, self.file).parent / name))
         if not path.is_relative_to(root):

@@ -11,6 +11,7 @@ from typing import Any
 from graphspec import compiler
 from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostics
+from graphspec.source import Document
 
 
 def check_spec(
@@ -46,6 +47,18 @@ def check_spec_text(
     program = compiler.check_text(text, shown, path, diagnostics, sources, preset=preset, settings=settings)
     _check_beside(program, diagnostics, preset, settings)
     return program
+
+
+def check_and_read(
+    text: str, shown: str, path: Path | None, diagnostics: Diagnostics, sources: dict[str, str]
+) -> tuple[Document | None, Program | None]:
+    """The same, with what is read of the text."""
+    document = compiler.read_spec(text, shown, diagnostics, sources)
+    if document is None:
+        return None, None
+    program = compiler.check_document(document, path, diagnostics, sources)
+    _check_beside(program, diagnostics, None, None)
+    return document, program
 
 
 def _check_beside(

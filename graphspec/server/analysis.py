@@ -10,10 +10,10 @@ from pathlib import Path
 from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.fixing import Fix, fix_of
-from graphspec.fixing.checking import check_spec_text
+from graphspec.fixing.checking import check_and_read
 from graphspec.graph import Op
-from graphspec.server.symbols import Body, Symbols
-from graphspec.source import Document, read
+from graphspec.server.symbols import Body, Models, Symbols
+from graphspec.source import Document
 from graphspec.tensor import Tensor
 
 Node = tuple[Body, str]
@@ -39,39 +39,41 @@ class Analysis:
     sources: dict[str, str]
     program: Program | None
     nodes: dict[Node, list[Op]]
+    read: Document | None
+    """This text, where it is YAML."""
     before: Document | None
     """The last text that was YAML, before this one."""
+    models: Models | None = None
+    """The names that other files declare."""
 
     def fixes(self) -> list[tuple[Diagnostic, Fix]]:
         """The fixes of this text, each with its diagnostic."""
         found = [(diagnostic, fix_of(diagnostic, self.sources)) for diagnostic in self.diagnostics]
         return [(diagnostic, fix) for diagnostic, fix in found if fix is not None]
 
-    @cached_property
-    def _read(self) -> Document | None:
-        return read(self.text, self.shown, Diagnostics())
-
     @property
     def current(self) -> bool:
         """Whether `document` is this text's."""
-        return self._read is not None
+        return self.read is not None
 
     @property
     def document(self) -> Document | None:
         """This text, or the last one that was YAML."""
-        return self._read if self._read is not None else self.before
+        return self.read if self.read is not None else self.before
 
     @cached_property
     def names(self) -> Symbols | None:
         """The names of the document."""
-        return Symbols(self.document) if self.document is not None else None
+        return Symbols(self.document, self.models) if self.document is not None else None
 
 
-def analysed(text: str, path: Path | None, before: Analysis | None = None) -> Analysis:
+def analysed(
+    text: str, path: Path | None, before: Analysis | None = None, models: Models | None = None
+) -> Analysis:
     """The analysis of a text; what it does not tell is taken from the one `before`."""
     shown = str(path) if path is not None else "<spec>"
     diagnostics, sources = Diagnostics(), dict[str, str]()
-    program = check_spec_text(text, shown, path, diagnostics, sources)
+    document, program = check_and_read(text, shown, path, diagnostics, sources)
     nodes = _nodes(program) if program is not None else before.nodes if before is not None else {}
     return Analysis(
         text,
@@ -80,7 +82,9 @@ def analysed(text: str, path: Path | None, before: Analysis | None = None) -> An
         sources,
         program if program is not None or before is None else before.program,
         nodes,
+        document,
         before.document if before is not None else None,
+        models,
     )
 
 

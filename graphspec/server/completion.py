@@ -127,9 +127,9 @@ class _At:
                 yield Completion(form, "key", "what the node is", _sentence(Node, form), first=True)
         elif form in REGISTRY:
             yield from _arguments(_entry(entries[form].strip("\"'"), form))
-        elif form == "block" and self.analysis.names is not None:
-            block = self.analysis.names.blocks.get(entries[form])
-            params = block.get("params") if isinstance(block, dict) else None
+        elif (names := self.analysis.names) is not None:
+            target = names.target(self.body, {form: entries[form].strip("\"'")})
+            params = target[0].value(target[1]).get("params") if target is not None else None
             for name, value in (params or {}).items() if isinstance(params, dict) else ():
                 detail = "required" if value == "required" else f"default: {show(value)}"
                 yield Completion(name, "key", detail, first=value == "required")

@@ -16,6 +16,14 @@ from graphspec.settings import show
 from graphspec.tensor import Size
 from graphspec.view.summary import show_flops
 
+KINDS = {
+    "node": "a node or an input",
+    "param": "a param",
+    "block": "a block",
+    "size": "a size",
+    "output": "an output",
+}
+
 
 def hover(analysis: Analysis, offset: int) -> str | None:
     """Markdown for the word at an offset, or None."""
@@ -31,7 +39,11 @@ def hover(analysis: Analysis, offset: int) -> str | None:
 
 
 def _of_symbol(analysis: Analysis, symbol: Symbol) -> str:
+    if symbol.kind == "file":
+        return f"**{symbol.name}**, a spec"
     inside = f" of block `{symbol.body}`" if symbol.body is not None else ""
+    if symbol.file is not None:
+        return f"**{symbol.name}**, {KINDS[symbol.kind]}{inside} of `{symbol.file.name}`"
     title = f"**{symbol.name}**, {_kind(analysis, symbol)}{inside}"
     if symbol.kind == "node" and (ops := analysis.nodes.get((symbol.body, symbol.name))):
         return "\n\n".join([title, *of_node(ops)])
@@ -46,9 +58,9 @@ def _of_symbol(analysis: Analysis, symbol: Symbol) -> str:
 
 def _kind(analysis: Analysis, symbol: Symbol) -> str:
     if symbol.kind != "node":
-        return {"param": "a param", "block": "a block", "size": "a size", "output": "an output"}[symbol.kind]
+        return KINDS[symbol.kind]
     ops = analysis.nodes.get((symbol.body, symbol.name))
-    return f"`{ops[0].kind}: {ops[0].title}`" if ops and ops[0].title else "a node or an input"
+    return f"`{ops[0].kind}: {ops[0].title}`" if ops and ops[0].title else KINDS["node"]
 
 
 def of_node(ops: list[Op]) -> Iterable[str]:

@@ -15,6 +15,7 @@ from graphspec.fixing import Fix
 from graphspec.formatting import formatted
 from graphspec.server.analysis import Analysis, analysed, is_spec
 from graphspec.server.completion import Completion, completions, symbol_of
+from graphspec.server.files import OtherSpecs
 from graphspec.server.hover import hover
 from graphspec.server.outline import Entry, folds, hints, outline
 from graphspec.server.positions import Positions
@@ -38,6 +39,7 @@ class SpecServer(LanguageServer):
     def __init__(self) -> None:
         super().__init__("graphspec", __version__)
         self.analyses: dict[str, Analysis] = {}
+        self.files = OtherSpecs(self._opened)
 
     def analysis(self, uri: str) -> Analysis | None:
         """The analysis of a file as it is now; None of YAML that is no spec."""
@@ -47,8 +49,19 @@ class SpecServer(LanguageServer):
             return known
         if not is_spec(text) and known is None:
             return None
-        self.analyses[uri] = analysed(text, path_of(uri), known)
+        path = path_of(uri)
+        self.analyses[uri] = analysed(text, path, known, self.files.models(path))
         return self.analyses[uri]
+
+    def _opened(self, path: Path) -> str | None:
+        """The text of a file that is open in the editor."""
+        document = next((each for each in self.analyses if path_of(each) == path), None)
+        return self.workspace.get_text_document(document).source if document is not None else None
+
+    def root(self) -> Path | None:
+        """The folder that the editor has opened."""
+        root = self.workspace.root_path
+        return Path(root) if root else None
 
     def publish(self, uri: str) -> None:
         """Tells the editor the mistakes of a file."""
@@ -118,8 +131,12 @@ async def did_change(params: lsp.DidChangeTextDocumentParams) -> None:
 
 @server.feature(lsp.TEXT_DOCUMENT_DID_SAVE)
 def did_save(params: lsp.DidSaveTextDocumentParams) -> None:
-    server.analyses.pop(params.text_document.uri, None)  # what it names may have changed, too
-    server.publish(params.text_document.uri)
+    """What the file names may have changed, too, and for others that are open what this one says."""
+    saved = path_of(params.text_document.uri)
+    users = [uri for uri, each in server.analyses.items() if str(saved) in each.sources]
+    for uri in dict.fromkeys([params.text_document.uri, *users]):
+        server.analyses.pop(uri, None)
+        server.publish(uri)
 
 
 @server.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)
@@ -184,10 +201,23 @@ def _locations(uri: str, position: lsp.Position, declared: bool) -> list[lsp.Loc
         return []
     positions = Positions(analysis.text)
     symbol = symbol_of(analysis, positions.offset(position.line, position.character))
-    found = analysis.names.of(symbol) if symbol is not None else []
-    if declared:
-        found = [each for each in found if each.declares] or found[:1]
-    return [lsp.Location(uri, _range(positions, each.start, each.end)) for each in found]
+    if symbol is None:
+        return []
+    found, path = [], path_of(uri)
+    if symbol.kind == "file" and symbol.file is not None:
+        found.append(lsp.Location(symbol.file.as_uri(), lsp.Range(lsp.Position(0, 0), lsp.Position(0, 0))))
+        if declared:
+            return found
+    texts: dict[Path | None, Positions] = {path: positions}
+    declares = []
+    for file, document, each in server.files.places(path, analysis.names, symbol, server.root()):
+        at = texts.setdefault(file, Positions(document.text))
+        where = uri if file == path or file is None else file.as_uri()
+        found.append(lsp.Location(where, _range(at, each.start, each.end)))
+        declares += found[-1:] if each.declares else []
+        if declares and declared:
+            return declares
+    return found[:1] if declared else found
 
 
 @server.feature(lsp.TEXT_DOCUMENT_PREPARE_RENAME)
@@ -197,16 +227,19 @@ def prepare_rename(params: lsp.PrepareRenameParams) -> lsp.Range | None:
         return None
     positions = Positions(analysis.text)
     here = analysis.names.at(positions.offset(params.position.line, params.position.character))
-    return None if here is None else _range(positions, here.start, here.end)
+    return None if here is None or here.symbol.kind == "file" else _range(positions, here.start, here.end)
 
 
 @server.feature(lsp.TEXT_DOCUMENT_RENAME, lsp.RenameOptions(prepare_provider=True))
 def rename(params: lsp.RenameParams) -> lsp.WorkspaceEdit | None:
     if not IDENTIFIER.match(params.new_name):
         return None
-    places = _locations(params.text_document.uri, params.position, declared=False)
-    edits = [lsp.TextEdit(place.range, params.new_name) for place in places]
-    return lsp.WorkspaceEdit(changes={params.text_document.uri: edits}) if edits else None
+    if prepare_rename(lsp.PrepareRenameParams(params.text_document, params.position)) is None:
+        return None
+    changes: dict[str, list[lsp.TextEdit]] = {}
+    for place in _locations(params.text_document.uri, params.position, declared=False):
+        changes.setdefault(place.uri, []).append(lsp.TextEdit(place.range, params.new_name))
+    return lsp.WorkspaceEdit(changes=changes) if changes else None
 
 
 @server.feature(

@@ -4,9 +4,10 @@ expressions, formulas and dotted paths."""
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path as FilePath
 from typing import Any
 
 from graphspec.expressions import closing
@@ -19,11 +20,14 @@ Body = str | None
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A name: `kind` is node (inputs and shared layers, too), param, block, size or output."""
+    """A name: `kind` is node (inputs and shared layers, too), param, block, size or output; or file, of one
+    that a model names. `file` is where it is declared, None in the document itself.
+    """
 
     kind: str
     name: str
     body: Body = None
+    file: FilePath | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +46,79 @@ _SIZED = ("shape", "target_shape", "sequence_length", "length")
 """Arguments whose texts are sizes."""
 
 
-class Symbols:
+class Scopes:
+    """The names that the bodies of a document declare. `file` is the document's, where another one reads it;
+    `models` gives the scopes of a file by the path that is written.
+    """
+
+    def __init__(self, document: Document, models: Models | None = None, file: FilePath | None = None):
+        self.document, self.models, self.file = document, models, file
+        value = document.value
+        self.blocks: Mapping[str, Any] = _mapping(_mapping(value).get("blocks"))
+        self._known: dict[Body, dict[str, None]] = {}
+
+    def value(self, body: Body) -> Mapping[str, Any]:
+        """What is written of a body."""
+        return _mapping(self.document.value if body is None else self.blocks.get(body))
+
+    def names(self, body: Body) -> Collection[str]:
+        """The names that a reference in a body can have, in the order of the text."""
+        if body not in self._known:
+            self._known[body] = dict.fromkeys(_names(self.value(body)))
+        return self._known[body].keys()
+
+    def params(self, body: Body) -> list[str]:
+        """The params that an expression in a body can read: its own first."""
+        own = self.value(body).get("params") if body is not None else None
+        return list({**_mapping(own), **_mapping(self.value(None).get("params"))})
+
+    def target(self, body: Body, node: Mapping[str, Any]) -> Inside | None:
+        """The body that a node makes an instance of: that of a block, of a model's file, of what it calls."""
+        called = node.get("call")
+        if isinstance(called, str):
+            owner = self.owner(body, called)
+            node = _mapping(_mapping(self.value(owner).get("shared")).get(called))
+        block, model = node.get("block"), node.get("model")
+        if isinstance(block, str) and block in self.blocks:
+            return self, block
+        other = self.models(model) if isinstance(model, str) and self.models is not None else None
+        return (other, None) if other is not None else None
+
+    def inside(self, body: Body, name: str) -> Inside | None:
+        """The body whose nodes a path after this name leads to."""
+        return self.target(body, _mapping(_mapping(self.value(body).get("nodes")).get(name)))
+
+    def owner(self, body: Body, name: str) -> Body:
+        """The body whose `shared` has an entry: a block sees the file's."""
+        return body if body is not None and name in _mapping(self.value(body).get("shared")) else None
+
+    def output(self, body: Body, name: str) -> Symbol:
+        """What the name of an output means: one of a block that is named as an input is chained to it, and
+        one of a file that reads nothing is a node's.
+        """
+        written = _mapping(self.value(body).get("outputs"))
+        if body is None:
+            named = "from" in _mapping(written.get(name))
+        else:
+            inputs = self.value(body).get("inputs")
+            named = name in written and not (isinstance(inputs, list | dict) and name in inputs)
+        return Symbol("output" if named else "node", name, body, self.file)
+
+
+Models = Callable[[str], Scopes | None]
+"""The scopes of the file that a path leads to; None where it is none."""
+Inside = tuple[Scopes, Body]
+"""A body of a document."""
+
+
+class Symbols(Scopes):
     """The occurrences of a document, in the order of the text."""
 
-    def __init__(self, document: Document):
-        self.document = document
+    def __init__(self, document: Document, models: Models | None = None):
+        super().__init__(document, models)
         self.found: list[Occurrence] = []
         value = document.value
-        self.blocks: Mapping[str, Any] = _mapping(value.get("blocks"))
         self.sizes = set(_sizes(value.get("inputs")))
-        self._known: dict[Body, dict[str, None]] = {}
         self._body(None, value, ())
         for name, block in self.blocks.items():
             self._add(Symbol("block", name), ("blocks", name), declares=True)
@@ -74,18 +141,6 @@ class Symbols:
         for each in self.found:
             places.setdefault(each.symbol, []).append(each)
         return places
-
-    def names(self, body: Body) -> Collection[str]:
-        """The names that a reference in a body can have, in the order of the text."""
-        if body not in self._known:
-            value = self.document.value if body is None else _mapping(self.blocks.get(body))
-            self._known[body] = dict.fromkeys(_names(value))
-        return self._known[body].keys()
-
-    def params(self, body: Body) -> list[str]:
-        """The params that an expression in a body can read: its own first."""
-        own = _mapping(self.blocks.get(body)).get("params") if body is not None else None
-        return list({**_mapping(own), **_mapping(self.document.value.get("params"))})
 
     # --- one body
 
@@ -117,38 +172,39 @@ class Symbols:
             self._strings(body, item, (*path, name), sizes=True)
 
     def _node(self, body: Body, node: Mapping[str, Any], path: Path) -> None:
+        target = self.target(body, node)
         for key, item in node.items():
             here = (*path, key)
             if key == "block" and isinstance(item, str) and item in self.blocks:
                 self._add(Symbol("block", item), here)
             elif key == "call" and isinstance(item, str):
-                self._add(Symbol("node", item, self._owner(body, item)), here)
+                self._add(Symbol("node", item, self.owner(body, item)), here)
+            elif key == "model" and target is not None and target[0].file is not None:
+                self._file(Symbol("file", str(item), None, target[0].file), here)
             elif key in ("from", "else"):
                 self._references(body, item, here)
                 for argument in _mapping(item):  # which for a block is an input of it
-                    block = node.get("block")
-                    if isinstance(block, str) and argument in self.names(block):
-                        self._add(Symbol("node", argument, block), (*here, argument))
+                    if target is not None and argument in target[0].names(target[1]):
+                        self._add(Symbol("node", argument, target[1], target[0].file), (*here, argument))
             elif key == "compute" and isinstance(item, str):
                 self._formula(body, item, here)
             elif key == "wraps" and isinstance(item, dict):
                 self._node(body, item, here)
             elif key in ("repeat", "parallel") and isinstance(item, dict):
                 for argument, values in item.items():
-                    self._argument(body, node, argument, (*here, argument))
+                    self._argument(target, argument, (*here, argument))
                     if argument == "from":
                         self._references(body, values, (*here, argument))
                     else:
                         self._strings(body, values, (*here, argument))
             elif key not in ("layer", "merge", "op", "model", "module"):
-                self._argument(body, node, key, here)
+                self._argument(target, key, here)
                 self._strings(body, item, here, sizes=key in _SIZED)
 
-    def _argument(self, body: Body, node: Mapping[str, Any], key: str, path: Path) -> None:
-        """The name of an argument, which for a block is a param of it."""
-        block = node.get("block")
-        if isinstance(block, str) and key in _mapping(_mapping(self.blocks.get(block)).get("params")):
-            self._add(Symbol("param", key, block), path)
+    def _argument(self, target: Inside | None, key: str, path: Path) -> None:
+        """The name of an argument, which for a block or a model is a param of it."""
+        if target is not None and key in _mapping(target[0].value(target[1]).get("params")):
+            self._add(Symbol("param", key, target[1], target[0].file), path)
 
     def _outputs(self, body: Body, value: Any, path: Path) -> None:
         if isinstance(value, list):
@@ -162,19 +218,9 @@ class Symbols:
             if written is None:
                 self._add(Symbol("node", name, body), (*path, name))
                 continue
-            symbol = self._output(body, name)
+            symbol = self.output(body, name)
             self._add(symbol, (*path, name), declares=symbol.kind == "output")
             self._references(body, written, (*path, name) if body is not None else (*path, name, "from"))
-
-    def _output(self, body: Body, name: str) -> Symbol:
-        """What the name of an output means: one of a block that is named as an input is chained to it."""
-        block = _mapping(self.blocks.get(body)) if body is not None else {}
-        inputs = block.get("inputs")
-        if body is None:
-            return Symbol("output", name)
-        chained = isinstance(inputs, list | dict) and name in inputs
-        named = name in _mapping(block.get("outputs")) and not chained
-        return Symbol("output" if named else "node", name, body)
 
     def _sections(self, value: Mapping[str, Any]) -> None:
         """What is outside of bodies: presets, features, what a search varies."""
@@ -225,7 +271,7 @@ class Symbols:
         if head is None:
             return start + 1
         self._name(Symbol("node", head[0], body), path, head)
-        inside, end = self._inside(body, head[0]), head.end()
+        inside, end = self.inside(body, head[0]), head.end()
         while text[end : end + 1] == ".":
             if text.startswith("$(", end + 1):
                 stop = closing(text, end + 2)
@@ -234,25 +280,15 @@ class Symbols:
                 end = step.end()
             elif name := _NAME.match(text, end + 1):
                 end = name.end()
-                if inside is not None and self._output(inside, name[0]).kind == "output":
-                    self._part(Symbol("output", name[0], inside), path, *name.span())
-                    inside = None
-                elif inside is not None:
-                    self._name(Symbol("node", name[0], inside), path, name)
-                    inside = self._inside(inside, name[0])
+                if inside is not None:
+                    scopes, within = inside
+                    symbol = scopes.output(within, name[0])
+                    if symbol.kind == "output" or name[0] in scopes.names(within):
+                        self._part(symbol, path, *name.span())
+                    inside = scopes.inside(within, name[0]) if symbol.kind == "node" else None
             else:
                 break
         return end
-
-    def _inside(self, body: Body, name: str) -> Body:
-        """The block whose nodes a path after this name leads to."""
-        value = self.document.value if body is None else _mapping(self.blocks.get(body))
-        node = _mapping(_mapping(value.get("nodes")).get(name))
-        called = node.get("call")
-        if isinstance(called, str):
-            node = _mapping(_mapping(value.get("shared")).get(called))
-        block = node.get("block")
-        return block if isinstance(block, str) and block in self.blocks else None
 
     def _formula(self, body: Body, text: str, path: Path) -> None:
         self._expressions(body, text, path)
@@ -298,11 +334,6 @@ class Symbols:
         own = _mapping(_mapping(self.blocks.get(body)).get("params")) if body is not None else {}
         return Symbol("param", name, body if name in own else None)
 
-    def _owner(self, body: Body, name: str) -> Body:
-        """The body whose `shared` has an entry: a block sees the file's."""
-        own = _mapping(_mapping(self.blocks.get(body)).get("shared")) if body is not None else {}
-        return body if name in own else None
-
     # --- places
 
     def _add(self, symbol: Symbol, path: Path, declares: bool = False) -> None:
@@ -317,6 +348,13 @@ class Symbols:
             start, end = start + 1, end - 1
         if self.document.text[start:end] == symbol.name:
             self.found.append(Occurrence(symbol, start, end, declares))
+
+    def _file(self, symbol: Symbol, path: Path) -> None:
+        """The path of a file, wherever it is written."""
+        span = self.document.span(path)
+        first = self.document.lines[span.line - 1] + span.column - 1
+        last = self.document.lines[span.end_line - 1] + span.end_column - 1
+        self.found.append(Occurrence(symbol, first, last))
 
     def _name(self, symbol: Symbol, path: Path, match: re.Match[str]) -> None:
         """A name in a text, if the body has it."""

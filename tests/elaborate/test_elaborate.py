@@ -731,6 +731,14 @@ outputs: [u, v]
     assert [d.code for d in error.value.diagnostics] == ["shapes-differ"]
 
 
+def test_a_path_with_a_nul_is_one_mistake(tmp_path: Path) -> None:
+    spec = 'inputs: {x: {shape: [4]}}\nnodes: {y: {model: "a\\0.yaml"}}\noutputs: [y]\n'
+    (tmp_path / "main.yaml").write_text(spec)
+    with pytest.raises(SpecError) as caught:
+        graphspec.compile(tmp_path / "main.yaml")
+    assert [each.code for each in caught.value.diagnostics] == ["control-character"]
+
+
 def test_a_mistake_in_a_model_file_is_told_there(models: Path) -> None:
     (models / "bad.yaml").write_text(
         "inputs: {x: {shape: [8]}}\nnodes: {d: {layer: Dense, unit: 3}}\noutputs: [d]\n"
