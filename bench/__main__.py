@@ -13,6 +13,7 @@ from bench.report import Table, environment
 SECTIONS = (
     "startup",
     "scaling",
+    "editing",
     "training",
     "libraries",
     "modules",
@@ -81,7 +82,7 @@ def _measure(section: str, arguments: argparse.Namespace, directory: Path) -> It
         from bench import cases, modules
 
         yield modules.table(arguments.specs or cases.available(), arguments.budget, arguments.noise)
-    if section in ("startup", "scaling", "training"):
+    if section in ("startup", "scaling", "editing", "training"):
         from bench import processes
 
         yield getattr(processes, section)(directory, 6 * arguments.budget)

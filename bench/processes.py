@@ -77,6 +77,40 @@ def scaling(directory: Path, budget_seconds: float) -> Table:
     return Table("Check on longer and longer specs", _note(samples["1"].seconds), columns, tuple(rows))
 
 
+def editing(directory: Path, budget_seconds: float) -> Table:
+    """An edit in an editor: from the changed text to its mistakes, in a language server that has started."""
+    torch = "python -c 'import torch'"
+    subjects = {torch: process((*PYTHON, "-c", "import torch"))}
+    for name, text in {
+        "specs/resnet50.yaml": (SPECS / "resnet50.yaml").read_text(),
+        "175 layers written out": flat_resnet50(),
+        "10,000 nodes": chain(10_000),
+    }.items():
+        subjects[name] = _edits(text, directory / "spec.yaml")
+    samples = interleave(subjects, warmup=1, budget_seconds=budget_seconds, max_rounds=9)
+    rows: list[Mapping[str, Value]] = [
+        {"command": name, "median": taken.median, "min": taken.minimum, "ratio": taken.ratio(samples[torch])}
+        for name, taken in samples.items()
+    ]
+    columns = (Column("command", "an edit in"), *COLUMNS[1:])
+    return Table("Mistakes while typing", _note(samples[torch].seconds), columns, tuple(rows))
+
+
+def _edits(text: str, path: Path) -> Callable[[], object]:
+    """A subject that changes the text and asks for its mistakes."""
+    from graphspec.server.analysis import Analysis, analysed
+    from graphspec.server.protocol import shown_mistakes
+
+    last: list[Analysis] = [analysed(text, path)]
+
+    def edit() -> object:
+        last[:] = [analysed(f"{last[0].text}#\n", path, last[0])]
+        assert last[0].program is not None
+        return shown_mistakes(last[0], path)
+
+    return edit
+
+
 def training(directory: Path, budget_seconds: float) -> Table:
     """`graphspec train specs/digits.yaml`, and Keras with the same layers, data and recipe."""
     spec = str(SPECS / "digits.yaml")

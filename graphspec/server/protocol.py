@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -13,7 +14,7 @@ from pygls.lsp.server import LanguageServer
 from graphspec.diagnostics import Diagnostic
 from graphspec.fixing import Fix
 from graphspec.formatting import formatted
-from graphspec.server.analysis import Analysis, analysed, is_spec
+from graphspec.server.analysis import Analysis, analysed, is_spec, unchecked
 from graphspec.server.completion import Completion, completions, symbol_of
 from graphspec.server.files import OtherSpecs
 from graphspec.server.hover import hover
@@ -23,6 +24,8 @@ from graphspec.version import __version__
 
 DELAY = 0.05
 """Seconds without typing before a text is checked."""
+IDLE = 2.0
+"""Seconds without typing before memory is freed: programs hold cycles, and who types would feel a pause."""
 KINDS = {
     "key": lsp.CompletionItemKind.Property,
     "word": lsp.CompletionItemKind.EnumMember,
@@ -41,8 +44,10 @@ class SpecServer(LanguageServer):
         self.analyses: dict[str, Analysis] = {}
         self.files = OtherSpecs(self._opened)
 
-    def analysis(self, uri: str) -> Analysis | None:
-        """The analysis of a file as it is now; None of YAML that is no spec."""
+    def analysis(self, uri: str, check: bool = True) -> Analysis | None:
+        """The analysis of a file as it is now; None of YAML that is no spec. What completes words cannot
+        wait for a `check`: it takes types from the last one.
+        """
         text = self.workspace.get_text_document(uri).source
         known = self.analyses.get(uri)
         if known is not None and known.text == text:
@@ -50,8 +55,14 @@ class SpecServer(LanguageServer):
         if not is_spec(text) and known is None:
             return None
         path = path_of(uri)
+        if not check and known is not None:
+            return unchecked(text, known)
         self.analyses[uri] = analysed(text, path, known, self.files.models(path))
         return self.analyses[uri]
+
+    def version_of(self, params: lsp.DidChangeTextDocumentParams) -> int | None:
+        """The version of a file that changed, as it is now."""
+        return self.workspace.get_text_document(params.text_document.uri).version
 
     def _opened(self, path: Path) -> str | None:
         """The text of a file that is open in the editor."""
@@ -66,7 +77,7 @@ class SpecServer(LanguageServer):
     def publish(self, uri: str) -> None:
         """Tells the editor the mistakes of a file."""
         analysis = self.analysis(uri)
-        found = [] if analysis is None else list(_diagnostics(analysis, path_of(uri)))
+        found = [] if analysis is None else list(shown_mistakes(analysis, path_of(uri)))
         self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, found))
 
 
@@ -80,7 +91,7 @@ def _range(positions: Positions, start: int, end: int) -> lsp.Range:
     return lsp.Range(lsp.Position(*positions.position(start)), lsp.Position(*positions.position(end)))
 
 
-def _diagnostics(analysis: Analysis, path: Path | None) -> list[lsp.Diagnostic]:
+def shown_mistakes(analysis: Analysis, path: Path | None) -> list[lsp.Diagnostic]:
     """The mistakes of a file. One of a file that it includes is at its first line."""
     positions = Positions(analysis.text)
     shown = str(path) if path is not None else "<spec>"
@@ -125,8 +136,14 @@ def did_open(params: lsp.DidOpenTextDocumentParams) -> None:
 async def did_change(params: lsp.DidChangeTextDocumentParams) -> None:
     version = params.text_document.version
     await asyncio.sleep(DELAY)
-    if server.workspace.get_text_document(params.text_document.uri).version == version:
+    if server.version_of(params) == version:
         server.publish(params.text_document.uri)
+        asyncio.get_running_loop().call_later(IDLE, _rest, params)
+
+
+def _rest(params: lsp.DidChangeTextDocumentParams) -> None:
+    if server.version_of(params) == params.text_document.version:
+        gc.collect()
 
 
 @server.feature(lsp.TEXT_DOCUMENT_DID_SAVE)
@@ -151,7 +168,7 @@ def did_close(params: lsp.DidCloseTextDocumentParams) -> None:
 )
 def complete(params: lsp.CompletionParams) -> lsp.CompletionList:
     uri = params.text_document.uri
-    analysis = server.analysis(uri)
+    analysis = server.analysis(uri, check=False)
     if analysis is None:
         return lsp.CompletionList(is_incomplete=False, items=[])
     positions = Positions(analysis.text)
@@ -331,4 +348,7 @@ def formatting(params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit]:
 
 def serve() -> None:
     """Speaks the protocol over standard input and output until the editor ends it."""
+    gc.collect()
+    gc.freeze()  # what is imported stays
+    gc.disable()
     server.start_io()
