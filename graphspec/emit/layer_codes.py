@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphspec.contract.activations import LINEAR
@@ -14,6 +14,17 @@ from graphspec.diagnostics import Span
 from graphspec.graph import Graph, Op, types
 from graphspec.passes.layout import TO_FIRST
 from graphspec.passes.logits import ending
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCode:
+    """What the uses of one node share. `alike`: one code serves all, each for its sizes. `needed`: keywords
+    that some use gives. `common`: what all take of a code for any size because one needs it.
+    """
+
+    alike: bool
+    needed: Collection[str]
+    common: Mapping[str, Leaf]
 
 
 class LayerCodes:
@@ -38,9 +49,7 @@ class LayerCodes:
         self._padded: dict[Op, Layer] = {}  # layers that pad their input themselves
         self._absorbed: set[Op] = set()  # the padding nodes that they replace
         self._peers: dict[Any, list[Op]] = defaultdict(list)  # the uses of one piece of the spec
-        self._alike: dict[tuple[Any, bool], bool] = {}
-        self._common: dict[tuple[Any, bool], dict[str, Leaf]] = {}
-        self._needed: dict[tuple[Any, bool], set[str]] = {}
+        self._shared: dict[tuple[Any, bool], SharedCode] = {}
         self._reads = Counter(value for graph in graphs for op in graph.ops for value in op.inputs)
         self._reads.update(value for graph in graphs for value in graph.outputs.values())
         for op in _layers(graphs):
@@ -99,50 +108,29 @@ class LayerCodes:
         if len(peers) <= 1:
             return code
         key = _piece(op), first
-        if key not in self._alike:
-            self._alike[key] = _are_alike(self._codes_of(key))
-        if self._alike[key]:
-            return self._with_usual(code, key)
-        return self._with_usual(self._with_common(layer.code(replace(site, settled=False)), key, first), key)
-
-    def _codes_of(self, key: tuple[Any, bool]) -> Iterator[Code]:
-        """The codes of all uses of a node, each for its own sizes."""
-        for peer in self._peers[key[0]]:
-            layer = self._padded.get(peer, peer.layer)
-            assert layer is not None
-            yield layer.code(peer.site(key[1]))
-
-    def _with_usual(self, code: Code, key: tuple[Any, bool]) -> Code:
-        """A code with its own value for each keyword that another use of its node needs."""
-        if code.construct is None or not code.construct.usual:
-            return code
-        if key not in self._needed:
-            codes = self._codes_of(key)
-            pairs = (pair for each in codes if each.construct for pair in each.construct.keyword.items())
-            self._needed[key] = {word for word, (value, default) in pairs if value != default}
-        taken = {w: (value, None) for w, value in code.construct.usual.items() if w in self._needed[key]}
-        if not taken:
-            return code
-        target, keyword = code.construct.general or code.construct.target, {**code.construct.keyword, **taken}
-        return replace(code, construct=replace(code.construct, target=target, keyword=keyword))
-
-    def _with_common(self, code: Code, key: tuple[Any, bool], first: bool) -> Code:
-        """A general code with what all uses of its node take because one needs it."""
+        if key not in self._shared:
+            self._shared[key] = self._shared_by(peers, first)
+        shared = self._shared[key]
+        code = code if shared.alike else layer.code(replace(site, settled=False))
         if code.construct is None:
             return code
-        if key not in self._common:
-            self._common[key] = {}
-            for peer in self._peers[key[0]]:
-                layer = self._padded.get(peer, peer.layer)
-                assert layer is not None
-                construct = layer.code(replace(peer.site(first), settled=False)).construct
-                self._common[key] |= construct.common if construct is not None else {}
-        common = self._common[key]
-        if not common:
-            return code
-        keyword = {**code.construct.keyword, **{word: (value, None) for word, value in common.items()}}
-        target = code.construct.general or code.construct.target
-        return replace(code, construct=replace(code.construct, target=target, keyword=keyword))
+        usual = {w: value for w, value in code.construct.usual.items() if w in shared.needed}
+        return replace(code, construct=_with_keywords(code.construct, {**shared.common, **usual}))
+
+    def _shared_by(self, peers: Sequence[Op], first: bool) -> SharedCode:
+        """What the codes of all uses of a node have in common."""
+
+        def codes(settled: bool) -> list[Code]:
+            pairs = [(self._padded.get(peer, peer.layer), peer.site(first)) for peer in peers]
+            return [layer.code(replace(site, settled=settled)) for layer, site in pairs if layer is not None]
+
+        own = codes(True)
+        given = [pair for code in own if code.construct for pair in code.construct.keyword.items()]
+        needed = frozenset(word for word, (value, default) in given if value != default)
+        if _are_alike(own):
+            return SharedCode(True, needed, {})
+        general = [code.construct.common for code in codes(False) if code.construct is not None]
+        return SharedCode(False, needed, {word: value for each in general for word, value in each.items()})
 
     def _absorb_pads(self, graphs: list[Graph]) -> None:
         for op in _layers(graphs):
@@ -208,6 +196,14 @@ def _piece(op: Op) -> tuple[Span | None, str, bool]:
     if op.unit is not None and op.unit.shared:
         return op.unit.span, op.unit.name, True
     return op.span, op.node, False
+
+
+def _with_keywords(construct: ModuleCall, values: Mapping[str, Leaf]) -> ModuleCall:
+    """A call that also gives these values, to a class that takes them."""
+    if not values:
+        return construct
+    keyword = {**construct.keyword, **{word: (value, None) for word, value in values.items()}}
+    return replace(construct, target=construct.general or construct.target, keyword=keyword)
 
 
 def _are_alike(codes: Iterable[Code]) -> bool:

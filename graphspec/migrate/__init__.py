@@ -235,14 +235,14 @@ class _Migrator:
             Objective(each.inputs, bound(each, place), place, None, units.units() if units else {})
             for each in (self.old, self.program)
         ]
-        torch.manual_seed(0)  # what is drawn is the same for both
-        before = evaluate(objectives[0], self.module, examples, size, "")
-        losses = [o for o in self.program.outputs.values() if o.loss is not None]
-        targets = {output.target for output in losses if output.loss is not None and output.loss.takes_target}
-        torch.manual_seed(0)
-        after = (
-            evaluate(objectives[1], module, renumbered, size, "") if self._reads(renumbered, targets) else {}
-        )
+        outputs = self.program.outputs.values()
+        targets = {each.target for each in outputs if each.loss is not None and each.loss.takes_target}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # what is drawn is the same for both
+            before = evaluate(objectives[0], self.module, examples, size, "")
+            torch.manual_seed(0)
+            read = self._reads(renumbered, targets)
+            after = evaluate(objectives[1], module, renumbered, size, "") if read else {}
         return Measured(apart, count, part, before, after)
 
     def _reads(self, examples: Renumbered, names: Collection[str]) -> bool:

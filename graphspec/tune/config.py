@@ -32,21 +32,22 @@ class IntRange(Setting):
         return self
 
     @property
-    def samples(self) -> tuple[int, ...]:
-        """Values that the spec must accept: its ends."""
-        return self.bounds
+    def samples(self) -> tuple[int, int]:
+        """Values that the spec must accept: the first and the last one that its steps reach."""
+        low, high = self.bounds
+        return low, high - (high - low) % self.step
 
     @property
     def nearby(self) -> list[int]:
         """Values beside which one of another key may be legal: among them is a multiple of every small
         number.
         """
-        low, high = self.bounds
+        low, high = self.samples
         return sorted({*range(low, min(high, low + NEARBY * self.step) + 1, self.step), high})
 
     def grid(self) -> list[int] | None:
         """Every value; None if there are too many to try."""
-        low, high = self.bounds
+        low, high = self.samples
         count = (high - low) // self.step + 1
         return list(range(low, high + 1, self.step)) if count <= MOST else None
 
@@ -69,18 +70,23 @@ class FloatRange(Setting):
         return self
 
     @property
-    def samples(self) -> tuple[float, ...]:
-        return self.bounds
+    def samples(self) -> tuple[float, float]:
+        """Its first value and the last, in decimals as Optuna counts them: 0.1 + 3 * 0.2 is 0.7, and in the
+        range.
+        """
+        low, high = self.bounds
+        if self.step is None:
+            return low, high
+        start, end, step = (Decimal(str(each)) for each in (low, high, self.step))
+        return low, float(start + (end - start) // step * step)
 
     @property
     def nearby(self) -> list[float]:
-        return list(self.bounds)
+        return list(self.samples)
 
     def grid(self) -> list[float] | None:
-        """Every value, in decimals as Optuna counts them: 0.1 + 3 * 0.2 is 0.7, and in the range; None if
-        there are too many to try.
-        """
-        low, high = self.bounds
+        """Every value; None if there are too many to try."""
+        low, high = self.samples
         if self.step is None or (high - low) / self.step >= MOST:
             return None
         start, end, step = (Decimal(str(each)) for each in (low, high, self.step))

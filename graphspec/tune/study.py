@@ -91,13 +91,15 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.config, self.direction, self._seed = config, direction, seed
         self._distributions = {key: _distribution(values) for key, values in config.search.items()}
-        sampler = _Numbered(config, seed, parallel, self._abandoned_numbers, self._tried)
+        numbered = _Numbered(
+            config, self._distributions, seed, parallel, self._abandoned_numbers, self._tried
+        )
         try:
             self._storage = _storage(storage)
             self._study: OptunaStudy = optuna.create_study(
                 study_name=name,
                 storage=self._storage,
-                sampler=sampler,
+                sampler=numbered,
                 pruner=_pruner(config, epochs),
                 direction=direction,
                 load_if_exists=True,
@@ -122,7 +124,7 @@ class Study:
 
     def _same_search(self) -> None:
         """Checks that the study has the same search: other ranges or another objective need a new study."""
-        digest = _digest(self.config, self.direction)
+        digest = _digest(self.config, self._distributions, self.direction)
         known = self._study.user_attrs.get(DIGEST)
         if known is None:
             self._study.set_user_attr(DIGEST, digest)
@@ -253,9 +255,9 @@ def _is_lost(trial: FrozenTrial) -> bool:
         return True
 
 
-def _digest(config: TuneConfig, direction: str) -> str:
+def _digest(config: TuneConfig, distributions: Mapping[str, BaseDistribution], direction: str) -> str:
     """The settings that runs of one study must agree on."""
-    search = {key: _distribution(values)._asdict() for key, values in config.search.items()}
+    search = {key: values._asdict() for key, values in distributions.items()}
     facts = {"objective": config.objective, "direction": direction, "search": search}
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -282,9 +284,9 @@ def _pruner(config: TuneConfig, epochs: int) -> optuna.pruners.BasePruner:
 
 def _distribution(values: Range) -> BaseDistribution:
     if isinstance(values, IntRange):
-        return IntDistribution(*values.bounds, log=values.log, step=values.step)
+        return IntDistribution(*values.samples, log=values.log, step=values.step)
     if isinstance(values, FloatRange):
-        return FloatDistribution(*values.bounds, log=values.log, step=values.step)
+        return FloatDistribution(*values.samples, log=values.log, step=values.step)
     return CategoricalDistribution([json.dumps(value) for value in values.choice])
 
 
@@ -318,13 +320,21 @@ class _Numbered(BaseSampler):
     A grid is enumerated by number: trials beyond its end repeat those that were lost.
     """
 
-    def __init__(self, config: TuneConfig, seed: int, parallel: bool, lost: Any, tried: Any):
+    def __init__(
+        self,
+        config: TuneConfig,
+        distributions: Mapping[str, BaseDistribution],
+        seed: int,
+        parallel: bool,
+        lost: Any,
+        tried: Any,
+    ):
         self._config, self._seed, self._parallel = config, seed, parallel
+        self._distributions = dict(distributions)
         self._lost, self._tried = lost, tried
         self._inner: BaseSampler = RandomSampler(seed)
         self._random = RandomSampler(seed)
         self._fixed: Values = {}
-        self._distributions = {key: _distribution(values) for key, values in config.search.items()}
 
     def before_trial(self, study: OptunaStudy, trial: FrozenTrial) -> None:
         seed = (self._seed * 0x9E3779B1 + trial.number) % 2**32

@@ -76,7 +76,11 @@ def test_digits_with_more_filters_and_two_more_classes_lose_nothing(tmp_path: Pa
     new = graphspec.compile(
         SPECS / "digits.yaml", settings={"nodes.conv2.filters": 96, "nodes.digit.units": 12}
     )
-    found = migrate(run_of(tmp_path, graphspec.compile(SPECS / "digits.yaml")), new)
+    run = run_of(tmp_path, graphspec.compile(SPECS / "digits.yaml"))
+    torch.manual_seed(5)
+    drawn = torch.get_rng_state()
+    found = migrate(run, new)
+    assert torch.equal(torch.get_rng_state(), drawn)  # what the caller draws next is what it would have been
     measured = found.measured
     assert same(found) and measured is not None and measured.examples == 180
     assert measured.after["loss"] == pytest.approx(measured.before["loss"], rel=1e-5)

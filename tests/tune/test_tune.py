@@ -138,6 +138,19 @@ def test_a_grid_is_tried_once_and_whole(tmp_path: Path) -> None:
     assert sorted(tried, key=str) == sorted(wanted, key=str)
 
 
+def test_a_range_ends_where_its_steps_do(tmp_path: Path) -> None:
+    """The spec need not accept what no step reaches, and Optuna has nothing to warn of."""
+    space: dict[str, Any] = {
+        "width": {"int": [16, 60], "step": 16},
+        "rate": {"float": [0.1, 0.6], "step": 0.2},
+    }
+    assert [config(search=space).search[key].samples for key in space] == [(16, 48), (0.1, 0.5)]
+    tried = work(study(tmp_path / "a.log", search=space, trials=100))
+    assert sorted((each["width"], round(each["rate"], 9)) for each in tried) == [
+        (width, rate) for width in (16, 32, 48) for rate in (0.1, 0.3, 0.5)
+    ]
+
+
 @pytest.mark.parametrize(("sampler", "pruner"), [("tpe", "median"), ("random", "hyperband")])
 def test_no_combination_is_tried_twice(tmp_path: Path, sampler: str, pruner: str) -> None:
     """One that a lost trial had is tried again."""
