@@ -21,6 +21,7 @@ OF_SPECS: dict[str, str] = {
     "softmax-misfit": "a regression loss on a softmax",
     "mode-misfit": "a mode or direction that selects the worst value",
     "weight-zero": "a loss of weight 0",
+    "loss-unused": "a loss that no step of a training names",
     "rate-high": "a learning rate above 1",
 }
 """The warnings that a spec alone decides."""

@@ -20,7 +20,7 @@ from graphspec.objectives.metrics import Accuracy, BinaryAccuracy
 from graphspec.passes.logits import ending, ends_in, inside
 from graphspec.passes.scales import is_linear, keeps_scale, multiplied
 from graphspec.program import OutputSpec
-from graphspec.train.config import TrainConfig
+from graphspec.train.config import StepSettings, TrainConfig
 
 if TYPE_CHECKING:
     from graphspec.data.config import DataConfig
@@ -42,7 +42,12 @@ def warn(body: BodyElaborator, graph: Graph, outputs: Mapping[str, OutputSpec], 
         spec = outputs.get(name)
         path = body.declared.output_path(name)
         if spec is not None:
-            for key, code, message, help in (*_of_output(spec, value), *_of_target(spec, graph, sections)):
+            said = (
+                *_of_output(spec, value),
+                *_of_target(spec, graph, sections),
+                *_of_steps(spec, sections.train),
+            )
+            for key, code, message, help in said:
                 span = document.span((*path, key)) if key else document.key(path)
                 _add(body, code, message, span, help)
     for name, declared in body.declared.inputs.items():
@@ -198,6 +203,21 @@ def _of_target(spec: OutputSpec, graph: Graph, sections: Sections) -> Iterator[t
             message = f"`{column}`, the target of `{spec.name}`, is among what the input `{name}` reads"
             help = f"take `{column}` out of the input: the model cannot know it when it predicts"
             yield "target" if spec.target != spec.name else "", "target-is-input", message, help
+
+
+def _of_steps(spec: OutputSpec, training: TrainConfig | None) -> Iterator[tuple[str, str, str, str]]:
+    """The warning about a loss that no update takes: key, code, message, remedy."""
+    if training is None or spec.loss is None:
+        return
+    parts = [step.outputs for part in training.parts for step in part.steps or (StepSettings(),)]
+    if all(parts) and not any(spec.name in outputs for outputs in parts):
+        message = f"no step names `{spec.name}`: its loss moves no weight"
+        yield (
+            "loss",
+            "loss-unused",
+            message,
+            f"name it in a step: outputs: [{spec.name}]; or leave `loss` out",
+        )
 
 
 # --- settings

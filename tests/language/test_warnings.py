@@ -164,6 +164,19 @@ ODD = {
         ("W", "0", "0.1"),
         4,
     ),
+    "loss-unused": (
+        "inputs: {x: {shape: [8]}}\n"
+        "nodes:\n"
+        "  a: {layer: Dense, units: 1}\n"
+        "  b: {layer: Dense, from: x, units: 1}\n"
+        "outputs:\n"
+        "  a: {loss: mse}\n"
+        "  b: {loss: mse}\n"
+        "train:\n"
+        "  steps: [{outputs: [NAMED]}]\n",
+        ("NAMED", "a", "a, b"),
+        7,
+    ),
     "rate-high": (
         "inputs: {x: {shape: [8]}}\n"
         "nodes: {y: {layer: Dense, units: 1}}\n"
