@@ -88,6 +88,8 @@ def _box(box: Box, places: Places) -> dict[str, Any]:
         "height": shape.height,
         "labels": shape.labels,
         "facts": _facts(box),
+        "arguments": box.arguments,
+        "weights": box.weights,
         "reads": box.reads,
         "ports": [(port.name, port.label) for port in box.ports],
         "places": places.numbers(box),

@@ -139,6 +139,8 @@ def _folded(box: Box, right: bool) -> PlacedBox:
         ports = _spread(shape.labels)
         ends = [(0, BESIDE + label) for label in shape.labels]
         below = float(LABEL) if any(shape.labels) else 0.0
+    if len(ports) > 1:  # every line begins at its box
+        width = max(width, 2 * max(map(abs, ports)) + 2 * MARGIN)
     half = max(width / 2, 4)
     before = max([half, *(end - at for at, (end, _) in zip(ports, ends, strict=True))])
     after = max([half + behind, *(at + end for at, (_, end) in zip(ports, ends, strict=True))])
@@ -165,10 +167,10 @@ def _opened(box: Box, body: Picture, right: bool) -> PlacedBox:
 
 
 def _spread(widths: Sequence[float]) -> list[float]:
-    """The positions, centered around 0, of lines with labels of these widths to their right."""
+    """The positions of lines with labels of these widths to their right: the lines are centered around 0."""
     if len(widths) == 1:
         return [0.0]
-    at = -(sum(widths) + (BESIDE + MARGIN) * len(widths) - MARGIN) / 2
+    at = -(sum(widths[:-1]) + (BESIDE + MARGIN) * (len(widths) - 1)) / 2
     starts = []
     for width in widths:
         starts.append(at)

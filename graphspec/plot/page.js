@@ -2,6 +2,7 @@
 // Draws the picture that stands in #graph. `arrange` and what it calls has the rules of layout.py.
 const graph = JSON.parse(document.getElementById("graph").textContent);
 const MARGIN = 10, LABEL = 18, BESIDE = 5, BETWEEN = 20, GAP = 26, STACK = 8, SWEEPS = 13;
+const LISTED = 40;
 const BEND = 8, SKIP = 0.01, LETTERS = 14;
 const RIGHT = graph.right;
 
@@ -11,7 +12,7 @@ function complete(body) {
   ));
   const empty = { type: "", more: "", path: "", width: 0, height: 0, count: 1, plain: false, open: false, body: null };
   body.boxes = body.boxes.map((box) => (
-    { ...empty, labels: [], ports: [], facts: [], reads: [], places: [], costs: [0, 0, 0], name: "", ...box }
+    { ...empty, labels: [], ports: [], facts: [], reads: [], arguments: [], weights: [], places: [], costs: [0, 0, 0], name: "", ...box }
   ));
   for (const box of body.boxes) if (box.body) complete(box.body);
 }
@@ -35,9 +36,10 @@ function arrange(body, room = 0) {
 }
 
 function folded(box) {
-  const behind = box.count > 1 ? STACK : 0, [width, height] = RIGHT ? [box.height, box.width] : [box.width, box.height];
+  const behind = box.count > 1 ? STACK : 0, [narrow, height] = RIGHT ? [box.height, box.width] : [box.width, box.height];
   const middle = (box.labels.length - 1) / 2, labelled = box.labels.filter((label) => label);
   const ports = RIGHT ? box.labels.map((_, at) => LABEL * (at - middle)) : spread(box.labels);
+  const width = ports.length > 1 ? Math.max(narrow, 2 * Math.max(...ports.map(Math.abs)) + 2 * MARGIN) : narrow;
   const half = Math.max(width / 2, 4), above = (label) => (RIGHT && label ? LETTERS : 0);
   const beside = (label) => (RIGHT ? 0 : BESIDE + label);
   const below = RIGHT ? Math.max(0, ...labelled.map((label) => label + BESIDE)) : labelled.length ? LABEL : 0;
@@ -67,7 +69,7 @@ function opened(box) {
 
 function spread(widths) {
   if (widths.length === 1) return [0];
-  let at = -(widths.reduce((a, b) => a + b, 0) + (BESIDE + MARGIN) * widths.length - MARGIN) / 2;
+  let at = -(widths.slice(0, -1).reduce((a, b) => a + b, 0) + (BESIDE + MARGIN) * (widths.length - 1)) / 2;
   return widths.map((width) => {
     const start = at;
     at += width + BESIDE + MARGIN;
@@ -186,6 +188,7 @@ function rows(body, result, x, room) {
 const canvas = document.getElementById("canvas"), stage = document.getElementById("stage");
 const panel = document.getElementById("panel"), search = document.getElementById("search");
 const chart = document.getElementById("chart"), costs = document.getElementById("costs"), legend = document.getElementById("legend");
+const finds = document.getElementById("finds");
 const frame = make("rect", { class: "view" });
 const view = { x: 0, y: 0, scale: 1 };
 let drawn = null, chosen = null;
@@ -364,6 +367,7 @@ function choose(box, key) {
   if (chosen && chosen.element) chosen.element.classList.remove("chosen");
   chosen = box;
   panel.hidden = !box;
+  if (location.protocol !== "about:") history.replaceState(null, "", box && box.path ? `#${encodeURIComponent(box.path)}` : location.pathname + location.search);
   if (!box) return;
   box.element.classList.add("chosen");
   describe(box, key);
@@ -461,20 +465,71 @@ function matches(text) {
   return [...keys.filter(([box]) => box.path.length === longest).map((hit) => [...hit, text]), ...found];
 }
 
-let hits = { text: "", at: 0 };
-search.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter") return;
-  const text = search.value.trim(), found = text ? matches(text) : [];
-  search.setAttribute("aria-invalid", text !== "" && !found.length);
-  if (!found.length) return;
-  hits = { text, at: hits.text === text ? (hits.at + 1) % found.length : 0 };
-  const [box, above, key] = found[hits.at];
+// Opens what hides a box, and shows it.
+function go([box, above, key]) {
   for (const each of above) each.open = true;
   draw();
   if (view.scale < 0.5) zoom(0.75 / view.scale);
   choose(box, key);
   reveal(box);
+}
+
+// The hit of a path: its box, or the innermost that has it.
+function hitOf(path) {
+  let best = null;
+  const seek = (body, above) => {
+    for (const box of body.boxes) {
+      const inside = box.path && (path === box.path || path.startsWith(`${box.path}.`) || ofFirst(path, box) !== path);
+      if (inside && (!best || box.path.length > best[0].path.length)) best = [box, above];
+      if (box.body) seek(box.body, [...above, box]);
+    }
+  };
+  seek(graph.body, []);
+  return best;
+}
+
+let hits = { text: "", at: 0 };
+search.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") list([]);
+  if (event.key !== "Enter") return;
+  const text = search.value.trim(), found = text ? matches(text) : [];
+  search.setAttribute("aria-invalid", text !== "" && !found.length);
+  if (!found.length) return;
+  hits = { text, at: hits.text === text ? (hits.at + 1) % found.length : 0 };
+  list(found, hits.at);
+  go(found[hits.at]);
 });
+search.addEventListener("input", () => {
+  const text = search.value.trim();
+  list(text ? matches(text) : []);
+});
+
+// What is found, below the field; `at` is the one that is shown.
+function list(found, at = -1) {
+  finds.replaceChildren();
+  finds.hidden = !found.length;
+  found.slice(0, LISTED).forEach((hit, i) => {
+    const item = add(finds, "li"), button = add(item, "button");
+    add(button, "span", hit[0].path, "name");
+    add(button, "span", hit[0].type, "type");
+    button.setAttribute("aria-current", i === at);
+    button.addEventListener("click", () => {
+      list([]);
+      go(hit);
+    });
+  });
+  if (found.length > LISTED) add(finds, "li", `${found.length - LISTED} more`, "more");
+}
+
+function follow() {
+  let path = location.hash.slice(1);
+  try {
+    path = decodeURIComponent(path);
+  } catch {} // as it is written, then
+  const hit = path && hitOf(path);
+  if (hit && hit[0] !== chosen) go(hit);
+}
+window.addEventListener("hashchange", follow);
 
 // --- the chart: the whole picture, small, and where the view is
 
@@ -528,9 +583,29 @@ function colour() {
     const percent = at < 0 || !total ? "" : `: ${tenth((100 * box.costs[at]) / total)} % of ${costs.selectedOptions[0].text}`;
     box.element.prepend(make("title", {}, `${box.path}${percent}`));
   }
-  legend.hidden = at < 0;
   const most = leaves.find((box) => box.costs[at] === top);
-  legend.textContent = at < 0 || !most ? "" : `red: most, ${most.path} has ${tenth((100 * top) / total)} %`;
+  if (at < 0 || !most) explain(shown);
+  else legend.textContent = `red: most, ${most.path} has ${tenth((100 * top) / total)} %`;
+}
+
+const KINDS = [
+  ["layer with weights", (box) => box.kind === "layer" && !box.plain, "box layer"],
+  ["layer without weights", (box) => box.kind === "layer" && box.plain, "box layer plain"],
+  ["merge or op", (box) => ["merge", "op", "compute"].includes(box.kind), "box merge"],
+  ["block or model", (box) => box.body, "box block"],
+  ["shared weights", (box) => ["shared", "parameter", "constant"].includes(box.kind), "box shared"],
+  ["input or output", (box) => ["input", "output", "entry", "exit"].includes(box.kind), "box input"],
+];
+
+// What the colours of the boxes that are shown mean.
+function explain(shown) {
+  legend.replaceChildren();
+  for (const [text, of, kind] of KINDS) {
+    if (!shown.some(of)) continue;
+    const item = add(legend, "span");
+    const sign = make("svg", { width: 14, height: 10, "aria-hidden": true }, make("g", { class: kind }, make("rect", { x: 1, y: 1, width: 12, height: 8, rx: 2 })));
+    item.append(sign, ` ${text}`);
+  }
 }
 costs.addEventListener("change", colour);
 
@@ -581,6 +656,29 @@ function add(parent, name, text, kind) {
   return element;
 }
 
+// What a box reads and what reads it, each a link.
+function describeNeighbours(box) {
+  const readers = [], seek = (body) => {
+    for (const each of body.boxes) {
+      if (each !== box && each.reads.some(([name]) => hitOf(name)?.[0] === box)) readers.push([each.path, ""]);
+      if (each.body) seek(each.body);
+    }
+  };
+  if (box.path) seek(graph.body);
+  for (const [title, items, links] of [["Inputs", box.reads, true], ["Outputs", box.ports], ["Read by", readers, true]]) {
+    const told = items.filter(([name, shape]) => shape || links);
+    if (!told.length) continue;
+    add(panel, "h3", title);
+    const list = add(panel, "ul");
+    for (const [name, shape] of told) {
+      const item = add(list, "li"), hit = links && hitOf(name);
+      if (hit) add(item, "button", name, "name link").addEventListener("click", () => go(hit));
+      else if (name) add(item, "span", name, "name");
+      if (shape) add(item, "code", shape);
+    }
+  }
+}
+
 function describe(box, key) {
   panel.replaceChildren();
   const close = add(panel, "button", "×", "close");
@@ -594,14 +692,21 @@ function describe(box, key) {
     add(facts, "dt", key);
     add(facts, "dd", value);
   }
-  for (const [title, items] of [["Inputs", box.reads], ["Outputs", box.ports]]) {
-    if (!items.some(([, shape]) => shape)) continue;
-    add(panel, "h3", title);
+  if (box.arguments.length) {
+    add(panel, "h3", "Arguments");
+    const list = add(panel, "dl", undefined, "arguments");
+    for (const [key, value, isDefault] of box.arguments) {
+      add(list, "dt", key);
+      add(list, "dd", value, isDefault ? "default" : "");
+    }
+  }
+  describeNeighbours(box);
+  if (box.weights.length) {
+    add(panel, "h3", "Weights");
     const list = add(panel, "ul");
-    for (const [name, shape] of items) {
-      if (!shape) continue;
+    for (const [name, shape] of box.weights) {
       const item = add(list, "li");
-      if (name) add(item, "span", name, "name");
+      add(item, "span", name, "name");
       add(item, "code", shape);
     }
   }
@@ -629,4 +734,5 @@ for (const id in buttons) document.getElementById(id).addEventListener("click", 
 document.getElementById("nearer").addEventListener("click", () => zoom(1.25));
 document.getElementById("farther").addEventListener("click", () => zoom(0.8));
 start();
+follow();
 window.addEventListener("resize", look);

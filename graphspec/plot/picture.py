@@ -62,6 +62,10 @@ class Box:
     spans: tuple[Span, ...] = ()
     reads: tuple[tuple[str, str], ...] = ()
     ports: list[Port] = field(default_factory=list)
+    arguments: tuple[tuple[str, str, bool], ...] = ()
+    """Each with its value, and whether it is the default."""
+    weights: tuple[tuple[str, str], ...] = ()
+    """The keys of its own weights in the state dict, below its path, and their shapes."""
     body: Picture | None = None
     again: bool = False
     open: bool = False
@@ -171,6 +175,8 @@ class _Drawer:
         box.again, box.opaque = row.repeated_call, row.opaque
         sources = zip(row.connected_to, values, strict=True)
         box.reads = tuple((source, _type(value.tensor)) for source, value in sources)
+        box.arguments = tuple(_arguments(op))
+        box.weights = tuple((each.name, _text(each.shape)) for each in op.weights())
         keys = [key for key in op.outputs if any(each.outputs[key] in read for each in run)]
         if op.graph is not None:
             box.body = self.body(op.graph, row.rows, {key: op.results[key] for key in keys})
@@ -260,6 +266,16 @@ def _slots(op: Op, values: tuple[Value, ...]) -> Iterator[tuple[int | None, Valu
         if inner is not None:
             yield from ((slot, value) for value in flatten((outer,)))
             slot += 1
+
+
+def _arguments(op: Op) -> Iterator[tuple[str, str, bool]]:
+    """All arguments of a node: those that are given first, expressions as their values."""
+    for key, value in op.given.items():
+        yield key, visible(_text(value)), False
+    for key, about in type(op.layer).model_fields.items() if op.layer is not None else ():
+        value = getattr(op.layer, key)
+        if key not in op.given and (about.alias or key) not in op.given and value is not None:
+            yield about.alias or key, visible(_text(getattr(value, "word", value))), True
 
 
 def _detail(given: Mapping[str, Any]) -> str:

@@ -280,10 +280,14 @@ def shown_boxes(placement: Placement, x: float = 0, y: float = 0) -> Iterator[tu
 
 
 def check_geometry(placement: Placement) -> None:
-    """No two boxes of a body meet, labels counted; no line crosses a box; bodies lie within their boxes."""
+    """No two boxes of a body meet, labels counted; no line crosses a box or begins beside
+    its own; bodies lie within their boxes."""
     for each in placement.boxes:
         assert each.x - each.left >= -0.01 and each.x + each.right <= placement.width + 0.01
         assert each.y + each.reach <= placement.height + 0.01
+        assert not each.width or all(abs(port) < each.width / 2 for port in each.ports), (
+            "a line misses its box"
+        )
     for one, other in ((a, b) for i, a in enumerate(placement.boxes) for b in placement.boxes[:i]):
         apart = one.x + one.right <= other.x - other.left or other.x + other.right <= one.x - one.left
         assert apart or one.y + one.reach <= other.y or other.y + other.reach <= one.y, (one.box, other.box)

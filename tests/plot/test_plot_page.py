@@ -218,6 +218,54 @@ def test_a_search_opens_what_hides_a_node(page: Page) -> None:
     assert 0 < x < 1200 and 0 < y < 800
 
 
+def test_a_search_lists_what_it_finds(page: Page) -> None:
+    page.evaluate("setAll(false); search.focus()")
+    page.type("expand.norm")
+    listed = page.evaluate("[...finds.querySelectorAll('.name')].map((e) => e.innerText)")
+    assert len(listed) > 4 and all("expand.norm" in text for text in listed)
+    page.evaluate("finds.querySelectorAll('button')[1].click()")
+    assert page.evaluate("finds.hidden") and page.evaluate("chosen.path") == listed[1]
+    page.evaluate("search.value = 'o'; search.dispatchEvent(new Event('input'))")
+    assert re.search(r"\d+ more$", page.evaluate("finds.innerText"))
+    page.evaluate("search.focus()")
+    page.press("Escape", 27)
+    assert page.evaluate("finds.hidden")
+
+
+def test_the_panel_has_arguments_weights_and_links_to_neighbours(page: Page) -> None:
+    page.evaluate("go(hitOf('stages.0.first.expand.conv'))")
+    told = panel(page)
+    assert "filters\n256" in told and "use_bias\ntrue" in told and "[256, 64, 1, 1]" in told
+    assert page.evaluate("[...panel.querySelectorAll('.default')].map((e) => e.innerText)").count("1") == 1
+    links = "[...panel.querySelectorAll('.link')].map((e) => e.innerText)"
+    assert page.evaluate(links) == ["stages.0.first.expand.pad", "stages.0.first.expand.norm"]
+    page.evaluate("panel.querySelectorAll('.link')[1].click()")
+    assert page.evaluate("chosen.path") == "stages.0.first.expand.norm"
+    assert page.evaluate(links)[0] == "stages.0.first.expand.conv"
+
+
+def test_a_node_has_a_link(chromium: Page, opened: str, tmp_path: Path) -> None:
+    show(chromium, opened, tmp_path)
+    chromium.evaluate("choose(hitOf('stages.1')[0])")
+    assert chromium.evaluate("location.hash") == "#stages.1"
+    chromium.evaluate("location.hash = '#stages.2.first.expand.norm'")
+    deadline = time.monotonic() + 60
+    while chromium.evaluate("chosen.path") != "stages.2.first.expand.norm":
+        assert time.monotonic() < deadline
+    chromium.evaluate("choose(null)")
+    assert chromium.evaluate("location.hash") == ""
+    chromium.evaluate("location.hash = '#nothing'; location.hash = '#%E0'")
+    assert chromium.errors == []
+
+
+def test_the_legend_explains_the_colours_that_are_shown(page: Page) -> None:
+    page.evaluate("setAll(false)")
+    assert "block or model" in page.evaluate("legend.innerText")
+    assert "merge or op" not in page.evaluate("legend.innerText")
+    page.evaluate("setAll(true)")
+    assert "merge or op" in page.evaluate("legend.innerText")
+
+
 def test_all_is_folded_and_unfolded(page: Page) -> None:
     page.evaluate("document.getElementById('unfold').click()")
     body = draw(program_of(RESNET))
