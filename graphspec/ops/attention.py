@@ -5,6 +5,7 @@ from __future__ import annotations
 from graphspec.contract.broadcasting import stretch
 from graphspec.contract.fields import Finite
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
+from graphspec.layers.attention_masks import expanded
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor
 
@@ -13,8 +14,8 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
     """`softmax(query @ key * scale) @ value` of tensors `[batch, length, heads, size]`.
 
     `scale` is 1 / sqrt(size) by default. `bias` is added to the scores, and `mask` says which scores count;
-    both broadcast to `[batch, heads, queries, keys]`. With `is_causal`, a query sees only keys up to its own
-    position.
+    both broadcast to `[batch, heads, queries, keys]`, and a batch axis of 1 to that of the others. With
+    `is_causal`, a query sees only keys up to its own position.
     """
 
     arguments = (
@@ -40,10 +41,11 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
                     f"and gets {x}",
                     inputs=(position,),
                 )
-        batch = query.shape[0]
+        batch: Dim = query.shape[0]
         for position, x in enumerate(inputs):
             met = stretch(batch, x.shape[0])
-            fits = met == batch == x.shape[0] and x.shape[2] == query.shape[2]
+            batch = batch if met is None else met
+            fits = met is not None and x.shape[2] == query.shape[2]
             fits = fits and x.shape[3] == (query if position < 2 else value).shape[3]
             if not fits or (position == 2 and value.shape[1] != key.shape[1]):
                 raise LayerError(
@@ -54,7 +56,7 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
                 )
         bias, mask = (*masks, None, None)[:2]
         self._check_mask(bias, mask, (batch, query.shape[2], query.shape[1], key.shape[1]))
-        return query.with_shape(*query.shape[:3], value.shape[3])
+        return query.with_shape(batch, *query.shape[1:3], value.shape[3])
 
     def _check_mask(self, bias: Tensor | None, mask: Tensor | None, wanted: tuple[Dim, ...]) -> None:
         if (bias is not None) + (mask is not None) + self.is_causal > 1:
@@ -75,7 +77,10 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
 
     def code(self, site: Site) -> Code:
         bias, mask = site.inputs[3:]
-        arguments = ["{query}.transpose(1, 2)", "{key}.transpose(1, 2)", "{value}.transpose(1, 2)"]
+        batch = site.outputs[0].shape[0]
+        named = {word: x for word, x in zip(("query", "key", "value"), site.inputs, strict=False) if x}
+        full = next(word for word, x in named.items() if x.shape[0] == batch)
+        arguments = [f"{expanded(word, x, batch, full)}.transpose(1, 2)" for word, x in named.items()]
         if bias is not None or mask is not None:
             arguments.append("attn_mask={bias}" if mask is None else "attn_mask={mask}")
         constants: dict[str, Leaf] = {}

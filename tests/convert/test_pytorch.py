@@ -75,7 +75,7 @@ def test_other_weights_go_in_without_rules(tmp_path: Path) -> None:
 def test_frozen_parameters_are_told() -> None:
     imported = graphspec.from_torch(modules.Standardized(), images(2, 8), check=False)
     assert imported.frozen == ("weight",)
-    assert any("`weight` is frozen" in note for note in imported.notes)
+    assert any("folded in: `weight`" in note for note in imported.notes)
 
 
 def line_of(word: str) -> int:

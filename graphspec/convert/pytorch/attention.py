@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedValue
-from graphspec.convert.pytorch.functions import handles
+from graphspec.convert.pytorch.functions import HANDLERS, handles
 from graphspec.convert.pytorch.layers import unlike
 from graphspec.convert.pytorch.layout import Laid
-from graphspec.convert.pytorch.pointwise import arranged, scalar
+from graphspec.convert.pytorch.pointwise import arranged, pair, scalar
 from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
@@ -31,11 +33,18 @@ def _attention(
     enable_gqa: bool = False,
     **_: Any,
 ) -> Laid:
-    if len(query.shape) != 4:
-        raise Unsupported(
-            "attention of tensors that have not [batch, heads, length, size] has no counterpart",
-            "give it four axes",
-        )
+    if len(query.shape) == 3:
+        query, key, value = (x.inserted(1) for x in (query, key, value))
+        wide = SimpleNamespace(shape=(out.shape[0], 1, *out.shape[1:]))
+        mask = attn_mask
+        if isinstance(mask, Laid) and len(mask.shape) == 3:
+            mask = mask.inserted(1)
+        elif isinstance(mask, Known) and mask.tensor.dim() == 3:
+            mask = mask.map(lambda t: t.unsqueeze(1))
+        given = {"attn_mask": mask, "dropout_p": dropout_p, "is_causal": is_causal, "scale": scale}
+        return _attention(w, query, key, value, wide, **given).without([1])
+    if len(query.shape) != 4 or any(_is_merged(w, x) for x in (query, key, value)):
+        return _by_products(w, query, key, value, out, attn_mask, is_causal, scale)
     if enable_gqa and query.shape[1] != key.shape[1]:
         times = query.shape[1] // key.shape[1]
         key, value = (_repeated(w, x, times) for x in (key, value))
@@ -64,7 +73,7 @@ def _attention(
             while len(mask.shape) < 4:
                 mask = mask.inserted(0)
             kept = [mask.axes[i] if mask.length(mask.axes[i]) != 1 else () for i in (1, 2, 3)]
-            if 0 not in mask.axes[0]:
+            if 0 not in mask.axes[0] and not mask.is_free:
                 raise Unsupported("it mixes the examples of a batch", "give the mask the batch first")
             read = w.lay(
                 replace(mask, shape=tuple(mask.length(a) for a in mask.axes)), kept, stretch=True
@@ -77,9 +86,46 @@ def _attention(
     return Laid(ConvertedValue(node), sizes, ((0,), (2,), (1,), (3,)), tuple(out.shape))
 
 
+def _is_merged(w: NodeWriter, x: Laid) -> bool:
+    return w.batched(x).axes[0] != (0,)
+
+
+def _by_products(
+    w: NodeWriter,
+    query: Laid,
+    key: Laid,
+    value: Laid,
+    out: Any,
+    mask: Any,
+    is_causal: bool,
+    scale: Any,
+) -> Laid:
+    """Attention along axes that no layer knows, of windows that are merged with the batch, say."""
+    call = HANDLERS
+    shape = (*query.shape[:-1], key.shape[-2])
+    scores_out = SimpleNamespace(shape=shape, dtype=torch.float32)
+    size = query.shape[-1]
+    query = scalar(w, "multiply", query, scale if scale is not None else size**-0.5)
+    turned = key.permuted((*range(len(key.shape) - 2), len(key.shape) - 1, len(key.shape) - 2))
+    scores = call["matmul"](w, function="matmul", self=query, other=turned, out=scores_out)
+    if is_causal:
+        mask = Known(torch.ones(shape[-2:], dtype=torch.bool).tril())
+    if mask is not None and _boolean(mask):
+        scores = call["where"](
+            w, function="where", condition=mask, self=scores, other=-math.inf, out=scores_out
+        )
+    elif mask is not None:
+        scores = pair(w, "add", scores, mask, shape)
+    weights = call["softmax"](w, self=scores, dim=-1, function="softmax")
+    if w.rate:
+        weights = w.make("layer", "Dropout", {"rate": shortest(w.rate)}, [("x", weights.value)], weights)
+    found: Laid = call["matmul"](w, function="matmul", self=weights, other=value, out=out)
+    return found
+
+
 def _heads(w: NodeWriter, x: Laid) -> Laid:
     """[batch, length, heads, size], as Keras has them."""
-    x = w.solid(x)
+    x = w.solid(w.batched(x))
     if x.axes[0] != (0,):
         raise Unsupported(
             "attention along an axis that is merged with the batch is not understood", "keep the batch apart"
@@ -282,5 +328,3 @@ def _cell(
     found = [Laid(ConvertedValue(node, 2 * s), shape, ((0,), (1,)), shape) for s in range(count)]
     return tuple(found) if count == 2 else found[0]
 
-
-del scalar

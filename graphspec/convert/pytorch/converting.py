@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,12 @@ from torch import Tensor, fx, nn
 
 from graphspec.convert.nodes import ConvertedInput, ConvertedValue
 from graphspec.convert.pytorch import attention, layers, pointwise, products, shaping  # noqa: F401  (they register)
-from graphspec.convert.pytorch.functions import CREATES, HANDLERS, PICKS
+from graphspec.convert.pytorch.computed import Computed, tensors_in, variants
+from graphspec.convert.pytorch.functions import CREATES, HANDLERS
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import known_number
 from graphspec.convert.pytorch.tracing import TracedModule, line_in
-from graphspec.convert.pytorch.writer import CallOrigin, Known, Look, NodeWriter
+from graphspec.convert.pytorch.writer import CallOrigin, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import by_word
 
@@ -89,6 +90,7 @@ class Converter:
         self.writer.trains = {
             name: isinstance(tensor, nn.Parameter) and tensor.requires_grad for name, tensor in state.items()
         }
+        self.writer.shapes = {name: tensor.shape for name, tensor in state.items()}
         held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         lifted = signature.inputs_to_lifted_tensor_constants
         users = set(self.traced.inputs)
@@ -126,6 +128,10 @@ class Converter:
             else tuple((i,) for i in range(rank))
         )
         sizes = (shape[0], *shape[2:], shape[1]) if first else shape
+        self.writer.batch = shape[0]
+        for j, size in enumerate(sizes):
+            if j and not isinstance(size, int):
+                self.writer.lengths.setdefault(size, (ConvertedValue(made), j))
         return Laid(ConvertedValue(made), sizes, axes, shape, made.dtype)
 
     # --- nodes
@@ -171,14 +177,41 @@ class Converter:
         if not isinstance(target, torch._ops.OpOverload):
             return None
         given = _bound(node, values)
-        if _function(node) in CREATES and isinstance(meta, Tensor):
-            return self._created(node, given, meta)
-        flat = list(_tensors(given))
-        if all(isinstance(x, Known) for x in flat):
-            return self._computed(node, values)
-        return self._handled(node, given, meta, values)
+        word = _function(node)
+        known = all(isinstance(x, Known) for x in tensors_in(given))
+        if known or (word in CREATES and isinstance(meta, Tensor)):
+            origin = self.writer.origin
+            return Computed(self.writer, node, meta, values, lambda: self._made(node, given, values, origin)).run(
+                word, given
+            )
+        return self._handled(node, given, values)
 
-    def _handled(self, node: fx.Node, given: dict[str, Any], meta: Any, values: dict[fx.Node, Any]) -> Any:
+    def _made(
+        self, node: fx.Node, given: dict[str, Any], values: dict[fx.Node, Any], origin: CallOrigin
+    ) -> Any:
+        """What depends on parameters alone, as nodes."""
+        before, self.writer.origin = self.writer.origin, origin
+        try:
+            return self._handled(node, given, values)
+        finally:
+            self.writer.origin = before
+
+    def _handled(self, node: fx.Node, given: dict[str, Any], values: dict[fx.Node, Any]) -> Any:
+        """Tries which of the known tensors must be nodes. Raises the first refusal."""
+        first: Unsupported | None = None
+        word = _function(node).removesuffix("_")
+        for variant in variants(self.writer, word, given):
+            frozen = set(self.writer.frozen)
+            try:
+                return self._written(node, variant(), values)
+            except Unsupported as error:
+                first = first or error
+                self.writer.frozen = frozen
+        assert first is not None
+        raise first
+
+    def _written(self, node: fx.Node, given: dict[str, Any], values: dict[fx.Node, Any]) -> Any:
+        meta = node.meta.get("val")
         name = _function(node)
         inplace = name.endswith("_") and not name.startswith("_")
         word = name.removesuffix("_") if inplace else name
@@ -199,7 +232,7 @@ class Converter:
         try:
             found = handler(self.writer, **given, out=_out(meta), **self._more(node, word, handler))
         except (AttributeError, TypeError, ValueError, KeyError, IndexError, StopIteration) as error:
-            constant = any(isinstance(x, Known) for x in _tensors(given))
+            constant = any(isinstance(x, Known) for x in tensors_in(given))
             what = "a constant where data is expected" if constant else "arguments that are not understood"
             message = f"it takes {what}"
             raise Unsupported(message, "write this part of the model by hand, as {module: ...}") from error
@@ -242,58 +275,6 @@ class Converter:
         shape = (len(value), *value[0].shape)
         return HANDLERS["stack"](self.writer, tensors=value, out=Out(shape, torch.float32), dim=0)
 
-    def _computed(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
-        """What does not depend on data."""
-        target: Any = node.target
-        names: set[str] = set()
-        pure, moved = True, _function(node) in PICKS
-
-        def tensor(x: Any) -> Any:
-            nonlocal pure
-            if isinstance(x, Known):
-                names.update(x.names)
-                pure = pure and x.source is not None
-                return x.tensor
-            return _hint(x)
-
-        args, kwargs = _mapped(node.args, values, tensor), _mapped(node.kwargs, values, tensor)
-        with torch.no_grad():
-            found = target(*args, **kwargs)
-        if not isinstance(found, Tensor) and not isinstance(found, (list, tuple)):
-            return found
-        same = isinstance(args[0], Tensor) if args else False
-        if _function(node) == "embedding" and isinstance(found, Tensor):
-            return _rows_of(_resolved(node.args[0], values), args[1], found)
-        if _function(node) in ("to", "_to_copy") and isinstance(found, Tensor) and same:
-            moved = found.dtype == args[0].dtype
-
-        def source(get: Any) -> Any:
-            def looked(x: Any) -> Any:
-                if not isinstance(x, Known):
-                    return _hint(x)
-                assert x.source is not None  # all are pure
-                return x.source(get)
-
-            return target(*_mapped(node.args, values, looked), **_mapped(node.kwargs, values, looked))
-
-        kept = source if moved and pure and names else None
-        if isinstance(found, Tensor):
-            return Known(found, frozenset(names), kept)
-
-        def part_of(i: int) -> Callable[[Look], Tensor] | None:
-            return None if kept is None else lambda get: kept(get)[i]
-
-        return tuple(Known(part, frozenset(names), part_of(i)) for i, part in enumerate(found))
-
-    @staticmethod
-    def _created(node: fx.Node, given: dict[str, Any], meta: Tensor) -> Known:
-        """A new tensor, of which data gives no more than the shape."""
-        name = _function(node)
-        shape = [_hint(size) for size in meta.shape]
-        value = 1 if "ones" in name else given.get("fill_value", 0) if "full" in name else 0
-        value = value.tensor.item() if isinstance(value, Known) else value
-        return Known(torch.full(shape, value, dtype=meta.dtype))
-
     def _inlined(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         """A graph inside the graph, of `torch.no_grad()`, say."""
         args = list(node.args)
@@ -331,16 +312,6 @@ def _turned(node: fx.Node) -> tuple[int, ...] | None:
     elif _function(user) == "permute":
         order = [i % rank for i in given[0]]
     return tuple(order)
-
-
-def _rows_of(table: Known, places: Tensor, found: Tensor) -> Known:
-    """Rows of a table at constant places: they stay parameters where each is taken once, or one for all."""
-    if places.unique().numel() == places.numel():
-        return table.map(lambda t: t[places])
-    if places.unique().numel() == 1:
-        row = int(places.flatten()[0])
-        return table.map(lambda t: t[row].reshape(*[1] * places.dim(), -1))
-    return Known(found, table.names)
 
 
 def _rate(module: nn.Module | None) -> float:
@@ -405,33 +376,6 @@ def _unbacked(meta: Any) -> bool:
     return any(str(symbol).startswith("u") for symbol in meta.node.expr.free_symbols)
 
 
-def _hint(x: Any) -> Any:
-    """A number that the module was traced with."""
-    if isinstance(x, (torch.SymInt, torch.SymFloat)):
-        return x.node.hint
-    return x
-
-
-def _mapped(value: Any, values: Mapping[fx.Node, Any], change: Any) -> Any:
-    if isinstance(value, fx.Node):
-        found = values.get(value)
-        if isinstance(found, (tuple, list)):
-            return type(found)(change(x) for x in found)
-        meta = value.meta.get("val")
-        if not isinstance(found, (Known, Laid)) and isinstance(meta, (torch.SymInt, torch.SymFloat)):
-            return meta.node.hint
-        return change(found)
-    if isinstance(value, (list, tuple)):
-        return (
-            [_mapped(item, values, change) for item in value]
-            if isinstance(value, list)
-            else tuple(_mapped(item, values, change) for item in value)
-        )
-    if isinstance(value, Mapping):
-        return {key: _mapped(item, values, change) for key, item in value.items()}
-    return change(value)
-
-
 def _resolved(value: Any, values: Mapping[fx.Node, Any]) -> Any:
     if isinstance(value, fx.Node):
         return values.get(value)
@@ -455,17 +399,6 @@ def _bound(node: fx.Node, values: Mapping[fx.Node, Any]) -> dict[str, Any]:
             given[argument.name] = argument.default_value
     given.pop("out", None)
     return given
-
-
-def _tensors(value: Any) -> Any:
-    if isinstance(value, (Known, Laid)):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _tensors(item)
 
 
 def _out(meta: Any) -> Any:

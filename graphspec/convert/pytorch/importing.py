@@ -61,7 +61,10 @@ def converted(
         raise Unsupported("an output of it is an input", "return what is computed")
     spec = compiled(body, {}, flat, notes)
     frozen = tuple(sorted(writer.frozen))
-    notes += [f"`{word}` is frozen: the spec holds what was computed of it" for word in frozen]
+    if frozen:
+        listed = ", ".join(f"`{word}`" for word in frozen[:3])
+        more = f" and {len(frozen) - 3} more" if len(frozen) > 3 else ""
+        notes.append(f"folded in: {listed}{more}: the spec holds what was computed of them, and trains that")
     for node, rate in writer.rates.items():
         if node in nodes:
             notes.append(

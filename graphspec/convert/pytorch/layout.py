@@ -23,7 +23,8 @@ Axes = tuple[tuple[int, ...], ...]
 @dataclass(frozen=True, slots=True)
 class Laid:
     """`sizes` are those of the value's axes, the batch first; `shape` is that of the torch tensor. An axis of
-    `axes` that is empty has size 1, or is stretched to the size in `shape`.
+    `axes` that is empty has size 1, or is stretched to the size in `shape`. A tensor that is free of the batch
+    is the same for every example: the first size of its value is 1, and no axis of `axes` has 0.
     """
 
     value: ConvertedValue
@@ -34,8 +35,13 @@ class Laid:
 
     @property
     def batch(self) -> int:
-        """The torch axis that has the batch in it. Raises `Unsupported` where none has."""
-        return next(i for i, axis in enumerate(self.axes) if 0 in axis)
+        """The torch axis that has the batch in it, -1 where none has."""
+        return next((i for i, axis in enumerate(self.axes) if 0 in axis), -1)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it is the same for every example."""
+        return self.batch < 0
 
     def stretched(self) -> list[int]:
         """The torch axes that are repeated without being in the value."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import torch
 
 from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue, Stored
@@ -413,42 +415,60 @@ def ties(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, Converted
         if node.form == "layer" and node.stored is not None:
             held = w.weights[node.stored.path]
             main = held.get("weight") or next(iter(held.values()), None)
-            if main is not None and main.names and main.source is not None:
-                groups[
-                    tuple(sorted(main.names)),
-                    tuple(main.tensor.shape),
-                    main.tensor.flatten()[:64].sum().item(),
-                ].append(node)
+            elements = None if main is None else w.elements(main)
+            if main is not None and elements is not None and elements.numel():
+                ends = elements.flatten()[0].item(), elements.flatten()[-1].item()
+                groups[tuple(sorted(main.names)), tuple(elements.shape), ends].append(node)
     for group in groups.values():
         if len(group) < 2 or not all(_same(w, group[0], other) for other in group[1:]):
             continue
         first = group[0]
         kinds = {node.what for node in group}
-        words = {k: v for k, v in first.arguments.items() if k not in ("activation",)}
-        what = "ReversibleEmbedding" if kinds == {"Embedding", "Dense"} else first.what
-        if kinds == {"Embedding", "Dense"}:
-            table = next(node for node in group if node.what == "Embedding")
-            words, first = dict(table.arguments), table
+        reversed_ = kinds == {"Embedding", "Dense"}
+        if reversed_:
+            first = next(node for node in group if node.what == "Embedding")
             if any(node.arguments.get("use_bias", True) for node in group if node.what == "Dense"):
                 continue
-        elif len(kinds) > 1 or any(node.arguments != first.arguments or node.body for node in group):
+        elif len(kinds) > 1 or any(_unactivated(node) != _unactivated(first) or node.body for node in group):
             continue
-        else:
-            words = dict(first.arguments)
+        what = "ReversibleEmbedding" if reversed_ else first.what
+        alike = not reversed_ and all(node.arguments == first.arguments for node in group)
+        words = dict(first.arguments) if alike else _unactivated(first)
         entry = CalledEntry("shared", "layer", what, words, None, first.stored, first.trainable, True)
         w.entries[entry] = w.origins[first]
         for node in group:
-            reverse = what == "ReversibleEmbedding" and node.what == "Dense"
-            after = node.arguments.get("activation") if reverse else None
+            after = None if alike else node.arguments.get("activation")
+            reverse = reversed_ and node.what == "Dense"
             node.form, node.what, node.entry, node.stored = "call", "shared", entry, None
             node.arguments = {"reverse": True} if reverse else {}
             node.trainable = True
             if after is not None:
-                node.arguments["activation"] = after
+                _activated(w, node, after, nodes, outputs)
+
+
+def _activated(
+    w: NodeWriter,
+    node: ConvertedNode,
+    activation: Any,
+    nodes: list[ConvertedNode],
+    outputs: dict[str, ConvertedValue],
+) -> None:
+    """Puts an activation behind a call, which takes none."""
+    made = ConvertedNode("act", "layer", "Activation", {"activation": activation}, automatic=True)
+    replaced(nodes, outputs, {ConvertedValue(node): ConvertedValue(made)})
+    made.reads = [("x", ConvertedValue(node))]
+    w.origins[made] = replace(w.origins[node], main=False)
+    nodes.insert(nodes.index(node) + 1, made)
+
+
+def _unactivated(node: ConvertedNode) -> dict[str, Any]:
+    return {key: value for key, value in node.arguments.items() if key != "activation"}
 
 
 def _same(w: NodeWriter, a: ConvertedNode, b: ConvertedNode) -> bool:
     assert a.stored is not None and b.stored is not None
-    mine, its = w.weights[a.stored.path], w.weights[b.stored.path]
-    x, y = mine.get("weight"), its.get("weight")
-    return x is None or y is None or (x.tensor.shape == y.tensor.shape and bool((x.tensor == y.tensor).all()))
+    x, y = (w.weights[node.stored.path].get("weight") for node in (a, b))  # type: ignore[union-attr]
+    if x is None or y is None:
+        return True
+    mine, its = w.elements(x), w.elements(y)
+    return mine is not None and its is not None and mine.shape == its.shape and torch.equal(mine, its)

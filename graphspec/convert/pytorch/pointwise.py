@@ -150,17 +150,11 @@ def _glu(w: NodeWriter, self: Laid, dim: int, **_: Any) -> Laid:
 @handles("prelu", "_prelu_kernel")
 def _prelu(w: NodeWriter, self: Laid, weight: Known, **_: Any) -> Laid:
     x = w.spatial(self) if len(self.shape) > 2 else w.last(self, 1)
-    channels = x.sizes[-1]
-    shared = list(range(1, len(x.sizes) - 1))
-    alpha = weight.map(lambda t: t.reshape(-1).expand(channels).reshape(*([1] * len(shared)), channels))
-    if weight.tensor.numel() == 1 != channels:
-        raise Unsupported(
-            "its one slope for all channels has no counterpart", "give it num_parameters=channels"
-        )
+    one = weight.tensor.numel() == 1 != x.sizes[-1]
+    shared = list(range(1, len(x.sizes) - (not one)))
     given = {"shared_axes": shared} if shared else {}
-    return w.make(
-        "layer", "PReLU", given, [("x", x.value)], x, weights={"weight": alpha.map(lambda t: t.reshape(-1))}
-    )
+    alpha = weight.map(lambda t: t.reshape(-1))
+    return w.make("layer", "PReLU", given, [("x", x.value)], x, weights={"weight": alpha})
 
 
 @handles(*OPS)
@@ -254,12 +248,15 @@ def _pair(
 
 def pair(w: NodeWriter, op: str, a: Any, b: Any, shape: tuple[Size, ...]) -> Laid:
     """`op` of two tensors, or of one and a number, that gives a torch tensor of this shape."""
+    a, b = _uniform(a, b, shape), _uniform(b, a, shape)
     if not isinstance(b, (Laid, Known)):
         if op == "power" and b == 2:
             return w.make("op", "square", {}, [("x", a.value)], a)
         neutral = {"add": 0, "subtract": 0, "multiply": 1, "divide": 1, "power": 1}.get(op)
         return a if neutral is not None and b == neutral else scalar(w, op, a, b)
     if isinstance(b, Laid) and not isinstance(a, (Laid, Known)):
+        if a == {"add": 0, "multiply": 1}.get(op):
+            return b
         return scalar(w, op, b, a, second=False)
     merges = op in ("add", "multiply", "subtract", "maximum", "minimum")
     a, b = together(w, [a, b], shape, full=not merges)
@@ -272,6 +269,14 @@ def pair(w: NodeWriter, op: str, a: Any, b: Any, shape: tuple[Size, ...]) -> Lai
     return replace(_result(a, b, shape), value=ConvertedValue(node))
 
 
+def _uniform(x: Any, other: Any, shape: tuple[Size, ...]) -> Any:
+    """The number that a constant holds everywhere, where the other operand has the shape of the result."""
+    if isinstance(x, Known) and isinstance(other, Laid) and other.shape == tuple(shape):
+        if not x.names and x.tensor.numel() and (x.tensor == x.tensor.flatten()[0]).all():
+            return x.tensor.flatten()[0].item()
+    return x
+
+
 def value(w: NodeWriter, x: Laid | Known, like: Laid) -> ConvertedValue:
     """The node of an operand that is in the axes of `like` already."""
     return x.value if isinstance(x, Laid) else w.held(x)
@@ -280,9 +285,11 @@ def value(w: NodeWriter, x: Laid | Known, like: Laid) -> ConvertedValue:
 def _result(a: Laid | Known, b: Laid | Known, shape: tuple[Size, ...]) -> Laid:
     """The layout of what two operands in one layout give."""
     whole = max(
-        (x for x in (a, b) if isinstance(x, Laid)), key=lambda x: (len(x.sizes), sum(s != 1 for s in x.sizes))
+        (x for x in (a, b) if isinstance(x, Laid)),
+        key=lambda x: (len(x.sizes), not x.is_free, sum(s != 1 for s in x.sizes)),
     )
     sizes = list(whole.sizes)
+    sizes[0] = next((x.sizes[0] for x in (a, b) if isinstance(x, Laid) and x.sizes[0] != 1), 1)
     for other in (a, b):
         own = other.sizes[1:] if isinstance(other, Laid) else tuple(other.tensor.shape) or (1,)
         sizes += [1] * (len(own) + 1 - len(sizes))
@@ -307,9 +314,11 @@ def together(
     align by the last axes alone, and need them `full`.
     """
     rank = len(shape)
+    if all(x.is_free for x in operands if isinstance(x, Laid)):
+        operands = [w.data(x) if isinstance(x, Known) else x for x in operands]
     laid = [padded(x, rank) for x in operands if isinstance(x, Laid)]
-    place = next(iter({x.batch for x in laid}))
-    if any(x.batch != place for x in laid):
+    place = next((x.batch for x in laid if not x.is_free), -1)
+    if any(x.batch != place for x in laid if not x.is_free):
         raise Unsupported("it mixes the examples of a batch", "combine tensors of one example")
     leader = next((x for x in laid if _covers(x, shape)), None)
     if leader is not None:
@@ -318,7 +327,7 @@ def together(
         order = [i for i in range(rank) if i != place]
         leader = Laid(
             laid[0].value,
-            tuple(shape[i] for i in (place, *order)),
+            tuple(shape[i] if i >= 0 else 1 for i in (place, *order)),
             tuple((0,) if i == place else (order.index(i) + 1,) for i in range(rank)),
             tuple(shape),
         )
@@ -338,10 +347,14 @@ def together(
         else:
             found.append(_followed(w, padded(x, rank), leader, full))
     if chosen is None:  # the first has the axes of the result
-        found = [
-            replace(x, axes=leader.axes) if isinstance(x, Laid) and len(x.sizes) == rank else x for x in found
-        ]
+        found = [_as(x, leader) if isinstance(x, Laid) else x for x in found]
     return found
+
+
+def _as(x: Laid, leader: Laid) -> Laid:
+    """An operand in the axes of the result: those that it lacks are of size 1, after the batch."""
+    missing = len(leader.sizes) - len(x.sizes)
+    return replace(x, axes=leader.axes, sizes=(x.sizes[0], *[1] * missing, *x.sizes[1:]))
 
 
 def _covers(x: Laid, shape: tuple[Size, ...]) -> bool:

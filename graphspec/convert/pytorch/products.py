@@ -5,6 +5,7 @@ elsewhere.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 from graphspec.convert.nodes import ConvertedValue
@@ -12,6 +13,7 @@ from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layers import dense
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.pointwise import pair, scalar
+from graphspec.convert.pytorch.shaping import reduced
 from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
@@ -39,16 +41,15 @@ def _matmul(
             return product_
         return pair(w, "add", self, product_, out.shape)
     if function == "einsum":
-        if len(tensors) != 2:
-            raise Unsupported("an einsum of other than two tensors is not understood", "write it in steps")
-        left, right = tensors
-        terms, _, result = equation.replace(" ", "").partition("->")
-        first, second = terms.split(",")
-        if "." in equation or not result:
-            raise Unsupported("an einsum with dots is not understood", "name all of its axes")
-    else:
-        left, right = self, other if other is not None else given.get("mat2", given.get("vec2"))
-        first, second, result = _letters(left, right, function)
+        terms, result = _terms(equation, [shape_of(x) for x in tensors])
+        return _summed(w, list(zip(terms, tensors, strict=True)), result, out, then)
+    left, right = self, other if other is not None else given.get("mat2", given.get("vec2"))
+    first, second, result = _letters(left, right, function)
+    return _product(w, (first, left), (second, right), result, out, then)
+
+
+def _product(w: NodeWriter, a: Term, b: Term, result: str, out: Any, then: Any = None) -> Laid:
+    (first, left), (second, right) = a, b
     if isinstance(left, Laid) and isinstance(right, Known):
         simple = _projection(w, left, right, first, second, result)
         if simple is not None:
@@ -56,6 +57,69 @@ def _matmul(
     if isinstance(left, Known):
         return contract(w, right, left, second, first, result, out, then)
     return contract(w, left, right, first, second, result, out, then)
+
+
+def _terms(equation: str, shapes: list[Any]) -> tuple[list[str], str]:
+    """The letters of each operand and of the result, with letters for dots."""
+    given, arrow, result = equation.replace(" ", "").partition("->")
+    terms = given.split(",")
+    spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in equation]
+    counts = [len(shape) - len(term.replace("...", "")) for term, shape in zip(terms, shapes, strict=True)]
+    dots = "".join(spare[: max((n for n, t in zip(counts, terms, strict=True) if "..." in t), default=0)])
+    terms = [
+        term.replace("...", dots[len(dots) - count :]) for term, count in zip(terms, counts, strict=True)
+    ]
+    if arrow:
+        return terms, result.replace("...", dots)
+    flat = "".join(terms)
+    return terms, dots + "".join(sorted(c for c in set(flat) if flat.count(c) == 1 and c not in dots))
+
+
+def _summed(w: NodeWriter, terms: list[Term], result: str, out: Any, then: Any) -> Laid:
+    """An einsum of any number of tensors, two at a time."""
+    if any(len(set(term)) < len(term) for term, _ in terms):
+        raise Unsupported("an einsum of a diagonal is not understood", "name each axis of a tensor once")
+    while len(terms) > 2:
+        (first, left), (second, right), *rest = terms
+        if isinstance(left, Known) and isinstance(right, Known):
+            terms = [terms[0], *rest, terms[1]]
+            continue
+        sizes = dict(zip(first + second, (*shape_of(left), *shape_of(right)), strict=True))
+        needed = {*result, *(letter for term, _ in rest for letter in term)}
+        kept = "".join(letter for letter in dict.fromkeys(first + second) if letter in needed)
+        part = SimpleNamespace(shape=tuple(sizes[letter] for letter in kept))
+        terms = [(kept, _product(w, terms[0], terms[1], kept, part)), *rest]
+    if len(terms) == 2:
+        return _product(w, terms[0], terms[1], result, out, then)
+    term, x = terms[0]
+    gone = [i for i, letter in enumerate(term) if letter not in result]
+    if gone:
+        x = reduced(w, "sum", x, gone, False, None)
+    left = [letter for letter in term if letter in result]
+    return x.permuted([left.index(letter) for letter in result])
+
+
+@handles("bilinear")
+def _bilinear(
+    w: NodeWriter, input1: Laid, input2: Laid, weight: Any, bias: Any, out: Any, **_: Any
+) -> Laid:
+    front = "ABCDEFGH"[: len(input1.shape) - 1]
+    terms = [(f"{front}i", input1), ("oij", weight), (f"{front}j", input2)]
+    y = _summed(w, terms, f"{front}o", out, None)
+    return y if bias is None else pair(w, "add", y, bias, out.shape)
+
+
+@handles("cdist", "_cdist_forward")
+def _cdist(w: NodeWriter, x1: Laid, x2: Laid, out: Any, p: float = 2.0, **_: Any) -> Laid:
+    """The distances of each vector of one tensor and each of another."""
+    a, b = x1.inserted(len(x1.shape) - 1), x2.inserted(len(x2.shape) - 2)
+    gaps = pair(w, "subtract", a, b, (*out.shape, x1.shape[-1]))
+    given = {} if p == 2 else {"ord": p}
+    return reduced(w, "norm", gaps, [len(out.shape)], False, None, **given)
+
+
+Term = tuple[str, Any]
+"""Letters of the axes of a tensor, and the tensor."""
 
 
 def rank_of(x: Any) -> int:
@@ -108,20 +172,21 @@ def contract(
         return contract(w, left, right, first, second, result, out, then)
     names, letters = _named(terms, parts)
     words, reads = [], []
-    sized = {BATCH: left.sizes[0]}
+    sized = {BATCH: 1}
     for term, x in terms:
         if isinstance(x, Known):
             value, word = _constant(w, x, term, parts, names, shapes)
         else:
             value, word = x.value, _word(x, term, names, shapes, letters)
-            sized |= dict(zip(word, x.sizes, strict=True))
+            free = x.is_free
+            sized |= {name: size for name, size in zip(word, x.sizes, strict=True) if not (free and name == BATCH)}
         words.append(word if BATCH in word else BATCH + word)
         reads.append(("", value))
     for letter in names:
         sized |= dict(zip(names[letter], parts[letter], strict=True))
     wanted = result if then is None else "".join(result[i] for i in then)
     flat = [name for letter in wanted for name in names[letter]]
-    if BATCH not in flat:
+    if BATCH not in flat and not all(isinstance(x, Known) or x.is_free for _, x in terms):
         raise Unsupported("it sums over the examples of a batch", "combine tensors of one example")
     order = [BATCH, *(name for name in flat if name != BATCH)]
     node = w.node("op", "einsum", {"subscripts": f"{','.join(words)}->{''.join(order)}"}, reads)
@@ -165,6 +230,8 @@ def _named(terms: Terms, parts: Parts) -> tuple[dict[str, str], Iterator[str]]:
 def _word(x: Laid, term: str, names: dict[str, str], shapes: dict[str, Any], letters: Iterator[str]) -> str:
     """The letters of a value's axes."""
     word = ["?"] * len(x.sizes)
+    if x.is_free:
+        word[0] = BATCH
     for i, letter in enumerate(term):
         if x.length(x.axes[i]) == shapes[letter]:
             for j, name in zip(x.real(i), names[letter], strict=False):

@@ -158,53 +158,90 @@ def _still(*modules: nn.Module) -> Iterator[None]:
 def _trained(
     imported: Any, module: nn.Module, ours: nn.Module, inputs: Mapping[str, Tensor]
 ) -> tuple[float | None, float | None, str]:
-    """The differences of the loss and of the worst gradient in training mode."""
-    buffers = [(b, b.clone()) for b in module.buffers()]
-    states = {name: p.grad for name, p in module.named_parameters()}
-    given = fresh(imported, inputs, 4, 7)
+    """The differences of the loss and of the worst gradient in training mode: in float64, where rounding tells
+    nothing of normalizations that divide by little; in float32 where one of both does not run in float64.
+    """
+    with _kept(module), _kept(ours):
+        given = fresh(imported, inputs, 4, 7)
+        try:
+            module.double(), ours.double()
+            wide = {n: x.double() if x.is_floating_point() else x for n, x in given.items()}
+            found = _learned(imported, module, ours, wide)
+        except _RUNS_NOT:
+            found = None
+    if found is not None:
+        return found
+    with _kept(module), _kept(ours):
+        try:
+            return _learned(imported, module, ours, given)
+        except _RUNS_NOT as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0][:120]
+            return None, None, f"the module does not train on such inputs: {first}"
+
+
+_RUNS_NOT = (RuntimeError, TypeError, ValueError, AttributeError, AssertionError)
+
+
+@contextmanager
+def _kept(module: nn.Module) -> Iterator[None]:
+    """Afterwards the module is as before: its tensors, their type, their gradients."""
+    state = {id(t): (t, t.data, t.grad) for t in module.parameters()}
+    state |= {id(t): (t, t.data.clone(), None) for t in module.buffers()}
+    buffers = [
+        (each, name, t) for each in module.modules() for name, t in each._buffers.items() if t is not None
+    ]
     try:
-        for parameter in (*module.parameters(), *ours.parameters()):
+        for parameter in module.parameters():
             parameter.grad = None
-        with _still(module, ours):
-            expected = flat(module(**given))
-            found = flat(ours(*_used(imported, given)))
-            if [x.shape for x in expected] != [x.shape for x in found]:
-                return None, None, "the module gives other outputs in training"
-            if not apart(found, expected) <= TOLERANCE * DEEP:
-                return None, None, "the module is random, or another one, in training"
-            theirs, own = _loss(expected), _loss(found)
-            if theirs is None or own is None or not theirs.requires_grad:
-                return None, None, "nothing of it is trained"
-            theirs.backward()
-            own.backward()
-        named = dict(module.named_parameters(remove_duplicate=False))
-        wanted = gradients(
-            imported.program.graph,
-            imported.places,
-            imported.held,
-            lambda name: named[name].grad if name in named else None,
-        )
-        mine = dict(ours.named_parameters(remove_duplicate=False))
-        worst = 0.0
-        scale = max((float(g.abs().max()) for g in wanted.values() if g.numel()), default=0.0)
-        for key, gradient in wanted.items():
-            if key in mine and mine[key].grad is not None:
-                gap = float((mine[key].grad - gradient).abs().max())  # type: ignore[operator]
-                worst = max(worst, gap / max(float(gradient.abs().max()), 1e-3 * scale, 1e-30))
-        one, other = float(theirs.detach()), float(own.detach())
-        loss = abs(one - other) / max(abs(one), 1e-6)
-        if not (worst <= GRADIENT and loss <= TOLERANCE * DEEP):
-            message = f"in training, gradients of the spec differ from those of the module by {worst:.1e}"
-            raise fail("import-differs", message, REPORT)
-        return loss, worst, ""
-    except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        return None, None, f"the module does not train on such inputs: {first}"
+        yield
     finally:
-        for buffer, before in buffers:
-            buffer.copy_(before)
-        for name, parameter in module.named_parameters():
-            parameter.grad = states[name]
+        for each, name, t in buffers:
+            each._buffers[name] = t
+        for tensor, data, grad in state.values():
+            tensor.data, tensor.grad = data, grad
+
+
+def _learned(
+    imported: Any, module: nn.Module, ours: nn.Module, given: Mapping[str, Tensor]
+) -> tuple[float | None, float | None, str]:
+    with _still(module, ours):
+        expected = flat(module(**given))
+        found = flat(ours(*_used(imported, given)))
+        if [x.shape for x in expected] != [x.shape for x in found]:
+            return None, None, "the module gives other outputs in training"
+        if not apart(found, expected) <= TOLERANCE * DEEP:
+            return None, None, "the module is random, or another one, in training"
+        theirs, own = _loss(expected), _loss(found)
+        if theirs is None or own is None or not theirs.requires_grad:
+            return None, None, "nothing of it is trained"
+        theirs.backward()
+        own.backward()
+    worst = _worst_gradient(imported, module, ours)
+    one, other = float(theirs.detach()), float(own.detach())
+    loss = abs(one - other) / max(abs(one), 1e-6)
+    if not (worst <= GRADIENT and loss <= TOLERANCE * DEEP):
+        message = f"in training, gradients of the spec differ from those of the module by {worst:.1e}"
+        raise fail("import-differs", message, REPORT)
+    return loss, worst, ""
+
+
+def _worst_gradient(imported: Any, module: nn.Module, ours: nn.Module) -> float:
+    """The largest difference of the gradient of one parameter, relative to the largest element of it."""
+    named = dict(module.named_parameters(remove_duplicate=False))
+    wanted = gradients(
+        imported.program.graph,
+        imported.places,
+        imported.held,
+        lambda name: named[name].grad if name in named else None,
+    )
+    mine = dict(ours.named_parameters(remove_duplicate=False))
+    worst = 0.0
+    scale = max((float(g.abs().max()) for g in wanted.values() if g.numel()), default=0.0)
+    for key, gradient in wanted.items():
+        if key in mine and mine[key].grad is not None:
+            gap = float((mine[key].grad - gradient).abs().max())  # type: ignore[operator]
+            worst = max(worst, gap / max(float(gradient.abs().max()), 1e-3 * scale, 1e-30))
+    return worst
 
 
 def _loss(outputs: list[Tensor]) -> Tensor | None:

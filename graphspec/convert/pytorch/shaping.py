@@ -74,6 +74,9 @@ def _expand(w: NodeWriter, self: Laid, out: Any, **_: Any) -> Laid:
     found = self
     while len(found.shape) < len(out.shape):
         found = found.inserted(0)
+    for i, size in enumerate(out.shape):
+        if size == w.batch and found.is_free:
+            found = w.batched(found, i)
     axes = tuple(
         () if found.length(axis) == 1 and size != 1 and 0 not in axis else axis
         for axis, size in zip(found.axes, out.shape, strict=True)
@@ -100,7 +103,7 @@ def _repeat(
         j = x.sole(i)
         node = w.node("op", "repeat", {"repeats": int(repeats), "axis": j}, [("x", x.value)])
         return _resized(x, node, {i: out.shape[i]})
-    counts = [int(c) for c in (repeats if repeats is not None else dims)]
+    counts = list(repeats if repeats is not None else dims)
     x = self
     while len(x.shape) < len(counts):
         x = x.inserted(0)
@@ -109,6 +112,8 @@ def _repeat(
     x = w.natural(x)
     if counts[0] != 1:
         raise Unsupported("it repeats the examples of a batch", "repeat another axis")
+    if not all(isinstance(c, int) for c in counts):
+        raise Unsupported("it repeats as often as an open size says", "give the size a number in --input")
     node = w.node("op", "tile", {"repeats": counts}, [("x", x.value)])
     return _resized(x, node, dict(enumerate(out.shape)))
 
@@ -165,6 +170,12 @@ def _slice(
     first = start or 0
     if length is not None:
         end = first + length
+    if first == 0 and step == 1 and out.shape[i] in w.lengths and isinstance(size, int):
+        from graphspec.convert.pytorch.computed import counted
+
+        places = counted(w, out.shape[i])
+        node = w.node("op", "take", {"axis": j}, [("", x.value), ("", places.value)])
+        return _resized(x, node, {i: out.shape[i]})
     if not isinstance(first, int) or not (isinstance(end, int) or end is None or end == size):
         raise Unsupported("it slices at a place that stays open", "give the size a number in --input")
     stop = "" if end is None or (not isinstance(end, int)) or end >= (1 << 60) or end == size else str(end)
@@ -520,6 +531,24 @@ def _spread(x: Laid, indices: Any, out: Any) -> Laid | None:
             return None
         axes[place] = x.axes[i]
     return replace(x, axes=tuple(axes), shape=tuple(out.shape))
+
+
+@handles("unfold")
+def _unfold(w: NodeWriter, self: Laid, dimension: int, size: int, step: int, out: Any, **_: Any) -> Laid:
+    """Windows along an axis, which become the last one."""
+    i = dimension % len(self.shape)
+    count = out.shape[i]
+    if not isinstance(count, int) or count * size > 4096:
+        raise Unsupported("it has windows along a size that stays open, or too many", "use F.unfold")
+    x = self
+    if step != size or count * size != x.shape[i]:
+        x = alone(w, x, i)
+        places = [start * step + k for start in range(count) for k in range(size)]
+        node = w.node("op", "take", {"indices": places, "axis": x.at(i)}, [("x", x.value)])
+        x = _resized(x, node, {i: len(places)})
+    parted = w.split(x, (*x.shape[:i], count, size, *x.shape[i + 1 :]))
+    order = [k for k in range(len(parted.shape)) if k != i + 1]
+    return parted.permuted([*order, i + 1])
 
 
 @handles("gather")

@@ -14,6 +14,8 @@ from graphspec.convert.pytorch.layout import Laid, merged_axes
 from graphspec.convert.pytorch.sizes import Size, product
 from graphspec.convert.refusals import Unsupported
 
+LISTED = 64
+"""Integers or booleans that a spec lists as a constant; more of them are stored with the weights."""
 Look = Callable[[str], Tensor]
 """A parameter or buffer of the module by its name."""
 
@@ -28,6 +30,9 @@ class Known:
     names: frozenset[str] = frozenset()
     source: Callable[[Look], Tensor] | None = None
     slope: Callable[[Look], Tensor] | None = None  # that of gradients, where it is another one
+    made: Callable[[], Any] | None = None  # writes the nodes that compute it, and gives the `Laid` of them
+    open: bool = False  # it depends on a size that stays open, for which `tensor` has the traced one
+    batched: bool = False  # the batch is one of its axes
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Known:
         """The same elements, arranged in another way."""
@@ -35,7 +40,7 @@ class Known:
         def after(source: Callable[[Look], Tensor] | None) -> Callable[[Look], Tensor] | None:
             return None if source is None else lambda get: change(source(get))
 
-        return Known(change(self.tensor), self.names, after(self.source), after(self.slope))
+        return Known(change(self.tensor), self.names, after(self.source), after(self.slope), open=self.open)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,10 @@ class NodeWriter:
     rates: dict[ConvertedNode, float] = field(default_factory=dict)  # of the dropout in attention
     entries: dict[CalledEntry, CallOrigin] = field(default_factory=dict)
     rate: float = 0.0  # that of the attention which is being written
+    shapes: Mapping[str, torch.Size] = field(default_factory=dict)  # of parameters
+    batch: Size = None  # the size of the batch, a symbol
+    lengths: dict[Size, tuple[ConvertedValue, int]] = field(default_factory=dict)  # where open sizes are found
+    parameters: dict[tuple[Any, ...], list[tuple[Tensor, ConvertedValue]]] = field(default_factory=dict)
 
     def node(
         self,
@@ -96,6 +105,10 @@ class NodeWriter:
 
     def uses(self, known: Known) -> None:
         """Remembers parameters whose function a constant freezes."""
+        if known.open:
+            raise Unsupported(
+                "a constant depends on a size that stays open", "give the size a number in --input"
+            )
         if known.source is None:
             self.frozen |= {name for name in known.names if self.trains.get(name)}
 
@@ -162,18 +175,24 @@ class NodeWriter:
         places = laid.stretched()
         if not places:
             return laid
-        groups = [laid.axes[i] for i in range(len(laid.axes)) if 0 not in laid.axes[i]]
-        if laid.batch != 0:
+        first = self._first(laid)
+        if laid.batch > 0:
             raise Unsupported("it is broadcast with its batch after other axes", "keep the batch first")
+        groups = [laid.axes[i] for i in range(first, len(laid.axes))]
         flat = self.lay(replace(laid, shape=tuple(laid.length(a) for a in laid.axes)), groups, stretch=True)
-        sizes = [flat.sizes[0], *(laid.shape[i] for i in range(1, len(laid.axes)))]
+        sizes = [flat.sizes[0], *(laid.shape[i] for i in range(first, len(laid.axes)))]
         if all(isinstance(size, int) for size in sizes[1:]):
             what, given = "broadcast_to", {"shape": [-1, *sizes[1:]]}
             value = ConvertedValue(self.node("op", what, given, [("x", flat.value)], main=False))
         else:
             raise Unsupported("it is stretched to a size that stays open", "give the size a number")
-        axes = tuple((i,) for i in range(len(laid.axes)))
+        axes = tuple((i + 1 - first,) for i in range(len(laid.axes)))
         return Laid(value, tuple(sizes), axes, laid.shape, laid.dtype)
+
+    @staticmethod
+    def _first(laid: Laid) -> int:
+        """The first torch axis that is one of an example: 0 where no axis is the batch."""
+        return 0 if laid.is_free else 1
 
     def lay(self, laid: Laid, groups: Sequence[tuple[int, ...]], stretch: bool = False) -> Laid:
         """The tensor with a value whose axes after the batch are these groups of its present ones; an empty
@@ -235,17 +254,26 @@ class NodeWriter:
     def natural(self, laid: Laid) -> Laid:
         """With an axis for each torch axis, in torch's order, the batch first."""
         laid = self.solid(laid)
-        if laid.batch != 0:
+        first = self._first(laid)
+        if laid.batch > 0:
             raise Unsupported("its batch is not the first axis where it leaves the model", "return it first")
-        groups = [laid.axes[i] for i in range(1, len(laid.axes))]
-        if tuple(laid.axes) == tuple((i,) for i in range(len(laid.sizes))):
+        groups = [laid.axes[i] for i in range(first, len(laid.axes))]
+        wanted = tuple((i + 1 - first,) for i in range(len(laid.axes)))
+        if tuple(laid.axes) == wanted and len(laid.sizes) == len(groups) + 1:
             return laid
-        found = self.lay(laid, groups)
-        return replace(found, axes=tuple((i,) for i in range(len(laid.axes))))
+        return replace(self.lay(laid, groups), axes=wanted)
+
+    def batched(self, laid: Laid, place: int = 0) -> Laid:
+        """A tensor that is the same for every example, with its torch axis `place`, of size 1, as the batch."""
+        if not laid.is_free or laid.shape[place] not in (1, self.batch):
+            return laid
+        axes, shape = list(laid.axes), list(laid.shape)
+        axes[place], shape[place] = (0,), self.batch
+        return replace(laid, axes=tuple(axes), shape=tuple(shape), sizes=(self.batch, *laid.sizes[1:]))
 
     def spatial(self, laid: Laid) -> Laid:
         """An image, sequence or volume with its channels, torch's axis 1, last in the value."""
-        laid = self.solid(laid)
+        laid = self.solid(self.batched(laid))
         if laid.axes[0] != (0,):
             raise Unsupported(
                 "it merges the batch with another axis before a layer of images",
@@ -279,33 +307,68 @@ class NodeWriter:
 
     # --- what is known as a node
 
+    def data(self, known: Known) -> Laid:
+        """A known tensor as one that is the same for every example."""
+        learned = known.source is None and any(self.trains.get(name) for name in known.names)
+        if known.made is not None and (known.open or learned or known.batched):
+            found: Laid = known.made()
+            return found
+        sizes = tuple(int(size) for size in known.tensor.shape)
+        dtype = str(known.tensor.dtype).removeprefix("torch.")
+        value = self.held(known)
+        if not sizes:
+            return Laid(value, (1, 1), (), (), dtype)
+        kept = [i for i, size in enumerate(sizes)]
+        return Laid(value, (1, *sizes), tuple((i + 1,) for i in kept), sizes, dtype)
+
     def held(self, known: Known, name: str = "parameter") -> ConvertedValue:
-        """A known tensor, without a batch axis, as a parameter or a constant."""
+        """A known tensor, without a batch axis, as a parameter or a constant. Uses of the same parameter, or
+        of the same part of it, read one node.
+        """
         self.uses(known)
         if not known.tensor.dim():
             known = known.map(lambda t: t.reshape(1))
         tensor = known.tensor
-        if tensor.dtype in (torch.bool, torch.int64, torch.int32) or (
-            tensor.numel() <= 16 and not known.names
-        ):
-            if tensor.numel() > 4096:
-                raise Unsupported(
-                    f"it holds a table of {tensor.numel():,} numbers that are not learned",
-                    "compute it in the model, or write this part of the spec by hand",
-                )
+        whole = tensor.dtype in (torch.bool, torch.int64, torch.int32)
+        if (whole or not known.names) and tensor.numel() <= (LISTED if whole else 16):
             dtype = str(tensor.dtype).removeprefix("torch.")
             given = {} if dtype == "float32" else {"dtype": dtype}
             return ConvertedValue(self.node("constant", tensor.tolist(), given, main=False))
-        shape = list(tensor.shape)
+        if whole:
+            if tensor.abs().max() >= 1 << 24:
+                raise Unsupported("it holds a table of large integers", "compute it in the model")
+            value = self._stored(known.map(lambda t: t.float()), name)
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            return ConvertedValue(self.node("op", "cast", {"dtype": dtype}, [("x", value)], main=False))
+        return self._stored(known, name)
+
+    def _stored(self, known: Known, name: str) -> ConvertedValue:
+        key = (known.names, tuple(known.tensor.shape))
+        elements = self.elements(known)
+        pure = elements is not None
+        for other, value in self.parameters.get(key, ()) if elements is not None else ():
+            if torch.equal(other, elements):  # type: ignore[arg-type]
+                return value
         floats = known.map(lambda t: t.float()[None])
-        node = self.node("parameter", shape, {}, weights={"": floats}, main=False)
+        node = self.node("parameter", list(known.tensor.shape), {}, weights={"": floats}, main=False)
         node.trainable = (
-            bool(known.names)
-            and known.source is not None
-            and node.trainable
-            and any(self.trains.get(n) for n in known.names)
+            pure and node.trainable and any(self.trains.get(n) for n in known.names)
         )
         words = sorted(known.names)
         node.name = words[0].rpartition(".")[2] if len(words) == 1 else name
         node.automatic = not words
-        return ConvertedValue(node)
+        value = ConvertedValue(node)
+        if elements is not None:
+            self.parameters.setdefault(key, []).append((elements, value))
+        return value
+
+    def elements(self, known: Known) -> Tensor | None:
+        """Which elements of parameters it has, as numbers; None where it is computed of them."""
+        if not known.names or known.source is None:
+            return None
+        start, numbers = 0, {}
+        for name in sorted(known.names):
+            shape = self.shapes[name]
+            numbers[name] = torch.arange(start, start + shape.numel(), dtype=torch.float64).reshape(shape)
+            start += shape.numel()
+        return known.source(numbers.__getitem__)

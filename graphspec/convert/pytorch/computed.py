@@ -1,0 +1,300 @@
+"""What does not depend on data: computed once, or written as nodes where parameters would be frozen by that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from graphspec.convert.pytorch.functions import CREATES, HANDLERS, PICKS, handles
+from graphspec.convert.pytorch.layout import Laid
+from graphspec.convert.pytorch.sizes import known_number
+from graphspec.convert.pytorch.writer import Known, Look, NodeWriter
+from graphspec.convert.refusals import Unsupported
+
+DATA = {"embedding": "indices", "addmm": "mat1", "index": "self", "baddbmm": "batch1"}
+"""The argument that is data where it is not the first one with tensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """One call on tensors that are known. `make` writes the nodes of it."""
+
+    writer: NodeWriter
+    node: fx.Node
+    meta: Any
+    values: Mapping[fx.Node, Any]
+    make: Callable[[], Any]
+
+    def run(self, word: str, given: dict[str, Any]) -> Any:
+        """Its result: known, too."""
+        made = _once(lambda: self._made(word, given))
+        if word in CREATES and isinstance(self.meta, Tensor):
+            return _created(word, given, self.meta, made, self._is_open())
+        names: set[str] = set()
+        pure, moved = True, word in PICKS
+
+        def tensor(x: Any) -> Any:
+            nonlocal pure
+            if isinstance(x, Known):
+                names.update(x.names)
+                pure = pure and x.source is not None
+                return x.tensor
+            return hint(x)
+
+        target: Any = self.node.target
+        args, kwargs = mapped(self.node.args, self.values, tensor), mapped(self.node.kwargs, self.values, tensor)
+        with torch.no_grad():
+            found = target(*args, **kwargs)
+        if not isinstance(found, (Tensor, list, tuple)):
+            return found
+        free = self._is_open()
+        if word == "mul" and any(_is_zero(x) for x in tensors_in(given)):
+            names.clear()
+        if word == "embedding" and isinstance(found, Tensor):
+            rows = _rows_of(given["weight"], args[1], found)
+            return Known(rows.tensor, rows.names, rows.source, None, made, free, self._is_batched())
+        if word in ("to", "_to_copy") and isinstance(found, Tensor) and args and isinstance(args[0], Tensor):
+            moved = found.dtype == args[0].dtype
+        kept = self._source() if moved and pure and names and not free else None
+        if isinstance(found, Tensor):
+            return Known(found, frozenset(names), kept, None, made, free, self._is_batched())
+        return tuple(
+            Known(part, frozenset(names), _part(kept, i), None, _part_made(made, i), free, self._is_batched())
+            for i, part in enumerate(found)
+        )
+
+    def _source(self) -> Callable[[Look], Tensor]:
+        target: Any = self.node.target
+
+        def source(get: Any) -> Any:
+            def looked(x: Any) -> Any:
+                if not isinstance(x, Known):
+                    return hint(x)
+                assert x.source is not None  # all are pure
+                return x.source(get)
+
+            return target(
+                *mapped(self.node.args, self.values, looked), **mapped(self.node.kwargs, self.values, looked)
+            )
+
+        return source
+
+    def _is_open(self) -> bool:
+        """Whether the result depends on a size, other than the batch, that stays open."""
+        inputs = [self.values.get(node) for node in self.node.all_input_nodes]
+        if any(x.open for x in tensors_in(inputs) if isinstance(x, Known)):
+            return True
+        metas = [self.meta, *(node.meta.get("val") for node in self.node.all_input_nodes)]
+        return any(self._has_open(size) for meta in metas for size in _sizes(meta))
+
+    def _is_batched(self) -> bool:
+        """Whether the batch is an axis of the result."""
+        own = set(getattr(self.writer.batch, "free_symbols", ()))
+        return any(own & set(getattr(known_number(size), "free_symbols", ())) for size in _sizes(self.meta))
+
+    def _has_open(self, size: Any) -> bool:
+        size = known_number(size)
+        symbols = set(getattr(size, "free_symbols", ()))
+        return bool(symbols - set(getattr(self.writer.batch, "free_symbols", ())))
+
+    def _made(self, word: str, given: dict[str, Any]) -> Any:
+        """The nodes of it: a look into a table of parameters is an `Embedding`."""
+        w = self.writer
+        if word in ("index", "index_select", "slice"):
+            table: Known = given["self"]
+            if (places := self._places(word, table, given)) is not None:
+                flat = table.map(lambda t: t.reshape(-1, t.shape[-1]))
+                found: Laid = HANDLERS["embedding"](w, weight=flat, indices=places)
+                for _ in range(table.tensor.dim() - 2):
+                    found = found.inserted(0)
+                return found
+        return self.make()
+
+    def _places(self, word: str, table: Known, given: dict[str, Any]) -> Laid | None:
+        """The rows of a table of parameters or constants that are picked, None where it is no table."""
+        shape, w = table.tensor.shape, self.writer
+        if table.open or (table.names and table.source is None) or not table.tensor.is_floating_point():
+            return None
+        if len(shape) < 2 or any(size != 1 for size in shape[:-2]):
+            return None
+        place = int(given.get("dim", 0)) % len(shape)
+        if word == "slice":
+            ends = known_number(self.meta.shape[place])
+            counts = given.get("start") in (0, None) and given.get("step", 1) == 1 and ends in w.lengths
+            return counted(w, ends) if counts and place == len(shape) - 2 else None
+        indices = given["index"] if word == "index_select" else given["indices"]
+        first = indices[0] if word == "index" and len(indices) == 1 else indices
+        if len(shape) != 2 or place != 0 or not isinstance(first, Known) or first.tensor.dtype == torch.bool:
+            return None
+        return w.data(first)
+
+
+@handles("arange")
+def _arange(
+    w: NodeWriter, end: Any, out: Any, start: Any = 0, step: Any = 1, **_: Any
+) -> Laid:
+    found = counted(w, out.shape[0])
+    if (start, step) != (0, 1):
+        raise Unsupported("it counts in steps to a size that stays open", "count from 0, and compute with that")
+    return HANDLERS["to"](w, found, out=out)  # type: ignore[no-any-return]
+
+
+@handles(*CREATES, "full", "zeros", "ones")
+def _filled(w: NodeWriter, out: Any, function: str, fill_value: Any = None, **_: Any) -> Laid:
+    """A tensor of one number, stretched."""
+    number = 1 if "ones" in function else fill_value if "full" in function else 0
+    number = number.tensor.item() if isinstance(number, Known) else number
+    held = w.held(Known(torch.full((1,), number, dtype=out.dtype)))
+    axes = tuple((0,) if size == w.batch else () for size in out.shape)
+    sizes = (w.batch if w.batch in out.shape else 1, 1)
+    return Laid(held, sizes, axes, tuple(out.shape), str(out.dtype).removeprefix("torch."))
+
+
+def counted(w: NodeWriter, size: Any) -> Laid:
+    """0, 1, 2 and so on, as many as an open size says. Raises `Unsupported`."""
+    if size not in w.lengths:
+        raise Unsupported("it counts to a size that no input has", "give the size a number in --input")
+    value, axis = w.lengths[size]
+    laid = Laid(value, (1, size), ((1,),), (size,), "int64")
+    return w.make("op", "arange", {"axis": axis}, [("x", value)], laid)
+
+
+def variants(
+    w: NodeWriter, word: str, given: dict[str, Any]
+) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Ways to give known tensors to a handler: those that are computed of trained parameters as nodes, the
+    first as a node, all as nodes, none.
+    """
+
+    def changed(test: Callable[[str, Known], bool]) -> dict[str, Any]:
+        return {
+            name: over(value, lambda x, name=name: w.data(x) if test(name, x) else x)  # type: ignore[misc]
+            for name, value in given.items()
+        }
+
+    def learned(name: str, x: Known) -> bool:
+        return x.made is not None and (x.open or (x.source is None and any(w.trains.get(n) for n in x.names)))
+
+    held = {name: list(tensors_in(value)) for name, value in given.items()}
+    flat = [(name, x) for name, found in held.items() for x in found]
+    leading = DATA.get(word, next((name for name, found in held.items() if found), ""))
+    tests = [
+        learned,
+        lambda name, x: learned(name, x) or name == leading,
+        lambda name, x: True,
+        lambda name, x: False,
+    ]
+    seen: list[list[bool]] = []
+    for test in tests:
+        which = [isinstance(x, Known) and test(name, x) for name, x in flat]
+        data = any(isinstance(x, Laid) or now for (_, x), now in zip(flat, which, strict=True))
+        if which not in seen and (data or not flat):
+            seen.append(which)
+            yield lambda test=test: changed(test)  # type: ignore[misc]
+
+
+def over(value: Any, change: Callable[[Known], Any]) -> Any:
+    """Known tensors replaced, in lists, too."""
+    if isinstance(value, Known):
+        return change(value)
+    if isinstance(value, list):
+        return [over(item, change) for item in value]
+    if type(value) is tuple:
+        return tuple(over(item, change) for item in value)
+    return value
+
+
+def tensors_in(value: Any) -> Iterator[Any]:
+    """Tensors, known or not, in arguments."""
+    if isinstance(value, (Known, Laid)):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from tensors_in(item)
+
+
+def hint(x: Any) -> Any:
+    """A number that the module was traced with."""
+    if isinstance(x, (torch.SymInt, torch.SymFloat)):
+        return x.node.hint
+    return x
+
+
+def mapped(value: Any, values: Mapping[fx.Node, Any], change: Any) -> Any:
+    """Arguments of a traced call with their tensors changed."""
+    if isinstance(value, fx.Node):
+        found = values.get(value)
+        if isinstance(found, (tuple, list)):
+            return type(found)(change(x) for x in found)
+        meta = value.meta.get("val")
+        if not isinstance(found, (Known, Laid)) and isinstance(meta, (torch.SymInt, torch.SymFloat)):
+            return meta.node.hint
+        return change(found)
+    if isinstance(value, list):
+        return [mapped(item, values, change) for item in value]
+    if isinstance(value, tuple):
+        return tuple(mapped(item, values, change) for item in value)
+    if isinstance(value, Mapping):
+        return {key: mapped(item, values, change) for key, item in value.items()}
+    return change(value)
+
+
+def _is_zero(x: Any) -> bool:
+    return isinstance(x, Known) and not x.names and not x.tensor.any()
+
+
+def _sizes(meta: Any) -> Iterator[Any]:
+    if isinstance(meta, Tensor):
+        yield from meta.shape
+    elif isinstance(meta, (list, tuple)):
+        for item in meta:
+            yield from _sizes(item)
+    elif isinstance(meta, (torch.SymInt, torch.SymFloat)):
+        yield meta
+
+
+def _once(make: Callable[[], Any]) -> Callable[[], Any]:
+    """Nodes are written once, however many read them."""
+    found: list[Any] = []
+
+    def once() -> Any:
+        if not found:
+            found.append(make())
+        return found[0]
+
+    return once
+
+
+def _part(source: Callable[[Look], Tensor] | None, i: int) -> Callable[[Look], Tensor] | None:
+    return None if source is None else lambda get: source(get)[i]
+
+
+def _part_made(made: Callable[[], Any], i: int) -> Callable[[], Any]:
+    return lambda: made()[i]
+
+
+def _created(word: str, given: dict[str, Any], meta: Tensor, made: Callable[[], Any], free: bool) -> Known:
+    """A new tensor, of which data gives no more than the shape."""
+    shape = [hint(size) for size in meta.shape]
+    value = 1 if "ones" in word else given.get("fill_value", 0) if "full" in word else 0
+    value = value.tensor.item() if isinstance(value, Known) else value
+    return Known(
+        torch.full(shape, value, dtype=meta.dtype), made=made, open=free, batched=meta.dim() > 0
+    )
+
+
+def _rows_of(table: Known, places: Tensor, found: Tensor) -> Known:
+    """Rows of a table at constant places: they stay parameters where each is taken once, or one for all."""
+    if places.unique().numel() == places.numel():
+        return table.map(lambda t: t[places])
+    if places.unique().numel() == 1:
+        row = int(places.flatten()[0])
+        return table.map(lambda t: t[row].reshape(*[1] * places.dim(), -1))
+    return Known(found, table.names)
