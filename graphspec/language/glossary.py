@@ -260,6 +260,7 @@ KEYS = {
     "x2": "a number that replaces the second tensor",
     "y": "a number that replaces the second tensor",
     "zero_output_for_mask": "whether masked steps are returned as 0",
+    "align_corners": "whether the corner pixels stay at the corners, as in PyTorch",
     "ceil_mode": "whether a window may extend beyond the end",
     "dilation": "distance between the elements that the window reads",
     "stride": "stride of the window",

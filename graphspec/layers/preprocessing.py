@@ -18,6 +18,7 @@ from graphspec.contract.layer import (
     Site,
 )
 from graphspec.contract.windows import AXES, DataFormat, assemble, need_axes, need_spatial, spatial
+from graphspec.layers.upsampling import need_smooth
 from graphspec.tensor import Dim, Tensor, product
 
 Each = Annotated[tuple[Finite, ...], BeforeValidator(as_tuple), Field(min_length=1)]
@@ -89,12 +90,15 @@ def resized(name: str, x: Tensor, size: tuple[int, int], data_format: DataFormat
     return assemble(x, size, x.shape[-1 if data_format == "channels_last" else 1], data_format)
 
 
-def interpolated(x: str, size: tuple[int, int], interpolation: Interpolation, antialias: bool) -> Code:
+def interpolated(
+    x: str, size: tuple[int, int], interpolation: Interpolation, antialias: bool, align_corners: bool = False
+) -> Code:
     """The call that resizes images that have their channels at axis 1 in memory."""
     constants: dict[str, Leaf] = {"size": size}
     if interpolation == "nearest":
         return Code(f'F.interpolate({x}, {{size}}, mode="nearest-exact")', constants=constants)
     smooth = ", antialias=True" if antialias else ""
+    smooth += ", align_corners=True" if align_corners else ""
     return Code(f'F.interpolate({x}, {{size}}, mode="{interpolation}"{smooth})', constants=constants)
 
 
@@ -106,7 +110,7 @@ class Resizing(Layer):
     """Resizes images to `height` and `width`; `antialias` smooths before bilinear and bicubic downscaling.
 
     To keep the aspect ratio, `crop_to_aspect_ratio` first crops both sides, and `pad_to_aspect_ratio` first
-    pads them with `fill_value`.
+    pads them with `fill_value`. `align_corners` is PyTorch's: the corner pixels stay at the corners.
     """
 
     memory_layout = "data_format"
@@ -120,6 +124,7 @@ class Resizing(Layer):
     pad_to_aspect_ratio: bool = False
     fill_mode: Literal["constant"] = "constant"
     fill_value: Finite = 0.0
+    align_corners: bool = False
     data_format: DataFormat = "channels_last"
 
     examples = (Example({"height": 3, "width": 7}, ((6, 5, 2),)),)
@@ -153,13 +158,19 @@ class Resizing(Layer):
         return not self.antialias
 
     def infer(self, x: Tensor) -> Tensor:
+        need_smooth("Resizing", self.interpolation, self.align_corners)
+        if self.align_corners and self.antialias:
+            message = "Resizing smooths, or aligns corners, not both"
+            raise LayerError("out-of-range", message, argument="align_corners")
         found = resized("Resizing", x, (self.height, self.width), self.data_format)
         self.fitted(x)
         return found
 
     def code(self, site: Site) -> Code:
         size = (self.height, self.width)
-        return interpolated(self.fitted(site.x), size, self.interpolation, self.antialias)
+        return interpolated(
+            self.fitted(site.x), size, self.interpolation, self.antialias, self.align_corners
+        )
 
 
 class CenterCrop(Layer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from graphspec.contract.fields import Positive
-from graphspec.contract.layer import Code, Example, Site
+from graphspec.contract.layer import Code, Example, LayerError, Site
 from graphspec.contract.windows import (
     DataFormat,
     Spatial,
@@ -49,16 +49,24 @@ class _Enlarged(Spatial, abstract=True):
 
 
 class UpSampling2D(_Enlarged, also="Upsample UpsamplingNearest2d UpsamplingBilinear2d"):
-    """Enlarges an image `size` times, by repeating or interpolating rows and columns."""
+    """Enlarges an image `size` times, by repeating or interpolating rows and columns.
+
+    `align_corners` is PyTorch's: the corner pixels stay at the corners.
+    """
 
     interpolation: Literal["nearest", "bilinear", "bicubic"] = "nearest"
+    align_corners: bool = False
 
     examples = (Example({}, ((3, 4, 2),)),)
 
     def code(self, site: Site) -> Code:
         # `nearest` multiplies by a rounded 1 / size, which can be a pixel off from 41 on
         exact = self.interpolation == "nearest" and max(self.size) > 40
-        return interpolated("nearest-exact" if exact else self.interpolation, self.size)
+        return interpolated("nearest-exact" if exact else self.interpolation, self.size, self.align_corners)
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_smooth(self.spec_name, self.interpolation, self.align_corners)
+        return super().infer(x)
 
     def flops(self, site: Site) -> Dim:
         each = {"nearest": 0, "bilinear": 8, "bicubic": 32}[self.interpolation]
@@ -75,7 +83,17 @@ class UpSampling3D(_Enlarged):
         return interpolated("nearest-exact" if max(self.size) > 40 else "nearest", self.size)
 
 
-def interpolated(mode: str, size: tuple[int, ...]) -> Code:
+def need_smooth(name: str, interpolation: str, align_corners: bool) -> None:
+    """Refuses `align_corners` of pixels that are repeated."""
+    if align_corners and interpolation == "nearest":
+        message = f"{name} with `align_corners` interpolates, and `nearest` repeats"
+        raise LayerError(
+            "out-of-range", message, help="write `interpolation: bilinear`", argument="align_corners"
+        )
+
+
+def interpolated(mode: str, size: tuple[int, ...], align_corners: bool = False) -> Code:
     """`F.interpolate` by integer factors; `nearest` is its default."""
     named = "" if mode == "nearest" else f', mode="{mode}"'
+    named += ", align_corners=True" if align_corners else ""
     return Code(f"F.interpolate({{x}}, scale_factor={{size}}{named})", constants={"size": short(size)})

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, fx, nn
 
 from graphspec.convert.nodes import ConvertedInput, ConvertedValue
-from graphspec.convert.pytorch import attention, layers, pointwise, products, shaping  # noqa: F401  (they register)
+from graphspec.convert.pytorch import (  # noqa: F401  (they register)
+    attention,
+    fourier,
+    layers,
+    pointwise,
+    products,
+    shaping,
+)
 from graphspec.convert.pytorch.computed import Computed, tensors_in, variants
 from graphspec.convert.pytorch.functions import CREATES, HANDLERS
 from graphspec.convert.pytorch.layout import Laid

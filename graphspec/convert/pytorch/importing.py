@@ -51,8 +51,9 @@ def converted(
             node.name = kind(node)
     names = {made: made.name for made in converter.inputs}
     _drop_unread(converter.inputs, nodes, outputs, notes)
-    leaves = {path for path, each in module.named_modules() if not any(True for _ in each.children())}
-    body = Tree(writer.origins, leaves).body(name, converter.inputs, nodes, outputs)
+    lasts = {path: each for path, each in module.named_modules() if not any(True for _ in each.children())}
+    plain = {path for path, each in lasts.items() if type(each).__module__.startswith("torch.nn.")}
+    body = Tree(writer.origins, set(lasts), plain).body(name, converter.inputs, nodes, outputs)
     _share(body, writer)
     outputs = {(key if key in named else _called(value)): value for key, value in body.outputs.items()}
     if len(outputs) == len(body.outputs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -105,7 +106,7 @@ def _conv(
     if transposed:
         return transpose(w, input, weight, bias, stride, padding, output_padding, groups, dilation, out)
     x = w.spatial(input)
-    rank = len(x.sizes) - 2
+    rank = len(x.axes) - 2
     kernel = list(weight.tensor.shape[2:])
     words: dict[str, Any] = {"kernel_size": short(kernel, rank), "strides": short(stride, rank)}
     if isinstance(padding, str):
@@ -123,15 +124,23 @@ def _conv(
     else:
         what = f"Conv{rank}D"
         words = {"filters": filters, **words, **({"groups": groups} if groups > 1 else {})}
-    node = w.node("layer", what, words, [("x", x.value)], {"weight": weight, "bias": bias})
+    node = w.over_images(what, words, x, {"weight": weight, "bias": bias})
     return _image(x, node, out)
+
+
+def space(x: Laid) -> tuple[Any, ...]:
+    """The sizes of an image: without those of the batch and of frames that are merged with it."""
+    return x.sizes[len(x.axes[0]) : -1]
 
 
 def _image(x: Laid, node: Any, out: Any) -> Laid:
     """The output of a layer of images."""
     shape = out.shape
     return replace(
-        x, value=ConvertedValue(node), sizes=(x.sizes[0], *shape[2:], shape[1]), shape=tuple(shape)
+        x,
+        value=ConvertedValue(node),
+        sizes=(*x.sizes[: len(x.axes[0])], *shape[2:], shape[1]),
+        shape=tuple(shape),
     )
 
 
@@ -142,10 +151,11 @@ def zeros(w: NodeWriter, x: Laid, pads: list[tuple[int, int]]) -> Laid:
     given = short([a for a, _ in pads], rank) if even else [list(pair) for pair in pads]
     if rank == 1 and not even:
         given = list(pads[0])
-    node = w.node("layer", f"ZeroPadding{rank}D", {"padding": given}, [("x", x.value)], main=False)
-    grown = [size + a + b for size, (a, b) in zip(x.sizes[1:-1], pads, strict=True)]
+    node = w.over_images(f"ZeroPadding{rank}D", {"padding": given}, x, main=False)
+    grown = [size + a + b for size, (a, b) in zip(space(x), pads, strict=True)]
     shape = (*x.shape[:2], *grown)
-    return replace(x, value=ConvertedValue(node), sizes=(x.sizes[0], *grown, x.sizes[-1]), shape=shape)
+    sizes = (*x.sizes[: len(x.axes[0])], *grown, x.sizes[-1])
+    return replace(x, value=ConvertedValue(node), sizes=sizes, shape=shape)
 
 
 @handles("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -183,7 +193,7 @@ def transpose(
 ) -> Laid:
     """PyTorch's transposed convolution is Keras' `valid` one with as many rows cut off at each side."""
     x = w.spatial(input)
-    rank = len(x.sizes) - 2
+    rank = len(x.axes) - 2
     if groups > 1:
         weight = weight.map(lambda t: _whole_groups(t, groups))
         if any(w.trains.get(name) for name in weight.names):
@@ -202,14 +212,13 @@ def transpose(
     cuts = [(p, p - m) for p, m in zip(pads, more, strict=True)]
     if any(b < 0 for _, b in cuts):
         raise Unsupported("its output_padding exceeds its padding", "pad the result by hand")
-    node = w.node("layer", f"Conv{rank}DTranspose", words, [("x", x.value)], {"weight": weight, "bias": bias})
-    whole = ConvertedValue(node)
+    node = w.over_images(f"Conv{rank}DTranspose", words, x, {"weight": weight, "bias": bias})
     if any(a or b for a, b in cuts):
         even = all(a == b for a, b in cuts)
         given = short([a for a, _ in cuts], rank) if even else [list(pair) for pair in cuts]
         given = list(cuts[0]) if rank == 1 and not even else given
-        cut = w.node("layer", f"Cropping{rank}D", {"cropping": given}, [("x", whole)], main=False)
-        return _image(x, cut, out)
+        whole = replace(x, value=ConvertedValue(node))
+        return _image(x, w.over_images(f"Cropping{rank}D", {"cropping": given}, whole, main=False), out)
     return _image(x, node, out)
 
 
@@ -242,7 +251,7 @@ def _pool(
     **_: Any,
 ) -> Laid:
     x = w.spatial(self)
-    rank = len(x.sizes) - 2
+    rank = len(x.axes) - 2
     most = function.startswith("max")
     size, pads = every(kernel_size, rank), every(padding, rank)
     steps = every(stride, rank) if stride not in ((), [], None) else size
@@ -267,12 +276,12 @@ def _pool(
         words["ceil_mode"] = True
     what = "MaxPooling" if most else "AveragePooling"
     words = unlike(words, **({"pool_size": 2} if most else {}))
-    return _image(x, w.node("layer", f"{what}{rank}D", words, [("x", x.value)]), out)
+    return _image(x, w.over_images(f"{what}{rank}D", words, x), out)
 
 
 def _rounds(x: Laid, size: list[int], steps: list[int], pads: list[int]) -> bool:
     """Whether rounding up gives more windows than rounding down."""
-    given = zip(x.sizes[1:-1], size, steps, pads, strict=True)
+    given = zip(space(x), size, steps, pads, strict=True)
     return any(not isinstance(n, int) or (n + 2 * p - k) % s for n, k, s, p in given)
 
 
@@ -286,23 +295,22 @@ def _rounds(x: Laid, size: list[int], steps: list[int], pads: list[int]) -> bool
 )
 def _adaptive(w: NodeWriter, *, function: str, out: Any, self: Laid, output_size: Any, **_: Any) -> Any:
     x = w.spatial(self)
-    rank = len(x.sizes) - 2
+    rank = len(x.axes) - 2
     most = "max" in function
     shape = out[0].shape if most else out.shape
     sizes = list(shape[2:])
     if sizes == [1] * rank:
         word = f"Global{'Max' if most else 'Average'}Pooling{rank}D"
-        node = w.node("layer", word, {}, [("x", x.value)])
-        axes = ((0,), (1,), *[()] * rank)
-        found = Laid(ConvertedValue(node), (x.sizes[0], x.sizes[-1]), axes, tuple(shape), x.dtype)
-    elif sizes == list(x.sizes[1:-1]):
+        node = w.over_images(word, {}, x)
+        front = len(x.axes[0])
+        axes = (x.axes[0], (front,), *[()] * rank)
+        found = Laid(ConvertedValue(node), (*x.sizes[:front], x.sizes[-1]), axes, tuple(shape), x.dtype)
+    elif sizes == list(space(x)):
         found = x
     else:
         word = f"Adaptive{'Max' if most else 'Average'}Pooling{rank}D"
-        node = w.node("layer", word, {"output_size": short(sizes, rank)}, [("x", x.value)])
-        found = replace(
-            x, value=ConvertedValue(node), sizes=(x.sizes[0], *sizes, x.sizes[-1]), shape=tuple(shape)
-        )
+        node = w.over_images(word, {"output_size": short(sizes, rank)}, x)
+        found = _image(x, node, SimpleNamespace(shape=shape))
     return (found, None) if most else found
 
 
@@ -327,32 +335,52 @@ def _upsample(
     **_: Any,
 ) -> Laid:
     x = w.spatial(input if input is not None else self)
-    if align_corners:
-        raise Unsupported("align_corners=True has no counterpart", "use align_corners=False")
-    rank = len(x.sizes) - 2
+    rank = len(x.axes) - 2
     sizes = list(out.shape[2:])
     word = "nearest" if "nearest" in function else "bicubic" if "bicubic" in function else "bilinear"
     rates = [
         a // b if isinstance(a, int) and isinstance(b, int) and a % b == 0 else None
-        for a, b in zip(sizes, x.sizes[1:-1], strict=True)
+        for a, b in zip(sizes, space(x), strict=True)
     ]
     if any(rate is None for rate in rates) and scale_factors:
         rates = [int(f) if float(f).is_integer() else None for f in scale_factors]
     kind = {} if word == "nearest" else {"interpolation": word}
+    corners = {"align_corners": True} if align_corners else {}
     if all(rate == 1 for rate in rates):
         return x
     if all(rate is not None for rate in rates) and (word == "nearest" or rank == 2):
-        given = {**unlike({"size": short(rates, rank)}, **({"size": 2} if rank > 1 else {})), **kind}
-        return _image(x, w.node("layer", f"UpSampling{rank}D", given, [("x", x.value)]), out)
-    if rank != 2 or not all(isinstance(s, int) for s in sizes):
+        given = {**unlike({"size": short(rates, rank)}, **({"size": 2} if rank > 1 else {})), **kind, **corners}
+        return _image(x, w.over_images(f"UpSampling{rank}D", given, x), out)
+    if not all(isinstance(s, int) for s in (*sizes, *space(x))):
         raise Unsupported("it resizes by a factor that is not whole", "resize images, by whole factors")
     if word == "nearest" and function != "_upsample_nearest_exact2d":
-        raise Unsupported(
-            "nearest pixels by a factor that is not whole have no counterpart", "use mode='bilinear'"
-        )
-    given = {"height": sizes[0], "width": sizes[1], "interpolation": word}
+        return _nearest(w, x, sizes, out)
+    if rank != 2:
+        return _linear_rows(w, x, sizes, align_corners, out)
+    given = {"height": sizes[0], "width": sizes[1], "interpolation": word, **corners}
     given = unlike(given, interpolation="bilinear")
-    return _image(x, w.node("layer", "Resizing", given, [("x", x.value)]), out)
+    return _image(x, w.over_images("Resizing", given, x), out)
+
+
+def _nearest(w: NodeWriter, x: Laid, sizes: list[int], out: Any) -> Laid:
+    """PyTorch's `nearest` by a factor that is not whole takes rows and columns."""
+    node: Any = None
+    for axis, (size, wanted) in enumerate(zip(space(x), sizes, strict=True), len(x.axes[0])):
+        places = [int(k * (size / wanted)) for k in range(wanted)]
+        if wanted != size:
+            value = x.value if node is None else ConvertedValue(node)
+            node = w.node("op", "take", {"indices": places, "axis": axis}, [("x", value)])
+    return _image(x, node, out)
+
+
+def _linear_rows(w: NodeWriter, x: Laid, sizes: list[int], align_corners: bool, out: Any) -> Laid:
+    """Linear interpolation of sequences, as of images that are one pixel wide."""
+    if len(sizes) != 1:
+        raise Unsupported("it interpolates volumes", "use mode='nearest'")
+    wide = w.node("op", "expand_dims", {"axis": 2}, [("x", x.value)])
+    given = {"height": sizes[0], "width": 1, **({"align_corners": True} if align_corners else {})}
+    node = w.node("layer", "Resizing", given, [("x", ConvertedValue(wide))])
+    return _image(x, w.node("op", "squeeze", {"axis": 2}, [("x", ConvertedValue(node))]), out)
 
 
 @handles("pixel_shuffle")
@@ -404,8 +432,8 @@ def _pad(
     if not sides:
         return self
     x = w.solid(self)
-    space = min(sides) >= 2 and 3 <= rank <= 5 and x.axes[0] == (0,)
-    if mode == "constant" and not value and space and w.spatial(x) == x:
+    space_only = min(sides) >= 2 and 3 <= rank <= 5 and x.axes[0] == (0,)
+    if mode == "constant" and not value and space_only and w.spatial(x) == x:
         given = [sides.get(i, (0, 0)) for i in range(2, rank)]
         return replace(zeros(w, x, given), shape=tuple(out.shape))
     for i in sides:
@@ -466,7 +494,7 @@ def grouped(w: NodeWriter, x: Laid, groups: int, weight: Any, bias: Any, eps: fl
     words: dict[str, Any] = {"groups": -1 if groups == x.sizes[-1] else groups, "epsilon": shortest(eps)}
     words |= {"scale": weight is not None, "center": bias is not None}
     words = unlike(words, groups=32, epsilon=0.001, scale=True, center=True)
-    node = w.node("layer", "GroupNormalization", words, [("x", x.value)], {"weight": weight, "bias": bias})
+    node = w.over_images("GroupNormalization", words, x, {"weight": weight, "bias": bias})
     return replace(x, value=ConvertedValue(node))
 
 
@@ -521,9 +549,11 @@ def _layer_norm(
 
 
 @handles("embedding")
-def _embedding(w: NodeWriter, weight: Any, indices: Any, **_: Any) -> Laid:
+def _embedding(w: NodeWriter, weight: Any, indices: Any, padding_idx: int = -1, **_: Any) -> Laid:
     weight = known(weight, "table")
     assert weight is not None
+    if padding_idx >= 0:
+        weight = replace(weight, padding=padding_idx)
     x = w.solid(indices)
     rows, width = weight.tensor.shape
     given = {"input_dim": rows, "output_dim": width}

@@ -236,10 +236,11 @@ def _worst_gradient(imported: Any, module: nn.Module, ours: nn.Module) -> float:
     )
     mine = dict(ours.named_parameters(remove_duplicate=False))
     worst = 0.0
-    scale = max((float(g.abs().max()) for g in wanted.values() if g.numel()), default=0.0)
+    scale = max((float(g.nan_to_num().abs().max()) for g in wanted.values() if g.numel()), default=0.0)
     for key, gradient in wanted.items():
         if key in mine and mine[key].grad is not None:
-            gap = float((mine[key].grad - gradient).abs().max())  # type: ignore[operator]
+            gap = float((mine[key].grad - gradient).nan_to_num().abs().max())  # type: ignore[operator]
+            gradient = gradient.nan_to_num()
             worst = max(worst, gap / max(float(gradient.abs().max()), 1e-3 * scale, 1e-30))
     return worst
 

@@ -44,7 +44,9 @@ def state(graph: Graph, where: Mapping[str, StoredPlace], weights: Weights) -> d
 def gradients(
     graph: Graph, where: Mapping[str, StoredPlace], weights: Weights, look: Callable[[str], Tensor | None]
 ) -> dict[str, Tensor]:
-    """What the gradient of each weight must be, given those of the module's parameters."""
+    """What the gradient of each weight must be, given those of the module's parameters; NaN where the module
+    leaves a row as it is.
+    """
     found = {}
     for key, known in held(graph, where, weights):
         if known.source is None or not known.names:
@@ -54,4 +56,7 @@ def gradients(
             continue
         with torch.no_grad():
             found[key] = (known.slope or known.source)(given.__getitem__)
+            if known.padding is not None:
+                found[key] = found[key].clone()
+                found[key][known.padding] = torch.nan
     return found

@@ -24,10 +24,12 @@ CONTAINERS = ("Sequential", "ModuleList", "ModuleDict", "ParameterList", "GRUCel
 
 
 class Tree:
-    """Builds the body of the whole model; `leaves` are the paths of modules that hold no others."""
+    """Builds the body of the whole model; `leaves` are the paths of modules that hold no others, `plain` of
+    those that are PyTorch's own, which are no blocks.
+    """
 
-    def __init__(self, origins: dict[ConvertedNode, CallOrigin], leaves: set[str]):
-        self.origins, self.leaves = origins, leaves
+    def __init__(self, origins: dict[ConvertedNode, CallOrigin], leaves: set[str], plain: set[str]):
+        self.origins, self.leaves, self.plain = origins, leaves, plain
         self.blocks: set[str] = set()
 
     def body(
@@ -40,8 +42,9 @@ class Tree:
         """The body with its blocks."""
         sizes: Counter[tuple[str, str]] = Counter()
         for node in nodes:
-            for key, _, kind in self.origins[node].modules:
-                sizes[key, kind] += 1
+            for key, path, kind in self.origins[node].modules:
+                if path not in self.plain:
+                    sizes[key, kind] += 1
         count = Counter(kind for (_, kind), size in sizes.items() if size > 1 and kind not in CONTAINERS)
         self.blocks = {kind for kind, times in count.items() if times > 1}
         made = self._body(name, inputs, nodes, outputs, 0, "")
@@ -93,7 +96,7 @@ class Tree:
     def _outermost(self, node: ConvertedNode, depth: int) -> int | None:
         modules = self.origins[node].modules
         for level in range(depth, len(modules)):
-            if modules[level][2] in self.blocks:
+            if modules[level][2] in self.blocks and modules[level][1] not in self.plain:
                 return level
         return None
 

@@ -33,6 +33,7 @@ class Known:
     made: Callable[[], Any] | None = None  # writes the nodes that compute it, and gives the `Laid` of them
     open: bool = False  # it depends on a size that stays open, for which `tensor` has the traced one
     batched: bool = False  # the batch is one of its axes
+    padding: int | None = None  # a row of it that PyTorch leaves as it is
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Known:
         """The same elements, arranged in another way."""
@@ -274,17 +275,31 @@ class NodeWriter:
     def spatial(self, laid: Laid) -> Laid:
         """An image, sequence or volume with its channels, torch's axis 1, last in the value."""
         laid = self.solid(self.batched(laid))
-        if laid.axes[0] != (0,):
-            raise Unsupported(
-                "it merges the batch with another axis before a layer of images",
-                "treat frames or windows in the model of one image, and wrap that in TimeDistributed",
-            )
+        first = laid.axes[0]
+        if 0 not in first:
+            raise Unsupported("its batch is not the first axis of images", "bring the batch to the front")
+        frames = tuple(j for j in first if j)
         groups = [laid.axes[i] for i in (*range(2, len(laid.axes)), 1)]
-        wanted = ((0,), (len(groups),), *((i,) for i in range(1, len(groups))))
+        groups = [frames, *groups] if frames else groups
+        if frames:
+            front = (1, 0) if first[-1] == 0 else (0, 1)
+        else:
+            front = (0,)
+        count = len(front)
+        wanted = (front, (len(groups),), *((i,) for i in range(count, len(groups))))
         if laid.axes == wanted and len(laid.sizes) == len(groups) + 1:
             return laid
-        found = self.lay(laid, groups)
-        return replace(found, axes=wanted)
+        if first not in ((0,), (0, *frames), (*frames, 0)):
+            raise Unsupported("its batch lies between other axes", "bring the batch to the front")
+        return replace(self.lay(laid, groups), axes=wanted)
+
+    def over_images(
+        self, what: str, words: Mapping[str, Any], x: Laid, weights: Any = None, main: bool = True
+    ) -> ConvertedNode:
+        """A layer of images; of frames that are merged with the batch, one for each frame."""
+        if len(x.axes[0]) > 1:
+            what, words = "TimeDistributed", {"wraps": {"layer": what, **words}}
+        return self.node("layer", what, words, [("x", x.value)], weights, main)
 
     def last(self, laid: Laid, i: int = -1) -> Laid:
         """With a torch axis as the last axis of the value."""
