@@ -168,9 +168,7 @@ class Resizing(Layer):
 
     def code(self, site: Site) -> Code:
         size = (self.height, self.width)
-        return interpolated(
-            self.fitted(site.x), size, self.interpolation, self.antialias, self.align_corners
-        )
+        return interpolated(self.fitted(site.x), size, self.interpolation, self.antialias, self.align_corners)
 
 
 class CenterCrop(Layer):

@@ -327,4 +327,3 @@ def _cell(
     shape = (x.sizes[0], units)
     found = [Laid(ConvertedValue(node, 2 * s), shape, ((0,), (1,)), shape) for s in range(count)]
     return tuple(found) if count == 2 else found[0]
-

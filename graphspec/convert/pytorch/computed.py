@@ -1,4 +1,4 @@
-"""What does not depend on data: computed once, or written as nodes where parameters would be frozen by that."""
+"""What does not depend on data: computed once, or written as nodes where that would freeze parameters."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ class Computed:
             return hint(x)
 
         target: Any = self.node.target
-        args, kwargs = mapped(self.node.args, self.values, tensor), mapped(self.node.kwargs, self.values, tensor)
+        args, kwargs = (
+            mapped(self.node.args, self.values, tensor),
+            mapped(self.node.kwargs, self.values, tensor),
+        )
         with torch.no_grad():
             found = target(*args, **kwargs)
         if not isinstance(found, (Tensor, list, tuple)):
@@ -106,41 +109,48 @@ class Computed:
         w = self.writer
         if word in ("index", "index_select", "slice"):
             table: Known = given["self"]
-            if (places := self._places(word, table, given)) is not None:
-                flat = table.map(lambda t: t.reshape(-1, t.shape[-1]))
+            place, places = self._places(word, table, given)
+            if places is not None:
+                flat = table.map(lambda t: t.reshape(t.shape[-2:]).movedim(place, 0))
                 found: Laid = HANDLERS["embedding"](w, weight=flat, indices=places)
+                rank = len(found.shape)
+                if place:  # columns
+                    found = found.permuted((rank - 1, *range(rank - 1)))
                 for _ in range(table.tensor.dim() - 2):
                     found = found.inserted(0)
                 return found
         return self.make()
 
-    def _places(self, word: str, table: Known, given: dict[str, Any]) -> Laid | None:
-        """The rows of a table of parameters or constants that are picked, None where it is no table."""
+    def _places(self, word: str, table: Known, given: dict[str, Any]) -> tuple[int, Laid | None]:
+        """Which rows (0) or columns (1) of a table of parameters or constants are picked; None if it is none."""
         shape, w = table.tensor.shape, self.writer
         if table.open or (table.names and table.source is None) or not table.tensor.is_floating_point():
-            return None
+            return 0, None
         if len(shape) < 2 or any(size != 1 for size in shape[:-2]):
-            return None
+            return 0, None
         place = int(given.get("dim", 0)) % len(shape)
         if word == "slice":
-            ends = known_number(self.meta.shape[place])
-            counts = given.get("start") in (0, None) and given.get("step", 1) == 1 and ends in w.lengths
-            return counted(w, ends) if counts and place == len(shape) - 2 else None
-        indices = given["index"] if word == "index_select" else given["indices"]
-        first = indices[0] if word == "index" and len(indices) == 1 else indices
-        if len(shape) != 2 or place != 0 or not isinstance(first, Known) or first.tensor.dtype == torch.bool:
-            return None
-        return w.data(first)
+            end = known_number(self.meta.shape[place])
+            counts = given.get("start") in (0, None) and given.get("step", 1) == 1 and end in w.lengths
+            return 0, counted(w, end) if counts and place == len(shape) - 2 else None
+        indices = [given["index"]] if word == "index_select" else list(given["indices"])
+        if word == "index":
+            place = next(i for i, index in enumerate(indices) if index is not None)
+        first = indices[-1]
+        several = sum(index is not None for index in indices) > 1
+        if len(shape) != 2 or several or not isinstance(first, Known) or first.tensor.dtype == torch.bool:
+            return 0, None
+        return place, w.data(first)
 
 
 @handles("arange")
-def _arange(
-    w: NodeWriter, end: Any, out: Any, start: Any = 0, step: Any = 1, **_: Any
-) -> Laid:
+def _arange(w: NodeWriter, end: Any, out: Any, start: Any = 0, step: Any = 1, **_: Any) -> Laid:
     found = counted(w, out.shape[0])
     if (start, step) != (0, 1):
-        raise Unsupported("it counts in steps to a size that stays open", "count from 0, and compute with that")
-    return HANDLERS["to"](w, found, out=out)  # type: ignore[no-any-return]
+        raise Unsupported(
+            "it counts in steps to a size that stays open", "count from 0, and compute with that"
+        )
+    return HANDLERS["to"](w, found, out=out)
 
 
 @handles(*CREATES, "full", "zeros", "ones")
@@ -163,9 +173,7 @@ def counted(w: NodeWriter, size: Any) -> Laid:
     return w.make("op", "arange", {"axis": axis}, [("x", value)], laid)
 
 
-def variants(
-    w: NodeWriter, word: str, given: dict[str, Any]
-) -> Iterator[Callable[[], dict[str, Any]]]:
+def variants(w: NodeWriter, word: str, given: dict[str, Any]) -> Iterator[Callable[[], dict[str, Any]]]:
     """Ways to give known tensors to a handler: those that are computed of trained parameters as nodes, the
     first as a node, all as nodes, none.
     """
@@ -285,9 +293,7 @@ def _created(word: str, given: dict[str, Any], meta: Tensor, made: Callable[[], 
     shape = [hint(size) for size in meta.shape]
     value = 1 if "ones" in word else given.get("fill_value", 0) if "full" in word else 0
     value = value.tensor.item() if isinstance(value, Known) else value
-    return Known(
-        torch.full(shape, value, dtype=meta.dtype), made=made, open=free, batched=meta.dim() > 0
-    )
+    return Known(torch.full(shape, value, dtype=meta.dtype), made=made, open=free, batched=meta.dim() > 0)
 
 
 def _rows_of(table: Known, places: Tensor, found: Tensor) -> Known:

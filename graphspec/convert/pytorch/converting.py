@@ -188,9 +188,9 @@ class Converter:
         known = all(isinstance(x, Known) for x in tensors_in(given))
         if known or (word in CREATES and isinstance(meta, Tensor)):
             origin = self.writer.origin
-            return Computed(self.writer, node, meta, values, lambda: self._made(node, given, values, origin)).run(
-                word, given
-            )
+            return Computed(
+                self.writer, node, meta, values, lambda: self._made(node, given, values, origin)
+            ).run(word, given)
         return self._handled(node, given, values)
 
     def _made(

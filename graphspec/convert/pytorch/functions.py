@@ -17,7 +17,8 @@ PICKS = frozenset(
     by_word(
         of="view reshape permute transpose t slice select expand squeeze unsqueeze flatten unflatten "
         "expand_as contiguous broadcast_to detach clone alias split chunk unbind swapaxes movedim "
-        "_unsafe_view narrow swapdims adjoint mT detach_ lift_fresh_copy"
+        "_unsafe_view narrow swapdims adjoint mT detach_ lift_fresh_copy "
+        "cat stack movedim flip roll"
     )
 )
 """Functions that only pick and arrange elements: of parameters they are parameters again."""

@@ -349,7 +349,11 @@ def _upsample(
     if all(rate == 1 for rate in rates):
         return x
     if all(rate is not None for rate in rates) and (word == "nearest" or rank == 2):
-        given = {**unlike({"size": short(rates, rank)}, **({"size": 2} if rank > 1 else {})), **kind, **corners}
+        given = {
+            **unlike({"size": short(rates, rank)}, **({"size": 2} if rank > 1 else {})),
+            **kind,
+            **corners,
+        }
         return _image(x, w.over_images(f"UpSampling{rank}D", given, x), out)
     if not all(isinstance(s, int) for s in (*sizes, *space(x))):
         raise Unsupported("it resizes by a factor that is not whole", "resize images, by whole factors")

@@ -23,8 +23,8 @@ Axes = tuple[tuple[int, ...], ...]
 @dataclass(frozen=True, slots=True)
 class Laid:
     """`sizes` are those of the value's axes, the batch first; `shape` is that of the torch tensor. An axis of
-    `axes` that is empty has size 1, or is stretched to the size in `shape`. A tensor that is free of the batch
-    is the same for every example: the first size of its value is 1, and no axis of `axes` has 0.
+    `axes` that is empty has size 1, or is stretched to the size in `shape`. A tensor that is free is the same
+    for every example: the first size of its value is 1, and no axis of `axes` has 0.
     """
 
     value: ConvertedValue

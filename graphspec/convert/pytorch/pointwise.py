@@ -271,10 +271,10 @@ def pair(w: NodeWriter, op: str, a: Any, b: Any, shape: tuple[Size, ...]) -> Lai
 
 def _uniform(x: Any, other: Any, shape: tuple[Size, ...]) -> Any:
     """The number that a constant holds everywhere, where the other operand has the shape of the result."""
-    if isinstance(x, Known) and isinstance(other, Laid) and other.shape == tuple(shape):
-        if not x.names and x.tensor.numel() and (x.tensor == x.tensor.flatten()[0]).all():
-            return x.tensor.flatten()[0].item()
-    return x
+    if not isinstance(x, Known) or not isinstance(other, Laid) or other.shape != tuple(shape):
+        return x
+    same = not x.names and x.tensor.numel() and bool((x.tensor == x.tensor.flatten()[0]).all())
+    return x.tensor.flatten()[0].item() if same else x
 
 
 def value(w: NodeWriter, x: Laid | Known, like: Laid) -> ConvertedValue:
@@ -346,9 +346,7 @@ def together(
             found.append(chosen)
         else:
             found.append(_followed(w, padded(x, rank), leader, full))
-    if chosen is None:  # the first has the axes of the result
-        found = [_as(x, leader) if isinstance(x, Laid) else x for x in found]
-    return found
+    return [_as(x, leader) if isinstance(x, Laid) else x for x in found]
 
 
 def _as(x: Laid, leader: Laid) -> Laid:

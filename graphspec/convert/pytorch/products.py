@@ -100,9 +100,7 @@ def _summed(w: NodeWriter, terms: list[Term], result: str, out: Any, then: Any) 
 
 
 @handles("bilinear")
-def _bilinear(
-    w: NodeWriter, input1: Laid, input2: Laid, weight: Any, bias: Any, out: Any, **_: Any
-) -> Laid:
+def _bilinear(w: NodeWriter, input1: Laid, input2: Laid, weight: Any, bias: Any, out: Any, **_: Any) -> Laid:
     front = "ABCDEFGH"[: len(input1.shape) - 1]
     terms = [(f"{front}i", input1), ("oij", weight), (f"{front}j", input2)]
     y = _summed(w, terms, f"{front}o", out, None)
@@ -179,11 +177,15 @@ def contract(
         else:
             value, word = x.value, _word(x, term, names, shapes, letters)
             free = x.is_free
-            sized |= {name: size for name, size in zip(word, x.sizes, strict=True) if not (free and name == BATCH)}
+            sized |= {
+                name: size for name, size in zip(word, x.sizes, strict=True) if not (free and name == BATCH)
+            }
         words.append(word if BATCH in word else BATCH + word)
         reads.append(("", value))
     for letter in names:
         sized |= dict(zip(names[letter], parts[letter], strict=True))
+    there = {name for word in words for name in word}  # not those of axes of size 1 that no value has
+    names = {letter: "".join(name for name in found if name in there) for letter, found in names.items()}
     wanted = result if then is None else "".join(result[i] for i in then)
     flat = [name for letter in wanted for name in names[letter]]
     if BATCH not in flat and not all(isinstance(x, Known) or x.is_free for _, x in terms):

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layout import Laid
-from graphspec.convert.pytorch.writer import Known, NodeWriter
+from graphspec.convert.pytorch.writer import LISTED, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
 
@@ -500,14 +502,20 @@ def taken(w: NodeWriter, x: Laid, i: int, index: Any, out: Any) -> Laid:
         raise Unsupported("it picks at places that are computed from data", "use torch.gather")
     x = alone(w, x, i)
     j = x.at(i)
-    node = w.node("op", "take", {"indices": index.tensor.tolist(), "axis": j}, [("x", x.value)])
-    return _resized(x, node, {i: index.tensor.numel()})
+    flat = index.map(lambda t: t.reshape(-1))
+    if flat.tensor.numel() <= LISTED:
+        node = w.node("op", "take", {"indices": flat.tensor.tolist(), "axis": j}, [("x", x.value)])
+    else:
+        node = w.node("op", "take", {"axis": j}, [("", x.value), ("", w.held(flat, "indices"))])
+    found = _resized(x, node, {i: flat.tensor.numel()})
+    shape = list(index.tensor.shape)
+    return found if len(shape) == 1 else w.split(found, (*x.shape[:i], *shape, *x.shape[i + 1 :]))
 
 
 @handles("index")
 def _index(w: NodeWriter, self: Laid, indices: Any, out: Any, **_: Any) -> Laid:
     used = [i for i, index in enumerate(indices) if index is not None]
-    if len(used) == 1 and isinstance(indices[used[0]], Known) and indices[used[0]].tensor.dim() == 1:
+    if len(used) == 1 and isinstance(indices[used[0]], Known) and indices[used[0]].tensor.dtype != torch.bool:
         return taken(w, self, used[0], indices[used[0]], out)
     if (spread := _spread(self, indices, out)) is not None:
         return spread

@@ -71,8 +71,10 @@ class NodeWriter:
     rate: float = 0.0  # that of the attention which is being written
     shapes: Mapping[str, torch.Size] = field(default_factory=dict)  # of parameters
     batch: Size = None  # the size of the batch, a symbol
-    lengths: dict[Size, tuple[ConvertedValue, int]] = field(default_factory=dict)  # where open sizes are found
-    parameters: dict[tuple[Any, ...], list[tuple[Tensor, ConvertedValue]]] = field(default_factory=dict)
+    lengths: dict[Size, tuple[ConvertedValue, int]] = field(
+        default_factory=dict
+    )  # where open sizes are found
+    parameters: dict[frozenset[str], list[tuple[Tensor, ConvertedValue]]] = field(default_factory=dict)
 
     def node(
         self,
@@ -265,7 +267,7 @@ class NodeWriter:
         return replace(self.lay(laid, groups), axes=wanted)
 
     def batched(self, laid: Laid, place: int = 0) -> Laid:
-        """A tensor that is the same for every example, with its torch axis `place`, of size 1, as the batch."""
+        """A free tensor with its torch axis `place`, of size 1, as the batch."""
         if not laid.is_free or laid.shape[place] not in (1, self.batch):
             return laid
         axes, shape = list(laid.axes), list(laid.shape)
@@ -281,10 +283,7 @@ class NodeWriter:
         frames = tuple(j for j in first if j)
         groups = [laid.axes[i] for i in (*range(2, len(laid.axes)), 1)]
         groups = [frames, *groups] if frames else groups
-        if frames:
-            front = (1, 0) if first[-1] == 0 else (0, 1)
-        else:
-            front = (0,)
+        front: tuple[int, ...] = (0,) if not frames else (1, 0) if first[-1] == 0 else (0, 1)
         count = len(front)
         wanted = (front, (len(groups),), *((i,) for i in range(count, len(groups))))
         if laid.axes == wanted and len(laid.sizes) == len(groups) + 1:
@@ -358,23 +357,25 @@ class NodeWriter:
         return self._stored(known, name)
 
     def _stored(self, known: Known, name: str) -> ConvertedValue:
-        key = (known.names, tuple(known.tensor.shape))
         elements = self.elements(known)
-        pure = elements is not None
-        for other, value in self.parameters.get(key, ()) if elements is not None else ():
-            if torch.equal(other, elements):  # type: ignore[arg-type]
-                return value
+        shape = list(known.tensor.shape)
+        for other, before in self.parameters.get(known.names, ()) if elements is not None else ():
+            if torch.equal(other.flatten(), elements.flatten()):  # type: ignore[union-attr]
+                if list(other.shape) == shape:
+                    return before
+                given = {"target_shape": shape}
+                return ConvertedValue(self.node("layer", "Reshape", given, [("x", before)], main=False))
         floats = known.map(lambda t: t.float()[None])
-        node = self.node("parameter", list(known.tensor.shape), {}, weights={"": floats}, main=False)
+        node = self.node("parameter", shape, {}, weights={"": floats}, main=False)
         node.trainable = (
-            pure and node.trainable and any(self.trains.get(n) for n in known.names)
+            elements is not None and node.trainable and any(self.trains.get(n) for n in known.names)
         )
         words = sorted(known.names)
         node.name = words[0].rpartition(".")[2] if len(words) == 1 else name
         node.automatic = not words
         value = ConvertedValue(node)
         if elements is not None:
-            self.parameters.setdefault(key, []).append((elements, value))
+            self.parameters.setdefault(known.names, []).append((elements, value))
         return value
 
     def elements(self, known: Known) -> Tensor | None:

@@ -34,7 +34,13 @@ class PaddedConv(nn.modules.conv._ConvNd):
             return super().forward(F.pad(x, (before, 0)))
         if self.pads != "same":  # numbers
             return self.convolve(
-                x, self.weight, self.bias, self.stride, self.pads, self.dilation, self.groups
+                x,
+                self.weight,
+                self.bias,
+                self.stride,
+                self.pads,
+                self.dilation,
+                self.groups,
             )
         pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
         if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
