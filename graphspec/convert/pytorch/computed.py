@@ -122,7 +122,7 @@ class Computed:
         return self.make()
 
     def _places(self, word: str, table: Known, given: dict[str, Any]) -> tuple[int, Laid | None]:
-        """Which rows (0) or columns (1) of a table of parameters or constants are picked; None if it is none."""
+        """Which rows (0) or columns (1) of a table of parameters or constants are picked, or None."""
         shape, w = table.tensor.shape, self.writer
         if table.open or (table.names and table.source is None) or not table.tensor.is_floating_point():
             return 0, None
