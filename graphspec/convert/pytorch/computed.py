@@ -96,13 +96,16 @@ class Computed:
 
     def _is_batched(self) -> bool:
         """Whether the batch is an axis of the result."""
-        own = set(getattr(self.writer.batch, "free_symbols", ()))
+        own = self._batches()
         return any(own & set(getattr(known_number(size), "free_symbols", ())) for size in _sizes(self.meta))
 
     def _has_open(self, size: Any) -> bool:
         size = known_number(size)
         symbols = set(getattr(size, "free_symbols", ()))
-        return bool(symbols - set(getattr(self.writer.batch, "free_symbols", ())))
+        return bool(symbols - self._batches())
+
+    def _batches(self) -> set[Any]:
+        return {symbol for size in self.writer.batches for symbol in getattr(size, "free_symbols", ())}
 
     def _made(self, word: str, given: dict[str, Any]) -> Any:
         """The nodes of it: a look into a table of parameters is an `Embedding`."""
@@ -159,8 +162,8 @@ def _filled(w: NodeWriter, out: Any, function: str, fill_value: Any = None, **_:
     number = 1 if "ones" in function else fill_value if "full" in function else 0
     number = number.tensor.item() if isinstance(number, Known) else number
     held = w.held(Known(torch.full((1,), number, dtype=out.dtype)))
-    axes = tuple((0,) if size == w.batch else () for size in out.shape)
-    sizes = (w.batch if w.batch in out.shape else 1, 1)
+    axes = tuple((0,) if size in w.batches else () for size in out.shape)
+    sizes = (next((size for size in out.shape if size in w.batches), 1), 1)
     return Laid(held, sizes, axes, tuple(out.shape), str(out.dtype).removeprefix("torch."))
 
 

@@ -135,7 +135,8 @@ class Converter:
             else tuple((i,) for i in range(rank))
         )
         sizes = (shape[0], *shape[2:], shape[1]) if first else shape
-        self.writer.batch = shape[0]
+        if shape[0] not in self.writer.batches:
+            self.writer.batches.append(shape[0])
         for j, size in enumerate(sizes):
             if j and not isinstance(size, int):
                 self.writer.lengths.setdefault(size, (ConvertedValue(made), j))

@@ -77,7 +77,7 @@ def _expand(w: NodeWriter, self: Laid, out: Any, **_: Any) -> Laid:
     while len(found.shape) < len(out.shape):
         found = found.inserted(0)
     for i, size in enumerate(out.shape):
-        if size == w.batch and found.is_free:
+        if size in w.batches and found.is_free:
             found = w.batched(found, i)
     axes = tuple(
         () if found.length(axis) == 1 and size != 1 and 0 not in axis else axis

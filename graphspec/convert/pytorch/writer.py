@@ -70,7 +70,7 @@ class NodeWriter:
     entries: dict[CalledEntry, CallOrigin] = field(default_factory=dict)
     rate: float = 0.0  # that of the attention which is being written
     shapes: Mapping[str, torch.Size] = field(default_factory=dict)  # of parameters
-    batch: Size = None  # the size of the batch, a symbol
+    batches: list[Size] = field(default_factory=list)  # the size of the batch, a symbol for each input
     lengths: dict[Size, tuple[ConvertedValue, int]] = field(
         default_factory=dict
     )  # where open sizes are found
@@ -268,11 +268,12 @@ class NodeWriter:
 
     def batched(self, laid: Laid, place: int = 0) -> Laid:
         """A free tensor with its torch axis `place`, of size 1, as the batch."""
-        if not laid.is_free or laid.shape[place] not in (1, self.batch):
+        if not laid.is_free or laid.shape[place] not in (1, *self.batches):
             return laid
         axes, shape = list(laid.axes), list(laid.shape)
-        axes[place], shape[place] = (0,), self.batch
-        return replace(laid, axes=tuple(axes), shape=tuple(shape), sizes=(self.batch, *laid.sizes[1:]))
+        size = self.batches[0]
+        axes[place], shape[place] = (0,), size
+        return replace(laid, axes=tuple(axes), shape=tuple(shape), sizes=(size, *laid.sizes[1:]))
 
     def spatial(self, laid: Laid) -> Laid:
         """An image, sequence or volume with its channels, torch's axis 1, last in the value."""
