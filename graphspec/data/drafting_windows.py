@@ -25,6 +25,10 @@ STRONG = 0.2
 """From this autocorrelation on there is a season."""
 MOST_STEPS = 400
 """Of a past that is written without being asked for."""
+DAY = 86_400e6
+"""Microseconds."""
+PERIODS = {"hour": DAY, "weekday": 7 * DAY, "day_of_year": 366 * DAY}
+"""The parts of a date that come again, and after how long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,9 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """What the rows say: the spacing as `every` has it, gaps, seasons, and the lengths of a window."""
+    """What the rows say: the spacing as `every` has it, gaps, seasons, the lengths of a window, and the parts
+    of dates that come again.
+    """
 
     every: str | None
     gaps: int
@@ -47,6 +53,7 @@ class Rhythm:
     past: int
     next: int
     reason: str
+    clock: tuple[str, ...]
 
 
 def forecast(
@@ -95,7 +102,19 @@ def _found(target: str, columns: Mapping[str, pa.Array], time: ColumnProfile, as
     reason = f"values are alike after {season} steps" if season > 1 else "no season was found"
     if longest > season:
         reason += f", and after {longest}"
-    return Rhythm(every, gaps, strong, past, next, reason)
+    return Rhythm(every, gaps, strong, past, next, reason, _clock(ticks, same) if stamps.dated else ())
+
+
+def _clock(ticks: NDArray[Any], same: NDArray[np.bool_]) -> tuple[str, ...]:
+    """The parts of dates that come again: those that differ from step to step, and of whose period there are
+    two. Of others, what comes next has values that training has not seen.
+    """
+    steps = np.diff(ticks)[same]
+    if not len(steps):
+        return ()
+    usual, span = float(np.median(steps)), float(ticks.max() - ticks.min())
+    found = [part for part, period in PERIODS.items() if usual < period and span >= 2 * period]
+    return tuple(f"{part}_{wave}" for part in found for wave in ("sin", "cos"))
 
 
 def _series(columns: Mapping[str, pa.Array], names: Sequence[str], rows: int) -> NDArray[np.int64]:
@@ -155,19 +174,29 @@ def _alike(changes: NDArray[np.float64], lag: int) -> float:
     return float(((first - first.mean()) * (then - then.mean())).mean() / spread) if spread > 0 else 0.0
 
 
-def _read(made: Draft, read: Sequence[str], looks: Sequence[ColumnProfile], ask: Ask, scale: str) -> None:
-    """The inputs: the past of the columns `read`, the clock and the series at its last step."""
+def _read(
+    made: Draft, read: Sequence[str], looks: Sequence[ColumnProfile], ask: Ask, scale: str, found: Rhythm
+) -> int:
+    """The inputs: the past of the columns `read`, the clock and the series at its last step. Returns how many
+    numbers a step of the past has.
+    """
     fill = any(seen.missing for seen in looks if seen.name in read)
-    made.inputs.append(f"  past: {{shape: [$past, {len(read) * (2 if fill else 1)}]}}")
-    made.nodes.append("  steps: {layer: Flatten, from: past}")
-    made.codes.append("steps")
+    width = len(read) * (2 if fill else 1)
+    made.inputs.append(f"  past: {{shape: [$past, {width}]}}")
+    made.nodes += [
+        "  level: {layer: GlobalAveragePooling1D, from: past}",
+        f"  levels: {{layer: Reshape, target_shape: [1, {width}]}}",
+        "  changes: {merge: subtract, from: [past, levels]}  # how the past moves around its mean",
+        "  flat: {layer: Flatten}",
+        "  steps: {layer: Dropout, rate: 0.1}",
+    ]
     filled = ", fill: median, indicator: true" if fill else ""
     columns = f"columns: {flow(list(read))}"
     made.features.append(f"    past: {{{columns}, encode: number, steps: past, scale: {scale}{filled}}}")
     time = next(seen for seen in looks if seen.name == ask.time)
-    if parts := _clock(time):
-        made.inputs.append(f"  clock: {{shape: [{len(parts)}]}}")
-        column = f"column: {flow(ask.time)}, encode: date, parts: [{', '.join(parts)}]{_format(time)}"
+    if found.clock:
+        made.inputs.append(f"  clock: {{shape: [{len(found.clock)}]}}")
+        column = f"column: {flow(ask.time)}, encode: date, parts: [{', '.join(found.clock)}]{_format(time)}"
         made.features += [
             "    # of the last step of the past: the steps that come next follow from it",
             f"    clock: {{{column}}}",
@@ -183,27 +212,40 @@ def _read(made: Draft, read: Sequence[str], looks: Sequence[ColumnProfile], ask:
             "  who_code: {layer: Flatten}",
         ]
         made.codes.append("who_code")
+    return width
 
 
-def _predicted(made: Draft, targets: Sequence[ColumnProfile], scale: str) -> None:
-    """The network and the outputs."""
-    if len(made.codes) > 1:
-        made.nodes.append(f"  all: {{merge: concatenate, from: [{', '.join(made.codes)}]}}")
-    source = "all" if len(made.codes) > 1 else made.codes[0]
+def _predicted(made: Draft, targets: Sequence[ColumnProfile], scale: str, width: int, clock: bool) -> None:
+    """The network and the outputs: the mean of the past, what the clock says, and how the past moved."""
+    source = "steps"
+    if made.codes:
+        made.nodes.append(f"  all: {{merge: concatenate, from: [steps, {', '.join(made.codes)}]}}")
+        source = "all"
     made.nodes += [
         f"  hidden: {{layer: Dense, from: {source}, units: 128, activation: relu}}",
-        "  drop: {layer: Dropout, rate: 0.1}",
+        "  drop: {layer: Dropout, rate: 0.3}",
     ]
-    for seen in targets:
+    if clock:
+        if len(made.codes) > 1:
+            made.nodes.append(f"  times: {{merge: concatenate, from: [{', '.join(made.codes)}]}}")
+        start = "" if len(made.codes) > 1 else "from: clock, "
+        made.nodes.append(f"  season: {{layer: Dense, {start}units: 128, activation: relu, repeat: 2}}")
+    for place, seen in enumerate(targets):
         out = word(seen.name)
         while any(line.startswith(f"  {out}: ") for line in (*made.nodes, *made.inputs)):
             out += "_"
-        ignore = ", missing: ignore" if seen.missing else ""
+        parts, level = {"line": source, "curve": "drop"}, "level"
+        if clock:
+            parts["season"] = "season"
+        if width > 1:
+            level = f"{out}_level"
+            made.nodes.append(f"  {level}: {{op: get_item, from: level, key: ':, {place}:{place + 1}'}}")
         made.nodes += [
-            f"  {out}_line: {{layer: Dense, from: {source}, units: $next}}",
-            f"  {out}_curve: {{layer: Dense, from: drop, units: $next}}",
-            f"  {out}: {{merge: add, from: [{out}_line, {out}_curve]}}  # linear, and what that lacks",
+            f"  {out}_{part}: {{layer: Dense, from: {node}, units: $next}}" for part, node in parts.items()
         ]
+        summed = ", ".join([level, *(f"{out}_{part}" for part in parts)])
+        made.nodes.append(f"  {out}: {{merge: add, from: [{summed}]}}")
+        ignore = ", missing: ignore" if seen.missing else ""
         made.outputs.append(f"  {out}: {{loss: mae, metrics: [mae]{ignore}}}")
         made.features.append(
             f"    {out}: {{column: {flow(seen.name)}, encode: number, steps: next, scale: {scale}}}"
@@ -252,8 +294,8 @@ def _text(
     read += [s.name for s in looks if s.kind == "number" and s.name not in fixed and s.writing is None]
     scale = f"{{standard: {flow(ask.series[0])}}}" if len(ask.series) == 1 else "standard"
     made = Draft()
-    _read(made, read, looks, ask, scale)
-    _predicted(made, [known[target] for target in targets], scale)
+    width = _read(made, read, looks, ask, scale, found)
+    _predicted(made, [known[target] for target in targets], scale, width, bool(found.clock))
     left = [f"#   {seen.name}: {seen.reason}" for seen in looks if seen.name not in {*fixed, *read}]
     advance = "    # what is known in advance, as holidays are, may be an input of its own with `steps: next`"
     lines = [
@@ -272,14 +314,6 @@ def _text(
         *made.features,
         *([advance] if len(read) > len(targets) else []),
         "",
-        *training(0.001, 60, 64, patience=8, plateau=3),
+        *training(0.002, 100, 128, patience=8, plateau=3),
     ]
     return "\n".join(lines) + "\n"
-
-
-def _clock(time: ColumnProfile) -> list[str]:
-    """The parts of a date that come again; none of a column of numbers."""
-    if time.kind != "date":
-        return []
-    hours = ["hour_sin", "hour_cos"] if time.timed else []
-    return [*hours, "weekday_sin", "weekday_cos", "day_of_year_sin", "day_of_year_cos"]

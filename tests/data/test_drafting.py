@@ -258,6 +258,27 @@ def test_a_forecast_has_the_seasons_of_its_values(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("step", "rows", "parts"),
+    [
+        (timedelta(hours=1), 400, "hour_sin, hour_cos, weekday_sin, weekday_cos"),
+        (timedelta(hours=1), 48 + 1, "hour_sin, hour_cos"),
+        (timedelta(days=1), 800, "weekday_sin, weekday_cos, day_of_year_sin, day_of_year_cos"),
+        (timedelta(days=7), 60, None),
+    ],
+)
+def test_a_forecast_reads_the_parts_of_dates_that_come_again(
+    tmp_path: Path, step: timedelta, rows: int, parts: str | None
+) -> None:
+    lines = [f"{datetime(2024, 1, 1) + i * step},{i % 7},{i % 5}" for i in range(rows)]
+    (tmp_path / "t.csv").write_text("at,y,x\n" + "\n".join(lines) + "\n")
+    text = draft("s", tmp_path / "t.csv", ["y"], tmp_path, ask=Ask("at", (), 12, 6))
+    assert (f"parts: [{parts}]" in text) if parts else "clock" not in text
+    assert "y_level: {op: get_item, from: level, key: ':, 0:1'}" in text
+    (tmp_path / "s.yaml").write_text(text)
+    assert compile(tmp_path / "s.yaml").outputs["y"].tensors[0].shape[1] == 6
+
+
 def test_the_command_notes_what_a_table_does_not_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows = [f"{i + 0.5},{i % 7} kg,{'xy'[i % 2]}" for i in range(20)]

@@ -582,6 +582,22 @@ def test_classes_come_back_by_name_with_their_probabilities() -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([3, 1, 20], 20),
+        (["3", "1", "20"], 20),
+        (["-1", "0", "1"], 0),
+        (["03", "1", "20"], "1"),
+        (["3", "1", "1.5"], "1.5"),
+    ],
+)
+def test_classes_that_are_whole_numbers_come_back_as_numbers(values: list[Any], found: Any) -> None:
+    judged = output(CLASSES, "sparse_categorical_crossentropy")
+    made = encoders({}, {"y": {"encode": "category"}}, {"y": values}, {"y": judged})
+    assert decoded(made, {"y": [[0.2, 0.5, 0.3]]})["y"] == [found]
+
+
+@pytest.mark.parametrize(
     ("feature", "values"),
     [
         ({"scale": "standard"}, [1.0, 5.0, 9.0, 2.0]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ from graphspec.objectives.losses import Binary, Categorical, QuantileLoss
 from graphspec.program import OutputSpec
 from graphspec.tensor import Dim, Tensor, names_of, value_of
 
+WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+"""Texts of whole numbers: classes that are such numbers are predicted as numbers, in every format."""
 THRESHOLD = 0.5
 """From which probability on a set has a value, unless the output says another."""
 
@@ -142,7 +145,9 @@ def _flat(values: Array) -> pa.Array:
 def labels_of(encoder: Encoder | None, count: Dim) -> list[Any]:
     """The name of each class: its value, or its number where it has none."""
     if isinstance(encoder, CategoryEncoder):
-        return list(encoder.vocabularies[0].values)
+        texts = encoder.vocabularies[0].values
+        whole = texts and all(WHOLE.fullmatch(text) for text in texts)
+        return [int(text) for text in texts] if whole else list(texts)
     assert isinstance(count, int)
     if isinstance(encoder, TokensEncoder):
         return [*([""] * encoder.vocabulary.start), *encoder.vocabulary.values][:count]
