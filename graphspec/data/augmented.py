@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graphspec.data.batches import Batch, Changed, Examples
-from graphspec.data.features.following import followers
+from graphspec.data.features.following import followers, pictures
 from graphspec.data.features.plan import Fill, plan
 from graphspec.program import BaseProgram
 
@@ -57,17 +57,20 @@ class Follower:
 
 @dataclass(frozen=True, slots=True)
 class Augmented(Changed):
-    """Examples with some inputs augmented by a module, and targets that follow."""
+    """Examples with some inputs augmented by a module, and targets that follow. `pictures` are the numbers
+    of what inputs show: those of one picture draw the same.
+    """
 
     modules: Mapping[str, nn.Module]
+    pictures: Mapping[str, int]
     followers: Mapping[str, tuple[Follower, ...]] = field(default_factory=dict)
 
     def changed(self, batch: Batch, seed: int) -> Batch:
         device = next(iter(batch.arrays.values())).device
         arrays = dict(batch.arrays)
         with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
             for name, module in self.modules.items():
+                torch.manual_seed((seed + self.pictures[name]) % 2**63)
                 self._augment(arrays, name, module)
         return replace(batch, arrays=arrays)
 
@@ -91,11 +94,13 @@ def _restored(found: Tensor, pictures: Tensor) -> Tensor:
 def augmented(program: BaseProgram, training: Examples, device: torch.device) -> Augmented:
     """Training examples with the `augment` of the features of a program."""
     assert program.data is not None
-    found = followers(plan(program.inputs, program.outputs, program.data.features, program.ranges))
+    filled = plan(program.inputs, program.outputs, program.data.features, program.ranges)
+    found = followers(filled)
+    numbers = {fill.field: number for number, group in enumerate(pictures(filled)) for fill in group}
     following = {name: tuple(_follower(program, fill) for fill in fills) for name, fills in found.items()}
     more = {name: sum(each.channels for each in targets) for name, targets in following.items()}
     modules = {name: module.to(device) for name, module in program.augmentations(more).items()}
-    return Augmented(training, modules, following)
+    return Augmented(training, modules, numbers, following)
 
 
 def _follower(program: BaseProgram, fill: Fill) -> Follower:

@@ -33,10 +33,10 @@ class Batch:
 
     `arrays` holds inputs and targets by name, each [n, ...] in the dtype that the model needs, and under the
     name of a target followed by `UNIT` the shifts and scales that its numbers have in that row. By the name
-    of an output, `weights` holds what multiplies each example's loss, float32 [n] (sample and class weights;
-    an output without an entry weighs all alike), and `counted` which targets there are, bool [n] or
-    [n, steps] (missing and padded ones are False; an output without an entry has all). What is not counted is
-    in no mean, and its value in `arrays` is legal but means nothing.
+    of an output, `weights` holds what multiplies the loss of each example, float32 [n], or of each position
+    (sample and class weights; an output without an entry weighs all alike), and `counted` which targets there
+    are, bool [n] or [n, steps] (missing and padded ones are False; an output without an entry has all). What
+    is not counted is in no mean, and its value in `arrays` is legal but means nothing.
 
     `whole` is the number of examples of the batch of which this is a process' share, else None. A process
     without a share is `idle`: it runs an example of the others, which counts for nothing.

@@ -34,6 +34,7 @@ from graphspec.data.processes import ALONE, Processes, read_once
 from graphspec.data.store import Budget, Store, folder
 from graphspec.data.streamed import Streamed
 from graphspec.data.synthetic import BATCHES, synthetic
+from graphspec.data.weighed import weighed
 from graphspec.diagnostics import Diagnostic, SpecError, did_you_mean, fail
 from graphspec.program import BaseProgram
 from graphspec.tensor import names_of
@@ -83,8 +84,10 @@ def load(
     code for each mistake.
     """
     found = read_once(processes, partial(_read, program, data, root, limit, encoders))
-    training, validation, test = _on(device, (found.training, found.validation, found.test))
-    return replace(found, training=_augmented(program, training, device), validation=validation, test=test)
+    training, *held = _on(device, (found.training, found.validation, found.test))
+    parts = (_augmented(program, training, device), *held)
+    training, validation, test = (None if each is None else weighed(each, found.encoders) for each in parts)
+    return replace(found, training=training, validation=validation, test=test)
 
 
 def _read(
@@ -163,7 +166,7 @@ def load_file(
     if examples is None:
         raise fail("data-empty", f"`{opened.path}` holds no examples")
     (found,) = _on(device, [examples])
-    return found
+    return weighed(found, encoders)
 
 
 def need_no_features(program: BaseProgram) -> None:
@@ -387,8 +390,6 @@ class Loader:
         if not store.length:
             return None
         self._note_of(store)
-        if store.filed and self.program.training.bucket is not None:
-            self.notes.append("`bucket` only sorts examples in memory: these stay shuffled")
         return reading.examples(store, self.wanted, padding_of(self.program, self.wanted))
 
     def _note_of(self, store: Store) -> None:

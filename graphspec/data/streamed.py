@@ -57,6 +57,9 @@ class Streamed:
                     continue
                 yield from cut(batch_size, left, self.dtypes, self.device, self.padding)
             begin, order = begin + missing, order[missing:]
+            if shuffle is not None and self.padding.bucket is not None:  # brought together within a window
+                mixed = generator(shuffle.seed, shuffle.epoch, begin)
+                order = self.padding.bucketed(order, window[0], batch_size, mixed)
             whole = len(order) - len(order) % batch_size
             step = batch_size * max(1, self._block * BLOCKS // (8 * batch_size))
             for first in range(0, whole, step):  # cut as in a whole epoch: see `InMemory`

@@ -77,20 +77,30 @@ def check_features(
         fill
         for fill in found.fills
         if fill.output is not None
-        and (fill.mask or not fill.classes)
         and outputs[fill.output].rows.class_weight is not None
+        and (not fill.classes or (fill.positions and not _by_position(outputs[fill.output])))
     ]
     for fill in classless:
         assert fill.output is not None
-        path = (*body.declared.output_path(fill.output), "class_weight")
-        what = "one for each pixel" if fill.mask else "none"
-        message = f"`class_weight` weighs rows by their class, and the output `{fill.output}` has {what}"
+        path, loss = (*body.declared.output_path(fill.output), "class_weight"), outputs[fill.output].loss
+        message = f"`class_weight` weighs rows by their class, and the output `{fill.output}` has none"
         help = "weight rows by a column: `sample_weight: ...`"
-        if fill.mask:
-            help = "write `loss: dice`, which weighs regions of any size alike, or a focal loss"
+        if fill.positions:
+            each = "pixel" if fill.mask else "step"
+            message = (
+                f"`class_weight` weighs the loss of each {each}, and `{loss.name}` has none of one {each}"
+            )
+            help = "leave `class_weight` out, or use a crossentropy"
         body.error("feature-misfit", body.declared.document.key(path), message, help)
     if whole:
         body.scope.problems(_mix_misfits(data.mix, inputs, outputs, ranges), ("data", "mix"))
+
+
+def _by_position(output: OutputSpec) -> bool:
+    """Whether the loss of an output has a value for each pixel or step of the target."""
+    from graphspec.objectives.losses import Binary, Categorical
+
+    return isinstance(output.loss, Binary | Categorical)
 
 
 def _mix_misfits(

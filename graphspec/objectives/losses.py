@@ -152,9 +152,9 @@ class Loss(Named):
 
         `output` is what `forward(..., logits=True)` gave, which left off `activation`, or several of these
         where the loss compares them; `target` has the shape of `target`. All start with the batch axis.
-        `weight` multiplies each example's loss, [n]; `mask` says which have one, bool [n] or [n, steps]. The
-        sum is divided by `total`, the number of positions that count: those of this batch, unless it is a
-        part of a larger one.
+        `weight` multiplies the loss of each example, [n], or position; `mask` says which have one, bool [n]
+        or [n, steps]. The sum is divided by `total`, the number of positions that count: those of this batch,
+        unless it is a part of a larger one.
         """
         import torch
 
@@ -201,7 +201,7 @@ class Loss(Named):
         if self.reduction == "sum":
             return 1
         if self.reduction == "mean_with_sample_weight" and weight is not None:
-            weights = weight if mask is None else aligned(weight, mask) * mask
+            weights = weight if mask is None else aligned(weight, mask) * aligned(mask, weight)
             return weights.sum() * (math.prod(shape) // math.prod(weights.shape))
         if mask is None:
             return math.prod(shape)

@@ -197,19 +197,17 @@ def _of_rows(name: str, weight: Tensor, rows: Tensor) -> Tensor:
 
 
 def _of_classes(program: BaseProgram, output: OutputSpec, target: Tensor) -> Tensor:
-    """The weights of the rows' classes; a class without a weight has 1."""
+    """The weights of the classes of rows, or of their positions; a class without a weight has 1."""
     classes, help = output.rows.class_weight, f'give them: `weights={{"{output.name}": ...}}`'
     if classes == "balanced":
         message = f"the weights of the classes of `{output.name}` are balanced by the training data"
         raise fail("data-column", message, help)
-    if target.shape[1:].numel() != 1:
-        message = (
-            f"`class_weight` of `{output.name}` is for one class a row, not {list(target.shape)} of them"
-        )
-        raise fail("data-shape", message, help)
+    known = target.reshape(len(target)) if target.shape[1:].numel() == 1 else target
+    if known.dim() > 1 and known.is_floating_point():
+        message = f"`class_weight` of `{output.name}` is by class numbers, and its target is floats"
+        raise fail("data-shape", f"{message}, {list(target.shape)}", help)
     numbers = _class_numbers(program, output)
-    known = target.reshape(len(target))
-    found = torch.ones(len(known), device=known.device)
+    found = torch.ones(known.shape, device=known.device)
     for value, weight in dict(classes or {}).items():
         if value not in numbers:
             message = f"which class of `{output.name}` is `{value}` is learned from the training data"

@@ -196,7 +196,7 @@ def _weight(metric: Metric, counted: Tensor | None, weights: Tensor | None) -> T
     """What a metric's values count: nothing where there is no target, and the example's weight if asked."""
     if not metric.weighted or weights is None:
         return counted
-    return weights if counted is None else aligned(weights, counted) * counted
+    return weights if counted is None else aligned(weights, counted) * aligned(counted, weights)
 
 
 def _resolved(metric: Metric, output: OutputSpec) -> Metric:

@@ -129,16 +129,27 @@ def test_what_is_no_class_is_refused(
     assert found.code == "data-range" and message in found.message and help in found.help
 
 
-def test_classes_of_pixels_weigh_no_rows() -> None:
-    text = spec("classes", MORE).replace("  mask: {loss:", "  mask: {class_weight: balanced, loss:")
+def test_a_loss_of_regions_has_no_weights_of_pixels() -> None:
+    text = spec("regions", MORE).replace("  mask: {loss:", "  mask: {class_weight: balanced, loss:")
     with pytest.raises(SpecError) as caught:
         graphspec.compile(text)
     (found,) = caught.value.diagnostics
-    assert (
-        found.code == "feature-misfit"
-        and "one for each pixel" in found.message
-        and "dice" in (found.help or "")
-    )
+    assert found.code == "feature-misfit" and "of each pixel" in found.message
+
+
+@pytest.mark.parametrize("head", ["classes", "one_hot", "two"])
+@pytest.mark.parametrize("given", ["balanced", "{0: 3, 255: 0.5}"])
+def test_classes_of_pixels_have_weights(tmp_path: Path, head: str, given: str) -> None:
+    values = [0, 255] if head == "two" else [0, 100, 255]
+    pixels = np.where(PIXELS == 100, 0, PIXELS) if head == "two" else PIXELS
+    saved(tmp_path, *pixels)
+    text = spec(head, f"encode: image, values: {values}")
+    training = examples(tmp_path, text.replace("  mask: {loss:", f"  mask: {{class_weight: {given}, loss:"))
+    (batch,) = training.batches(len(training))
+    counts = {value: int((pixels == value).sum()) for value in values}
+    balanced = {value: pixels.size / (len(values) * count) for value, count in counts.items()}
+    known = balanced if given == "balanced" else {0: 3.0, 100: 1.0, 255: 0.5}
+    assert np.allclose(batch.weights["mask"], np.vectorize(known.get)(pixels))
 
 
 @pytest.mark.parametrize(
@@ -178,6 +189,19 @@ def test_masks_move_with_the_pixels_of_their_images(tmp_path: Path, head: str) -
     for arrays in (still, moved):
         ids = arrays["mask"] if head == "classes" else arrays["mask"].argmax(-1)
         assert torch.equal(torch.tensor([0, 100, 255])[ids], arrays["photo"][..., 0].long())
+
+
+def test_inputs_of_one_picture_move_together(tmp_path: Path) -> None:
+    saved(tmp_path, *np.random.default_rng(1).choice([0, 100, 255], (40, 4, 6)))
+    text = spec("classes", MORE, MOVED)
+    text = text.replace("photo: {shape: [4, 6, 3]}", "twin: {shape: [4, 6, 3]}, photo: {shape: [4, 6, 3]}")
+    text = text.replace("nodes:\n", "nodes:\n  sum: {merge: add, from: [photo, twin]}\n")
+    text = text.replace("  features:\n", f"  features:\n    twin: {{column: photo, {MOVED}}}\n")
+    arrays = shuffled(tmp_path, text)
+    assert torch.equal(arrays["photo"], arrays["twin"])
+    assert torch.equal(torch.tensor([0, 100, 255])[arrays["mask"]], arrays["photo"][..., 0].long())
+    still = shuffled(tmp_path, spec("classes", MORE, "encode: image"))
+    assert not torch.equal(arrays["photo"], still["photo"])
 
 
 def test_what_changes_colours_leaves_masks_alone(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from graphspec.data.batches import InMemory
 from graphspec.data.loading import Data, load
 from graphspec.data.streamed import Streamed
 from graphspec.diagnostics import SpecError
+from graphspec.train.objective import Objective
 
 CPU = torch.device("cpu")
 SPEC = """
@@ -256,3 +257,35 @@ def test_bad_data_end_before_the_first_step_in_every_format(
     assert caught.value.diagnostics[0].code == code, caught.value
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["balanced", "{a: 0, c: 4}"])
+def test_classes_of_steps_have_weights_in_the_loss(tmp_path: Path, given: str) -> None:
+    rows = [{"x": [1.0, 2.0, 3.0], "y": ["a", "a", "b"]}, {"x": [4.0], "y": ["c"]}, {"x": [5.0], "y": ["a"]}]
+    write_lines(tmp_path / "t.jsonl", rows)
+    made = compile(f"""
+inputs: {{x: {{shape: [length]}}}}
+nodes:
+  wide: {{layer: Reshape, target_shape: [-1, 1]}}
+  y: {{layer: Dense, units: 3}}
+outputs:
+  y: {{loss: {{name: sparse_categorical_crossentropy, from_logits: true}}, class_weight: {given}}}
+data:
+  train: t.jsonl
+  features:
+    y: {{encode: category}}
+""")
+    found = load(made, None, tmp_path, torch.device("cpu"))
+    (batch,) = found.training.batches(3)
+    known = {"a": 5 / 9, "b": 5 / 3, "c": 5 / 3} if given == "balanced" else {"a": 0.0, "b": 1.0, "c": 4.0}
+    weights = [[known[y] for y in row["y"]] for row in rows]
+    assert [batch.weights["y"][i, : len(w)].tolist() for i, w in enumerate(weights)] == [
+        pytest.approx(each) for each in weights
+    ]
+    module = made.module()
+    result = Objective(made.inputs, made.outputs, torch.device("cpu"))(module, batch)
+    each = torch.nn.functional.cross_entropy(
+        result.outputs["y"].transpose(1, 2), batch.arrays["y"].long(), reduction="none"
+    )
+    summed = sum(each[i, j].item() * w for i, row in enumerate(weights) for j, w in enumerate(row))
+    assert result.loss.item() == pytest.approx(summed / 5, rel=1e-5)

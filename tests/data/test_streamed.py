@@ -139,10 +139,15 @@ def test_a_run_on_examples_in_files_resumes_to_the_bit(
     x, lengths = source.normal(size=(120, 3)).tolist(), source.integers(1, 6, 120).tolist()
     rows = [{"x": v, "words": [1] * n, "y": sum(v) + n} for v, n in zip(x, lengths, strict=True)]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    program = compile(SPEC)
-    assert isinstance(load(program, None, tmp_path, torch.device("cpu")).training, Streamed)
-    bucketed = compile(SPEC, settings={"train.bucket": "length"})
-    assert "`bucket` only sorts" in load(bucketed, None, tmp_path, torch.device("cpu")).notes[-1]
+    program = compile(SPEC, settings={"train.bucket": "length"})
+    training = load(program, None, tmp_path, torch.device("cpu")).training
+    assert isinstance(training, Streamed)
+    plain = load(compile(SPEC), None, tmp_path, torch.device("cpu")).training
+    orders = [list(each.batches(7, Shuffle(3, 0))) for each in (training, plain)]
+    widths, others = ([batch.arrays["words"].shape[1] for batch in batches] for batches in orders)
+    assert sum(widths) < sum(others)  # rows of about one length are together, and hardly padded
+    seen = [sorted(torch.cat([batch.arrays["x"] for batch in batches]).tolist()) for batches in orders]
+    assert seen[0] == seen[1]
     train(program, root=tmp_path, run_dir=tmp_path / "whole", device="cpu")
     for batch in (5, 30):
         with pytest.raises(Stop):

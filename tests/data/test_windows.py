@@ -125,6 +125,24 @@ def test_rows_on_disk_give_the_same_windows(tmp_path: Path, monkeypatch: pytest.
     assert torch.equal(late, orders[0][8:])
 
 
+def test_a_bucket_brings_windows_with_texts_of_one_length_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = {"a": "one", "b": "one two three four"}
+    rows = frame({"a": 30, "b": 30}).assign(name=lambda made: made["shop"].map(words))
+    text = SPEC.replace("  who: {shape: [1], dtype: int64}", "  who: {shape: [words], dtype: int64}")
+    text = text.replace("code: {layer: Flatten}", "code: {layer: GlobalAveragePooling1D}")
+    text = text.replace("input_dim: 4", "input_dim: 8").replace("seed: 3}", "seed: 3, bucket: words}")
+    text = text.replace("who: {column: shop, encode: category}", "who: {column: name, encode: text}")
+    for memory in ("1G", "1K"):
+        monkeypatch.setenv("GRAPHSPEC_MEMORY", memory)
+        batches = list(loaded(tmp_path, rows, text).training.batches(4, Shuffle(3, 0)))
+        names = [batch.arrays["who"] for batch in batches]
+        alone = [len(set((each > 0).sum(1).tolist())) == 1 for each in names]
+        assert {each.shape[1] for each in names} == {1, 4} and sum(alone) >= len(alone) - 1
+        assert sum(len(batch) for batch in batches) == len(loaded(tmp_path, rows, text).training)
+
+
 def test_windows_take_no_memory_of_their_own(tmp_path: Path) -> None:
     short = loaded(tmp_path, frame({"a": 400}))
     long = loaded(tmp_path, frame({"a": 400}), **{"past: 6": "past: 96"})

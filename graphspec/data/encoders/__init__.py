@@ -130,6 +130,9 @@ class Encoders:
             if name not in self.weights:
                 self.weights[name] = RowWeights(name, rows, target)
             self.weights[name].target = target
+            if target is not None:
+                self.weights[name].encoder = self.encoders[output.target]
+                self.weights[name].ignored = getattr(output.loss, "ignore_class", None)
 
     @property
     def used(self) -> dict[str, Encoder]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from graphspec.data.columns import TablePart
 from graphspec.data.encoders.base import Array
 from graphspec.data.encoders.images import ImageEncoder, Refused, library
 from graphspec.data.features.plan import Fill
@@ -48,6 +50,18 @@ class MaskEncoder(ImageEncoder):
         if self.one_hot:
             return np.eye(self.made[-1], dtype=np.uint8)[classes]
         return classes.astype(np.uint8).reshape(self.made)
+
+    def pixels(self, part: TablePart) -> Mapping[str, int]:
+        """How many pixels of some rows have each value."""
+        column = self.encode(part)
+        found = column.values if column.missing is None else column.values[~column.missing]
+        counts = found.reshape(-1, self.made[-1]).sum(0) if self.one_hot else np.bincount(found.reshape(-1))
+        values = self.feature.values or range(256)
+        return {str(int(value)): int(count) for value, count in zip(values, counts, strict=False) if count}
+
+    def number(self, value: str) -> int:
+        """The class of a pixel value."""
+        return int(self.classes[int(value)]) if value.isdecimal() and int(value) < 256 else -1
 
     def _channels(self, picture: Any) -> Any:
         """The image as bytes, as they are: a palette's positions, and the low byte of 16 bits."""

@@ -1,4 +1,6 @@
-"""The weight of each row: `sample_weight`, a column, times `class_weight`, by the value of the target."""
+"""The weight of each row: `sample_weight`, a column, times `class_weight`, by the value of the target. Where
+a row has many targets, pixels of a mask or steps of a list, their weights are those of a table by class.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from graphspec.data.columns import TablePart, is_list, numbers, texts
-from graphspec.data.encoders.base import restored
+from graphspec.data.columns import TablePart, is_list, lists, numbers, texts, texts_of
+from graphspec.data.encoders.base import Encoder, restored
+from graphspec.data.encoders.categories import CategoryEncoder
+from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.mistakes import shown
 from graphspec.data.row_settings import RowSettings
 from graphspec.diagnostics import did_you_mean, fail
@@ -22,6 +26,10 @@ class RowWeights:
 
     def __init__(self, output: str, rows: RowSettings, target: str | None):
         self.output, self.sample, self.target = output, rows.sample_weight, target
+        self.encoder: Encoder | None = None
+        """That of the target, where there are weights of classes."""
+        self.ignored: int | None = None
+        """The number of a class that does not count."""
         self.given = rows.class_weight
         self.classes: dict[str, float] = dict(self.given) if isinstance(self.given, dict) else {}
         self.counts: Counter[str] = Counter()
@@ -35,7 +43,9 @@ class RowWeights:
     def learn(self, part: TablePart) -> None:
         if self.sample is not None:
             self.total += float(self._samples(part).sum())
-        if self.given is not None:
+        if isinstance(self.encoder, MaskEncoder):
+            self.counts.update(self.encoder.pixels(part))
+        elif self.given is not None:
             for pair in self._values(part).drop_null().value_counts().to_pylist():
                 self.counts[pair["values"]] += pair["counts"]
 
@@ -49,15 +59,40 @@ class RowWeights:
 
     def _values(self, part: TablePart) -> pa.Array:
         assert self.target is not None
-        if is_list(part.table.schema.field(self.target).type):
-            what = "it holds lists, and `class_weight` is for one class a row"
+        if not is_list(part.table.schema.field(self.target).type):
+            return texts(part, self.target)
+        if not self.by_position:
+            what = "it holds lists, and `class_weight` is for classes"
             raise part.fail("data-shape", self.target, 0, what, "leave `class_weight` out")
-        return texts(part, self.target)
+        found = lists(part, self.target)
+        return texts_of(part, self.target, found.values, found.row)
+
+    @property
+    def by_position(self) -> bool:
+        """Whether a row has many targets, each of a class."""
+        return self.encoder is not None and self.encoder.fill.positions
+
+    def table(self, classes: int) -> NDArray[np.float32]:
+        """The weights of the classes of positions by their numbers."""
+        found = np.ones(classes, np.float32)
+        for value, weight in self.classes.items():
+            number = self._number(value)
+            if 0 <= number < classes:
+                found[number] = weight
+        return found
+
+    def _number(self, value: str) -> int:
+        if isinstance(self.encoder, CategoryEncoder):
+            return self.encoder.vocabularies[0].id_of(value, -1)
+        return self.encoder.number(value) if isinstance(self.encoder, MaskEncoder) else int(value)
 
     def finish(self) -> None:
         if self.sample is not None and self.total == 0:
             what = f"the weights of output `{self.output}`, column `{self.sample}`, are all 0"
             raise fail("data-range", what, "at least one row of training data must count")
+        if self.ignored is not None and self.by_position:
+            for value in [each for each in self.counts if self._number(each) == self.ignored]:
+                del self.counts[value]
         if self.given == "balanced":
             count = sum(self.counts.values())
             self.classes = {value: count / (len(self.counts) * n) for value, n in sorted(self.counts.items())}
@@ -77,7 +112,7 @@ class RowWeights:
     def weigh(self, part: TablePart) -> NDArray[np.float32]:
         """[n]; a class without a weight has 1."""
         found = np.ones(len(part)) if self.sample is None else self._samples(part)
-        if self.given is not None:
+        if self.given is not None and not self.by_position:
             encoded = self._values(part).dictionary_encode()
             known = [self.classes.get(value, 1.0) for value in encoded.dictionary.to_pylist()]
             found = found * np.array([*known, 1.0])[np.asarray(encoded.indices.fill_null(len(known)))]

@@ -1,4 +1,4 @@
-"""Targets that are images: where `augment` moves the pixels of the input, it moves theirs."""
+"""What `augment` moves together: inputs of one picture, and the targets that are images."""
 
 from __future__ import annotations
 
@@ -9,11 +9,34 @@ from graphspec.data.features.settings import MOVING, Feature, ImageFeature
 from graphspec.settings import Problem
 
 
+def pictures(found: FillPlan) -> list[list[Fill]]:
+    """The inputs that are augmented, those of one picture together: of one column, by the same layers."""
+    made: list[list[Fill]] = []
+    for fill in found.fills:
+        if not fill.target and isinstance(fill.feature, ImageFeature) and fill.feature.augment:
+            same = next((group for group in made if _same(group[0], fill)), None)
+            made.append([fill]) if same is None else same.append(fill)
+    return made
+
+
+def _same(one: Fill, other: Fill) -> bool:
+    features = one.feature, other.feature
+    assert isinstance(features[0], ImageFeature) and isinstance(features[1], ImageFeature)
+    columns = features[0].read(one.field), features[1].read(other.field)
+    return columns[0] == columns[1] and features[0].augment == features[1].augment
+
+
 def followers(found: FillPlan) -> dict[str, tuple[Fill, ...]]:
-    """By input with an `augment` that moves pixels, the targets that are images."""
+    """By picture whose pixels `augment` moves, the targets that are images. A picture is named by its first
+    input, of those that are as large as these targets where one is.
+    """
     targets = tuple(fill for fill in found.fills if fill.target and isinstance(fill.feature, ImageFeature))
-    moved = [fill.field for fill in found.fills if not fill.target and _moves(fill.feature)]
-    return dict.fromkeys(moved, targets) if targets else {}
+    if not targets:
+        return {}
+    size = targets[0].tensor.shape[1:3]
+    moved = [group for group in pictures(found) if _moves(group[0].feature)]
+    first = [next((fill for fill in g if fill.tensor.shape[1:3] == size), g[0]).field for g in moved]
+    return dict.fromkeys(first, targets)
 
 
 def _moves(feature: Feature | None) -> bool:

@@ -57,6 +57,12 @@ class Fill:
         return self.target and self.tensor.is_float and self.tensor.shape[1:] == (self.limit,)
 
     @property
+    def positions(self) -> bool:
+        """Whether a target has many classes: of the pixels of a mask, or of the steps of a list."""
+        many = self.target and self.classes and not self.one_hot and self.tensor.shape[1:] not in ((), (1,))
+        return self.mask or many
+
+    @property
     def one_unit(self) -> bool:
         """Whether a target's ids are the two of one probability."""
         return self.target and self.tensor.is_float and not self.one_hot
