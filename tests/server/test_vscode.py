@@ -1,4 +1,4 @@
-"""The extension in VS Code itself: code-server, which is VS Code in a browser, where npm's package is installed,
+"""The extension in VS Code itself: code-server, VS Code in a browser, where npm's package is installed,
 and the extension's own packages: `npm install` in editors/vscode.
 """
 
