@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,15 +12,17 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES
+from graphspec.data.files import parse_file
+from graphspec.data.folders import find
+from graphspec.diagnostics import SpecError
 from graphspec.expressions.grammar import FUNCTIONS
-from graphspec.files.reading import opened
 from graphspec.language.schema import FORMS, NODE_KEYS, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference.layers import Parameter, ReferenceEntry, entries, others, parameters_of
 from graphspec.server.analysis import Analysis
 from graphspec.server.cursor import Cursor, cursor_at
 from graphspec.server.symbols import Body, Symbol
-from graphspec.settings import show
+from graphspec.settings import SettingError, show
 from graphspec.tensor import DTYPES
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
 from graphspec.tune.config import TuneConfig
@@ -248,7 +249,7 @@ class _At:
         document = self.analysis.document
         data = document.value.get("data") if document is not None else None
         train = data.get("train") if isinstance(data, dict) else data
-        if isinstance(train, str) and self.folder is not None:
+        if train is not None and self.folder is not None:
             yield from (Completion(name, "column", "a column") for name in columns(self.folder, train))
 
 
@@ -260,17 +261,17 @@ def symbol_of(analysis: Analysis, offset: int) -> Symbol | None:
     return occurrence.symbol if occurrence is not None else None
 
 
-def columns(folder: Path, name: str) -> list[str]:
-    """The columns of a table below a folder; none where it is no table that can be read at once."""
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+def columns(folder: Path, file: Any) -> list[str]:
+    """The columns of the table that `train` of `data` names, below a folder; none where it cannot be opened,
+    which reads no more than its header.
+    """
+    from graphspec.data.tables import open_table
+
+    try:
+        options = parse_file(file, "train")
+        return list(open_table(find(folder / options.path, folder), options).columns)
+    except (SpecError, SettingError, OSError):
         return []
-    if path.suffix in (".csv", ".tsv"):
-        with opened(path) as stream:
-            line = stream.readline(1 << 16).decode("utf-8", "replace")
-        signs = ["\t"] if path.suffix == ".tsv" else [",", ";", "\t", "|"]
-        return next(csv.reader([line], delimiter=max(signs, key=line.count)), [])
-    return []
 
 
 def _class_at(path: tuple[str, ...]) -> type[Any] | None:

@@ -217,6 +217,7 @@ LATER = (
         "migrate",
         "runs",
         "serve",
+        "server",
         "train",
         "transfer",
     ),

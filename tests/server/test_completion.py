@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from graphspec.server.analysis import Analysis, analysed
-from graphspec.server.completion import completions
+from graphspec.server.completion import columns, completions
 from graphspec.server.hover import hover
 from graphspec.server.positions import Positions
 
@@ -124,3 +128,33 @@ def test_columns_of_positions_count_units_of_utf_16() -> None:
     ]
     assert [positions.offset(1, column) for column in (0, 2, 3, 9)] == [3, 4, 5, 5]
     assert positions.offset(9, 0) == 6
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.parquet", "a.npz", "parts"])
+def test_columns_are_those_of_every_table(name: str, tmp_path: Path) -> None:
+    table = pa.table({"area": [1.0, 2.0], "price": [3.0, 4.0]})
+    path = tmp_path / name
+    if name == "a.parquet":
+        pq.write_table(table, path)
+    elif name == "a.jsonl":
+        path.write_text('{"area": 1, "price": 3}\n')
+    elif name == "a.npz":
+        np.savez(path, area=[1.0], price=[3.0])
+    elif name == "parts":
+        path.mkdir()
+        (path / "one.csv").write_text("area,price\n1,3\n")
+    else:
+        sign = "\t" if name == "a.tsv" else ";"
+        path.write_text(f"area{sign}price\n1{sign}3\n")
+    assert columns(tmp_path, {"path": name, "delimiter": ";"} if name == "a.csv" else name) == [
+        "area",
+        "price",
+    ]
+
+
+@pytest.mark.parametrize(
+    "file", ["none.csv", "../a.csv", 3, {"paths": "a"}, "broken.parquet", "a.exe", "", ["a"]]
+)
+def test_what_is_no_table_has_no_columns(file: Any, tmp_path: Path) -> None:
+    (tmp_path / "broken.parquet").write_text("no")
+    assert columns(tmp_path, file) == []
