@@ -21,7 +21,7 @@ from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference.layers import Parameter, ReferenceEntry, entries, others, parameters_of
 from graphspec.server.analysis import Analysis
 from graphspec.server.cursor import Cursor, cursor_at
-from graphspec.server.symbols import Body, Symbol
+from graphspec.server.symbols import SIZED, Body, Symbol
 from graphspec.settings import SettingError, show
 from graphspec.tensor import DTYPES
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
@@ -158,6 +158,8 @@ class _At:
         elif key in ("block", "call") and self.analysis.names is not None:
             known = self.analysis.names.blocks if key == "block" else self._known("shared")
             yield from (Completion(name, "name", f"a {key}") for name in known)
+        elif key in SIZED and self.analysis.names is not None:
+            yield from (Completion(name, "name", "a size") for name in sorted(self.analysis.names.sizes))
         elif key == "model" and self.folder is not None:
             yield from (Completion(f.name, "word") for f in sorted(self.folder.glob("*.yaml")))
         else:

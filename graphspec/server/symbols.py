@@ -42,7 +42,7 @@ class Occurrence:
 
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _STRING = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
-_SIZED = ("shape", "target_shape", "sequence_length", "length")
+SIZED = ("shape", "target_shape", "sequence_length", "length")
 """Arguments whose texts are sizes."""
 
 
@@ -199,7 +199,7 @@ class Symbols(Scopes):
                         self._strings(body, values, (*here, argument))
             elif key not in ("layer", "merge", "op", "model", "module"):
                 self._argument(target, key, here)
-                self._strings(body, item, here, sizes=key in _SIZED)
+                self._strings(body, item, here, sizes=key in SIZED)
 
     def _argument(self, target: Inside | None, key: str, path: Path) -> None:
         """The name of an argument, which for a block or a model is a param of it."""

@@ -158,3 +158,12 @@ def test_columns_are_those_of_every_table(name: str, tmp_path: Path) -> None:
 def test_what_is_no_table_has_no_columns(file: Any, tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_text("no")
     assert columns(tmp_path, file) == []
+
+
+@pytest.mark.parametrize(
+    "line", ["  z: {op: reshape, from: x, target_shape: [¦]}", "  z: {module: a.B, shape: [¦]}"]
+)
+def test_sizes_are_completed_where_sizes_are_written(line: str, tmp_path: Path) -> None:
+    text = f"inputs: {{x: {{shape: [steps, 8]}}}}\nnodes:\n{line}\noutputs: [z]\n"
+    analysis = analysed(text.replace("¦", ""), tmp_path / "spec.yaml")
+    assert [each.label for each in completions(analysis, text.index("¦"), tmp_path)[1]] == ["steps"]
