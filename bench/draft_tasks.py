@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -84,21 +85,26 @@ def _digits() -> pd.DataFrame:
     return _pictures(pixels, [f"d{each}" for each in digits.target])
 
 
+def _skimage(name: str) -> Path:
+    """A file of scikit-image, which need not run for it."""
+    found = find_spec("skimage")
+    assert found is not None and found.origin is not None, "install scikit-image"
+    return Path(found.origin).parent / "data" / name
+
+
 def _faces() -> pd.DataFrame:
     """A hundred faces, and a hundred pictures without one."""
-    import skimage.data
-
-    pictures = (skimage.data.lfw_subset() * 255).astype(np.uint8)
+    pictures = (np.load(_skimage("lfw_subset.npy")) * 255).astype(np.uint8)
     return _pictures(pictures, ["face"] * 100 + ["none"] * 100)
 
 
 def _textures() -> pd.DataFrame:
     """Tiles of three photographs: brick, grass and gravel."""
-    import skimage.data
+    from PIL import Image
 
     tiles, labels = [], []
     for name in ("brick", "grass", "gravel"):
-        whole = getattr(skimage.data, name)()
+        whole = np.asarray(Image.open(_skimage(f"{name}.png")))
         down, across = whole.shape[0] // TILE, whole.shape[1] // TILE
         cut = whole[: down * TILE, : across * TILE].reshape(down, TILE, across, TILE).swapaxes(1, 2)
         tiles.append(cut.reshape(-1, TILE, TILE))

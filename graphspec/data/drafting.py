@@ -31,6 +31,12 @@ from graphspec.diagnostics import fail
 
 DATES = 20
 """Different dates from which on rows are in the order of time."""
+RARE = 20
+"""Rows of a class up to which training may have none of them, when some are held out."""
+MOST_NAMED = 100
+"""Classes that are named one by one, at most."""
+STEPS = 200
+"""Steps without a better validation after which a training ends, at least."""
 ROWS = 20_000
 """How many rows are looked at, the first ones."""
 
@@ -281,7 +287,17 @@ def _output(made: Draft, seen: ColumnProfile, values: pa.Array) -> None:
     count = seen.distinct
     made.nodes.append(f"  {name}: {{layer: Dense, from: drop, units: {count}, activation: softmax}}")
     made.outputs.append(f"  {name}: {{loss: sparse_categorical_crossentropy, metrics: [accuracy]{ignore}}}")
-    made.features.append(f"    {name}: {{{column}encode: category}}  # {count} classes")
+    made.features.append(f"    {name}: {{{column}encode: category{_rare(values)}}}  # {count} classes")
+
+
+def _rare(column: pa.Array) -> str:
+    """The key that names all classes, where there is one of which training may have no row."""
+    there = column.drop_null()
+    texts = there if is_text(there.type) else there.cast(pa.string())
+    counts = {each["values"]: each["counts"] for each in pc.value_counts(texts).to_pylist()}
+    if min(counts.values()) >= RARE or len(counts) > MOST_NAMED:
+        return ""
+    return f", values: {flow(sorted(counts))}"
 
 
 def _whole(column: pa.Array) -> bool:
@@ -339,6 +355,8 @@ def _validation(looks: Sequence[ColumnProfile], targets: Sequence[str]) -> str:
 
 
 def _training(rows: int, pictures: bool) -> list[str]:
-    batch = next(size for most, size in ((3_000, 32), (20_000, 64), (10**12, 128)) if rows <= most)
-    patience = 12 if pictures else 20
+    few = 500 if pictures else 0
+    batch = next(size for most, size in ((few, 16), (3_000, 32), (20_000, 64), (10**12, 128)) if rows <= most)
+    steps = -(-rows * 4 // (5 * batch))
+    patience = max(12 if pictures else 20, -(-STEPS // steps))
     return training(0.002, 200, batch, patience, plateau=patience // 2)

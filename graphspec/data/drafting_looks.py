@@ -43,6 +43,8 @@ IDENTIFIER = re.compile(
     r"(?i)(?:^|[\W_])(?:id|key|idx|index|uuid|guid|nr|no|row|number|unnamed)s?(?:$|[\W_])|[a-z]I[Dd]$|^ID$"
 )
 """Names of columns that say which row is which."""
+NAMING = re.compile(r"(?i)(?:^|[\W_])(?:id|code|key)$|[a-z]I[Dd]$")
+"""Names of columns whose whole numbers name something, and measure nothing."""
 WORDS = 3
 """Words in a row from which on a column is text, on average."""
 
@@ -111,6 +113,8 @@ def profile(name: str, column: pa.Array, folder: Path | None) -> ColumnProfile:
             return texts
     if kind == "number":
         return _numeric(seen, there)
+    if kind == "left" and is_text(there.type) and seen.distinct == len(column) > CLASSES:
+        return replace(seen, reason="a different value in every row: it identifies rows", key=True)
     return _many_values(seen, there) if kind == "category" and is_text(there.type) else seen
 
 
@@ -122,6 +126,10 @@ def _numeric(seen: ColumnProfile, there: pa.Array) -> ColumnProfile:
     if unique and IDENTIFIER.search(seen.name):
         reason = "whole numbers that differ in every row identify rows: its name says so"
         return replace(seen, kind="left", reason=reason, key=True)
+    if seen.distinct > 2 and NAMING.search(seen.name) and bool((numbers % 1 == 0).all()):
+        texts = pa.array([f"{number:.0f}" for number in numbers])
+        reason = f"{seen.distinct:,} whole numbers that name something: its name says so"
+        return _many_values(replace(seen, kind="category", reason=reason), texts)
     middle = float(np.median(numbers))
     skewed = bool(numbers.min() >= 0) and float(numbers.max()) > SKEWED * max(middle, 1e-9) > 0
     return replace(seen, skewed=skewed)
@@ -271,7 +279,7 @@ def _kind(there: pa.Array) -> tuple[str, str]:
     if words >= WORDS or (words > 1.5 and distinct > len(there) / 2):
         return "text", f"{words:.1f} words a row"
     if distinct > 0.9 * len(there) and distinct > CLASSES:
-        return "left", "nearly every row has a different value: if it identifies rows, use it as `key`"
+        return "left", "nearly every row has a different value, as what identifies rows"
     return "category", f"{distinct:,} values"
 
 

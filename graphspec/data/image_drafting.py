@@ -139,7 +139,7 @@ blocks:
     inputs: [x]
     nodes:
       conv: {layer: Conv2D, filters: $filters, kernel_size: 3, padding: same, use_bias: false}
-      norm: {layer: BatchNormalization}
+      norm: {layer: BatchNormalization, momentum: 0.9}  # few steps an epoch: its means follow them at once
       act:  {layer: Activation, activation: relu}
       pool: {layer: MaxPooling2D, pool_size: $pool, when: $(pool > 1)}
 """

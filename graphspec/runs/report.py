@@ -19,6 +19,8 @@ from graphspec.compare import compare
 from graphspec.compare.table import show_value
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.categories import CategoryEncoder
+from graphspec.data.encoders.decoding import labels_of
+from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
 from graphspec.data.encoders.numbers import Floats
 from graphspec.data.fields import UNIT
 from graphspec.diagnostics import SpecError
@@ -38,6 +40,8 @@ POINTS = 600
 BINS = 10
 CLASSES = 30
 """Of a confusion matrix, at most."""
+WORDS = 16
+"""Words of a text that are shown."""
 GROUPS = 8
 """Groups of a column, the largest."""
 Array = NDArray[Any]
@@ -361,7 +365,8 @@ class Looker:
         """The value of a column in each example; of numbers the quarter that they lie in."""
         encoder = self.encoders.encoders.get(source) if self.encoders is not None else None
         array, place = self.inputs[source], 0 if places is None else places[0]
-        if array.ndim > 2 or array.ndim < 1:
+        steps = self.encoders.plan.of(source).steps if encoder is not None and self.encoders else None
+        if array.ndim > 2 or array.ndim < 1 or (steps is not None and steps.count > 1):
             return None
         values = array if array.ndim == 1 else array[:, place]
         if isinstance(encoder, CategoryEncoder):
@@ -398,19 +403,30 @@ class Looker:
             array = self.inputs[source]
             if array.ndim == 4 and array.shape[-1] in (1, 3, 4):
                 pictures[column] = picture(array[index])
-            elif array.ndim <= 2:
+            elif array.ndim <= 3:
                 inputs[column] = self._shown(source, places, index)
         return ExampleReport(error, target, said, inputs, pictures)
 
     def _shown(self, source: str, places: tuple[int, ...] | None, index: int) -> str:
         encoder = self.encoders.encoders.get(source) if self.encoders is not None else None
         array, place = self.inputs[source], 0 if places is None else places[0]
-        value = array[index] if array.ndim == 1 else array[index, place]
-        if isinstance(encoder, CategoryEncoder):
+        if isinstance(encoder, TextEncoder | TokensEncoder):
+            return self._words(encoder, array[index])
+        value = array[index] if array.ndim == 1 else array[index, ..., place]
+        if isinstance(encoder, CategoryEncoder) and np.ndim(value) == 0:
             return self._category(encoder, place, int(value))
         if isinstance(encoder, Floats) and place < len(encoder.curves):
-            return f"{float(encoder.curves[place].undo(np.array([value], np.float64))[0]):.4g}"
+            steps = array[index] if places is None else np.atleast_1d(value)
+            if encoder.beside:  # each series has a scale of its own, which inputs do not keep
+                return _few(steps)
+            return _few(encoder.curves[place].undo(np.asarray(steps, np.float64)))
         return _few(np.asarray(array[index]))
+
+    def _words(self, encoder: TextEncoder | TokensEncoder, ids: Array) -> str:
+        """A text or a list as its words; what is padded, unseen or cut is not among them."""
+        names = labels_of(encoder, int(ids.max(initial=0)) + 1)
+        found = [str(names[index]) for index in ids.reshape(-1).tolist() if 0 < index < len(names)]
+        return " ".join(word for word in found[:WORDS] if word) + (" ..." if len(found) > WORDS else "")
 
 
 def _mean(values: Array) -> float:

@@ -228,6 +228,25 @@ def test_keys_sparse_columns_and_sets_are_told_with_their_reasons(tmp_path: Path
     assert program.fit(device="cpu", run_dir=tmp_path / "run").epochs == 1
 
 
+def test_numbers_that_name_something_are_categories() -> None:
+    draw = [i * 7 % 40 for i in range(200)]
+    assert look("store_id", pa.array(draw)).kind == look("zipCode_key", pa.array(map(str, draw))).kind
+    assert look("store_id", pa.array(draw)).kind == "category"
+    assert look("rooms", pa.array(draw)).kind == look("number_of_rooms", pa.array(draw)).kind == "number"
+    assert look("customerId", pa.array([*range(1000, 3000), 1000])).kind == "left"
+
+
+def test_a_class_that_is_rare_is_named_and_texts_that_differ_are_keys(tmp_path: Path) -> None:
+    lines = [f"u{i:03}x,{i % 9},{'ab'[i % 2]}" for i in range(60)] + ["end,3,c"]
+    (tmp_path / "t.csv").write_text("code,x,kind\n" + "\n".join(lines) + "\n")
+    text = draft("s", tmp_path / "t.csv", ["kind"], tmp_path)
+    assert "key: code" in text and "#   code: a different value in every row" in text
+    assert "kind: {column: kind, encode: category, values: [a, b, c]}  # 3 classes" in text
+    (tmp_path / "s.yaml").write_text(text)
+    program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+    assert program.fit(device="cpu", run_dir=tmp_path / "run").epochs == 1
+
+
 def test_lists_are_targets(tmp_path: Path) -> None:
     rows = [{"x": i * 0.5, "tags": [["a"], ["a", "b"], ["c"]][i % 3], "place": [i, 0.5]} for i in range(30)]
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
@@ -437,7 +456,7 @@ def test_why_no_column_is_an_input_is_told(tmp_path: Path) -> None:
         draft("t", tmp_path / "t.csv", ["y"], tmp_path)
     (found,) = caught.value.diagnostics
     assert found.notes == (
-        "`id`: nearly every row has a different value: if it identifies rows, use it as `key`",
+        "`id`: a different value in every row: it identifies rows",
         "`same`: it has one value",
     )
 

@@ -128,3 +128,50 @@ def test_the_page_opens_without_network(folder: Path, tmp_path: Path) -> None:
         assert (
             page.evaluate("document.querySelectorAll('td b, p b b').length") == 0
         )  # texts of data are texts
+
+
+TEXTS = """
+name: reviews
+inputs: {review: {shape: [words], dtype: int64}, past: {shape: [4, 2]}}
+nodes:
+  vectors: {layer: Embedding, from: review, input_dim: $(vocabulary(review)), output_dim: 4, mask_zero: true}
+  mean: {layer: GlobalAveragePooling1D}
+  flat: {layer: Flatten, from: past}
+  all: {merge: concatenate, from: [mean, flat]}
+  load: {layer: Dense, units: 2}
+outputs: {load: {loss: mae}}
+data:
+  train: t.csv
+  validation: {split: 0.5, last_by: hour}
+  windows: {by: place, order: hour, past: 4, next: 2}
+  features:
+    review: {encode: text, vocabulary: 30}
+    past: {columns: [load, other], encode: number, steps: past, scale: standard}
+    load: {encode: number, steps: next, scale: standard}
+train: {epochs: 8, seed: 1, optimizer: {name: adam, learning_rate: 0.03}}
+"""
+
+
+def test_texts_and_windows_are_shown_as_people_read_them(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = ["place,hour,review,load,other"]
+    for place, words, level in (("a", "cold and grey", 0), ("b", "warm & <i>bright</i>", 40)):
+        lines += [f"{place},{h},{words},{level + h % 2},{rng.normal():.3f}" for h in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    program = compile(TEXTS)
+    train(program, run_dir=tmp_path / "runs" / "r-1", root=tmp_path, device="cpu", tell=lambda note: None)
+    (found,) = report(Run(tmp_path / "runs" / "r-1"), device="cpu").outputs
+    rises = {each.column: each.rise for each in found.importance}
+    assert rises["load"] > abs(rises["other"]) and set(rises) == {"review", "load", "other"}
+    shown = found.worst[0].inputs
+    assert shown["review"] in ("cold and grey", "warm & < i > bright </ i >")
+    assert set(map(float, shown["load"].split(", "))) <= {0.0, 1.0, 40.0, 41.0}
+    assert not found.groups
+    target = tmp_path / "report.html"
+    answer = CliRunner().invoke(app, ["report", str(tmp_path / "runs" / "r-1"), "-o", str(target)])
+    assert answer.exit_code == 0 and "review: " in target.read_text()
+    if CHROMIUM is not None:
+        with browser(tmp_path / "profile") as page:
+            page.open(target)
+            assert page.errors == [] and page.evaluate("document.querySelectorAll('i').length") == 0
+            assert page.evaluate("document.querySelectorAll('.example').length") == 12
