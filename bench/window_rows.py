@@ -1,7 +1,7 @@
 """`python -m bench.window_rows`: the memory of windows over a long table, beside that of the table.
 
-Rows of 100 series are in the order of time, mixed. Memory is what the process holds at most beyond what it held
-after it loaded a small table of the same kind; a table takes the bytes of its columns in Arrow.
+Rows of 100 series are in the order of time, mixed. Memory is what the process holds at most beyond what it
+held after it loaded a small table of the same kind; a table takes the bytes of its columns in Arrow.
 """
 
 from __future__ import annotations
