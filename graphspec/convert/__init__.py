@@ -73,13 +73,24 @@ def from_keras(model: Any, flat: bool = False) -> Imported:
 
     Raises `SpecError`.
     """
-    from graphspec.convert.custom_layers import functional, is_own_class, opened
+    from graphspec.convert.live import has_code, is_own_class
 
     name, kind = model.name, type(model)
-    model = opened(functional(model))
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
     if is_own_class(kind):
-        notes = (f"`train_step` and other methods of `{kind.__name__}` are left out: the graph came in",)
+        notes.append(f"`train_step` and other methods of `{kind.__name__}` are left out: the graph came in")
+    if not has_code(model):
+        return _saved(model, name, flat, notes)
+    from graphspec.convert.tracing import traced
+
+    with traced(model) as found:
+        return _saved(found.model, name, flat, [*notes, *found.notes], model.get_compile_config() or {})
+
+
+def _saved(
+    model: Any, name: str, flat: bool, notes: list[str], settings: dict[str, Any] | None = None
+) -> Imported:
+    """Converts a model as Keras saves it. `settings` are those of `compile` of a model that was traced."""
     with tempfile.TemporaryDirectory(prefix="graphspec-") as folder:
         path = Path(folder) / f"{name}.keras"
         try:
@@ -88,11 +99,14 @@ def from_keras(model: Any, flat: bool = False) -> Imported:
             why = line_of(error)
             help = "build the model of what a `.keras` file holds: numbers in place of tensors in calls"
             raise fail("import-unsupported", f"Keras cannot save the model: {why}", help) from error
-        imported = import_keras(path, flat)
-        return replace(imported, notes=(*imported.notes, *notes)) if notes else imported
+        with open_archive(path) as archive:
+            if settings is not None:
+                archive.config["compile_config"] = settings
+            imported = _imported(archive, flat, settings is not None)
+    return replace(imported, notes=(*imported.notes, *notes)) if notes else imported
 
 
-def _imported(archive: Archive, flat: bool) -> Imported:
+def _imported(archive: Archive, flat: bool, traced: bool = False) -> Imported:
     from graphspec.convert.compiled import settings
     from graphspec.convert.config import read_model, refuse_foreign
     from graphspec.convert.specs import compiled
@@ -103,9 +117,10 @@ def _imported(archive: Archive, flat: bool) -> Imported:
     notes: list[str] = []
     problems = Diagnostics()
     with as_keras_writes():
-        body = Translator(read_model(archive.config), problems).body()
+        body = Translator(read_model(archive.config), problems, traced=traced).body()
         problems.raise_if_errors()
-        refuse_foreign({key: value for key, value in archive.config.items() if key != "compile_config"})
+        named = {key: value for key, value in archive.config.items() if key != "compile_config"}
+        refuse_foreign(named, traced)
         fill_statistics(body, archive.variables, notes)
         chosen = settings(archive.config.get("compile_config"), list(body.outputs), notes)
     spec = compiled(body, chosen, flat, notes)

@@ -12,6 +12,7 @@ from typing import Any
 
 from graphspec.contract.arrays import as_array, shape_of
 from graphspec.contract.keras_names import PER_EXAMPLE
+from graphspec.convert.beside import Lone
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import by_word
 
@@ -42,7 +43,9 @@ INSTEAD = {
 
 
 def depth(value: Any) -> int:
-    """How many axes a nested list has."""
+    """How many axes a nested list, or a tensor without a batch, has."""
+    if isinstance(value, Lone):
+        return value.depth
     try:
         return len(shape_of(as_array(value)))
     except ValueError as error:

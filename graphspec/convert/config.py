@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.contract.registry import REGISTRY
+from graphspec.convert import sources
 from graphspec.convert.refusals import as_keras_writes
 from graphspec.diagnostics import fail
 
@@ -167,6 +168,8 @@ def _check(tensor: KerasTensor, layers: dict[str, KerasLayer]) -> None:
 def foreign(entry: dict[str, Any]) -> bool:
     """Whether an object is of a class that Keras does not have. Its module is compared, never imported."""
     module = entry.get("module")
+    if (module, entry.get("class_name")) == (sources.__name__, sources.SOURCE):
+        return False
     return isinstance(module, str) and module.split(".")[0] not in (
         "keras",
         "builtins",
@@ -175,7 +178,7 @@ def foreign(entry: dict[str, Any]) -> bool:
     )
 
 
-def refuse_foreign(value: Any) -> None:
+def refuse_foreign(value: Any, traced: bool = False) -> None:
     """Refuses a config that names code anywhere, be it where nothing of the model depends on it: Keras,
     beside which the model is run, would import it. Raises `SpecError` (import-unsafe).
     """
@@ -184,7 +187,8 @@ def refuse_foreign(value: Any) -> None:
         value = waiting.pop()
         if isinstance(value, dict):
             name = str(value.get("class_name"))
-            if foreign(value) or name in ("__lambda__", "Lambda"):
+            own = name == sources.SOURCE and not traced
+            if foreign(value) or own or name in ("__lambda__", "Lambda"):
                 message = f"the config names `{value.get('module')}.{name}`, which is not a class of Keras"
                 help = "save the model again without custom objects"
                 raise fail("import-unsafe", message, help)
@@ -195,7 +199,8 @@ def refuse_foreign(value: Any) -> None:
 
 def read_layer(entry: dict[str, Any]) -> KerasLayer:
     config = entry["config"]
-    name = str(entry.get("name") or config["name"])
+    named = entry.get("name") or (config.get("name") if isinstance(config, dict) else None)
+    name = str(named or snake_case(str(entry["class_name"])))
     if not isinstance(config, dict) and entry["class_name"] != "Sequential":
         raise TypeError(f"the config of {name} is not an object")
     module = "?" if foreign(entry) else str(entry.get("module") or _usual_module(entry["class_name"], config))

@@ -10,6 +10,7 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.keras_names import OPS
 from graphspec.contract.layer import Layer
 from graphspec.convert.arguments import arguments, key_text, parsed, shortened, shortest
+from graphspec.convert.beside import Besides, Lone, with_batch
 from graphspec.convert.batch_axis import ALIGNED, BESIDE_CONSTANT, BESIDE_IMAGES, beside_batch, check, depth
 from graphspec.convert.config import Call, KerasLayer, KerasTensor, function_name, tensors_in
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue, Read
@@ -27,7 +28,7 @@ UNSAID: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("rms_scaling", "retstep", "synchronized", "sparse"), (False,)),
     **dict.fromkeys(("crop_to_aspect_ratio", "pad_to_aspect_ratio"), (False,)),
     "assume_unique": (False, True),
-    "dilation_rate": (1,),
+    "dilation_rate": (1, [1, 1], [1, 1, 1]),
     "fill_mode": ("constant",),
     "fill_value": (0.0,),
 }
@@ -38,20 +39,31 @@ UNSAID: dict[str, tuple[Any, ...]] = {
 class _Operands:
     """What a function is called with, by our names: tensors, constants in the place of tensors, arguments."""
 
-    tensors: list[tuple[str, KerasTensor]] = field(default_factory=list)
+    tensors: list[tuple[str, KerasTensor]] = field(default_factory=list)  # that have a batch
     constants: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
 
 
-def operation(layer: KerasLayer, call: Call, values: Mapping[KerasTensor, ConvertedValue]) -> ConvertedNode:
-    """The node of one call of a function. Raises `Unsupported`."""
+def operation(
+    layer: KerasLayer,
+    call: Call,
+    values: Mapping[KerasTensor, ConvertedValue],
+    besides: Besides | None = None,
+    lone: bool = False,
+) -> ConvertedNode:
+    """The node of one call of a function. Tensors of `besides` have no batch; `lone` says that none has.
+    Raises `Unsupported`.
+    """
     name = function_name(layer.class_name)
     name = f"image_{name}" if layer.module.endswith("ops.image") else name
     rank = common_rank([call])
     if name in ("concatenate", "stack"):
         cls = REGISTRY["merge"][name]
         given = arguments(cls, layer, None if rank is None else rank + (name == "stack"))
-        slots = [("", values[tensor]) for tensor in only_tensors(call.args)]
+        slots = [
+            ("", besides.value(tensor, True) if besides and besides.holds(tensor) else values[tensor])
+            for tensor in only_tensors(call.args)
+        ]
         return ConvertedNode(layer.name, "merge", name, given, slots, "list")
     if name in OPS:
         raise Unsupported(f"`{name}` is not an op of a spec: {OPS[name][0]}", OPS[name][1])
@@ -66,16 +78,27 @@ def operation(layer: KerasLayer, call: Call, values: Mapping[KerasTensor, Conver
     if name == "image_extract_patches" and rank == 5:
         name = "image_extract_patches_3d"
     cls = REGISTRY["op"][name]
-    found = _operands(cls, layer, call)
+    found = _operands(cls, layer, call, besides)
+    if name == "einsum" and besides is not None:
+        alone = [besides.holds(tensor) for _, tensor in found.tensors]
+        found.given["subscripts"] = with_batch(found.given["subscripts"], alone)
     if _is_dot(name, found.constants):
         name, cls = "dot", REGISTRY["op"]["dot"]
     if name == "unstack" and found.given.get("num") is None:
         found.given["num"] = _size(found.tensors[0][1], int(found.given["axis"]))
     if name == "image_scale_and_translate":
         found.given["output_shape"] = [-1, *found.given["output_shape"][1:]]
-    check(name, [slot for slot, _ in found.tensors], found.constants, found.given)
-    read: list[tuple[str, Read]] = [(slot, values[tensor]) for slot, tensor in found.tensors]
+    if not lone:
+        check(name, [slot for slot, _ in found.tensors], found.constants, found.given)
+    read: list[tuple[str, Read]] = [
+        (slot, besides.value(tensor, name != "einsum") if besides and besides.holds(tensor) else values[tensor])
+        for slot, tensor in found.tensors
+    ]
     for slot, value in found.constants.items():
+        if isinstance(value, Lone):
+            assert besides is not None
+            read.append((slot, besides.value(value.tensor, value.aligned)))
+            continue
         array = ConvertedNode(f"{layer.name}_{slot}", "constant", value)
         read.append((slot, ConvertedValue(array)))
     if not cls.variadic:
@@ -134,7 +157,7 @@ def _configured(cls: type[Layer], layer: KerasLayer) -> dict[str, Any]:
     return found
 
 
-def _operands(cls: type[Layer], layer: KerasLayer, call: Call) -> _Operands:
+def _operands(cls: type[Layer], layer: KerasLayer, call: Call, besides: Besides | None) -> _Operands:
     """What an operation is called with. Raises `Unsupported`."""
     found = _Operands(given=_configured(cls, layer))
     if cls.variadic:
@@ -154,7 +177,10 @@ def _operands(cls: type[Layer], layer: KerasLayer, call: Call) -> _Operands:
         if isinstance(value, KerasTensor):
             if name not in names:
                 raise Unsupported(f"its `{name}` is a tensor", f"a spec has a constant for `{name}`")
-            found.tensors.append((name, value))
+            if besides is not None and besides.holds(value):
+                found.given[name] = Lone(value)
+            else:
+                found.tensors.append((name, value))
         elif name == "key":
             found.given[name] = key_text(value)
         elif value is not None:
@@ -171,6 +197,9 @@ def _settle(cls: type[Layer], found: _Operands) -> None:
     names = [argument.name for argument in cls.arguments]
     for name in names:
         value = found.given.get(name)
+        if isinstance(value, Lone):
+            _settle_lone(cls, found, name, rank)
+            continue
         if not isinstance(value, list):
             continue
         if name in cls.model_fields and cls.spec_name not in BESIDE_CONSTANT:
@@ -184,7 +213,23 @@ def _settle(cls: type[Layer], found: _Operands) -> None:
             del found.given[name]
             found.constants[name] = value
     if cls.spec_name in ALIGNED and not _is_dot(cls.spec_name, found.constants):
-        found.constants = {name: beside_batch(value, rank) for name, value in found.constants.items()}
+        found.constants = {
+            name: value if isinstance(value, Lone) else beside_batch(value, rank)
+            for name, value in found.constants.items()
+        }
+
+
+def _settle_lone(cls: type[Layer], found: _Operands, name: str, rank: int | None) -> None:
+    """Puts a tensor without a batch among the constants, as it meets those with one."""
+    value = found.given.pop(name)
+    of_two = {"x1", "x2"} <= cls.model_fields.keys()
+    if cls.spec_name in ALIGNED or of_two:
+        found.constants[name] = value if _is_dot(cls.spec_name, {name: value}) else value.beside(rank)
+    elif cls.spec_name in BESIDE_CONSTANT:
+        found.constants[name] = value
+    else:
+        help = "compute it from an input, or write this part of the spec by hand"
+        raise Unsupported(f"its `{name}` is a tensor without a batch", help)
 
 
 def _is_dot(name: str, constants: Mapping[str, Any]) -> bool:

@@ -18,6 +18,7 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.keras_names import ALIASES, LAYERS
 from graphspec.contract.layer import Layer, Wrapper
 from graphspec.convert.arguments import arguments, parsed, shortened, shortest
+from graphspec.convert.beside import Besides, Lone, shifted
 from graphspec.convert.cells import of_cells
 from graphspec.convert.config import (
     OPS,
@@ -44,6 +45,7 @@ from graphspec.convert.nodes import (
 from graphspec.convert.operations import common_rank, only_tensors, operation
 from graphspec.convert.ordering import ordered
 from graphspec.convert.refusals import Unsupported
+from graphspec.convert.sources import SOURCE
 from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
 
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot")
@@ -56,6 +58,8 @@ OF_APPLICATIONS = tuple(
 )
 """Modules of keras.applications that have layers of their own."""
 
+OF_LAST_AXIS = ("Embedding", "Dense", "Activation", "Dropout", "LayerNormalization")
+"""Layers that compute along the last axis, or each number by itself."""
 WRAPPERS = ("Bidirectional", "SpectralNormalization", "TimeDistributed")
 """Layers around another, which a config holds under `layer`."""
 
@@ -72,6 +76,7 @@ class Translator:
         path: tuple[str, ...] = (),
         groups: tuple[str, ...] = (),
         common: dict[str, CalledEntry | Stored] | None = None,
+        traced: bool = False,
     ):
         self.model, self.problems, self.path, self.groups = model, problems, path, groups
         if common is None:
@@ -85,6 +90,13 @@ class Translator:
         self.entries: dict[str, CalledEntry] = {}
         self.failed: dict[ConvertedNode, Unsupported] = {}
         self.inputs: list[ConvertedInput] = []
+        self.notes: list[str] = []
+        self.besides = Besides(self.values) if traced else None
+        self.whole = False  # the layer at hand reads tensors without a batch as they are
+        self.shapes: dict[KerasTensor, tuple[int | None, ...] | None] = {}
+        if traced:
+            calls = [(call.args, call.kwargs) for layer in model.layers.values() for call in layer.calls]
+            self.shapes = {tensor: tensor.shape for tensor in tensors_in(calls)}
 
     def body(self) -> ConvertedBody:
         """The graph. Parts that cannot be expressed are added to `problems`."""
@@ -184,10 +196,12 @@ class Translator:
     # --- one call
 
     def _node(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode:
+        if layer.class_name == SOURCE and self.besides is not None:
+            return self._source(layer, call)
         if layer.module.startswith(OPS):
             first = KerasTensor(layer.name, index, 0)
             self.written[first] = written(layer, call, self.written)
-            node = operation(layer, call, self.values)
+            node = self._operation(layer, index, call)
             if node.what != "cast" and any(value.maker in self.other_floats for value in node.sources()):
                 self.other_floats.add(node)
             return node
@@ -197,6 +211,8 @@ class Translator:
             return self._layer_scale(layer, call)
         if layer.class_name == "CustomScaleLayer" and layer.module in OF_APPLICATIONS:
             return self._scaled_sum(layer, call)
+        if self.besides is not None:
+            self._align(layer, index, call)
         kind = "merge" if layer.class_name in MERGES else "layer"
         cls = self._class(layer)
         rank = common_rank(layer.calls)
@@ -210,6 +226,67 @@ class Translator:
             self.carried[KerasTensor(layer.name, index, 0)] = carried(made, read, own)
             return node
         return self._layer(layer, index, call, cls, rank)
+
+    def _operation(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode:
+        """The node of a function, some or all of whose tensors may have no batch."""
+        besides, tensors = self.besides, list(tensors_in([call.args, call.kwargs]))
+        if besides is None or not any(map(besides.holds, tensors)):
+            return operation(layer, call, self.values)
+        if not all(map(besides.holds, tensors)):
+            return operation(layer, call, self.values, besides)
+        results = [KerasTensor(layer.name, index, output) for output in range(16)]
+        shape = self.shapes.get(results[0])
+        named = besides.same(layer, call, shape)
+        if named is not None:
+            value = self.values[results[0]] = self.values[tensors[0]]
+            besides.aligned |= {results[0]} if named else set()
+            assert isinstance(value.maker, ConvertedNode)
+            return value.maker
+        if shape is None or None in shape:  # it gives them a batch
+            rank = None if shape is None else len(shape)
+            met = {tensor: besides.value(tensor, Lone(tensor).beside(rank).aligned) for tensor in tensors}
+            return operation(layer, call, met, lone=True)
+        if set(tensors) <= besides.aligned and shape[:1] == (1,):
+            besides.aligned |= set(results)
+            return operation(layer, call, self.values)
+        whole = {tensor: besides.value(tensor, False) for tensor in tensors}
+        return operation(*shifted(layer, call), whole, lone=True)
+
+    def _align(self, layer: KerasLayer, index: int, call: Call) -> None:
+        """Finds how a layer reads tensors without a batch: aligned, where they have one of 1, and whole where
+        it computes along their last axis.
+        """
+        assert self.besides is not None
+        tensors = list(tensors_in([call.args, call.kwargs]))
+        alone = all(map(self.besides.holds, tensors))
+        one = all(tensor in self.besides.aligned or (tensor.shape or (0,))[0] == 1 for tensor in tensors)
+        self.whole = alone and layer.class_name in OF_LAST_AXIS and not set(tensors) & self.besides.aligned
+        if alone and one and not self.whole:
+            self.besides.aligned |= {KerasTensor(layer.name, index, output) for output in range(16)}
+
+    def _source(self, layer: KerasLayer, call: Call) -> ConvertedNode:
+        """A tensor that no layer computes: a weight, a constant, or noise in the shape of another tensor."""
+        assert self.besides is not None
+        config, result = layer.config, KerasTensor(layer.name, 0, 0)
+        shape, kind = tuple(config["shape"]), config["kind"]
+        if kind.startswith("random"):
+            read = call.args[0]
+            if self.besides.holds(read) and read in self.besides.aligned:
+                self.besides.aligned.add(result)
+            node = ConvertedNode(layer.name, "op", kind, {}, [("like", self.values[read])])
+            node.arguments = shortened(REGISTRY["op"][kind], dict(config.get("given") or {}))
+            return node
+        aligned = len(shape) > 1 and shape[0] == 1
+        if aligned:
+            self.besides.aligned.add(result)
+        if kind == "constant":
+            value = config["value"][0] if aligned else config["value"]
+            node = ConvertedNode(layer.name, "constant", shortest(value))
+            return node
+        node = ConvertedNode(layer.name, "parameter", list(shape[1:] if aligned else shape) or [1])
+        node.stored = self._stored(layer)
+        node.trainable = config.get("trainable") is not False
+        return node
 
     def _class(self, layer: KerasLayer) -> type[Layer]:
         """The class of ours for a layer of Keras."""
@@ -329,7 +406,8 @@ class Translator:
 
     def _value(self, tensor: KerasTensor) -> ConvertedValue:
         """What a layer reads of a tensor: Keras casts floats of other widths to float32 before layers."""
-        value = self.values[tensor]
+        lone = self.besides is not None and self.besides.holds(tensor) and not self.whole
+        value = self.besides.value(tensor, True) if self.besides and lone else self.values[tensor]
         if value.maker not in self.other_floats or "float" not in tensor.dtype:
             return value
         if tensor not in self.casts:
