@@ -12,7 +12,7 @@ from typing import Any
 
 from graphspec.contract.arrays import as_array, shape_of
 from graphspec.contract.keras_names import PER_EXAMPLE
-from graphspec.convert.beside import Lone
+from graphspec.convert.layouts import Lone
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import by_word
 

@@ -10,9 +10,9 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.keras_names import OPS
 from graphspec.contract.layer import Layer
 from graphspec.convert.arguments import arguments, key_text, parsed, shortened, shortest
-from graphspec.convert.beside import Besides, Lone, with_batch
 from graphspec.convert.batch_axis import ALIGNED, BESIDE_CONSTANT, BESIDE_IMAGES, beside_batch, check, depth
 from graphspec.convert.config import Call, KerasLayer, KerasTensor, function_name, tensors_in
+from graphspec.convert.layouts import Layouts, Lone, with_batch
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue, Read
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import nearest
@@ -48,10 +48,10 @@ def operation(
     layer: KerasLayer,
     call: Call,
     values: Mapping[KerasTensor, ConvertedValue],
-    besides: Besides | None = None,
+    layouts: Layouts | None = None,
     lone: bool = False,
 ) -> ConvertedNode:
-    """The node of one call of a function. Tensors of `besides` have no batch; `lone` says that none has.
+    """The node of one call of a function. Tensors of `layouts` have no batch; `lone` says that none has.
     Raises `Unsupported`.
     """
     name = function_name(layer.class_name)
@@ -61,7 +61,7 @@ def operation(
         cls = REGISTRY["merge"][name]
         given = arguments(cls, layer, None if rank is None else rank + (name == "stack"))
         slots = [
-            ("", besides.value(tensor, True) if besides and besides.holds(tensor) else values[tensor])
+            ("", layouts.value(tensor, True) if layouts and layouts.lone(tensor) else values[tensor])
             for tensor in only_tensors(call.args)
         ]
         return ConvertedNode(layer.name, "merge", name, given, slots, "list")
@@ -78,9 +78,11 @@ def operation(
     if name == "image_extract_patches" and rank == 5:
         name = "image_extract_patches_3d"
     cls = REGISTRY["op"][name]
-    found = _operands(cls, layer, call, besides)
-    if name == "einsum" and besides is not None:
-        alone = [besides.holds(tensor) for _, tensor in found.tensors]
+    found = _operands(cls, layer, call, layouts)
+    if name == "einsum":
+        found.given["subscripts"] = found.given["subscripts"].replace(" ", "")
+    if name == "einsum" and layouts is not None:
+        alone = [layouts.lone(tensor) for _, tensor in found.tensors]
         found.given["subscripts"] = with_batch(found.given["subscripts"], alone)
     if _is_dot(name, found.constants):
         name, cls = "dot", REGISTRY["op"]["dot"]
@@ -91,13 +93,13 @@ def operation(
     if not lone:
         check(name, [slot for slot, _ in found.tensors], found.constants, found.given)
     read: list[tuple[str, Read]] = [
-        (slot, besides.value(tensor, name != "einsum") if besides and besides.holds(tensor) else values[tensor])
+        (slot, layouts.value(tensor, name != "einsum") if layouts and layouts.lone(tensor) else values[tensor])
         for slot, tensor in found.tensors
     ]
     for slot, value in found.constants.items():
         if isinstance(value, Lone):
-            assert besides is not None
-            read.append((slot, besides.value(value.tensor, value.aligned)))
+            assert layouts is not None
+            read.append((slot, layouts.value(value.tensor, value.aligned)))
             continue
         array = ConvertedNode(f"{layer.name}_{slot}", "constant", value)
         read.append((slot, ConvertedValue(array)))
@@ -157,7 +159,7 @@ def _configured(cls: type[Layer], layer: KerasLayer) -> dict[str, Any]:
     return found
 
 
-def _operands(cls: type[Layer], layer: KerasLayer, call: Call, besides: Besides | None) -> _Operands:
+def _operands(cls: type[Layer], layer: KerasLayer, call: Call, layouts: Layouts | None) -> _Operands:
     """What an operation is called with. Raises `Unsupported`."""
     found = _Operands(given=_configured(cls, layer))
     if cls.variadic:
@@ -177,7 +179,7 @@ def _operands(cls: type[Layer], layer: KerasLayer, call: Call, besides: Besides 
         if isinstance(value, KerasTensor):
             if name not in names:
                 raise Unsupported(f"its `{name}` is a tensor", f"a spec has a constant for `{name}`")
-            if besides is not None and besides.holds(value):
+            if layouts is not None and layouts.lone(value):
                 found.given[name] = Lone(value)
             else:
                 found.tensors.append((name, value))

@@ -83,7 +83,7 @@ def difference(program: Program, weights: Mapping[str, Tensor], model: Any) -> f
     inputs = program.example_inputs()
     with torch.no_grad():
         ours = module(*inputs.values())
-        theirs = model(_structured(model, list(inputs.values())), training=False)
+        theirs = model(_structured(model, inputs), training=False)
     found = list(ours.values()) if isinstance(ours, dict) else [ours]
     if isinstance(theirs, Mapping) and isinstance(ours, dict):  # Keras may sort them
         by_name = {identifier(str(key), "output"): value for key, value in theirs.items()}
@@ -104,9 +104,12 @@ def _apart(a: Tensor, b: Tensor) -> float:
     return float(gaps.amax() / scale.clamp(min=1e-30)) if a.numel() else 0.0
 
 
-def _structured(model: Any, tensors: list[Tensor]) -> Any:
-    """Inputs in the structure in which the model takes them."""
+def _structured(model: Any, inputs: Mapping[str, Tensor]) -> Any:
+    """Inputs in the structure in which the model takes them; zeros for those that nothing reads."""
+    tensors = list(inputs.values())
     names = getattr(model, "_inputs_struct", None)
+    if names is None:  # a class of its own, which has been called
+        names = next(iter((getattr(model, "_build_shapes_dict", None) or {0: None}).values()))
     if isinstance(names, Mapping):
         return dict(zip(names, tensors, strict=True))
     return tensors if isinstance(names, (list, tuple)) and len(tensors) > 1 else tensors[0]

@@ -128,13 +128,17 @@ class _Trace:
         import keras
         from keras.src import backend
         from keras.src.ops.core import ConvertToTensor
+        from keras.src.ops.numpy import Einsum
 
         def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
             return self._called(layer, args, kwargs)
 
         patches.enter_context(replaced(keras.layers.Layer, "__call__", call))
         patches.enter_context(replaced(keras.layers.Layer, "add_loss", self._loss))
+        patches.enter_context(replaced(keras.KerasTensor, "__getitem__", _picked))
         patches.enter_context(replaced(ConvertToTensor, "symbolic_call", _as_tensor))
+        patches.enter_context(replaced(Einsum, "compute_output_spec", _einsum))
+        patches.enter_context(replaced(backend.Variable, "assign", self._assigned(backend.Variable.assign)))
         for word, rest in DRAWN.items():
             draw = self._drawing(word, rest, getattr(backend.random, word))
             patches.enter_context(replaced(backend.random, word, draw))
@@ -145,8 +149,6 @@ class _Trace:
         if self.inside:
             return self.call(layer, *args, **kwargs)
         kwargs = {key: None if isinstance(value, Asked) else value for key, value in kwargs.items()}
-        if kwargs.get("training", 0) is None:
-            del kwargs["training"]
         if is_opaque(layer) or any(map(is_symbolic, keras.tree.flatten([args, kwargs]))) or layer.weights:
             args, kwargs = self._symbolic(layer, args), self._symbolic(layer, kwargs)
         if is_opaque(layer):
@@ -165,13 +167,28 @@ class _Trace:
         """A call of one of Keras' layers, which becomes a node."""
         import keras
 
+        kwargs = {**_masks(layer, args, kwargs), **kwargs}
         self.inside = True
         try:
             outputs = self.call(layer, *args, **kwargs)
         finally:
             self.inside = False
-        self.seen += [x for x in keras.tree.flatten(outputs) if is_symbolic(x)]
+        found = [x for x in keras.tree.flatten(outputs) if is_symbolic(x)]
+        if any(None in x.shape for x in found):
+            self._sized(layer, args, kwargs, found)
+        self.seen += found
         return outputs
+
+    def _sized(self, layer: Any, args: Any, kwargs: Any, outputs: list[Any]) -> None:
+        """Sizes that a layer leaves open though its inputs have them all, as EinsumDense does."""
+        import keras
+        from keras.src import backend
+
+        read = [x for x in keras.tree.flatten([args, kwargs]) if is_symbolic(x)]
+        if not any(None in x.shape for x in read):
+            found = keras.tree.flatten(backend.compute_output_spec(layer.call, *args, **kwargs))
+            for tensor, known in zip(outputs, found, strict=True):
+                tensor._shape = tuple(known.shape)
 
     def _inline(self, layer: Any, args: Any, kwargs: Any) -> Any:
         """A call of a layer that becomes what is inside it. Keras' own `__call__` is run, which sees to masks
@@ -232,6 +249,14 @@ class _Trace:
         if note not in self.notes:
             self.notes.append(note)
 
+    def _assigned(self, assign: Any) -> Any:
+        def assigned(variable: Any, value: Any) -> Any:
+            if not self.inside and self.owners:
+                raise Untraceable(f"it assigns to `{variable.path}`, which a graph cannot")
+            return assign(variable, value)
+
+        return assigned
+
     # --- tensors that no layer computes
 
     def _symbolic(self, layer: Any, value: Any) -> Any:
@@ -251,12 +276,11 @@ class _Trace:
         import keras
         import numpy as np
 
-        if isinstance(value, keras.Variable):
-            if value.trainable:
-                raise Untraceable(f"it reads the weight `{value.path}` of another layer")
-            value = value.value
-        if getattr(value, "requires_grad", False):
-            raise Untraceable("it computes with a weight of another layer, apart from the graph")
+        trained = {id(variable.value): variable.path for variable in self.model.trainable_variables}
+        value = value.value if isinstance(value, keras.Variable) else value
+        path = next((trained[id(leaf)] for leaf in leaves(value) if id(leaf) in trained), None)
+        if path is not None:
+            raise Untraceable(f"it computes with `{path}`, which is a weight of another layer")
         array = np.asarray(keras.ops.convert_to_numpy(value))
         if array.ndim and array.shape[0] % self.batch == 0:
             if not (array == array[:1]).all():
@@ -335,6 +359,8 @@ class _Trace:
         found = [x for x in keras.tree.flatten(outputs) if x is not None]
         if not found or not all(map(is_symbolic, found)):
             raise Untraceable("it returns what does not depend on its inputs")
+        if any(x.shape[:1] != (self.batch,) for x in found):
+            raise Untraceable("the first axis of what it returns is not the batch")
         first = {id(x._keras_history.operation) for x in keras.tree.flatten(inputs)}
         nodes = list(_nodes(found, first))
         for node in nodes:
@@ -350,10 +376,16 @@ class _Trace:
             if word != operation.name:
                 self.stack.enter_context(replaced(operation, "name", word))
         for tensor in (*keras.tree.flatten(inputs), *(x for node in nodes for x in node.outputs)):
-            tensor._shape = tuple(None if size and size % self.batch == 0 else size for size in tensor.shape)
+            tensor._shape = tuple(map(self._size, tensor.shape))
         for tensor in keras.tree.flatten(inputs):
             layer = tensor._keras_history.operation
             layer._batch_shape = (None, *layer._batch_shape[1:])
+
+    def _size(self, size: int | None) -> int | None:
+        """A size in the saved model: None for the batch, -4 for four times the batch."""
+        if not size or size % self.batch:
+            return size
+        return None if size == self.batch else -(size // self.batch)
 
     def _outputs(self, outputs: list[Any]) -> None:
         """Outputs keep the names of the layers that they came out of."""
@@ -398,10 +430,8 @@ class _Trace:
     def _shapes(self, node: Any, config: dict[str, Any]) -> dict[str, Any]:
         shape = [-1 if size and size % self.batch == 0 else size for size in node.outputs[0].shape]
         kind = type(node.operation).__name__
-        if kind == "Reshape":
-            return {**config, "newshape": shape}
-        if kind == "BroadcastTo":
-            return {**config, "shape": shape}
+        if kind in ("Reshape", "BroadcastTo", "Slice"):
+            return {**config, "newshape" if kind == "Reshape" else "shape": shape}
 
         def clean(value: Any) -> Any:
             if type(value) is int and value and value % self.batch == 0:
@@ -421,6 +451,60 @@ def _as_tensor(operation: Any, x: Any) -> Any:
 
     same = operation.dtype is None or keras.backend.standardize_dtype(operation.dtype) == x.dtype
     return x if same else keras.ops.cast(x, operation.dtype)
+
+
+def _masks(layer: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    """The masks that Keras hands to a layer beside its tensors, as arguments: a spec carries those alone that
+    its own layers make.
+    """
+    import keras
+    from keras.src.backend import get_keras_mask
+
+    try:
+        given = layer._call_signature.bind(*args, **kwargs).arguments
+    except TypeError:
+        return {}
+    read = {word: x for word, x in given.items() if any(map(is_symbolic, keras.tree.flatten(x)))}
+    read = {word: x for word, x in read.items() if not word.endswith("mask")}
+    names = {word: f"{word}_mask" if len(read) > 1 else "mask" for word in read}
+    if list(read) == ["query"]:
+        names["query"] = "query_mask"
+    found = {}
+    for word, x in read.items():
+        mask = keras.tree.map_structure(get_keras_mask, x)
+        if any(item is not None for item in keras.tree.flatten(mask)) and given.get(names[word]) is None:
+            if names[word] in layer._call_signature.parameters:
+                found[names[word]] = mask
+    return found
+
+
+def _einsum(operation: Any, *tensors: Any) -> Any:
+    """The shape of an einsum; Keras' own rule confuses some capital letters."""
+    from keras.src import backend
+
+    return backend.compute_output_spec(operation.call, *tensors)
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """The tensors that a tensor of torch with a gradient was computed of."""
+    waiting, done = [getattr(value, "grad_fn", None)], set()
+    if waiting == [None]:
+        yield value
+    while waiting:
+        function = waiting.pop()
+        if function is None or function in done:
+            continue
+        done.add(function)
+        if hasattr(function, "variable"):
+            yield function.variable
+        waiting += [before for before, _ in function.next_functions]
+
+
+def _picked(x: Any, key: Any) -> Any:
+    """What an index picks: None alone, too, which Keras knows of tensors with numbers only."""
+    import keras
+
+    return keras.ops.get_item(x, (None, Ellipsis) if key is None else key)
 
 
 def is_symbolic(value: Any) -> bool:

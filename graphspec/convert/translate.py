@@ -10,7 +10,7 @@ A call that the language cannot say becomes a node all the same, and is reported
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,6 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.keras_names import ALIASES, LAYERS
 from graphspec.contract.layer import Layer, Wrapper
 from graphspec.convert.arguments import arguments, parsed, shortened, shortest
-from graphspec.convert.beside import Besides, Lone, shifted
 from graphspec.convert.cells import of_cells
 from graphspec.convert.config import (
     OPS,
@@ -31,6 +30,7 @@ from graphspec.convert.config import (
     snake_case,
     tensors_in,
 )
+from graphspec.convert.layouts import Layouts, Lone, Shape, batch_place, is_plain, remapped
 from graphspec.convert.masks import carried, written
 from graphspec.convert.nodes import (
     CalledEntry,
@@ -86,14 +86,14 @@ class Translator:
         self.carried: dict[KerasTensor, Any] = {}  # what the language carries with a tensor
         self.written: dict[KerasTensor, Any] = {}  # masks that Keras computes by nodes of its own
         self.other_floats: set[ConvertedNode | ConvertedInput] = set()  # that may be no float32
-        self.casts: dict[KerasTensor, ConvertedValue] = {}
+        self.casts: dict[tuple[KerasTensor, str], ConvertedValue] = {}
         self.entries: dict[str, CalledEntry] = {}
         self.failed: dict[ConvertedNode, Unsupported] = {}
         self.inputs: list[ConvertedInput] = []
         self.notes: list[str] = []
-        self.besides = Besides(self.values) if traced else None
+        self.layouts = Layouts(self.values) if traced else None
         self.whole = False  # the layer at hand reads tensors without a batch as they are
-        self.shapes: dict[KerasTensor, tuple[int | None, ...] | None] = {}
+        self.shapes: dict[KerasTensor, Shape | None] = {}
         if traced:
             calls = [(call.args, call.kwargs) for layer in model.layers.values() for call in layer.calls]
             self.shapes = {tensor: tensor.shape for tensor in tensors_in(calls)}
@@ -169,7 +169,7 @@ class Translator:
             layer.class_name
             for layer in self.model.layers.values()
             for call in layer.calls
-            if tensor in tensors_in([call.args, call.kwargs])
+            if tensor in tensors_in([call.args, call.kwargs]) and layer.class_name != SOURCE
         }
         return "Embedding" in readers and readers <= {"Embedding", "NotEqual"}
 
@@ -196,7 +196,7 @@ class Translator:
     # --- one call
 
     def _node(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode:
-        if layer.class_name == SOURCE and self.besides is not None:
+        if layer.class_name == SOURCE and self.layouts is not None:
             return self._source(layer, call)
         if layer.module.startswith(OPS):
             first = KerasTensor(layer.name, index, 0)
@@ -211,7 +211,7 @@ class Translator:
             return self._layer_scale(layer, call)
         if layer.class_name == "CustomScaleLayer" and layer.module in OF_APPLICATIONS:
             return self._scaled_sum(layer, call)
-        if self.besides is not None:
+        if self.layouts is not None:
             self._align(layer, index, call)
         kind = "merge" if layer.class_name in MERGES else "layer"
         cls = self._class(layer)
@@ -228,57 +228,76 @@ class Translator:
         return self._layer(layer, index, call, cls, rank)
 
     def _operation(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode:
-        """The node of a function, some or all of whose tensors may have no batch."""
-        besides, tensors = self.besides, list(tensors_in([call.args, call.kwargs]))
-        if besides is None or not any(map(besides.holds, tensors)):
-            return operation(layer, call, self.values)
-        if not all(map(besides.holds, tensors)):
-            return operation(layer, call, self.values, besides)
+        """The node of a function. In a traced model some or all of its tensors may have no batch, or have it
+        elsewhere than a spec.
+        """
+        layouts, tensors = self.layouts, list(tensors_in([call.args, call.kwargs]))
         results = [KerasTensor(layer.name, index, output) for output in range(16)]
         shape = self.shapes.get(results[0])
-        named = besides.same(layer, call, shape)
+        if layouts is None or (all(map(layouts.plain, tensors)) and is_plain(shape)):
+            return operation(layer, call, self.values)
+        named = layouts.same(layer, call, shape) if shape is not None else None
         if named is not None:
             value = self.values[results[0]] = self.values[tensors[0]]
-            besides.aligned |= {results[0]} if named else set()
-            assert isinstance(value.maker, ConvertedNode)
-            return value.maker
-        if shape is None or None in shape:  # it gives them a batch
+            layouts.aligned |= {results[0]} if named else set()
+            return value.maker  # type: ignore[return-value]
+        lone = all(map(layouts.lone, tensors))
+        if not lone:
+            if all(layouts.lone(tensor) or layouts.plain(tensor) for tensor in tensors) and is_plain(shape):
+                return operation(layer, call, self.values, layouts)
+            return operation(*remapped(layer, call, layouts, shape), self.values, layouts)
+        if shape is None or batch_place(shape) is not None:  # it gives them a batch
             rank = None if shape is None else len(shape)
-            met = {tensor: besides.value(tensor, Lone(tensor).beside(rank).aligned) for tensor in tensors}
+            met = {tensor: layouts.value(tensor, Lone(tensor).beside(rank).aligned) for tensor in tensors}
+            if layer.class_name in ("Tile", "Repeat") and _ones(layer.config["repeats"]):
+                value = self.values[results[0]] = met[tensors[0]]
+                return value.maker  # type: ignore[return-value]
             return operation(layer, call, met, lone=True)
-        if set(tensors) <= besides.aligned and shape[:1] == (1,):
-            besides.aligned |= set(results)
+        if set(tensors) <= layouts.aligned and shape[:1] == (1,):
+            layouts.aligned |= set(results)
             return operation(layer, call, self.values)
-        whole = {tensor: besides.value(tensor, False) for tensor in tensors}
-        return operation(*shifted(layer, call), whole, lone=True)
+        whole = {tensor: layouts.value(tensor, False) for tensor in tensors}
+        return operation(*remapped(layer, call, layouts, shape), whole, lone=True)
 
     def _align(self, layer: KerasLayer, index: int, call: Call) -> None:
         """Finds how a layer reads tensors without a batch: aligned, where they have one of 1, and whole where
         it computes along their last axis.
         """
-        assert self.besides is not None
+        assert self.layouts is not None
         tensors = list(tensors_in([call.args, call.kwargs]))
-        alone = all(map(self.besides.holds, tensors))
-        one = all(tensor in self.besides.aligned or (tensor.shape or (0,))[0] == 1 for tensor in tensors)
-        self.whole = alone and layer.class_name in OF_LAST_AXIS and not set(tensors) & self.besides.aligned
+        if not all(self.layouts.lone(tensor) or self.layouts.plain(tensor) for tensor in tensors):
+            self._along_last(layer, tensors)
+        alone = all(map(self.layouts.lone, tensors))
+        one = all(tensor in self.layouts.aligned or (tensor.shape or (0,))[0] == 1 for tensor in tensors)
+        self.whole = alone and layer.class_name in OF_LAST_AXIS and not set(tensors) & self.layouts.aligned
         if alone and one and not self.whole:
-            self.besides.aligned |= {KerasTensor(layer.name, index, output) for output in range(16)}
+            self.layouts.aligned |= {KerasTensor(layer.name, index, output) for output in range(16)}
+
+    def _along_last(self, layer: KerasLayer, tensors: Sequence[KerasTensor]) -> None:
+        """Refuses a layer on tensors whose batch is elsewhere, but for those that see the last axis alone."""
+        shape = tensors[0].shape or ()
+        fit = layer.class_name in OF_LAST_AXIS and batch_place(shape) != len(shape) - 1
+        if layer.class_name == "LayerNormalization":
+            fit = fit and layer.config.get("axis") in (-1, [-1], len(shape) - 1, [len(shape) - 1])
+        if not fit:
+            message = "it reads a tensor whose examples are not on the first axis, one for each"
+            raise Unsupported(message, "use TimeDistributed, or layers that take more axes")
 
     def _source(self, layer: KerasLayer, call: Call) -> ConvertedNode:
         """A tensor that no layer computes: a weight, a constant, or noise in the shape of another tensor."""
-        assert self.besides is not None
+        assert self.layouts is not None
         config, result = layer.config, KerasTensor(layer.name, 0, 0)
         shape, kind = tuple(config["shape"]), config["kind"]
         if kind.startswith("random"):
             read = call.args[0]
-            if self.besides.holds(read) and read in self.besides.aligned:
-                self.besides.aligned.add(result)
+            if self.layouts.lone(read) and read in self.layouts.aligned:
+                self.layouts.aligned.add(result)
             node = ConvertedNode(layer.name, "op", kind, {}, [("like", self.values[read])])
             node.arguments = shortened(REGISTRY["op"][kind], dict(config.get("given") or {}))
             return node
         aligned = len(shape) > 1 and shape[0] == 1
         if aligned:
-            self.besides.aligned.add(result)
+            self.layouts.aligned.add(result)
         if kind == "constant":
             value = config["value"][0] if aligned else config["value"]
             node = ConvertedNode(layer.name, "constant", shortest(value))
@@ -406,15 +425,18 @@ class Translator:
 
     def _value(self, tensor: KerasTensor) -> ConvertedValue:
         """What a layer reads of a tensor: Keras casts floats of other widths to float32 before layers."""
-        lone = self.besides is not None and self.besides.holds(tensor) and not self.whole
-        value = self.besides.value(tensor, True) if self.besides and lone else self.values[tensor]
+        lone = self.layouts is not None and self.layouts.lone(tensor) and not self.whole
+        value = self.layouts.value(tensor, True) if self.layouts and lone else self.values[tensor]
         if value.maker not in self.other_floats or "float" not in tensor.dtype:
             return value
-        if tensor not in self.casts:
+        return self._cast(tensor, value, "float32")
+
+    def _cast(self, tensor: KerasTensor, value: ConvertedValue, dtype: str) -> ConvertedValue:
+        if (tensor, dtype) not in self.casts:
             read = [("x", value)]
-            made = ConvertedNode(f"{tensor.layer}_cast", "op", "cast", {"dtype": "float32"}, read)
-            self.casts[tensor] = ConvertedValue(made)
-        return self.casts[tensor]
+            made = ConvertedNode(f"{tensor.layer}_cast", "op", "cast", {"dtype": dtype}, read)
+            self.casts[tensor, dtype] = ConvertedValue(made)
+        return self.casts[tensor, dtype]
 
     def _read(self, node: ConvertedNode, cls: type[Layer], slots: dict[str, Any]) -> None:
         """Fills in what a node reads. A mask that its input carries anyway is not written."""
@@ -438,7 +460,13 @@ class Translator:
         for name in [argument.name for argument in cls.arguments if argument.name in slots]:
             value = slots[name]
             many = isinstance(value, tuple)
-            read = tuple(map(self._value, value)) if many else self._value(value)
+            read: Read = tuple(map(self._value, value)) if many else self._value(value)
+            if name.endswith("mask") and isinstance(read, ConvertedValue) and value.dtype != "bool":
+                read = self._cast(value, read, "bool")
+            if cls.spec_name == "Embedding" and isinstance(read, ConvertedValue) and "float" in value.dtype:
+                made = read.maker
+                if not (isinstance(made, ConvertedInput) and made.dtype == "int32"):
+                    read = self._cast(value, read, "int32")
             reads.append((name, read))
         node.reads, node.style = reads, "one" if len(reads) == 1 else "named"
 
@@ -554,6 +582,10 @@ class Translator:
         return ConvertedNode(
             layer.name, "merge", "add", {}, [("", first), ("", ConvertedValue(scaled))], "list"
         )
+
+
+def _ones(repeats: Any) -> bool:
+    return all(number == 1 for number in (repeats if isinstance(repeats, list) else [repeats]))
 
 
 def _around(cls: type[Layer], layer: KerasLayer) -> dict[str, Any]:

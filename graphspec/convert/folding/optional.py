@@ -194,6 +194,8 @@ def _passing(merged: Shape, shapes: list[Shape]) -> dict[int, int] | None:
     """For each optional item which of its targets it passes on; None where no choice fits all shapes."""
     everywhere = set.intersection(*(set(shape.positions) for shape in shapes))
     optional = [i for i in range(len(merged.keys)) if i not in everywhere]
+    if not all(any(targets(merged.wiring[i])) for i in optional):
+        return None  # a parameter or a constant has nothing to pass on
     passes_through = {i: 0 for i in optional}
     for _ in range(len(optional) + 1):
         wrong = next((shape for shape in shapes if not _means(merged, shape, passes_through)), None)
