@@ -102,11 +102,11 @@ def _saved(
         with open_archive(path) as archive:
             if settings is not None:
                 archive.config["compile_config"] = settings
-            imported = _imported(archive, flat, settings is not None)
+            imported = _imported(archive, flat, live=True, traced=settings is not None)
     return replace(imported, notes=(*imported.notes, *notes)) if notes else imported
 
 
-def _imported(archive: Archive, flat: bool, traced: bool = False) -> Imported:
+def _imported(archive: Archive, flat: bool, live: bool = False, traced: bool = False) -> Imported:
     from graphspec.convert.compiled import settings
     from graphspec.convert.config import read_model, refuse_foreign
     from graphspec.convert.specs import compiled
@@ -117,10 +117,10 @@ def _imported(archive: Archive, flat: bool, traced: bool = False) -> Imported:
     notes: list[str] = []
     problems = Diagnostics()
     with as_keras_writes():
-        body = Translator(read_model(archive.config), problems, traced=traced).body()
+        body = Translator(read_model(archive.config), problems, traced=traced, notes=notes).body()
         problems.raise_if_errors()
-        named = {key: value for key, value in archive.config.items() if key != "compile_config"}
-        refuse_foreign(named, traced)
+        if not live:
+            refuse_foreign({key: value for key, value in archive.config.items() if key != "compile_config"})
         fill_statistics(body, archive.variables, notes)
         chosen = settings(archive.config.get("compile_config"), list(body.outputs), notes)
     spec = compiled(body, chosen, flat, notes)

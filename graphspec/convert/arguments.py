@@ -94,6 +94,30 @@ def setting(value: Any) -> Any:
     return {"name": word, **rest}
 
 
+BESIDE_WEIGHTS = ("_initializer", "_regularizer", "_constraint")
+"""How settings end that do not change what a layer computes of its weights."""
+
+
+def without_code(config: dict[str, Any], where: str, notes: list[str]) -> dict[str, Any]:
+    """A layer's config without initializers, regularizers and constraints that are code, or arrays: what it
+    computes is the same. Each is told in `notes`.
+    """
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and key.endswith(BESIDE_WEIGHTS) and "class_name" in value:
+            inner = value.get("config")
+            numbers = isinstance(inner, dict) and value["class_name"] == "Constant"
+            if foreign(value) or value.get("registered_name", "") not in (None, value["class_name"], ""):
+                notes.append(f"`{key}` of `{where}` is left out: `{value['class_name']}` is custom code")
+                continue
+            if numbers and isinstance(inner.get("value"), (dict, list)):
+                notes.append(f"`{key}` of `{where}` is left out: its array is in the weights")
+                continue
+        known = isinstance(value, dict) and not key.endswith(BESIDE_WEIGHTS)
+        found[key] = without_code(value, where, notes) if known else value
+    return found
+
+
 def arguments(cls: type[Layer], layer: KerasLayer, rank: int | None) -> dict[str, Any]:
     """The arguments next to `layer: NAME` for a Keras layer, whose `axis` counts along `rank` axes in each of
     its calls; None where these differ, or are not known. Raises `Unsupported`.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from graphspec.convert.arguments import setting
+from graphspec.convert.config import snake_case
 from graphspec.convert.refusals import Unsupported
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.settings import Family, SettingError
@@ -13,21 +15,14 @@ from graphspec.train.config import OPTIMIZERS, SCHEDULES
 
 KERAS_THRESHOLDS = 200
 """How many points Keras gives to a curve, unless said."""
-OMITTED = frozenset(
-    [
-        *(
-            "name",
-            "dtype",
-            "reduction",
-            "fn",
-            "use_ema",
-            "ema_momentum",
-            "ema_overwrite_frequency",
-            "jit_compile",
-        ),
-        *("loss_scale_factor", "is_legacy_optimizer", "decay", "axis_"),
-    ]
-)
+OMITTED = {
+    **dict.fromkeys(("dtype", "fn", "loss_scale_factor", "is_legacy_optimizer", "decay", "axis_"), ...),
+    "reduction": ("sum_over_batch_size", "auto", "mean", "sum_over_batch_size_with_mask"),
+    "jit_compile": (None, False, True),
+    "ema_momentum": (0.99,),
+    "name": ...,
+}
+"""Keys of settings that a spec has not, each with the values that change nothing; `...` for any."""
 
 
 def settings(config: Any, names: list[str], notes: list[str]) -> dict[str, Any]:
@@ -55,6 +50,8 @@ def settings(config: Any, names: list[str], notes: list[str]) -> dict[str, Any]:
             entry["metrics"] = [item for item in kept if item is not None]
     if not any(found.values()):
         return {}
+    if config.get("weighted_metrics"):
+        notes.append("`weighted_metrics` are left out: a spec has `metrics`")
     first, schedule = _schedule(config.get("optimizer"), notes)
     optimizer = _named(first, OPTIMIZERS, "the optimizer", notes)
     train = {"optimizer": optimizer} if optimizer not in (None, "rmsprop") else {}
@@ -104,7 +101,8 @@ def _named(value: Any, family: Family, what: str, notes: list[str]) -> Any:
         found = {"name": found} if isinstance(found, str) else dict(found)
         word = str(found.pop("name"))
         word = next((w for w in (_joined(word), word, word.replace("_", "")) if w in family.members), word)
-        rest = {key: item for key, item in found.items() if key not in OMITTED and not isinstance(item, dict)}
+        called = value.get("config", {}).get("name") if isinstance(value, dict) else None
+        rest = {key: item for key, item in found.items() if not isinstance(item, dict)}
         if rest.get("num_thresholds") == KERAS_THRESHOLDS:
             del rest["num_thresholds"]  # a spec's curves are exact
         member = family.read({"name": word, **_known(family, word, rest)})
@@ -115,10 +113,22 @@ def _named(value: Any, family: Family, what: str, notes: list[str]) -> Any:
             if key in fields and getattr(member, key) != fields[key].get_default(call_default_factory=True)
         }
         word = word if word.islower() else member.canonical
+        _tell(rest, fields, what, notes)
+        usual = (None, word, member.canonical, snake_case(str(value["class_name"])) if called else None)
+        if family is METRICS and called not in usual:
+            notes.append(f"{what}, `{word}`, is no longer called `{called}`: a spec's metrics have their own names")
         return {"name": word, **kept} if kept else word
     except (SettingError, Unsupported, KeyError, TypeError, ValueError) as error:
         notes.append(f"{what} is left out: {getattr(error, 'message', error)}")
         return None
+
+
+def _tell(rest: dict[str, Any], fields: Mapping[str, Any], what: str, notes: list[str]) -> None:
+    """Notes of what a setting says and a spec cannot."""
+    for key, item in rest.items():
+        neutral = OMITTED.get(key, (None, False))
+        if key not in fields and neutral is not ... and item not in neutral:
+            notes.append(f"`{key}: {item!r:.40}` of {what} is left out: a spec has no such setting")
 
 
 def _joined(word: str) -> str:

@@ -178,7 +178,7 @@ def foreign(entry: dict[str, Any]) -> bool:
     )
 
 
-def refuse_foreign(value: Any, traced: bool = False) -> None:
+def refuse_foreign(value: Any) -> None:
     """Refuses a config that names code anywhere, be it where nothing of the model depends on it: Keras,
     beside which the model is run, would import it. Raises `SpecError` (import-unsafe).
     """
@@ -187,8 +187,7 @@ def refuse_foreign(value: Any, traced: bool = False) -> None:
         value = waiting.pop()
         if isinstance(value, dict):
             name = str(value.get("class_name"))
-            own = name == sources.SOURCE and not traced
-            if foreign(value) or own or name in ("__lambda__", "Lambda"):
+            if foreign(value) or name in ("__lambda__", "Lambda", sources.SOURCE):
                 message = f"the config names `{value.get('module')}.{name}`, which is not a class of Keras"
                 help = "save the model again without custom objects"
                 raise fail("import-unsafe", message, help)

@@ -112,6 +112,7 @@ class ConvertedBody:
     nodes: list[ConvertedNode]
     outputs: dict[str, ConvertedValue]
     shared: list[CalledEntry] = field(default_factory=list)
+    unread: tuple[int, ...] = ()  # the places of inputs that were left out
     classed: bool = False  # a class of PyTorch, whose attributes its nodes are called by
 
     def with_weights(self) -> Iterator[ConvertedNode | CalledEntry]:

@@ -110,9 +110,25 @@ def _structured(model: Any, inputs: Mapping[str, Tensor]) -> Any:
     names = getattr(model, "_inputs_struct", None)
     if names is None:  # a class of its own, which has been called
         names = next(iter((getattr(model, "_build_shapes_dict", None) or {0: None}).values()))
+    else:
+        tensors = _all(model, inputs)
     if isinstance(names, Mapping):
         return dict(zip(names, tensors, strict=True))
     return tensors if isinstance(names, (list, tuple)) and len(tensors) > 1 else tensors[0]
+
+
+def _all(model: Any, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    """A tensor for each input of a model, in the order of its structure."""
+    import keras
+
+    structure = model._inputs_struct
+    flat = list(structure.values()) if isinstance(structure, Mapping) else keras.tree.flatten(structure)
+    if len(flat) == len(inputs):
+        return list(inputs.values())
+    examples = next(iter(inputs.values())).shape[0]
+    shapes = [(examples, *(size or 1 for size in x.shape[1:])) for x in flat]
+    found = [inputs.get(identifier(x.name, "input")) for x in flat]
+    return [torch.zeros(shape) if x is None else x for x, shape in zip(found, shapes, strict=True)]
 
 
 def _flat(value: Any) -> list[Any]:

@@ -10,14 +10,14 @@ A call that the language cannot say becomes a node all the same, and is reported
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.contract.keras_names import ALIASES, LAYERS
 from graphspec.contract.layer import Layer, Wrapper
-from graphspec.convert.arguments import arguments, parsed, shortened, shortest
+from graphspec.convert.arguments import arguments, parsed, shortened, shortest, without_code
 from graphspec.convert.cells import of_cells
 from graphspec.convert.config import (
     OPS,
@@ -77,6 +77,7 @@ class Translator:
         groups: tuple[str, ...] = (),
         common: dict[str, CalledEntry | Stored] | None = None,
         traced: bool = False,
+        notes: list[str] | None = None,
     ):
         self.model, self.problems, self.path, self.groups = model, problems, path, groups
         if common is None:
@@ -90,7 +91,7 @@ class Translator:
         self.entries: dict[str, CalledEntry] = {}
         self.failed: dict[ConvertedNode, Unsupported] = {}
         self.inputs: list[ConvertedInput] = []
-        self.notes: list[str] = []
+        self.notes: list[str] = [] if notes is None else notes
         self.layouts = Layouts(self.values) if traced else None
         self.whole = False  # the layer at hand reads tensors without a batch as they are
         self.shapes: dict[KerasTensor, Shape | None] = {}
@@ -109,6 +110,8 @@ class Translator:
                 reads = [("", self.values[tensor]) for tensor in tensors_in([call.args, call.kwargs])]
                 node = ConvertedNode(layer.name, "op", layer.class_name, reads=reads)
                 self.failed[node] = error
+            if node is None:
+                continue
             given = re.sub(r"_\d+$", "", layer.name) == snake_case(layer.class_name)
             for each in (node, *(value.maker for value in node.sources())):
                 if isinstance(each, ConvertedNode) and each not in made:
@@ -123,12 +126,23 @@ class Translator:
         for value in (value for value in read if value.maker not in self.failed):
             if value.output > (len(value.maker.outputs) if isinstance(value.maker, ConvertedNode) else 0):
                 raise ValueError(f"{value.maker.name} has no output {value.output}")
+        self._leave_out(body, {value.maker for value in read})
         called = {id(node.entry) for node in body.nodes}
         body.shared = [entry for entry in self.entries.values() if id(entry) in called]
         if not self.path:
             body.shared[:0] = [entry for entry in self.common.values() if isinstance(entry, CalledEntry)]
         rename(body.inputs, [*body.shared, *body.nodes], bool(self.path))
         return body
+
+    def _leave_out(self, body: ConvertedBody, read: Container[Any]) -> None:
+        """Leaves out the inputs that nothing reads, which a spec may not have."""
+        unread = [item for item in body.inputs if item not in read]
+        if unread and len(unread) < len(body.inputs):
+            body.unread = tuple(place for place, item in enumerate(body.inputs) if item in unread)
+            body.inputs = [item for item in body.inputs if item not in unread]
+            for item in unread:
+                place = ".".join((*self.path, item.name))
+                self.notes.append(f"the input `{place}` is left out: nothing reads it")
 
     def _calls(self) -> Iterator[tuple[KerasLayer, int]]:
         """All calls, each after those that it reads; inputs are made on the way."""
@@ -195,14 +209,15 @@ class Translator:
 
     # --- one call
 
-    def _node(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode:
+    def _node(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode | None:
+        """The node of a call; None where it only names what is there."""
         if layer.class_name == SOURCE and self.layouts is not None:
             return self._source(layer, call)
         if layer.module.startswith(OPS):
             first = KerasTensor(layer.name, index, 0)
             self.written[first] = written(layer, call, self.written)
             node = self._operation(layer, index, call)
-            if node.what != "cast" and any(value.maker in self.other_floats for value in node.sources()):
+            if node is not None and node.what != "cast" and any(value.maker in self.other_floats for value in node.sources()):
                 self.other_floats.add(node)
             return node
         if layer.model is not None:
@@ -227,8 +242,8 @@ class Translator:
             return node
         return self._layer(layer, index, call, cls, rank)
 
-    def _operation(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode:
-        """The node of a function. In a traced model some or all of its tensors may have no batch, or have it
+    def _operation(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode | None:
+        """The node of a function, None where it only names what is there. In a traced model some or all of its tensors may have no batch, or have it
         elsewhere than a spec.
         """
         layouts, tensors = self.layouts, list(tensors_in([call.args, call.kwargs]))
@@ -238,9 +253,9 @@ class Translator:
             return operation(layer, call, self.values)
         named = layouts.same(layer, call, shape) if shape is not None else None
         if named is not None:
-            value = self.values[results[0]] = self.values[tensors[0]]
+            self.values[results[0]] = self.values[tensors[0]]
             layouts.aligned |= {results[0]} if named else set()
-            return value.maker  # type: ignore[return-value]
+            return None
         lone = all(map(layouts.lone, tensors))
         if not lone:
             if all(layouts.lone(tensor) or layouts.plain(tensor) for tensor in tensors) and is_plain(shape):
@@ -250,8 +265,8 @@ class Translator:
             rank = None if shape is None else len(shape)
             met = {tensor: layouts.value(tensor, Lone(tensor).beside(rank).aligned) for tensor in tensors}
             if layer.class_name in ("Tile", "Repeat") and _ones(layer.config["repeats"]):
-                value = self.values[results[0]] = met[tensors[0]]
-                return value.maker  # type: ignore[return-value]
+                self.values[results[0]] = met[tensors[0]]
+                return None
             return operation(layer, call, met, lone=True)
         if set(tensors) <= layouts.aligned and shape[:1] == (1,):
             layouts.aligned |= set(results)
@@ -340,6 +355,7 @@ class Translator:
         if layer.class_name == "StochasticDepth":
             config = {"rate": layer.config["drop_path_rate"], "noise_shape": [None] + [1] * ((rank or 4) - 1)}
             layer = KerasLayer(layer.name, "Dropout", "keras.layers", config, layer.calls)
+        layer.config = without_code(layer.config, layer.name, self.notes if index == 0 else [])
         body: ConvertedBody | None = None
         given: dict[str, Any] = {}
         stored = self._stored(layer)
@@ -501,7 +517,8 @@ class Translator:
         stored = self._stored(layer)
         if inner.model is not None:
             body = Translator(
-                inner.model, self.problems, stored.path, (*stored.groups, "layer"), self.common
+                *(inner.model, self.problems, stored.path, (*stored.groups, "layer"), self.common),
+                notes=self.notes,
             ).body()
             return {}, body
         if cls.spec_name != "Bidirectional":
@@ -537,7 +554,8 @@ class Translator:
         assert layer.model is not None
         if len(layer.calls) == 1 or layer.name not in self.entries:
             stored = self._stored(layer)
-            body = Translator(layer.model, self.problems, stored.path, stored.groups, self.common).body()
+            below = (layer.model, self.problems, stored.path, stored.groups, self.common)
+            body = Translator(*below, notes=self.notes).body()
             self.entries[layer.name] = CalledEntry(layer.name, "block", layer.name, {}, body, stored)
         entry = self.entries[layer.name]
         assert entry.body is not None
@@ -556,7 +574,7 @@ class Translator:
         elif isinstance(given, dict):
             names = [tensor.layer for tensor in tensors_in(model.inputs)]
             given = [given[name] for name in names] if set(names) <= set(given) else list(given.values())
-        read = list(tensors_in(given))
+        read = [tensor for place, tensor in enumerate(tensors_in(given)) if place not in body.unread]
         if len(read) != len(body.inputs):
             raise Unsupported("it is called with other inputs than it has", "call it with all of its inputs")
         return [(i.name, self.values[t]) for i, t in zip(body.inputs, read, strict=True)]
