@@ -73,18 +73,22 @@ def from_keras(model: Any, flat: bool = False) -> Imported:
 
     Raises `SpecError`.
     """
-    from graphspec.convert.live import has_code, is_own_class
+    from graphspec.convert.tracing.live import has_code, is_own_class, trains_itself
 
     name, kind = model.name, type(model)
     notes: list[str] = []
-    if is_own_class(kind):
+    if is_own_class(kind) and trains_itself(kind):
         notes.append(f"`train_step` and other methods of `{kind.__name__}` are left out: the graph came in")
     if not has_code(model):
         return _saved(model, name, flat, notes)
-    from graphspec.convert.tracing import traced
+    from graphspec.convert.proof import prove
+    from graphspec.convert.tracing.trace import traced
 
     with traced(model) as found:
-        return _saved(found.model, name, flat, [*notes, *found.notes], model.get_compile_config() or {})
+        settings = model.get_compile_config() or {}
+        imported = _saved(found.model, name, flat, [*notes, *found.notes], settings)
+    prove(imported.program, imported.weights or {}, model)
+    return imported
 
 
 def _saved(
@@ -117,7 +121,7 @@ def _imported(archive: Archive, flat: bool, live: bool = False, traced: bool = F
     notes: list[str] = []
     problems = Diagnostics()
     with as_keras_writes():
-        body = Translator(read_model(archive.config), problems, traced=traced, notes=notes).body()
+        body = Translator(read_model(archive.config), problems, live=live, traced=traced, notes=notes).body()
         problems.raise_if_errors()
         if not live:
             refuse_foreign({key: value for key, value in archive.config.items() if key != "compile_config"})

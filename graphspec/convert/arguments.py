@@ -98,23 +98,24 @@ BESIDE_WEIGHTS = ("_initializer", "_regularizer", "_constraint")
 """How settings end that do not change what a layer computes of its weights."""
 
 
-def without_code(config: dict[str, Any], where: str, notes: list[str]) -> dict[str, Any]:
-    """A layer's config without initializers, regularizers and constraints that are code, or arrays: what it
-    computes is the same. Each is told in `notes`.
+def without_code(config: dict[str, Any], where: str, live: bool, notes: list[str]) -> dict[str, Any]:
+    """A layer's config without initializers that are arrays, and in a live model without initializers,
+    regularizers and constraints that are code: what it computes is the same. Each is told in `notes`.
     """
     found: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict) and key.endswith(BESIDE_WEIGHTS) and "class_name" in value:
             inner = value.get("config")
-            numbers = isinstance(inner, dict) and value["class_name"] == "Constant"
-            if foreign(value) or value.get("registered_name", "") not in (None, value["class_name"], ""):
+            own = value.get("registered_name", "") not in (None, value["class_name"], "")
+            if live and (foreign(value) or own):
                 notes.append(f"`{key}` of `{where}` is left out: `{value['class_name']}` is custom code")
                 continue
-            if numbers and isinstance(inner.get("value"), (dict, list)):
+            start = inner.get("value") if isinstance(inner, dict) else None
+            if value["class_name"] == "Constant" and isinstance(start, (dict, list)):
                 notes.append(f"`{key}` of `{where}` is left out: its array is in the weights")
                 continue
         known = isinstance(value, dict) and not key.endswith(BESIDE_WEIGHTS)
-        found[key] = without_code(value, where, notes) if known else value
+        found[key] = without_code(value, where, live, notes) if known else value
     return found
 
 
@@ -217,6 +218,19 @@ def parsed(cls: type[Layer], given: Mapping[str, Any]) -> Layer:
         return validate(cls, dict(given), f"`{cls.spec_name}`")
     except SettingError as error:
         raise Unsupported(error.message, error.help or "build the layer without it") from None
+
+
+def around(cls: type[Layer], layer: KerasLayer) -> dict[str, Any]:
+    """The arguments of a wrapper of a layer, without what equals its default."""
+    inner = layer.config.pop("wraps")
+    given = {key: value for key, value in layer.config.items() if key in cls.model_fields}
+    whole = parsed(cls, {**given, "wraps": inner})
+    kept = {
+        key: value
+        for key, value in given.items()
+        if getattr(whole, key) != cls.model_fields[key].get_default(call_default_factory=True)
+    }
+    return {"wraps": inner, **kept}
 
 
 def shortened(cls: type[Layer], given: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from graphspec.train.config import OPTIMIZERS, SCHEDULES
 
 KERAS_THRESHOLDS = 200
 """How many points Keras gives to a curve, unless said."""
-OMITTED = {
+OMITTED: dict[str, Any] = {
     **dict.fromkeys(("dtype", "fn", "loss_scale_factor", "is_legacy_optimizer", "decay", "axis_"), ...),
     "reduction": ("sum_over_batch_size", "auto", "mean", "sum_over_batch_size_with_mask"),
     "jit_compile": (None, False, True),
@@ -116,7 +116,9 @@ def _named(value: Any, family: Family, what: str, notes: list[str]) -> Any:
         _tell(rest, fields, what, notes)
         usual = (None, word, member.canonical, snake_case(str(value["class_name"])) if called else None)
         if family is METRICS and called not in usual:
-            notes.append(f"{what}, `{word}`, is no longer called `{called}`: a spec's metrics have their own names")
+            notes.append(
+                f"{what}, `{word}`, is no longer called `{called}`: a spec's metrics have their own names"
+            )
         return {"name": word, **kept} if kept else word
     except (SettingError, Unsupported, KeyError, TypeError, ValueError) as error:
         notes.append(f"{what} is left out: {getattr(error, 'message', error)}")
@@ -127,7 +129,7 @@ def _tell(rest: dict[str, Any], fields: Mapping[str, Any], what: str, notes: lis
     """Notes of what a setting says and a spec cannot."""
     for key, item in rest.items():
         neutral = OMITTED.get(key, (None, False))
-        if key not in fields and neutral is not ... and item not in neutral:
+        if key not in fields and isinstance(neutral, tuple) and item not in neutral:
             notes.append(f"`{key}: {item!r:.40}` of {what} is left out: a spec has no such setting")
 
 

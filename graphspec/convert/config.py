@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.contract.registry import REGISTRY
-from graphspec.convert import sources
 from graphspec.convert.refusals import as_keras_writes
+from graphspec.convert.tracing import sources
 from graphspec.diagnostics import fail
 
 MODELS = ("Functional", "Model", "Sequential")

@@ -12,6 +12,7 @@ from graphspec.convert.config import foreign
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.text import line_of
 
+
 def classes(config: Any) -> Iterator[str]:
     """The paths of the classes in a config that are not Keras'."""
     waiting = [config]

@@ -116,6 +116,10 @@ class Layouts:
             self.made[tensor] = ConvertedValue(node)
         return self.made[tensor]
 
+    def read(self, tensor: KerasTensor, aligned: bool = True) -> ConvertedValue:
+        """The value of a tensor, a lone one as it meets others. Raises `Unsupported`."""
+        return self.value(tensor, aligned) if self.lone(tensor) else self.values[tensor]
+
     def spec_shape(self, tensor: KerasTensor) -> list[int | None]:
         return in_spec(tensor.shape or (), tensor in self.aligned)
 
@@ -141,9 +145,7 @@ class Layouts:
         return False if in_spec(shape) == before else None
 
 
-def remapped(
-    layer: KerasLayer, call: Call, layouts: Layouts, shape: Shape | None
-) -> tuple[KerasLayer, Call]:
+def remapped(layer: KerasLayer, call: Call, layouts: Layouts, shape: Shape | None) -> tuple[KerasLayer, Call]:
     """A function with its axes as a spec counts them; `shape` is that of its result. Raises `Unsupported`."""
     name = function_name(layer.class_name)
     tensors = list(tensors_in([call.args, call.kwargs]))
@@ -203,7 +205,7 @@ class _Before:
             order = value or range(rank - 1, -1, -1)
             return [*self.front(), *(self.axes[axis % rank] for axis in order if self.axes[axis % rank])]
         if name in ("reshape", "broadcast_to") and key in ("newshape", "shape"):
-            return self.sizes()
+            return value if self.result is None else self.sizes()
         if name == "slice" and key == "shape":
             return self.sizes()
         if name == "squeeze" and key == "axis" and value is None:
@@ -218,7 +220,9 @@ class _Before:
             value = value if isinstance(value, list) else [value]
             return self.ordered([1] * (rank - len(value)) + value, 1)
         if key == "subscripts":
-            return value if self.place is not None and not self.merged and not self.place else _lettered(value)
+            return (
+                value if self.place is not None and not self.merged and not self.place else _lettered(value)
+            )
         return self.index(value) if key == "key" else value
 
     @property

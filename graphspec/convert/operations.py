@@ -60,10 +60,8 @@ def operation(
     if name in ("concatenate", "stack"):
         cls = REGISTRY["merge"][name]
         given = arguments(cls, layer, None if rank is None else rank + (name == "stack"))
-        slots = [
-            ("", layouts.value(tensor, True) if layouts and layouts.lone(tensor) else values[tensor])
-            for tensor in only_tensors(call.args)
-        ]
+        read_as = values.__getitem__ if layouts is None else layouts.read
+        slots = [("", read_as(tensor)) for tensor in only_tensors(call.args)]
         return ConvertedNode(layer.name, "merge", name, given, slots, "list")
     if name in OPS:
         raise Unsupported(f"`{name}` is not an op of a spec: {OPS[name][0]}", OPS[name][1])
@@ -79,30 +77,12 @@ def operation(
         name = "image_extract_patches_3d"
     cls = REGISTRY["op"][name]
     found = _operands(cls, layer, call, layouts)
-    if name == "einsum":
-        found.given["subscripts"] = found.given["subscripts"].replace(" ", "")
-    if name == "einsum" and layouts is not None:
-        alone = [layouts.lone(tensor) for _, tensor in found.tensors]
-        found.given["subscripts"] = with_batch(found.given["subscripts"], alone)
+    _adjust(name, found, layouts)
     if _is_dot(name, found.constants):
         name, cls = "dot", REGISTRY["op"]["dot"]
-    if name == "unstack" and found.given.get("num") is None:
-        found.given["num"] = _size(found.tensors[0][1], int(found.given["axis"]))
-    if name == "image_scale_and_translate":
-        found.given["output_shape"] = [-1, *found.given["output_shape"][1:]]
     if not lone:
         check(name, [slot for slot, _ in found.tensors], found.constants, found.given)
-    read: list[tuple[str, Read]] = [
-        (slot, layouts.value(tensor, name != "einsum") if layouts and layouts.lone(tensor) else values[tensor])
-        for slot, tensor in found.tensors
-    ]
-    for slot, value in found.constants.items():
-        if isinstance(value, Lone):
-            assert layouts is not None
-            read.append((slot, layouts.value(value.tensor, value.aligned)))
-            continue
-        array = ConvertedNode(f"{layer.name}_{slot}", "constant", value)
-        read.append((slot, ConvertedValue(array)))
+    read = _reads(layer, name, found, values, layouts)
     if not cls.variadic:
         order = [argument.name for argument in cls.arguments]
         read.sort(key=lambda item: order.index(item[0]))
@@ -114,6 +94,41 @@ def operation(
     beside = any(argument.name in found.given for argument in cls.arguments)
     node.style = "one" if len(read) == 1 and (whole or beside) else "list" if whole else "named"
     return node
+
+
+def _adjust(name: str, found: _Operands, layouts: Layouts | None) -> None:
+    """Brings the arguments of some functions into the form that a spec has for them."""
+    if name == "einsum":
+        found.given["subscripts"] = found.given["subscripts"].replace(" ", "")
+    if name == "einsum" and layouts is not None:
+        alone = [layouts.lone(tensor) for _, tensor in found.tensors]
+        found.given["subscripts"] = with_batch(found.given["subscripts"], alone)
+    if name == "unstack" and found.given.get("num") is None:
+        found.given["num"] = _size(found.tensors[0][1], int(found.given["axis"]))
+    if name == "image_scale_and_translate":
+        found.given["output_shape"] = [-1, *found.given["output_shape"][1:]]
+
+
+def _reads(
+    layer: KerasLayer,
+    name: str,
+    found: _Operands,
+    values: Mapping[KerasTensor, ConvertedValue],
+    layouts: Layouts | None,
+) -> list[tuple[str, Read]]:
+    """What a function reads; its constants are nodes."""
+    whole = name == "einsum"
+    read: list[tuple[str, Read]] = [
+        (slot, values[tensor] if layouts is None else layouts.read(tensor, not whole))
+        for slot, tensor in found.tensors
+    ]
+    for slot, value in found.constants.items():
+        if isinstance(value, Lone):
+            assert layouts is not None
+            read.append((slot, layouts.value(value.tensor, value.aligned)))
+        else:
+            read.append((slot, ConvertedValue(ConvertedNode(f"{layer.name}_{slot}", "constant", value))))
+    return read
 
 
 def _size(x: KerasTensor, axis: int) -> int:

@@ -10,14 +10,15 @@ A call that the language cannot say becomes a node all the same, and is reported
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.contract.keras_names import ALIASES, LAYERS
 from graphspec.contract.layer import Layer, Wrapper
-from graphspec.convert.arguments import arguments, parsed, shortened, shortest, without_code
+from graphspec.convert.applications import OF_APPLICATIONS, layer_scale, scaled_sum
+from graphspec.convert.arguments import arguments, around, parsed, shortened, without_code
 from graphspec.convert.cells import of_cells
 from graphspec.convert.config import (
     OPS,
@@ -30,7 +31,6 @@ from graphspec.convert.config import (
     snake_case,
     tensors_in,
 )
-from graphspec.convert.layouts import Layouts, Lone, Shape, batch_place, is_plain, remapped
 from graphspec.convert.masks import carried, written
 from graphspec.convert.nodes import (
     CalledEntry,
@@ -44,22 +44,14 @@ from graphspec.convert.nodes import (
 )
 from graphspec.convert.operations import common_rank, only_tensors, operation
 from graphspec.convert.ordering import ordered
+from graphspec.convert.placed import PlacedValues
 from graphspec.convert.refusals import Unsupported
-from graphspec.convert.sources import SOURCE
+from graphspec.convert.tracing.sources import SOURCE
 from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
 
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot")
 CODE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer")
 """Layers that are code; a file holds it as bytes, or not at all."""
-OF_APPLICATIONS = tuple(
-    f"keras.{package}{name}"
-    for package in ("", "src.")
-    for name in ("applications.convnext", "applications.inception_resnet_v2")
-)
-"""Modules of keras.applications that have layers of their own."""
-
-OF_LAST_AXIS = ("Embedding", "Dense", "Activation", "Dropout", "LayerNormalization")
-"""Layers that compute along the last axis, or each number by itself."""
 WRAPPERS = ("Bidirectional", "SpectralNormalization", "TimeDistributed")
 """Layers around another, which a config holds under `layer`."""
 
@@ -76,6 +68,7 @@ class Translator:
         path: tuple[str, ...] = (),
         groups: tuple[str, ...] = (),
         common: dict[str, CalledEntry | Stored] | None = None,
+        live: bool = False,
         traced: bool = False,
         notes: list[str] | None = None,
     ):
@@ -91,13 +84,9 @@ class Translator:
         self.entries: dict[str, CalledEntry] = {}
         self.failed: dict[ConvertedNode, Unsupported] = {}
         self.inputs: list[ConvertedInput] = []
+        self.live = live  # not a file, of which no code is to be imported
         self.notes: list[str] = [] if notes is None else notes
-        self.layouts = Layouts(self.values) if traced else None
-        self.whole = False  # the layer at hand reads tensors without a batch as they are
-        self.shapes: dict[KerasTensor, Shape | None] = {}
-        if traced:
-            calls = [(call.args, call.kwargs) for layer in model.layers.values() for call in layer.calls]
-            self.shapes = {tensor: tensor.shape for tensor in tensors_in(calls)}
+        self.placed = PlacedValues(model, self.values) if traced else None
 
     def body(self) -> ConvertedBody:
         """The graph. Parts that cannot be expressed are added to `problems`."""
@@ -211,23 +200,24 @@ class Translator:
 
     def _node(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode | None:
         """The node of a call; None where it only names what is there."""
-        if layer.class_name == SOURCE and self.layouts is not None:
-            return self._source(layer, call)
+        if layer.class_name == SOURCE and self.placed is not None:
+            return self.placed.source(layer, call, self._stored(layer))
         if layer.module.startswith(OPS):
             first = KerasTensor(layer.name, index, 0)
             self.written[first] = written(layer, call, self.written)
-            node = self._operation(layer, index, call)
-            if node is not None and node.what != "cast" and any(value.maker in self.other_floats for value in node.sources()):
+            placed = self.placed
+            node = placed.operation(layer, index, call) if placed else operation(layer, call, self.values)
+            if node is not None and self._keeps_width(node):
                 self.other_floats.add(node)
             return node
+        if self.placed is not None:
+            self.placed.align(layer, index, call)
         if layer.model is not None:
-            return self._nested(layer, index, call)
+            return self._over_steps(self._nested(layer, index, call))
         if layer.class_name == "LayerScale" and layer.module in OF_APPLICATIONS:
-            return self._layer_scale(layer, call)
+            return layer_scale(layer, call, self.values, self._stored(layer))
         if layer.class_name == "CustomScaleLayer" and layer.module in OF_APPLICATIONS:
-            return self._scaled_sum(layer, call)
-        if self.layouts is not None:
-            self._align(layer, index, call)
+            return scaled_sum(layer, call, self.values)
         kind = "merge" if layer.class_name in MERGES else "layer"
         cls = self._class(layer)
         rank = common_rank(layer.calls)
@@ -240,87 +230,14 @@ class Translator:
             self._same_mask(masks, own)
             self.carried[KerasTensor(layer.name, index, 0)] = carried(made, read, own)
             return node
-        return self._layer(layer, index, call, cls, rank)
+        return self._over_steps(self._layer(layer, index, call, cls, rank))
 
-    def _operation(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode | None:
-        """The node of a function, None where it only names what is there. In a traced model some or all of its tensors may have no batch, or have it
-        elsewhere than a spec.
-        """
-        layouts, tensors = self.layouts, list(tensors_in([call.args, call.kwargs]))
-        results = [KerasTensor(layer.name, index, output) for output in range(16)]
-        shape = self.shapes.get(results[0])
-        if layouts is None or (all(map(layouts.plain, tensors)) and is_plain(shape)):
-            return operation(layer, call, self.values)
-        named = layouts.same(layer, call, shape) if shape is not None else None
-        if named is not None:
-            self.values[results[0]] = self.values[tensors[0]]
-            layouts.aligned |= {results[0]} if named else set()
-            return None
-        lone = all(map(layouts.lone, tensors))
-        if not lone:
-            if all(layouts.lone(tensor) or layouts.plain(tensor) for tensor in tensors) and is_plain(shape):
-                return operation(layer, call, self.values, layouts)
-            return operation(*remapped(layer, call, layouts, shape), self.values, layouts)
-        if shape is None or batch_place(shape) is not None:  # it gives them a batch
-            rank = None if shape is None else len(shape)
-            met = {tensor: layouts.value(tensor, Lone(tensor).beside(rank).aligned) for tensor in tensors}
-            if layer.class_name in ("Tile", "Repeat") and _ones(layer.config["repeats"]):
-                self.values[results[0]] = met[tensors[0]]
-                return None
-            return operation(layer, call, met, lone=True)
-        if set(tensors) <= layouts.aligned and shape[:1] == (1,):
-            layouts.aligned |= set(results)
-            return operation(layer, call, self.values)
-        whole = {tensor: layouts.value(tensor, False) for tensor in tensors}
-        return operation(*remapped(layer, call, layouts, shape), whole, lone=True)
+    def _keeps_width(self, node: ConvertedNode) -> bool:
+        """Whether what a function gives may be no float32."""
+        return node.what != "cast" and any(value.maker in self.other_floats for value in node.sources())
 
-    def _align(self, layer: KerasLayer, index: int, call: Call) -> None:
-        """Finds how a layer reads tensors without a batch: aligned, where they have one of 1, and whole where
-        it computes along their last axis.
-        """
-        assert self.layouts is not None
-        tensors = list(tensors_in([call.args, call.kwargs]))
-        if not all(self.layouts.lone(tensor) or self.layouts.plain(tensor) for tensor in tensors):
-            self._along_last(layer, tensors)
-        alone = all(map(self.layouts.lone, tensors))
-        one = all(tensor in self.layouts.aligned or (tensor.shape or (0,))[0] == 1 for tensor in tensors)
-        self.whole = alone and layer.class_name in OF_LAST_AXIS and not set(tensors) & self.layouts.aligned
-        if alone and one and not self.whole:
-            self.layouts.aligned |= {KerasTensor(layer.name, index, output) for output in range(16)}
-
-    def _along_last(self, layer: KerasLayer, tensors: Sequence[KerasTensor]) -> None:
-        """Refuses a layer on tensors whose batch is elsewhere, but for those that see the last axis alone."""
-        shape = tensors[0].shape or ()
-        fit = layer.class_name in OF_LAST_AXIS and batch_place(shape) != len(shape) - 1
-        if layer.class_name == "LayerNormalization":
-            fit = fit and layer.config.get("axis") in (-1, [-1], len(shape) - 1, [len(shape) - 1])
-        if not fit:
-            message = "it reads a tensor whose examples are not on the first axis, one for each"
-            raise Unsupported(message, "use TimeDistributed, or layers that take more axes")
-
-    def _source(self, layer: KerasLayer, call: Call) -> ConvertedNode:
-        """A tensor that no layer computes: a weight, a constant, or noise in the shape of another tensor."""
-        assert self.layouts is not None
-        config, result = layer.config, KerasTensor(layer.name, 0, 0)
-        shape, kind = tuple(config["shape"]), config["kind"]
-        if kind.startswith("random"):
-            read = call.args[0]
-            if self.layouts.lone(read) and read in self.layouts.aligned:
-                self.layouts.aligned.add(result)
-            node = ConvertedNode(layer.name, "op", kind, {}, [("like", self.values[read])])
-            node.arguments = shortened(REGISTRY["op"][kind], dict(config.get("given") or {}))
-            return node
-        aligned = len(shape) > 1 and shape[0] == 1
-        if aligned:
-            self.layouts.aligned.add(result)
-        if kind == "constant":
-            value = config["value"][0] if aligned else config["value"]
-            node = ConvertedNode(layer.name, "constant", shortest(value))
-            return node
-        node = ConvertedNode(layer.name, "parameter", list(shape[1:] if aligned else shape) or [1])
-        node.stored = self._stored(layer)
-        node.trainable = config.get("trainable") is not False
-        return node
+    def _over_steps(self, node: ConvertedNode) -> ConvertedNode:
+        return node if self.placed is None else self.placed.over_steps(node)
 
     def _class(self, layer: KerasLayer) -> type[Layer]:
         """The class of ours for a layer of Keras."""
@@ -355,7 +272,7 @@ class Translator:
         if layer.class_name == "StochasticDepth":
             config = {"rate": layer.config["drop_path_rate"], "noise_shape": [None] + [1] * ((rank or 4) - 1)}
             layer = KerasLayer(layer.name, "Dropout", "keras.layers", config, layer.calls)
-        layer.config = without_code(layer.config, layer.name, self.notes if index == 0 else [])
+        layer.config = without_code(layer.config, layer.name, self.live, self.notes if not index else [])
         body: ConvertedBody | None = None
         given: dict[str, Any] = {}
         stored = self._stored(layer)
@@ -441,8 +358,7 @@ class Translator:
 
     def _value(self, tensor: KerasTensor) -> ConvertedValue:
         """What a layer reads of a tensor: Keras casts floats of other widths to float32 before layers."""
-        lone = self.layouts is not None and self.layouts.lone(tensor) and not self.whole
-        value = self.layouts.value(tensor, True) if self.layouts and lone else self.values[tensor]
+        value = self.values[tensor] if self.placed is None else self.placed.read(tensor)
         if value.maker not in self.other_floats or "float" not in tensor.dtype:
             return value
         return self._cast(tensor, value, "float32")
@@ -519,6 +435,7 @@ class Translator:
             body = Translator(
                 *(inner.model, self.problems, stored.path, (*stored.groups, "layer"), self.common),
                 notes=self.notes,
+                live=self.live,
             ).body()
             return {}, body
         if cls.spec_name != "Bidirectional":
@@ -541,7 +458,7 @@ class Translator:
             {key: value for key, value in layer.config.items() if key not in ("layer", "backward_layer")},
         )
         options.config |= {"wraps": {"layer": wrapped.spec_name, **given}, **other}
-        return _around(cls, options), None
+        return around(cls, options), None
 
     def _direction(self, layer: KerasLayer) -> tuple[type[Layer], dict[str, Any]]:
         """The class and the arguments of a layer that Bidirectional wraps."""
@@ -555,7 +472,7 @@ class Translator:
         if len(layer.calls) == 1 or layer.name not in self.entries:
             stored = self._stored(layer)
             below = (layer.model, self.problems, stored.path, stored.groups, self.common)
-            body = Translator(*below, notes=self.notes).body()
+            body = Translator(*below, notes=self.notes, live=self.live).body()
             self.entries[layer.name] = CalledEntry(layer.name, "block", layer.name, {}, body, stored)
         entry = self.entries[layer.name]
         assert entry.body is not None
@@ -578,42 +495,3 @@ class Translator:
         if len(read) != len(body.inputs):
             raise Unsupported("it is called with other inputs than it has", "call it with all of its inputs")
         return [(i.name, self.values[t]) for i, t in zip(body.inputs, read, strict=True)]
-
-    # --- layers of keras.applications
-
-    def _layer_scale(self, layer: KerasLayer, call: Call) -> ConvertedNode:
-        """ConvNeXt's factor of each channel: a parameter, and a product."""
-        size, start = layer.config["projection_dim"], layer.config["init_values"]
-        initializer = {"name": "constant", "value": shortest(start)}
-        scale = ConvertedNode(f"{layer.name}_gamma", "parameter", [size], {"initializer": initializer})
-        scale.stored = self._stored(layer)
-        scale.trainable = layer.config.get("trainable") is not False
-        read = [("", self.values[call.args[0]]), ("", ConvertedValue(scale))]
-        return ConvertedNode(layer.name, "merge", "multiply", {}, read, "list")
-
-    def _scaled_sum(self, layer: KerasLayer, call: Call) -> ConvertedNode:
-        """Inception-ResNet's residual: the second tensor times a constant, added to the first."""
-        first, second = (self.values[tensor] for tensor in tensors_in(call.args))
-        scaled = ConvertedNode(
-            f"{layer.name}_scaled", "op", "multiply", {"x2": shortest(layer.config["scale"])}, [("", second)]
-        )
-        return ConvertedNode(
-            layer.name, "merge", "add", {}, [("", first), ("", ConvertedValue(scaled))], "list"
-        )
-
-
-def _ones(repeats: Any) -> bool:
-    return all(number == 1 for number in (repeats if isinstance(repeats, list) else [repeats]))
-
-
-def _around(cls: type[Layer], layer: KerasLayer) -> dict[str, Any]:
-    """The arguments of a wrapper of a layer, without what equals its default."""
-    inner = layer.config.pop("wraps")
-    given = {key: value for key, value in layer.config.items() if key in cls.model_fields}
-    whole = parsed(cls, {**given, "wraps": inner})
-    kept = {
-        key: value
-        for key, value in given.items()
-        if getattr(whole, key) != cls.model_fields[key].get_default(call_default_factory=True)
-    }
-    return {"wraps": inner, **kept}

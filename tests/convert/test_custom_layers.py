@@ -11,12 +11,17 @@ import keras
 import numpy as np
 import pytest
 import torch
+from keras import ops
 from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli import app
+from graphspec.convert import import_keras
+from graphspec.convert.proof import difference
 from graphspec.diagnostics import SpecError
-from tests.keras_saved import KERAS_WARNS
+from tests import one_in
+from tests.convert.custom_models import MODELS
+from tests.keras_saved import KERAS_WARNS, randomize
 
 pytestmark = KERAS_WARNS
 
@@ -117,12 +122,107 @@ def test_a_file_needs_permission(layers: Any, tmp_path: Path) -> None:
     assert other.exit_code == 1 and "module-not-allowed" in other.output
 
 
-def test_a_layer_with_bare_weights_is_refused(layers: Any) -> None:
-    inputs = keras.Input((4,))
-    with pytest.raises(SpecError) as error:
-        graphspec.from_keras(keras.Model(inputs, layers.Scale(name="scale")(inputs)))
-    assert error.value.diagnostics[0].code == "import-unsupported"
-    assert "`scale`" in str(error.value)
+@pytest.mark.parametrize("name", one_in(5, MODELS))
+def test_models_with_code_agree_with_keras(name: str) -> None:
+    model = MODELS[name]()
+    randomize(model)
+    imported = graphspec.from_keras(model)
+    assert imported.weights is not None
+    assert difference(imported.program, imported.weights, model) < 1e-5
+    trained = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+    assert imported.program.summary().trainable_params == trained
+    again = graphspec.from_keras(model)  # the first has left the model as it was
+    assert again.text == imported.text
+
+
+def refused(model: Any) -> str:
+    with pytest.raises(SpecError) as raised:
+        graphspec.from_keras(model)
+    assert [item.code for item in raised.value.diagnostics] == ["import-unsupported"]
+    return str(raised.value)
+
+
+def one(function: Any, *shape: int) -> Any:
+    class Own(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__(name="own")
+            self.dense = keras.layers.Dense(4)
+            self.state = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+        def call(self, x: Any) -> Any:
+            return function(self, self.dense(x))
+
+    x = keras.Input(shape or (4,), name="x")
+    return keras.Model(x, Own()(x))
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda layer, x: x - ops.mean(x, axis=0, keepdims=True), "may not mix examples"),
+        (lambda layer, x: x * ops.cast(ops.shape(x)[0], "float32"), "with the number of examples"),
+        (lambda layer, x: x / ops.shape(x)[0], "with the number of examples"),
+        (lambda layer, x: ops.matmul(x, ops.transpose(layer.dense.kernel)), "a weight of another layer"),
+        (lambda layer, x: x + ops.reshape(ops.arange(ops.shape(x)[0]), (-1, 1)), "for each example"),
+        (lambda layer, x: (layer.dense.kernel.assign(layer.dense.kernel), x)[1], "it assigns to"),
+        (lambda layer, x: x if float(ops.sum(x)) > 0 else -x, "Own"),
+        (lambda layer, x: ops.transpose(x), "is not the batch"),
+    ],
+)
+def test_code_that_no_graph_can_be_is_refused_by_name(function: Any, said: str) -> None:
+    found = refused(one(function))
+    assert said in found and "own" in found.lower()
+
+
+def test_a_file_names_the_class_in_a_chain(layers: Any, tmp_path: Path) -> None:
+    """Its config may have no name."""
+    inner = keras.Sequential([keras.Input((4,)), layers.Scale(name="scale")])
+    keras.Sequential([keras.Input((4,)), inner]).save(tmp_path / "chain.keras")
+    with pytest.raises(SpecError, match="Scale"):
+        import_keras(tmp_path / "chain.keras")
+
+
+def test_what_is_left_out_is_told(layers: Any) -> None:
+    class Penalty(keras.regularizers.Regularizer):
+        def __call__(self, x: Any) -> Any:
+            return ops.sum(x)
+
+        def get_config(self) -> dict[str, Any]:
+            return {}
+
+    class Drop(keras.layers.Layer):
+        def call(self, x: Any, training: bool = False) -> Any:
+            return x * 2 if training else x
+
+    x, unread = keras.Input((4,), name="x"), keras.Input((3,), name="unread")
+    start = keras.initializers.Constant(np.arange(3.0))
+    y = keras.layers.Dense(3, bias_initializer=start, kernel_regularizer=Penalty(), name="y")(x)
+    model = keras.Model([x, unread], Drop(name="drop")(y))
+    metric = keras.metrics.MeanAbsoluteError(name="mine")
+    model.compile(keras.optimizers.SGD(0.5, use_ema=True), "mse", metrics=[metric])
+    imported = graphspec.from_keras(model)
+    notes = " ".join(imported.notes)
+    for part in ("`unread`", "`kernel_regularizer`", "`bias_initializer`", "`drop`", "`mine`"):
+        assert part in notes
+    assert (
+        "use_ema: true" in imported.text and "loss: mse" in imported.text
+    ) or "mean_squared" in imported.text
+
+
+def test_noise_has_the_size_of_the_batch() -> None:
+    class Sampling(keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            mean, log = inputs
+            return mean + ops.exp(0.5 * log) * keras.random.normal(ops.shape(mean))
+
+    x = keras.Input((4,), name="x")
+    mean, log = (keras.layers.Dense(2, name=word)(x) for word in ("mean", "log"))
+    imported = graphspec.from_keras(keras.Model(x, [mean, Sampling()([mean, log])]))
+    module = imported.program.module()
+    one, two = (module(torch.zeros(3, 4)) for _ in range(2))
+    (same, drawn), (also, other) = one.values(), two.values()
+    assert torch.equal(same, also) and drawn.shape == (3, 2) and not torch.equal(drawn, other)
+    assert len(set(drawn.flatten().tolist())) == 6
 
 
 def test_a_functional_model_of_an_own_class_comes_in_with_a_note() -> None:

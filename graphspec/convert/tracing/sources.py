@@ -17,7 +17,7 @@ def source_layer() -> Any:
     """The class. Keras is imported where it is asked for."""
     import keras
 
-    class TracedSource(keras.layers.Layer):
+    class TracedSource(keras.layers.Layer):  # type: ignore[misc]
         def __init__(self, kind: str, shape: list[int], dtype: str, variable: Any = None, **more: Any):
             super().__init__(trainable=variable is None or variable.trainable, dtype="float32")
             self.told = {"kind": kind, "shape": shape, "of": dtype, **more}

@@ -3,8 +3,8 @@
 
     Model(x -> Block "block" -> y)    Model(x -> MultiHeadAttention "block_attention" -> Add -> ... -> y)
 
-A batch has `Traced.batch` examples there, a prime number that no size of the model is a multiple of: what is
-computed of it is recognized. Where a batch is in the shape of a result, the saved model has None.
+A batch has P examples there, a prime number that no size of the model is a multiple of: what is computed of
+it is recognized. Where a batch is in the shape of a result, the saved model has None.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphspec.convert.config import snake_case
-from graphspec.convert.live import (
+from graphspec.convert.tracing.finishing import Finishing
+from graphspec.convert.tracing.live import (
     attribute_of,
     inputs_of,
     is_function,
@@ -28,7 +29,18 @@ from graphspec.convert.live import (
     replaced,
     swapped,
 )
-from graphspec.convert.sources import SOURCE, prime_for, source_layer
+from graphspec.convert.tracing.sources import prime_for, source_layer
+from graphspec.convert.tracing.symbolic import (
+    Untraceable,
+    are_indices,
+    as_tensor,
+    einsum_shape,
+    is_array,
+    is_symbolic,
+    leaves,
+    masks_of,
+    picked,
+)
 from graphspec.diagnostics import SpecError, fail
 from graphspec.diagnostics.text import line_of
 
@@ -43,21 +55,17 @@ DRAWN = {
 """Functions of keras.random that draw floats of a shape, with their arguments after it."""
 
 
-class Untraceable(Exception):
-    """Raised where code cannot be a graph; the layer that it belongs to is told."""
-
-
 @dataclass(slots=True)
-class Traced:
-    """A model of Keras' layers and of sources, the size that batches have in it, and what was left out."""
+class TracedModel:
+    """A model of Keras' layers and of sources, and what was left out of it."""
 
     model: Any
-    batch: int
     notes: list[str] = field(default_factory=list)
+    owners: dict[str, str] = field(default_factory=dict)  # which layer called an operation, by its name
 
 
 @contextmanager
-def traced(model: Any) -> Iterator[Traced]:
+def traced(model: Any) -> Iterator[TracedModel]:
     """The model without code of its own, with the same weights; on exit its layers are as they were.
 
     Raises `SpecError` (import-unsupported) with the class that cannot be run so.
@@ -66,10 +74,28 @@ def traced(model: Any) -> Iterator[Traced]:
         warnings.simplefilter("ignore")  # of masks that a custom layer does not pass on, as in the model
         stack.enter_context(kept(model))
         trace = _Trace(model, stack)
-        yield trace.run()
+        found = trace.run()
+        integers = trace.integers()
+        if integers:
+            trace = _Trace(model, stack, integers)
+            found = trace.run()
+        try:
+            yield found
+        except SpecError as error:
+            raise _told(error, found.owners) from None
 
 
-class Asked:
+def _told(error: SpecError, owners: dict[str, str]) -> SpecError:
+    """An error with the custom layers that called what it names."""
+    told = []
+    for item in error.diagnostics:
+        words = [word for word in re.findall(r"`(\w+)[`:]", item.message) if word in owners]
+        notes = tuple(f"`{word}` is called in {owners[word]}" for word in dict.fromkeys(words[:2]))
+        told.append(replace(item, notes=(*item.notes, *notes)))
+    return SpecError(told)
+
+
+class TrainingAsked:
     """`training` as a custom layer is given it: false, and known to have been asked."""
 
     def __init__(self, told: Callable[[], None]):
@@ -81,10 +107,10 @@ class Asked:
 
 
 class _Trace:
-    def __init__(self, model: Any, stack: ExitStack):
+    def __init__(self, model: Any, stack: ExitStack, integers: frozenset[int] = frozenset()):
         import keras
 
-        self.model, self.stack = model, stack
+        self.model, self.stack, self.given = model, stack, integers
         self.batch = prime_for(model)
         self.notes: list[str] = []
         self.owners: list[Any] = []  # the custom layers and models that are run, from the outermost
@@ -92,30 +118,63 @@ class _Trace:
         self.known: list[Any] = []  # what the names, and the sources of variables, belong to
         self.sources: dict[int, Any] = {}
         self.seen: list[Any] = []  # tensors, of whose shapes noise is
-        self.failed: tuple[Any, BaseException] | None = None
+        self.failed: tuple[Any, BaseException | None] | None = None
+        self.functions: dict[int, Any] = {}  # which a layer has as its activation
+        self.owned: dict[int, Any] = {}  # which layer called an operation
         self.inside = False
         self.call = keras.layers.Layer.__call__
 
-    def run(self) -> Traced:
+    def run(self) -> TracedModel:
         import keras
 
-        inputs = inputs_of(self.model, self.batch)
+        inputs = inputs_of(self.model, self.batch, self.given)
         self.seen += keras.tree.flatten(inputs)
         self.anchor = self.seen[0]
         with ExitStack() as patches:
             self._patch(patches)
             try:
                 outputs = self._inline(self.model, (inputs,), {})
-                self._finish(inputs, outputs)
+                words = getattr(self.model, "output_names", None) or ()
+                hooks = (self._settled, self._constant, self._blame)
+                before = {id(each) for each in getattr(self.model, "operations", None) or ()}
+                finishing = Finishing(self.batch, words, self.names, before, self.stack, *hooks)
+                finishing.finish(inputs, outputs)
             except SpecError:
                 raise
             except Exception as error:  # of the user's code
                 raise self._refusal(error) from error
-        return Traced(keras.Model(inputs, outputs, name=self.model.name), self.batch, self.notes)
+        owners = {operation.name: self._description(owner) for operation, owner in self.owned.values()}
+        model = keras.Model(inputs, outputs, name=self.model.name)
+        self.inputs = keras.tree.flatten(inputs)
+        self._unread(model)
+        return TracedModel(model, self.notes, owners)
+
+    def _unread(self, model: Any) -> None:
+        """Notes the weights that train and that no output needs."""
+        known = {id(variable) for variable in model.variables} | set(self.sources)
+        left = [v.path for v in self.model.trainable_variables if id(v) not in known]
+        if left:
+            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+            words = ", ".join(f"`{path}`" for path in left[:3])
+            self.notes.append(f"weights that no output reads are left out: {words}{more}")
+
+    def integers(self) -> frozenset[int]:
+        """The inputs, by their number, that are indices: those of a class that says no types."""
+        if getattr(self.model, "_inputs_struct", None) is not None or self.given:
+            return frozenset()
+        return frozenset(number for number, x in enumerate(self.inputs) if are_indices(x))
+
+    def _description(self, layer: Any) -> str:
+        kind = type(layer).__name__
+        return (
+            f"the {'layer' if is_own(layer) else 'model'} `{self.names.get(id(layer), layer.name)}` ({kind})"
+        )
 
     def _refusal(self, error: BaseException) -> SpecError:
-        layer, why = self.failed or (self.model, error)
-        said = str(why) if isinstance(why, Untraceable) else line_of(why, 160)
+        layer, why = self.failed or (self.model, None)
+        said = _said(why or error)
+        if any(None in x.shape[1:] for x in self.seen):
+            said += "; its sizes are open, and with numbers in `keras.Input` more can be traced"
         kind = type(layer).__name__
         what = "whose function" if kind == "Lambda" else "whose `call`"
         noun = f"a custom layer `{kind}`" if is_own(layer) else f"a `{kind}`"
@@ -127,17 +186,25 @@ class _Trace:
     def _patch(self, patches: ExitStack) -> None:
         import keras
         from keras.src import backend
+        from keras.src.ops import operation as operations
         from keras.src.ops.core import ConvertToTensor
         from keras.src.ops.numpy import Einsum
 
         def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
             return self._called(layer, args, kwargs)
 
+        def node(operation: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.owners and not self.inside:
+                self.owned.setdefault(id(operation), (operation, self.owners[-1]))
+            return made(operation, *args, **kwargs)
+
+        made = operations.Node
+        patches.enter_context(replaced(operations, "Node", node))
         patches.enter_context(replaced(keras.layers.Layer, "__call__", call))
         patches.enter_context(replaced(keras.layers.Layer, "add_loss", self._loss))
-        patches.enter_context(replaced(keras.KerasTensor, "__getitem__", _picked))
-        patches.enter_context(replaced(ConvertToTensor, "symbolic_call", _as_tensor))
-        patches.enter_context(replaced(Einsum, "compute_output_spec", _einsum))
+        patches.enter_context(replaced(keras.KerasTensor, "__getitem__", picked))
+        patches.enter_context(replaced(ConvertToTensor, "symbolic_call", as_tensor))
+        patches.enter_context(replaced(Einsum, "compute_output_spec", einsum_shape))
         patches.enter_context(replaced(backend.Variable, "assign", self._assigned(backend.Variable.assign)))
         for word, rest in DRAWN.items():
             draw = self._drawing(word, rest, getattr(backend.random, word))
@@ -148,26 +215,33 @@ class _Trace:
 
         if self.inside:
             return self.call(layer, *args, **kwargs)
-        kwargs = {key: None if isinstance(value, Asked) else value for key, value in kwargs.items()}
+        kwargs = {key: None if isinstance(value, TrainingAsked) else value for key, value in kwargs.items()}
         if is_opaque(layer) or any(map(is_symbolic, keras.tree.flatten([args, kwargs]))) or layer.weights:
             args, kwargs = self._symbolic(layer, args), self._symbolic(layer, kwargs)
         if is_opaque(layer):
             return self._inline(layer, args, kwargs)
+        if type(layer) is keras.layers.TimeDistributed and is_opaque(layer.layer) and is_symbolic(args[0]):
+            steps = args[0].shape[:2]
+            found = layer.layer(keras.ops.reshape(args[0], (steps[0] * steps[1], *args[0].shape[2:])))
+            return keras.ops.reshape(found, (*steps, *found.shape[1:]))
         self._name(layer)
         function = getattr(layer, "activation", None)
         if is_function(function) and type(layer).__name__.startswith(ACTIVATED):
             self.stack.enter_context(replaced(layer, "activation", keras.activations.linear))
-            self.owners.append(layer)
-            outputs = function(self._plain(layer, args, kwargs))
-            self.owners.pop()
+            self.functions[id(layer)] = function
+        outputs = self._plain(layer, args, kwargs)
+        if id(layer) not in self.functions:
             return outputs
-        return self._plain(layer, args, kwargs)
+        self.owners.append(layer)
+        outputs = self.functions[id(layer)](outputs)
+        self.owners.pop()
+        return outputs
 
     def _plain(self, layer: Any, args: Any, kwargs: Any) -> Any:
         """A call of one of Keras' layers, which becomes a node."""
         import keras
 
-        kwargs = {**_masks(layer, args, kwargs), **kwargs}
+        kwargs = {**masks_of(layer, args, kwargs), **kwargs}
         self.inside = True
         try:
             outputs = self.call(layer, *args, **kwargs)
@@ -202,7 +276,7 @@ class _Trace:
 
         def run(*args: Any, **kwargs: Any) -> Any:
             if "training" in inspect.signature(layer.call).parameters:
-                kwargs["training"] = Asked(lambda: self._asked(layer))
+                kwargs["training"] = TrainingAsked(lambda: self._asked(layer))
             try:
                 with swapped(layer, lambda variable, word: self._weight(layer, variable, word)):
                     results[:] = [layer.call(*args, **kwargs)]
@@ -239,13 +313,14 @@ class _Trace:
 
     def _asked(self, layer: Any) -> None:
         kind = type(layer).__name__
-        note = f"`{self.names[id(layer)]}` (`{kind}`) asks whether it is in training: only what it does elsewhere came in"
+        note = f"`{self.names[id(layer)]}` (`{kind}`) computes something else in training, which is left out"
         if note not in self.notes:
             self.notes.append(note)
 
     def _loss(self, loss: Any, *_: Any, **__: Any) -> None:
         owner = self.owners[-1] if self.owners else self.model
-        note = f"`add_loss` in `{self.names.get(id(owner), owner.name)}` is left out: add an output with `loss: mean`"
+        word = self.names.get(id(owner), owner.name)
+        note = f"`add_loss` in `{word}` is left out: add an output with `loss: mean`"
         if note not in self.notes:
             self.notes.append(note)
 
@@ -264,7 +339,7 @@ class _Trace:
         import keras
 
         return keras.tree.map_structure(
-            lambda x: self._constant(x) if is_array(x) and getattr(x, "ndim", 0) else x, value
+            lambda x: self._constant(x) if is_array(x) and len(x.shape) else x, value
         )
 
     def _constant(self, value: Any) -> Any:
@@ -301,7 +376,14 @@ class _Trace:
         return self.sources[id(variable)]
 
     def _source(
-        self, kind: str, shape: Any, dtype: str, word: str, variable: Any = None, reads: Any = None, **more: Any
+        self,
+        kind: str,
+        shape: Any,
+        dtype: str,
+        word: str,
+        variable: Any = None,
+        reads: Any = None,
+        **more: Any,
     ) -> Any:
         layer = source_layer()(kind, list(shape), dtype, variable, **more)
         self.known.append(layer)
@@ -347,191 +429,21 @@ class _Trace:
         owner = self.owners[-1] if self.owners else None
         word = layer.name
         if owner is not None and re.sub(r"_\d+$", "", word) == snake_case(type(layer).__name__):
-            word = attribute_of(owner, layer) or word
+            made_here = not layer.weights
+            word = attribute_of(owner, layer) or (snake_case(type(layer).__name__) if made_here else word)
         prefix = "" if owner is None or owner is self.model else self.names[id(owner)]
         self.names[id(layer)] = word if word.startswith(prefix) else f"{prefix}_{word}"
         self.known.append(layer)
 
-    def _finish(self, inputs: Any, outputs: Any) -> None:
-        """Puts names, and None for the batch, into the graph."""
-        import keras
-
-        found = [x for x in keras.tree.flatten(outputs) if x is not None]
-        if not found or not all(map(is_symbolic, found)):
-            raise Untraceable("it returns what does not depend on its inputs")
-        if any(x.shape[:1] != (self.batch,) for x in found):
-            raise Untraceable("the first axis of what it returns is not the batch")
-        first = {id(x._keras_history.operation) for x in keras.tree.flatten(inputs)}
-        nodes = list(_nodes(found, first))
-        for node in nodes:
-            self._node(node)
-        taken: set[str] = {x._keras_history.operation.name for x in keras.tree.flatten(inputs)}
-        self._outputs(found)
-        for operation in {id(node.operation): node.operation for node in nodes}.values():
-            word = self.names.get(id(operation), operation.name)
-            number = 2
-            while word in taken:
-                word, number = f"{self.names.get(id(operation), operation.name)}_{number}", number + 1
-            taken.add(word)
-            if word != operation.name:
-                self.stack.enter_context(replaced(operation, "name", word))
-        for tensor in (*keras.tree.flatten(inputs), *(x for node in nodes for x in node.outputs)):
-            tensor._shape = tuple(map(self._size, tensor.shape))
-        for tensor in keras.tree.flatten(inputs):
-            layer = tensor._keras_history.operation
-            layer._batch_shape = (None, *layer._batch_shape[1:])
-
-    def _size(self, size: int | None) -> int | None:
-        """A size in the saved model: None for the batch, -4 for four times the batch."""
-        if not size or size % self.batch:
-            return size
-        return None if size == self.batch else -(size // self.batch)
-
-    def _outputs(self, outputs: list[Any]) -> None:
-        """Outputs keep the names of the layers that they came out of."""
-        words = getattr(self.model, "output_names", None) or []
-        for tensor, word in zip(outputs, words, strict=False):
-            operation = tensor._keras_history.operation
-            if word not in self.names.values() and sum(
-                x._keras_history.operation is operation for x in outputs
-            ) == 1:
-                self.names[id(operation)] = word
-
-    def _node(self, node: Any) -> None:
-        """Arrays without a batch, and shapes in which it is -1."""
-        import keras
-
-        if type(node.operation).__name__ == SOURCE:
-            return
-        joined = type(node.operation).__name__ in ("Concatenate", "Stack")
-
-        def settled(value: Any) -> Any:
-            if is_array(value):
-                array = self._settled(value)
-                if joined and array.ndim:
-                    return self._constant(array)
-                return array
-            if type(value) in (int, float) and value and value % self.batch == 0:
-                raise Untraceable("it computes with the number of examples in a batch")
-            return value
-
-        arguments = node.arguments
-        arguments.args = keras.tree.map_structure(settled, arguments.args)
-        arguments.kwargs = keras.tree.map_structure(settled, arguments.kwargs)
-        flat = keras.tree.flatten((arguments.args, arguments.kwargs))
-        arguments.keras_tensors = [x for x in flat if is_symbolic(x)]
-        if isinstance(node.operation, keras.layers.Layer):
-            return
-        config = dict(node.operation.get_config())
-        changed = self._shapes(node, config)
-        if changed != config:
-            self.stack.enter_context(replaced(node.operation, "get_config", lambda: changed))
-
-    def _shapes(self, node: Any, config: dict[str, Any]) -> dict[str, Any]:
-        shape = [-1 if size and size % self.batch == 0 else size for size in node.outputs[0].shape]
-        kind = type(node.operation).__name__
-        if kind in ("Reshape", "BroadcastTo", "Slice"):
-            return {**config, "newshape" if kind == "Reshape" else "shape": shape}
-
-        def clean(value: Any) -> Any:
-            if type(value) is int and value and value % self.batch == 0:
-                if kind in ("Tile", "Repeat"):
-                    return 1
-                raise Untraceable("it computes with the number of examples in a batch")
-            if isinstance(value, (list, tuple)):
-                return [clean(item) for item in value]
-            return self._settled(value).tolist() if is_array(value) else value
-
-        return {key: clean(value) for key, value in config.items()}
+    def _blame(self, tensor: Any) -> None:
+        """Makes the layer that called an operation the one that an error names."""
+        owner = self.owned.get(id(tensor._keras_history.operation), (None, self.model))[1]
+        self.failed = (owner, None)
 
 
-def _as_tensor(operation: Any, x: Any) -> Any:
-    """What `convert_to_tensor` makes of a tensor."""
-    import keras
-
-    same = operation.dtype is None or keras.backend.standardize_dtype(operation.dtype) == x.dtype
-    return x if same else keras.ops.cast(x, operation.dtype)
-
-
-def _masks(layer: Any, args: Any, kwargs: Any) -> dict[str, Any]:
-    """The masks that Keras hands to a layer beside its tensors, as arguments: a spec carries those alone that
-    its own layers make.
-    """
-    import keras
-    from keras.src.backend import get_keras_mask
-
-    try:
-        given = layer._call_signature.bind(*args, **kwargs).arguments
-    except TypeError:
-        return {}
-    read = {word: x for word, x in given.items() if any(map(is_symbolic, keras.tree.flatten(x)))}
-    read = {word: x for word, x in read.items() if not word.endswith("mask")}
-    names = {word: f"{word}_mask" if len(read) > 1 else "mask" for word in read}
-    if list(read) == ["query"]:
-        names["query"] = "query_mask"
-    found = {}
-    for word, x in read.items():
-        mask = keras.tree.map_structure(get_keras_mask, x)
-        if any(item is not None for item in keras.tree.flatten(mask)) and given.get(names[word]) is None:
-            if names[word] in layer._call_signature.parameters:
-                found[names[word]] = mask
-    return found
-
-
-def _einsum(operation: Any, *tensors: Any) -> Any:
-    """The shape of an einsum; Keras' own rule confuses some capital letters."""
-    from keras.src import backend
-
-    return backend.compute_output_spec(operation.call, *tensors)
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    """The tensors that a tensor of torch with a gradient was computed of."""
-    waiting, done = [getattr(value, "grad_fn", None)], set()
-    if waiting == [None]:
-        yield value
-    while waiting:
-        function = waiting.pop()
-        if function is None or function in done:
-            continue
-        done.add(function)
-        if hasattr(function, "variable"):
-            yield function.variable
-        waiting += [before for before, _ in function.next_functions]
-
-
-def _picked(x: Any, key: Any) -> Any:
-    """What an index picks: None alone, too, which Keras knows of tensors with numbers only."""
-    import keras
-
-    return keras.ops.get_item(x, (None, Ellipsis) if key is None else key)
-
-
-def is_symbolic(value: Any) -> bool:
-    """Whether a value is a tensor of a graph."""
-    import keras
-
-    return isinstance(value, keras.KerasTensor)
-
-
-def is_array(value: Any) -> bool:
-    """Whether a value is a tensor with numbers."""
-    import keras
-    import numpy as np
-
-    return isinstance(value, (np.ndarray, np.generic, keras.Variable)) or keras.ops.is_tensor(value)
-
-
-def _nodes(outputs: list[Any], inputs: set[int]) -> Iterator[Any]:
-    """The calls that outputs need, each once."""
-    done: set[int] = set()
-    waiting = list(outputs)
-    while waiting:
-        operation, index, _ = waiting.pop()._keras_history
-        if operation is None or id(operation) in inputs:
-            continue
-        node = operation._inbound_nodes[index]
-        if id(node) not in done:
-            done.add(id(node))
-            yield node
-            waiting += node.input_tensors
+def _said(error: BaseException) -> str:
+    """What an error says, without what Keras writes around it."""
+    text = re.sub(
+        r"\x1b\[\d+m|Exception encountered when calling .*?\n|Arguments received by [\s\S]*", "", str(error)
+    )
+    return str(error) if isinstance(error, Untraceable) else line_of(type(error)(text.strip()), 160)

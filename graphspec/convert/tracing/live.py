@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 from graphspec.diagnostics import fail
@@ -21,6 +22,12 @@ def is_own_class(kind: type) -> bool:
 def is_own(layer: Any) -> bool:
     """Whether a layer's class is not one of Keras."""
     return is_own_class(type(layer))
+
+
+def trains_itself(kind: type) -> bool:
+    """Whether a model's class has methods of its own that train it."""
+    methods = ("train_step", "test_step", "predict_step", "compute_loss", "compile", "fit")
+    return any(word in vars(each) for each in kind.__mro__ if is_own_class(each) for word in methods)
 
 
 def is_function(value: Any) -> bool:
@@ -83,7 +90,11 @@ def attribute_of(owner: Any, layer: Any) -> str | None:
 def replaced(owner: Any, word: str, value: Any) -> Iterator[None]:
     """A context in which an attribute is another."""
     before = vars(owner).get(word, MISSING)
-    put = type.__setattr__ if isinstance(owner, type) else lambda _, word, value: vars(owner).update({word: value})
+    put = (
+        type.__setattr__
+        if isinstance(owner, type)
+        else lambda _, word, value: vars(owner).update({word: value})
+    )
     put(owner, word, value)
     try:
         yield
@@ -143,11 +154,16 @@ def kept(model: Any) -> Iterator[None]:
             layer._outbound_nodes[:] = outbound
 
 
-def inputs_of(model: Any, batch: int) -> Any:
-    """Inputs of a model, as it is called with them, for a batch of so many examples."""
+def inputs_of(model: Any, batch: int, integers: frozenset[int]) -> Any:
+    """Inputs of a model, as it is called with them, for a batch of so many examples. Of a class that says no
+    types, those with these numbers are integers.
+    """
     import keras
 
+    numbers = count()
+
     def made(shape: Any, dtype: str, name: str | None) -> Any:
+        dtype = "int32" if next(numbers) in integers else dtype
         return keras.Input(batch_shape=(batch, *shape[1:]), dtype=dtype, name=name)
 
     structure = getattr(model, "_inputs_struct", None)
@@ -159,7 +175,7 @@ def inputs_of(model: Any, batch: int) -> Any:
     if not shapes:
         raise fail(
             "import-unsupported",
-            f"the model is a custom class `{type(model).__name__}` that was never called: its inputs have no shape",
+            f"the model is a custom class `{type(model).__name__}` that was never called: it has no shapes",
             "call it once on an example, or build it with keras.Model(inputs, outputs)",
         )
     found = next(iter(shapes.values()))
