@@ -7,13 +7,14 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from graphspec.cli.common import Allow, Device, misuse, reporting, show
 from graphspec.cli.runs import EngineOption, Weights, synthetic
-from graphspec.diagnostics.terminal import say
+from graphspec.diagnostics.terminal import at_once, say
 
 if TYPE_CHECKING:
     from graphspec.serve.app import Server
@@ -103,6 +104,13 @@ def _run(server: Server, host: str, port: int) -> None:
 
     from graphspec.serve.app import application
 
+    class Stopping(uvicorn.Server):
+        """One that says so."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            at_once("stopping once everything is answered; Ctrl-C again ends at once")
+            super().handle_exit(sig, frame)
+
     listening = _listening(host, port)
     hosts = [*LOOPBACK] if host in LOOPBACK else ["*"]
     # uvicorn's own configuration of logging closes the handlers of others; absl's closes its stream with it
@@ -114,7 +122,7 @@ def _run(server: Server, host: str, port: int) -> None:
         say(f"anyone who can reach {host} can send requests: there is no password", sys.stderr)
     say(f"serving {', '.join(server.runs)} at http://{host}:{address[1]}")
     sys.stdout.flush()
-    uvicorn.Server(config).run(sockets=[listening])
+    Stopping(config).run(sockets=[listening])
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -353,7 +353,7 @@ def test_the_command(run: Run) -> None:
         assert same(ask(int(line.rpartition(":")[2]), row)[1], expected(run, row))
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-        assert not process.stderr.read()
+        assert process.stderr.read() == "stopping once everything is answered; Ctrl-C again ends at once\n"
     finally:
         process.kill()
         process.communicate()
