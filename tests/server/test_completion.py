@@ -9,10 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from graphspec.server.analysis import Analysis, analysed
+from graphspec.server.analysis import Analysis, analysed, unchecked
 from graphspec.server.completion import columns, completions
 from graphspec.server.hover import hover
+from graphspec.server.outline import hints
 from graphspec.server.positions import Positions
 
 BASE = """\
@@ -167,3 +170,22 @@ def test_sizes_are_completed_where_sizes_are_written(line: str, tmp_path: Path) 
     text = f"inputs: {{x: {{shape: [steps, 8]}}}}\nnodes:\n{line}\noutputs: [z]\n"
     analysis = analysed(text.replace("¦", ""), tmp_path / "spec.yaml")
     assert [each.label for each in completions(analysis, text.index("¦"), tmp_path)[1]] == ["steps"]
+
+
+EDITS = st.tuples(st.integers(0, 10_000), st.integers(0, 3), st.sampled_from("aD:{}[],$ \n-0"))
+
+
+@given(st.lists(EDITS, max_size=6))
+def test_edits_leave_nothing_behind(edits: list[tuple[int, int, str]]) -> None:
+    """Mistakes and names after any edits are those of the text, whatever it was before."""
+    text, known = BASE, analysed(BASE, None)
+    for at, gone, sign in edits:
+        at %= len(text)
+        text = text[:at] + sign + text[at + gone :]
+        typed, known, fresh = unchecked(text, known), analysed(text, None, known), analysed(text, None)
+        assert known.diagnostics == fresh.diagnostics
+        for each in (typed, known):
+            assert each.current == fresh.current
+            if fresh.names is not None:
+                assert each.names is not None and each.names.found == fresh.names.found
+        assert list(hints(known)) == list(hints(fresh)) or fresh.program is None
