@@ -80,7 +80,7 @@ def scaling(directory: Path, budget_seconds: float) -> Table:
 def editing(directory: Path, budget_seconds: float) -> Table:
     """An edit in an editor: from the changed text to its mistakes, in a language server that has started."""
     torch = "python -c 'import torch'"
-    subjects = {torch: process((*PYTHON, "-c", "import torch"))}
+    subjects: dict[str, Callable[[], object]] = {torch: process((*PYTHON, "-c", "import torch"))}
     for name, text in {
         "specs/resnet50.yaml": (SPECS / "resnet50.yaml").read_text(),
         "175 layers written out": flat_resnet50(),

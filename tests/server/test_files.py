@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from lsprotocol import types as lsp
+from pygls.workspace import Workspace
 
 from graphspec.compiler import compile
 from graphspec.server import protocol
@@ -58,9 +59,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
 
 
-def protocol_workspace(root: Path) -> object:
-    from pygls.workspace import Workspace
-
+def protocol_workspace(root: Path) -> Workspace:
     return Workspace(root.as_uri())
 
 
