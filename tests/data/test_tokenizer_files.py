@@ -7,11 +7,14 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 import graphspec
+from graphspec.data.columns import TablePart
 from graphspec.data.encoders.lists import TextEncoder
 from graphspec.data.encoders.tokenizers import of_file
 from graphspec.data.encoding import new_encoders
@@ -109,6 +112,34 @@ def test_ids_are_those_of_the_library_on_a_thousand_texts(kind: str, tmp_path: P
     whole.no_truncation()
     assert [encoder.row_ids(text) for text in written] == [one.ids for one in whole.encode_batch(written)]
     assert all(ids is not None and (ids[0], ids[-1]) == (2, 3) for ids in map(encoder.row_ids, written))
+
+
+@pytest.mark.parametrize("part", ["ids", "types"])
+def test_pairs_go_by_the_template_of_the_tokenizer(part: str, tmp_path: Path) -> None:
+    trained("wordpiece").save(str(tmp_path / "tokenizer.json"))
+    first, second = texts(1000), texts(2000)[1000:]
+    with (tmp_path / "texts.csv").open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([("text", "other", "label"), *zip(first, second, range(1000), strict=True)])
+    program = spec_in(tmp_path, more=f", pair: other, part: {part}")
+    encoder = new_encoders(program).encoders["text"]
+    assert isinstance(encoder, TextEncoder)
+    encoder.finish()
+    whole = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    whole.no_padding()
+    whole.no_truncation()
+    wanted = whole.encode_batch(list(zip(first, second, strict=True)))
+    expected = [one.ids if part == "ids" else one.type_ids for one in wanted]
+    rows = [{"text": a, "other": b} for a, b in zip(first, second, strict=True)]
+    assert [list(encoder.read_row(row)) for row in rows] == expected
+    table = pa.table({"text": first, "other": second})
+    ragged, _ = encoder.ids(TablePart(table, np.arange(1000), "texts.csv", str), "text")
+    assert ragged.values.tolist() == [number for row in expected for number in row]
+    assert encoder.read_row({"text": "a", "other": None}) is None
+
+
+def test_pairs_need_the_file_of_a_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="template of a tokenizer of a file"):
+        spec_in(tmp_path, tokenizer="word", more=", pair: other")
 
 
 def test_a_training_reads_a_tokenizer_and_keeps_it(tmp_path: Path) -> None:

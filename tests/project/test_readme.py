@@ -51,7 +51,7 @@ def quotes(page: Path) -> Iterator[Quote]:
         )
 
 
-WALKS = ("tutorial.md",)
+WALKS = ("tutorial.md", "fine-tuning.md")
 """Pages whose blocks are steps of one way: each goes on where the one before it ended."""
 PYTHON_PAGE = "python.md"
 SERVING_PAGE = "serving.md"
@@ -144,15 +144,21 @@ def run_python(text: str, directory: Path) -> None:
         exec(compile(text, "<example>", "exec"), {"__name__": "__main__"})
 
 
-@pytest.mark.parametrize("page", WALKS)
-@pytest.mark.parametrize("epochs", ["13 --limit 64", pytest.param(r"\g<0>", marks=pytest.mark.parity)])
+@pytest.mark.parametrize(
+    ("page", "epochs"),
+    [
+        (WALKS[0], "13 --limit 64"),
+        pytest.param(WALKS[0], r"\g<0>", marks=pytest.mark.parity),
+        pytest.param(WALKS[1], r"\g<0>", marks=pytest.mark.parity),
+    ],
+)
 def test_a_walk_leads_to_its_end(page: str, epochs: str, directory: Path) -> None:
     """A block whose first line names a file is written there; the others are run."""
     found = [
         replace(quote, text=re.sub(r"(?<=train\.epochs=)\d+", epochs, quote.text))
         for quote in quotes(ROOT / "docs" / page)
     ]
-    assert {quote.language for quote in found} == {"console", "python"}
+    assert {quote.language for quote in found} <= {"console", "python", "yaml"}
     for quote in found:
         if quote.note:
             (directory / quote.note).write_text(quote.text, encoding="utf-8")

@@ -259,7 +259,7 @@ class Converter:
             more["counter"] = Known(counter.detach().clone(), frozenset(), _looked_up(name))
         if word in ("matmul", "bmm"):
             more["then"] = _turned(node)
-        if word == "dropout" and type(module).__name__ in ("StochasticDepth", "DropPath"):
+        if word == "dropout" and type(module).__name__.endswith(("StochasticDepth", "DropPath")):
             more["drops"] = "row"
         return more
 

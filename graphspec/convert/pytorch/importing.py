@@ -55,6 +55,7 @@ def converted(
     plain = {path for path, each in lasts.items() if type(each).__module__.startswith("torch.nn.")}
     body = Tree(writer.origins, set(lasts), plain).body(name, converter.inputs, nodes, outputs)
     _share(body, writer)
+    _name_features(body)
     outputs = {(key if key in named else _called(value)): value for key, value in body.outputs.items()}
     if len(outputs) == len(body.outputs):
         body.outputs = outputs
@@ -161,6 +162,22 @@ def _share(body: ConvertedBody, writer: Any) -> None:
     for entry, word in zip(used, shortened(paths), strict=True):
         entry.name = names.claim(word.replace(".", "_") or "shared")
     body.shared = list(used)
+
+
+def _name_features(body: ConvertedBody) -> None:
+    """Calls `features` what the last layer of the first output reads, so that another head can read it."""
+    head = next(iter(body.outputs.values())).maker
+    while isinstance(head, ConvertedNode) and head.what in ("Activation", "Reshape", "Dropout"):
+        head = next(head.sources()).maker
+    if not isinstance(head, ConvertedNode) or head.what != "Dense" or head.form != "layer":
+        return
+    found = next(head.sources()).maker
+    while isinstance(found, ConvertedNode) and found.what == "Dropout":
+        found = next(found.sources()).maker
+    taken = {item.name for item in (*body.inputs, *body.nodes, *body.shared)}
+    plain = isinstance(found, ConvertedNode) and found.stored is None and found.form in ("layer", "op", "merge")
+    if plain and "features" not in taken:
+        found.name, found.automatic = "features", False
 
 
 def _rows(writer: Any, nodes: list[ConvertedNode]) -> Any:

@@ -442,7 +442,8 @@ def arranged(known: Known, leader: Laid, full: bool = False) -> Known:
     def change(tensor: torch.Tensor) -> torch.Tensor:
         tensor = tensor.reshape(*([1] * (rank - tensor.dim())), *tensor.shape)
         place = leader.batch
-        if tensor.shape[place] != 1:
+        tensor = _of_one(tensor, place, [leader.sizes[j] if j else 0 for j in leader.axes[place]])
+        if tensor.shape[place] != 1 and len(leader.axes[place]) == 1:
             if not (tensor.narrow(place, 0, 1) == tensor).all():
                 raise Unsupported(
                     "a constant has a value for each example of the batch", "pass it as an input"
@@ -464,6 +465,21 @@ def arranged(known: Known, leader: Laid, full: bool = False) -> Known:
         return tensor
 
     return known.map(change)
+
+
+def _of_one(tensor: torch.Tensor, place: int, sizes: list[Any]) -> torch.Tensor:
+    """A tensor with the part of one example of an axis in which the batch, 0 in `sizes`, is merged with others.
+    Raises `Unsupported` where examples have other values.
+    """
+    others = math.prod(size for size in sizes if isinstance(size, int) and size)
+    if len(sizes) < 2 or tensor.shape[place] in (1, others):
+        return tensor
+    count = tensor.shape[place] // others
+    k = place + sizes.index(0)
+    parted = tensor.unflatten(place, [size or count for size in sizes])
+    if not (parted.narrow(k, 0, 1) == parted).all():
+        raise Unsupported("a constant has a value for each example of the batch", "pass it as an input")
+    return parted.narrow(k, 0, 1).flatten(place, place + len(sizes) - 1)
 
 
 def _where(w: NodeWriter, function: str, out: Any, self: Any, other: Any, given: dict[str, Any]) -> Laid:

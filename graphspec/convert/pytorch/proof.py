@@ -148,7 +148,7 @@ def _still(*modules: nn.Module) -> Iterator[None]:
         module.train()
         for each in module.modules():
             name = type(each).__name__
-            if "Dropout" in name or name in ("StochasticDepth", "DropPath"):
+            if "Dropout" in name or "StochasticDepth" in name or name.endswith("DropPath"):
                 each.eval()
             if isinstance(each, (nn.MultiheadAttention, nn.LSTM, nn.GRU, nn.RNN)) and each.dropout:
                 each.eval()
@@ -206,8 +206,9 @@ def _own_gradient(module: nn.Module, given: Mapping[str, Tensor], wide: Mapping[
     """
     found: list[dict[str, Tensor]] = []
     for inputs, kind in ((given, torch.float32), (wide, torch.float64)):
-        with _kept(module), _still(module):
+        with _kept(module), _still(module), torch.random.fork_rng(devices=[]):
             try:
+                torch.manual_seed(0)
                 module.to(kind)
                 loss = _loss(flat(module(**inputs)))
                 assert loss is not None

@@ -43,7 +43,7 @@ def _forward(module: nn.Module) -> Callable[..., Any] | None:
     if isinstance(module, nn.RNNBase) and type(module) in (nn.LSTM, nn.GRU, nn.RNN):
         return forward_of(module)
     name = type(module).__name__
-    if name in ("StochasticDepth", "DropPath"):
+    if name == "StochasticDepth" or name.endswith("DropPath"):
         return _drop_path(module, name)
     if "RMSNorm" in name and not isinstance(module, nn.RMSNorm):
         return _rms_norm(module)

@@ -111,6 +111,9 @@ def _repeat(
         x = x.inserted(0)
     if all(c == 1 or size == 1 for c, size in zip(counts, x.shape, strict=True)):
         return _expand(w, x, out)
+    if counts[0] in w.batches and x.is_free and all(c == 1 for c in counts[1:]):
+        axes = ((0, *x.axes[0]), *x.axes[1:])
+        return replace(x, axes=axes, sizes=(counts[0], *x.sizes[1:]), shape=tuple(out.shape))
     x = w.natural(x)
     if counts[0] != 1:
         raise Unsupported("it repeats the examples of a batch", "repeat another axis")
@@ -166,6 +169,8 @@ def _slice(
     i = dim % len(self.shape)
     if out.shape[i] == self.shape[i]:
         return self
+    if out.shape[i] == 0:
+        return Known(torch.zeros(0))  # type: ignore[return-value]
     x = alone(w, self, i)
     j = x.at(i)
     size = x.shape[i]

@@ -144,7 +144,17 @@ class NodeWriter:
         value = laid.value
         if splits:
             value = self.reshaped(value, sizes)
-        return Laid(value, tuple(sizes), axes, tuple(shape), laid.dtype)
+        return self._windows(Laid(value, tuple(sizes), axes, tuple(shape), laid.dtype))
+
+    def _windows(self, laid: Laid) -> Laid:
+        """Windows that are merged with the batch, as [batch, windows, elements, ...] where their elements are of
+        rows and columns: what comes after them is then the same for windows of any kind.
+        """
+        merged = next((axis for axis in laid.axes if 0 in axis and len(axis) > 1), ())
+        used = [j for axis in laid.axes for j in axis if laid.sizes[j] != 1]
+        if not merged or merged[0] != 0 or used == sorted(used) or any(0 in a for a in laid.axes[1:]):
+            return laid
+        return self.lay(laid, [merged[1:], *(axis for axis in laid.axes[1:] if axis)])
 
     def _repeated(self, laid: Laid, shape: Sequence[Size]) -> Laid:
         """A tensor stretched along an axis that the shape joins to the one before: a `repeat` of that."""
@@ -350,7 +360,7 @@ class NodeWriter:
             given = {} if dtype == "float32" else {"dtype": dtype}
             return ConvertedValue(self.node("constant", tensor.tolist(), given, main=False))
         if whole:
-            if tensor.abs().max() >= 1 << 24:
+            if tensor.long().abs().max() >= 1 << 24:
                 raise Unsupported("it holds a table of large integers", "compute it in the model")
             value = self._stored(known.map(lambda t: t.float()), name)
             dtype = str(tensor.dtype).removeprefix("torch.")

@@ -76,6 +76,11 @@ class ListEncoder(Encoder):
         """The ids of each row, and which rows are missing; those are empty."""
         raise NotImplementedError
 
+    def unseen(self, ragged: Ragged) -> Mask:
+        """Which of the ids stand for what was not seen."""
+        found: Mask = ragged.values == UNSEEN
+        return found
+
     def filling(self) -> list[int]:
         """The ids of the `fill` of a row."""
         raise NotImplementedError
@@ -89,10 +94,10 @@ class ListEncoder(Encoder):
         return row_to_length(self.fill, ids, self.feature.length, self.feature.cut == "end") if ids else None
 
     def encode(self, part: TablePart) -> Column:
-        (name,) = self.columns
+        name = self.columns[0]
         ragged, missing = self.ids(part, name)
         empty = (ragged.lengths == 0) & ~missing
-        marks = marked("unseen", ragged, ragged.values == UNSEEN)
+        marks = marked("unseen", ragged, self.unseen(ragged))
         if self.feature.fill is not None and (missing | empty).any():
             ragged = ragged.filled(missing | empty, np.array(self.filling(), np.int64))
             marks["filled"] = missing | empty
@@ -198,10 +203,12 @@ class TextEncoder(ListEncoder):
 
     @property
     def size(self) -> int:
+        if self.feature.part == "types":
+            return 2
         return self.feature.vocabulary or int(self.tokenizer.get_vocab_size())
 
     def learn(self, part: TablePart) -> None:
-        (name,) = self.columns
+        name = self.columns[0]
         column = self._column(part, name)
         if self.feature.file is None:
             self._learned.add(part.rows, column)
@@ -229,27 +236,44 @@ class TextEncoder(ListEncoder):
     def ids(self, part: TablePart, name: str) -> tuple[Ragged, Mask]:
         from graphspec.data.encoders.tokenizers import working
 
-        column = self._column(part, name)
-        missing = np.asarray(column.is_null())
+        columns = [self._column(part, each) for each in self.columns]
+        missing = np.logical_or.reduce([np.asarray(column.is_null()) for column in columns])
+        rows = [[text or "" for text in column.to_pylist()] for column in columns]
         with working():
-            encoded = self.tokenizer.encode_batch_fast([text or "" for text in column.to_pylist()])
+            given = list(zip(*rows, strict=True)) if self.feature.pair is not None else rows[0]
+            encoded = self.tokenizer.encode_batch_fast(given)
         lengths = [len(one) for one in encoded]
         offsets = offsets_of(lengths)
-        ids = [np.array(one.ids, np.int64) for one in encoded]
+        ids = [np.array(self._part(one), np.int64) for one in encoded]
         return Ragged(np.concatenate([np.zeros(0, np.int64), *ids]), offsets), missing
 
-    def row_ids(self, value: object) -> list[int] | None:
-        from graphspec.data.encoders.tokenizers import working
-
-        text = row_text(value)
-        if text is None:
-            return None
-        with working():
-            found: list[int] = self.tokenizer.encode(text).ids
+    def _part(self, encoded: Any) -> list[int]:
+        found: list[int] = encoded.type_ids if self.feature.part == "types" else encoded.ids
         return found
 
+    def unseen(self, ragged: Ragged) -> Mask:
+        return super().unseen(ragged) & (self.feature.part == "ids")
+
+    def read_row(self, row: Mapping[str, Any]) -> Any:
+        if self.feature.pair is None:
+            return super().read_row(row)
+        texts = [row_text(row.get(name)) for name in self.columns]
+        ids = None if None in texts else self._ids_of(*texts)
+        return row_to_length(self.fill, ids, self.feature.length, self.feature.cut == "end") if ids else None
+
+    def row_ids(self, value: object) -> list[int] | None:
+        text = row_text(value)
+        return None if text is None else self._ids_of(text)
+
+    def _ids_of(self, *texts: str | None) -> list[int]:
+        from graphspec.data.encoders.tokenizers import working
+
+        with working():
+            return self._part(self.tokenizer.encode(*texts))
+
     def filling(self) -> list[int]:
-        found: list[int] = self.tokenizer.encode(self.feature.fill or "").ids
+        texts = [self.feature.fill or ""] * len(self.columns)
+        found = self._ids_of(*texts)
         if not found:
             raise fail(
                 "data-gap", f"`fill: {shown(self.feature.fill)}` of the feature `{self.name}` is not a token"

@@ -315,6 +315,11 @@ class TextFeature(Listed):
     reads_text: ClassVar = True
     encode: Literal["text"] = "text"
     tokenizer: Literal["word", "char", "bpe", "whitespace"] | TokenizerFile = "word"
+    pair: Text | None = None
+    part: Literal["ids", "types"] = "ids"
+
+    def read(self, name: str) -> tuple[str, ...]:
+        return super().read(name) + (() if self.pair is None else (self.pair,))
 
     @property
     def file(self) -> str | None:
@@ -329,6 +334,8 @@ class TextFeature(Listed):
             )
         if self.tokenizer == "bpe" and self.vocabulary is None:
             raise ValueError("`tokenizer: bpe` merges until it has `vocabulary` tokens: give it")
+        if self.file is None and (self.pair is not None or self.part != "ids"):
+            raise ValueError("`pair` and `part` go by the template of a tokenizer of a file: give its file")
         return self
 
 
