@@ -1,4 +1,4 @@
-"""torchvision's networks and transformers' architectures, with random weights, as specs: `make parity`."""
+"""Networks of torchvision, timm and transformers, and modules of users, as specs: `make parity`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import timm
 import torch
 import torchvision
 import transformers
 from torch import Tensor, nn
 
 import graphspec
+from tests.convert.modules import images, sequences, tables  # noqa: F401  (they register)
+from tests.convert.modules.given import CASES
 
 pytestmark = pytest.mark.parity
 
@@ -65,6 +68,65 @@ def test_networks_of_torchvision(name: str) -> None:
     assert not plain or "Permute" not in imported.text
 
 
+TIMM = {
+    "beit_base_patch16_224": 224,
+    "convnext_atto": 64,
+    "convnextv2_atto": 64,
+    "deit_tiny_distilled_patch16_224": 224,
+    "densenet121": 64,
+    "dm_nfnet_f0": 64,
+    "edgenext_xx_small": 64,
+    "efficientnet_b0": 64,
+    "eva02_tiny_patch14_224": 224,
+    "ghostnet_100": 64,
+    "inception_v3": 96,
+    "levit_128s": 224,
+    "mixer_s32_224": 224,
+    "mobilenetv2_100": 64,
+    "mobilenetv3_small_100": 64,
+    "mobilenetv4_conv_small": 64,
+    "mobilevit_xxs": 64,
+    "regnety_002": 64,
+    "res2net50_26w_4s": 64,
+    "resnet18": 64,
+    "resnet50": 64,
+    "resnetv2_50x1_bit": 64,
+    "resnext50_32x4d": 64,
+    "seresnet50": 64,
+    "swin_tiny_patch4_window7_224": 224,
+    "tf_efficientnetv2_b0": 64,
+    "vgg11": 64,
+    "vit_base_patch32_clip_224": 224,
+    "vit_small_patch14_dinov2": 224,
+    "vit_tiny_patch16_224": 224,
+}
+"""The smallest network of each of the families of timm that are most used, with the size of its images."""
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_networks_of_timm(name: str) -> None:
+    size = TIMM[name]
+    torch.manual_seed(0)
+    words = {"img_size": size} if name.endswith("dinov2") else {}
+    imported = graphspec.from_torch(
+        timm.create_model(name, **words), torch.randn(2, 3, size, size), name=name
+    )
+    assert imported.proved is not None
+    print(f"{name}: {imported.text.count(chr(10))} lines, {imported.proved}")
+    windows = ("swin", "mobilevit", "levit", "mixer", "eva", "beit", "edgenext")
+    assert name.startswith(windows) or "Permute" not in imported.text
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_modules_of_users(name: str) -> None:
+    case = CASES[name]
+    torch.manual_seed(0)
+    given = case.inputs[0] if len(case.inputs) == 1 else case.inputs
+    imported = graphspec.from_torch(case.cls(), given, dynamic=case.dynamic)
+    assert imported.proved is not None
+    print(f"{name}: {imported.text.count(chr(10))} lines, {imported.proved}")
+
+
 TEXT: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -85,6 +147,18 @@ IDS = {"input_ids": torch.arange(18).reshape(2, 9) + 5}
 MASKED = {**IDS, "attention_mask": torch.ones(2, 9, dtype=torch.int64)}
 PIXELS = {"pixel_values": torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))}
 GROUPED = {**TEXT, "num_key_value_heads": 2, "use_cache": False}
+BOTH: dict[str, Any] = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 48,
+    "decoder_ffn_dim": 48,
+    "vocab_size": 60,
+    "use_cache": False,
+}
+"""The sizes of an encoder with a decoder."""
 
 ARCHITECTURES: dict[str, tuple[Callable[[Any], nn.Module], dict[str, Tensor]]] = {
     "bert": (lambda t: t.BertModel(t.BertConfig(**TEXT)), IDS),
@@ -127,6 +201,52 @@ ARCHITECTURES: dict[str, tuple[Callable[[Any], nn.Module], dict[str, Tensor]]] =
         PIXELS,
     ),
     "clip": (lambda t: t.CLIPVisionModel(t.CLIPVisionConfig(**IMAGE)), PIXELS),
+    "siglip": (lambda t: t.SiglipVisionModel(t.SiglipVisionConfig(**IMAGE)), PIXELS),
+    "beit": (lambda t: t.BeitModel(t.BeitConfig(**IMAGE)), PIXELS),
+    "roberta": (lambda t: t.RobertaModel(t.RobertaConfig(**TEXT)), IDS),
+    "mpnet": (lambda t: t.MPNetModel(t.MPNetConfig(**TEXT)), IDS),
+    "gemma": (lambda t: t.GemmaForCausalLM(t.GemmaConfig(head_dim=8, **GROUPED)), IDS),
+    "qwen3": (lambda t: t.Qwen3ForCausalLM(t.Qwen3Config(head_dim=8, **GROUPED)), IDS),
+    "phi3": (lambda t: t.Phi3ForCausalLM(t.Phi3Config(pad_token_id=0, **GROUPED)), IDS),
+    "bloom": (
+        lambda t: t.BloomForCausalLM(
+            t.BloomConfig(hidden_size=32, n_layer=2, n_head=4, vocab_size=60, use_cache=False)
+        ),
+        IDS,
+    ),
+    "mobilebert": (
+        lambda t: t.MobileBertModel(
+            t.MobileBertConfig(embedding_size=16, intra_bottleneck_size=16, true_hidden_size=16, **TEXT)
+        ),
+        IDS,
+    ),
+    "bart encoder": (lambda t: t.BartModel(t.BartConfig(**BOTH, max_position_embeddings=40)).encoder, IDS),
+    "whisper encoder": (
+        lambda t: (
+            t.WhisperModel(
+                t.WhisperConfig(num_mel_bins=8, max_source_positions=16, pad_token_id=0, **BOTH)
+            ).encoder
+        ),
+        {"input_features": torch.randn(2, 8, 32, generator=torch.Generator().manual_seed(0))},
+    ),
+    "t5": (
+        lambda t: t.T5ForConditionalGeneration(
+            t.T5Config(d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, vocab_size=60, use_cache=False)
+        ),
+        {**IDS, "decoder_input_ids": torch.ones(2, 5, dtype=torch.int64)},
+    ),
+    "swin": (
+        lambda t: t.SwinModel(
+            t.SwinConfig(
+                image_size=32, patch_size=4, embed_dim=8, depths=[2, 2], num_heads=[1, 2], window_size=4
+            )
+        ),
+        PIXELS,
+    ),
+    "convnext": (
+        lambda t: t.ConvNextModel(t.ConvNextConfig(hidden_sizes=[8, 16], depths=[1, 2], num_stages=2)),
+        PIXELS,
+    ),
 }
 
 

@@ -119,7 +119,9 @@ def test_pairs_go_by_the_template_of_the_tokenizer(part: str, tmp_path: Path) ->
     trained("wordpiece").save(str(tmp_path / "tokenizer.json"))
     first, second = texts(1000), texts(2000)[1000:]
     with (tmp_path / "texts.csv").open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([("text", "other", "label"), *zip(first, second, range(1000), strict=True)])
+        csv.writer(stream).writerows(
+            [("text", "other", "label"), *zip(first, second, range(1000), strict=True)]
+        )
     program = spec_in(tmp_path, more=f", pair: other, part: {part}")
     encoder = new_encoders(program).encoders["text"]
     assert isinstance(encoder, TextEncoder)
@@ -129,8 +131,8 @@ def test_pairs_go_by_the_template_of_the_tokenizer(part: str, tmp_path: Path) ->
     whole.no_truncation()
     wanted = whole.encode_batch(list(zip(first, second, strict=True)))
     expected = [one.ids if part == "ids" else one.type_ids for one in wanted]
-    rows = [{"text": a, "other": b} for a, b in zip(first, second, strict=True)]
-    assert [list(encoder.read_row(row)) for row in rows] == expected
+    pairs = [{"text": a, "other": b} for a, b in zip(first, second, strict=True)]
+    assert [list(encoder.read_row(row)) for row in pairs] == expected
     table = pa.table({"text": first, "other": second})
     ragged, _ = encoder.ids(TablePart(table, np.arange(1000), "texts.csv", str), "text")
     assert ragged.values.tolist() == [number for row in expected for number in row]

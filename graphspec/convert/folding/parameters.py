@@ -193,10 +193,17 @@ class Solver:
             return first
         lists = all(isinstance(value, list) and len(value) == len(first) for value in known)
         if lists and counts_channels(key):
-            return [
+            before = [(param, list(param.values)) for param in self.solved.params]
+            parts = [
                 self._template(key, [value if value is MISSING else value[i] for value in column])
                 for i in range(len(first))
             ]
+            if len(self.solved.params) <= len(before) + 1:
+                return parts
+            # a list of which several numbers differ is one param
+            self.solved.params = [param for param, _ in before]
+            for param, values in before:
+                param.values = values
         found = self._known(key, column)
         if found is not None:
             return found

@@ -52,6 +52,10 @@ THROUGH = frozenset(
 )
 
 
+ROWS = ("StochasticDepth", "DropPath")
+"""The ends of names of modules that leave out whole examples."""
+
+
 class Converter:
     """Walks a graph. `values` has what each node of it became."""
 
@@ -60,6 +64,10 @@ class Converter:
         self.writer = NodeWriter()
         self.values: dict[fx.Node, Any] = {}
         self.modules = dict(traced.module.named_modules())
+        self.drops_rows = any(
+            type(each).__name__.endswith(ROWS) and (getattr(each, "p", 0) or getattr(each, "drop_prob", 0))
+            for each in self.modules.values()
+        )
         self.names = names  # of sizes that stay open
         self.inputs: list[ConvertedInput] = []
         self.failed: list[tuple[str, Unsupported]] = []
@@ -259,7 +267,7 @@ class Converter:
             more["counter"] = Known(counter.detach().clone(), frozenset(), _looked_up(name))
         if word in ("matmul", "bmm"):
             more["then"] = _turned(node)
-        if word == "dropout" and type(module).__name__.endswith(("StochasticDepth", "DropPath")):
+        if word == "dropout" and type(module).__name__.endswith(ROWS) and self.drops_rows:
             more["drops"] = "row"
         return more
 

@@ -175,7 +175,9 @@ def _name_features(body: ConvertedBody) -> None:
     while isinstance(found, ConvertedNode) and found.what == "Dropout":
         found = next(found.sources()).maker
     taken = {item.name for item in (*body.inputs, *body.nodes, *body.shared)}
-    plain = isinstance(found, ConvertedNode) and found.stored is None and found.form in ("layer", "op", "merge")
+    plain = (
+        isinstance(found, ConvertedNode) and found.stored is None and found.form in ("layer", "op", "merge")
+    )
     if plain and "features" not in taken:
         found.name, found.automatic = "features", False
 

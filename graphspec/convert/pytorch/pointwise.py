@@ -179,7 +179,7 @@ def _to(w: NodeWriter, self: Laid, out: Any = None, **_: Any) -> Laid:
 
 @handles("dropout", "native_dropout", "feature_dropout", "alpha_dropout")
 def _dropout(w: NodeWriter, input: Laid, p: float, function: str, drops: str = "", **_: Any) -> Laid:
-    if not p:
+    if not p and not drops:  # a rate of 0 among others keeps blocks alike
         return input
     if function == "feature_dropout":
         x = w.spatial(input)
@@ -468,8 +468,8 @@ def arranged(known: Known, leader: Laid, full: bool = False) -> Known:
 
 
 def _of_one(tensor: torch.Tensor, place: int, sizes: list[Any]) -> torch.Tensor:
-    """A tensor with the part of one example of an axis in which the batch, 0 in `sizes`, is merged with others.
-    Raises `Unsupported` where examples have other values.
+    """A tensor with the part of one example of an axis in which the batch, 0 in `sizes`, is merged with
+    others. Raises `Unsupported` where examples have other values.
     """
     others = math.prod(size for size in sizes if isinstance(size, int) and size)
     if len(sizes) < 2 or tensor.shape[place] in (1, others):

@@ -147,14 +147,18 @@ class NodeWriter:
         return self._windows(Laid(value, tuple(sizes), axes, tuple(shape), laid.dtype))
 
     def _windows(self, laid: Laid) -> Laid:
-        """Windows that are merged with the batch, as [batch, windows, elements, ...] where their elements are of
-        rows and columns: what comes after them is then the same for windows of any kind.
+        """With each axis in one piece, where one consists of rows of windows or of elements of them, that lie
+        apart: what comes after them is then the same for windows of any kind.
         """
-        merged = next((axis for axis in laid.axes if 0 in axis and len(axis) > 1), ())
-        used = [j for axis in laid.axes for j in axis if laid.sizes[j] != 1]
-        if not merged or merged[0] != 0 or used == sorted(used) or any(0 in a for a in laid.axes[1:]):
+        real = [[j for j in axis if laid.sizes[j] != 1] for axis in laid.axes]
+        apart = any(axis == sorted(axis) and axis[-1] - axis[0] >= len(axis) for axis in real if axis)
+        first = laid.axes[0]
+        if not apart or 0 not in first or first[0] != 0 or any(0 in axis for axis in laid.axes[1:]):
             return laid
-        return self.lay(laid, [merged[1:], *(axis for axis in laid.axes[1:] if axis)])
+        groups = [tuple(j for j in axis if j) for axis in (first, *laid.axes[1:])]
+        features = len(laid.sizes) - 1  # which stay the last axis
+        groups.sort(key=lambda group: features in group)
+        return self.lay(laid, [group for group in groups if group])
 
     def _repeated(self, laid: Laid, shape: Sequence[Size]) -> Laid:
         """A tensor stretched along an axis that the shape joins to the one before: a `repeat` of that."""
