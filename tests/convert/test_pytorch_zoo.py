@@ -107,7 +107,7 @@ TIMM = {
 def test_networks_of_timm(name: str) -> None:
     size = TIMM[name]
     torch.manual_seed(0)
-    words = {"img_size": size} if name.endswith("dinov2") else {}
+    words: dict[str, Any] = {"img_size": size} if name.endswith("dinov2") else {}
     imported = graphspec.from_torch(
         timm.create_model(name, **words), torch.randn(2, 3, size, size), name=name
     )

@@ -174,12 +174,15 @@ def _name_features(body: ConvertedBody) -> None:
     found = next(head.sources()).maker
     while isinstance(found, ConvertedNode) and found.what == "Dropout":
         found = next(found.sources()).maker
-    taken = {item.name for item in (*body.inputs, *body.nodes, *body.shared)}
-    plain = (
-        isinstance(found, ConvertedNode) and found.stored is None and found.form in ("layer", "op", "merge")
-    )
-    if plain and "features" not in taken:
+    if not isinstance(found, ConvertedNode) or found.stored is not None:
+        return
+    if found.form in ("layer", "op", "merge") and "features" not in _names_of(body):
         found.name, found.automatic = "features", False
+
+
+def _names_of(body: ConvertedBody) -> set[str]:
+    inputs, entries = {item.name for item in body.inputs}, {entry.name for entry in body.shared}
+    return inputs | entries | {node.name for node in body.nodes}
 
 
 def _rows(writer: Any, nodes: list[ConvertedNode]) -> Any:
