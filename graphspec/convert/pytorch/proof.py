@@ -226,8 +226,8 @@ _RUNS_NOT = (RuntimeError, TypeError, ValueError, AttributeError, AssertionError
 @contextmanager
 def _kept(module: nn.Module) -> Iterator[None]:
     """Afterwards the module is as before: its tensors, their type, their gradients."""
-    state = {id(t): (t, t.data, t.grad) for t in module.parameters()}
-    state |= {id(t): (t, t.data.clone(), None) for t in module.buffers()}
+    state: list[tuple[Tensor, Tensor, Tensor | None]] = [(t, t.data, t.grad) for t in module.parameters()]
+    state += [(t, t.data.clone(), None) for t in module.buffers()]
     buffers = [
         (each, name, t) for each in module.modules() for name, t in each._buffers.items() if t is not None
     ]
@@ -238,7 +238,7 @@ def _kept(module: nn.Module) -> Iterator[None]:
     finally:
         for each, name, t in buffers:
             each._buffers[name] = t
-        for tensor, data, grad in state.values():
+        for tensor, data, grad in state:
             tensor.data, tensor.grad = data, grad
 
 
