@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import runpy
 import shlex
 import shutil
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -213,6 +215,21 @@ def test_yaml_examples_compile(quote: Quote, beside: Path) -> None:
     if quote.note == "start":
         program.module()
     compile(program.source, "<emitted>", "exec")
+
+
+RUN_BY_OTHERS = {"py": "test_coming_from_keras", "sh": "test_coming_from_keras", "lua": "test_neovim"}
+"""Languages whose examples tests of their rooms run."""
+SHOWN = {"bash", "csv", "elisp", "yml"}
+"""Languages of other programs, which are not run."""
+
+
+def test_every_other_example_can_be_read() -> None:
+    readers = {"json": json.loads, "toml": tomllib.loads}
+    own = {"console", "python", "rules", "yaml"}
+    assert {quote.language for quote in QUOTES} <= own | RUN_BY_OTHERS.keys() | SHOWN | readers.keys()
+    for quote in QUOTES:
+        if quote.language in readers:
+            readers[quote.language](quote.text)
 
 
 @pytest.mark.parametrize("quote", [q for q in QUOTES if q.language == "rules"], ids=place)
