@@ -1,5 +1,6 @@
 """What a shell can complete: values of options and arguments, by what is already on the line."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ def presets(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def settings(ctx: typer.Context, incomplete: str) -> list[str]:
-    """What `--set` can change: params of the spec, and paths of its training."""
+    """What `--set` can change: params of the spec, paths of its training, and in a section that is named all
+    that it says.
+    """
     if "=" in incomplete:
         return []
     from graphspec.train.config import TrainConfig
@@ -25,7 +28,19 @@ def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     names += [f"train.{field.alias or name}" for name, field in TrainConfig.model_fields.items()]
     inside = optimizer if isinstance(optimizer, dict) else {"learning_rate": None}
     names += [f"train.optimizer.{key}" for key in inside if key != "name"]
-    return [f"{name}=" for name in names if name.startswith(incomplete)]
+    section, dot, _ = incomplete.partition(".")
+    if dot:
+        names += _paths(section, spec.get(section))
+    return [f"{name}=" for name in dict.fromkeys(names) if name.startswith(incomplete)]
+
+
+def _paths(path: str, value: Any) -> Iterator[str]:
+    """The dotted paths of the values in a mapping."""
+    if not isinstance(value, dict):
+        yield path
+        return
+    for key, item in value.items():
+        yield from _paths(f"{path}.{key}", item)
 
 
 def names(incomplete: str) -> list[str]:
