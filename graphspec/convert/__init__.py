@@ -121,12 +121,16 @@ def _imported(archive: Archive, flat: bool, live: bool = False, traced: bool = F
     notes: list[str] = []
     problems = Diagnostics()
     with as_keras_writes():
-        body = Translator(read_model(archive.config), problems, live=live, traced=traced, notes=notes).body()
+        translator = Translator(read_model(archive.config), problems, live=live, traced=traced, notes=notes)
+        body = translator.body()
         problems.raise_if_errors()
         if not live:
             refuse_foreign({key: value for key, value in archive.config.items() if key != "compile_config"})
         fill_statistics(body, archive.variables, notes)
         chosen = settings(archive.config.get("compile_config"), list(body.outputs), notes)
+    if translator.features:
+        features = {given.name: feature for given, feature in translator.features.items()}
+        chosen = {**chosen, "data": {"features": features}}
     spec = compiled(body, chosen, flat, notes)
     weights = None
     if archive.variables is not None:

@@ -120,6 +120,21 @@ def tensors_in(value: Any) -> Iterator[KerasTensor]:
             yield from tensors_in(item)
 
 
+def holds_indices(model: KerasModel, tensor: KerasTensor) -> bool:
+    """Whether only tables of embeddings read an input, and the masks that these make: Keras casts what
+    they read to int32, whatever the input's type is, and a spec gives them integers.
+    """
+    if "float" not in tensor.dtype:
+        return False
+    readers = {
+        layer.class_name
+        for layer in model.layers.values()
+        for call in layer.calls
+        if tensor in tensors_in([call.args, call.kwargs]) and layer.class_name != sources.SOURCE
+    }
+    return "Embedding" in readers and readers <= {"Embedding", "NotEqual"}
+
+
 def read_model(config: dict[str, Any]) -> KerasModel:
     """Reads Keras' object of a model. Raises `SpecError` (import-format, import-unsupported)."""
     with as_keras_writes():

@@ -34,6 +34,8 @@ def document(body: ConvertedBody, settings: Mapping[str, Any], common_sizes: boo
         file["blocks"] = blocks
     file |= inner
     file["outputs"] = outputs(body, settings.get("outputs", {}))
+    if settings.get("data"):
+        file["data"] = settings["data"]
     if settings.get("train"):
         file["train"] = settings["train"]
     return file

@@ -27,10 +27,12 @@ from graphspec.convert.config import (
     KerasModel,
     KerasTensor,
     common_layers,
+    holds_indices,
     read_layer,
     snake_case,
     tensors_in,
 )
+from graphspec.convert.lookups import LOOKUPS, looked_up
 from graphspec.convert.masks import carried, written
 from graphspec.convert.nodes import (
     CalledEntry,
@@ -84,6 +86,7 @@ class Translator:
         self.entries: dict[str, CalledEntry] = {}
         self.failed: dict[ConvertedNode, Unsupported] = {}
         self.inputs: list[ConvertedInput] = []
+        self.features: dict[ConvertedInput, dict[str, Any]] = {}  # of inputs that the model looked up itself
         self.live = live  # not a file, of which no code is to be imported
         self.notes: list[str] = [] if notes is None else notes
         self.placed = PlacedValues(model, self.values) if traced else None
@@ -138,7 +141,9 @@ class Translator:
         for tensor in tensors_in(self.model.inputs):
             layer = self.model.layers[tensor.layer]
             shape = layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
-            dtype = "int32" if self._counts(tensor) else str(layer.config.get("dtype") or "float32")
+            dtype = (
+                "int32" if holds_indices(self.model, tensor) else str(layer.config.get("dtype") or "float32")
+            )
             made = ConvertedInput(layer.name, None if shape is None else tuple(shape[1:]), dtype)
             self.inputs.append(made)
             if "float" in dtype and dtype != "float32":
@@ -161,20 +166,6 @@ class Translator:
                 self.problems.add(Diagnostic("import-format", message, None))
                 self.problems.raise_if_errors()
             waiting = later
-
-    def _counts(self, tensor: KerasTensor) -> bool:
-        """Whether only tables of embeddings read an input, and the masks that these make: Keras casts what
-        they read to int32, whatever the input's type is, and a spec gives them integers.
-        """
-        if "float" not in tensor.dtype:
-            return False
-        readers = {
-            layer.class_name
-            for layer in self.model.layers.values()
-            for call in layer.calls
-            if tensor in tensors_in([call.args, call.kwargs]) and layer.class_name != SOURCE
-        }
-        return "Embedding" in readers and readers <= {"Embedding", "NotEqual"}
 
     def _outputs(self, structure: Any) -> dict[str, ConvertedValue]:
         """The outputs by their names: the keys of a dict, or the layers they come from."""
@@ -218,6 +209,8 @@ class Translator:
             return layer_scale(layer, call, self.values, self._stored(layer))
         if layer.class_name == "CustomScaleLayer" and layer.module in OF_APPLICATIONS:
             return scaled_sum(layer, call, self.values)
+        if layer.class_name in LOOKUPS:
+            return self._looked_up(layer, index, call)
         kind = "merge" if layer.class_name in MERGES else "layer"
         cls = self._class(layer)
         rank = common_rank(layer.calls)
@@ -235,6 +228,20 @@ class Translator:
     def _keeps_width(self, node: ConvertedNode) -> bool:
         """Whether what a function gives may be no float32."""
         return node.what != "cast" and any(value.maker in self.other_floats for value in node.sources())
+
+    def _looked_up(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode | None:
+        """A layer that looks up what an input holds: the data do it, and the input holds ids."""
+        tensors = list(tensors_in(call.args))
+        given = self.values[tensors[0]].maker if tensors else None
+        calls = [each for other in self.model.layers.values() for each in other.calls]
+        readers = [each for each in calls if tensors[0] in tensors_in([each.args, each.kwargs])]
+        if not isinstance(given, ConvertedInput) or self.path or len(readers) > 1 or len(tensors) > 1:
+            raise Unsupported("it looks up what is no input, or what others read, too", "encode it in `data`")
+        found = looked_up(layer)
+        self.notes += found.notes
+        self.features[given] = found.feature
+        self.values[KerasTensor(layer.name, index, 0)], node = found.read(given, layer.name)
+        return node
 
     def _over_steps(self, node: ConvertedNode) -> ConvertedNode:
         return node if self.placed is None else self.placed.over_steps(node)

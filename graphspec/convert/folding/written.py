@@ -83,6 +83,8 @@ class DocumentWriter:
         for node, name in self._root_names():
             node.name = name
         document["outputs"] = self._outputs(settings.get("outputs", {}))
+        if settings.get("data"):
+            document["data"] = settings["data"]
         if settings.get("train"):
             document["train"] = settings["train"]
         self._paths(root.instances[0], "", self.body.shared)
