@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -42,6 +43,7 @@ class SpecServer(LanguageServer):
     def __init__(self) -> None:
         super().__init__("graphspec", __version__)
         self.analyses: dict[str, Analysis] = {}
+        self.checker = ThreadPoolExecutor(1, "checker")
         self.files = OtherSpecs(self._opened)
 
     def analysis(self, uri: str, check: bool = True) -> Analysis | None:
@@ -60,13 +62,26 @@ class SpecServer(LanguageServer):
         self.analyses[uri] = analysed(text, path, known, self.files.models(path))
         return self.analyses[uri]
 
+    async def checked(self, uri: str) -> Analysis | None:
+        """The same, checked beside what else the editor asks; None of a text that changed on the way."""
+        version = self.workspace.get_text_document(uri).version
+        return await asyncio.get_running_loop().run_in_executor(self.checker, self._check, uri, version)
+
+    def _check(self, uri: str, version: int | None) -> Analysis | None:
+        if self.workspace.get_text_document(uri).version != version:
+            return None
+        analysis = self.analysis(uri)
+        if uri not in self.workspace.text_documents:  # it was closed
+            self.analyses.pop(uri, None)
+        return analysis if self.workspace.get_text_document(uri).version == version else None
+
     def version_of(self, params: lsp.DidChangeTextDocumentParams) -> int | None:
         """The version of a file that changed, as it is now."""
         return self.workspace.get_text_document(params.text_document.uri).version
 
     def _opened(self, path: Path) -> str | None:
         """The text of a file that is open in the editor."""
-        document = next((each for each in self.analyses if path_of(each) == path), None)
+        document = next((each for each in list(self.analyses) if path_of(each) == path), None)
         return self.workspace.get_text_document(document).source if document is not None else None
 
     def root(self) -> Path | None:
@@ -136,7 +151,7 @@ def did_open(params: lsp.DidOpenTextDocumentParams) -> None:
 async def did_change(params: lsp.DidChangeTextDocumentParams) -> None:
     version = params.text_document.version
     await asyncio.sleep(DELAY)
-    if server.version_of(params) == version:
+    if await server.checked(params.text_document.uri) is not None and server.version_of(params) == version:
         server.publish(params.text_document.uri)
         asyncio.get_running_loop().call_later(IDLE, _rest, params)
 
@@ -192,8 +207,8 @@ def _item(each: Completion, place: lsp.Range) -> lsp.CompletionItem:
 
 
 @server.feature(lsp.TEXT_DOCUMENT_HOVER)
-def on_hover(params: lsp.HoverParams) -> lsp.Hover | None:
-    analysis = server.analysis(params.text_document.uri)
+async def on_hover(params: lsp.HoverParams) -> lsp.Hover | None:
+    analysis = await server.checked(params.text_document.uri)
     if analysis is None:
         return None
     offset = Positions(analysis.text).offset(params.position.line, params.position.character)
@@ -213,7 +228,7 @@ def references(params: lsp.ReferenceParams) -> list[lsp.Location]:
 
 def _locations(uri: str, position: lsp.Position, declared: bool) -> list[lsp.Location]:
     """Where the name at a position is declared, or all places where it is written."""
-    analysis = server.analysis(uri)
+    analysis = server.analysis(uri, check=False)
     if analysis is None or analysis.names is None:
         return []
     positions = Positions(analysis.text)
@@ -239,7 +254,7 @@ def _locations(uri: str, position: lsp.Position, declared: bool) -> list[lsp.Loc
 
 @server.feature(lsp.TEXT_DOCUMENT_PREPARE_RENAME)
 def prepare_rename(params: lsp.PrepareRenameParams) -> lsp.Range | None:
-    analysis = server.analysis(params.text_document.uri)
+    analysis = server.analysis(params.text_document.uri, check=False)
     if analysis is None or analysis.names is None or not analysis.current:
         return None
     positions = Positions(analysis.text)
@@ -262,9 +277,9 @@ def rename(params: lsp.RenameParams) -> lsp.WorkspaceEdit | None:
 @server.feature(
     lsp.TEXT_DOCUMENT_CODE_ACTION, lsp.CodeActionOptions(code_action_kinds=[lsp.CodeActionKind.QuickFix])
 )
-def code_actions(params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
+async def code_actions(params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
     uri = params.text_document.uri
-    analysis = server.analysis(uri)
+    analysis = await server.checked(uri)
     if analysis is None:
         return []
     positions, path = Positions(analysis.text), path_of(uri)
@@ -292,8 +307,8 @@ def _action(uri: str, positions: Positions, diagnostic: Diagnostic, fix: Fix) ->
 
 
 @server.feature(lsp.TEXT_DOCUMENT_INLAY_HINT)
-def inlay_hints(params: lsp.InlayHintParams) -> list[lsp.InlayHint]:
-    analysis = server.analysis(params.text_document.uri)
+async def inlay_hints(params: lsp.InlayHintParams) -> list[lsp.InlayHint]:
+    analysis = await server.checked(params.text_document.uri)
     if analysis is None:
         return []
     positions = Positions(analysis.text)
@@ -307,7 +322,7 @@ def inlay_hints(params: lsp.InlayHintParams) -> list[lsp.InlayHint]:
 
 @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
 def symbols(params: lsp.DocumentSymbolParams) -> list[lsp.DocumentSymbol]:
-    analysis = server.analysis(params.text_document.uri)
+    analysis = server.analysis(params.text_document.uri, check=False)
     if analysis is None:
         return []
     positions = Positions(analysis.text)
@@ -327,7 +342,7 @@ def _symbol(positions: Positions, entry: Entry, depth: int) -> lsp.DocumentSymbo
 
 @server.feature(lsp.TEXT_DOCUMENT_FOLDING_RANGE)
 def folding(params: lsp.FoldingRangeParams) -> list[lsp.FoldingRange]:
-    analysis = server.analysis(params.text_document.uri)
+    analysis = server.analysis(params.text_document.uri, check=False)
     if analysis is None:
         return []
     positions = Positions(analysis.text)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lsprotocol import types as lsp
@@ -12,6 +14,7 @@ from pygls.workspace import Workspace
 
 from graphspec.compiler import compile
 from graphspec.server import protocol
+from graphspec.server.analysis import Analysis
 from graphspec.server.positions import Positions
 
 ENCODER = """\
@@ -129,7 +132,7 @@ def test_definition_and_references_across_files(place: Path) -> None:
     places = protocol.references(lsp.ReferenceParams(context, opened(encoder), at(encoder, "features:")))
     assert [protocol.path_of(each.uri) for each in places] == [encoder, main]
     assert renamed(main, "parts/encoder", 0, "another") == {}, "a path is no name"
-    told = protocol.on_hover(lsp.HoverParams(document, at(main, "width: 6")))
+    told = asyncio.run(protocol.on_hover(lsp.HoverParams(document, at(main, "width: 6"))))
     assert told is not None and "a param of `encoder.yaml`" in told.contents.value  # type: ignore[union-attr]
 
 
@@ -163,3 +166,32 @@ def test_files_that_name_each_other_and_files_that_are_none(place: Path) -> None
         protocol.server.analyses.clear()
         place_ = at(main, "hidden.inner")
         assert isinstance(protocol.definition(lsp.DefinitionParams(document, place_)), list)
+
+
+def test_words_are_completed_while_a_check_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    main, ready, completed = place / "main.yaml", threading.Event(), threading.Event()
+    document = opened(main)
+    check = protocol.analysed
+
+    def slow(*arguments: Any) -> Analysis:
+        ready.set()
+        assert completed.wait(60)
+        return check(*arguments)
+
+    monkeypatch.setattr(protocol, "analysed", slow)
+    text = MAIN.replace("from: {x: a}, width: 5", "from: ")
+    change = lsp.TextDocumentContentChangeWholeDocument(text)
+    version = lsp.VersionedTextDocumentIdentifier(uri=document.uri, version=1)
+
+    async def typing() -> None:
+        protocol.server.workspace.update_text_document(version, change)
+        changed = asyncio.create_task(protocol.did_change(lsp.DidChangeTextDocumentParams(version, [change])))
+        await asyncio.to_thread(ready.wait, 60)
+        position = lsp.Position(*Positions(text).position(text.index("from: }") + 6))
+        found = protocol.complete(lsp.CompletionParams(document, position))
+        assert "first" in [item.label for item in found.items]
+        completed.set()
+        await changed
+
+    asyncio.run(typing())
+    assert protocol.server.analyses[document.uri].text == text
