@@ -85,12 +85,14 @@ class Causal(layers.Layer):
         super().__init__()
         self.words, self.places = layers.Embedding(9, 8), layers.Embedding(6, 8)
         self.attention = layers.MultiHeadAttention(2, 4)
+        self.matrix = self.add_weight(shape=(8, 8), initializer="random_normal")
 
     def call(self, x: Any) -> Any:
         batch, length = ops.shape(x)
         mask = ops.reshape(ops.arange(length)[:, None] >= ops.arange(length), (1, length, length))
         times = ops.concatenate([ops.expand_dims(batch, -1), ops.convert_to_tensor([1, 1])], axis=0)
         x = self.words(x) + self.places(ops.arange(length))
+        x = x + ops.einsum("...i,ij->...j", x, self.matrix)
         return x + self.attention(x, x, attention_mask=ops.cast(ops.tile(mask, times), "int32"))
 
 

@@ -167,6 +167,7 @@ def one(function: Any, *shape: int) -> Any:
         (lambda layer, x: (layer.dense.kernel.assign(layer.dense.kernel), x)[1], "it assigns to"),
         (lambda layer, x: x if float(ops.sum(x)) > 0 else -x, "Own"),
         (lambda layer, x: ops.transpose(x), "is not the batch"),
+        (lambda layer, x: ops.cond(ops.sum(x) > 0, lambda: x, lambda: -x), "cond"),
     ],
 )
 def test_code_that_no_graph_can_be_is_refused_by_name(function: Any, said: str) -> None:

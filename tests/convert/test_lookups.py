@@ -31,7 +31,7 @@ def looking_up(folder: Path, kind: str, shape: tuple[int, ...] = (1,), **config:
 
 
 def test_a_vocabulary_becomes_the_values_of_a_feature(tmp_path: Path) -> None:
-    given = {
+    given: dict[str, Any] = {
         "vocabulary": ["[UNK]", "a", "b"],
         "oov_token": "[UNK]",
         "mask_token": None,
@@ -46,7 +46,7 @@ def test_a_vocabulary_becomes_the_values_of_a_feature(tmp_path: Path) -> None:
 
 def test_ids_are_those_of_keras(tmp_path: Path) -> None:
     """Without one for what is unseen they begin at 0; with one for masks, too, at 2."""
-    given = {"vocabulary": [3, 5], "num_oov_indices": 0, "mask_token": None}
+    given: dict[str, Any] = {"vocabulary": [3, 5], "num_oov_indices": 0, "mask_token": None}
     text = import_keras(looking_up(tmp_path, "IntegerLookup", (), **given)).text
     assert "{op: squeeze, axis: 1}" in text and "{op: add, x2: -1}" in text
     given = {"vocabulary": ["a"], "num_oov_indices": 1, "mask_token": ""}
@@ -57,7 +57,7 @@ def test_ids_are_those_of_keras(tmp_path: Path) -> None:
 def test_what_differs_is_told(tmp_path: Path) -> None:
     imported = import_keras(looking_up(tmp_path, "Hashing", num_bins=9))
     assert "word: {encode: hash, bins: 9}" in imported.text and "train" in imported.notes[0]
-    given = {"max_tokens": 9, "output_mode": "int", "output_sequence_length": 7}
+    given: dict[str, Any] = {"max_tokens": 9, "output_mode": "int", "output_sequence_length": 7}
     imported = import_keras(looking_up(tmp_path, "TextVectorization", **given))
     assert "word: {encode: text, vocabulary: 9}" in imported.text and "shape: [7]" in imported.text
     assert "vocabulary of their own" in imported.notes[0]

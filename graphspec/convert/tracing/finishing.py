@@ -12,7 +12,7 @@ from typing import Any
 
 from graphspec.convert.tracing.live import replaced
 from graphspec.convert.tracing.sources import SOURCE
-from graphspec.convert.tracing.symbolic import Untraceable, is_array, is_symbolic, nodes_of
+from graphspec.convert.tracing.symbolic import Untraceable, is_array, is_symbolic, nodes_of, spelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,10 @@ class Finishing:
             if x.shape[:1] != (self.batch,):
                 self.blame(x)
                 raise Untraceable("the first axis of what it returns is not the batch")
+        for x in keras.tree.flatten(inputs):
+            if type(x._keras_history.operation).__name__ != "InputLayer":
+                self.blame(x)
+                raise Untraceable("it calls a function of functions, as `cond`, which a spec cannot contain")
         given = {id(x._keras_history.operation) for x in keras.tree.flatten(inputs)}
         nodes = list(nodes_of(found, given))
         for node in nodes:
@@ -117,6 +121,10 @@ class Finishing:
         kind = type(node.operation).__name__
         if kind in ("Reshape", "BroadcastTo", "Slice"):
             return {**config, "newshape" if kind == "Reshape" else "shape": shape}
+
+        if kind == "Einsum":
+            ranks = [len(x.shape) for x in node.input_tensors]
+            return {**config, "subscripts": spelled(config["subscripts"], ranks)}
 
         def clean(value: Any) -> Any:
             if type(value) is int and value and value % self.batch == 0:

@@ -55,6 +55,23 @@ def einsum_shape(operation: Any, *tensors: Any) -> Any:
     return backend.compute_output_spec(operation.call, *tensors)
 
 
+def spelled(subscripts: str, ranks: list[int]) -> str:
+    """Subscripts of tensors with so many axes, with letters in the place of `...`."""
+    text = subscripts.replace(" ", "")
+    if "..." not in text:
+        return text
+    left, arrow, right = text.partition("->")
+    free = [letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter not in text]
+    parts = left.split(",")
+    hidden = [rank - len(part.replace("...", "")) for part, rank in zip(parts, ranks, strict=True)]
+    most = free[: max(size for size, part in zip(hidden, parts, strict=True) if "..." in part)]
+    parts = [
+        part.replace("...", "".join(most[len(most) - size :]))
+        for part, size in zip(parts, hidden, strict=True)
+    ]
+    return ",".join(parts) + arrow + right.replace("...", "".join(most))
+
+
 def are_indices(tensor: Any) -> bool:
     """Whether all that reads a tensor, or a part of it, looks something up by it."""
     found = False

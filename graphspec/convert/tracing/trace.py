@@ -139,12 +139,12 @@ class _Trace:
                 before = {id(each) for each in getattr(self.model, "operations", None) or ()}
                 finishing = Finishing(self.batch, words, self.names, before, self.stack, *hooks)
                 finishing.finish(inputs, outputs)
+                model = keras.Model(inputs, outputs, name=self.model.name)
             except SpecError:
                 raise
             except Exception as error:  # of the user's code
                 raise self._refusal(error) from error
         owners = {operation.name: self._description(owner) for operation, owner in self.owned.values()}
-        model = keras.Model(inputs, outputs, name=self.model.name)
         self.inputs = keras.tree.flatten(inputs)
         self._unread(model)
         return TracedModel(model, self.notes, owners)
