@@ -37,6 +37,11 @@ def folder_of(kind: str, directory: Path) -> Path:
     elif kind == "gpt2":
         size: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 40, "vocab_size": 60}
         model = transformers.GPT2LMHeadModel(transformers.GPT2Config(bos_token_id=1, eos_token_id=2, **size))
+    elif kind == "qwen2":
+        model = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(num_key_value_heads=2, **SMALL))
+    elif kind == "t5":
+        sizes = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "vocab_size": 60}
+        model = transformers.T5EncoderModel(transformers.T5Config(**sizes))
     else:
         words = {key: value for key, value in SMALL.items() if "v" not in key[:2] and "max" not in key}
         model = transformers.ViTModel(transformers.ViTConfig(image_size=16, patch_size=8, **words))
@@ -51,6 +56,23 @@ def test_specs_of_the_gallery_take_their_params_from_the_config(kind: str, word:
     imported = import_huggingface(folder_of(kind, tmp_path / kind))
     assert imported.proved is not None and imported.proved.outputs < 1e-5
     assert re.search(word, imported.text) and "shape: [length]" in imported.text
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(("kind", "shape"), [("qwen2", "[length]"), ("t5", "[128]")])
+def test_traced_folders_learn_the_same_and_keep_their_length_open_where_they_can(
+    kind: str, shape: str, tmp_path: Path
+) -> None:
+    imported = import_huggingface(folder_of(kind, tmp_path / kind))
+    assert imported.proved is not None and imported.proved.outputs < 1e-5
+    assert imported.proved.gradient is not None and imported.proved.gradient < 1e-5
+    assert (
+        f"input_ids:      {{shape: {shape}" in imported.text
+        or f"input_ids: {{shape: {shape}" in imported.text
+    )
+    assert any("does not stay open" in note for note in imported.notes) == (kind == "t5")
+    if kind == "t5":  # the biases of distances are learned, of one table
+        assert not imported.frozen and "output_dim: 4" in imported.text
 
 
 def test_another_class_is_traced_and_the_command_copies_the_tokenizer(tmp_path: Path) -> None:

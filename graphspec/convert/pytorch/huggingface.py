@@ -152,7 +152,26 @@ def import_huggingface(
     if found is not None:
         return _from_gallery(found, folder, config, module, word, check)
     inputs = _inputs(module)
-    imported = convert_module(module, inputs, {}, word, flat)
+    if module.main_input_name != "input_ids":
+        return _traced(module, inputs, {}, word, flat, check)
+    try:
+        return _traced(module, inputs, {name: ["length"] for name in inputs}, word, flat, check)
+    except SpecError:  # its length does not stay open
+        imported = _traced(module, inputs, {}, word, flat, check)
+        length = inputs["input_ids"].shape[1]
+        note = f"it takes {length} tokens: the length of this model does not stay open"
+        return replace(imported, notes=(*imported.notes, note))
+
+
+def _traced(
+    module: Any,
+    inputs: Mapping[str, Tensor],
+    dynamic: Mapping[str, list[str | int | None]],
+    name: str,
+    flat: bool,
+    check: bool,
+) -> FromTorch:
+    imported = convert_module(module, inputs, dynamic, name, flat)
     return replace(imported, proved=prove(imported, module, inputs)) if check else imported
 
 

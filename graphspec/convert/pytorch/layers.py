@@ -558,7 +558,7 @@ def _embedding(w: NodeWriter, weight: Any, indices: Any, padding_idx: int = -1, 
     assert weight is not None
     if padding_idx >= 0:
         weight = replace(weight, padding=padding_idx)
-    x = w.solid(indices)
+    x = indices  # stretched as it is
     rows, width = weight.tensor.shape
     given = {"input_dim": rows, "output_dim": width}
     node = w.node("layer", "Embedding", given, [("x", x.value)], {"weight": weight})
