@@ -450,7 +450,7 @@ KEYS = {
     "Train.precision": "precision of the computation: float32, tf32 or bf16",
     "resize": "how an image is brought to the size of the input",
     "root": "folder that paths are relative to",
-    "pair": "the column of the second text of each row, which a tokenizer of a file puts behind the first",
+    "pair": "the column of the second text of each row, which a tokenizer of a file appends to the first",
     "part": "what of a tokenizer's result it is: ids, or types, which tell the texts of a pair apart",
     "tokenizer": "how text is split: word, char, whitespace, bpe, or a tokenizer.json",
     "transform": "a function that is applied before scaling, such as log1p",
