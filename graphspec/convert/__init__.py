@@ -9,6 +9,7 @@ diagnostic that names the layer and what to write instead.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -62,6 +63,7 @@ def import_keras(path: str | Path, flat: bool = False, allow: Sequence[str] = ()
             from graphspec.convert.custom_layers import classes, loaded
 
             if any(classes(archive.config)):
+                os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras' own is TensorFlow
                 with needing("custom layers of Keras", "keras"):
                     import keras  # noqa: F401
                 return replace(from_keras(loaded(Path(path), archive.config, allow), flat), name=archive.name)
