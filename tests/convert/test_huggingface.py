@@ -40,7 +40,14 @@ def folder_of(kind: str, directory: Path) -> Path:
     elif kind == "qwen2":
         model = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(num_key_value_heads=2, **SMALL))
     elif kind == "t5":
-        sizes = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "vocab_size": 60}
+        sizes: dict[str, Any] = {
+            "d_model": 32,
+            "d_kv": 8,
+            "d_ff": 48,
+            "num_layers": 2,
+            "num_heads": 4,
+            "vocab_size": 60,
+        }
         model = transformers.T5EncoderModel(transformers.T5Config(**sizes))
     else:
         words = {key: value for key, value in SMALL.items() if "v" not in key[:2] and "max" not in key}

@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 
 import graphspec
+import tests.convert.modules.images
+import tests.convert.modules.sequences  # noqa: F401  (they register)
 from graphspec.diagnostics import SpecError
 from tests.convert import torch_modules as modules
+from tests.convert.modules.given import CASES as CASES_OF_USERS
 
 TOKENS = torch.randint(0, 40, (2, 9), generator=torch.Generator().manual_seed(0))
 
@@ -34,6 +37,7 @@ CASES: dict[str, tuple[type[nn.Module], Tensor, dict[str, Any], int, tuple[str, 
     "tagger": (modules.Tagger, TOKENS, {"tokens": ["length"]}, 12, ("shape: [length]", "Bidirectional")),
     "causal": (modules.CausalModel, TOKENS, {}, 34, ("ReversibleEmbedding", "use_causal_mask: true")),
     "attention": (modules.HandMade, images(2, 7, 16), {}, 22, ("MultiHeadAttention", "pooled:")),
+    "branches": (modules.Branches, images(2, 3, 8, 8), {}, 28, ("scaled:", "op: exp")),
     "cell": (modules.Decoder, images(2, 3, 4), {}, 26, ("layer: GRU",)),
     "patches": (modules.Patches, images(2, 3, 8, 8), {}, 9, ("op: unfold",)),
 }
@@ -51,6 +55,16 @@ def test_module_and_spec_compute_and_learn_the_same(name: str) -> None:
     assert all(word in imported.text for word in words)
     if name == "cnn":
         assert "Permute" not in imported.text
+
+
+@pytest.mark.parametrize("name", ["AttentionPool", "DistanceEmbedding", "UNet", "VideoFrames"])
+def test_what_is_learned_stays_learned(name: str) -> None:
+    """Queries and biases of distances that are parameters, corners that stay, frames in the batch."""
+    case = CASES_OF_USERS[name]
+    imported = graphspec.from_torch(case.cls(), case.inputs[0])
+    assert imported.proved is not None and imported.proved.gradient is not None
+    assert imported.proved.outputs < 1e-5 and imported.proved.gradient < 1e-5
+    assert not imported.frozen
 
 
 def test_other_weights_go_in_without_rules(tmp_path: Path) -> None:

@@ -45,6 +45,29 @@ class ConvNorm(nn.Module):
         return self.act(self.norm(self.conv(x)))
 
 
+class Scaled(nn.Module):
+    def __init__(self, kernel: int):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, kernel, 2, kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x))
+
+
+class Branches(nn.Module):
+    """A class whose instances pad by a number and not at all; a parameter that is read three times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.narrow = Scaled(3), Scaled(1)
+        self.scale = nn.Parameter(torch.ones(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.wide(x) + self.narrow(x)).mean((2, 3))
+        return (y * self.scale.sum() + self.scale.exp()) * self.scale
+
+
 class SmallCNN(nn.Module):
     """Strides with dilation, symmetric padding, squeeze and excitation, a Linear behind a Flatten."""
 
