@@ -129,6 +129,7 @@ def test_models_with_code_agree_with_keras(name: str) -> None:
     imported = graphspec.from_keras(model)
     assert imported.weights is not None
     assert difference(imported.program, imported.weights, model) < 1e-5
+    assert not any("train_step" in note for note in imported.notes)
     trained = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
     assert imported.program.summary().trainable_params == trained
     again = graphspec.from_keras(model)  # the first has left the model as it was

@@ -26,8 +26,10 @@ def is_own(layer: Any) -> bool:
 
 def trains_itself(kind: type) -> bool:
     """Whether a model's class has methods of its own that train it."""
+    import keras
+
     methods = ("train_step", "test_step", "predict_step", "compute_loss", "compile", "fit")
-    return any(word in vars(each) for each in kind.__mro__ if is_own_class(each) for word in methods)
+    return any(getattr(kind, word, None) is not getattr(keras.Model, word) for word in methods)
 
 
 def is_function(value: Any) -> bool:
