@@ -24,7 +24,6 @@ import pandas as pd
 from bench.draft_tasks import HOURS, NEXT, PAST, TASKS, Task, hourly
 from bench.report import Column, Table, seconds
 
-Rows = pd.DataFrame
 HERE = Path(__file__).parent
 FORECAST = "hourly"
 COLUMNS = (
@@ -42,7 +41,7 @@ COLUMNS = (
 )
 
 
-def timed(command: Sequence[str | Path]) -> tuple[str, float]:
+def timed(command: Sequence[object]) -> tuple[str, float]:
     """What a command prints, and the processor time that it took."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
@@ -52,7 +51,9 @@ def timed(command: Sequence[str | Path]) -> tuple[str, float]:
     return done.stdout, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def ours(task: Task, training: Rows, held: Rows, folder: Path) -> tuple[dict[str, float], float]:
+def ours(
+    task: Task, training: pd.DataFrame, held: pd.DataFrame, folder: Path
+) -> tuple[dict[str, float], float]:
     """The score of each target on the held rows, and the processor time of `new` and `train`."""
     data = [_written(task, part, folder / name) for name, part in (("train", training), ("held", held))]
     named = [] if task.shape else [word for target in task.targets for word in ("--target", target)]
@@ -72,7 +73,7 @@ def ours(task: Task, training: Rows, held: Rows, folder: Path) -> tuple[dict[str
     return scores, used
 
 
-def _written(task: Task, part: Rows, path: Path) -> Path:
+def _written(task: Task, part: pd.DataFrame, path: Path) -> Path:
     """The rows as a file, or as a folder of images."""
     if task.shape is None:
         part.to_csv(path.with_suffix(".csv"), index=False)
@@ -87,7 +88,7 @@ def _written(task: Task, part: Rows, path: Path) -> Path:
 
 
 def autogluon(
-    python: str, task: Task, training: Rows, held: Rows, folder: Path
+    python: str, task: Task, training: pd.DataFrame, held: pd.DataFrame, folder: Path
 ) -> tuple[dict[str, float], float]:
     """The same of AutoGluon, which predicts one target at a time."""
     scores, used = {}, 0.0
@@ -102,7 +103,7 @@ def autogluon(
     return scores, used
 
 
-def boosting(task: Task, training: Rows, held: Rows) -> dict[str, float]:
+def boosting(task: Task, training: pd.DataFrame, held: pd.DataFrame) -> dict[str, float]:
     """scikit-learn's, with its defaults, on columns of numbers and of categories."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
@@ -119,7 +120,7 @@ def boosting(task: Task, training: Rows, held: Rows) -> dict[str, float]:
     return found
 
 
-def _columns(part: Rows, like: Rows) -> np.ndarray:
+def _columns(part: pd.DataFrame, like: pd.DataFrame) -> np.ndarray:
     """Numbers as they are, texts as the numbers of their values in training."""
     made = []
     for name in part:
@@ -146,16 +147,16 @@ def measured(name: str, arguments: argparse.Namespace, known: dict[str, Any]) ->
                 known[key] = [*theirs, boosting(task, training, rest)]
         parts.append((mine, known.get(key)))
         print(f"{key}: {parts[-1]}", file=sys.stderr, flush=True)
-    compared = all(theirs is not None for _, theirs in parts)
+    others = [theirs for _, theirs in parts if theirs is not None]
     for number, (target, kind) in enumerate(task.targets.items()):
         row: dict[str, Any] = {"task": name, "rows": len(rows), "target": target}
         row["measure"] = "error" if kind == "number" else "accuracy"
         row["ours"] = float(np.mean([mine[0][target] for mine, _ in parts]))
         row["our_seconds"] = None if number else float(np.mean([mine[1] for mine, _ in parts]))
-        if compared:
-            row["theirs"] = float(np.mean([theirs[0][target] for _, theirs in parts]))
-            row["boosting"] = float(np.mean([theirs[2][target] for _, theirs in parts]))
-            row["their_seconds"] = None if number else float(np.mean([theirs[1] for _, theirs in parts]))
+        if len(others) == len(parts):
+            row["theirs"] = float(np.mean([theirs[0][target] for theirs in others]))
+            row["boosting"] = float(np.mean([theirs[2][target] for theirs in others]))
+            row["their_seconds"] = None if number else float(np.mean([theirs[1] for theirs in others]))
             row["ratio"] = row["ours"] / row["theirs"]
             row["seconds_ratio"] = None if number else row["our_seconds"] / row["their_seconds"]
         yield row
@@ -211,7 +212,7 @@ def main() -> None:
     if not arguments.autogluon:
         print("AutoGluon is left out: name an interpreter that has it with --autogluon", file=sys.stderr)
     known = json.loads(arguments.known.read_text()) if arguments.known and arguments.known.exists() else {}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in arguments.tasks or [*TASKS, FORECAST]:
         if name == FORECAST:
             print(forecast(arguments.neuralforecast).markdown(), flush=True)

@@ -351,7 +351,7 @@ class Loader:
             of = dividing.window_parts(line, origins, parts, windows)
             self._all_parts(division, np.bincount(of[of >= 0], minlength=3).tolist())
         self.notes += dividing.notes(line, origins, of, windows)
-        self._digest.update(origins.tobytes())
+        self._digest.update(origins.data)
         if of is None:
             return [whole, None, None]
         self._digest.update(of.tobytes())

@@ -16,6 +16,8 @@ from graphspec.data.windows.timeline import Rows, Timeline
 from graphspec.diagnostics import fail
 
 Parts = NDArray[np.uint8]
+TOGETHER = 2**20
+"""Windows that are looked at together."""
 
 
 def row_parts(
@@ -29,9 +31,7 @@ def row_parts(
     """The part of each row of the file, and of each inserted one. `column` is that of the division."""
     if isinstance(division, Split) and division.last_by is not None:
         held = line.ticks >= _border(line, division.split)
-        found = np.empty(len(line), np.uint8)
-        found[line.row_at(np.arange(len(line)))] = np.where(held, splits.VALIDATION, splits.TRAINING)
-        return found
+        return line.by_row(np.where(held, np.uint8(splits.VALIDATION), np.uint8(splits.TRAINING)))
     values = reading.column(table, [column] if column else [], column, rows)
     if isinstance(division, Marked):
         assert values.whole is not None
@@ -73,11 +73,16 @@ def window_parts(line: Timeline, at: Rows, parts: Parts, windows: Windows) -> ND
     past of a window for training lies in training, too. `parts` are those of rows.
     """
     of = line.in_order(parts)
-    changes = np.concatenate(([0], np.cumsum(of[1:] != of[:-1])))
-    begin = at + 1 - windows.past
-    first, last = (at + 1, at + windows.next) if windows.next else (begin, at)
-    found = np.where(changes[first] == changes[last], of[last], -1).astype(np.int8)
-    found[(found == splits.TRAINING) & (changes[begin] != changes[last])] = -1
+    changes = np.zeros(len(of), np.int32)
+    np.cumsum(of[1:] != of[:-1], dtype=np.int32, out=changes[1:])
+    found = np.empty(len(at), np.int8)
+    for start in range(0, len(at), TOGETHER):
+        some = at[start : start + TOGETHER]
+        begin = some + 1 - windows.past
+        first, last = (some + 1, some + windows.next) if windows.next else (begin, some)
+        part = np.where(changes[first] == changes[last], of[last], -1).astype(np.int8)
+        part[(part == splits.TRAINING) & (changes[begin] != changes[last])] = -1
+        found[start : start + TOGETHER] = part
     return found
 
 

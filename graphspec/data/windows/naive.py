@@ -16,6 +16,7 @@ from graphspec.data.encoders.numbers import Floats
 from graphspec.data.features.windows import Windows
 from graphspec.data.fields import UNIT
 from graphspec.data.splits import TRAINING
+from graphspec.data.windows.division import TOGETHER
 from graphspec.data.windows.examples import Windowed
 from graphspec.data.windows.timeline import Timeline
 from graphspec.data.windows.views import View
@@ -65,17 +66,21 @@ def seasonal(
 def _by_series(
     values: NDArray[Any], line: Timeline, season: int, there: NDArray[np.bool_] | None
 ) -> dict[str, float]:
-    apart = np.abs(values[season:] - values[:-season])
-    pairs = np.ones(len(apart), bool) if there is None else there[season:] & there[:-season]
+    pairs = np.ones(max(0, len(values) - season), bool)
+    if there is not None:
+        pairs = there[season:] & there[:-season]
     for border in line.begins[1:-1].tolist():  # nothing is compared across a gap, or with another series
         pairs[max(0, border - season) : border] = False
-    places = np.flatnonzero(pairs)
-    if not len(places):
-        return {}
-    series = line.series_of(places)
-    sums = np.bincount(series, apart[places], len(line.starts) - 1)
-    counts = np.bincount(series, minlength=len(line.starts) - 1)
     names = line.keys
+    sums, counts = np.zeros(len(names)), np.zeros(len(names), np.int64)
+    for first in range(0, len(pairs), TOGETHER):
+        places = first + np.flatnonzero(pairs[first : first + TOGETHER])
+        apart = np.abs(values[places + season] - values[places])
+        series = line.series_of(places)
+        sums += np.bincount(series, apart, len(names))
+        counts += np.bincount(series, minlength=len(names))
+    if not counts.any():
+        return {}
     scales = {names[s]: float(sums[s] / counts[s]) for s in np.flatnonzero(counts).tolist()}
     return scales | {ALL: float(sums.sum() / counts.sum())}
 

@@ -56,6 +56,14 @@ class Timeline:
         """What there is of each row, at each position."""
         return rows if self.order is None else rows[self.order]
 
+    def by_row(self, values: NDArray[Any]) -> NDArray[Any]:
+        """What there is at each position, of each row."""
+        if self.order is None:
+            return values
+        found = np.empty_like(values)
+        found[self.order] = values
+        return found
+
     def origins(self, before: int, behind: int, stride: int = 1) -> Rows:
         """The positions with `before` steps up to themselves and `behind` steps after, without a gap."""
         runs = zip(self.begins[:-1].tolist(), self.begins[1:].tolist(), strict=True)
