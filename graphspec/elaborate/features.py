@@ -85,7 +85,7 @@ def check_features(
         path, loss = (*body.declared.output_path(fill.output), "class_weight"), outputs[fill.output].loss
         message = f"`class_weight` weighs rows by their class, and the output `{fill.output}` has none"
         help = "weight rows by a column: `sample_weight: ...`"
-        if fill.positions:
+        if fill.positions and loss is not None:
             each = "pixel" if fill.mask else "step"
             message = (
                 f"`class_weight` weighs the loss of each {each}, and `{loss.name}` has none of one {each}"

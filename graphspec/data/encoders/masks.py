@@ -54,7 +54,9 @@ class MaskEncoder(ImageEncoder):
     def pixels(self, part: TablePart) -> Mapping[str, int]:
         """How many pixels of some rows have each value."""
         column = self.encode(part)
-        found = column.values if column.missing is None else column.values[~column.missing]
+        found = np.asarray(column.values)
+        if column.missing is not None:
+            found = found[~column.missing]
         counts = found.reshape(-1, self.made[-1]).sum(0) if self.one_hot else np.bincount(found.reshape(-1))
         values = self.feature.values or range(256)
         return {str(int(value)): int(count) for value, count in zip(values, counts, strict=False) if count}
