@@ -84,9 +84,9 @@ def load(
     code for each mistake.
     """
     found = read_once(processes, partial(_read, program, data, root, limit, encoders))
-    training, *held = _on(device, (found.training, found.validation, found.test))
-    parts = (_augmented(program, training, device), *held)
-    training, validation, test = (None if each is None else weighed(each, found.encoders) for each in parts)
+    first, *held = _on(device, (found.training, found.validation, found.test))
+    training = weighed(_augmented(program, first, device), found.encoders)
+    validation, test = (None if each is None else weighed(each, found.encoders) for each in held)
     return replace(found, training=training, validation=validation, test=test)
 
 

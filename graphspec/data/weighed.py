@@ -60,8 +60,10 @@ class Weighed(Rebatched):
 
 def weighed(examples: Examples, encoders: Encoders | None) -> Examples:
     """Examples with the weights that outputs give the classes of pixels and steps, if any does."""
+    if encoders is None:
+        return examples
     tables = {}
-    for name, weigher in encoders.weights.items() if encoders is not None else ():
+    for name, weigher in encoders.weights.items():
         if not weigher.by_position:
             continue
         target = encoders.outputs[name].target
