@@ -261,7 +261,11 @@ def test_bad_data_end_before_the_first_step_in_every_format(
 
 @pytest.mark.parametrize("given", ["balanced", "{a: 0, c: 4}"])
 def test_classes_of_steps_have_weights_in_the_loss(tmp_path: Path, given: str) -> None:
-    rows = [{"x": [1.0, 2.0, 3.0], "y": ["a", "a", "b"]}, {"x": [4.0], "y": ["c"]}, {"x": [5.0], "y": ["a"]}]
+    rows: list[Row] = [
+        {"x": [1.0, 2.0, 3.0], "y": ["a", "a", "b"]},
+        {"x": [4.0], "y": ["c"]},
+        {"x": [5.0], "y": ["a"]},
+    ]
     write_lines(tmp_path / "t.jsonl", rows)
     made = compile(f"""
 inputs: {{x: {{shape: [length]}}}}
