@@ -470,6 +470,9 @@ def _softmax(w: NodeWriter, self: Laid, dim: int, function: str, **_: Any) -> La
 @handles("cumsum", "cumprod")
 def _cumulative(w: NodeWriter, self: Laid, dim: int, function: str, out: Any, **_: Any) -> Laid:
     x = alone(w, self, dim % len(self.shape))
+    word = str(out.dtype).removeprefix("torch.")
+    if x.dtype != word:  # PyTorch counts booleans
+        x = replace(w.make("op", "cast", {"dtype": word}, [("x", x.value)], x), dtype=word)
     axis = x.sole(dim % len(self.shape))
     found = w.make("op", function, {"axis": axis}, [("x", x.value)], x)
     return replace(found, dtype=str(out.dtype).removeprefix("torch."))
