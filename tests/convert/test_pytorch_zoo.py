@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import timm
 import torch
 import torchvision
 import transformers
@@ -105,6 +104,8 @@ TIMM = {
 
 @pytest.mark.parametrize("name", TIMM)
 def test_networks_of_timm(name: str) -> None:
+    import timm
+
     size = TIMM[name]
     torch.manual_seed(0)
     words: dict[str, Any] = {"img_size": size} if name.endswith("dinov2") else {}
