@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from graphspec.data.batches import Batch, Examples, Rebatched, Shuffle
-from graphspec.data.encoders import Encoders
+
+if TYPE_CHECKING:
+    from graphspec.data.encoders import Encoders
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ def test_what_is_written_is_right_and_trains(tmp_path: Path, targets: list[str])
     program = compile(path, settings={"train.epochs": 1})
     result = train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu", tell=lambda note: None)
     assert result.epochs == 1 and len(program.outputs) == len(targets)
-    assert "#   id: it numbers the rows" in path.read_text()
+    assert "key: id" in path.read_text()
 
 
 def test_the_command_writes_a_spec_for_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

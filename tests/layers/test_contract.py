@@ -33,6 +33,8 @@ UNEXERCISED: dict[tuple[str, str], str] = {
         for kind in ("Max", "Average")
         for rank in (1, 2, 3)
     },
+    ("Resizing", "align_corners"): "PyTorch's: tests/layers/test_resizing.py",
+    ("UpSampling2D", "align_corners"): "PyTorch's: tests/layers/test_resizing.py",
     ("Discretization", "num_bins"): "boundaries of training data: tests/custom/test_adapting.py",
     ("Discretization", "epsilon"): "boundaries of training data: tests/custom/test_adapting.py",
     ("arange", "stop"): "makes a tensor of nothing: tests/layers/test_constants.py",
