@@ -293,3 +293,32 @@ data:
     )
     summed = sum(each[i, j].item() * w for i, row in enumerate(weights) for j, w in enumerate(row))
     assert result.loss.item() == pytest.approx(summed / 5, rel=1e-5)
+
+
+def test_tokens_have_the_weights_of_their_texts_and_what_a_tokenizer_cuts_has_none(tmp_path: Path) -> None:
+    """Ids of tokens begin behind padding; texts that look like numbers are texts."""
+    spec = """
+inputs: {{x: {{shape: [3]}}}}
+nodes:
+  wide: {{layer: Reshape, target_shape: [-1, 1]}}
+  y: {{layer: Dense, units: 5}}
+outputs:
+  y: {{loss: {{name: sparse_categorical_crossentropy, from_logits: true}}, class_weight: {{'1': 0, '3': 4}}}}
+data:
+  train: t.jsonl
+  features:
+    y: {{encode: {}, length: 3}}
+"""
+    rows: list[Row] = [{"x": [1.0, 2.0, 3.0], "y": ["1", "2", "3"]}]
+    write_lines(tmp_path / "t.jsonl", rows)
+    found = load(compile(spec.format("tokens, values: ['1', '2', '3']")), None, tmp_path, torch.device("cpu"))
+    (batch,) = found.training.batches(1)
+    assert batch.weights["y"].tolist() == [[0.0, 1.0, 4.0]]
+    write_lines(tmp_path / "t.jsonl", [{"x": [1.0, 2.0, 3.0], "y": "1 2 3"}])
+    with pytest.raises(SpecError, match="a tokenizer cuts it"):
+        load(
+            compile(spec.format("text, tokenizer: whitespace, vocabulary: 5")),
+            None,
+            tmp_path,
+            torch.device("cpu"),
+        )

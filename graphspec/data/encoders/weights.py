@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from graphspec.data.columns import TablePart, is_list, lists, numbers, texts, texts_of
 from graphspec.data.encoders.base import Encoder, restored
 from graphspec.data.encoders.categories import CategoryEncoder
+from graphspec.data.encoders.lists import TextEncoder
 from graphspec.data.encoders.masks import MaskEncoder
+from graphspec.data.encoders.vocabulary import VocabularyEncoder
 from graphspec.data.mistakes import shown
 from graphspec.data.row_settings import RowSettings
 from graphspec.diagnostics import did_you_mean, fail
@@ -59,6 +61,9 @@ class RowWeights:
 
     def _values(self, part: TablePart) -> pa.Array:
         assert self.target is not None
+        if isinstance(self.encoder, TextEncoder):
+            what = "a tokenizer cuts it, and `class_weight` is for classes that the column holds"
+            raise part.fail("data-shape", self.target, 0, what, "leave `class_weight` out")
         if not is_list(part.table.schema.field(self.target).type):
             return texts(part, self.target)
         if not self.by_position:
@@ -84,6 +89,8 @@ class RowWeights:
     def _number(self, value: str) -> int:
         if isinstance(self.encoder, CategoryEncoder):
             return self.encoder.vocabularies[0].id_of(value, -1)
+        if isinstance(self.encoder, VocabularyEncoder):
+            return self.encoder.vocabulary.id_of(value, -1)
         return self.encoder.number(value) if isinstance(self.encoder, MaskEncoder) else int(value)
 
     def finish(self) -> None:
