@@ -40,10 +40,10 @@ MOST_OF_SET = 200
 """Values of a set that have a place of their own, at most."""
 SEPARATORS = ("; ", ";", " | ", "|", ", ", ",", " / ")
 IDENTIFIER = re.compile(
-    r"(?i)(?:^|[\W_])(?:id|key|idx|index|uuid|guid|nr|no|row|number|unnamed)s?(?:$|[\W_])|[a-z]I[Dd]$|^ID$"
+    r"(?i:(?:^|[\W_])(?:id|key|idx|index|uuid|guid|nr|no|row|number|unnamed)s?(?:$|[\W_]))|[a-z]I[Dd]$"
 )
 """Names of columns that say which row is which."""
-NAMING = re.compile(r"(?i)(?:^|[\W_])(?:id|code|key)$|[a-z]I[Dd]$")
+NAMING = re.compile(r"(?i:(?:^|[\W_])(?:id|code|key)$)|[a-z]I[Dd]$")
 """Names of columns whose whole numbers name something, and measure nothing."""
 WORDS = 3
 """Words in a row from which on a column is text, on average."""

@@ -327,7 +327,8 @@ class Looker:
             encoder = self.encoders.encoders.get(name) if self.encoders is not None else None
             columns = encoder.columns if encoder is not None else (name,)
             wide = array.shape[-1] if array.ndim > 1 else 1
-            if len(columns) > 1 and wide % len(columns) == 0:
+            text = isinstance(encoder, TextEncoder)  # of a pair, whose tokens are of both
+            if len(columns) > 1 and not text and wide % len(columns) == 0:
                 own = wide // len(columns)
                 for place, column in enumerate(columns):
                     both = isinstance(encoder, Floats) and getattr(encoder.feature, "indicator", False)

@@ -17,10 +17,19 @@ from graphspec.data.encoders.base import Encoder, restored
 from graphspec.data.encoders.categories import CategoryEncoder
 from graphspec.data.encoders.lists import TextEncoder
 from graphspec.data.encoders.masks import MaskEncoder
+from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.vocabulary import VocabularyEncoder
 from graphspec.data.mistakes import shown
+from graphspec.data.ragged import Ragged
 from graphspec.data.row_settings import RowSettings
 from graphspec.diagnostics import did_you_mean, fail
+
+BOOLEANS = ("false", "true")
+
+
+def is_boolean(type: pa.DataType) -> bool:
+    """Whether a column holds booleans, also in lists."""
+    return bool(pa.types.is_boolean(type)) or (is_list(type) and is_boolean(type.value_type))
 
 
 class RowWeights:
@@ -47,9 +56,27 @@ class RowWeights:
             self.total += float(self._samples(part).sum())
         if isinstance(self.encoder, MaskEncoder):
             self.counts.update(self.encoder.pixels(part))
+        elif isinstance(self.encoder, PlainEncoder) and self.by_position:
+            self.counts.update(self._numbers(part))
         elif self.given is not None:
             for pair in self._values(part).drop_null().value_counts().to_pylist():
                 self.counts[pair["values"]] += pair["counts"]
+
+    def _numbers(self, part: TablePart) -> dict[str, int]:
+        """How many positions of some rows have each class, in a column that holds class numbers or shares."""
+        assert self.encoder is not None and self.target is not None
+        column, fill = self.encoder.encode(part), self.encoder.fill
+        found = column.values
+        flat = found.values if isinstance(found, Ragged) else np.asarray(found)
+        if column.missing is not None and not isinstance(found, Ragged):
+            flat = flat[~column.missing]
+        if fill.tensor.is_float and fill.tensor.shape[-1] == fill.limit:
+            counts = flat.reshape(-1, fill.limit).sum(0)
+            return {str(number): int(count) for number, count in enumerate(counts) if count}
+        values, counts = np.unique(flat, return_counts=True)
+        words = BOOLEANS if is_boolean(part.table.schema.field(self.target).type) else ()
+        names = [words[int(value)] if words else str(int(value)) for value in values]
+        return dict(zip(names, map(int, counts), strict=True))
 
     def _samples(self, part: TablePart) -> NDArray[np.float64]:
         assert self.sample is not None
@@ -91,7 +118,9 @@ class RowWeights:
             return self.encoder.vocabularies[0].id_of(value, -1)
         if isinstance(self.encoder, VocabularyEncoder):
             return self.encoder.vocabulary.id_of(value, -1)
-        return self.encoder.number(value) if isinstance(self.encoder, MaskEncoder) else int(value)
+        if isinstance(self.encoder, MaskEncoder):
+            return self.encoder.number(value)
+        return BOOLEANS.index(value) if value in BOOLEANS else int(value)
 
     def finish(self) -> None:
         if self.sample is not None and self.total == 0:

@@ -59,8 +59,8 @@ class Fill:
     @property
     def positions(self) -> bool:
         """Whether a target has many classes: of the pixels of a mask, or of the steps of a list."""
-        many = self.target and self.classes and not self.one_hot and self.tensor.shape[1:] not in ((), (1,))
-        return self.mask or many
+        many = not self.one_hot and self.tensor.shape[1:] not in ((), (1,))
+        return self.mask or (self.target and self.classes and (many or self.steps is not None))
 
     @property
     def one_unit(self) -> bool:
