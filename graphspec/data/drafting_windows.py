@@ -232,7 +232,8 @@ def _predicted(made: Draft, targets: Sequence[ColumnProfile], scale: str, width:
         made.nodes.append(f"  season: {{layer: Dense, {start}units: 128, activation: relu, repeat: 2}}")
     for place, seen in enumerate(targets):
         out = word(seen.name)
-        while any(line.startswith(f"  {out}: ") for line in (*made.nodes, *made.inputs)):
+        taken = {line.strip().partition(":")[0] for line in (*made.nodes, *made.inputs)}
+        while taken & {out, *(f"{out}_{part}" for part in ("line", "curve", "season", "level"))}:
             out += "_"
         parts, level = {"line": source, "curve": "drop"}, "level"
         if clock:

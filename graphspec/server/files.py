@@ -78,9 +78,9 @@ class OtherSpecs:
     def _users(self, path: Path, root: Path | None) -> Iterator[Path]:
         """The specs that may name a file. The copies in the directories of runs stay as they are."""
         root = _plain(root) if root is not None else path.parent
-        looked = 0
+        looked = 0  # pictures beside the specs do not count
         for folder, folders, files in os.walk(root if path.is_relative_to(root) else path.parent):
-            looked += len(files) + len(folders)
+            looked += 1 + sum(name.endswith(SUFFIXES) for name in files)
             if looked > MOST:
                 return
             folders[:] = sorted(name for name in folders if not name.startswith("."))

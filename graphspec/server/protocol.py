@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -81,8 +82,16 @@ class SpecServer(LanguageServer):
 
     def _opened(self, path: Path) -> str | None:
         """The text of a file that is open in the editor."""
-        document = next((each for each in list(self.analyses) if path_of(each) == path), None)
-        return self.workspace.get_text_document(document).source if document is not None else None
+        uri = self.open_at(path)
+        return self.workspace.get_text_document(uri).source if uri is not None else None
+
+    def open_at(self, path: Path) -> str | None:
+        """The address under which a file is open, which may lead through links."""
+        for uri in list(self.analyses):
+            place = path_of(uri)
+            if place is not None and os.path.realpath(place) == os.path.realpath(path):
+                return uri
+        return None
 
     def root(self) -> Path | None:
         """The folder that the editor has opened."""
@@ -165,7 +174,7 @@ def _rest(params: lsp.DidChangeTextDocumentParams) -> None:
 def did_save(params: lsp.DidSaveTextDocumentParams) -> None:
     """What the file names may have changed, too, and for others that are open what this one says."""
     saved = path_of(params.text_document.uri)
-    users = [uri for uri, each in server.analyses.items() if str(saved) in each.sources]
+    users = [uri for uri, each in list(server.analyses.items()) if str(saved) in each.sources]
     for uri in dict.fromkeys([params.text_document.uri, *users]):
         server.analyses.pop(uri, None)
         server.publish(uri)
@@ -244,7 +253,7 @@ def _locations(uri: str, position: lsp.Position, declared: bool) -> list[lsp.Loc
     declares = []
     for file, document, each in server.files.places(path, analysis.names, symbol, server.root()):
         at = texts.setdefault(file, Positions(document.text))
-        where = uri if file == path or file is None else file.as_uri()
+        where = uri if file == path or file is None else server.open_at(file) or file.as_uri()
         found.append(lsp.Location(where, _range(at, each.start, each.end)))
         declares += found[-1:] if each.declares else []
         if declares and declared:

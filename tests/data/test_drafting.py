@@ -472,3 +472,17 @@ def test_hours_are_read_where_there_are_any(tmp_path: Path, text: str, timed: bo
     assert ("hour_sin, hour_cos" in written) is timed
     (tmp_path / "t.yaml").write_text(written)
     compile(tmp_path / "t.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("amount_paid", "number"),
+        ("grid", "number"),
+        ("valid", "number"),
+        ("store_id", "category"),
+        ("userId", "category"),
+    ],
+)
+def test_a_name_says_that_numbers_name_something_as_a_word_of_its_own(name: str, kind: str) -> None:
+    assert look(name, pa.array([number % 30 for number in range(300)])).kind == kind

@@ -322,3 +322,28 @@ data:
             tmp_path,
             torch.device("cpu"),
         )
+
+
+@pytest.mark.parametrize(
+    ("loss", "units", "values"),
+    [
+        ("categorical_crossentropy", 3, [[1, 0, 0, 0, 1, 0], [1, 0, 0, 1, 0, 0]]),
+        ("binary_crossentropy", 1, [[True, False], [True, True]]),
+    ],
+)
+def test_classes_that_no_encoder_numbers_are_balanced(
+    tmp_path: Path, loss: str, units: int, values: list[Any]
+) -> None:
+    """Shares of classes as flat lists, and booleans."""
+    write_lines(tmp_path / "t.jsonl", [{"x": [1.0, 2.0], "y": each} for each in values])
+    program = compile(f"""
+inputs: {{x: {{shape: [2]}}}}
+nodes:
+  wide: {{layer: Reshape, target_shape: [2, 1]}}
+  y: {{layer: Dense, units: {units}}}
+outputs: {{y: {{loss: {{name: {loss}, from_logits: true}}, class_weight: balanced}}}}
+data: {{train: t.jsonl}}
+""")
+    (batch,) = load(program, None, tmp_path, torch.device("cpu")).training.batches(2)
+    wanted = torch.tensor([[2 / 3, 2.0], [2 / 3, 2 / 3]])  # three of one class, one of the other
+    torch.testing.assert_close(batch.weights["y"].reshape(2, 2), wanted)

@@ -315,3 +315,29 @@ def test_quantiles_are_forecast_with_their_coverage(tmp_path: Path) -> None:
     covered = (both.y >= both["y.0.1"]) & (both.y <= both["y.0.9"])
     assert covered.mean() == pytest.approx(found["coverage"], abs=1e-6)
     assert (both.y - both.y_forecast).abs().mean() == pytest.approx(found["mae"], rel=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_classes_ahead_have_weights(tmp_path: Path, steps: int) -> None:
+    states = ["lo", "hi", "lo", "lo", "hi", "lo", "hi", "hi", "lo", "lo"] * 3
+    pd.DataFrame({"t": range(30), "v": np.arange(30.0), "state": states}).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    last = "y: {layer: Reshape, target_shape: [3, 2]}" if steps > 1 else "y: {layer: Dense, units: 2}"
+    program = compile(f"""
+inputs: {{past: {{shape: [4, 1]}}}}
+nodes:
+  flat: {{layer: Flatten, from: past}}
+  wide: {{layer: Dense, units: 6, activation: relu}}
+  {last}
+outputs:
+  y: {{loss: {{name: sparse_categorical_crossentropy, from_logits: true}}, class_weight: {{hi: 5}}}}
+data:
+  train: t.csv
+  windows: {{order: t, past: 4, next: {steps}}}
+  features:
+    past: {{columns: [v], encode: number, steps: past}}
+    y: {{column: state, encode: category, steps: next}}
+""")
+    (batch,) = load(program, None, tmp_path, torch.device("cpu")).training.batches(100)
+    assert batch.weights["y"].tolist() == torch.where(batch.arrays["y"] == 0, 5.0, 1.0).tolist()

@@ -195,3 +195,17 @@ def test_words_are_completed_while_a_check_runs(place: Path, monkeypatch: pytest
 
     asyncio.run(typing())
     assert protocol.server.analyses[document.uri].text == text
+
+
+def test_a_rename_reaches_what_is_open_behind_a_link_and_beside_many_pictures(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "images").mkdir()
+    for number in range(30):
+        (place / "images" / f"{number}.png").touch()
+    monkeypatch.setattr("graphspec.server.files.MOST", 20)
+    (place / "link").symlink_to(place, target_is_directory=True)
+    linked = opened(place / "link" / "main.yaml")
+    encoder = place / "parts" / "encoder.yaml"
+    edit = protocol.rename(lsp.RenameParams(opened(encoder), at(encoder, "width: 8"), "size"))
+    assert edit is not None and edit.changes is not None and linked.uri in edit.changes

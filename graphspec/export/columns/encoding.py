@@ -106,7 +106,9 @@ class ColumnEncoding:
         if isinstance(encoder, ImageEncoder):
             return "ONNX decodes no images"
         if isinstance(encoder, TextEncoder) and not texts.readable(encoder):
-            return "its tokenizer merges letters"
+            return "its tokenizer merges letters, or adds to a text"
+        if isinstance(encoder, TextEncoder) and (len(encoder.columns) > 1 or encoder.feature.part != "ids"):
+            return "it is of a pair of texts"
         if isinstance(encoder, DateEncoder) and not dates.readable(encoder.feature.format):
             return f"the format {encoder.feature.format} is not numbers with other characters between them"
         if isinstance(encoder, PlainEncoder) and (tensor.rank > 2 or tensor.dtype == "bfloat16"):

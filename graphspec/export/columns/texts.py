@@ -42,6 +42,7 @@ def readable(encoder: TextEncoder) -> bool:
         and (state.get("pre_tokenizer") or {}).get("type") in ways
         and kinds == ["NFC", "Lowercase"]
         and not state.get("added_tokens")
+        and not state.get("post_processor")
     )
 
 
