@@ -10,7 +10,9 @@ diagnostic that names the layer and what to write instead.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -75,22 +77,35 @@ def from_keras(model: Any, flat: bool = False) -> Imported:
 
     Raises `SpecError`.
     """
-    from graphspec.convert.tracing.live import has_code, is_own_class, trains_itself
+    from graphspec.convert.tracing.live import has_code, is_own_class, replaced, trains_itself
 
     name, kind = model.name, type(model)
     notes: list[str] = []
     if is_own_class(kind) and trains_itself(kind):
         notes.append(f"`train_step` and other methods of `{kind.__name__}` are left out: the graph came in")
+    settings = _compiled(model, notes)
     if not has_code(model):
-        return _saved(model, name, flat, notes)
+        with replaced(model, "get_compile_config", lambda: settings or None):
+            return _saved(model, name, flat, notes)
     from graphspec.convert.proof import prove
     from graphspec.convert.tracing.trace import traced
 
     with traced(model) as found:
-        settings = model.get_compile_config() or {}
         imported = _saved(found.model, name, flat, [*notes, *found.notes], settings)
-    prove(imported.program, imported.weights or {}, model)
-    return imported
+    uncompared = prove(imported.program, imported.weights or {}, model)
+    return replace(imported, notes=(*imported.notes, *uncompared))
+
+
+def _compiled(model: Any, notes: list[str]) -> dict[str, Any]:
+    """The settings of `compile`, empty where Keras cannot write them."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of lambdas, which a note tells
+            return model.get_compile_config() or {}
+    except (NotImplementedError, TypeError, ValueError) as error:  # Keras' own, of objects without a config
+        why = re.sub(r" at 0x[0-9a-f]+", "", line_of(error))
+        notes.append(f"settings of `compile` are left out: {why}")
+        return {}
 
 
 def _saved(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from graphspec.compiled_spec import Program
 from graphspec.convert.nodes import identifier
+from graphspec.convert.tracing.live import inputs_of
 from graphspec.diagnostics import fail
 
 
@@ -79,19 +80,24 @@ ALIKE = 1e-3
 """Of the largest output: a traced model that differs by more computes something else."""
 
 
-def prove(program: Program, weights: Mapping[str, Tensor], model: Any) -> None:
-    """Compares a traced model with the original, whose Python code may do what no graph shows. Raises
-    `SpecError` (import-unsupported).
+def prove(program: Program, weights: Mapping[str, Tensor], model: Any) -> tuple[str, ...]:
+    """Compares a traced model with the original, whose Python code may do what no graph shows. Returns notes.
+    Raises `SpecError` (import-unsupported).
     """
-    if errs(program):
-        return
+    uncompared = "the numbers are not compared with those of Keras, which "
+    why = errs(program)
+    if why:
+        return (uncompared + why[0],)
     found = difference(program, weights, model)
+    if found > ALIKE and _draws(model, program.example_inputs()):
+        return (f"{uncompared}draws other numbers at each call",)
     if found > ALIKE:
         message = (
             f"the graph of the model computes something else than the model: outputs differ by {found:.1g}"
         )
         help = "look for Python code in it that depends on the number of examples, or on their values"
         raise fail("import-unsupported", message, help)
+    return ()
 
 
 def difference(program: Program, weights: Mapping[str, Tensor], model: Any) -> float:
@@ -114,6 +120,14 @@ def difference(program: Program, weights: Mapping[str, Tensor], model: Any) -> f
     return found
 
 
+def _draws(model: Any, inputs: Mapping[str, Tensor]) -> bool:
+    """Whether a model gives something else at each call, on the same inputs."""
+    given = _structured(model, inputs)
+    with torch.no_grad():
+        one, other = (_tensors(model(given, training=False)) for _ in range(2))
+    return any(_apart(a, b) > 0 for a, b in zip(one, other, strict=True))
+
+
 def _whole(x: Tensor) -> bool:
     return not x.is_floating_point() and x.dtype is not torch.bool
 
@@ -126,11 +140,15 @@ def _beside(module: Any, inputs: Mapping[str, Tensor], model: Any) -> float:
     if isinstance(theirs, Mapping) and isinstance(ours, dict):  # Keras may sort them
         by_name = {identifier(str(key), "output"): value for key, value in theirs.items()}
         found, theirs = [ours[name] for name in by_name], list(by_name.values())
-    expected = _flat(theirs)
-    arrays = (
-        torch.as_tensor(b.detach().cpu().numpy() if isinstance(b, Tensor) else _array(b)) for b in expected
-    )
-    return max(_apart(a, b) for a, b in zip(found, arrays, strict=True))
+    return max(_apart(a, b) for a, b in zip(found, _tensors(theirs), strict=True))
+
+
+def _tensors(outputs: Any) -> list[Tensor]:
+    """What Keras' model gives, on whatever backend, as tensors."""
+    return [
+        torch.as_tensor(x.detach().cpu().numpy() if isinstance(x, Tensor) else _array(x))
+        for x in _flat(outputs)
+    ]
 
 
 def _apart(a: Tensor, b: Tensor) -> float:
@@ -144,29 +162,19 @@ def _apart(a: Tensor, b: Tensor) -> float:
 
 def _structured(model: Any, inputs: Mapping[str, Tensor]) -> Any:
     """Inputs in the structure in which the model takes them; zeros for those that nothing reads."""
-    tensors = list(inputs.values())
-    names = getattr(model, "_inputs_struct", None)
-    if names is None:  # a class of its own, which has been called
-        names = next(iter((getattr(model, "_build_shapes_dict", None) or {0: None}).values()))
-    else:
-        tensors = _all(model, inputs)
-    if isinstance(names, Mapping):
-        return dict(zip(names, tensors, strict=True))
-    return tensors if isinstance(names, (list, tuple)) and len(tensors) > 1 else tensors[0]
-
-
-def _all(model: Any, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-    """A tensor for each input of a model, in the order of its structure."""
     import keras
 
-    structure = model._inputs_struct
-    flat = list(structure.values()) if isinstance(structure, Mapping) else keras.tree.flatten(structure)
-    if len(flat) == len(inputs):
-        return list(inputs.values())
     examples = next(iter(inputs.values())).shape[0]
-    shapes = [(examples, *(size or 1 for size in x.shape[1:])) for x in flat]
-    found = [inputs.get(identifier(x.name, "input")) for x in flat]
-    return [torch.zeros(shape) if x is None else x for x, shape in zip(found, shapes, strict=True)]
+    structure = inputs_of(model, examples, frozenset())
+    flat = list(structure.values()) if isinstance(structure, Mapping) else keras.tree.flatten(structure)
+    tensors = list(inputs.values())
+    if len(flat) != len(tensors):
+        zeros = [torch.zeros([size or 1 for size in x.shape]) for x in flat]
+        names = [identifier(x.name, "input") for x in flat]
+        tensors = [inputs.get(name, zero) for name, zero in zip(names, zeros, strict=True)]
+    if isinstance(structure, Mapping):
+        return dict(zip(structure, tensors, strict=True))
+    return keras.tree.pack_sequence_as(structure, tensors)
 
 
 def _flat(value: Any) -> list[Any]:

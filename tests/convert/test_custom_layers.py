@@ -236,3 +236,96 @@ def test_a_functional_model_of_an_own_class_comes_in_with_a_note() -> None:
     imported = graphspec.from_keras(Trainer(inputs, keras.layers.Dense(2)(inputs)))
     assert "layer: Dense" in imported.text
     assert any("train_step" in note for note in imported.notes)
+
+
+def sigmoid(x: Any) -> Any:
+    """Not the one of Keras, whose name it has."""
+    return ops.clip(0.2 * x + 0.5, 0, 1)
+
+
+def around(layer: Any, *shape: int) -> Any:
+    x = keras.Input(shape, name="x")
+    return keras.Model(x, layer(x))
+
+
+class Coded(keras.Model):
+    """A class whose code is given; it is called once on an example."""
+
+    def __init__(self, code: Any, example: Any, **inner: Any):
+        super().__init__()
+        self.code = code
+        for word, layer in inner.items():
+            setattr(self, word, layer)
+        self(example)
+
+    def call(self, x: Any) -> Any:
+        return self.code(self, x)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.GRU(2, recurrent_activation=sigmoid, name="mine"),
+        keras.layers.RNN(keras.layers.LSTMCell(2, recurrent_activation=sigmoid), name="mine"),
+        keras.layers.TimeDistributed(keras.layers.GRU(2, activation=sigmoid, name="mine")),
+    ],
+)
+def test_a_function_inside_a_layer_is_not_taken_for_the_one_of_its_name(layer: Any) -> None:
+    shape = (2, 3, 2) if isinstance(layer, keras.layers.TimeDistributed) else (3, 2)
+    found = refused(around(layer, *shape))
+    assert "`mine`" in found and "activation` is a function" in found
+
+
+def test_a_function_at_the_end_of_what_is_wrapped_comes_in() -> None:
+    model = around(keras.layers.TimeDistributed(keras.layers.Dense(2, activation=sigmoid)), 3, 2)
+    assert "TimeDistributed" not in graphspec.from_keras(model).text
+
+
+def test_indices_and_a_function_come_in_together() -> None:
+    """A first run finds that the input holds indices, and leaves no trace in the second."""
+    inner = {"e": keras.layers.Embedding(10, 4), "d": keras.layers.Dense(3, activation=sigmoid)}
+    model = Coded(lambda m, x: m.d(ops.mean(m.e(x), 1)), np.zeros((2, 5), "int32"), **inner)
+    assert "op: clip" in graphspec.from_keras(model).text
+    assert model.d.activation is sigmoid
+
+
+@pytest.mark.parametrize("key", ["a", 0])
+def test_a_part_that_a_class_leaves_unread_is_left_out(key: Any) -> None:
+    examples = [np.zeros((2, 5), "float32"), np.zeros((2, 4), "float32")]
+    example = dict(zip("ab", examples, strict=True)) if key == "a" else examples
+    model = Coded(lambda m, x: m.d(x[key]), example, d=keras.layers.Dense(3))
+    assert any("nothing reads it" in note for note in graphspec.from_keras(model).notes)
+
+
+@pytest.mark.parametrize("layer", [keras.layers.Dense(2), keras.layers.Dense(2, activation=sigmoid)])
+def test_a_loss_that_no_file_holds_is_left_out(layer: Any) -> None:
+    class Loss:
+        def __call__(self, y: Any, found: Any) -> Any:
+            return ops.mean(y - found)
+
+    model = around(layer, 3)
+    model.compile("sgd", loss=Loss())
+    assert any("settings of `compile` are left out" in note for note in graphspec.from_keras(model).notes)
+
+
+def test_a_layer_that_always_trains_or_never_is_told() -> None:
+    x = keras.Input((4,), name="x")
+    base = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization()], name="base")
+    plain = keras.Model(x, keras.layers.Dropout(0.5, name="drop")(base(x, training=False), training=True))
+    inner = {"norm": keras.layers.BatchNormalization(), "drop": keras.layers.Dropout(0.5)}
+    code = Coded(lambda m, x: m.drop(m.norm(x, training=False), training=True), np.ones((2, 4)), **inner)
+    for model, name in ((plain, "base"), (code, "norm")):
+        notes = graphspec.from_keras(model).notes
+        for word, value in ((name, False), ("drop", True)):
+            assert f"`{word}` is always called with training={value}, which the spec does not say" in notes
+    assert "not compared" in notes[-1]
+    usual = keras.Model(x, keras.layers.Dropout(0.5)(keras.layers.BatchNormalization()(x)))
+    assert not graphspec.from_keras(usual).notes
+
+
+def test_numbers_that_are_like_the_number_of_examples_come_in() -> None:
+    """It is 61 first, and another where that ends in a refusal."""
+    days = one(lambda layer, x: ops.reshape(x, (-1, 4)) / 366)
+    assert "366" in graphspec.from_keras(days).text
+    steps = np.arange(122.0, dtype="float32").reshape(-1, 1)
+    graphspec.from_keras(around(keras.layers.Lambda(lambda x: x + ops.convert_to_tensor(steps)), 122, 1))

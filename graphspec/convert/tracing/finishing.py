@@ -12,7 +12,14 @@ from typing import Any
 
 from graphspec.convert.tracing.live import replaced
 from graphspec.convert.tracing.sources import SOURCE
-from graphspec.convert.tracing.symbolic import Untraceable, is_array, is_symbolic, nodes_of, spelled
+from graphspec.convert.tracing.symbolic import (
+    CountsExamples,
+    Untraceable,
+    is_array,
+    is_symbolic,
+    nodes_of,
+    spelled,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,7 @@ class Finishing:
                     return self.constant(array)
                 return array
             if type(value) in (int, float) and value and value % self.batch == 0:
-                raise Untraceable("it computes with the number of examples in a batch")
+                raise CountsExamples("it computes with the number of examples in a batch")
             return value
 
         arguments = node.arguments
@@ -130,7 +137,7 @@ class Finishing:
             if type(value) is int and value and value % self.batch == 0:
                 if kind in ("Tile", "Repeat"):
                     return 1
-                raise Untraceable("it computes with the number of examples in a batch")
+                raise CountsExamples("it computes with the number of examples in a batch")
             if isinstance(value, (list, tuple)):
                 return [clean(item) for item in value]
             return self.settled(value).tolist() if is_array(value) else value

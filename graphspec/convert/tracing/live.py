@@ -54,6 +54,22 @@ def _differs(function: Any) -> bool:
     return not np.allclose(one, other, atol=1e-6)
 
 
+def function_of(layer: Any) -> str | None:
+    """The argument of one of Keras' layers that is a function of the user's, which a file names by a word."""
+    words = ("activation", "recurrent_activation")
+    return next((word for word in words if is_function(getattr(layer, word, None))), None)
+
+
+def parts_of(layer: Any) -> Iterator[Any]:
+    """One of Keras' layers, the layers that it runs, and theirs: cells, and what it is around."""
+    yield layer
+    both = [getattr(layer, word, None) for word in ("forward_layer", "backward_layer")]
+    around = both if any(both) else [getattr(layer, "layer", None)]  # Bidirectional runs copies
+    for inner in (*around, getattr(layer, "cell", None), *(getattr(layer, "cells", None) or ())):
+        if inner is not None:
+            yield from parts_of(inner)
+
+
 def is_opaque(layer: Any) -> bool:
     """Whether a layer is code that has to be run: of the user's, or a model that holds such a layer."""
     import keras
@@ -62,13 +78,13 @@ def is_opaque(layer: Any) -> bool:
         return True
     if not isinstance(layer, keras.Model):
         return False
-    return any(is_opaque(inner) or is_function(getattr(inner, "activation", None)) for inner in layer.layers)
+    return any(is_opaque(inner) or function_of(inner) is not None for inner in layer.layers)
 
 
 def has_code(model: Any) -> bool:
     """Whether there is code of the user's in a model."""
     return is_opaque(model) or any(
-        is_opaque(layer) or is_function(getattr(layer, "activation", None))
+        is_opaque(layer) or function_of(layer) is not None
         for layer in model._flatten_layers(include_self=False)
     )
 
@@ -86,6 +102,17 @@ def attribute_of(owner: Any, layer: Any) -> str | None:
                 if item is layer:
                     return f"{word}_{number}"
     return None
+
+
+class TrainingAsked:
+    """`training` as a custom layer is given it: false, and known to have been asked."""
+
+    def __init__(self, told: Callable[[], None]):
+        self.told = told
+
+    def __bool__(self) -> bool:
+        self.told()
+        return False
 
 
 @contextmanager

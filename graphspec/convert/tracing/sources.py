@@ -4,12 +4,16 @@ noise. Each is a layer that reads another tensor, whose values do not matter.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
+from itertools import count
+from math import isqrt
 from typing import Any
+
+from graphspec.convert.tracing.live import inputs_of
 
 SOURCE = "TracedSource"
 """The name of their class."""
-PRIMES = (61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157)
 
 
 @cache
@@ -34,8 +38,13 @@ def source_layer() -> Any:
     return TracedSource
 
 
-def prime_for(model: Any) -> int:
-    """A number of examples that no size of a model is a multiple of."""
+def primes_for(model: Any) -> Iterator[int]:
+    """Numbers of examples that no size of a model is a multiple of: primes."""
+    import keras
+
     sizes = {size for variable in model.variables for size in variable.shape}
-    sizes |= {size for x in getattr(model, "inputs", None) or () for size in x.shape if size}
-    return next(prime for prime in PRIMES if not any(size % prime == 0 for size in sizes if size))
+    sizes |= {size for x in keras.tree.flatten(inputs_of(model, 1, frozenset())) for size in x.shape[1:]}
+    for number in count(61, 2):
+        prime = all(number % divisor for divisor in range(3, isqrt(number) + 1, 2))
+        if prime and not any(size % number == 0 for size in sizes if size):
+            yield number

@@ -14,6 +14,10 @@ class Untraceable(Exception):
     """Raised where code cannot be a graph; the layer that it belongs to is told."""
 
 
+class CountsExamples(Untraceable):
+    """A number is in the code that is the number of examples, or by chance like it."""
+
+
 def as_tensor(operation: Any, x: Any) -> Any:
     """What `convert_to_tensor` makes of a tensor."""
     import keras

@@ -12,25 +12,30 @@ from __future__ import annotations
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from graphspec.convert.config import snake_case
+from graphspec.convert.refusals import always
 from graphspec.convert.tracing.finishing import Finishing
 from graphspec.convert.tracing.live import (
+    TrainingAsked,
     attribute_of,
+    function_of,
     inputs_of,
-    is_function,
     is_opaque,
     is_own,
     kept,
+    parts_of,
     replaced,
     swapped,
 )
-from graphspec.convert.tracing.sources import prime_for, source_layer
+from graphspec.convert.tracing.sources import primes_for, source_layer
 from graphspec.convert.tracing.symbolic import (
+    CountsExamples,
     Untraceable,
     are_indices,
     as_tensor,
@@ -73,16 +78,34 @@ def traced(model: Any) -> Iterator[TracedModel]:
     with ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of masks that a custom layer does not pass on, as in the model
         stack.enter_context(kept(model))
-        trace = _Trace(model, stack)
-        found = trace.run()
-        integers = trace.integers()
-        if integers:
-            trace = _Trace(model, stack, integers)
-            found = trace.run()
+        found = _run(model, stack)
         try:
             yield found
         except SpecError as error:
             raise _told(error, found.owners) from None
+
+
+def _run(model: Any, stack: ExitStack) -> TracedModel:
+    """Runs a model's code: again where inputs turn out to be integers, and once with another number of
+    examples, as the user's numbers may be multiples of the first. What the last run changes, `stack` undoes.
+    """
+    primes, integers = islice(primes_for(model), 2), frozenset[int]()
+    batch = next(primes)
+    while True:
+        with ExitStack() as changes:
+            trace = _Trace(model, changes, batch, integers)
+            try:
+                found = trace.run()
+            except SpecError:
+                other = next(primes, None) if trace.counts else None
+                if other is None:
+                    raise
+                batch = other
+                continue
+            if not integers and (integers := trace.integers()):
+                continue
+            stack.push(changes.pop_all())
+            return found
 
 
 def _told(error: SpecError, owners: dict[str, str]) -> SpecError:
@@ -95,23 +118,12 @@ def _told(error: SpecError, owners: dict[str, str]) -> SpecError:
     return SpecError(told)
 
 
-class TrainingAsked:
-    """`training` as a custom layer is given it: false, and known to have been asked."""
-
-    def __init__(self, told: Callable[[], None]):
-        self.told = told
-
-    def __bool__(self) -> bool:
-        self.told()
-        return False
-
-
 class _Trace:
-    def __init__(self, model: Any, stack: ExitStack, integers: frozenset[int] = frozenset()):
+    def __init__(self, model: Any, stack: ExitStack, batch: int, integers: frozenset[int]):
         import keras
 
-        self.model, self.stack, self.given = model, stack, integers
-        self.batch = prime_for(model)
+        self.model, self.stack, self.batch, self.given = model, stack, batch, integers
+        self.counts = False  # whether it ended at a number that may be the number of examples
         self.notes: list[str] = []
         self.owners: list[Any] = []  # the custom layers and models that are run, from the outermost
         self.names: dict[int, str] = {}
@@ -172,6 +184,7 @@ class _Trace:
 
     def _refusal(self, error: BaseException) -> SpecError:
         layer, why = self.failed or (self.model, None)
+        self.counts = isinstance(why or error, CountsExamples)
         said = _said(why or error)
         if any(None in x.shape[1:] for x in self.seen):
             said += "; its sizes are open, and with numbers in `keras.Input` more can be traced"
@@ -215,18 +228,21 @@ class _Trace:
 
         if self.inside:
             return self.call(layer, *args, **kwargs)
+        self._trains(layer, kwargs.get("training"))
         kwargs = {key: None if isinstance(value, TrainingAsked) else value for key, value in kwargs.items()}
         if is_opaque(layer) or any(map(is_symbolic, keras.tree.flatten([args, kwargs]))) or layer.weights:
             args, kwargs = self._symbolic(layer, args), self._symbolic(layer, kwargs)
         if is_opaque(layer):
             return self._inline(layer, args, kwargs)
-        if type(layer) is keras.layers.TimeDistributed and is_opaque(layer.layer) and is_symbolic(args[0]):
+        inner = getattr(layer, "layer", None)
+        inlined = inner is not None and (is_opaque(inner) or function_of(inner) is not None)
+        if type(layer) is keras.layers.TimeDistributed and inlined and is_symbolic(args[0]):
             steps = args[0].shape[:2]
             found = layer.layer(keras.ops.reshape(args[0], (steps[0] * steps[1], *args[0].shape[2:])))
             return keras.ops.reshape(found, (*steps, *found.shape[1:]))
         self._name(layer)
-        function = getattr(layer, "activation", None)
-        if is_function(function) and type(layer).__name__.startswith(ACTIVATED):
+        function = self._function(layer)
+        if function is not None:
             self.stack.enter_context(replaced(layer, "activation", keras.activations.linear))
             self.functions[id(layer)] = function
         outputs = self._plain(layer, args, kwargs)
@@ -236,6 +252,35 @@ class _Trace:
         outputs = self.functions[id(layer)](outputs)
         self.owners.pop()
         return outputs
+
+    def _function(self, layer: Any) -> Any:
+        """The function of the user's in which a layer ends."""
+        ends = type(layer).__name__.startswith(ACTIVATED) and not hasattr(layer, "cell")  # no ConvLSTM2D
+        found = None
+        for part in parts_of(layer):
+            word = function_of(part)
+            if word is not None and part is layer and ends:
+                found = getattr(layer, word)
+            elif word is not None:
+                error = Untraceable(f"its `{word}` is a function, which a spec cannot contain there")
+                self.failed = (layer, error)
+                raise error
+        return found
+
+    def _trains(self, layer: Any, value: Any) -> None:
+        """Notes a layer that code calls with one `training` whatever the model does."""
+        parameter = inspect.signature(layer.call).parameters.get("training")
+        if parameter is None or not isinstance(value, bool):
+            return
+        filled_in = hasattr(self.owners[-1], "operations") and parameter.default is value  # by Keras
+        frozen = type(layer).__name__ == "BatchNormalization" and not layer.trainable
+        if not (filled_in or frozen):
+            self._name(layer)
+            self._note(always(self.names[id(layer)], value))
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _plain(self, layer: Any, args: Any, kwargs: Any) -> Any:
         """A call of one of Keras' layers, which becomes a node."""
@@ -313,16 +358,14 @@ class _Trace:
 
     def _asked(self, layer: Any) -> None:
         kind = type(layer).__name__
-        note = f"`{self.names[id(layer)]}` (`{kind}`) computes something else in training, which is left out"
-        if note not in self.notes:
-            self.notes.append(note)
+        self._note(
+            f"`{self.names[id(layer)]}` (`{kind}`) computes something else in training, which is left out"
+        )
 
     def _loss(self, loss: Any, *_: Any, **__: Any) -> None:
         owner = self.owners[-1] if self.owners else self.model
         word = self.names.get(id(owner), owner.name)
-        note = f"`add_loss` in `{word}` is left out: add an output with `loss: mean`"
-        if note not in self.notes:
-            self.notes.append(note)
+        self._note(f"`add_loss` in `{word}` is left out: add an output with `loss: mean`")
 
     def _assigned(self, assign: Any) -> Any:
         def assigned(variable: Any, value: Any) -> Any:
@@ -359,10 +402,10 @@ class _Trace:
         array = np.asarray(keras.ops.convert_to_numpy(value))
         if array.ndim and array.shape[0] % self.batch == 0:
             if not (array == array[:1]).all():
-                raise Untraceable("it computes other numbers for each example of a batch")
+                raise CountsExamples("it computes other numbers for each example of a batch")
             array = array[:1]
         if array.size == 1 and float(array.reshape(())) == self.batch:
-            raise Untraceable("it computes with the number of examples in a batch")
+            raise CountsExamples("it computes with the number of examples in a batch")
         return array
 
     def _weight(self, layer: Any, variable: Any, word: str) -> Any:
