@@ -14,8 +14,10 @@ from torch import Tensor, nn
 import graphspec
 import tests.convert.modules.images
 import tests.convert.modules.sequences  # noqa: F401  (they register)
+from graphspec.convert.pytorch import proof
 from graphspec.diagnostics import SpecError
 from tests.convert import torch_modules as modules
+from tests.convert.modules import learned
 from tests.convert.modules.given import CASES as CASES_OF_USERS
 
 TOKENS = torch.randint(0, 40, (2, 9), generator=torch.Generator().manual_seed(0))
@@ -65,6 +67,42 @@ def test_what_is_learned_stays_learned(name: str) -> None:
     assert imported.proved is not None and imported.proved.gradient is not None
     assert imported.proved.outputs < 1e-5 and imported.proved.gradient < 1e-5
     assert not imported.frozen
+
+
+def test_a_module_is_afterwards_as_before() -> None:
+    """Its weights, their types, and which of its parts train."""
+    gated = learned.Gated()
+    graphspec.from_torch(gated, images(2, 4))
+    assert gated.norm.weight.tolist() == [2.0] * 4
+    apart = learned.PartsApart().train()
+    apart.norm.eval()
+    imported = graphspec.from_torch(apart, images(2, 4))
+    assert apart.training and apart.dense.training and not apart.norm.training
+    assert proof._own(apart, {"x": images(2, 4)}, [apart(images(2, 4))]) == 0
+    assert apart.dense.weight.dtype == torch.float32
+    assert imported.proved is not None and imported.proved.outputs < 1e-5
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_learned_bias_that_looks_like_a_mask_is_learned(causal: bool) -> None:
+    imported = graphspec.from_torch(learned.BiasedAttention(causal), images(2, 5, 4))
+    assert list(imported.weights) == ["bias"] and "is_causal" not in imported.text
+
+
+def test_what_trains_in_part_is_refused_by_name() -> None:
+    with pytest.raises(SpecError, match="the gradient of `parameter` in the spec differs"):
+        graphspec.from_torch(learned.PartlyLearned(), images(2, 4))
+
+
+def test_a_gradient_that_is_nan_in_the_spec_alone_differs() -> None:
+    nan, one = torch.tensor([torch.nan]), torch.ones(1)
+    assert proof._worst({"a": one, "b": nan}, {"a": one, "b": one})[0] == 0
+    assert proof._worst({"a": one}, {"a": nan}) == (float("inf"), "a")
+
+
+def test_tables_that_only_the_weights_hold_are_told() -> None:
+    imported = graphspec.from_torch(learned.Reordered(), images(2, 70))
+    assert imported.notes == ("`order` is in the weights alone: without them it starts at random",)
 
 
 def test_other_weights_go_in_without_rules(tmp_path: Path) -> None:

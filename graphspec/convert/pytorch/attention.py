@@ -54,13 +54,14 @@ def _attention(
     if scale is not None and abs(scale - size**-0.5) > 1e-7:
         words["scale"] = shortest(scale)
     reads = [(name, x.value) for name, x in zip(("query", "key", "value"), turned, strict=True)]
-    if isinstance(attn_mask, Known) and causal(attn_mask.tensor):
+    fixed = isinstance(attn_mask, Known) and not any(w.trains.get(name) for name in attn_mask.names)
+    if fixed and causal(attn_mask.tensor):
         is_causal, attn_mask = True, None
     if is_causal and query.shape[2] != key.shape[2]:
         raise Unsupported("causal attention of different lengths is not understood", "use a mask")
     if is_causal:
         words["is_causal"] = True
-    if attn_mask is not None and not (isinstance(attn_mask, Known) and _all_seen(attn_mask.tensor)):
+    if attn_mask is not None and not (fixed and _all_seen(attn_mask.tensor)):
         shape = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
         natural = Laid(turned[0].value, shape, ((0,), (1,), (2,), (3,)), shape)
         word = "mask" if _boolean(attn_mask) else "bias"

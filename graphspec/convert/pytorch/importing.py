@@ -15,7 +15,7 @@ from graphspec.convert.pytorch.passes import tidy
 from graphspec.convert.pytorch.recognized import recognized
 from graphspec.convert.pytorch.result import FromTorch
 from graphspec.convert.pytorch.state import state
-from graphspec.convert.pytorch.tracing import BATCH, traced
+from graphspec.convert.pytorch.tracing import BATCH, modes_kept, traced
 from graphspec.convert.pytorch.tree import Tree, shortened
 from graphspec.convert.refusals import Unsupported
 from graphspec.convert.specs import compiled
@@ -29,15 +29,10 @@ def converted(
     flat: bool,
 ) -> FromTorch:
     """Raises `Unsupported`, `SpecError`."""
-    training = module.training
-    module.eval()
-    try:
-        with recognized(module):
-            given = {word: _batched(tensor) for word, tensor in inputs.items()}
-            free = {word: _free(word, tensor, dynamic.get(word)) for word, tensor in given.items()}
-            graph = traced(module, given, free)
-    finally:
-        module.train(training)
+    with modes_kept(module), recognized(module.eval()):
+        given = {word: _batched(tensor) for word, tensor in inputs.items()}
+        free = {word: _free(word, tensor, dynamic.get(word)) for word, tensor in given.items()}
+        graph = traced(module, given, free)
     notes: list[str] = []
     converter = Converter(graph, _sizes(graph, dynamic))
     results = converter.run()
@@ -64,9 +59,13 @@ def converted(
     spec = compiled(body, {}, flat, notes)
     frozen = tuple(sorted(writer.frozen))
     if frozen:
-        listed = ", ".join(f"`{word}`" for word in frozen[:3])
-        more = f" and {len(frozen) - 3} more" if len(frozen) > 3 else ""
-        notes.append(f"folded in: {listed}{more}: the spec holds what was computed of them, and trains that")
+        notes.append(
+            f"folded in: {_listed(frozen)}: the spec holds what was computed of them, and trains that"
+        )
+    alone = [path for path, place in spec.places.items() if place.stored.path in writer.tables]
+    if alone:
+        verb = "are" if len(alone) > 1 else "is"
+        notes.append(f"{_listed(alone)} {verb} in the weights alone: without them it starts at random")
     for node, rate in writer.rates.items():
         if node in nodes:
             notes.append(
@@ -97,6 +96,12 @@ def _drop_unread(
     for made in [made for made in inputs if made not in read]:
         notes.append(f"the input `{made.name}` is left out: no output depends on it")
         inputs.remove(made)
+
+
+def _listed(words: Sequence[str]) -> str:
+    """The first of them, and how many more."""
+    more = f" and {len(words) - 3} more" if len(words) > 3 else ""
+    return ", ".join(f"`{word}`" for word in words[:3]) + more
 
 
 def _called(value: Any) -> str:

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from graphspec.convert.pytorch.result import TorchProof
 from graphspec.convert.pytorch.state import gradients
+from graphspec.convert.pytorch.tracing import modes_kept
 from graphspec.diagnostics import fail
 
 REPORT = "please report the module; `--no-check` writes the spec anyway"
@@ -28,9 +29,8 @@ def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Tor
     """Raises `SpecError` (import-differs) where they differ by more than rounding."""
     ours = imported.program.module()
     ours.load_state_dict(imported.weights)
-    training = module.training
     batches = (2, 3)
-    try:
+    with modes_kept(module):
         module.eval(), ours.eval()
         worst, allowed = 0.0, TOLERANCE
         for seed, batch in enumerate(batches):
@@ -46,8 +46,6 @@ def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Tor
             message = f"the outputs of the spec differ from those of the module by {worst:.1e} of the largest"
             raise fail("import-differs", message, REPORT)
         return TorchProof(worst, batches, *_trained(imported, module, ours, inputs))
-    finally:
-        module.train(training)
 
 
 def _run(ours: nn.Module, given: list[Tensor]) -> list[Tensor]:
@@ -99,17 +97,23 @@ def apart(found: list[Tensor], expected: list[Tensor]) -> float:
 
 
 def _own(module: nn.Module, given: Mapping[str, Tensor], expected: list[Tensor]) -> float:
-    """How far the module is apart from itself in another memory layout: rounding that is its own."""
+    """How far the module is apart from itself in another memory layout, and in float64: rounding that is its
+    own. One that does not run in either is not asked there.
+    """
     turned = {
         name: x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
         for name, x in given.items()
     }
-    with torch.no_grad():
-        wide = flat(
-            module.double()(**{n: x.double() if x.is_floating_point() else x for n, x in given.items()})
-        )
-        module.float()
-        return max(apart(flat(module(**turned)), expected), apart(expected, wide))
+    wide = {name: x.double() if x.is_floating_point() else x for name, x in given.items()}
+    worst = 0.0
+    for inputs, kind in ((turned, None), (wide, torch.float64)):
+        with _kept(module), torch.no_grad():
+            try:
+                found = flat(module.to(kind)(**inputs))
+            except _RUNS_NOT:
+                continue
+        worst = max(worst, apart(found, expected))
+    return worst
 
 
 class _WithoutDropout(TorchFunctionMode):
@@ -182,7 +186,8 @@ def _trained(
         return None, None, found.why
     if found.gradient > GRADIENT and found.gradient > 3 * _own_gradient(module, given, wide):
         message = (
-            f"in training, gradients of the spec differ from those of the module by {found.gradient:.1e}"
+            f"in training, the gradient of `{found.where}` in the spec differs from that of the module by "
+            f"{found.gradient:.1e}"
         )
         raise fail("import-differs", message, REPORT)
     if found.loss > TOLERANCE * DEEP:
@@ -193,10 +198,13 @@ def _trained(
 
 @dataclass(frozen=True, slots=True)
 class _Learned:
-    """The relative difference of the loss, and that of the worst gradient; or why there is none."""
+    """The relative difference of the loss, and that of the worst gradient, which is of the weight `where`; or
+    why there is none.
+    """
 
     loss: float = 0.0
     gradient: float = 0.0
+    where: str = ""
     why: str = ""
 
 
@@ -217,7 +225,7 @@ def _own_gradient(module: nn.Module, given: Mapping[str, Tensor], wide: Mapping[
                 return 0.0
             named = module.named_parameters()
             found.append({name: p.grad.double() for name, p in named if p.grad is not None})
-    return _worst(found[1], found[0])
+    return _worst(found[1], found[0])[0]
 
 
 _RUNS_NOT = (RuntimeError, TypeError, ValueError, AttributeError, AssertionError)
@@ -256,32 +264,42 @@ def _learned(imported: Any, module: nn.Module, ours: nn.Module, given: Mapping[s
         theirs.backward()
         own.backward()
     one, other = float(theirs.detach()), float(own.detach())
-    return _Learned(abs(one - other) / max(abs(one), 1e-6), _worst_gradient(imported, module, ours))
+    gradient, where = _worst_gradient(imported, module, ours)
+    return _Learned(abs(one - other) / max(abs(one), 1e-6), gradient, where)
 
 
-def _worst_gradient(imported: Any, module: nn.Module, ours: nn.Module) -> float:
-    """The largest difference of the gradient of one parameter, relative to the largest element of it."""
-    named = dict(module.named_parameters(remove_duplicate=False))
-    wanted = gradients(
-        imported.program.graph,
-        imported.places,
-        imported.held,
-        lambda name: named[name].grad if name in named else None,
-    )
+def _worst_gradient(imported: Any, module: nn.Module, ours: nn.Module) -> tuple[float, str]:
+    """The largest difference of the gradient of one parameter, relative to the largest element of it, and
+    which one it is.
+    """
+    state: dict[str, Tensor] = dict(module.named_buffers(remove_duplicate=False))
+    state |= dict(module.named_parameters(remove_duplicate=False))
+
+    def look(name: str) -> Tensor | None:
+        """What is not trained there has the gradient 0."""
+        tensor = state.get(name)
+        return None if tensor is None else torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+
+    wanted = gradients(imported.program.graph, imported.places, imported.held, look)
     mine = ours.named_parameters(remove_duplicate=False)
     return _worst(wanted, {name: p.grad for name, p in mine if p.grad is not None})
 
 
-def _worst(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> float:
-    """The largest difference of one gradient, relative to its largest element; NaN is not compared."""
-    worst = 0.0
+def _worst(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> tuple[float, str]:
+    """The largest difference of one gradient, relative to its largest element, and whose it is; infinite
+    where only the found one is NaN. What is wanted as NaN is not compared.
+    """
+    worst, where = 0.0, ""
     scale = max((float(g.nan_to_num().abs().max()) for g in wanted.values() if g.numel()), default=0.0)
     for key, gradient in wanted.items():
         if key in found:
+            if (found[key].isnan() & ~gradient.isnan()).any():
+                return float("inf"), key
             gap = float((found[key] - gradient).nan_to_num().abs().max())
             most = float(gradient.nan_to_num().abs().max())
-            worst = max(worst, gap / max(most, 1e-3 * scale, 1e-30))
-    return worst
+            relative = gap / max(most, 1e-3 * scale, 1e-30)
+            worst, where = max((worst, where), (relative, key))
+    return worst, where
 
 
 def _loss(outputs: list[Tensor]) -> Tensor | None:

@@ -75,14 +75,15 @@ def _rms_norm(module: nn.Module) -> Callable[..., Any] | None:
     def norm(x: Tensor) -> Tensor:
         return F.rms_norm(x, (weight.shape[0],), weight, epsilon)
 
-    try:
-        with torch.no_grad():
-            kept = weight.clone()
+    with torch.no_grad():
+        kept = weight.clone()
+        try:
             weight.copy_(torch.rand(weight.shape, generator=torch.Generator().manual_seed(1)))
             same = torch.allclose(module(x), norm(x), rtol=1e-5, atol=1e-6)
+        except (RuntimeError, TypeError, ValueError):
+            return None
+        finally:
             weight.copy_(kept)
-    except (RuntimeError, TypeError, ValueError):
-        return None
     return norm if same else None
 
 

@@ -32,6 +32,17 @@ class TracedModule:
     outputs: tuple[tuple[str, Any], ...]  # a name, "" where nothing says, and the graph's node
 
 
+@contextmanager
+def modes_kept(module: nn.Module) -> Iterator[None]:
+    """Afterwards each part of the module trains, or does not, as before."""
+    before = [(each, each.training) for each in module.modules()]
+    try:
+        yield
+    finally:
+        for each, training in before:
+            each.training = training
+
+
 def traced(
     module: nn.Module, inputs: Mapping[str, Tensor], free: Mapping[str, Mapping[int, Any]]
 ) -> TracedModule:

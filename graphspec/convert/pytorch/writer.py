@@ -63,6 +63,7 @@ class NodeWriter:
     origins: dict[ConvertedNode, CallOrigin] = field(default_factory=dict)
     weights: dict[tuple[str, ...], dict[str, Known]] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
+    tables: set[tuple[str, ...]] = field(default_factory=set)  # stored, though nothing trains them
     learned: frozenset[str] = frozenset()
     trains: Mapping[str, bool] = field(default_factory=dict)
     origin: CallOrigin = CallOrigin((), "")
@@ -385,6 +386,8 @@ class NodeWriter:
         node.trainable = (
             elements is not None and node.trainable and any(self.trains.get(n) for n in known.names)
         )
+        if not node.trainable and node.stored is not None:
+            self.tables.add(node.stored.path)
         words = sorted(known.names)
         node.name = words[0].rpartition(".")[2] if len(words) == 1 else name
         node.automatic = not words
