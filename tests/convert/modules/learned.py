@@ -53,6 +53,8 @@ class BiasedAttention(nn.Module):
 
 
 class PartlyLearned(nn.Module):
+    kept: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.learned = nn.Parameter(torch.ones(2))
@@ -64,6 +66,8 @@ class PartlyLearned(nn.Module):
 
 class Reordered(nn.Module):
     """A table that a spec does not list."""
+
+    order: Tensor
 
     def __init__(self) -> None:
         super().__init__()
