@@ -166,15 +166,13 @@ def _structured(model: Any, inputs: Mapping[str, Tensor]) -> Any:
 
     examples = next(iter(inputs.values())).shape[0]
     structure = inputs_of(model, examples, frozenset())
-    flat = list(structure.values()) if isinstance(structure, Mapping) else keras.tree.flatten(structure)
-    tensors = list(inputs.values())
+    flat, tensors = _flat(structure), list(inputs.values())
     if len(flat) != len(tensors):
         zeros = [torch.zeros([size or 1 for size in x.shape]) for x in flat]
         names = [identifier(x.name, "input") for x in flat]
         tensors = [inputs.get(name, zero) for name, zero in zip(names, zeros, strict=True)]
-    if isinstance(structure, Mapping):
-        return dict(zip(structure, tensors, strict=True))
-    return keras.tree.pack_sequence_as(structure, tensors)
+    found = {id(x): tensor for x, tensor in zip(flat, tensors, strict=True)}
+    return keras.tree.map_structure(lambda x: found[id(x)], structure)
 
 
 def _flat(value: Any) -> list[Any]:

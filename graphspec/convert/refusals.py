@@ -27,8 +27,3 @@ def as_keras_writes() -> Iterator[None]:
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         message = f"the config is not what Keras writes: {type(error).__name__}: {str(error)[:200]}"
         raise fail("import-format", message) from error
-
-
-def always(name: str, training: bool) -> str:
-    """The note on a layer that is called with one `training`, in training and in inference."""
-    return f"`{name}` is always called with training={training}, which the spec does not say"

@@ -46,8 +46,9 @@ from graphspec.convert.nodes import (
 )
 from graphspec.convert.operations import common_rank, only_tensors, operation
 from graphspec.convert.ordering import ordered
+from graphspec.convert.phases import always, by_default
 from graphspec.convert.placed import PlacedValues
-from graphspec.convert.refusals import Unsupported, always
+from graphspec.convert.refusals import Unsupported
 from graphspec.convert.tracing.sources import SOURCE
 from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
 
@@ -292,7 +293,7 @@ class Translator:
         node = ConvertedNode(layer.name, "layer", cls.spec_name, given, body=body, stored=stored)
         weightless = cls.weights is Layer.weights and not issubclass(cls, Wrapper)
         node.trainable = layer.config.get("trainable") is not False or weightless
-        self._trains(layer, call, cls.learns_of_calls or issubclass(cls, Wrapper))
+        self._trains(layer, call)
         slots, extra = self._slots(cls, call)
         made = parsed(cls, {key: v for key, v in {**given, **extra}.items() if key in cls.model_fields})
         self._read(node, cls, slots)
@@ -315,11 +316,11 @@ class Translator:
             )
         return self._call(self.entries[layer.name], index, node, extra)
 
-    def _trains(self, layer: KerasLayer, call: Call, told: bool) -> None:
-        """Notes a call with one `training`. Keras writes False for layers that are not `told` in any case."""
+    def _trains(self, layer: KerasLayer, call: Call) -> None:
+        """Notes a call with one `training`."""
         value = call.kwargs.get("training")
         frozen = layer.class_name == "BatchNormalization" and layer.config.get("trainable") is False
-        if value is True or (value is False and told and not frozen):
+        if isinstance(value, bool) and value is not by_default(layer) and not frozen:
             note = always(".".join((*self.path, layer.name)), value)
             if self.placed is None and note not in self.notes:  # a trace has told it
                 self.notes.append(note)
@@ -486,7 +487,7 @@ class Translator:
 
     def _nested(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode:
         assert layer.model is not None
-        self._trains(layer, call, True)
+        self._trains(layer, call)
         if len(layer.calls) == 1 or layer.name not in self.entries:
             stored = self._stored(layer)
             below = (layer.model, self.problems, stored.path, stored.groups, self.common)

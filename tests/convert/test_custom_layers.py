@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli import app
+from graphspec.contract import REGISTRY
 from graphspec.convert import import_keras
+from graphspec.convert.config import KerasLayer
+from graphspec.convert.phases import by_default
 from graphspec.convert.proof import difference
 from graphspec.diagnostics import SpecError
 from tests import one_in
@@ -297,6 +301,12 @@ def test_a_part_that_a_class_leaves_unread_is_left_out(key: Any) -> None:
     assert any("nothing reads it" in note for note in graphspec.from_keras(model).notes)
 
 
+def test_inputs_in_a_list_in_a_dict_are_compared() -> None:
+    x, unread, other = (keras.Input((size,), name=word) for size, word in ((4, "x"), (3, "u"), (2, "o")))
+    model = keras.Model({"x": x, "rest": [unread, other]}, keras.layers.Lambda(lambda x: 2 * x)(x))
+    assert len(graphspec.from_keras(model).notes) == 2
+
+
 @pytest.mark.parametrize("layer", [keras.layers.Dense(2), keras.layers.Dense(2, activation=sigmoid)])
 def test_a_loss_that_no_file_holds_is_left_out(layer: Any) -> None:
     class Loss:
@@ -329,3 +339,11 @@ def test_numbers_that_are_like_the_number_of_examples_come_in() -> None:
     assert "366" in graphspec.from_keras(days).text
     steps = np.arange(122.0, dtype="float32").reshape(-1, 1)
     graphspec.from_keras(around(keras.layers.Lambda(lambda x: x + ops.convert_to_tensor(steps)), 122, 1))
+
+
+def test_what_keras_writes_of_training_is_known() -> None:
+    for name in dir(keras.layers):
+        kind: Any = getattr(keras.layers, name)
+        if name in REGISTRY["layer"] and isinstance(kind, type) and "Dense" not in name:  # float8 alone
+            said = inspect.signature(kind.call).parameters.get("training")
+            assert said is None or said.default is by_default(KerasLayer(name, name, "keras.layers", {}, []))

@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Any
 
 from graphspec.convert.config import snake_case
-from graphspec.convert.refusals import always
+from graphspec.convert.phases import always
 from graphspec.convert.tracing.finishing import Finishing
 from graphspec.convert.tracing.live import (
     TrainingAsked,
