@@ -143,14 +143,14 @@ def identifier(word: str, fallback: str = "node") -> str:
 
 
 def rename(
-    inputs: Sequence[ConvertedInput], others: Iterable[ConvertedNode | CalledEntry], inner: bool
+    inputs: Sequence[ConvertedInput], others: Iterable[ConvertedNode | CalledEntry], only: bool, inner: bool
 ) -> None:
     """Makes the names of one body legal and different from one another; inputs keep theirs first.
 
     A name that Keras gave to an only input says nothing: in a model inside the model it is x.
     """
     names = Namespace()
-    if len(inputs) == 1 and (found := _GIVEN.fullmatch(inputs[0].name)):
+    if only and (found := _GIVEN.fullmatch(inputs[0].name)):
         inputs[0].name = "x" if inner else found[1]
     for item in (*inputs, *others):
         given = isinstance(item, ConvertedInput)

@@ -124,7 +124,8 @@ class Translator:
         body.shared = [entry for entry in self.entries.values() if id(entry) in called]
         if not self.path:
             body.shared[:0] = [entry for entry in self.common.values() if isinstance(entry, CalledEntry)]
-        rename(body.inputs, [*body.shared, *body.nodes], bool(self.path))
+        only = len(body.inputs) + len(body.unread) == 1
+        rename(body.inputs, [*body.shared, *body.nodes], only, bool(self.path))
         return body
 
     def _leave_out(self, body: ConvertedBody, read: Container[Any]) -> None:

@@ -48,7 +48,7 @@ class Tree:
         count = Counter(kind for (_, kind), size in sizes.items() if size > 1 and kind not in CONTAINERS)
         self.blocks = {kind for kind, times in count.items() if times > 1}
         made = self._body(name, inputs, nodes, outputs, 0, "")
-        rename(made.inputs, made.nodes, False)
+        rename(made.inputs, made.nodes, len(made.inputs) == 1, False)
         return made
 
     def _body(
@@ -141,7 +141,7 @@ class Tree:
         leaving = {("y" if k == 0 else f"y{k + 1}"): value for k, value in enumerate(read)}
         body = self._body(snake_case(kind), list(outside.values()), inner, leaving, level + 1, f"{path}.")
         body.classed = True
-        rename(body.inputs, body.nodes, True)
+        rename(body.inputs, body.nodes, len(body.inputs) == 1, True)
         reads: list[tuple[str, Read]] = [
             (made.name, moved.get(value, value)) for value, made in outside.items()
         ]
