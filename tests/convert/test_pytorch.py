@@ -89,9 +89,26 @@ def test_a_learned_bias_that_looks_like_a_mask_is_learned(causal: bool) -> None:
     assert list(imported.weights) == ["bias"] and "is_causal" not in imported.text
 
 
-def test_what_trains_in_part_is_refused_by_name() -> None:
-    with pytest.raises(SpecError, match="the gradient of `parameter` in the spec differs"):
-        graphspec.from_torch(learned.PartlyLearned(), images(2, 4))
+@pytest.mark.parametrize(
+    ("how", "word"),
+    [
+        ("in part", "{parameter: [2], trainable: false}"),
+        ("no_grad", "op: stop_gradient"),
+        ("detach", "op: stop_gradient"),
+        ("parameter", "{op: stop_gradient, from: scale}"),
+        ("straight through", "op: stop_gradient"),
+    ],
+)
+def test_gradients_stop_where_they_do_in_the_module(how: str, word: str) -> None:
+    imported = graphspec.from_torch(learned.Stopped(how), images(2, 4))
+    assert word in imported.text
+    assert imported.proved is not None and imported.proved.gradient is not None
+    assert imported.proved.gradient < 1e-5
+
+
+def test_a_weight_that_trains_in_part_is_refused_by_name() -> None:
+    with pytest.raises(SpecError, match="a weight made of `kept`, `scale` is trained in part alone"):
+        graphspec.from_torch(learned.Stopped("in a norm"), images(2, 4))
 
 
 def test_a_gradient_that_is_nan_in_the_spec_alone_differs() -> None:

@@ -34,6 +34,8 @@ class Computed:
         made = _once(lambda: self._made(word, given))
         if word in CREATES and isinstance(self.meta, Tensor):
             return _created(word, given, self.meta, made, self._is_open())
+        if word.removesuffix("_") in STOPS:
+            return stopped(self.writer, given["self"])
         names: set[str] = set()
         pure, moved = True, word in PICKS
 
@@ -62,13 +64,17 @@ class Computed:
             return Known(rows.tensor, rows.names, rows.source, None, made, free, self._is_batched())
         if word in ("to", "_to_copy") and isinstance(found, Tensor) and args and isinstance(args[0], Tensor):
             moved = found.dtype == args[0].dtype
-        kept = self._source() if moved and pure and names and not free else None
+        apart = any(x.apart for x in tensors_in(given) if isinstance(x, Known))
+        apart = apart or (moved and len({bool(self.writer.trains.get(name)) for name in names}) > 1)
+        kept = self._source() if moved and pure and names and not free and not apart else None
+        all_of = frozenset(names)
+
+        def known(found: Tensor, source: Any, made: Any) -> Known:
+            return Known(found, all_of, source, None, made, free, self._is_batched(), apart=apart)
+
         if isinstance(found, Tensor):
-            return Known(found, frozenset(names), kept, None, made, free, self._is_batched())
-        return tuple(
-            Known(part, frozenset(names), _part(kept, i), None, _part_made(made, i), free, self._is_batched())
-            for i, part in enumerate(found)
-        )
+            return known(found, kept, made)
+        return tuple(known(part, _part(kept, i), _part_made(made, i)) for i, part in enumerate(found))
 
     def _source(self) -> Callable[[Look], Tensor]:
         target: Any = self.node.target
@@ -144,6 +150,26 @@ class Computed:
         if len(shape) != 2 or several or not isinstance(first, Known) or first.tensor.dtype == torch.bool:
             return 0, None
         return place, w.data(first)
+
+
+STOPS = ("detach", "detach_copy")
+
+
+@handles(*STOPS)
+def _detach(w: NodeWriter, self: Any, **_: Any) -> Any:
+    return stopped(w, self)
+
+
+def stopped(w: NodeWriter, x: Any) -> Any:
+    """What nothing learns through."""
+    if isinstance(x, Laid):
+        return w.stopped(x)
+    if isinstance(x, Known) and any(w.trains.get(name) for name in x.names):
+        made = _once(lambda: w.stopped(w.data(x)))
+        return Known(x.tensor, x.names, made=made, open=x.open, batched=x.batched, apart=True)
+    if isinstance(x, (list, tuple)):
+        return getattr(type(x), "_make", type(x))([stopped(w, part) for part in x])
+    return x
 
 
 @handles("arange")

@@ -20,7 +20,7 @@ from graphspec.convert.pytorch import (  # noqa: F401  (they register)
     products,
     shaping,
 )
-from graphspec.convert.pytorch.computed import Computed, tensors_in, variants
+from graphspec.convert.pytorch.computed import Computed, stopped, tensors_in, variants
 from graphspec.convert.pytorch.functions import CREATES, HANDLERS
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import known_number
@@ -221,7 +221,8 @@ class Converter:
             try:
                 return self._written(node, variant(), values)
             except Unsupported as error:
-                first = first or error
+                apart = any(isinstance(x, Known) and x.apart for x in tensors_in(given))
+                first = error if apart else first or error  # as weights, such are refused by name
                 self.writer.frozen = frozen
         assert first is not None
         raise first
@@ -309,7 +310,9 @@ class Converter:
         inner: dict[fx.Node, Any] = {}
         holders = [n for n in module.graph.nodes if n.op == "placeholder"]
         inner.update(zip(holders, operands, strict=True))
-        return self._graph(module.graph, inner)
+        found = self._graph(module.graph, inner)
+        learns = "grad_enabled" not in name or bool(args[0])
+        return found if learns else stopped(self.writer, found)
 
 
 def _turned(node: fx.Node) -> tuple[int, ...] | None:

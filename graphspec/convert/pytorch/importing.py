@@ -64,8 +64,8 @@ def converted(
         )
     alone = [path for path, place in spec.places.items() if place.stored.path in writer.tables]
     if alone:
-        verb = "are" if len(alone) > 1 else "is"
-        notes.append(f"{_listed(alone)} {verb} in the weights alone: without them it starts at random")
+        words = ("are", "they start") if len(alone) > 1 else ("is", "it starts")
+        notes.append(f"{_listed(alone)} {words[0]} in the weights alone: without them {words[1]} at random")
     for node, rate in writer.rates.items():
         if node in nodes:
             notes.append(

@@ -42,7 +42,7 @@ OPS = {
     "acosh": "arccosh",
     "atanh": "arctanh",
 }
-SAME = ["contiguous", "clone", "detach", "alias", "lift_fresh_copy", "lift_fresh", "detach_copy", "positive"]
+SAME = ["contiguous", "clone", "alias", "lift_fresh_copy", "lift_fresh", "positive"]
 MERGES = {"add": "add", "mul": "multiply", "maximum": "maximum", "minimum": "minimum", "sub": "subtract"}
 PAIRS = {
     **{

@@ -34,6 +34,7 @@ class Known:
     open: bool = False  # it depends on a size that stays open, for which `tensor` has the traced one
     batched: bool = False  # the batch is one of its axes
     padding: int | None = None  # a row of it that PyTorch leaves as it is
+    apart: bool = False  # a part of it learns nothing, though what it is made of does: only nodes say that
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Known:
         """The same elements, arranged in another way."""
@@ -41,7 +42,14 @@ class Known:
         def after(source: Callable[[Look], Tensor] | None) -> Callable[[Look], Tensor] | None:
             return None if source is None else lambda get: change(source(get))
 
-        return Known(change(self.tensor), self.names, after(self.source), after(self.slope), open=self.open)
+        return Known(
+            change(self.tensor),
+            self.names,
+            after(self.source),
+            after(self.slope),
+            open=self.open,
+            apart=self.apart,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +121,12 @@ class NodeWriter:
             raise Unsupported(
                 "a constant depends on a size that stays open", "give the size a number in --input"
             )
+        if known.apart:
+            words = ", ".join(f"`{name}`" for name in sorted(known.names))
+            raise Unsupported(
+                f"a weight made of {words} is trained in part alone",
+                "compute with the parts, and join the results",
+            )
         if known.source is None:
             self.frozen |= {name for name in known.names if self.trains.get(name)}
 
@@ -120,6 +134,27 @@ class NodeWriter:
         """A node whose result has the axes of one of its inputs."""
         node = self.node(form, what, arguments, reads, **other)
         return replace(like, value=ConvertedValue(node))
+
+    def stopped(self, laid: Laid) -> Laid:
+        """The same tensor, through which nothing before it learns."""
+        if "float" not in laid.dtype or not self._learns(laid.value):
+            return laid
+        return self.make("op", "stop_gradient", {}, [("x", laid.value)], laid)
+
+    @staticmethod
+    def _learns(value: ConvertedValue) -> bool:
+        """Whether a trained weight comes before."""
+        left, seen = [value.maker], set[Any]()
+        while left:
+            node = left.pop()
+            if not isinstance(node, ConvertedNode) or node in seen:
+                continue
+            seen.add(node)
+            if node.entry is not None or (node.stored is not None and node.trainable):
+                return True
+            if node.what != "stop_gradient":
+                left += [read.maker for read in node.sources()]
+        return False
 
     def origins_of(self, entry: CalledEntry) -> str:
         """The path of the module that an entry is from."""

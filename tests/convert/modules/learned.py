@@ -52,16 +52,34 @@ class BiasedAttention(nn.Module):
         return F.scaled_dot_product_attention(x, x, x, self.bias).squeeze(1)
 
 
-class PartlyLearned(nn.Module):
+class Stopped(nn.Module):
+    """Gradients stop on their way: `how` says where."""
+
     kept: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, how: str) -> None:
         super().__init__()
-        self.learned = nn.Parameter(torch.ones(2))
+        self.how = how
+        self.body, self.head = nn.Linear(4, 4), nn.Linear(4, 2)
+        self.scale = nn.Parameter(torch.ones(2))
         self.register_buffer("kept", torch.full((2,), 0.5))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.cat([self.learned, self.kept])
+        if self.how == "in part":
+            x = self.body(x) * torch.cat([self.scale, self.kept])
+        elif self.how == "no_grad":
+            with torch.no_grad():
+                x = self.body(x)
+        elif self.how == "detach":
+            x = self.body(x).detach()
+        elif self.how == "parameter":
+            return self.head(x) * self.scale.detach() + self.scale
+        elif self.how == "straight through":
+            x = self.body(x)
+            x = x + (torch.round(x) - x).detach()
+        elif self.how == "in a norm":
+            x = F.group_norm(self.body(x), 1, torch.cat([self.scale, self.kept]))
+        return self.head(x)
 
 
 class Reordered(nn.Module):
