@@ -12,6 +12,7 @@ from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layout import Laid
+from graphspec.convert.pytorch.pointwise import pair
 from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
@@ -58,9 +59,11 @@ def _linear(
         bias, input, weight = given["self"], given["mat1"], given["mat2"]
         weight = known(weight, "matrix")
         weight = weight.map(lambda t: t.t()) if weight is not None else None
-    weight, bias = known(weight, "weight"), known(bias, "bias")
+    weight = known(weight, "weight")
     assert weight is not None
-    return dense(w, input, weight, bias)
+    if isinstance(bias, Laid):
+        return pair(w, "add", dense(w, input, weight, None), bias, tuple(out.shape))
+    return dense(w, input, weight, known(bias, "bias"))
 
 
 def dense(w: NodeWriter, x: Laid, weight: Known, bias: Known | None) -> Laid:
