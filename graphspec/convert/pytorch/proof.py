@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from graphspec.convert.pytorch.result import TorchProof
 from graphspec.convert.pytorch.state import gradients
-from graphspec.convert.pytorch.tracing import modes_kept
+from graphspec.convert.pytorch.tracing import modes_kept, quiet
 from graphspec.diagnostics import fail
 
 REPORT = "please report the module; `--no-check` writes the spec anyway"
@@ -30,7 +30,7 @@ def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Tor
     ours = imported.program.module()
     ours.load_state_dict(imported.weights)
     batches = (2, 3)
-    with modes_kept(module):
+    with modes_kept(module), quiet():
         module.eval(), ours.eval()
         worst, allowed = 0.0, TOLERANCE
         for seed, batch in enumerate(batches):

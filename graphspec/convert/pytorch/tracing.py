@@ -51,7 +51,7 @@ def traced(
 
     shapes: dict[str, Any] = {name: dict(free.get(name, {})) for name in inputs}
     try:
-        with _quiet(), torch.enable_grad():  # which shows where the module itself learns nothing
+        with quiet(), torch.enable_grad():  # which shows where the module itself learns nothing
             program = export(module, (), dict(inputs), strict=False, dynamic_shapes=shapes)
     except Exception as error:
         raise refused(error) from error
@@ -85,13 +85,13 @@ def _in_parts(program: ExportedProgram) -> ExportedProgram:
             table[target] = target.decompose
     if not table:
         return program
-    with _quiet():
+    with quiet():
         return program.run_decompositions(table)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """PyTorch tells of a graph that it cannot trace on its own; the diagnostic says it in a line."""
+def quiet() -> Iterator[None]:
+    """Without what PyTorch and the module print: a diagnostic says in a line what cannot be traced."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
