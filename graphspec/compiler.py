@@ -73,7 +73,6 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-@_collector_paused()
 def check(
     spec: str | Path,
     diagnostics: Diagnostics,
@@ -137,8 +136,8 @@ def check_document(
     settings: Mapping[str, Any] | None = None,
     allow: Iterable[str] = (),
 ) -> Program | None:
-    """The others. The document is changed where there are `params`, a `preset` or
-    `settings`.
+    """The second step of `check_text`: the program of a document, which `params`, a `preset` and `settings`
+    change.
     """
     params = dict(params or {})
     places = settings.places if isinstance(settings, Overrides) else {}

@@ -17,6 +17,7 @@ from typer.main import get_command
 
 from graphspec.cli import completing
 from graphspec.diagnostics.terminal import legible, say, say_json
+from graphspec.diagnostics.text import first_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -256,9 +257,8 @@ def running(program: Program, code: str, what: str, help: str) -> Iterator[None]
         notes = () if isinstance(error, SpecError) else raised_at(error)
         if not notes and not (isinstance(error, FAILURES) and is_of_module(error)):
             raise
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         kind = "" if isinstance(error, FAILURES) else f"{type(error).__name__}: "
-        message = f"{what}: {kind}{lines[0]}"
+        message = f"{what}: {kind}{first_line(error)}"
         place = program.place_of(error)
         raise fail(code, message, help, *notes, span=place) from error
 

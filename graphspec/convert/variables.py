@@ -18,6 +18,7 @@ import numpy as np
 
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.packages import needing
+from graphspec.diagnostics.text import first_line
 from graphspec.files.reading import opened
 
 CHILDREN = (
@@ -50,7 +51,7 @@ def readable(shown: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        why = first_line(error)[:200]
         raise fail("import-format", f"the weights in `{shown}` cannot be read: {why}") from None
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from graphspec.contract.own import Own
 from graphspec.diagnostics import Diagnostic, Span, SpecError, did_you_mean, fail, nearest
+from graphspec.diagnostics.text import first_line
 from graphspec.objectives.custom import CustomLoss, CustomMetric
 from graphspec.program import BaseProgram
 
@@ -230,8 +231,7 @@ def _importable(root: Path | None) -> Iterator[None]:
 
 
 def _failed(named: NamedCode, root: Path | None, error: BaseException) -> SpecError:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    message = f"`{named.home}` cannot be imported: {type(error).__name__}: {lines[0]}"
+    message = f"`{named.home}` cannot be imported: {type(error).__name__}: {first_line(error)}"
     help = None
     if isinstance(error, ModuleNotFoundError) and error.name == named.top:
         message = f"there is no Python module `{named.top}`"

@@ -41,6 +41,11 @@ def line_of(error: object, most: int = 200) -> str:
     return " ".join(str(error).split())[:most]
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; one that says nothing has the name of its class."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def legible(text: str) -> str:
     """`visible` text whose lines and tabs stay."""
     return _one_of(f"\r{_HIDDEN}").sub(_written_out, text)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from graphspec.diagnostics import fail
+from graphspec.diagnostics.text import first_line
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
@@ -37,6 +38,5 @@ def failing(
         root: BaseException = error  # torch wraps what was raised in advice for its own developers
         while root.__cause__ is not None:
             root = root.__cause__
-        lines = str(root).strip().splitlines() or [type(root).__name__]
         place = program.place_of(root) or program.place_of(error)
-        raise fail("export-failed", f"{what}: {lines[0]}", span=place) from error
+        raise fail("export-failed", f"{what}: {first_line(root)}", span=place) from error

@@ -44,20 +44,24 @@ def check_spec_text(
     """The same of the text of a file that may not be saved: diagnostics call it `shown`, its paths are
     relative to `path`.
     """
-    program = compiler.check_text(text, shown, path, diagnostics, sources, preset=preset, settings=settings)
-    _check_beside(program, diagnostics, preset, settings)
-    return program
+    return check_and_read(text, shown, path, diagnostics, sources, preset, settings)[1]
 
 
 def check_and_read(
-    text: str, shown: str, path: Path | None, diagnostics: Diagnostics, sources: dict[str, str]
+    text: str,
+    shown: str,
+    path: Path | None,
+    diagnostics: Diagnostics,
+    sources: dict[str, str],
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> tuple[Document | None, Program | None]:
     """The same, with what is read of the text."""
     document = compiler.read_spec(text, shown, diagnostics, sources)
     if document is None:
         return None, None
-    program = compiler.check_document(document, path, diagnostics, sources)
-    _check_beside(program, diagnostics, None, None)
+    program = compiler.check_document(document, path, diagnostics, sources, None, preset, settings)
+    _check_beside(program, diagnostics, preset, settings)
     return document, program
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.packages import needing
+from graphspec.diagnostics.text import first_line
 from graphspec.program import BaseProgram, returned
 
 if TYPE_CHECKING:
@@ -74,9 +75,10 @@ class FileEngine:
         except Exception as error:  # onnxruntime has no class that all of its errors belong to
             if not isinstance(error, RuntimeError) and not type(error).__module__.startswith("onnxruntime"):
                 raise
-            lines = str(error).strip().splitlines() or [type(error).__name__]
             help = "leave `--engine` out: the module itself computes then"
-            raise fail("run-failed", f"`{self.name}` cannot compute these rows: {lines[0]}", help) from None
+            raise fail(
+                "run-failed", f"`{self.name}` cannot compute these rows: {first_line(error)}", help
+            ) from None
 
     def compute(self, arrays: Values, names: Sequence[str]) -> Sequence[Any]:
         """What the engine itself returns under these names."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from graphspec.data.encoders.images import ImageEncoder
 from graphspec.diagnostics import Diagnostic, SpecError, fail
+from graphspec.diagnostics.text import first_line
 from graphspec.runs.model import Model
 from graphspec.runs.rows import ArrayReader, Row, RowArrays, RowReader
 from graphspec.runs.run import Run
@@ -106,8 +107,7 @@ class Served:
         except (RuntimeError, ValueError, IndexError, TypeError, MemoryError) as error:
             if len(rows) > 1:
                 return [self._together([row], [each])[0] for row, each in zip(rows, read, strict=True)]
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            return [[Diagnostic("run-failed", f"running the module fails: {first}", None)]]
+            return [[Diagnostic("run-failed", f"running the module fails: {first_line(error)}", None)]]
 
 
 def _bytes(name: str, text: str) -> bytes:

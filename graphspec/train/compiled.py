@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
 from graphspec.diagnostics import fail
+from graphspec.diagnostics.text import first_line
 from graphspec.graph import Graph
 from graphspec.program import BaseProgram
 from graphspec.tensor import names_of, value_of
@@ -237,8 +238,7 @@ class CompiledStep:
         except Exception as error:
             if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            self.shared.tell(f"not compiled, as torch cannot: {lines[0]}")
+            self.shared.tell(f"not compiled, as torch cannot: {first_line(error)}")
             self._step, self.shared.count = None, 0
             return None
         self.updated = self.optimizer.traceable

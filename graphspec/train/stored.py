@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from graphspec.diagnostics import fail
+from graphspec.diagnostics.text import first_line
 from graphspec.settings import show
 
 KINDS: tuple[tuple[Any, str], ...] = (
@@ -31,8 +32,8 @@ def restoring(path: Path) -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason = f"it lacks {lines[0]}" if isinstance(error, KeyError) else lines[0]
+        said = first_line(error)
+        reason = f"it lacks {said}" if isinstance(error, KeyError) else said
         message = f"a checkpoint of `{path}` does not hold what a run saves: {reason}"
         help = "train again, with `--overwrite`, or start from its weights: `--weights`"
         raise fail("resume-failed", message, help) from error

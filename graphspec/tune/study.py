@@ -34,6 +34,7 @@ from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from graphspec.diagnostics import SpecError, fail
+from graphspec.diagnostics.text import first_line
 from graphspec.tune.config import Choice, FloatRange, IntRange, Range, TuneConfig
 
 Values = dict[str, Any]
@@ -111,8 +112,7 @@ class Study:
             message, help = "the study's storage needs a driver that is not installed", DRIVERS
             raise fail("package-missing", message, help) from None
         except Exception as error:  # drivers and servers have their own exception classes
-            shown = str(error).strip().splitlines()
-            message = f"the study's storage cannot be opened: {shown[0] if shown else type(error).__name__}"
+            message = f"the study's storage cannot be opened: {first_line(error)}"
             help = "give a path, or a URL such as postgresql://user@host/database"
             raise fail("tune-storage", message, help) from error
 

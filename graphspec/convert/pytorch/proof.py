@@ -15,6 +15,7 @@ from graphspec.convert.pytorch.result import TorchProof
 from graphspec.convert.pytorch.state import gradients
 from graphspec.convert.pytorch.tracing import modes_kept, quiet
 from graphspec.diagnostics import fail
+from graphspec.diagnostics.text import first_line
 
 REPORT = "please report the module; `--no-check` writes the spec anyway"
 TOLERANCE = 1e-4
@@ -53,7 +54,7 @@ def _run(ours: nn.Module, given: list[Tensor]) -> list[Tensor]:
     try:
         return flat(ours(*given))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        why = first_line(error)[:160]
         raise fail(
             "import-differs", f"the spec does not run on the module's inputs: {why}", REPORT
         ) from error
@@ -74,6 +75,11 @@ def fresh(imported: Any, examples: Mapping[str, Tensor], batch: int, seed: int) 
 
 def _used(imported: Any, given: Mapping[str, Tensor]) -> list[Tensor]:
     return [given[name] for name, _ in imported.inputs]
+
+
+def _doubled(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Inputs in float64."""
+    return {name: x.double() if x.is_floating_point() else x for name, x in given.items()}
 
 
 def flat(value: Any) -> list[Tensor]:
@@ -104,7 +110,7 @@ def _own(module: nn.Module, given: Mapping[str, Tensor], expected: list[Tensor])
         name: x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
         for name, x in given.items()
     }
-    wide = {name: x.double() if x.is_floating_point() else x for name, x in given.items()}
+    wide = _doubled(given)
     worst = 0.0
     for inputs, kind in ((turned, None), (wide, torch.float64)):
         with _kept(module), torch.no_grad():
@@ -167,7 +173,7 @@ def _trained(
     much where normalizations divide by little; in float32 where one of both does not run in float64.
     """
     given = fresh(imported, inputs, 4, 7)
-    wide = {name: x.double() if x.is_floating_point() else x for name, x in given.items()}
+    wide = _doubled(given)
     found: _Learned | None = None
     with _kept(module), _kept(ours):
         try:
@@ -180,7 +186,7 @@ def _trained(
             try:
                 found = _learned(imported, module, ours, given)
             except _RUNS_NOT as error:
-                first = (str(error).splitlines() or [type(error).__name__])[0][:120]
+                first = first_line(error)[:120]
                 return None, None, f"the module does not train on such inputs: {first}"
     if found.why:
         return None, None, found.why

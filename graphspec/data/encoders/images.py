@@ -21,6 +21,7 @@ from graphspec.data.memory import cores
 from graphspec.data.mistakes import shown
 from graphspec.diagnostics import did_you_mean
 from graphspec.diagnostics.packages import needing
+from graphspec.diagnostics.text import first_line
 from graphspec.files.reading import is_within, need_regular
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -110,7 +111,7 @@ class ImageEncoder(Encoder):
             help = elsewhere(self._root(part), value)
             raise part.fail("data-missing", name, index, f"there is no file `{value}`", help) from None
         except (OSError, ValueError, SyntaxError, EOFError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = first_line(error)
             what = f"{word} cannot be read: {reason}"
             raise part.fail(
                 "data-format", name, index, what, f"graphspec reads {', '.join(FORMATS)}"

@@ -12,6 +12,7 @@ from typing import Any
 from graphspec.data.features.settings import TextFeature
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.packages import needing
+from graphspec.diagnostics.text import first_line
 from graphspec.files.reading import content
 
 SPECIAL = ["[PAD]", "[UNK]"]
@@ -39,7 +40,7 @@ def working() -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise fail("data-format", f"the tokenizer does not work: {reason}", "train again") from error
 
 
@@ -82,7 +83,7 @@ def of_file(path: Path) -> Any:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        reason = first_line(error)[:120]
         help = "save it with the tokenizers library, or `save_pretrained` of a fast tokenizer"
         raise fail("data-format", f"`{path}` is not a tokenizer: {reason}", help) from error
     made.no_padding()

@@ -21,6 +21,7 @@ from graphspec.data.mistakes import in_row
 from graphspec.data.tables.base import CHUNK, KEPT, Table
 from graphspec.data.tables.parquet_pages import longest_row, pages
 from graphspec.diagnostics import Span, fail
+from graphspec.diagnostics.text import first_line
 
 LEAST = 2**20
 """Bytes that a row may take whatever the memory."""
@@ -166,7 +167,7 @@ class Parquet(Table):
             raise self._damaged(error) from None
 
     def _damaged(self, error: Exception) -> Exception:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         return fail(
             "data-format",
             f"`{self.file}` is not a complete Parquet file: {reason}",

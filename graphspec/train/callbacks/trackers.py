@@ -12,6 +12,7 @@ from typing import Any
 
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.packages import needing
+from graphspec.diagnostics.text import first_line
 from graphspec.files.addresses import leaves
 from graphspec.files.run_files import SPEC, WANDB
 from graphspec.program import BaseProgram
@@ -51,8 +52,7 @@ class MLflowCallback(Callback):
             with alone(uri):
                 self._client = mlflow.MlflowClient(uri)
         except Exception as error:  # of MLflow, or of the driver of its database
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            message = f"MLflow cannot be reached at `{uri}`: {said[0]}"
+            message = f"MLflow cannot be reached at `{uri}`: {first_line(error)}"
             raise fail("run-failed", message, "correct `tracking_uri`, or take `mlflow` out") from error
         self._run = ""
 
