@@ -199,6 +199,7 @@ class InMemory:
         if shuffle is not None:
             order = shuffle.order(len(self), self.block).to(self.home)
             rows = order if rows is None else rows[order]
+            del order  # of many rows much memory
             if self.padding.bucket is not None:
                 mixed = generator(shuffle.seed, shuffle.epoch, 0)
                 rows = self.padding.bucketed(rows, self.arrays, batch_size, mixed)

@@ -317,6 +317,7 @@ class Loader:
         from graphspec.data.windows import examples, naive
         from graphspec.data.windows.timeline import timeline
 
+        table.keeps = False  # each pass reads columns of its own, and long tables are to fit
         line = timeline(table, windows, self._date_format(windows.order), self.rows)
         parts = None
         if division is not None:

@@ -14,6 +14,7 @@ import torch
 from graphspec.compiler import compile
 from graphspec.data.batches import Shuffle
 from graphspec.data.loading import Data, load
+from graphspec.data.windows import timeline
 from graphspec.diagnostics import SpecError
 from graphspec.runs.run import Run
 from graphspec.train.loop import train
@@ -98,7 +99,10 @@ def test_no_window_of_training_reads_a_row_of_validation(tmp_path: Path) -> None
     assert data.notes[0].endswith("training 44, validation 16; 4 cross the border")
 
 
-def test_rows_of_series_that_are_mixed_give_the_same_windows(tmp_path: Path) -> None:
+def test_rows_of_series_that_are_mixed_give_the_same_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timeline, "TOGETHER", 7)
     rows = frame({"a": 20, "b": 20, "c": 20})
     apart, mixed = tmp_path / "apart", tmp_path / "mixed"
     apart.mkdir()

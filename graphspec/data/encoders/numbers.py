@@ -41,23 +41,35 @@ class Sample:
         self.parts: list[Numbers] = []
         self.rows: list[NDArray[np.int64]] = []
         self.seen = self.kept = 0
+        self.most: np.uint64 | None = None
+        """Once rows were drawn, what one has at most as its number of `scattered`."""
 
     def add(self, rows: NDArray[np.int64], values: Numbers) -> None:
         """More rows, [n, columns]."""
+        self.seen += len(values)
+        if self.most is not None:
+            near = scattered(rows) <= self.most
+            rows, values = rows[near], values[near]
         self.parts.append(values)
         self.rows.append(rows)
-        self.seen += len(values)
         self.kept += len(values)
-        if self.kept > 2 * KEPT:
+        if self.kept > KEPT + KEPT // 4:
             self._draw()
 
     def _draw(self) -> None:
         if len(self.parts) == 1 and self.kept <= KEPT:
             return
-        rows, values = np.concatenate(self.rows), np.concatenate(self.parts)
-        if len(rows) > KEPT:
-            chosen = np.sort(np.argpartition(scattered(rows), KEPT)[:KEPT])
-            rows, values = rows[chosen], values[chosen]
+        rows = np.concatenate(self.rows)
+        self.rows.clear()
+        if len(rows) <= KEPT:
+            values = np.concatenate(self.parts)
+        else:
+            drawn = scattered(rows)
+            self.most = np.partition(drawn, KEPT - 1)[KEPT - 1]
+            near = drawn <= self.most
+            rows, lengths = rows[near], [len(part) for part in self.parts]
+            kept = np.split(near, np.cumsum(lengths[:-1]))
+            values = np.concatenate([part[some] for part, some in zip(self.parts, kept, strict=True)])
         self.rows, self.parts, self.kept = [rows], [values], len(rows)
 
     def values(self) -> Numbers:

@@ -20,6 +20,12 @@ from graphspec.data.windows.stamps import Stamps, Ticks, after, counted
 from graphspec.diagnostics import SpecError, fail
 
 Rows = NDArray[np.int64]
+Order = NDArray[Any]
+"""Row numbers, int32 where that is enough."""
+Codes = NDArray[Any]
+"""The number of the series of each row, in the smallest type that holds them."""
+TOGETHER = 2**20
+"""Rows that are looked at together."""
 SHOWN = 3
 """Series that a note names."""
 
@@ -39,14 +45,14 @@ class Timeline:
     begins: Rows
     names: pa.Table
     stamps: Stamps
-    order: Rows | None = None
+    order: Order | None = None
     inserted: TablePart | None = None
 
     def __len__(self) -> int:
         return len(self.ticks)
 
     def row_at(self, positions: Rows) -> Rows:
-        return positions if self.order is None else self.order[positions]
+        return positions if self.order is None else self.order[positions].astype(np.int64)
 
     def series_of(self, positions: Rows) -> Rows:
         """The number of the series at each position."""
@@ -67,8 +73,12 @@ class Timeline:
     def origins(self, before: int, behind: int, stride: int = 1) -> Rows:
         """The positions with `before` steps up to themselves and `behind` steps after, without a gap."""
         runs = zip(self.begins[:-1].tolist(), self.begins[1:].tolist(), strict=True)
-        found = [np.arange(first + before - 1, stop - behind, stride) for first, stop in runs]
-        return np.concatenate([np.zeros(0, np.int64), *(part for part in found if len(part))])
+        ranges = [range(first + before - 1, stop - behind, stride) for first, stop in runs]
+        ends = np.cumsum([0, *map(len, ranges)])
+        found = np.empty(ends[-1], np.int64)
+        for some, first, end in zip(ranges, ends[:-1], ends[1:], strict=True):
+            found[first:end] = np.arange(some.start, some.stop, stride)[: end - first]
+        return found
 
     @property
     def keys(self) -> list[str]:
@@ -93,7 +103,7 @@ class Timeline:
 
 
 @dataclass(slots=True)
-class _Codes:
+class _Numbers:
     """The number of each distinct name of a series, in the order in which they appear."""
 
     known: dict[tuple[str | None, ...], int]
@@ -134,18 +144,17 @@ def timeline(table: Table, windows: Windows, format: str | None, rows: int) -> T
     return _checked(table, windows, stamps, codes, ticks, names)
 
 
-def _read(
-    table: Table, windows: Windows, stamps: Stamps, rows: int
-) -> tuple[NDArray[np.int32], Ticks, pa.Table]:
+def _read(table: Table, windows: Windows, stamps: Stamps, rows: int) -> tuple[Codes, Ticks, pa.Table]:
     """Of each row the number of its series, and its time; and the names of the series."""
-    numbers = _Codes({})
+    numbers = _Numbers({})
     codes, ticks = [], []
     for first, part in reading.sliced(table.chunks(windows.columns), rows, 1):
         found = reading.part_of(table, np.arange(first, first + part.num_rows), part)
         encoded = [_named(found, name) for name in windows.by]
         indices = [np.asarray(each.indices, np.int32) for each in encoded]
         values = [each.dictionary.to_pylist() for each in encoded]
-        codes.append(numbers.of(indices, values, part.num_rows))
+        found_codes = numbers.of(indices, values, part.num_rows)
+        codes.append(found_codes.astype(np.min_scalar_type(len(numbers.known))))
         ticks.append(stamps.ticks(found))
     columns = {name: [key[i] for key in numbers.known] for i, name in enumerate(windows.by)}
     names = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
@@ -165,11 +174,11 @@ def _named(part: TablePart, name: str) -> pa.DictionaryArray:
 
 
 def _checked(
-    table: Table, windows: Windows, stamps: Stamps, codes: NDArray[np.int32], ticks: Ticks, names: pa.Table
+    table: Table, windows: Windows, stamps: Stamps, codes: Codes, ticks: Ticks, names: pa.Table
 ) -> Timeline:
     rows = len(codes)
-    order = _order_of(codes)
-    starts = np.concatenate(([0], np.cumsum(np.bincount(codes))))
+    starts = _starts(codes)
+    order = _order_of(codes, starts)
     times = ticks if order is None else ticks[order]
     found = Timeline(rows, times, starts, starts, names, stamps, order)
     _rising(table, found)
@@ -193,15 +202,31 @@ def _checked(
     inserted = _inserted(table, windows, found, series, more)
     codes, ticks = np.concatenate((codes, series.astype(np.int32))), np.concatenate((ticks, more))
     order = np.lexsort((ticks, codes))
-    starts = np.concatenate(([0], np.cumsum(np.bincount(codes))))
+    starts = _starts(codes)
     return Timeline(rows, ticks[order], starts, starts, names, stamps, order, inserted)
 
 
-def _order_of(codes: NDArray[np.int32]) -> Rows | None:
-    """The rows series by series; None where they are so already."""
+def _starts(codes: Codes) -> Rows:
+    """Where each series begins once all are one behind the other, and the number of rows."""
+    counts = np.zeros(int(codes.max()) + 1, np.int64)
+    for first in range(0, len(codes), TOGETHER):
+        counts += np.bincount(codes[first : first + TOGETHER], minlength=len(counts))
+    return np.concatenate(([0], np.cumsum(counts)))
+
+
+def _order_of(codes: Codes, starts: Rows) -> Order | None:
+    """The rows series by series; None where they are so already. Sorts by counting, in little memory."""
     if (codes[1:] >= codes[:-1]).all():
         return None
-    return np.argsort(codes, kind="stable")
+    order = np.empty(len(codes), np.int32 if len(codes) < 2**31 else np.int64)
+    filled = starts[:-1].copy()
+    for first in range(0, len(codes), TOGETHER):
+        some = codes[first : first + TOGETHER]
+        counts = np.bincount(some, minlength=len(filled))
+        within = np.arange(len(some)) - np.repeat(np.cumsum(counts) - counts, counts)
+        order[np.repeat(filled, counts) + within] = np.argsort(some, kind="stable") + first
+        filled += counts
+    return order
 
 
 def _rising(table: Table, found: Timeline) -> None:
