@@ -20,6 +20,8 @@ from graphspec.program import BaseProgram
 
 MOST = 255
 """The largest value of a picture."""
+APART = 0x9E3779B97F4A7C15
+"""What the seeds of two layers one behind the other differ in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,21 @@ def augmented(program: BaseProgram, training: Examples, device: torch.device) ->
     numbers = {fill.field: number for number, group in enumerate(pictures(filled)) for fill in group}
     following = {name: tuple(_follower(program, fill) for fill in fills) for name, fills in found.items()}
     more = {name: sum(each.channels for each in targets) for name, targets in following.items()}
-    modules = {name: module.to(device) for name, module in program.augmentations(more).items()}
+    modules = {name: _seeded(module.to(device)) for name, module in program.augmentations(more).items()}
     return Augmented(training, modules, numbers, following)
+
+
+def _seeded(module: nn.Module) -> nn.Module:
+    """A chain of layers of which each draws from a seed of its own, that of the one before plus a constant:
+    how much a layer draws, which the size of pictures may decide, moves no other.
+    """
+
+    def draw_anew(*_: object) -> None:
+        torch.manual_seed((torch.initial_seed() + APART) % 2**63)
+
+    for layer in module.children():
+        layer.register_forward_pre_hook(draw_anew)
+    return module
 
 
 def _follower(program: BaseProgram, fill: Fill) -> Follower:

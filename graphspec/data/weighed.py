@@ -5,14 +5,15 @@ They follow from the targets of a batch, after what changed these.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from graphspec.data.batches import Batch, Examples, Rebatched, Shuffle
+from graphspec.data.features.plan import Fill
 
 if TYPE_CHECKING:
     from graphspec.data.encoders import Encoders
@@ -28,6 +29,14 @@ class ClassWeights:
     weights: Tensor
     shares: bool
     one_unit: bool
+
+    @classmethod
+    def by(cls, fill: Fill, table: Callable[[int], Any]) -> ClassWeights:
+        """Those of what fills a target; `table` gives the weights of so many classes."""
+        shares = fill.tensor.is_float and fill.tensor.shape[-1] == fill.limit
+        one_unit = fill.tensor.is_float and not shares
+        weights = torch.as_tensor(table(2 if one_unit else fill.limit or 0))
+        return cls(fill.field, weights, shares, one_unit)
 
     def of(self, target: Tensor) -> Tensor:
         """A weight for each position."""
@@ -69,10 +78,6 @@ def weighed(examples: Examples, encoders: Encoders | None) -> Examples:
     for name, weigher in encoders.weights.items():
         if not weigher.by_position:
             continue
-        target = encoders.outputs[name].target
-        fill = encoders.plan.of(target)
-        shares = fill.tensor.is_float and fill.tensor.shape[-1] == fill.limit
-        one_unit = fill.tensor.is_float and not shares
-        table = weigher.table(2 if one_unit else fill.limit or 0)
-        tables[name] = ClassWeights(target, torch.from_numpy(table), shares, one_unit)
+        fill = encoders.plan.of(encoders.outputs[name].target)
+        tables[name] = ClassWeights.by(fill, weigher.table)
     return Weighed(examples, tables) if tables else examples

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from graphspec.data.batches import Batch
-from graphspec.data.features.settings import Category
+from graphspec.data.config import DataConfig
+from graphspec.data.features.plan import Fill, plan
+from graphspec.data.features.settings import Category, ImageFeature
+from graphspec.data.weighed import ClassWeights
 from graphspec.diagnostics import did_you_mean, fail
 from graphspec.program import BaseProgram, OutputSpec
 from graphspec.train.batch_result import BatchResult
@@ -202,18 +205,37 @@ def _of_classes(program: BaseProgram, output: OutputSpec, target: Tensor) -> Ten
     if classes == "balanced":
         message = f"the weights of the classes of `{output.name}` are balanced by the training data"
         raise fail("data-column", message, help)
+    numbers = _class_numbers(program, output)
+    for value in classes or ():
+        if value not in numbers:
+            message = f"which class of `{output.name}` is `{value}` is learned from the training data"
+            raise fail("data-column", message, help)
+    weights = {numbers[value]: float(weight) for value, weight in dict(classes or {}).items()}
+
+    def table(count: int) -> list[float]:
+        return [weights.get(number, 1.0) for number in range(count)]
+
+    if (fill := _fill(program, output)) is not None and (fill.positions or fill.one_hot):
+        by = ClassWeights.by(fill, table)
+        if by.shares and target.shape[-1] != len(by.weights):
+            message = f"the target of `{output.name}` has the shape {list(target.shape)}"
+            raise fail("data-shape", message, f"its last axis holds the shares of {len(by.weights)} classes")
+        return by.of(target)
     known = target.reshape(len(target)) if target.shape[1:].numel() == 1 else target
     if known.dim() > 1 and known.is_floating_point():
         message = f"`class_weight` of `{output.name}` is by class numbers, and its target is floats"
         raise fail("data-shape", f"{message}, {list(target.shape)}", help)
-    numbers = _class_numbers(program, output)
     found = torch.ones(known.shape, device=known.device)
-    for value, weight in dict(classes or {}).items():
-        if value not in numbers:
-            message = f"which class of `{output.name}` is `{value}` is learned from the training data"
-            raise fail("data-column", message, help)
-        found = torch.where(known == numbers[value], weight, found)
+    for number, weight in weights.items():
+        found = torch.where(known == number, weight, found)
     return found
+
+
+def _fill(program: BaseProgram, output: OutputSpec) -> Fill | None:
+    """What fills the target of an output."""
+    data = program.data or DataConfig()
+    found = plan(program.inputs, program.outputs, data.features, program.ranges, windows=data.windows)
+    return next((fill for fill in found.fills if fill.field == output.target), None)
 
 
 def _class_numbers(program: BaseProgram, output: OutputSpec) -> dict[str, float]:
@@ -222,6 +244,8 @@ def _class_numbers(program: BaseProgram, output: OutputSpec) -> dict[str, float]
     if isinstance(feature, Category):
         values = [str(value) for value in feature.values or ()]
         return {value: number for number, value in enumerate(values)}
+    if isinstance(feature, ImageFeature):
+        return {str(value): number for number, value in enumerate(feature.values or range(256))}
     found = {"false": 0.0, "true": 1.0} if feature is None else {}
     for value in output.rows.class_weight or () if feature is None else ():
         try:

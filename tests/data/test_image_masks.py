@@ -204,6 +204,26 @@ def test_inputs_of_one_picture_move_together(tmp_path: Path) -> None:
     assert not torch.equal(arrays["photo"], still["photo"])
 
 
+def test_inputs_of_one_picture_move_together_in_two_sizes(tmp_path: Path) -> None:
+    """Noise takes as many random numbers as there are pixels."""
+    saved(tmp_path, *np.tile(np.repeat([0, 255], 3), (40, 4, 1)))
+    erased = (
+        "encode: image, augment: [{layer: RandomErasing, factor: [1, 1], scale: 0.01}, {layer: RandomFlip}]"
+    )
+    text = spec("classes", MORE, erased)
+    text = text.replace("photo: {shape: [4, 6, 3]}", "twin: {shape: [8, 12, 3]}, photo: {shape: [4, 6, 3]}")
+    text = text.replace(
+        "nodes:\n",
+        "nodes:\n  small: {layer: MaxPooling2D, from: twin}\n  sum: {merge: add, from: [photo, small]}\n",
+    )
+    text = text.replace("  features:\n", f"  features:\n    twin: {{column: photo, {erased}}}\n")
+    arrays = shuffled(tmp_path, text)
+    flipped, twins = (
+        arrays[name][:, :, : width // 2].mean((1, 2, 3)) > 127 for name, width in (("photo", 6), ("twin", 12))
+    )
+    assert torch.equal(flipped, twins) and 5 < int(flipped.sum()) < 35
+
+
 def test_what_changes_colours_leaves_masks_alone(tmp_path: Path) -> None:
     saved(tmp_path, *np.random.default_rng(1).choice([0, 255], (40, 4, 6)))
     layers = "{layer: RandomFlip}, {layer: RandomBrightness, factor: [0.1, 0.1]}, {layer: RandomFlip}"

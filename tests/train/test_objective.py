@@ -373,6 +373,38 @@ def test_declared_classes_are_weighted_by_their_names() -> None:
     torch.testing.assert_close(program.loss(outputs, kind), expected)
 
 
+PIXELS = """
+inputs: {image: {shape: [4, 4, 1]}}
+nodes: {mask: {layer: Conv2D, filters: UNITS, kernel_size: 1, activation: ACTIVATION}}
+outputs: {mask: {loss: LOSS, class_weight: {'255': 7}}}
+data:
+  train: t.csv
+  features: {image: {encode: image}, mask: {encode: image, values: [0, 255]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("loss", "units", "activation"),
+    [
+        ("sparse_categorical_crossentropy", 2, "softmax"),
+        ("categorical_crossentropy", 2, "softmax"),
+        ("binary_crossentropy", 1, "sigmoid"),
+    ],
+)
+def test_pixels_of_masks_are_weighted_by_hand(loss: str, units: int, activation: str) -> None:
+    text = PIXELS.replace("UNITS", str(units)).replace("ACTIVATION", activation).replace("LOSS", loss)
+    program = graphspec.compile(text)
+    classes = torch.arange(48).view(3, 4, 4) % 3 // 2
+    target = {"sparse_categorical_crossentropy": classes, "binary_crossentropy": classes[..., None].float()}
+    mask = target.get(loss, F.one_hot(classes, 2).float())
+    outputs = program.module()(torch.rand(3, 4, 4, 1))
+    found = program.loss(outputs, mask)["loss"]
+    right = outputs[..., -1] if units == 1 else outputs.gather(-1, classes[..., None]).squeeze(-1)
+    right = torch.where(classes == 1, right, 1 - right) if units == 1 else right
+    by_hand = -(right.log() * torch.where(classes == 1, 7.0, 1.0)).mean()
+    torch.testing.assert_close(found, by_hand)
+
+
 def test_padding_counts_in_no_loss_by_hand() -> None:
     program = graphspec.compile(
         """
