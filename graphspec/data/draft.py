@@ -16,6 +16,8 @@ class Draft:
     features: list[str] = field(default_factory=list)
     codes: list[str] = field(default_factory=list)
     """The nodes that are put together."""
+    gaps: bool = False
+    """Whether cells of inputs are missing. Then other rows may lack those of columns that have all here."""
 
     def graph(self) -> list[str]:
         """The sections that say what the model is."""

@@ -84,8 +84,9 @@ def draft(
         train = f"{{path: {train}, {', '.join(f'{key}: {flow(value)}' for key, value in options.items())}}}"
     if ask is not None:
         return forecast(name, path, train, targets, columns, looks, gaps, ask, table)
-    made = Draft()
-    _inputs(made, [seen for seen in looks if seen.name not in targets])
+    inputs = [seen for seen in looks if seen.name not in targets]
+    made = Draft(gaps=any(seen.missing and seen.kind != "left" for seen in inputs))
+    _inputs(made, inputs)
     if not made.codes:
         why = [f"`{seen.name}`: {seen.reason}" for seen in looks if seen.name not in targets][:20]
         raise fail("data-column", f"`{data}` has no column for an input besides the targets", None, *why)
@@ -156,7 +157,7 @@ def _numbers_input(made: Draft, name: str, numbers: list[ColumnProfile]) -> None
         return
     gaps = any(seen.missing for seen in numbers)
     made.inputs.append(f"  {name}: {{shape: [{len(numbers) * (2 if gaps else 1)}]}}")
-    fill = ", fill: median, indicator: true" if gaps else ""
+    fill = ", fill: median, indicator: true" if gaps else ", fill: median" if made.gaps else ""
     skewed = [seen.name for seen in numbers if seen.skewed]
     transform = f", transform: {flow(dict.fromkeys(skewed, 'log1p'))}" if skewed else ""
     filled = "missing numbers become the median, and a 0/1 column marks them"
@@ -181,7 +182,7 @@ def _writing(seen: ColumnProfile) -> str:
 
 def _set_input(made: Draft, name: str, seen: ColumnProfile) -> None:
     made.inputs.append(f"  {name}: {{shape: [{seen.width}]}}")
-    made.features += _set_feature(name, seen, ', fill: ""' if seen.missing else "")
+    made.features += _set_feature(name, seen, ', fill: ""' if made.gaps else "")
     made.codes.append(name)
 
 
@@ -197,7 +198,7 @@ def _kinds_input(made: Draft, kinds: list[ColumnProfile]) -> None:
     if not kinds:
         return
     sizes = [(seen.frequent or seen.distinct + 1) + 1 for seen in kinds]
-    fill = ", fill: missing" if any(seen.missing for seen in kinds) else ""
+    fill = ", fill: missing" if made.gaps else ""
     made.inputs.append(f"  kinds: {{shape: [{len(kinds)}], dtype: int64}}")
     columns = flow([seen.name for seen in kinds])
     made.features += [
@@ -213,7 +214,7 @@ def _kinds_input(made: Draft, kinds: list[ColumnProfile]) -> None:
 
 
 def _date_input(made: Draft, name: str, seen: ColumnProfile) -> None:
-    gap = ", fill: mean" if seen.missing else ""
+    gap = ", fill: mean" if made.gaps else ""
     hours = ["hour_sin", "hour_cos"] if seen.timed else []
     names = ["year", "month_sin", "month_cos", "weekday", *hours]
     made.inputs.append(f"  {name}: {{shape: [{len(names)}]}}")
@@ -227,7 +228,7 @@ def _date_input(made: Draft, name: str, seen: ColumnProfile) -> None:
 
 
 def _list_input(made: Draft, name: str, seen: ColumnProfile) -> None:
-    fill = ", fill: missing" if seen.missing else ""
+    fill = ", fill: missing" if made.gaps else ""
     column = f"column: {flow(seen.name)}"
     made.inputs.append(f"  {name}: {{shape: [{name}_length], dtype: int64}}")
     made.features.append(

@@ -25,7 +25,7 @@ from graphspec.data.drafting_looks import gaps_of, look
 from graphspec.data.drafting_notes import headless
 from graphspec.data.drafting_windows import Ask
 from graphspec.data.image_drafting import images
-from graphspec.data.loading import load
+from graphspec.data.loading import load, load_file
 from graphspec.diagnostics import SpecError
 from graphspec.train.loop import train
 
@@ -105,6 +105,25 @@ def test_missing_values_are_missing_in_every_column(tmp_path: Path) -> None:
     assert "missing: ignore" in text and "# 3 classes" in text
     (tmp_path / "s.yaml").write_text(text)
     compile(tmp_path / "s.yaml", settings={"train.epochs": 1}).fit(device="cpu", run_dir=tmp_path / "run")
+
+
+def test_other_rows_may_lack_cells_that_all_rows_have_here(tmp_path: Path) -> None:
+    """Of columns of every kind, where cells of one are missing."""
+    rows = [
+        (i % 7 if i % 9 else "", f"{i / 7}$", "ab"[i % 2], f"{'xy'[i % 2]}; z", f"2024-01-{i % 28 + 1:02}")
+        for i in range(60)
+    ]
+    lines = [
+        ",".join(map(str, (*row, f"some {i % 5} words here", i % 3 + 0.5))) for i, row in enumerate(rows)
+    ]
+    header = "amount,price,region,kinds,when,note,y\n"
+    (tmp_path / "t.csv").write_text(header + "\n".join(lines) + "\n")
+    (tmp_path / "other.csv").write_text(f"{header},,,,,,1.5\n")
+    (tmp_path / "s.yaml").write_text(draft("s", tmp_path / "t.csv", ["y"], tmp_path))
+    program, cpu = compile(tmp_path / "s.yaml"), torch.device("cpu")
+    assert (
+        len(load_file(program, tmp_path / "other.csv", cpu, load(program, None, tmp_path, cpu).encoders)) == 1
+    )
 
 
 TABLE = """id,amount,region,plan,note,when,hidden,kind,index
