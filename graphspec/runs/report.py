@@ -17,12 +17,14 @@ from torch import nn
 
 from graphspec.compare import compare
 from graphspec.compare.table import show_value
+from graphspec.data.batches import Rebatched
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.categories import CategoryEncoder
 from graphspec.data.encoders.decoding import labels_of
 from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
 from graphspec.data.encoders.numbers import Floats
 from graphspec.data.fields import UNIT
+from graphspec.data.windows.examples import Windowed
 from graphspec.diagnostics import SpecError
 from graphspec.objectives.formulas import activate
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss, SparseLoss
@@ -126,7 +128,7 @@ def report(run: Run, data: Any = None, limit: int = EXAMPLES, device: str = "aut
         metrics = run.evaluate(data, device=device)
         count = metrics.pop("examples")
         arrays = collected(examples, limit)
-        looker = Looker(run.program, run.module(str(place)), encoders, arrays)
+        looker = Looker(run.program, run.module(str(place)), encoders, arrays, windowed(examples))
         outputs = [looker.look(name) for name in looker.names]
     row = next((row for row in list_runs(run.path.parent) if row.path == run.path), None)
     made = Report(str(run.path), run.program.name or "", count, metrics, dict(run.history), None)
@@ -134,6 +136,13 @@ def report(run: Run, data: Any = None, limit: int = EXAMPLES, device: str = "aut
     made.before, made.changes = before(run)
     made.outputs = outputs
     return made
+
+
+def windowed(examples: Any) -> Windowed | None:
+    """The windows that examples are, if they are some."""
+    while isinstance(examples, Rebatched):
+        examples = examples.examples
+    return examples if isinstance(examples, Windowed) else None
 
 
 def before(run: Run) -> tuple[str | None, list[dict[str, str]]]:
@@ -192,9 +201,15 @@ class Looker:
     """A model and some examples, looked at from all sides."""
 
     def __init__(
-        self, program: BaseProgram, module: nn.Module, encoders: Encoders | None, arrays: Mapping[str, Array]
+        self,
+        program: BaseProgram,
+        module: nn.Module,
+        encoders: Encoders | None,
+        arrays: Mapping[str, Array],
+        windows: Windowed | None = None,
     ):
         self.program, self.module, self.encoders, self.arrays = program, module, encoders, arrays
+        self.windows = windows
         self.device = next((each.device for each in module.parameters()), torch.device("cpu"))
         self.count = len(next(iter(arrays.values())))
         self.inputs = {name: arrays[name] for name in program.inputs if name in arrays}
@@ -399,13 +414,14 @@ class Looker:
         else:
             pair = self._in_units(output, self.values[name])
             target, said = (_few(values[index]) for values in pair)
-        inputs, pictures = {}, {}
+        inputs = self.windows.named(index) if self.windows is not None else {}
+        pictures = {}
         for column, source, places in self._columns():
             array = self.inputs[source]
             if array.ndim == 4 and array.shape[-1] in (1, 3, 4):
                 pictures[column] = picture(array[index])
             elif array.ndim <= 3:
-                inputs[column] = self._shown(source, places, index)
+                inputs.setdefault(column, self._shown(source, places, index))
         return ExampleReport(error, target, said, inputs, pictures)
 
     def _shown(self, source: str, places: tuple[int, ...] | None, index: int) -> str:

@@ -167,6 +167,7 @@ def test_texts_and_windows_are_shown_as_people_read_them(tmp_path: Path) -> None
     assert shown["review"] in ("cold and grey", "warm & < i > bright </ i >")
     assert set(map(float, shown["load"].split(", "))) <= {0.0, 1.0, 40.0, 41.0}
     assert not found.groups
+    assert shown["place"] == ("b" if "bright" in shown["review"] else "a") and 30 <= int(shown["origin"]) < 58
     target = tmp_path / "report.html"
     answer = CliRunner().invoke(app, ["report", str(tmp_path / "runs" / "r-1"), "-o", str(target)])
     assert answer.exit_code == 0 and "review: " in target.read_text()

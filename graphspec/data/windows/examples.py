@@ -43,6 +43,16 @@ class Windowed(InMemory):
         found: NDArray[np.int64] = origins.cpu().numpy()
         return found
 
+    def named(self, example: int) -> dict[str, str]:
+        """The series of an example, and the time of its origin, as people read them."""
+        assert self.line is not None
+        position = self.positions[example : example + 1]
+        (series,) = self.line.series_of(position).tolist()
+        (names,) = self.line.names.slice(series, 1).to_pylist()
+        own = names if len(self.line.starts) > 2 else {}
+        (time,) = self.line.stamps.column(self.line.ticks[position]).to_pylist()
+        return {**own, "origin": str(time)}
+
 
 def row_fields(wanted: Iterable[Field], plan: FillPlan) -> list[Field]:
     """The fields of windows as rows of the table fill them."""
