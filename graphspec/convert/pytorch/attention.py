@@ -15,7 +15,7 @@ from graphspec.convert.pytorch.functions import HANDLERS, handles
 from graphspec.convert.pytorch.layers import unlike
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.pointwise import arranged, pair, scalar
-from graphspec.convert.pytorch.writer import Known, NodeWriter
+from graphspec.convert.pytorch.writer import AttentionDropout, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
 
@@ -44,7 +44,7 @@ def _attention(
         given = {"attn_mask": mask, "dropout_p": dropout_p, "is_causal": is_causal, "scale": scale}
         return _attention(w, query, key, value, wide, **given).without([1])
     if len(query.shape) != 4 or any(_is_merged(w, x) for x in (query, key, value)):
-        return _by_products(w, query, key, value, out, attn_mask, is_causal, scale)
+        return _by_products(w, query, key, value, out, attn_mask, is_causal, scale, dropout_p)
     if enable_gqa and query.shape[1] != key.shape[1]:
         times = query.shape[1] // key.shape[1]
         key, value = (_repeated(w, x, times) for x in (key, value))
@@ -81,8 +81,8 @@ def _attention(
             ).value
         reads.append((word, read))
     node = w.node("op", "dot_product_attention", words, reads)
-    if w.rate:
-        w.rates[node] = w.rate
+    if dropout_p:
+        w.rates[node] = AttentionDropout(dropout_p, size, (query.shape[2], key.shape[2]))
     sizes = (*turned[0].sizes[:-1], value.shape[-1])
     return Laid(ConvertedValue(node), sizes, ((0,), (2,), (1,), (3,)), tuple(out.shape))
 
@@ -100,6 +100,7 @@ def _by_products(
     mask: Any,
     is_causal: bool,
     scale: Any,
+    rate: float,
 ) -> Laid:
     """Attention along axes that no layer knows, of windows that are merged with the batch, say."""
     call = HANDLERS
@@ -118,8 +119,8 @@ def _by_products(
     elif mask is not None:
         scores = pair(w, "add", scores, mask, shape)
     weights = call["softmax"](w, self=scores, dim=-1, function="softmax")
-    if w.rate:
-        weights = w.make("layer", "Dropout", {"rate": shortest(w.rate)}, [("x", weights.value)], weights)
+    if rate:
+        weights = w.make("layer", "Dropout", {"rate": shortest(rate)}, [("x", weights.value)], weights)
     found: Laid = call["matmul"](w, function="matmul", self=weights, other=value, out=out)
     return found
 

@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from graphspec.convert.pytorch.functions import CREATES, HANDLERS, PICKS, handles
 from graphspec.convert.pytorch.layout import Laid
-from graphspec.convert.pytorch.sizes import known_number
+from graphspec.convert.pytorch.sizes import hint, known_number
 from graphspec.convert.pytorch.writer import Known, Look, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
@@ -65,7 +65,7 @@ class Computed:
         if word in ("to", "_to_copy") and isinstance(found, Tensor) and args and isinstance(args[0], Tensor):
             moved = found.dtype == args[0].dtype
         apart = any(x.apart for x in tensors_in(given) if isinstance(x, Known))
-        apart = apart or (moved and len({bool(self.writer.trains.get(name)) for name in names}) > 1)
+        apart = apart or (moved and len(set(self._trained(given))) > 1)  # joined
         kept = self._source() if moved and pure and names and not free and not apart else None
         all_of = frozenset(names)
 
@@ -75,6 +75,12 @@ class Computed:
         if isinstance(found, Tensor):
             return known(found, kept, made)
         return tuple(known(part, _part(kept, i), _part_made(made, i)) for i, part in enumerate(found))
+
+    def _trained(self, given: dict[str, Any]) -> Iterator[bool]:
+        """Whether each of the given tensors that is made of parameters trains."""
+        for x in tensors_in(given):
+            if isinstance(x, Known) and x.names:
+                yield any(self.writer.trains.get(name) for name in x.names)
 
     def _source(self) -> Callable[[Look], Tensor]:
         target: Any = self.node.target
@@ -255,13 +261,6 @@ def tensors_in(value: Any) -> Iterator[Any]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from tensors_in(item)
-
-
-def hint(x: Any) -> Any:
-    """A number that the module was traced with."""
-    if isinstance(x, (torch.SymInt, torch.SymFloat)):
-        return x.node.hint
-    return x
 
 
 def mapped(value: Any, values: Mapping[fx.Node, Any], change: Any) -> Any:

@@ -25,6 +25,7 @@ from graphspec.convert.pytorch.functions import CREATES, HANDLERS
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import known_number
 from graphspec.convert.pytorch.tracing import TracedModule, line_in
+from graphspec.convert.pytorch.training import LAYER
 from graphspec.convert.pytorch.writer import CallOrigin, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import by_word
@@ -52,10 +53,6 @@ THROUGH = frozenset(
 )
 
 
-ROWS = ("StochasticDepth", "DropPath")
-"""The ends of names of modules that leave out whole examples."""
-
-
 class Converter:
     """Walks a graph. `values` has what each node of it became."""
 
@@ -64,10 +61,6 @@ class Converter:
         self.writer = NodeWriter()
         self.values: dict[fx.Node, Any] = {}
         self.modules = dict(traced.module.named_modules())
-        self.drops_rows = any(
-            type(each).__name__.endswith(ROWS) and (getattr(each, "p", 0) or getattr(each, "drop_prob", 0))
-            for each in self.modules.values()
-        )
         self.names = names  # of sizes that stay open
         self.inputs: list[ConvertedInput] = []
         self.failed: list[tuple[str, Unsupported]] = []
@@ -245,7 +238,6 @@ class Converter:
             given["input"] = given.pop("self")
         if word in ("select", "squeeze", "cat") and (picked := _from_pile(word, given)) is not None:
             return picked
-        self.writer.rate = _rate(self.modules.get(_path(node) or ""))
         try:
             found = handler(self.writer, **given, out=_out(meta), **self._more(node, word, handler))
         except (AttributeError, TypeError, ValueError, KeyError, IndexError, StopIteration) as error:
@@ -268,8 +260,8 @@ class Converter:
             more["counter"] = Known(counter.detach().clone(), frozenset(), _looked_up(name))
         if word in ("matmul", "bmm"):
             more["then"] = _turned(node)
-        if word == "dropout" and type(module).__name__.endswith(ROWS) and self.drops_rows:
-            more["drops"] = "row"
+        if LAYER in node.meta:
+            more["layer"] = node.meta[LAYER]
         return more
 
     @staticmethod
@@ -331,17 +323,6 @@ def _turned(node: fx.Node) -> tuple[int, ...] | None:
     elif _function(user) == "permute":
         order = [i % rank for i in given[0]]
     return tuple(order)
-
-
-def _rate(module: nn.Module | None) -> float:
-    """The dropout of an attention module, which inference does not show."""
-    for word in ("attention_dropout", "attn_dropout", "dropout_p", "attn_drop", "dropout", "dropout_prob"):
-        found = getattr(module, word, None)
-        if isinstance(found, nn.Dropout):
-            return found.p
-        if isinstance(found, float):
-            return found
-    return 0.0
 
 
 def _looked_up(name: str) -> Any:

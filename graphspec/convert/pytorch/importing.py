@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,14 +11,17 @@ from torch.export import Dim
 from graphspec.convert.folding.naming import kind
 from graphspec.convert.nodes import ConvertedBody, ConvertedInput, ConvertedNode
 from graphspec.convert.pytorch.converting import Converter
+from graphspec.convert.pytorch.parts import write_in_parts
 from graphspec.convert.pytorch.passes import tidy
 from graphspec.convert.pytorch.recognized import recognized
 from graphspec.convert.pytorch.result import FromTorch
 from graphspec.convert.pytorch.state import state
 from graphspec.convert.pytorch.tracing import BATCH, modes_kept, traced
+from graphspec.convert.pytorch.training import marked, with_training
 from graphspec.convert.pytorch.tree import Tree, shortened
+from graphspec.convert.pytorch.writer import NodeWriter
 from graphspec.convert.refusals import Unsupported
-from graphspec.convert.specs import compiled
+from graphspec.convert.specs import ConvertedSpec, compiled
 
 
 def converted(
@@ -29,11 +32,13 @@ def converted(
     flat: bool,
 ) -> FromTorch:
     """Raises `Unsupported`, `SpecError`."""
-    with modes_kept(module), recognized(module.eval()):
+    with modes_kept(module), recognized(module.eval()), marked(module):
         given = {word: _batched(tensor) for word, tensor in inputs.items()}
         free = {word: _free(word, tensor, dynamic.get(word)) for word, tensor in given.items()}
         graph = traced(module, given, free)
-    notes: list[str] = []
+        random, left = with_training(graph, module, given, free)
+        write_in_parts(graph.program)
+    notes = list(left)
     converter = Converter(graph, _sizes(graph, dynamic))
     results = converter.run()
     writer = converter.writer
@@ -58,20 +63,7 @@ def converted(
         raise Unsupported("an output of it is an input", "return what is computed")
     spec = compiled(body, {}, flat, notes)
     frozen = tuple(sorted(writer.frozen))
-    if frozen:
-        notes.append(
-            f"folded in: {_listed(frozen)}: the spec holds what was computed of them, and trains that"
-        )
-    alone = [path for path, place in spec.places.items() if place.stored.path in writer.tables]
-    if alone:
-        words = ("are", "they start") if len(alone) > 1 else ("is", "it starts")
-        notes.append(f"{_listed(alone)} {words[0]} in the weights alone: without them {words[1]} at random")
-    for node, rate in writer.rates.items():
-        if node in nodes:
-            notes.append(
-                f"a dropout of {rate} in attention is left out: {{op: dot_product_attention}} has none"
-            )
-            break
+    notes += _told(writer, nodes, spec, frozen)
     weights = state(spec.program.graph, spec.places, writer.weights)
     return FromTorch(
         name,
@@ -84,7 +76,26 @@ def converted(
         rows,
         tuple((names[made], made.shape) for made in converter.inputs),
         tuple(notes),
+        random=random,
     )
+
+
+def _told(
+    writer: NodeWriter, nodes: list[ConvertedNode], spec: ConvertedSpec, frozen: tuple[str, ...]
+) -> Iterator[str]:
+    """What the spec does not train, or drop, as the module does."""
+    if frozen:
+        yield f"folded in: {_listed(frozen)}: the spec holds what was computed of them, and trains that"
+    alone = [path for path, place in spec.places.items() if place.stored.path in writer.tables]
+    if alone:
+        words = ("are", "they start") if len(alone) > 1 else ("is", "it starts")
+        yield f"{_listed(alone)} {words[0]} in the weights alone: without them {words[1]} at random"
+    dropout = next((dropout for node, dropout in writer.rates.items() if node in nodes), None)
+    if dropout is not None:
+        yield (
+            f"a dropout of {dropout.rate} in causal attention over an open size is left out: "
+            "{op: dot_product_attention} has none"
+        )
 
 
 def _drop_unread(

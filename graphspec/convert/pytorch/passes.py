@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import torch
 
 from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue, Stored
-from graphspec.convert.pytorch.writer import CallOrigin, Known, NodeWriter
+from graphspec.convert.pytorch.writer import AttentionDropout, CallOrigin, Known, NodeWriter
 
 Readers = dict[ConvertedValue, list[ConvertedNode]]
 TAKES = (
@@ -76,7 +77,7 @@ def replaced(
 def tidy(w: NodeWriter, outputs: dict[str, ConvertedValue]) -> list[ConvertedNode]:
     """All passes; returns the nodes that are left."""
     nodes = needed(w.nodes, outputs)
-    for change in (by_hand, attentions, activations, joins, picks, states, ties):
+    for change in (by_hand, attentions, drops, activations, joins, picks, states, ties):
         change(w, nodes, outputs)
         nodes = needed(nodes, outputs)
     return nodes
@@ -286,7 +287,7 @@ def _attention(
     if value.shape[1] != query.shape[1]:
         words["value_dim"] = value.shape[1]
     if w.rates.get(node):
-        words["dropout"] = shortest(w.rates.pop(node))
+        words["dropout"] = shortest(w.rates.pop(node).rate)
     if False in biases:
         words["use_bias"] = False
     if last.arguments["units"] != query.weight.tensor.shape[1]:
@@ -313,6 +314,48 @@ def _attention(
     nodes[nodes.index(last)] = made
     replaced(nodes, outputs, {ConvertedValue(last): ConvertedValue(made)})
     read[ConvertedValue(made)] = read[ConvertedValue(last)]
+
+
+def drops(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+    """Attention with dropout that is no `MultiHeadAttention`: as products, between which a dropout stands."""
+    for node in list(nodes):
+        if node in w.rates and (last := _by_products(w, node)) is not None:
+            made = w.nodes[w.nodes.index(last[0]) :]
+            place = nodes.index(node)
+            nodes[place : place + 1] = made
+            replaced(nodes, outputs, {ConvertedValue(node): last[1]})
+            del w.rates[node]
+
+
+def _by_products(w: NodeWriter, node: ConvertedNode) -> tuple[ConvertedNode, ConvertedValue] | None:
+    """The first of the nodes that compute an attention with its dropout, and what they compute; None where a
+    causal mask has as many rows as a size that stays open.
+    """
+    given, reads = w.rates[node], dict(node.reads)
+    scale = node.arguments.get("scale", given.size and shortest(given.size**-0.5))
+    causal = node.arguments.get("is_causal")
+    if scale is None or (causal and not all(isinstance(size, int) for size in given.lengths)):
+        return None
+    w.origin = replace(w.origins[node], main=False)
+    first = w.node(
+        "op", "einsum", {"subscripts": "bqhd,bkhd->bhqk"}, [("", reads["query"]), ("", reads["key"])]
+    )
+    found = ConvertedValue(w.node("op", "multiply", {"x2": scale}, [("x1", ConvertedValue(first))]))
+    mask = reads.get("mask")
+    if causal:
+        mask = w.held(Known(torch.ones(1, 1, *given.lengths, dtype=torch.bool).tril()))
+    if mask is not None:
+        choices = [("condition", mask), ("x1", found)]
+        found = ConvertedValue(w.node("op", "where", {"x2": -math.inf}, choices))
+    if "bias" in reads:
+        found = ConvertedValue(w.node("merge", "add", {}, [("", found), ("", reads["bias"])]))
+    for layer, words in (
+        ("Activation", {"activation": "softmax"}),
+        ("Dropout", {"rate": shortest(given.rate)}),
+    ):
+        found = ConvertedValue(w.node("layer", layer, words, [("x", found)]))
+    last = w.node("op", "einsum", {"subscripts": "bhqk,bkhd->bqhd"}, [("", found), ("", reads["value"])])
+    return first, ConvertedValue(last)
 
 
 def _common(origins: list[CallOrigin]) -> tuple[tuple[str, str, str], ...]:
@@ -344,7 +387,7 @@ def by_hand(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, Conver
             made.automatic = True
             w.origins[made] = w.origins[second]
             if rate:
-                w.rates[made] = rate
+                w.rates[made] = AttentionDropout(rate, _size_of(reads[0][1]), ("", ""))
             nodes[nodes.index(second)] = made
             replaced(nodes, outputs, {ConvertedValue(second): ConvertedValue(made)})
 

@@ -178,19 +178,33 @@ def _to(w: NodeWriter, self: Laid, out: Any = None, **_: Any) -> Laid:
 
 
 @handles("dropout", "native_dropout", "feature_dropout", "alpha_dropout")
-def _dropout(w: NodeWriter, input: Laid, p: float, function: str, drops: str = "", **_: Any) -> Laid:
-    if not p and not drops:  # a rate of 0 among others keeps blocks alike
+def _dropout(
+    w: NodeWriter, input: Laid, p: float, function: str, train: bool, layer: Any = None, **_: Any
+) -> Laid:
+    if layer is not None:
+        return _noise(w, input, *layer)
+    if not p:
         return input
+    if train:
+        raise Unsupported("it drops values in inference, too", "give it `training=self.training`")
     if function == "feature_dropout":
         x = w.spatial(input)
         return w.make(
             "layer", f"SpatialDropout{len(x.sizes) - 2}D", {"rate": shortest(p)}, [("x", x.value)], x
         )
     word = "AlphaDropout" if function == "alpha_dropout" else "Dropout"
-    given: dict[str, Any] = {"rate": shortest(p)}
-    if drops == "row":  # whole examples, as stochastic depth does
-        given["noise_shape"] = [None, *[1] * (len(input.sizes) - 1)]
-    return w.make("layer", word, given, [("x", input.value)], input)
+    return w.make("layer", word, {"rate": shortest(p)}, [("x", input.value)], input)
+
+
+def _noise(w: NodeWriter, x: Laid, layer: str, settings: dict[str, Any]) -> Laid:
+    """What training adds. `noise` says along which axes values are dropped apart: the batch alone, in
+    stochastic depth.
+    """
+    given = dict(settings)
+    if "noise" in given:
+        apart = {j for axis, varies in zip(x.axes, given.pop("noise"), strict=True) for j in axis if varies}
+        given["noise_shape"] = [None if j in apart else 1 for j in range(len(x.sizes))]
+    return w.make("layer", layer, given, [("x", x.value)], x)
 
 
 # --- two tensors

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from graphspec.convert.pytorch.result import TorchProof
 from graphspec.convert.pytorch.state import gradients
-from graphspec.convert.pytorch.tracing import modes_kept, quiet
+from graphspec.convert.pytorch.tracing import modes_kept, quiet, tensors_kept
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.text import first_line
 
@@ -113,7 +113,7 @@ def _own(module: nn.Module, given: Mapping[str, Tensor], expected: list[Tensor])
     wide = _doubled(given)
     worst = 0.0
     for inputs, kind in ((turned, None), (wide, torch.float64)):
-        with _kept(module), torch.no_grad():
+        with tensors_kept(module), torch.no_grad():
             try:
                 found = flat(module.to(kind)(**inputs))
             except _RUNS_NOT:
@@ -135,8 +135,6 @@ class _WithoutDropout(TorchFunctionMode):
             "dropout2d",
             "dropout3d",
             "feature_alpha_dropout",
-            "stochastic_depth",
-            "_stochastic_depth",
         ]
     )
 
@@ -152,16 +150,15 @@ class _WithoutDropout(TorchFunctionMode):
 
 
 @contextmanager
-def _still(*modules: nn.Module) -> Iterator[None]:
-    """In training, without noise: dropout does nothing, and all else trains."""
-    for module in modules:
-        module.train()
-        for each in module.modules():
-            name = type(each).__name__
-            if "Dropout" in name or "StochasticDepth" in name or name.endswith("DropPath"):
-                each.eval()
-            if isinstance(each, (nn.MultiheadAttention, nn.LSTM, nn.GRU, nn.RNN)) and each.dropout:
-                each.eval()
+def _still(random: frozenset[str], module: nn.Module, *ours: nn.Module) -> Iterator[None]:
+    """In training, without noise: what is random does as in inference, and all else trains."""
+    module.train()
+    for path, each in module.named_modules():
+        if path in random or (isinstance(each, nn.RNNBase) and each.dropout):
+            each.training = False
+    for each in (part.train() for one in ours for part in one.modules()):
+        if not each._parameters and not each._buffers and not any(True for _ in each.children()):
+            each.eval()
     with _WithoutDropout():
         yield
 
@@ -175,14 +172,14 @@ def _trained(
     given = fresh(imported, inputs, 4, 7)
     wide = _doubled(given)
     found: _Learned | None = None
-    with _kept(module), _kept(ours):
+    with tensors_kept(module), tensors_kept(ours):
         try:
             module.double(), ours.double()
             found = _learned(imported, module, ours, wide)
         except _RUNS_NOT:
             pass
     if found is None:
-        with _kept(module), _kept(ours):
+        with tensors_kept(module), tensors_kept(ours):
             try:
                 found = _learned(imported, module, ours, given)
             except _RUNS_NOT as error:
@@ -190,7 +187,7 @@ def _trained(
                 return None, None, f"the module does not train on such inputs: {first}"
     if found.why:
         return None, None, found.why
-    if found.gradient > GRADIENT and found.gradient > 3 * _own_gradient(module, given, wide):
+    if found.gradient > GRADIENT and found.gradient > 3 * _own_gradient(imported, module, given, wide):
         message = (
             f"in training, the gradient of `{found.where}` in the spec differs from that of the module by "
             f"{found.gradient:.1e}"
@@ -214,13 +211,15 @@ class _Learned:
     why: str = ""
 
 
-def _own_gradient(module: nn.Module, given: Mapping[str, Tensor], wide: Mapping[str, Tensor]) -> float:
+def _own_gradient(
+    imported: Any, module: nn.Module, given: Mapping[str, Tensor], wide: Mapping[str, Tensor]
+) -> float:
     """How far the gradients of the module in float32 are from its own in float64: what was computed once of
     its parameters is rounded to float32, and deep networks without batches to average over make much of that.
     """
     found: list[dict[str, Tensor]] = []
     for inputs, kind in ((given, torch.float32), (wide, torch.float64)):
-        with _kept(module), _still(module), torch.random.fork_rng(devices=[]):
+        with tensors_kept(module), _still(imported.random, module), torch.random.fork_rng(devices=[]):
             try:
                 torch.manual_seed(0)
                 module.to(kind)
@@ -237,27 +236,8 @@ def _own_gradient(module: nn.Module, given: Mapping[str, Tensor], wide: Mapping[
 _RUNS_NOT = (RuntimeError, TypeError, ValueError, AttributeError, AssertionError)
 
 
-@contextmanager
-def _kept(module: nn.Module) -> Iterator[None]:
-    """Afterwards the module is as before: its tensors, their type, their gradients."""
-    state: list[tuple[Tensor, Tensor, Tensor | None]] = [(t, t.data, t.grad) for t in module.parameters()]
-    state += [(t, t.data.clone(), None) for t in module.buffers()]
-    buffers = [
-        (each, name, t) for each in module.modules() for name, t in each._buffers.items() if t is not None
-    ]
-    try:
-        for parameter in module.parameters():
-            parameter.grad = None
-        yield
-    finally:
-        for each, name, t in buffers:
-            each._buffers[name] = t
-        for tensor, data, grad in state:
-            tensor.data, tensor.grad = data, grad
-
-
 def _learned(imported: Any, module: nn.Module, ours: nn.Module, given: Mapping[str, Tensor]) -> _Learned:
-    with _still(module, ours):
+    with _still(imported.random, module, ours):
         expected = flat(module(**given))
         found = flat(ours(*_used(imported, given)))
         if [x.shape for x in expected] != [x.shape for x in found]:

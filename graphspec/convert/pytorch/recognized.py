@@ -43,20 +43,11 @@ def _forward(module: nn.Module) -> Callable[..., Any] | None:
     if isinstance(module, nn.RNNBase) and type(module) in (nn.LSTM, nn.GRU, nn.RNN):
         return forward_of(module)
     name = type(module).__name__
-    if name == "StochasticDepth" or name.endswith("DropPath"):
-        return _drop_path(module, name)
     if "RMSNorm" in name and not isinstance(module, nn.RMSNorm):
         return _rms_norm(module)
     if name == "NewGELUActivation":
         return lambda x: F.gelu(x, approximate="tanh")
     return None
-
-
-def _drop_path(module: nn.Module, name: str) -> Callable[..., Any] | None:
-    rate = getattr(module, "p", None) if name == "StochasticDepth" else getattr(module, "drop_prob", None)
-    if not isinstance(rate, (int, float)):
-        return None
-    return lambda x: torch.dropout(x, float(rate), False)
 
 
 def _rms_norm(module: nn.Module) -> Callable[..., Any] | None:
@@ -122,7 +113,8 @@ def _attend(
     for x, kernel, bias in zip((query, key, value), kernels, biases, strict=True):
         parts.append(F.linear(x, kernel, bias).unflatten(-1, (module.num_heads, -1)).transpose(1, 2))
     mask = _mask(module, query, attn_mask, key_padding_mask)
-    y = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], mask)
+    rate = module.dropout if module.training else 0.0
+    y = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], mask, rate)
     y = F.linear(y.transpose(1, 2).flatten(2), module.out_proj.weight, module.out_proj.bias)
     if not module.batch_first:
         y = y.transpose(0, 1)

@@ -23,6 +23,11 @@ def known_number(value: Any) -> Any:
     return value
 
 
+def hint(value: Any) -> Any:
+    """A number that a module was traced with."""
+    return value.node.hint if isinstance(value, (SymInt, SymFloat, SymBool)) else value
+
+
 def product(sizes: Iterable[Size]) -> Size:
     """Their product."""
     total: Size = 1

@@ -24,12 +24,21 @@ BATCH = 2
 
 @dataclass(frozen=True, slots=True)
 class TracedModule:
-    """The graph of `module`, the tensors of its placeholders, and what the user calls its results."""
+    """The graph of `module`, the placeholders of the user's inputs, and what the user calls its results: a
+    name, "" where nothing says, and which of the user's outputs it is.
+    """
 
     module: nn.Module
     program: ExportedProgram
-    inputs: tuple[str, ...]  # the placeholders of the user's inputs, in order
-    outputs: tuple[tuple[str, Any], ...]  # a name, "" where nothing says, and the graph's node
+    inputs: tuple[str, ...]
+    results: tuple[tuple[str, int], ...]
+
+    @property
+    def outputs(self) -> Iterator[tuple[str, Any]]:
+        """The names, and the nodes of the graph as it is now."""
+        nodes: Any = next(node for node in self.program.graph.nodes if node.op == "output").args[0]
+        first = len(nodes) - len(self.program.graph_signature.user_outputs)
+        return ((name, nodes[first + place]) for name, place in self.results)
 
 
 @contextmanager
@@ -41,6 +50,25 @@ def modes_kept(module: nn.Module) -> Iterator[None]:
     finally:
         for each, training in before:
             each.training = training
+
+
+@contextmanager
+def tensors_kept(module: nn.Module) -> Iterator[None]:
+    """Afterwards the module is as before: its tensors, their type, their gradients."""
+    state: list[tuple[Tensor, Tensor, Tensor | None]] = [(t, t.data, t.grad) for t in module.parameters()]
+    state += [(t, t.data.clone(), None) for t in module.buffers()]
+    buffers = [
+        (each, name, t) for each in module.modules() for name, t in each._buffers.items() if t is not None
+    ]
+    try:
+        for parameter in module.parameters():
+            parameter.grad = None
+        yield
+    finally:
+        for each, name, t in buffers:
+            each._buffers[name] = t
+        for tensor, data, grad in state:
+            tensor.data, tensor.grad = data, grad
 
 
 def traced(
@@ -55,38 +83,11 @@ def traced(
             program = export(module, (), dict(inputs), strict=False, dynamic_shapes=shapes)
     except Exception as error:
         raise refused(error) from error
-    program = _in_parts(program)
     signature = program.graph_signature
     structure = torch.utils._pytree.tree_unflatten(
         list(range(len(signature.user_outputs))), program.call_spec.out_spec
     )
-    nodes = next(node for node in program.graph.nodes if node.op == "output").args[0]
-    found = list(nodes[len(nodes) - len(signature.user_outputs) :])
-    named = tuple((name, found[place]) for name, place in _named(structure, ""))
-    return TracedModule(module, program, tuple(signature.user_inputs), named)
-
-
-def _in_parts(program: ExportedProgram) -> ExportedProgram:
-    """The graph with those functions that no handler knows written in others, as PyTorch defines them."""
-    from torch._decomp import core_aten_decompositions
-
-    from graphspec.convert.pytorch.functions import known
-
-    table: dict[Any, Any] = {}
-    usual: Any = None
-    for node in program.graph.nodes:
-        target = node.target
-        if node.op != "call_function" or not isinstance(target, torch._ops.OpOverload) or known(target):
-            continue
-        usual = core_aten_decompositions() if usual is None else usual
-        if target in usual:
-            table[target] = usual[target]
-        elif target._can_decompose():
-            table[target] = target.decompose
-    if not table:
-        return program
-    with quiet():
-        return program.run_decompositions(table)
+    return TracedModule(module, program, tuple(signature.user_inputs), tuple(_named(structure, "")))
 
 
 @contextmanager

@@ -63,6 +63,17 @@ class CallOrigin:
     main: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class AttentionDropout:
+    """The dropout of the weights of an attention, the size of its heads where that is known, and how many
+    queries and keys there are.
+    """
+
+    rate: float
+    size: int | None
+    lengths: tuple[Size, Size]
+
+
 @dataclass(eq=False, slots=True)
 class NodeWriter:
     """Collects nodes. `origin` is that of the call which is being written."""
@@ -75,9 +86,8 @@ class NodeWriter:
     learned: frozenset[str] = frozenset()
     trains: Mapping[str, bool] = field(default_factory=dict)
     origin: CallOrigin = CallOrigin((), "")
-    rates: dict[ConvertedNode, float] = field(default_factory=dict)  # of the dropout in attention
+    rates: dict[ConvertedNode, AttentionDropout] = field(default_factory=dict)  # of attention in one piece
     entries: dict[CalledEntry, CallOrigin] = field(default_factory=dict)
-    rate: float = 0.0  # that of the attention which is being written
     shapes: Mapping[str, torch.Size] = field(default_factory=dict)  # of parameters
     batches: list[Size] = field(default_factory=list)  # the size of the batch, a symbol for each input
     lengths: dict[Size, tuple[ConvertedValue, int]] = field(

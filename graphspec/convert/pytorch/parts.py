@@ -1,0 +1,70 @@
+"""Functions that no handler knows, in a graph, as others that PyTorch defines them by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from graphspec.convert.pytorch.functions import depends, known
+
+
+def write_in_parts(program: ExportedProgram) -> None:
+    """Changes the graph of a program. What does not depend on data stays: it is computed, not translated."""
+    data = {n for n in program.graph.nodes if n.op == "placeholder"}
+    users = set(program.graph_signature.user_inputs)
+    data = {node for node in data if node.name in users}
+    for node in list(program.graph.nodes):
+        if node.op != "call_function" or not depends(node, data):
+            continue
+        data.add(node)
+        target = node.target
+        if isinstance(target, torch._ops.OpOverload) and not known(target):
+            function = _definition(target)
+            if function is not None:
+                data |= _replace(program.graph, node, function)
+
+
+def _definition(target: torch._ops.OpOverload) -> Callable[..., Any] | None:
+    from torch._decomp import core_aten_decompositions
+
+    found: Any = core_aten_decompositions().get(target)
+    return found or (target.decompose if target._can_decompose() else None)
+
+
+def _replace(graph: fx.Graph, node: fx.Node, function: Callable[..., Any]) -> set[fx.Node]:
+    """Puts what a function does in the place of a node; returns the nodes of that."""
+    given = node.all_input_nodes
+
+    def run(*values: Any) -> Any:
+        held = dict(zip(given, values, strict=True))
+        args, kwargs = fx.map_arg((node.args, node.kwargs), held.__getitem__)
+        return function(*args, **kwargs)
+
+    traced = make_fx(run)(*(each.meta["val"] for each in given))
+    holders = [each for each in traced.graph.nodes if each.op == "placeholder"]
+    mapped: dict[fx.Node, fx.Node] = dict(zip(holders, given, strict=True))
+    before = set(graph.nodes)
+    for each in traced.graph.nodes:
+        if each.op == "get_attr":
+            name = f"{node.name}{each.target}"
+            setattr(graph.owning_module, name, getattr(traced, each.target))
+            each.target = name
+    with graph.inserting_before(node):
+        result: Any = graph.graph_copy(traced.graph, mapped)
+    made = set(graph.nodes) - before
+    for each in made:
+        each.meta |= {key: node.meta[key] for key in ("nn_module_stack", "stack_trace") if key in node.meta}
+    if isinstance(node.meta["val"], Tensor):
+        node.replace_all_uses_with(result)
+    else:
+        for user in list(node.users):
+            place: Any = user.args[1]
+            user.replace_all_uses_with(result[place])
+            graph.erase_node(user)
+    graph.erase_node(node)
+    return made

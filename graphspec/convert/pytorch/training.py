@@ -1,0 +1,541 @@
+"""What a module does in training alone: dropout and noise, found by tracing it in both modes.
+
+The graph of inference gets them where that of training has them: all that follows sees one graph.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from graphspec.convert.arguments import shortest
+from graphspec.convert.pytorch.functions import CREATES, DROPOUTS, SHAPED, depends, is_random, word_of
+from graphspec.convert.pytorch.sizes import hint
+from graphspec.convert.pytorch.tracing import TracedModule, line_in, quiet, tensors_kept, traced
+from graphspec.convert.refusals import Unsupported
+from graphspec.diagnostics import by_word
+
+LAYER = "graphspec_layer"
+"""In `meta` of a node that training adds: the layer of a spec, and its settings."""
+MODES = frozenset(by_word(of="training train dropout_p dropout use_input_stats momentum"))
+"""Arguments that say what a function does in training."""
+DRAWS = 64
+"""How often noise is drawn, to see what it is."""
+
+
+# --- where a module is random
+
+
+class _Draws(TorchDispatchMode):
+    """Calls `seen` at each function that draws random numbers."""
+
+    def __init__(self, seen: Any):
+        super().__init__()
+        self.seen = seen
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded not in func.tags:
+            return func(*args, **(kwargs or {}))
+        before = torch.get_rng_state()
+        found = func(*args, **(kwargs or {}))
+        if not torch.equal(before, torch.get_rng_state()):
+            self.seen()
+        return found
+
+
+def random_parts(module: nn.Module, inputs: Mapping[str, Tensor]) -> frozenset[str] | None:
+    """The paths of the modules that draw random numbers in training: runs it once. None where that fails."""
+    inside: list[str] = []
+    found: set[str] = set()
+    hooks = []
+    for path, each in module.named_modules():
+        hooks.append(each.register_forward_pre_hook(lambda *_, path=path: inside.append(path)))
+        hooks.append(each.register_forward_hook(lambda *_: inside.pop() and None))
+    try:
+        module.train()
+        drawing = _Draws(lambda: found.add(inside[-1] if inside else ""))
+        with quiet(), tensors_kept(module), torch.no_grad(), torch.random.fork_rng(devices=[]), drawing:
+            module(**inputs)
+    except Exception:  # what the module says of its inputs in training is the module's own
+        return None
+    finally:
+        module.eval()
+        for hook in hooks:
+            hook.remove()
+    return frozenset(found)
+
+
+@contextmanager
+def marked(module: nn.Module) -> Iterator[None]:
+    """What modules of the user's without parameters return is a node of its own in a graph: those of one
+    class become alike, whether they drop something or nothing.
+    """
+    changed = []
+    for each in module.modules():
+        last = not any(True for _ in each.children()) and not each._parameters and not each._buffers
+        if last and not type(each).__module__.startswith("torch.nn.") and "forward" not in each.__dict__:
+            each.forward = _marking(each.forward)
+            changed.append(each)
+    try:
+        yield
+    finally:
+        for each in changed:
+            del each.__dict__["forward"]
+
+
+def _marking(forward: Any) -> Any:
+    @functools.wraps(forward)
+    def marking(*args: Any, **given: Any) -> Any:
+        found = forward(*args, **given)
+        plain = type(found) is Tensor or isinstance(found, torch._subclasses.FakeTensor)
+        return torch.ops.aten.alias(found) if plain and found.is_floating_point() else found
+
+    return marking
+
+
+# --- two graphs
+
+
+@dataclass(slots=True)
+class Addition:
+    """Layers that training adds between a node of the graph of inference and what reads it."""
+
+    source: fx.Node
+    layers: list[tuple[str, dict[str, Any]]]
+    origin: fx.Node  # in the graph of training
+    readers: list[fx.Node] = field(default_factory=list)
+
+
+class ModeComparison:
+    """Finds the twin of each node of `training`, a graph, in that of inference; `add` writes what is left."""
+
+    def __init__(self, inference: fx.Graph, training: fx.Graph):
+        self.inference, self.training = inference, training
+        self.twins: dict[fx.Node, fx.Node] = {}
+        self.bases: dict[
+            fx.Node, fx.Node
+        ] = {}  # of what training alone computes: the one tensor that it is of
+        self.data: set[fx.Node] = set()
+        self.additions: dict[fx.Node, Addition | None] = {}
+        self.unknown: list[str] = []
+        self.inner: list[ModeComparison] = []
+        self.waiting: dict[Any, list[fx.Node]] = defaultdict(list)
+
+    def run(self, data: Mapping[str, bool]) -> None:
+        """`data` has the placeholders by their names, and whether they depend on the user's inputs."""
+        holders = {node.name: node for node in self.inference.nodes if node.op == "placeholder"}
+        for node in self.inference.nodes:
+            if node.op == "call_function":
+                self.waiting[_key(node, lambda n: n)].append(node)
+        for node in self.training.nodes:
+            if node.op == "placeholder":
+                if node.name in holders:
+                    self.twins[node] = holders[node.name]
+                if data.get(node.name):
+                    self.data.add(node)
+            elif node.op == "get_attr":
+                self._attribute(node)
+            elif node.op == "call_function":
+                self._called(node)
+            elif node.op == "output":
+                self._output(node)
+
+    def _attribute(self, node: fx.Node) -> None:
+        same = (n for n in self.inference.nodes if n.op == "get_attr" and n.target == node.target)
+        twin = next(same, None)
+        if twin is not None:
+            self.twins[node] = twin
+
+    def _called(self, node: fx.Node) -> None:
+        if depends(node, self.data):
+            self.data.add(node)
+        key = _key(node, self.twins.get)
+        twin = self._taken(key)
+        if twin is not None:
+            self.twins[node] = twin
+            self._modes(node, twin)
+            self._graphs(node, twin)
+            return
+        noisy = [n for n in node.all_input_nodes if n in self.bases]
+        if noisy:
+            twin = self._taken(_key(node, self._resolved))
+            if twin is not None:
+                self.twins[node] = twin
+                self._modes(node, twin)
+                for found in noisy:
+                    self._addition(found, twin)
+                return
+        given = {self.bases.get(n, n) for n in node.all_input_nodes if n in self.data}
+        if node in self.data and len(given) == 1 and (base := given.pop()) in self.twins:
+            self.bases[node] = base
+
+    def _resolved(self, node: fx.Node) -> fx.Node | None:
+        """The twin of a node, or of what training alone computes it of."""
+        return self.twins.get(self.bases.get(node, node))
+
+    def _taken(self, key: Any) -> fx.Node | None:
+        """The next node of inference with this key; the last one again where there are no more."""
+        found = self.waiting.get(key) if key is not None else None
+        if not found:
+            return None
+        return found.pop(0) if len(found) > 1 else found[0]
+
+    def _modes(self, node: fx.Node, twin: fx.Node) -> None:
+        """The rate of a dropout in inference's graph as training has it."""
+        word = word_of(node)
+        if word in DROPOUTS:
+            put(twin, "p", argument(node, "p") if argument(node, "train") else 0.0)
+        elif word == "scaled_dot_product_attention":
+            put(twin, "dropout_p", argument(node, "dropout_p"))
+
+    def _graphs(self, node: fx.Node, twin: fx.Node) -> None:
+        """Graphs inside, of checkpoints, say."""
+        if not isinstance(node.target, torch._ops.HigherOrderOperator):
+            return
+        pairs = zip(node.args, twin.args, strict=False)
+        for a, b in pairs:
+            if isinstance(a, fx.Node) and isinstance(b, fx.Node) and a.op == b.op == "get_attr":
+                one, other = (operator.attrgetter(str(n.target))(n.graph.owning_module) for n in (b, a))
+                if isinstance(one, fx.GraphModule) and isinstance(other, fx.GraphModule):
+                    inner = ModeComparison(one.graph, other.graph)
+                    inner.run({n.name: True for n in other.graph.nodes if n.op == "placeholder"})
+                    self.inner.append(inner)
+
+    def _output(self, node: fx.Node) -> None:
+        end = next(n for n in self.inference.nodes if n.op == "output")
+        mine, its = (
+            [leaf for leaf in torch.utils._pytree.tree_leaves(each.args) if isinstance(leaf, fx.Node)]
+            for each in (end, node)
+        )
+        if len(mine) != len(its):
+            return
+        for a, b in zip(mine, its, strict=True):
+            if self.twins.get(b) is a:
+                continue
+            if b in self.bases and self.twins[self.bases[b]] is a:
+                self._addition(b, end)
+            elif b in self.data:
+                self._tell(b)
+
+    def _addition(self, found: fx.Node, reader: fx.Node) -> None:
+        """What training adds, read there."""
+        if found not in self.additions:
+            base = self.bases[found]
+            layers = _layers(found, base)
+            self.additions[found] = None if layers is None else Addition(self.twins[base], layers, found)
+            if layers is None:
+                self.unknown.append(_at(found))
+        addition = self.additions[found]
+        if addition is not None:
+            addition.readers.append(reader)
+
+    def _tell(self, node: fx.Node) -> None:
+        """The first of what an output depends on that inference does not compute."""
+        left, found = [node], node
+        seen = set[fx.Node]()
+        order = {n: k for k, n in enumerate(self.training.nodes)}
+        while left:
+            here = left.pop()
+            if here in seen or here in self.twins or here.op != "call_function":
+                continue
+            seen.add(here)
+            found = min(found, here, key=order.__getitem__)
+            left += here.all_input_nodes
+        self.unknown.append(_at(found))
+
+    def add(self) -> list[str]:
+        """Writes the additions into the graph of inference; returns what there is no layer for."""
+        kept: dict[str, tuple[str, dict[str, Any]]] = {}
+        for addition in self.additions.values():
+            if addition is not None:
+                self._write(addition, kept)
+        for node in list(self.inference.nodes):
+            if not _is_mark(node):
+                continue
+            kind, source = _class(node), node.args[0]
+            if kind in kept and LAYER not in source.meta:  # drops nothing, as others of its class do not
+                layer, settings = kept[kind]
+                nothing = {key: value if key == "noise" else 0.0 for key, value in settings.items()}
+                with self.inference.inserting_before(node):
+                    source = self._node(source, (layer, nothing), node)
+            node.replace_all_uses_with(source)
+            self.inference.erase_node(node)
+        return self.unknown + [word for inner in self.inner for word in inner.add()]
+
+    def _write(self, addition: Addition, kept: dict[str, tuple[str, dict[str, Any]]]) -> None:
+        made = addition.source
+        first = min(addition.readers)
+        with self.inference.inserting_before(first):
+            for layer in addition.layers:
+                made = self._node(made, layer, addition.origin)
+        for reader in addition.readers:
+            _reads_once(reader, addition.source, made)
+            if _is_mark(reader) and len(addition.layers) == 1:
+                kept[_class(reader)] = addition.layers[0]
+
+    def _node(self, source: fx.Node, layer: tuple[str, dict[str, Any]], origin: fx.Node) -> fx.Node:
+        made = self.inference.call_function(torch.ops.aten.dropout.default, (source, 0.0, True))
+        made.meta = {
+            key: value for key, value in origin.meta.items() if key in ("nn_module_stack", "stack_trace")
+        }
+        made.meta |= {"val": source.meta["val"], LAYER: layer}
+        return made
+
+
+def _reads_once(reader: fx.Node, before: fx.Node, after: fx.Node) -> None:
+    """Of two equal arguments (`x + drop(x)`) the last one is changed."""
+    count = 0
+
+    def counted(node: fx.Node) -> fx.Node:
+        nonlocal count
+        count += node is before
+        return node
+
+    def changed(node: fx.Node) -> fx.Node:
+        nonlocal count
+        count -= node is before
+        return after if node is before and count == 0 else node
+
+    fx.map_arg((reader.args, reader.kwargs), counted)
+    args, kwargs = fx.map_arg((reader.args, reader.kwargs), changed)
+    reader.args, reader.kwargs = args, kwargs
+
+
+def with_training(
+    graph: TracedModule, module: nn.Module, given: Mapping[str, Tensor], free: Mapping[str, Mapping[int, Any]]
+) -> tuple[frozenset[str], list[str]]:
+    """Adds to the graph of a module in inference what it does in training alone; returns the paths of the
+    parts that are random, and what is not added, in words.
+    """
+    parts = random_parts(module, given)
+    if parts is not None and not parts:
+        for node in graph.program.graph.nodes:
+            if word_of(node) in DROPOUTS:
+                put(node, "p", 0.0)
+        return parts, []
+    module.train()
+    try:
+        other = traced(module, given, free)
+    except Unsupported as error:
+        return parts or frozenset(), [f"what it does in training alone is left out: {error.message}"]
+    finally:
+        module.eval()
+    comparison = ModeComparison(graph.program.graph, other.program.graph)
+    users = set(other.inputs)
+    comparison.run(
+        {node.name: node.name in users for node in other.program.graph.nodes if node.op == "placeholder"}
+    )
+    left = dict.fromkeys(comparison.add())
+    return parts or frozenset(), [
+        f"{word} is left out: it runs in training alone, and no layer does it" for word in left
+    ]
+
+
+# --- nodes
+
+
+def _class(node: fx.Node) -> str:
+    stack = node.meta.get("nn_module_stack")
+    return str(next(reversed(stack.values()))[1]) if stack else ""
+
+
+def _is_mark(node: fx.Node) -> bool:
+    return node.op == "call_function" and node.target is torch.ops.aten.alias.default
+
+
+def _at(node: fx.Node) -> str:
+    where = line_in(node.meta.get("stack_trace") or "")
+    return f"`{word_of(node) or node.name}`" + (f" at {where}" if where else "")
+
+
+def _place(node: fx.Node, name: str) -> int:
+    target: Any = node.target
+    return [each.name for each in target._schema.arguments].index(name)
+
+
+def argument(node: fx.Node, name: str) -> Any:
+    """An argument by its name, or its default."""
+    target: Any = node.target
+    place = _place(node, name)
+    given = node.kwargs.get(name, target._schema.arguments[place].default_value)
+    return node.args[place] if place < len(node.args) else given
+
+
+def put(node: fx.Node, name: str, value: Any) -> None:
+    """Sets an argument by its name."""
+    place = _place(node, name)
+    if place < len(node.args):
+        node.update_arg(place, value)
+    else:
+        node.update_kwarg(name, value)
+
+
+def _key(node: fx.Node, twin: Any) -> Any:
+    """What a node computes, by the nodes of inference that it reads; None where it reads others."""
+    target: Any = node.target
+    listed = list(target._schema.arguments) if isinstance(target, torch._ops.OpOverload) else []
+    skipped = MODES | {"p"} if word_of(node) in DROPOUTS else MODES
+    missing = False
+
+    def frozen(value: Any) -> Any:
+        nonlocal missing
+        if isinstance(value, fx.Node):
+            found = twin(value)
+            missing = missing or found is None
+            return found
+        if isinstance(value, (list, tuple)):
+            return tuple(frozen(item) for item in value)
+        if isinstance(value, slice):
+            return (frozen(value.start), frozen(value.stop), frozen(value.step))
+        if isinstance(value, dict):
+            return tuple((key, frozen(item)) for key, item in sorted(value.items()))
+        return type(value).__name__, str(value)
+
+    names = [each.name for each in listed] + [str(place) for place in range(len(listed), len(node.args))]
+    given = dict(zip(names, node.args, strict=False)) | node.kwargs
+    usual = {each.name: each.default_value for each in listed if each.has_default_value()}
+    found = [
+        (name, frozen(value))
+        for name, value in sorted(given.items())
+        if name not in skipped and not (name in usual and _equal(value, usual[name]))
+    ]
+    return None if missing else (str(target), _class(node), tuple(found))
+
+
+def _equal(value: Any, usual: Any) -> bool:
+    return type(value) is type(usual) and bool(value == usual)
+
+
+# --- what noise is
+
+
+def _layers(found: fx.Node, base: fx.Node) -> list[tuple[str, dict[str, Any]]] | None:
+    """The layers that make `found` of `base`, in order; None where there are none that do."""
+    if found is base:
+        return []
+    if found.target is operator.getitem and word_of(found.all_input_nodes[0]) == "native_dropout":
+        return _layers(found.all_input_nodes[0], base) if found.args[1] == 0 else None
+    word = word_of(found)
+    if word in DROPOUTS and isinstance(found.args[0], fx.Node):
+        before = _layers(found.args[0], base)
+        if before is None or not argument(found, "train") or not argument(found, "p"):
+            return before
+        rate = shortest(argument(found, "p"))
+        if word in ("dropout", "native_dropout"):
+            return [*before, ("Dropout", {"rate": rate})]
+        if word == "alpha_dropout":
+            return [*before, ("AlphaDropout", {"rate": rate})]
+        return None
+    needed = _between(found, base)
+    if needed is None:
+        return None
+    shape = [hint(size) for size in base.meta["val"].shape]
+    if [hint(size) for size in found.meta["val"].shape] != shape:
+        return None
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(0)
+            return _recognized(needed, found, base, shape)
+    except (RuntimeError, TypeError, ValueError):
+        return None
+
+
+def _between(found: fx.Node, base: fx.Node) -> list[fx.Node] | None:
+    """The nodes that compute one node of another, in order; None where they need more than that."""
+    left, needed = [found], set[fx.Node]()
+    while left:
+        node = left.pop()
+        if node is base or node in needed or not isinstance(node.meta.get("val"), Tensor):
+            continue
+        if node.op != "call_function":
+            return None
+        needed.add(node)
+        if word_of(node) not in CREATES | SHAPED:
+            left += node.all_input_nodes
+    return [node for node in found.graph.nodes if node in needed]
+
+
+def _run(
+    needed: list[fx.Node], found: fx.Node, base: fx.Node, x: Tensor, normal: float | None = None
+) -> Tensor:
+    """What the nodes make of `x`; with `normal` in place of each number drawn of a normal distribution."""
+    values: dict[fx.Node, Any] = {base: x.clone()}
+
+    def value(node: fx.Node) -> Any:
+        known = node.meta["val"]
+        if node not in values and isinstance(known, Tensor):  # which gives no more than its shape
+            return torch.zeros([hint(size) for size in known.shape], dtype=known.dtype)
+        return values[node] if node in values else hint(known)
+
+    for node in needed:
+        args, kwargs = fx.map_arg((node.args, node.kwargs), value)
+        values[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+        if normal is not None and is_random(node):
+            values[node] = values[node].fill_(normal)
+    result: Tensor = values[found]
+    return result
+
+
+def _recognized(
+    needed: list[fx.Node], found: fx.Node, base: fx.Node, shape: list[int]
+) -> list[tuple[str, dict[str, Any]]] | None:
+    x = torch.rand(shape, dtype=torch.float64) + 1
+    sources = [node for node in needed if is_random(node)]
+    if sources and all(word_of(node) in ("randn", "randn_like", "normal") for node in sources):
+        return _gaussian(needed, found, base, x)
+    noise = [1] * len(shape)
+    for node in sources:
+        drawn = [hint(size) for size in node.meta["val"].shape]
+        drawn = [1] * (len(shape) - len(drawn)) + drawn
+        noise = [max(a, b) for a, b in zip(noise, drawn, strict=True)]
+    over = [axis for axis, size in enumerate(noise) if size == 1]
+    small = x[tuple(slice(size) for size in noise)]  # noise is the same along the other axes
+    scale, zeros = None, False
+    for draw in range(DRAWS):
+        given = x if draw == 0 else small
+        ratio = _run(needed, found, base, given) / given
+        kept = ratio[ratio != 0]
+        zeros = zeros or kept.numel() < ratio.numel()
+        if kept.numel():
+            scale = float(kept.flatten()[0]) if scale is None else scale
+            if not torch.allclose(kept, torch.full_like(kept, scale), rtol=1e-5):
+                return None
+        if over and not torch.equal(ratio == 0, (ratio == 0).amax(over, keepdim=True).expand_as(ratio)):
+            return None
+        if scale is not None and abs(scale - 1) > 1e-6:
+            break
+    if scale is None or scale < 1 - 1e-6:
+        return None
+    if scale <= 1 + 1e-6:
+        return None if zeros else []
+    settings: dict[str, Any] = {"rate": shortest(round(1 - 1 / scale, 6))}
+    if over:
+        settings["noise"] = tuple(size > 1 for size in noise)
+    return [("Dropout", settings)]
+
+
+def _gaussian(
+    needed: list[fx.Node], found: fx.Node, base: fx.Node, x: Tensor
+) -> list[tuple[str, dict[str, Any]]] | None:
+    plain, once, twice = (_run(needed, found, base, x, normal) for normal in (0.0, 1.0, 2.0))
+    change = once - plain
+    if not torch.allclose(plain, x) or not torch.allclose(twice - plain, 2 * change):
+        return None
+    if any([hint(s) for s in n.meta["val"].shape] != list(x.shape) for n in needed if is_random(n)):
+        return None
+    for values, layer in ((change, "GaussianNoise"), (change / x, "GaussianDropout")):
+        deviation = float(values.flatten()[0])
+        if torch.allclose(values, torch.full_like(values, deviation), rtol=1e-5):
+            if layer == "GaussianNoise":
+                return [(layer, {"stddev": shortest(round(deviation, 6))})]
+            return [(layer, {"rate": shortest(round(deviation**2 / (1 + deviation**2), 6))})]
+    return None
