@@ -117,6 +117,7 @@ def check_text(
     return check_document(document, path, diagnostics, sources, params, preset, settings, allow)
 
 
+@_collector_paused()
 def read_spec(
     text: str | bytes, shown: str, diagnostics: Diagnostics, sources: dict[str, str]
 ) -> Document | None:

@@ -125,12 +125,9 @@ class Op:
     def site(self, channels_first: bool = False) -> Site:
         """The use of its layer: the types of its inputs and outputs."""
         listed = self.layer is not None and self.layer.variadic
-        inputs = self.inner or tuple(types(a) for a in self.arguments if a is not None or not listed)
-        return Site(
-            inputs,
-            self.inner_outputs or tuple(value.tensor for value in self.outputs.values()),
-            channels_first,
-        )
+        inputs = self.inner or tuple([types(a) for a in self.arguments if a is not None or not listed])
+        outputs = self.inner_outputs or tuple([value.tensor for value in self.outputs.values()])
+        return Site(inputs, outputs, channels_first)
 
     def weights(self) -> tuple[Weight, ...]:
         """The parameters and buffers of its own layer or parameter; those of a graph are its units'."""
@@ -178,13 +175,15 @@ def read_by(step: tuple[Op, ...]) -> tuple[Value, ...]:
     return tuple(dict.fromkeys(v for op in step for v in op.inputs if v.op is None or v.op not in step))
 
 
-def flatten(arguments: Any) -> Iterator[Value]:
+def flatten(arguments: Any) -> list[Value]:
     """The values in nested tuples, in order; None is nothing."""
+    found: list[Value] = []
     for argument in arguments:
-        if isinstance(argument, Value):
-            yield argument
+        if argument.__class__ is Value:
+            found.append(argument)
         elif argument is not None:
-            yield from flatten(argument)
+            found += flatten(argument)
+    return found
 
 
 def chained_inputs(inputs: Iterable[str], outputs: Collection[str]) -> list[str]:
@@ -196,9 +195,9 @@ def chained_inputs(inputs: Iterable[str], outputs: Collection[str]) -> list[str]
 
 def types(argument: Any) -> Any:
     """The same grouping with tensors in place of values."""
-    if isinstance(argument, tuple):
-        return tuple(types(item) for item in argument)
-    return argument.tensor if isinstance(argument, Value) else argument
+    if argument.__class__ is Value:
+        return argument.tensor
+    return tuple([types(item) for item in argument]) if isinstance(argument, tuple) else argument
 
 
 @dataclass(frozen=True, slots=True)

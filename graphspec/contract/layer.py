@@ -379,14 +379,14 @@ class Layer(Setting):
     def regularizer(self, weight: Weight) -> Regularizer | None:
         """The regularizer of a weight: `kernel_regularizer` for `kernel`, and so on."""
         owner = self.owner(weight)
-        return (
-            getattr(self, f"{weight.word}_regularizer", None) if owner is self else owner.regularizer(weight)
-        )
+        name = f"{weight.word}_regularizer"
+        return self.__dict__.get(name) if owner is self else owner.regularizer(weight)
 
     def constraint(self, weight: Weight) -> Constraint | None:
         """The constraint of a weight, applied after each step."""
         owner = self.owner(weight)
-        return getattr(self, f"{weight.word}_constraint", None) if owner is self else owner.constraint(weight)
+        name = f"{weight.word}_constraint"
+        return self.__dict__.get(name) if owner is self else owner.constraint(weight)
 
     def activities(self) -> dict[str, Regularizer]:
         """Penalties on outputs of modules in its own, by their paths; "" is its own module. What a penalty
@@ -489,7 +489,7 @@ class Layer(Setting):
 
     def output_activation(self) -> str | None:
         """The activation that its output ends in, if it can be left off for logits."""
-        activation = getattr(self, "activation", None)
+        activation = self.__dict__.get("activation")
         return activation.ending if isinstance(activation, ActivationFunction) else None
 
 

@@ -5,6 +5,7 @@ constraints.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -105,7 +106,8 @@ class NamedValue(BaseModel):
                 raise PydanticCustomError(
                     "unknown_argument", f"{name} has no such argument", {"key": str(key), "legal": legal}
                 )
-        return cls.members[name].model_validate(arguments)
+        member = cls.members[name]
+        return member.model_validate(arguments) if arguments else _without_arguments(member)
 
     @classmethod
     def _legal(cls) -> list[str]:
@@ -143,3 +145,9 @@ class NamedValue(BaseModel):
 
 
 forget_class_variables(NamedValue)
+
+
+@cache
+def _without_arguments(member: type[NamedValue]) -> NamedValue:
+    """The member that a bare name stands for; nothing can change it."""
+    return member.model_validate({})

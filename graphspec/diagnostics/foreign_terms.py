@@ -178,7 +178,9 @@ RECURRENT: Mapping[str, str] = {
 }
 """By an argument that no recurrent layer takes."""
 
-NESTS = ("args", "arguments", "config", "kwargs", "options", "parameters", "params", "settings")
+NESTS = frozenset(
+    ["args", "arguments", "config", "kwargs", "options", "parameters", "params", "settings"]
+)
 """Keys under which other formats keep the arguments of a layer."""
 
 _MODULE = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:\(.*\))?")

@@ -86,15 +86,12 @@ class BodyElaborator:
     results: dict[str, NodeResult | Repeated] = field(default_factory=dict)
     active: list[str] = field(default_factory=list)
     shared: dict[str, SharedEntry] = field(default_factory=dict)
+    context: Context = field(init=False)
+    reads: Reads = field(init=False)  # who reads what, over all instances of this body's text
 
-    @property
-    def context(self) -> Context:
-        return self.scope.context
-
-    @property
-    def reads(self) -> Reads:
-        """Who reads what, over all instances of this body's text."""
-        return self.context.reads_of(self.graph.definition, self.declared)
+    def __post_init__(self) -> None:
+        self.context = self.scope.context
+        self.reads = self.context.reads_of(self.graph.definition, self.declared)
 
     def path(self, *keys: str | int) -> Path:
         return (*self.declared.path, *keys)
@@ -109,7 +106,7 @@ class BodyElaborator:
 
     def elaborate(self) -> None:
         """Elaborates every node, in file order as far as the dependencies allow."""
-        for name in order(self.declared, self._report_cycle):
+        for name in order(self.reads.sources, self._report_cycle):
             self.node(name)
 
     def node(self, name: str) -> NodeResult | Repeated:

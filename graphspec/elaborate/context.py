@@ -11,6 +11,7 @@ from typing import Any
 from graphspec.contract import argument_names
 from graphspec.declarations import Body, File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
+from graphspec.elaborate.references import sources
 from graphspec.files.reading import content
 from graphspec.graph import Definition
 from graphspec.source import Document, read
@@ -33,6 +34,7 @@ class Reads:
     """
 
     body: Body
+    sources: dict[str, list[str]]  # what the text of each node names
     edges: dict[str, set[str]] = field(default_factory=dict)  # reader ("" is an output) -> what it reads
     called: set[str] = field(default_factory=set)
 
@@ -80,7 +82,9 @@ class Context:
         return f"?{self.anonymous}"
 
     def reads_of(self, definition: Definition, body: Body) -> Reads:
-        return self.reads.setdefault(definition, Reads(body))
+        if definition not in self.reads:
+            self.reads[definition] = Reads(body, sources(body))
+        return self.reads[definition]
 
     def model_file(
         self, name: str, base: Document, span: Span | None, open_files: tuple[str, ...]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from graphspec.diagnostics import Span, did_you_mean
@@ -28,9 +27,11 @@ class NodeInputs:
     @property
     def broken(self) -> bool:
         """Whether a value of it has failed, so that its reader fails silently."""
-        return any(bound.value is FAILED for bound in self.all())
+        return FAILED in [bound.value for bound in self.all()]
 
     def all(self) -> list[Bound]:
+        if not self.named:
+            return self.positional
         return [*self.positional, *(bound for group in self.named.values() for bound in group)]
 
 
@@ -46,6 +47,7 @@ class NodeInstance:
     path: Path
     index: int | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
+    span: Span = field(init=False)
     inputs: NodeInputs = field(default_factory=NodeInputs)
     inner_paths: InnerPaths = field(default_factory=InnerPaths)
     unit: Unit | None = None  # the shared one, for a call or what wraps one
@@ -63,9 +65,8 @@ class NodeInstance:
 
     # --- where things are written, and what is wrong with them
 
-    @cached_property
-    def span(self) -> Span:
-        return self.key()
+    def __post_init__(self) -> None:
+        self.span = self.key()
 
     def key(self, *keys: str | int) -> Span:
         """Where a key of the node is written, at any depth."""
@@ -117,6 +118,8 @@ class NodeInstance:
 
     def flag(self, key: str, value: Any) -> bool | None:
         """The value of a boolean key of the node; None after an error."""
+        if isinstance(value, bool):
+            return value
         return self.body.scope.flag(value, (*self.path, key), self.index, self.notes)
 
     def arguments(self) -> dict[str, Any] | None:
@@ -133,7 +136,9 @@ class NodeInstance:
         found = {key: self.evaluate(value, key) for key, value in self.declared.extra.items()}
         found.update((key, value) for key, value in self.overrides.items() if key != "from")
         broken = [key for key, value in found.items() if value is FAILED]
-        return {key: value for key, value in found.items() if value is not FAILED}, broken
+        for key in broken:
+            del found[key]
+        return found, broken
 
     def weights(self) -> str | None:
         """The file that its weights come from, if it names one."""
@@ -147,8 +152,10 @@ class NodeInstance:
 
     def expressions(self, arguments: dict[str, Any]) -> tuple[ArgumentExpression, ...]:
         """The expressions of the arguments, for emission."""
-        raw = {key: value for key, value in self.declared.extra.items() if key not in self.overrides}
-        found = list(expressions_in(raw, arguments))
+        found: list[ArgumentExpression] = []
+        for key, value in self.declared.extra.items():
+            if key in arguments and key not in self.overrides and not isinstance(value, int | float):
+                found += expressions_in(value, arguments[key], (key,))
         repeat = self.declared.repeat if self.declared.repeat is not MISSING else self.declared.parallel
         count = expression_in(repeat)
         if count is not None and self.count is not None:

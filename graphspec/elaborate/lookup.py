@@ -56,7 +56,7 @@ def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> 
         return [FAILED]
     body.reads.edges.setdefault(reader, set()).add(head)
     declared = body.declared
-    if any("." in name and f"{text}.".startswith(f"{name}.") for name in declared.failed):
+    if declared.failed and any("." in name and f"{text}.".startswith(f"{name}.") for name in declared.failed):
         return [FAILED]  # a name with a dot, which is reported where it is written
     if head in body.inputs:
         if rest:

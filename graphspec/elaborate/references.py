@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from graphspec.declarations import Body, reads_nothing
@@ -31,43 +31,46 @@ def formula_references(text: str) -> list[str]:
         return []
 
 
-def sources(body: Body, name: str) -> Iterator[str]:
-    """The nodes and inputs that a node's text names as its inputs."""
-    node = body.nodes[name]
-    texts: list[Any] = [node.source, node.otherwise]
-    if isinstance(node.parallel, dict):
-        texts.append(node.parallel.get("from"))
-    if isinstance(node.compute, str):
-        texts.append(formula_references(node.compute))
-    texts += [source for source, _ in (body.edges or {}).get(name, ())]
-    if node.source is MISSING and body.edges is None and node.form != "compute" and not reads_nothing(node):
-        texts.append(body.above.get(name))
-    for head in heads(texts):
-        if head in body.nodes or head in body.inputs:
-            yield head
+def sources(body: Body) -> dict[str, list[str]]:
+    """The nodes and inputs that the text of each node names as its inputs."""
+    edges, names = body.edges or {}, body.nodes.keys() | body.inputs.keys()
+    found: dict[str, list[str]] = {}
+    for name, node in body.nodes.items():
+        texts: list[Any] = [] if node.source is MISSING else [node.source]
+        if node.otherwise is not MISSING:
+            texts.append(node.otherwise)
+        if isinstance(node.parallel, dict):
+            texts.append(node.parallel.get("from"))
+        if node.form == "compute":
+            texts.append(formula_references(node.compute) if isinstance(node.compute, str) else None)
+        elif node.source is MISSING and body.edges is None and not reads_nothing(node):
+            texts.append(body.above.get(name))
+        texts += [source for source, _ in edges.get(name, ())]
+        found[name] = [head for head in heads(texts) if head in names]
+    return found
 
 
-def order(body: Body, report_cycle: Callable[[list[str]], None]) -> list[str]:
-    """The nodes in data order, as close to file order as possible.
+def order(sources: Mapping[str, Iterable[str]], report_cycle: Callable[[list[str]], None]) -> list[str]:
+    """The nodes in data order, as close to file order as possible; `sources` are in file order.
 
     A cycle goes to `report_cycle`, its first name once more at the end.
     """
     found: list[str] = []
     finished: dict[str, bool] = {}  # false while a node's sources are being visited
     in_cycles: set[str] = set()
-    for root in body.nodes:
+    for root in sources:
         stack: list[tuple[str, Iterator[str]]] = []
         if root not in finished:
             finished[root] = False
-            stack.append((root, sources(body, root)))
+            stack.append((root, iter(sources[root])))
         while stack:
             name, names = stack[-1]
             for source in names:
-                if source not in body.nodes:
+                if source not in sources:
                     continue
                 if source not in finished:
                     finished[source] = False
-                    stack.append((source, sources(body, source)))
+                    stack.append((source, iter(sources[source])))
                     break
                 if not finished[source] and source not in in_cycles:
                     path = [each for each, _ in stack]

@@ -59,7 +59,7 @@ class Scope:
 
         `start` is where it begins in the text at the path, if it is only a part of that.
         """
-        if value is None or isinstance(value, int | float):
+        if value is None or isinstance(value, int | float) or (value.__class__ is str and "$" not in value):
             return value
         try:
             if self.unknown and names_in(value) & self.unknown:
@@ -230,7 +230,7 @@ class Scope:
 
 def expression_in(value: Any) -> Expression | None:
     """The expression that a raw value is, if it is nothing else."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or "$" not in value:
         return None
     try:
         parsed = parse_value(value)

@@ -7,7 +7,6 @@ from typing import Any
 
 from graphspec.declarations import Body, File
 from graphspec.elaborate.context import Context, Reads
-from graphspec.elaborate.references import sources
 from graphspec.expressions import ExpressionError, names_in
 from graphspec.graph import Definition
 from graphspec.language.schema import Node
@@ -34,7 +33,7 @@ def _unreached(context: Context, definition: Definition, reads: Reads) -> None:
     work = [""]
     while work:
         reader = work.pop()
-        read = {*reads.edges.get(reader, ()), *(sources(body, reader) if reader in body.nodes else ())}
+        read = {*reads.edges.get(reader, ()), *reads.sources.get(reader, ())}
         work += read - reached
         reached |= read
     where = f" of `{definition.title}`" if body.block else ""
@@ -55,8 +54,8 @@ def _unused_shared(context: Context, file: File) -> None:
     """Shared entries that no node calls: of a file, none of its blocks either."""
     called = {id(reads.body): reads.called for reads in context.reads.values()}
     for body in (file.body, *file.blocks.values()):
-        if body is not file.body and id(body) not in called:
-            continue  # no use of the block was elaborated
+        if not body.shared or (body is not file.body and id(body) not in called):
+            continue  # or no use of the block was elaborated
         readers = [body] if body.block is not None else [body, *file.blocks.values()]
         written = {
             name
@@ -90,6 +89,8 @@ def _wrapped(node: Node) -> Iterator[dict[str, Any]]:
 
 
 def _unused_blocks(context: Context, file: File) -> None:
+    if not file.blocks:
+        return
     named: set[str] = set()
     for body in (file.body, *file.blocks.values()):
         for node in (*body.nodes.values(), *body.shared.values()):
@@ -109,6 +110,8 @@ def _unused_params(context: Context, file: File) -> None:
         help = f"write ${param} where it belongs, or remove it"
         context.error("unused-param", file.document.key(path), message, help)
 
+    if not any(body.params for body in (file.body, *file.blocks.values())):
+        return
     value = file.document.value
     blocks = value.get("blocks") or {}
     outside = {key: item for key, item in value.items() if key != "blocks"}

@@ -86,11 +86,11 @@ def _of_node(op: Op) -> Iterator[tuple[str, str, str]]:
     if softmax and out.rank > 1 and out.shape[-1] == 1:
         message = f"`{op.name}` is a softmax over one value, which is always 1"
         yield "softmax-of-one", message, "for yes or no use `activation: sigmoid`"
-    alone = layer.linear() is None and len(op.inputs) == 1 and not op.weights()
-    if softmax and alone and ends_in(op.inputs[0]) == "softmax":
+    alone = softmax and layer.linear() is None and len(op.inputs) == 1 and not op.weights()
+    if alone and ends_in(op.inputs[0]) == "softmax":
         message = f"`{op.name}` applies a softmax to the output of a softmax"
         yield "softmax-twice", message, "leave one out: together they flatten the probabilities"
-    momentum = getattr(layer, "momentum", None)
+    momentum = layer.__dict__.get("momentum")
     if momentum is not None and momentum <= LOW_MOMENTUM and layer.affine_axis(out.rank) is not None:
         message = f"`momentum: {momentum:g}` keeps {momentum:.0%} of the moving statistics at each step"
         help = f"PyTorch's {momentum:g} is {1 - momentum:g} here, as in Keras"
@@ -99,12 +99,12 @@ def _of_node(op: Op) -> Iterator[tuple[str, str, str]]:
 
 def _readers(graph: Graph) -> Counter[Value]:
     """How often each value is read, or returned."""
-    found: Counter[Value] = Counter(graph.outputs.values())
+    read = [*graph.outputs.values()]
     for op in graph.walk():
-        found.update(op.inputs)
+        read += op.inputs
         if op.graph is not None:
-            found.update(op.results.values())
-    return found
+            read += op.results.values()
+    return Counter(read)
 
 
 def _of_stack(op: Op, readers: Mapping[Value, int]) -> Iterator[tuple[str, str, str]]:

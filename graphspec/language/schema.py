@@ -180,9 +180,10 @@ class Node(Setting):
     @cached_property
     def forms(self) -> list[str]:
         """The keys that say what it is; exactly one in a legal node."""
-        return [form for form in FORMS if getattr(self, form) is not MISSING]
+        written = self.model_fields_set
+        return [form for form in FORMS if form in written]
 
-    @property
+    @cached_property
     def form(self) -> str:
         return self.forms[0]
 

@@ -13,10 +13,12 @@ def leave_out_idle(root: Graph) -> Graph:
     """The graph without the merges that only pass on their input, where other uses of the block merge more:
     so the uses stay one class, to which the optional input is an argument.
     """
+    merges = [op for op in root.walk() if op.present and op.kind == "merge" and op.wrapper is None]
+    if all(len(op.inputs) > 1 for op in merges):
+        return root
     mates: dict[tuple[Span | None, str], list[Op]] = defaultdict(list)
-    for op in root.walk():
-        if op.present and op.kind == "merge" and op.wrapper is None:
-            mates[op.span, op.node].append(op)
+    for op in merges:
+        mates[op.span, op.node].append(op)
     idle = [
         op
         for ops in mates.values()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from graphspec.contract.layer import Moved
+from graphspec.contract.layer import Layer, Moved
 from graphspec.graph import Graph, Op, Value
 from graphspec.tensor import BATCH, Dim, Limit, largest, names_of, smallest
 
@@ -34,8 +34,8 @@ def counted_integers(graph: Graph) -> list[CountedIntegers]:
     readers: dict[tuple[Value, int], Op] = {}
     columns: dict[Value, Columns] = {}
     counts: dict[Value, Dim] = {}
-    for op in graph.walk():
-        count = op.layer.numbers_below(*op.site().inputs) if op.layer is not None and op.present else None
+    for op in _telling(graph, "numbers_below"):
+        count = op.layer.numbers_below(*op.site().inputs) if op.layer is not None else None
         if count is not None:
             counts[op.output] = count
             columns[op.output] = (frozenset([(op.output, 0)]),)
@@ -130,22 +130,31 @@ def minimum_sizes(graph: Graph) -> dict[str, int]:
     """The smallest legal value of each named size: every tensor of the graph must have at least one element
     on each axis, and more where a layer says so.
     """
+    names = _sizes(graph)
+    if not names:
+        return {}
     sizes = {size for op in graph.walk() for value in op.outputs.values() for size in value.tensor.shape}
-    for op in graph.walk():
-        if op.present and op.layer is not None:
+    for op in _telling(graph, "shortest"):
+        if op.layer is not None:
             sizes |= {size - (least - 1) for size, least in op.layer.shortest(*op.site().inputs)}
-    return {name: smallest(sizes, name) for name in _sizes(graph)}
+    return {name: smallest(sizes, name) for name in names}
 
 
 def maximum_sizes(graph: Graph, integers: Iterable[CountedIntegers] = ()) -> dict[str, int]:
     """The largest value of each named size that has one, as the layers of the graph say, and `integers` that
     are counted along it.
     """
-    ops = [op for op in graph.walk() if op.present and op.layer is not None]
+    ops = _telling(graph, "longest")
     bounds = {bound for op in ops if op.layer is not None for bound in op.layer.longest(*op.site().inputs)}
     bounds |= {(each.count, each.limit) for each in integers}
     found = {name: largest(bounds, name) for name in _sizes(graph)} if bounds else {}
     return {name: most for name, most in found.items() if most is not None}
+
+
+def _telling(graph: Graph, method: str) -> Iterator[Op]:
+    """The ops whose layers have more to tell by a method than what every layer tells: nothing."""
+    nothing = getattr(Layer, method)
+    return (op for op in graph.walk() if op.present and getattr(type(op.layer), method, nothing) is not nothing)
 
 
 def _sizes(graph: Graph) -> list[str]:

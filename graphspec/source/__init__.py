@@ -49,7 +49,7 @@ class Document:
             below = _below(node, step)
             if below is None:
                 break
-            node = below[2] if isinstance(node[2], dict) else below
+            node = below[2] if node[2].__class__ is dict else below
         return place(self.file, self.lines, node[0], node[1])
 
     def within(self, path: Path, start: int, end: int) -> Span:
@@ -81,7 +81,7 @@ class Document:
             below = _below(node, step)
             if below is None:
                 break
-            if isinstance(node[2], dict):
+            if node[2].__class__ is dict:
                 if position == len(path):
                     return place(self.file, self.lines, below[0], below[1])
                 below = below[2]
@@ -107,7 +107,7 @@ class Document:
 
 def _below(node: Node, step: str | int) -> Any:
     children = node[2]
-    if isinstance(children, dict):
+    if children.__class__ is dict:
         return children.get(step)
     if isinstance(children, list) and isinstance(step, int) and 0 <= step < len(children):
         return children[step]

@@ -93,8 +93,9 @@ def read_layer(
     `failed`, whose absence is not reported.
     """
     what = f"{cls.kind} `{cls.spec_name}`" if cls.kind != "layer" else f"`{cls.spec_name}`"
-    failed = {*failed, *_nested(node, cls, what, arguments)}
-    arguments = {key: value for key, value in arguments.items() if key not in NESTS or key not in failed}
+    if not NESTS.isdisjoint(arguments):
+        failed = {*failed, *_nested(node, cls, what, arguments)}
+        arguments = {key: value for key, value in arguments.items() if key not in NESTS or key not in failed}
     try:
         layer = validate(cls, arguments, what)
     except SettingError as error:

@@ -21,11 +21,11 @@ def bind(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | 
         return _bind_list(node, title, cls)
     if node.refuses_nothing(node.inputs.all()):
         return None
-    names = [argument.name for argument in cls.arguments]
     groups = _bind_positional(node, title, cls)
     if groups is None or not _bind_named(node, title, cls, groups):
         return None
-    if any(argument.required and argument.name not in groups for argument in cls.arguments):
+    names = [argument.name for argument in cls.arguments]
+    if [argument.name for argument in cls.arguments if argument.required and argument.name not in groups]:
         node.error(
             "input-count",
             node.span,
@@ -34,8 +34,9 @@ def bind(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | 
         )
         return None
     # `LayerError.inputs` counts in the order of the arguments, whatever order the spec wrote them in.
-    node.inputs.named = {name: node.inputs.named[name] for name in names if name in node.inputs.named}
-    return tuple(groups.get(name) for name in names)
+    if node.inputs.named:
+        node.inputs.named = {name: node.inputs.named[name] for name in names if name in node.inputs.named}
+    return tuple([groups.get(name) for name in names])
 
 
 def _bind_list(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
@@ -55,7 +56,7 @@ def _bind_list(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, .
         node.error("input-count", node.span, message, "list what it merges: from: [a, b]")
         return None
     inputs.positional = values
-    return tuple(bound.value for bound in values)
+    return tuple([bound.value for bound in values])
 
 
 def _bind_positional(node: NodeInstance, title: str, cls: type[Layer]) -> dict[str, Any] | None:
@@ -79,6 +80,8 @@ def _bind_positional(node: NodeInstance, title: str, cls: type[Layer]) -> dict[s
 
 def _bind_named(node: NodeInstance, title: str, cls: type[Layer], groups: dict[str, Any]) -> bool:
     """Adds the values fed by name; whether all of them fit."""
+    if not node.inputs.named:
+        return True
     arguments = {argument.name: argument for argument in cls.arguments}
     for name, bounds in node.inputs.named.items():
         known = arguments.get(name)

@@ -62,8 +62,8 @@ def _apply(
 ) -> Op | None:
     """The op of a layer on values, its outputs inferred."""
     try:
-        outputs = layer.infer(*(types(b) for b in bound))
-        weights = layer.weights(*(types(b) for b in bound))
+        inputs = [types(each) for each in bound]
+        outputs, weights = layer.infer(*inputs), layer.weights(*inputs)
         _need_fitting(layer, weights)
         _need_floats(layer, bool(weights), [value.tensor for value in flatten(bound)])
     except LayerError as error:
@@ -79,7 +79,7 @@ def _apply(
 def _need_floats(layer: Layer, weighted: bool, inputs: list[Tensor]) -> None:
     """Reports floats of another dtype than the weights, and half precision where it is not supported."""
     for position, x in enumerate(inputs):
-        if not x.is_float or x.dtype == "float32":
+        if x.dtype == "float32" or not x.is_float:
             continue
         if not weighted and (layer.halves or x.dtype == "float64"):
             continue
@@ -96,8 +96,10 @@ def _need_fitting(layer: Layer, weights: tuple[Weight, ...]) -> None:
     """Reports regularizers and constraints that do not fit a weight in Keras' layout."""
     for weight in weights:
         rank = len(weight.unmerged or weight.shape) + (weight.row is not None)
-        found = {"regularizer": layer.regularizer(weight), "constraint": layer.constraint(weight)}
-        for kind, penalty in found.items():
+        for kind, penalty in (
+            ("regularizer", layer.regularizer(weight)),
+            ("constraint", layer.constraint(weight)),
+        ):
             why = penalty.misfit(rank) if penalty is not None else None
             if why is not None:
                 help = (
