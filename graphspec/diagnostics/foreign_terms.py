@@ -178,9 +178,7 @@ RECURRENT: Mapping[str, str] = {
 }
 """By an argument that no recurrent layer takes."""
 
-NESTS = frozenset(
-    ["args", "arguments", "config", "kwargs", "options", "parameters", "params", "settings"]
-)
+NESTS = frozenset(["args", "arguments", "config", "kwargs", "options", "parameters", "params", "settings"])
 """Keys under which other formats keep the arguments of a layer."""
 
 _MODULE = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:\(.*\))?")

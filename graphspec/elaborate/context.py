@@ -9,6 +9,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from graphspec.contract import argument_names
+from graphspec.contract.layer import Layer
 from graphspec.declarations import Body, File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
 from graphspec.elaborate.references import sources
@@ -50,6 +51,8 @@ class Context:
         self.reads: dict[Definition, Reads] = {}
         self.vocabularies: dict[str, dict[str, int | None]] = {}  # by file: `vocabulary(kinds)` -> its ids
         self.augmented: dict[str, tuple[list[dict[str, Any]], Tensor]] = {}  # `augment` of an input's images
+        self.layers: dict[tuple[type[Layer], str], Layer] = {}  # by their arguments, as text
+        self.applied: dict[tuple[Any, ...], Any] = {}  # the outputs of a layer on inputs of these types
         self.instances = 0
         self.depth = 0  # nodes that are being elaborated, each for the sake of the one before
         self.anonymous = 0

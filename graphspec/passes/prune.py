@@ -57,7 +57,11 @@ class _Need:
         self._work += values
         while self._work:
             value = self._work.pop()
-            if value.op is not None:
+            if value.op is None:
+                continue
+            if value.op.graph is None and len(self._groups[self._group_of[value.op]]) == 1:
+                self._enliven(value.op)  # nothing else tells its outputs apart
+            else:
                 self._read(value.op, next(k for k, output in value.op.outputs.items() if output is value))
 
     def keep_computed(self) -> None:

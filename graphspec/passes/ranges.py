@@ -154,7 +154,9 @@ def maximum_sizes(graph: Graph, integers: Iterable[CountedIntegers] = ()) -> dic
 def _telling(graph: Graph, method: str) -> Iterator[Op]:
     """The ops whose layers have more to tell by a method than what every layer tells: nothing."""
     nothing = getattr(Layer, method)
-    return (op for op in graph.walk() if op.present and getattr(type(op.layer), method, nothing) is not nothing)
+    return (
+        op for op in graph.walk() if op.present and getattr(type(op.layer), method, nothing) is not nothing
+    )
 
 
 def _sizes(graph: Graph) -> list[str]:

@@ -132,10 +132,21 @@ class Reader:
         self.root: Node | None = None
 
     def run(self) -> None:
+        readers = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.MappingStartEvent: self._open,
+            yaml.SequenceStartEvent: self._open,
+            yaml.MappingEndEvent: self._close,
+            yaml.SequenceEndEvent: self._close,
+            yaml.AliasEvent: self._alias,
+            yaml.DocumentStartEvent: self._document,
+        }
         try:
-            for event in yaml.parse(self.masked, Loader=_LOADER):
-                self.reached = event.start_mark.index  # type: ignore[union-attr]
-                self._event(event)
+            for event in iter(_LOADER(self.masked).get_event, None):
+                self.reached = event.start_mark.index
+                read = readers.get(event.__class__)
+                if read is not None:
+                    read(event)
             self._check_root()
         except yaml.MarkedYAMLError as error:
             self._syntax_error(error)
@@ -160,21 +171,6 @@ class Reader:
 
     # --- events
 
-    def _event(self, event: Any) -> None:
-        kind = type(event)
-        if kind is yaml.ScalarEvent:
-            self._scalar(event)
-        elif kind is yaml.MappingStartEvent:
-            self._open(event, {})
-        elif kind is yaml.SequenceStartEvent:
-            self._open(event, [])
-        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-            self._close(event)
-        elif kind is yaml.AliasEvent:
-            self._alias(event)
-        elif kind is yaml.DocumentStartEvent:
-            self._document(event)
-
     def _document(self, event: Any) -> None:
         start = event.start_mark.index
         if self.root is not None:
@@ -188,7 +184,8 @@ class Reader:
             end = line_end(self.text, start, 100)
             self._error("yaml-directive", start, end, DIRECTIVE, DIRECTIVE_HELP)
 
-    def _open(self, event: Any, value: list[Any] | dict[Any, Any]) -> None:
+    def _open(self, event: Any) -> None:
+        value: list[Any] | dict[Any, Any] = {} if event.__class__ is yaml.MappingStartEvent else []
         start = event.start_mark.index
         if len(self.stack) >= MAX_DEPTH:
             self._too_deep(start)
@@ -259,7 +256,8 @@ class Reader:
             self.value, self.root = value, node
             return
         frame = self.stack[-1]
-        frame.height = max(frame.height, height + 1)
+        if frame.height <= height:
+            frame.height = height + 1
         if frame.value.__class__ is list:
             frame.value.append(value)
             frame.children.append(node)

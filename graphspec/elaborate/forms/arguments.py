@@ -96,8 +96,9 @@ def read_layer(
     if not NESTS.isdisjoint(arguments):
         failed = {*failed, *_nested(node, cls, what, arguments)}
         arguments = {key: value for key, value in arguments.items() if key not in NESTS or key not in failed}
+    layers, key = node.body.context.layers, (cls, repr(arguments))
     try:
-        layer = validate(cls, arguments, what)
+        layer = layers[key] if key in layers else layers.setdefault(key, validate(cls, arguments, what))
     except SettingError as error:
         for problem in _of_the_wrapped(cls, arguments, error.problems):
             if not failed or (problem.path and problem.path[0] not in failed):

@@ -12,7 +12,7 @@ from graphspec.elaborate.forms.wrapper import wrap
 from graphspec.elaborate.instance import Build, NodeInstance
 from graphspec.elaborate.sizes import declared_size
 from graphspec.elaborate.values import FAILED
-from graphspec.graph import Op, Value, flatten, types
+from graphspec.graph import Op, Value, types
 from graphspec.language.schema import MISSING
 from graphspec.tensor import Tensor
 
@@ -61,11 +61,10 @@ def _apply(
     node: NodeInstance, kind: Kind, layer: Layer, bound: tuple[Any, ...], arguments: dict[str, Any]
 ) -> Op | None:
     """The op of a layer on values, its outputs inferred."""
+    inputs = tuple([types(each) for each in bound])
+    applied, key = node.body.context.applied, (id(layer), inputs)
     try:
-        inputs = [types(each) for each in bound]
-        outputs, weights = layer.infer(*inputs), layer.weights(*inputs)
-        _need_fitting(layer, weights)
-        _need_floats(layer, bool(weights), [value.tensor for value in flatten(bound)])
+        outputs = applied[key] if key in applied else applied.setdefault(key, _inferred(layer, inputs))
     except LayerError as error:
         report(node, error)
         return None
@@ -74,6 +73,21 @@ def _apply(
     op.given = arguments
     op.expressions = node.expressions(arguments)
     return op
+
+
+def _inferred(layer: Layer, inputs: tuple[Any, ...]) -> Tensor | tuple[Tensor, ...]:
+    """The types of the outputs for inputs of these types, which the layer accepts with its weights."""
+    outputs, weights = layer.infer(*inputs), layer.weights(*inputs)
+    _need_fitting(layer, weights)
+    _need_floats(layer, bool(weights), _tensors(inputs))
+    return outputs
+
+
+def _tensors(inputs: Any) -> list[Tensor]:
+    """The tensors in nested tuples, in order."""
+    if isinstance(inputs, tuple):
+        return [tensor for each in inputs for tensor in _tensors(each)]
+    return [inputs] if isinstance(inputs, Tensor) else []
 
 
 def _need_floats(layer: Layer, weighted: bool, inputs: list[Tensor]) -> None:
@@ -111,7 +125,9 @@ def _need_fitting(layer: Layer, weights: tuple[Weight, ...]) -> None:
 
 
 def _name_outputs(op: Op, layer: Layer, outputs: Tensor | tuple[Tensor, ...]) -> None:
-    tensors = outputs if isinstance(outputs, tuple) else (outputs,)
+    if isinstance(outputs, Tensor):
+        op.outputs[""] = Value(outputs, op.node, op)
+        return
     names = ("", *layer.output_names())
-    for name, tensor in zip(names, tensors, strict=True):
+    for name, tensor in zip(names, outputs, strict=True):
         op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)
