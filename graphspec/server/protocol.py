@@ -6,8 +6,10 @@ import asyncio
 import gc
 import os
 import re
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from urllib.parse import unquote, urlparse
 
 from lsprotocol import types as lsp
@@ -46,6 +48,9 @@ class SpecServer(LanguageServer):
         self.analyses: dict[str, Analysis] = {}
         self.checker = ThreadPoolExecutor(1, "checker")
         self.files = OtherSpecs(self._opened)
+        self.saves = Counter[str]()
+        """How often each file was saved: what is read of one while it is saved is read again."""
+        self.lock = Lock()
 
     def analysis(self, uri: str, check: bool = True) -> Analysis | None:
         """The analysis of a file as it is now; None of YAML that is no spec. What completes words cannot
@@ -60,8 +65,13 @@ class SpecServer(LanguageServer):
         path = path_of(uri)
         if not check and known is not None:
             return unchecked(text, known)
-        self.analyses[uri] = analysed(text, path, known, self.files.models(path))
-        return self.analyses[uri]
+        while True:
+            saves = self.saves.copy()
+            found = analysed(text, path, known, self.files.models(path))
+            with self.lock:
+                if all(self.saves[file] == saves[file] for file in found.sources.keys() - {found.shown}):
+                    self.analyses[uri] = found
+                    return found
 
     async def checked(self, uri: str) -> Analysis | None:
         """The same, checked beside what else the editor asks; None of a text that changed on the way."""
@@ -174,9 +184,13 @@ def _rest(params: lsp.DidChangeTextDocumentParams) -> None:
 def did_save(params: lsp.DidSaveTextDocumentParams) -> None:
     """What the file names may have changed, too, and for others that are open what this one says."""
     saved = path_of(params.text_document.uri)
-    users = [uri for uri, each in list(server.analyses.items()) if str(saved) in each.sources]
-    for uri in dict.fromkeys([params.text_document.uri, *users]):
-        server.analyses.pop(uri, None)
+    with server.lock:
+        server.saves[str(saved)] += 1
+        users = [uri for uri, each in server.analyses.items() if str(saved) in each.sources]
+        changed = dict.fromkeys([params.text_document.uri, *users])
+        for uri in changed:
+            server.analyses.pop(uri, None)
+    for uri in changed:
         server.publish(uri)
 
 

@@ -14,7 +14,7 @@ from pygls.workspace import Workspace
 
 from graphspec.compiler import compile
 from graphspec.server import protocol
-from graphspec.server.analysis import Analysis
+from graphspec.server.analysis import Analysis, analysed
 from graphspec.server.positions import Positions
 
 ENCODER = """\
@@ -209,3 +209,26 @@ def test_a_rename_reaches_what_is_open_behind_a_link_and_beside_many_pictures(
     encoder = place / "parts" / "encoder.yaml"
     edit = protocol.rename(lsp.RenameParams(opened(encoder), at(encoder, "width: 8"), "size"))
     assert edit is not None and edit.changes is not None and linked.uri in edit.changes
+
+
+def test_a_file_that_is_saved_during_a_check_is_read_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, encoder = opened(place / "main.yaml"), place / "parts" / "encoder.yaml"
+    first = True
+
+    def interrupted(*arguments: Any) -> Analysis:
+        nonlocal first
+        made, saves = analysed(*arguments), first
+        first = False
+        if saves:  # by the time that it is read, and before the check is over
+            encoder.write_text(ENCODER.replace("units: 3", "unit: 3"))
+            protocol.did_save(lsp.DidSaveTextDocumentParams(lsp.TextDocumentIdentifier(encoder.as_uri())))
+        return made
+
+    protocol.server.analyses.pop(main.uri)
+    monkeypatch.setattr(protocol, "analysed", interrupted)
+    result = protocol.server._check(main.uri, 0)
+    assert result is not None
+    assert [each.code for each in result.diagnostics] == ["unknown-key"]
+    assert protocol.server.analyses[main.uri] is result
