@@ -158,6 +158,8 @@ def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> No
 
 def _legal_keys(reader: DeclarationReader, name: str, node: Node, path: Path, shared: bool) -> bool:
     """Checks which of the keys of every node may be on a node of its form."""
+    if not shared and node.model_fields_set <= {node.form, "source"}:
+        return True
     before = len(reader.diagnostics)
     repeated = [key for key in ("repeat", "parallel") if getattr(node, key) is not MISSING]
     if len(repeated) == 2:

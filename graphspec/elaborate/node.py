@@ -344,7 +344,9 @@ def _chained(node: NodeInstance, previous: NodeResult) -> dict[str, Bound]:
 def _node_above(node: NodeInstance) -> NodeInputs:
     """The inputs of a node that names none: the node above, or the only input."""
     body, declared = node.body.declared, node.declared
-    renamed = declared.form in ("layer", "merge") and declared.extra.keys() & {"input", "inputs"}
+    renamed = declared.form in ("layer", "merge") and (
+        "input" in declared.extra or "inputs" in declared.extra
+    )
     if body.torn or renamed:  # which is reported where it is written
         return _broken()
     if body.edges is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from os.path import normpath
 from typing import TYPE_CHECKING
 
+from graphspec.contract.layer import Layer
 from graphspec.contract.proposals import ONE_CLASS
 from graphspec.diagnostics import Diagnostic, Span
 from graphspec.diagnostics.foreign_terms import SCALE_PIXELS
@@ -35,8 +36,9 @@ def warn(body: BodyElaborator, graph: Graph, outputs: Mapping[str, OutputSpec], 
     """Adds the warnings of a program without errors; each place once."""
     readers = _readers(graph)
     for op in graph.walk():
-        for code, message, help in (*_of_node(op), *_of_stack(op, readers)):
-            _add(body, code, message, op.span, help)
+        if op.layer is not None and op.present:
+            for code, message, help in (*_of_node(op, op.layer), *_of_stack(op, readers)):
+                _add(body, code, message, op.span, help)
     document = body.declared.document
     for name, value in graph.outputs.items():
         spec = outputs.get(name)
@@ -76,11 +78,8 @@ def _add(body: BodyElaborator, code: str, message: str, span: Span | None, help:
         diagnostics.add(Diagnostic(code, message, span, severity="warning", help=help))
 
 
-def _of_node(op: Op) -> Iterator[tuple[str, str, str]]:
+def _of_node(op: Op, layer: Layer) -> Iterator[tuple[str, str, str]]:
     """The warnings about a layer: code, message, remedy."""
-    layer = op.layer
-    if layer is None or not op.present:
-        return
     out = op.inner_outputs[0] if op.inner_outputs else op.output.tensor
     softmax = layer.output_activation() == "softmax"
     if softmax and out.rank > 1 and out.shape[-1] == 1:

@@ -177,7 +177,7 @@ class Node(Setting):
         examples=["{layer: Bidirectional, wraps: {layer: LSTM, units: 8}}"],
     )
 
-    @cached_property
+    @property
     def forms(self) -> list[str]:
         """The keys that say what it is; exactly one in a legal node."""
         written = self.model_fields_set

@@ -46,7 +46,7 @@ def run_passes(graph: Graph, masked: Collection[str], diagnostics: Diagnostics) 
     if not _in_range(integers, diagnostics):
         return None
     graph, masks = carry_masks(watched, masked)
-    if not check_masks(graph, diagnostics):
+    if graph is not watched and not check_masks(graph, diagnostics):
         return None
     activations = {name: ends_in(value) for name, value in graph.outputs.items()}
     sizes = minimum_sizes(graph), maximum_sizes(graph, integers)

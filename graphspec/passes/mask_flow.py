@@ -161,9 +161,9 @@ class MaskFlow:
         if not layer.supports_masking and type(layer).mask is Layer.mask:
             return None
         masks = [self.grouped(argument) for argument in op.arguments]
-        names = [argument.name for argument in layer.arguments]
-        if not layer.variadic and "mask" in names and op.arguments[names.index("mask")] is not None:
-            masks[0] = op.arguments[names.index("mask")]
+        if not layer.variadic and len(op.arguments) > 1:
+            given = {each.name: value for each, value in zip(layer.arguments, op.arguments, strict=False)}
+            masks[0] = given["mask"] if given.get("mask") is not None else masks[0]
         return self.derived(op, layer.mask(op.arguments, tuple(masks)))
 
     def grouped(self, argument: Any) -> Any:

@@ -15,7 +15,9 @@ def line_starts(text: str) -> list[int]:
 
 def place(file: str, lines: list[int], start: int, end: int) -> Span:
     """The span of two offsets; `lines` are the starts of lines."""
-    line, end_line = bisect_right(lines, start), bisect_right(lines, end)
+    line = bisect_right(lines, start)
+    within = line == len(lines) or end < lines[line]
+    end_line = line if within else bisect_right(lines, end)
     return Span(file, line, start - lines[line - 1] + 1, end_line, end - lines[end_line - 1] + 1)
 
 

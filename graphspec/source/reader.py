@@ -293,7 +293,7 @@ class Reader:
             self._error("control-character", start, end, message, "delete its escape")
         frame = self.stack[-1] if self.stack else None
         node = (start, end, None)
-        if frame is not None and frame.wants_key:
+        if frame is not None and frame.key is None and frame.value.__class__ is dict:
             value: Any = text
             self._key(frame, text, plain, start, end)
         else:
