@@ -11,7 +11,8 @@ from typing import Any
 from graphspec.cli.common import count_of, misuse
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.diagnostics.terminal import say
-from graphspec.fixing import fix_of, fixed
+from graphspec.fixing.edits import fix_of
+from graphspec.fixing.rounds import fixed
 
 
 def as_values(diagnostic: Diagnostic, sources: Mapping[str, str]) -> dict[str, Any]:

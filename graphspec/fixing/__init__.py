@@ -2,8 +2,3 @@
 
 An edit replaces one place of a file. Comments and layout around it stay.
 """
-
-from graphspec.fixing.edits import Edit, Fix, fix_of
-from graphspec.fixing.rounds import Fixed, apply, fixed
-
-__all__ = ["Edit", "Fix", "Fixed", "apply", "fix_of", "fixed"]

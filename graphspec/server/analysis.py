@@ -9,8 +9,8 @@ from pathlib import Path
 
 from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics
-from graphspec.fixing import Fix, fix_of
 from graphspec.fixing.checking import check_and_read
+from graphspec.fixing.edits import Fix, fix_of
 from graphspec.graph import Op
 from graphspec.server.symbols import Body, Models, Symbols
 from graphspec.source import Document, read

@@ -16,7 +16,7 @@ from lsprotocol import types as lsp
 from pygls.lsp.server import LanguageServer
 
 from graphspec.diagnostics import Diagnostic
-from graphspec.fixing import Fix
+from graphspec.fixing.edits import Fix
 from graphspec.formatting import formatted
 from graphspec.server.analysis import Analysis, analysed, is_spec, unchecked
 from graphspec.server.completion import Completion, completions, symbol_of

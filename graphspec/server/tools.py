@@ -11,8 +11,9 @@ from typing import Any
 from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, render
 from graphspec.files.interpreter import PYTHON
 from graphspec.files.reading import content
-from graphspec.fixing import fix_of, fixed
 from graphspec.fixing.checking import check_spec_text
+from graphspec.fixing.edits import fix_of
+from graphspec.fixing.rounds import fixed
 from graphspec.reference import codes, layers
 from graphspec.version import __version__
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from graphspec.cli import app
 from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics
-from graphspec.fixing import Fixed, fixed
 from graphspec.fixing.checking import check_spec_text
+from graphspec.fixing.rounds import Fixed, fixed
 from tests.fixing.mistakes import IMAGES, MISTAKES, TEXTS
 
 
