@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from graphspec.diagnostics import Diagnostic
 from graphspec.fixing.edits import Edit, Fix, fix_of, offset
-from graphspec.source.places import line_starts
+from graphspec.source.places import line_end, line_starts
 
 MAX_ROUNDS = 100
 Check = Callable[[str], tuple[list[Diagnostic], dict[str, str]]]
@@ -31,7 +31,7 @@ def fixed(text: str, name: str, check: Check, unsafe: bool = False) -> Fixed:
     A fix stays if its diagnostic is gone after it and no error lies where it wrote.
     """
     text, count = text.removeprefix("\ufeff"), 0
-    refused: set[tuple[str, str]] = set()
+    refused: set[Mistake] = set()
     for _ in range(MAX_ROUNDS):
         found, sources = check(text)
         fixes = list(_wanted(found, sources, name, unsafe, refused))
@@ -45,25 +45,41 @@ def fixed(text: str, name: str, check: Check, unsafe: bool = False) -> Fixed:
             if (after := _kept(text, [each], found, check)) is not None:
                 text, count = after, count + 1
                 break
-            refused.add(_key(each[0]))
+            refused.add((*_key(each[0]), _line(each[0], text)))
     return Fixed(text, count)
 
 
 Placed = tuple[Diagnostic, Fix]
+Mistake = tuple[str, str, str]
+"""The code and message of a mistake, and its line: two nodes may have equal ones."""
 
 
 def _wanted(
-    found: list[Diagnostic], sources: dict[str, str], name: str, unsafe: bool, refused: set[tuple[str, str]]
+    found: list[Diagnostic], sources: dict[str, str], name: str, unsafe: bool, refused: set[Mistake]
 ) -> Iterator[Placed]:
     for diagnostic in found:
         fix = fix_of(diagnostic, sources)
         here = fix is not None and all(edit.span.file == name for edit in fix.edits)
-        if fix is not None and here and (fix.safe or unsafe) and _key(diagnostic) not in refused:
+        if fix is None or not here or not (fix.safe or unsafe):
+            continue
+        if (*_key(diagnostic), _line(diagnostic, sources[name])) not in refused:
             yield diagnostic, fix
 
 
 def _key(diagnostic: Diagnostic) -> tuple[str, str]:
     return diagnostic.code, diagnostic.message
+
+
+def _line(diagnostic: Diagnostic, text: str) -> str:
+    """The line of a text that a diagnostic points into."""
+    start = _start(diagnostic, line_starts(text))
+    return "" if start is None else text[start : line_end(text, start, len(text))]
+
+
+def _start(diagnostic: Diagnostic, lines: list[int]) -> int | None:
+    """Where the place of a diagnostic begins in a text whose lines start at these offsets."""
+    span = diagnostic.span
+    return offset(lines, span.line, span.column) if span is not None and 0 < span.line <= len(lines) else None
 
 
 def _apart(fixes: Iterable[Placed]) -> Iterator[Placed]:
@@ -82,15 +98,16 @@ def _kept(text: str, fixes: list[Placed], before: list[Diagnostic], check: Check
     edits = [edit for _, fix in fixes for edit in fix.edits]
     after = apply(text, edits)
     found, _ = check(after)
+    lines, written = line_starts(after), _written(edits)
     known = {_key(diagnostic) for diagnostic in before}
-    left = {_key(diagnostic) for diagnostic in found}
-    if any(_key(diagnostic) in left for diagnostic, _ in fixes):
+    left = {(*_key(diagnostic), _start(diagnostic, lines)) for diagnostic in found}
+    if any((*_key(each), _moved(_start(each, line_starts(text)), edits)) in left for each, _ in fixes):
         return None
     new = [each for each in found if each.severity == "error" and _key(each) not in known]
     if new and any(diagnostic.code in _GUESSES for diagnostic, _ in fixes):
         return None
-    written = _written(edits)
-    return None if any(_touches(each, after, written) for each in new) else after
+    starts = [start for each in new if (start := _start(each, lines)) is not None]
+    return None if any(a <= start < b for start in starts for a, b in written) else after
 
 
 def apply(text: str, edits: Iterable[Edit]) -> str:
@@ -110,10 +127,14 @@ def _written(edits: list[Edit]) -> list[tuple[int, int]]:
     return places
 
 
-def _touches(diagnostic: Diagnostic, text: str, places: list[tuple[int, int]]) -> bool:
-    """Whether an error lies where something was written: its place begins in it."""
-    span, lines = diagnostic.span, line_starts(text)
-    if span is None or not 0 < span.line <= len(lines):
-        return False
-    at = offset(lines, span.line, span.column)
-    return any(start <= at < end for start, end in places)
+def _moved(start: int | None, edits: list[Edit]) -> int | None:
+    """Where what began at an offset begins after all edits; what one of them replaced begins with it."""
+    if start is None:
+        return None
+    moved = start
+    for edit in edits:
+        if edit.end <= start:
+            moved += len(edit.content) - (edit.end - edit.start)
+        elif edit.start < start:
+            moved -= start - edit.start
+    return moved

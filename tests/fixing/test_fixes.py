@@ -159,3 +159,30 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pyte
     for command in (["check", name, "--fix"], ["fmt", name]):
         done = CliRunner().invoke(app, command)
         assert (done.exit_code, "cannot be written" in done.output) == (2, True), done.output
+
+
+def test_equal_mistakes_of_two_nodes_are_told_apart() -> None:
+    """The second is hidden by the first, and is not what the fix of the first has left."""
+    text = """\
+inputs: {x: {shape: [6, 4]}}
+nodes:
+  first: {compute: "x - mean(x, -1, keepdims=true)"}
+  second: {compute: "mean(first, 1)"}
+outputs: {second: {loss: mse}}
+"""
+    right = text.replace("(x, -1,", "(x, axis=-1,").replace("(first, 1)", "(first, axis=1)")
+    assert fixed(text, "spec.yaml", check) == Fixed(right, 2)
+
+
+@pytest.mark.parametrize(
+    ("written", "right"),
+    {
+        "transpose(x, 0, 2, 1)": "transpose(x, axes=[0, 2, 1])",
+        "expand_dims(x, -1)": "expand_dims(x, axis=-1)",
+        "sum(x, 1, keepdims=true)": "sum(x, axis=1, keepdims=true)",
+        "reshape(x, -1, 24)": "reshape(x, newshape=[-1, 24])",
+    }.items(),
+)
+def test_arguments_without_names_get_them(written: str, right: str) -> None:
+    text = f'inputs: {{x: {{shape: [6, 4]}}}}\nnodes: {{y: {{compute: "{written}"}}}}\noutputs: [y]\n'
+    assert fixed(text, "spec.yaml", check).text == text.replace(written, right)

@@ -64,6 +64,16 @@ LARGER = {"max": "maximum", "min": "minimum"}
 """Reductions that others also call on two tensors."""
 
 
+def _with_names(fields: list[str], values: list[str]) -> str | None:
+    """How values in the order of an op's arguments are written by name; as a list where it has only one."""
+    if len(fields) == 1 < len(values):
+        return write(f"{fields[0]}=[{', '.join(values)}]")
+    if len(values) > len(fields):
+        return None
+    written = [f"{word}={value}" for word, value in zip(fields, values, strict=False)]
+    return write(", ".join(written), safe=len(values) == 1)
+
+
 @dataclass(frozen=True, slots=True)
 class PlainOperand:
     """A plain value, and its expression of params if it is one."""
@@ -309,7 +319,7 @@ class _Builder:
             names = [*cls.positional(len(operands))] or names
         for position, operand in enumerate(operands):
             if position >= len(names):
-                self._too_many(part, cls, names)
+                self._too_many(part, cls, names, operands[len(names) :])
             self._bind(cls, names[position], operand, part.arguments[position], given, beside)
         for (word, item), operand in zip(part.keywords, keywords.values(), strict=True):
             if word in given.places:
@@ -333,7 +343,7 @@ class _Builder:
                     self.fail("call-arguments", where, f"`{cls.spec_name}` takes a list of tensors", help)
                 yield item
 
-    def _too_many(self, part: Applied, cls: type[Layer], names: list[str]) -> NoReturn:
+    def _too_many(self, part: Applied, cls: type[Layer], names: list[str], beyond: list[Operand]) -> NoReturn:
         """Reports values without names beyond the arguments that may have none: how they are written."""
         count, name = len(names), cls.spec_name
         fields = [word for word in cls.model_fields if word not in names]
@@ -343,10 +353,13 @@ class _Builder:
         help = None
         if name in LARGER and len(part.arguments) == 2:
             help = f"write `{LARGER[name]}({', '.join(map(self.source, part.arguments))})`"
-        elif len(rest) <= len(fields):
-            written = [f"{word}={self.source(each)}" for word, each in zip(fields, rest, strict=False)]
-            help = f"write `{', '.join(written)}`"
-        self.fail("call-arguments", rest[0], f"`{name}` takes {takes} without a name{more}", help)
+            if isinstance(beyond[0], PlainOperand):
+                help += f", or `axis={self.source(rest[0])}` for the {name} along an axis"
+        elif all(isinstance(operand, PlainOperand) for operand in beyond):
+            given = {word for word, _ in part.keywords}
+            help = _with_names([word for word in fields if word not in given], [*map(self.source, rest)])
+        place = Part(rest[0].start, rest[-1].end)
+        self.fail("call-arguments", place, f"`{name}` takes {takes} without a name{more}", help)
 
     def _bind(
         self,
