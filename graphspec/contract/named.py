@@ -107,7 +107,7 @@ class NamedValue(BaseModel):
                     "unknown_argument", f"{name} has no such argument", {"key": str(key), "legal": legal}
                 )
         member = cls.members[name]
-        return member.model_validate(arguments) if arguments else _without_arguments(member)
+        return member.model_validate(arguments) if arguments else _without_arguments(member)  # type: ignore[arg-type]
 
     @classmethod
     def _legal(cls) -> list[str]:

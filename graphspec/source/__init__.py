@@ -108,7 +108,7 @@ class Document:
 def _below(node: Node, step: str | int) -> Any:
     children = node[2]
     if children.__class__ is dict:
-        return children.get(step)  # type: ignore[union-attr]
+        return children.get(step)
     if isinstance(children, list) and isinstance(step, int) and 0 <= step < len(children):
         return children[step]
     return None
