@@ -60,13 +60,13 @@ def serve(
 
     Example: graphspec serve runs/cars-1 --port 8000
     """
-    gc.enable()
     with reporting(False, {}):
         _need_packages()
         from graphspec.serve.app import Limits, Server
 
         limits = Limits(max_bytes, max_rows, timeout, batch, batch_wait / 1000)
         found = _served(runs, weights, device, engine, allow or ())
+        gc.enable()  # which has nothing to find among what was imported and read
         _run(Server(found, limits), host, port)
 
 
@@ -74,7 +74,6 @@ def _need_packages() -> None:
     from graphspec.diagnostics.packages import needing
 
     with needing("`graphspec serve`", "serve"):
-        import starlette  # noqa: F401
         import uvicorn  # noqa: F401
 
 
@@ -102,7 +101,7 @@ def _run(server: Server, host: str, port: int) -> None:
     """Answers until SIGINT or SIGTERM; what was asked before is answered still."""
     import uvicorn
 
-    from graphspec.serve.app import application
+    from graphspec.serve.app import Application
 
     class Stopping(uvicorn.Server):
         """One that says so."""
@@ -112,10 +111,10 @@ def _run(server: Server, host: str, port: int) -> None:
             super().handle_exit(sig, frame)
 
     listening = _listening(host, port)
-    hosts = [*LOOPBACK] if host in LOOPBACK else ["*"]
+    hosts = LOOPBACK if host in LOOPBACK else None
     # uvicorn's own configuration of logging closes the handlers of others; absl's closes its stream with it
     config = uvicorn.Config(
-        application(server, hosts), log_level="warning", log_config=None, access_log=False, ws="none"
+        Application(server, hosts), log_level="warning", log_config=None, access_log=False, ws="none"
     )
     address = listening.getsockname()
     if host not in LOOPBACK:

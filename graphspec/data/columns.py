@@ -26,6 +26,7 @@ Mask = NDArray[np.bool_]
 BESIDE = 1000
 """Cells of a column that tell what a text among numbers means."""
 TICKS = 1_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Dates are whole microseconds since 1970, UTC."""
 
 
@@ -328,5 +329,5 @@ def ticks_of_row(value: object, format: str | None) -> int | None:
 def _ticks(text: str, format: str | None) -> int:
     found = datetime.strptime(text, format) if format is not None else datetime.fromisoformat(text.strip())
     found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    delta = found - datetime(1970, 1, 1, tzinfo=UTC)
+    delta = found - EPOCH
     return (delta.days * 86_400 + delta.seconds) * TICKS + delta.microseconds

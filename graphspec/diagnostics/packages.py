@@ -17,7 +17,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "openvino": ("openvino",),
     "plot": ("typst",),
     "server": ("pygls",),
-    "serve": ("starlette", "uvicorn", "httptools", "uvloop"),
+    "serve": ("uvicorn", "httptools", "uvloop"),
     "tensorboard": ("tensorboard",),
     "text": ("tokenizers",),
     "tune": ("optuna", "psutil"),

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graphspec.data.encoders import Encoders
+from graphspec.data.encoders.cells import Cells, as_table
 from graphspec.data.encoders.decoding import decode
 from graphspec.program import BaseProgram
 
@@ -27,13 +28,25 @@ def columns_of(
     """What a model returns for some rows as columns, as people read them. `units` are the scales that rows
     have of their own, by target.
     """
+    return as_table(cells_of(program, encoders, values, sizes, probabilities, units))
+
+
+def cells_of(
+    program: BaseProgram,
+    encoders: Encoders | None,
+    values: Values,
+    sizes: Values,
+    probabilities: bool,
+    units: Values = MappingProxyType({}),
+) -> dict[str, Cells]:
+    """The columns of `columns_of`, before they are a table."""
     if encoders is not None:
-        return encoders.decode(values, sizes, probabilities, units)
-    columns: dict[str, pa.Array] = {}
+        return encoders.cells(values, sizes, probabilities, units)
+    columns: dict[str, Cells] = {}
     for name, output in program.outputs.items():
         if name in values:
             columns |= decode(name, output, None, values, sizes, probabilities)
-    return pa.table(columns)
+    return columns
 
 
 def with_keys(keys: pa.Table | None, decoded: pa.Table) -> pa.Table:

@@ -72,6 +72,13 @@ class RunFiles:
         """Whether it learned from synthetic data."""
         return self.about().get("synthetic") is True
 
+    @property
+    def lengths(self) -> dict[str, int]:
+        """What the named sizes of the inputs usually are in the data that it learned from."""
+        found = self.about().get("lengths")
+        pairs = found.items() if isinstance(found, dict) else ()
+        return {name: size for name, size in pairs if isinstance(size, int) and size > 0}
+
     def weights(self, name: str, program: object = None) -> Path:
         """The file of the `best` or the `last` epoch, or the one called so. Raises `SpecError`
         (weights-missing).

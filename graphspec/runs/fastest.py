@@ -30,6 +30,8 @@ SECONDS = 0.3
 """How long each engine is timed, about."""
 ROUNDS = 200
 """How often at most."""
+LONGEST = 1024
+"""What is timed has no more steps: with more the same engine is the fastest."""
 EXPORTED = ("graphspec", "form", "spec", "weights")
 """What of `_Shelf.key` an export holds for."""
 OTHERS: Mapping[str, type[OnnxEngine | OpenVinoEngine]] = {
@@ -46,6 +48,9 @@ class TrainedModel(Protocol):
 
     @property
     def program(self) -> Any: ...
+
+    @property
+    def lengths(self) -> Mapping[str, int]: ...
 
     @property
     def weights(self) -> Path | None: ...
@@ -98,7 +103,14 @@ class _Shelf:
 
     @cached_property
     def example(self) -> Mapping[str, Any]:
-        return {name: tensor.numpy() for name, tensor in self.program.example_inputs(self.rows).items()}
+        found = self.program.example_inputs(self.rows, self.sizes)
+        return {name: tensor.numpy() for name, tensor in found.items()}
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """The named sizes of what is timed: which engine is the fastest depends on them."""
+        known = {name: min(size, LONGEST) for name, size in self.run.lengths.items()}
+        return devices.usual_sizes(self.program, self.program.minimum_sizes, known)
 
     def close(self) -> None:
         """Deletes what no run keeps: engines have read it."""
@@ -120,6 +132,7 @@ class _Shelf:
             "weights": [weights.name, about.st_size, about.st_mtime_ns] if weights and about else [],
             "machine": f"{platform.node()} {platform.machine()} {os.cpu_count()}",
             "threads": self.threads,
+            "sizes": self.sizes,
             "engines": {name: found for name in ENGINES if (found := _version(name)) is not None},
         }
 
@@ -192,7 +205,7 @@ class _Shelf:
         seconds = self._measured().get(str(self.rows))
         if seconds is not None:
             name = min(seconds, key=seconds.__getitem__)
-            return (self.base if name == "torch" else self.engine(name)), [_line(name, seconds, self.rows)]
+            return (self.base if name == "torch" else self.engine(name)), [self._line(name, seconds)]
         engines: dict[str, Engine] = {"torch": self.base}
         lines = []
         for name in OTHERS:
@@ -207,7 +220,13 @@ class _Shelf:
         seconds = timed(engines, self.example)
         name = min(seconds, key=seconds.__getitem__)
         self._remember("seconds", {str(self.rows): seconds})
-        return engines[name], [*lines, _line(name, seconds, self.rows)]
+        return engines[name], [*lines, self._line(name, seconds)]
+
+    def _line(self, name: str, seconds: Mapping[str, float]) -> str:
+        others = ", ".join(f"{n} {1e3 * s:.3g} ms" for n, s in seconds.items())
+        what = "a row" if self.rows == 1 else f"{self.rows} rows"
+        lengths = ", ".join(f"{n} {size}" for n, size in sorted(self.sizes.items()) if not n.startswith("?"))
+        return f"engine: {name}, the fastest of {others} for {what}{f' ({lengths})' if lengths else ''}"
 
     def _measured(self) -> dict[str, dict[str, float]]:
         """The seconds of each engine, by the number of rows, that were measured of what there is now."""
@@ -273,11 +292,6 @@ def timed(engines: Mapping[str, Engine], example: Mapping[str, Any]) -> dict[str
         if time.perf_counter() > until:
             break
     return {name: min(times) for name, times in taken.items()}
-
-
-def _line(name: str, seconds: Mapping[str, float], rows: int) -> str:
-    others = ", ".join(f"{n} {1e3 * s:.3g} ms" for n, s in seconds.items())
-    return f"engine: {name}, the fastest of {others} {'a row' if rows == 1 else f'for {rows} rows'}"
 
 
 def _difference(found: Values, expected: Values) -> float | None:

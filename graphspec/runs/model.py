@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from graphspec.data.encoders import Encoders
+from graphspec.data.encoders.cells import Cells, as_table
 from graphspec.program import BaseProgram
-from graphspec.runs.columns import columns_of, with_keys
+from graphspec.runs.columns import cells_of, with_keys
 from graphspec.runs.engines import Engine
 from graphspec.runs.rows import ArrayReader, Row, RowArrays, RowReader
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(slots=True)
@@ -37,21 +41,28 @@ class Model:
     def predict_row(self, row: Row, probabilities: bool = True) -> pa.Table:
         """The prediction of one row. Raises `SpecError`."""
         assert self.reader is not None
-        return self.predict_read([row], [self.reader.read(row)], probabilities)
+        found = as_table(self._cells([self.reader.read(row)], probabilities))
+        return with_keys(self.reader.key_columns([row]), found)
 
-    def predict_read(
-        self, rows: Sequence[Row], read: Sequence[RowArrays], probabilities: bool = True
-    ) -> pa.Table:
-        """The predictions of rows whose arrays have the same shapes."""
+    def answers(self, rows: Sequence[Row], read: Sequence[RowArrays]) -> list[dict[str, Any]]:
+        """The predictions of rows whose arrays have the same shapes, by column as Python has them. Raises
+        `SpecError`.
+        """
         assert self.reader is not None
+        keys = self.reader.key_columns(rows)
+        columns = {} if keys is None else keys.to_pydict()
+        columns |= {name: cells.python() for name, cells in self._cells(read, True).items()}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def _cells(self, read: Sequence[RowArrays], probabilities: bool) -> dict[str, Cells]:
+        """What the engine computes for rows whose arrays have the same shapes."""
         first = read[0]
         arrays = first.arrays
         if len(read) > 1:
             arrays = {name: np.concatenate([each.arrays[name] for each in read]) for name in arrays}
         values = self.engine(arrays)
         sizes = {name: np.array([each.sizes[name] for each in read], np.int64) for name in first.sizes}
-        found = columns_of(self.program, self.encoders, values, sizes, probabilities)
-        return with_keys(self.reader.key_columns(rows), found)
+        return cells_of(self.program, self.encoders, values, sizes, probabilities)
 
 
 def needs_table(program: BaseProgram, encoders: Encoders) -> bool:

@@ -76,6 +76,11 @@ class Run:
         return self.files.history()
 
     @property
+    def lengths(self) -> dict[str, int]:
+        """What the named sizes of the inputs usually are, where the run knows."""
+        return self.files.lengths
+
+    @property
     def weights(self) -> Path | None:
         """The file of weights that is used; None where the spec names files for all of them. Raises
         `SpecError` (weights-missing).

@@ -35,6 +35,11 @@ class SpecFiles:
     def places(self, program: Program) -> tuple[Path, Path | None]:
         return places(self.spec.parent, program)
 
+    @property
+    def lengths(self) -> dict[str, int]:
+        """None are known."""
+        return {}
+
     def history(self) -> Values:
         return {}
 

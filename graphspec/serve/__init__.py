@@ -1,5 +1,5 @@
 """`graphspec serve`: trained runs behind HTTP.
 
-The server is Starlette on uvicorn. What the columns are, only the run says: FastAPI, which is Starlette with
-types that are known before it starts, would have nothing to do, and refuses a whole request for one bad row.
+The server is uvicorn; its few paths need no framework above it. What the columns are, only the run says:
+FastAPI, with types that are known before it starts, would refuse a whole request for one bad row.
 """

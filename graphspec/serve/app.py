@@ -7,25 +7,15 @@ import json
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.routing import Route
-
 from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.diagnostics.terminal import for_json
 from graphspec.serve.batches import Batcher
 from graphspec.serve.counts import ServerCounts
-from graphspec.serve.openapi import document
+from graphspec.serve.http import JSON, Answer, Gone, Receive, Rejected, Request, Send
 from graphspec.serve.served import Served
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
@@ -58,66 +48,54 @@ class Server:
 
     # --- predictions
 
-    async def predict(self, request: Request) -> Response:
+    async def predict(self, request: Request) -> Answer:
         began, served = time.monotonic(), self._served(request)
         try:
             async with asyncio.timeout(self.limits.seconds):
-                body = await self._body(request)
+                body = await request.body(self.limits.bytes)
                 rows, single = self._rows(request, served, body)
                 light = len(body) < LIGHT
                 answers = await self.batcher.compute(served, list(enumerate(rows)), light)
         except TimeoutError:
-            raise _refused(503, f"no answer within {self.limits.seconds:g} seconds") from None
+            raise Rejected(503, f"no answer within {self.limits.seconds:g} seconds") from None
         self.counts.timed(time.monotonic() - began)
         return self._answered(served, answers, single)
 
     def _served(self, request: Request) -> Served:
-        name = request.path_params.get("run") or next(iter(self.runs))
+        name = request.run or next(iter(self.runs))
         if name not in self.runs:
-            raise _refused(404, f"there is no run `{name}` here; there are {', '.join(self.runs)}")
-        request.scope["graphspec"] = name
+            request.run = ""  # counts are of runs that are here
+            raise Rejected(404, f"there is no run `{name}` here; there are {', '.join(self.runs)}")
+        request.run = name
         return self.runs[name]
 
     def _rows(self, request: Request, served: Served, body: bytes) -> tuple[list[Any], bool]:
         """The rows of a request, and whether it is one row by itself."""
-        rows, single = self._found(request, served, body)
+        rows, single = self._found(request.kind, served, body)
         if len(rows) > self.limits.rows:
-            raise _refused(413, f"the request has {len(rows):,} rows; at most {self.limits.rows:,} are read")
+            raise Rejected(413, f"the request has {len(rows):,} rows; at most {self.limits.rows:,} are read")
         return rows, single
 
-    def _found(self, request: Request, served: Served, body: bytes) -> tuple[list[Any], bool]:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    def _found(self, kind: str, served: Served, body: bytes) -> tuple[list[Any], bool]:
         if kind.startswith("image/") or kind == "application/octet-stream":
             if served.picture is None:
-                raise _refused(415, "this run does not read a picture alone: send rows as JSON")
+                raise Rejected(415, "this run does not read a picture alone: send rows as JSON")
             return [{served.picture: body}], True
-        if kind != "application/json":
-            raise _refused(415, "send `Content-Type: application/json`")
+        if kind != JSON:
+            raise Rejected(415, "send `Content-Type: application/json`")
         try:
             found = json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise _refused(400, f"the body is not JSON: {error}") from None
+            raise Rejected(400, f"the body is not JSON: {error}") from None
         if isinstance(found, dict) and isinstance(found.get("rows"), list) and len(found) == 1:
             return found["rows"], False
         if isinstance(found, list):
             return found, False
         if isinstance(found, dict):
             return [found], True
-        raise _refused(400, 'the body is neither a row, nor a list of rows, nor {"rows": [...]}')
+        raise Rejected(400, 'the body is neither a row, nor a list of rows, nor {"rows": [...]}')
 
-    async def _body(self, request: Request) -> bytes:
-        length, parts, size = request.headers.get("content-length", ""), [], 0
-        most = self.limits.bytes
-        if length.isdigit() and int(length) > most:
-            raise _refused(413, f"the body has more than {most:,} bytes")
-        async for part in request.stream():
-            size += len(part)
-            if size > most:
-                raise _refused(413, f"the body has more than {most:,} bytes")
-            parts.append(part)
-        return b"".join(parts)
-
-    def _answered(self, served: Served, answers: list[Any], single: bool) -> Response:
+    def _answered(self, served: Served, answers: list[Any], single: bool) -> Answer:
         wrong = [index for index, answer in enumerate(answers) if isinstance(answer, list)]
         self.counts.rows[served.name, "refused"] += len(wrong)
         self.counts.rows[served.name, "predicted"] += len(answers) - len(wrong)
@@ -129,18 +107,18 @@ class Server:
         elif single:
             found = answers[0]
         failed = any(each.code == "run-failed" for index in wrong for each in answers[index])
-        return _json(found, 500 if failed else 422 if wrong else 200)
+        return Answer.json(found, 500 if failed else 422 if wrong else 200)
 
     # --- reload
 
-    async def reload(self, request: Request) -> Response:
-        if request.client is None or request.client.host not in LOCAL:
-            raise _refused(403, "runs are reloaded from the machine of the server alone")
+    async def reload(self, request: Request) -> Answer:
+        if request.client not in LOCAL:
+            raise Rejected(403, "runs are reloaded from the machine of the server alone")
         served = self._served(request)
         mistakes = await self.read_again(served.name)
         if mistakes:
-            return _json({"diagnostics": [each.to_json() for each in mistakes]}, 500)
-        return _json({"reloaded": served.name})
+            return Answer.json({"diagnostics": [each.to_json() for each in mistakes]}, 500)
+        return Answer.json({"reloaded": served.name})
 
     def listen_for_hangup(self) -> None:
         """From now on SIGHUP reads all runs again; on Windows there is none."""
@@ -167,108 +145,100 @@ class Server:
 
     # --- the rest
 
-    async def health(self, request: Request) -> Response:
-        return _json({"ok": True})
+    async def health(self, request: Request) -> Answer:
+        return Answer.json({"ok": True})
 
-    async def ready(self, request: Request) -> Response:
-        return _json({"ok": True, "runs": list(self.runs)})
+    async def ready(self, request: Request) -> Answer:
+        return Answer.json({"ok": True, "runs": list(self.runs)})
 
-    async def list(self, request: Request) -> Response:
+    async def list(self, request: Request) -> Answer:
         about = [
             {"name": n, "run_dir": str(s.path), "engine": s.model.engine.name} for n, s in self.runs.items()
         ]
-        return _json({"runs": about})
+        return Answer.json({"runs": about})
 
-    async def metrics(self, request: Request) -> Response:
-        return PlainTextResponse(self.counts.text(self.batcher.batches))
+    async def metrics(self, request: Request) -> Answer:
+        text = self.counts.text(self.batcher.batches)
+        return Answer(200, text.encode(), "text/plain; charset=utf-8")
 
-    async def openapi(self, request: Request) -> Response:
-        return _json(document(self.runs))
+    async def openapi(self, request: Request) -> Answer:
+        from graphspec.serve.openapi import document
 
-    async def page(self, request: Request) -> Response:
-        text = files("graphspec.serve").joinpath("page.html").read_text("utf-8")
+        return Answer.json(document(self.runs))
+
+    async def page(self, request: Request) -> Answer:
+        text = files("graphspec.serve").joinpath("page.html").read_bytes()
         policy = "default-src 'self'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-        return HTMLResponse(text, headers={"Content-Security-Policy": policy})
+        return Answer(200, text, "text/html; charset=utf-8", {"content-security-policy": policy})
 
 
-def application(server: Server, hosts: list[str]) -> Starlette:
-    """The application of a server, which answers requests for these hosts."""
-    counted = _counting(server)
-    routes = [
-        Route("/predict", counted(server.predict), methods=["POST"]),  # first: paths are tried in this order
-        Route("/runs/{run}/predict", counted(server.predict), methods=["POST"]),
-        Route("/", server.page),
-        Route("/health", server.health),
-        Route("/ready", server.ready),
-        Route("/metrics", server.metrics),
-        Route("/openapi.json", server.openapi),
-        Route("/runs", server.list),
-        Route("/reload", counted(server.reload), methods=["POST"]),
-        Route("/runs/{run}/reload", counted(server.reload), methods=["POST"]),
-    ]
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        server.listen_for_hangup()
-        yield
-        await asyncio.to_thread(server.batcher.close)
-
-    guard = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)]
-    return Starlette(routes=routes, middleware=guard, lifespan=lifespan, exception_handlers=HANDLERS)
+Handler = Callable[[Request], Awaitable[Answer]]
 
 
-Handler = Callable[[Request], Awaitable[Response]]
+class Application:
+    """The paths of a server as ASGI. Requests for other hosts are refused; None allows all."""
+
+    def __init__(self, server: Server, hosts: Collection[str] | None):
+        self.server, self.hosts = server, hosts
+        self.posts: dict[str, Handler] = {"/predict": server.predict, "/reload": server.reload}
+        """Also of each run, as /runs/NAME/predict."""
+        self.gets: dict[str, Handler] = {
+            "/": server.page,
+            "/health": server.health,
+            "/ready": server.ready,
+            "/metrics": server.metrics,
+            "/openapi.json": server.openapi,
+            "/runs": server.list,
+        }
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        request, failure = Request.of(scope, receive), None
+        try:
+            answer = await self._answer(request)
+        except Rejected as rejected:
+            answer = _told(rejected)
+        except Gone:
+            answer = Answer(400, b"")
+        except Exception as error:
+            told = Diagnostic("run-failed", f"the server has failed: {type(error).__name__}", None)
+            answer, failure = Answer.json({"diagnostics": [told.to_json()]}, 500), error
+        if request.method == "POST":
+            self.server.counts.requests[request.run, answer.status] += 1
+        await answer.sent(send)
+        if failure is not None:
+            raise failure  # for the log
+
+    async def _answer(self, request: Request) -> Answer:
+        if self.hosts is not None and request.host not in self.hosts:
+            raise Rejected(400, f"this server does not answer for the host `{request.host}`")
+        path = request.path.rstrip("/") or "/"
+        run, slash, last = path.removeprefix("/runs/").rpartition("/")
+        if path.startswith("/runs/") and slash and f"/{last}" in self.posts:
+            path, request.run = f"/{last}", run
+        handler = (self.posts if request.method == "POST" else self.gets).get(path)
+        if handler is not None and request.method in ("GET", "HEAD", "POST"):
+            return await handler(request)
+        request.run = ""
+        if path in self.posts or path in self.gets:
+            allowed = "POST" if path in self.posts else "GET"
+            raise Rejected(405, f"`{path}` is for {allowed}", {"allow": allowed})
+        paths = ", ".join((*self.posts, *self.gets))
+        raise Rejected(404, f"there is no path `{path}` here; there are {paths}")
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Until the server ends."""
+        await receive()
+        self.server.listen_for_hangup()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await asyncio.to_thread(self.server.batcher.close)
+        await send({"type": "lifespan.shutdown.complete"})
 
 
-def _counting(server: Server) -> Callable[[Handler], Handler]:
-    """Counts what a path answers, by run and status."""
-
-    def counting(handler: Handler) -> Handler:
-        async def counted(request: Request) -> Response:
-            status = 500
-            try:
-                response = await handler(request)
-                status = response.status_code
-            except HTTPException as error:
-                status = error.status_code
-                raise
-            finally:
-                server.counts.requests[request.scope.get("graphspec", ""), status] += 1
-            return response
-
-        return counted
-
-    return counting
-
-
-def _refused(status: int, message: str) -> HTTPException:
-    return HTTPException(status, message)
-
-
-async def _told(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    code = "usage" if error.status_code != 400 else "data-format"
-    told = Diagnostic(code, str(error.detail), None)
-    return _json({"diagnostics": [told.to_json()]}, error.status_code, error.headers)
-
-
-async def _gone(request: Request, error: Exception) -> Response:
-    return Response(status_code=400)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    told = Diagnostic("run-failed", f"the server has failed: {type(error).__name__}", None)
-    return _json({"diagnostics": [told.to_json()]}, 500)
-
-
-HANDLERS: dict[Any, Any] = {HTTPException: _told, ClientDisconnect: _gone, Exception: _failed}
-
-
-def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """JSON has no infinity and no NaN: they are null."""
-    try:
-        text = json.dumps(value, allow_nan=False, default=str)
-    except ValueError:
-        text = json.dumps(for_json(value), default=str)
-    known = {"X-Content-Type-Options": "nosniff", **(headers or {})}
-    return Response(text, status, known, media_type="application/json")
+def _told(rejected: Rejected) -> Answer:
+    code = "usage" if rejected.status != 400 else "data-format"
+    told = Diagnostic(code, rejected.message, None)
+    return Answer.json({"diagnostics": [told.to_json()]}, rejected.status, rejected.headers)

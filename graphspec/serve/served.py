@@ -98,8 +98,7 @@ class Served:
 
     def _together(self, rows: Sequence[Row], read: Sequence[RowArrays]) -> Sequence[Answer]:
         try:
-            found: list[dict[str, Any]] = self.model.predict_read(rows, read).to_pylist()
-            return found
+            return self.model.answers(rows, read)
         except SpecError as error:
             if len(rows) == 1:
                 return [list(error.diagnostics)]

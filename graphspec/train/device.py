@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from graphspec.data.memory import CORES, cores
@@ -76,16 +77,17 @@ def memory(program: BaseProgram) -> int:
 
 
 def typical(program: BaseProgram, cost: Dim) -> int:
-    """A cost with `TYPICAL` for each size that is only named, or what the program allows."""
-    longest, factor = program.maximum_sizes, factors(program.inputs.values())
-    sizes = {
-        name: min(
-            max(TYPICAL // factor.get(name, 1), program.minimum_sizes.get(name, 1)),
-            longest.get(name, sys.maxsize),
-        )
-        for name in names_of(cost)
-    }
-    return value_of(cost, sizes)
+    """A cost with `usual_sizes`."""
+    return value_of(cost, usual_sizes(program, names_of(cost)))
+
+
+def usual_sizes(
+    program: BaseProgram, names: Iterable[str], known: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, int]:
+    """For each named size what is `known` of it, or `TYPICAL`, within what the program allows."""
+    least, most, factor = program.minimum_sizes, program.maximum_sizes, factors(program.inputs.values())
+    wanted = {name: known.get(name, TYPICAL // factor.get(name, 1)) for name in names}
+    return {name: min(max(n, least.get(name, 1)), most.get(name, sys.maxsize)) for name, n in wanted.items()}
 
 
 @contextmanager

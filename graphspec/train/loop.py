@@ -43,7 +43,7 @@ from graphspec.train.precision import products
 from graphspec.train.preparation import compiled, phases, prepare
 from graphspec.train.progress import Reporter, Result, Start
 from graphspec.train.resume import alike, continued, created, same_data, told_alike
-from graphspec.train.run import environment
+from graphspec.train.run import environment, usual_lengths
 from graphspec.train.saver import Saver
 from graphspec.train.signals import StopSignal, watched
 from graphspec.train.state import Training, random_state, restore_random
@@ -114,7 +114,8 @@ def _record(training: Training, found: Data, origin: dict[str, Any]) -> None:
     first = origin.get("weights")
     if training.program.training.adapters and first is not None:
         origin = origin | {"weights_sha256": digest(Path(first))}
-    training.run.begin(training.program, environment(training.device) | origin | sizes)
+    lengths = {"lengths": usual_lengths(training.program, found.training)}
+    training.run.begin(training.program, environment(training.device) | origin | sizes | lengths)
     if found.encoders is not None:
         training.run.text(ENCODERS, json.dumps(found.encoders.to_json(), ensure_ascii=False) + "\n")
 

@@ -12,13 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from statistics import median_low
 from typing import Any, TextIO
 
 import torch
 from torch import Tensor
 
 from graphspec import custom
+from graphspec.data.batches import Examples
 from graphspec.data.opening import named
 from graphspec.diagnostics import Span, SpecError, fail
 from graphspec.diagnostics.terminal import for_json
@@ -28,10 +31,14 @@ from graphspec.files.reading import need_regular
 from graphspec.files.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, SOURCE, SPEC, reserved
 from graphspec.files.run_folder import READ, REPLACED, WRITTEN, RunFolder
 from graphspec.program import BaseProgram
+from graphspec.tensor import sizes_of
 from graphspec.train.checkpoint import Checkpoints
 from graphspec.train.files import write_weights
 from graphspec.version import LANGUAGE, __version__
 from graphspec.weights import inside, weight_files
+
+FIRST = 64
+"""Examples that tell what lengths are usual."""
 
 
 @dataclass(slots=True)
@@ -299,6 +306,19 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "byteorder": sys.byteorder,
     }
+
+
+def usual_lengths(program: BaseProgram, examples: Examples) -> dict[str, int]:
+    """The median of each named size of the inputs, of the first training examples."""
+    if not program.minimum_sizes:
+        return {}
+    shapes = (
+        {name: tuple(array.shape) for name, array in batch.arrays.items()}
+        for batch in islice(examples.batches(1), FIRST)
+    )
+    found = [sizes_of(program.inputs, each) for each in shapes]
+    sizes = {name: [each[name] for each in found if name in each] for name in program.minimum_sizes}
+    return {name: median_low(values) for name, values in sizes.items() if values}
 
 
 def _numbers(parent: Path, name: str) -> dict[int, Path]:

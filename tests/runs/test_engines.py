@@ -68,10 +68,8 @@ def test_auto_takes_the_fastest_and_remembers_it(run: Run, monkeypatch: pytest.M
     model = run.model(engine="auto")
     assert model.engine.name == "onnxruntime"
     (line,) = model.notes
-    assert (
-        line
-        == "engine: onnxruntime, the fastest of torch 2e+03 ms, onnxruntime 1e+03 ms, openvino 3e+03 ms a row"
-    )
+    told = "engine: onnxruntime, the fastest of torch 2e+03 ms, onnxruntime 1e+03 ms, openvino 3e+03 ms for a"
+    assert line == f"{told} row (sounds {run.lengths['sounds']}, words {run.lengths['words']})"
     monkeypatch.setattr(fastest, "timed", None)
     assert Run(run.path).model(engine="auto").engine.name == "onnxruntime"
     times["onnxruntime"] = 9.0
@@ -79,6 +77,27 @@ def test_auto_takes_the_fastest_and_remembers_it(run: Run, monkeypatch: pytest.M
     known = json.loads((run.path / "engine.json").read_text())
     (run.path / "engine.json").write_text(json.dumps({**known, "key": {**known["key"], "threads": 99}}))
     assert Run(run.path).model(engine="auto").engine.name == "torch"
+
+
+def test_what_is_timed_is_as_long_as_what_was_learned_from(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With long texts another engine is the fastest than with short ones."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    about = json.loads((folder / "environment.json").read_text())
+    assert 1 < about["lengths"]["words"] < 8 and about["lengths"]["sounds"] <= 5
+    seen: list[int] = []
+
+    def timed(found: Mapping[str, Any], example: Mapping[str, Any]) -> dict[str, float]:
+        seen.append(example["title"].shape[1])
+        return dict.fromkeys(found, 1.0)
+
+    monkeypatch.setattr(fastest, "timed", timed)
+    for words in (17, 17, 10**12, "many"):
+        (folder / "environment.json").write_text(json.dumps({**about, "lengths": {"words": words}}))
+        Run(folder).model(engine="auto")
+    assert seen == [17, fastest.LONGEST, 128]
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe"])
@@ -151,11 +170,16 @@ def test_what_a_run_remembers_needs_no_torch(run: Run) -> None:
 import json, sys
 from graphspec.runs.run import Run
 import numpy as np
-from graphspec.data.encoders import decoding
+from graphspec.data.encoders.cells import Cells
 from graphspec.serve import app, served
-assert decoding._named(["a", "é"], np.array([1, 0, 1])).to_pylist() == ["é", "a", "é"]
-assert decoding._named([7, 8], np.array([1, 0])).to_pylist() == [8, 7]
-assert decoding._plain(np.float32([[1, 2], [3, 4]]), np.array([1, 2])).to_pylist() == [[1], [3, 4]]
+cells = {{
+    Cells.of(np.array([1, 0, 1])).named(["a", "é"]): ["é", "a", "é"],
+    Cells.of(np.array([1, 0])).named([7, 8]): [8, 7],
+    Cells.of(np.float32([[1, 2], [3, 4]]), np.array([1, 2])): [[1], [3, 4]],
+    Cells.of(np.arange(8).reshape(2, 2, 2), np.array([2, 1])): [[[0, 1], [2, 3]], [[4, 5]]],
+}}
+for each, wanted in cells.items():
+    assert each.python() == wanted and each.arrow().to_pylist() == wanted, each
 assert "pandas" not in sys.modules
 for engine, device in (("onnxruntime", "auto"), ("auto", "cpu")):
     found = served.Served("run", Run({str(run.path)!r}), device, engine).predict([(0, {ROWS[0]!r})])

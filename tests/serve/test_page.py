@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import graphspec
 from graphspec.cli import app
 from graphspec.runs.run import Run
-from graphspec.serve.app import Limits, Server, application
+from graphspec.serve.app import Application, Limits, Server
 from graphspec.serve.served import Served
 from graphspec.train.loop import train
 from tests import ROOT
@@ -41,7 +41,7 @@ def test_the_examples_run(
     listening = socket.create_server(("127.0.0.1", 0))
     served = Server({"cars-1": Served("cars-1", Run("runs/cars-1"))}, Limits())
     server = uvicorn.Server(
-        uvicorn.Config(application(served, ["127.0.0.1"]), log_level="warning", log_config=None, ws="none")
+        uvicorn.Config(Application(served, ["127.0.0.1"]), log_level="warning", log_config=None, ws="none")
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

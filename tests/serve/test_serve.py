@@ -23,7 +23,7 @@ import pytest
 import uvicorn
 
 from graphspec.runs.run import Run
-from graphspec.serve.app import Limits, Server, application
+from graphspec.serve.app import Application, Limits, Server
 from graphspec.serve.batches import Batcher
 from graphspec.serve.served import Served
 from tests.processes import Process
@@ -43,7 +43,7 @@ def port(run: Run) -> Iterator[int]:
     server = Server({name: Served(name, Run(run.path)) for name in ("first", "second")}, LIMITS)
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        application(server, ["127.0.0.1"]), log_level="warning", log_config=None, ws="none"
+        Application(server, ["127.0.0.1"]), log_level="warning", log_config=None, ws="none"
     )
     made = uvicorn.Server(config)
     thread = threading.Thread(target=made.run, kwargs={"sockets": [listening]})

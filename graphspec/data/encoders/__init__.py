@@ -27,6 +27,7 @@ import pyarrow as pa
 from graphspec.data.binding import ColumnSource, Place, bind, check_weights, nowhere
 from graphspec.data.columns import Mask, TablePart
 from graphspec.data.encoders.base import Array, Column, Encoder, damaged, restored
+from graphspec.data.encoders.cells import Cells, as_table
 from graphspec.data.encoders.decoding import decode
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
@@ -272,13 +273,23 @@ class Encoders:
         `values` are what the model returns, by its names, batch axis first; `sizes` those of `Encoded`, and
         `units` by target the scales that its rows have of their own.
         """
-        columns: dict[str, pa.Array] = {}
+        return as_table(self.cells(values, sizes, probabilities, units))
+
+    def cells(
+        self,
+        values: Mapping[str, Array],
+        sizes: Mapping[str, Array],
+        probabilities: bool,
+        units: Mapping[str, Array] = MappingProxyType({}),
+    ) -> dict[str, Cells]:
+        """The columns of `decode`, before they are a table."""
+        columns: dict[str, Cells] = {}
         for name, output in self.outputs.items():
             if name in values:
                 encoder = self.encoders.get(output.target)
                 own = units.get(output.target + UNIT)
                 columns |= decode(name, output, encoder, values, sizes, probabilities, own)
-        return pa.table(columns)
+        return columns
 
     def units(self) -> Mapping[str, Any]:
         """By output, the conversion of its values and targets to the units of the column; none for outputs

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from graphspec.data.encoders.base import Array, Encoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
+from graphspec.data.encoders.cells import Cells
 from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
 from graphspec.data.encoders.numbers import Floats, rows_of
+from graphspec.data.ragged import offsets_of
 from graphspec.objectives.custom import CustomLoss
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss
 from graphspec.program import OutputSpec
@@ -33,7 +34,7 @@ def decode(
     sizes: Mapping[str, NDArray[np.int64]],
     probabilities: bool = True,
     unit: Array | None = None,
-) -> dict[str, pa.Array]:
+) -> dict[str, Cells]:
     """The columns of one output: its value under its name and, of classes and sets, the probability of each
     beside it. An output of several tensors has a column for each, such as `match.query` and `match.key`.
 
@@ -57,7 +58,7 @@ def _decode_tensor(
     sizes: Mapping[str, NDArray[np.int64]],
     probabilities: bool,
     unit: Array | None,
-) -> dict[str, pa.Array]:
+) -> dict[str, Cells]:
     tensor, loss = output.tensors[0], output.loss
     if loss is not None and loss.takes_logits:
         values = _softmax(values) if has_classes(output, encoder) else 1 / (1 + np.exp(-values))
@@ -104,42 +105,15 @@ def _lengths(tensor: Tensor, sizes: Mapping[str, Array], count: int) -> Array | 
 
 def _classes(
     name: str, encoder: Encoder | None, values: Array, lengths: Array | None, probabilities: bool
-) -> dict[str, pa.Array]:
+) -> dict[str, Cells]:
     chosen, labels = values.argmax(-1), labels_of(encoder, values.shape[-1])
-    words = _named(labels, chosen.reshape(-1))
-    if chosen.ndim > 1:
-        return {name: _listed(words, chosen.shape, lengths)}
-    return {name: words} | (_each(name, labels, values) if probabilities else {})
+    found = {name: Cells.of(chosen, lengths).named(labels)}
+    return found | (_each(name, labels, values) if probabilities and chosen.ndim == 1 else {})
 
 
-def _each(name: str, labels: list[Any], values: Array) -> dict[str, pa.Array]:
+def _each(name: str, labels: list[Any], values: Array) -> dict[str, Cells]:
     """The probability of each label, a column."""
-    found, count = _flat(values.T), len(values)
-    return {f"{name}.{label}": found.slice(index * count, count) for index, label in enumerate(labels)}
-
-
-def _named(labels: list[Any], chosen: Array) -> pa.Array:
-    """The labels of some classes, texts or numbers."""
-    found = [labels[index] for index in chosen.tolist()]
-    if not labels or not isinstance(labels[0], str):
-        return _flat(np.array(found, np.int64))
-    return _texts(found)
-
-
-def _texts(found: list[str]) -> pa.Array:
-    """Texts as a column."""
-    texts = [text.encode() for text in found]
-    offsets = np.zeros(len(texts) + 1, np.int32)
-    np.cumsum([len(text) for text in texts], out=offsets[1:])
-    return pa.Array.from_buffers(
-        pa.string(), len(texts), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(texts))]
-    )
-
-
-def _flat(values: Array) -> pa.Array:
-    """Numbers as a column, from their buffer: `pa.array` imports pandas to ask whether they are a series."""
-    flat = np.ascontiguousarray(values).reshape(-1)
-    return pa.Array.from_buffers(pa.from_numpy_dtype(flat.dtype), len(flat), [None, pa.py_buffer(flat)])
+    return {f"{name}.{label}": Cells(values[:, index]) for index, label in enumerate(labels)}
 
 
 def labels_of(encoder: Encoder | None, count: Dim) -> list[Any]:
@@ -156,18 +130,15 @@ def labels_of(encoder: Encoder | None, count: Dim) -> list[Any]:
     return list(range(count))
 
 
-def _set(names: list[str], values: Array, threshold: float | None) -> pa.Array:
+def _set(names: list[str], values: Array, threshold: float | None) -> Cells:
     """The names of the values whose probability is high enough, a list for each row."""
     has = values[:, : len(names)] >= (THRESHOLD if threshold is None else threshold)
-    offsets = np.concatenate((np.zeros(1, np.int32), np.cumsum(has.sum(1), dtype=np.int32)))
-    return pa.ListArray.from_arrays(
-        _flat(offsets), _texts([names[index] for index in has.nonzero()[1].tolist()])
-    )
+    return Cells([names[index] for index in has.nonzero()[1].tolist()], offsets_of(has.sum(1)))
 
 
 def _quantiles(
     name: str, encoder: Floats, values: Array, loss: QuantileLoss, all_levels: bool, unit: Array | None
-) -> dict[str, pa.Array]:
+) -> dict[str, Cells]:
     """The level in the middle under the output's name, then each level, as `load.0.9`."""
     own = encoder.curves[0].undo(values.astype(np.float64), *_spread(unit, 0, values))
     columns = {name: _plain(own[..., loss.middle], None)}
@@ -185,7 +156,7 @@ def _spread(unit: Array | None, column: int, values: Array) -> tuple[Array | Non
 
 def _numbers(
     name: str, encoder: Floats, values: Array, lengths: Array | None, unit: Array | None
-) -> dict[str, pa.Array]:
+) -> dict[str, Cells]:
     own = values.astype(np.float64)
     if len(encoder.curves) == 1:
         return {name: _plain(encoder.curves[0].undo(own, *_spread(unit, 0, own)), lengths)}
@@ -198,26 +169,11 @@ def _numbers(
         own[..., position] = curve.undo(part, *_spread(unit, position, part))
     if own.ndim > 2:
         return {name: _plain(own, lengths)}
-    return {f"{name}.{column}": _flat(own[:, position]) for position, column in enumerate(encoder.columns)}
+    return {f"{name}.{column}": Cells(own[:, position]) for position, column in enumerate(encoder.columns)}
 
 
-def _plain(values: Array, lengths: Array | None) -> pa.Array:
+def _plain(values: Array, lengths: Array | None) -> Cells:
     """Numbers, a list where a row has several; an axis of 1 at the end is none."""
     if values.ndim > 1 and values.shape[-1] == 1:
         values = values[..., 0]
-    return _listed(_flat(values), values.shape, lengths)
-
-
-def _listed(elements: pa.Array, shape: tuple[int, ...], lengths: Array | None) -> pa.Array:
-    """Nested lists of `shape`; of the second axis each row keeps `lengths`."""
-    for size in reversed(shape[2:]):
-        offsets = np.arange(0, len(elements) + 1, size, dtype=np.int32) if size else np.zeros(1, np.int32)
-        elements = pa.ListArray.from_arrays(_flat(offsets), elements)
-    if len(shape) < 2:
-        return elements
-    if lengths is None:
-        offsets = np.arange(shape[0] + 1, dtype=np.int32) * shape[1]
-        return pa.ListArray.from_arrays(_flat(offsets.astype(np.int32)), elements)
-    kept = (np.arange(shape[1]) < lengths[:, None]).reshape(-1)
-    offsets = np.concatenate((np.zeros(1, np.int32), np.cumsum(lengths, dtype=np.int32)))
-    return pa.ListArray.from_arrays(_flat(offsets), elements.take(_flat(kept.nonzero()[0])))
+    return Cells.of(values, lengths)

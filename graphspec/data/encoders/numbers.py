@@ -441,19 +441,20 @@ def part_of_date(ticks: NDArray[np.int64], wanted: str) -> Numbers:
 
 
 def _plain_part(moments: Any, ticks: NDArray[np.int64], part: str) -> NDArray[Any]:
-    days, months, years = (moments.astype(f"datetime64[{unit}]") for unit in "DMY")
-    day_number = days.astype(np.int64)
-    seconds = np.floor_divide(ticks, 1_000_000)
+    def whole(unit: str) -> Any:
+        return moments.astype(f"datetime64[{unit}]")
+
     if part == "timestamp":
         return ticks / 1e6
     if part == "year":
-        return years.astype(np.int64) + 1970
+        return whole("Y").astype(np.int64) + 1970
     if part == "month":
-        return (months - years).astype(np.int64) + 1
+        return (whole("M") - whole("Y")).astype(np.int64) + 1
     if part == "day":
-        return (days - months.astype("datetime64[D]")).astype(np.int64) + 1
+        return (whole("D") - whole("M").astype("datetime64[D]")).astype(np.int64) + 1
     if part == "day_of_year":
-        return (days - years.astype("datetime64[D]")).astype(np.int64) + 1
+        return (whole("D") - whole("Y").astype("datetime64[D]")).astype(np.int64) + 1
     if part == "weekday":
-        return (day_number + 3) % 7
+        return (whole("D").astype(np.int64) + 3) % 7
+    seconds = np.floor_divide(ticks, 1_000_000)
     return {"hour": seconds // 3600 % 24, "minute": seconds // 60 % 60, "second": seconds % 60}[part]

@@ -1,0 +1,94 @@
+"""A column of predictions, before it is Arrow's or Python's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphspec.data.ragged import Offsets, offsets_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """The elements of all rows, one after another: numbers or texts. A row is one of them; with `offsets`,
+    which say where each row begins, a list. With `inner` its elements are nested lists of these sizes.
+    """
+
+    elements: Array | list[str]
+    offsets: Offsets | None = None
+    inner: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, values: Array, lengths: Array | None = None) -> Cells:
+        """Numbers, rows first, each a list where it has several; of the second axis a row keeps `lengths`."""
+        if values.ndim < 2:
+            return cls(values)
+        count, steps, *inner = values.shape
+        if lengths is None:
+            return cls(values.reshape(-1), np.arange(count + 1) * steps, tuple(inner))
+        kept = values[np.arange(steps) < lengths[:, None]]
+        return cls(kept.reshape(-1), offsets_of(lengths), tuple(inner))
+
+    def named(self, labels: list[Any]) -> Cells:
+        """The cells of numbers, of which each stands for a label: a text, or a number."""
+        found = [labels[index] for index in np.asarray(self.elements).tolist()]
+        texts = bool(labels) and isinstance(labels[0], str)
+        return Cells(found if texts else np.array(found, np.int64), self.offsets, self.inner)
+
+    def python(self) -> list[Any]:
+        """Each row as Python has it."""
+        found = self.elements if isinstance(self.elements, list) else self.elements.tolist()
+        for size in reversed(self.inner):
+            found = [found[first : first + size] for first in range(0, len(found), max(size, 1))]
+        if self.offsets is None:
+            return found
+        return [found[first:end] for first, end in pairwise(self.offsets.tolist())]
+
+    def arrow(self) -> pa.Array:
+        """The column of a table."""
+
+        found = _texts(self.elements) if isinstance(self.elements, list) else _numbers(self.elements)
+        for size in reversed(self.inner):
+            found = _lists(np.arange(0, len(found) + 1, size) if size else np.zeros(1), found)
+        return found if self.offsets is None else _lists(self.offsets, found)
+
+
+def as_table(columns: Mapping[str, Cells]) -> pa.Table:
+    """Columns as a table."""
+    import pyarrow as pa
+
+    return pa.table({name: cells.arrow() for name, cells in columns.items()})
+
+
+def _lists(offsets: Array, elements: pa.Array) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.ListArray.from_arrays(_numbers(offsets.astype(np.int32)), elements)
+
+
+def _texts(found: list[str]) -> pa.Array:
+    import pyarrow as pa
+
+    texts = [text.encode() for text in found]
+    offsets = offsets_of([len(text) for text in texts]).astype(np.int32)
+    return pa.Array.from_buffers(
+        pa.string(), len(texts), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(texts))]
+    )
+
+
+def _numbers(values: Array) -> pa.Array:
+    """From their buffer: `pa.array` imports pandas to ask whether they are a series."""
+    import pyarrow as pa
+
+    flat = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(flat.dtype), len(flat), [None, pa.py_buffer(flat)])

@@ -1,0 +1,105 @@
+"""HTTP as ASGI has it, as far as a few paths need it: what is asked, what is answered, what is rejected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphspec.diagnostics.terminal import for_json
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+JSON = "application/json"
+
+
+class Rejected(Exception):
+    """A request that is not answered: its status, and why."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None):
+        super().__init__(message)
+        self.status, self.message, self.headers = status, message, headers or {}
+
+
+class Gone(Exception):
+    """The client has left before its request was whole."""
+
+
+@dataclass(slots=True)
+class Request:
+    """What is asked at a path. Names of headers are in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    client: str | None
+    receive: Receive
+    run: str = ""
+    """The run that the path names."""
+
+    @classmethod
+    def of(cls, scope: Mapping[str, Any], receive: Receive) -> Request:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        client = scope.get("client")
+        return cls(scope["method"], scope["path"], headers, client[0] if client else None, receive)
+
+    @property
+    def host(self) -> str:
+        """The host that is asked, without its port."""
+        host = self.headers.get("host", "")
+        name, _, port = host.rpartition(":")
+        return (name if port.isdigit() else host).strip("[]")
+
+    @property
+    def kind(self) -> str:
+        """The media type of the body."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    async def body(self, most: int) -> bytes:
+        """The body. Raises `Rejected` where it has more than `most` bytes, and `Gone`."""
+        length, size = self.headers.get("content-length", ""), 0
+        parts: list[bytes] = []
+        more = True
+        while more:
+            if size > most or (length.isdigit() and int(length) > most):
+                raise Rejected(413, f"the body has more than {most:,} bytes")
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise Gone
+            parts.append(message.get("body", b""))
+            size, more = size + len(parts[-1]), message.get("more_body", False)
+        if size > most:
+            raise Rejected(413, f"the body has more than {most:,} bytes")
+        return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What comes back."""
+
+    status: int
+    body: bytes
+    kind: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def json(cls, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+        """JSON has no infinity and no NaN: they are null."""
+        try:
+            text = json.dumps(value, allow_nan=False, default=str)
+        except ValueError:
+            text = json.dumps(for_json(value), default=str)
+        return cls(status, text.encode(), JSON, headers or {})
+
+    async def sent(self, send: Send) -> None:
+        headers = {
+            "content-type": self.kind,
+            "content-length": str(len(self.body)),
+            "x-content-type-options": "nosniff",
+            **self.headers,
+        }
+        coded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": coded})
+        await send({"type": "http.response.body", "body": self.body})
