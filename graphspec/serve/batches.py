@@ -123,9 +123,11 @@ class Batcher:
 
 
 def _predicted(worker: Worker, rows: list[Any]) -> tuple[list[Any], BaseException | None, float]:
-    """The answers or an error, and the seconds that they took."""
-    began = time.perf_counter()
+    """The answers or an error, and the seconds of this thread that they took: by the clock all rows of a busy
+    machine is slow, and slower in a thread of its own.
+    """
+    began = time.thread_time()
     try:
-        return worker.predict(rows), None, time.perf_counter() - began
+        return worker.predict(rows), None, time.thread_time() - began
     except BaseException as error:
         return [], error, 0.0

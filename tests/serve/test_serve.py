@@ -309,7 +309,7 @@ def test_what_takes_no_time_is_computed_at_once(monkeypatch: pytest.MonkeyPatch)
 def test_quick_rows_do_not_bring_slow_ones_into_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither refused rows nor short ones say that the next takes no time; many short ones do."""
     clock, in_loop, batcher = [0.0], list[bool](), Batcher(8, 0.0)
-    monkeypatch.setattr("graphspec.serve.batches.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr("graphspec.serve.batches.time", SimpleNamespace(thread_time=lambda: clock[0]))
 
     class Clocked:
         """Rows are the seconds that they take; a negative one is refused."""
