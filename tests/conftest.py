@@ -7,14 +7,16 @@ neither, and the processes that tests start inherit them.
 import atexit
 import functools
 import gc
+import logging
 import os
-import random
 import shutil
 import sys
 import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import seed
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -24,6 +26,9 @@ if "GRAPHSPEC_TESTS" not in os.environ:  # the key that signs runs is not kept a
     atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 gc.disable()  # until the tests are collected: what is made meanwhile stays
+
+# Pytest's plugin for logs, which is switched off, would be here: libraries that find nobody write to stderr.
+logging.getLogger().addHandler(logging.NullHandler())
 
 # No test cuts the power: what was written may stay in the buffers of the system.
 os.fsync = lambda fd: None
@@ -55,26 +60,31 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
     gc.enable()
 
 
-def keep_onnx_functions() -> None:
-    """Each export to ONNX reads the functions of onnxscript for a second: those after the first find them."""
-    exporter = sys.modules.get("torch.onnx._internal.exporter._registration")
-    if exporter is not None and not hasattr(exporter.ONNXRegistry.from_torchlib, "cache_info"):
-        read = functools.cache(exporter.ONNXRegistry.from_torchlib)
-        exporter.ONNXRegistry.from_torchlib = staticmethod(read)
+LOOKED_THROUGH = (
+    ("torch.onnx._internal.exporter._registration", "ONNXRegistry.from_torchlib"),
+    ("torch._export.utils", "_collect_all_valid_cia_ops_for_namespace"),
+)
+"""What an export to ONNX reads of onnxscript, for a second, and of all of torch's operators."""
+
+
+def keep_operators() -> None:
+    """Exports after the first find what that has read."""
+    for module, path in LOOKED_THROUGH:
+        *owners, name = path.split(".")
+        place = sys.modules.get(module)
+        for owner in owners:
+            place = getattr(place, owner, None)
+        read = getattr(place, name, None)
+        if read is not None and not hasattr(read, "cache_info"):
+            kept = functools.cache(read)
+            setattr(place, name, staticmethod(kept) if owners else kept)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """What a test draws without a seed of its own is the same in each run, whichever tests ran before it."""
-    keep_onnx_functions()
-    random.seed(0)
-    if (numpy := sys.modules.get("numpy")) is not None:
-        numpy.random.seed(0)
-    if (torch := sys.modules.get("torch")) is not None:
-        torch.default_generator.manual_seed(0)  # `torch.manual_seed` looks for devices
-        if torch.cuda.is_initialized():
-            torch.cuda.manual_seed_all(0)
+    keep_operators()
+    seed()

@@ -31,13 +31,15 @@ ENDLESS = 600
 
 PARALLEL = "import torch._dynamo, torch.distributed.checkpoint, torch.distributed.fsdp"
 """What trainings in several processes import, for as long as torch takes."""
+imported: list[str] = []
+"""What is imported besides torch where no process has been started yet."""
 
 
 @cache
 def _launcher() -> Launcher:
     """The launcher of a search, which has started its server."""
     made = launchers.launcher(Path("none.yaml"), 1)
-    with mock.patch.object(launchers, "SERVER", f"{PARALLEL}; {launchers.SERVER}"):
+    with mock.patch.object(launchers, "SERVER", "; ".join([*imported, launchers.SERVER])):
         child = made.start([str(BECOME), json.dumps(told(["-c", ""], {}, None))])
     child.output.close()
     child.errors.close()

@@ -18,6 +18,8 @@ PREFIX = "graphspec_emitted_"
 
 _FILES: dict[str, str] = {}
 """What tracebacks call a source: its program's name, with a number where another source has it."""
+_NUMBERS: Counter[str] = Counter()
+"""How many sources of each program's name there are."""
 _HELD: Counter[str] = Counter()
 """How many objects of each executed module there are: PyTorch's tracer and pickle import it by its name."""
 
@@ -25,10 +27,10 @@ _HELD: Counter[str] = Counter()
 def file_name(source: str, program: str) -> str:
     """The file name of a program's emitted source in tracebacks."""
     if source not in _FILES:
-        name, number = f"<graphspec {program}>", 1
-        while name in linecache.cache:
-            number += 1
-            name = f"<graphspec {program} {number}>"
+        name = ""
+        while not name or name in linecache.cache:  # a program may have a number in its name
+            _NUMBERS[program] += 1
+            name = f"<graphspec {program}{f' {_NUMBERS[program]}' if _NUMBERS[program] > 1 else ''}>"
         _FILES[source] = name
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     return _FILES[source]

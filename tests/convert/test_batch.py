@@ -15,6 +15,7 @@ import graphspec
 from graphspec.convert.config import function_name
 from graphspec.convert.proof import difference
 from graphspec.diagnostics import SpecError
+from tests import bundled
 from tests.keras_saved import KERAS_WARNS
 
 pytestmark = [
@@ -80,7 +81,7 @@ SAME: dict[str, Callable[..., Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", SAME)
+@bundled(16, "name", SAME)
 def test_it_is_imported_where_it_is_the_same(name: str) -> None:
     keras_model = model(SAME[name])
     imported = graphspec.from_keras(keras_model)
@@ -132,7 +133,7 @@ REFUSED: dict[str, Callable[..., Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@bundled(16, "name", REFUSED)
 def test_what_is_not_the_same_is_refused(name: str) -> None:
     with pytest.raises(SpecError) as raised:
         graphspec.from_keras(model(REFUSED[name]))

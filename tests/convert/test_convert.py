@@ -14,7 +14,7 @@ from graphspec.convert import Imported, import_keras
 from graphspec.convert.proof import difference
 from graphspec.diagnostics import SpecError
 from graphspec.transfer import transfer
-from tests import one_in
+from tests import bundled, one_in
 from tests.keras_saved import KERAS_WARNS, randomize
 from tests.keras_zoo import ZOO
 
@@ -34,7 +34,7 @@ def proved(model: Any, **options: Any) -> Imported:
     return imported
 
 
-@pytest.mark.parametrize("name", ZOO)
+@bundled(16, "name", ZOO)
 def test_models_agree_with_keras(name: str) -> None:
     model = ZOO[name]()
     folded, flat = proved(model), graphspec.from_keras(model, flat=True)

@@ -19,7 +19,7 @@ from graphspec.compiler import check
 from graphspec.diagnostics import Diagnostics, SpecError
 from graphspec.runs.run import Run
 from graphspec.train.loop import train
-from tests import one_in, processes
+from tests import bundled, one_in, processes
 
 LAYERS = '''
 import torch
@@ -467,7 +467,8 @@ def test_bundle_refuses_what_it_cannot_copy(code: str, says: str, folder: Path) 
 # --- what is wrong with it
 
 
-@pytest.mark.parametrize(
+@bundled(
+    16,
     ("line", "code"),
     [
         ("{module: my_layers}", "wrong-type"),

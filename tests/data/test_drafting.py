@@ -28,9 +28,11 @@ from graphspec.data.image_drafting import images
 from graphspec.data.loading import load, load_file
 from graphspec.diagnostics import SpecError
 from graphspec.train.loop import train
+from tests import bundled
 
 
-@pytest.mark.parametrize(
+@bundled(
+    16,
     ("values", "kind"),
     [
         ([1.5, 2.5, 1.5], "number"),

@@ -26,6 +26,7 @@ from graphspec.diagnostics import (
     visible,
 )
 from graphspec.diagnostics.terminal import say_json
+from tests import bundled
 
 
 def span(line: int, start: int, end: int, file: str = "a.yaml", end_line: int | None = None) -> Span:
@@ -109,7 +110,8 @@ KEYS = ["units", "activation", "kernel_size", "strides", "filters", "use_bias", 
 LOSSES = ["mse", "mae", "huber", "categorical_crossentropy", "binary_crossentropy"]
 
 
-@pytest.mark.parametrize(
+@bundled(
+    16,
     "word,candidates,expected",
     [
         ("dense", LAYERS, "Dense"),
@@ -282,7 +284,7 @@ RENDERED = {
 }
 
 
-@pytest.mark.parametrize("name", RENDERED)
+@bundled(16, "name", RENDERED)
 def test_rendering(name: str) -> None:
     text, place, more, expected = RENDERED[name]
     head = f"error[cycle]: a cycle\n{' ' * len(str(place.line))}--> a.yaml:{place.line}:{place.column}\n"

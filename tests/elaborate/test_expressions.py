@@ -23,6 +23,7 @@ from graphspec.expressions import (
     names_in,
     parse_value,
 )
+from tests import bundled
 
 SCOPE: dict[str, Any] = {
     "filters": 64,
@@ -112,7 +113,7 @@ VALUES: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("text,expected", VALUES, ids=[text for text, _ in VALUES])
+@bundled(16, "text,expected", VALUES, ids=[text for text, _ in VALUES])
 def test_value(text: str, expected: Any) -> None:
     assert same(value_of(text), expected)
 
@@ -218,7 +219,7 @@ REFUSED: list[tuple[str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("text,code,pointed", REFUSED, ids=[text for text, _, _ in REFUSED])
+@bundled(16, "text,code,pointed", REFUSED, ids=[text for text, _, _ in REFUSED])
 def test_refusal(text: str, code: str, pointed: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         value_of(text)
@@ -268,7 +269,7 @@ HEAVY = [
 ]
 
 
-@pytest.mark.parametrize("text", HEAVY, ids=range(len(HEAVY)))
+@bundled(16, "text", HEAVY, ids=range(len(HEAVY)))
 def test_bounds(text: str) -> None:
     """What grows without end, in time, depth or size, is refused or done at once."""
     start = time.process_time()
@@ -465,7 +466,7 @@ WRITTEN = [
 ]
 
 
-@pytest.mark.parametrize("text,rename,expected", WRITTEN, ids=[text for text, _, _ in WRITTEN])
+@bundled(16, "text,rename,expected", WRITTEN, ids=[text for text, _, _ in WRITTEN])
 def test_written_python(text: str, rename: dict[str, str], expected: str) -> None:
     expression = parse_value(text)
     assert isinstance(expression, Expression)

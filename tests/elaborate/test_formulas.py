@@ -19,7 +19,7 @@ from graphspec.export import FORMATS, export
 from graphspec.expressions.formula import MAX_OPERATIONS, parse_formula
 from graphspec.graph import Graph
 from graphspec.plot import plot
-from tests import interpreter, one_in
+from tests import bundled, interpreter, one_in
 
 HEAD = """
 params: {scale: 0.5, shift: -2, many: [1, 2, 3], flag: true}
@@ -108,7 +108,7 @@ CASES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("formula", CASES)
+@bundled(16, "formula", CASES)
 def test_a_formula_computes_what_python_would(formula: str) -> None:
     expected = CASES[formula]()
     torch.testing.assert_close(value(formula), expected, check_dtype=False)
@@ -351,7 +351,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("style", ["double", "single", "block", "folded"])
-@pytest.mark.parametrize("formula", WRONG)
+@bundled(16, "formula", WRONG)
 def test_a_mistake_is_underlined_inside_the_formula(formula: str, style: str) -> None:
     code, marked = WRONG[formula]
     written = {
@@ -508,7 +508,8 @@ def test_a_formula_makes_constants(formula: str, made: Any) -> None:
     torch.testing.assert_close(value(formula).float(), made(TENSORS["x"]).float())
 
 
-@pytest.mark.parametrize(
+@bundled(
+    16,
     ("formula", "code", "help"),
     [
         ("x[:, newaxis]", "expression-form", "write `None`"),

@@ -419,7 +419,7 @@ def test_masks_may_come_from_far_back_and_take_linear_time() -> None:
             sys.setprofile(None)
         return calls
 
-    assert work(1000) < 5 * work(250)
+    assert work(600) < 5 * work(150)
 
 
 TAGS = f"""{HEADER}

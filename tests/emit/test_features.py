@@ -13,7 +13,7 @@ import yaml
 from torch import Tensor, nn
 
 from bench.cases import outputs
-from tests import ROOT, interpreter
+from tests import ROOT, bundled, interpreter
 from tests.programs import program_of
 
 FEATURES = sorted((ROOT / "tests" / "features").glob("*.yaml"))
@@ -40,7 +40,7 @@ def test_every_preset_of_a_feature_is_counted() -> None:
         assert set(by_hand(path)) == {None, *presets}, path.name
 
 
-@pytest.mark.parametrize(("path", "preset"), CASES)
+@bundled(16, ("path", "preset"), CASES)
 def test_weights_are_as_many_as_counted_by_hand(path: Path, preset: str | None) -> None:
     program = program_of(path, preset)
     expected = by_hand(path)[preset]
@@ -48,7 +48,7 @@ def test_weights_are_as_many_as_counted_by_hand(path: Path, preset: str | None) 
     assert state(program.module()) == expected
 
 
-@pytest.mark.parametrize(("path", "preset"), CASES)
+@bundled(16, ("path", "preset"), CASES)
 def test_the_module_computes_what_its_graph_says(path: Path, preset: str | None) -> None:
     program = program_of(path, preset)
     module = program.module(seed=0).double().eval()

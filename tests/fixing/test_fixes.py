@@ -17,6 +17,7 @@ from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.fixing.checking import check_spec_text
 from graphspec.fixing.rounds import Fixed, fixed
+from tests import bundled
 from tests.fixing.mistakes import IMAGES, MISTAKES, TEXTS
 
 
@@ -51,7 +52,7 @@ def test_a_hundred_mistakes_of_which_eighty_mend_themselves() -> None:
     assert len(whole) >= 0.8 * len(MISTAKES), left
 
 
-@pytest.mark.parametrize("index", range(len(MISTAKES)))
+@bundled(16, "index", range(len(MISTAKES)))
 def test_what_compiles_after_its_fix_is_the_model_that_was_meant(index: int) -> None:
     made, meant = emitted(mended(index)), emitted(MISTAKES[index][0])
     assert made in (None, meant)

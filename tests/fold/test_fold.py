@@ -17,7 +17,7 @@ from graphspec.cli import app
 from graphspec.compiled_spec import Program
 from graphspec.fold import weights
 from graphspec.fold.weights import difference, fold_weights
-from tests import one_in
+from tests import bundled, one_in
 from tests.emit.test_emit import CASES, SPECS, example, named, randomized
 from tests.gallery.test_specs import SMALL
 
@@ -68,7 +68,7 @@ def body(nodes: str, outputs: str, inputs: str = IMAGE, more: str = "") -> Progr
 # --- what folds
 
 
-@pytest.mark.parametrize("path", one_in(3, CASES), ids=lambda path: path.stem)
+@bundled(16, "path", one_in(3, CASES), ids=lambda path: path.stem)
 def test_what_is_folded_computes_the_same(path: Path) -> None:
     folded(graphspec.compile(path))
 
@@ -95,7 +95,8 @@ def test_resnet50_loses_every_normalization_and_keeps_its_classes() -> None:
     assert classes(result.source) == [c for c in classes(program.source) if "BatchNorm" not in c]
 
 
-@pytest.mark.parametrize(
+@bundled(
+    16,
     "layer",
     [
         "Conv2D, filters: 6, kernel_size: 3, padding: same",

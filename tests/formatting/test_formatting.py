@@ -16,12 +16,13 @@ from graphspec.cli import app
 from graphspec.diagnostics import Diagnostics
 from graphspec.formatting import formatted
 from graphspec.source import read
+from tests import bundled
 from tests.random_specs import images, sequences
 
 SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+@bundled(16, "path", SPECS, ids=lambda path: path.stem)
 def test_the_gallery_has_the_layout(path: Path) -> None:
     assert formatted(path.read_text()) == path.read_text()
 

@@ -7,7 +7,7 @@ import pytest
 
 import graphspec
 from graphspec.plot import plot
-from tests import ROOT
+from tests import ROOT, bundled
 
 SPECS = {path.stem: path for path in sorted((ROOT / "specs").glob("*.yaml"))}
 PAGE = ROOT / "docs" / "gallery.md"
@@ -59,7 +59,7 @@ def test_every_spec_is_shown_once() -> None:
     assert sorted(name for names in SECTIONS.values() for name in names) == list(SPECS)
 
 
-@pytest.mark.parametrize("name", SPECS)
+@bundled(16, "name", SPECS)
 def test_headers_are_two_lines(name: str) -> None:
     lines = re.match(r"(# .*\n)+", SPECS[name].read_text())
     assert lines is not None and lines[0].count("\n") == 2

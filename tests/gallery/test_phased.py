@@ -21,6 +21,7 @@ def trained(name: str, tmp_path: Path, epochs: int | None = None) -> Any:
     return train(program, root=SPECS, device="cpu", run_dir=tmp_path / "run", epochs=epochs)
 
 
+@pytest.mark.parity
 def test_the_student_begins_when_the_teacher_has_learned(tmp_path: Path) -> None:
     history = trained("distillation", tmp_path, 8).history
     teacher, student = history["val_taught_accuracy"], history["val_digit_loss"]

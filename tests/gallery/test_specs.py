@@ -11,7 +11,7 @@ import graphspec
 from graphspec.compiler import check
 from graphspec.diagnostics import Diagnostics
 from graphspec.train.loop import train
-from tests import ROOT, one_in
+from tests import ROOT, bundled, one_in
 
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
 SPECS_BY_NAME = {path.stem: path for path in SPECS}
@@ -32,7 +32,7 @@ SHORT = 8
 """Epochs, of ten batches each."""
 
 
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+@bundled(16, "path", SPECS, ids=lambda path: path.stem)
 def test_specs_are_right(path: Path) -> None:
     diagnostics = Diagnostics()
     assert check(path, diagnostics, {}) is not None
@@ -60,7 +60,8 @@ def test_specs_learn_from_synthetic_data(name: str, tmp_path: Path) -> None:
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_digits_are_learned(tmp_path: Path) -> None:
+@pytest.mark.parity
+def test_digits_are_learned_as_well_as_the_readme_says(tmp_path: Path) -> None:
     path = SPECS_BY_NAME["digits"]
     result = train(graphspec.compile(path), root=path.parent, device="cpu", run_dir=tmp_path / "run")
     accuracy = result.metrics["val_accuracy"]

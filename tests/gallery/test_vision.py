@@ -156,21 +156,6 @@ def assert_equals_keras(program: Program, make: Callable[..., Any], size: int) -
     torch.testing.assert_close(module(images), expected.softmax(-1), rtol=0, atol=1e-6)
 
 
-RESNET50 = {"inputs.image.shape": [96, 96, 3]}
-
-
-@pytest.mark.parametrize(
-    ("name", "preset", "make", "size", "settings"),
-    [
-        ("resnet50", None, keras.applications.ResNet50, 96, RESNET50),
-    ],
-)
-def test_outputs_equal_those_of_keras_applications(
-    name: str, preset: str | None, make: Callable[..., Any], size: int, settings: dict[str, Any]
-) -> None:
-    assert_equals_keras(compiled(name, preset, **settings), make, size)
-
-
 @pytest.mark.parity
 @pytest.mark.parametrize(
     ("name", "preset", "make", "size", "settings"),
@@ -184,7 +169,7 @@ def test_outputs_equal_those_of_keras_applications(
         ("resnet", "resnet152", keras.applications.ResNet152, 224, {"use_bias": True}),
     ],
 )
-def test_outputs_equal_those_of_keras_applications_at_full_size(
+def test_outputs_equal_those_of_keras_applications(
     name: str, preset: str | None, make: Callable[..., Any], size: int, settings: dict[str, Any]
 ) -> None:
     assert_equals_keras(compiled(name, preset, **settings), make, size)

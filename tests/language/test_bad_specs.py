@@ -13,7 +13,7 @@ import pytest
 from graphspec.compiler import check
 from graphspec.diagnostics import CODES, Diagnostic, Diagnostics, render
 from graphspec.elaborate import context
-from tests import ROOT
+from tests import ROOT, bundled
 
 BAD = ROOT / "tests" / "bad"
 SPECS = sorted(BAD.glob("*.yaml"))
@@ -150,7 +150,7 @@ def written() -> Iterator[str]:
         yield from (code for _, code, _ in expectations(path.read_text()))
 
 
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+@bundled(16, "path", SPECS, ids=lambda path: path.stem)
 def test_bad_spec(path: Path) -> None:
     found, sources = diagnose(path)
     expected = expectations(path.read_text())

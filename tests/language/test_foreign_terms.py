@@ -11,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from graphspec.cli import app
+from tests import bundled
 from tests.language.test_messages import HEAD, IDS, IMAGE, LAST, TAIL, found, marked, nodes, says
 
 SEQUENCE = "inputs: {x: {shape: [length, 8]}}\n"
@@ -74,7 +75,7 @@ NODES = [
 ]
 
 
-@pytest.mark.parametrize(("node", "code", "at", "help"), NODES, ids=[each[0][:44] for each in NODES])
+@bundled(16, ("node", "code", "at", "help"), NODES, ids=[each[0][:44] for each in NODES])
 def test_a_node(node: str, code: str, at: str, help: str) -> None:
     says(nodes(f"  {node}\n"), code, at, help)
 
@@ -208,7 +209,7 @@ SECTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("section", "code", "at", "help"), SECTIONS, ids=[each[0] for each in SECTIONS])
+@bundled(16, ("section", "code", "at", "help"), SECTIONS, ids=[each[0] for each in SECTIONS])
 def test_a_section(section: str, code: str, at: str, help: str) -> None:
     says(nodes("") + section + "\n", code, at, help)
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from hypothesis import given, note, reject
 from hypothesis import strategies as st
@@ -22,7 +21,7 @@ from graphspec.contract.layer import Layer, LayerError, Wrapper
 from graphspec.diagnostics import Diagnostics, SpecError, render
 from graphspec.settings import validate
 from graphspec.tensor import BATCH, Tensor, symbol, value_of
-from tests import ROOT
+from tests import ROOT, bundled
 from tests.layers.examples import examples_of
 from tests.random_specs import WITH_ARGUMENTS
 
@@ -435,7 +434,7 @@ def test_damaged_text_ends_in_diagnostics(seed: int) -> None:
     expect_diagnostics(text)
 
 
-@pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.strip()[:20])
+@bundled(16, "text", TEXTS, ids=lambda text: text.strip()[:20])
 def test_the_bases_are_legal(text: str) -> None:
     found = Diagnostics()
     check(text, found, {})

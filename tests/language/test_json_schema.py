@@ -20,7 +20,7 @@ from graphspec.diagnostics import Diagnostics
 from graphspec.reference.json_schema import json_schema
 from graphspec.reference.layers import START
 from graphspec.source import read
-from tests import ROOT, one_in
+from tests import ROOT, bundled, one_in
 from tests.layers.examples import examples_of
 from tests.project.test_readme import PAGES, quotes
 
@@ -69,15 +69,13 @@ def test_it_is_small() -> None:
     assert len(result.stdout.encode()) <= 232 * 1024
 
 
-@pytest.mark.parametrize(
-    "path", [*one_in(2, SPECS), *one_in(10, FILES)], ids=lambda path: str(path.relative_to(ROOT))
-)
+@bundled(16, "path", [*one_in(3, SPECS), *one_in(12, FILES)], ids=lambda path: str(path.relative_to(ROOT)))
 def test_it_accepts_what_check_accepts(path: Path) -> None:
     found = errors(value(path.read_text(encoding="utf-8")))
     assert found == [] or not accepted(path)
 
 
-@pytest.mark.parametrize("quote", BLOCKS, ids=lambda quote: f"{quote.page}:{quote.line}")
+@bundled(16, "quote", one_in(2, BLOCKS), ids=lambda quote: f"{quote.page}:{quote.line}")
 def test_it_accepts_the_documentation(quote: Any) -> None:
     assert errors(value(quote.text)) == []
 

@@ -19,6 +19,7 @@ from graphspec.cli import app
 from graphspec.compiler import check
 from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, render, split_lines
 from graphspec.source.overrides import from_command_line
+from tests import bundled
 
 HEAD = "inputs: {x: {shape: [64]}}\n"
 IMAGE = "inputs: {x: {shape: [28, 28, 1]}}\n"
@@ -144,7 +145,7 @@ LAYERS = [
 ]
 
 
-@pytest.mark.parametrize(("node", "code", "at", "help"), LAYERS, ids=[each[0][:40] for each in LAYERS])
+@bundled(16, ("node", "code", "at", "help"), LAYERS, ids=[each[0][:40] for each in LAYERS])
 def test_a_node(node: str, code: str, at: str, help: str) -> None:
     says(nodes(f"  {node}\n"), code, at, help)
 
@@ -258,7 +259,7 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "code", "at", "help"), OTHERS, ids=[each[2] for each in OTHERS])
+@bundled(16, ("text", "code", "at", "help"), OTHERS, ids=[each[2] for each in OTHERS])
 def test_a_file(text: str, code: str, at: str, help: str) -> None:
     says(text, code, at, help)
 
@@ -283,7 +284,7 @@ SECTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("section", "at", "help"), SECTIONS, ids=[each[0] for each in SECTIONS])
+@bundled(16, ("section", "at", "help"), SECTIONS, ids=[each[0] for each in SECTIONS])
 def test_a_key_that_belongs_elsewhere(section: str, at: str, help: str) -> None:
     diagnostics, sources = found(nodes("") + section + "\n")
     (diagnostic,) = diagnostics

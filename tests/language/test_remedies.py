@@ -9,11 +9,13 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
 from graphspec.diagnostics import SpecError
 from graphspec.settings import SettingError, validate
+from tests import bundled
 
 HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
 
 
-@pytest.mark.parametrize(
+@bundled(
+    16,
     ("node", "message", "help"),
     [
         ("{op: multiply, x2: [1, 2]}", "a list of shape [2] does not fit", "a number for each element"),

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from graphspec.cli import app
 from graphspec.data.lookalikes import number_remedy
 from graphspec.diagnostics.foreign_terms import AUGMENTATIONS
+from tests import bundled
 
 TABLE = """\
 inputs: {x: {shape: [1]}}
@@ -57,7 +58,8 @@ def picture(path: str) -> None:
     Image.new("RGB", (8, 8)).save(path)
 
 
-@pytest.mark.parametrize(
+@bundled(
+    16,
     ("cell", "beside", "remedy"),
     [
         ("1,200", ["3,400", "5"], 'the comma separates thousands: write `thousands: ","` at the feature'),
@@ -201,7 +203,8 @@ def test_a_file_of_another_format(file: str, told: str) -> None:
     assert told in run("check", "s.yaml")
 
 
-@pytest.mark.parametrize(
+@bundled(
+    16,
     ("written", "told"),
     [
         (
@@ -266,7 +269,7 @@ def test_augmentation_in_the_form_of_another_library(augment: str, told: str) ->
     assert told in answer and answer.count("error[") == 1
 
 
-@pytest.mark.parametrize("layer", sorted(set(AUGMENTATIONS.values())))
+@bundled(16, "layer", sorted(set(AUGMENTATIONS.values())))
 def test_augmentation_of_another_library_is_told_in_a_form_that_is_right(layer: str) -> None:
     features = f"{{image: {{encode: image, augment: [{layer}]}}}}"
     written = IMAGES.replace("DATA", f"{{features: {features}}}").replace("SHAPE", "[8, 8, 3]")

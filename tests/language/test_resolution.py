@@ -32,7 +32,7 @@ train: {optimizer: sgd, callbacks: {csv_logger: {}}}
 
 @pytest.mark.parametrize(
     ("path", "defaults"),
-    one_in(3, product(SPECS, (False, True))),
+    one_in(5, product(SPECS, (False, True))),
     ids=lambda value: getattr(value, "stem", value),
 )
 def test_it_compiles_to_the_same_bytes(path: Path, defaults: bool, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from graphspec.export import Exported
 from graphspec.export.tracing import Range
 from graphspec.files.stamps import is_edited, stamped
 from graphspec.runs.run import Run
+from tests import bundled
 
 
 def run(*command: str) -> tuple[int, str]:
@@ -189,14 +190,14 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("code", ODD)
+@bundled(16, "code", ODD)
 def test_what_is_odd_is_said_and_what_is_not_odd_is_not(code: str) -> None:
     text, (word, odd, fine), line = ODD[code]
     assert found(text.replace(word, odd)) == [(code, line)]
     assert found(text.replace(word, fine)) == []
 
 
-@pytest.mark.parametrize("code", ODD)
+@bundled(16, "code", ODD)
 def test_a_comment_on_the_line_silences_its_code_alone(code: str) -> None:
     text, (word, odd, _), line = ODD[code]
     lines = text.replace(word, odd).split("\n")

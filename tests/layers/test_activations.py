@@ -17,6 +17,7 @@ from graphspec.contract.layer import LayerError
 from graphspec.emit.library import activations as emitted
 from graphspec.reference import layers
 from graphspec.tensor import Tensor, symbol
+from tests import bundled
 from tests.keras_saved import KERAS_WARNS
 
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -47,7 +48,7 @@ def compiled(node: dict[str, Any], *shape: int) -> graphspec.Program:
     return graphspec.compile(text)
 
 
-@pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
+@bundled(16, ("name", "arguments"), CASES, ids=str)
 def test_arguments_are_those_of_keras(name: str, arguments: dict[str, Any]) -> None:
     """As an expression, as a callable, and where an image has its channels at axis 1, in float64."""
     x = torch.randn(3, 4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

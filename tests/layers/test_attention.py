@@ -17,7 +17,7 @@ from graphspec.diagnostics import SpecError
 from graphspec.tensor import Tensor as Type
 from graphspec.tensor import symbol
 from graphspec.train.penalties import from_keras
-from tests import oracle
+from tests import bundled, oracle
 from tests.contract import Case, assert_equal, copy_weights
 
 HEADS = {"num_heads": 2, "key_dim": 4}
@@ -45,7 +45,7 @@ def build(nodes: dict[str, Any], inputs: dict[str, Any], **more: Any) -> graphsp
 
 @pytest.mark.parametrize("masks", [{}, PADDED], ids=["whole", "padded"])
 @pytest.mark.parametrize("call", [{}, {"return_attention_scores": True}], ids=["output", "scores"])
-@pytest.mark.parametrize(("name", "arguments"), KINDS, ids=str)
+@bundled(16, ("name", "arguments"), KINDS, ids=str)
 def test_dropout_changes_nothing_in_inference(
     name: str, arguments: dict[str, Any], call: dict[str, Any], masks: dict[str, Any]
 ) -> None:
@@ -261,7 +261,7 @@ REFUSED: list[tuple[str, dict[str, Any], list[Any], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments", "inputs", "code", "words"), REFUSED)
+@bundled(16, ("name", "arguments", "inputs", "code", "words"), REFUSED)
 def test_inputs_that_do_not_fit_are_refused(
     name: str, arguments: dict[str, Any], inputs: list[Any], code: str, words: str
 ) -> None:

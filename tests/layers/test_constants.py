@@ -21,7 +21,7 @@ from graphspec.contract.layer import Layer
 from graphspec.diagnostics import SpecError
 from graphspec.export import FORMATS, export
 from graphspec.plot import plot
-from tests import interpreter, one_in
+from tests import bundled, interpreter, one_in
 from tests.layers.examples import examples_of
 
 SOURCES = [cls for _, cls in sorted(REGISTRY["op"].items()) if cls.reads_nothing(())]
@@ -92,7 +92,8 @@ def test_a_constant_has_the_dtype_that_it_says(dtype: str) -> None:
     assert value_of(f"{{constant: [[1, 2], [3, 4]], dtype: {dtype}}}").dtype == getattr(torch, dtype)
 
 
-@pytest.mark.parametrize(
+@bundled(
+    16,
     ("node", "code"),
     [
         ("{constant: [[1, 2], [3]]}", "wrong-type"),

@@ -21,7 +21,7 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Example, Layer
 from graphspec.diagnostics import SpecError
 from graphspec.train.penalties import from_keras, to_keras
-from tests import one_in, oracle
+from tests import bundled, one_in, oracle
 from tests.contract import Case, as_tuple, assert_equal, copy_weights, gradients, numbers, paired
 from tests.distributions import PAIRS, difference, outcomes, starts_differ
 from tests.layers.examples import examples_of
@@ -74,7 +74,7 @@ ALIKE = re.compile("layer-(ConvLSTM.D|Bidirectional|LSTM|GRU|SimpleRNN|RNN|Multi
 EXACT = [some if ALIKE.match(str(some.id)) else every for every, some in zip(EXAMPLES, SOME, strict=True)]
 
 
-@pytest.mark.parametrize(("cls", "example"), EXACT)
+@bundled(16, ("cls", "example"), EXACT)
 def test_every_example_is_as_keras_has_it(cls: type[Layer], example: Example) -> None:
     case = Case(cls, example)
     for check in exact(case):
@@ -93,14 +93,14 @@ FIRST = [
 DRAWN = [each for each in FIRST if draws(each.values[0])]
 
 
-@pytest.mark.parametrize(("cls", "example"), DRAWN)
+@bundled(16, ("cls", "example"), DRAWN)
 def test_examples_draw_as_keras_does(cls: type[Layer], example: Example) -> None:
     case = Case(cls, example)
     for check in drawn(case):
         check(case)
 
 
-@pytest.mark.parametrize(("cls", "example"), FIRST)
+@bundled(16, ("cls", "example"), FIRST)
 def test_examples_are_the_same_elsewhere(cls: type[Layer], example: Example) -> None:
     """Where sizes are unknown, and behind a layer that leaves channels at axis 1."""
     case = Case(cls, example)

@@ -14,7 +14,7 @@ import graphspec
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Example
 from graphspec.diagnostics import SpecError
-from tests import one_in
+from tests import bundled, one_in
 from tests.contract import Case, assert_equal
 
 
@@ -31,7 +31,7 @@ def same_convolution(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     return F.conv2d(F.pad(x, pads), weight, stride=stride)
 
 
-@pytest.mark.parametrize("kernel_size", [1, 2, 3, 4, 5, [2, 5]])
+@bundled(16, "kernel_size", [1, 2, 3, 4, 5, [2, 5]])
 @pytest.mark.parametrize("strides", [1, 2, 3])
 def test_a_transposed_convolution_is_the_gradient_of_a_convolution(kernel_size: Any, strides: int) -> None:
     transposed = case(

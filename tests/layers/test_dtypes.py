@@ -17,6 +17,7 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Example
 from graphspec.diagnostics import Diagnostics
 from graphspec.tensor import DTYPES
+from tests import bundled
 from tests.layers.examples import examples_of
 
 CORNERS = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])
@@ -90,7 +91,7 @@ def combinations(count: int) -> Iterator[tuple[str, ...]]:
         yield (dtype, *("float32",) * (count - 1))
 
 
-@pytest.mark.parametrize(("kind", "name"), CLASSES, ids=lambda word: word)
+@bundled(16, ("kind", "name"), CLASSES, ids=lambda word: word)
 @pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.parity)], ids=["some", "all"])
 def test_what_check_accepts_runs(kind: Any, name: str, step: int) -> None:
     """In its own types, and in all others, or one in four of these."""

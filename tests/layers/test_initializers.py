@@ -13,7 +13,7 @@ from graphspec.contract.initializers import Initializer
 from graphspec.contract.layer import Example
 from graphspec.diagnostics import SpecError
 from graphspec.train.penalties import from_keras
-from tests import oracle
+from tests import bundled, oracle
 from tests.contract import Case
 
 INITIALIZERS: list[Any] = [
@@ -54,7 +54,7 @@ UNFIT = {*((shape, "identity") for shape in (*KERNELS, "vector")), ("vector", "o
 
 
 @pytest.mark.parametrize("shape", LARGE)
-@pytest.mark.parametrize("initializer", INITIALIZERS, ids=json.dumps)
+@bundled(16, "initializer", INITIALIZERS, ids=json.dumps)
 def test_initializers_have_the_distribution_of_keras(initializer: Any, shape: str) -> None:
     word = initializer if isinstance(initializer, str) else initializer["name"]
     layer, arguments, size, argument = LARGE[shape]
@@ -92,7 +92,7 @@ PARAMETER = "inputs: {x: {shape: SHAPE}}\nnodes:\n  p: {parameter: SHAPE, initia
 
 
 @pytest.mark.parametrize("shape", [[4000], [120, 160], [8, 192], [6, 24, 48]], ids=str)
-@pytest.mark.parametrize("initializer", INITIALIZERS, ids=json.dumps)
+@bundled(16, "initializer", INITIALIZERS, ids=json.dumps)
 def test_parameters_start_as_weights_of_keras(initializer: Any, shape: list[int]) -> None:
     word = initializer if isinstance(initializer, str) else initializer["name"]
     text = PARAMETER.replace("SHAPE", str(shape)).replace("INITIALIZER", json.dumps(initializer))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from graphspec.contract import REGISTRY
-from tests import oracle
+from tests import bundled, oracle
 from tests.contract import Case, assert_equal, gradients
 from tests.layers.examples import examples_of
 
@@ -26,7 +26,7 @@ def with_nan(case):
     return x.requires_grad_()
 
 
-@pytest.mark.parametrize("case", CASES)
+@bundled(16, "case", CASES)
 def test_nan_is_passed_over_as_keras_does(case):
     ours, theirs = with_nan(case), with_nan(case)
     with oracle.double_precision():

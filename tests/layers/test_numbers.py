@@ -9,6 +9,7 @@ import graphspec
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import LayerError
 from graphspec.tensor import Tensor, symbol
+from tests import bundled
 
 BATCH, LENGTH = symbol("batch"), symbol("length")
 
@@ -64,7 +65,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments", "inputs", "code"), REFUSED, ids=lambda value: str(value)[:20])
+@bundled(16, ("name", "arguments", "inputs", "code"), REFUSED, ids=lambda value: str(value)[:20])
 def test_what_cannot_be_is_refused(name, arguments, inputs, code):
     with pytest.raises(LayerError) as error:
         REGISTRY["op"][name].model_validate(arguments).infer(*inputs)

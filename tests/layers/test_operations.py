@@ -15,6 +15,7 @@ from graphspec.contract.activations import LINEAR
 from graphspec.contract.layer import LayerError, Ref, Site
 from graphspec.diagnostics import CODES
 from graphspec.tensor import Tensor, symbol
+from tests import bundled
 
 BATCH, LENGTH = symbol("batch"), symbol("length")
 
@@ -277,7 +278,7 @@ BATCHED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments", "inputs"), BATCHED, ids=lambda value: str(value)[:20])
+@bundled(16, ("name", "arguments", "inputs"), BATCHED, ids=lambda value: str(value)[:20])
 def test_what_would_mix_examples_is_refused(name, arguments, inputs):
     assert refused(op(name, **arguments), *inputs).code in CODES
 
@@ -468,7 +469,7 @@ def test_an_integer_below_0_is_no_class(node: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64"])
-@pytest.mark.parametrize("name", ["nansum", "nanmean", "floor", "ceil", "round", "sum", "mean"])
+@bundled(16, "name", ["nansum", "nanmean", "floor", "ceil", "round", "sum", "mean"])
 def test_functions_of_integers_give_what_keras_gives(name: str, dtype: str) -> None:
     axis = {} if name in ("floor", "ceil", "round") else {"axis": 1}
     x = torch.tensor([[1, 2, 4]], dtype=getattr(torch, dtype))

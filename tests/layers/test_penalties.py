@@ -15,7 +15,7 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Example, Layer
 from graphspec.train.loop import train
 from graphspec.train.penalties import Penalties, from_keras
-from tests import oracle
+from tests import bundled, oracle
 from tests.contract import Case, assert_equal, copy_weights, paired
 from tests.emit.test_emit import agrees
 from tests.layers.examples import examples_of
@@ -72,7 +72,7 @@ def keras_setting(kind: Any, value: Any) -> Any:
     return kind.get({"class_name": value["name"], "config": {k: v for k, v in value.items() if k != "name"}})
 
 
-@pytest.mark.parametrize("cls, example, setting", CASES)
+@bundled(16, "cls, example, setting", CASES)
 def test_every_weight_of_every_layer(cls: type[Layer], example: Example, setting: dict[str, Any]) -> None:
     case = Case(cls, with_fields(example, cls, setting))
     arguments = dict(case.example.arguments)

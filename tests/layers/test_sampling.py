@@ -12,6 +12,7 @@ import graphspec
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import LayerError
 from graphspec.tensor import Tensor, symbol
+from tests import bundled
 
 BATCH, LENGTH = symbol("batch"), symbol("length")
 
@@ -36,7 +37,8 @@ SCALED = {
 }
 
 
-@pytest.mark.parametrize(
+@bundled(
+    16,
     ("name", "inputs", "arguments", "code"),
     [
         ("image_affine_transform", (tensor(6, 5), tensor(8)), {}, "wrong-rank"),

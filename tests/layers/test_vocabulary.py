@@ -19,6 +19,7 @@ from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference.layers import SECTIONS, find
 from graphspec.settings import Family
 from graphspec.train.config import OPTIMIZERS, SCHEDULES
+from tests import bundled
 
 MERGES = {"Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"}
 BASES = {"Initializer", "Regularizer", "Constraint", "LearningRateSchedule"}
@@ -101,7 +102,7 @@ def test_every_named_value_of_keras_is_there(module: Any, names: Any) -> None:
     assert missing == set()
 
 
-@pytest.mark.parametrize("name", [*LAYERS, *SAID_OTHERWISE])
+@bundled(16, "name", [*LAYERS, *SAID_OTHERWISE])
 def test_a_refused_layer_says_what_to_write(name: str) -> None:
     found = diagnostics(f"{{layer: {name}}}")
     assert found.help and "graphspec layers` lists" not in found.message
@@ -110,7 +111,7 @@ def test_a_refused_layer_says_what_to_write(name: str) -> None:
         assert (found.code, found.help) == ("not-supported", LAYERS[name][1])
 
 
-@pytest.mark.parametrize("name", OPS)
+@bundled(16, "name", OPS)
 def test_a_refused_function_says_what_to_write(name: str) -> None:
     found = diagnostics(f"{{op: {name}}}")
     assert (found.code, found.help) == ("not-supported", OPS[name][1])

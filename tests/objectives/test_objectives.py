@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from graphspec.objectives import LOSSES, METRICS, Loss, Metric, SettingError, parse_loss, parse_metric
 from graphspec.objectives.formulas import activate, aligned
 from graphspec.tensor import Tensor, symbol
-from tests import one_in
+from tests import bundled, one_in
 
 BATCH = symbol("batch")
 WIDE = Tensor((BATCH, 5))
@@ -27,7 +27,8 @@ WITH_LOGITS = [name for name in FORMULAS if CLASSES[name].logits_formula is not 
 # --- reading
 
 
-@pytest.mark.parametrize(
+@bundled(
+    16,
     ("value", "code", "key", "words"),
     [
         ("CrossEntropyLoss", "unknown-loss", "name", "sparse_categorical_crossentropy"),
@@ -134,7 +135,8 @@ def test_targets_follow_the_output() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@bundled(
+    16,
     ("loss", "output", "activation", "words"),
     [
         ("categorical_crossentropy", NARROW, "softmax", "at least 2 classes"),
@@ -241,7 +243,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments", "shape"), CASES)
+@bundled(16, ("name", "arguments", "shape"), CASES)
 def test_losses_are_those_of_keras(name: str, arguments: dict[str, Any], shape: tuple[int, ...]) -> None:
     raw, target, activation = _numbers(name, len(shape), shape)
     loss = parse_loss({"name": name, **arguments})
@@ -411,7 +413,7 @@ METRIC_CASES: list[tuple[str, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("name", "class_name", "arguments"), METRIC_CASES)
+@bundled(16, ("name", "class_name", "arguments"), METRIC_CASES)
 def test_metrics_are_those_of_keras(
     name: str, class_name: str, arguments: dict[str, Any], weighted: bool
 ) -> None:
@@ -453,7 +455,7 @@ def _as_keras_takes(name: str, weight: torch.Tensor | None, target: torch.Tensor
     return weight if weight is None or name != "binary_iou" else weight[:, None].expand_as(target)
 
 
-@pytest.mark.parametrize(("name", "class_name", "arguments"), METRIC_CASES)
+@bundled(16, ("name", "class_name", "arguments"), METRIC_CASES)
 def test_what_does_not_count_is_as_if_it_were_not_there(
     name: str, class_name: str, arguments: dict[str, Any]
 ) -> None:
@@ -488,7 +490,7 @@ def test_an_exact_area_is_that_of_keras_with_a_threshold_between_all_values(
     assert found == pytest.approx(float(theirs.result()), rel=1e-5)
 
 
-@pytest.mark.parametrize(("name", "arguments", "shape"), CASES)
+@bundled(16, ("name", "arguments", "shape"), CASES)
 @pytest.mark.parametrize("kind", ["weight", "counted", "both", "steps"])
 def test_weighted_losses_are_those_of_keras(
     name: str, arguments: dict[str, Any], shape: tuple[int, ...], kind: str
@@ -560,7 +562,7 @@ REGIONS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments", "reduction"), REGIONS)
+@bundled(16, ("name", "arguments", "reduction"), REGIONS)
 def test_overlaps_are_those_of_keras(name: str, arguments: dict[str, Any], reduction: str) -> None:
     raw, target = _regions()
     raw.requires_grad_()
@@ -735,7 +737,7 @@ EDGES = torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9, 1.0])
 """The ends, and the thresholds that the cases name."""
 
 
-@pytest.mark.parametrize(("name", "class_name", "arguments"), METRIC_CASES)
+@bundled(16, ("name", "class_name", "arguments"), METRIC_CASES)
 def test_metrics_at_their_thresholds_and_with_ties_are_those_of_keras(
     name: str, class_name: str, arguments: dict[str, Any]
 ) -> None:
@@ -752,7 +754,7 @@ def test_metrics_at_their_thresholds_and_with_ties_are_those_of_keras(
         )
 
 
-@pytest.mark.parametrize(("name", "arguments", "shape"), CASES)
+@bundled(16, ("name", "arguments", "shape"), CASES)
 def test_losses_at_the_ends_are_those_of_keras(
     name: str, arguments: dict[str, Any], shape: tuple[int, ...]
 ) -> None:

@@ -32,7 +32,7 @@ from graphspec.plot.palette import LIGHT
 from graphspec.plot.picture import TIMES, Box, Edge, Picture, Port, draw, unfold
 from graphspec.plot.sections import LONG, cut
 from graphspec.plot.slide import columns
-from tests import ROOT, one_in
+from tests import ROOT, bundled, one_in
 from tests.programs import program_of
 
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
@@ -94,7 +94,7 @@ def test_a_picture_has_layers_shapes_and_parameters() -> None:
     assert "[16]" in shown and "[32]" in shown
 
 
-@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
+@bundled(16, "path", EVERY, ids=lambda path: path.stem)
 def test_every_weight_is_in_the_picture_once(path: Path) -> None:
     program = program_of(path)
     total = program.summary().total_params
@@ -309,7 +309,7 @@ def check_geometry(placement: Placement) -> None:
 
 
 @pytest.mark.parametrize("everything", [False, True], ids=["as it is", "unfolded"])
-@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
+@bundled(16, "path", EVERY, ids=lambda path: path.stem)
 def test_nothing_overlaps(path: Path, everything: bool) -> None:
     body = draw(program_of(path))
     unfold(body, everything)
@@ -421,7 +421,7 @@ def test_a_chain_is_straight() -> None:
 # --- the three kinds of files
 
 
-@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
+@bundled(16, "path", EVERY, ids=lambda path: path.stem)
 def test_svg_is_xml_without_scripts(path: Path) -> None:
     svg = plot(program_of(path), ".svg")
     root = ElementTree.fromstring(svg)
@@ -463,7 +463,7 @@ def test_mermaid_is_as_expected() -> None:
 
 
 @pytest.mark.parametrize("expand", [False, True])
-@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
+@bundled(16, "path", EVERY, ids=lambda path: path.stem)
 def test_mermaid_names_what_its_edges_join(path: Path, expand: bool) -> None:
     lines = plot(program_of(path), ".mmd", expand).splitlines()[1:]
     edge = re.compile(r'  (n\d+) (?:-->|-\.-)(?:\|"[^"]*"\|)? (n\d+)')

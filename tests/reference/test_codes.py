@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from typer.testing import CliRunner
 
 from graphspec.cli import app
 from graphspec.compiler import check
 from graphspec.diagnostics import CODES, Diagnostics
 from graphspec.reference.codes import page
+from tests import bundled
 
 OF_SPECS = [code for code in CODES if page(code).of_specs]
 
@@ -21,7 +21,7 @@ def codes(text: str) -> set[str]:
     return {each.code for each in diagnostics}
 
 
-@pytest.mark.parametrize("code", OF_SPECS)
+@bundled(16, "code", OF_SPECS)
 def test_the_spec_of_a_page_provokes_its_code_and_the_mended_one_none(code: str) -> None:
     assert (codes(page(code).wrong), codes(page(code).mended)) == ({code}, set())
 

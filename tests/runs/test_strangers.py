@@ -28,7 +28,7 @@ nodes:
 outputs: {y: {loss: sparse_categorical_crossentropy}}
 data: {train: d.npz}
 train: {epochs: 2, batch_size: 10, callbacks: CALLBACKS}
-tune: {objective: loss, trials: 2, search: {train.batch_size: {int: [5, 10]}}}
+tune: {objective: loss, trials: 1, search: {train.batch_size: {int: [5, 10]}}}
 """
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from graphspec.diagnostics import CODES, Diagnostic, Diagnostics, Span, render, split_lines
 from graphspec.source import Document, Path, read
 from graphspec.source.writing import write
-from tests import one_in
+from tests import bundled, one_in
 
 
 def diagnose(text: str | bytes) -> tuple[Document | None, list[Diagnostic]]:
@@ -111,7 +111,7 @@ SCALARS: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("text,expected", SCALARS, ids=[text for text, _ in SCALARS])
+@bundled(16, "text,expected", SCALARS, ids=[text for text, _ in SCALARS])
 def test_value(text: str, expected: Any) -> None:
     value = values(f"key: {text}\n")["key"]
     assert type(value) is type(expected) and value == expected
@@ -164,7 +164,8 @@ use: *again
 """
 
 
-@pytest.mark.parametrize(
+@bundled(
+    16,
     "path,value,key",
     [
         (("name",), '"日本 😀"', "name"),
@@ -301,7 +302,7 @@ BAD: list[tuple[str, list[tuple[str, int, int, str]]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text,expected", BAD, ids=[text[:40] for text, _ in BAD])
+@bundled(16, "text,expected", BAD, ids=[text[:40] for text, _ in BAD])
 def test_refusal(text: str, expected: list[tuple[str, int, int, str]]) -> None:
     _, found = diagnose(text)
     spans = [diagnostic.span for diagnostic in found if diagnostic.span is not None]
@@ -409,7 +410,7 @@ DEEP = [
 ]
 
 
-@pytest.mark.parametrize("text", DEEP, ids=range(len(DEEP)))
+@bundled(16, "text", DEEP, ids=range(len(DEEP)))
 def test_depth(text: str) -> None:
     document, found = diagnose(text)
     assert document is None and [diagnostic.code for diagnostic in found] == ["too-deep"]

@@ -31,6 +31,7 @@ from graphspec.train.callbacks.rates import ReduceLROnPlateauCallback
 from graphspec.train.callbacks.weights import EarlyStoppingCallback
 from graphspec.train.config.callbacks import CALLBACKS, parse_callbacks
 from graphspec.train.loop import train
+from tests import bundled
 
 SPEC = """
 inputs:
@@ -435,7 +436,8 @@ def test_what_a_callback_remembers_survives(place: Path) -> None:
 # --- what is wrong
 
 
-@pytest.mark.parametrize(
+@bundled(
+    16,
     ("callbacks", "code", "words", "column"),
     [
         ("early_stopping: {monitor: val_acuracy}", "unknown-monitor", "val_accuracy", 41),

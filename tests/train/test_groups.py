@@ -16,7 +16,7 @@ from graphspec.train.optimizers.setup import optimizer_for
 from graphspec.train.penalties import from_keras
 from graphspec.train.penalties import variable as stored
 from graphspec.weights import held_weights, paths
-from tests import ROOT, oracle
+from tests import ROOT, bundled, oracle
 from tests.contract import Case, copy_weights, paired
 
 SPECS = ROOT / "specs"
@@ -140,7 +140,7 @@ LAYERS = ("Dense", "Conv2D", "Conv1D", "LSTM", "GRU", "Embedding", "DepthwiseCon
     ("name", "options"),
     [("muon", {}), ("adafactor", {}), ("lamb", {}), ("sgd", {"clipnorm": 0.5}), ("adam", {"clipvalue": 0.2})],
 )
-@pytest.mark.parametrize("layer", LAYERS)
+@bundled(16, "layer", LAYERS)
 def test_updates_look_at_what_keras_stores(layer: str, name: str, options: dict[str, Any]) -> None:
     """Both rows of a GRU's bias are one variable."""
     cls = REGISTRY["layer"][layer]

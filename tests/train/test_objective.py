@@ -22,6 +22,7 @@ from graphspec.train.meter import Meter, Units
 from graphspec.train.objective import Objective
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.penalties import Penalties
+from tests import bundled
 
 CPU = torch.device("cpu")
 HEADS = """
@@ -243,7 +244,7 @@ def test_a_step_reads_nothing_from_the_device(size: int) -> None:
     assert reads.found  # which is what reading looks like
 
 
-@pytest.mark.parametrize("name", sorted({cls.names()[0] for cls in OPTIMIZERS.members.values()}))
+@bundled(16, "name", sorted({cls.names()[0] for cls in OPTIMIZERS.members.values()}))
 @pytest.mark.parametrize("options", [{}, {"global_clipnorm": 1.0, "use_ema": True}, {"clipnorm": 0.1}])
 def test_an_optimizer_reads_nothing_from_the_device(name: str, options: dict[str, Any]) -> None:
     weights = {"a": torch.randn(3, 4), "b": torch.randn(4)}

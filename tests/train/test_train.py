@@ -33,7 +33,7 @@ from graphspec.train.config import OPTIMIZERS, parse_train
 from graphspec.train.loop import Interrupted, train
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.progress import Clock, Progress
-from tests import ROOT
+from tests import ROOT, bundled
 
 # --- optimizers
 
@@ -86,7 +86,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' Nadam, on numpy 2
-@pytest.mark.parametrize(("name", "options"), OPTIONS)
+@bundled(16, ("name", "options"), OPTIONS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-6), ("float32", 5e-5)])
 def test_optimizers_go_where_those_of_keras_go(
     name: str, options: dict[str, Any], dtype: str, tolerance: float
@@ -114,7 +114,7 @@ def test_optimizers_go_where_those_of_keras_go(
     assert ours.iterations == 10
 
 
-@pytest.mark.parametrize(("name", "options"), [*OPTIONS, ("adam", {"use_ema": True, "ema_momentum": 0.7})])
+@bundled(16, ("name", "options"), [*OPTIONS, ("adam", {"use_ema": True, "ema_momentum": 0.7})])
 def test_an_optimizer_goes_on_to_the_bit(name: str, options: dict[str, Any]) -> None:
     source = torch.Generator().manual_seed(2)
     gradients = [[torch.randn(s, generator=source) for s in ((3, 4), (4,), (2, 3, 2))] for _ in range(6)]
