@@ -117,8 +117,8 @@ def _agreed(words: list[str], items: list[Item], outermost: bool) -> str:
 
 def name_part(part: RepeatedPart, names: Namespace, model: str) -> None:
     """Names a part, whose inner parts have names already."""
-    if part.classed or (part.given and len(part.instances) == 1):
-        part.name = names.claim(identifier(part.name, "block"))
+    if part.word and (part.classed or not part.given or len(part.instances) == 1):
+        part.name = names.claim(identifier(part.word, "block"))
         return
     own = {re.sub(r"\d+", "", word) for word in model.lower().split("_")}
     words = [_words(common_prefix(instance.nodes())) for instance in part.instances]

@@ -4,6 +4,7 @@ filters   64, 64, 128     a param, `$filters`
 kernel    3, 3, 3         a constant
 units     256, 256, 512   a multiple of a param: `$(4 * filters)`
 groups    64, 64, 128     what the input has: `$(channels(x))`
+scale     .125, .125, .088  its power: `$(channels(x) ** -0.5)`
 """
 
 from __future__ import annotations
@@ -221,19 +222,18 @@ class Solver:
                 return f"${param.name}"
         if key == "padding" and (found := self._by_strides(column)) is not None:
             return found
-        if not counts_channels(key) or not all(is_size(value) or value is MISSING for value in column):
+        sized = counts_channels(key) and all(is_size(value) or value is MISSING for value in column)
+        scales = all(isinstance(value, float) and value > 0 for value in column if value is not MISSING)
+        if not sized and not scales:
             return None
         known = [(param.name, param.values) for param in params if counts_channels(param.key)]
         if self.part.inputs and all(isinstance(c, int) for c in self.channels):
             known.insert(0, (f"channels({self.part.inputs[0]})", self.channels))
-        for name, values in known:
-            pairs = [(v, c) for v, c in zip(values, column, strict=True) if c is not MISSING]
-            if all(is_size(v) and v == c for v, c in pairs):
-                return f"$({name})"
-        for name, values in known:
-            pairs = [(v, c) for v, c in zip(values, column, strict=True) if c is not MISSING]
-            if all(is_size(v) for v, _ in pairs) and (found := multiple(name, pairs)) is not None:
-                return found
+        for relation in (equal, multiple, power) if sized else (power,):
+            for name, values in known:
+                pairs = [(v, c) for v, c in zip(values, column, strict=True) if c is not MISSING]
+                if all(is_size(v) for v, _ in pairs) and (found := relation(name, pairs)) is not None:
+                    return found
         return None
 
     def _by_strides(self, column: Sequence[Any]) -> str | None:
@@ -264,7 +264,20 @@ class Solver:
         return name
 
 
-def multiple(name: str, pairs: list[tuple[int, int]]) -> str | None:
+def equal(name: str, pairs: list[tuple[int, Any]]) -> str | None:
+    """The name of what is the first of each pair, if the second is the same."""
+    return f"$({name})" if all(v == c for v, c in pairs) else None
+
+
+def power(name: str, pairs: list[tuple[int, Any]]) -> str | None:
+    """How the second of each pair follows from the first, as its square or as what attention divides by."""
+    for exponent in (2, -0.5):
+        if all(v > 1 and v**exponent == c for v, c in pairs):
+            return f"$({name} ** {exponent})"
+    return None
+
+
+def multiple(name: str, pairs: list[tuple[int, Any]]) -> str | None:
     """How the second of each pair follows from the first, which has a name, by one factor."""
     value, wanted = pairs[0]
     times, rest = divmod(wanted, value)

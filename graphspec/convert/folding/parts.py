@@ -72,6 +72,15 @@ class Item:
             else:
                 yield from unit.nodes()
 
+    def named(self) -> Iterator[ConvertedNode | Instance]:
+        """What has a name in it: an attribute of a class stands for all nodes inside."""
+        for unit in self.units:
+            if isinstance(unit, ConvertedNode) or (unit.part.classed and unit.name):
+                yield unit
+            else:
+                for item in unit.items:
+                    yield from item.named()
+
 
 @dataclass(eq=False, slots=True)
 class Instance:
@@ -82,6 +91,7 @@ class Instance:
     sources: list[ConvertedValue] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     name: str = ""  # of a model inside the model
+    automatic: bool = False
 
     def nodes(self) -> Iterator[ConvertedNode]:
         """All nodes inside it."""
@@ -122,6 +132,7 @@ class RepeatedPart:
     outputs: list[tuple[str, Source]]
     instances: list[Instance] = field(default_factory=list)
     name: str = ""
+    word: str = ""  # its own name, which others may have, too
     given: bool = False  # a model inside the model: it keeps its name
     classed: bool = False  # a class of PyTorch, whose attributes its nodes are called by
     cohesive: bool = True  # its nodes have a name in common that those around it have not
@@ -214,7 +225,7 @@ class Parts:
             part = self.by_shape.setdefault(shape, part)
         if part not in self.all:
             self.all.append(part)
-            part.name, part.given, part.classed = name or "", name is not None, body.classed
+            part.word, part.given, part.classed = name or "", name is not None, body.classed
         instance = Instance(part, items)
         part.instances.append(instance)
         if name is None:

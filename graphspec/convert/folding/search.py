@@ -177,11 +177,11 @@ def cohesive(place: RunPlace, length: int) -> bool:
     """Whether the nodes of a place have a name in common that those around it have not."""
     items = place.part.instances[0].items
     end = place.start + length
-    inside = common_name(node for item in items[place.start : end] for node in item.nodes())
+    inside = common_name(unit for item in items[place.start : end] for unit in item.named())
     if not inside:
         return False
     around = [items[i] for i in (place.start - 1, end) if 0 <= i < len(items)]
-    other = [node.name for item in around for node in item.nodes() if not node.automatic]
+    other = [unit.name for item in around for unit in item.named() if not unit.automatic]
     if inside.startswith("..."):
         return not any(name.endswith(inside[3:]) for name in other)
     return not any(f"{name}_".startswith(inside) for name in other)
@@ -190,7 +190,7 @@ def cohesive(place: RunPlace, length: int) -> bool:
 def _belongs(place: RunPlace, length: int) -> bool:
     """Whether the names of a place do not tell that it is parts of several things."""
     items = place.part.instances[0].items[place.start : place.start + length]
-    return common_name(node for item in items for node in item.nodes()) is not None
+    return common_name(unit for item in items for unit in item.named()) is not None
 
 
 def _split_off(length: int, places: list[RunPlace], root: RepeatedPart) -> RepeatedPart:

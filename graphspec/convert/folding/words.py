@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Protocol
 
 from graphspec.convert.nodes import ConvertedNode
 
 
-def common_prefix(nodes: Iterable[ConvertedNode]) -> str:
+class Named(Protocol):
+    """A node, or a part at one place; `automatic` where Keras or we gave its name."""
+
+    name: str
+    automatic: bool
+
+
+def common_prefix(nodes: Iterable[Named]) -> str:
     """What the names of nodes begin with, but for those that Keras gave."""
     return prefix([node.name for node in nodes if not node.automatic])
 
 
-def common_name(nodes: Iterable[ConvertedNode]) -> str | None:
+def common_name(nodes: Iterable[Named]) -> str | None:
     """What makes nodes belong together by name: the same beginning, the same end, or the same number behind.
 
     "" where names say nothing: all are Keras' own, or one word with numbers. None where they have nothing in

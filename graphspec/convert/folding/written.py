@@ -8,6 +8,7 @@ from typing import Any
 
 from graphspec.contract.fields import same
 from graphspec.convert.document import input_sizes
+from graphspec.convert.folding.dissolving import dissolve
 from graphspec.convert.folding.naming import item_names, name_part
 from graphspec.convert.folding.optional import merge_variants
 from graphspec.convert.folding.parameters import Solved, Solver, Written
@@ -48,7 +49,13 @@ def folded(
     fold(parts)
     if optional and merge_variants(parts):
         fold(parts)
-    return DocumentWriter(parts, channels, body).write(settings, common_sizes)
+    found = DocumentWriter(parts, channels, body).write(settings, common_sizes)
+    renamed: dict[ConvertedNode, str] = {}
+    while dissolve(parts, found.document, renamed):
+        found = DocumentWriter(parts, channels, body).write(settings, common_sizes)
+    for node, name in renamed.items():
+        node.name = name
+    return found
 
 
 class DocumentWriter:

@@ -28,6 +28,7 @@ LAYER = "graphspec_layer"
 """In `meta` of a node that training adds: the layer of a spec, and its settings."""
 MODES = frozenset(by_word(of="training train dropout_p dropout use_input_stats momentum"))
 """Arguments that say what a function does in training."""
+Layer = tuple[str, dict[str, Any]]
 DRAWS = 64
 """How often noise is drawn, to see what it is."""
 
@@ -76,13 +77,14 @@ def random_parts(module: nn.Module, inputs: Mapping[str, Tensor]) -> frozenset[s
 
 @contextmanager
 def marked(module: nn.Module) -> Iterator[None]:
-    """What modules of the user's without parameters return is a node of its own in a graph: those of one
-    class become alike, whether they drop something or nothing.
+    """What modules without parameters return, of the user's or nn.Identity, is a node of its own in a graph:
+    those that are alike stay so, whether they drop something or nothing.
     """
     changed = []
     for each in module.modules():
         last = not any(True for _ in each.children()) and not each._parameters and not each._buffers
-        if last and not type(each).__module__.startswith("torch.nn.") and "forward" not in each.__dict__:
+        plain = type(each).__module__.startswith("torch.nn.") and type(each) is not nn.Identity
+        if last and not plain and "forward" not in each.__dict__:
             each.forward = _marking(each.forward)
             changed.append(each)
     try:
@@ -110,7 +112,7 @@ class Addition:
     """Layers that training adds between a node of the graph of inference and what reads it."""
 
     source: fx.Node
-    layers: list[tuple[str, dict[str, Any]]]
+    layers: list[Layer]
     origin: fx.Node  # in the graph of training
     readers: list[fx.Node] = field(default_factory=list)
 
@@ -254,16 +256,17 @@ class ModeComparison:
 
     def add(self) -> list[str]:
         """Writes the additions into the graph of inference; returns what there is no layer for."""
-        kept: dict[str, tuple[str, dict[str, Any]]] = {}
+        kept: dict[str, Layer] = {}
         for addition in self.additions.values():
             if addition is not None:
                 self._write(addition, kept)
         for node in list(self.inference.nodes):
             if not _is_mark(node):
                 continue
-            kind, source = _class(node), node.args[0]
-            if kind in kept and LAYER not in source.meta:  # drops nothing, as others of its class do not
-                layer, settings = kept[kind]
+            source = node.args[0]
+            alike = next((kind for kind in _kinds(node) if kind in kept), None)
+            if alike is not None and LAYER not in source.meta:  # drops nothing, where others of its kind drop
+                layer, settings = kept[alike]
                 nothing = {key: value if key == "noise" else 0.0 for key, value in settings.items()}
                 with self.inference.inserting_before(node):
                     source = self._node(source, (layer, nothing), node)
@@ -271,7 +274,7 @@ class ModeComparison:
             self.inference.erase_node(node)
         return self.unknown + [word for inner in self.inner for word in inner.add()]
 
-    def _write(self, addition: Addition, kept: dict[str, tuple[str, dict[str, Any]]]) -> None:
+    def _write(self, addition: Addition, kept: dict[str, Layer]) -> None:
         made = addition.source
         first = min(addition.readers)
         with self.inference.inserting_before(first):
@@ -280,9 +283,9 @@ class ModeComparison:
         for reader in addition.readers:
             _reads_once(reader, addition.source, made)
             if _is_mark(reader) and len(addition.layers) == 1:
-                kept[_class(reader)] = addition.layers[0]
+                kept |= dict.fromkeys(_kinds(reader), addition.layers[0])
 
-    def _node(self, source: fx.Node, layer: tuple[str, dict[str, Any]], origin: fx.Node) -> fx.Node:
+    def _node(self, source: fx.Node, layer: Layer, origin: fx.Node) -> fx.Node:
         made = self.inference.call_function(torch.ops.aten.dropout.default, (source, 0.0, True))
         made.meta = {
             key: value for key, value in origin.meta.items() if key in ("nn_module_stack", "stack_trace")
@@ -346,6 +349,17 @@ def with_training(
 def _class(node: fx.Node) -> str:
     stack = node.meta.get("nn_module_stack")
     return str(next(reversed(stack.values()))[1]) if stack else ""
+
+
+def _kinds(node: fx.Node) -> Iterator[str]:
+    """What tells modules that are alike: their class, and their place in a class of the user's."""
+    stack = [(path, str(kind)) for path, kind in (node.meta.get("nn_module_stack") or {}).values()]
+    users = [(path, kind) for path, kind in stack if not kind.startswith("torch.nn.")]
+    if stack and stack[-1] in users:
+        yield users.pop()[1]
+    if users:
+        path, kind = users[-1]
+        yield f"{kind}:{stack[-1][0].removeprefix(path)}"
 
 
 def _is_mark(node: fx.Node) -> bool:
@@ -418,7 +432,7 @@ def _equal(value: Any, usual: Any) -> bool:
 # --- what noise is
 
 
-def _layers(found: fx.Node, base: fx.Node) -> list[tuple[str, dict[str, Any]]] | None:
+def _layers(found: fx.Node, base: fx.Node) -> list[Layer] | None:
     """The layers that make `found` of `base`, in order; None where there are none that do."""
     if found is base:
         return []
@@ -485,9 +499,7 @@ def _run(
     return result
 
 
-def _recognized(
-    needed: list[fx.Node], found: fx.Node, base: fx.Node, shape: list[int]
-) -> list[tuple[str, dict[str, Any]]] | None:
+def _recognized(needed: list[fx.Node], found: fx.Node, base: fx.Node, shape: list[int]) -> list[Layer] | None:
     x = torch.rand(shape, dtype=torch.float64) + 1
     sources = [node for node in needed if is_random(node)]
     if sources and all(word_of(node) in ("randn", "randn_like", "normal") for node in sources):
@@ -523,9 +535,7 @@ def _recognized(
     return [("Dropout", settings)]
 
 
-def _gaussian(
-    needed: list[fx.Node], found: fx.Node, base: fx.Node, x: Tensor
-) -> list[tuple[str, dict[str, Any]]] | None:
+def _gaussian(needed: list[fx.Node], found: fx.Node, base: fx.Node, x: Tensor) -> list[Layer] | None:
     plain, once, twice = (_run(needed, found, base, x, normal) for normal in (0.0, 1.0, 2.0))
     change = once - plain
     if not torch.allclose(plain, x) or not torch.allclose(twice - plain, 2 * change):

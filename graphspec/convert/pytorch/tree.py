@@ -67,6 +67,7 @@ class Tree:
             if found is not None:
                 groups.setdefault(self.origins[node].modules[found][0], []).append(node)
                 level[self.origins[node].modules[found][0]] = found
+        self._lend(groups, nodes, outputs)
         groups = {
             key: inner for key, inner in groups.items() if len(inner) > 1 and self._is_closed(inner, nodes)
         }
@@ -92,6 +93,27 @@ class Tree:
         outputs = {key: moved.get(value, value) for key, value in outputs.items()}
         self._block_names(listed, depth, front)
         return ConvertedBody(name, inputs, listed, outputs)
+
+    @staticmethod
+    def _lend(
+        groups: dict[str, list[ConvertedNode]],
+        nodes: Sequence[ConvertedNode],
+        outputs: dict[str, ConvertedValue],
+    ) -> None:
+        """Takes out of blocks what reads nothing of them and is read outside: what dense layers join, say."""
+        readers: dict[ConvertedNode, set[ConvertedNode | None]] = {}
+        for node in nodes:
+            for value in node.sources():
+                readers.setdefault(value.maker, set()).add(node)  # type: ignore[arg-type]
+        for value in outputs.values():
+            readers.setdefault(value.maker, set()).add(None)  # type: ignore[arg-type]
+        for inner in groups.values():
+            own = set(inner)
+            for node in list(inner):
+                sources = {value.maker for value in node.sources()}
+                if sources and not sources & own and readers.get(node, set()) - own:
+                    inner.remove(node)
+                    own.remove(node)
 
     def _outermost(self, node: ConvertedNode, depth: int) -> int | None:
         modules = self.origins[node].modules
