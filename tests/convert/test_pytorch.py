@@ -41,6 +41,14 @@ CASES: dict[str, tuple[type[nn.Module], Tensor, dict[str, Any], int, tuple[str, 
     "attention": (modules.HandMade, images(2, 7, 16), {}, 22, ("MultiHeadAttention", "pooled:")),
     "branches": (modules.Branches, images(2, 3, 8, 8), {}, 28, ("scaled:", "op: exp")),
     "cell": (modules.Decoder, images(2, 3, 4), {}, 26, ("layer: GRU",)),
+    "dense": (
+        modules.DenseNet,
+        images(2, 3, 8, 8),
+        {},
+        15,
+        ("dense_layer:", "{block: dense_layer, repeat: 3}", "{block: dense_layer, repeat: 5}"),
+    ),
+    "scales": (modules.Scalings, images(2, 5, 16), {}, 20, ("x2: $(channels(x) ** -0.5)",)),
     "patches": (modules.Patches, images(2, 3, 8, 8), {}, 9, ("op: unfold",)),
 }
 

@@ -68,6 +68,60 @@ class Branches(nn.Module):
         return (y * self.scale.sum() + self.scale.exp()) * self.scale
 
 
+class DenseLayer(nn.Module):
+    def __init__(self, inputs: int):
+        super().__init__()
+        self.norm, self.conv = nn.BatchNorm2d(inputs), nn.Conv2d(inputs, 4, 3, padding=1)
+
+    def forward(self, parts: list[Tensor]) -> Tensor:
+        return self.conv(torch.relu(self.norm(torch.cat(parts, 1))))
+
+
+class DenseStage(nn.Module):
+    """A class whose instances differ in length; layers that join what those before them gave."""
+
+    def __init__(self, inputs: int, count: int):
+        super().__init__()
+        self.layers = nn.ModuleList(DenseLayer(inputs + 4 * k) for k in range(count))
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [x]
+        for layer in self.layers:
+            parts.append(layer(parts))
+        return torch.cat(parts, 1)
+
+
+class DenseNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = DenseStage(3, 3), DenseStage(15, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x)).mean((2, 3))
+
+
+class Scaling(nn.Module):
+    """Attention without heads, whose scale follows from its width."""
+
+    def __init__(self, width: int, outputs: int):
+        super().__init__()
+        self.scale, self.query, self.key = width**-0.5, nn.Linear(width, width), nn.Linear(width, width)
+        self.out = nn.Linear(width, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.query(x) * self.scale @ self.key(x).mT
+        return self.out(scores.tanh() @ x)
+
+
+class Scalings(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.middle, self.narrow = Scaling(16, 9), Scaling(9, 4), Scaling(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.narrow(self.middle(self.wide(x)))
+
+
 class SmallCNN(nn.Module):
     """Strides with dilation, symmetric padding, squeeze and excitation, a Linear behind a Flatten."""
 

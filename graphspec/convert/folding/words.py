@@ -9,19 +9,19 @@ from typing import Protocol
 from graphspec.convert.nodes import ConvertedNode
 
 
-class Named(Protocol):
+class WithName(Protocol):
     """A node, or a part at one place; `automatic` where Keras or we gave its name."""
 
     name: str
     automatic: bool
 
 
-def common_prefix(nodes: Iterable[Named]) -> str:
+def common_prefix(nodes: Iterable[WithName]) -> str:
     """What the names of nodes begin with, but for those that Keras gave."""
     return prefix([node.name for node in nodes if not node.automatic])
 
 
-def common_name(nodes: Iterable[Named]) -> str | None:
+def common_name(nodes: Iterable[WithName]) -> str | None:
     """What makes nodes belong together by name: the same beginning, the same end, or the same number behind.
 
     "" where names say nothing: all are Keras' own, or one word with numbers. None where they have nothing in
