@@ -19,6 +19,7 @@ from graphspec.data import splits
 from graphspec.data.batches import split
 from graphspec.data.columns import TablePart
 from graphspec.data.files import Split
+from graphspec.runs.run import Run
 from graphspec.train.loop import train
 from tests import ROOT
 
@@ -93,3 +94,11 @@ def test_digits_from_a_folder_are_read_as_well_as_from_arrays(tmp_path: Path) ->
     with torch.no_grad():
         found = module(torch.from_numpy(pictures)).argmax(1).numpy()
     assert (found == digits["digit"][others]).mean() >= 0.97
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(("name", "most"), [("carbon_dioxide", 0.6), ("carbon_dioxide_quantiles", 0.9)])
+def test_forecasts_are_better_than_the_season_before(name: str, most: float, tmp_path: Path) -> None:
+    """Errors over those of the seasonal naive forecast in training (MASE), and beside its error on the same weeks."""
+    found = Run(trained(name, tmp_path).run_dir).evaluate()
+    assert found["mase"] < most and found["mae"] < most * found["naive_mae"]
