@@ -99,6 +99,6 @@ def test_digits_from_a_folder_are_read_as_well_as_from_arrays(tmp_path: Path) ->
 @pytest.mark.parity
 @pytest.mark.parametrize(("name", "most"), [("carbon_dioxide", 0.6), ("carbon_dioxide_quantiles", 0.9)])
 def test_forecasts_are_better_than_the_season_before(name: str, most: float, tmp_path: Path) -> None:
-    """Errors over those of the seasonal naive forecast in training (MASE), and beside its error on the same weeks."""
+    """Over its mean error in training (MASE), and beside its error on the same weeks."""
     found = Run(trained(name, tmp_path).run_dir).evaluate()
     assert found["mase"] < most and found["mae"] < most * found["naive_mae"]
