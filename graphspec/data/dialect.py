@@ -13,8 +13,12 @@ from graphspec.data.tables.streams import head
 
 ROWS = 1000
 """How many rows are looked at for decimal commas."""
-COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*")
-WHOLE = re.compile(r"\s*[+-]?\d*\s*")
+_BEFORE, _AFTER = r"\s*[$€£¥]?\s*[+-]?", r"\s*[^\d,;]{0,10}"
+_GROUPED = r"[1-9]\d{0,2}(?:\.\d{3})+"
+_WHOLE = rf"(?:\d*|{_GROUPED})"
+COMMA = re.compile(rf"\s*[+-]?{_WHOLE},\d+\s*|{_BEFORE}{_WHOLE},\d{{1,2}}{_AFTER}")
+"""A number with a decimal comma. Beside a unit, three digits behind it are thousands."""
+WHOLE = re.compile(rf"\s*[+-]?\s*|{_BEFORE}(?:\d+|{_GROUPED}){_AFTER}")
 
 
 def dialect(found: Found) -> dict[str, str]:

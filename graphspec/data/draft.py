@@ -16,6 +16,8 @@ class Draft:
     features: list[str] = field(default_factory=list)
     codes: list[str] = field(default_factory=list)
     """The nodes that are put together."""
+    body: str = "drop"
+    """The node that outputs read."""
     gaps: bool = False
     """Whether cells of inputs are missing. Then other rows may lack those of columns that have all here."""
 

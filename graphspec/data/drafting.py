@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,8 +18,17 @@ import pyarrow.compute as pc
 from graphspec.data.columns import flat, is_text
 from graphspec.data.dialect import dialect
 from graphspec.data.draft import Draft, training
-from graphspec.data.drafting_looks import CLASSES, ColumnProfile, gaps_of, profile, without
-from graphspec.data.drafting_notes import headless
+from graphspec.data.drafting_looks import (
+    CLASSES,
+    OFTEN,
+    ColumnProfile,
+    gaps_of,
+    is_date,
+    profile,
+    spoken_gaps,
+    without,
+)
+from graphspec.data.drafting_notes import headless, last_row
 from graphspec.data.drafting_windows import Ask, forecast
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
@@ -37,6 +47,18 @@ MOST_NAMED = 100
 """Classes that are named one by one, at most."""
 STEPS = 200
 """Steps without a better validation after which a training ends, at least."""
+DENSE = """\
+blocks:
+  dense:
+    params: {units: required, rate: 0.3}
+    inputs: [x]
+    nodes:
+      linear: {layer: Dense, units: $units}
+      norm:   {layer: LayerNormalization}
+      act:    {layer: Activation, activation: relu}
+      drop:   {layer: Dropout, rate: $rate}
+"""
+"""The block that tables go through, twice."""
 ROWS = 20_000
 """How many rows are looked at, the first ones."""
 
@@ -72,11 +94,14 @@ def draft(
     if not rows.num_rows:
         raise fail("data-empty", f"`{data}` holds no examples")
     columns = {column: _pointed(flat(rows.column(column)), table) for column in rows.column_names}
-    gaps = sorted({gap for column in columns.values() for gap in gaps_of(column)})
+    gaps = sorted(
+        {gap for column in columns.values() for gap in gaps_of(column)} | spoken_gaps([*columns.values()])
+    )
     columns = {column: without(values, gaps) for column, values in columns.items()}
-    looks = [profile(column, values, table.root) for column, values in columns.items()]
+    looks = [_marked(profile(column, values, table.root), table) for column, values in columns.items()]
     header = headless(list(columns)) if found.kind == "delimited" else None
-    notes = [header] if header else []
+    footer = last_row(rows) if found.kind == "delimited" and rows.num_rows < ROWS else None
+    notes = [note for note in (header, footer) if note]
     for note in notes:
         tell(note)
     train = flow(path)
@@ -110,10 +135,23 @@ def _classes(found: Found, table: Table) -> list[str]:
 
 
 def _pointed(column: pa.Array, table: Table) -> pa.Array:
-    """A column of texts whose numbers have points where the table has decimal commas."""
-    if not is_text(column.type) or getattr(table, "decimal", ".") == ".":
+    """A column of texts whose numbers have points where the table has decimal commas, and the reverse."""
+    if not is_text(column.type) or table.decimal == "." or is_date(column.drop_null()):
         return column
-    return pc.replace_substring_regex(column, r"^(\s*[+-]?\d*),(\d+\s*)$", r"\1.\2")
+    other = column
+    for mark, instead in ((",", "\0"), (".", ","), ("\0", ".")):
+        other = pc.replace_substring(other, mark, instead)
+    return pc.if_else(
+        pc.match_substring_regex(column, r"^[^\d,]{0,3}[\d.]*(,\d+)?[^\d,.]{0,10}$"), other, column
+    )
+
+
+def _marked(seen: ColumnProfile, table: Table) -> ColumnProfile:
+    """What a column holds, with the mark of thousands that the table has."""
+    if seen.writing is None or table.decimal == "." or seen.writing.thousands not in (",", "."):
+        return seen
+    mark = "." if seen.writing.thousands == "," else ","
+    return replace(seen, writing=replace(seen.writing, thousands=mark))
 
 
 def _rows(table: Table, most: int) -> pa.Table:
@@ -231,9 +269,9 @@ def _list_input(made: Draft, name: str, seen: ColumnProfile) -> None:
     fill = ", fill: missing" if made.gaps else ""
     column = f"column: {flow(seen.name)}"
     made.inputs.append(f"  {name}: {{shape: [{name}_length], dtype: int64}}")
-    made.features.append(
-        f"    {name}: {{{column}, encode: {seen.kind}, vocabulary: 5000, length: 200{fill}}}"
-    )
+    made.features.append(f"    # what occurs less than {OFTEN} times shares an id")
+    limits = f"vocabulary: 5000, min_count: {OFTEN}, length: 200"
+    made.features.append(f"    {name}: {{{column}, encode: {seen.kind}, {limits}{fill}}}")
     made.nodes += [
         f"  {name}_vectors: {{layer: Embedding, from: {name}, input_dim: $(vocabulary({name})), "
         "output_dim: 32, mask_zero: true}",
@@ -254,10 +292,14 @@ def _body(made: Draft) -> None:
     source = f"from: {made.codes[0]}, " if len(made.codes) == 1 else ""
     if len(made.codes) > 1:
         made.nodes.append(f"  all: {{merge: concatenate, from: [{', '.join(made.codes)}]}}")
-    made.nodes += [
-        f"  hidden: {{layer: Dense, {source}units: 128, activation: relu, repeat: 2}}",
-        "  drop: {layer: Dropout, rate: 0.2}",
-    ]
+    if made.blocks:  # pictures, whose stages are normalized
+        made.nodes += [
+            f"  hidden: {{layer: Dense, {source}units: 128, activation: relu, repeat: 2}}",
+            "  drop: {layer: Dropout, rate: 0.2}",
+        ]
+        return
+    made.blocks, made.body = [DENSE], "hidden"
+    made.nodes += [f"  hidden: {{block: dense, {source}units: 128, repeat: 2}}"]
 
 
 def _output(made: Draft, seen: ColumnProfile, values: pa.Array) -> None:
@@ -267,7 +309,7 @@ def _output(made: Draft, seen: ColumnProfile, values: pa.Array) -> None:
     ignore = ", missing: ignore" if seen.missing else ""
     whole = seen.kind == "number" and seen.distinct <= CLASSES and _whole(values)
     if seen.kind == "number" and not whole:
-        made.nodes.append(f"  {name}: {{layer: Dense, from: drop, units: 1}}")
+        made.nodes.append(f"  {name}: {{layer: Dense, from: {made.body}, units: 1}}")
         made.outputs.append(f"  {name}: {{loss: mse, metrics: [mae]{ignore}}}")
         made.features.append(
             f"    {name}: {{{column}encode: number{_writing(seen)}, scale: standard}}"
@@ -275,18 +317,20 @@ def _output(made: Draft, seen: ColumnProfile, values: pa.Array) -> None:
         )
         return
     if seen.kind == "set":
-        made.nodes.append(f"  {name}: {{layer: Dense, from: drop, units: {seen.width}, activation: sigmoid}}")
+        made.nodes.append(
+            f"  {name}: {{layer: Dense, from: {made.body}, units: {seen.width}, activation: sigmoid}}"
+        )
         made.outputs.append(f"  {name}: {{loss: binary_crossentropy, metrics: [binary_accuracy]{ignore}}}")
         made.features += _set_feature(name, seen, "")
         return
     if seen.kind == "vector":
-        made.nodes.append(f"  {name}: {{layer: Dense, from: drop, units: {seen.width}}}")
+        made.nodes.append(f"  {name}: {{layer: Dense, from: {made.body}, units: {seen.width}}}")
         made.outputs.append(f"  {name}: {{loss: mse, metrics: [mae]{ignore}}}")
         return
     if seen.kind not in ("number", "category", "text", "left") or seen.distinct < 2:
         raise fail("data-column", f"column `{seen.name}` cannot be a target: {seen.reason}", "name another")
     count = seen.distinct
-    made.nodes.append(f"  {name}: {{layer: Dense, from: drop, units: {count}, activation: softmax}}")
+    made.nodes.append(f"  {name}: {{layer: Dense, from: {made.body}, units: {count}, activation: softmax}}")
     made.outputs.append(f"  {name}: {{loss: sparse_categorical_crossentropy, metrics: [accuracy]{ignore}}}")
     made.features.append(f"    {name}: {{{column}encode: category{_rare(values)}}}  # {count} classes")
 
@@ -341,7 +385,7 @@ def _text(
         "  features:",
         *made.features,
         "",
-        *_training(rows, bool(made.blocks)),
+        *_training(rows, BLOCK in made.blocks),
     ]
     return "\n".join(parts) + "\n"
 

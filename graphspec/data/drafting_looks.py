@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from graphspec.data.columns import Writing, is_list, is_text, kind_in_words
 from graphspec.data.image_drafting import ImageProfile, holds_images, images, names_images, stored_images
-from graphspec.data.lookalikes import DATES, MEASURED, fits
+from graphspec.data.lookalikes import DATES, MEASURED, fits, is_iso
 from graphspec.data.spec_words import word
 
 CLASSES = 20
@@ -24,6 +24,11 @@ GAPS = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "null", "NULL", "None"
 value. So may `NA` among codes of two letters (Namibia, North America), `-` beside `+`, and each of them where
 there is but one other value.
 """
+SPOKEN = 0.3
+"""The share of rows in which words may stand for missing numbers or dates, at most; there are up to
+`MOST_SPOKEN` of them.
+"""
+MOST_SPOKEN = 3
 SPARSE = 0.1
 """A column with values in fewer rows, as a share, is left out."""
 SKEWED = 20
@@ -230,7 +235,7 @@ def gaps_of(column: pa.Array) -> tuple[str, ...]:
         return ()
     distinct = set(pc.unique(column.drop_null()).to_pylist())
     gaps, rest = distinct & set(GAPS), pa.array(sorted(distinct - set(GAPS)), pa.string())
-    if gaps and cast(rest, pa.float64()) is None and not _is_date(rest):
+    if gaps and cast(rest, pa.float64()) is None and not is_date(rest):
         kept = {"None"} if len(rest) > 1 else gaps
         if all(re.fullmatch("[A-Z]{2}", text) for text in rest.to_pylist()):
             kept = kept | {"NA"}
@@ -238,6 +243,38 @@ def gaps_of(column: pa.Array) -> tuple[str, ...]:
             kept = kept | {"-"}
         gaps -= kept
     return tuple(sorted(gaps))
+
+
+def spoken_gaps(columns: Sequence[pa.Array]) -> set[str]:
+    """Words in columns of numbers or dates, as `pending`, which no other column has as a value."""
+    found = [_words(column) for column in columns]
+    return {
+        word
+        for word in set().union(*found)
+        if all(
+            word in words
+            or not is_text(column.type)
+            or pc.index(column, pa.scalar(word, column.type)).as_py() < 0
+            for words, column in zip(found, columns, strict=True)
+        )
+    }
+
+
+def _words(column: pa.Array) -> set[str]:
+    """The few words among the texts of a column that are numbers or dates otherwise."""
+    if not is_text(column.type):
+        return set()
+    there = column.drop_null()
+    there = there.filter(pc.invert(pc.is_in(there, pa.array(GAPS, there.type))))
+    texts = pc.unique(there).to_pylist()
+    words = {text for text in texts if text.strip() and not any(character.isdigit() for character in text)}
+    rest = pa.array([text for text in texts if text not in words], pa.string())
+    if not 0 < len(words) <= MOST_SPOKEN or len(rest) < CLASSES:
+        return set()
+    if pc.sum(pc.is_in(there, pa.array(sorted(words), there.type))).as_py() > SPOKEN * len(there):
+        return set()
+    measured = all(MEASURED.fullmatch(text.strip()) for text in rest.to_pylist())
+    return words if measured or is_date(rest) or cast(rest, pa.float64()) is not None else set()
 
 
 def without(column: pa.Array, gaps: Sequence[str]) -> pa.Array:
@@ -273,8 +310,10 @@ def _kind(there: pa.Array) -> tuple[str, str]:
     as_numbers = cast(there, pa.float64())
     if as_numbers is not None:
         return _numbers(as_numbers)
-    if _is_date(there):
+    if is_date(there):
         return "date", "dates"
+    if (forms := _forms(there)) is not None:
+        return "left", forms
     words = pc.mean(pc.list_value_length(pc.split_pattern(there, " "))).as_py()
     if words >= WORDS or (words > 1.5 and distinct > len(there) / 2):
         return "text", f"{words:.1f} words a row"
@@ -283,13 +322,36 @@ def _kind(there: pa.Array) -> tuple[str, str]:
     return "category", f"{distinct:,} values"
 
 
-def _is_date(texts: pa.Array) -> bool:
-    return len(texts) > 0 and (cast(texts, pa.timestamp("us")) is not None or bool(_formats(texts)))
+def is_date(texts: pa.Array) -> bool:
+    return len(texts) > 0 and (_moments(texts) is not None or bool(_formats(texts)))
+
+
+def _moments(texts: pa.Array) -> pa.Array | None:
+    """Texts of ISO 8601 as times; those with zones in UTC."""
+    found = cast(texts, pa.timestamp("us"))
+    return cast(texts, pa.timestamp("us", "UTC")) if found is None else found
+
+
+def _forms(texts: pa.Array) -> str | None:
+    """Why a column of dates in several forms is left out; None where it holds something else."""
+    known: dict[str | None, str] = {}
+    for text in pc.unique(texts).to_pylist():
+        if not any(character.isdigit() for character in text):
+            return None
+        forms = [None] if is_iso(text) else [format for format in DATES if fits(text, format)]
+        if not forms:
+            return None
+        if not any(form in known for form in forms):
+            known[forms[0]] = text
+    if len(known) < 2:
+        return None
+    samples = " and ".join(f"`{text}`" for text in list(known.values())[:3])
+    return f"its dates are written in {len(known)} ways, as {samples}: write them in one"
 
 
 def _formats(texts: pa.Array) -> tuple[str, ...]:
     """The formats of dates that all of some texts fit; none for ISO 8601."""
-    if cast(texts, pa.timestamp("us")) is not None:
+    if _moments(texts) is not None:
         return ()
     distinct = pc.unique(texts).to_pylist()
     return tuple(format for format in DATES if all(fits(text, format) for text in distinct))
@@ -300,7 +362,7 @@ def _timed(dates: pa.Array, formats: tuple[str, ...]) -> bool:
     if formats:
         distinct = pc.unique(dates).to_pylist()
         return len({datetime.strptime(text, formats[0]).hour for text in distinct}) > 1
-    known = cast(dates, pa.timestamp("us")) if is_text(dates.type) else dates
+    known = _moments(dates) if is_text(dates.type) else dates
     return (
         known is not None
         and pa.types.is_timestamp(known.type)

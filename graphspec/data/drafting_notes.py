@@ -1,10 +1,20 @@
-"""What a table seems to mean and does not say, told with its first spec: a header that is a row."""
+"""What a table seems to mean and does not say, told with its first spec: a header that is a row, a row that
+is a footer.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from graphspec.data.columns import is_text
+
+WIDE = 3
+"""Columns from which on a row with half of its cells tells something."""
 SHOWN = 3
 """How many names or values a note shows."""
 
@@ -26,6 +36,20 @@ def headless(names: Sequence[str]) -> str | None:
         f"{share} of columns are numbers: {named}. The first line of the file is read as the header: "
         "if it is a row, write a line with names above it"
     )
+
+
+def last_row(rows: pa.Table) -> str | None:
+    """The note about a last row that lacks more cells than any other, and at least half of them."""
+    if rows.num_columns < WIDE or rows.num_rows < WIDE:
+        return None
+    texts = [column for column in rows.columns if is_text(column.type)]
+    empty = [np.asarray(pc.equal(pc.fill_null(column, ""), "")) for column in texts]
+    gone = np.sum([np.zeros(rows.num_rows), *empty], 0)
+    if gone[-1] * 2 < rows.num_columns or gone[-1] <= gone[:-1].max():
+        return None
+    cells = [str(text)[:40] for text in rows.slice(rows.num_rows - 1).to_pylist()[0].values() if text]
+    held = f"only {', '.join(map(_quoted, cells[:SHOWN]))}" if cells else "nothing"
+    return f"the last row holds {held}: if it is a footer, remove it from the file"
 
 
 def _quoted(text: str) -> str:

@@ -30,6 +30,12 @@ DATES = tuple(
         "%Y/%m/%d",
         "%d/%m/%y",
         "%m/%d/%y",
+        "%b %d, %Y",
+        "%B %d, %Y",
+        "%d %b %Y",
+        "%d %B %Y",
+        "%m/%Y",
+        "%Y-%m",
     )
     for time in ("", " %H:%M", " %H:%M:%S")
 )

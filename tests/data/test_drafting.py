@@ -219,6 +219,72 @@ def test_numbers_with_units_are_those_that_they_say(tmp_path: Path) -> None:
     assert 3 < curves["share"].shift < 5
 
 
+def drafted(folder: Path, lines: list[str], target: str, told: list[str] | None = None) -> str:
+    """The first spec of the lines of a table, which reads them."""
+    (folder / "t.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = draft("s", folder / "t.csv", [target], folder, (told if told is not None else []).append)
+    (folder / "s.yaml").write_text(text, encoding="utf-8")
+    load(compile(folder / "s.yaml"), None, folder, torch.device("cpu"))
+    return text
+
+
+def test_words_among_numbers_and_dates_are_gaps(tmp_path: Path) -> None:
+    months = ["Jan 06, 2023", "Feb 11, 2023", "Mar 30, 2024"]
+    lines = [
+        ",".join(
+            (
+                "unknown" if i % 9 == 0 else str(i),
+                "pending" if i % 8 == 0 else f'"{months[i % 3]}"',
+                "ab"[i % 2],
+            )
+        )
+        + f",{i}.5"
+        for i in range(90)
+    ]
+    lines = [line.replace("Jan 06", f"Jan {i % 28 + 1:02}") for i, line in enumerate(lines)]
+    text = drafted(tmp_path, ["pieces,sent,kind,y", *lines], "y")
+    assert "na_values: ['', pending, unknown]" in text and "columns: [pieces], encode: number" in text
+    assert "column: sent, encode: date, format: '%b %d, %Y'" in text
+    lines[0] = lines[0].replace(",b,", ",unknown,").replace(",a,", ",unknown,")
+    text = drafted(tmp_path, ["pieces,sent,kind,y", *lines], "y")
+    assert "na_values: ['', pending]" in text  # `unknown` is a kind
+
+
+def test_what_dates_look_like(tmp_path: Path) -> None:
+    lines = [
+        f"2024-03-{i % 28 + 1:02}T0{i % 9}:30:00+02:00,{i % 12 + 1:02}/2024,"
+        f"{f'{i % 28 + 1:02}.05.2023' if i % 2 else f'2023-05-{i % 28 + 1:02}'},{i}.5"
+        for i in range(60)
+    ]
+    text = drafted(tmp_path, ["at,month,mixed,y", *lines], "y")
+    assert "column: at, encode: date, parts: [year, month_sin, month_cos, weekday, hour_sin" in text
+    assert "column: month, encode: date, format: '%m/%Y'" in text
+    assert "#   mixed: its dates are written in 2 ways, as `2023-05-01` and `02.05.2023`" in text
+
+
+def test_decimal_commas_beside_units_and_points_of_thousands(tmp_path: Path) -> None:
+    lines = [
+        f"1,{i % 90 + 10} m;{i + 10}.{i % 10}00;{i % 28 + 1:02}.05.2023;{'yes' if i % 2 else 'no'}"
+        for i in range(60)
+    ]
+    text = drafted(tmp_path, ["height;income;when;y", *lines], "y")
+    assert "delimiter: ;, decimal: ','}" in text and "columns: [height], encode: number, unit: m" in text
+    assert "columns: [income], encode: number, thousands: ." in text and "format: '%d.%m.%Y'" in text
+    prices = [f"€ {i + 100},{i % 10}50\t{i}.5\t{i % 7}.25" for i in range(60)]
+    text = drafted(tmp_path, ["price\tx\ty", *prices], "y")
+    assert "decimal" not in text and "prefix: €, thousands: ','" in text
+
+
+def test_a_last_row_that_is_a_footer_is_noted(tmp_path: Path) -> None:
+    told: list[str] = []
+    lines = [f"k{i},{i % 5 or ''},{i % 3}.5" for i in range(40)]
+    drafted(tmp_path, ["key,x,y", *lines], "y", told)
+    assert not told
+    text = drafted(tmp_path, ["key,x,y", *lines, "Total: 40 rows,,"], "y", told)
+    assert told == ["the last row holds only `Total: 40 rows`: if it is a footer, remove it from the file"]
+    assert f"# Note: {told[0]}." in text
+
+
 def test_keys_sparse_columns_and_sets_are_told_with_their_reasons(tmp_path: Path) -> None:
     genres = ["Drama", "Drama, Comedy", "Action, Comedy", "Action, Drama, Comedy", "Comedy"]
     names = [f"Ann No{i // 2} Lee" for i in range(300)]
@@ -273,7 +339,7 @@ def test_lists_are_targets(tmp_path: Path) -> None:
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
     text = draft("s", tmp_path / "t.parquet", ["tags", "place"], tmp_path)
     assert (
-        "tags: {loss: binary_crossentropy" in text and "place: {layer: Dense, from: drop, units: 2}" in text
+        "tags: {loss: binary_crossentropy" in text and "place: {layer: Dense, from: hidden, units: 2}" in text
     )
     (tmp_path / "s.yaml").write_text(text)
     program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
@@ -453,7 +519,7 @@ def test_a_table_of_another_locale_is_read_as_it_is_written(tmp_path: Path, enco
     training = load(compile(tmp_path / "t.yaml"), None, tmp_path, torch.device("cpu")).training
     (batch,) = training.batches(40)
     assert len(batch) == 32 and batch.arrays["kinds"].unique().tolist() == [1, 2]
-    assert "decimal: ','" in written and "  Grosse: {layer: Dense, from: drop, units: 1}" in written
+    assert "decimal: ','" in written and "  Grosse: {layer: Dense, from: hidden, units: 1}" in written
 
 
 def test_tabs_bars_and_commas_are_told_apart(tmp_path: Path) -> None:
