@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from graphspec.tune.launcher import FreshLauncher, Launcher
 from graphspec.tune.search import Search
 from graphspec.tune.study import Finished, Study
 from graphspec.tune.trial import Command
+from tests import ROOT
+from tests.processes import Process
 
 SPACE = {
     "width": {"int": [16, 256], "log": True},
@@ -205,15 +208,24 @@ def test_the_median_pruner_spares_the_first_tenth_of_the_epochs(tmp_path: Path) 
     assert not any(found.report(fine, epoch, 3.0) for epoch in range(1, 31))
 
 
-def _ask_and_die(path: Path) -> None:
+@contextmanager
+def elsewhere(name: str, path: Path) -> Iterator[Process]:
+    """A process that calls a function of this file."""
+    code = "import sys, pathlib; from tests.tune import test_tune\n"
+    code += "getattr(test_tune, sys.argv[1])(pathlib.Path(sys.argv[2]))"
+    process = Process(["-c", code, name, str(path)], {"PYTHONPATH": str(ROOT)})
+    with process.stdout, process.stderr:
+        yield process
+
+
+def ask_and_die(path: Path) -> None:
     study(path).ask()
 
 
 def test_trials_of_a_process_that_died_are_closed_and_made_up_for(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
-    process = multiprocessing.get_context("spawn").Process(target=_ask_and_die, args=(path,))
-    process.start()
-    process.join()
+    with elsewhere("ask_and_die", path) as process:
+        process.wait()
     found = study(path)
     alive = found.ask()
     assert found.close_lost() == [0], "the other one belongs to a process that lives"
@@ -327,7 +339,7 @@ def test_hopeless_trials_are_stopped_early_and_only_the_best_keep_their_weights(
     assert kept == [f"{best:04d}"]
 
 
-def _search_forever(place: Path) -> None:
+def a_search(place: Path) -> None:
     space = {"width": {"int": [10, 250]}, "depth": {"choice": ["slow"]}}
     run_it(search_in(place, sampler="random", search=space, trials=6, pruner="none"))
 
@@ -335,18 +347,18 @@ def _search_forever(place: Path) -> None:
 def test_a_search_that_is_killed_and_continued_loses_no_finished_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three times at another moment; the study's file is read as it was left. A trial that was killed before
-    it said whose it is would count as running for a minute.
+    """While the first trial runs, the third and the fifth; the study's file is read as it was left. A trial
+    that was killed before it said whose it is would count as running for a minute.
     """
     monkeypatch.setattr("graphspec.tune.study.SILENT", 0.0)
     space = {"width": {"int": [10, 250]}, "depth": {"choice": ["slow"]}}
     finished: dict[int, Finished] = {}
-    for seconds in (2.0, 2.7, 3.1):
-        process = multiprocessing.get_context("spawn").Process(target=_search_forever, args=(tmp_path,))
-        process.start()
-        time.sleep(seconds)
-        process.kill()
-        process.join()
+    for trials in (1, 3, 5):
+        with elsewhere("a_search", tmp_path) as process:
+            while len([*tmp_path.glob("trials/*")]) < trials and process.poll() is None:
+                time.sleep(0.02)
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
         now = study(
             tmp_path / "study.log", sampler="random", search=space, trials=6, pruner="none"
         ).finished()
