@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -43,7 +44,12 @@ def test_it_compiles_to_the_same_bytes(path: Path, defaults: bool, tmp_path: Pat
     again = graphspec.compile(tmp_path / path.name)
     assert again.source == program.source
     assert again.training == program.training
+    assert judged(again) == judged(program)
     assert again.resolve(defaults) == program.resolve(defaults)
+
+
+def judged(program: graphspec.Program) -> dict[str, Any]:
+    return {name: (each.loss, each.loss_weight, each.metrics) for name, each in program.outputs.items()}
 
 
 def test_settings_and_presets_are_filled_in() -> None:
