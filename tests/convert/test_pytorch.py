@@ -115,6 +115,37 @@ def test_gradients_stop_where_they_do_in_the_module(how: str, word: str) -> None
     assert imported.proved.gradient < 1e-5
 
 
+@pytest.mark.parametrize(
+    ("how", "word"),
+    [
+        ("biases", "{layer: Dense, units: 6, use_bias: false}"),
+        ("turned", "{parameter: [4, 6]}"),
+        ("table", "{layer: ReversibleEmbedding, input_dim: 6, output_dim: 6}"),
+        ("detached", "op: stop_gradient"),
+    ],
+)
+def test_a_common_weight_is_one_whatever_is_added_to_it(how: str, word: str) -> None:
+    imported = graphspec.from_torch(learned.Tied(how), images(2, 6))
+    assert word in imported.text and not imported.frozen
+    assert imported.proved is not None and imported.proved.gradient is not None
+    assert imported.proved.gradient < 1e-5
+
+
+def test_magnitudes_learn_at_zero() -> None:
+    proved = graphspec.from_torch(learned.Spectrum(), images(2, 8)).proved
+    assert proved is not None and proved.gradient is not None and proved.gradient < 1e-5
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear"])
+def test_a_factor_that_makes_no_whole_size(mode: str) -> None:
+    if mode == "bilinear":
+        with pytest.raises(SpecError, match="its factor makes no whole size of 9, 9"):
+            graphspec.from_torch(learned.Resized(mode), images(2, 3, 9, 9))
+    else:
+        proved = graphspec.from_torch(learned.Resized(mode), images(2, 3, 9, 9)).proved
+        assert proved is not None and proved.outputs < 1e-5
+
+
 def test_a_weight_that_trains_in_part_is_refused_by_name() -> None:
     with pytest.raises(SpecError, match="a weight made of `kept`, `scale` is trained in part alone"):
         graphspec.from_torch(learned.Stopped("in a norm"), images(2, 4))
@@ -151,7 +182,7 @@ def test_other_weights_go_in_without_rules(tmp_path: Path) -> None:
 
 
 def test_frozen_parameters_are_told() -> None:
-    imported = graphspec.from_torch(modules.Standardized(), images(2, 8), check=False)
+    imported = graphspec.from_torch(modules.Standardized(), images(2, 3, 8, 8), check=False)
     assert imported.frozen == ("weight",)
     assert any("folded in: `weight`" in note for note in imported.notes)
 

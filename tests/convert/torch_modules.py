@@ -212,10 +212,10 @@ class Standardized(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(4, 8))
+        self.weight = nn.Parameter(torch.randn(4, 3, 3, 3))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight / self.weight.norm())
+        return F.conv2d(x, self.weight / self.weight.norm())
 
 
 class IfPositive(nn.Module):

@@ -18,10 +18,11 @@ from graphspec.convert.pytorch import (  # noqa: F401  (they register)
     layers,
     pointwise,
     products,
+    resizing,
     shaping,
 )
 from graphspec.convert.pytorch.computed import Computed, stopped, tensors_in, variants
-from graphspec.convert.pytorch.functions import CREATES, HANDLERS
+from graphspec.convert.pytorch.functions import CREATES, HANDLERS, word_of
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import known_number
 from graphspec.convert.pytorch.tracing import TracedModule, line_in
@@ -68,6 +69,7 @@ class Converter:
     def run(self) -> dict[str, Laid]:
         """Converts all nodes; returns the outputs. Raises `Unsupported` with the line of the user's code."""
         self._placeholders()
+        self.writer.common = self._common()
         self._graph(self.traced.program.graph, self.values)
         found: dict[str, Laid] = {}
         for name, node in self.traced.outputs:
@@ -119,6 +121,31 @@ class Converter:
                 self.values[node] = Known(program.constants[lifted[node.name]].detach().clone())
             elif node.name in users:
                 self.values[node] = self._input(node)
+
+    def _common(self) -> dict[str, str]:
+        """The weights that several layers have: "turned" where these differ in what they make of them, with
+        other "biases" where they differ in that alone.
+        """
+        uses: dict[str, set[tuple[Any, ...]]] = {}
+        for node in self.traced.program.graph.nodes:
+            word = word_of(node)
+            place = {"linear": 1, "addmm": 2, "embedding": 0}.get(word)
+            if place is None:
+                continue
+            turns, stops, weight = word == "addmm", False, node.args[place]
+            while word_of(weight) in ("t", "transpose", "permute", "numpy_T", "mT", "detach"):
+                stops = stops or word_of(weight) == "detach"
+                turns, weight = turns ^ (word_of(weight) != "detach"), weight.args[0]
+            held = self.values.get(weight)
+            if isinstance(held, Known) and held.names:
+                bias = node.args[2] if word == "linear" and len(node.args) > 2 else None
+                bias = node.args[0] if word == "addmm" else bias
+                uses.setdefault(next(iter(held.names)), set()).add(((turns, stops), bias))
+        several = {name: found for name, found in uses.items() if len(found) > 1}
+        return {
+            name: "turned" if len({made for made, _ in found}) > 1 else "biases"
+            for name, found in several.items()
+        }
 
     def _input(self, node: fx.Node) -> Laid:
         tensor = node.meta["val"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, NamedTuple
+
+import torch
 
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.functions import HANDLERS, handles
 from graphspec.convert.pytorch.layout import Laid
-from graphspec.convert.pytorch.pointwise import pair, scalar
+from graphspec.convert.pytorch.pointwise import scalar
 from graphspec.convert.pytorch.shaping import dims_of
 from graphspec.convert.pytorch.writer import NodeWriter
 from graphspec.convert.refusals import Unsupported
@@ -65,10 +68,12 @@ def _part(w: NodeWriter, self: Any, *, function: str, **_: Any) -> Laid:
 
 
 def magnitude(w: NodeWriter, x: Complex) -> Laid:
-    """The absolute value."""
-    squares = [w.make("op", "square", {}, [("x", part.value)], part) for part in x]
-    total = pair(w, "add", squares[0], squares[1], x.real.shape)
-    return w.make("op", "sqrt", {}, [("x", total.value)], total)
+    """The absolute value, as the length of a vector: the gradient of its square root has none at 0."""
+    both = SimpleNamespace(shape=(*x.real.shape, 2), dtype=torch.float32)
+    pairs = HANDLERS["stack"](w, tensors=list(x), out=both, dim=-1)
+    like = SimpleNamespace(shape=x.real.shape, dtype=torch.float32)
+    found: Laid = HANDLERS["linalg_vector_norm"](w, pairs, out=like, dim=[-1])
+    return found
 
 
 _abs = HANDLERS["abs"]

@@ -10,7 +10,7 @@ import torch
 
 from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedValue
-from graphspec.convert.pytorch.functions import handles
+from graphspec.convert.pytorch.functions import HANDLERS, handles
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.pointwise import pair
 from graphspec.convert.pytorch.writer import Known, NodeWriter
@@ -57,13 +57,29 @@ def _linear(
 ) -> Laid:
     if function == "addmm":
         bias, input, weight = given["self"], given["mat1"], given["mat2"]
-        weight = known(weight, "matrix")
-        weight = weight.map(lambda t: t.t()) if weight is not None else None
-    weight = known(weight, "weight")
-    assert weight is not None
-    if isinstance(bias, Laid):
-        return pair(w, "add", dense(w, input, weight, None), bias, tuple(out.shape))
-    return dense(w, input, weight, known(bias, "bias"))
+        weight = weight.permuted((1, 0)) if isinstance(weight, Laid) else weight.map(lambda t: t.t())
+    common = w.common.get(next(iter(weight.names)), "") if isinstance(weight, Known) and weight.names else ""
+    if common == "turned":
+        weight = _one_way(w, weight)
+    if isinstance(weight, Laid):
+        sums = SimpleNamespace(shape=out.shape, dtype=out.dtype)
+        turned = weight.permuted((1, 0))
+        found = HANDLERS["matmul"](w, function="matmul", self=input, other=turned, out=sums)
+    elif isinstance(bias, Laid) or common == "biases":
+        found = dense(w, input, weight, None)
+    else:
+        return dense(w, input, weight, known(bias, "bias"))
+    if bias is None:
+        return found
+    return pair(w, "add", found, w.data(bias) if isinstance(bias, Known) else bias, tuple(out.shape))
+
+
+def _one_way(w: NodeWriter, weight: Known) -> Laid:
+    """A matrix as it is stored, turned where that is meant: several uses of it read one node."""
+    elements = w.elements(weight)
+    if elements is not None and weight.tensor.shape[0] > 1 and elements[1, 0] == 1:
+        return w.data(weight.map(lambda t: t.t())).permuted((1, 0))
+    return w.data(weight)
 
 
 def dense(w: NodeWriter, x: Laid, weight: Known, bias: Known | None) -> Laid:
@@ -128,7 +144,7 @@ def _conv(
         what = f"Conv{rank}D"
         words = {"filters": filters, **words, **({"groups": groups} if groups > 1 else {})}
     node = w.over_images(what, words, x, {"weight": weight, "bias": bias})
-    return _image(x, node, out)
+    return image(x, node, out)
 
 
 def space(x: Laid) -> tuple[Any, ...]:
@@ -136,7 +152,7 @@ def space(x: Laid) -> tuple[Any, ...]:
     return x.sizes[len(x.axes[0]) : -1]
 
 
-def _image(x: Laid, node: Any, out: Any) -> Laid:
+def image(x: Laid, node: Any, out: Any) -> Laid:
     """The output of a layer of images."""
     shape = out.shape
     return replace(
@@ -221,8 +237,8 @@ def transpose(
         given = short([a for a, _ in cuts], rank) if even else [list(pair) for pair in cuts]
         given = list(cuts[0]) if rank == 1 and not even else given
         whole = replace(x, value=ConvertedValue(node))
-        return _image(x, w.over_images(f"Cropping{rank}D", {"cropping": given}, whole, main=False), out)
-    return _image(x, node, out)
+        return image(x, w.over_images(f"Cropping{rank}D", {"cropping": given}, whole, main=False), out)
+    return image(x, node, out)
 
 
 def _whole_groups(weight: torch.Tensor, groups: int) -> torch.Tensor:
@@ -279,7 +295,7 @@ def _pool(
         words["ceil_mode"] = True
     what = "MaxPooling" if most else "AveragePooling"
     words = unlike(words, **({"pool_size": 2} if most else {}))
-    return _image(x, w.over_images(f"{what}{rank}D", words, x), out)
+    return image(x, w.over_images(f"{what}{rank}D", words, x), out)
 
 
 def _rounds(x: Laid, size: list[int], steps: list[int], pads: list[int]) -> bool:
@@ -313,105 +329,8 @@ def _adaptive(w: NodeWriter, *, function: str, out: Any, self: Laid, output_size
     else:
         word = f"Adaptive{'Max' if most else 'Average'}Pooling{rank}D"
         node = w.over_images(word, {"output_size": short(sizes, rank)}, x)
-        found = _image(x, node, SimpleNamespace(shape=shape))
+        found = image(x, node, SimpleNamespace(shape=shape))
     return (found, None) if most else found
-
-
-@handles(
-    "upsample_nearest1d",
-    "upsample_nearest2d",
-    "upsample_bilinear2d",
-    "upsample_bicubic2d",
-    "_upsample_nearest_exact2d",
-    "upsample_nearest3d",
-    "upsample_linear1d",
-)
-def _upsample(
-    w: NodeWriter,
-    *,
-    function: str,
-    out: Any,
-    input: Any = None,
-    self: Any = None,
-    align_corners: bool = False,
-    scale_factors: Any = None,
-    **_: Any,
-) -> Laid:
-    x = w.spatial(input if input is not None else self)
-    rank = len(x.axes) - 2
-    sizes = list(out.shape[2:])
-    word = "nearest" if "nearest" in function else "bicubic" if "bicubic" in function else "bilinear"
-    rates = [
-        a // b if isinstance(a, int) and isinstance(b, int) and a % b == 0 else None
-        for a, b in zip(sizes, space(x), strict=True)
-    ]
-    if any(rate is None for rate in rates) and scale_factors:
-        rates = [int(f) if float(f).is_integer() else None for f in scale_factors]
-    kind = {} if word == "nearest" else {"interpolation": word}
-    corners = {"align_corners": True} if align_corners else {}
-    if all(rate == 1 for rate in rates):
-        return x
-    if all(rate is not None for rate in rates) and (word == "nearest" or rank == 2):
-        given = {
-            **unlike({"size": short(rates, rank)}, **({"size": 2} if rank > 1 else {})),
-            **kind,
-            **corners,
-        }
-        return _image(x, w.over_images(f"UpSampling{rank}D", given, x), out)
-    if not all(isinstance(s, int) for s in (*sizes, *space(x))):
-        raise Unsupported("it resizes by a factor that is not whole", "resize images, by whole factors")
-    if word == "nearest" and function != "_upsample_nearest_exact2d":
-        return _nearest(w, x, sizes, out)
-    if rank != 2:
-        return _linear_rows(w, x, sizes, align_corners, out)
-    given = {"height": sizes[0], "width": sizes[1], "interpolation": word, **corners}
-    given = unlike(given, interpolation="bilinear")
-    return _image(x, w.over_images("Resizing", given, x), out)
-
-
-def _nearest(w: NodeWriter, x: Laid, sizes: list[int], out: Any) -> Laid:
-    """PyTorch's `nearest` by a factor that is not whole takes rows and columns."""
-    node: Any = None
-    for axis, (size, wanted) in enumerate(zip(space(x), sizes, strict=True), len(x.axes[0])):
-        places = [int(k * (size / wanted)) for k in range(wanted)]
-        if wanted != size:
-            value = x.value if node is None else ConvertedValue(node)
-            node = w.node("op", "take", {"indices": places, "axis": axis}, [("x", value)])
-    return _image(x, node, out)
-
-
-def _linear_rows(w: NodeWriter, x: Laid, sizes: list[int], align_corners: bool, out: Any) -> Laid:
-    """Linear interpolation of sequences, as of images that are one pixel wide."""
-    if len(sizes) != 1:
-        raise Unsupported("it interpolates volumes", "use mode='nearest'")
-    wide = w.node("op", "expand_dims", {"axis": 2}, [("x", x.value)])
-    given = {"height": sizes[0], "width": 1, **({"align_corners": True} if align_corners else {})}
-    node = w.node("layer", "Resizing", given, [("x", ConvertedValue(wide))])
-    return _image(x, w.node("op", "squeeze", {"axis": 2}, [("x", ConvertedValue(node))]), out)
-
-
-@handles("pixel_shuffle")
-def _pixel_shuffle(w: NodeWriter, self: Laid, upscale_factor: int, out: Any, **_: Any) -> Laid:
-    n, c, h, v = self.shape
-    r = upscale_factor
-    parted = w.split(self, (n, c // (r * r), r, r, h, v))
-    return w.split(parted.permuted((0, 1, 4, 2, 5, 3)), out.shape)
-
-
-@handles("pixel_unshuffle")
-def _pixel_unshuffle(w: NodeWriter, self: Laid, downscale_factor: int, out: Any, **_: Any) -> Laid:
-    n, c, h, v = self.shape
-    r = downscale_factor
-    parted = w.split(self, (n, c, h // r, r, v // r, r))
-    return w.split(parted.permuted((0, 1, 3, 5, 2, 4)), out.shape)
-
-
-@handles("channel_shuffle")
-def _channel_shuffle(w: NodeWriter, self: Laid, groups: int, out: Any, **_: Any) -> Laid:
-    n, c, *rest = self.shape
-    parted = w.split(self, (n, groups, c // groups, *rest))
-    order = (0, 2, 1, *range(3, len(parted.shape)))
-    return w.split(parted.permuted(order), out.shape)
 
 
 @handles("im2col")

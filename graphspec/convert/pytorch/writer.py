@@ -88,6 +88,7 @@ class NodeWriter:
     origin: CallOrigin = CallOrigin((), "")
     rates: dict[ConvertedNode, AttentionDropout] = field(default_factory=dict)  # of attention in one piece
     entries: dict[CalledEntry, CallOrigin] = field(default_factory=dict)
+    common: dict[str, str] = field(default_factory=dict)  # how a weight of several layers differs in them
     shapes: Mapping[str, torch.Size] = field(default_factory=dict)  # of parameters
     batches: list[Size] = field(default_factory=list)  # the size of the batch, a symbol for each input
     lengths: dict[Size, tuple[ConvertedValue, int]] = field(

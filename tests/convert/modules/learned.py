@@ -95,3 +95,49 @@ class Reordered(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:, self.order] * 2
+
+
+class Tied(nn.Module):
+    """Layers with one weight."""
+
+    def __init__(self, how: str):
+        super().__init__()
+        self.how = how
+        self.first, self.second = nn.Linear(6, 4 if how == "turned" else 6), nn.Linear(6, 6)
+        self.words = nn.Embedding(6, 6)
+        if how != "turned":
+            self.second.weight = self.words.weight if how == "table" else self.first.weight
+        self.bias = nn.Parameter(torch.randn(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.how == "table":
+            return self.second(self.words((x > 0).long()).tanh())
+        y = self.first(x).tanh()
+        if self.how == "turned":
+            return F.linear(y, self.first.weight.t(), self.bias)
+        if self.how == "detached":
+            return F.linear(y, self.first.weight.detach(), self.first.bias)
+        return self.second(y)
+
+
+class Spectrum(nn.Module):
+    """Magnitudes that are zero somewhere: of them PyTorch's gradient is 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.dense(x)
+        return torch.fft.rfft(y - y).abs() + y[:, :5]
+
+
+class Resized(nn.Module):
+    """A size that is not what the factor makes of it."""
+
+    def __init__(self, mode: str):
+        super().__init__()
+        self.mode = mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(x * 2, scale_factor=1.3, mode=self.mode)

@@ -1,0 +1,124 @@
+"""Images and sequences in other sizes, and channels that become pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from graphspec.convert.nodes import ConvertedValue
+from graphspec.convert.pytorch.functions import handles
+from graphspec.convert.pytorch.layers import image, short, space, unlike
+from graphspec.convert.pytorch.layout import Laid
+from graphspec.convert.pytorch.writer import NodeWriter
+from graphspec.convert.refusals import Unsupported
+
+
+@handles(
+    "upsample_nearest1d",
+    "upsample_nearest2d",
+    "upsample_bilinear2d",
+    "upsample_bicubic2d",
+    "_upsample_nearest_exact2d",
+    "upsample_nearest3d",
+    "upsample_linear1d",
+)
+def _upsample(
+    w: NodeWriter,
+    *,
+    function: str,
+    out: Any,
+    input: Any = None,
+    self: Any = None,
+    align_corners: bool = False,
+    scale_factors: Any = None,
+    **_: Any,
+) -> Laid:
+    x = w.spatial(input if input is not None else self)
+    rank = len(x.axes) - 2
+    sizes = list(out.shape[2:])
+    word = "nearest" if "nearest" in function else "bicubic" if "bicubic" in function else "bilinear"
+    rates = [
+        a // b if isinstance(a, int) and isinstance(b, int) and a % b == 0 else None
+        for a, b in zip(sizes, space(x), strict=True)
+    ]
+    if any(rate is None for rate in rates) and scale_factors:
+        rates = [int(f) if float(f).is_integer() else None for f in scale_factors]
+    kind = {} if word == "nearest" else {"interpolation": word}
+    corners = {"align_corners": True} if align_corners else {}
+    if all(rate == 1 for rate in rates):
+        return x
+    if all(rate is not None for rate in rates) and (word == "nearest" or rank == 2):
+        given = {
+            **unlike({"size": short(rates, rank)}, **({"size": 2} if rank > 1 else {})),
+            **kind,
+            **corners,
+        }
+        return image(x, w.over_images(f"UpSampling{rank}D", given, x), out)
+    if not all(isinstance(s, int) for s in (*sizes, *space(x))):
+        raise Unsupported("it resizes by a factor that is not whole", "resize images, by whole factors")
+    factors = list(scale_factors or ())
+    cut = any(
+        abs(size * factor - got) > 1e-6 for size, factor, got in zip(space(x), factors, sizes, strict=False)
+    )
+    if word == "nearest" and (cut or "exact" not in function):
+        return _nearest(w, x, sizes, factors, "nearest-exact" if "exact" in function else word, out)
+    if cut and not align_corners:
+        raise Unsupported(
+            f"its factor makes no whole size of {', '.join(map(str, space(x)))}",
+            "give `size`, or `recompute_scale_factor=True`",
+        )
+    if rank != 2:
+        return _linear_rows(w, x, sizes, align_corners, out)
+    given = {"height": sizes[0], "width": sizes[1], "interpolation": word, **corners}
+    given = unlike(given, interpolation="bilinear")
+    return image(x, w.over_images("Resizing", given, x), out)
+
+
+def _nearest(w: NodeWriter, x: Laid, sizes: list[int], factors: list[float], mode: str, out: Any) -> Laid:
+    """PyTorch's `nearest` by a factor that is not whole takes rows and columns: which, it says itself."""
+    node: Any = None
+    for axis, (size, wanted) in enumerate(zip(space(x), sizes, strict=True), len(x.axes[0])):
+        rows = torch.arange(size, dtype=torch.float32)[None, None]
+        k = axis - len(x.axes[0])
+        how = {"scale_factor": factors[k]} if factors else {"size": wanted}
+        places = F.interpolate(rows, mode=mode, **how)[0, 0].int().tolist()
+        if wanted != size:
+            value = x.value if node is None else ConvertedValue(node)
+            node = w.node("op", "take", {"indices": places, "axis": axis}, [("x", value)])
+    return image(x, node, out)
+
+
+def _linear_rows(w: NodeWriter, x: Laid, sizes: list[int], align_corners: bool, out: Any) -> Laid:
+    """Linear interpolation of sequences, as of images that are one pixel wide."""
+    if len(sizes) != 1:
+        raise Unsupported("it interpolates volumes", "use mode='nearest'")
+    wide = w.node("op", "expand_dims", {"axis": 2}, [("x", x.value)])
+    given = {"height": sizes[0], "width": 1, **({"align_corners": True} if align_corners else {})}
+    node = w.node("layer", "Resizing", given, [("x", ConvertedValue(wide))])
+    return image(x, w.node("op", "squeeze", {"axis": 2}, [("x", ConvertedValue(node))]), out)
+
+
+@handles("pixel_shuffle")
+def _pixel_shuffle(w: NodeWriter, self: Laid, upscale_factor: int, out: Any, **_: Any) -> Laid:
+    n, c, h, v = self.shape
+    r = upscale_factor
+    parted = w.split(self, (n, c // (r * r), r, r, h, v))
+    return w.split(parted.permuted((0, 1, 4, 2, 5, 3)), out.shape)
+
+
+@handles("pixel_unshuffle")
+def _pixel_unshuffle(w: NodeWriter, self: Laid, downscale_factor: int, out: Any, **_: Any) -> Laid:
+    n, c, h, v = self.shape
+    r = downscale_factor
+    parted = w.split(self, (n, c, h // r, r, v // r, r))
+    return w.split(parted.permuted((0, 1, 3, 5, 2, 4)), out.shape)
+
+
+@handles("channel_shuffle")
+def _channel_shuffle(w: NodeWriter, self: Laid, groups: int, out: Any, **_: Any) -> Laid:
+    n, c, *rest = self.shape
+    parted = w.split(self, (n, groups, c // groups, *rest))
+    order = (0, 2, 1, *range(3, len(parted.shape)))
+    return w.split(parted.permuted(order), out.shape)
