@@ -9,6 +9,7 @@ import functools
 import gc
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -47,11 +48,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the emitted files of specs/ anew")
 
 
+MADE_ONCE = re.compile(r"tests\.processes|import everything|onnx|torch\.(export|compile)")
+"""What a worker makes or imports for seconds, once: a server of processes, a run, exporters and compilers."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The trainings that many tests look at come first: a worker that is done takes tests from the end of
-    another's, and would make them again.
+    """Tests that share such things come first, and so are those of one worker, which many trainings begin: a
+    worker that is done takes tests from the end of another's, and would make them again.
     """
-    items.sort(key=lambda item: item.path.name != "test_parallel.py")
+    alone = {path: not MADE_ONCE.search(path.read_text("utf-8")) for path in {item.path for item in items}}
+    items.sort(key=lambda item: (item.path.name != "test_parallel.py", alone[item.path]))
 
 
 def pytest_collection_finish() -> None:
