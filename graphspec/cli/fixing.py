@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,13 +55,11 @@ def fix_file(
 
 
 def rewrite(path: Path, text: str) -> None:
-    """Writes a text in place of a file: completely or not at all, with its line ends and its permissions."""
-    from graphspec.files.folder import replacing
+    """Writes a text in place of a file that is there."""
+    from graphspec.files import folder
 
     try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(text.encode("utf-8"))
-            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+        folder.rewrite(path, text)
     except OSError as error:
         raise misuse("SPEC", f"{path} cannot be written: {error.strerror or error}") from None
 

@@ -138,6 +138,15 @@ def replacing(path: Path) -> Iterator[Path]:
         put(temporary, path)
 
 
+def rewrite(path: Path, text: str) -> None:
+    """Writes a text in place of a file: completely or not at all, with its line ends and its permissions.
+    Raises `OSError`.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8"))
+        temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+
+
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
     """A folder for files whose names begin with that of `path`, which is gone in the end; those that killed

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, render
+from graphspec.files.folder import rewrite
 from graphspec.files.interpreter import PYTHON
 from graphspec.files.reading import content
 from graphspec.fixing.checking import check_spec_text
@@ -19,6 +22,8 @@ from graphspec.version import __version__
 
 LONGEST = 30_000
 """Characters of an answer."""
+RUNS = "runs"
+"""The folder that a training writes below."""
 LONGEST_TRAINING = 3600
 """Seconds that a training may take."""
 
@@ -42,38 +47,29 @@ class Tools:
         Each diagnostic has a place, a remedy in `help`, and a `fix` where the remedy is an edit.
         """
         text, name, path = self._spec(spec)
-        found, sources = self._checked(text, name, path)
-        return {
-            "ok": not any(each.severity == "error" for each in found),
-            "diagnostics": [_values(each, sources) for each in found[:50]],
-        }
+        return _answer(*self._checked(text, name, path))
 
     def fix(self, spec: str, unsafe: bool = False, write: bool = False) -> dict[str, Any]:
         """Mends what can only have been meant; with `unsafe` also what is likely. Returns the text and what
-        is still wrong; with `write` a file is changed.
+        is still wrong; with `write` a file is changed. A text of more than 30,000 characters is not returned.
         """
         text, name, path = self._spec(spec)
         result = fixed(text, name, lambda each: self._checked(each, name, path), unsafe)
         if write and path is not None and result.count:
-            from graphspec.files.folder import replacing
-
-            with replacing(path) as temporary:
-                temporary.write_text(result.text, encoding="utf-8")
-        found, sources = self._checked(result.text, name, path)
-        return {
-            "fixed": result.count,
-            "spec": _bounded(result.text),
-            "ok": not any(each.severity == "error" for each in found),
-            "diagnostics": [_values(each, sources) for each in found[:50]],
-        }
+            try:
+                rewrite(path, result.text)
+            except OSError as error:
+                raise ToolError(f"{spec} cannot be written: {error.strerror or error}") from None
+        short = len(result.text) <= LONGEST  # a part of a spec would be another spec
+        answer = _answer(*self._checked(result.text, name, path))
+        return {"fixed": result.count, "spec": result.text if short else None, **answer}
 
     def summary(self, spec: str) -> str:
         """The layers of a spec with their shapes, weights and connections, and the totals."""
         text, name, path = self._spec(spec)
-        diagnostics, sources = Diagnostics(), dict[str, str]()
-        program = check_spec_text(text, name, path, diagnostics, sources)
+        program, diagnostics, sources = self._compiled(text, name, path)
         if program is None:
-            raise ToolError(_told(diagnostics.sorted(), sources))
+            raise ToolError(_told(diagnostics, sources))
         return _bounded(program.summary().render(expand=True, flops=True))
 
     def layers(self, name: str = "") -> str:
@@ -99,12 +95,16 @@ class Tools:
         spec = self._below(path)
         if not spec.is_file():
             raise ToolError(f"there is no file {path}")
+        self._below(RUNS)
         options = ["--json", "--progress", "none", "--limit", str(max(1, limit))]
         options += ["--set", f"train.epochs={max(1, epochs)}"]
         return self._run(["train", str(spec), *options], min(max(1, seconds), LONGEST_TRAINING))
 
     def runs(self) -> dict[str, Any]:
         """The runs below the folder `runs`, with their metrics."""
+        for found in (self._below(RUNS), *self._below(RUNS).rglob("*")):
+            if found.is_symlink():
+                self._below(str(found))
         return self._run(["runs", "--json"], 60)
 
     def all(self) -> list[Callable[..., Any]]:
@@ -127,16 +127,24 @@ class Tools:
             raise ToolError(f"{spec} cannot be read: {error}") from None
 
     def _below(self, path: str) -> Path:
-        found = (self.folder / path).resolve()
+        try:
+            found = (self.folder / path).resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a NUL
+            raise ToolError(f"{path!r} is no path: {error}") from None
         if not found.is_relative_to(self.folder):
             raise ToolError(f"{path} is outside of the working directory")
         return found
 
-    def _checked(self, text: str, name: str, path: Path | None) -> tuple[list[Diagnostic], dict[str, str]]:
+    def _compiled(
+        self, text: str, name: str, path: Path | None
+    ) -> tuple[Program | None, list[Diagnostic], dict[str, str]]:
+        """The program of a text, if it has one. Without a file, paths in it are relative to the folder."""
         diagnostics, sources = Diagnostics(), dict[str, str]()
-        # Without a file, paths in the text are relative to the folder.
-        check_spec_text(text, name, path or self.folder / "spec.yaml", diagnostics, sources)
-        return diagnostics.sorted(), sources
+        program = check_spec_text(text, name, path or self.folder / "spec.yaml", diagnostics, sources)
+        return program, diagnostics.sorted(), sources
+
+    def _checked(self, text: str, name: str, path: Path | None) -> tuple[list[Diagnostic], dict[str, str]]:
+        return self._compiled(text, name, path)[1:]
 
     def _run(self, arguments: list[str], seconds: int) -> dict[str, Any]:
         command = [*PYTHON, "-m", "graphspec", *arguments]
@@ -158,6 +166,13 @@ class Tools:
         return found
 
 
+def _answer(found: list[Diagnostic], sources: dict[str, str]) -> dict[str, Any]:
+    return {
+        "ok": not any(each.severity == "error" for each in found),
+        "diagnostics": [_values(each, sources) for each in found[:50]],
+    }
+
+
 def _values(diagnostic: Diagnostic, sources: dict[str, str]) -> dict[str, Any]:
     fix = fix_of(diagnostic, sources)
     return {**diagnostic.to_json(), "fix": fix.to_json() if fix is not None else None}
@@ -174,11 +189,24 @@ def _bounded(text: str) -> str:
 def serve(folder: Path) -> None:
     """Offers the tools by the model context protocol, over standard input and output."""
     from mcp.server import MCPServer
+    from mcp.server.mcpserver.exceptions import ToolError as Refusal
+
+    def telling(tool: Callable[..., Any]) -> Callable[..., Any]:
+        """A tool whose refusals reach the client with their words, which those of other classes do not."""
+
+        @wraps(tool)
+        def call(*arguments: Any, **options: Any) -> Any:
+            try:
+                return tool(*arguments, **options)
+            except ToolError as error:
+                raise Refusal(str(error)) from None
+
+        return call
 
     tools = Tools(folder)
     server = MCPServer(
         "graphspec", version=__version__, instructions="Call `language` before you write a spec."
     )
     for tool in tools.all():
-        server.tool()(tool)
+        server.tool()(telling(tool))
     server.run("stdio")

@@ -68,9 +68,11 @@ class Trying:
     def _problem(self, values: Mapping[str, Any]) -> Diagnostic | None:
         """The first mistake of the spec with these values."""
         program = self.program
-        spec = program.path if program.path is not None else next(iter(program.sources.values()))
+        shown = program.span(()).file
+        text = program.sources[shown]  # as it was checked: it may not be saved
         found = Diagnostics()
-        compiler.check(spec, found, {}, preset=self.preset, settings={**self.settings, **values})
+        settings = {**self.settings, **values}
+        compiler.check_text(text, shown, program.path, found, {}, preset=self.preset, settings=settings)
         return next((problem for problem in found.sorted() if problem.severity == "error"), None)
 
 

@@ -22,6 +22,14 @@ train: {epochs: 5}
 """
 
 
+REFUSED: dict[str, dict[str, object]] = {
+    "summary": {"spec": SPEC},
+    "layers": {"name": "Dens"},
+    "explain": {"code": "nope"},
+    "train": {"path": "../spec.yaml"},
+}
+
+
 def test_a_spec_is_checked_mended_and_summarised(tmp_path: Path) -> None:
     tools = Tools(tmp_path)
     (tmp_path / "spec.yaml").write_text(SPEC)
@@ -55,6 +63,43 @@ def test_nothing_outside_of_the_folder_is_read(tmp_path: Path) -> None:
         Tools(inside).train("good.yaml", seconds=1)
 
 
+def test_runs_that_lie_elsewhere_are_neither_written_nor_read(tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    (inside / "runs").mkdir(parents=True)
+    (tmp_path / "one").mkdir()
+    (inside / "good.yaml").write_text(SPEC.replace("Dens,", "Dense,"))
+    (inside / "runs" / "one").symlink_to(tmp_path / "one")
+    with pytest.raises(ToolError, match="outside"):
+        Tools(inside).runs()
+    (inside / "runs" / "one").unlink()
+    (inside / "runs").rmdir()
+    (inside / "runs").symlink_to(tmp_path)
+    for tool in (Tools(inside).runs, lambda: Tools(inside).train("good.yaml")):
+        with pytest.raises(ToolError, match="outside"):
+            tool()
+
+
+def test_a_file_that_is_mended_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(SPEC)
+    path.chmod(0o600)
+    assert Tools(tmp_path).fix("spec.yaml", write=True)["fixed"] == 1
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_spec_comes_back_whole_or_not_at_all(tmp_path: Path) -> None:
+    assert Tools(tmp_path).fix(SPEC + "#" * 30_000 + "\n")["spec"] is None
+
+
+def test_a_text_may_name_models_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("Dens,", "Dense,"))
+    text = "inputs: {x: {shape: [4]}}\nnodes:\n  y: {model: spec.yaml}\noutputs: [y]\n"
+    assert Tools(tmp_path).check(text)["ok"]
+    assert "Total params: 10" in Tools(tmp_path).summary(text)
+    with pytest.raises(ToolError, match="no path"):
+        Tools(tmp_path).check("spec\0.yaml")
+
+
 def test_tools_are_called_by_their_protocol(tmp_path: Path) -> None:
     from mcp import ClientSession, StdioServerParameters, stdio_client
 
@@ -63,15 +108,21 @@ def test_tools_are_called_by_their_protocol(tmp_path: Path) -> None:
         command=sys.executable, args=["-P", "-m", "graphspec", "mcp"], cwd=str(tmp_path)
     )
 
-    async def run() -> tuple[list[str], str, str]:
+    async def run() -> tuple[list[str], str, str, list[str]]:
         async with stdio_client(command) as streams, ClientSession(*streams) as session:
             await session.initialize()
             names = [tool.name for tool in (await session.list_tools()).tools]
             checked = await session.call_tool("check", {"spec": "spec.yaml"})
             trained = await session.call_tool("train", {"path": "spec.yaml", "epochs": 2})
-            return names, checked.content[0].text, trained.content[0].text  # type: ignore[union-attr]
+            refused = [
+                (await session.call_tool(tool, arguments)).content[0].text  # type: ignore[union-attr]
+                for tool, arguments in REFUSED.items()
+            ]
+            return names, checked.content[0].text, trained.content[0].text, refused  # type: ignore[union-attr]
 
-    names, checked, trained = asyncio.run(run())
+    names, checked, trained, refused = asyncio.run(run())
     assert names == ["language", "check", "fix", "summary", "layers", "explain", "train", "runs"]
     assert json.loads(checked)["ok"] is True
     assert json.loads(trained)["epochs"] == 2
+    for told, word in zip(refused, ("unknown-layer", "did you mean", "no code", "outside"), strict=True):
+        assert word in told
