@@ -1,32 +1,40 @@
 """A run behind HTTP: its first answer after the start of the process, and one row beside the bare module."""
 
+import dataclasses
 import json
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from bench.cases import SPECS
+from bench.engines import SUBJECTS
 from bench.measure import Samples, interleave, process
 from bench.report import Column, Table, Value, duration
 from graphspec.compiler import compile
+from graphspec.files.tensors import save
 from graphspec.runs.run import Run
+from graphspec.train.files import untied
 from graphspec.train.loop import train
 
 ENGINES = ("torch", "onnxruntime")
-NOTE = """`specs/cars.yaml`, trained: numbers, dates, categories and texts. `start` is from the start of
-`graphspec serve` to its first answer, and `of the import` beside `import torch`, or with onnxruntime beside
-its import. `one row` is a POST on an open connection and its answer, in turns with the bare module in eager
+NOTE = """`cars` is `specs/cars.yaml`, trained: numbers, dates, categories and texts; the others are the
+models of the section on engines, whose rows are nested lists. `start` is from the start of `graphspec
+serve` to its first answer, and `of the import` beside `import torch`, or with onnxruntime beside its
+import. `one row` is a POST on an open connection and its answer, in turns with the bare module in eager
 torch on arrays of that row, and with `Run.predict` of the row in this process; all on this machine. The
-client writes bytes to a socket and reads until the answer is whole. Ratios are of the least times: what else
-runs on the machine delays two processes that wait for each other more than one."""
+client writes bytes to a socket and reads until the answer is whole. Ratios are of the least times: what
+else runs on the machine delays two processes that wait for each other more than one."""
 
 COLUMNS = (
+    Column("spec", "spec"),
     Column("engine", "engine"),
     Column("start", "start", duration),
     Column("of_import", "of the import", "{:.2f}".format),
@@ -46,40 +54,55 @@ ROW = {
 }
 
 
-BODY = json.dumps(ROW).encode()
-REQUEST = (
-    b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-    b"Content-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
-)
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model that is served, and a row that it is asked for."""
+
+    name: str
+    run: Run
+    row: Mapping[str, Any]
+    weights: str = "best"
+
+    @property
+    def request(self) -> bytes:
+        body = json.dumps(self.row).encode()
+        head = (
+            "POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
 
 
 def table(directory: Path, budget_seconds: float) -> Table:
     program = compile(SPECS / "cars.yaml")
     train(program, root=SPECS, run_dir=directory / "cars", epochs=1, tell=lambda line: None)
-    run = Run(directory / "cars")
-    for engine in ENGINES:
-        run.predict(ROW, engine=engine)  # which exports it, once
-    rows = [_row(run, engine, budget_seconds) for engine in ENGINES]
+    subjects = [Subject("cars", Run(directory / "cars"), ROW)]
+    subjects += [_of_arrays(name, directory) for name in SUBJECTS]
+    rows = [_row(subject, engine, budget_seconds) for subject in subjects for engine in ENGINES]
     return Table("A run behind HTTP", NOTE, COLUMNS, tuple(rows))
 
 
-def _row(run: Run, engine: str, budget_seconds: float) -> Mapping[str, Value]:
-    def first() -> None:
-        with _serving(run, engine) as ask:
-            ask()
+def _of_arrays(name: str, directory: Path) -> Subject:
+    """A spec with weights in a file, and a row of arrays for it."""
+    case = dataclasses.replace(SUBJECTS[name], batch_size=1)
+    spec, weights = directory / f"{name}.yaml", directory / f"{name}.safetensors"
+    document = yaml.safe_load((SPECS / f"{case.spec or name}.yaml").read_text())
+    for key, value in case.settings.items():
+        document["params"][key.removeprefix("params.")] = value
+    spec.write_text(yaml.safe_dump(document, sort_keys=False))
+    tensors, _ = untied(case.program(name).module(seed=0).state_dict())
+    save(weights, tensors, {})
+    row = {key: value[0].tolist() for key, value in case.example().items()}
+    return Subject(name, Run(spec, weights), row, str(weights))
 
-    started = interleave(
-        {
-            "start": first,
-            "import": process((sys.executable, "-c", f"import {engine}")),
-        },
-        warmup=1,
-        budget_seconds=budget_seconds,
-        max_rounds=9,
-    )
+
+def _row(subject: Subject, engine: str, budget_seconds: float) -> Mapping[str, Value]:
+    run, row = subject.run, subject.row
+    run.predict(dict(row), engine=engine)  # which exports it, once
+    started = _started(subject, engine, budget_seconds) if subject.name == "cars" else {}
     model = run.model()
     assert model.reader is not None
-    arrays = model.reader.read(ROW).arrays
+    arrays = model.reader.read(row).arrays
     given = [torch.from_numpy(arrays[name]) for name in run.program.inputs]
     module = run.module()
 
@@ -87,17 +110,17 @@ def _row(run: Run, engine: str, budget_seconds: float) -> Mapping[str, Value]:
         with torch.no_grad():
             return module(*given)
 
-    with _serving(run, engine) as ask:
+    with _serving(subject, engine) as ask:
         asked = interleave(
-            {"module": bare, "row": ask, "predict": lambda: run.predict(ROW, engine=engine)},
+            {"module": bare, "row": ask, "predict": lambda: run.predict(dict(row), engine=engine)},
             warmup=20,
             budget_seconds=budget_seconds,
         )
     base: Samples = asked["module"]
     return {
+        "spec": subject.name,
         "engine": engine,
-        "start": started["start"].median,
-        "of_import": started["start"].ratio(started["import"]),
+        **started,
         "module": base.minimum,
         "row": asked["row"].minimum,
         "of_module": asked["row"].minimum / base.minimum,
@@ -105,27 +128,44 @@ def _row(run: Run, engine: str, budget_seconds: float) -> Mapping[str, Value]:
     }
 
 
+def _started(subject: Subject, engine: str, budget_seconds: float) -> Mapping[str, Value]:
+    def first() -> None:
+        with _serving(subject, engine) as ask:
+            ask()
+
+    found = interleave(
+        {"start": first, "import": process((sys.executable, "-c", f"import {engine}"))},
+        warmup=1,
+        budget_seconds=budget_seconds,
+        max_rounds=9,
+    )
+    return {"start": found["start"].median, "of_import": found["start"].ratio(found["import"])}
+
+
 @contextmanager
-def _serving(run: Run, engine: str) -> Iterator[Callable[[], Any]]:
+def _serving(subject: Subject, engine: str) -> Iterator[Callable[[], Any]]:
     """A server as a process of its own, and what asks it for one row."""
-    command = [sys.executable, "-m", "graphspec", "serve", str(run.path), "--port", "0", "--engine", engine]
+    options = ("--weights", subject.weights, "--port", "0", "--engine", engine)
+    command = [sys.executable, "-m", "graphspec", "serve", str(subject.run.path), *options]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert server.stdout is not None
     try:
         port = int(server.stdout.readline().rpartition(":")[2])
+        request = subject.request
         with socket.create_connection(("127.0.0.1", port)) as connection:
-            yield lambda: _asked(connection)
+            yield lambda: _asked(connection, request)
     finally:
         server.terminate()
         server.communicate()
 
 
-def _asked(connection: socket.socket) -> Any:
-    connection.sendall(REQUEST)
+def _asked(connection: socket.socket, request: bytes) -> Any:
+    connection.sendall(request)
     found = b""
-    while True:
-        found += connection.recv(65536)
+    while part := connection.recv(65536):
+        found += part
         head, end, body = found.partition(b"\r\n\r\n")
         if end and len(body) == int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]):
             assert head.startswith(b"HTTP/1.1 200 "), found
             return json.loads(body)
+    raise RuntimeError("the server has closed the connection: it was idle for too long")

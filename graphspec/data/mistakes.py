@@ -89,9 +89,9 @@ def lacks(
     word = nearest(name, names)
     shown = ", ".join(f"`{n}`" for n in names[:20]) + (", ..." if len(names) > 20 else "")
     renamed = f"n{help[1:]}" if help.startswith(NAME) else ""
-    help = f"did you mean `{word}`? {help}".strip() if word else renamed
+    told = f"did you mean `{word}`? {help}".strip() if word else renamed or None
     return fail(
-        "data-column", f"`{file}` has no {what} `{name}`", help, f"it has {shown or 'none'}", span=span
+        "data-column", f"`{file}` has no {what} `{name}`", told, f"it has {shown or 'none'}", span=span
     )
 
 

@@ -122,12 +122,15 @@ class RunFiles:
             else None
         )
 
-    def encoders(self, program: object = None) -> Mapping[str, Any] | None:
+    def encoders(self, program: BaseProgram) -> Mapping[str, Any] | None:
         """The encoders fitted on a table; None if the data were arrays or synthetic. Raises `SpecError`
-        (data-format) where it is damaged.
+        (data-format) where it is damaged, or gone.
         """
         path = self.path / ENCODERS
         if not path.is_file():
+            if program.data is not None and program.data.features and not self.synthetic:
+                message = f"`{path}` is missing: what the features of this run learned from columns"
+                raise fail("data-format", message, "copy the whole directory of the run, or train again")
             return None
         try:
             found = parse_json(read_text(path))

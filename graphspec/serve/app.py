@@ -82,7 +82,8 @@ class Server:
                 raise Rejected(415, "this run does not read a picture alone: send rows as JSON")
             return [{served.picture: body}], True
         if kind != JSON:
-            raise Rejected(415, "send `Content-Type: application/json`")
+            given = f"`{kind}`" if kind else "of no type"
+            raise Rejected(415, f"the body is {given}: send it with the header `Content-Type: {JSON}`")
         try:
             found = json.loads(body)
         except (ValueError, RecursionError) as error:

@@ -417,6 +417,9 @@ def test_damaged_runs_are_told(trained: Path, tmp_path: Path) -> None:
         (place / name).write_text(damage)
         with pytest.raises(SpecError):
             Run(place).predict(trained / "people.csv", device="cpu")
+    (tmp_path / "encoders.json" / "encoders.json").unlink()
+    with pytest.raises(SpecError, match=r"encoders\.json` is missing"):  # and no row is taken for arrays
+        Run(tmp_path / "encoders.json").model("cpu")
     (place / "best.safetensors").unlink()
     shutil.copy(trained / "run" / "spec.yaml", place)
     with pytest.raises(SpecError, match="weights-missing"):

@@ -189,7 +189,10 @@ def test_requests_have_limits(port: int) -> None:
     assert ask(port, b"picture", kind="image/png")[0] == 415
     assert ask(port, {}, "/runs/third/predict")[0] == 404
     assert ask(port, {}, Host="evil.example")[0] == 400
-    assert get(port, "/predict")[0] == 405
+    assert get(port, "/predict")[0] == 405 and ask(port, {}, "/health")[0] == 405
+    assert get(port, "/ready/")[0] == 200 and get(port, "/runs/first/nothing")[0] == 404
+    status, found = ask(port, {}, kind="application/x-www-form-urlencoded")  # as curl sends it
+    assert status == 415 and "with the header `Content-Type: application/json`" in str(found)
 
 
 def test_what_a_server_says_of_itself(run: Run, port: int) -> None:
