@@ -70,6 +70,12 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_sessionfinish() -> None:
+    """Pytest looks five times for what garbage has to say in the end, which once tells."""
+    gc.collect()
+    gc.freeze()
+
+
 LOOKED_THROUGH = (
     ("torch.onnx._internal.exporter._registration", "ONNXRegistry.from_torchlib"),
     ("torch._export.utils", "_collect_all_valid_cia_ops_for_namespace"),
