@@ -6,7 +6,7 @@ In each text, `{inputN}` stands for the reference to input N.
 from __future__ import annotations
 
 from graphspec.contract.layer import LayerError
-from graphspec.tensor import Dim, Tensor, names_of, show_size
+from graphspec.tensor import Dim, Tensor, names_of, show_size, value_of
 
 OF_AXES = (
     "`Reshape` adds and removes axes, global pooling and `Flatten` remove them; a `shape` leaves out the "
@@ -15,6 +15,8 @@ OF_AXES = (
 """What gives a tensor another number of axes."""
 ONE_CLASS = "put `Flatten` or `GlobalAveragePooling2D` before the last layer for a class for each image"
 """What makes one vector of an image."""
+FACTORS = range(2, 129)
+"""Multiples that are tried for a size: 128 where seven layers halve it."""
 
 
 def of_ids(x: Tensor | None) -> str | None:
@@ -51,7 +53,8 @@ def propose(inputs: tuple[Tensor, ...], i: int, j: int, joins: int | None = None
         return None
     unknown = sorted({*names_of(a.shape[differing[0]]), *names_of(b.shape[differing[0]])})
     if unknown:
-        return _of_names(a.shape[differing[0]], b.shape[differing[0]])
+        pairs = [(a.shape[axis], b.shape[axis]) for axis in differing]
+        return _of_multiples(pairs) or _of_names(*pairs[0])
     if joins is not None and len(differing) == 1 and a.shape[joins] == b.shape[joins]:
         return f"join them along the axis where they differ: `axis: {differing[0]}`"
     last = a.rank - 1
@@ -82,6 +85,27 @@ def _of_axis(inputs: tuple[Tensor, ...], small: int, large: int) -> str | None:
     reshape = f"{{layer: Reshape, from: {name}, target_shape: {[sizes[0]] + [1] * behind}}}"
     slice = f"`[:, :{', None' * behind}]` after it in a formula" if behind else ""
     return f"its elements come to the axis of this size by {reshape}" + (f", or {slice}" if slice else "")
+
+
+def _of_multiples(pairs: list[tuple[Dim, Dim]]) -> str | None:
+    """What to write for sizes that differ by how they are rounded, which multiples are not."""
+    written: dict[str, int] = {}
+    for a, b in pairs:
+        names = names_of(a) | names_of(b)
+        name = next(iter(names), "?")
+        if len(names) != 1 or name.startswith("?"):
+            return None
+        fitting = (
+            factor
+            for factor in FACTORS
+            if all(value_of(a, {name: factor * n}) == value_of(b, {name: factor * n}) for n in (1, 2, 3, 5))
+        )
+        factor = next(fitting, None)
+        if factor is None:
+            return None
+        written[name] = max(factor, written.get(name, 1))
+    words = " and ".join(f"`{factor} * {name}` for `{name}`" for name, factor in written.items())
+    return f"they are equal for multiples: write {words} in `inputs`"
 
 
 def _of_names(a: Dim, b: Dim) -> str:

@@ -165,6 +165,9 @@ def _in_result(
         help = did_you_mean(word, names, f"write `{option}: true` on it")
     elif word in ATTRIBUTES:
         help = ATTRIBUTES[word].format(name)
+    elif word.isdecimal() and len(word) < 3 and int(word) < len(result.outputs):  # as in a Python list
+        key = [*result.outputs][int(word)] or _first_part(result)
+        help = write(f"{name}.{key}" if key else name)
     body.error("unknown-reference", span, f"`{name}` has no output `{word}`", help)
     return FAILED
 

@@ -349,11 +349,40 @@ def test_a_run_without_its_best_weights_says_that_it_has_others() -> None:
     [
         ("top.values", "its first output is `top`, the others `top.indices`"),
         ("top.indexes", "did you mean `indices`?"),
+        ("top.1", "write `top.indices`"),
+        ("top.0", "write `top`"),
+        ("top.2", "its first output is `top`"),
     ],
 )
 def test_the_first_output_of_a_node_has_its_name(reference: str, told: str) -> None:
     nodes = f"{{top: {{op: top_k, k: 1}}, y: {{merge: add, from: [top, {reference}]}}}}"
     Path("s.yaml").write_text(f"inputs: {{x: {{shape: [3]}}}}\nnodes: {nodes}\noutputs: [y]\n")
+    assert told in run("check", "s.yaml")
+
+
+@pytest.mark.parametrize(
+    ("shape", "nodes", "told"),
+    [
+        (
+            "[height, width, 3]",
+            "{d: {layer: Conv2D, filters: 3, kernel_size: 3, strides: 8, padding: same}, "
+            "u: {layer: UpSampling2D, size: 8}, y: {merge: add, from: [x, u]}}",
+            "help: they are equal for multiples: write `8 * height` for `height` and `8 * width` for `width`",
+        ),
+        (
+            "[length, 3]",
+            "{a: {layer: Conv1D, filters: 3, kernel_size: 3}, y: {merge: add, from: [x, a]}}",
+            "help: use the same padding and strides on both paths",
+        ),
+        (
+            "[length, 3]",
+            "{a: {layer: GlobalAveragePooling1D}, y: {layer: RepeatVector, n: length}}",
+            "help: `length` is a size of an input, which tensors have: {op: broadcast_to, shape: [-1, ",
+        ),
+    ],
+)
+def test_sizes_with_names(shape: str, nodes: str, told: str) -> None:
+    Path("s.yaml").write_text(f"inputs: {{x: {{shape: {shape}}}}}\nnodes: {nodes}\noutputs: [y]\n")
     assert told in run("check", "s.yaml")
 
 
@@ -391,6 +420,10 @@ def test_a_spec_in_which_everything_is_frozen_is_found_by_check(
     ("node", "told"),
     [
         ("{layer: ReLU6}", "write {layer: ReLU, max_value: 6}"),
+        (
+            "{layer: MultiHeadAttention, num_heads: 1, key_dim: 2, from: {input: x, value: x}}",
+            "write `query`",
+        ),
         ("{layer: nn.InstanceNorm2d}", "write {layer: GroupNormalization, groups: -1}"),
         ("{module: my/layers.py}", "write `module: my.layers.GatedMix`: the file, then what is in it"),
         ("{module: ./layers.py:Mix}", "write `module: layers.Mix`"),

@@ -16,6 +16,7 @@ from graphspec.diagnostics import Label, meant, nearest
 from graphspec.diagnostics import certain as spelled
 from graphspec.diagnostics.foreign_terms import LAYERS, NESTS, bare
 from graphspec.elaborate.instance import NodeInstance
+from graphspec.elaborate.sizes import named_sizes
 from graphspec.language.schema import NODE_KEYS
 from graphspec.settings import Problem, SettingError, a, show, unquoted, validate
 
@@ -155,6 +156,9 @@ def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
         scope = node.body.scope
         given = node.evaluate(raw, str(problem.path[0]))
         help = scope.param_remedy(raw, given) or scope.insertion(raw, node.index) or help
+        if raw in named_sizes(node.body):
+            shape = f"shape: [-1, {raw}, ...], like: ..."
+            help = f"`{raw}` is a size of an input, which tensors have: {{op: broadcast_to, {shape}}}"
     labels = [
         Label(place, f"`{name}` is given here") for name, place in node.body.scope.given_outside(raw).items()
     ]

@@ -8,11 +8,14 @@ from typing import Any
 
 from graphspec.contract.layer import Layer, LayerError
 from graphspec.contract.proposals import OF_AXES, of_ids
-from graphspec.diagnostics import Label, Span
+from graphspec.diagnostics import Label, Span, write
 from graphspec.elaborate.instance import NodeInstance, near_help
 from graphspec.elaborate.values import NOTHING, Bound
 from graphspec.graph import Value
 from graphspec.language.schema import MISSING
+
+PLAIN_NAMES = ("x", "input", "inputs")
+"""What people call the first input of a layer that has another name for it."""
 
 
 def bind(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
@@ -88,8 +91,10 @@ def _bind_named(node: NodeInstance, title: str, cls: type[Layer], groups: dict[s
         if known is None or name in groups:
             what = "stands twice" if known else f"is not an input of `{title}`"
             code = "input-count" if known else "unknown-key"
-            span = node.key("from", name)
-            node.error(code, span, f"`{name}` {what}", near_help(name, list(arguments)))
+            span, first = node.key("from", name), cls.arguments[0].name
+            plain = name in PLAIN_NAMES and known is None and first not in node.inputs.named
+            help = write(first) if plain else near_help(name, list(arguments))
+            node.error(code, span, f"`{name}` {what}", help)
             return False
         if not known.many and len(bounds) != 1:
             message = f"`{name}` of `{title}` takes one input, not {len(bounds)}"
