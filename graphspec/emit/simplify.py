@@ -108,7 +108,8 @@ class Decide:
     def _is_idle(self, target: ast.expr, value: ast.expr) -> bool:
         if isinstance(target, ast.Name):
             return isinstance(value, ast.Name) and value.id == target.id
-        return _own(target) in self.attributes and isinstance(value, ast.Constant)
+        known = self.attributes.get(_own(target))
+        return known is not None and (isinstance(value, ast.Constant) or bool(_own(known)))
 
     def expression(self, node: ast.expr) -> ast.expr:
         """An expression, simplified from its parts up."""
@@ -154,6 +155,8 @@ class Decide:
             if here or literal or is_function(left):
                 return ast.Constant(is_none(left) == isinstance(op, ast.Is))
         compare = COMPARISONS.get(type(op))
+        if compare is not None and _own(left) and _own(left) == _own(right):
+            return ast.Constant(compare(0, 0))
         values = [left] if isinstance(left, ast.Constant) else self.facts.possible.get(_own(left), ())
         if compare is None or not isinstance(right, ast.Constant):
             return node
@@ -167,13 +170,13 @@ class Decide:
         if isinstance(node.func, ast.Attribute) and is_super(node.func.value):
             while args and is_none(args[-1]) and not keywords:
                 args.pop()
-        if isinstance(node.func, ast.Name) and not keywords:
-            defaults = self.facts.defaults.get(node.func.id, ())
-            while args and len(args) <= len(defaults) and _equal(args[-1], defaults[len(args) - 1]):
-                args.pop()
         # an option that is passed on under its own name has the same default there
         keywords = [k for k in keywords if not (k.arg in DEFAULTS and _is(k.value, DEFAULTS[k.arg]))]
-        if ast.unparse(node.func).startswith("nn.Conv"):
+        function = ast.unparse(node.func)
+        defaults: Sequence[ast.expr | None] = self.facts.defaults.get(function, POSITIONAL.get(function, ()))
+        while args and len(args) <= len(defaults) and _equal(args[-1], defaults[len(args) - 1]):
+            args.pop()
+        if function.startswith("nn.Conv"):
             keywords = [k for k in keywords if not (k.arg == "stride" and _is(k.value, 1))]
         if len(args) == len(node.args) and same_items(keywords, node.keywords):
             return node
@@ -185,6 +188,7 @@ DEFAULTS: dict[str | None, object] = {
     "dilation": 1,
     "groups": 1,
     "is_causal": False,
+    "enable_gqa": False,
     "keepdim": False,
     "affine": True,
     "nonlinearity": "tanh",
@@ -192,6 +196,10 @@ DEFAULTS: dict[str | None, object] = {
     "mask": None,
 }
 """Keywords of PyTorch's modules and of recurrent layers with their defaults, which need not be given."""
+POSITIONAL: dict[str, list[ast.expr | None]] = {
+    "F.scaled_dot_product_attention": [None, None, None, *map(ast.Constant, (None, 0.0, False))]
+}
+"""The defaults of functions of PyTorch, by position."""
 COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
     ast.Eq: lambda a, b: a == b,
     ast.NotEq: lambda a, b: a != b,
@@ -383,16 +391,28 @@ def _assigned_once(body: Sequence[ast.stmt]) -> dict[str, ast.expr]:
     for statement in body:
         for word, value in assigned(statement):
             found.setdefault(word, []).append(value)
-    outermost = {
-        word for statement in body if isinstance(statement, ast.Assign) for word, _ in assigned(statement)
-    }
-    return {
+    outermost: set[str] = set()
+    settled: set[str] = set()  # other names of what was assigned before, and never is again
+    for statement in body:
+        pairs = assigned(statement) if isinstance(statement, ast.Assign) else ()
+        settled |= {w for w, v in pairs if isinstance(v, ast.Name) and v.id in outermost}
+        outermost |= {word for word, _ in pairs}
+    known = {
         word: values[0]
         for word, values in found.items()
         if len(values) == 1 and word in outermost
         if isinstance(values[0], ast.Constant)
-        or (isinstance(values[0], ast.Name) and values[0].id not in found)
+        or (isinstance(values[0], ast.Name) and _stays(word, values[0].id, found, settled))
     }
+    # what is another name of a known one has its value in the next round
+    return {word: value for word, value in known.items() if getattr(value, "id", None) not in known}
+
+
+def _stays(
+    word: str, source: str, found: Mapping[str, Sequence[ast.expr | None]], settled: Collection[str]
+) -> bool:
+    """Whether the name that another one is assigned to has the same value wherever that one is read."""
+    return source not in found or (word in settled and len(found[source]) == 1)
 
 
 def _straightened(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -413,8 +433,8 @@ def _straightened(body: list[ast.stmt]) -> list[ast.stmt]:
 def _without_dead(body: list[ast.stmt], known: Constants) -> list[ast.stmt]:
     """Removes dead assignments.
 
-    These are assignments to names that are known, never read, or assigned again before any read. In a tuple,
-    such a name becomes `_`.
+    These are assignments to names that are known, never read, or assigned again before any read. Where one
+    value is unpacked, such a name becomes `_`.
     """
     read = Counter(word for statement in body for word in _reads(statement))
     found: list[ast.stmt] = []
@@ -432,12 +452,33 @@ def _without_dead(body: list[ast.stmt], known: Constants) -> list[ast.stmt]:
                 unread = not read[target.id] or _is_assigned_next(target.id, body[index + 1 :])
                 if target.id in known or (unread and _is_pure(statement.value)):
                     continue
-            elif isinstance(target, ast.Tuple) and (short := _named(target, read)) is not target:
-                statement = with_fields(statement, targets=[short])
+            elif isinstance(target, ast.Tuple):
+                kept = _without_unread(statement, target, read)
+                if kept is None:
+                    continue
+                statement = kept
         elif isinstance(statement, ast.For):
             statement = _uncounted(statement, read)
         found.append(statement)
     return found
+
+
+def _without_unread(statement: ast.Assign, target: ast.Tuple, read: Mapping[str, int]) -> ast.Assign | None:
+    """An assignment to several targets without the names that are never read; None if nothing is left."""
+    value = statement.value
+    if not isinstance(value, ast.Tuple) or len(value.elts) != len(target.elts):
+        short = _named(target, read)
+        return statement if short is target else with_fields(statement, targets=[short])
+    pairs = list(zip(target.elts, value.elts, strict=True))
+    kept = [(a, b) for a, b in pairs if not isinstance(a, ast.Name) or read.get(a.id) or not _is_pure(b)]
+    if not kept or len(kept) == len(pairs):
+        return statement if kept else None
+    names, values = ([pair[side] for pair in kept] for side in (0, 1))
+    if len(kept) == 1:
+        return with_fields(statement, targets=names, value=values[0])
+    return with_fields(
+        statement, targets=[ast.Tuple(names, ast.Store())], value=ast.Tuple(values, ast.Load())
+    )
 
 
 def _uncounted(loop: ast.For, read: Mapping[str, int]) -> ast.For:

@@ -205,6 +205,8 @@ class Specializer:
                 for attribute, (value, *others) in own.items()
                 if not others and value is not None and _is_fixed(value) and attribute not in outside
             }
+            if not self.exporting:
+                found[name] |= _repeated(node, own, outside)
         return {name: self._inherited(name, found) for name in self.nodes}
 
     def _inherited(self, name: str, own: Mapping[str, dict[str, ast.expr]]) -> dict[str, ast.expr]:
@@ -345,6 +347,31 @@ def _calls_held(callee: ast.expr, variables: set[str], methods: set[str]) -> boo
     if isinstance(callee, ast.Attribute):
         return _is_self(callee.value) and callee.attr not in methods
     return isinstance(callee, ast.Name) and callee.id in variables
+
+
+def _repeated(
+    node: ast.ClassDef, own: Mapping[str, Sequence[ast.expr | None]], outside: Collection[str]
+) -> dict[str, ast.expr]:
+    """The attributes that only hold the same number or word as one before them: that one for each."""
+    made = next((each for each in functions_of(node) if each.name == "__init__"), None)
+    plain: set[str] = set()
+    if made is not None:
+        plain = {each.arg for each in made.args.args if is_plain_type(each.annotation)}
+        plain -= {word for word, _ in assigned(made)}
+    first: dict[str, str] = {}
+    found: dict[str, ast.expr] = {}
+    for attribute, values in own.items():
+        value = values[0] if len(values) == 1 and attribute not in outside else None
+        if isinstance(value, ast.Name) and value.id in plain:
+            before = first.setdefault(value.id, attribute)
+            if before != attribute:
+                found[attribute] = ast.Attribute(ast.Name("self", ast.Load()), before, ast.Load())
+    return found
+
+
+def is_plain_type(annotation: ast.expr | None) -> bool:
+    """Whether a parameter is a number or a word."""
+    return isinstance(annotation, ast.Name) and annotation.id in ("int", "float", "bool", "str")
 
 
 def _optional(function: ast.FunctionDef) -> Iterator[str]:

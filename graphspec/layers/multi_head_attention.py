@@ -254,7 +254,7 @@ class Heads(Attending, abstract=True):
         }
         sized = self.return_attention_scores or any(
             keyword[word][0] is not None
-            for word in ("value_dim", "value_features", "key_features", "out_features", "num_kv_heads")
+            for word in ("value_dim", "key_features", "out_features", "num_kv_heads")
         )
         beyond = self.use_gate or site.x.rank > 3 or len(output) > 1
         general = "GeneralAttention" if beyond else "SizedAttention"

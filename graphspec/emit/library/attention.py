@@ -73,13 +73,15 @@ class MultiHeadAttention(nn.Module):
         in_features: int,
         num_heads: int,
         key_dim: int,
+        value_features: int | None = None,
         dropout: float = 0.0,
         bias: bool = True,
     ):
         super().__init__()
+        values = in_features if value_features is None else value_features
         self.query = nn.Linear(in_features, num_heads * key_dim, bias=bias)
-        self.key = nn.Linear(in_features, num_heads * key_dim, bias=bias)
-        self.value = nn.Linear(in_features, num_heads * key_dim, bias=bias)
+        self.key = nn.Linear(values, num_heads * key_dim, bias=bias)
+        self.value = nn.Linear(values, num_heads * key_dim, bias=bias)
         self.output = nn.Linear(num_heads * key_dim, in_features, bias=bias)
         self.num_heads, self.dropout = num_heads, dropout
 
@@ -128,9 +130,11 @@ class SizedAttention(nn.Module):
         bias: bool = True,
     ):
         super().__init__()
-        value_size, kv_heads = value_dim or key_dim, num_kv_heads or num_heads
-        values = value_features or in_features
-        keys, outputs = key_features or values, out_features or in_features
+        value_size = key_dim if value_dim is None else value_dim
+        kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        values = in_features if value_features is None else value_features
+        keys = values if key_features is None else key_features
+        outputs = in_features if out_features is None else out_features
         self.query = nn.Linear(in_features, num_heads * key_dim, bias=bias)
         self.key = nn.Linear(keys, kv_heads * key_dim, bias=bias)
         self.value = nn.Linear(values, kv_heads * value_size, bias=bias)
