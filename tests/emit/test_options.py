@@ -98,3 +98,21 @@ def test_what_one_instance_needs_all_give_from_the_params_of_the_block() -> None
         and "attention_out_features" not in source
         and "a_out_features" not in source
     )
+
+
+WIDTHS = """
+inputs: {x: {shape: [n, 32]}, m: {shape: [k, 24]}}
+nodes:
+  a: {layer: MultiHeadAttention, num_heads: 4, key_dim: 8, from: {query: x, value: m}}
+outputs: [a]
+"""
+
+
+def test_what_a_file_does_not_use_leaves_no_trace() -> None:
+    """No value that nothing reads, second name of another, or argument that PyTorch has by itself."""
+    source = graphspec.compile(WIDTHS).source
+    assert "class MultiHeadAttention" in source
+    assert "F.scaled_dot_product_attention(q, k, v)\n" in source
+    other = WIDTHS.replace("key_dim: 8", "key_dim: 8, output_shape: 40")
+    for text in (source, graphspec.compile(other).source):
+        assert not [word for word in ("_, _", "enable_gqa", "keys", "num_kv_heads") if word in text]
