@@ -24,7 +24,7 @@ class Mixing(Setting):
     layer: str
 
     remedies: ClassVar[Mapping[str, str]] = {
-        "seed": delete("draws depend on the seed of `train`"),
+        "seed": delete("draws depend on the seed of `train`", safe=False),
         "data_format": delete("images are mixed as the inputs are declared"),
     }
 

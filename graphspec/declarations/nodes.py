@@ -9,7 +9,7 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.declarations.body import Body
 from graphspec.declarations.reader import DeclarationReader
-from graphspec.diagnostics import Diagnostics, did_you_mean, meant, nearest, write, write_value
+from graphspec.diagnostics import Diagnostics, certain, did_you_mean, meant, nearest, write, write_value
 from graphspec.language.schema import FORMS, MISSING, REPEATABLE, Node
 from graphspec.settings import a, show, unquoted
 from graphspec.source import Document, Path
@@ -143,7 +143,7 @@ def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> No
                 "unknown-key",
                 (*path, key),
                 f"the node `{name}` has no `{key}`",
-                meant(word, key, True),
+                meant(word, key, certain(key, word, FORMS, _WORDS_OF_FORMS)),
                 key=True,
             )
             return

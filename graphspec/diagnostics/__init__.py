@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from graphspec.diagnostics.collecting import Diagnostics, SpecError, fail
 from graphspec.diagnostics.diagnostic import CODES, Diagnostic, Label, Span
-from graphspec.diagnostics.remedy import Change, Remedy, delete, erase, write, write_value
-from graphspec.diagnostics.spelling import by_word, certain, did_you_mean, meant, nearest, same_word
+from graphspec.diagnostics.remedy import Change, Remedy, delete, erase, keys, write, write_value
+from graphspec.diagnostics.spelling import akin, by_word, certain, did_you_mean, meant, nearest, same_word
 from graphspec.diagnostics.text import hidden_in, shortened, split_lines, visible
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Remedy",
     "Span",
     "SpecError",
+    "akin",
     "by_word",
     "certain",
     "delete",
@@ -28,6 +29,7 @@ __all__ = [
     "erase",
     "fail",
     "hidden_in",
+    "keys",
     "meant",
     "nearest",
     "render",

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import TypeVar
 
-from graphspec.diagnostics import by_word, delete
+from graphspec.diagnostics import by_word, delete, keys
 
 T = TypeVar("T")
 
@@ -99,29 +99,30 @@ LAYERS: Mapping[str, str] = {
 }
 """By the name of a layer that there is not."""
 
+_SIZE = delete("the size is that of the input", safe=False)
 ARGUMENTS: Mapping[str, str] = {
-    "batch_first": delete("the batch is the first axis"),
+    "batch_first": delete("the batch is the first axis", given="true"),
     "inplace": delete("activations work in place where possible"),
     "num_layers": "each layer is a node: `repeat: 2` makes two",
     "padding_idx": "`mask_zero: true` masks the id 0",
     "padding_mode": "pad in a node before it: {op: pad, mode: reflect, ...}",
     "ceil_mode": "write `padding: same`",
-    "input_length": delete("lengths are those of the input"),
-    "batch_size": delete("shapes leave out the batch"),
+    "input_length": delete("lengths are those of the input", safe=False),
+    "batch_size": delete("shapes leave out the batch", safe=False),
     "batch_input_shape": "write the shape of an input under `inputs`, without the batch",
     "batch_shape": "write the shape of an input under `inputs`, without the batch",
     "device": "choose it on the command line: --device cuda",
-    "track_running_stats": delete("statistics are always kept"),
-    "elementwise_affine": "use `scale` and `center`",
+    "track_running_stats": delete("statistics are always kept", given="true"),
+    **dict.fromkeys(("affine", "elementwise_affine"), keys("scale", "center")),
     "embed_dim": "`key_dim` is the size of one head: embed_dim / num_heads",
     "dtype": "numbers are float32; train: {precision: bf16} computes in bfloat16",
     "loss": _LOSS,
     "metrics": "metrics belong to an output: outputs: {probs: {metrics: [accuracy]}}",
-    "in_features": delete("the size is that of the input"),
-    "in_channels": delete("the size is that of the input"),
-    "input_size": delete("the size is that of the input"),
-    "input_shape": delete("the size is that of the input"),
-    "num_features": delete("the size is that of the input"),
+    "in_features": _SIZE,
+    "in_channels": _SIZE,
+    "input_size": _SIZE,
+    "input_shape": _SIZE,
+    "num_features": _SIZE,
     "weight_decay": "add a penalty, `kernel_regularizer: {name: l2, l2: 0.0001}`, or set it for all weights: "
     "train: {optimizer: {name: adamw, weight_decay: 0.0001}}",
     **dict.fromkeys(
@@ -138,7 +139,7 @@ ARGUMENTS: Mapping[str, str] = {
     **dict.fromkeys(
         ("lr", "learning_rate"), "another rate for some weights: train: {parameter_groups: [...]}"
     ),
-    "normalized_shape": delete("the size is that of the input"),
+    "normalized_shape": _SIZE,
 }
 """By an argument that no layer takes."""
 
@@ -167,7 +168,6 @@ ARGUMENT_WORDS: Mapping[str, str] = {
     "act": "activation",
     **dict.fromkeys(("n_heads", "heads", "nhead", "n_head"), "num_heads"),
     **dict.fromkeys(("d_head", "head_size", "dim_head"), "key_dim"),
-    "affine": "scale",
 }
 """Names of arguments in PyTorch and other libraries, with the names used here."""
 
@@ -378,6 +378,7 @@ NAMES: Mapping[tuple[str, str], str] = {
     ("schedule", "one_cycle"): "write {name: cosine_decay, warmup_steps: ...}",
     ("schedule", "warmup"): "a schedule has `warmup_steps`: {name: cosine_decay, warmup_steps: 100}",
     ("schedule", "constant"): "leave `schedule` out: the rate of the optimizer stays",
+    ("optimizer", "momentum"): "write {name: sgd, momentum: 0.9}",
     ("callback", "lr_finder"): "search it: `graphspec tune` varies train.optimizer.learning_rate",
     ("callback", "gradient_clipping"): "it belongs to the optimizer: {name: adam, global_clipnorm: 1.0}",
     ("callback", "ema"): "it belongs to the optimizer: {name: adam, use_ema: true}",

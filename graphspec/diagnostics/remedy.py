@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Where = Literal["place", "entry", "comment", "line end", "lines"]
+Where = Literal["place", "entry", "key", "comment", "line end", "lines"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,9 +13,11 @@ class Change:
     """What a remedy changes at the place of its diagnostic.
 
     `new` replaces the word `old`, which the place holds once, or else all of the place. With `entry` it
-    replaces the `key: value` whose key or value the place is, with `comment` the blanks before it, too; at
-    the `line end` it is added to the first line of the place; with `lines` it begins each line of these
-    ranges, from 1, both ends included. A change is `safe` if nothing else can have been meant.
+    replaces the `key: value` whose key or value the place is, and with `key` its key by each word of `new`,
+    all with its value; with `comment` it replaces the blanks before the place, too; at the `line end` it is
+    added to the first line of the place; with `lines` it begins each line of these ranges, from 1, both ends
+    included. A change is `safe` if nothing else can have been meant; one with `given` only where the entry
+    has one of these values.
     """
 
     new: str
@@ -23,6 +25,7 @@ class Change:
     where: Where = "place"
     safe: bool = True
     lines: tuple[tuple[int, int], ...] = ()
+    given: frozenset[str] | None = None
 
 
 class Remedy(str):
@@ -50,9 +53,15 @@ def write_value(new: str, beside: str = "", *, safe: bool = True) -> str:
     return Remedy(f"write {new}{beside}", Change(new, safe=safe))
 
 
-def delete(reason: str = "", *, safe: bool = True) -> str:
-    """Without the entry at fault."""
-    return Remedy(f"delete it: {reason}" if reason else "delete it", Change("", where="entry", safe=safe))
+def delete(reason: str = "", *, safe: bool = True, given: str = "") -> str:
+    """Without the entry at fault. One that says what holds anyway says it with one of the words `given`."""
+    change = Change("", where="entry", safe=safe, given=frozenset(given.split()) or None)
+    return Remedy(f"delete it: {reason}" if reason else "delete it", change)
+
+
+def keys(*names: str) -> str:
+    """The value of the entry at fault under each of these keys."""
+    return Remedy(f"use {' and '.join(f'`{name}`' for name in names)}", Change(" ".join(names), where="key"))
 
 
 def erase(reason: str = "") -> str:

@@ -12,6 +12,25 @@ from graphspec.diagnostics.remedy import Change, Remedy
 
 T = TypeVar("T")
 
+AKIN: Mapping[str, frozenset[str]] = {
+    ours: frozenset(words.split())
+    for ours, words in {
+        "axis": "dim dims",  # channels come first in PyTorch
+        "target_shape": "shape",  # which may count the batch
+        "RandomFlip": "RandomHorizontalFlip RandomVerticalFlip",
+        "RandomZoom": "RandomResizedCrop RandomAffine",
+        "UpSampling2D": "UpsamplingBilinear2d",
+        "ZeroPadding1D": "ConstantPad1d",
+        "ZeroPadding2D": "ConstantPad2d",
+        "ZeroPadding3D": "ConstantPad3d",
+        "random_binomial": "bernoulli",
+        "schedule_free_adamw": "schedule_free",
+        "hyperband": "asha successive_halving",
+        "float": "loguniform log_uniform",
+    }.items()
+}
+"""By a word, those of other libraries that mean nearly the same: a reader decides whether it is meant."""
+
 _LONGEST_WORD = 64
 _MANY = 500
 
@@ -90,10 +109,12 @@ def meant(near: str, written: str, safe: bool = False) -> str:
 
 def certain(word: str, near: str, legal: Iterable[str], synonyms: Mapping[str, str] | None = None) -> bool:
     """Whether `word` can have meant no other of the words than `near`, its nearest: another library's word
-    for it, the same letters, or few typing mistakes in letters (no digit is taken for another) and no second
-    word as near.
+    for the same, the same letters, or few typing mistakes in letters (no digit is taken for another) and no
+    second word as near.
     """
     plain, other = _letters(word[:_LONGEST_WORD]), _letters(near)
+    if akin(word, near):
+        return False
     if plain == other or any(_letters(foreign) == plain for foreign in synonyms or ()):
         return True
     limit = min(max(len(plain), len(other)) // 3, 3)
@@ -109,6 +130,11 @@ def certain(word: str, near: str, legal: Iterable[str], synonyms: Mapping[str, s
         for name in legal
         if isinstance(name, str)
     )
+
+
+def akin(word: str, near: str) -> bool:
+    """Whether a word is another library's for what is nearly `near`."""
+    return any(same_word(word, each) for each in AKIN.get(near, ()))
 
 
 def _is_part(a: str, b: str) -> bool:

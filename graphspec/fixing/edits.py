@@ -8,11 +8,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphspec.diagnostics import Change, Diagnostic, Diagnostics, Remedy, Span
+from graphspec.language.schema import Spec
 from graphspec.source import read
 from graphspec.source.places import line_starts, place
 from graphspec.source.reader import Node
 
+OWN = frozenset(
+    [
+        "unknown-block",
+        "unknown-channels",
+        "unknown-name",
+        "unknown-param",
+        "unknown-preset",
+        "unknown-reference",
+        "unbound-output",
+        "unused-feature",
+    ]
+)
+"""Codes of names that the spec itself declares: the mistake may be in the declaration."""
+
 _blank = re.compile(r"[ \t]*(?:\r|\n|\Z)")
+_section = re.compile(rf"\s*(?:{'|'.join(Spec.model_fields)})[ \t]*:")
+"""The start of a section of a file, which more likely belongs in the first column."""
+_comment = re.compile(r"(?:^|(?<=\s))#[^\r\n]*", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +82,28 @@ def fix_of(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Fix | None:
         return None
     start, end = offset(lines, span.line, span.column), offset(lines, span.end_line, span.end_column)
     change = help.change
+    found = _entry(text, span.file, start) if change.where in ("entry", "key") else None
     edits = tuple(
         Edit(first, last, content, place(span.file, lines, first, last))
-        for first, last, content in _edits(change, text, lines, span.file, start, end)
+        for first, last, content in _edits(change, text, lines, found, start, end)
     )
-    return Fix(str(help), change.safe, edits) if edits else None
+    safe = change.safe and (diagnostic.code not in OWN or _surely_declared(change, text))
+    if diagnostic.code == "yaml-tab":
+        safe = safe and not _section.match(text, end)
+    if change.given is not None:
+        safe = safe and found is not None and found.value(text) in change.given
+    return Fix(str(help), safe, edits) if edits else None
+
+
+def _surely_declared(change: Change, text: str) -> bool:
+    """Whether a name that replaces another is the right one: used elsewhere, too, and more often than the
+    other. Else the declaration may have the mistake.
+    """
+    plain = _comment.sub("", text)
+    there, wrong = (
+        len(re.findall(rf"(?<!\w){re.escape(word)}(?!\w)", plain)) for word in (change.new, change.old or "")
+    )
+    return there - 1 > wrong if change.old else True
 
 
 def offset(lines: list[int], line: int, column: int) -> int:
@@ -77,7 +112,7 @@ def offset(lines: list[int], line: int, column: int) -> int:
 
 
 def _edits(
-    change: Change, text: str, lines: list[int], file: str, start: int, end: int
+    change: Change, text: str, lines: list[int], found: _Entry | None, start: int, end: int
 ) -> Iterator[tuple[int, int, str]]:
     if change.where == "lines":
         for first, last in change.lines:
@@ -91,9 +126,11 @@ def _edits(
     elif change.where == "comment":
         yield start - (len(text[:start]) - len(text[:start].rstrip(" \t"))), end, change.new
     elif change.where == "entry":
-        found = _entry(text, file, start)
         if found is not None:
-            yield (*found, change.new)
+            yield (*_cleared(text, found.start, found.end), change.new)
+    elif change.where == "key":
+        if found is not None:
+            yield found.start, found.end, _under(change.new.split(), text, found)
     elif change.old is None:
         yield start, end, change.new
     else:
@@ -105,16 +142,22 @@ def _edits(
             yield start + places[0][0], start + places[0][1], change.new
 
 
-def _entry(text: str, file: str, start: int) -> tuple[int, int] | None:
-    """Where the entry `key: value` is whose key or value starts at an offset, with its comma or its line."""
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An entry `key: value`, from `start` to `end`; its value begins at `middle`."""
+
+    start: int
+    middle: int
+    end: int
+
+    def value(self, text: str) -> str:
+        return text[self.middle : self.end].strip("\"'").lower()
+
+
+def _entry(text: str, file: str, start: int) -> _Entry | None:
+    """The entry whose key or value starts at an offset."""
     document = read(text, file, Diagnostics())
-    if document is None:
-        return None
-    return next(_entries(text, document.root, start), None)
-
-
-def _entries(text: str, node: Node, start: int) -> Iterator[tuple[int, int]]:
-    stack = [node]
+    stack: list[Node] = [] if document is None else [document.root]
     while stack:
         _, _, children = stack.pop()
         below = children.values() if isinstance(children, dict) else children or ()
@@ -122,10 +165,21 @@ def _entries(text: str, node: Node, start: int) -> Iterator[tuple[int, int]]:
             if isinstance(children, dict):
                 key, _, value = child
                 if start in (key, value[0]):
-                    yield _cleared(text, key, value[1])
-                    return
+                    return _Entry(key, value[0], value[1])
                 child = value
             stack.append(child)
+    return None
+
+
+def _under(keys: list[str], text: str, entry: _Entry) -> str:
+    """The value of an entry under each of these keys: on lines of their own where it has its line for
+    itself.
+    """
+    line = max(text.rfind("\n", 0, entry.start), text.rfind("\r", 0, entry.start)) + 1
+    before = text[line : entry.start]
+    ends = "\r\n" if "\r\n" in text else "\n"
+    between = f"{ends}{before.replace('-', ' ')}" if not before.strip(" -") else ", "
+    return between.join(f"{key}: {text[entry.middle : entry.end]}" for key in keys)
 
 
 def _cleared(text: str, start: int, end: int) -> tuple[int, int]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from graphspec.diagnostics import Diagnostic
+from graphspec.diagnostics import Diagnostic, Diagnostics, Span
 from graphspec.fixing.edits import Edit, Fix, fix_of, offset
+from graphspec.source import read
 from graphspec.source.places import line_end, line_starts
 
 MAX_ROUNDS = 100
@@ -72,13 +73,12 @@ def _key(diagnostic: Diagnostic) -> tuple[str, str]:
 
 def _line(diagnostic: Diagnostic, text: str) -> str:
     """The line of a text that a diagnostic points into."""
-    start = _start(diagnostic, line_starts(text))
+    start = _start(diagnostic.span, line_starts(text))
     return "" if start is None else text[start : line_end(text, start, len(text))]
 
 
-def _start(diagnostic: Diagnostic, lines: list[int]) -> int | None:
-    """Where the place of a diagnostic begins in a text whose lines start at these offsets."""
-    span = diagnostic.span
+def _start(span: Span | None, lines: list[int]) -> int | None:
+    """Where a place begins in a text whose lines start at these offsets."""
     return offset(lines, span.line, span.column) if span is not None and 0 < span.line <= len(lines) else None
 
 
@@ -94,20 +94,33 @@ def _apart(fixes: Iterable[Placed]) -> Iterator[Placed]:
 
 
 def _kept(text: str, fixes: list[Placed], before: list[Diagnostic], check: Check) -> str | None:
-    """The text after these fixes, if each of them mends what it was made for."""
+    """The text after these fixes, if each of them mends what it was made for, and makes no new mistake: what
+    it wrote is in none, and the text reads as well as before. Other errors were hidden.
+    """
     edits = [edit for _, fix in fixes for edit in fix.edits]
     after = apply(text, edits)
     found, _ = check(after)
-    lines, written = line_starts(after), _written(edits)
+    lines, written = line_starts(after), _written(edits, after)
     known = {_key(diagnostic) for diagnostic in before}
-    left = {(*_key(diagnostic), _start(diagnostic, lines)) for diagnostic in found}
-    if any((*_key(each), _moved(_start(each, line_starts(text)), edits)) in left for each, _ in fixes):
+    left = {(*_key(diagnostic), _start(diagnostic.span, lines)) for diagnostic in found}
+    if any((*_key(each), _moved(_start(each.span, line_starts(text)), edits)) in left for each, _ in fixes):
         return None
     new = [each for each in found if each.severity == "error" and _key(each) not in known]
     if new and any(diagnostic.code in _GUESSES for diagnostic, _ in fixes):
         return None
-    starts = [start for each in new if (start := _start(each, lines)) is not None]
+    made = _unreadable(after) - _unreadable(text)
+    if made and not any(_key(diagnostic) in _unreadable(text) for diagnostic, _ in fixes):
+        return None
+    spans = [span for each in new for span in (each.span, *(label.span for label in each.labels))]
+    starts = [start for span in spans if (start := _start(span, lines)) is not None]
     return None if any(a <= start < b for start in starts for a, b in written) else after
+
+
+def _unreadable(text: str) -> set[tuple[str, str]]:
+    """The mistakes of a text as YAML."""
+    found = Diagnostics()
+    read(text, "", found)
+    return {_key(diagnostic) for diagnostic in found}
 
 
 def apply(text: str, edits: Iterable[Edit]) -> str:
@@ -117,12 +130,14 @@ def apply(text: str, edits: Iterable[Edit]) -> str:
     return text
 
 
-def _written(edits: list[Edit]) -> list[tuple[int, int]]:
-    """Where the contents of edits lie after all of them."""
+def _written(edits: list[Edit], after: str) -> list[tuple[int, int]]:
+    """Where the contents of edits lie in the text `after` all of them; an indentation goes with its line."""
     shift, places = 0, []
     for edit in sorted(edits, key=lambda edit: edit.start):
         start = edit.start + shift
-        places.append((start, start + len(edit.content)))
+        end = start + len(edit.content)
+        indents = edit.content and not edit.content.strip(" ")
+        places.append((start, line_end(after, end, len(after)) if indents else end))
         shift += len(edit.content) - (edit.end - edit.start)
     return places
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from graphspec.diagnostics import by_word, meant
+from graphspec.diagnostics import akin, by_word, meant
 from graphspec.settings import Problem, Problems, Setting, show, unfit, validate
 
 Count = Annotated[int, Field(ge=1)]
@@ -204,7 +204,8 @@ def parse_range(key: str, value: object) -> Range:
     if not kinds:
         near = next((word for word in value if isinstance(word, str) and word.lower() in SYNONYMS), None)
         if near is not None:
-            help = meant(SYNONYMS[near.lower()], near, True)
+            kind = SYNONYMS[near.lower()]
+            help = meant(kind, near, not akin(near, kind))
             raise unfit("unknown-key", f"`{key}` has no `{near}`", help, near)
         help = "write {int: [low, high]}, {float: [low, high]} or {choice: [a, b]}"
         raise unfit("no-form", f"`{key}` does not say which values to try", help)

@@ -64,6 +64,102 @@ def test_good_specs_stay_as_they_are() -> None:
         assert fixed(text, "spec.yaml", check).text == text
 
 
+IMAGE = """\
+inputs: {{x: {{shape: [8, 8, 3]}}}}
+nodes:
+  c: {{layer: Conv2D, filters: 4, kernel_size: 3}}
+  n: {}
+outputs: {{n: {{loss: mse}}}}
+train: {}
+"""
+NORM = "{layer: BatchNormalization}"
+ADAM = "{optimizer: adam, epochs: 1}"
+
+
+@pytest.mark.parametrize(
+    ("node", "train"),
+    [
+        ("{layer: BatchNormalization, track_running_stats: false}", ADAM),
+        ("{layer: Conv2D, filters: 2, kernel_size: 1, in_channels: 5}", ADAM),
+        ("{layer: BatchNormalization, num_features: 9}", ADAM),
+        ("{layer: Dense, units: 3, in_features: 9}", ADAM),
+        ("{layer: Softmax, dim: 1}", ADAM),
+        ("{op: softmax, dim: 1}", ADAM),
+        ("{op: mean, dim: 1}", ADAM),
+        ("{merge: cat, from: [c, c], dim: 1}", ADAM),
+        ("{layer: RandomHorizontalFlip}", ADAM),
+        ("{layer: UpsamplingBilinear2d}", ADAM),
+        (NORM, "{shuffle: false, optimizer: adam, epochs: 1}"),
+        (NORM, "{optimizer: lbfgs, epochs: 1}"),
+        (NORM, "{optimizer: momentum, epochs: 1}"),
+        (NORM, "{optimizer: adam, epochs: 1, steps_per_epoch: 10}"),
+    ],
+)
+def test_what_another_library_computes_otherwise_is_not_mended(node: str, train: str) -> None:
+    text = IMAGE.format(node, train)
+    assert emitted(fixed(text, "spec.yaml", check).text) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "right"),
+    {
+        "{layer: BatchNorm2d, affine: false}": "{layer: BatchNormalization, scale: false, center: false}",
+        "\n    layer: GroupNorm\n    elementwise_affine: false  # why\n    groups: 2": "\n    "
+        "layer: GroupNormalization\n    scale: false\n    center: false  # why\n    groups: 2",
+        "{layer: BatchNorm2d, track_running_stats: true}": NORM,
+    }.items(),
+)
+def test_what_another_library_says_otherwise_is_mended(written: str, right: str) -> None:
+    text = IMAGE.format(written, "{shuffle: true, optimizer: adam, epochs: 1}")
+    assert fixed(text, "spec.yaml", check) == Fixed(IMAGE.format(right, ADAM), 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "inputs: {x: {shape: [8]}}\nnodes:\n  h: {layer: Dense, out_features: 8, units: 9}\noutputs: [h]\n",
+        "inputs: {x: {shape: [8]}}\nnodes:\n  h: {layer: Dense, unit: 8, units: 9}\noutputs: [h]\n",
+        "inputs: {x: {shape: [4]}}\n\tnodes:\n  a: {layer: Dense, units: 3}\noutputs: [a]\n",
+        "inputs:\n  x: {shape: [4]}\n\tblocks:\n    b: {nodes: {}}\nnodes: {a: {block: b}}\noutputs: [a]\n",
+        "inputs: {x: {shape: [4]}}\nnodes:\n  a:\n    layer: Dense\n\tunits: 3\noutputs: [a]\n",
+    ],
+)
+def test_a_fix_that_makes_another_mistake_is_not_made(text: str) -> None:
+    assert fixed(text, "spec.yaml", check) == Fixed(text, 0)
+
+
+DECLARED = """\
+params: {width: 4}
+inputs: {features: {shape: [4]}}
+blocks: {residual: {inputs: [x], nodes: {d: {layer: Dense, units: $width}}}}
+nodes:
+  a: {block: residual, from: features}
+  core: {layer: Dense, units: $width}
+  score: {layer: Dense, units: $width}
+outputs: {score: {loss: mse}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("declared", "typed"),
+    {
+        "params: {width": "params: {Width",
+        "inputs: {features": "inputs: {featres",
+        "blocks: {residual": "blocks: {rresidual",
+        "  score: {": "  scores: {",
+    }.items(),
+)
+def test_a_mistake_in_a_declaration_is_not_spread(declared: str, typed: str) -> None:
+    text = DECLARED.replace(declared, typed)
+    assert emitted(DECLARED) is not None and fixed(text, "spec.yaml", check) == Fixed(text, 0)
+
+
+def test_a_name_that_is_used_elsewhere_is_right() -> None:
+    wrong = DECLARED.replace("$width}\nout", "$widht}  # widht\nout")
+    right = wrong.replace("$widht", "$width")
+    assert fixed(wrong, "spec.yaml", check) == Fixed(right, 1)
+
+
 def outline(text: str) -> object:
     """A model without the names of its own: shapes, weights and judgements."""
     program = compiled(text)
@@ -97,7 +193,7 @@ def test_fixes_of_a_file_keep_its_comments_and_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    wrong = IMAGES.replace("Conv2D", "Conv2d").replace("units: 10", "in_features: 64, units: 10")
+    wrong = IMAGES.replace("Conv2D", "Conv2d").replace("units: 10", "inplace: true, units: 10")
     wrong = wrong.replace("  epochs: 3\n", "  epochs: 3\n  shuffle: true  # always\n").replace("\n", "\r\n")
     Path("spec.yaml").write_bytes(wrong.encode())
     shown = CliRunner().invoke(app, ["check", "spec.yaml", "--diff"])

@@ -39,7 +39,7 @@ ALLOWED = {
     "export": "data diagnostics files objectives program tensor train version",
     "expressions": "diagnostics",
     "files": "diagnostics",
-    "fixing": "compiled_spec compiler custom data diagnostics source tune weights",
+    "fixing": "compiled_spec compiler custom data diagnostics language source tune weights",
     "fold": "contract graph layers passes program tensor weights",
     "formatting": "diagnostics source",
     "graph": "contract diagnostics expressions tensor",

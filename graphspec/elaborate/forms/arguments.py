@@ -12,7 +12,7 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.keras_names import ALIASES, REFUSED
 from graphspec.contract.layer import Kind, Layer, Wrapper
-from graphspec.diagnostics import Label, meant, nearest
+from graphspec.diagnostics import Label, akin, meant, nearest
 from graphspec.diagnostics import certain as spelled
 from graphspec.diagnostics.foreign_terms import LAYERS, NESTS, bare
 from graphspec.elaborate.instance import NodeInstance
@@ -38,7 +38,8 @@ def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] 
     certain = near is not None and (_letters(near) == _letters(word) or known.synonyms.get(word) == near)
     help = None if certain else _elsewhere(node, kind, word)
     if help is None and near is not None:
-        help = meant(near, str(name), certain or spelled(word, near, known))
+        same = not akin(word, near) and (certain or spelled(word, near, known))
+        help = meant(near, str(name), same)
         if "(" in str(name) and certain:
             help = f"write arguments next to the name: {{{kind}: {near}, {_of_call(str(name))}}}"
     elif help is None and re.search(r"[-+*/@ ]", str(name)):

@@ -75,10 +75,12 @@ REMEDIES = {
         ("output_dir", "save_dir", "log_dir", "run_dir"),
         "it belongs to the command: `graphspec train --run-dir DIR`",
     ),
-    **dict.fromkeys(("save_best", "save_best_only"), delete("every run writes `best.safetensors`, too")),
+    **dict.fromkeys(
+        ("save_best", "save_best_only"), delete("every run writes `best.safetensors`, too", given="true")
+    ),
     "weights": "it belongs to the command: `graphspec train --weights FILE`; or to a node of a model",
     "mixed_precision": "write `precision: bf16`",
-    "shuffle": delete("training rows are shuffled, from the run's seed"),
+    "shuffle": delete("training rows are shuffled, from the run's seed", given="true"),
     "data": "it is a section of its own: data: {train: FILE}",
     **dict.fromkeys(
         ("validation_split", "validation", "val_split"),
@@ -86,7 +88,7 @@ REMEDIES = {
     ),
     "validation_data": "it belongs to the data: data: {validation: FILE}",
     **dict.fromkeys(("max_steps", "num_steps"), "`epochs` sets the length of a training"),
-    "steps_per_epoch": delete("an epoch is all training rows; `--limit` reads fewer"),
+    "steps_per_epoch": delete("an epoch is all training rows; `--limit` reads fewer", safe=False),
     "early_stop": _CALLBACK,
     "early_stopping": _CALLBACK,
     "patience": _CALLBACK,

@@ -265,16 +265,17 @@ OPTIMIZERS = Family(
     "optimizer",
     Members(OptimizerSettings, lambda: import_module("graphspec.train.config.rare_optimizers")),
     {
-        "momentum": "sgd",
         "gradient_descent": "sgd",
         "rms_prop": "rmsprop",
         "adam_w": "adamw",
-        "lbfgs": "adam",
         "schedule_free": "schedule_free_adamw",
     },
     "unknown-optimizer",
     {
         "Optimizer": ("it is the base class of custom optimizers", "use one that Keras has"),
+        **dict.fromkeys(
+            ("lbfgs", "LBFGS"), ("it computes the loss many times for each step", "`adam` is the usual one")
+        ),
         "LossScaleOptimizer": ("nothing needs it", "`precision: bf16` needs no scaling of losses"),
         **dict.fromkeys(
             ("MultiOptimizer", "OptimizerMap"),
