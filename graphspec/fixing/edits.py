@@ -87,7 +87,7 @@ def fix_of(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Fix | None:
         Edit(first, last, content, place(span.file, lines, first, last))
         for first, last, content in _edits(change, text, lines, found, start, end)
     )
-    safe = change.safe and (diagnostic.code not in OWN or _surely_declared(change, text))
+    safe = change.safe and (not (change.own or diagnostic.code in OWN) or _surely_declared(change, text))
     if diagnostic.code == "yaml-tab":
         safe = safe and not _section.match(text, end)
     if change.given is not None:

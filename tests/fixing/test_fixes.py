@@ -131,9 +131,10 @@ def test_a_fix_that_makes_another_mistake_is_not_made(text: str) -> None:
 DECLARED = """\
 params: {width: 4}
 inputs: {features: {shape: [4]}}
-blocks: {residual: {inputs: [x], nodes: {d: {layer: Dense, units: $width}}}}
+blocks: {residual: {params: {size: 3}, inputs: [x], nodes: {d: {layer: Dense, units: $size}}}}
 nodes:
-  a: {block: residual, from: features}
+  a: {block: residual, from: features, size: 5}
+  more: {layer: Dense, units: $width}
   core: {layer: Dense, units: $width}
   score: {layer: Dense, units: $width}
 outputs: {score: {loss: mse}}
@@ -146,6 +147,7 @@ outputs: {score: {loss: mse}}
         "params: {width": "params: {Width",
         "inputs: {features": "inputs: {featres",
         "blocks: {residual": "blocks: {rresidual",
+        "params: {size": "params: {szie",
         "  score: {": "  scores: {",
     }.items(),
 )
