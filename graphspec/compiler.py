@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from graphspec.compiled_spec import Program
 from graphspec.data import augmentation
 from graphspec.declarations import File, read_file
-from graphspec.diagnostics import Diagnostic, Diagnostics, did_you_mean, fail
+from graphspec.diagnostics import Diagnostic, Diagnostics, TooManyMistakes, did_you_mean, fail
 from graphspec.diagnostics.arguments import need
 from graphspec.elaborate import Context, argument_names, elaborate
 from graphspec.files.reading import content
@@ -123,7 +123,9 @@ def read_spec(
 ) -> Document | None:
     """The first step of `check_text`: the values of the text and their places."""
     sources[shown] = text if isinstance(text, str) else text.decode("utf-8", "replace")
-    return read(text, shown, diagnostics, argument_names)
+    with suppress(TooManyMistakes):
+        return read(text, shown, diagnostics, argument_names)
+    return None
 
 
 @_collector_paused()
@@ -146,12 +148,14 @@ def check_document(
         from graphspec.language.overriding import override
 
         override(document, key, value, params, diagnostics, places.get(key))
-    file = read_file(document, path.stem if path else "model", diagnostics)
     context = Context(diagnostics, path)
-    elaborated = elaborate(context, file, params, preset) if file is not None else None
+    elaborated = None
+    with suppress(TooManyMistakes):
+        file = read_file(document, path.stem if path else "model", diagnostics)
+        elaborated = elaborate(context, file, params, preset) if file is not None else None
+        _check_augment(context, document, diagnostics)
+        _fix_params(document, file, params, preset)
     sources.update(context.sources)
-    _check_augment(context, document, diagnostics)
-    _fix_params(document, file, params, preset)
     if settings:
         diagnostics.amend(lambda diagnostic: in_options(diagnostic, sources))
     diagnostics.silence(sources, whole=elaborated is not None and not diagnostics.errors)

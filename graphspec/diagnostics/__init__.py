@@ -6,7 +6,7 @@ one for people, `nearest` finds the legal word that was meant.
 
 from collections.abc import Mapping
 
-from graphspec.diagnostics.collecting import Diagnostics, SpecError, fail
+from graphspec.diagnostics.collecting import Diagnostics, SpecError, TooManyMistakes, fail
 from graphspec.diagnostics.diagnostic import CODES, Diagnostic, Label, Span
 from graphspec.diagnostics.remedy import Change, Remedy, delete, erase, keys, own, write, write_value
 from graphspec.diagnostics.spelling import akin, by_word, certain, did_you_mean, meant, nearest, same_word
@@ -21,6 +21,7 @@ __all__ = [
     "Remedy",
     "Span",
     "SpecError",
+    "TooManyMistakes",
     "akin",
     "by_word",
     "certain",

@@ -20,6 +20,10 @@ class SpecError(Exception):
         super().__init__("\n\n".join(render(diagnostic, {}) for diagnostic in self.diagnostics))
 
 
+class TooManyMistakes(SpecError):
+    """Ends a check whose errors are more than anyone reads: those that were found are collected."""
+
+
 def fail(
     code: str, message: str, help: str | None = None, *notes: str, span: Span | None = None
 ) -> SpecError:
@@ -27,7 +31,7 @@ def fail(
     return SpecError([Diagnostic(code, message, span, help=help, notes=notes)])
 
 
-MAX_DIAGNOSTICS = 500
+MAX_ERRORS = 500
 MEANT = re.compile(r"#\s*ok:\s*([a-z-]+(?:\s*,\s*[a-z-]+)*)")
 """The comment that silences warnings on its line: `# ok: dropout-last`."""
 SILENCED = frozenset([*OF_SPECS, *OF_ROWS])
@@ -39,12 +43,14 @@ class Diagnostics:
 
     def __init__(self) -> None:
         self._found: list[Diagnostic] = []
+        self._errors = 0  # that were added
 
     def add(self, diagnostic: Diagnostic) -> None:
-        """Raises SpecError if there are more diagnostics than anyone reads."""
+        """Raises `TooManyMistakes` if there are more errors than anyone reads."""
         self._found.append(diagnostic)
-        if len(self._found) >= MAX_DIAGNOSTICS:
-            raise SpecError(self.sorted())
+        self._errors += diagnostic.severity == "error"
+        if self._errors >= MAX_ERRORS and diagnostic.severity == "error":
+            raise TooManyMistakes(self.sorted())
 
     def withdraw(self, code: str, start: Span, end: Span) -> int:
         """Removes the diagnostics between two places of a file, because another explains them; returns their

@@ -5,12 +5,13 @@ that a spec names.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from graphspec import compiler
 from graphspec.compiled_spec import Program
-from graphspec.diagnostics import Diagnostics
+from graphspec.diagnostics import Diagnostics, TooManyMistakes
 from graphspec.source import Document
 
 
@@ -28,7 +29,8 @@ def check_spec(
     program = compiler.check(spec, diagnostics, sources, preset=preset, settings=settings)
     if program is not None:
         program.allow_url = allow_url
-    _check_beside(program, diagnostics, preset, settings)
+    with suppress(TooManyMistakes):
+        _check_beside(program, diagnostics, preset, settings)
     return program
 
 
@@ -61,7 +63,8 @@ def check_and_read(
     if document is None:
         return None, None
     program = compiler.check_document(document, path, diagnostics, sources, None, preset, settings)
-    _check_beside(program, diagnostics, preset, settings)
+    with suppress(TooManyMistakes):
+        _check_beside(program, diagnostics, preset, settings)
     return document, program
 
 

@@ -229,6 +229,21 @@ def test_an_unsafe_fix_waits_until_it_is_asked_for(tmp_path: Path, monkeypatch: 
     assert Path("spec.yaml").read_text() == TEXTS
 
 
+def test_mistakes_beyond_a_number_are_not_counted_and_the_other_files_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("graphspec.diagnostics.collecting.MAX_ERRORS", 5)
+    nodes = "".join(f"  a{i}: {{layer: Dens, units: 3, activation: relu}}\n" for i in range(8))
+    Path("many.yaml").write_text(f"inputs: {{x: {{shape: [4]}}}}\nnodes:\n{nodes}outputs: [a7]\n")
+    Path("other.yaml").write_text(IMAGES.replace("units", "unitz"))
+    done = CliRunner().invoke(app, ["check", "many.yaml", "other.yaml"])
+    assert done.exit_code == 1 and done.output.endswith("6 errors in 2 files\n"), done.output
+    done = CliRunner().invoke(app, ["check", "many.yaml", "--fix", "--json"])
+    (told,) = json.loads(done.output)["files"]
+    assert (done.exit_code, told["fixed"]) == (0, 8)
+
+
 def test_standard_input_has_no_file_to_mend() -> None:
     done = CliRunner().invoke(app, ["check", "-", "--fix"], input=IMAGES)
     assert done.exit_code == 2 and "name one" in done.output
