@@ -12,7 +12,8 @@ from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.fixing.checking import check_and_read
 from graphspec.fixing.edits import Fix, fix_of
 from graphspec.graph import Op
-from graphspec.server.symbols import Body, Models, Symbols
+from graphspec.server.scopes import Body, Models
+from graphspec.server.symbols import Symbols
 from graphspec.source import Document, read
 from graphspec.tensor import Tensor
 

@@ -21,7 +21,8 @@ from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference.layers import Parameter, ReferenceEntry, entries, others, parameters_of
 from graphspec.server.analysis import Analysis
 from graphspec.server.cursor import Cursor, cursor_at
-from graphspec.server.symbols import SIZED, Body, Symbol
+from graphspec.server.scopes import Body, Symbol, sized
+from graphspec.server.symbols import REFERRING
 from graphspec.settings import SettingError, show
 from graphspec.tensor import DTYPES
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
@@ -142,12 +143,12 @@ class _At:
     def values(self) -> Iterator[Completion]:
         """The values of the key at the cursor."""
         cursor, path = self.cursor, self.path
-        key = path[-1] if cursor.in_list and path else cursor.key or ""
+        key = cursor.key or ""
         if cursor.begun.rpartition("$(")[2].count(")") == 0 and "$(" in cursor.begun:
             yield from self._expression()
         elif "$" in cursor.word:
             yield from (Completion(name, "name", "a param") for name in self._params())
-        elif key in ("from", "else") or self._reads_names(key):
+        elif key in REFERRING or self._reads_names(key):
             yield from self._names()
         elif key == "compute":
             yield from self._names()
@@ -158,23 +159,30 @@ class _At:
         elif key in ("block", "call") and self.analysis.names is not None:
             known = self.analysis.names.blocks if key == "block" else self._known("shared")
             yield from (Completion(name, "name", f"a {key}") for name in known)
-        elif key in SIZED and self.analysis.names is not None:
+        elif key in self._sized() and self.analysis.names is not None:
             yield from (Completion(name, "name", "a size") for name in sorted(self.analysis.names.sizes))
         elif key == "model" and self.folder is not None:
             yield from (Completion(f.name, "word") for f in sorted(self.folder.glob("*.yaml")))
         else:
             yield from self._words(key)
 
+    def _sized(self) -> tuple[str, ...]:
+        """The keys of this mapping whose texts are sizes."""
+        if self.path[:1] == ("inputs",):
+            return ("shape",)
+        entries = self.cursor.entries
+        return sized({form: name.strip("\"'") for form, name in entries.items()}) if self._in_node() else ()
+
     def _reads_names(self, key: str) -> bool:
         """Whether a value is a reference: within `from`, or an output."""
-        inside = any(step in ("from", "else") for step in self.path)
-        listed = self.path == ("outputs",) and (self.cursor.in_list or self.body is not None)
-        return inside or listed
+        inside = any(step in REFERRING for step in self.path)
+        listed = key == "outputs" and not self.path and self.cursor.in_list
+        return inside or listed or (self.path == ("outputs",) and self.body is not None)
 
     def _words(self, key: str) -> Iterator[Completion]:
         """The words that a key takes."""
-        cursor, path = self.cursor, self.path
-        where = path[-2] if cursor.in_list and len(path) > 1 else path[-1] if path else ""
+        path = self.path
+        where = path[-1] if path else ""
         family = FAMILIES.get(key) or (FAMILIES.get(str(where)) if key == "name" else None)
         if family is not None:
             yield from _members(family.members, family.kind)

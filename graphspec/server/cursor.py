@@ -21,8 +21,9 @@ class _Frame:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """`path` leads to the collection around the cursor. `key` is that of the value that is written there, or
-    None where a key is. `begun` is its text up to the cursor, `entries` what the collection has already.
+    """`path` leads to the mapping around the cursor. `key` is that of the value that is written there, or
+    None where a key is; the value is an item of it `in_list`. `begun` is its text up to the cursor, `entries`
+    what the mapping has already.
     """
 
     path: tuple[str, ...]
@@ -56,9 +57,11 @@ def cursor_at(text: str, offset: int) -> Cursor:
     top = frames[-1]
     if top.kind == "block":
         _after(top, text, offset)
+    in_list = top.kind in ("[", "dash") and len(frames) > 1
+    if in_list:
+        frames.pop()
     path = tuple(frame.key or "-" for frame in frames[:-1])
-    in_list = top.kind == "["
-    return Cursor(path, "-" if in_list else top.key, begun, top.entries, in_list)
+    return Cursor(path, frames[-1].key, begun, frames[-1].entries, in_list)
 
 
 def _line(frames: list[_Frame], line: str) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from graphspec.diagnostics import Diagnostics
 from graphspec.files.reading import content
 from graphspec.files.run_files import ENVIRONMENT
-from graphspec.server.symbols import Models, Occurrence, Scopes, Symbol, Symbols
+from graphspec.server.scopes import Models, Scopes, Symbol
+from graphspec.server.symbols import Occurrence, Symbols
 from graphspec.source import MAX_BYTES, Document, read
 
 SUFFIXES = (".yaml", ".yml")
@@ -30,9 +31,10 @@ class OtherSpecs:
         return partial(self._model, path.parent) if path is not None else _none
 
     def _model(self, folder: Path, name: str) -> Scopes | None:
-        if "\0" in name:
-            return None
-        path = _plain(folder / name)
+        return self.scopes(_plain(folder / name)) if "\0" not in name else None
+
+    def scopes(self, path: Path) -> Scopes | None:
+        """What a file declares; None where it is no YAML."""
         document = self.document(path)
         return None if document is None else Scopes(document, self.models(path), path)
 
@@ -56,8 +58,8 @@ class OtherSpecs:
     def places(
         self, path: Path | None, names: Symbols, symbol: Symbol, root: Path | None
     ) -> Iterator[tuple[Path | None, Document, Occurrence]]:
-        """All places of a name that a file at `path` reads, first those where it is declared. Files that
-        name the one that declares it are looked for below `root`.
+        """All places of a name that a file at `path` reads, first those where it is declared. Other files
+        that name the one that declares it are looked for below `root`.
         """
         home = symbol.file or (_plain(path) if path is not None else None)
         here = Symbol(symbol.kind, symbol.name, symbol.body)
@@ -69,7 +71,10 @@ class OtherSpecs:
         if home is None:
             return
         away = Symbol(symbol.kind, symbol.name, symbol.body, home)
+        yield from ((path, names.document, each) for each in names.of(away))
         for user in self._users(home, root):
+            if path is not None and _plain(path) == user:
+                continue
             document = self.document(user)
             if document is not None and home.name in document.text:
                 found = Symbols(document, self.models(user)).of(away)

@@ -11,7 +11,7 @@ from graphspec.graph import Op
 from graphspec.reference.layers import ReferenceEntry, find
 from graphspec.server.analysis import Analysis, node_path, shape
 from graphspec.server.cursor import Cursor, cursor_at
-from graphspec.server.symbols import Symbol
+from graphspec.server.scopes import Symbol
 from graphspec.settings import show
 from graphspec.tensor import Size
 from graphspec.view.summary import show_flops

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphspec.server.analysis import Analysis, shape
-from graphspec.server.symbols import Symbol
+from graphspec.server.scopes import Symbol
 from graphspec.source.reader import Node
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ from threading import Lock
 from urllib.parse import unquote, urlparse
 
 from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 
 from graphspec.diagnostics import Diagnostic
@@ -24,6 +24,8 @@ from graphspec.server.files import OtherSpecs
 from graphspec.server.hover import hover
 from graphspec.server.outline import Entry, folds, hints, outline
 from graphspec.server.positions import Positions
+from graphspec.server.renaming import kept, refusal
+from graphspec.server.scopes import Scopes
 from graphspec.version import __version__
 
 DELAY = 0.05
@@ -37,7 +39,6 @@ KINDS = {
     "function": lsp.CompletionItemKind.Function,
     "column": lsp.CompletionItemKind.Field,
 }
-IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 
 
 class SpecServer(LanguageServer):
@@ -246,7 +247,11 @@ def definition(params: lsp.DefinitionParams) -> list[lsp.Location]:
 
 @server.feature(lsp.TEXT_DOCUMENT_REFERENCES)
 def references(params: lsp.ReferenceParams) -> list[lsp.Location]:
-    return _locations(params.text_document.uri, params.position, declared=False)
+    found = _locations(params.text_document.uri, params.position, declared=False)
+    if params.context.include_declaration:
+        return found
+    declared = _locations(params.text_document.uri, params.position, declared=True)
+    return [each for each in found if each not in declared]
 
 
 def _locations(uri: str, position: lsp.Position, declared: bool) -> list[lsp.Location]:
@@ -287,13 +292,25 @@ def prepare_rename(params: lsp.PrepareRenameParams) -> lsp.Range | None:
 
 @server.feature(lsp.TEXT_DOCUMENT_RENAME, lsp.RenameOptions(prepare_provider=True))
 def rename(params: lsp.RenameParams) -> lsp.WorkspaceEdit | None:
-    if not IDENTIFIER.match(params.new_name):
+    uri, position = params.text_document.uri, params.position
+    analysis = server.analysis(uri, check=False)
+    if analysis is None or prepare_rename(lsp.PrepareRenameParams(params.text_document, position)) is None:
         return None
-    if prepare_rename(lsp.PrepareRenameParams(params.text_document, params.position)) is None:
+    symbol = symbol_of(analysis, Positions(analysis.text).offset(position.line, position.character))
+    scopes: Scopes | None = analysis.names
+    if symbol is not None and symbol.file is not None:
+        scopes = server.files.scopes(symbol.file)
+    if symbol is None or scopes is None:
         return None
+    if (reason := refusal(scopes, symbol, params.new_name)) is not None:
+        raise JsonRpcException(reason, lsp.LSPErrorCodes.RequestFailed)
     changes: dict[str, list[lsp.TextEdit]] = {}
-    for place in _locations(params.text_document.uri, params.position, declared=False):
+    for place in _locations(uri, position, declared=False):
         changes.setdefault(place.uri, []).append(lsp.TextEdit(place.range, params.new_name))
+    home = uri if symbol.file is None else server.open_at(symbol.file) or symbol.file.as_uri()
+    positions = Positions(scopes.document.text)
+    for offset, text in kept(scopes, symbol):
+        changes.setdefault(home, []).append(lsp.TextEdit(_range(positions, offset, offset), text))
     return lsp.WorkspaceEdit(changes=changes) if changes else None
 
 
@@ -320,7 +337,8 @@ async def code_actions(params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
 def _action(uri: str, positions: Positions, diagnostic: Diagnostic, fix: Fix) -> lsp.CodeAction:
     edits = [lsp.TextEdit(_range(positions, edit.start, edit.end), edit.content) for edit in fix.edits]
     written = " ".join(edit.content.strip() for edit in fix.edits)
-    title = f"Replace by `{written}`" if written else "Delete it"
+    deletes = not any(edit.content for edit in fix.edits)
+    title = f"Replace by `{written}`" if written else "Delete it" if deletes else fix.message.capitalize()
     return lsp.CodeAction(
         f"{title} ({diagnostic.code})",
         kind=lsp.CodeActionKind.QuickFix,

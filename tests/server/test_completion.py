@@ -164,7 +164,7 @@ def test_what_is_no_table_has_no_columns(file: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["  z: {op: reshape, from: x, target_shape: [¦]}", "  z: {module: a.B, shape: [¦]}"]
+    "line", ["  z: {op: reshape, from: x, newshape: [¦]}", "  z: {module: a.B, shape: [¦]}"]
 )
 def test_sizes_are_completed_where_sizes_are_written(line: str, tmp_path: Path) -> None:
     text = f"inputs: {{x: {{shape: [steps, 8]}}}}\nnodes:\n{line}\noutputs: [z]\n"

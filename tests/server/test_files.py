@@ -90,11 +90,11 @@ def renamed(path: Path, words: str, shift: int, name: str) -> dict[str, int]:
         positions = Positions(text)
         spans = [
             (positions.offset(e.range.start.line, e.range.start.character),
-             positions.offset(e.range.end.line, e.range.end.character))
+             positions.offset(e.range.end.line, e.range.end.character), e.new_text)
             for e in edits
         ]  # fmt: skip
-        for start, end in sorted(spans, reverse=True):
-            text = text[:start] + name + text[end:]
+        for start, end, new in sorted(spans, reverse=True):
+            text = text[:start] + new + text[end:]
         file.write_text(text)
     return counts
 
@@ -105,7 +105,7 @@ def renamed(path: Path, words: str, shift: int, name: str) -> dict[str, int]:
         ("main.yaml", "width: 6", 0, {"encoder.yaml": 2, "main.yaml": 2}),
         ("parts/encoder.yaml", "width: 8", 0, {"encoder.yaml": 2, "main.yaml": 2}),
         ("main.yaml", "x: a", 0, {"encoder.yaml": 2, "main.yaml": 2}),
-        ("main.yaml", "other.features", 6, {"encoder.yaml": 1, "main.yaml": 1}),
+        ("main.yaml", "other.features", 6, {"encoder.yaml": 2, "main.yaml": 1}),
         ("main.yaml", "hidden.inner", 0, {"encoder.yaml": 3, "main.yaml": 2}),
         ("main.yaml", "hidden.inner", 7, {"encoder.yaml": 2, "main.yaml": 1}),
         ("parts/encoder.yaml", "made: inner", 0, {"encoder.yaml": 1, "main.yaml": 1}),
@@ -119,6 +119,20 @@ def test_a_rename_reaches_the_files_that_use_a_name(
     before = compile(place / "main.yaml").summary().total_params
     assert renamed(place / file, words, shift, "another") == counts
     assert compile(place / "main.yaml").summary().total_params == before
+
+
+@pytest.mark.parametrize("root", ["nothing", "elsewhere"])
+def test_a_rename_changes_the_file_that_asks(place: Path, root: str) -> None:
+    (place / "elsewhere").mkdir()
+    uri = None if root == "nothing" else (place / root).as_uri()
+    protocol.server.protocol._workspace = Workspace(uri)
+    assert renamed(place / "main.yaml", "other.hidden", 6, "another") == {"encoder.yaml": 3, "main.yaml": 2}
+
+
+def test_references_are_asked_without_the_declaration(place: Path) -> None:
+    main = place / "main.yaml"
+    request = lsp.ReferenceParams(lsp.ReferenceContext(False), opened(main), at(main, "other:"))
+    assert len(protocol.references(request)) == 3
 
 
 def test_definition_and_references_across_files(place: Path) -> None:

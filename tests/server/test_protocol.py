@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcException
 from pygls.lsp.client import LanguageClient
 
 SPEC = """\
@@ -122,7 +123,9 @@ async def _reads(editor: Editor) -> None:
     assert places is not None and len(places) == 2
     edit = await editor.text_document_rename_async(lsp.RenameParams(DOCUMENT, place, "first"))
     assert edit is not None and edit.changes is not None and len(edit.changes[URI]) == 2
-    assert await editor.text_document_rename_async(lsp.RenameParams(DOCUMENT, place, "no name")) is None
+    for name, reason in (("no name", "is no name"), ("y", "already")):
+        with pytest.raises(JsonRpcException, match=reason):
+            await editor.text_document_rename_async(lsp.RenameParams(DOCUMENT, place, name))
     everything = lsp.Range(lsp.Position(0, 0), lsp.Position(99, 0))
     hints = await editor.text_document_inlay_hint_async(lsp.InlayHintParams(DOCUMENT, everything))
     assert [hint.label for hint in hints or ()] == ["-> [batch, 8]", "-> [batch, 2]"]

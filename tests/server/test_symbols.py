@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from graphspec.compiled_spec import Program
 from graphspec.compiler import check_text
 from graphspec.diagnostics import Diagnostics
-from graphspec.server.symbols import Symbol, Symbols
+from graphspec.server.scopes import Symbol
+from graphspec.server.symbols import Symbols
 from graphspec.source import read
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -26,6 +28,12 @@ def renamed(text: str, symbol: Symbol, name: str) -> str:
         assert text[each.start : each.end] == symbol.name
         text = text[: each.start] + name + text[each.end :]
     return text
+
+
+def in_order(text: str) -> list[Symbol]:
+    """The names of a text, blocks after what is in them."""
+    found = {each.symbol for each in symbols(text).found}
+    return sorted(found, key=lambda each: (each.kind == "block", str(each)))
 
 
 def compiled(text: str, path: Path) -> Program:
@@ -47,11 +55,74 @@ def test_a_spec_with_other_names_is_the_same_model(name: str) -> None:
     path = SPECS / f"{name}.yaml"
     text = path.read_text()
     before = outline(compiled(text, path))
-    found = {each.symbol for each in symbols(text).found}
+    found = in_order(text)
     assert len(found) > 3
-    for index, symbol in enumerate(sorted(found, key=lambda each: (each.kind, each.body or "", each.name))):
+    for index, symbol in enumerate(found):
         text = renamed(text, symbol, f"other{index}")
     assert outline(compiled(text, path)) == before
+
+
+USES = """\
+params: {width: 8, cut: 2.0, heavy: 0.5, flag: true, rate: 0.1}
+presets: {big: {width: 64, cut: 3.0}}
+inputs: {seen: {shape: [spans, 8]}, more: {shape: [spans, 8], when: $flag}}
+blocks:
+  unit:
+    params: {n: required, act: relu}
+    inputs: [x]
+    nodes:
+      skip: {layer: Dense, units: $n}
+      wide: {layer: Dense, units: $n, activation: $act, from: x}
+    outputs: {main: wide, side: skip}
+nodes:
+  mean: {layer: Dense, units: 8, from: seen}
+  noise: {op: random_normal, like: mean}
+  both: {compute: "mean + more + noise + sum(mean, axis=-1, keepdims=True) * $(width / 8)"}
+  tower: {block: unit, n: 8, from: both, repeat: 3}
+  split: {op: reshape, from: tower, newshape: [-1, spans, "2 * 2", 2]}
+  joined: {layer: Dense, units: 1, from: tower.1.side}
+outputs:
+  joined: {loss: {name: huber, delta: $cut}, loss_weight: $heavy}
+  other: {from: tower.0.side, loss: mse, when: $flag, target: seen, metrics: [mae]}
+  split: {when: "$(width > 1)"}
+train:
+  optimizer: {name: adam, learning_rate: "$(rate / 10)"}
+  parameter_groups: [{match: "tower.*", learning_rate: 0.01}, {match: "*.bias", weight_decay: 0.0}]
+  freeze: "tower.2.skip.*"
+  steps: [{outputs: other, update: "tower.*"}, {outputs: [joined, other]}]
+  callbacks: {early_stopping: {monitor: other_loss}}
+tune:
+  objective: other_mae
+  search:
+    width: {int: [4, 8]}
+    nodes.mean.units: {choice: [8]}
+    blocks.unit.nodes.skip.use_bias: {choice: [true]}
+    nodes.tower.n: {int: [4, 8]}
+"""
+
+
+def test_every_use_of_a_name_is_found() -> None:
+    text = USES
+    found = in_order(text)
+    for index, symbol in enumerate(found):
+        text = renamed(text, symbol, f"other{index}_name")
+    assert [each.name for each in found if re.search(rf"\b{each.name}\b", text)] == []
+    assert "_name_loss" in text and "_name_mae" in text
+    assert compiled(text, Path("spec.yaml")).tuning is not None
+
+
+EDGES = """\
+inputs: [x]
+nodes: {pre: {block: pair}, s: {layer: Dense, units: 2}}
+edges: [x -> pre, "pre.side, x -> s"]
+outputs: [s]
+blocks: {pair: {inputs: [x], nodes: {a: {layer: Dense, units: 2}}, outputs: {side: a}}}
+"""
+
+
+def test_edges_read_what_is_inside_of_blocks() -> None:
+    assert renamed(EDGES, Symbol("output", "side", "pair"), "other").count("other") == 2
+    assert renamed(EDGES, Symbol("node", "pre"), "other").count("other") == 3
 
 
 TEXT = """\
@@ -69,7 +140,7 @@ nodes:
   p: {block: pair, from: x, n: $n}
   q: {layer: Dense, units: "$(max(n, 2))", from: p.both}
   r: {merge: add, from: [p.first, q, "p.a"]}
-  s: {op: reshape, from: z, target_shape: [length, 4, 2]}
+  s: {op: reshape, from: z, newshape: [length, 4, 2]}
 outputs: [r, s]
 """
 

@@ -1,0 +1,82 @@
+"""What changes in the text that declares a name when it gets another: the model and the data stay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from graphspec.objectives import LOSSES
+from graphspec.server.scopes import Scopes, Symbol, mapping
+from graphspec.source import Document, Path
+
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+
+
+def refusal(scopes: Scopes, symbol: Symbol, name: str) -> str | None:
+    """Why a name of this document cannot become `name`; None where it can."""
+    if not IDENTIFIER.match(name):
+        return f"`{name}` is no name: letters, digits and underscores, and no digit first"
+    if name != symbol.name and name in _taken(scopes, symbol):
+        return f"there is a {symbol.kind} `{name}` already"
+    value = scopes.value(None)
+    if symbol.kind == "node" and symbol.body is None and "data" in value:
+        features = mapping(mapping(value["data"]).get("features"))
+        if symbol.name in scopes.inputs() and symbol.name not in features:
+            remedy = f"a feature with `column: {symbol.name}` gives it a name of its own"
+            return f"`{symbol.name}` is also the column of the data: {remedy}"
+    return None
+
+
+def kept(scopes: Scopes, symbol: Symbol) -> list[tuple[int, str]]:
+    """What is written so that the data keep the names of their columns: texts at offsets."""
+    value, name = scopes.value(None), symbol.name
+    feature = mapping(mapping(value.get("data")).get("features")).get(name)
+    output = mapping(mapping(value.get("outputs")).get(name))
+    if symbol.body is not None or symbol.kind not in ("node", "output"):
+        return []
+    if feature is not None and scopes.field(name) == symbol:
+        named = {"column", "columns"} & mapping(feature).keys()
+        path: Path = ("data", "features", name)
+        return [] if named else _first(scopes.document, path, feature, f"column: {name}")
+    if name in scopes.inputs():
+        return []  # which is what the output is compared with
+    if _judged(output) and "target" not in output and scopes.output(None, name) == symbol:
+        return _first(scopes.document, ("outputs", name), output, f"target: {name}")
+    return []
+
+
+def _taken(scopes: Scopes, symbol: Symbol) -> set[str]:
+    """The names beside a symbol, of which each is one thing."""
+    value = scopes.value(symbol.body)
+    if symbol.kind == "param":
+        return set(mapping(value.get("params")))
+    if symbol.kind == "block":
+        return set(scopes.blocks)
+    if symbol.kind == "size":
+        return set(scopes.sizes)
+    outputs = mapping(value.get("outputs"))
+    return {*scopes.names(symbol.body), *outputs}
+
+
+def _judged(output: Mapping[str, Any]) -> bool:
+    """Whether a target of an output is read."""
+    loss = output.get("loss")
+    word = mapping(loss).get("name", loss)
+    cls = LOSSES.members.get(word) if isinstance(word, str) else None
+    return (
+        bool(getattr(cls, "takes_target", True))
+        if cls is not None
+        else loss is not None or "metrics" in output
+    )
+
+
+def _first(document: Document, path: Path, value: Any, entry: str) -> list[tuple[int, str]]:
+    """An entry before the others of a mapping."""
+    if not isinstance(value, dict) or not value:
+        return []
+    first = document.key((*path, next(iter(value))))
+    offset = document.lines[first.line - 1] + first.column - 1
+    line = document.text[document.lines[first.line - 1] : offset]
+    flow = bool(line.strip(" -"))
+    return [(offset, f"{entry}, " if flow else f"{entry}\n{' ' * len(line)}")]
