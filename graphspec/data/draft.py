@@ -18,8 +18,6 @@ class Draft:
     """The nodes that are put together."""
     body: str = "drop"
     """The node that outputs read."""
-    rows: int = 0
-    """How many rows were looked at."""
     gaps: bool = False
     """Whether cells of inputs are missing. Then other rows may lack those of columns that have all here."""
 

@@ -45,8 +45,6 @@ RARE = 20
 """Rows of a class up to which training may have none of them, when some are held out."""
 MOST_NAMED = 100
 """Classes that are named one by one, at most."""
-MANY_ROWS = 1000
-"""Rows from which on words that are rare are more to remember than to learn from."""
 STEPS = 200
 """Steps without a better validation after which a training ends, at least."""
 DENSE = """\
@@ -112,7 +110,7 @@ def draft(
     if ask is not None:
         return forecast(name, path, train, targets, columns, looks, gaps, ask, table)
     inputs = [seen for seen in looks if seen.name not in targets]
-    made = Draft(rows=rows.num_rows, gaps=any(seen.missing and seen.kind != "left" for seen in inputs))
+    made = Draft(gaps=any(seen.missing and seen.kind != "left" for seen in inputs))
     _inputs(made, inputs)
     if not made.codes:
         why = [f"`{seen.name}`: {seen.reason}" for seen in looks if seen.name not in targets][:20]
@@ -271,10 +269,8 @@ def _list_input(made: Draft, name: str, seen: ColumnProfile) -> None:
     fill = ", fill: missing" if made.gaps else ""
     column = f"column: {flow(seen.name)}"
     made.inputs.append(f"  {name}: {{shape: [{name}_length], dtype: int64}}")
-    limits = "vocabulary: 5000, length: 200"
-    if made.rows >= MANY_ROWS:
-        limits = f"vocabulary: 5000, min_count: {OFTEN}, length: 200"
-        made.features.append(f"    # what occurs less than {OFTEN} times shares an id")
+    made.features.append(f"    # what occurs less than {OFTEN} times shares an id")
+    limits = f"vocabulary: 5000, min_count: {OFTEN}, length: 200"
     made.features.append(f"    {name}: {{{column}, encode: {seen.kind}, {limits}{fill}}}")
     made.nodes += [
         f"  {name}_vectors: {{layer: Embedding, from: {name}, input_dim: $(vocabulary({name})), "

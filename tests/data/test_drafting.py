@@ -275,14 +275,6 @@ def test_decimal_commas_beside_units_and_points_of_thousands(tmp_path: Path) -> 
     assert "decimal" not in text and "prefix: €, thousands: ','" in text
 
 
-@pytest.mark.parametrize("rows", [60, 1000])
-def test_of_many_rows_words_that_are_rare_share_an_id(rows: int, tmp_path: Path) -> None:
-    lines = [f"some words of row {i},{i % 7}.5" for i in range(rows)]
-    (tmp_path / "t.csv").write_text("note,y\n" + "\n".join(lines) + "\n")
-    text = draft("s", tmp_path / "t.csv", ["y"], tmp_path)
-    assert "encode: text" in text and ("min_count: 3" in text) == (rows == 1000)
-
-
 def test_a_last_row_that_is_a_footer_is_noted(tmp_path: Path) -> None:
     told: list[str] = []
     lines = [f"k{i},{i % 5 or ''},{i % 3}.5" for i in range(40)]
