@@ -56,6 +56,9 @@ def test_what_training_adds_is_a_layer(how: str, layer: str) -> None:
     [
         ("unscaled", "`mul` at .*noisy.py:.* is left out"),
         ("other rows", "`index` at .*noisy.py:.* is left out"),
+        ("renormalized", "`mul` at .*noisy.py:.* is left out"),
+        ("python", "numbers of `random` in training is left out"),
+        ("norm", "in training, `norm` normalize as in inference"),
         ("whole", "what it does in training alone is left out: its control flow depends on .*noisy.py"),
     ],
 )

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from graphspec.convert.pytorch.functions import depends, known
+from graphspec.convert.pytorch.functions import depends, known, word_of
 
 
 def write_in_parts(program: ExportedProgram) -> None:
@@ -19,7 +19,10 @@ def write_in_parts(program: ExportedProgram) -> None:
     users = set(program.graph_signature.user_inputs)
     data = {node for node in data if node.name in users}
     for node in list(program.graph.nodes):
-        if node.op != "call_function" or not depends(node, data):
+        if node.op != "call_function":
+            continue
+        if not depends(node, data):
+            _without_writing(program.graph, node)
             continue
         data.add(node)
         target = node.target
@@ -27,6 +30,37 @@ def write_in_parts(program: ExportedProgram) -> None:
             function = _definition(target)
             if function is not None:
                 data |= _replace(program.graph, node, function)
+
+
+SCATTERS: dict[str, Any] = {
+    "slice": torch.ops.aten.slice_scatter.default,
+    "select": torch.ops.aten.select_scatter.default,
+}
+
+
+def _without_writing(graph: fx.Graph, node: fx.Node) -> None:
+    """A write into a part of a tensor as a new tensor, which is read from there on."""
+    target = node.target
+    written = isinstance(target, torch._ops.OpOverload) and target._schema.name.endswith("_")
+    part = node.args[0] if written and node.args else None
+    if not isinstance(part, fx.Node) or word_of(part) not in SCATTERS:
+        return
+    word = target._schema.name.removesuffix("_").partition("::")[2]  # type: ignore[union-attr]
+    pure = getattr(getattr(torch.ops.aten, word, None), target._overloadname, None)  # type: ignore[union-attr]
+    whole: Any = part.args[0]
+    if pure is None:
+        return
+    with graph.inserting_after(node):
+        made = graph.call_function(pure, node.args, node.kwargs)
+    with graph.inserting_after(made):
+        joined = graph.call_function(
+            SCATTERS[word_of(part)], (whole, made, *part.args[1:]), dict(part.kwargs)
+        )
+    made.meta, joined.meta = dict(node.meta), {**node.meta, "val": whole.meta["val"]}
+    for before, after in ((whole, joined), (part, made), (node, made)):
+        for user in [user for user in before.users if joined < user]:
+            user.replace_input_with(before, after)
+    graph.erase_node(node)
 
 
 def _definition(target: torch._ops.OpOverload) -> Callable[..., Any] | None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import functools
 import operator
+import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -29,8 +31,8 @@ LAYER = "graphspec_layer"
 MODES = frozenset(by_word(of="training train dropout_p dropout use_input_stats momentum"))
 """Arguments that say what a function does in training."""
 Layer = tuple[str, dict[str, Any]]
-DRAWS = 64
-"""How often noise is drawn, to see what it is."""
+DRAWS, FEW = 64, 8
+"""How often noise is drawn, to see what it is: at most, and at least."""
 
 
 # --- where a module is random
@@ -53,8 +55,12 @@ class _Draws(TorchDispatchMode):
         return found
 
 
-def random_parts(module: nn.Module, inputs: Mapping[str, Tensor]) -> frozenset[str] | None:
-    """The paths of the modules that draw random numbers in training: runs it once. None where that fails."""
+def random_parts(
+    module: nn.Module, inputs: Mapping[str, Tensor]
+) -> tuple[frozenset[str] | None, tuple[str, ...]]:
+    """The paths of the modules that draw random numbers in training, None where it does not run; and other
+    libraries that random numbers come from. Runs it once.
+    """
     inside: list[str] = []
     found: set[str] = set()
     hooks = []
@@ -63,16 +69,19 @@ def random_parts(module: nn.Module, inputs: Mapping[str, Tensor]) -> frozenset[s
         hooks.append(each.register_forward_hook(lambda *_: inside.pop() and None))
     try:
         module.train()
+        before = random.getstate()[1], np.random.get_state()[1].tolist()
         drawing = _Draws(lambda: found.add(inside[-1] if inside else ""))
         with quiet(), tensors_kept(module), torch.no_grad(), torch.random.fork_rng(devices=[]), drawing:
             module(**inputs)
+        after = random.getstate()[1], np.random.get_state()[1].tolist()
     except Exception:  # what the module says of its inputs in training is the module's own
-        return None
+        return None, ()
     finally:
         module.eval()
         for hook in hooks:
             hook.remove()
-    return frozenset(found)
+    names = ("random", "numpy.random")
+    return frozenset(found), tuple(n for n, a, b in zip(names, before, after, strict=True) if a != b)
 
 
 @contextmanager
@@ -319,28 +328,56 @@ def with_training(
     """Adds to the graph of a module in inference what it does in training alone; returns the paths of the
     parts that are random, and what is not added, in words.
     """
-    parts = random_parts(module, given)
-    if parts is not None and not parts:
+    parts, others = random_parts(module, given)
+    told = [f"what depends on numbers of `{name}` in training is left out" for name in others]
+    if still := _still(module):
+        words = ", ".join(f"`{path}`" for path in still[:3]) + (", ..." if len(still) > 3 else "")
+        told.append(
+            f"in training, {words} normalize as in inference: their layers do so with `trainable: false`"
+        )
+    if parts is not None and not parts and not others:
         for node in graph.program.graph.nodes:
             if word_of(node) in DROPOUTS:
                 put(node, "p", 0.0)
-        return parts, []
+    elif not others:
+        told += _compared(graph, module, given, free)
+    for node in [node for node in graph.program.graph.nodes if _is_mark(node)]:
+        node.replace_all_uses_with(node.args[0])
+        graph.program.graph.erase_node(node)
+    return parts or frozenset(), told
+
+
+def _still(module: nn.Module) -> list[str]:
+    """The paths of normalizations that train, though the module keeps them in inference mode."""
+    module.train()
+    found = [
+        path
+        for path, each in module.named_modules()
+        if isinstance(each, nn.modules.batchnorm._NormBase)
+        and not each.training
+        and any(parameter.requires_grad for parameter in each.parameters())
+    ]
+    module.eval()
+    return found
+
+
+def _compared(
+    graph: TracedModule, module: nn.Module, given: Mapping[str, Tensor], free: Mapping[str, Mapping[int, Any]]
+) -> list[str]:
+    """Compares with the graph of training; returns what of that is left out, in words."""
     module.train()
     try:
         other = traced(module, given, free)
     except Unsupported as error:
-        return parts or frozenset(), [f"what it does in training alone is left out: {error.message}"]
+        return [f"what it does in training alone is left out: {error.message}"]
     finally:
         module.eval()
-    comparison = ModeComparison(graph.program.graph, other.program.graph)
     users = set(other.inputs)
-    comparison.run(
-        {node.name: node.name in users for node in other.program.graph.nodes if node.op == "placeholder"}
-    )
+    comparison = ModeComparison(graph.program.graph, other.program.graph)
+    holders = [node.name for node in other.program.graph.nodes if node.op == "placeholder"]
+    comparison.run({name: name in users for name in holders})
     left = dict.fromkeys(comparison.add())
-    return parts or frozenset(), [
-        f"{word} is left out: it runs in training alone, and no layer does it" for word in left
-    ]
+    return [f"{word} is left out: it runs in training alone, and no layer does it" for word in left]
 
 
 # --- nodes
@@ -523,7 +560,7 @@ def _recognized(needed: list[fx.Node], found: fx.Node, base: fx.Node, shape: lis
                 return None
         if over and not torch.equal(ratio == 0, (ratio == 0).amax(over, keepdim=True).expand_as(ratio)):
             return None
-        if scale is not None and abs(scale - 1) > 1e-6:
+        if scale is not None and abs(scale - 1) > 1e-6 and draw >= FEW:
             break
     if scale is None or scale < 1 - 1e-6:
         return None

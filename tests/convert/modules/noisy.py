@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import torch
@@ -65,13 +66,21 @@ class Inline(nn.Module):
 
     def __init__(self, how: str):
         super().__init__()
-        self.how, self.dense = how, nn.Linear(6, 6)
+        self.how, self.dense, self.norm = how, nn.Linear(6, 6), nn.BatchNorm1d(5)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.dense(x)
-        if self.training:
+        if self.how == "norm":
+            y = self.norm(y)
+        elif self.training:
             y = self.changed(y)
         return x + torch.tanh(y)
+
+    def train(self, mode: bool = True) -> Inline:
+        super().train(mode)
+        if self.how == "norm":
+            self.norm.eval()
+        return self
 
     def changed(self, y: Tensor) -> Tensor:
         if self.how == "dropout":
@@ -87,6 +96,11 @@ class Inline(nn.Module):
             return F.dropout(y, 0.3, training=False)
         if self.how == "unscaled":
             return y * torch.empty(y.shape[0], 1, 1).bernoulli_(0.5)
+        if self.how == "renormalized":
+            mask = (torch.rand_like(y) > 0.3).to(y.dtype)
+            return y * mask * (mask.numel() / mask.sum())
+        if self.how == "python":
+            return y * random.random()
         if self.how == "whole":
             return y * 0 if torch.rand(()) < 0.5 else y
         return y[torch.randperm(y.shape[0])]
