@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from graphspec.convert.pytorch.functions import depends, known, word_of
+from graphspec.diagnostics import by_word
 
 
 def write_in_parts(program: ExportedProgram) -> None:
@@ -36,6 +37,10 @@ SCATTERS: dict[str, Any] = {
     "slice": torch.ops.aten.slice_scatter.default,
     "select": torch.ops.aten.select_scatter.default,
 }
+VIEWS = frozenset(
+    by_word(of="view reshape permute transpose t squeeze unsqueeze expand flatten unflatten narrow")
+)
+"""Functions that show a tensor in another way: what is written there is not taken apart."""
 
 
 def _without_writing(graph: fx.Graph, node: fx.Node) -> None:
@@ -47,19 +52,25 @@ def _without_writing(graph: fx.Graph, node: fx.Node) -> None:
         return
     word = target._schema.name.removesuffix("_").partition("::")[2]  # type: ignore[union-attr]
     pure = getattr(getattr(torch.ops.aten, word, None), target._overloadname, None)  # type: ignore[union-attr]
-    whole: Any = part.args[0]
-    if pure is None:
+    chain = [part]  # a part of a part of a tensor
+    while isinstance(whole := chain[-1].args[0], fx.Node) and word_of(whole) in SCATTERS:
+        chain.append(whole)
+    if pure is None or word_of(whole) in VIEWS:
         return
     with graph.inserting_after(node):
-        made = graph.call_function(pure, node.args, node.kwargs)
-    with graph.inserting_after(made):
-        joined = graph.call_function(
-            SCATTERS[word_of(part)], (whole, made, *part.args[1:]), dict(part.kwargs)
-        )
-    made.meta, joined.meta = dict(node.meta), {**node.meta, "val": whole.meta["val"]}
-    for before, after in ((whole, joined), (part, made), (node, made)):
-        for user in [user for user in before.users if joined < user]:
-            user.replace_input_with(before, after)
+        made = last = graph.call_function(pure, node.args, node.kwargs)
+    made.meta = dict(node.meta)
+    changed = [(part, made), (node, made)]
+    for each in chain:
+        before: Any = each.args[0]
+        with graph.inserting_after(last):
+            given = (before, last, *each.args[1:])
+            last = graph.call_function(SCATTERS[word_of(each)], given, dict(each.kwargs))
+        last.meta = {**node.meta, "val": before.meta["val"]}
+        changed.append((before, last))
+    for old, new in changed:
+        for user in [user for user in old.users if last < user]:
+            user.replace_input_with(old, new)
     graph.erase_node(node)
 
 

@@ -141,3 +141,19 @@ class Resized(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(x * 2, scale_factor=1.3, mode=self.mode)
+
+
+class Written(nn.Module):
+    """A mask and a bias that are written in part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = x.new_zeros(4, 6)
+        for row in range(2):
+            mask[2 * row : 2 * row + 2, 3:] = row + 1
+        bias = self.dense.bias.clone()
+        bias[2:4].zero_()
+        return F.linear(x, self.dense.weight, bias) + mask
