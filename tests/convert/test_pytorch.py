@@ -131,6 +131,11 @@ def test_a_common_weight_is_one_whatever_is_added_to_it(how: str, word: str) -> 
     assert imported.proved.gradient < 1e-5
 
 
+def test_a_function_that_is_others_comes_in_as_these() -> None:
+    proved = graphspec.from_torch(learned.Fused(), images(2, 4)).proved
+    assert proved is not None and proved.gradient is not None and proved.gradient < 1e-5
+
+
 def test_what_is_written_into_a_part_of_a_parameter_is_told() -> None:
     imported = graphspec.from_torch(learned.Written(), images(2, 4, 6))
     assert imported.proved is not None and imported.proved.outputs < 1e-5

@@ -52,10 +52,11 @@ def _without_writing(graph: fx.Graph, node: fx.Node) -> None:
         return
     word = target._schema.name.removesuffix("_").partition("::")[2]  # type: ignore[union-attr]
     pure = getattr(getattr(torch.ops.aten, word, None), target._overloadname, None)  # type: ignore[union-attr]
+    whole: Any = None
     chain = [part]  # a part of a part of a tensor
     while isinstance(whole := chain[-1].args[0], fx.Node) and word_of(whole) in SCATTERS:
         chain.append(whole)
-    if pure is None or word_of(whole) in VIEWS:
+    if pure is None or not isinstance(whole, fx.Node) or word_of(whole) in VIEWS:
         return
     with graph.inserting_after(node):
         made = last = graph.call_function(pure, node.args, node.kwargs)
@@ -77,8 +78,11 @@ def _without_writing(graph: fx.Graph, node: fx.Node) -> None:
 def _definition(target: torch._ops.OpOverload) -> Callable[..., Any] | None:
     from torch._decomp import core_aten_decompositions
 
-    found: Any = core_aten_decompositions().get(target)
-    return found or (target.decompose if target._can_decompose() else None)
+    usual: Any = core_aten_decompositions()
+    if target in usual:  # whose `get` does not look into all of it
+        found: Callable[..., Any] = usual[target]
+        return found
+    return target.decompose if target._can_decompose() else None
 
 
 def _replace(graph: fx.Graph, node: fx.Node, function: Callable[..., Any]) -> set[fx.Node]:

@@ -55,6 +55,12 @@ class _Draws(TorchDispatchMode):
         return found
 
 
+def _states() -> tuple[Any, Any]:
+    """Of the generators of Python's `random` and NumPy's."""
+    kept: Any = np.random.get_state()
+    return random.getstate(), [*kept[1].tolist(), kept[2]]
+
+
 def random_parts(
     module: nn.Module, inputs: Mapping[str, Tensor]
 ) -> tuple[frozenset[str] | None, tuple[str, ...]]:
@@ -69,11 +75,11 @@ def random_parts(
         hooks.append(each.register_forward_hook(lambda *_: inside.pop() and None))
     try:
         module.train()
-        before = random.getstate()[1], np.random.get_state()[1].tolist()
+        before = _states()
         drawing = _Draws(lambda: found.add(inside[-1] if inside else ""))
         with quiet(), tensors_kept(module), torch.no_grad(), torch.random.fork_rng(devices=[]), drawing:
             module(**inputs)
-        after = random.getstate()[1], np.random.get_state()[1].tolist()
+        after = _states()
     except Exception:  # what the module says of its inputs in training is the module's own
         return None, ()
     finally:
