@@ -29,12 +29,13 @@ def formatted(text: str) -> str | None:
 
 @dataclass(slots=True)
 class _Level:
-    """A collection that is open. `entries` are those whose values are put into one column: where the blank
-    before the value is in the output, and how long the key is.
+    """A collection that is open, in this `column` of the text that is read. `entries` are those whose values
+    are put into one column: where the blank before the value is in the output, and how long the key is.
     """
 
     kind: str  # mapping, sequence, flow
     indent: int
+    column: int = 0
     aligned: bool = False
     key: str = ""
     entries: list[tuple[int, int]] = field(default_factory=list)
@@ -52,26 +53,33 @@ class _Layout:
         self.key: str | None = None  # the key that waits for its value
         self.wants_key = False
         self.previous = ""  # the kind of the last token that was written
+        self.ended: list[_Level] = []  # since that token, the innermost first
+        self.keeps = False  # the last text keeps the empty lines behind it
 
     def run(self) -> str:
         for index, token in enumerate(self.tokens):
             self._token(token, index)
-        return "".join(self.out).strip("\n") + "\n"
+        text = "".join(self.out).lstrip("\n")
+        return text if self.keeps else text.rstrip("\n") + "\n"
 
     def _token(self, token: Token, index: int) -> None:
         level = self.levels[-1] if self.levels else None
         if token.kind == "mapping":
-            self.levels.append(_Level("mapping", self._deeper(), self.key in ALIGNED))
+            self.levels.append(_Level("mapping", self._deeper(), token.column, self.key in ALIGNED))
         elif token.kind == "sequence":
-            self.levels.append(_Level("sequence", self._deeper()))
+            self.levels.append(_Level("sequence", self._deeper(), token.column))
         elif token.kind == "end":
             self._end_indentless()
-            self._align(self.levels.pop())
+            self.ended.append(self.levels.pop())
+            self._align(self.ended[-1])
         elif token.kind == "key":
             self._end_indentless()
             self.wants_key = True
         elif token.kind == "stop":
-            self._comments(token, 0, None)
+            self._comments(token, 0, -1)
+        elif token.kind == "---":
+            self._start_line(token, 0)
+            self._write(token.text)
         elif level is not None and level.kind == "flow":
             self._in_flow(token)
         else:
@@ -86,18 +94,18 @@ class _Layout:
     def _end_indentless(self) -> None:
         """Ends a list whose dashes are in the column of its key, which has no token of its own."""
         if self.levels and self.levels[-1].kind == "indentless":
-            self.levels.pop()
+            self.ended.append(self.levels.pop())
 
     # --- blocks
 
     def _in_block(self, token: Token, index: int) -> None:
         if token.kind == "-":
             if self.levels[-1].kind == "mapping":
-                self.levels.append(_Level("indentless", self._deeper()))
+                self.levels.append(_Level("indentless", self._deeper(), token.column))
             self._start_line(token, self.levels[-1].indent)
             self._write("-")
         elif token.kind == ":":
-            self._comments(token, self.indent, token)
+            self._comments(token, self.indent, token.column)
             self.out.append(":")
             self.previous = ":"
         elif self.wants_key and token.kind in ("scalar", "anchor"):
@@ -113,7 +121,10 @@ class _Layout:
     def _value(self, token: Token, index: int) -> None:
         """A value after its key or its dash, or the only one."""
         level = self.levels[-1] if self.levels else None
-        self._comments(token, level.indent + 2 if level is not None else 0, token)
+        indent = level.indent + 2 if level is not None else 0
+        self._comments(token, indent, token.column)
+        if self.previous == "comment":
+            self._break(1, indent)
         if (
             token.kind == "{"
             and level is not None
@@ -122,7 +133,9 @@ class _Layout:
             and not self.fresh
         ):
             level.entries.append((len(self.out), len(level.key)))
-        self._write(_indented(token.text, (level.indent if level is not None else 0) + 2))
+        self._write(
+            _indented(token.text, level.indent + 2, level.column) if level is not None else token.text
+        )
         if token.kind in "{[":
             self.levels.append(_Level("flow", self.indent + 2))
             self.previous = token.kind
@@ -131,7 +144,7 @@ class _Layout:
         """Begins a line, unless a dash is before the token."""
         if self.previous == "-" and not self.fresh and token.breaks == 0 and not token.comments:
             return
-        self._comments(token, indent, token)
+        self._comments(token, indent, token.column)
         self._break(token.breaks, indent)
 
     def _break(self, breaks: int, indent: int) -> None:
@@ -147,7 +160,9 @@ class _Layout:
         if not self.fresh:
             self.out.append(" ")
         self.out.append(text)
-        self.fresh, self.previous = False, text if text == "-" else "scalar"
+        self.keeps = text.startswith(("|", ">")) and "+" in text.split(maxsplit=1)[0]
+        self.fresh, self.previous = text.endswith("\n"), text if text == "-" else "scalar"
+        self.ended.clear()
 
     # --- braces and brackets
 
@@ -155,8 +170,10 @@ class _Layout:
         closes = token.kind in "}]"
         level = self.levels[-1]
         indent = level.indent - 2 if closes else level.indent
-        self._comments(token, indent, token)
-        if token.kind in ",:":
+        self._comments(token, level.indent, token.column)
+        if self.previous == ":" and token.kind in "},":
+            self.out.append(" ")  # after a key without a value
+        if token.kind in ",:" and self.previous != "comment":
             self.out.append(token.kind)
         elif (token.breaks and not self.fresh) or self.previous == "comment":
             self._break(1, indent)
@@ -175,15 +192,20 @@ class _Layout:
 
     # --- comments
 
-    def _comments(self, token: Token, indent: int, reader: Token | None) -> None:
-        """Writes the comments before a token: after the last one on its line, or on lines of their own."""
+    def _comments(self, token: Token, indent: int, start: int) -> None:
+        """Writes the comments before a token, which starts in a column: after the last one on its line, or on
+        lines of their own. These belong to the token, or to what ends before it and is not deeper than they.
+        """
+        ended = [each for each in self.ended if each.column + (each.kind == "indentless") > start]
         for text, column, breaks in token.comments:
             text = re.sub(r"\A#(?=[^\s#!:])", "# ", text)
             if breaks == 0 and self.out and not self.fresh:
                 self.out.append(f"  {text}\n")
             else:
-                deeper = reader is None or column > reader.column
-                self._break(breaks, self.indent if deeper and column > 0 and self.out else indent)
+                around = (
+                    each.indent for each in ended if column >= each.column + (each.kind == "indentless")
+                )
+                self._break(breaks, next(around, indent))
                 self.out.append(f"{text}\n")
             self.fresh, self.previous = True, "comment"
 
@@ -203,12 +225,16 @@ def _joined(text: str) -> str:
     return re.sub(r"[ \t]*\r?\n[ \t]*", " ", text) if "\n" in text and "\n\n" not in text else text
 
 
-def _indented(text: str, indent: int) -> str:
-    """A text over several lines, its other lines at least so deep."""
+def _indented(text: str, indent: int, column: int) -> str:
+    """A text over several lines, its other lines at least so deep. What it belongs to was in this column."""
     if "\n" not in text:
         return text
     first, *rest = text.replace("\r\n", "\n").split("\n")
     if text[:1] not in "|>":
         return "\n".join([first, *(" " * indent + line.strip() if line.strip() else "" for line in rest)])
-    margin = min((len(line) - len(line.lstrip(" ")) for line in rest if line.strip()), default=0)
-    return "\n".join([first, *(" " * indent + line[margin:] if line.strip() else "" for line in rest)])
+    if (depth := re.search(r"\A[|>][+-]?([1-9])", first)) is not None:
+        margin = column + int(depth[1])
+        first = first.replace(depth[1], "2", 1)
+    else:
+        margin = min((len(line) - len(line.lstrip(" ")) for line in rest if line.strip()), default=0)
+    return "\n".join([first, *(" " * indent + line[margin:] if line[margin:] else "" for line in rest)])

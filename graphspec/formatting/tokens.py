@@ -30,7 +30,7 @@ _OPENS: dict[type, str] = {
 @dataclass(slots=True)
 class Token:
     """A token that is written, or the start or end of what has no sign: `kind` is a sign, "scalar", "anchor",
-    "mapping", "sequence", "end", "key", or "stop" after the last.
+    "---", "mapping", "sequence", "end", "key", or "stop" after the last.
 
     `breaks` line breaks are between it and what is before it. `comments` are those before it, each as its
     text, its column (from 0), and the line breaks before it.
@@ -51,9 +51,7 @@ def tokens(text: str) -> Iterator[Token]:
         if kind in _OPENS:
             yield Token(_OPENS[kind], "", each.start_mark.column)
             continue
-        if kind in (yaml.StreamStartToken, yaml.DocumentStartToken, yaml.DocumentEndToken):
-            if kind is not yaml.StreamStartToken:
-                position = each.end_mark.index
+        if kind in (yaml.StreamStartToken, yaml.DocumentEndToken):
             continue
         start, end = each.start_mark.index, each.end_mark.index
         if kind is yaml.StreamEndToken:
@@ -61,13 +59,21 @@ def tokens(text: str) -> Iterator[Token]:
         written = text[start:end]
         if kind is yaml.ScalarToken and not written:
             continue
-        token = Token(_kind(kind), written.rstrip() if written[:1] in "|>" else written, 0)
+        token = Token(_kind(kind), _ended(written) if written.startswith(("|", ">")) else written, 0)
         _between(token, text, position, start)
         position = start + len(token.text)
         yield token
 
 
+def _ended(written: str) -> str:
+    """A text after `|` or `>` without the empty lines behind it, which count only after `|+`."""
+    keeps = "+" in written.split(maxsplit=1)[0]
+    return written if keeps else re.sub(r"(?:(?:\r\n|\r|\n)[ \t]*)+\Z", "", written)
+
+
 def _kind(kind: type) -> str:
+    if kind is yaml.DocumentStartToken:
+        return "---"
     if kind is yaml.StreamEndToken:
         return "stop"
     if kind in (yaml.AnchorToken, yaml.TagToken):

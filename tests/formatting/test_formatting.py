@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from graphspec.cli import app
 from graphspec.diagnostics import Diagnostics
 from graphspec.formatting import formatted
+from graphspec.formatting.tokens import tokens
 from graphspec.source import read
 from tests import bundled
 from tests.random_specs import images, sequences
@@ -60,6 +61,28 @@ def test_blanks_do_not_matter_and_values_stay(spec: str, seed: int) -> None:
 @given(st.sampled_from(SPECS), st.integers(0, 2**20))
 def test_a_spec_of_the_gallery_comes_back_from_any_blanks(path: Path, seed: int) -> None:
     assert formatted(roughened(path.read_text(), seed)) == path.read_text()
+
+
+def comments(text: str) -> list[str]:
+    return [comment for token in tokens(text) for comment, _, _ in token.comments]
+
+
+@given(
+    st.sampled_from(SPECS),
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 9)), min_size=1, max_size=8),
+    st.integers(0, 2**20),
+)
+def test_comments_anywhere_stay_in_their_order(path: Path, places: list[tuple[int, int]], seed: int) -> None:
+    lines = path.read_text().splitlines()
+    for number, (line, indent) in enumerate(places):
+        lines.insert(line % (len(lines) + 1), " " * indent + f"# note {number}")
+    spec = roughened("\n".join(lines), seed) if seed % 2 else "\n".join(lines)
+    if read(spec, "", Diagnostics()) is None or value(spec) != value(path.read_text()):
+        return  # a comment ends or joins a text over several lines
+    text = formatted(spec)
+    assert text is not None and value(text) == value(spec)
+    assert comments(text) == comments(spec)
+    assert formatted(text) == text
 
 
 COMMENTED = """\
