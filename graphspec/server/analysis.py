@@ -12,7 +12,7 @@ from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.fixing.checking import check_and_read
 from graphspec.fixing.edits import Fix, fix_of
 from graphspec.graph import Op
-from graphspec.server.scopes import Body, Models
+from graphspec.server.scopes import Body, Models, mapping
 from graphspec.server.symbols import Symbols
 from graphspec.source import Document, read
 from graphspec.tensor import Tensor
@@ -46,6 +46,16 @@ class Analysis:
     """The last text that was YAML, before this one."""
     models: Models | None = None
     """The names that other files declare."""
+
+    @cached_property
+    def shared(self) -> dict[Node, list[Op]]:
+        """The ops that call each entry of `shared`."""
+        found: dict[Node, list[Op]] = {}
+        for (body, name), ops in self.nodes.items() if self.names is not None else ():
+            node = mapping(mapping(self.names.value(body).get("nodes")).get(name))
+            if isinstance(called := node.get("call"), str):
+                found.setdefault((self.names.owner(body, called), called), []).extend(ops)
+        return found
 
     def fixes(self) -> list[tuple[Diagnostic, Fix]]:
         """The fixes of this text, each with its diagnostic."""

@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from graphspec.contract import REGISTRY
-from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES
-from graphspec.data.files import parse_file
+from graphspec.data.files import format_of, parse_file
 from graphspec.data.folders import find
 from graphspec.diagnostics import SpecError
 from graphspec.expressions.grammar import FUNCTIONS
-from graphspec.language.schema import FORMS, NODE_KEYS, Block, Input, Node, Output, Spec
+from graphspec.language.schema import FORMS, NODE_KEYS, Block, Node
 from graphspec.objectives import LOSSES, METRICS
-from graphspec.reference.layers import Parameter, ReferenceEntry, entries, others, parameters_of
+from graphspec.objectives.history import directions
+from graphspec.reference.layers import Parameter, ReferenceEntry, entries, others
 from graphspec.server.analysis import Analysis
 from graphspec.server.cursor import Cursor, cursor_at
-from graphspec.server.scopes import Body, Symbol, sized
-from graphspec.server.symbols import REFERRING
+from graphspec.server.keys import classes_at, parameters_at, sentence
+from graphspec.server.scopes import Body, Inside, Symbol, mapping, sized
+from graphspec.server.symbols import MEASURED, REFERRING
 from graphspec.settings import SettingError, show
 from graphspec.tensor import DTYPES
-from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
-from graphspec.tune.config import TuneConfig
+from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,16 @@ class Completion:
     first: bool = False
 
 
+NAMED = ("initializer", "regularizer", "constraint", "activation")
+"""Kinds of what an argument of a layer names, as its last word says."""
 FAMILIES = {"loss": LOSSES, "metrics": METRICS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
-KEYS_AT: Mapping[tuple[str, ...], type[Any]] = {
-    (): Spec,
-    ("inputs", "*"): Input,
-    ("outputs", "*"): Output,
-    ("blocks", "*"): Block,
-    ("train",): TrainConfig,
-    ("data",): DataConfig,
-    ("tune",): TuneConfig,
+WORDS = {
+    "data_format": ("channels_last", "channels_first"),
+    **dict.fromkeys(("when", "trainable"), ("true", "false")),
+    "missing": ("ignore",),
+    "class_weight": ("balanced",),
 }
-"""The class of settings that a mapping at a path is; * is any name."""
+"""Words of keys whose values are read later, and have no type."""
 
 
 def completions(analysis: Analysis, offset: int, folder: Path | None) -> tuple[str, list[Completion]]:
@@ -94,8 +93,14 @@ class _At:
             yield from self._node_keys()
         elif self.body is not None and not path:
             yield from _of_class(Block)
-        elif (cls := _class_at(path)) is not None:
-            yield from _of_class(cls)
+        elif classes := classes_at(path):
+            for cls in classes:
+                yield from _of_class(cls)
+        elif path[-1:] in [("repeat",), ("parallel",)]:
+            yield from self._arguments(self.cursor.outer)
+            yield Completion("from", "key")
+        elif path[-1:] and path[-1] in REFERRING:
+            yield from (Completion(name, "key", "an input") for name in self._inputs_of(self.cursor.outer))
         elif path == ("train", "callbacks"):
             yield from _members(CALLBACKS.members, "callback")
         elif path[:2] == ("train", "callbacks") and len(path) == 3:
@@ -114,8 +119,13 @@ class _At:
             kind = "metric" if path[-1] == "metrics" else path[-1]
             yield Completion("name", "key", first=True)
             yield from _arguments(_entry(self.cursor.entries.get("name", ""), kind))
-        elif path[-2:-1] == ("presets",) or path[:1] == ("presets",):
+        elif path[:1] == ("presets",):
             yield from (Completion(name, "name", "a param") for name in self._params())
+        elif path[:1] in [("nodes",), ("shared",)]:
+            kinds = [kind for kind in NAMED if path[-1].endswith(kind)]
+            yield Completion("name", "key", first=True)
+            for kind in kinds:
+                yield from _arguments(_entry(self.cursor.entries.get("name", ""), kind))
 
     def _in_node(self) -> bool:
         path = self.path
@@ -126,17 +136,37 @@ class _At:
         form = next((form for form in FORMS if form in entries), None)
         if form is None:
             for form in FORMS:
-                yield Completion(form, "key", "what the node is", _sentence(Node, form), first=True)
-        elif form in REGISTRY:
-            yield from _arguments(_entry(entries[form].strip("\"'"), form))
-        elif (names := self.analysis.names) is not None:
-            target = names.target(self.body, {form: entries[form].strip("\"'")})
-            params = target[0].value(target[1]).get("params") if target is not None else None
-            for name, value in (params or {}).items() if isinstance(params, dict) else ():
-                detail = "required" if value == "required" else f"default: {show(value)}"
-                yield Completion(name, "key", detail, first=value == "required")
+                yield Completion(form, "key", "what the node is", sentence(Node, form), first=True)
+        yield from self._arguments(entries)
         for key in NODE_KEYS:
-            yield Completion(key, "key", "of every node", _sentence(Node, key))
+            yield Completion(key, "key", "of every node", sentence(Node, key))
+
+    def _arguments(self, entries: Mapping[str, str]) -> Iterator[Completion]:
+        """The arguments of the node that has these entries."""
+        form = next((form for form in FORMS if form in entries), "")
+        if form in REGISTRY:
+            yield from _arguments(_entry(entries[form], form))
+            return
+        body = self._made(entries)
+        params = body[0].value(body[1]).get("params") if body is not None else None
+        for name, value in (params or {}).items() if isinstance(params, dict) else ():
+            detail = "required" if value == "required" else f"default: {show(value)}"
+            yield Completion(name, "key", detail, first=value == "required")
+
+    def _made(self, entries: Mapping[str, str]) -> Inside | None:
+        """The body that a node with these entries makes an instance of."""
+        names = self.analysis.names
+        plain = {key: text.strip("\"'") for key, text in entries.items()}
+        return names.target(self.body, plain) if names is not None else None
+
+    def _inputs_of(self, entries: Mapping[str, str]) -> list[str]:
+        """The inputs of a node with these entries, by name."""
+        for form, classes in REGISTRY.items():
+            name = entries.get(form, "").strip("\"'")
+            if name in classes:
+                return [argument.name for argument in classes[name].arguments]
+        body = self._made(entries)
+        return body[0].inputs(body[1]) if body is not None else []
 
     # --- values
 
@@ -148,11 +178,12 @@ class _At:
             yield from self._expression()
         elif "$" in cursor.word:
             yield from (Completion(name, "name", "a param") for name in self._params())
-        elif key in REFERRING or self._reads_names(key):
+        elif key in (*REFERRING, "edges") or self._reads_names(key):
             yield from self._names()
         elif key == "compute":
             yield from self._names()
-            yield from (Completion(name, "function", "an op") for name in REGISTRY["op"])
+            if "." not in cursor.word:
+                yield from (Completion(name, "function", "an op") for name in REGISTRY["op"])
         elif key in REGISTRY and (self._in_node() or path[-1:] == ("augment",)):
             names = REGISTRY[key]
             yield from (Completion(n, "word", "", names[n].__doc__ or "") for n in names)
@@ -192,8 +223,17 @@ class _At:
             yield from (Completion(name, "word") for name in DTYPES)
         elif key in ("columns", "target", "column"):
             yield from self._columns()
-        elif key in ("monitor", "objective"):
-            yield from (Completion(name, "word") for name in ("loss", "val_loss"))
+        elif key in MEASURED:
+            program = self.analysis.program
+            outputs = program.outputs if program is not None else {}
+            yield from (Completion(name, "word") for name in directions(outputs, validated=True))
+        elif path[-1:] and path[-1].endswith(NAMED) and key == "name":
+            kinds = [kind for kind in NAMED if path[-1].endswith(kind)]
+            yield from (Completion(name, "word", kind) for kind, name in _reference() if kind in kinds)
+        elif path[:1] == ("data",) and key in ("train", "validation", "test", "path"):
+            yield from self._files()
+        elif key in WORDS:
+            yield from (Completion(word, "word") for word in WORDS[key])
         elif (parameter := self._parameter(key)) is not None:
             yield from _choices(parameter)
 
@@ -204,8 +244,11 @@ class _At:
             form = next((form for form in FORMS if form in self.cursor.entries), "")
             entry = _entry(self.cursor.entries.get(form, "").strip("\"'"), form)
             found = entry.parameters if entry is not None else ()
-        elif (cls := _class_at(self.path)) is not None:
-            found = _class_parameters(cls)
+        elif classes := classes_at(self.path):
+            found = [each for cls in classes for each in parameters_at(cls)]
+        elif self.path[:2] == ("data", "features") and len(self.path) == 3:
+            entry = _entry(self.cursor.entries.get("encode", ""), "encoder")
+            found = entry.parameters if entry is not None else ()
         elif self.path[:2] == ("train", "callbacks") and len(self.path) == 3:
             entry = _entry(self.path[2], "callback")
             found = entry.parameters if entry is not None else ()
@@ -221,15 +264,25 @@ class _At:
             return
         names = self.analysis.names
         for name in names.names(self.body) if names is not None else ():
-            if name != own:
+            if name != own and name not in mapping(names.value(self.body).get("shared")):
                 yield Completion(name, "name", self._type(name))
 
     def _inside(self, path: str) -> Iterator[Completion]:
-        head = path.split(".")[0]
-        for op in self.analysis.nodes.get((self.body, head), [])[:1]:
+        """What is behind a path: also what nobody reads yet, in a text with mistakes."""
+        head, *steps = path.split(".")
+        for op in self.analysis.nodes.get((self.body, head), [])[:1] if not steps else ():
             yield from (Completion(name, "name", str(v.tensor)) for name, v in op.outputs.items() if name)
             if op.graph is not None:
                 yield from (Completion(inner.node, "name", inner.title) for inner in op.graph.ops)
+        names = self.analysis.names
+        inside = names.inside(self.body, head) if names is not None else None
+        for step in steps:
+            if inside is not None and step.isidentifier():
+                inside = inside[0].inside(inside[1], step)
+        if inside is not None:
+            value = inside[0].value(inside[1])
+            for section in ("outputs", "nodes"):
+                yield from (Completion(name, "name") for name in mapping(value.get(section)))
 
     def _type(self, name: str) -> str:
         ops = self.analysis.nodes.get((self.body, name))
@@ -253,6 +306,11 @@ class _At:
         yield from (Completion(name, "function", "a function") for name in FUNCTIONS)
         if "channels(" in self.cursor.begun or "given(" in self.cursor.begun:
             yield from self._names()
+
+    def _files(self) -> Iterator[Completion]:
+        """The files of data in the folder of the spec."""
+        found = sorted(self.folder.iterdir()) if self.folder is not None and self.folder.is_dir() else []
+        yield from (Completion(file.name, "word") for file in found if format_of(file.name) is not None)
 
     def _columns(self) -> Iterator[Completion]:
         """The columns of the file that `data` trains on."""
@@ -284,34 +342,9 @@ def columns(folder: Path, file: Any) -> list[str]:
         return []
 
 
-def _class_at(path: tuple[str, ...]) -> type[Any] | None:
-    for pattern, cls in KEYS_AT.items():
-        if len(pattern) == len(path) and all(p in ("*", step) for p, step in zip(pattern, path, strict=True)):
-            return cls
-    return None
-
-
-def _class_parameters(cls: type[Any]) -> tuple[Parameter, ...]:
-    return parameters_of(cls) if cls in (TrainConfig, DataConfig, TuneConfig) else _fields(cls)
-
-
-def _fields(cls: type[Any]) -> tuple[Parameter, ...]:
-    """The keys of a class whose values are read later: without types."""
-    return tuple(
-        Parameter(field.alias or name, "", field.is_required(), None)
-        for name, field in cls.model_fields.items()
-    )
-
-
 def _of_class(cls: type[Any]) -> Iterator[Completion]:
-    for each in _class_parameters(cls):
-        yield Completion(each.name, "key", each.type, _sentence(cls, each.name), first=each.required)
-
-
-def _sentence(cls: type[Any], key: str) -> str:
-    """What a class of settings says of a key."""
-    fields = cls.model_fields.items()
-    return next((field.description or "" for name, field in fields if key == (field.alias or name)), "")
+    for each in parameters_at(cls):
+        yield Completion(each.name, "key", each.type, sentence(cls, each.name), first=each.required)
 
 
 def _arguments(entry: ReferenceEntry | None) -> Iterator[Completion]:

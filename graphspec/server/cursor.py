@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 _ENTRY = re.compile(r"(\"[^\"]*\"|'[^']*'|[^\s:{}\[\],#'\"-][^:{}\[\],#]*?)[ \t]*:(?:[ \t]+|\Z)")
 
+_SCALAR = re.compile(r"[|>][-+\d]*\Z")
+"""What begins a text on the lines below."""
+
 
 @dataclass(slots=True)
 class _Frame:
@@ -23,7 +26,7 @@ class _Frame:
 class Cursor:
     """`path` leads to the mapping around the cursor. `key` is that of the value that is written there, or
     None where a key is; the value is an item of it `in_list`. `begun` is its text up to the cursor, `entries`
-    what the mapping has already.
+    what the mapping has already, `outer` what the one around it has.
     """
 
     path: tuple[str, ...]
@@ -31,6 +34,7 @@ class Cursor:
     begun: str
     entries: dict[str, str]
     in_list: bool = False
+    outer: dict[str, str] = field(default_factory=dict)
 
     @property
     def word(self) -> str:
@@ -61,7 +65,8 @@ def cursor_at(text: str, offset: int) -> Cursor:
     if in_list:
         frames.pop()
     path = tuple(frame.key or "-" for frame in frames[:-1])
-    return Cursor(path, frames[-1].key, begun, frames[-1].entries, in_list)
+    outer = next((frame.entries for frame in frames[-2::-1] if frame.kind in ("block", "{")), {})
+    return Cursor(path, frames[-1].key, begun, frames[-1].entries, in_list, outer)
 
 
 def _line(frames: list[_Frame], line: str) -> str:
@@ -71,6 +76,9 @@ def _line(frames: list[_Frame], line: str) -> str:
     if body.startswith("#"):
         return ""
     _leave(frames, column, body.startswith("- "))
+    top = frames[-1]
+    if column > top.indent and top.key is not None and _SCALAR.match(top.entries.get(top.key, "")):
+        return body
     while re.match(r"- |-\Z", body):
         if not (frames[-1].kind == "dash" and frames[-1].indent == column):
             frames.append(_Frame("dash", column))

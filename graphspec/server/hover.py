@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from graphspec.contract import REGISTRY
 from graphspec.diagnostics import SpecError
 from graphspec.graph import Op
-from graphspec.reference.layers import ReferenceEntry, find
+from graphspec.reference.layers import ReferenceEntry, find, others
 from graphspec.server.analysis import Analysis, node_path, shape
 from graphspec.server.cursor import Cursor, cursor_at
+from graphspec.server.keys import classes_at, parameters_at, sentence
 from graphspec.server.scopes import Symbol
 from graphspec.settings import show
 from graphspec.tensor import Size
@@ -45,7 +46,8 @@ def _of_symbol(analysis: Analysis, symbol: Symbol) -> str:
     if symbol.file is not None:
         return f"**{symbol.name}**, {KINDS[symbol.kind]}{inside} of `{symbol.file.name}`"
     title = f"**{symbol.name}**, {_kind(analysis, symbol)}{inside}"
-    if symbol.kind == "node" and (ops := analysis.nodes.get((symbol.body, symbol.name))):
+    node = symbol.body, symbol.name
+    if symbol.kind == "node" and (ops := analysis.nodes.get(node) or analysis.shared.get(node)):
         return "\n\n".join([title, *of_node(ops)])
     if symbol.kind == "node" and symbol.body is None and analysis.program is not None:
         tensor = analysis.program.inputs.get(symbol.name)
@@ -94,12 +96,26 @@ def _of_word(analysis: Analysis, cursor: Cursor, word: str) -> str | None:
             if parameter.name == word:
                 given = "required" if parameter.required else f"default: `{show(parameter.default)}`"
                 return f"**{word}** of `{entry.name}`: {parameter.type}, {given}"
+    if cursor.key is None and node is None and cursor.path:
+        return _of_key(cursor.path, word)
     try:
         entries = find(word)
     except SpecError:
         return None
     kinds = [each for each in entries if each.kind == cursor.key]
     return "\n\n---\n\n".join(page(each) for each in kinds or entries)
+
+
+def _of_key(path: tuple[str, ...], word: str) -> str | None:
+    """What a key of a section means there; outside of it, the same word is something else."""
+    for cls in classes_at(path):
+        for parameter in parameters_at(cls):
+            if parameter.name == word:
+                told = [f"**{word}** of `{path[0]}`" + (f": {parameter.type}" if parameter.type else "")]
+                return "\n\n".join(filter(None, [*told, sentence(cls, word)]))
+    if path == ("train", "callbacks"):
+        return next((page(each) for each in others() if (each.kind, each.name) == ("callback", word)), None)
+    return None
 
 
 def page(entry: ReferenceEntry) -> str:

@@ -338,7 +338,13 @@ def _action(uri: str, positions: Positions, diagnostic: Diagnostic, fix: Fix) ->
     edits = [lsp.TextEdit(_range(positions, edit.start, edit.end), edit.content) for edit in fix.edits]
     written = " ".join(edit.content.strip() for edit in fix.edits)
     deletes = not any(edit.content for edit in fix.edits)
-    title = f"Replace by `{written}`" if written else "Delete it" if deletes else fix.message.capitalize()
+    title = (
+        f"Replace by `{written}`"
+        if written
+        else "Delete it"
+        if deletes
+        else fix.message[:1].upper() + fix.message[1:]
+    )
     return lsp.CodeAction(
         f"{title} ({diagnostic.code})",
         kind=lsp.CodeActionKind.QuickFix,

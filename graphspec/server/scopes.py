@@ -80,9 +80,9 @@ class Scopes:
         """The body whose `shared` has an entry: a block sees the file's."""
         return body if body is not None and name in mapping(self.value(body).get("shared")) else None
 
-    def inputs(self) -> list[str]:
-        """The inputs of the file."""
-        return _inputs(self.value(None))
+    def inputs(self, body: Body = None) -> list[str]:
+        """The inputs of a body."""
+        return _inputs(self.value(body))
 
     def field(self, name: str) -> Symbol | None:
         """What a name of `data.features`, or a `target`, means: an input, or the output with this feature.

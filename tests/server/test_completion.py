@@ -83,6 +83,26 @@ def known(folder: Path) -> Analysis:
         ("train:\n  callbacks:\n    early_stopping: {¦}", ["patience"], []),
         ("inputs:\n  x: {shape: [4], dtype: ¦}", ["int64"], []),
         ("tune:\n  search:\n    ¦", ["width"], []),
+        ("edges:\n  - image -> ¦", ["first", "flat"], ["conv"]),
+        ("nodes:\n  a: {op: random_normal, like: ¦}", ["first"], []),
+        ("nodes:\n  a: {layer: MultiHeadAttention, from: {¦}}", ["query", "value"], ["first"]),
+        ("nodes:\n  a: {block: core, from: {¦}}", ["x"], ["conv"]),
+        ("nodes:\n  a: {block: core, repeat: {¦}}", ["filters", "from"], ["layer"]),
+        ("nodes:\n  a: {layer: Dense, kernel_initializer: {¦}}", ["name"], ["units"]),
+        ("nodes:\n  a: {layer: Dense, kernel_initializer: {name: ¦}}", ["constant"], ["l2", "relu"]),
+        ("nodes:\n  a: {layer: Dense, bias_initializer: {name: constant, ¦}}", ["value"], []),
+        ("nodes:\n  a:\n    compute: >-\n      first + ¦", ["flat", "tanh"], ["layer"]),
+        ('nodes:\n  a: {compute: "first.¦"}', ["conv"], ["tanh", "image"]),
+        ("outputs:\n  y:\n    metrics:\n      - ¦", ["accuracy"], []),
+        ("outputs:\n  y: {when: ¦}", ["true", "false"], []),
+        ("nodes:\n  a: {layer: Dense, trainable: ¦}", ["false"], []),
+        ("inputs:\n  x: {shape: [4], data_format: ¦}", ["channels_first"], []),
+        ("data:\n  features:\n    x: {encode: number, scale: ¦}", ["standard"], []),
+        ("data: {train: ¦}", ["rows.csv"], ["null"]),
+        ("data:\n  validation: {¦}", ["split", "stratify"], []),
+        ("train:\n  parameter_groups:\n    - {¦}", ["match", "weight_decay"], ["epochs"]),
+        ("train:\n  callbacks: {early_stopping: {monitor: ¦}}", ["val_loss"], []),
+        ("tune:\n  search:\n    width: {¦}", ["int", "choice"], ["trials"]),
     ],
 )
 def test_words_at_a_cursor(
@@ -91,10 +111,59 @@ def test_words_at_a_cursor(
     offset = line.index("¦")
     analysis = analysed(line.replace("¦", ""), folder / "spec.yaml", known)
     if analysis.current:  # the names are those of the whole file
-        analysis = analysed(line.replace("¦", "") + " {", folder / "spec.yaml", known)
+        analysis = analysed(line.replace("¦", "") + "\n}", folder / "spec.yaml", known)
     labels = [each.label for each in completions(analysis, offset, folder)[1]]
     assert [word for word in there if word not in labels] == [], labels
     assert [word for word in missing if word in labels] == []
+
+
+MISTAKEN = """\
+inputs: {x: {shape: [4]}}
+blocks:
+  pair:
+    inputs: [x]
+    nodes: {a: {layer: Dense, units: 2}, b: {layer: Dense, units: 3}}
+    outputs: {one: b, two: a}
+shared: {enc: {layer: Dense, units: 4}}
+nodes:
+  first: {block: pair, from: x}
+  second: {call: enc, from: first.¦}
+  wrong: {layer: Dens, from: ¦}
+outputs: {second: {loss: mse}, wrong: {loss: mse, metrics: [mae]}}
+train: {callbacks: {early_stopping: {monitor: ¦}}}
+"""
+
+
+def labels(text: str, cursor: int) -> list[str]:
+    return [each.label for each in completions(analysed(text, None), cursor, None)[1]]
+
+
+def test_paths_are_completed_in_a_text_with_mistakes() -> None:
+    parts = MISTAKEN.split("¦")
+    text = "".join(parts)
+    assert analysed(text, None).program is None
+    assert labels(text, len(parts[0])) == ["one", "two", "a", "b"]
+    assert labels(text, len(parts[0] + parts[1])) == ["x", "first", "second"], "a shared layer is called"
+
+
+def test_values_of_an_epoch_and_calls_are_those_of_the_program() -> None:
+    parts = MISTAKEN.replace("first.¦", "first").replace("Dens,", "Dense, units: 3,").split("¦")
+    text, cursor = parts[0] + "second" + parts[1] + "loss" + parts[2], len(parts[0] + "second" + parts[1])
+    assert {"val_second_loss", "wrong_mae"} <= set(labels(text, cursor))
+    assert "[batch, 3] -> [batch, 4]" in (hover(analysed(text, None), text.index("enc:")) or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "says"),
+    [
+        ("data: {train: a.csv, validation: {split: 0.1}}", "train", "**train** of `data`"),
+        ("data: {train: a.csv, validation: {split: 0.1}}", "split", "**split** of `data`"),
+        ("train: {callbacks: {early_stopping: {patience: 2}}}", "early", "(callback)"),
+    ],
+)
+def test_a_key_is_explained_where_it_stands(text: str, word: str, says: str) -> None:
+    whole = "inputs: {x: {shape: [4]}}\nnodes: {y: {layer: Dense, units: 2}}\noutputs: [y]\n" + text
+    assert says in (hover(analysed(whole, None), whole.index(word) + 1) or "")
 
 
 def test_every_cursor_in_every_beginning_of_a_text_has_an_answer(folder: Path, known: Analysis) -> None:

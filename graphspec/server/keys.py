@@ -1,0 +1,59 @@
+"""The settings that the mappings of a spec are, by their path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from graphspec.data.config import DataConfig
+from graphspec.data.files import DataFile, Marked, Split
+from graphspec.language.schema import Block, Input, Output, Spec
+from graphspec.reference.layers import Parameter, parameters_of
+from graphspec.train.config import TrainConfig
+from graphspec.train.config.adapters import AdapterSettings
+from graphspec.train.config.groups import ParameterGroup
+from graphspec.train.config.phases import PhaseSettings, StepSettings
+from graphspec.tune.config import Choice, FloatRange, IntRange, TuneConfig
+
+LATER = (Spec, Input, Output, Block)
+"""Classes whose values are read later: their keys have no types."""
+_AT: Mapping[tuple[str, ...], tuple[type[Any], ...]] = {
+    (): (Spec,),
+    ("inputs", "*"): (Input,),
+    ("outputs", "*"): (Output,),
+    ("blocks", "*"): (Block,),
+    ("train",): (TrainConfig,),
+    ("train", "parameter_groups", "*"): (ParameterGroup,),
+    ("train", "adapters", "*"): (AdapterSettings,),
+    ("train", "phases", "*"): (PhaseSettings,),
+    ("train", "steps", "*"): (StepSettings,),
+    ("data",): (DataConfig,),
+    ("data", "train"): (DataFile,),
+    ("data", "validation"): (Split, Marked, DataFile),
+    ("data", "test"): (DataFile,),
+    ("tune",): (TuneConfig,),
+    ("tune", "search", "*"): (IntRange, FloatRange, Choice),
+}
+"""What a mapping at a path can be; * is any name, or an item of a list."""
+
+
+def classes_at(path: tuple[str, ...]) -> tuple[type[Any], ...]:
+    """The classes of settings that a mapping at a path can be."""
+    for pattern, classes in _AT.items():
+        if len(pattern) == len(path) and all(p in ("*", step) for p, step in zip(pattern, path, strict=True)):
+            return classes
+    return ()
+
+
+def parameters_at(cls: type[Any]) -> tuple[Parameter, ...]:
+    """The keys of a class of settings."""
+    if cls not in LATER:
+        return parameters_of(cls)
+    fields = cls.model_fields.items()
+    return tuple(Parameter(field.alias or name, "", field.is_required(), None) for name, field in fields)
+
+
+def sentence(cls: type[Any], key: str) -> str:
+    """What a class of settings says of a key."""
+    fields = cls.model_fields.items()
+    return next((field.description or "" for name, field in fields if key == (field.alias or name)), "")
