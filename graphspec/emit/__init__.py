@@ -19,7 +19,7 @@ from graphspec.emit.definitions import DefinitionWriter
 from graphspec.emit.emitted import Emitted
 from graphspec.emit.forward import Forward
 from graphspec.emit.initialization import Initialization
-from graphspec.emit.library_source import library_code, read_names
+from graphspec.emit.library_source import KEPT, Node, known_names, library_code, read_names
 from graphspec.emit.merges import with_optional_operands
 from graphspec.emit.module_class import ModuleClass, NeedsModule, Varies
 from graphspec.emit.printer import WIDTH, comment
@@ -200,11 +200,16 @@ def carry(classes: Classes[ClassParts], own: ast.Module, exporting: bool) -> tup
     specializer = Specializer(own, classes.helpers, classes.options, dict(_forwards(classes)), exporting)
     found: list[str] = []
     read: set[str] = set()
-    writer = DefinitionWriter(library_code())
     for node in specializer.run().values():
-        found += ["", "", *writer.write(node)]
-        read.update(read_names(node))
+        found += ["", "", *_written(node)]
+        read.update(known_names(node))
     return found, read
+
+
+@lru_cache(KEPT)
+def _written(node: Node) -> tuple[str, ...]:
+    """The text of a definition of the library, whole or cut down."""
+    return tuple(DefinitionWriter(library_code()).write(node))
 
 
 def custom_imports(classes: Classes[ClassParts]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterator, Mapping
 
-from graphspec.emit.library_source import Node, read_names
+from graphspec.emit.library_source import Node, known_names
 from graphspec.emit.printer import flat
 from graphspec.emit.simplify import assigned
 
@@ -31,7 +31,7 @@ def _pairs(nodes: Mapping[str, Node], wanted: Collection[str]) -> Iterator[tuple
     """
     readers: dict[str, set[str]] = {}
     for name, node in nodes.items():
-        for word in read_names(node):
+        for word in known_names(node):
             readers.setdefault(word, set()).add(name)
     for name, node in nodes.items():
         base = node.bases[0] if isinstance(node, ast.ClassDef) and node.bases else None

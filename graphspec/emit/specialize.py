@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any, TypeVar
 
 from graphspec.emit.code import walk, with_fields
 from graphspec.emit.definitions import is_text
@@ -75,7 +76,7 @@ class Specializer:
         self.wanted = read_names(own).intersection(helpers) - {each.name for each in definitions}
         self.defaults: dict[str, list[ast.expr | None]] = {}
         library = library_code().nodes
-        whole = {name: with_defaults(library[name], options.get(name, {})) for name in needed(self.wanted)}
+        whole = {name: _settled(library[name], options.get(name, {})) for name in needed(self.wanted)}
         self.nodes = whole if exporting else joined(whole, self.wanted)  # exports know classes by their names
 
     def run(self) -> dict[str, Node]:
@@ -271,7 +272,9 @@ class Specializer:
             else:
                 body.append(statement)
         body = [each for each in body if not _only_passes_on(each)]
-        return node if same_items(body, node.body) else with_fields(node, body=body)
+        if same_items(body, node.body):
+            return node
+        return _kept((node, *body), lambda: with_fields(node, body=body))
 
     def _function(
         self,
@@ -287,12 +290,19 @@ class Specializer:
         if known and all(_is_plain(use.call) for use in uses):
             constants, present = self._folded(node, uses)
             arguments = _without(arguments, constants.keys(), present)
-        facts = Facts(present, attributes, possible, self.defaults, self.exporting)
-        body = simplified(node.body, constants, facts)
-        returns = node.returns if any(map(_gives_several, body)) else _single(node.returns)
-        if same_items(body, node.body) and arguments is node.args and returns is node.returns:
-            return node
-        return with_fields(node, args=arguments, body=body, returns=returns)
+        called = {word: self.defaults[word] for word in known_names(node) if word in self.defaults}
+        facts = Facts(present, attributes, possible, called, self.exporting)
+        key = (node, *map(_shown, (constants, attributes, possible, called)), frozenset(present))
+
+        def made() -> ast.FunctionDef:
+            body = simplified(node.body, constants, facts)
+            returns = node.returns if any(map(_gives_several, body)) else _single(node.returns)
+            if same_items(body, node.body) and arguments is node.args and returns is node.returns:
+                return node
+            changed: ast.FunctionDef = with_fields(node, args=arguments, body=body, returns=returns)
+            return changed
+
+        return _kept((*key, self.exporting), made)
 
     def _folded(self, node: ast.FunctionDef, uses: Sequence[Use]) -> tuple[dict[str, ast.expr], set[str]]:
         """The parameters that no call gives, with their defaults, and those that are never None."""
@@ -328,6 +338,38 @@ class Specializer:
         for name in sorted(self.wanted & self.nodes.keys()):
             visit(name)
         self.nodes = {name: self.nodes[name] for name in kept}
+
+
+_KEPT: dict[tuple[object, ...], Any] = {}
+Made = TypeVar("Made")
+
+
+def _kept(key: tuple[object, ...], make: Callable[[], Made]) -> Made:
+    """What is made of a definition and the facts about it, which most files have in common."""
+    if key not in _KEPT:
+        if len(_KEPT) >= KEPT:
+            _KEPT.clear()
+        _KEPT[key] = make()
+    made: Made = _KEPT[key]
+    return made
+
+
+def _settled(node: Node, options: Mapping[str, Any]) -> Node:
+    """A definition of the library with these options as its defaults."""
+    return _kept((node, repr(sorted(options.items()))), lambda: with_defaults(node, options))
+
+
+def _shown(facts: Mapping[str, ast.expr | Sequence[ast.expr | None]]) -> tuple[object, ...]:
+    """Facts as a key: expressions as text, in their order."""
+    return tuple(
+        (
+            word,
+            ast.dump(value)
+            if isinstance(value, ast.expr)
+            else tuple(each and ast.dump(each) for each in value),
+        )
+        for word, value in facts.items()
+    )
 
 
 Passing = ast.Call | ast.Assign
