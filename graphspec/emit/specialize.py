@@ -359,17 +359,13 @@ def _settled(node: Node, options: Mapping[str, Any]) -> Node:
     return _kept((node, repr(sorted(options.items()))), lambda: with_defaults(node, options))
 
 
-def _shown(facts: Mapping[str, ast.expr | Sequence[ast.expr | None]]) -> tuple[object, ...]:
-    """Facts as a key: expressions as text, in their order."""
-    return tuple(
-        (
-            word,
-            ast.dump(value)
-            if isinstance(value, ast.expr)
-            else tuple(each and ast.dump(each) for each in value),
-        )
-        for word, value in facts.items()
-    )
+def _shown(facts: Mapping[str, Any]) -> tuple[object, ...]:
+    """Facts as a key: expressions, or lists of them, as text."""
+
+    def shown(value: Any) -> object:
+        return ast.dump(value) if isinstance(value, ast.AST) else value and tuple(map(shown, value))
+
+    return tuple((word, shown(value)) for word, value in facts.items())
 
 
 Passing = ast.Call | ast.Assign
