@@ -363,7 +363,9 @@ def _shown(facts: Mapping[str, Any]) -> tuple[object, ...]:
     """Facts as a key: expressions, or lists of them, as text."""
 
     def shown(value: Any) -> object:
-        return ast.dump(value) if isinstance(value, ast.AST) else value and tuple(map(shown, value))
+        if isinstance(value, ast.AST):
+            return ast.dump(value)
+        return None if value is None else tuple(map(shown, value))
 
     return tuple((word, shown(value)) for word, value in facts.items())
 
