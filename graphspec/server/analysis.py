@@ -12,6 +12,7 @@ from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.fixing.checking import check_and_read
 from graphspec.fixing.edits import Fix, fix_of
 from graphspec.graph import Op
+from graphspec.server.positions import Positions
 from graphspec.server.scopes import Body, Models, mapping
 from graphspec.server.symbols import Symbols
 from graphspec.source import Document, read
@@ -20,6 +21,7 @@ from graphspec.tensor import Tensor
 Node = tuple[Body, str]
 """A node: the block that declares it, or None for the file, and its name."""
 
+_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 _SECTION = re.compile(r"^(inputs|nodes|outputs|blocks)[ \t]*:", re.MULTILINE)
 
 
@@ -46,6 +48,18 @@ class Analysis:
     """The last text that was YAML, before this one."""
     models: Models | None = None
     """The names that other files declare."""
+    marked: bool = False
+    """Whether the editor has a byte order mark before this text."""
+
+    @property
+    def source(self) -> str:
+        """The text as the editor has it."""
+        return _MARK + self.text if self.marked else self.text
+
+    @cached_property
+    def positions(self) -> Positions:
+        """The places of offsets in the editor."""
+        return Positions(self.text, len(_MARK) if self.marked else 0)
 
     @cached_property
     def shared(self) -> dict[Node, list[Op]]:
@@ -83,6 +97,7 @@ def analysed(
 ) -> Analysis:
     """The analysis of a text; what it does not tell is taken from the one `before`."""
     shown = str(path) if path is not None else "<spec>"
+    marked, text = text.startswith(_MARK), text.removeprefix(_MARK)
     diagnostics, sources = Diagnostics(), dict[str, str]()
     document, program = check_and_read(text, shown, path, diagnostics, sources)
     nodes = _nodes(program) if program is not None else before.nodes if before is not None else {}
@@ -96,6 +111,7 @@ def analysed(
         document,
         before.document if before is not None else None,
         models,
+        marked,
     )
 
 
@@ -103,8 +119,9 @@ def unchecked(text: str, before: Analysis) -> Analysis:
     """A text that is read and not checked: its mistakes and types are those of the one `before`. It takes a
     tenth of the time.
     """
+    marked, text = text.startswith(_MARK), text.removeprefix(_MARK)
     document = read(text, before.shown, Diagnostics())
-    return replace(before, text=text, read=document, before=before.document)
+    return replace(before, text=text, read=document, before=before.document, marked=marked)
 
 
 def _nodes(program: Program) -> dict[Node, list[Op]]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 _ENTRY = re.compile(r"(\"[^\"]*\"|'[^']*'|[^\s:{}\[\],#'\"-][^:{}\[\],#]*?)[ \t]*:(?:[ \t]+|\Z)")
 
+_WHOLE = re.compile(r"\{(?:[^{}\[\]'\"#]|\"[^\"\\]*\"|'[^']*')*\}\Z|\[[^{}\[\]'\"#]*\]\Z")
+"""A collection of plain values that ends on its line, as most nodes are."""
 _SCALAR = re.compile(r"[|>][-+\d]*\Z")
 """What begins a text on the lines below."""
 
@@ -115,6 +117,8 @@ def _leave(frames: list[_Frame], column: int, dash: bool) -> None:
 def _value(frames: list[_Frame], text: str) -> str:
     if text[:1] not in ("{", "["):
         return text
+    if _WHOLE.match(text):
+        return ""
     return _flow(frames, text, "")
 
 

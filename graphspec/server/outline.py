@@ -65,16 +65,41 @@ def folds(analysis: Analysis) -> Iterator[tuple[int, int]]:
 
 
 def hints(analysis: Analysis) -> Iterator[tuple[int, str]]:
-    """For each node the offset at the end of its first line, and the type of what it gives."""
+    """For each node the offset at the end of its first line, or of the node if others follow there, and the type
+    of what it gives.
+    """
     names = analysis.names
     if names is None or not analysis.current:
         return
+    ends = dict(_ends(names.document.root))
+    text = analysis.text
     for (body, name), ops in analysis.nodes.items():
-        declared = [each for each in names.of(Symbol("node", name, body)) if each.declares]
+        declared = next((each for each in names.of(Symbol("node", name, body)) if each.declares), None)
         op = next((each for each in reversed(ops) if each.present and each.outputs), None)
-        if not declared or op is None:
+        if declared is None or op is None:
             continue
-        end = analysis.text.find("\n", declared[0].end)
-        end = len(analysis.text) if end < 0 else end
-        line = analysis.text[declared[0].end : end]
-        yield declared[0].end + len(line.rstrip()), f"-> {shape(op.output.tensor)}"
+        end = text.find("\n", declared.end)
+        end = len(text) if end < 0 else end
+        own = ends.get(declared.start, end)
+        if own < end and (rest := text[own : own + _NEAR].lstrip(" }]").partition("\n")[0]):
+            end = end if rest.startswith("#") else own
+        while text[end - 1] in " \t\r":
+            end -= 1
+        yield end, f"-> {shape(op.output.tensor)}"
+
+
+_NEAR = 200
+"""Characters behind a node that say whether another follows on its line."""
+
+
+def _ends(node: Node) -> Iterator[tuple[int, int]]:
+    """Where each value of a mapping ends, by the offset of its key."""
+    stack = [node]
+    while stack:
+        children = stack.pop()[2]
+        if isinstance(children, dict):
+            for start, _, value in children.values():
+                yield start, value[1]
+                stack.append(value)
+        elif isinstance(children, list):
+            stack += children

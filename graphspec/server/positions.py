@@ -8,10 +8,10 @@ from graphspec.source.places import line_starts
 
 
 class Positions:
-    """The lines of one text."""
+    """The lines of one text, whose first begins behind `before` columns."""
 
-    def __init__(self, text: str):
-        self.text, self.lines = text, line_starts(text)
+    def __init__(self, text: str, before: int = 0):
+        self.text, self.lines, self.before = text, line_starts(text), before
 
     def offset(self, line: int, column: int) -> int:
         """The offset of a position; the end of its line where the column is beyond."""
@@ -19,6 +19,7 @@ class Positions:
             return len(self.text)
         start = self.lines[line]
         end = self.lines[line + 1] if line + 1 < len(self.lines) else len(self.text)
+        column -= 0 if line else self.before
         for index, char in enumerate(self.text[start:end]):
             if column <= 0 or char in "\r\n":
                 return start + index
@@ -29,4 +30,5 @@ class Positions:
         """The line and the column of an offset."""
         line = bisect_right(self.lines, offset) - 1
         before = self.text[self.lines[line] : offset]
-        return line, len(before) + sum(ord(char) > 0xFFFF for char in before)
+        column = len(before) if before.isascii() else len(before.encode("utf-16-le", "surrogatepass")) // 2
+        return line, column if line else column + self.before

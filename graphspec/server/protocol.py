@@ -59,7 +59,7 @@ class SpecServer(LanguageServer):
         """
         text = self.workspace.get_text_document(uri).source
         known = self.analyses.get(uri)
-        if known is not None and known.text == text:
+        if known is not None and known.source == text:
             return known
         if not is_spec(text) and known is None:
             return None
@@ -128,7 +128,7 @@ def _range(positions: Positions, start: int, end: int) -> lsp.Range:
 
 def shown_mistakes(analysis: Analysis, path: Path | None) -> list[lsp.Diagnostic]:
     """The mistakes of a file. One of a file that it includes is at its first line."""
-    positions = Positions(analysis.text)
+    positions = analysis.positions
     shown = str(path) if path is not None else "<spec>"
     found = []
     for each in analysis.diagnostics:
@@ -210,7 +210,7 @@ def complete(params: lsp.CompletionParams) -> lsp.CompletionList:
     analysis = server.analysis(uri, check=False)
     if analysis is None:
         return lsp.CompletionList(is_incomplete=False, items=[])
-    positions = Positions(analysis.text)
+    positions = analysis.positions
     offset = positions.offset(params.position.line, params.position.character)
     path = path_of(uri)
     word, found = completions(analysis, offset, path.parent if path is not None else None)
@@ -235,7 +235,7 @@ async def on_hover(params: lsp.HoverParams) -> lsp.Hover | None:
     analysis = await server.checked(params.text_document.uri)
     if analysis is None:
         return None
-    offset = Positions(analysis.text).offset(params.position.line, params.position.character)
+    offset = analysis.positions.offset(params.position.line, params.position.character)
     text = hover(analysis, offset)
     return None if text is None else lsp.Hover(lsp.MarkupContent(lsp.MarkupKind.Markdown, text))
 
@@ -259,7 +259,7 @@ def _locations(uri: str, position: lsp.Position, declared: bool) -> list[lsp.Loc
     analysis = server.analysis(uri, check=False)
     if analysis is None or analysis.names is None:
         return []
-    positions = Positions(analysis.text)
+    positions = analysis.positions
     symbol = symbol_of(analysis, positions.offset(position.line, position.character))
     if symbol is None:
         return []
@@ -285,7 +285,7 @@ def prepare_rename(params: lsp.PrepareRenameParams) -> lsp.Range | None:
     analysis = server.analysis(params.text_document.uri, check=False)
     if analysis is None or analysis.names is None or not analysis.current:
         return None
-    positions = Positions(analysis.text)
+    positions = analysis.positions
     here = analysis.names.at(positions.offset(params.position.line, params.position.character))
     return None if here is None or here.symbol.kind == "file" else _range(positions, here.start, here.end)
 
@@ -296,7 +296,7 @@ def rename(params: lsp.RenameParams) -> lsp.WorkspaceEdit | None:
     analysis = server.analysis(uri, check=False)
     if analysis is None or prepare_rename(lsp.PrepareRenameParams(params.text_document, position)) is None:
         return None
-    symbol = symbol_of(analysis, Positions(analysis.text).offset(position.line, position.character))
+    symbol = symbol_of(analysis, analysis.positions.offset(position.line, position.character))
     scopes: Scopes | None = analysis.names
     if symbol is not None and symbol.file is not None:
         scopes = server.files.scopes(symbol.file)
@@ -322,7 +322,7 @@ async def code_actions(params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
     analysis = await server.checked(uri)
     if analysis is None:
         return []
-    positions, path = Positions(analysis.text), path_of(uri)
+    positions, path = analysis.positions, path_of(uri)
     shown = str(path) if path is not None else "<spec>"
     found = []
     for diagnostic, fix in analysis.fixes():
@@ -358,7 +358,7 @@ async def inlay_hints(params: lsp.InlayHintParams) -> list[lsp.InlayHint]:
     analysis = await server.checked(params.text_document.uri)
     if analysis is None:
         return []
-    positions = Positions(analysis.text)
+    positions = analysis.positions
     found = []
     for offset, text in hints(analysis):
         position = lsp.Position(*positions.position(offset))
@@ -372,7 +372,7 @@ def symbols(params: lsp.DocumentSymbolParams) -> list[lsp.DocumentSymbol]:
     analysis = server.analysis(params.text_document.uri, check=False)
     if analysis is None:
         return []
-    positions = Positions(analysis.text)
+    positions = analysis.positions
     return [_symbol(positions, entry, 0) for entry in outline(analysis)]
 
 
@@ -392,7 +392,7 @@ def folding(params: lsp.FoldingRangeParams) -> list[lsp.FoldingRange]:
     analysis = server.analysis(params.text_document.uri, check=False)
     if analysis is None:
         return []
-    positions = Positions(analysis.text)
+    positions = analysis.positions
     return [
         lsp.FoldingRange(positions.position(start)[0], positions.position(end)[0])
         for start, end in folds(analysis)

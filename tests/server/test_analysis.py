@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from graphspec.server.analysis import analysed
+from graphspec.server.analysis import analysed, unchecked
+from graphspec.server.outline import hints
 from graphspec.server.positions import Positions
 from graphspec.server.protocol import _action
 
@@ -32,3 +34,50 @@ def test_the_title_of_an_action_says_what_it_does() -> None:
     )
     (title,) = [_action("", Positions(analysis.text), *each).title for each in analysis.fixes()]
     assert title == "Indent with spaces (yaml-tab)"
+
+
+def test_a_byte_order_mark_moves_the_first_line_alone() -> None:
+    for text in ("{line}{rest}", "\ufeff{line}{rest}"):
+        text = text.format(
+            line="inputs: {x: {shap: [4]}}", rest="\nnodes:\n  y: {layer: Dens}\noutputs: [y]\n"
+        )
+        analysis = analysed(text, None)
+        assert analysis.source == unchecked(text, analysis).source == text
+        lines = text.split("\n")
+        for diagnostic, fix in analysis.fixes():
+            action = _action("", analysis.positions, diagnostic, fix)
+            assert action.edit is not None and action.edit.changes is not None
+            (edit,) = action.edit.changes[""]
+            start, end = edit.range.start, edit.range.end
+            assert lines[start.line][start.character : end.character] in ("shap", "Dens")
+            place = analysis.positions.offset(start.line, start.character)
+            assert analysis.positions.position(place) == (start.line, start.character)
+
+
+def test_nodes_on_one_line_have_a_hint_each_where_they_end() -> None:
+    text = "inputs: {x: {shape: [4]}}\noutputs: [y]\nnodes: {a: {layer: Flatten}, y: {layer: Dense, units: 2}}  # all"
+    assert [text[:at].rpartition("{")[2] for at, _ in hints(analysed(text, None))] == [
+        "layer: Flatten}",
+        "layer: Dense, units: 2}}  # all",
+    ]
+
+
+def test_many_nodes_on_one_line_are_not_read_again_for_each() -> None:
+    text = "inputs: {x: {shape: [4]}}\nnodes: {"
+    text += ", ".join(f"n{index}: {{layer: Flatten}}" for index in range(300)) + "}\noutputs: [n299]\n"
+    analysis = analysed(text, None)
+    read = Counted(text)
+    object.__setattr__(analysis, "text", read)
+    assert len(list(hints(analysis))) == 300
+    assert read.characters < 300 * 1000
+
+
+class Counted(str):
+    """A text that counts the characters that are taken of it."""
+
+    characters = 0
+
+    def __getitem__(self, index: Any) -> str:
+        found = super().__getitem__(index)
+        self.characters += len(found)
+        return found

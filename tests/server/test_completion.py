@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graphspec.server import cursor
 from graphspec.server.analysis import Analysis, analysed, unchecked
 from graphspec.server.completion import columns, completions
+from graphspec.server.cursor import cursor_at
 from graphspec.server.hover import hover
 from graphspec.server.outline import hints
 from graphspec.server.positions import Positions
@@ -134,8 +136,8 @@ train: {callbacks: {early_stopping: {monitor: ¦}}}
 """
 
 
-def labels(text: str, cursor: int) -> list[str]:
-    return [each.label for each in completions(analysed(text, None), cursor, None)[1]]
+def labels(text: str, offset: int) -> list[str]:
+    return [each.label for each in completions(analysed(text, None), offset, None)[1]]
 
 
 def test_paths_are_completed_in_a_text_with_mistakes() -> None:
@@ -148,9 +150,21 @@ def test_paths_are_completed_in_a_text_with_mistakes() -> None:
 
 def test_values_of_an_epoch_and_calls_are_those_of_the_program() -> None:
     parts = MISTAKEN.replace("first.¦", "first").replace("Dens,", "Dense, units: 3,").split("¦")
-    text, cursor = parts[0] + "second" + parts[1] + "loss" + parts[2], len(parts[0] + "second" + parts[1])
-    assert {"val_second_loss", "wrong_mae"} <= set(labels(text, cursor))
+    text = parts[0] + "second" + parts[1] + "loss" + parts[2]
+    assert {"val_second_loss", "wrong_mae"} <= set(labels(text, len(parts[0] + "second" + parts[1])))
     assert "[batch, 3] -> [batch, 4]" in (hover(analysed(text, None), text.index("enc:")) or "")
+
+
+def test_nodes_above_the_cursor_are_not_read_by_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "nodes:\n" + "".join(f"  n{index}: {{layer: Dense, units: 8}}\n" for index in range(50))
+    before = cursor_at(text, len(text) - 4)
+    read = []
+    flow = cursor._flow
+    monkeypatch.setattr(
+        cursor, "_flow", lambda frames, line, begun: read.append(line) or flow(frames, line, begun)
+    )
+    assert cursor_at(text, len(text) - 4) == before and len(read) == 1
+    assert before.path == ("nodes", "n49") and before.key == "units"
 
 
 @pytest.mark.parametrize(
