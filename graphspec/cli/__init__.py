@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -102,11 +102,11 @@ def check(
     with reporting(as_json, sources):
         values = settings_of(settings, sources)
         for spec in spec_files(specs):
-            fixes: dict[str, int] = {}
+            fixes: dict[str, Any] = {}
             if fix or unsafe or diff:
                 from graphspec.cli.fixing import fix_file
 
-                fixes = {"fixed": fix_file(spec, unsafe, diff, as_json, preset, values)}
+                fixes = fix_file(spec, unsafe, diff, as_json, preset, values)
             diagnostics = Diagnostics()
             text = sys.stdin.read() + "\n" if str(spec) == "-" else spec
             program = check_spec(text, diagnostics, sources, preset, values, allow_url)

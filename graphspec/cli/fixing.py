@@ -22,9 +22,9 @@ def as_values(diagnostic: Diagnostic, sources: Mapping[str, str]) -> dict[str, A
 
 def fix_file(
     path: Path, unsafe: bool, diff: bool, quiet: bool, preset: str | None, settings: Mapping[str, Any]
-) -> int:
-    """Mends a file, or says with `diff` what would change; the number of fixes. What is no text is left as it
-    is.
+) -> dict[str, Any]:
+    """Mends a file, or says with `diff` what would change; what `check --json` tells of it. What is no text
+    is left as it is.
     """
     from graphspec.files.reading import content
     from graphspec.fixing.checking import check_spec_text
@@ -34,7 +34,7 @@ def fix_file(
     try:
         before = content(path).decode("utf-8")
     except (OSError, UnicodeDecodeError):
-        return 0  # which check itself tells
+        return {"fixable": 0, "diff": ""} if diff else {"fixed": 0}  # check itself tells why
 
     def check(text: str) -> tuple[list[Diagnostic], dict[str, str]]:
         diagnostics, sources = Diagnostics(), dict[str, str]()
@@ -42,16 +42,16 @@ def fix_file(
         return diagnostics.sorted(), sources
 
     result = fixed(before, str(path), check, unsafe)
-    if result.count == 0:
-        return 0
     if diff:
+        told = difference(before, result.text, str(path)) if result.count else ""
         if not quiet:
-            say(difference(before, result.text, str(path)), end="")
-        return result.count
-    rewrite(path, result.text)
-    if not quiet:
+            say(told, end="")
+        return {"fixable": result.count, "diff": told}
+    if result.count:
+        rewrite(path, result.text)
+    if result.count and not quiet:
         say(f"{path}: {count_of(result.count, 'mistake')} fixed")
-    return result.count
+    return {"fixed": result.count}
 
 
 def rewrite(path: Path, text: str) -> None:

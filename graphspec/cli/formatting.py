@@ -34,33 +34,44 @@ def fmt(
     sources: dict[str, str] = {}
     with reporting(as_json, sources):
         for spec in spec_files(specs):
-            files.append({"file": str(spec), "changed": _format(spec, check or diff, diff, as_json, sources)})
-    changed = sum(each["changed"] for each in files)
+            files.append({"file": str(spec), **_format(spec, check or diff, diff, as_json, sources)})
+    changed, left = sum(each["changed"] for each in files), sum(each["left"] for each in files)
+    failed = bool(left or (changed and (check or diff)))
     if as_json:
-        print_json({"ok": not (changed and (check or diff)), "files": files})
-    elif str(specs[0]) != "-":
-        done = "would change" if check or diff else "changed"
-        say(f"{count_of(changed, 'file')} {done}, {count_of(len(files) - changed, 'file')} as they should be")
-    if changed and (check or diff):
+        print_json({"ok": not failed, "files": files})
+    elif str(specs[0]) != "-" or check or diff:
+        done, right = "would change" if check or diff else "changed", len(files) - changed - left
+        kept = f", {count_of(left, 'file')} left" if left else ""
+        say(f"{count_of(changed, 'file')} {done}, {count_of(right, 'file')} as they should be{kept}")
+    if failed:
         raise typer.Exit(1)
 
 
-def _format(spec: Path, keep: bool, diff: bool, quiet: bool, sources: dict[str, str]) -> bool:
-    """Whether a file has another layout; it gets it, unless the file is to be kept. Raises `SpecError`."""
+def _format(spec: Path, keep: bool, diff: bool, quiet: bool, sources: dict[str, str]) -> dict[str, Any]:
+    """Whether a file has `changed`: it gets the layout, unless it is to be kept; and whether it is `left` as
+    it is, because the layout does not hold what it holds. Raises `SpecError`.
+    """
     before = text_of(spec, sources)
-    from graphspec.formatting import formatted
+    from graphspec.formatting import laid_out
 
-    after = formatted(before) or before
+    found, right = laid_out(before)
+    after = before if found is None else found
+    told: dict[str, Any] = {"changed": after != before, "left": not right}
+    if diff:
+        told["diff"] = difference(before, after, str(spec))
+    if not right and not quiet:
+        why = "the layout would change its values or its comments"
+        say(f"{spec}: left as it is: {why}", sys.stderr)
     if str(spec) == "-" and not keep:
         say(after, end="")
     elif after != before:
         if diff and not quiet:
-            say(difference(before, after, str(spec)), end="")
+            say(told["diff"], end="")
         elif not keep:
             rewrite(spec, after)
             if not quiet:
                 say(f"{spec}: formatted")
-    return after != before
+    return told
 
 
 def text_of(spec: Path, sources: dict[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from graphspec.diagnostics import Diagnostics
@@ -14,17 +15,33 @@ ALIGNED = frozenset(["nodes", "shared", "inputs", "outputs", "features", "preset
 
 
 def formatted(text: str) -> str | None:
-    """A text in the layout; None if it cannot be read. What it holds is the same."""
+    """A text in the layout, or as it is where that would change what it holds; None if it cannot be read."""
+    return laid_out(text)[0]
+
+
+def laid_out(text: str) -> tuple[str | None, bool]:
+    """The same, and whether the text has the layout."""
     text = text.removeprefix("\ufeff")
     diagnostics = Diagnostics()
     before = read(text, "", diagnostics)
     if before is None or diagnostics.errors:
-        return None
-    after = _Layout(list(tokens(text))).run()
+        return None, False
+    found = list(tokens(text))
+    after = _Layout(found).run()
     if "\r\n" in text:
         after = after.replace("\n", "\r\n")
     again = read(after, "", Diagnostics())
-    return after if again is not None and again.value == before.value else text
+    if again is None or again.value != before.value or _comments(found) != _comments(tokens(after)):
+        return text, False
+    return after, True
+
+
+def _comments(found: Iterable[Token]) -> list[str]:
+    return [_spaced(comment) for token in found for comment, _, _ in token.comments]
+
+
+def _spaced(comment: str) -> str:
+    return re.sub(r"\A#(?=[^\s#!:])", "# ", comment)
 
 
 @dataclass(slots=True)
@@ -198,7 +215,7 @@ class _Layout:
         """
         ended = [each for each in self.ended if each.column + (each.kind == "indentless") > start]
         for text, column, breaks in token.comments:
-            text = re.sub(r"\A#(?=[^\s#!:])", "# ", text)
+            text = _spaced(text)
             if breaks == 0 and self.out and not self.fresh:
                 self.out.append(f"  {text}\n")
             else:

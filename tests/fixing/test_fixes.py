@@ -201,6 +201,8 @@ def test_fixes_of_a_file_keep_its_comments_and_are_counted(
     shown = CliRunner().invoke(app, ["check", "spec.yaml", "--diff"])
     assert shown.exit_code == 1 and "-  shuffle: true  # always" in shown.output
     assert Path("spec.yaml").read_bytes() == wrong.encode()
+    (told,) = json.loads(CliRunner().invoke(app, ["check", "spec.yaml", "--diff", "--json"]).output)["files"]
+    assert "fixed" not in told and told["fixable"] == 4 and "-  shuffle: true  # always" in told["diff"]
     done = CliRunner().invoke(app, ["check", "spec.yaml", "--fix", "--json"])
     (told,) = json.loads(done.output)["files"]
     assert (done.exit_code, told["fixed"], told["diagnostics"]) == (0, 4, [])
@@ -259,7 +261,7 @@ def test_what_check_prints_has_a_schema(tmp_path: Path, monkeypatch: pytest.Monk
     schema = json.loads(CliRunner().invoke(app, ["schema", "--of", "check"]).output)
     for index, (good, right, wrong) in enumerate(MISTAKES[::9]):
         Path(f"{index}.yaml").write_text(good.replace(right, wrong))
-    for options in (["."], [".", "--fix"], ["absent.yaml"], ["--no-such-option"]):
+    for options in (["."], [".", "--diff"], [".", "--fix"], ["absent.yaml"], ["--no-such-option"]):
         told = json.loads(CliRunner().invoke(app, ["check", *options, "--json"]).output)
         jsonschema.validate(told, schema)
     assert CliRunner().invoke(app, ["schema", "--of", "train"]).exit_code == 2

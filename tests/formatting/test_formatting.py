@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from graphspec.cli import app
 from graphspec.diagnostics import Diagnostics
-from graphspec.formatting import formatted
+from graphspec.formatting import formatted, laid_out
 from graphspec.formatting.tokens import tokens
 from graphspec.source import read
 from tests import bundled
@@ -158,6 +158,54 @@ def test_files_are_written_checked_and_compared(tmp_path: Path, monkeypatch: pyt
     assert CliRunner().invoke(app, ["fmt", ".", "--check"]).exit_code == 0
     done = CliRunner().invoke(app, ["fmt", "-"], input=COMMENTED)
     assert done.output == LAID_OUT
+
+
+def test_standard_input_is_checked_and_compared() -> None:
+    for options in (["--check"], ["--diff"]):
+        done = CliRunner().invoke(app, ["fmt", "-", *options], input=COMMENTED)
+        assert done.exit_code == 1 and done.output.endswith(
+            "1 file would change, 0 files as they should be\n"
+        )
+    (told,) = json.loads(CliRunner().invoke(app, ["fmt", "-", "--diff", "--json"], input=COMMENTED).output)[
+        "files"
+    ]
+    assert told["changed"] and "+  x:      {shape: [8, 8, 1]}  # an image" in told["diff"]
+
+
+def test_a_file_that_is_left_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphspec.formatting.layout._Layout.run", lambda self: value_only(COMMENTED))
+    path = tmp_path / "a.yaml"
+    path.write_text(COMMENTED)
+    for options in ([], ["--check"]):
+        done = CliRunner().invoke(app, ["fmt", str(path), *options])
+        assert done.exit_code == 1 and "left as it is: the layout would change" in done.output
+        assert path.read_text() == COMMENTED
+
+
+def value_only(text: str) -> str:
+    return re.sub(r"#[^\n]*", "", text)
+
+
+LAYOUTS = {
+    "# top\n---\nnodes: {a: 3}\n": "# top\n---\nnodes: {a: 3}\n",
+    "--- # top\n# below\nnodes: {a: 3}\n...\n# end\n": "---  # top\n# below\nnodes: {a: 3}\n\n# end\n",
+    "nodes: {a: {units: 2, name_: }}\n": "nodes: {a: {units: 2, name_: }}\n",
+    "nodes:\n  a:\n    # why\n   {b: 3}\n": "nodes:\n  a:\n    # why\n    {b: 3}\n",
+    "nodes:\n a: |+\n   b\n\n\nc: >+\n  d\n\n": "nodes:\n  a: |+\n    b\n\n\nc: >+\n  d\n\n",
+    "nodes:\n   a: |2\n       b\n      c\n": "nodes:\n  a: |2\n      b\n     c\n",
+    "nodes:\n a:\n  b: 3\n # of nodes\n c: 4\n    # deep\n": "nodes:\n"
+    "  a:\n    b: 3\n  # of nodes\n  c: 4\n  # deep\n",
+    "edges:\n- a: 3\n  # in item\n # in list\n# after\nb: 4\n": "edges:\n"
+    "  - a: 3\n    # in item\n  # in list\n# after\nb: 4\n",
+    "edges: [\n  a,\n  # alone\n]\n": "edges: [\n  a,\n  # alone\n]\n",
+    "outputs:\n   # how\n  y: 3\n": "outputs:\n  # how\n  y: 3\n",
+}
+
+
+@pytest.mark.parametrize(("written", "right"), LAYOUTS.items())
+def test_what_a_comment_or_a_text_is_part_of_stays(written: str, right: str) -> None:
+    assert laid_out(written) == (right, True)
+    assert laid_out(right) == (right, True)
 
 
 def test_what_is_not_yaml_stays_and_is_reported(tmp_path: Path) -> None:
