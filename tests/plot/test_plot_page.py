@@ -225,6 +225,19 @@ def test_a_search_opens_what_hides_a_node(page: Page) -> None:
     assert 0 < x < 1200 and 0 < y < 800
 
 
+ROOM = """(() => {
+  const style = getComputedStyle(search), pen = document.createElement("canvas").getContext("2d");
+  pen.font = style.font;
+  const padding = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight);
+  return search.clientWidth - padding - pen.measureText(search.placeholder).width;
+})()"""
+"""What the hint of the search leaves free of its field."""
+
+
+def test_the_hint_of_the_search_is_whole(page: Page) -> None:
+    assert page.evaluate(ROOM) >= 20  # Chromium keeps a place for the button that clears the field
+
+
 def test_a_search_lists_what_it_finds(page: Page) -> None:
     page.evaluate("setAll(false); search.focus()")
     page.type("expand.norm")
