@@ -17,6 +17,7 @@ from graphspec.cli.common import (
     answer,
     compiling,
     misuse,
+    one_of,
     replacing,
     replacing_both,
     reporting,
@@ -62,9 +63,9 @@ WeightsOption = Annotated[
 ]
 InputsOption = Annotated[
     str | None,
-    typer.Option(
+    one_of(
         "--inputs",
-        metavar="columns|tensors",
+        words="columns|tensors",
         help="What an ONNX file of a run reads: columns of its table, or arrays. [default: columns]",
     ),
 ]

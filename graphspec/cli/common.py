@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """click's, which typer has as its own in later versions."""
 
+
+def one_of(*names: str, words: str, help: str) -> Any:
+    """An option whose value is one of the words, `a|b`, which a shell completes."""
+    return typer.Option(*names, metavar=words, help=help, autocompletion=completing.choices(words))
+
+
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file.")]
 Set = Annotated[
     list[str] | None,
@@ -52,10 +58,10 @@ AllowUrl = Annotated[
     bool, typer.Option("--allow-url", help="Allow addresses in the spec: s3://BUCKET/..., trackers.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else.")]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
+Device = Annotated[str, one_of("--device", words="auto|cpu|cuda", help="Where to compute.")]
 Events = Annotated[
     str,
-    typer.Option("--progress", metavar="json|none", help="Progress; json: one object per line on stderr."),
+    one_of("--progress", words="json|none", help="Progress; json: one object per line on stderr."),
 ]
 
 
@@ -159,7 +165,12 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
+        if (
+            not ctx.resilient_parsing
+            and args
+            and args[0] not in self.commands
+            and not args[0].startswith("-")
+        ):
             from graphspec.cli.usage import unknown_command
 
             ctx.fail(unknown_command(args, self.commands))

@@ -1,6 +1,6 @@
 """What a shell can complete: values of options and arguments, by what is already on the line."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,15 @@ def runs(incomplete: str) -> list[str]:
 
     found = sorted(path.parent for path in Path("runs").glob(f"*/{SPEC}"))
     return _starting([*map(str, found), *map(str, sorted(Path().glob("*.yaml")))], incomplete)
+
+
+def choices(words: str) -> Callable[[str], list[str]]:
+    """What completes an option that is one of `a|b`; what is written large there is no word."""
+
+    def complete(incomplete: str) -> list[str]:
+        return _starting([word for word in words.split("|") if word.islower()], incomplete)
+
+    return complete
 
 
 def rules(incomplete: str) -> list[str]:

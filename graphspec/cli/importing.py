@@ -32,7 +32,12 @@ class Sources(TyperGroup):
     """What can be imported: one command for each kind of file."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
+        if (
+            not ctx.resilient_parsing
+            and args
+            and args[0] not in self.commands
+            and not args[0].startswith("-")
+        ):
             from graphspec.cli.usage import unknown_source
 
             ctx.fail(unknown_source(args[0]))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from graphspec.cli.common import Json, answer, misuse, need_one_of, print_json, replacing, reporting
+from graphspec.cli.common import Json, answer, misuse, need_one_of, one_of, print_json, replacing, reporting
 from graphspec.diagnostics.terminal import say
 
 SCHEMA = "graphspec.schema.json"
@@ -22,7 +22,7 @@ def schema(
         str | None, typer.Option("-o", "--output", metavar="FILE", help="Output file. [default: stdout]")
     ] = None,
     of: Annotated[
-        str, typer.Option("--of", metavar="spec|check", help="check: what `check --json` prints.")
+        str, one_of("--of", words="spec|check", help="check: what `check --json` prints.")
     ] = "spec",
     as_json: Json = False,
 ) -> None:

@@ -18,6 +18,7 @@ from graphspec.cli.common import (
     compiling,
     misuse,
     need_no_device,
+    one_of,
     replacing,
 )
 from graphspec.diagnostics.terminal import say
@@ -46,7 +47,7 @@ def plot(
     ] = False,
     direction: Annotated[
         str | None,
-        typer.Option("--direction", metavar="down|right", help="Direction of the data flow. [default: down]"),
+        one_of("--direction", words="down|right", help="Direction of the data flow. [default: down]"),
     ] = None,
     slide: Annotated[
         bool,

@@ -21,6 +21,7 @@ from graphspec.cli.common import (
     answer,
     events,
     misuse,
+    one_of,
     print_json,
     print_table,
     replacing,
@@ -47,7 +48,7 @@ RunArgument = Annotated[
 ]
 Weights = Annotated[
     str,
-    typer.Option("--weights", metavar="best|last|FILE", help="Weights: best, last (epoch), or a file."),
+    one_of("--weights", words="best|last|FILE", help="Weights: best, last (epoch), or a file."),
 ]
 BatchSize = Annotated[
     int | None,
@@ -55,9 +56,9 @@ BatchSize = Annotated[
 ]
 EngineOption = Annotated[
     str,
-    typer.Option(
+    one_of(
         "--engine",
-        metavar="auto|torch|onnxruntime|openvino",
+        words="auto|torch|onnxruntime|openvino",
         help="Engine; auto: the fastest installed one that agrees with torch.",
     ),
 ]

@@ -19,6 +19,7 @@ from graphspec.cli.common import (
     compiling,
     misuse,
     need_one_of,
+    one_of,
     print_json,
     reporting,
     running,
@@ -61,9 +62,7 @@ Restarts = Annotated[
 ]
 Compile = Annotated[
     str,
-    typer.Option(
-        "--compile", metavar="auto|on|off", help="Use torch.compile; auto: if the run is long enough."
-    ),
+    one_of("--compile", words="auto|on|off", help="Use torch.compile; auto: if the run is long enough."),
 ]
 Weights = Annotated[
     Path | None,
@@ -89,9 +88,9 @@ Limit = Annotated[
 ]
 Progress = Annotated[
     str,
-    typer.Option(
+    one_of(
         "--progress",
-        metavar="auto|lines|json|none",
+        words="auto|lines|json|none",
         help="How to show progress; json: one object per line on stderr.",
     ),
 ]

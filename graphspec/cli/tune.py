@@ -22,6 +22,7 @@ from graphspec.cli.common import (
     compiling,
     count_of,
     need_one_of,
+    one_of,
     print_json,
     print_table,
     settings_of,
@@ -53,9 +54,7 @@ DataOption = Annotated[
 ]
 Progress = Annotated[
     str,
-    typer.Option(
-        "--progress", metavar="auto|json|none", help="Progress; json: one object per line on stderr."
-    ),
+    one_of("--progress", words="auto|json|none", help="Progress; json: one object per line on stderr."),
 ]
 
 

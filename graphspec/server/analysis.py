@@ -65,10 +65,13 @@ class Analysis:
     def shared(self) -> dict[Node, list[Op]]:
         """The ops that call each entry of `shared`."""
         found: dict[Node, list[Op]] = {}
-        for (body, name), ops in self.nodes.items() if self.names is not None else ():
-            node = mapping(mapping(self.names.value(body).get("nodes")).get(name))
+        names = self.names
+        if names is None:
+            return found
+        for (body, name), ops in self.nodes.items():
+            node = mapping(mapping(names.value(body).get("nodes")).get(name))
             if isinstance(called := node.get("call"), str):
-                found.setdefault((self.names.owner(body, called), called), []).extend(ops)
+                found.setdefault((names.owner(body, called), called), []).extend(ops)
         return found
 
     def fixes(self) -> list[tuple[Diagnostic, Fix]]:

@@ -263,8 +263,11 @@ class _At:
             yield from self._inside(word.rpartition(".")[0])
             return
         names = self.analysis.names
-        for name in names.names(self.body) if names is not None else ():
-            if name != own and name not in mapping(names.value(self.body).get("shared")):
+        if names is None:
+            return
+        shared = mapping(names.value(self.body).get("shared"))
+        for name in names.names(self.body):
+            if name != own and name not in shared:
                 yield Completion(name, "name", self._type(name))
 
     def _inside(self, path: str) -> Iterator[Completion]:

@@ -65,8 +65,8 @@ def folds(analysis: Analysis) -> Iterator[tuple[int, int]]:
 
 
 def hints(analysis: Analysis) -> Iterator[tuple[int, str]]:
-    """For each node the offset at the end of its first line, or of the node if others follow there, and the type
-    of what it gives.
+    """For each node the offset at the end of its first line, or of the node if others follow there, and its
+    type.
     """
     names = analysis.names
     if names is None or not analysis.current:

@@ -26,6 +26,12 @@ from tests import ROOT
         ("weights resnet50.yaml --rules gp", {"gpt2"}),
         ("evaluate runs/di", {"runs/digits-1"}),
         ("summary absent.yaml --preset ", set()),
+        ("compare ", {"check"}),
+        ("import nothing ", {"keras"}),
+        ("train resnet50.yaml --device ", {"auto", "cpu", "cuda"}),
+        ("train resnet50.yaml --progress j", {"json"}),
+        ("train resnet50.yaml --compile o", {"on", "off"}),
+        ("schema --of ", {"spec", "check"}),
     ],
 )
 def test_values_are_completed(

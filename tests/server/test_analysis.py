@@ -55,7 +55,8 @@ def test_a_byte_order_mark_moves_the_first_line_alone() -> None:
 
 
 def test_nodes_on_one_line_have_a_hint_each_where_they_end() -> None:
-    text = "inputs: {x: {shape: [4]}}\noutputs: [y]\nnodes: {a: {layer: Flatten}, y: {layer: Dense, units: 2}}  # all"
+    text = "inputs: {x: {shape: [4]}}\noutputs: [y]\n"
+    text += "nodes: {a: {layer: Flatten}, y: {layer: Dense, units: 2}}  # all"
     assert [text[:at].rpartition("{")[2] for at, _ in hints(analysed(text, None))] == [
         "layer: Flatten}",
         "layer: Dense, units: 2}}  # all",

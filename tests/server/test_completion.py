@@ -158,11 +158,14 @@ def test_values_of_an_epoch_and_calls_are_those_of_the_program() -> None:
 def test_nodes_above_the_cursor_are_not_read_by_character(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "nodes:\n" + "".join(f"  n{index}: {{layer: Dense, units: 8}}\n" for index in range(50))
     before = cursor_at(text, len(text) - 4)
-    read = []
+    read: list[str] = []
     flow = cursor._flow
-    monkeypatch.setattr(
-        cursor, "_flow", lambda frames, line, begun: read.append(line) or flow(frames, line, begun)
-    )
+
+    def reading(frames: Any, line: str, begun: str) -> str:
+        read.append(line)
+        return flow(frames, line, begun)
+
+    monkeypatch.setattr(cursor, "_flow", reading)
     assert cursor_at(text, len(text) - 4) == before and len(read) == 1
     assert before.path == ("nodes", "n49") and before.key == "units"
 
