@@ -13,8 +13,10 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
+from graphspec.cli.worked_example import worked_example
 from graphspec.diagnostics import CODES
 from graphspec.reference import codes, layers
+from graphspec.settings import show
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -70,13 +72,35 @@ def _named(text: str) -> str:
 def _layers() -> Iterator[str]:
     """A section for each family of layers, merges and ops, and for each other kind of word."""
     yield "# Layers, ops and other words"
-    yield "The pages that `graphspec layers NAME` prints."
+    yield "What `graphspec layers NAME` prints: of layers, merges and ops with an example at work."
     found = [*layers.entries(), *(entry for entry in layers.others() if entry.parameters or entry.also)]
     for (kind, family), entries in groupby(found, key=lambda entry: (entry.kind, entry.family)):
         yield f"## {kind}: {family}" if kind != family else f"## {kind}"
         for entry in entries:
             yield f"### {entry.name} {{ #{kind.replace(' ', '-')}-{entry.name} }}"
-            yield f"```text\n{entry.text()}\n```"
+            yield from _word(entry)
+
+
+def _word(entry: layers.ReferenceEntry) -> Iterator[str]:
+    """The page of a word: prose, lists that wrap, and the example as code."""
+    yield entry.doc
+    named = (("Inputs", entry.inputs), ("Outputs", entry.outputs), ("Also called", entry.also))
+    told = [f"{title}: {', '.join(f'`{name}`' for name in names)}" for title, names in named if names]
+    if told:
+        yield ". ".join(told) + "."
+    if entry.parameters:
+        yield "\n".join(map(_argument, entry.parameters))
+    if entry.example:
+        yield f"```yaml\n{entry.example}\n```"
+    if (example := worked_example(entry)) is not None:
+        weights = f", {example.parameters:,} parameters" if example.parameters else ""
+        yield f"`{example.shapes}`{weights}"
+        yield "```python\n" + "\n".join(example.pytorch) + "\n```"
+
+
+def _argument(each: layers.Parameter) -> str:
+    given = "required" if each.required else f"default `{show(each.default)}`"
+    return f"- `{each.name}`: {layers.folded(each.type)}, {given}"
 
 
 def _codes() -> Iterator[str]:

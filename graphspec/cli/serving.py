@@ -44,6 +44,7 @@ def mcp() -> None:
     with reporting(False, {}), needing("the tool server", "mcp"):
         import mcp.server  # noqa: F401
 
+    from graphspec.cli.worked_example import page
     from graphspec.server.tools import serve
 
-    serve(Path.cwd())
+    serve(Path.cwd(), page)

@@ -35,6 +35,12 @@ class WorkedExample:
         }
 
 
+def page(entry: ReferenceEntry) -> str:
+    """The page of an entry, with its example at work."""
+    example = worked_example(entry)
+    return entry.text() + (f"\n{example.text()}" if example is not None else "")
+
+
 def worked_example(entry: ReferenceEntry) -> WorkedExample | None:
     """The example of an entry, compiled; None of what is no node, or cannot be one by itself (a cell)."""
     from graphspec import compiler

@@ -133,7 +133,7 @@ class ReferenceEntry:
             lines.append("arguments:")
             for p in self.parameters:
                 given = "required" if p.required else f"default: {show(p.default)}"
-                text = f"  {p.name:<{wide}}  {_folded(p.type)}  [{given}]"
+                text = f"  {p.name:<{wide}}  {folded(p.type)}  [{given}]"
                 lines += textwrap.wrap(
                     text, WIDTH, subsequent_indent=" " * (wide + 4), break_long_words=False
                 )
@@ -146,7 +146,7 @@ SHOWN = 6
 """Words of a list of legal ones that a page shows."""
 
 
-def _folded(kind: str) -> str:
+def folded(kind: str) -> str:
     """A type whose words are more than one reads, cut short where each of them has a page of its own."""
     words, dots, rest = kind.partition(" or ")
     listed = words.split(", ")

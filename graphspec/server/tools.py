@@ -18,6 +18,7 @@ from graphspec.fixing.checking import check_spec_text
 from graphspec.fixing.edits import fix_of
 from graphspec.fixing.rounds import fixed
 from graphspec.reference import codes, layers
+from graphspec.reference.layers import ReferenceEntry
 from graphspec.version import __version__
 
 LONGEST = 30_000
@@ -33,10 +34,12 @@ class ToolError(Exception):
 
 
 class Tools:
-    """The tools of one folder. A spec is given as a path below it, or as its text with a line break."""
+    """The tools of one folder. A spec is given as a path below it, or as its text with a line break. `page`
+    is what is told of a word of the language.
+    """
 
-    def __init__(self, folder: Path):
-        self.folder = folder.resolve()
+    def __init__(self, folder: Path, page: Callable[[ReferenceEntry], str] = ReferenceEntry.text):
+        self.folder, self.page = folder.resolve(), page
 
     def language(self) -> str:
         """The language of specs on one page, with five examples. Read it before writing a spec."""
@@ -76,7 +79,7 @@ class Tools:
         """The page of a layer, op, loss, metric, optimizer, callback or key; without a name all names."""
         try:
             if name:
-                return _bounded("\n\n".join(entry.text() for entry in layers.find(name)))
+                return _bounded("\n\n".join(map(self.page, layers.find(name))))
             return _bounded(layers.listing([*layers.entries(), *layers.others()]))
         except SpecError as error:
             raise ToolError(_told(list(error.diagnostics), {})) from None
@@ -186,7 +189,7 @@ def _bounded(text: str) -> str:
     return text if len(text) <= LONGEST else text[:LONGEST] + "\n... (cut)"
 
 
-def serve(folder: Path) -> None:
+def serve(folder: Path, page: Callable[[ReferenceEntry], str]) -> None:
     """Offers the tools by the model context protocol, over standard input and output."""
     from mcp.server import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError as Refusal
@@ -203,7 +206,7 @@ def serve(folder: Path) -> None:
 
         return call
 
-    tools = Tools(folder)
+    tools = Tools(folder, page)
     server = MCPServer(
         "graphspec", version=__version__, instructions="Call `language` before you write a spec."
     )

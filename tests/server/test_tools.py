@@ -112,6 +112,8 @@ def test_tools_are_called_by_their_protocol(tmp_path: Path) -> None:
         async with stdio_client(command) as streams, ClientSession(*streams) as session:
             await session.initialize()
             names = [tool.name for tool in (await session.list_tools()).tools]
+            dense = await session.call_tool("layers", {"name": "Dense"})
+            assert "nn.Linear" in dense.content[0].text  # type: ignore[union-attr]
             checked = await session.call_tool("check", {"spec": "spec.yaml"})
             trained = await session.call_tool("train", {"path": "spec.yaml", "epochs": 2})
             refused = [
