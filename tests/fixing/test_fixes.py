@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from graphspec.cli import app
 from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics
+from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS, ARGUMENTS
 from graphspec.fixing.checking import check_spec_text
 from graphspec.fixing.rounds import Fixed, fixed
 from tests import bundled
@@ -171,7 +173,7 @@ def outline(text: str) -> object:
     return sorted((str(row["output_shape"]), row["params"]) for row in table["layers"])
 
 
-SIGNS = "abcdefghijklmnopqrstuvwxyz_:,{}[] 1234"
+SIGNS = "abcdefghijklmnopqrstuvwxyz_:,{}[] \t1234"
 
 
 @given(
@@ -189,6 +191,29 @@ def test_a_typing_mistake_is_mended_to_what_was_there_or_left(
     errors = sum(each.severity == "error" for each in check(wrong)[0])
     assert result.count or result.text == wrong
     assert not (errors == 0 and after is None)
+    assert emitted(wrong) in (None, emitted(result.text))
+
+
+ARGUMENT = st.tuples(
+    st.sampled_from(sorted({**ARGUMENTS, **ARGUMENT_WORDS})), st.sampled_from(["true", "false", "8", "relu"])
+)
+
+
+@given(st.sampled_from([IMAGES, TEXTS]), st.integers(0, 200), st.lists(ARGUMENT, min_size=1, max_size=3))
+def test_safe_fixes_make_no_new_mistake(good: str, index: int, arguments: list[tuple[str, str]]) -> None:
+    """Of arguments that other libraries have, beside those that are there: the text reads, and only mistakes
+    of these arguments are left.
+    """
+    at = [place.end() for place in re.finditer(r"(?:layer|op): \w+", good)]
+    at = at[index % len(at)]
+    wrong = good[:at] + "".join(f", {name}: {given}" for name, given in arguments) + good[at:]
+    result = fixed(wrong, "spec.yaml", check)
+    before, after = (
+        {(each.code, each.message) for each in check(text)[0] if each.severity == "error"}
+        for text in (wrong, result.text)
+    )
+    assert fixed(result.text, "spec.yaml", check) == Fixed(result.text, 0)
+    assert len(after) <= len(before) and not any(code == "duplicate-key" for code, _ in after - before)
 
 
 def test_fixes_of_a_file_keep_its_comments_and_are_counted(
