@@ -11,7 +11,7 @@ from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.fixing.checking import check_and_read
 from graphspec.fixing.edits import Fix, fix_of
-from graphspec.graph import Op
+from graphspec.graph import Graph, Op
 from graphspec.server.positions import Positions
 from graphspec.server.scopes import Body, Models, mapping
 from graphspec.server.symbols import Symbols
@@ -88,6 +88,12 @@ class Analysis:
     def document(self) -> Document | None:
         """This text, or the last one that was YAML."""
         return self.read if self.read is not None else self.before
+
+    @property
+    def graph(self) -> Graph | None:
+        """What this text says; None where it has mistakes."""
+        wrong = any(each.severity == "error" for each in self.diagnostics)
+        return None if wrong or self.program is None else self.program.graph
 
     @cached_property
     def names(self) -> Symbols | None:

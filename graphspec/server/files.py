@@ -38,6 +38,11 @@ class OtherSpecs:
         document = self.document(path)
         return None if document is None else Scopes(document, self.models(path), path)
 
+    def names(self, path: Path) -> Symbols | None:
+        """The same, with all places of its names."""
+        document = self.document(path)
+        return None if document is None else Symbols(document, self.models(path))
+
     def document(self, path: Path) -> Document | None:
         """A file as it is now; None where it is no YAML."""
         text = self._opened(path)
@@ -65,9 +70,8 @@ class OtherSpecs:
         here = Symbol(symbol.kind, symbol.name, symbol.body)
         if symbol.file is None:
             yield from ((path, names.document, each) for each in names.of(here))
-        elif (document := self.document(symbol.file)) is not None:
-            there = Symbols(document, self.models(symbol.file))
-            yield from ((symbol.file, document, each) for each in there.of(here))
+        elif (there := self.names(symbol.file)) is not None:
+            yield from ((symbol.file, there.document, each) for each in there.of(here))
         if home is None:
             return
         away = Symbol(symbol.kind, symbol.name, symbol.body, home)

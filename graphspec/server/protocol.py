@@ -7,6 +7,7 @@ import gc
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from urllib.parse import unquote, urlparse
@@ -23,9 +24,9 @@ from graphspec.server.completion import Completion, completions, symbol_of
 from graphspec.server.files import OtherSpecs
 from graphspec.server.hover import hover
 from graphspec.server.outline import Entry, folds, hints, outline
+from graphspec.server.patterns import reread
 from graphspec.server.positions import Positions
 from graphspec.server.renaming import kept, refusal
-from graphspec.server.scopes import Scopes
 from graphspec.version import __version__
 
 DELAY = 0.05
@@ -293,24 +294,30 @@ def prepare_rename(params: lsp.PrepareRenameParams) -> lsp.Range | None:
 @server.feature(lsp.TEXT_DOCUMENT_RENAME, lsp.RenameOptions(prepare_provider=True))
 def rename(params: lsp.RenameParams) -> lsp.WorkspaceEdit | None:
     uri, position = params.text_document.uri, params.position
-    analysis = server.analysis(uri, check=False)
+    analysis = server.analysis(uri)
     if analysis is None or prepare_rename(lsp.PrepareRenameParams(params.text_document, position)) is None:
         return None
     symbol = symbol_of(analysis, analysis.positions.offset(position.line, position.character))
-    scopes: Scopes | None = analysis.names
+    scopes = analysis.names
     if symbol is not None and symbol.file is not None:
-        scopes = server.files.scopes(symbol.file)
-    if symbol is None or scopes is None:
+        scopes = server.files.names(symbol.file)
+    if symbol is None or scopes is None or analysis.names is None:
         return None
-    if (reason := refusal(scopes, symbol, params.new_name)) is not None:
+    patterns = list(reread(analysis.names, symbol, params.new_name, analysis.graph))
+    there = replace(symbol, file=None)  # as the file that declares it says it
+    reason = refusal(scopes, there, params.new_name)
+    reason = reason or next((each.reason for each in patterns if each.edits is None), None)
+    if reason is not None:
         raise JsonRpcException(reason, lsp.LSPErrorCodes.RequestFailed)
     changes: dict[str, list[lsp.TextEdit]] = {}
     for place in _locations(uri, position, declared=False):
         changes.setdefault(place.uri, []).append(lsp.TextEdit(place.range, params.new_name))
     home = uri if symbol.file is None else server.open_at(symbol.file) or symbol.file.as_uri()
     positions = Positions(scopes.document.text)
-    for offset, text in kept(scopes, symbol):
+    for offset, text in kept(scopes, there):
         changes.setdefault(home, []).append(lsp.TextEdit(_range(positions, offset, offset), text))
+    for start, end, text in (edit for each in patterns for edit in each.edits or ()):
+        changes.setdefault(uri, []).append(lsp.TextEdit(_range(analysis.positions, start, end), text))
     return lsp.WorkspaceEdit(changes=changes) if changes else None
 
 

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from graphspec.language.schema import FORMS, IDENTIFIER, NODE_KEYS, RESERVED
 from graphspec.objectives import LOSSES
 from graphspec.server.scopes import Scopes, Symbol, mapping
+from graphspec.server.symbols import Symbols
 from graphspec.source import Document, Path
 
-IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 
-
-def refusal(scopes: Scopes, symbol: Symbol, name: str) -> str | None:
+def refusal(scopes: Symbols, symbol: Symbol, name: str) -> str | None:
     """Why a name of this document cannot become `name`; None where it can."""
-    if not IDENTIFIER.match(name):
+    if not IDENTIFIER.fullmatch(name):
         return f"`{name}` is no name: letters, digits and underscores, and no digit first"
+    if name in _reserved(scopes, symbol):
+        return f"`{name}` is reserved and cannot name this {symbol.kind}"
     if name != symbol.name and name in _taken(scopes, symbol):
         return f"there is a {symbol.kind} `{name}` already"
-    value = scopes.value(None)
-    if symbol.kind == "node" and symbol.body is None and "data" in value:
-        features = mapping(mapping(value["data"]).get("features"))
-        if symbol.name in scopes.inputs() and symbol.name not in features:
-            remedy = f"a feature with `column: {symbol.name}` gives it a name of its own"
-            return f"`{symbol.name}` is also the column of the data: {remedy}"
-    return None
+    if name != symbol.name and (block := _captured(scopes, symbol, name)) is not None:
+        return f"the block `{block}` would read another {symbol.kind}: it sees a `{name}` of its own first"
+    return _of_the_data(scopes, symbol, name) if name != symbol.name and symbol.body is None else None
 
 
 def kept(scopes: Scopes, symbol: Symbol) -> list[tuple[int, str]]:
@@ -46,6 +43,13 @@ def kept(scopes: Scopes, symbol: Symbol) -> list[tuple[int, str]]:
     return []
 
 
+def _reserved(scopes: Scopes, symbol: Symbol) -> tuple[str, ...]:
+    """The words of the language that a name of this kind cannot be."""
+    if symbol.kind == "param":
+        return (*RESERVED, *FORMS, *NODE_KEYS)
+    return RESERVED if symbol.kind == "node" and symbol.name in scopes.inputs(symbol.body) else ()
+
+
 def _taken(scopes: Scopes, symbol: Symbol) -> set[str]:
     """The names beside a symbol, of which each is one thing."""
     value = scopes.value(symbol.body)
@@ -57,6 +61,35 @@ def _taken(scopes: Scopes, symbol: Symbol) -> set[str]:
         return set(scopes.sizes)
     outputs = mapping(value.get("outputs"))
     return {*scopes.names(symbol.body), *outputs}
+
+
+def _of_the_data(scopes: Scopes, symbol: Symbol, name: str) -> str | None:
+    """Why an input or an output cannot become `name`: the data go by it, or by its own."""
+    value, is_input = scopes.value(None), symbol.name in scopes.inputs()
+    features, outputs = mapping(mapping(value.get("data")).get("features")), mapping(value.get("outputs"))
+    if symbol.kind not in ("node", "output") or not (is_input or symbol.name in outputs):
+        return None
+    targets = [mapping(each).get("target") for each in outputs.values()] if is_input else []
+    if name in features or name in targets:
+        return f"the data have a `{name}` already"
+    if is_input and "data" in value and symbol.name not in features:
+        remedy = f"a feature with `column: {symbol.name}` gives it a name of its own"
+        return f"`{symbol.name}` is also the column of the data: {remedy}"
+    return None
+
+
+def _captured(names: Symbols, symbol: Symbol, name: str) -> str | None:
+    """A block that sees two things of one name, its own and the file's, when a symbol becomes `name`, and
+    reads the file's.
+    """
+    section = {"param": "params", "node": "shared"}.get(symbol.kind)
+    if section is None:
+        return None
+    if symbol.body is None:
+        inner = [block for block in names.blocks if name in mapping(names.value(block).get(section))]
+        return next((block for block in inner if names.reads(block, symbol)), None)
+    own = symbol.name in mapping(names.value(symbol.body).get(section))
+    return symbol.body if own and names.reads(symbol.body, Symbol(symbol.kind, name)) else None
 
 
 def _judged(output: Mapping[str, Any]) -> bool:

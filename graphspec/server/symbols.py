@@ -64,6 +64,11 @@ class Symbols(Scopes):
         """All places of a name."""
         return self._places.get(symbol, [])
 
+    def reads(self, block: str, symbol: Symbol) -> bool:
+        """Whether a block has a name in it."""
+        start, end = self._offsets(self.document.span(("blocks", block)))
+        return any(start <= each.start < end for each in self.of(symbol))
+
     @cached_property
     def _places(self) -> dict[Symbol, list[Occurrence]]:
         places: dict[Symbol, list[Occurrence]] = {}
@@ -86,7 +91,7 @@ class Symbols(Scopes):
                 if isinstance(node, dict):
                     self._node(body, node, (*path, section, name))
         for edge, here in texts(value.get("edges"), (*path, "edges")):
-            self._paths(body, edge, edge, here)
+            self._paths(body, edge, here)
         self._outputs(body, value.get("outputs"), (*path, "outputs"))
 
     def _inputs(self, body: Body, value: Any, path: Path) -> None:
@@ -116,7 +121,7 @@ class Symbols(Scopes):
                     if target is not None and argument in target[0].names(target[1]):
                         self._add(Symbol("node", argument, target[1], target[0].file), (*here, argument))
             elif key == "compute" and isinstance(item, str):
-                self._paths(body, item, _formula(item), here)
+                self._paths(body, _formula(item), here, calls=True)
             elif key == "wraps" and isinstance(item, dict):
                 self._node(body, item, here)
             elif key in ("repeat", "parallel") and isinstance(item, dict):
@@ -243,15 +248,15 @@ class Symbols(Scopes):
                 break
         return end
 
-    def _paths(self, body: Body, text: str, bare: str, path: Path) -> None:
-        """The dotted paths in an edge or a formula, which is `bare` of what is no path."""
+    def _paths(self, body: Body, text: str, path: Path, calls: bool = False) -> None:
+        """The dotted paths in edges, or in the bare text of a formula, which `calls` functions."""
         position = 0
-        while match := _BARE.search(bare, position):
-            after = bare[match.end() :].lstrip() if bare is not text else ""
+        while match := _BARE.search(text, position):
+            after = text[match.end() :].lstrip() if calls else ""
             if after[:1] == "(" or re.match(r"=(?!=)", after):
                 position = match.end()
             else:
-                position = max(self._path(body, bare, match.start(), path), match.end())
+                position = max(self._path(body, text, match.start(), path), match.end())
 
     def _expressions(self, body: Body, value: str, path: Path) -> None:
         """The params that a text reads, by `$name` and in `$(...)`."""
@@ -322,7 +327,11 @@ class Symbols(Scopes):
             self._part(symbol, path, *match.span())
 
     def _part(self, symbol: Symbol, path: Path, start: int, end: int, declares: bool = False) -> None:
-        self._found(symbol, *self._offsets(self.document.within(path, start, end)), declares)
+        self._found(symbol, *self.place(path, start, end), declares)
+
+    def place(self, path: Path, start: int, end: int) -> tuple[int, int]:
+        """Where a part of the text at a path is written: its offsets in the document."""
+        return self._offsets(self.document.within(path, start, end))
 
 
 def texts(value: Any, path: Path) -> Iterator[tuple[str, Path]]:

@@ -57,7 +57,7 @@ ALLOWED = {
     "program source tensor train version weights",
     "serve": "data diagnostics runs tensor version",
     "server": "compiled_spec contract data diagnostics expressions files fixing formatting "
-    "graph language objectives reference settings source tensor train tune version view",
+    "graph language objectives reference settings source tensor train tune version view weights",
     "settings": "diagnostics tensor",
     "source": "diagnostics expressions",
     "tensor": "",

@@ -126,6 +126,10 @@ async def _reads(editor: Editor) -> None:
     for name, reason in (("no name", "is no name"), ("y", "already")):
         with pytest.raises(JsonRpcException, match=reason):
             await editor.text_document_rename_async(lsp.RenameParams(DOCUMENT, place, name))
+    editor.change(SPEC + 'train: {freeze: ["hid*", "*.hidden.*"]}\n')
+    with pytest.raises(JsonRpcException, match="the pattern `hid.` of weights"):
+        await editor.text_document_rename_async(lsp.RenameParams(DOCUMENT, place, "first"))
+    editor.change(SPEC)
     everything = lsp.Range(lsp.Position(0, 0), lsp.Position(99, 0))
     hints = await editor.text_document_inlay_hint_async(lsp.InlayHintParams(DOCUMENT, everything))
     assert [hint.label for hint in hints or ()] == ["-> [batch, 8]", "-> [batch, 2]"]

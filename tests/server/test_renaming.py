@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from graphspec.compiler import check_text
 from graphspec.diagnostics import Diagnostics
+from graphspec.server.patterns import reread
 from graphspec.server.renaming import kept, refusal
 from graphspec.server.scopes import Symbol
 from graphspec.server.symbols import Symbols
@@ -63,6 +65,25 @@ def test_an_output_without_a_target_gets_none() -> None:
     assert kept(symbols(CODER), Symbol("output", "free")) == []
 
 
+INNER = """\
+params: {w: 4, v: 5}
+inputs: {x: {shape: [8]}}
+shared: {enc: {layer: Dense, units: 8}, alone: {layer: Dense, units: 8}}
+blocks:
+  t:
+    params: {u: 3}
+    inputs: [h]
+    shared: {own: {layer: Dense, units: $(u * w), use_bias: false}}
+    nodes: {d: {call: enc, from: h}, e: {call: own, from: d}}
+    outputs: [e]
+nodes:
+  a: {block: t, from: x}
+  b: {call: alone, from: x}
+  c: {call: enc, from: x}
+outputs: [a, b, c]
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "symbol", "name", "reason"),
     [
@@ -71,6 +92,19 @@ def test_an_output_without_a_target_gets_none() -> None:
         (CODER + "data: a.csv\n", Symbol("node", "x"), "z", "column of the data"),
         (CODER + DATA, Symbol("node", "x"), "z", None),
         (CODER, Symbol("node", "code"), "z", None),
+        (CODER.replace("target: x", "target: z"), Symbol("node", "x"), "z", "the data have"),
+        (INNER, Symbol("param", "w"), "u", "the block `t` would read another param"),
+        (INNER, Symbol("param", "u", "t"), "w", "the block `t` would read another param"),
+        (INNER, Symbol("param", "v"), "u", None),
+        (INNER, Symbol("param", "u", "t"), "v", None),
+        (INNER, Symbol("param", "v"), "units", None),
+        (INNER, Symbol("param", "v"), "repeat", "is reserved"),
+        (INNER, Symbol("node", "x"), "index", "is reserved"),
+        (INNER, Symbol("node", "enc"), "own", "the block `t` would read another node"),
+        (INNER, Symbol("node", "own", "t"), "enc", "the block `t` would read another node"),
+        (INNER, Symbol("node", "alone"), "own", None),
+        (INNER, Symbol("node", "own", "t"), "alone", None),
+        (INNER, Symbol("node", "d", "t"), "enc", None),
     ],
 )
 def test_what_would_be_another_model_is_refused(
@@ -78,3 +112,51 @@ def test_what_would_be_another_model_is_refused(
 ) -> None:
     told = refusal(symbols(text), symbol, name)
     assert told is None if reason is None else told is not None and reason in told
+
+
+FROZEN = """\
+inputs: {{x: {{shape: [8]}}}}
+blocks:
+  tower:
+    inputs: [h]
+    nodes: {{enc1: {{layer: Dense, units: 4, from: h}}, enc2: {{layer: Dense, units: 4}}}}
+    outputs: [enc2]
+nodes:
+  t: {{block: tower, from: x, repeat: 2}}
+  enc1: {{layer: Dense, units: 4}}
+  enc2: {{layer: Dense, units: 4}}
+  head: {{layer: Dense, units: 1}}
+outputs: {{head: {{loss: mse}}}}
+train: {{freeze: ["{}"]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "body", "name", "after"),
+    [
+        ("enc*", None, "front", None),
+        ("enc*", None, "enc_1", "enc*"),
+        ("enc*", "tower", "front", "enc*"),
+        ("enc1*", None, "front", None),
+        ("enc[1].weight", None, "front", None),
+        ("enc1.*", None, "front", "front.*"),
+        ("*.enc1.*", "tower", "front", "*.front.*"),
+        ("*.enc1.*", None, "front", "*.enc1.*"),
+        ("t.?.enc1.weight", "tower", "front", "t.?.front.weight"),
+        ("*enc1.*", "tower", "front", None),
+        ("front*", None, "front1", None),
+        ("*.bias", None, "front", "*.bias"),
+    ],
+)
+def test_patterns_mean_the_same_weights(pattern: str, body: str | None, name: str, after: str | None) -> None:
+    text, symbol = FROZEN.format(pattern), Symbol("node", "enc1", body)
+    program = check_text(text, "spec.yaml", None, Diagnostics(), {})
+    found = list(reread(symbols(text), symbol, name, program.graph if program is not None else None))
+    if after is None:
+        assert [each.edits for each in found] == [None] and pattern in found[0].reason
+        return
+    edits = [(each.start, each.end, name) for each in symbols(text).of(symbol)]
+    edits += [edit for each in found for edit in each.edits or ()]
+    for start, end, written in sorted(edits, reverse=True):
+        text = text[:start] + written + text[end:]
+    assert f'["{after}"]' in text

@@ -111,6 +111,20 @@ def test_every_use_of_a_name_is_found() -> None:
     assert compiled(text, Path("spec.yaml")).tuning is not None
 
 
+FUNCTIONS = """\
+inputs: [axis, x]
+nodes:
+  mean: {layer: Dense, units: 2, from: x}
+  b: {compute: "mean(mean, axis=1) + mean (axis, axis = 1)"}
+  c: {compute: "$(1 + 1) * mean + where(mean == axis, 'mean', x)"}
+outputs: [b, c]
+"""
+
+
+def test_functions_and_keywords_of_formulas_are_no_nodes() -> None:
+    assert [renamed(FUNCTIONS, Symbol("node", name), "Z").count("Z") for name in ("mean", "axis")] == [4, 3]
+
+
 EDGES = """\
 inputs: [x]
 nodes: {pre: {block: pair}, s: {layer: Dense, units: 2}}
