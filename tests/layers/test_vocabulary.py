@@ -24,7 +24,7 @@ from tests import bundled
 MERGES = {"Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"}
 BASES = {"Initializer", "Regularizer", "Constraint", "LearningRateSchedule"}
 """Classes that those of one's own derive from, in places where a spec takes none of one's own."""
-FOREIGN = {"OneCycleLR", "ReduceLROnPlateau", "LambdaLR"}
+FOREIGN = {"OneCycleLR", "ReduceLROnPlateau", "LambdaLR", "LBFGS", "lbfgs"}
 """Names of PyTorch that are refused with what to write."""
 ELSEWHERE = {
     "SeedGenerator": "`seed` stands under `train`",

@@ -64,14 +64,31 @@ LARGER = {"max": "maximum", "min": "minimum"}
 """Reductions that others also call on two tensors."""
 
 
-def _with_names(fields: list[str], values: list[str]) -> str | None:
-    """How values in the order of an op's arguments are written by name; as a list where it has only one."""
-    if len(fields) == 1 < len(values):
-        return write(f"{fields[0]}=[{', '.join(values)}]")
-    if len(values) > len(fields):
+def _named(cls: type[Layer], fields: list[str], values: list[Any], texts: list[str]) -> str | None:
+    """How values without names are written by name: by the only field that takes them, one value or all as a
+    list. An axis from the front may be that of another order of axes, and two axes may be meant to swap.
+    """
+    one = values[0] if len(values) == 1 else values
+    text = texts[0] if len(values) == 1 else f"[{', '.join(texts)}]"
+    fitting = [word for word in fields if _fits(cls, word, one)]
+    if len(fitting) == 1:
+        safe = len(values) > 2 if len(values) > 1 else fitting[0] != "axis" or one == -1
+        return write(f"{fitting[0]}={text}", safe=safe)
+    if fitting:
+        return f"write {' or '.join(f'`{word}={text}`' for word in fitting)}"
+    needed = [word for word in fields if cls.model_fields[word].is_required()]
+    if len(needed) != len(values):
         return None
-    written = [f"{word}={value}" for word, value in zip(fields, values, strict=False)]
-    return write(", ".join(written), safe=len(values) == 1)
+    return write(", ".join(f"{word}={each}" for word, each in zip(needed, texts, strict=True)), safe=False)
+
+
+def _fits(cls: type[Layer], word: str, value: Any) -> bool:
+    """Whether a field takes a value."""
+    try:
+        validate(cls, {word: value}, "")
+    except SettingError as error:
+        return all(problem.path[:1] != (word,) for problem in error.problems)
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +374,9 @@ class _Builder:
                 help += f", or `axis={self.source(rest[0])}` for the {name} along an axis"
         elif all(isinstance(operand, PlainOperand) for operand in beyond):
             given = {word for word, _ in part.keywords}
-            help = _with_names([word for word in fields if word not in given], [*map(self.source, rest)])
+            values = [operand.value for operand in beyond if isinstance(operand, PlainOperand)]
+            free = [word for word in fields if word not in given]
+            help = _named(cls, free, values, [*map(self.source, rest)])
         place = Part(rest[0].start, rest[-1].end)
         self.fail("call-arguments", place, f"`{name}` takes {takes} without a name{more}", help)
 
