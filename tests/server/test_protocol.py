@@ -127,7 +127,7 @@ async def _reads(editor: Editor) -> None:
         with pytest.raises(JsonRpcException, match=reason):
             await editor.text_document_rename_async(lsp.RenameParams(DOCUMENT, place, name))
     editor.change(SPEC + 'train: {freeze: ["hid*", "*.hidden.*"]}\n')
-    with pytest.raises(JsonRpcException, match="the pattern `hid.` of weights"):
+    with pytest.raises(JsonRpcException, match=r"the pattern `hid.` of weights"):
         await editor.text_document_rename_async(lsp.RenameParams(DOCUMENT, place, "first"))
     editor.change(SPEC)
     everything = lsp.Range(lsp.Position(0, 0), lsp.Position(99, 0))
