@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,8 @@ def fix_of(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Fix | None:
         safe = safe and not _section.match(text, end)
     if change.given is not None:
         safe = safe and found is not None and found.value(text) in change.given
+    if change.where == "key":
+        safe = safe and found is not None and not {*change.new.split()} & {*found.beside}
     return Fix(str(help), safe, edits) if edits else None
 
 
@@ -127,7 +129,7 @@ def _edits(
         yield start - (len(text[:start]) - len(text[:start].rstrip(" \t"))), end, change.new
     elif change.where == "entry":
         if found is not None:
-            yield (*_cleared(text, found.start, found.end), change.new)
+            yield (*_cleared(text, found), change.new)
     elif change.where == "key":
         if found is not None:
             yield found.start, found.end, _under(change.new.split(), text, found)
@@ -144,11 +146,15 @@ def _edits(
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """An entry `key: value`, from `start` to `end`; its value begins at `middle`."""
+    """An entry `key: value`, from `start` to `end`, in braces or not; its value begins at `middle`, and
+    `beside` are all keys of its mapping.
+    """
 
     start: int
     middle: int
     end: int
+    in_braces: bool
+    beside: Collection[Any]
 
     def value(self, text: str) -> str:
         return text[self.middle : self.end].strip("\"'").lower()
@@ -157,36 +163,36 @@ class _Entry:
 def _entry(text: str, file: str, start: int) -> _Entry | None:
     """The entry whose key or value starts at an offset."""
     document = read(text, file, Diagnostics())
-    stack: list[Node] = [] if document is None else [document.root]
+    stack: list[tuple[Node, bool]] = [] if document is None else [(document.root, False)]
     while stack:
-        _, _, children = stack.pop()
+        (begin, _, children), in_braces = stack.pop()
+        in_braces = in_braces or text[begin : begin + 1] in ("{", "[")
         below = children.values() if isinstance(children, dict) else children or ()
         for child in below:
             if isinstance(children, dict):
                 key, _, value = child
                 if start in (key, value[0]):
-                    return _Entry(key, value[0], value[1])
+                    return _Entry(key, value[0], value[1], in_braces, children)
                 child = value
-            stack.append(child)
+            stack.append((child, in_braces))
     return None
 
 
 def _under(keys: list[str], text: str, entry: _Entry) -> str:
-    """The value of an entry under each of these keys: on lines of their own where it has its line for
-    itself.
-    """
+    """The value of an entry under each of these keys: on lines of their own where it is not in braces."""
     line = max(text.rfind("\n", 0, entry.start), text.rfind("\r", 0, entry.start)) + 1
     before = text[line : entry.start]
     ends = "\r\n" if "\r\n" in text else "\n"
-    between = f"{ends}{before.replace('-', ' ')}" if not before.strip(" -") else ", "
+    between = ", " if entry.in_braces else f"{ends}{re.sub('[^ ]', ' ', before)}"
     return between.join(f"{key}: {text[entry.middle : entry.end]}" for key in keys)
 
 
-def _cleared(text: str, start: int, end: int) -> tuple[int, int]:
+def _cleared(text: str, entry: _Entry) -> tuple[int, int]:
     """What goes with an entry: in braces one comma, else its lines where it has them for itself."""
-    if after := re.compile(r"\s*,[ \t]*").match(text, end):
+    start, end = entry.start, entry.end
+    if entry.in_braces and (after := re.compile(r"\s*,[ \t]*").match(text, end)):
         return start, after.end()
-    if before := re.search(r",\s*\Z", text[:start]):
+    if entry.in_braces and (before := re.search(r",\s*\Z", text[:start])):
         return before.start(), end
     line = max(text.rfind("\n", 0, start), text.rfind("\r", 0, start)) + 1
     rest = re.compile(r"[ \t]*(?:#[^\r\n]*)?(\r\n|\r|\n|\Z)").match(text, end)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from graphspec.diagnostics import did_you_mean, nearest, write
+from graphspec.diagnostics import Remedy, did_you_mean, nearest, write
 from graphspec.diagnostics.foreign_terms import NAMES, VALUE_WORDS, VALUES
 from graphspec.settings.remedies import EXAMPLES, fraction, in_list, remedy_of
 from graphspec.tensor import DTYPE_WORDS
@@ -383,6 +383,8 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
         fields = [field.alias or name for name, field in cls.model_fields.items()]
         renamed = cls.synonyms.get(str(path[-1])) in fields
         help = cls.remedies.get(str(path[-1])) if len(path) == 1 and not renamed else None
+        if isinstance(help, Remedy) and help.change.where == "key" and {*help.change.new.split()} - {*fields}:
+            help = None  # it names what this one does not have
         help = help or _legal(str(path[-1]), fields, cls.synonyms)
         return Problem("unknown-key", f"{_key(path[:-1], what)} has no `{path[-1]}`", help, path)
     if kind == "unknown_argument":

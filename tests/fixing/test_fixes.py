@@ -91,6 +91,8 @@ ADAM = "{optimizer: adam, epochs: 1}"
         ("{merge: cat, from: [c, c], dim: 1}", ADAM),
         ("{layer: RandomHorizontalFlip}", ADAM),
         ("{layer: UpsamplingBilinear2d}", ADAM),
+        ("{layer: RMSNormalization, elementwise_affine: false}", ADAM),
+        ("{layer: BatchNormalization, scale: true, affine: false}", ADAM),
         (NORM, "{shuffle: false, optimizer: adam, epochs: 1}"),
         (NORM, "{optimizer: lbfgs, epochs: 1}"),
         (NORM, "{optimizer: momentum, epochs: 1}"),
@@ -108,6 +110,8 @@ def test_what_another_library_computes_otherwise_is_not_mended(node: str, train:
         "{layer: BatchNorm2d, affine: false}": "{layer: BatchNormalization, scale: false, center: false}",
         "\n    layer: GroupNorm\n    elementwise_affine: false  # why\n    groups: 2": "\n    "
         "layer: GroupNormalization\n    scale: false\n    center: false  # why\n    groups: 2",
+        "{layer: BatchNorm2d,\n      affine: false}": "{layer: BatchNormalization,\n"
+        "      scale: false, center: false}",
         "{layer: BatchNorm2d, track_running_stats: true}": NORM,
     }.items(),
 )
@@ -204,8 +208,8 @@ def test_safe_fixes_make_no_new_mistake(good: str, index: int, arguments: list[t
     """Of arguments that other libraries have, beside those that are there: the text reads, and only mistakes
     of these arguments are left.
     """
-    at = [place.end() for place in re.finditer(r"(?:layer|op): \w+", good)]
-    at = at[index % len(at)]
+    places = [place.end() for place in re.finditer(r"(?:layer|op): \w+", good)]
+    at = places[index % len(places)]
     wrong = good[:at] + "".join(f", {name}: {given}" for name, given in arguments) + good[at:]
     result = fixed(wrong, "spec.yaml", check)
     before, after = (
