@@ -20,6 +20,9 @@ def refusal(scopes: Symbols, symbol: Symbol, name: str) -> str | None:
         return f"`{name}` is reserved and cannot name this {symbol.kind}"
     if name != symbol.name and name in _taken(scopes, symbol):
         return f"there is a {symbol.kind} `{name}` already"
+    if (other := scopes.beside(symbol)) is not None:
+        home = f"the block `{other.body}`" if other.body is not None else "the file"
+        return f"a param whose value is `{symbol.name}` also chooses the {other.kind} of {home}"
     if name != symbol.name and (block := _captured(scopes, symbol, name)) is not None:
         return f"the block `{block}` would read another {symbol.kind}: it sees a `{name}` of its own first"
     return _of_the_data(scopes, symbol, name) if name != symbol.name and symbol.body is None else None

@@ -55,6 +55,11 @@ class Scopes:
             self._known[body] = dict.fromkeys(_names(self.value(body)))
         return self._known[body].keys()
 
+    def part(self, body: Body, name: str) -> Symbol | None:
+        """What a path into a body means by a name, of an output or of a node."""
+        symbol = self.output(body, name)
+        return symbol if symbol.kind == "output" or name in self.names(body) else None
+
     def params(self, body: Body) -> list[str]:
         """The params that an expression in a body can read: its own first."""
         own = self.value(body).get("params") if body is not None else None

@@ -26,6 +26,20 @@ class Occurrence:
     declares: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A value in place of a name, which a param may choose: of a block, of a node that the body `within` has,
+    or of what is `inner` to a path. `body` reads the params; `start` is its place in the text at `path`.
+    """
+
+    kind: str
+    within: Body
+    body: Body
+    text: str
+    path: Path
+    start: int = 0
+
+
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _BARE = re.compile(r"(?<![\w.$])[A-Za-z_]\w*", re.ASCII)
 _STRING = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
@@ -47,12 +61,17 @@ class Symbols(Scopes):
         self.found: list[Occurrence] = []
         self._keys: dict[Path, Symbol] = {}
         """The names that keys are, by the path of the key."""
+        self._choices: list[_Choice] = []
+        self._given: dict[Symbol, list[tuple[Body, Any, Path]]] = {}
+        """What nodes give the params of blocks: the body of the node, the value and its path."""
         value = document.value
         self._body(None, value, ())
         for name, block in self.blocks.items():
             self._add(Symbol("block", name), ("blocks", name), declares=True)
             self._body(name, mapping(block), ("blocks", name))
         self._sections(value)
+        for choice in self._choices:
+            self._choose(choice)
         self.found = sorted(set(self.found), key=lambda each: (each.start, each.end))
 
     def at(self, offset: int) -> Occurrence | None:
@@ -68,6 +87,12 @@ class Symbols(Scopes):
         """Whether a block has a name in it."""
         start, end = self._offsets(self.document.span(("blocks", block)))
         return any(start <= each.start < end for each in self.of(symbol))
+
+    def beside(self, symbol: Symbol) -> Symbol | None:
+        """Another thing that is meant where a name is written: a param can choose one in each body."""
+        places = {(each.start, each.end) for each in self.of(symbol)}
+        both = (each.symbol for each in self.found if (each.start, each.end) in places)
+        return next((each for each in both if each != symbol), None)
 
     @cached_property
     def _places(self) -> dict[Symbol, list[Occurrence]]:
@@ -109,8 +134,10 @@ class Symbols(Scopes):
         sizes = sized(node)
         for key, item in node.items():
             here = (*path, key)
-            if key == "block" and isinstance(item, str) and item in self.blocks:
-                self._add(Symbol("block", item), here)
+            if key == "block" and isinstance(item, str):
+                if item in self.blocks:
+                    self._add(Symbol("block", item), here)
+                self._choices += [_Choice("block", None, body, item, here)]
             elif key == "call" and isinstance(item, str):
                 self._add(Symbol("node", item, self.owner(body, item)), here)
             elif key == "model" and target is not None and target[0].file is not None:
@@ -126,18 +153,20 @@ class Symbols(Scopes):
                 self._node(body, item, here)
             elif key in ("repeat", "parallel") and isinstance(item, dict):
                 for argument, values in item.items():
-                    self._argument(target, argument, (*here, argument))
+                    self._argument(target, body, argument, values, (*here, argument))
                     if argument == "from":
                         self._references(body, values, (*here, argument))
             elif key in sizes:
                 self._sized(item, here)
             elif key not in ("layer", "merge", "op", "model", "module"):
-                self._argument(target, key, here)
+                self._argument(target, body, key, item, here)
 
-    def _argument(self, target: Inside | None, key: str, path: Path) -> None:
-        """The name of an argument, which for a block or a model is a param of it."""
+    def _argument(self, target: Inside | None, body: Body, key: str, value: Any, path: Path) -> None:
+        """An argument, whose name for a block or a model is a param of it."""
         if target is not None and key in mapping(target[0].value(target[1]).get("params")):
-            self._add(Symbol("param", key, target[1], target[0].file), path)
+            symbol = Symbol("param", key, target[1], target[0].file)
+            self._add(symbol, path)
+            self._given.setdefault(symbol, []).append((body, value, path))
 
     def _outputs(self, body: Body, value: Any, path: Path) -> None:
         if isinstance(value, list | str):
@@ -222,6 +251,7 @@ class Symbols(Scopes):
     def _references(self, body: Body, value: Any, path: Path) -> None:
         for text, here in texts(value, path):
             self._path(body, text, 0, here)
+            self._choices += [_Choice("node", body, body, text, here)]
 
     def _path(self, body: Body, text: str, start: int, path: Path) -> int:
         """A dotted path in a text at an offset; where it ends."""
@@ -231,6 +261,7 @@ class Symbols(Scopes):
         self._name(Symbol("node", head[0], body), path, head)
         inside, end = self.inside(body, head[0]), head.end()
         while text[end : end + 1] == ".":
+            first = end + 1
             if text.startswith("$(", end + 1):
                 stop = closing(text, end + 2)
                 end = len(text) if stop is None else stop + 1
@@ -240,13 +271,72 @@ class Symbols(Scopes):
                 end = name.end()
                 if inside is not None:
                     scopes, within = inside
-                    symbol = scopes.output(within, name[0])
-                    if symbol.kind == "output" or name[0] in scopes.names(within):
+                    symbol = scopes.part(within, name[0])
+                    if symbol is not None:
                         self._part(symbol, path, *name.span())
-                    inside = scopes.inside(within, name[0]) if symbol.kind == "node" else None
+                    is_node = symbol is not None and symbol.kind == "node"
+                    inside = scopes.inside(within, name[0]) if is_node else None
             else:
                 break
+            if inside is not None and inside[0] is self and text[first] == "$":
+                self._choices += [_Choice("inner", inside[1], body, text[first:end], path, first)]
         return end
+
+    # --- names that params choose
+
+    def _choose(self, choice: _Choice) -> None:
+        """The names that a value in place of a name may be."""
+        for text, path, start in self._chosen(choice.body, choice.text, choice.path, choice.start, set()):
+            name = _NAME.match(text, start)
+            if name is None:
+                continue
+            if choice.kind == "node":
+                self._path(choice.within, text, start, path)
+            elif choice.kind == "inner" and (symbol := self.part(choice.within, name[0])) is not None:
+                self._part(symbol, path, *name.span())
+            elif choice.kind == "block" and name[0] in self.blocks:
+                self._part(Symbol("block", name[0]), path, *name.span())
+
+    def _chosen(
+        self, body: Body, text: str, path: Path, start: int, seen: set[Symbol]
+    ) -> Iterator[tuple[str, Path, int]]:
+        """The texts that a value may be, if it is `$name` or an expression: each as a text and where in it
+        the name begins. `start` is where the value begins in the text at its path.
+        """
+        whole = re.compile(r"\$[A-Za-z_]\w*\Z", re.ASCII).match(text)
+        if whole is None and not (text.startswith("$(") and closing(text, 1) == len(text) - 1):
+            return
+        padded = " " * start + text
+        for string in _STRING.finditer(padded):
+            yield padded, path, string.start() + 1
+        own = mapping(self.value(body).get("params"))
+        for word in re.finditer(r"(?<![\w.])[A-Za-z_]\w*", _STRING.sub("", text)):
+            symbol = Symbol("param", word[0], body if word[0] in own else None)
+            if symbol in seen or word[0] not in self.params(body):
+                continue
+            seen.add(symbol)
+            for reader, value, there in self._values(symbol):
+                for item, here in texts(value, there):
+                    if "$" in item:
+                        yield from self._chosen(reader, item, here, 0, seen)
+                    else:
+                        yield item, here, 0
+
+    def _values(self, param: Symbol) -> Iterator[tuple[Body, Any, Path]]:
+        """What a param may be: the body that says it, the value and its path."""
+        section: Path = ("params",) if param.body is None else ("blocks", param.body, "params")
+        yield (
+            param.body,
+            mapping(self.value(param.body).get("params")).get(param.name),
+            (*section, param.name),
+        )
+        yield from self._given.get(param, ())
+        if param.body is None:
+            value = self.value(None)
+            for preset, settings in mapping(value.get("presets")).items():
+                yield None, mapping(settings).get(param.name), ("presets", preset, param.name)
+            search = mapping(mapping(value.get("tune")).get("search"))
+            yield None, search.get(param.name), ("tune", "search", param.name)
 
     def _paths(self, body: Body, text: str, path: Path, calls: bool = False) -> None:
         """The dotted paths in edges, or in the bare text of a formula, which `calls` functions."""

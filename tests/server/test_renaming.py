@@ -84,6 +84,21 @@ outputs: [a, b, c]
 """
 
 
+TWICE = """\
+params: {which: two}
+inputs: {x: {shape: [8]}}
+blocks:
+  t:
+    inputs: [h]
+    nodes: {two: {layer: Dense, units: 8}, e: {layer: Dense, units: 8, from: $which}}
+    outputs: [e]
+nodes:
+  two: {block: t, from: x}
+  c: {layer: Dense, units: 8, from: $which}
+outputs: [c]
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "symbol", "name", "reason"),
     [
@@ -105,6 +120,8 @@ outputs: [a, b, c]
         (INNER, Symbol("node", "alone"), "own", None),
         (INNER, Symbol("node", "own", "t"), "alone", None),
         (INNER, Symbol("node", "d", "t"), "enc", None),
+        (TWICE, Symbol("node", "two"), "z", "also chooses the node of the block `t`"),
+        (TWICE, Symbol("node", "e", "t"), "z", None),
     ],
 )
 def test_what_would_be_another_model_is_refused(

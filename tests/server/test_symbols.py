@@ -174,3 +174,44 @@ def test_names_belong_to_their_bodies() -> None:
     assert lines("size", "length") == [2, 2, 15]
     assert lines("block", "pair") == [4, 12]
     assert lines("node", "r") == [14, 16]
+
+
+CHOSEN = """\
+params: {which: two, kind: pair, part: side, flag: true}
+presets: {other: {which: one, kind: single, part: main}}
+inputs: {x: {shape: [8]}}
+blocks:
+  pair:
+    inputs: [h]
+    nodes: {one: {layer: Dense, units: 4}, two: {layer: Dense, units: 4, from: h}}
+    outputs: {side: one, main: two}
+  single: {inputs: [h], nodes: {d: {layer: Dense, units: 4}}, outputs: {side: d, main: d}}
+  around: {params: {k: required}, inputs: [h], nodes: {d: {block: $k}}, outputs: [d]}
+nodes:
+  one: {layer: Dense, units: 4, from: x}
+  two: {layer: Dense, units: 4, from: x}
+  a: {block: $kind, from: $which}
+  b: {block: around, k: single, from: x, repeat: 2}
+  c: {block: around, k: $kind, from: x}
+  d: {block: "$('pair' if flag else 'single')", from: x}
+  e: {block: pair, from: x}
+  f: {layer: Dense, units: 2, from: e.$part}
+outputs: [a, b, c, d, e, f, one, two]
+tune: {objective: val_loss, search: {kind: {choice: [pair, single]}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("symbol", "count"),
+    [
+        (Symbol("node", "one"), 3),
+        (Symbol("node", "two"), 3),
+        (Symbol("block", "pair"), 5),
+        (Symbol("block", "single"), 5),
+        (Symbol("output", "side", "pair"), 2),
+        (Symbol("output", "main", "pair"), 2),
+        (Symbol("node", "one", "pair"), 2),
+    ],
+)
+def test_names_that_params_choose_are_found(symbol: Symbol, count: int) -> None:
+    assert renamed(CHOSEN, symbol, "Z").count("Z") == count
