@@ -186,8 +186,14 @@ class Symbols(Scopes):
         for preset, settings in mapping(value.get("presets")).items():
             for name in mapping(settings):
                 self._setting(name, ("presets", preset, name))
-        for name in mapping(mapping(value.get("tune")).get("search")):
+        for name, item in mapping(mapping(value.get("tune")).get("search")).items():
             self._setting(name, ("tune", "search", name))
+            words = name.split(".")
+            if len(words) > 1 and words[-1] in ("block", *REFERRING):
+                within = words[1] if words[0] == "blocks" else None
+                kind = "block" if words[-1] == "block" else "node"
+                for text, path in texts(item, ("tune", "search", name)):
+                    self._word(kind, within, text, path, 0)
         for name in mapping(mapping(value.get("data")).get("features")):
             if (symbol := self.field(name)) is not None:
                 self._add(symbol, ("data", "features", name))
@@ -287,15 +293,19 @@ class Symbols(Scopes):
     def _choose(self, choice: _Choice) -> None:
         """The names that a value in place of a name may be."""
         for text, path, start in self._chosen(choice.body, choice.text, choice.path, choice.start, set()):
-            name = _NAME.match(text, start)
-            if name is None:
-                continue
-            if choice.kind == "node":
-                self._path(choice.within, text, start, path)
-            elif choice.kind == "inner" and (symbol := self.part(choice.within, name[0])) is not None:
-                self._part(symbol, path, *name.span())
-            elif choice.kind == "block" and name[0] in self.blocks:
-                self._part(Symbol("block", name[0]), path, *name.span())
+            self._word(choice.kind, choice.within, text, path, start)
+
+    def _word(self, kind: str, within: Body, text: str, path: Path, start: int) -> None:
+        """The name that begins at an offset of a text, of the kinds that a choice has."""
+        name = _NAME.match(text, start)
+        if name is None:
+            return
+        if kind == "node":
+            self._path(within, text, start, path)
+        elif kind == "inner" and (symbol := self.part(within, name[0])) is not None:
+            self._part(symbol, path, *name.span())
+        elif kind == "block" and name[0] in self.blocks:
+            self._part(Symbol("block", name[0]), path, *name.span())
 
     def _chosen(
         self, body: Body, text: str, path: Path, start: int, seen: set[Symbol]

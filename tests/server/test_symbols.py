@@ -197,18 +197,19 @@ nodes:
   e: {block: pair, from: x}
   f: {layer: Dense, units: 2, from: e.$part}
 outputs: [a, b, c, d, e, f, one, two]
-tune: {objective: val_loss, search: {kind: {choice: [pair, single]}}}
+tune: {objective: loss, search: {kind: {choice: [pair, single]}, nodes.f.from: {choice: [one, e.side]},
+  nodes.e.block: {choice: [pair]}}}
 """
 
 
 @pytest.mark.parametrize(
     ("symbol", "count"),
     [
-        (Symbol("node", "one"), 3),
+        (Symbol("node", "one"), 4),
         (Symbol("node", "two"), 3),
-        (Symbol("block", "pair"), 5),
+        (Symbol("block", "pair"), 6),
         (Symbol("block", "single"), 5),
-        (Symbol("output", "side", "pair"), 2),
+        (Symbol("output", "side", "pair"), 3),
         (Symbol("output", "main", "pair"), 2),
         (Symbol("node", "one", "pair"), 2),
     ],
