@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -41,6 +43,8 @@ def test_stochastic_depth_of_the_users_own_stays_a_block() -> None:
         ("steps", "{layer: Dropout, rate: 0.25, noise_shape: [null, null, 1]}"),
         ("noise", "{layer: GaussianNoise, stddev: 0.5}"),
         ("factor", "{layer: GaussianDropout, rate: 0.2}"),
+        ("normal", "{layer: GaussianNoise, stddev: 0.1}"),
+        ("channels", "{layer: SpatialDropout1D, rate: 0.3}"),
         ("off", ""),
     ],
 )
@@ -57,6 +61,7 @@ def test_what_training_adds_is_a_layer(how: str, layer: str) -> None:
         ("unscaled", "`mul` at .*noisy.py:.* is left out"),
         ("other rows", "`index` at .*noisy.py:.* is left out"),
         ("renormalized", "`mul` at .*noisy.py:.* is left out"),
+        *((how, "`(add|mul|bernoulli|dropout)` at .*noisy.py:.* is left out") for how in noisy.UNLIKE),
         ("python", "numbers of `random` in training is left out"),
         ("norm", "in training, `norm` normalize as in inference"),
         ("whole", "what it does in training alone is left out: its control flow depends on .*noisy.py"),
@@ -64,10 +69,69 @@ def test_what_training_adds_is_a_layer(how: str, layer: str) -> None:
 )
 def test_what_no_layer_does_in_training_is_told(how: str, told: str) -> None:
     imported = graphspec.from_torch(noisy.Inline(how), floats(2, 5, 6), check=False)
-    assert len(imported.notes) == 1
+    assert len(imported.notes) == 1 + (how == "python")
     assert re.search(told, imported.notes[0])
+    assert "Drop" not in imported.text and "Noise" not in imported.text
 
 
 def test_what_drops_in_inference_is_refused() -> None:
-    with pytest.raises(SpecError, match="drops values in inference, too"):
-        graphspec.from_torch(noisy.Always(), floats(2, 6))
+    for module, shape in ((noisy.Always(), (2, 6)), (noisy.AlwaysAttention(), (2, 5, 16))):
+        with pytest.raises(SpecError, match="drops values in inference, too"):
+            graphspec.from_torch(module, floats(*shape))
+
+
+def test_causal_attention_that_is_no_layer_drops() -> None:
+    imported = graphspec.from_torch(noisy.FusedAttention(causal=True), floats(2, 5, 16))
+    assert "{layer: Dropout, rate: 0.25}" in imported.text and not imported.notes
+
+
+def test_a_query_that_sees_no_key_is_zero() -> None:
+    x = floats(2, 5, 16)
+    x[0, :, 0] = -1
+    module = noisy.FusedAttention(masked=True).eval()
+    imported = graphspec.from_torch(module, x)
+    ours = imported.program.module()
+    ours.load_state_dict(imported.weights)
+    for mode in (False, True):
+        y = ours.train(mode)(x)
+        y = y if isinstance(y, torch.Tensor) else next(iter(y.values()))
+        assert torch.allclose(y[0], module(x)[0], atol=1e-6)
+    y.sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in ours.parameters())
+
+
+def test_noise_is_read_where_the_module_reads_it() -> None:
+    imported = graphspec.from_torch(noisy.Beside(), floats(2, 6))
+    assert "{merge: subtract, from: [dropout, product]}" in imported.text
+
+
+def test_dropped_heads_are_dropped_whole() -> None:
+    imported = graphspec.from_torch(noisy.HeadDrop(), floats(2, 5, 16))
+    assert "{layer: Dropout, rate: 0.25, noise_shape: [null, null, 1, 1]}" in imported.text
+
+
+def test_numbers_of_python_leave_the_rest() -> None:
+    imported = graphspec.from_torch(noisy.LayerDrop(), floats(2, 5, 16), check=False)
+    assert "key_dim: 4, dropout: 0.25}" in imported.text
+    assert "numbers of `random`" in imported.notes[0]
+
+
+def test_a_module_that_does_not_train_is_told() -> None:
+    imported = graphspec.from_torch(noisy.ForInference(6, 6), floats(2, 6))
+    assert imported.notes == ("what it does in training alone is left out: for inference",)
+
+
+def test_the_module_is_as_before() -> None:
+    module = noisy.Writes().train()
+    weights, state = module.dense.weight.detach().clone(), module.generator.get_state()
+    python, numpy, own = random.getstate(), str(np.random.get_state()), torch.get_rng_state()
+    graphspec.from_torch(module, floats(2, 6))
+    assert torch.equal(module.dense.weight, weights) and module.training
+    assert module.mean is None and not module.done and not module.seen
+    assert torch.equal(module.generator.get_state(), state) and torch.equal(torch.get_rng_state(), own)
+    assert random.getstate() == python and str(np.random.get_state()) == numpy
+
+
+def test_a_part_taken_before_a_write_shows_it() -> None:
+    imported = graphspec.from_torch(noisy.ViewBefore(), floats(2, 4, 6))
+    assert imported.proved is not None and imported.proved.outputs < 1e-6

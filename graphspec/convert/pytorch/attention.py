@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +14,7 @@ from graphspec.convert.pytorch.functions import HANDLERS, handles
 from graphspec.convert.pytorch.layers import unlike
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.pointwise import arranged, pair, scalar
-from graphspec.convert.pytorch.writer import AttentionDropout, Known, NodeWriter
+from graphspec.convert.pytorch.writer import UNSEEN, AttentionDropout, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
 
@@ -112,13 +111,15 @@ def _by_products(
     scores = call["matmul"](w, function="matmul", self=query, other=turned, out=scores_out)
     if is_causal:
         mask = Known(torch.ones(shape[-2:], dtype=torch.bool).tril())
-    if mask is not None and _boolean(mask):
-        scores = call["where"](
-            w, function="where", condition=mask, self=scores, other=-math.inf, out=scores_out
-        )
+    where = {"function": "where", "condition": mask, "out": scores_out}
+    chosen = mask is not None and _boolean(mask)
+    if chosen:
+        scores = call["where"](w, self=scores, other=UNSEEN, **where)
     elif mask is not None:
         scores = pair(w, "add", scores, mask, shape)
     weights = call["softmax"](w, self=scores, dim=-1, function="softmax")
+    if chosen and isinstance(mask, Laid):  # of a query that sees no key
+        weights = call["where"](w, self=weights, other=0.0, **where)
     if rate:
         weights = w.make("layer", "Dropout", {"rate": shortest(rate)}, [("x", weights.value)], weights)
     found: Laid = call["matmul"](w, function="matmul", self=weights, other=value, out=out)

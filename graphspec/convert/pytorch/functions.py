@@ -52,12 +52,47 @@ def is_random(node: fx.Node) -> bool:
     return isinstance(target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in target.tags
 
 
+RANDOM_OF = frozenset(
+    by_word(
+        of="aten.bernoulli.default aten.bernoulli.Tensor aten.bernoulli_.Tensor aten.normal.Tensor_float "
+        "aten.normal.float_Tensor aten.normal.Tensor_Tensor"
+    )
+)
+"""Of these, those that take the elements of a tensor, too: probabilities, means, deviations."""
+
+
+def of_shape(node: fx.Node) -> bool:
+    """Whether a function takes of a tensor no more than its shape."""
+    return word_of(node) in CREATES | SHAPED and str(node.target) not in RANDOM_OF
+
+
+def argument(node: fx.Node, name: str) -> Any:
+    """An argument by its name, or its default."""
+    target: Any = node.target
+    place = _place(node, name)
+    given = node.kwargs.get(name, target._schema.arguments[place].default_value)
+    return node.args[place] if place < len(node.args) else given
+
+
+def put(node: fx.Node, name: str, value: Any) -> None:
+    """Sets an argument by its name."""
+    place = _place(node, name)
+    if place < len(node.args):
+        node.update_arg(place, value)
+    else:
+        node.update_kwarg(name, value)
+
+
+def _place(node: fx.Node, name: str) -> int:
+    target: Any = node.target
+    return [each.name for each in target._schema.arguments].index(name)
+
+
 def depends(node: fx.Node, data: set[fx.Node]) -> bool:
     """Whether the elements of a node depend on data: not those of what is made in the shape of a tensor."""
     if not isinstance(node.meta.get("val"), (Tensor, list, tuple)):
         return isinstance(node.target, torch._ops.HigherOrderOperator)
-    shaped = word_of(node) in CREATES or word_of(node) in SHAPED
-    return not shaped and any(each in data for each in node.all_input_nodes)
+    return not of_shape(node) and any(each in data for each in node.all_input_nodes)
 
 
 def known(target: Any) -> bool:

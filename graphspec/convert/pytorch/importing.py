@@ -11,12 +11,13 @@ from torch.export import Dim
 from graphspec.convert.folding.naming import kind
 from graphspec.convert.nodes import ConvertedBody, ConvertedInput, ConvertedNode
 from graphspec.convert.pytorch.converting import Converter
+from graphspec.convert.pytorch.kept import modes_kept
 from graphspec.convert.pytorch.parts import write_in_parts
 from graphspec.convert.pytorch.passes import tidy
 from graphspec.convert.pytorch.recognized import recognized
 from graphspec.convert.pytorch.result import FromTorch
 from graphspec.convert.pytorch.state import state
-from graphspec.convert.pytorch.tracing import BATCH, modes_kept, traced
+from graphspec.convert.pytorch.tracing import BATCH, traced
 from graphspec.convert.pytorch.training import marked, with_training
 from graphspec.convert.pytorch.tree import Tree, shortened
 from graphspec.convert.pytorch.writer import NodeWriter

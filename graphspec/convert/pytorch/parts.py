@@ -72,7 +72,33 @@ def _without_writing(graph: fx.Graph, node: fx.Node) -> None:
     for old, new in changed:
         for user in [user for user in old.users if last < user]:
             user.replace_input_with(old, new)
+    for old, new in changed:
+        last = _shown_again(graph, old, new, last, set(chain))
     graph.erase_node(node)
+
+
+def _shown_again(
+    graph: fx.Graph, old: fx.Node, new: fx.Node, place: fx.Node, changed: set[fx.Node]
+) -> fx.Node:
+    """What shows a tensor of before, after `place` shows the new one; returns the last node made."""
+    for view in [user for user in old.users if user < place and user not in changed]:
+        if not _is_view(view) or not _is_read_after(view, place):
+            continue
+        with graph.inserting_after(place):
+            made = graph.node_copy(view, lambda each: new if each is old else each)
+        readers = [user for user in view.users if place < user and user is not made]
+        place = _shown_again(graph, view, made, made, changed)
+        for user in readers:
+            user.replace_input_with(view, made)
+    return place
+
+
+def _is_view(node: fx.Node) -> bool:
+    return word_of(node) in SCATTERS or word_of(node) in VIEWS
+
+
+def _is_read_after(view: fx.Node, place: fx.Node) -> bool:
+    return any(place < user or (_is_view(user) and _is_read_after(user, place)) for user in view.users)
 
 
 def _definition(target: torch._ops.OpOverload) -> Callable[..., Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ import torch
 
 from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue, Stored
-from graphspec.convert.pytorch.writer import AttentionDropout, CallOrigin, Known, NodeWriter
+from graphspec.convert.pytorch.writer import UNSEEN, AttentionDropout, CallOrigin, Known, NodeWriter
 
 Readers = dict[ConvertedValue, list[ConvertedNode]]
 TAKES = (
@@ -343,17 +342,17 @@ def _by_products(w: NodeWriter, node: ConvertedNode) -> tuple[ConvertedNode, Con
     found = ConvertedValue(w.node("op", "multiply", {"x2": scale}, [("x1", ConvertedValue(first))]))
     mask = reads.get("mask")
     if causal:
-        mask = w.held(Known(torch.ones(1, 1, *given.lengths, dtype=torch.bool).tril()))
+        mask = w.held(Known(torch.ones(1, *given.lengths, dtype=torch.bool).tril()))
     if mask is not None:
         choices = [("condition", mask), ("x1", found)]
-        found = ConvertedValue(w.node("op", "where", {"x2": -math.inf}, choices))
+        found = ConvertedValue(w.node("op", "where", {"x2": UNSEEN}, choices))
     if "bias" in reads:
         found = ConvertedValue(w.node("merge", "add", {}, [("", found), ("", reads["bias"])]))
-    for layer, words in (
-        ("Activation", {"activation": "softmax"}),
-        ("Dropout", {"rate": shortest(given.rate)}),
-    ):
-        found = ConvertedValue(w.node("layer", layer, words, [("x", found)]))
+    found = ConvertedValue(w.node("layer", "Activation", {"activation": "softmax"}, [("x", found)]))
+    if mask is not None and not causal:  # of a query that sees no key
+        choices = [("condition", mask), ("x1", found)]
+        found = ConvertedValue(w.node("op", "where", {"x2": 0.0}, choices))
+    found = ConvertedValue(w.node("layer", "Dropout", {"rate": shortest(given.rate)}, [("x", found)]))
     last = w.node("op", "einsum", {"subscripts": "bhqk,bkhd->bqhd"}, [("", found), ("", reads["value"])])
     return first, ConvertedValue(last)
 
@@ -403,6 +402,8 @@ def _handmade(node: ConvertedNode, read: Readers) -> Any:
         first = _value_of(first, "einsum")
     after = read[ConvertedValue(node)]
     if len(after) == 1 and after[0] is not None and after[0].what == "Dropout":
+        if "noise_shape" in after[0].arguments:
+            return None
         rate = after[0].arguments["rate"]
         after = read[ConvertedValue(after[0])]
     if first is None or len(after) != 1 or after[0] is None or after[0].what != "einsum":

@@ -188,12 +188,14 @@ def _dropout(
     if train:
         raise Unsupported("it drops values in inference, too", "give it `training=self.training`")
     if function == "feature_dropout":
-        x = w.spatial(input)
-        return w.make(
-            "layer", f"SpatialDropout{len(x.sizes) - 2}D", {"rate": shortest(p)}, [("x", x.value)], x
-        )
+        return _spatial(w, input, {"rate": shortest(p)})
     word = "AlphaDropout" if function == "alpha_dropout" else "Dropout"
     return w.make("layer", word, {"rate": shortest(p)}, [("x", input.value)], input)
+
+
+def _spatial(w: NodeWriter, x: Laid, settings: dict[str, Any]) -> Laid:
+    x = w.spatial(x)
+    return w.make("layer", f"SpatialDropout{len(x.sizes) - 2}D", settings, [("x", x.value)], x)
 
 
 def _noise(w: NodeWriter, x: Laid, layer: str, settings: dict[str, Any]) -> Laid:
@@ -201,6 +203,8 @@ def _noise(w: NodeWriter, x: Laid, layer: str, settings: dict[str, Any]) -> Laid
     stochastic depth.
     """
     given = dict(settings)
+    if layer == "SpatialDropout":
+        return _spatial(w, x, given)
     if "noise" in given:
         apart = {j for axis, varies in zip(x.axes, given.pop("noise"), strict=True) for j in axis if varies}
         given["noise_shape"] = [None if j in apart else 1 for j in range(len(x.sizes))]

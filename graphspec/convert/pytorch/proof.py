@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from graphspec.convert.pytorch.kept import modes_kept, module_kept
 from graphspec.convert.pytorch.result import TorchProof
 from graphspec.convert.pytorch.state import gradients
-from graphspec.convert.pytorch.tracing import modes_kept, quiet, tensors_kept
+from graphspec.convert.pytorch.tracing import quiet
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.text import first_line
 
@@ -113,7 +114,7 @@ def _own(module: nn.Module, given: Mapping[str, Tensor], expected: list[Tensor])
     wide = _doubled(given)
     worst = 0.0
     for inputs, kind in ((turned, None), (wide, torch.float64)):
-        with tensors_kept(module), torch.no_grad():
+        with module_kept(module), torch.no_grad():
             try:
                 found = flat(module.to(kind)(**inputs))
             except _RUNS_NOT:
@@ -172,14 +173,14 @@ def _trained(
     given = fresh(imported, inputs, 4, 7)
     wide = _doubled(given)
     found: _Learned | None = None
-    with tensors_kept(module), tensors_kept(ours):
+    with module_kept(module), module_kept(ours):
         try:
             module.double(), ours.double()
             found = _learned(imported, module, ours, wide)
         except _RUNS_NOT:
             pass
     if found is None:
-        with tensors_kept(module), tensors_kept(ours):
+        with module_kept(module), module_kept(ours):
             try:
                 found = _learned(imported, module, ours, given)
             except _RUNS_NOT as error:
@@ -219,7 +220,7 @@ def _own_gradient(
     """
     found: list[dict[str, Tensor]] = []
     for inputs, kind in ((given, torch.float32), (wide, torch.float64)):
-        with tensors_kept(module), _still(imported.random, module), torch.random.fork_rng(devices=[]):
+        with module_kept(module), _still(imported.random, module), torch.random.fork_rng(devices=[]):
             try:
                 torch.manual_seed(0)
                 module.to(kind)
@@ -233,7 +234,8 @@ def _own_gradient(
     return _worst(found[1], found[0])[0]
 
 
-_RUNS_NOT = (RuntimeError, TypeError, ValueError, AttributeError, AssertionError)
+_RUNS_NOT = Exception
+"""What a module says of training, or of inputs that are not its own, is its own."""
 
 
 def _learned(imported: Any, module: nn.Module, ours: nn.Module, given: Mapping[str, Tensor]) -> _Learned:

@@ -41,36 +41,6 @@ class TracedModule:
         return ((name, nodes[first + place]) for name, place in self.results)
 
 
-@contextmanager
-def modes_kept(module: nn.Module) -> Iterator[None]:
-    """Afterwards each part of the module trains, or does not, as before."""
-    before = [(each, each.training) for each in module.modules()]
-    try:
-        yield
-    finally:
-        for each, training in before:
-            each.training = training
-
-
-@contextmanager
-def tensors_kept(module: nn.Module) -> Iterator[None]:
-    """Afterwards the module is as before: its tensors, their type, their gradients."""
-    state: list[tuple[Tensor, Tensor, Tensor | None]] = [(t, t.data, t.grad) for t in module.parameters()]
-    state += [(t, t.data.clone(), None) for t in module.buffers()]
-    buffers = [
-        (each, name, t) for each in module.modules() for name, t in each._buffers.items() if t is not None
-    ]
-    try:
-        for parameter in module.parameters():
-            parameter.grad = None
-        yield
-    finally:
-        for each, name, t in buffers:
-            each._buffers[name] = t
-        for tensor, data, grad in state:
-            tensor.data, tensor.grad = data, grad
-
-
 def traced(
     module: nn.Module, inputs: Mapping[str, Tensor], free: Mapping[str, Mapping[int, Any]]
 ) -> TracedModule:

@@ -19,20 +19,18 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from graphspec.convert.arguments import shortest
-from graphspec.convert.pytorch.functions import CREATES, DROPOUTS, SHAPED, depends, is_random, word_of
-from graphspec.convert.pytorch.sizes import hint
-from graphspec.convert.pytorch.tracing import TracedModule, line_in, quiet, tensors_kept, traced
+from graphspec.convert.pytorch.functions import DROPOUTS, argument, depends, put, word_of
+from graphspec.convert.pytorch.kept import module_kept
+from graphspec.convert.pytorch.noise import Layer, layers_between
+from graphspec.convert.pytorch.tracing import TracedModule, line_in, quiet, traced
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import by_word
+from graphspec.diagnostics.text import first_line
 
 LAYER = "graphspec_layer"
 """In `meta` of a node that training adds: the layer of a spec, and its settings."""
 MODES = frozenset(by_word(of="training train dropout_p dropout use_input_stats momentum"))
 """Arguments that say what a function does in training."""
-Layer = tuple[str, dict[str, Any]]
-DRAWS, FEW = 64, 8
-"""How often noise is drawn, to see what it is: at most, and at least."""
 
 
 # --- where a module is random
@@ -50,7 +48,8 @@ class _Draws(TorchDispatchMode):
             return func(*args, **(kwargs or {}))
         before = torch.get_rng_state()
         found = func(*args, **(kwargs or {}))
-        if not torch.equal(before, torch.get_rng_state()):
+        own = (kwargs or {}).get("generator") is not None
+        if own or not torch.equal(before, torch.get_rng_state()):
             self.seen()
         return found
 
@@ -75,11 +74,12 @@ def random_parts(
         hooks.append(each.register_forward_hook(lambda *_: inside.pop() and None))
     try:
         module.train()
-        before = _states()
         drawing = _Draws(lambda: found.add(inside[-1] if inside else ""))
-        with quiet(), tensors_kept(module), torch.no_grad(), torch.random.fork_rng(devices=[]), drawing:
-            module(**inputs)
-        after = _states()
+        with quiet(), module_kept(module), torch.no_grad():
+            before = _states()
+            with drawing:
+                module(**inputs)
+            after = _states()
     except Exception:  # what the module says of its inputs in training is the module's own
         return None, ()
     finally:
@@ -129,7 +129,7 @@ class Addition:
     source: fx.Node
     layers: list[Layer]
     origin: fx.Node  # in the graph of training
-    readers: list[fx.Node] = field(default_factory=list)
+    readers: list[tuple[fx.Node, int]] = field(default_factory=list)  # and which of their arguments reads it
 
 
 class ModeComparison:
@@ -188,8 +188,9 @@ class ModeComparison:
             if twin is not None:
                 self.twins[node] = twin
                 self._modes(node, twin)
-                for found in noisy:
-                    self._addition(found, twin)
+                for place, found in enumerate(_leaves(node)):
+                    if found in noisy:
+                        self._addition(found, twin, place)
                 return
         given = {self.bases.get(n, n) for n in node.all_input_nodes if n in self.data}
         if node in self.data and len(given) == 1 and (base := given.pop()) in self.twins:
@@ -229,31 +230,33 @@ class ModeComparison:
 
     def _output(self, node: fx.Node) -> None:
         end = next(n for n in self.inference.nodes if n.op == "output")
-        mine, its = (
-            [leaf for leaf in torch.utils._pytree.tree_leaves(each.args) if isinstance(leaf, fx.Node)]
-            for each in (end, node)
-        )
+        mine, its = _leaves(end), _leaves(node)
         if len(mine) != len(its):
+            self.unknown.append("what it returns in training, other outputs than in inference,")
             return
-        for a, b in zip(mine, its, strict=True):
-            if self.twins.get(b) is a:
+        for place, (a, b) in enumerate(zip(mine, its, strict=True)):
+            if not isinstance(b, fx.Node) or self.twins.get(b) is a:
                 continue
             if b in self.bases and self.twins[self.bases[b]] is a:
-                self._addition(b, end)
-            elif b in self.data:
+                self._addition(b, end, place)
+            else:
                 self._tell(b)
 
-    def _addition(self, found: fx.Node, reader: fx.Node) -> None:
-        """What training adds, read there."""
+    def _addition(self, found: fx.Node, reader: fx.Node, place: int) -> None:
+        """What training adds, read there: only where the argument in inference is what it is of."""
+        leaves = _leaves(reader)
+        if place >= len(leaves) or leaves[place] is not self.twins[self.bases[found]]:
+            self.unknown.append(_at(found))
+            return
         if found not in self.additions:
             base = self.bases[found]
-            layers = _layers(found, base)
+            layers = layers_between(found, base)
             self.additions[found] = None if layers is None else Addition(self.twins[base], layers, found)
             if layers is None:
                 self.unknown.append(_at(found))
         addition = self.additions[found]
         if addition is not None:
-            addition.readers.append(reader)
+            addition.readers.append((reader, place))
 
     def _tell(self, node: fx.Node) -> None:
         """The first of what an output depends on that inference does not compute."""
@@ -268,6 +271,15 @@ class ModeComparison:
             found = min(found, here, key=order.__getitem__)
             left += here.all_input_nodes
         self.unknown.append(_at(found))
+
+    def forget(self) -> None:
+        """Tells what could be added."""
+        for found, addition in self.additions.items():
+            if addition is not None and addition.layers:
+                self.unknown.append(_at(found))
+        self.additions.clear()
+        for inner in self.inner:
+            inner.forget()
 
     def add(self) -> list[str]:
         """Writes the additions into the graph of inference; returns what there is no layer for."""
@@ -291,12 +303,12 @@ class ModeComparison:
 
     def _write(self, addition: Addition, kept: dict[str, Layer]) -> None:
         made = addition.source
-        first = min(addition.readers)
+        first = min(reader for reader, _ in addition.readers)
         with self.inference.inserting_before(first):
             for layer in addition.layers:
                 made = self._node(made, layer, addition.origin)
-        for reader in addition.readers:
-            _reads_once(reader, addition.source, made)
+        for reader, place in addition.readers:
+            _reads(reader, place, made)
             if _is_mark(reader) and len(addition.layers) == 1:
                 kept |= dict.fromkeys(_kinds(reader), addition.layers[0])
 
@@ -309,23 +321,17 @@ class ModeComparison:
         return made
 
 
-def _reads_once(reader: fx.Node, before: fx.Node, after: fx.Node) -> None:
-    """Of two equal arguments (`x + drop(x)`) the last one is changed."""
-    count = 0
+def _leaves(node: fx.Node) -> list[Any]:
+    """The arguments of a node, one after the other."""
+    leaves: list[Any] = torch.utils._pytree.tree_leaves((node.args, node.kwargs))
+    return leaves
 
-    def counted(node: fx.Node) -> fx.Node:
-        nonlocal count
-        count += node is before
-        return node
 
-    def changed(node: fx.Node) -> fx.Node:
-        nonlocal count
-        count -= node is before
-        return after if node is before and count == 0 else node
-
-    fx.map_arg((reader.args, reader.kwargs), counted)
-    args, kwargs = fx.map_arg((reader.args, reader.kwargs), changed)
-    reader.args, reader.kwargs = args, kwargs
+def _reads(node: fx.Node, place: int, value: fx.Node) -> None:
+    """Makes a node read another one as one of its arguments: the first, or the second of `x + drop(x)`."""
+    leaves, structure = torch.utils._pytree.tree_flatten((node.args, node.kwargs))
+    leaves[place] = value
+    node.args, node.kwargs = torch.utils._pytree.tree_unflatten(leaves, structure)
 
 
 def with_training(
@@ -334,6 +340,14 @@ def with_training(
     """Adds to the graph of a module in inference what it does in training alone; returns the paths of the
     parts that are random, and what is not added, in words.
     """
+    _check_inference(graph)
+    try:
+        module.train()
+    except Exception as error:  # the user's own
+        _without_marks(graph)
+        return frozenset(), [f"what it does in training alone is left out: {first_line(error)}"]
+    finally:
+        module.eval()
     parts, others = random_parts(module, given)
     told = [f"what depends on numbers of `{name}` in training is left out" for name in others]
     if still := _still(module):
@@ -345,12 +359,27 @@ def with_training(
         for node in graph.program.graph.nodes:
             if word_of(node) in DROPOUTS:
                 put(node, "p", 0.0)
-    elif not others:
-        told += _compared(graph, module, given, free)
+    else:
+        told += _compared(graph, module, given, free, bool(others))
+    _without_marks(graph)
+    return parts or frozenset(), told
+
+
+def _without_marks(graph: TracedModule) -> None:
     for node in [node for node in graph.program.graph.nodes if _is_mark(node)]:
         node.replace_all_uses_with(node.args[0])
         graph.program.graph.erase_node(node)
-    return parts or frozenset(), told
+
+
+def _check_inference(graph: TracedModule) -> None:
+    """Raises `Unsupported` where attention drops values in inference."""
+    for part in graph.program.graph_module.modules():
+        for node in part.graph.nodes if isinstance(part, fx.GraphModule) else ():
+            if word_of(node) == "scaled_dot_product_attention" and argument(node, "dropout_p"):
+                raise Unsupported(
+                    f"{_at(node)} drops values in inference, too",
+                    "give it `dropout_p=self.dropout if self.training else 0.0`",
+                )
 
 
 def _still(module: nn.Module) -> list[str]:
@@ -368,12 +397,19 @@ def _still(module: nn.Module) -> list[str]:
 
 
 def _compared(
-    graph: TracedModule, module: nn.Module, given: Mapping[str, Tensor], free: Mapping[str, Mapping[int, Any]]
+    graph: TracedModule,
+    module: nn.Module,
+    given: Mapping[str, Tensor],
+    free: Mapping[str, Mapping[int, Any]],
+    once: bool,
 ) -> list[str]:
-    """Compares with the graph of training; returns what of that is left out, in words."""
-    module.train()
+    """Compares with the graph of training; returns what of that is left out, in words. Where it is that of
+    `once`, and another time another one, nothing is added of it.
+    """
     try:
-        other = traced(module, given, free)
+        with module_kept(module):
+            module.train()
+            other = traced(module, given, free)
     except Unsupported as error:
         return [f"what it does in training alone is left out: {error.message}"]
     finally:
@@ -382,6 +418,8 @@ def _compared(
     comparison = ModeComparison(graph.program.graph, other.program.graph)
     holders = [node.name for node in other.program.graph.nodes if node.op == "placeholder"]
     comparison.run({name: name in users for name in holders})
+    if once:
+        comparison.forget()
     left = dict.fromkeys(comparison.add())
     return [f"{word} is left out: it runs in training alone, and no layer does it" for word in left]
 
@@ -412,28 +450,6 @@ def _is_mark(node: fx.Node) -> bool:
 def _at(node: fx.Node) -> str:
     where = line_in(node.meta.get("stack_trace") or "")
     return f"`{word_of(node) or node.name}`" + (f" at {where}" if where else "")
-
-
-def _place(node: fx.Node, name: str) -> int:
-    target: Any = node.target
-    return [each.name for each in target._schema.arguments].index(name)
-
-
-def argument(node: fx.Node, name: str) -> Any:
-    """An argument by its name, or its default."""
-    target: Any = node.target
-    place = _place(node, name)
-    given = node.kwargs.get(name, target._schema.arguments[place].default_value)
-    return node.args[place] if place < len(node.args) else given
-
-
-def put(node: fx.Node, name: str, value: Any) -> None:
-    """Sets an argument by its name."""
-    place = _place(node, name)
-    if place < len(node.args):
-        node.update_arg(place, value)
-    else:
-        node.update_kwarg(name, value)
 
 
 def _key(node: fx.Node, twin: Any) -> Any:
@@ -470,125 +486,3 @@ def _key(node: fx.Node, twin: Any) -> Any:
 
 def _equal(value: Any, usual: Any) -> bool:
     return type(value) is type(usual) and bool(value == usual)
-
-
-# --- what noise is
-
-
-def _layers(found: fx.Node, base: fx.Node) -> list[Layer] | None:
-    """The layers that make `found` of `base`, in order; None where there are none that do."""
-    if found is base:
-        return []
-    if found.target is operator.getitem and word_of(found.all_input_nodes[0]) == "native_dropout":
-        return _layers(found.all_input_nodes[0], base) if found.args[1] == 0 else None
-    word = word_of(found)
-    if word in DROPOUTS and isinstance(found.args[0], fx.Node):
-        before = _layers(found.args[0], base)
-        if before is None or not argument(found, "train") or not argument(found, "p"):
-            return before
-        rate = shortest(argument(found, "p"))
-        if word in ("dropout", "native_dropout"):
-            return [*before, ("Dropout", {"rate": rate})]
-        if word == "alpha_dropout":
-            return [*before, ("AlphaDropout", {"rate": rate})]
-        return None
-    needed = _between(found, base)
-    if needed is None:
-        return None
-    shape = [hint(size) for size in base.meta["val"].shape]
-    if [hint(size) for size in found.meta["val"].shape] != shape:
-        return None
-    try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(0)
-            return _recognized(needed, found, base, shape)
-    except (RuntimeError, TypeError, ValueError):
-        return None
-
-
-def _between(found: fx.Node, base: fx.Node) -> list[fx.Node] | None:
-    """The nodes that compute one node of another, in order; None where they need more than that."""
-    left, needed = [found], set[fx.Node]()
-    while left:
-        node = left.pop()
-        if node is base or node in needed or not isinstance(node.meta.get("val"), Tensor):
-            continue
-        if node.op != "call_function":
-            return None
-        needed.add(node)
-        if word_of(node) not in CREATES | SHAPED:
-            left += node.all_input_nodes
-    return [node for node in found.graph.nodes if node in needed]
-
-
-def _run(
-    needed: list[fx.Node], found: fx.Node, base: fx.Node, x: Tensor, normal: float | None = None
-) -> Tensor:
-    """What the nodes make of `x`; with `normal` in place of each number drawn of a normal distribution."""
-    values: dict[fx.Node, Any] = {base: x.clone()}
-
-    def value(node: fx.Node) -> Any:
-        known = node.meta["val"]
-        if node not in values and isinstance(known, Tensor):  # which gives no more than its shape
-            return torch.zeros([hint(size) for size in known.shape], dtype=known.dtype)
-        return values[node] if node in values else hint(known)
-
-    for node in needed:
-        args, kwargs = fx.map_arg((node.args, node.kwargs), value)
-        values[node] = node.target(*args, **kwargs)  # type: ignore[operator]
-        if normal is not None and is_random(node):
-            values[node] = values[node].fill_(normal)
-    result: Tensor = values[found]
-    return result
-
-
-def _recognized(needed: list[fx.Node], found: fx.Node, base: fx.Node, shape: list[int]) -> list[Layer] | None:
-    x = torch.rand(shape, dtype=torch.float64) + 1
-    sources = [node for node in needed if is_random(node)]
-    if sources and all(word_of(node) in ("randn", "randn_like", "normal") for node in sources):
-        return _gaussian(needed, found, base, x)
-    noise = [1] * len(shape)
-    for node in sources:
-        drawn = [hint(size) for size in node.meta["val"].shape]
-        drawn = [1] * (len(shape) - len(drawn)) + drawn
-        noise = [max(a, b) for a, b in zip(noise, drawn, strict=True)]
-    over = [axis for axis, size in enumerate(noise) if size == 1]
-    small = x[tuple(slice(size) for size in noise)]  # noise is the same along the other axes
-    scale, zeros = None, False
-    for draw in range(DRAWS):
-        given = x if draw == 0 else small
-        ratio = _run(needed, found, base, given) / given
-        kept = ratio[ratio != 0]
-        zeros = zeros or kept.numel() < ratio.numel()
-        if kept.numel():
-            scale = float(kept.flatten()[0]) if scale is None else scale
-            if not torch.allclose(kept, torch.full_like(kept, scale), rtol=1e-5):
-                return None
-        if over and not torch.equal(ratio == 0, (ratio == 0).amax(over, keepdim=True).expand_as(ratio)):
-            return None
-        if scale is not None and abs(scale - 1) > 1e-6 and draw >= FEW:
-            break
-    if scale is None or scale < 1 - 1e-6:
-        return None
-    if scale <= 1 + 1e-6:
-        return None if zeros else []
-    settings: dict[str, Any] = {"rate": shortest(round(1 - 1 / scale, 6))}
-    if over:
-        settings["noise"] = tuple(size > 1 for size in noise)
-    return [("Dropout", settings)]
-
-
-def _gaussian(needed: list[fx.Node], found: fx.Node, base: fx.Node, x: Tensor) -> list[Layer] | None:
-    plain, once, twice = (_run(needed, found, base, x, normal) for normal in (0.0, 1.0, 2.0))
-    change = once - plain
-    if not torch.allclose(plain, x) or not torch.allclose(twice - plain, 2 * change):
-        return None
-    if any([hint(s) for s in n.meta["val"].shape] != list(x.shape) for n in needed if is_random(n)):
-        return None
-    for values, layer in ((change, "GaussianNoise"), (change / x, "GaussianDropout")):
-        deviation = float(values.flatten()[0])
-        if torch.allclose(values, torch.full_like(values, deviation), rtol=1e-5):
-            if layer == "GaussianNoise":
-                return [(layer, {"stddev": shortest(round(deviation, 6))})]
-            return [(layer, {"rate": shortest(round(deviation**2 / (1 + deviation**2), 6))})]
-    return None

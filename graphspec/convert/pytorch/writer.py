@@ -63,6 +63,10 @@ class CallOrigin:
     main: bool = False
 
 
+UNSEEN = -1e30
+"""The score of a key that is not seen: finite, as a softmax of infinities alone is NaN."""
+
+
 @dataclass(frozen=True, slots=True)
 class AttentionDropout:
     """The dropout of the weights of an attention, the size of its heads where that is known, and how many

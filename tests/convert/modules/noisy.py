@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,16 +14,17 @@ from torch.nn import functional as F
 class FusedAttention(nn.Module):
     """Attention in one piece, whose rate has a name of the user's."""
 
-    def __init__(self, rate: float = 0.25, masked: bool = False):
+    def __init__(self, rate: float = 0.25, masked: bool = False, causal: bool = False):
         super().__init__()
         self.qkv, self.out = nn.Linear(16, 48), nn.Linear(16, 16)
-        self.how_much, self.masked = rate, masked
+        self.how_much, self.masked, self.causal = rate, masked, causal
 
     def forward(self, x: Tensor, seen: Any = None) -> Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, 4, 4)).permute(2, 0, 3, 1, 4)
         rate = self.how_much if self.training else 0.0
-        mask = x[:, None, None, :, 0] > -9 if self.masked else None
-        y = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=rate)
+        mask = x[:, None, None, :, 0] > 0 if self.masked else None
+        q = q.tanh() if self.causal else q
+        y = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=rate, is_causal=self.causal)
         return self.out(y.transpose(1, 2).flatten(2))
 
 
@@ -94,6 +96,12 @@ class Inline(nn.Module):
             return y * (1 + 0.5 * torch.randn_like(y))
         if self.how == "off":
             return F.dropout(y, 0.3, training=False)
+        if self.how == "normal":
+            return y + torch.normal(0.0, 0.1, y.shape)
+        if self.how == "channels":
+            return F.dropout1d(y, 0.3)
+        if self.how in UNLIKE:
+            return UNLIKE[self.how](y)
         if self.how == "unscaled":
             return y * torch.empty(y.shape[0], 1, 1).bernoulli_(0.5)
         if self.how == "renormalized":
@@ -106,8 +114,102 @@ class Inline(nn.Module):
         return y[torch.randperm(y.shape[0])]
 
 
+UNLIKE: dict[str, Callable[[Tensor], Tensor]] = {
+    "biased": lambda y: y + torch.empty_like(y).normal_(0.3, 0.1),
+    "relative": lambda y: y + 0.1 * y.std() * torch.randn_like(y),
+    "share": lambda y: y * (torch.rand_like(y) > 0.1) * 2,
+    "rare": lambda y: y * (torch.rand(y.shape[0], 1, 1) > 0.005),
+    "rectified": lambda y: F.dropout(y.relu(), 0.3),
+    "rectified mask": lambda y: y.clamp(min=0) * (torch.rand_like(y) > 0.5) * 2,
+    "twice": lambda y: F.dropout(y, 0.3) * 2,
+    "dependent": lambda y: y * (torch.rand_like(y).argsort(-1) < 3) * 2,
+    "bits": lambda y: torch.bernoulli(torch.sigmoid(y)),
+}
+"""What looks like dropout or noise, and is neither."""
+
+
 class Always(nn.Module):
     """Dropout that inference has, too."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x * 2, 0.5)
+
+
+class AlwaysAttention(FusedAttention):
+    """Attention that drops in inference, too."""
+
+    def forward(self, x: Tensor, seen: Any = None) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, 4, 4)).permute(2, 0, 3, 1, 4)
+        return self.out(F.scaled_dot_product_attention(q, k, v, dropout_p=0.2).transpose(1, 2).flatten(2))
+
+
+class Beside(nn.Module):
+    """A tensor with noise, and the same without it, as arguments of one function."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x * 3
+        return (F.dropout(y, 0.5) if self.training else y) - y
+
+
+class HeadDrop(FusedAttention):
+    """Attention that drops whole heads."""
+
+    def forward(self, x: Tensor, seen: Any = None) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, 4, 4)).permute(2, 0, 3, 1, 4)
+        weights = (q @ k.mT / 2).softmax(-1)
+        if self.training:
+            weights = weights * (torch.rand(*weights.shape[:2], 1, 1) > 0.25) / 0.75
+        return self.out((weights @ v).transpose(1, 2).flatten(2))
+
+
+class LayerDrop(nn.Module):
+    """A layer that is skipped by a number of Python's own, after attention with dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.other = FusedAttention(), nn.Linear(16, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.attention(x)
+        return y if self.training and random.random() < 0.5 else y + self.other(y)
+
+
+class Writes(nn.Module):
+    """Changes its parameters, buffers, attributes and generator where it trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense, self.done = nn.Linear(6, 6), False
+        self.mean: Tensor | None
+        self.register_buffer("mean", None)
+        self.generator, self.seen = torch.Generator().manual_seed(3), list[float]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.dropout(self.dense(x), 0.1, self.training)
+        if self.training:
+            with torch.no_grad():
+                self.dense.weight.clamp_(-0.1, 0.1)
+            self.mean, self.done = y.detach().mean(0), True
+            self.seen.append(random.random())
+            y = y * (torch.rand(y.shape, generator=self.generator) > 0.5)
+        return y
+
+
+class ForInference(nn.Linear):
+    """Does not go into training mode."""
+
+    def train(self, mode: bool = True) -> ForInference:
+        if mode:
+            raise RuntimeError("for inference")
+        super().train(mode)
+        return self
+
+
+class ViewBefore(nn.Module):
+    """Reads a part of a tensor that was taken before it was written into."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        table = x.new_zeros(4, 6)
+        row = table[1]
+        table[:2] = 1.0
+        return x * 2 + row

@@ -1,0 +1,216 @@
+"""What training alone makes of a tensor, as layers: what ours does with the same random numbers, on data of
+every kind. All else is no layer.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from graphspec.convert.arguments import shortest
+from graphspec.convert.pytorch.functions import DROPOUTS, argument, is_random, of_shape, word_of
+from graphspec.convert.pytorch.kept import random_kept
+from graphspec.convert.pytorch.sizes import hint
+from graphspec.diagnostics import by_word
+
+Layer = tuple[str, dict[str, Any]]
+"""A layer of a spec, and its settings."""
+NORMAL = frozenset(by_word(of="randn randn_like normal"))
+UNIFORM = frozenset(by_word(of="rand rand_like uniform bernoulli"))
+STEPS, HALVINGS, PATTERNS = 16, 22, 8
+"""Where between 0 and 1 a dropout keeps values: first looks, and how exactly; and how often it is drawn."""
+EDGE = 1e-7
+
+
+def layers_between(found: fx.Node, base: fx.Node) -> list[Layer] | None:
+    """The layers that make `found` of `base`, in order; None where there are none that do."""
+    if found is base:
+        return []
+    if found.target is operator.getitem and word_of(found.all_input_nodes[0]) == "native_dropout":
+        return layers_between(found.all_input_nodes[0], base) if found.args[1] == 0 else None
+    word = word_of(found)
+    if word in DROPOUTS and isinstance(found.args[0], fx.Node):
+        before = layers_between(found.args[0], base)
+        if before is None or not argument(found, "train") or not argument(found, "p"):
+            return before
+        layer = _DROPS.get(word)
+        return None if layer is None else [*before, (layer, {"rate": shortest(argument(found, "p"))})]
+    needed = _between(found, base)
+    if needed is None:
+        return None
+    shape = [hint(size) for size in base.meta["val"].shape]
+    if [hint(size) for size in found.meta["val"].shape] != shape:
+        return None
+    try:
+        with random_kept(torch.nn.Module()), torch.no_grad():
+            return _recognized(needed, found, base, shape)
+    except (RuntimeError, TypeError, ValueError, AttributeError):
+        return None
+
+
+_DROPS = {
+    "dropout": "Dropout",
+    "native_dropout": "Dropout",
+    "alpha_dropout": "AlphaDropout",
+    "feature_dropout": "SpatialDropout",
+}
+
+
+def _between(found: fx.Node, base: fx.Node) -> list[fx.Node] | None:
+    """The nodes that compute one node of another, in order; None where they need more than that."""
+    left, needed = [found], set[fx.Node]()
+    while left:
+        node = left.pop()
+        if node is base or node in needed or not isinstance(node.meta.get("val"), Tensor):
+            continue
+        if node.op != "call_function":
+            return None
+        needed.add(node)
+        if not of_shape(node):
+            left += node.all_input_nodes
+    return [node for node in found.graph.nodes if node in needed]
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseFunction:
+    """What nodes make of a tensor, and of the numbers between 0 and 1, or of the normal distribution, that
+    their one random function draws.
+    """
+
+    needed: list[fx.Node]
+    found: fx.Node
+    base: fx.Node
+
+    def of(self, x: Tensor, numbers: Tensor | None = None) -> Tensor:
+        values: dict[fx.Node, Any] = {self.base: x.clone()}
+
+        def value(node: fx.Node) -> Any:
+            known = node.meta["val"]
+            if node not in values and isinstance(known, Tensor):  # which gives no more than its shape
+                return torch.zeros([hint(size) for size in known.shape], dtype=known.dtype)
+            return values[node] if node in values else hint(known)
+
+        for node in self.needed:
+            args, kwargs = fx.map_arg((node.args, node.kwargs), value)
+            drawn = None if numbers is None or not is_random(node) else _drawn(node, args, kwargs, numbers)
+            values[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+            if drawn is not None:
+                values[node].copy_(drawn)
+        result: Tensor = values[self.found]
+        return result.double()
+
+
+def _drawn(node: fx.Node, args: Any, kwargs: Any, numbers: Tensor) -> Tensor:
+    """What a random function gives where it draws these numbers."""
+    target: Any = node.target
+    listed = target._schema.arguments
+    given = {each.name: each.default_value for each in listed if each.has_default_value()}
+    given |= dict(zip((each.name for each in listed), args, strict=False)) | kwargs
+    match word_of(node):
+        case "normal":
+            return given["mean"] + given["std"] * numbers
+        case "uniform":
+            return given["from"] + (given["to"] - given["from"]) * numbers
+        case "bernoulli":
+            return (numbers < given.get("p", given["self"])).double()
+    return numbers
+
+
+def _recognized(needed: list[fx.Node], found: fx.Node, base: fx.Node, shape: list[int]) -> list[Layer] | None:
+    torch.manual_seed(0)
+    function = NoiseFunction(needed, found, base)
+    plain = torch.randn(shape, dtype=torch.float64)
+    probes = [plain.abs() + 1, plain, plain * 1e4, plain * 1e-3, plain - 3, torch.zeros_like(plain)]
+    sources = [node for node in needed if is_random(node)]
+    if not sources:
+        return [] if all(_alike(function.of(x), x) for x in probes) else None
+    drawn = [hint(size) for size in sources[0].meta["val"].shape]
+    if len(sources) > 1 or word_of(sources[0]) not in NORMAL | UNIFORM:
+        return None
+    if word_of(sources[0]) in UNIFORM:
+        return _dropout(function, drawn, probes)
+    return _gaussian(function, probes) if drawn == shape else None
+
+
+def _alike(found: Tensor, wanted: Tensor) -> bool:
+    return found.shape == wanted.shape and torch.allclose(found, wanted, rtol=1e-6, atol=1e-7)
+
+
+def _gaussian(function: NoiseFunction, probes: list[Tensor]) -> list[Layer] | None:
+    """Noise that is added, or that values are multiplied by, the same for each value on its own."""
+    x = probes[0]
+    change = float((function.of(x, torch.ones_like(x)) - x).flatten()[0])
+    numbers = [torch.randn_like(x) for _ in probes]
+    pairs = list(zip(probes, numbers, strict=True))
+    if not change:
+        return None
+    if all(_alike(function.of(x, z), x + change * z) for x, z in pairs):
+        return [("GaussianNoise", {"stddev": shortest(round(abs(change), 6))})]
+    change /= float(x.flatten()[0])
+    if all(_alike(function.of(x, z), x + change * z * x) for x, z in pairs):
+        return [("GaussianDropout", {"rate": shortest(round(change**2 / (1 + change**2), 6))})]
+    return None
+
+
+def _dropout(function: NoiseFunction, drawn: list[int], probes: list[Tensor]) -> list[Layer] | None:
+    """Values are zeroed where the numbers drawn are on one side of a threshold; the others are scaled by what
+    their share is of all.
+    """
+    found = _threshold(function, drawn, probes[0])
+    if found is None:
+        return None
+    threshold, above, scale = found
+    if scale <= 1 or abs((1 - threshold if above else threshold) - 1 / scale) > 1e-5:
+        return None
+    bits = torch.rand([PATTERNS, *drawn]) < 0.5
+    within = torch.rand([PATTERNS, *drawn], dtype=torch.float64) * 0.9 + 0.05
+    numbers = torch.where(bits, threshold + (1 - threshold) * within, threshold * within)
+    kept = bits if above else ~bits
+    masks = torch.stack([function.of(probes[0], each) != 0 for each in numbers])
+    over = [
+        axis
+        for axis, size in enumerate(masks.shape)
+        if axis and size > 1 and bool((masks == masks.narrow(axis, 0, 1)).all())
+    ]
+    apart = masks
+    for axis in over:
+        apart = apart.narrow(axis, 0, 1)
+    if apart.numel() != kept.numel() or not torch.equal(apart.flatten(), kept.flatten()):
+        return None
+    for place, x in enumerate(probes):
+        if not _alike(function.of(x, numbers[place]), torch.where(masks[place], x * scale, 0.0)):
+            return None
+    settings: dict[str, Any] = {"rate": shortest(round(1 - 1 / scale, 6))}
+    if over:
+        settings["noise"] = tuple(axis not in over for axis in range(1, masks.dim()))
+    return [("Dropout", settings)]
+
+
+def _threshold(function: NoiseFunction, drawn: list[int], x: Tensor) -> tuple[float, bool, float] | None:
+    """The number up to which values are zeroed, or from there on; whether those above are kept; and what they
+    are multiplied by.
+    """
+    padded = [1] * (x.dim() - len(drawn)) + drawn
+    x = x[tuple(slice(size) for size in padded)]  # noise is the same along the other axes
+
+    def scale(number: float) -> float:
+        ratio = function.of(x, torch.full(drawn, number, dtype=torch.float64)) / x
+        first = float(ratio.flatten()[0])
+        return first if _alike(ratio, torch.full_like(ratio, first)) else float("nan")
+
+    places = [EDGE, *((k + 0.5) / STEPS for k in range(STEPS)), 1 - EDGE]
+    scales = [scale(place) for place in places]
+    kept = [each != 0 for each in scales]
+    changes = [k for k in range(1, len(kept)) if kept[k] != kept[k - 1]]
+    factor = max(scales)
+    if len(changes) != 1 or not all(abs(s - factor) <= 1e-6 * factor for s in scales if s != 0):
+        return None
+    low, high = places[changes[0] - 1], places[changes[0]]
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if (scale(middle) != 0) == kept[-1] else (middle, high)
+    return (low + high) / 2, kept[-1], factor
