@@ -29,8 +29,8 @@ def module_kept(module: nn.Module) -> Iterator[None]:
     """Afterwards the module is as before: its tensors, also where it writes into them, their type and their
     gradients, its attributes, and the random numbers that come next. It runs on copies of its tensors.
     """
-    parameters = [(t, t.data, t.grad) for t in module.parameters()]
-    buffers = [(t, t.data) for t in module.buffers()]
+    tensors = [(t, t.data) for t in (*module.parameters(), *module.buffers())]
+    gradients = [(t, t.grad) for t in module.parameters()]
     attributes = [
         (each, dict(each.__dict__), [(value, value.copy()) for value in _containers(each)])
         for each in module.modules()
@@ -38,10 +38,10 @@ def module_kept(module: nn.Module) -> Iterator[None]:
     ]
     with random_kept(module):
         try:
-            for tensor, data, *_ in (*parameters, *buffers):
+            for tensor, data in tensors:
                 tensor.data = data.clone()
-            for tensor, _, _ in parameters:
-                tensor.grad = None
+            for parameter, _ in gradients:
+                parameter.grad = None
             yield
         finally:
             for each, own, containers in attributes:
@@ -50,11 +50,12 @@ def module_kept(module: nn.Module) -> Iterator[None]:
                 for value, before in containers:
                     value.clear()
                     value.extend(before) if isinstance(value, list) else value.update(before)
-            for tensor, data, grad in parameters:
-                tensor.grad = None
-                tensor.data, tensor.grad = data, grad
-            for tensor, data in buffers:
+            for parameter, _ in gradients:
+                parameter.grad = None
+            for tensor, data in tensors:
                 tensor.data = data
+            for parameter, gradient in gradients:
+                parameter.grad = gradient
 
 
 def _containers(module: nn.Module) -> list[Any]:
