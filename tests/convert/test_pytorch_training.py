@@ -121,6 +121,11 @@ def test_a_module_that_does_not_train_is_told() -> None:
     assert imported.notes == ("what it does in training alone is left out: for inference",)
 
 
+def test_other_outputs_in_training_are_told() -> None:
+    imported = graphspec.from_torch(noisy.Helper(6, 6), floats(2, 6), check=False)
+    assert len(imported.notes) == 1 and "returns other outputs" in imported.notes[0]
+
+
 def test_the_module_is_as_before() -> None:
     module = noisy.Writes().train()
     weights, state = module.dense.weight.detach().clone(), module.generator.get_state()

@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from graphspec.convert.pytorch.functions import DROPOUTS, argument, depends, put, word_of
 from graphspec.convert.pytorch.kept import module_kept
 from graphspec.convert.pytorch.noise import Layer, layers_between
+from graphspec.convert.pytorch.proof import apart, flat
 from graphspec.convert.pytorch.tracing import TracedModule, line_in, quiet, traced
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import by_word
@@ -29,6 +30,7 @@ from graphspec.diagnostics.text import first_line
 
 LAYER = "graphspec_layer"
 """In `meta` of a node that training adds: the layer of a spec, and its settings."""
+ROUNDING = 1e-6
 MODES = frozenset(by_word(of="training train dropout_p dropout use_input_stats momentum"))
 """Arguments that say what a function does in training."""
 
@@ -144,6 +146,7 @@ class ModeComparison:
         self.data: set[fx.Node] = set()
         self.additions: dict[fx.Node, Addition | None] = {}
         self.unknown: list[str] = []
+        self.outputs_differ = False
         self.inner: list[ModeComparison] = []
         self.waiting: dict[Any, list[fx.Node]] = defaultdict(list)
 
@@ -232,7 +235,7 @@ class ModeComparison:
         end = next(n for n in self.inference.nodes if n.op == "output")
         mine, its = _leaves(end), _leaves(node)
         if len(mine) != len(its):
-            self.unknown.append("what it returns in training, other outputs than in inference,")
+            self.outputs_differ = True
             return
         for place, (a, b) in enumerate(zip(mine, its, strict=True)):
             if not isinstance(b, fx.Node) or self.twins.get(b) is a:
@@ -359,7 +362,7 @@ def with_training(
         for node in graph.program.graph.nodes:
             if word_of(node) in DROPOUTS:
                 put(node, "p", 0.0)
-    else:
+    if parts is None or parts or others or _differs(module, given):
         told += _compared(graph, module, given, free, bool(others))
     _without_marks(graph)
     return parts or frozenset(), told
@@ -380,6 +383,21 @@ def _check_inference(graph: TracedModule) -> None:
                     f"{_at(node)} drops values in inference, too",
                     "give it `dropout_p=self.dropout if self.training else 0.0`",
                 )
+
+
+def _differs(module: nn.Module, given: Mapping[str, Tensor]) -> bool:
+    """Whether a module that draws no random numbers computes something else in training: not counted what
+    normalizations do.
+    """
+    with quiet(), module_kept(module), torch.no_grad():
+        try:
+            inference = flat(module(**given))
+            module.train()
+            for each in module.modules():
+                each.training &= not isinstance(each, nn.modules.batchnorm._NormBase)
+            return not apart(flat(module(**given)), inference) <= ROUNDING
+        except Exception:  # the user's own: its graph says more
+            return True
 
 
 def _still(module: nn.Module) -> list[str]:
@@ -421,7 +439,10 @@ def _compared(
     if once:
         comparison.forget()
     left = dict.fromkeys(comparison.add())
-    return [f"{word} is left out: it runs in training alone, and no layer does it" for word in left]
+    told = [f"{word} is left out: it runs in training alone, and no layer does it" for word in left]
+    if comparison.outputs_differ:
+        told.append("in training it returns other outputs than in inference: the spec has those of inference")
+    return told
 
 
 # --- nodes

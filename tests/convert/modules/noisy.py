@@ -122,6 +122,7 @@ UNLIKE: dict[str, Callable[[Tensor], Tensor]] = {
     "rectified": lambda y: F.dropout(y.relu(), 0.3),
     "rectified mask": lambda y: y.clamp(min=0) * (torch.rand_like(y) > 0.5) * 2,
     "twice": lambda y: F.dropout(y, 0.3) * 2,
+    "scaled": lambda y: y * 2,
     "dependent": lambda y: y * (torch.rand_like(y).argsort(-1) < 3) * 2,
     "bits": lambda y: torch.bernoulli(torch.sigmoid(y)),
 }
@@ -203,6 +204,14 @@ class ForInference(nn.Linear):
             raise RuntimeError("for inference")
         super().train(mode)
         return self
+
+
+class Helper(nn.Linear):
+    """Returns what helps it learn."""
+
+    def forward(self, x: Tensor) -> Any:
+        y = super().forward(x)
+        return (y, y.relu()) if self.training else y
 
 
 class ViewBefore(nn.Module):
