@@ -86,6 +86,12 @@ class Server:
             raise Rejected(415, f"the body is {given}: send it with the header `Content-Type: {JSON}`")
         try:
             found = json.loads(body)
+            if b"\\ud" in body.lower():
+                json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise Rejected(
+                400, "the body holds half of a character: an escape \\ud... without its other half"
+            ) from None
         except (ValueError, RecursionError) as error:
             raise Rejected(400, f"the body is not JSON: {error}") from None
         if isinstance(found, dict) and isinstance(found.get("rows"), list) and len(found) == 1:
@@ -213,11 +219,11 @@ class Application:
             raise failure  # for the log
 
     async def _answer(self, request: Request) -> Answer:
-        if self.hosts is not None and request.host not in self.hosts:
+        if self.hosts is not None and request.host.lower() not in self.hosts:
             raise Rejected(400, f"this server does not answer for the host `{request.host}`")
         path = request.path.rstrip("/") or "/"
-        run, slash, last = path.removeprefix("/runs/").rpartition("/")
-        if path.startswith("/runs/") and slash and f"/{last}" in self.posts:
+        run, _, last = path.removeprefix("/runs/").rpartition("/")
+        if path.startswith("/runs/") and run and f"/{last}" in self.posts:
             path, request.run = f"/{last}", run
         handler = (self.posts if request.method == "POST" else self.gets).get(path)
         if handler is not None and request.method in ("GET", "HEAD", "POST"):

@@ -9,8 +9,14 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
 
 QUICK = 0.005
 """Seconds for which the loop may compute: others wait meanwhile, and a thread costs a tenth of that."""
@@ -79,12 +85,12 @@ class Batcher:
             return
         self.batches += 1
         self._busy = True
-        worker, rows = items[0].worker, [row for item in items for row in item.rows]
-        expected = self._alone.get(worker, math.inf) * len(rows)
+        worker, parts = items[0].worker, [item.rows for item in items]
+        expected = self._alone.get(worker, math.inf) * sum(map(len, parts))
         if expected < QUICK and all(item.light for item in items):
-            self._done(items, *_predicted(worker, rows))
+            self._done(items, *_predicted(worker, parts))
             return
-        found = asyncio.get_running_loop().run_in_executor(self._thread, _predicted, worker, rows)
+        found = asyncio.get_running_loop().run_in_executor(self._thread, _predicted, worker, parts)
         found.add_done_callback(lambda found: self._done(items, *found.result()))
 
     def _together(self) -> list[_Item]:
@@ -102,32 +108,50 @@ class Batcher:
         return found
 
     def _done(
-        self, items: Sequence[_Item], answers: list[Any], error: BaseException | None, seconds: float
+        self, items: Sequence[_Item], outcomes: Sequence[list[Any] | BaseException], seconds: float
     ) -> None:
         """Answers a batch, and lets the next one begin."""
-        self._busy, first = False, 0
-        for item in items:
-            part = answers[first : first + len(item.rows)]
-            first += len(item.rows)
+        self._busy = False
+        for item, outcome in zip(items, outcomes, strict=True):
             if item.future.done():  # nobody waits any more
                 continue
-            if error is not None:
-                item.future.set_exception(error)
+            if isinstance(outcome, BaseException):
+                item.future.set_exception(outcome)
             else:
-                item.future.set_result(part)
-        if first == 1 and error is None and not isinstance(answers[0], list):
+                item.future.set_result(outcome)
+        alone = outcomes[0] if len(items) == 1 == len(items[0].rows) else None
+        if isinstance(alone, list) and not isinstance(alone[0], list):
             worker = items[0].worker  # a short row says nothing of a long one
             self._alone[worker] = max(seconds, KEPT * self._alone.get(worker, 0.0))
         if self._waiting:
             self._soon()
 
 
-def _predicted(worker: Worker, rows: list[Any]) -> tuple[list[Any], BaseException | None, float]:
-    """The answers or an error, and the seconds of this thread that they took: by the clock all rows of a busy
-    machine is slow, and slower in a thread of its own.
+def _predicted(
+    worker: Worker, parts: Sequence[Sequence[Any]]
+) -> tuple[list[list[Any] | BaseException], float]:
+    """The answers to each part or its error, and the seconds that they took. What fails with others fails
+    alone: their rows are none of its fault.
     """
-    began = time.thread_time()
+    began = _now()
     try:
-        return worker.predict(rows), None, time.thread_time() - began
+        answers = worker.predict([row for part in parts for row in part])
     except BaseException as error:
-        return [], error, 0.0
+        alone = len(parts) == 1 or not isinstance(error, Exception)
+        return ([error] * len(parts) if alone else [_predicted(worker, [part])[0][0] for part in parts]), 0.0
+    seconds, ends = _between(began, _now()), [*accumulate(map(len, parts), initial=0)]
+    return [answers[first:last] for first, last in pairwise(ends)], seconds
+
+
+def _now() -> tuple[float, float, int]:
+    """The clock, the processor time of this thread, and how often it has waited, where the system tells."""
+    waits = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw if resource is not None else 0
+    return time.perf_counter(), time.thread_time(), waits
+
+
+def _between(began: tuple[float, float, int], ended: tuple[float, float, int]) -> float:
+    """The seconds that a thread took: by the clock if it waited; else its processor time, since by the clock
+    all rows of a busy machine are slow, and slower in a thread of their own.
+    """
+    (clock, used, waits), (clock_then, used_then, waits_then) = began, ended
+    return clock_then - clock if waits_then > waits else used_then - used

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -24,7 +23,7 @@ import uvicorn
 
 from graphspec.runs.run import Run
 from graphspec.serve.app import Application, Limits, Server
-from graphspec.serve.batches import Batcher
+from graphspec.serve.batches import Batcher, _between
 from graphspec.serve.served import Served
 from tests.processes import Process
 from tests.runs import everything
@@ -43,7 +42,7 @@ def port(run: Run) -> Iterator[int]:
     server = Server({name: Served(name, Run(run.path)) for name in ("first", "second")}, LIMITS)
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        Application(server, ["127.0.0.1"]), log_level="warning", log_config=None, ws="none"
+        Application(server, ["127.0.0.1", "localhost"]), log_level="warning", log_config=None, ws="none"
     )
     made = uvicorn.Server(config)
     thread = threading.Thread(target=made.run, kwargs={"sockets": [listening]})
@@ -139,6 +138,7 @@ HOSTILE: list[bytes] = [
     b'{"amount": NaN}',
     b'{"rows": [[]]}',
     b'{"rows": [{"title": "\\ud800"}]}',
+    b'{"\\ud800": 1}',
     b'{"title": "' + b"a " * 90_000 + b'"}',
     b'[{"__proto__": {}}]',
 ]
@@ -189,6 +189,9 @@ def test_requests_have_limits(port: int) -> None:
     assert ask(port, b"picture", kind="image/png")[0] == 415
     assert ask(port, {}, "/runs/third/predict")[0] == 404
     assert ask(port, {}, Host="evil.example")[0] == 400
+    assert ask(port, rows(5, 1)[0], Host="LOCALHOST")[0] == 200
+    assert ask(port, {}, "/runs//predict")[0] == 404
+    assert "half of a character" in str(ask(port, b'{"\\ud800": 1}')[1])
     assert get(port, "/predict")[0] == 405 and ask(port, {}, "/health")[0] == 405
     assert get(port, "/ready/")[0] == 200 and get(port, "/runs/first/nothing")[0] == 404
     status, found = ask(port, {}, kind="application/x-www-form-urlencoded")  # as curl sends it
@@ -312,7 +315,7 @@ def test_what_takes_no_time_is_computed_at_once(monkeypatch: pytest.MonkeyPatch)
 def test_quick_rows_do_not_bring_slow_ones_into_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither refused rows nor short ones say that the next takes no time; many short ones do."""
     clock, in_loop, batcher = [0.0], list[bool](), Batcher(8, 0.0)
-    monkeypatch.setattr("graphspec.serve.batches.time", SimpleNamespace(thread_time=lambda: clock[0]))
+    monkeypatch.setattr("graphspec.serve.batches._now", lambda: (clock[0], clock[0], 0))
 
     class Clocked:
         """Rows are the seconds that they take; a negative one is refused."""
@@ -332,6 +335,27 @@ def test_quick_rows_do_not_bring_slow_ones_into_the_loop(monkeypatch: pytest.Mon
 
     assert asyncio.run(asked(-0.001, 1.0, -0.001, *[0.001] * 9, 1.0)) == [False] * 13
     assert asyncio.run(asked(*[0.001] * 60))[-1]
+    batcher.close()
+
+
+def test_a_row_that_waits_is_slow_though_it_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _between((0.0, 0.0, 3), (1.0, 0.1, 3)) == 0.1
+    assert _between((0.0, 0.0, 3), (1.0, 0.1, 4)) == 1.0
+
+
+def test_what_fails_among_others_fails_alone() -> None:
+    class Brittle:
+        def predict(self, rows: list[Any]) -> list[Any]:
+            return [1 // row for row in rows]
+
+    batcher, worker = Batcher(8, 0.0), Brittle()
+
+    async def asked() -> list[Any]:
+        calls = (batcher.compute(worker, [row]) for row in (1, 0, -1))
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    first, second, third = asyncio.run(asked())
+    assert (first, third) == ([1], [-1]) and isinstance(second, ZeroDivisionError)
     batcher.close()
 
 
