@@ -85,10 +85,11 @@ def test_causal_attention_that_is_no_layer_drops() -> None:
     assert "{layer: Dropout, rate: 0.25}" in imported.text and not imported.notes
 
 
-def test_a_query_that_sees_no_key_is_zero() -> None:
+@pytest.mark.parametrize("added", [False, True])
+def test_a_query_that_sees_no_key_is_zero(added: bool) -> None:
     x = floats(2, 5, 16)
     x[0, :, 0] = -1
-    module = noisy.FusedAttention(masked=True).eval()
+    module = noisy.FusedAttention(masked=True, added=added).eval()
     imported = graphspec.from_torch(module, x)
     ours = imported.program.module()
     ours.load_state_dict(imported.weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -343,11 +344,13 @@ def _by_products(w: NodeWriter, node: ConvertedNode) -> tuple[ConvertedNode, Con
     mask = reads.get("mask")
     if causal:
         mask = w.held(Known(torch.ones(1, *given.lengths, dtype=torch.bool).tril()))
+    if "bias" in reads:
+        found = ConvertedValue(w.node("merge", "add", {}, [("", found), ("", reads["bias"])]))
+        if _hides(reads["bias"]):
+            mask = ConvertedValue(w.node("op", "greater", {"x2": UNSEEN}, [("x1", reads["bias"])]))
     if mask is not None:
         choices = [("condition", mask), ("x1", found)]
         found = ConvertedValue(w.node("op", "where", {"x2": UNSEEN}, choices))
-    if "bias" in reads:
-        found = ConvertedValue(w.node("merge", "add", {}, [("", found), ("", reads["bias"])]))
     found = ConvertedValue(w.node("layer", "Activation", {"activation": "softmax"}, [("x", found)]))
     if mask is not None and not causal:  # of a query that sees no key
         choices = [("condition", mask), ("x1", found)]
@@ -355,6 +358,19 @@ def _by_products(w: NodeWriter, node: ConvertedNode) -> tuple[ConvertedNode, Con
     found = ConvertedValue(w.node("layer", "Dropout", {"rate": shortest(given.rate)}, [("x", found)]))
     last = w.node("op", "einsum", {"subscripts": "bhqk,bkhd->bqhd"}, [("", found), ("", reads["value"])])
     return first, ConvertedValue(last)
+
+
+def _hides(bias: Any) -> bool:
+    """Whether it is made with infinities, as masks are that are added."""
+    left, seen = [bias], set[Any]()
+    while left:
+        node = left.pop().maker
+        if isinstance(node, ConvertedNode) and node not in seen:
+            seen.add(node)
+            left += node.sources()
+            if any(value == -math.inf for value in node.arguments.values()):
+                return True
+    return False
 
 
 def _common(origins: list[CallOrigin]) -> tuple[tuple[str, str, str], ...]:

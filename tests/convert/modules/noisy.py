@@ -14,8 +14,9 @@ from torch.nn import functional as F
 class FusedAttention(nn.Module):
     """Attention in one piece, whose rate has a name of the user's."""
 
-    def __init__(self, rate: float = 0.25, masked: bool = False, causal: bool = False):
+    def __init__(self, rate: float = 0.25, masked: bool = False, causal: bool = False, added: bool = False):
         super().__init__()
+        self.added = added
         self.qkv, self.out = nn.Linear(16, 48), nn.Linear(16, 16)
         self.how_much, self.masked, self.causal = rate, masked, causal
 
@@ -23,6 +24,8 @@ class FusedAttention(nn.Module):
         q, k, v = self.qkv(x).unflatten(-1, (3, 4, 4)).permute(2, 0, 3, 1, 4)
         rate = self.how_much if self.training else 0.0
         mask = x[:, None, None, :, 0] > 0 if self.masked else None
+        if mask is not None and self.added:
+            mask = torch.zeros(()).masked_fill(~mask, -torch.inf)
         q = q.tanh() if self.causal else q
         y = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=rate, is_causal=self.causal)
         return self.out(y.transpose(1, 2).flatten(2))
