@@ -5,20 +5,26 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from itertools import islice
 
 from graphspec.data.folders import Found
+from graphspec.data.lookalikes import UNIT
 from graphspec.data.tables.delimited import DELIMITERS
 from graphspec.data.tables.streams import head
 
 ROWS = 1000
 """How many rows are looked at for decimal commas."""
-_BEFORE, _AFTER = r"\s*[$€£¥]?\s*[+-]?", r"\s*[^\d,;]{0,10}"
+_BEFORE, _AFTER = r"\s*[$€£¥]?\s*[+-]?", rf"\s*{UNIT}\s*"
 _GROUPED = r"[1-9]\d{0,2}(?:\.\d{3})+"
 _WHOLE = rf"(?:\d*|{_GROUPED})"
 COMMA = re.compile(rf"\s*[+-]?{_WHOLE},\d+\s*|{_BEFORE}{_WHOLE},\d{{1,2}}{_AFTER}")
 """A number with a decimal comma. Beside a unit, three digits behind it are thousands."""
 WHOLE = re.compile(rf"\s*[+-]?\s*|{_BEFORE}(?:\d+|{_GROUPED}){_AFTER}")
+THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*")
+"""A number whose comma may separate thousands."""
+POINT = re.compile(rf"{_BEFORE}(?:\d*\.(?:\d{{1,2}}|\d{{4,}})|0?\.\d{{3}}){_AFTER}")
+"""A number whose point is no mark of thousands."""
 
 
 def dialect(found: Found) -> dict[str, str]:
@@ -66,10 +72,19 @@ def _delimiter(text: str, usual: str) -> str:
 
 
 def _has_decimal_comma(text: str, delimiter: str) -> bool:
-    """Whether some column has numbers with decimal commas, and else whole numbers."""
+    """Whether some column has numbers with decimal commas, and else whole numbers. Where all commas may
+    separate thousands, no column may have decimal points.
+    """
     rows = list(islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), 1, ROWS))
-    for column in zip(*(row for row in rows if len(row) == len(rows[0])), strict=True):
-        commas = sum(COMMA.fullmatch(cell) is not None for cell in column)
-        if commas and commas + sum(WHOLE.fullmatch(cell) is not None for cell in column) >= 0.9 * len(column):
-            return True
-    return False
+    columns = list(zip(*(row for row in rows if len(row) == len(rows[0])), strict=True))
+    numbers = [cells for column in columns if (cells := _fractions(column, COMMA))]
+    if any(not THOUSANDS.fullmatch(cell) for cells in numbers for cell in cells):
+        return True
+    return bool(numbers) and not any(_fractions(column, POINT) for column in columns)
+
+
+def _fractions(column: Sequence[str], form: re.Pattern[str]) -> list[str]:
+    """The numbers of a form in a column that has such and whole ones, but for a few cells; else none."""
+    found = [cell for cell in column if form.fullmatch(cell)]
+    whole = sum(WHOLE.fullmatch(cell) is not None for cell in column)
+    return found if len(found) + whole >= 0.9 * len(column) else []

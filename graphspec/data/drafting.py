@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,12 +22,11 @@ from graphspec.data.drafting_looks import (
     OFTEN,
     ColumnProfile,
     gaps_of,
-    is_date,
     profile,
     spoken_gaps,
     without,
 )
-from graphspec.data.drafting_notes import headless, last_row
+from graphspec.data.drafting_notes import headless, last_row, words_are_gaps
 from graphspec.data.drafting_windows import Ask, forecast
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
@@ -94,14 +92,13 @@ def draft(
     if not rows.num_rows:
         raise fail("data-empty", f"`{data}` holds no examples")
     columns = {column: _pointed(flat(rows.column(column)), table) for column in rows.column_names}
-    gaps = sorted(
-        {gap for column in columns.values() for gap in gaps_of(column)} | spoken_gaps([*columns.values()])
-    )
+    spoken = spoken_gaps(columns, targets)
+    gaps = sorted({gap for column in columns.values() for gap in gaps_of(column)}.union(*spoken.values()))
     columns = {column: without(values, gaps) for column, values in columns.items()}
-    looks = [_marked(profile(column, values, table.root), table) for column, values in columns.items()]
+    looks = [profile(column, values, table.root, table.decimal) for column, values in columns.items()]
     header = headless(list(columns)) if found.kind == "delimited" else None
     footer = last_row(rows) if found.kind == "delimited" and rows.num_rows < ROWS else None
-    notes = [note for note in (header, footer) if note]
+    notes = [note for note in (header, footer, *map(words_are_gaps, spoken, spoken.values())) if note]
     for note in notes:
         tell(note)
     train = flow(path)
@@ -117,7 +114,8 @@ def draft(
         raise fail("data-column", f"`{data}` has no column for an input besides the targets", None, *why)
     _body(made)
     for target in targets:
-        _output(made, next(seen for seen in looks if seen.name == target), columns[target])
+        written = without(flat(rows.column(target)), gaps)
+        _output(made, next(seen for seen in looks if seen.name == target), columns[target], written)
     return _text(name, path, train, targets, made, looks, gaps, notes, rows.num_rows)
 
 
@@ -135,23 +133,15 @@ def _classes(found: Found, table: Table) -> list[str]:
 
 
 def _pointed(column: pa.Array, table: Table) -> pa.Array:
-    """A column of texts whose numbers have points where the table has decimal commas, and the reverse."""
-    if not is_text(column.type) or table.decimal == "." or is_date(column.drop_null()):
+    """A column of texts with points in its numbers where the table has decimal commas; one whose numbers have
+    more than that stays.
+    """
+    if not is_text(column.type) or table.decimal == ".":
         return column
-    other = column
-    for mark, instead in ((",", "\0"), (".", ","), ("\0", ".")):
-        other = pc.replace_substring(other, mark, instead)
-    return pc.if_else(
-        pc.match_substring_regex(column, r"^[^\d,]{0,3}[\d.]*(,\d+)?[^\d,.]{0,10}$"), other, column
-    )
-
-
-def _marked(seen: ColumnProfile, table: Table) -> ColumnProfile:
-    """What a column holds, with the mark of thousands that the table has."""
-    if seen.writing is None or table.decimal == "." or seen.writing.thousands not in (",", "."):
-        return seen
-    mark = "." if seen.writing.thousands == "," else ","
-    return replace(seen, writing=replace(seen.writing, thousands=mark))
+    made = pc.replace_substring_regex(column, r"^(\s*[+-]?\d*),(\d+\s*)$", r"\1.\2")
+    changed = pc.any(pc.not_equal(made, column)).as_py()
+    more = pc.match_substring_regex(column, r"\d.*,.*[^\d\s]|[^\d\s+-].*,.*\d|^[+-]?[1-9]\d{0,2}(\.\d{3})+$")
+    return made if changed and not pc.any(more).as_py() else column
 
 
 def _rows(table: Table, most: int) -> pa.Table:
@@ -302,12 +292,13 @@ def _body(made: Draft) -> None:
     made.nodes += [f"  hidden: {{block: dense, {source}units: 128, repeat: 2}}"]
 
 
-def _output(made: Draft, seen: ColumnProfile, values: pa.Array) -> None:
+def _output(made: Draft, seen: ColumnProfile, values: pa.Array, written: pa.Array) -> None:
+    """The output for a column, of its values and of these as the file has them."""
     name, column = word(seen.name), f"column: {flow(seen.name)}, "
     while any(line.startswith(f"  {name}: ") for line in (*made.nodes, *made.inputs)):
         name += "_"
     ignore = ", missing: ignore" if seen.missing else ""
-    whole = seen.kind == "number" and seen.distinct <= CLASSES and _whole(values)
+    whole = seen.kind == "number" and seen.writing is None and seen.distinct <= CLASSES and _whole(values)
     if seen.kind == "number" and not whole:
         made.nodes.append(f"  {name}: {{layer: Dense, from: {made.body}, units: 1}}")
         made.outputs.append(f"  {name}: {{loss: mse, metrics: [mae]{ignore}}}")
@@ -332,7 +323,7 @@ def _output(made: Draft, seen: ColumnProfile, values: pa.Array) -> None:
     count = seen.distinct
     made.nodes.append(f"  {name}: {{layer: Dense, from: {made.body}, units: {count}, activation: softmax}}")
     made.outputs.append(f"  {name}: {{loss: sparse_categorical_crossentropy, metrics: [accuracy]{ignore}}}")
-    made.features.append(f"    {name}: {{{column}encode: category{_rare(values)}}}  # {count} classes")
+    made.features.append(f"    {name}: {{{column}encode: category{_rare(written)}}}  # {count} classes")
 
 
 def _rare(column: pa.Array) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -89,8 +89,10 @@ def look(name: str, column: pa.Array, folder: Path | None = None) -> ColumnProfi
     return profile(name, without(column, gaps_of(column)), folder)
 
 
-def profile(name: str, column: pa.Array, folder: Path | None) -> ColumnProfile:
-    """What a column holds, in which what stands for missing values is missing."""
+def profile(name: str, column: pa.Array, folder: Path | None, decimal: str = ".") -> ColumnProfile:
+    """What a column holds, in which what stands for missing values is missing. `decimal` is the decimal mark
+    of texts that are more than a number.
+    """
     there = column.drop_null()
     kind, reason = _kind(there)
     if 0 < len(there) < SPARSE * len(column):
@@ -113,7 +115,9 @@ def profile(name: str, column: pa.Array, folder: Path | None) -> ColumnProfile:
     if is_list(there.type) and kind == "tokens" and is_text(there.type.value_type):
         return _listed_set(seen, there) or seen
     if len(there) and is_text(there.type) and kind in ("category", "text", "left"):
-        texts = _measured_numbers(seen, there) or _joined_set(seen, there)
+        if (forms := _forms(there)) is not None:
+            return replace(seen, kind="left", reason=forms)
+        texts = _measured_numbers(seen, there, decimal) or _joined_set(seen, there)
         if texts is not None:
             return texts
     if kind == "number":
@@ -140,28 +144,40 @@ def _numeric(seen: ColumnProfile, there: pa.Array) -> ColumnProfile:
     return replace(seen, skewed=skewed)
 
 
-def _measured_numbers(seen: ColumnProfile, there: pa.Array) -> ColumnProfile | None:
+def _measured_numbers(seen: ColumnProfile, there: pa.Array, decimal: str) -> ColumnProfile | None:
     """Texts that are numbers with one unit, or with separated thousands."""
     texts = pc.unique(pc.utf8_trim_whitespace(there)).to_pylist()
     found = [MEASURED.fullmatch(text) for text in texts]
     if len(texts) < 2 or not all(found):
         return None
     before, after = ({m[key] for m in found if m is not None} - {""} for key in ("before", "after"))
-    marks = {
-        next(mark for mark in m["grouped"] if not mark.isdigit())
-        for m in found
-        if m is not None and m["grouped"]
-    }
-    if max(len(before), len(after)) > 1 or len(marks) > 1 or not marks <= {",", ".", " ", "'"}:
+    if max(len(before), len(after)) > 1:
         return None
-    prefix, unit, thousands = (next(iter(each), None) for each in (before, after, marks))
-    writing = Writing(prefix, unit, thousands)
-    numbers = cast(writing.bare(there), pa.float64())
+    prefix, unit = (next(iter(each), None) for each in (before, after))
+    there = pc.utf8_trim_whitespace(there)
+    writing = Writing(prefix, unit, _thousands(Writing(prefix, unit).bare(there), decimal))
+    bare = writing.bare(there)
+    if decimal != ".":
+        bare = pc.replace_substring(pc.replace_substring(bare, ".", "?"), decimal, ".")
+    numbers = cast(bare, pa.float64())
     if numbers is None or writing == Writing():
         return None
-    shown = seen.distinct, pc.utf8_trim_whitespace(there)[0].as_py()
-    reason = f"{shown[0]:,} numbers such as `{shown[1]}`"
+    reason = f"{seen.distinct:,} numbers such as `{there[0].as_py()}`"
     return replace(_numeric(replace(seen, kind="number", reason=reason), numbers), writing=writing)
+
+
+def _thousands(numbers: pa.Array, decimal: str) -> str | None:
+    """What separates thousands: three digits follow it in every number that has it, and it is not the decimal
+    mark, which no number has twice.
+    """
+    texts = pc.unique(numbers).to_pylist()
+    for mark in (",", ".", " ", "'"):
+        having = [text for text in texts if mark in text]
+        form = re.compile(rf"[+-]?[1-9]\d{{0,2}}(?:{re.escape(mark)}\d{{3}})+(?:[.,]\d+)?")
+        sure = mark != decimal or any(text.count(mark) > 1 for text in having)
+        if having and sure and all(form.fullmatch(text) for text in having):
+            return mark
+    return None
 
 
 def _listed_set(seen: ColumnProfile, there: pa.Array) -> ColumnProfile | None:
@@ -245,19 +261,18 @@ def gaps_of(column: pa.Array) -> tuple[str, ...]:
     return tuple(sorted(gaps))
 
 
-def spoken_gaps(columns: Sequence[pa.Array]) -> set[str]:
-    """Words in columns of numbers or dates, as `pending`, which no other column has as a value."""
-    found = [_words(column) for column in columns]
-    return {
+def spoken_gaps(columns: Mapping[str, pa.Array], targets: Sequence[str]) -> dict[str, list[str]]:
+    """Words in columns of numbers or dates, as `pending`; no target and no other column has them."""
+    found = {name: set() if name in targets else _words(column) for name, column in columns.items()}
+    values = {
         word
-        for word in set().union(*found)
-        if all(
-            word in words
-            or not is_text(column.type)
-            or pc.index(column, pa.scalar(word, column.type)).as_py() < 0
-            for words, column in zip(found, columns, strict=True)
-        )
+        for word in set().union(*found.values())
+        for name, column in columns.items()
+        if word not in found[name]
+        and is_text(column.type)
+        and pc.index(column, pa.scalar(word, column.type)).as_py() >= 0
     }
+    return {name: sorted(words - values) for name, words in found.items() if words - values}
 
 
 def _words(column: pa.Array) -> set[str]:
@@ -312,8 +327,6 @@ def _kind(there: pa.Array) -> tuple[str, str]:
         return _numbers(as_numbers)
     if is_date(there):
         return "date", "dates"
-    if (forms := _forms(there)) is not None:
-        return "left", forms
     words = pc.mean(pc.list_value_length(pc.split_pattern(there, " "))).as_py()
     if words >= WORDS or (words > 1.5 and distinct > len(there) / 2):
         return "text", f"{words:.1f} words a row"
@@ -334,11 +347,11 @@ def _moments(texts: pa.Array) -> pa.Array | None:
 
 def _forms(texts: pa.Array) -> str | None:
     """Why a column of dates in several forms is left out; None where it holds something else."""
-    known: dict[str | None, str] = {}
+    known: dict[str, str] = {}
     for text in pc.unique(texts).to_pylist():
         if not any(character.isdigit() for character in text):
             return None
-        forms = [None] if is_iso(text) else [format for format in DATES if fits(text, format)]
+        forms = [_iso_form(text)] if is_iso(text) else [format for format in DATES if fits(text, format)]
         if not forms:
             return None
         if not any(form in known for form in forms):
@@ -347,6 +360,10 @@ def _forms(texts: pa.Array) -> str | None:
         return None
     samples = " and ".join(f"`{text}`" for text in list(known.values())[:3])
     return f"its dates are written in {len(known)} ways, as {samples}: write them in one"
+
+
+def _iso_form(text: str) -> str:
+    return "ISO 8601" if datetime.fromisoformat(text).tzinfo is None else "ISO 8601 with a zone"
 
 
 def _formats(texts: pa.Array) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
 """What a table seems to mean and does not say, told with its first spec: a header that is a row, a row that
-is a footer.
+is a footer, words among numbers.
 """
 
 from __future__ import annotations
@@ -50,6 +50,13 @@ def last_row(rows: pa.Table) -> str | None:
     cells = [str(text)[:40] for text in rows.slice(rows.num_rows - 1).to_pylist()[0].values() if text]
     held = f"only {', '.join(map(_quoted, cells[:SHOWN]))}" if cells else "nothing"
     return f"the last row holds {held}: if it is a footer, remove it from the file"
+
+
+def words_are_gaps(column: str, words: Sequence[str]) -> str:
+    """The note about words of a column of numbers or dates that are read as missing values."""
+    named = ", ".join(map(_quoted, words))
+    verb = "are" if len(words) > 1 else "is"
+    return f"{named} in `{column}` {verb} read as missing: write a value in the file where a word means one"
 
 
 def _quoted(text: str) -> str:

@@ -13,10 +13,11 @@ from datetime import datetime
 
 GAPS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", "-", "--", ".", "missing", "unknown", "")
 """What stands for a missing value, in small letters."""
+UNIT = r"[%‰°$€£¥]?[^\W\d_]{0,8}[²³]?(?:/[^\W\d_]{1,4}[²³]?)?"
 MEASURED = re.compile(
     r"(?P<before>[$€£¥]?)\s*[+-]?"
     r"(?:(?P<grouped>[1-9]\d{0,2}(?:[,.' \u00a0\u202f]\d{3})+(?:[.,]\d+)?)|\d+(?:[.,]\d+)?|[.,]\d+)"
-    r"\s*(?P<after>[%‰°$€£¥]?[^\W\d_]{0,8}[²³]?(?:/[^\W\d_]{1,4}[²³]?)?)"
+    rf"\s*(?P<after>{UNIT})"
 )
 """A number with a unit before or behind it, or with separated thousands."""
 DATES = tuple(
@@ -40,6 +41,8 @@ DATES = tuple(
     for time in ("", " %H:%M", " %H:%M:%S")
 )
 """Formats of dates that are not ISO 8601. Where rows fit several, the first is taken."""
+YEARS = range(1900, 2101)
+"""The years of dates without a day: `1/1000` is no month of a year."""
 _TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 _COMMA = re.compile(r"[+-]?\d*,\d+")
 """A number with a decimal comma, or with a thousand's comma."""
@@ -49,10 +52,10 @@ _POINT = re.compile(r"[+-]?\d*\.\d+")
 def fits(text: str, format: str) -> bool:
     """Whether a text is a date of a format."""
     try:
-        datetime.strptime(text, format)
+        found = datetime.strptime(text, format)
     except ValueError:
         return False
-    return True
+    return "%d" in format or found.year in YEARS
 
 
 def is_number(text: str) -> bool:

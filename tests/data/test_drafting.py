@@ -192,6 +192,9 @@ def test_a_header_that_is_a_row_is_noted(names: list[str], note: str | None) -> 
         (["1,234.5", "950"], Writing(thousands=",")),
         (["1.234.567", "950"], Writing(thousands=".")),
         (["1.221", "950"], None),  # which are read as numbers
+        (["1.5 kg", "2.250 kg"], Writing(unit="kg")),
+        (["1.250 kg", "2.250 kg"], Writing(unit="kg")),
+        (["1,5 kg", "2,250 kg"], None),
         (["3 kg", "4 lb"], None),
         (["3 kg", "unknown"], None),
         (["030 123 456", "040 123 456"], None),
@@ -246,6 +249,13 @@ def test_words_among_numbers_and_dates_are_gaps(tmp_path: Path) -> None:
     assert "na_values: ['', pending, unknown]" in text and "columns: [pieces], encode: number" in text
     assert "column: sent, encode: date, format: '%b %d, %Y'" in text
     lines[0] = lines[0].replace(",b,", ",unknown,").replace(",a,", ",unknown,")
+    told: list[str] = []
+    text = drafted(tmp_path, ["pieces,sent,kind,y", *lines], "y", told)
+    meant = "write a value in the file where a word means one"
+    assert told == [f"`pending` in `sent` is read as missing: {meant}"] and told[0] in text
+    for columns, line in (("y,x", "pending,{}.5"), ("x,y", "pending,pending")):
+        few = [f"{i}.5,{i % 30}.5" if i % 9 else line.format(i) for i in range(90)]
+        assert "na_values" not in drafted(tmp_path, [columns, *few], "y")
     text = drafted(tmp_path, ["pieces,sent,kind,y", *lines], "y")
     assert "na_values: ['', pending]" in text  # `unknown` is a kind
 
@@ -259,12 +269,19 @@ def test_what_dates_look_like(tmp_path: Path) -> None:
     text = drafted(tmp_path, ["at,month,mixed,y", *lines], "y")
     assert "column: at, encode: date, parts: [year, month_sin, month_cos, weekday, hour_sin" in text
     assert "column: month, encode: date, format: '%m/%Y'" in text
+    zones = [
+        f"2024-03-{i % 28 + 1:02}T0{i % 9}:{i:02}:00{'Z' * (i % 2)},1000-{i % 12 + 1:02},{i}.5"
+        for i in range(60)
+    ]
+    mixed = drafted(tmp_path, ["at,part,y", *zones], "y")
+    assert "#   at: its dates are written in 2 ways" in mixed and "key:" not in mixed
+    assert "columns: [part], encode: category" in mixed
     assert "#   mixed: its dates are written in 2 ways, as `2023-05-01` and `02.05.2023`" in text
 
 
 def test_decimal_commas_beside_units_and_points_of_thousands(tmp_path: Path) -> None:
     lines = [
-        f"1,{i % 90 + 10} m;{i + 10}.{i % 10}00;{i % 28 + 1:02}.05.2023;{'yes' if i % 2 else 'no'}"
+        f"1,{i % 90 + 10} m;{i + 1}.0{i + 10}.{i % 10}00;{i % 28 + 1:02}.05.2023;{'yes' if i % 2 else 'no'}"
         for i in range(60)
     ]
     text = drafted(tmp_path, ["height;income;when;y", *lines], "y")
@@ -273,6 +290,50 @@ def test_decimal_commas_beside_units_and_points_of_thousands(tmp_path: Path) -> 
     prices = [f"€ {i + 100},{i % 10}50\t{i}.5\t{i % 7}.25" for i in range(60)]
     text = drafted(tmp_path, ["price\tx\ty", *prices], "y")
     assert "decimal" not in text and "prefix: €, thousands: ','" in text
+
+
+def means(folder: Path, lines: list[str]) -> dict[str, float]:
+    """The means of the numbers of a table, as its first spec reads them."""
+    text = drafted(folder, lines, "y")
+    encoders = load(compile(text), None, folder, torch.device("cpu")).encoders
+    assert encoders is not None
+    found = {name: getattr(each, "curves", None) for name, each in encoders.encoders.items()}
+    return {name: curves[0].shift for name, curves in found.items() if curves}
+
+
+def test_marks_of_numbers_keep_their_scale(tmp_path: Path) -> None:
+    """A mark is of thousands where three digits follow it in the whole column, and not the decimal one."""
+    kilos = ["1{0}5 kg", "2{0}250 kg", "3{0}75 kg", "4{0}5 kg"]
+    for mark, delimiter in ((",", ";"), (".", ",")):
+        columns = (
+            [kilo.format(mark), f"{i % 8}{mark}250 l", f"{i}{mark}5"]
+            for i in range(40)
+            for kilo in [kilos[i % 4]]
+        )
+        found = means(tmp_path, ["w;v;y".replace(";", delimiter), *map(delimiter.join, columns)])
+        assert 2.5 < found["w"] < 3.5 and 3 < found["v"] < 4.5 and 15 < found["y"] < 25
+    lines = [f"{i % 9 + 1},{i:03}\t0.{i % 7}\t{i % 9}.{i % 10} kg\t{i % 50}.{i % 3}" for i in range(100, 160)]
+    found = means(tmp_path, ["pop\trate\tmass\ty", *lines])
+    assert 4_000 < found["pop"] < 7_000 and found["facts"] < 1 and 3 < found["mass"] < 6 and found["y"] > 15
+    lines = [
+        f"1.00{i % 9},5{i % 9} €;10.0.{i % 9}.1;{'NA' if i % 7 else f'0{i % 9 + 1}.02.2023'};{i % 5},5"
+        for i in range(60)
+    ]
+    text = drafted(tmp_path, ["price;ip;when;y", *lines], "y")
+    assert "encode: set" not in text and "na_values: ['', NA]" in text and "format: '%d.%m.%Y'" in text
+    assert 1_000 < means(tmp_path, ["price;ip;when;y", *lines])["price"] < 1_010
+    classes = drafted(tmp_path, ["x;y", *(f"{i},5;{i % 3},0" for i in range(40))], "y")
+    assert "encode: category, values: ['0,0', '1,0', '2,0']" in classes
+    words = [f"{i},5;{['u.a.', 'z.B.', 'k.A.'][i % 3]}" for i in range(40)]
+    assert "values: [k.A., u.a., z.B.]" in drafted(tmp_path, ["x;y", *words], "y")
+
+
+@pytest.mark.parametrize(("form", "mean"), [("{} kg", 10.5), ('"{},500"', 11_000)])
+def test_a_target_that_measures_is_a_number_however_few_it_has(
+    tmp_path: Path, form: str, mean: float
+) -> None:
+    lines = [f"{i}.5,{form.format(i % 20 + 1)}" for i in range(60)]
+    assert abs(means(tmp_path, ["x,y", *lines])["y"] / mean - 1) < 0.2
 
 
 def test_a_last_row_that_is_a_footer_is_noted(tmp_path: Path) -> None:
