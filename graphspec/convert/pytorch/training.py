@@ -469,6 +469,16 @@ def _is_mark(node: fx.Node) -> bool:
 
 
 def _at(node: fx.Node) -> str:
+    """A function and its line: the last one of a graph inside, of `torch.no_grad()`, say."""
+    if node.target is operator.getitem:
+        return _at(node.all_input_nodes[0])
+    if isinstance(node.target, torch._ops.HigherOrderOperator):
+        parts = [n for n in node.all_input_nodes if n.op == "get_attr"]
+        graphs = [operator.attrgetter(str(n.target))(node.graph.owning_module) for n in parts]
+        calls = [n for g in graphs if isinstance(g, fx.GraphModule) for n in g.graph.nodes]
+        calls = [n for n in calls if n.op == "call_function" and n.target is not operator.getitem]
+        if calls:
+            return _at(calls[-1])
     where = line_in(node.meta.get("stack_trace") or "")
     return f"`{word_of(node) or node.name}`" + (f" at {where}" if where else "")
 

@@ -126,6 +126,7 @@ UNLIKE: dict[str, Callable[[Tensor], Tensor]] = {
     "rectified mask": lambda y: y.clamp(min=0) * (torch.rand_like(y) > 0.5) * 2,
     "twice": lambda y: F.dropout(y, 0.3) * 2,
     "scaled": lambda y: y * 2,
+    "untrained": torch.no_grad()(lambda y: F.dropout(y, 0.3) * 2),
     "dependent": lambda y: y * (torch.rand_like(y).argsort(-1) < 3) * 2,
     "bits": lambda y: torch.bernoulli(torch.sigmoid(y)),
 }
