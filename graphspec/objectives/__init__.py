@@ -26,7 +26,8 @@ LOSSES = Family(
     "loss",
     Members(Loss, lambda: [import_module(f"{__name__}.{file}") for file in _FURTHER_LOSSES]),
     by_word(
-        sparse_categorical_crossentropy="crossentropy ce cross_entropy CrossEntropyLoss nll_loss NLLLoss nll",
+        sparse_categorical_crossentropy="sparse_crossentropy sparse_cross_entropy crossentropy ce "
+        "cross_entropy CrossEntropyLoss nll_loss NLLLoss nll",
         categorical_crossentropy="softmax",
         binary_crossentropy="BCELoss BCEWithLogitsLoss binary_cross_entropy "
         "binary_cross_entropy_with_logits log_loss",
