@@ -186,7 +186,9 @@ def _dropout(function: NoiseFunction, drawn: list[int], probes: list[Tensor]) ->
             return None
     settings: dict[str, Any] = {"rate": shortest(round(1 - 1 / scale, 6))}
     if over:
-        settings["noise"] = tuple(axis not in over for axis in range(1, masks.dim()))
+        # along an axis of one element nothing varies, as in a part of its kind where it has more
+        varies = (axis not in over and size > 1 for axis, size in enumerate(masks.shape))
+        settings["noise"] = tuple(varies)[1:]
     return [("Dropout", settings)]
 
 
