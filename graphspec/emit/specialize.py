@@ -76,7 +76,7 @@ class Specializer:
         self.wanted = read_names(own).intersection(helpers) - {each.name for each in definitions}
         self.defaults: dict[str, list[ast.expr | None]] = {}
         library = library_code().nodes
-        whole = {name: _settled(library[name], options.get(name, {})) for name in needed(self.wanted)}
+        whole = {name: _with_options(library[name], options.get(name, {})) for name in needed(self.wanted)}
         self.nodes = whole if exporting else joined(whole, self.wanted)  # exports know classes by their names
 
     def run(self) -> dict[str, Node]:
@@ -354,7 +354,7 @@ def _kept(key: tuple[object, ...], make: Callable[[], Made]) -> Made:
     return made
 
 
-def _settled(node: Node, options: Mapping[str, Any]) -> Node:
+def _with_options(node: Node, options: Mapping[str, Any]) -> Node:
     """A definition of the library with these options as its defaults."""
     return _kept((node, repr(sorted(options.items()))), lambda: with_defaults(node, options))
 
@@ -396,7 +396,7 @@ def _repeated(
     made = next((each for each in functions_of(node) if each.name == "__init__"), None)
     plain: set[str] = set()
     if made is not None:
-        plain = {each.arg for each in made.args.args if is_plain_type(each.annotation)}
+        plain = {each.arg for each in made.args.args if _is_plain_type(each.annotation)}
         plain -= {word for word, _ in assigned(made)}
     first: dict[str, str] = {}
     found: dict[str, ast.expr] = {}
@@ -409,7 +409,7 @@ def _repeated(
     return found
 
 
-def is_plain_type(annotation: ast.expr | None) -> bool:
+def _is_plain_type(annotation: ast.expr | None) -> bool:
     """Whether a parameter is a number or a word."""
     return isinstance(annotation, ast.Name) and annotation.id in ("int", "float", "bool", "str")
 

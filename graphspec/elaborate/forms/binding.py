@@ -28,7 +28,7 @@ def bind(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | 
     if groups is None or not _bind_named(node, title, cls, groups):
         return None
     names = [argument.name for argument in cls.arguments]
-    if [argument.name for argument in cls.arguments if argument.required and argument.name not in groups]:
+    if any(argument.required and argument.name not in groups for argument in cls.arguments):
         node.error(
             "input-count",
             node.span,
