@@ -420,6 +420,7 @@ def test_a_spec_in_which_everything_is_frozen_is_found_by_check(
     ("node", "told"),
     [
         ("{layer: ReLU6}", "write {layer: ReLU, max_value: 6}"),
+        ("{op: arange, stop: 4, from: {input: x}}", "`input` is not an input of `arange`"),
         (
             "{layer: MultiHeadAttention, num_heads: 1, key_dim: 2, from: {input: x, value: x}}",
             "write `query`",

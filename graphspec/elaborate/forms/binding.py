@@ -91,9 +91,9 @@ def _bind_named(node: NodeInstance, title: str, cls: type[Layer], groups: dict[s
         if known is None or name in groups:
             what = "stands twice" if known else f"is not an input of `{title}`"
             code = "input-count" if known else "unknown-key"
-            span, first = node.key("from", name), cls.arguments[0].name
+            span, first = node.key("from", name), next(iter(arguments), None)
             plain = name in PLAIN_NAMES and known is None and first not in node.inputs.named
-            help = write(first) if plain else near_help(name, list(arguments))
+            help = write(first) if plain and first is not None else near_help(name, list(arguments))
             node.error(code, span, f"`{name}` {what}", help)
             return False
         if not known.many and len(bounds) != 1:
