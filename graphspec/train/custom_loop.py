@@ -12,6 +12,7 @@ from graphspec.data.batches import Batch
 from graphspec.data.config import DataConfig
 from graphspec.data.features.plan import Fill, plan
 from graphspec.data.features.settings import Category, ImageFeature
+from graphspec.data.lookalikes import is_number
 from graphspec.data.weighed import ClassWeights
 from graphspec.diagnostics import did_you_mean, fail
 from graphspec.program import BaseProgram, OutputSpec
@@ -205,17 +206,19 @@ def _of_classes(program: BaseProgram, output: OutputSpec, target: Tensor) -> Ten
     if classes == "balanced":
         message = f"the weights of the classes of `{output.name}` are balanced by the training data"
         raise fail("data-column", message, help)
-    numbers = _class_numbers(program, output)
-    for value in classes or ():
-        if value not in numbers:
-            message = f"which class of `{output.name}` is `{value}` is learned from the training data"
-            raise fail("data-column", message, help)
+    fill = _fill(program, output)
+    numbers = _class_numbers(program, output, fill.limit if fill is not None else None)
+    for value in classes or () if numbers is None else ():
+        message = f"which class of `{output.name}` is `{value}` is learned from the training data"
+        raise fail("data-column", message, help)
+    numbers = numbers or {}
+    output.rows.need_classes(output.name, numbers, "is none of its classes", "its classes")
     weights = {numbers[value]: float(weight) for value, weight in dict(classes or {}).items()}
 
     def table(count: int) -> list[float]:
         return [weights.get(number, 1.0) for number in range(count)]
 
-    if (fill := _fill(program, output)) is not None and (fill.positions or fill.one_hot):
+    if fill is not None and (fill.positions or fill.one_hot):
         by = ClassWeights.by(fill, table)
         if by.shares and target.shape[-1] != len(by.weights):
             message = f"the target of `{output.name}` has the shape {list(target.shape)}"
@@ -238,18 +241,18 @@ def _fill(program: BaseProgram, output: OutputSpec) -> Fill | None:
     return next((fill for fill in found.fills if fill.field == output.target), None)
 
 
-def _class_numbers(program: BaseProgram, output: OutputSpec) -> dict[str, float]:
-    """What classes of an output are called in the spec, and the numbers that stand for them in a target."""
+def _class_numbers(program: BaseProgram, output: OutputSpec, limit: int | None) -> dict[str, float] | None:
+    """What classes of an output are called in the spec, and the numbers that stand for them in a target, of
+    which there are up to `limit`; None where only training data tell.
+    """
     feature = program.data.features.get(output.target) if program.data is not None else None
-    if isinstance(feature, Category):
-        values = [str(value) for value in feature.values or ()]
-        return {value: number for number, value in enumerate(values)}
+    if isinstance(feature, Category) and feature.values:
+        return {str(value): number for number, value in enumerate(feature.values)}
     if isinstance(feature, ImageFeature):
-        return {str(value): number for number, value in enumerate(feature.values or range(256))}
-    found = {"false": 0.0, "true": 1.0} if feature is None else {}
-    for value in output.rows.class_weight or () if feature is None else ():
-        try:
-            found[value] = float(value)
-        except ValueError:
-            continue
-    return found
+        return {str(value): number for number, value in enumerate(feature.values or range(limit or 256))}
+    given = output.rows.class_weight
+    words = {"false": 0.0, "true": 1.0} if limit in (None, 2) else {}
+    if feature is not None or not all(value in words or is_number(value) for value in given or ()):
+        return None
+    names = map(str, range(limit)) if limit is not None else set(given or ()) - words.keys()
+    return {name: float(name) for name in names} | words

@@ -19,10 +19,9 @@ from graphspec.data.encoders.lists import TextEncoder
 from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.vocabulary import VocabularyEncoder
-from graphspec.data.mistakes import shown
 from graphspec.data.ragged import Ragged
 from graphspec.data.row_settings import RowSettings
-from graphspec.diagnostics import did_you_mean, fail
+from graphspec.diagnostics import fail
 
 BOOLEANS = ("false", "true")
 
@@ -41,7 +40,7 @@ class RowWeights:
         """That of the target, where there are weights of classes."""
         self.ignored: int | None = None
         """The number of a class that does not count."""
-        self.given = rows.class_weight
+        self.given, self.rows = rows.class_weight, rows
         self.classes: dict[str, float] = dict(self.given) if isinstance(self.given, dict) else {}
         self.counts: Counter[str] = Counter()
         self.total = 0.0
@@ -136,12 +135,8 @@ class RowWeights:
             self._known()
 
     def _known(self) -> None:
-        for value in self.classes:
-            if value not in self.counts:
-                listed = ", ".join(shown(value) for value in sorted(self.counts)[:20])
-                help = did_you_mean(value, self.counts, f"values of training rows: {listed}")
-                what = f"`class_weight` of output `{self.output}` names `{value}`, which no training row has"
-                raise fail("data-range", what, help)
+        values = sorted(self.counts)
+        self.rows.need_classes(self.output, values, "no training row has", "values of training rows")
         if not any(self.classes.get(value, 1.0) for value in self.counts):
             raise fail("data-range", f"the weights of all classes of output `{self.output}` are 0")
 
