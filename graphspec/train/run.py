@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from graphspec import custom
-from graphspec.data.batches import Examples
+from graphspec.data.batches import Examples, Shuffle
 from graphspec.data.opening import named
 from graphspec.diagnostics import Span, SpecError, fail
 from graphspec.diagnostics.terminal import for_json
@@ -37,7 +37,7 @@ from graphspec.train.files import write_weights
 from graphspec.version import LANGUAGE, __version__
 from graphspec.weights import inside, weight_files
 
-FIRST = 64
+SOME = 64
 """Examples that tell what lengths are usual."""
 
 
@@ -309,12 +309,12 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def usual_lengths(program: BaseProgram, examples: Examples) -> dict[str, int]:
-    """The median of each named size of the inputs, of the first training examples."""
+    """The median of each named size of the inputs, of some training examples from all over the data."""
     if not program.minimum_sizes:
         return {}
     shapes = (
         {name: tuple(array.shape) for name, array in batch.arrays.items()}
-        for batch in islice(examples.batches(1), FIRST)
+        for batch in islice(examples.batches(1, Shuffle(program.training.seed, 0)), SOME)
     )
     found = [sizes_of(program.inputs, each) for each in shapes]
     sizes = {name: [each[name] for each in found if name in each] for name in program.minimum_sizes}

@@ -20,7 +20,8 @@ from safetensors.torch import load_file
 
 from graphspec.compiled_spec import Program
 from graphspec.compiler import compile
-from graphspec.data.batches import Batch
+from graphspec.data.batches import Batch, InMemory
+from graphspec.data.padding import Padding, Rows
 from graphspec.diagnostics import SpecError
 from graphspec.files import tensors
 from graphspec.objectives import SettingError
@@ -687,3 +688,22 @@ def test_digits_are_learned(place: Path) -> None:
 def test_a_program_is_what_training_asks_of_one() -> None:
     wanted = ("name", "source", "resolved", "inputs", "outputs", "ranges", "training", "data", "module")
     assert all(hasattr(Program, name) for name in (*wanted, "minimum_sizes", "example_inputs", "summary"))
+
+
+def test_usual_lengths_are_those_of_the_whole_data() -> None:
+    """A file may be sorted: short rows come first."""
+    program = compile(
+        """
+inputs: {words: {shape: [length], dtype: int64}}
+nodes:
+  code: {layer: Embedding, input_dim: 9, output_dim: 4}
+  y: {layer: GlobalAveragePooling1D}
+outputs: [y]
+"""
+    )
+    lengths = torch.tensor([2] * 80 + [9] * 320)
+    offsets = torch.cat((torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)))
+    rows = Rows(torch.ones(int(lengths.sum()), dtype=torch.int64), offsets)
+    padding = Padding({"words": program.inputs["words"].shape[1]})
+    examples = InMemory({"words": rows}, {"words": torch.int64}, padding=padding)
+    assert runs.usual_lengths(program, examples) == {"length": 9}
