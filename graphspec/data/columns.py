@@ -84,14 +84,17 @@ def missing_in(column: pa.Array) -> Mask:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """How texts write numbers: what stands before and after them, and what separates thousands."""
+    """How texts write numbers: what stands before and after them, what separates thousands, and the decimal
+    mark where it is not that of the table.
+    """
 
     prefix: str | None = None
     unit: str | None = None
     thousands: str | None = None
+    decimal: str | None = None
 
     def bare(self, texts: pa.Array) -> pa.Array:
-        """The texts without these; a text without them stays."""
+        """The texts without the first three; a text without them stays."""
         if self.prefix is not None:
             pattern = rf"^([+-]?)\s*{re.escape(self.prefix)}\s*"
             texts = pc.replace_substring_regex(texts, pattern, r"\1")
@@ -154,9 +157,10 @@ def _parsed(
     writing: Writing = PLAIN,
 ) -> pa.Array:
     texts = writing.bare(pc.utf8_trim_whitespace(column))
-    if part.decimal != ".":
+    decimal = writing.decimal or part.decimal
+    if decimal != ".":
         point = pc.and_kleene(pc.match_substring(texts, "."), pc.is_valid(texts))
-        texts = pc.if_else(point, "?", pc.replace_substring(texts, part.decimal, "."))
+        texts = pc.if_else(point, "?", pc.replace_substring(texts, decimal, "."))
     try:
         found = texts.cast(pa.float64())
     except pa.ArrowInvalid:
@@ -165,15 +169,15 @@ def _parsed(
         try:
             found = texts.cast(pa.float64())
         except pa.ArrowInvalid:
-            raise _no_number(part, name, column, texts, row) from None
+            raise _no_number(part, name, column, texts, row, decimal) from None
     nan = pc.fill_null(pc.is_nan(found), False)
     if pc.any(nan).as_py():
-        raise _no_number(part, name, column, texts, row)
+        raise _no_number(part, name, column, texts, row, decimal)
     return found
 
 
 def _no_number(
-    part: TablePart, name: str, column: pa.Array, texts: pa.Array, row: Callable[[int], int]
+    part: TablePart, name: str, column: pa.Array, texts: pa.Array, row: Callable[[int], int], decimal: str
 ) -> SpecError:
     """The error for the first text that is not a number."""
     for index, text in enumerate(texts.to_pylist()):
@@ -186,7 +190,7 @@ def _no_number(
         if np.isnan(value):
             cell = column[index].as_py()
             code = "data-nonfinite" if text.lower().lstrip("+-") == "nan" else "data-dtype"
-            help = number_remedy(cell, column[:BESIDE].to_pylist(), part.decimal)
+            help = number_remedy(cell, column[:BESIDE].to_pylist(), decimal)
             gap = f'or mark it as missing: na_values: ["", {shown(cell)}]'
             help = help or f"encode text with {{encode: category}}, {gap}"
             return part.fail(code, name, row(index), f"{shown(cell)} is not a number", help)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from graphspec.data.dialect import dialect
 from graphspec.data.draft import Draft, training
 from graphspec.data.drafting_looks import (
     CLASSES,
+    GAPS,
     OFTEN,
     ColumnProfile,
     gaps_of,
@@ -91,11 +93,14 @@ def draft(
         rows = rows.drop_columns("file")  # which `image` is, too
     if not rows.num_rows:
         raise fail("data-empty", f"`{data}` holds no examples")
-    columns = {column: _pointed(flat(rows.column(column)), table) for column in rows.column_names}
+    columns = {column: flat(rows.column(column)) for column in rows.column_names}
+    marks = {column: _decimal_of(values, table) for column, values in columns.items()}
+    columns = {column: _pointed(values, marks[column]) for column, values in columns.items()}
     spoken = spoken_gaps(columns, targets)
     gaps = sorted({gap for column in columns.values() for gap in gaps_of(column)}.union(*spoken.values()))
     columns = {column: without(values, gaps) for column, values in columns.items()}
     looks = [profile(column, values, table.root, table.decimal) for column, values in columns.items()]
+    looks = [each.marked(marks[each.name]) if marks[each.name] != table.decimal else each for each in looks]
     header = headless(list(columns)) if found.kind == "delimited" else None
     footer = last_row(rows) if found.kind == "delimited" and rows.num_rows < ROWS else None
     notes = [note for note in (header, footer, *map(words_are_gaps, spoken, spoken.values())) if note]
@@ -132,11 +137,29 @@ def _classes(found: Found, table: Table) -> list[str]:
     raise fail("data-column", message, "name it: `--target COLUMN`", f"it has {names}")
 
 
-def _pointed(column: pa.Array, table: Table) -> pa.Array:
-    """A column of texts with points in its numbers where the table has decimal commas; one whose numbers have
-    more than that stays.
+def _decimal_of(column: pa.Array, table: Table) -> str:
+    """The decimal mark of a column of texts: that of the table, or the other one where all cells but gaps are
+    numbers that have it, and more of them than names of kinds.
     """
-    if not is_text(column.type) or table.decimal == ".":
+    if not is_text(column.type):
+        return table.decimal
+    there = without(column, GAPS).drop_null()
+    other, point = (",", ",") if table.decimal == "." else (".", r"\.")
+    form = rf"^\s*[+-]?(\d*{point}\d+|\d+)\s*$"
+    grouped = rf"^\s*[+-]?([1-9]\d{{0,2}}({point}\d{{3}})+|\d+)\s*$"
+    if (
+        pc.count_distinct(there).as_py() <= CLASSES
+        or not pc.all(pc.match_substring_regex(there, form)).as_py()
+    ):
+        return table.decimal
+    return table.decimal if pc.all(pc.match_substring_regex(there, grouped)).as_py() else other
+
+
+def _pointed(column: pa.Array, decimal: str) -> pa.Array:
+    """A column of texts with points in its numbers where it has decimal commas; one whose numbers have more
+    than that stays.
+    """
+    if not is_text(column.type) or decimal == ".":
         return column
     made = pc.replace_substring_regex(column, r"^(\s*[+-]?\d*),(\d+\s*)$", r"\1.\2")
     changed = pc.any(pc.not_equal(made, column)).as_py()
@@ -160,10 +183,10 @@ def _rows(table: Table, most: int) -> pa.Table:
 
 def _inputs(made: Draft, looks: list[ColumnProfile]) -> None:
     numbers = [seen for seen in looks if seen.kind == "number"]
-    _numbers_input(made, "facts", [seen for seen in numbers if seen.writing is None])
-    for seen in numbers:
-        if seen.writing is not None:
-            _numbers_input(made, word(seen.name), [seen])
+    for writing in dict.fromkeys([None, *(seen.writing for seen in numbers)]):
+        alike = [seen for seen in numbers if seen.writing == writing]
+        name = word(alike[0].name) if alike else "facts"
+        _numbers_input(made, name if writing is not None else "facts", alike)
     _kinds_input(made, [seen for seen in looks if seen.kind == "category"])
     for seen in looks:
         name = word(seen.name)
@@ -204,8 +227,7 @@ def _writing(seen: ColumnProfile) -> str:
     """The keys that read a column's numbers."""
     if seen.writing is None:
         return ""
-    keys = {"prefix": seen.writing.prefix, "unit": seen.writing.unit, "thousands": seen.writing.thousands}
-    return "".join(f", {key}: {flow(value)}" for key, value in keys.items() if value is not None)
+    return "".join(f", {key}: {flow(value)}" for key, value in asdict(seen.writing).items() if value)
 
 
 def _set_input(made: Draft, name: str, seen: ColumnProfile) -> None:

@@ -83,6 +83,10 @@ class ColumnProfile:
     key: bool = False
     """Whether it says which row is which."""
 
+    def marked(self, decimal: str) -> ColumnProfile:
+        """The same, of numbers whose decimal mark is not that of the table."""
+        return replace(self, writing=Writing(decimal=decimal)) if self.kind == "number" else self
+
 
 def look(name: str, column: pa.Array, folder: Path | None = None) -> ColumnProfile:
     """What a column holds; `folder` is what names of images in it start from."""
@@ -262,8 +266,10 @@ def gaps_of(column: pa.Array) -> tuple[str, ...]:
 
 
 def spoken_gaps(columns: Mapping[str, pa.Array], targets: Sequence[str]) -> dict[str, list[str]]:
-    """Words in columns of numbers or dates, as `pending`; no target and no other column has them."""
-    found = {name: set() if name in targets else _words(column) for name, column in columns.items()}
+    """Words in columns of numbers or dates, as `pending`, which no other column has as values. A target has
+    them in any share of its rows: so many numbers are no classes.
+    """
+    found = {name: _words(column, 1.0 if name in targets else SPOKEN) for name, column in columns.items()}
     values = {
         word
         for word in set().union(*found.values())
@@ -275,8 +281,10 @@ def spoken_gaps(columns: Mapping[str, pa.Array], targets: Sequence[str]) -> dict
     return {name: sorted(words - values) for name, words in found.items() if words - values}
 
 
-def _words(column: pa.Array) -> set[str]:
-    """The few words among the texts of a column that are numbers or dates otherwise."""
+def _words(column: pa.Array, share: float) -> set[str]:
+    """The few words among the texts of a column that are numbers or dates otherwise, in up to a share of the
+    rows.
+    """
     if not is_text(column.type):
         return set()
     there = column.drop_null()
@@ -286,7 +294,7 @@ def _words(column: pa.Array) -> set[str]:
     rest = pa.array([text for text in texts if text not in words], pa.string())
     if not 0 < len(words) <= MOST_SPOKEN or len(rest) < CLASSES:
         return set()
-    if pc.sum(pc.is_in(there, pa.array(sorted(words), there.type))).as_py() > SPOKEN * len(there):
+    if pc.sum(pc.is_in(there, pa.array(sorted(words), there.type))).as_py() > share * len(there):
         return set()
     measured = all(MEASURED.fullmatch(text.strip()) for text in rest.to_pylist())
     return words if measured or is_date(rest) or cast(rest, pa.float64()) is not None else set()

@@ -46,6 +46,7 @@ YEARS = range(1900, 2101)
 _TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 _COMMA = re.compile(r"[+-]?\d*,\d+")
 """A number with a decimal comma, or with a thousand's comma."""
+_ALONE = '; or where other columns have another, `decimal: "%s"` at the feature'
 _POINT = re.compile(r"[+-]?\d*\.\d+")
 
 
@@ -79,15 +80,15 @@ def number_remedy(cell: str, column: Iterable[str | None], decimal: str = ".") -
     """What to do about a text in a column of numbers; None for a text that is only that.
 
     `column` are the texts beside it: they tell a decimal comma from a thousand's. `decimal` is the decimal
-    mark of the file.
+    mark that was read by.
     """
     text = cell.strip()
     if text.lower() in GAPS:
         return f'if it means a missing value, write `na_values: ["", "{cell}"]` under `data`'
     if _COMMA.fullmatch(text) and decimal == "." and not _grouped(text, column):
-        return 'if the comma is the decimal mark, write {path: ..., decimal: ","}'
+        return f'if the comma is the decimal mark, write {{path: ..., decimal: ","}}{_ALONE % ","}'
     if _POINT.fullmatch(text) and decimal == ",":
-        return "the point is the decimal mark: leave `decimal` out"
+        return f"the point is the decimal mark: leave `decimal` out{_ALONE % '.'}"
     if _TIME.fullmatch(text):
         seconds = ":%S" if text.count(":") == 2 else ""
         return f'it is a time: {{encode: date, parts: [hour, minute], format: "%H:%M{seconds}"}}'

@@ -255,7 +255,13 @@ def test_words_among_numbers_and_dates_are_gaps(tmp_path: Path) -> None:
     assert told == [f"`pending` in `sent` is read as missing: {meant}"] and told[0] in text
     for columns, line in (("y,x", "pending,{}.5"), ("x,y", "pending,pending")):
         few = [f"{i}.5,{i % 30}.5" if i % 9 else line.format(i) for i in range(90)]
-        assert "na_values" not in drafted(tmp_path, [columns, *few], "y")
+        text = drafted(tmp_path, [columns, *few], "y", told)
+        assert (
+            "na_values: ['', pending]" in text and "y: {loss: mse, metrics: [mae], missing: ignore}" in text
+        )
+    assert told[1] == f"`pending` in `y` is read as missing: {meant}"
+    often = [f"{i},{i % 40}.5" if i % 3 == 0 else f"{i % 7},censored" for i in range(120)]
+    assert "  y: {column: y, encode: number, scale: standard}" in drafted(tmp_path, ["x,y", *often], "y")
     text = drafted(tmp_path, ["pieces,sent,kind,y", *lines], "y")
     assert "na_values: ['', pending]" in text  # `unknown` is a kind
 
@@ -322,6 +328,11 @@ def test_marks_of_numbers_keep_their_scale(tmp_path: Path) -> None:
     text = drafted(tmp_path, ["price;ip;when;y", *lines], "y")
     assert "encode: set" not in text and "na_values: ['', NA]" in text and "format: '%d.%m.%Y'" in text
     assert 1_000 < means(tmp_path, ["price;ip;when;y", *lines])["price"] < 1_010
+    lines = [f"{i},5;{i}.25;{i}.5;{i % 50}.3" for i in range(60)]
+    found = means(tmp_path, ["comma;point;more;y", *lines])
+    text = drafted(tmp_path, ["comma;point;more;y", *lines], "y")
+    assert "columns: [point, more], encode: number, decimal: ." in text and 15 < found["y"] < 30
+    assert 20 < found["facts"] < 40 and 20 < found["point"] < 40
     classes = drafted(tmp_path, ["x;y", *(f"{i},5;{i % 3},0" for i in range(40))], "y")
     assert "encode: category, values: ['0,0', '1,0', '2,0']" in classes
     words = [f"{i},5;{['u.a.', 'z.B.', 'k.A.'][i % 3]}" for i in range(40)]

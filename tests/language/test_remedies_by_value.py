@@ -88,7 +88,8 @@ def test_a_text_among_numbers_tells_its_remedy(cell: str, beside: list[str], rem
 
 
 def test_a_point_in_a_file_with_a_decimal_comma_is_one() -> None:
-    assert number_remedy("1.5", [], ",") == "the point is the decimal mark: leave `decimal` out"
+    remedy = 'leave `decimal` out; or where other columns have another, `decimal: "."` at the feature'
+    assert number_remedy("1.5", [], ",") == f"the point is the decimal mark: {remedy}"
 
 
 @pytest.mark.parametrize(

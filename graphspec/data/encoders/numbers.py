@@ -346,7 +346,8 @@ class NumberEncoder(Floats):
     def __init__(self, fill: Fill, ignore: bool = False):
         super().__init__(fill, ignore)
         self.labels = self.columns
-        self.writing = Writing(self.feature.prefix, self.feature.unit, self.feature.thousands)
+        given = self.feature
+        self.writing = Writing(given.prefix, given.unit, given.thousands, given.decimal)
 
     def read(self, part: TablePart) -> Numbers:
         return np.stack([numbers(part, name, self.writing) for name in self.columns], 1)

@@ -153,7 +153,10 @@ class Number(Several):
     prefix: Text | None = None
     unit: Text | None = None
     thousands: Literal[",", ".", " ", "'"] | None = None
-    """What is written before and after numbers, and what separates their thousands, in columns of text."""
+    decimal: Literal[".", ","] | None = None
+    """What is written before and after numbers, what separates their thousands, and their decimal mark where
+    it is not that of the file, in columns of text.
+    """
 
     @model_validator(mode="after")
     def _fitting(self) -> Number:
