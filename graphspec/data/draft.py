@@ -25,7 +25,7 @@ class Draft:
         """The sections that say what the model is."""
         return [
             *("inputs:", *self.inputs, ""),
-            *self.blocks,
+            *(["blocks:", *self.blocks] if self.blocks else []),
             *("nodes:  # each reads the node above it, unless it has `from`", *self.nodes, ""),
             *("outputs:", *self.outputs, ""),
         ]

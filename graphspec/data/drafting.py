@@ -47,8 +47,24 @@ MOST_NAMED = 100
 """Classes that are named one by one, at most."""
 STEPS = 200
 """Steps without a better validation after which a training ends, at least."""
+CURVES = """\
+  curves:  # each number bends at 16 places that are learned: its effect need not be straight
+    inputs: [x]
+    nodes:
+      bends:
+        layer: EinsumDense
+        equation: bn,nk->bnk
+        output_shape: [null, 16]
+        bias_axes: nk
+        activation: relu
+        kernel_initializer: {name: random_normal, stddev: 1}
+        bias_initializer: {name: random_normal, stddev: 1}
+      flat: {layer: Flatten}
+"""
+"""The block that numbers go through besides."""
+CURVED = 100
+"""The numbers of an input that go through it, at most."""
 DENSE = """\
-blocks:
   dense:
     params: {units: required, rate: 0.3}
     inputs: [x]
@@ -221,6 +237,11 @@ def _numbers_input(made: Draft, name: str, numbers: list[ColumnProfile]) -> None
         f"    {name}: {{{columns}, encode: number{writing}{transform}, scale: standard{fill}}}"
     )
     made.codes.append(name)
+    if len(numbers) <= CURVED:
+        if CURVES not in made.blocks:
+            made.blocks.append(CURVES)
+        made.nodes.append(f"  {name}_curves: {{block: curves, from: {name}}}")
+        made.codes.append(f"{name}_curves")
 
 
 def _writing(seen: ColumnProfile) -> str:
@@ -294,7 +315,8 @@ def _list_input(made: Draft, name: str, seen: ColumnProfile) -> None:
 
 def _images(made: Draft, name: str, seen: ColumnProfile, found: ImageProfile) -> None:
     made.inputs.append(f"  {name}: {{shape: [{found.height}, {found.width}, {found.channels}]}}")
-    made.blocks = [BLOCK]
+    if BLOCK not in made.blocks:
+        made.blocks.append(BLOCK)
     made.nodes += image_nodes(name, found)
     made.features += image_feature(name, flow(seen.name), found, seen.missing > 0)
     made.codes.append(f"{name}_mean")
@@ -304,13 +326,14 @@ def _body(made: Draft) -> None:
     source = f"from: {made.codes[0]}, " if len(made.codes) == 1 else ""
     if len(made.codes) > 1:
         made.nodes.append(f"  all: {{merge: concatenate, from: [{', '.join(made.codes)}]}}")
-    if made.blocks:  # pictures, whose stages are normalized
+    if BLOCK in made.blocks:  # pictures, whose stages are normalized
         made.nodes += [
             f"  hidden: {{layer: Dense, {source}units: 128, activation: relu, repeat: 2}}",
             "  drop: {layer: Dropout, rate: 0.2}",
         ]
         return
-    made.blocks, made.body = [DENSE], "hidden"
+    made.blocks.append(DENSE)
+    made.body = "hidden"
     made.nodes += [f"  hidden: {{block: dense, {source}units: 128, repeat: 2}}"]
 
 

@@ -133,7 +133,6 @@ def _seen(source: Path | io.BytesIO) -> tuple[int, int, str] | None:
 
 
 BLOCK = """\
-blocks:
   stage:
     params: {filters: required, pool: 2}
     inputs: [x]

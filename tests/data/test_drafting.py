@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from graphspec.cli import app
 from graphspec.compiler import compile
 from graphspec.data.columns import Writing
-from graphspec.data.drafting import draft
+from graphspec.data.drafting import CURVED, draft
 from graphspec.data.drafting_looks import gaps_of, look
 from graphspec.data.drafting_notes import headless
 from graphspec.data.drafting_windows import Ask
@@ -305,6 +305,26 @@ def means(folder: Path, lines: list[str]) -> dict[str, float]:
     assert encoders is not None
     found = {name: getattr(each, "curves", None) for name, each in encoders.encoders.items()}
     return {name: curves[0].shift for name, curves in found.items() if curves}
+
+
+def test_the_effect_of_a_number_need_not_be_straight(tmp_path: Path) -> None:
+    """Numbers go through a curve each, besides; those of a very wide table do not."""
+    text = drafted(
+        tmp_path, ["a,b,kind,y", *(f"{i}.5,{i * i}.5,k{i % 3},{i % 40}.5" for i in range(60))], "y"
+    )
+    assert (
+        "  facts_curves: {block: curves, from: facts}" in text and "facts, facts_curves, kind_codes]" in text
+    )
+    module = compile(text).module(seed=0)
+    facts = torch.linspace(-2, 2, 9)[:, None].repeat(1, 2)
+    curves = module.facts_curves(facts).view(9, 2, 16)
+    alone = module.facts_curves(facts * torch.tensor([1.0, 0.0])).view(9, 2, 16)
+    assert torch.equal(curves[:, 0], alone[:, 0]) and not torch.equal(curves[:, 1], alone[:, 1])
+    bent = (curves[2:] - 2 * curves[1:-1] + curves[:-2]).abs().sum(0) > 1e-3
+    assert bent.sum() > 8 and (curves.diff(dim=0).abs() > 1e-3).any()
+    wide = [f"x{n}" for n in range(CURVED + 1)]
+    rows = (",".join(f"{i + n}.5" for n in range(CURVED + 2)) for i in range(30))
+    assert "curves" not in drafted(tmp_path, [",".join([*wide, "y"]), *rows], "y")
 
 
 def test_marks_of_numbers_keep_their_scale(tmp_path: Path) -> None:
