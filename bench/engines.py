@@ -14,7 +14,7 @@ from bench.measure import Samples, interleave
 from bench.report import Column, Table, Value, duration
 from bench.twins import text
 from graphspec.export import export
-from graphspec.runs.engines import Engine, OnnxEngine, OpenVinoEngine, TorchEngine
+from graphspec.runs.engines import Engine, Interface, OnnxEngine, OpenVinoEngine, TorchEngine
 from graphspec.runs.fastest import timed
 
 NOTE = """A batch of 1 on one thread, arrays in and arrays out: what `predict --engine` computes with. The
@@ -74,7 +74,7 @@ def _row(name: str, case: Case, budget_seconds: float) -> Mapping[str, Value]:
         base = TorchEngine(program, module, torch.device("cpu"))
         base.threads = 1
         engines: dict[str, Engine] = {"torch": base}
-        engines |= {kind.name: kind(program, file, 1) for kind in (OnnxEngine, OpenVinoEngine)}
+        engines |= {kind.name: kind(Interface.of(program), file, 1) for kind in (OnnxEngine, OpenVinoEngine)}
         twin_alone = _by_hand(twin, example)
         apart = max(_apart(engines, example), _between(twin_alone(), base(example).values()))
         subjects: dict[str, Callable[[], object]] = {"twin": twin_alone}

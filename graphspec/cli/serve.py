@@ -66,7 +66,8 @@ def serve(
 
         limits = Limits(max_bytes, max_rows, timeout, batch, batch_wait / 1000)
         found = _served(runs, weights, device, engine, allow or ())
-        gc.enable()  # which has nothing to find among what was imported and read
+        gc.freeze()  # what was imported and read stays
+        gc.enable()
         _run(Server(found, limits), host, port)
 
 
@@ -80,7 +81,6 @@ def _need_packages() -> None:
 def _served(
     runs: Sequence[Path], weights: str, device: str, engine: str, allow: Sequence[str]
 ) -> dict[str, Served]:
-    from graphspec.runs.run import Run
     from graphspec.serve.served import Served
 
     found: dict[str, Served] = {}
@@ -88,11 +88,10 @@ def _served(
         name = path.resolve().name if path.is_dir() else path.stem
         if name in found:
             raise misuse("RUN...", f"two runs are called {name}: a run is asked for by its name")
-        run = Run(path, weights, allow)
-        if run.files.synthetic:
+        found[name] = Served(name, path, weights, allow, device, engine)
+        if found[name].synthetic:
             show([synthetic(path)], {}, sys.stderr)
-        found[name] = Served(name, run, device, engine)
-        for note in found[name].model.notes:
+        for note in found[name].notes:
             say(f"{name}: {note}", sys.stderr)
     return found
 

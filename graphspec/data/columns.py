@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +18,13 @@ from numpy.typing import NDArray
 from graphspec.data.lookalikes import number_remedy
 from graphspec.data.mistakes import nowhere, shown
 from graphspec.data.ragged import offsets_of
+from graphspec.data.rows.numbers import Numbers
+from graphspec.data.rows.values import ticks_of
 from graphspec.diagnostics import Span, SpecError, fail
 
-Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 BESIDE = 1000
 """Cells of a column that tell what a text among numbers means."""
-TICKS = 1_000_000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-"""Dates are whole microseconds since 1970, UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +307,7 @@ def _by_value(column: pa.Array, format: str | None, part: TablePart, name: str) 
     known = []
     for position, text in enumerate(encoded.dictionary.to_pylist()):
         try:
-            known.append(_ticks(text, format))
+            known.append(ticks_of(text, format))
         except (ValueError, OverflowError):
             index = pc.index(encoded.indices, pa.scalar(position, encoded.indices.type)).as_py()
             wrong, help = f"{shown(text)} is not a date", "correct it, or the `format` of the feature"
@@ -320,18 +317,3 @@ def _by_value(column: pa.Array, format: str | None, part: TablePart, name: str) 
                 wrong += f" in the format {format}"
             raise part.fail("data-dtype", name, index, wrong, help) from None
     return pa.array(known, pa.int64()).take(encoded.indices)
-
-
-def ticks_of_row(value: object, format: str | None) -> int | None:
-    """As `dates`, of one Python value; None where it is no text of a date."""
-    try:
-        return _ticks(value, format) if isinstance(value, str) else None
-    except (ValueError, OverflowError):
-        return None
-
-
-def _ticks(text: str, format: str | None) -> int:
-    found = datetime.strptime(text, format) if format is not None else datetime.fromisoformat(text.strip())
-    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    delta = found - EPOCH
-    return (delta.days * 86_400 + delta.seconds) * TICKS + delta.microseconds

@@ -42,6 +42,22 @@ def is_signed(about: Mapping[str, Any], names: Iterable[str]) -> bool:
     )
 
 
+def signature(text: str) -> str | None:
+    """This user's signature of a text; None where no key can be kept."""
+    key = _key() or _make_key()
+    return None if key is None else _of_text(key, text)
+
+
+def is_own(text: str, found: str) -> bool:
+    """Whether this user has signed a text so."""
+    key = _key()
+    return key is not None and hmac.compare_digest(found.encode(), _of_text(key, text).encode())
+
+
+def _of_text(key: bytes, text: str) -> str:
+    return hmac.new(key, b"text\0" + text.encode(), hashlib.sha256).hexdigest()
+
+
 def _digest(key: bytes, about: Mapping[str, Any], names: Iterable[str]) -> str:
     text = json.dumps([[about.get(name) for name in REMEMBERED], list(names)])
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()

@@ -14,11 +14,15 @@ BASE = "base.safetensors"
 """Where one puts the weights that they were trained for, if these have moved."""
 ENGINE, ENGINE_MODEL = "engine.json", "engine.onnx"
 """The engine that predicts, and what it runs."""
+SERVING = "serving.json"
+"""What answers rows with it before the spec is read."""
+WEIGHTS = {"best": BEST, "last": LAST}
+"""The files of weights by the epoch that a user names."""
 TRIALS = "trials"
 """In the directory of a search, the directory with the runs of its trials."""
 FILES = (
     *(SPEC, SOURCE, HISTORY, ENVIRONMENT, LAST, BEST, ENCODERS, CURVES),
-    *(ADAPTER, ADAPTER_CONFIG, ENGINE, ENGINE_MODEL),
+    *(ADAPTER, ADAPTER_CONFIG, ENGINE, ENGINE_MODEL, SERVING),
 )
 OWN = (*FILES, CHECKPOINTS, TENSORBOARD, WANDB)
 """What a run itself writes; the files that its spec reads, and those of its callbacks, have other names."""

@@ -10,8 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graphspec.data.encoders import Encoders
-from graphspec.data.encoders.cells import Cells, as_table
-from graphspec.data.encoders.decoding import decode
+from graphspec.data.encoders.decoding import written
+from graphspec.data.rows.cells import Cells, as_table
+from graphspec.data.rows.outputs import Written
 from graphspec.program import BaseProgram
 
 Values = Mapping[str, NDArray[Any]]
@@ -28,25 +29,20 @@ def columns_of(
     """What a model returns for some rows as columns, as people read them. `units` are the scales that rows
     have of their own, by target.
     """
-    return as_table(cells_of(program, encoders, values, sizes, probabilities, units))
-
-
-def cells_of(
-    program: BaseProgram,
-    encoders: Encoders | None,
-    values: Values,
-    sizes: Values,
-    probabilities: bool,
-    units: Values = MappingProxyType({}),
-) -> dict[str, Cells]:
-    """The columns of `columns_of`, before they are a table."""
     if encoders is not None:
-        return encoders.cells(values, sizes, probabilities, units)
+        return encoders.decode(values, sizes, probabilities, units)
     columns: dict[str, Cells] = {}
-    for name, output in program.outputs.items():
+    for name, one in outputs_written(program, None).items():
         if name in values:
-            columns |= decode(name, output, None, values, sizes, probabilities)
-    return columns
+            columns |= one(values, sizes, probabilities)
+    return as_table(columns)
+
+
+def outputs_written(program: BaseProgram, encoders: Encoders | None) -> dict[str, Written]:
+    """How each output becomes columns."""
+    if encoders is not None:
+        return encoders.written()
+    return {name: written(name, output, None) for name, output in program.outputs.items()}
 
 
 def with_keys(keys: pa.Table | None, decoded: pa.Table) -> pa.Table:

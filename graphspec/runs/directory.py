@@ -19,7 +19,6 @@ from graphspec.files.permission import is_signed
 from graphspec.files.reading import digest, is_within, parse_json, read_text
 from graphspec.files.run_files import (
     BASE,
-    BEST,
     CHECKPOINTS,
     ENCODERS,
     ENVIRONMENT,
@@ -27,6 +26,7 @@ from graphspec.files.run_files import (
     LAST,
     SPEC,
     TRIALS,
+    WEIGHTS,
 )
 from graphspec.program import BaseProgram
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
 
 Values = dict[str, list[float | None]]
-WEIGHTS = {"best": BEST, "last": LAST}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.packages import needing
 from graphspec.diagnostics.text import first_line
-from graphspec.program import BaseProgram, returned
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from graphspec.program import BaseProgram
 
 Values = dict[str, NDArray[Any]]
 SLOWER = ("SkipLayerNormFusion",)
@@ -27,6 +29,20 @@ OF_CPUS = ("onnxruntime", "openvino")
 """The engines that compute on the CPU alone."""
 ENGINES = ("torch", *OF_CPUS)
 """The engines, the one that all others must agree with first."""
+
+
+def versions() -> dict[str, str]:
+    """The versions of the engines that are installed, "" where nothing says which: none is imported."""
+    return {name: found for name in ENGINES if (found := _version(name)) is not None}
+
+
+def _version(package: str) -> str | None:
+    spec = find_spec(package)
+    if spec is None:
+        return None
+    folder = Path(next(iter(spec.submodule_search_locations or ()), "")).parent
+    about = sorted(folder.glob(f"{package}-*.dist-info"))
+    return about[-1].name[len(package) + 1 : -len(".dist-info")] if about else ""
 
 
 class Engine(Protocol):
@@ -41,37 +57,78 @@ class Engine(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Default:
+    """What fills an input that may be left out: a number, or what is drawn from `random_normal` or else."""
+
+    value: float | str
+    sizes: tuple[int, ...]
+    dtype: str
+
+    def __call__(self, count: int) -> NDArray[Any]:
+        """For a batch of so many examples."""
+        shape = (count, *self.sizes)
+        if not isinstance(self.value, str):
+            return np.full(shape, self.value, self.dtype)
+        source = np.random.default_rng()
+        drawn = source.standard_normal(shape) if self.value == "random_normal" else source.random(shape)
+        return drawn.astype(self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What goes into the export of a program, and what comes out, by name."""
+
+    defaults: Mapping[str, Default]
+    outputs: tuple[str, ...]
+    judged: tuple[str, ...]
+    """In a file with logits, what each output is without its activation."""
+    masks: tuple[str, ...]
+    returned: tuple[str, ...]
+    """What such a file returns, in order."""
+
+    @classmethod
+    def of(cls, program: BaseProgram) -> Interface:
+        from graphspec.program import returned
+
+        judged = [
+            output.logits_key if output.activation is not None else key
+            for output in program.outputs.values()
+            for key in output.keys
+        ]
+        masks = dict.fromkeys(o.mask for o in program.outputs.values() if o.mask is not None)
+        every = returned(program.outputs, logits=True)
+        return cls(
+            _defaults(program), tuple(returned(program.outputs)), tuple(judged), tuple(masks), tuple(every)
+        )
+
+
 class FileEngine:
     """Runs the export of a program, and gives what losses read, too, where the file returns it."""
 
     name: str
 
-    def __init__(self, program: BaseProgram):
-        self.program, self.defaults = program, _defaults(program)
-        self.outputs = returned(program.outputs)
-        self.judged = [
-            output.logits_key if output.activation is not None else key
-            for output in program.outputs.values()
-            for key in output.keys
-        ]
-        """In a file with logits, what each output is without its activation."""
-        self.masks = list(dict.fromkeys(o.mask for o in program.outputs.values() if o.mask is not None))
+    def __init__(self, interface: Interface):
+        self.interface = interface
 
     def __call__(self, inputs: Mapping[str, Any]) -> Values:
-        return {key: _float(value) for key, value in self.values(inputs, self.outputs).items()}
+        return {key: _float(value) for key, value in self.values(inputs, self.interface.outputs).items()}
 
     def logits(self, inputs: Mapping[str, Any]) -> Values:
         """What the module returns with `logits=True`: outputs without the activations that losses take
         themselves, and masks.
         """
-        values = self.values(inputs, [*self.judged, *self.masks])
-        found = {key: _float(values[name]) for key, name in zip(self.outputs, self.judged, strict=True)}
-        return found | {name: np.asarray(values[name], bool) for name in self.masks}
+        outputs, judged, masks = self.interface.outputs, self.interface.judged, self.interface.masks
+        values = self.values(inputs, [*judged, *masks])
+        found = {key: _float(values[name]) for key, name in zip(outputs, judged, strict=True)}
+        return found | {name: np.asarray(values[name], bool) for name in masks}
 
     def values(self, inputs: Mapping[str, Any], names: Sequence[str]) -> Values:
         """Some of what the file returns, by the names of `returned`. Raises `SpecError` (run-failed)."""
         try:
-            return dict(zip(names, self.compute(_arrays(inputs, self.defaults), names), strict=True))
+            return dict(
+                zip(names, self.compute(_arrays(inputs, self.interface.defaults), names), strict=True)
+            )
         except Exception as error:  # onnxruntime has no class that all of its errors belong to
             if not isinstance(error, RuntimeError) and not type(error).__module__.startswith("onnxruntime"):
                 raise
@@ -86,8 +143,10 @@ class FileEngine:
 
     def named(self, places: Sequence[T]) -> dict[str, T]:
         """What a file returns, in its order, by name."""
-        logits = len(places) > len(self.outputs)
-        return dict(zip(returned(self.program.outputs, logits), places, strict=True))
+        own = self.interface
+        return dict(
+            zip(own.outputs if len(places) == len(own.outputs) else own.returned, places, strict=True)
+        )
 
 
 class TorchEngine:
@@ -102,7 +161,7 @@ class TorchEngine:
         self.on_cpu = device.type == "cpu"
         self.threads = devices.threads(program)
         self.inputs = tuple(program.inputs)
-        self.outputs = returned(program.outputs)
+        self.outputs = Interface.of(program).outputs
 
     def __call__(self, inputs: Mapping[str, Any]) -> Values:
         import torch
@@ -134,10 +193,10 @@ class OnnxEngine(FileEngine):
 
     name = "onnxruntime"
 
-    def __init__(self, program: BaseProgram, file: Path, threads: int):
+    def __init__(self, interface: Interface, file: Path, threads: int):
         with needing("`--engine onnxruntime`", "onnx"):
             import onnxruntime
-        super().__init__(program)
+        super().__init__(interface)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, 3
         self.session = onnxruntime.InferenceSession(
@@ -155,10 +214,10 @@ class OpenVinoEngine(FileEngine):
 
     name = "openvino"
 
-    def __init__(self, program: BaseProgram, file: Path, threads: int):
+    def __init__(self, interface: Interface, file: Path, threads: int):
         with needing("`--engine openvino`", "openvino"):
             import openvino
-        super().__init__(program)
+        super().__init__(interface)
         exact = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
         self.model = openvino.Core().compile_model(str(file), "CPU", exact)
         self.places = self.named(range(len(self.model.outputs)))
@@ -168,28 +227,14 @@ class OpenVinoEngine(FileEngine):
         return [found[self.places[name]] for name in names]
 
 
-Default = Callable[[int], NDArray[Any]]
-"""What fills an input that may be left out, for a batch of so many examples."""
-
-
 def _defaults(program: BaseProgram) -> dict[str, Default]:
     found: dict[str, Default] = {}
     for name, value in program.defaults.items():
         tensor = program.inputs[name]
         sizes = [size for size in tensor.shape[1:] if isinstance(size, int)]
         if len(sizes) == tensor.rank - 1:
-            found[name] = partial(_filled, value, sizes, tensor.dtype)
+            found[name] = Default(value, tuple(sizes), tensor.dtype)
     return found
-
-
-def _filled(value: Any, sizes: Sequence[int], dtype: str, count: int) -> NDArray[Any]:
-    """An array of a default, drawn where that says so."""
-    shape = (count, *sizes)
-    if not isinstance(value, str):
-        return np.full(shape, value, dtype)
-    source = np.random.default_rng()
-    drawn = source.standard_normal(shape) if value == "random_normal" else source.random(shape)
-    return drawn.astype(dtype)
 
 
 def _arrays(inputs: Mapping[str, Any], defaults: Mapping[str, Default]) -> Values:

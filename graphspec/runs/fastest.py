@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +21,16 @@ from graphspec import custom
 from graphspec.diagnostics import SpecError, did_you_mean, fail
 from graphspec.files.reading import digest, parse_json, read_text
 from graphspec.files.run_files import ENGINE, ENGINE_MODEL
-from graphspec.runs.engines import ENGINES, Engine, OnnxEngine, OpenVinoEngine, TorchEngine, Values
+from graphspec.runs.engines import (
+    ENGINES,
+    Engine,
+    Interface,
+    OnnxEngine,
+    OpenVinoEngine,
+    TorchEngine,
+    Values,
+    versions,
+)
 from graphspec.train import device as devices
 from graphspec.version import __version__
 
@@ -133,7 +141,7 @@ class _Shelf:
             "machine": f"{platform.node()} {platform.machine()} {os.cpu_count()}",
             "threads": self.threads,
             "sizes": self.sizes,
-            "engines": {name: found for name in ENGINES if (found := _version(name)) is not None},
+            "engines": versions(),
         }
 
     @cached_property
@@ -180,7 +188,7 @@ class _Shelf:
             from graphspec.diagnostics.packages import lacking
 
             raise lacking(f"`--engine {name}`", {"onnxruntime": "onnx"}.get(name, name))
-        return OTHERS[name](self.program, self.file, self.threads)
+        return OTHERS[name](Interface.of(self.program), self.file, self.threads)
 
     def apart(self, engine: Engine) -> float:
         """The largest difference from the module, as the run remembers it. Raises `SpecError`
@@ -266,16 +274,6 @@ class _Shelf:
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
-
-
-def _version(package: str) -> str | None:
-    """The version of a package; None where it is not installed."""
-    if find_spec(package) is None:
-        return None
-    try:
-        return version(package)
-    except PackageNotFoundError:  # built by hand
-        return ""
 
 
 def timed(engines: Mapping[str, Engine], example: Mapping[str, Any]) -> dict[str, float]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from graphspec.data.encoders import Encoders
-from graphspec.data.encoders.cells import Cells, as_table
+from graphspec.data.rows.cells import as_table
+from graphspec.data.rows.fields import Row
 from graphspec.program import BaseProgram
-from graphspec.runs.columns import cells_of, with_keys
+from graphspec.runs.answering import Answering
+from graphspec.runs.columns import outputs_written, with_keys
 from graphspec.runs.engines import Engine
-from graphspec.runs.rows import ArrayReader, Row, RowArrays, RowReader
+from graphspec.runs.rows import ArrayReader, RowReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,40 +29,26 @@ class Model:
     notes: Sequence[str] = ()
     """What to say of the engine."""
     reader: RowReader | ArrayReader | None = field(init=False)
-    """None where a row alone says too little: of windows, and of targets with a scale of each row's own."""
+    answering: Answering = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.encoders is None:
-            self.reader = ArrayReader(self.program)
-        else:
-            whole = needs_table(self.program, self.encoders)
-            self.reader = None if whole else RowReader(self.program, self.encoders)
+        self.reader = reader_of(self.program, self.encoders)
+        self.answering = Answering(self.engine, outputs_written(self.program, self.encoders))
 
     def predict_row(self, row: Row, probabilities: bool = True) -> pa.Table:
         """The prediction of one row. Raises `SpecError`."""
         assert self.reader is not None
-        found = as_table(self._cells([self.reader.read(row)], probabilities))
+        found = as_table(self.answering.cells([self.reader.read(row)], probabilities))
         return with_keys(self.reader.key_columns([row]), found)
 
-    def answers(self, rows: Sequence[Row], read: Sequence[RowArrays]) -> list[dict[str, Any]]:
-        """The predictions of rows whose arrays have the same shapes, by column as Python has them. Raises
-        `SpecError`.
-        """
-        assert self.reader is not None
-        keys = self.reader.key_columns(rows)
-        columns = {} if keys is None else keys.to_pydict()
-        columns |= {name: cells.python() for name, cells in self._cells(read, True).items()}
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
-    def _cells(self, read: Sequence[RowArrays], probabilities: bool) -> dict[str, Cells]:
-        """What the engine computes for rows whose arrays have the same shapes."""
-        first = read[0]
-        arrays = first.arrays
-        if len(read) > 1:
-            arrays = {name: np.concatenate([each.arrays[name] for each in read]) for name in arrays}
-        values = self.engine(arrays)
-        sizes = {name: np.array([each.sizes[name] for each in read], np.int64) for name in first.sizes}
-        return cells_of(self.program, self.encoders, values, sizes, probabilities)
+def reader_of(program: BaseProgram, encoders: Encoders | None) -> RowReader | ArrayReader | None:
+    """What reads rows for a program; None where a row alone says too little: of windows, and of targets
+    with a scale of each row's own.
+    """
+    if encoders is None:
+        return ArrayReader(program)
+    return None if needs_table(program, encoders) else RowReader(program, encoders)
 
 
 def needs_table(program: BaseProgram, encoders: Encoders) -> bool:

@@ -21,7 +21,7 @@ from graphspec.data.loading import load
 from graphspec.diagnostics import SpecError, fail
 from graphspec.objectives.history import directions, loss_names
 from graphspec.runs.engine_module import EngineModule
-from graphspec.runs.engines import OnnxEngine
+from graphspec.runs.engines import Interface, OnnxEngine
 from graphspec.runs.fastest import timed
 from graphspec.train import device as devices
 from graphspec.train.custom import bound
@@ -133,7 +133,7 @@ class _FormSearch:
         self.objective = Objective(self.program.inputs, bound(self.program, CPU), CPU, None, units)
 
     def engine(self, file: Path) -> OnnxEngine:
-        return OnnxEngine(self.program, file, self.threads)
+        return OnnxEngine(Interface.of(self.program), file, self.threads)
 
     def among(self, file: Path, folder: Path) -> Form:
         """The fastest form that holds. Raises `SpecError` (score-falls)."""

@@ -1,15 +1,14 @@
 """A few rows of Python values as the arrays of a program, without the tables that files need.
 
-What a row says plainly is read here; of the rest (missing, filled, wrong, of another type) a table of one row
-is made, which the encoders read as they read a file: so both ways make the same arrays, and the second one
-says what is wrong. Nothing here needs torch.
+What a row says plainly `data.rows` reads; of the rest (missing, filled, wrong, of another type) a table of
+one row is made, which the encoders read as they read a file: so both ways make the same arrays, and the
+second one says what is wrong. Nothing here needs torch.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -22,19 +21,26 @@ from graphspec.data.encoders import Encoders
 from graphspec.data.fields import Checker, Field, fields
 from graphspec.data.mistakes import lacks, remedy, row_in_words
 from graphspec.data.ragged import Ragged, padded_lengths
+from graphspec.data.rows.fields import Row
+from graphspec.data.rows.reader import (
+    SINGLE,
+    TYPES,
+    ArrayField,
+    EncodedField,
+    FieldOfRow,
+    PlainRows,
+    RowArrays,
+)
 from graphspec.data.tables.frame import FrameTable
 from graphspec.data.tables.values import plain
 from graphspec.diagnostics import fail
 from graphspec.program import BaseProgram
 from graphspec.tensor import unit_of
 
-Row = Mapping[str, Any]
 NUMBER = re.compile(r"[_.]\d+\Z", re.ASCII)
 """The end of one of several columns of a name."""
 NAME = "data"
 """What messages call the rows."""
-SINGLE = frozenset((str, int, float, bool, type(None)))
-"""The types of single values."""
 IN_ROWS = SINGLE | {list}
 
 
@@ -50,19 +56,6 @@ def as_row(data: object) -> Row | None:
     return row if kinds <= IN_ROWS and (alone or kinds != {list}) else None
 
 
-@dataclass(frozen=True, slots=True)
-class RowArrays:
-    """The arrays of one row by field, with a batch axis of 1; `sizes` are its lengths by the size's name."""
-
-    arrays: dict[str, NDArray[Any]]
-    sizes: dict[str, int]
-
-    @property
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Rows of the same shapes can be in one batch, none padded for another."""
-        return tuple(array.shape for array in self.arrays.values())
-
-
 class RowReader:
     """Reads rows for the inputs of a program, with the encoders that a training has fitted."""
 
@@ -72,14 +65,16 @@ class RowReader:
         self.wanted: list[Field] = [field for field in fields(program, absent) if field.role == "input"]
         self.keys: Sequence[str] = program.data.key if program.data is not None else ()
         self._na_values: Sequence[str] = program.data.na_values if program.data is not None else ("",)
-        self._missing = _missing(self._na_values)
+        self.plain: PlainRows | None = None
+        """Reads the plain ones of the rows that the encoders are bound to."""
         self._bound: frozenset[str] | None = None
 
     def read(self, row: Row, number: int = 0) -> RowArrays:
         """The arrays of one row, the one of that number. Raises `SpecError` with each field's mistake."""
-        if self._bound is None or row.keys() != self._bound:
+        if row.keys() != self._bound:
             self._bind(row)
-        return self.plainly(row) or self.through_table(row, number)
+        found = self.plain.read(row) if self.plain is not None else None
+        return found or self.through_table(row, number)
 
     def complete(self, row: Row) -> Row:
         """The row with null under each key that it lacks, as a line of JSON has it; as it is where it has
@@ -102,52 +97,53 @@ class RowReader:
     @cached_property
     def known(self) -> frozenset[str]:
         """The names that mean something: those, the inputs, and the targets."""
+        return frozenset((*self.named, *self.program.inputs, *self.targets))
+
+    @cached_property
+    def targets(self) -> frozenset[str]:
+        """The columns of targets, which no prediction reads."""
         targets = (fill for fill in self.encoders.plan.fills if fill.target)
-        of_targets = [c for f in targets for c in (f.feature.read(f.field) if f.feature else (f.field,))]
-        return frozenset((*self.named, *self.program.inputs, *of_targets))
+        return frozenset(c for f in targets for c in (f.feature.read(f.field) if f.feature else (f.field,)))
 
-    def plainly(self, row: Row) -> RowArrays | None:
-        """The arrays of one row of columns that the encoders are bound to; None where a table has to say."""
-        for value in row.values():
-            if type(value) in SINGLE and value in self._missing:
-                return None
-        found: dict[str, NDArray[Any]] = {}
-        sizes: dict[str, int] = {}
-        for field in self.wanted:
-            value = self.encoders.encoders[field.name].read_row(row)
-            array = None if value is None else self._array(field, value, sizes)
-            if array is None:
-                return None
-            found[field.name] = array
-        return RowArrays(found, sizes)
+    def usual(self) -> PlainRows | None:
+        """What reads the plain ones of rows that have a column for each field, and the others that may be
+        there; None where tables have to read all of them.
+        """
+        own = [fill.field for fill in self.encoders.plan.fills if not fill.target and not fill.feature]
+        self._bind([*self.named, *own])
+        return self.plain
 
-    def _array(self, field: Field, value: Any, sizes: dict[str, int]) -> NDArray[Any] | None:
-        """The value in the type of the field; None where it does not fit, or where that is not plain."""
-        if field.tensor.rank > 1 and not isinstance(size := field.tensor.shape[1], int):
-            unit, most = unit_of(size), len(value)
-            if unit is None or unit[1] != 1 or sizes.setdefault(unit[0], most) != most:
-                return None
-            if most > self.program.maximum_sizes.get(unit[0], most):
-                return None
-            value = value + [0] * (self.program.minimum_sizes.get(unit[0], 1) - most)
-        if field.tensor.dtype not in TYPES:
+    def _plain_rows(self, names: Collection[str]) -> PlainRows | None:
+        """For rows of these names, to which the encoders are bound."""
+        made = [self._field(field) for field in self.wanted]
+        found = tuple(each for each in made if each is not None)
+        if len(found) < len(made):
             return None
-        if field.high is not None and not _within(field, value):
-            return None
-        try:
-            return np.array([value], TYPES[field.tensor.dtype])
-        except OverflowError:
-            return None
+        columns, beside = tuple(self.encoders.columns), tuple(sorted({*names, *self.targets}))
+        return PlainRows(found, columns, tuple(self.keys), beside, tuple(self._na_values))
 
-    def _bind(self, names: Iterable[str]) -> None:
+    def _field(self, field: Field) -> FieldOfRow | None:
+        """What reads a field of a row; None where a table has to."""
+        encoded, dtype, high = self.encoders.encoders[field.name].in_row(), field.tensor.dtype, field.high
+        if encoded is None or dtype not in TYPES or isinstance(high, tuple):
+            return None
+        if field.tensor.rank < 2 or isinstance(size := field.tensor.shape[1], int):
+            return EncodedField(field.name, encoded, dtype, field.low, high)
+        unit, program = unit_of(size), self.program
+        if unit is None or unit[1] != 1:
+            return None
+        least, most = program.minimum_sizes.get(unit[0], 1), program.maximum_sizes.get(unit[0])
+        return EncodedField(field.name, encoded, dtype, field.low, high, unit[0], least, most)
+
+    def _bind(self, names: Collection[str]) -> None:
         """Binds the encoders to the columns of rows with these names. Raises `SpecError` (data-column)."""
         table = FrameTable(pa.table({name: pa.nulls(0) for name in names}), NAME, self._na_values)
-        self._bound = None
+        self._bound = self.plain = None
         self.encoders.bind(table, targets=False)
         for name in self.keys:
             if name not in table.columns:
                 raise table.lacks(name, self.program.span(("data", "key")))
-        self._bound = frozenset(names)
+        self._bound, self.plain = frozenset(names), self._plain_rows(names)
 
     def through_table(self, row: Row, number: int = 0) -> RowArrays:
         """The arrays of one row of such columns, as a table has them. Raises `SpecError`."""
@@ -166,7 +162,9 @@ class RowReader:
             for name, array in arrays.items()
         }
         typed = {name: np.asarray(a).astype(checker.wanted[name].tensor.dtype) for name, a in found.items()}
-        return RowArrays(typed, {name: int(lengths[0]) for name, lengths in encoded.sizes.items()})
+        sizes = {name: int(lengths[0]) for name, lengths in encoded.sizes.items()}
+        keys = self.key_columns([row])
+        return RowArrays(typed, sizes, {} if keys is None else keys.to_pylist()[0])
 
     def key_columns(self, rows: Sequence[Row]) -> pa.Table | None:
         """The columns of the key; None where the spec names none. Raises `SpecError` (data-dtype) where its
@@ -181,14 +179,44 @@ class RowReader:
 class ArrayReader:
     """Reads rows of arrays, as nested lists, for a program that has learned from arrays."""
 
+    encoders = None
+
     def __init__(self, program: BaseProgram):
         self.program = program
         self.wanted: list[Field] = [
             field for field in fields(program, program.defaults) if field.role == "input"
         ]
+        made = [self._field(field) for field in self.wanted]
+        plainly = tuple(each for each in made if each is not None)
+        self.plain = PlainRows(plainly, (), (), None, ()) if len(plainly) == len(made) else None
+
+    def usual(self) -> PlainRows | None:
+        """What reads plain rows; None where `Checker` has to read all of them."""
+        return self.plain
+
+    def _field(self, field: Field) -> ArrayField | None:
+        """What reads a plain array of a field; None where `Checker` has to read all of them."""
+        tensor, high, program = field.tensor, field.high, self.program
+        if tensor.dtype not in TYPES or isinstance(high, tuple):
+            return None
+        shape: list[int | tuple[str, int, int, int | None]] = []
+        for size in tensor.shape[1:]:
+            unit = None if isinstance(size, int) else unit_of(size)
+            if isinstance(size, int):
+                shape.append(size)
+            elif unit is not None:
+                least, most = program.minimum_sizes.get(unit[0], 1), program.maximum_sizes.get(unit[0])
+                shape.append((*unit, least, most))
+            else:
+                return None
+        return ArrayField(field.name, tensor.dtype, tuple(shape), field.low, high)
 
     def read(self, row: Row, number: int = 0) -> RowArrays:
         """The arrays of one row, the one of that number. Raises `SpecError` with each field's mistake."""
+        return (self.plain.read(row) if self.plain is not None else None) or self.checked(row, number)
+
+    def checked(self, row: Row, number: int = 0) -> RowArrays:
+        """As `read`, of any row."""
         limits = self.program.minimum_sizes, self.program.maximum_sizes
         checker, found = Checker(NAME, row_in_words, self.wanted, *limits), {}
         for field in self.wanted:
@@ -199,6 +227,10 @@ class ArrayReader:
                 found[field.name] = array.astype(field.tensor.dtype, copy=False)
         checker.finish({field.name: 1 for field in self.wanted})
         return RowArrays(found, {})
+
+    def complete(self, row: Row) -> Row:
+        """The row as it is."""
+        return row
 
     def key_columns(self, rows: Sequence[Row]) -> pa.Table | None:
         """None: the key of arrays is an array of its own."""
@@ -213,29 +245,6 @@ def _nested(field: Field, value: Any) -> NDArray[Any]:
     if array.dtype.kind not in "biuf":
         raise fail("data-dtype", f"`{field.name}` of `{NAME}` does not hold numbers alone")
     return array
-
-
-TYPES = {name: np.dtype(name) for name in ("float32", "float64", "int32", "int64")}
-"""The types of fields whose values are read without a table."""
-
-
-def _within(field: Field, value: Any) -> bool:
-    """Whether each number of a value is legal; False where that takes more than two comparisons."""
-    low, high = field.low, field.high
-    if low is None or not isinstance(high, int | float):
-        return False
-    return low <= min(value) and max(value) <= high if isinstance(value, list) else low <= value <= high
-
-
-def _missing(na_values: Sequence[str]) -> frozenset[Any]:
-    """The values that stand for a missing one, as texts and as the numbers that they are."""
-    found: set[Any] = {None, *na_values}
-    for text in na_values:
-        try:
-            found.add(float(text))
-        except ValueError:
-            continue
-    return frozenset(found)
 
 
 def column_of(name: str, values: list[Any]) -> pa.Array:

@@ -165,7 +165,7 @@ class Run:
             found = self.model(str(place), engine, rows)
             lines = found.notes
             if isinstance(found.engine, FileEngine):
-                return EngineModule(found.engine), lines
+                return EngineModule(found.engine, self.program.inputs), lines
         elif engine not in ("torch", "auto"):
             message = f"`{engine}` gives outputs, and the loss has penalties on activities inside the model"
             raise fail("not-supported", message, "leave `--engine` out")
@@ -277,6 +277,7 @@ class Run:
         """
         from graphspec.runs.engines import OF_CPUS, TorchEngine
         from graphspec.runs.fastest import engine_of
+        from graphspec.runs.kept import keep
         from graphspec.runs.model import Model
         from graphspec.train import device as devices
 
@@ -291,7 +292,10 @@ class Run:
             weights = self.weights
             known = _written(weights)
             made, notes = engine_of(self, base, engine, rows, device == "cpu")
-            self._kept = asked, known, weights, Model(self.program, made, self.encoders(), notes)
+            model = Model(self.program, made, self.encoders(), notes)
+            self._kept = asked, known, weights, model
+            if asked[2] == 1:
+                keep(self, str(self._weights), engine, model, devices.threads(self.program))
         return self._kept[3]
 
     def inference(self, place: Any = "cpu") -> tuple[Program, nn.Module]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.diagnostics import fail
+from graphspec.files.run_files import WEIGHTS
 from graphspec.program import BaseProgram
-from graphspec.runs.directory import WEIGHTS, Values, places
+from graphspec.runs.directory import Values, places
 from graphspec.weights import without_file
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.serve.batches import Batcher
 from graphspec.serve.counts import ServerCounts
 from graphspec.serve.http import JSON, Answer, Gone, Receive, Rejected, Request, Send
-from graphspec.serve.served import Served
+from graphspec.serve.served import UNREAD, Served
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
 LIGHT = 16_384
@@ -56,10 +56,24 @@ class Server:
                 rows, single = self._rows(request, served, body)
                 light = len(body) < LIGHT
                 answers = await self.batcher.compute(served, list(enumerate(rows)), light)
+                while UNREAD in answers:
+                    served = await self._read(served)
+                    answers = await self.batcher.compute(served, list(enumerate(rows)))
         except TimeoutError:
             raise Rejected(503, f"no answer within {self.limits.seconds:g} seconds") from None
         self.counts.timed(time.monotonic() - began)
         return self._answered(served, answers, single)
+
+    async def _read(self, served: Served) -> Served:
+        """The run once its spec is read; read again if it has changed since it was begun with. Raises
+        `SpecError`.
+        """
+        async with self._reloading:
+            current = self.runs[served.name]
+            if current.has_changed:
+                current = self.runs[served.name] = await asyncio.to_thread(current.reloaded)
+            await asyncio.to_thread(current.read)
+            return current
 
     def _served(self, request: Request) -> Served:
         name = request.run or next(iter(self.runs))
@@ -160,7 +174,8 @@ class Server:
 
     async def list(self, request: Request) -> Answer:
         about = [
-            {"name": n, "run_dir": str(s.path), "engine": s.model.engine.name} for n, s in self.runs.items()
+            {"name": n, "run_dir": str(s.path), "engine": s.answering.engine.name}
+            for n, s in self.runs.items()
         ]
         return Answer.json({"runs": about})
 
@@ -169,6 +184,8 @@ class Server:
         return Answer(200, text.encode(), "text/plain; charset=utf-8")
 
     async def openapi(self, request: Request) -> Answer:
+        for name in list(self.runs):
+            await self._read(self.runs[name])
         from graphspec.serve.openapi import document
 
         return Answer.json(document(self.runs))
@@ -209,6 +226,8 @@ class Application:
             answer = _told(rejected)
         except Gone:
             answer = Answer(400, b"")
+        except SpecError as error:  # of a run whose spec cannot be read any more
+            answer = Answer.json({"diagnostics": [each.to_json() for each in error.diagnostics]}, 500)
         except Exception as error:
             told = Diagnostic("run-failed", f"the server has failed: {type(error).__name__}", None)
             answer, failure = Answer.json({"diagnostics": [told.to_json()]}, 500), error

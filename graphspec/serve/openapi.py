@@ -20,7 +20,7 @@ Schema = dict[str, Any]
 
 
 def document(runs: Mapping[str, Served]) -> Schema:
-    """The whole description."""
+    """The whole description, of runs whose specs are read."""
     paths: Schema = {}
     for index, (name, served) in enumerate(runs.items()):
         for path in (f"/runs/{name}/predict", *(("/predict",) if index == 0 else ())):
@@ -74,7 +74,8 @@ DIAGNOSTICS: Schema = {
 
 def row_schema(served: Served) -> Schema:
     """A row: its columns, each with its type; those that may be missing may be null."""
-    encoders, program = served.model.encoders, served.model.program
+    assert served.reader is not None
+    encoders, program = served.reader.encoders, served.reader.program
     properties: Schema = {}
     if encoders is None:
         properties = {n: _array(t) for n, t in program.inputs.items() if n not in program.defaults}
@@ -128,8 +129,9 @@ def _array(tensor: Tensor) -> Schema:
 
 def answer_schema(served: Served) -> Schema:
     """What comes back for a row."""
-    encoders, properties = served.model.encoders, Schema()
-    for name, output in served.model.program.outputs.items():
+    assert served.reader is not None
+    encoders, properties = served.reader.encoders, Schema()
+    for name, output in served.reader.program.outputs.items():
         encoder = encoders.encoders.get(output.target) if encoders is not None else None
         tensor = output.tensors[0]
         if isinstance(encoder, SetEncoder):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from graphspec.data.encoders.images import ImageEncoder
+from graphspec.data.rows.fields import Row
+from graphspec.data.rows.reader import PlainRows, RowArrays
 from graphspec.diagnostics import Diagnostic, SpecError, fail
 from graphspec.diagnostics.text import first_line
-from graphspec.runs.model import Model
-from graphspec.runs.rows import ArrayReader, Row, RowArrays, RowReader
-from graphspec.runs.run import Run
+from graphspec.runs.answering import Answering
+from graphspec.runs.kept import kept
+
+if TYPE_CHECKING:
+    from graphspec.runs.model import Model
+    from graphspec.runs.rows import ArrayReader, RowReader
 
 MOST = 256
 """Rows that one call of the module takes."""
@@ -22,91 +25,136 @@ Answer = dict[str, Any] | list[Diagnostic]
 """The predictions of a row, or its mistakes."""
 
 
-class Served:
-    """A run under a name. It is replaced, never changed: a request ends with the one that it began with."""
+class Unread:
+    """In place of the answer to a row that takes the spec of its run, which is not read yet."""
 
-    def __init__(self, name: str, run: Run, device: str = "auto", engine: str = "torch"):
-        self.name, self.run, self.device, self.engine = name, run, device, engine
-        self.model: Model = run.model(device, engine)
-        if self.model.reader is None:
-            message = f"`{run.path}` predicts from several rows, and a server answers each row for itself"
+
+UNREAD = Unread()
+
+
+class Served:
+    """A run under a name. It is replaced, never changed: a request ends with the one that it began with.
+
+    One that keeps what answers plain rows begins with that; `read` reads its spec, too, when a row needs it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        weights: str = "best",
+        allow: Iterable[str] = (),
+        device: str = "auto",
+        engine: str = "torch",
+    ):
+        self.name, self.path = name, path
+        self._asked = weights, tuple(allow), device, engine
+        self.reader: RowReader | ArrayReader | None = None
+        """Reads every row, and says what is wrong with it; None until the spec is read."""
+        self.pictures: list[str] = []
+        """The columns of pictures: their values are bytes, in base64."""
+        self.picture: str | None = None
+        """The column that a picture alone fills; None where a row needs more."""
+        self._kept = kept(path, weights, device, engine)
+        self._plain: PlainRows | None = None
+        if self._kept is not None:
+            self._plain, self.answering = self._kept.rows, self._kept.answering
+            self.notes, self.synthetic = self._kept.notes, self._kept.synthetic
+        else:
+            model = self._model()
+            self.answering: Answering = model.answering
+            self.notes: Sequence[str] = model.notes
+
+    def _model(self) -> Model:
+        """What predicts, and all that its spec says. Raises `SpecError`."""
+        from graphspec.runs.run import Run
+
+        weights, allow, device, engine = self._asked
+        run = Run(self.path, weights, allow)
+        self.synthetic: bool = run.files.synthetic
+        model = run.model(device, engine)
+        if model.reader is None:
+            message = f"`{self.path}` predicts from several rows, and a server answers each row for itself"
             raise fail("not-supported", message, "`graphspec predict` reads the whole table")
+        self._reads(model.reader)
+        return model
+
+    def read(self) -> None:
+        """Reads the spec. Raises `SpecError`."""
+        from graphspec.runs.model import reader_of
+        from graphspec.runs.run import Run
+
+        if self.reader is None:
+            weights, allow, _, _ = self._asked
+            run = Run(self.path, weights, allow)
+            found = reader_of(run.program, run.encoders())
+            assert found is not None  # of others nothing is kept
+            self._reads(found)
+
+    def _reads(self, reader: RowReader | ArrayReader) -> None:
+        from graphspec.data.encoders.images import ImageEncoder
+
+        if reader.encoders is not None:
+            inputs = [fill for fill in reader.encoders.plan.fills if not fill.target]
+            encoders = [reader.encoders.encoders[fill.field] for fill in inputs]
+            self.pictures = [c for each in encoders if isinstance(each, ImageEncoder) for c in each.columns]
+            self.picture = self.pictures[0] if len(inputs) == len(self.pictures) == 1 else None
+        self.reader = reader
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the spec that `read` would read may be another one than that which answers."""
+        return self.reader is None and self._kept is not None and not self._kept.is_current
 
     def reloaded(self) -> Served:
         """The same run, read again from its directory. Raises `SpecError`."""
-        return Served(self.name, self.run.again(), self.device, self.engine)
+        return Served(self.name, self.path, *self._asked)
 
-    @property
-    def reader(self) -> RowReader | ArrayReader:
-        assert self.model.reader is not None
-        return self.model.reader
-
-    @property
-    def path(self) -> Path:
-        return self.run.path
-
-    @cached_property
-    def pictures(self) -> list[str]:
-        """The columns of pictures: their values are bytes, in base64."""
-        encoders = self.model.encoders
-        if encoders is None:
-            return []
-        return [
-            column
-            for fill in encoders.plan.fills
-            if not fill.target and isinstance(encoder := encoders.encoders[fill.field], ImageEncoder)
-            for column in encoder.columns
-        ]
-
-    @cached_property
-    def picture(self) -> str | None:
-        """The column that a picture alone fills; None where a row needs more."""
-        encoders = self.model.encoders
-        if encoders is None or len(self.pictures) != 1:
-            return None
-        inputs = [fill for fill in encoders.plan.fills if not fill.target]
-        return self.pictures[0] if len(inputs) == 1 else None
-
-    def predict(self, rows: list[tuple[int, Any]]) -> list[Any]:
-        """The answer to each row, which comes with its number in its request."""
-        answers: list[Answer | None] = [None] * len(rows)
-        alike: dict[Any, list[tuple[int, Row, RowArrays]]] = {}
+    def predict(self, rows: Sequence[tuple[int, Any]]) -> list[Any]:
+        """The answer to each row, which comes with its number in its request; UNREAD where that takes `read`
+        first.
+        """
+        answers: list[Answer | Unread] = [UNREAD] * len(rows)
+        alike: dict[Any, list[tuple[int, RowArrays]]] = {}
         for index, (number, given) in enumerate(rows):
             try:
-                row = self._row(given)
-                read = self.reader.read(row, number)
+                read = self._arrays(given, number)
             except SpecError as error:
                 answers[index] = list(error.diagnostics)
                 continue
-            alike.setdefault(read.shapes, []).append((index, row, read))
+            if read is not None:
+                alike.setdefault(read.shapes, []).append((index, read))
         for group in alike.values():
             for first in range(0, len(group), MOST):
                 part = group[first : first + MOST]
-                found = self._together([row for _, row, _ in part], [read for _, _, read in part])
-                for (index, _, _), answer in zip(part, found, strict=True):
+                found = self._together([read for _, read in part])
+                for (index, _), answer in zip(part, found, strict=True):
                     answers[index] = answer
         return answers
 
-    def _row(self, given: Any) -> Row:
+    def _arrays(self, given: Any, number: int) -> RowArrays | None:
+        """The arrays of a row; None where only the spec says what they are."""
         if not isinstance(given, Mapping):
             raise fail("data-format", "a row is a JSON object", 'as {"column": value}')
-        row = dict(given)
-        for name in self.pictures:
-            if isinstance(row.get(name), str):
-                row[name] = _bytes(name, row[name])
-        return self.reader.complete(row) if isinstance(self.reader, RowReader) else row
+        found = self._plain.read(given) if self._plain is not None else None
+        if found is None and self.reader is not None:
+            return self.reader.read(self.reader.complete(self._with_pictures(given)), number)
+        return found
 
-    def _together(self, rows: Sequence[Row], read: Sequence[RowArrays]) -> Sequence[Answer]:
+    def _with_pictures(self, given: Row) -> Row:
+        found = {name: given[name] for name in self.pictures if isinstance(given.get(name), str)}
+        return {**given, **{name: _bytes(name, text) for name, text in found.items()}}
+
+    def _together(self, read: Sequence[RowArrays]) -> Sequence[Answer]:
         try:
-            return self.model.answers(rows, read)
+            return self.answering.answers(read)
         except SpecError as error:
-            if len(rows) == 1:
+            if len(read) == 1:
                 return [list(error.diagnostics)]
-            return [self._together([row], [each])[0] for row, each in zip(rows, read, strict=True)]
         except (RuntimeError, ValueError, IndexError, TypeError, MemoryError) as error:
-            if len(rows) > 1:
-                return [self._together([row], [each])[0] for row, each in zip(rows, read, strict=True)]
-            return [[Diagnostic("run-failed", f"running the module fails: {first_line(error)}", None)]]
+            if len(read) == 1:
+                return [[Diagnostic("run-failed", f"running the module fails: {first_line(error)}", None)]]
+        return [self._together([each])[0] for each in read]
 
 
 def _bytes(name: str, text: str) -> bytes:

@@ -110,8 +110,8 @@ def test_ids_are_those_of_the_library_on_a_thousand_texts(kind: str, tmp_path: P
     whole = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     whole.no_padding()
     whole.no_truncation()
-    assert [encoder.row_ids(text) for text in written] == [one.ids for one in whole.encode_batch(written)]
-    assert all(ids is not None and (ids[0], ids[-1]) == (2, 3) for ids in map(encoder.row_ids, written))
+    assert [encoder.text_ids(text) for text in written] == [one.ids for one in whole.encode_batch(written)]
+    assert all(ids is not None and (ids[0], ids[-1]) == (2, 3) for ids in map(encoder.text_ids, written))
 
 
 @pytest.mark.parametrize("part", ["ids", "types"])
@@ -132,11 +132,12 @@ def test_pairs_go_by_the_template_of_the_tokenizer(part: str, tmp_path: Path) ->
     wanted = whole.encode_batch(list(zip(first, second, strict=True)))
     expected = [one.ids if part == "ids" else one.type_ids for one in wanted]
     pairs = [{"text": a, "other": b} for a, b in zip(first, second, strict=True)]
-    assert [list(encoder.read_row(row)) for row in pairs] == expected
+    read = encoder.in_row()
+    assert read is not None and [list(read(row)) for row in pairs] == expected
     table = pa.table({"text": first, "other": second})
     ragged, _ = encoder.ids(TablePart(table, np.arange(1000), "texts.csv", str), "text")
     assert ragged.values.tolist() == [number for row in expected for number in row]
-    assert encoder.read_row({"text": "a", "other": None}) is None
+    assert read({"text": "a", "other": None}) is None
 
 
 def test_pairs_need_the_file_of_a_tokenizer(tmp_path: Path) -> None:

@@ -108,9 +108,11 @@ def test_every_encoder_is_inside(run: Run, file: Path, tmp_path: Path) -> None:
     rows = [everything.gaps(everything.row(draw), draw) for _ in range(150)]
     encoders = run.encoders()
     assert encoders is not None
+    street = encoders.encoders["street"].in_row()
+    assert street is not None
     given: dict[str, Any] = {
         **feed(columns_of(file), [{**row, "plain": [row["plain_0"], row["plain_1"]]} for row in rows]),
-        "street": np.array([[encoders.encoders["street"].read_row(row)] for row in rows]).reshape(-1, 1),
+        "street": np.array([[street(row)] for row in rows]).reshape(-1, 1),
     }
     expected = run.predict(pa.Table.from_pylist(rows), batch_size=150)
     (found,) = alone(file, [given], tmp_path)

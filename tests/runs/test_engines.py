@@ -185,9 +185,9 @@ def test_what_a_run_remembers_needs_no_torch(run: Run) -> None:
     wanted = run.predict(ROWS[0], engine="onnxruntime").to_pylist()[0]
     code = f"""
 import json, sys
-from graphspec.runs.run import Run
+from pathlib import Path
 import numpy as np
-from graphspec.data.encoders.cells import Cells
+from graphspec.data.rows.cells import Cells
 from graphspec.serve import app, served
 cells = {{
     Cells.of(np.array([1, 0, 1])).named(["a", "é"]): ["é", "a", "é"],
@@ -199,7 +199,8 @@ for each, wanted in cells.items():
     assert each.python() == wanted and each.arrow().to_pylist() == wanted, each
 assert "pandas" not in sys.modules
 for engine, device in (("onnxruntime", "auto"), ("auto", "cpu")):
-    found = served.Served("run", Run({str(run.path)!r}), device, engine).predict([(0, {ROWS[0]!r})])
+    made = served.Served("run", Path({str(run.path)!r}), device=device, engine=engine)
+    found = made.predict([(0, {ROWS[0]!r})])
     assert found == [json.loads({json.dumps(wanted)!r})], found
 assert "torch" not in sys.modules
 """
@@ -274,7 +275,7 @@ def test_an_engine_evaluates_what_torch_does(tmp_path: Path, monkeypatch: pytest
     expected, lines = run.evaluate(data, batch_size=6), list[str]()
     export(run.program, "onnx", tmp_path / "judged.onnx", 0, run.state(), logits=True)
     for kind in (engines.OnnxEngine, engines.OpenVinoEngine):
-        made = kind(run.program, tmp_path / "judged.onnx", 1)
+        made = kind(engines.Interface.of(run.program), tmp_path / "judged.onnx", 1)
         monkeypatch.setattr(fastest, "engine_of", lambda *_, made=made: (made, [f"engine: {made.name}"]))
         assert_near(run.evaluate(data, engine=kind.name, batch_size=6, noted=lines.extend), expected)
     assert lines == ["engine: onnxruntime", "engine: openvino"]

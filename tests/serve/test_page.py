@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli import app
-from graphspec.runs.run import Run
 from graphspec.serve.app import Application, Limits, Server
 from graphspec.serve.served import Served
 from graphspec.train.loop import train
@@ -39,7 +38,7 @@ def test_the_examples_run(
     exec(of_file, known)
     assert known["origin"] == ["USA"] and 5 < known["mpg"][0] < 40  # type: ignore[index]
     listening = socket.create_server(("127.0.0.1", 0))
-    served = Server({"cars-1": Served("cars-1", Run("runs/cars-1"))}, Limits())
+    served = Server({"cars-1": Served("cars-1", Path("runs/cars-1"))}, Limits())
     server = uvicorn.Server(
         uvicorn.Config(Application(served, ["127.0.0.1"]), log_level="warning", log_config=None, ws="none")
     )

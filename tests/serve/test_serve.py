@@ -39,7 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def port(run: Run) -> Iterator[int]:
     """A server of the run under two names."""
-    server = Server({name: Served(name, Run(run.path)) for name in ("first", "second")}, LIMITS)
+    server = Server({name: Served(name, run.path) for name in ("first", "second")}, LIMITS)
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         Application(server, ["127.0.0.1", "localhost"]), log_level="warning", log_config=None, ws="none"
@@ -244,7 +244,7 @@ def test_a_run_that_cannot_be_read_again_stays(tmp_path: Path, run: Run) -> None
     for file in run.path.iterdir():
         if file.is_file():
             (folder / file.name).write_bytes(file.read_bytes())
-    server = Server({"a": Served("a", Run(folder))}, LIMITS)
+    server = Server({"a": Served("a", folder)}, LIMITS)
     before = server.runs["a"]
     (folder / "best.safetensors").write_bytes(b"damaged")
     mistakes = asyncio.run(server.read_again("a"))

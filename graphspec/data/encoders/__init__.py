@@ -27,13 +27,14 @@ import pyarrow as pa
 from graphspec.data.binding import ColumnSource, Place, bind, check_weights, nowhere
 from graphspec.data.columns import Mask, TablePart
 from graphspec.data.encoders.base import Array, Column, Encoder, damaged, restored
-from graphspec.data.encoders.cells import Cells, as_table
-from graphspec.data.encoders.decoding import decode
+from graphspec.data.encoders.decoding import written
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
 from graphspec.data.features.plan import Fill, FillPlan, Outputs, reading_images
 from graphspec.data.fields import UNIT
 from graphspec.data.ragged import Ragged
+from graphspec.data.rows.cells import Cells, as_table
+from graphspec.data.rows.outputs import Written
 from graphspec.diagnostics import SpecError, fail
 from graphspec.tensor import names_of, value_of
 
@@ -284,12 +285,15 @@ class Encoders:
     ) -> dict[str, Cells]:
         """The columns of `decode`, before they are a table."""
         columns: dict[str, Cells] = {}
-        for name, output in self.outputs.items():
+        for name, one in self.written().items():
             if name in values:
-                encoder = self.encoders.get(output.target)
-                own = units.get(output.target + UNIT)
-                columns |= decode(name, output, encoder, values, sizes, probabilities, own)
+                own = units.get(self.outputs[name].target + UNIT)
+                columns |= one(values, sizes, probabilities, own)
         return columns
+
+    def written(self) -> dict[str, Written]:
+        """How each output becomes columns."""
+        return {name: written(name, o, self.encoders.get(o.target)) for name, o in self.outputs.items()}
 
     def units(self) -> Mapping[str, Any]:
         """By output, the conversion of its values and targets to the units of the column; none for outputs

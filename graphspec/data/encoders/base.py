@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from pydantic import TypeAdapter
 from graphspec.data.columns import Mask, TablePart
 from graphspec.data.features.plan import Fill
 from graphspec.data.ragged import Ragged
+from graphspec.data.rows.fields import InRow
 from graphspec.diagnostics import SpecError, fail
 
 Array = NDArray[Any]
@@ -101,12 +101,16 @@ class Encoder(ABC):
     def encode(self, part: TablePart) -> Column:
         """Encodes some rows, of training or not. Raises `SpecError`."""
 
-    def read_row(self, row: Mapping[str, Any]) -> Any:
-        """What `encode` makes of a table of one row, whose Python values stand under the names of columns: a
-        number, or nested lists without the batch axis. None where `encode` has to say what that is: of what
-        is missing, filled, wrong, or of another Python type.
+    def in_row(self) -> InRow | None:
+        """What makes of one row, whose Python values stand under the names of columns, what `encode` makes of
+        a table of it, as far as it is plain. None where `encode` has to read every row.
         """
         return None
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the field has one value for a row, without an axis for several."""
+        return self.fill.tensor.rank == 1
 
     def state(self) -> dict[str, Any]:
         """The learned state, as plain JSON data."""
@@ -155,29 +159,6 @@ def scattered(rows: NDArray[np.int64]) -> NDArray[np.uint64]:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
-
-
-def row_text(value: object) -> str | None:
-    """The text of a Python value as a column of one row has it; None where only a table can say."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int) and abs(value) < 2**63 else None
-
-
-def row_number(value: object) -> float | None:
-    """A finite number as a column of one row has it; None where only a table can say."""
-    if isinstance(value, int) and abs(value) >= 2**63:
-        return None
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
-def shaped_row(fill: Fill, values: list[Any]) -> Any:
-    """As `shaped`, of one row."""
-    return values[0] if fill.tensor.rank == 1 and len(values) == 1 else values
 
 
 def shaped(fill: Fill, values: Array) -> Array:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, kind_in_words, lists, texts, texts_of
-from graphspec.data.encoders.base import Array, Column, Encoder, row_text, shaped, shaped_row, with_fill
-from graphspec.data.encoders.lists import marked, row_to_length, to_length
+from graphspec.data.encoders.base import Array, Column, Encoder, shaped, with_fill
+from graphspec.data.encoders.lists import cut_of, marked, to_length
 from graphspec.data.encoders.vocabulary import DIFFERENCES, Ids, Vocabulary, VocabularyEncoder, look_of
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Category, Hash, Set, text_of
 from graphspec.data.lookalikes import is_number
 from graphspec.data.mistakes import shown
 from graphspec.data.ragged import Ragged
+from graphspec.data.rows.fields import BinsInRow, ElementsInRow, IdsInRow, InRow, SetInRow
+from graphspec.data.rows.values import bin_of
 from graphspec.diagnostics import SpecError, fail
 
 
@@ -158,22 +160,20 @@ class CategoryEncoder(Encoder):
         gone = found.missing if found.missing.any() else None
         return to_length(self.fill, ragged, gone, marked("unseen", ragged, ids < 0), None, True)
 
-    def read_row(self, row: Mapping[str, Any]) -> Any:
+    def in_row(self) -> InRow | None:
+        unseen = None if self.strict else 0
         if self.per_element:
-            (vocabulary,) = self.vocabularies
-            ids = vocabulary.ids_of_row(row.get(self.columns[0]), -1)
-            if ids is None or (self.strict and -1 in ids):
-                return None
-            return row_to_length(self.fill, [max(index, 0) for index in ids], None, True)
-        made, first = [], 0
-        for name, vocabulary, size in zip(self.columns, self.vocabularies, self.sizes, strict=True):
-            text = row_text(row.get(name))
-            index = -1 if text is None else vocabulary.id_of(text, -1)
-            if text is None or (index < 0 and self.strict):
-                return None
-            made.append(max(index, 0) + first)
-            first += size
-        return None if self.fill.one_hot else shaped_row(self.fill, made)
+            cut = cut_of(self.fill, None, True)
+            return ElementsInRow(self.columns[0], self.vocabularies[0].ids_by_text, unseen, cut, empty=True)
+        if self.fill.one_hot:
+            return None
+        first = list(accumulate(self.sizes, initial=0))[: len(self.columns)]
+        ids = [
+            {text: index + start for text, index in vocabulary.ids_by_text.items()}
+            for vocabulary, start in zip(self.vocabularies, first, strict=True)
+        ]
+        others = [None if self.strict else start for start in first]
+        return IdsInRow(self.columns, tuple(ids), tuple(others), self.is_single)
 
     def _unseen(
         self, part: TablePart, name: str, index: int, value: str, vocabulary: Vocabulary
@@ -204,11 +204,8 @@ class HashEncoder(Encoder):
     feature: Hash
     fill_help = "write `fill: missing` (or another text) at the feature"
 
-    def read_row(self, row: Mapping[str, Any]) -> Any:
-        known = [row_text(row.get(name)) for name in self.columns]
-        bins = self.feature.bins
-        made = [bin_of(text, bins) + i * bins for i, text in enumerate(known) if text is not None]
-        return shaped_row(self.fill, made) if len(made) == len(known) else None
+    def in_row(self) -> InRow | None:
+        return BinsInRow(self.columns, self.feature.bins, self.is_single)
 
     def encode(self, part: TablePart) -> Column:
         made = np.empty((len(part), len(self.columns)), np.int64)
@@ -220,11 +217,6 @@ class HashEncoder(Encoder):
             filled |= missing
             made[:, position] = hashed(column, self.feature.bins) + position * self.feature.bins
         return Column(shaped(self.fill, made), None, {"filled": filled} if filled.any() else {})
-
-
-def bin_of(text: str, bins: int) -> int:
-    encoded = text.encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest()) % bins
 
 
 def hashed(column: pa.Array, bins: int) -> Ids:
@@ -281,18 +273,8 @@ class SetEncoder(VocabularyEncoder):
         kept = np.asarray(pc.fill_null(pc.not_equal(values, ""), False))
         return values.filter(pa.array(kept)), rows[kept]
 
-    def read_row(self, row: Mapping[str, Any]) -> Any:
-        value = row.get(self.columns[0])
-        if isinstance(value, str) and self.feature.separator is not None:
-            value = [piece for piece in value.split(self.feature.separator) if piece]
-        ids = self.vocabulary.ids_of_row(value, -1)
-        if ids is None or (self.fill.target and self.feature.values is not None):
-            return None
-        made = [0.0] * self.width
-        for index in ids:
-            if index >= 0:
-                made[index] = 1.0
-        return made
+    def in_row(self) -> InRow | None:
+        return SetInRow(self.columns[0], self.feature.separator, self.vocabulary.ids_by_text, self.width)
 
     def encode(self, part: TablePart) -> Column:
         (name,) = self.columns

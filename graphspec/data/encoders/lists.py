@@ -10,12 +10,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, lists, texts, texts_of
-from graphspec.data.encoders.base import Column, Encoder, row_text, scattered
+from graphspec.data.encoders.base import Column, Encoder, scattered
 from graphspec.data.encoders.vocabulary import VocabularyEncoder
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import PADDING, UNSEEN, TextFeature, Tokens
 from graphspec.data.mistakes import shown
 from graphspec.data.ragged import Ragged, offsets_of
+from graphspec.data.rows.fields import Cut, ElementsInRow, InRow, TextInRow
+from graphspec.data.rows.tokenizers import TextIds, library, working
 from graphspec.diagnostics import fail
 
 ELEMENTS = 2**20
@@ -51,14 +53,10 @@ def to_length(
     return Column(ragged.padded(length), missing, marks, counted)
 
 
-def row_to_length(fill: Fill, ids: list[int], most: int | None, end: bool) -> list[int]:
+def cut_of(fill: Fill, most: int | None, end: bool) -> Cut:
     """As `to_length`, of one row that is there."""
     size = fill.tensor.shape[1]
-    length = size if isinstance(size, int) else most
-    if length is None:
-        return ids
-    ids = ids[:length] if end else ids[max(0, len(ids) - length) :]
-    return ids + [PADDING] * (length - len(ids)) if isinstance(size, int) else ids
+    return Cut(size, end, True) if isinstance(size, int) else Cut(most, end, False)
 
 
 class ListEncoder(Encoder):
@@ -85,13 +83,10 @@ class ListEncoder(Encoder):
         """The ids of the `fill` of a row."""
         raise NotImplementedError
 
-    def row_ids(self, value: object) -> list[int] | None:
-        """The ids of the value of one row; None where only a table can say."""
-        raise NotImplementedError
-
-    def read_row(self, row: Mapping[str, Any]) -> Any:
-        ids = self.row_ids(row.get(self.columns[0]))
-        return row_to_length(self.fill, ids, self.feature.length, self.feature.cut == "end") if ids else None
+    @property
+    def row_cut(self) -> Cut:
+        """How the ids of one row come to the length of the field."""
+        return cut_of(self.fill, self.feature.length, self.feature.cut == "end")
 
     def encode(self, part: TablePart) -> Column:
         name = self.columns[0]
@@ -148,8 +143,9 @@ class TokensEncoder(VocabularyEncoder, ListEncoder):
         for start in range(0, len(found.values), ELEMENTS):
             yield texts_of(part, name, found.values.slice(start, ELEMENTS), found.row)
 
-    def row_ids(self, value: object) -> list[int] | None:
-        return self.vocabulary.ids_of_row(value, UNSEEN)
+    def in_row(self) -> InRow | None:
+        known = self.vocabulary.ids_by_text
+        return ElementsInRow(self.columns[0], known, UNSEEN, self.row_cut, empty=False)
 
     def filling(self) -> list[int]:
         return self.vocabulary.ids(pa.array([self.feature.fill], pa.string()), UNSEEN).tolist()
@@ -234,8 +230,6 @@ class TextEncoder(ListEncoder):
         self.check_room()
 
     def ids(self, part: TablePart, name: str) -> tuple[Ragged, Mask]:
-        from graphspec.data.encoders.tokenizers import working
-
         columns = [self._column(part, each) for each in self.columns]
         missing = np.logical_or.reduce([np.asarray(column.is_null()) for column in columns])
         rows = [[text or "" for text in column.to_pylist()] for column in columns]
@@ -244,36 +238,23 @@ class TextEncoder(ListEncoder):
             encoded = self.tokenizer.encode_batch_fast(given)
         lengths = [len(one) for one in encoded]
         offsets = offsets_of(lengths)
-        ids = [np.array(self._part(one), np.int64) for one in encoded]
+        ids = [np.array(self.text_ids.of(one), np.int64) for one in encoded]
         return Ragged(np.concatenate([np.zeros(0, np.int64), *ids]), offsets), missing
-
-    def _part(self, encoded: Any) -> list[int]:
-        found: list[int] = encoded.type_ids if self.feature.part == "types" else encoded.ids
-        return found
 
     def unseen(self, ragged: Ragged) -> Mask:
         return super().unseen(ragged) & (self.feature.part == "ids")
 
-    def read_row(self, row: Mapping[str, Any]) -> Any:
-        if self.feature.pair is None:
-            return super().read_row(row)
-        texts = [row_text(row.get(name)) for name in self.columns]
-        ids = None if None in texts else self._ids_of(*texts)
-        return row_to_length(self.fill, ids, self.feature.length, self.feature.cut == "end") if ids else None
+    def in_row(self) -> InRow | None:
+        return TextInRow(self.columns, self.text_ids, self.row_cut)
 
-    def row_ids(self, value: object) -> list[int] | None:
-        text = row_text(value)
-        return None if text is None else self._ids_of(text)
-
-    def _ids_of(self, *texts: str | None) -> list[int]:
-        from graphspec.data.encoders.tokenizers import working
-
-        with working():
-            return self._part(self.tokenizer.encode(*texts))
+    @property
+    def text_ids(self) -> TextIds:
+        """What gives the ids of one text, or of a pair."""
+        return TextIds(self.tokenizer, self.feature.part == "types")
 
     def filling(self) -> list[int]:
         texts = [self.feature.fill or ""] * len(self.columns)
-        found = self._ids_of(*texts)
+        found = self.text_ids(*texts)
         if not found:
             raise fail(
                 "data-gap", f"`fill: {shown(self.feature.fill)}` of the feature `{self.name}` is not a token"
@@ -287,8 +268,6 @@ class TextEncoder(ListEncoder):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         import json
-
-        from graphspec.data.encoders.tokenizers import library, working
 
         self._learned = Texts()
         with working():

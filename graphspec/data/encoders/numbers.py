@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graphspec.data.columns import Mask, Numbers, TablePart, Writing, dates, numbers, ticks_of_row
-from graphspec.data.encoders.base import (
-    Column,
-    Encoder,
-    any_of,
-    damaged,
-    restored,
-    row_number,
-    scattered,
-    shaped,
-    shaped_row,
-)
+from graphspec.data.columns import Mask, TablePart, Writing, dates, numbers
+from graphspec.data.encoders.base import Column, Encoder, any_of, damaged, restored, scattered, shaped
 from graphspec.data.encoders.group_scales import GroupScales
 from graphspec.data.features.plan import Fill
-from graphspec.data.features.settings import Date, Number, Scale, Statistic, Transform
+from graphspec.data.features.settings import Date, Number, Scale, Statistic
+from graphspec.data.rows.fields import DatesInRow, InRow, NumbersInRow
+from graphspec.data.rows.numbers import NumberCurve, Numbers, outside, part_of_date, rows_of
 from graphspec.diagnostics import fail
 
 KEPT = 2**22
 """Rows from which statistics are taken; of more, so many are drawn."""
-LARGEST = float(np.finfo(np.float32).max)
 QUANTILES = 1001
 """Points of the curve of `transform: quantile`, as many at most."""
 
@@ -78,107 +68,6 @@ class Sample:
         return self.parts[0]
 
 
-@dataclass(frozen=True, slots=True)
-class NumberCurve:
-    """The conversion of the numbers of one column, in this order: `fill`, the transform, `(x - shift) /
-    scale`, clip. A `scale` of 0 is a column of one value, which becomes 0.
-    """
-
-    fill: float | None = None
-    transform: Transform | None = None
-    quantiles: tuple[float, ...] = field(default=(), repr=False)
-    shift: float = 0.0
-    scale: float = 1.0
-    clip: float | None = None
-
-    def __call__(
-        self, values: Numbers, shift: Numbers | None = None, scale: Numbers | None = None
-    ) -> Numbers:
-        """The numbers for the model; missing ones (NaN) are filled. `shift` and `scale` are those of each
-        number, where it has its own.
-        """
-        if self.fill is not None:
-            values = np.where(np.isnan(values), self.fill, values)
-        values = self.transformed(values)
-        if shift is not None and scale is not None:
-            even = (values - shift) / np.where(scale == 0, 1.0, scale)
-            values = np.where((scale == 0) & ~np.isnan(values), 0.0, even)
-        elif self.scale == 0:
-            values = np.where(np.isnan(values), values, 0.0)
-        elif self.shift != 0 or self.scale != 1:
-            values = (values - self.shift) / self.scale
-        return values if self.clip is None else np.clip(values, -self.clip, self.clip)
-
-    def of_one(self, value: float) -> float | None:
-        """As the call, of one finite number; None where it is not in the domain of the transform."""
-        if outside(self.transform, value):
-            return None
-        if self.transform is not None:
-            value = float(self.transformed(np.asarray(value)))
-        if self.scale == 0:
-            value = 0.0
-        elif self.shift != 0 or self.scale != 1:
-            value = (value - self.shift) / self.scale
-        if self.clip is not None:
-            value = min(max(value, -self.clip), self.clip)
-        return value if abs(value) <= LARGEST else None
-
-    def transformed(self, values: Numbers) -> Numbers:
-        with np.errstate(invalid="ignore", divide="ignore"):  # of what `legal` refuses
-            if self.transform == "log1p":
-                return np.log1p(values)
-            if self.transform == "sqrt":
-                return np.sqrt(values)
-        if self.transform == "quantile":
-            curve, share = np.array(self.quantiles), np.linspace(0, 1, len(self.quantiles))
-            up = np.interp(values, curve, share)  # of equal quantiles the last
-            down = np.interp(-values, -curve[::-1], -share[::-1])  # and the first
-            return (up - down) / 2
-        return values
-
-    def undo(self, values: Numbers, shift: Numbers | None = None, scale: Numbers | None = None) -> Numbers:
-        """The inverse: numbers of the model in the units of the column."""
-        if shift is not None and scale is not None:
-            values = values * scale + shift
-        else:
-            values = values * self.scale + self.shift
-        if self.transform == "log1p":
-            return np.expm1(values)
-        if self.transform == "sqrt":
-            return np.square(np.maximum(values, 0))
-        if self.transform == "quantile":
-            return np.interp(values, np.linspace(0, 1, len(self.quantiles)), self.quantiles)
-        return values
-
-    @property
-    def changes(self) -> bool:
-        """Whether the numbers of the model differ from those of the column."""
-        return self.transform is not None or self.shift != 0 or self.scale != 1
-
-    def to_json(self) -> dict[str, Any]:
-        """The settings that differ from the identity."""
-        found = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {
-            one.name: list(value) if isinstance(value, tuple) else value
-            for one in fields(self)
-            if (value := found[one.name]) != one.default
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> NumberCurve:
-        found: NumberCurve = restored(cls, value)
-        if found.transform == "quantile" and not found.quantiles:
-            raise ValueError("a curve of quantiles has none")
-        return found
-
-
-def outside(transform: Transform | None, values: Any) -> Any:
-    """Where a transform has no value."""
-    if transform == "log1p":
-        return values <= -1
-    return values < (0 if transform == "sqrt" else -math.inf)
-
-
 def statistic(values: Numbers, wanted: Statistic | float | None) -> float | None:
     """The fill for missing values; `values` are those that are not missing."""
     if wanted == "mean":
@@ -204,13 +93,6 @@ def scaling(values: Numbers, scale: Scale) -> tuple[float, float]:
     if first == third:  # more than half are one value: the range is what is left to tell them apart
         return middle, high - low
     return middle, third - first
-
-
-def rows_of(unit: Numbers | None, column: int) -> tuple[Numbers | None, Numbers | None]:
-    """The shift and the scale of each row, for the numbers of one column."""
-    if unit is None:
-        return None, None
-    return unit[:, column], unit[:, unit.shape[1] // 2 + column]
 
 
 class Floats(Encoder):
@@ -310,20 +192,6 @@ class Floats(Encoder):
     def finished(self, made: Numbers, missing: NDArray[np.bool_]) -> NDArray[np.float32]:
         return made.astype(np.float32)
 
-    def scaled_row(self, values: Sequence[float | None]) -> Any:
-        """The numbers of one row for the model, those that it has been given; None where one is missing, or
-        where rows have scales of their own.
-        """
-        if self.groups is not None:
-            return None
-        made = []
-        for value, curve in zip(values, self.curves, strict=True):
-            known = curve.of_one(value) if value is not None else None
-            if known is None:
-                return None
-            made.append(known)
-        return shaped_row(self.fill, made)
-
     def legal(self, part: TablePart, values: Numbers, made: Numbers) -> None:
         """Raises `SpecError` if a transform is not defined."""
 
@@ -334,7 +202,7 @@ class Floats(Encoder):
     def restore(self, state: Mapping[str, Any]) -> None:
         if self.groups is not None:
             self.groups.restore(state["groups"])
-        self.curves, self.sample = [NumberCurve.from_json(item) for item in state["curves"]], Sample()
+        self.curves, self.sample = [_curve(item) for item in state["curves"]], Sample()
 
 
 class NumberEncoder(Floats):
@@ -357,10 +225,10 @@ class NumberEncoder(Floats):
         self._in_domain(part, values)
         self._add(part, values)
 
-    def read_row(self, row: Mapping[str, Any]) -> Any:
-        found = [row_number(row.get(name)) for name in self.columns]
-        made = self.scaled_row(found)
-        return made if made is None or not self.feature.indicator else made + [0.0] * len(made)
+    def in_row(self) -> InRow | None:
+        if self.groups is not None:  # rows have scales of their own
+            return None
+        return NumbersInRow(self.columns, tuple(self.curves), self.feature.indicator, self.is_single)
 
     def _in_domain(self, part: TablePart, values: Numbers) -> None:
         for position, name in enumerate(self.columns):
@@ -412,50 +280,19 @@ class DateEncoder(Floats):
                 made.append(np.where(missing, np.nan, values))
         return np.stack(made, 1)
 
-    def read_row(self, row: Mapping[str, Any]) -> Any:
-        found: list[float | None] = []
-        for name in self.columns:
-            ticks = ticks_of_row(row.get(name), self.feature.format)
-            if ticks is None:
-                return None
-            moment = np.array([ticks], np.int64)
-            found += [float(part_of_date(moment, wanted)[0]) for wanted in self.feature.parts]
-        return self.scaled_row(found)
+    def in_row(self) -> InRow | None:
+        if self.groups is not None:  # rows have scales of their own
+            return None
+        feature, curves = self.feature, tuple(self.curves)
+        return DatesInRow(self.columns, feature.format, tuple(feature.parts), curves, self.is_single)
 
     def curve(self, position: int, there: Numbers) -> NumberCurve:
         return NumberCurve(statistic(there, self.feature.fill))
 
 
-PERIODS = {"month": 12, "day": 31, "weekday": 7, "day_of_year": 366, "hour": 24, "minute": 60, "second": 60}
-"""How many steps each cyclic part has; those of a year and of a month count from 1."""
-FROM_ONE = ("month", "day", "day_of_year")
-
-
-def part_of_date(ticks: NDArray[np.int64], wanted: str) -> Numbers:
-    """A part of dates that are microseconds since 1970. Monday is weekday 0."""
-    base = wanted.removesuffix("_sin").removesuffix("_cos")
-    values = _plain_part(ticks.astype("datetime64[us]"), ticks, base).astype(np.float64)
-    if base == wanted:
-        return values
-    angle = 2 * np.pi * (values - (base in FROM_ONE)) / PERIODS[base]
-    return np.sin(angle) if wanted.endswith("_sin") else np.cos(angle)
-
-
-def _plain_part(moments: Any, ticks: NDArray[np.int64], part: str) -> NDArray[Any]:
-    def whole(unit: str) -> Any:
-        return moments.astype(f"datetime64[{unit}]")
-
-    if part == "timestamp":
-        return ticks / 1e6
-    if part == "year":
-        return whole("Y").astype(np.int64) + 1970
-    if part == "month":
-        return (whole("M") - whole("Y")).astype(np.int64) + 1
-    if part == "day":
-        return (whole("D") - whole("M").astype("datetime64[D]")).astype(np.int64) + 1
-    if part == "day_of_year":
-        return (whole("D") - whole("Y").astype("datetime64[D]")).astype(np.int64) + 1
-    if part == "weekday":
-        return (whole("D").astype(np.int64) + 3) % 7
-    seconds = np.floor_divide(ticks, 1_000_000)
-    return {"hour": seconds // 3600 % 24, "minute": seconds // 60 % 60, "second": seconds % 60}[part]
+def _curve(value: Mapping[str, Any]) -> NumberCurve:
+    """Of what `NumberCurve.to_json` said. Raises `ValueError`."""
+    found: NumberCurve = restored(NumberCurve, value)
+    if found.transform == "quantile" and not found.quantiles:
+        raise ValueError("a curve of quantiles has none")
+    return found

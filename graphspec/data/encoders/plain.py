@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, lists, missing_in, numbers_of
-from graphspec.data.encoders.base import Array, Column, Encoder, any_of, row_number
-from graphspec.data.encoders.numbers import LARGEST
+from graphspec.data.encoders.base import Array, Column, Encoder, any_of
 from graphspec.data.features.plan import Fill
 from graphspec.data.ragged import Ragged
+from graphspec.data.rows.fields import InRow, PlainInRow
 from graphspec.diagnostics import SpecError, fail
 
 
@@ -33,23 +32,9 @@ class PlainEncoder(Encoder):
     def fill_help(self) -> str:  # type: ignore[override]
         return f"write under `features`: `{self.name}: {{encode: number, fill: mean}}`"
 
-    def read_row(self, row: Mapping[str, Any]) -> Any:
-        (first, *others) = self.columns
-        found = [row.get(name) for name in self.columns] if others else row.get(first)
-        if isinstance(found, int | float):
-            found = [found] if self.known == [1] and len(self.sizes) == 1 else found
-        elif not isinstance(found, list) or self.fill.tensor.rank != 2:
-            return None
-        elements = found if isinstance(found, list) else [found]
-        if self.fill.tensor.is_float:
-            fits = all(row_number(value) is not None and abs(value) <= LARGEST for value in elements)
-        else:
-            fits = all(type(value) is int and abs(value) < 2**63 for value in elements)
-        if not fits or not elements:
-            return None
-        if not isinstance(found, list):
-            return found if not self.sizes else None
-        return found if (self.free and not others) or len(found) == self.count else None
+    def in_row(self) -> InRow | None:
+        tensor, count = self.fill.tensor, None if self.free else self.count
+        return PlainInRow(self.columns, tensor.is_float, tensor.rank, count) if tensor.rank <= 2 else None
 
     def encode(self, part: TablePart) -> Column:
         (first, *others) = self.columns

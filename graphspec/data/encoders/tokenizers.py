@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from graphspec.data.features.settings import TextFeature
+from graphspec.data.rows.tokenizers import library
 from graphspec.diagnostics import fail
-from graphspec.diagnostics.packages import needing
 from graphspec.diagnostics.text import first_line
 from graphspec.files.reading import content
 
@@ -21,27 +20,6 @@ MAX_FILE = 256 << 20
 """Bytes of a file with a tokenizer."""
 ALPHABET = 1000
 """Letters that `bpe` knows, the most frequent; others are unseen."""
-
-
-def library() -> Any:
-    """The tokenizers library. Raises `SpecError` where it is not installed."""
-    with needing("`encode: text`", "text"):
-        import tokenizers
-    return tokenizers
-
-
-@contextmanager
-def working() -> Iterator[None]:
-    """Turns what a tokenizer of a file does that does not work into `SpecError` (data-format): the library
-    raises `Exception`, and of some patterns a panic, which derives from none.
-    """
-    try:
-        yield
-    except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        reason = first_line(error)
-        raise fail("data-format", f"the tokenizer does not work: {reason}", "train again") from error
 
 
 def trained(feature: TextFeature, texts: Iterable[list[str]]) -> Any:

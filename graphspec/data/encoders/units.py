@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphspec.data.encoders.numbers import Floats, NumberCurve
+from graphspec.data.encoders.numbers import Floats
+from graphspec.data.rows.numbers import NumberCurve
 
 
 @dataclass(frozen=True, slots=True)

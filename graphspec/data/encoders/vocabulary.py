@@ -32,7 +32,7 @@ class Vocabulary:
         self.rare = 0
         """How many of them have no id: too rare, or beyond the size."""
         self.counts: Counter[str] = Counter()
-        self._ids: dict[str | None, int] = {}
+        self._ids: dict[str, int] = {}
 
     def __len__(self) -> int:
         """The number of ids, those before the first value included."""
@@ -72,21 +72,16 @@ class Vocabulary:
     def ids(self, column: pa.Array, unknown: int) -> Ids:
         """The id of each value; `unknown` for null and for values without an id."""
         encoded = column.dictionary_encode()
-        known = [self.id_of(value, unknown) for value in encoded.dictionary.to_pylist()]
+        known = [self.ids_by_text.get(value, unknown) for value in encoded.dictionary.to_pylist()]
         table = np.array([*known, unknown], np.int64)  # the last is that of null
         return table[np.asarray(encoded.indices.fill_null(len(known))).astype(np.int64)]
 
-    def id_of(self, text: str, unknown: int) -> int:
-        """The id of one value."""
+    @property
+    def ids_by_text(self) -> dict[str, int]:
+        """The id of each value."""
         if not self._ids:
             self._ids = {value: self.start + index for index, value in enumerate(self.values)}
-        return self._ids.get(text, unknown)
-
-    def ids_of_row(self, elements: object, unknown: int) -> list[int] | None:
-        """The ids of the elements of one row; None where that is no list of texts."""
-        if not isinstance(elements, list) or not all(isinstance(element, str) for element in elements):
-            return None
-        return [self.id_of(element, unknown) for element in elements]
+        return self._ids
 
     def look_alike(self) -> list[tuple[str, str]]:
         """Pairs of training values that look alike; the more frequent comes first."""

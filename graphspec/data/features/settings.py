@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from graphspec.data.rows.values import Transform
 from graphspec.diagnostics import by_word
 from graphspec.diagnostics.foreign_terms import augmentation
 from graphspec.settings import Setting, show
@@ -23,7 +24,6 @@ Count = Annotated[int, Field(ge=1)]
 Value = bool | int | float | str
 """A value of a category as a spec may write it; a column has its text."""
 Statistic = Literal["mean", "median", "zero"]
-Transform = Literal["log1p", "sqrt", "quantile"]
 Scaling = Literal["standard", "min_max", "robust"]
 Scale = Literal[Scaling, "none"]
 PlainPart = Literal["year", "month", "day", "weekday", "day_of_year", "hour", "minute", "second", "timestamp"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphspec.data.encoders.numbers import FROM_ONE, PERIODS
 from graphspec.data.features.settings import Date
+from graphspec.data.rows.numbers import FROM_ONE, PERIODS
 from graphspec.export.columns.graph import NUMBER, WHOLE, GraphWriter
 
 EPOCH_SHIFT, AHEAD = 719_468, 1_000_000

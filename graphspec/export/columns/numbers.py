@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberCurve, NumberEncoder
+from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberEncoder
+from graphspec.data.rows.numbers import NumberCurve
 from graphspec.export.columns.dates import parts_of
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ class Cells:
         kept = values[np.arange(steps) < lengths[:, None]]
         return cls(kept.reshape(-1), offsets_of(lengths), tuple(inner))
 
-    def named(self, labels: list[Any]) -> Cells:
+    def named(self, labels: Sequence[Any]) -> Cells:
         """The cells of numbers, of which each stands for a label: a text, or a number."""
         found = [labels[index] for index in np.asarray(self.elements).tolist()]
         texts = bool(labels) and isinstance(labels[0], str)

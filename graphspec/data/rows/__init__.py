@@ -1,0 +1,5 @@
+"""Rows without tables: Python values to the arrays of a program, and its outputs to what people read.
+
+Encoders and outputs say here, as plain records, what they do with a row that says all plainly; of any other
+(something is missing, filled or wrong) tables tell. Only numpy is imported: a server starts with this.
+"""

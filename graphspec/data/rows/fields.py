@@ -1,0 +1,217 @@
+"""What each encoder makes of one row that is plain. Each record returns None of another row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from graphspec.data.rows.numbers import LARGEST, NumberCurve, part_of_date
+from graphspec.data.rows.tokenizers import TextIds
+from graphspec.data.rows.values import bin_of, row_number, row_text, ticks_of_row
+
+Row = Mapping[str, Any]
+
+
+class InRow(Protocol):
+    """From a row of Python values by column to a number, or nested lists without the batch axis."""
+
+    def __call__(self, row: Row) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NumbersInRow:
+    """`encode: number`: with `indicator` followed by whether each was filled, which none is."""
+
+    columns: tuple[str, ...]
+    curves: tuple[NumberCurve, ...]
+    indicator: bool
+    single: bool
+
+    def __call__(self, row: Row) -> Any:
+        made = []
+        for name, curve in zip(self.columns, self.curves, strict=True):
+            value = row_number(row.get(name))
+            known = curve.of_one(value) if value is not None else None
+            if known is None:
+                return None
+            made.append(known)
+        if self.indicator:
+            made += [0.0] * len(made)
+        return made[0] if self.single and len(made) == 1 else made
+
+
+@dataclass(frozen=True, slots=True)
+class DatesInRow:
+    """`encode: date`: the parts of the first column, then those of the next."""
+
+    columns: tuple[str, ...]
+    format: str | None
+    parts: tuple[str, ...]
+    curves: tuple[NumberCurve, ...]
+    single: bool
+
+    def __call__(self, row: Row) -> Any:
+        made: list[float] = []
+        for name in self.columns:
+            ticks = ticks_of_row(row.get(name), self.format)
+            if ticks is None:
+                return None
+            moment = np.array([ticks], np.int64)
+            for wanted in self.parts:
+                known = self.curves[len(made)].of_one(float(part_of_date(moment, wanted)[0]))
+                if known is None:
+                    return None
+                made.append(known)
+        return made[0] if self.single and len(made) == 1 else made
+
+
+@dataclass(frozen=True, slots=True)
+class IdsInRow:
+    """`encode: category`: an id for each column, of values that are not known `unseen`; None refuses them."""
+
+    columns: tuple[str, ...]
+    ids: tuple[Mapping[str, int], ...]
+    unseen: tuple[int | None, ...]
+    single: bool
+
+    def __call__(self, row: Row) -> Any:
+        made = []
+        for name, ids, unseen in zip(self.columns, self.ids, self.unseen, strict=True):
+            text = row_text(row.get(name))
+            index = None if text is None else ids.get(text, unseen)
+            if index is None:
+                return None
+            made.append(index)
+        return made[0] if self.single and len(made) == 1 else made
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How ids come to the length of their field: cut to `most`, at the end or at the start, and `padded` to
+    it with zeros where the field has one length.
+    """
+
+    most: int | None
+    end: bool
+    padded: bool
+
+    def __call__(self, ids: list[int]) -> list[int]:
+        if self.most is None:
+            return ids
+        ids = ids[: self.most] if self.end else ids[max(0, len(ids) - self.most) :]
+        return ids + [0] * (self.most - len(ids)) if self.padded else ids
+
+
+@dataclass(frozen=True, slots=True)
+class ElementsInRow:
+    """Ids of the elements of a list: `encode: tokens`, which refuses an empty one, or categories."""
+
+    column: str
+    ids: Mapping[str, int]
+    unseen: int | None
+    cut: Cut
+    empty: bool
+
+    def __call__(self, row: Row) -> Any:
+        found = known_of(row.get(self.column), self.ids, self.unseen)
+        if found is None or (None in found) or not (found or self.empty):
+            return None
+        return self.cut(found)
+
+
+def known_of(elements: object, ids: Mapping[str, int], unseen: int | None) -> list[Any] | None:
+    """The ids of the elements of one row; None where that is no list of texts."""
+    if not isinstance(elements, list) or not all(isinstance(element, str) for element in elements):
+        return None
+    return [ids.get(element, unseen) for element in elements]
+
+
+@dataclass(frozen=True, slots=True)
+class BinsInRow:
+    """`encode: hash`: each column has bins of its own."""
+
+    columns: tuple[str, ...]
+    bins: int
+    single: bool
+
+    def __call__(self, row: Row) -> Any:
+        made = []
+        for position, name in enumerate(self.columns):
+            text = row_text(row.get(name))
+            if text is None:
+                return None
+            made.append(bin_of(text, self.bins) + position * self.bins)
+        return made[0] if self.single and len(made) == 1 else made
+
+
+@dataclass(frozen=True, slots=True)
+class SetInRow:
+    """`encode: set`: zeros and ones."""
+
+    column: str
+    separator: str | None
+    ids: Mapping[str, int]
+    width: int
+
+    def __call__(self, row: Row) -> Any:
+        value = row.get(self.column)
+        if isinstance(value, str) and self.separator is not None:
+            value = [piece for piece in value.split(self.separator) if piece]
+        ids = known_of(value, self.ids, -1)
+        if ids is None:
+            return None
+        made = [0.0] * self.width
+        for index in ids:
+            if index >= 0:
+                made[index] = 1.0
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class TextInRow:
+    """`encode: text`, of one column or of a pair."""
+
+    columns: tuple[str, ...]
+    ids: TextIds
+    cut: Cut
+
+    def __call__(self, row: Row) -> Any:
+        texts = [row_text(row.get(name)) for name in self.columns]
+        ids = None if None in texts else self.ids(*texts)
+        return self.cut(ids) if ids else None
+
+
+@dataclass(frozen=True, slots=True)
+class PlainInRow:
+    """Numbers as they are, of one column, of one for each number, or of a list; `count` is how many, None
+    where rows have lengths of their own.
+    """
+
+    columns: tuple[str, ...]
+    is_float: bool
+    rank: int
+    count: int | None
+
+    def __call__(self, row: Row) -> Any:
+        (first, *others) = self.columns
+        found = [row.get(name) for name in self.columns] if others else row.get(first)
+        if not isinstance(found, list):
+            if self.rank == 2 and self.count == 1:
+                found = [found]
+            elif self.rank == 1 and self._fit([found]):
+                return found
+            else:
+                return None
+        if self.rank != 2 or not found or not self._fit(found):
+            return None
+        own = self.count is None and not others
+        return found if own or len(found) == self.count else None
+
+    def _fit(self, elements: Sequence[Any]) -> bool:
+        """Whether they are numbers of the type of the field."""
+        if self.is_float:
+            return all(row_number(value) is not None and abs(value) <= LARGEST for value in elements)
+        return all(type(value) is int and abs(value) < 2**63 for value in elements)

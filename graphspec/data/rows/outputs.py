@@ -1,0 +1,193 @@
+"""What a model returns as the columns that people read: classes by name, numbers in their own unit, lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphspec.data.ragged import offsets_of
+from graphspec.data.rows.cells import Cells
+from graphspec.data.rows.numbers import NumberCurve, rows_of
+from graphspec.tensor import Dim, value_of
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+Activation = Literal["softmax", "sigmoid"]
+"""What makes probabilities of logits."""
+
+
+class Written(Protocol):
+    """One output as columns, by name: its value under its own and, of classes and sets, the probability of
+    each beside it.
+
+    `values` are what the model returns by its names, batch axis first; `sizes` are the lengths of rows by the
+    size's name; `unit` are the scales that rows have of their own.
+    """
+
+    def __call__(
+        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
+    ) -> dict[str, Cells]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How many steps a row has: `size`, which follows from the named size `unit`."""
+
+    unit: str
+    size: Dim
+
+    def of(self, sizes: Arrays) -> Array | None:
+        """The length of each row; None where nothing says it, and all have full length."""
+        if self.unit not in sizes:
+            return None
+        return np.array([value_of(self.size, {self.unit: int(n)}) for n in sizes[self.unit]], np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorsWritten:
+    """Several tensors as they are: a column of each, such as `match.query` and `match.key`."""
+
+    columns: tuple[str, ...]
+    keys: tuple[str, ...]
+    steps: tuple[Steps | None, ...]
+
+    def __call__(
+        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
+    ) -> dict[str, Cells]:
+        found = zip(self.columns, self.keys, self.steps, strict=True)
+        return {column: as_they_are(values[key], steps, sizes) for column, key, steps in found}
+
+
+@dataclass(frozen=True, slots=True)
+class ClassesWritten:
+    """The most probable label; `labels` are None where classes have their numbers alone."""
+
+    name: str
+    activation: Activation | None
+    steps: Steps | None
+    labels: tuple[Any, ...] | None
+
+    def __call__(
+        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
+    ) -> dict[str, Cells]:
+        found = activated(self.activation, values[self.name])
+        chosen = found.argmax(-1)
+        labels = range(found.shape[-1]) if self.labels is None else self.labels
+        lengths = None if self.steps is None else self.steps.of(sizes)
+        columns = {self.name: Cells.of(chosen, lengths).named(labels)}
+        return columns | (_each(self.name, labels, found) if probabilities and chosen.ndim == 1 else {})
+
+
+@dataclass(frozen=True, slots=True)
+class SetWritten:
+    """The labels whose probability is at least the threshold, a list for each row."""
+
+    name: str
+    activation: Activation | None
+    labels: tuple[str, ...]
+    threshold: float
+
+    def __call__(
+        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
+    ) -> dict[str, Cells]:
+        found = activated(self.activation, values[self.name])
+        has = found[:, : len(self.labels)] >= self.threshold
+        names = [self.labels[index] for index in has.nonzero()[1].tolist()]
+        columns = {self.name: Cells(names, offsets_of(has.sum(1)))}
+        return columns | (_each(self.name, self.labels, found) if probabilities else {})
+
+
+@dataclass(frozen=True, slots=True)
+class QuantilesWritten:
+    """The level in the middle under the output's name, then each level, as `load.0.9`."""
+
+    name: str
+    activation: Activation | None
+    curve: NumberCurve
+    middle: int
+    levels: tuple[float, ...]
+
+    def __call__(
+        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
+    ) -> dict[str, Cells]:
+        found = activated(self.activation, values[self.name])
+        own = self.curve.undo(found.astype(np.float64), *_spread(unit, 0, found))
+        columns = {self.name: as_they_are(own[..., self.middle])}
+        for index, level in enumerate(self.levels if probabilities else ()):
+            columns[f"{self.name}.{level:g}"] = as_they_are(own[..., index])
+        return columns
+
+
+@dataclass(frozen=True, slots=True)
+class NumbersWritten:
+    """Numbers in the units of their columns."""
+
+    name: str
+    activation: Activation | None
+    steps: Steps | None
+    curves: tuple[NumberCurve, ...]
+    columns: tuple[str, ...]
+
+    def __call__(
+        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
+    ) -> dict[str, Cells]:
+        found = activated(self.activation, values[self.name])
+        own = found.astype(np.float64)
+        if len(self.curves) == 1:
+            own = self.curves[0].undo(own, *_spread(unit, 0, own))
+            return {self.name: as_they_are(own, self.steps, sizes)}
+        if own.ndim == 1 or own.shape[-1] < len(self.curves):  # of a loss of one's own, in no unit of theirs
+            return {self.name: as_they_are(found, self.steps, sizes)}
+        for position, curve in enumerate(self.curves):
+            part = own[..., position]
+            own[..., position] = curve.undo(part, *_spread(unit, position, part))
+        if own.ndim > 2:
+            return {self.name: as_they_are(own, self.steps, sizes)}
+        return {f"{self.name}.{column}": Cells(own[:, index]) for index, column in enumerate(self.columns)}
+
+
+@dataclass(frozen=True, slots=True)
+class ValuesWritten:
+    """Numbers as the model returns them."""
+
+    name: str
+    activation: Activation | None
+    steps: Steps | None
+
+    def __call__(
+        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
+    ) -> dict[str, Cells]:
+        return {self.name: as_they_are(activated(self.activation, values[self.name]), self.steps, sizes)}
+
+
+def activated(activation: Activation | None, values: Array) -> Array:
+    """Probabilities of logits; what they are where there is nothing to do."""
+    if activation is None:
+        return values
+    if activation == "sigmoid":
+        return np.asarray(1 / (1 + np.exp(-values)))
+    raised = np.exp(values - values.max(-1, keepdims=True))
+    return np.asarray(raised / raised.sum(-1, keepdims=True))
+
+
+def as_they_are(values: Array, steps: Steps | None = None, sizes: Arrays | None = None) -> Cells:
+    """Numbers, a list where a row has several; an axis of 1 at the end is none."""
+    if values.ndim > 1 and values.shape[-1] == 1:
+        values = values[..., 0]
+    return Cells.of(values, None if steps is None else steps.of(sizes or {}))
+
+
+def _each(name: str, labels: Sequence[Any], values: Array) -> dict[str, Cells]:
+    """The probability of each label, a column."""
+    return {f"{name}.{label}": Cells(values[:, index]) for index, label in enumerate(labels)}
+
+
+def _spread(unit: Array | None, column: int, values: Array) -> tuple[Array | None, Array | None]:
+    """The shift and the scale of each row, as wide as its values."""
+    shift, scale = rows_of(unit, column)
+    wide = (-1, *[1] * (values.ndim - 1))
+    return (None, None) if shift is None or scale is None else (shift.reshape(wide), scale.reshape(wide))

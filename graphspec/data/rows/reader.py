@@ -1,0 +1,192 @@
+"""Rows of Python values that say all plainly, as the arrays of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphspec.data.rows.fields import InRow, Row
+
+SINGLE = frozenset((str, int, float, bool, type(None)))
+"""The types of single values."""
+KEYS = (str, int, float, bool)
+"""Those of a value that says which row it is."""
+TYPES = {name: np.dtype(name) for name in ("float32", "float64", "int32", "int64")}
+"""The types of fields whose values are read without a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowArrays:
+    """The arrays of one row by field, with a batch axis of 1; `sizes` are its lengths by the size's name, and
+    `keys` what comes back beside its prediction.
+    """
+
+    arrays: dict[str, NDArray[Any]]
+    sizes: dict[str, int]
+    keys: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Rows of the same shapes can be in one batch, none padded for another."""
+        return tuple(array.shape for array in self.arrays.values())
+
+
+class FieldOfRow(Protocol):
+    """One input: its array of a row, with a batch axis of 1. What the row says of named sizes is added to
+    `sizes`. None where the value does not fit, or where that is not plain.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def of(self, row: Row, sizes: dict[str, int]) -> NDArray[Any] | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedField:
+    """What an encoder makes of a row, in the type of its field, each number from `low` to `high`. A list may
+    be of any length of `least` to `most`, of the size of that name; a shorter one is padded.
+    """
+
+    name: str
+    encoded: InRow
+    dtype: str
+    low: float | None = None
+    high: float | None = None
+    size: str | None = None
+    least: int = 1
+    most: int | None = None
+
+    def of(self, row: Row, sizes: dict[str, int]) -> NDArray[Any] | None:
+        value = self.encoded(row)
+        if value is None:
+            return None
+        if self.size is not None:
+            length = len(value)
+            if sizes.setdefault(self.size, length) != length:
+                return None
+            if self.most is not None and length > self.most:
+                return None
+            value = value + [0] * (self.least - length)
+        if self.high is not None and not self._within(value):
+            return None
+        try:
+            return np.array([value], TYPES[self.dtype])
+        except OverflowError:
+            return None
+
+    def _within(self, value: Any) -> bool:
+        if self.low is None or self.high is None:
+            return False
+        lowest, highest = (min(value), max(value)) if isinstance(value, list) else (value, value)
+        return bool(self.low <= lowest and highest <= self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainRows:
+    """Reads rows that have these columns, and no other but some of `beside`; any other where that is None.
+    `missing` are the values that stand for none.
+    """
+
+    fields: tuple[FieldOfRow, ...]
+    columns: tuple[str, ...]
+    keys: tuple[str, ...]
+    beside: tuple[str, ...] | None
+    missing: tuple[str, ...]
+    _gaps: frozenset[Any] = field(init=False, repr=False, compare=False)
+    _wanted: frozenset[str] = field(init=False, repr=False, compare=False)
+    _known: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_gaps", gaps(self.missing))
+        object.__setattr__(self, "_wanted", frozenset((*self.columns, *self.keys)))
+        object.__setattr__(self, "_known", self._wanted.union(self.beside or ()))
+
+    def read(self, row: Row) -> RowArrays | None:
+        """The arrays of a row; None where its tables have to say what it is."""
+        names = row.keys()
+        if names != self._wanted and not (
+            self._wanted <= names and (self.beside is None or names <= self._known)
+        ):
+            return None
+        for name in self.columns:
+            value = row[name]
+            if type(value) in SINGLE and value in self._gaps:
+                return None
+        keys = {name: row[name] for name in self.keys}
+        if keys and not all(map(self._is_key, keys.values())):
+            return None
+        arrays: dict[str, NDArray[Any]] = {}
+        sizes: dict[str, int] = {}
+        for each in self.fields:
+            array = each.of(row, sizes)
+            if array is None:
+                return None
+            arrays[each.name] = array
+        return RowArrays(arrays, sizes, keys)
+
+    def _is_key(self, value: Any) -> bool:
+        if type(value) not in KEYS or value in self._gaps:
+            return False
+        if isinstance(value, float):
+            return bool(np.isfinite(value))
+        return not isinstance(value, int) or abs(value) < 2**63
+
+
+def gaps(na_values: Sequence[str]) -> frozenset[Any]:
+    """The values that stand for a missing one, as texts and as the numbers that they are."""
+    found: set[Any] = {None, *na_values}
+    for text in na_values:
+        try:
+            found.add(float(text))
+        except ValueError:
+            continue
+    return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayField:
+    """Nested lists of numbers as they are: each size is a number, or a multiple of the size of that name,
+    which is of its least value to its most.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | tuple[str, int, int, int | None], ...]
+    low: float | None = None
+    high: float | None = None
+
+    def of(self, row: Row, sizes: dict[str, int]) -> NDArray[Any] | None:
+        try:
+            found = np.asarray(row.get(self.name))
+        except (ValueError, OverflowError):
+            return None
+        wanted, kind = TYPES[self.dtype], found.dtype.kind
+        if kind not in ("if" if wanted.kind == "f" else "i") or found.ndim != len(self.shape):
+            return None
+        for size, length in zip(self.shape, found.shape, strict=True):
+            if not (length == size if isinstance(size, int) else self._is_of(size, length, sizes)):
+                return None
+        array = found[None]
+        if array.dtype != wanted:
+            with np.errstate(over="ignore"):
+                array = array.astype(wanted)
+            if kind == "i" and wanted.kind == "i" and not np.array_equal(array, found[None]):
+                return None
+        if wanted.kind == "f" and not np.isfinite(array).all():
+            return None
+        if self.high is not None and (
+            self.low is None or not array.size or array.min() < self.low or array.max() > self.high
+        ):
+            return None
+        return array
+
+    @staticmethod
+    def _is_of(size: tuple[str, int, int, int | None], length: int, sizes: dict[str, int]) -> bool:
+        name, factor, least, most = size
+        known = sizes.setdefault(name, length // factor)
+        return known * factor == length and known >= least and (most is None or known <= most)

@@ -1,0 +1,57 @@
+"""Texts to the ids of a tokenizer of the tokenizers library, which is imported when one is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from graphspec.diagnostics import fail
+from graphspec.diagnostics.packages import needing
+from graphspec.diagnostics.text import first_line
+
+
+def library() -> Any:
+    """The tokenizers library. Raises `SpecError` where it is not installed."""
+    with needing("`encode: text`", "text"):
+        import tokenizers
+    return tokenizers
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Turns what a tokenizer of a file does that does not work into `SpecError` (data-format): the library
+    raises `Exception`, and of some patterns a panic, which derives from none.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        reason = first_line(error)
+        raise fail("data-format", f"the tokenizer does not work: {reason}", "train again") from error
+
+
+class TextIds:
+    """The ids of a text or, with `types`, to which text of a pair each belongs. Raises `SpecError`."""
+
+    def __init__(self, tokenizer: Any, types: bool):
+        self.tokenizer, self.types = tokenizer, types
+
+    def __call__(self, *texts: str | None) -> list[int]:
+        with working():
+            return self.of(self.tokenizer.encode(*texts))
+
+    def of(self, encoded: Any) -> list[int]:
+        """Those of what the tokenizer says of a text."""
+        found: list[int] = encoded.type_ids if self.types else encoded.ids
+        return found
+
+    def to_json(self) -> list[Any]:
+        return [self.tokenizer.to_str(), self.types]
+
+    @classmethod
+    def from_json(cls, value: list[Any]) -> TextIds:
+        text, types = value
+        with working():
+            return cls(library().Tokenizer.from_str(text), types)

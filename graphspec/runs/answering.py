@@ -1,0 +1,44 @@
+"""From the arrays of rows to their predictions: an engine computes, and outputs are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphspec.data.rows.cells import Cells
+from graphspec.data.rows.outputs import Written
+from graphspec.data.rows.reader import RowArrays
+from graphspec.runs.engines import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """What computes, and how each output becomes columns."""
+
+    engine: Engine
+    written: Mapping[str, Written]
+
+    def cells(self, read: Sequence[RowArrays], probabilities: bool = True) -> dict[str, Cells]:
+        """The predictions of rows whose arrays have the same shapes, as columns. Raises `SpecError`."""
+        first = read[0]
+        arrays = first.arrays
+        if len(read) > 1:
+            arrays = {name: np.concatenate([each.arrays[name] for each in read]) for name in arrays}
+        values = self.engine(arrays)
+        sizes = {name: np.array([each.sizes[name] for each in read], np.int64) for name in first.sizes}
+        columns: dict[str, Cells] = {}
+        for name, one in self.written.items():
+            if name in values:
+                columns |= one(values, sizes, probabilities)
+        return columns
+
+    def answers(self, read: Sequence[RowArrays]) -> list[dict[str, Any]]:
+        """The predictions of such rows, as Python has them, each after its keys. Raises `SpecError`."""
+        columns = {name: cells.python() for name, cells in self.cells(read).items()}
+        rows = zip(*columns.values(), strict=True)
+        return [
+            {**of.keys, **dict(zip(columns, row, strict=True))} for of, row in zip(read, rows, strict=True)
+        ]

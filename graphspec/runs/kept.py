@@ -1,0 +1,146 @@
+"""What a run keeps so that it answers plain rows before its spec is read: beside its export for onnxruntime,
+what makes the arrays of a row, and what writes its outputs.
+
+It holds for one state of the run, of this machine and of the packages, and only if this user has signed it.
+To read it takes neither the compiler, nor pyarrow, nor torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphspec.data.memory import CORES, cores
+from graphspec.data.rows.reader import PlainRows
+from graphspec.data.rows.record import KINDS, from_json, to_json
+from graphspec.diagnostics import SpecError
+from graphspec.files.permission import is_own, signature
+from graphspec.files.reading import digest, parse_json, read_text
+from graphspec.files.run_files import ENCODERS, ENGINE, ENGINE_MODEL, ENVIRONMENT, SERVING, SPEC, WEIGHTS
+from graphspec.runs.answering import Answering
+from graphspec.runs.engines import Default, Interface, OnnxEngine, versions
+from graphspec.version import __version__
+
+if TYPE_CHECKING:
+    from graphspec.runs.model import Model
+    from graphspec.runs.run import Run
+
+FORM = 1
+"""Of the record."""
+OF_ENGINES: Mapping[str, type[Any]] = {"Default": Default, "Interface": Interface}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What answers plain rows of a run."""
+
+    path: Path
+    weights: str
+    key: Mapping[str, Any]
+    rows: PlainRows
+    answering: Answering
+    notes: Sequence[str]
+    """What to say of the engine."""
+    synthetic: bool
+    """Whether the run learned from synthetic data."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the run is still what it was."""
+        return self.key == _key(self.path, self.weights)
+
+
+def kept(path: Path, weights: str, device: str, engine: str) -> Kept | None:
+    """What a run keeps for an engine of that name, or for `auto` if that has chosen onnxruntime; None where
+    it keeps nothing, or not of what there is now.
+    """
+    found = _record(path)
+    if engine not in found.get("asked", ()) or found["key"] != _key(path, weights):
+        return None
+    without_gpu = engine != "auto" or found["key"]["packages"].get("torch", "").endswith("+cpu")
+    if device != "cpu" and not (device == "auto" and without_gpu):
+        return None
+    try:
+        if digest(path / ENGINE_MODEL) != parse_json(read_text(path / ENGINE)).get("sha256"):
+            return None
+        rows, interface, written = from_json(found["model"], KINDS | OF_ENGINES)
+        made = OnnxEngine(interface, path / ENGINE_MODEL, found["threads"])
+    except (OSError, SpecError):  # of which the run itself then tells
+        return None
+    answering = Answering(made, written)
+    return Kept(path, weights, found["key"], rows, answering, found["asked"][engine], found["synthetic"])
+
+
+def keep(run: Run, weights: str, engine: str, model: Model, threads: int) -> None:
+    """Writes what `kept` reads, where the run can be written and plain rows need no table."""
+    from graphspec.files.folder import Folder
+
+    if not isinstance(model.engine, OnnxEngine) or model.reader is None or not _is_whole(run):
+        return
+    rows, key = model.reader.usual(), _key(run.path, weights)
+    if rows is None or key is None:
+        return
+    about = _record(run.path)
+    asked = about["asked"] if about.get("key") == key else {}
+    record = {
+        "key": key,
+        "asked": {**asked, engine: list(model.notes)},
+        "threads": threads,
+        "synthetic": run.files.synthetic,
+        "model": to_json((rows, model.engine.interface, model.answering.written)),
+    }
+    text = json.dumps(record)
+    signed = signature(text)
+    if signed is None or json.loads(text) == about:
+        return
+    try:
+        Folder(run.path).text(SERVING, json.dumps({"signature": signed, "record": text}) + "\n")
+    except SpecError:  # then the spec is read again next time
+        return
+
+
+def _is_whole(run: Run) -> bool:
+    """Whether a run is a directory, and what it is made of lies there and nowhere else."""
+    from graphspec import custom
+
+    own = any(True for _ in custom.files(run.program))
+    return run.path.is_dir() and not own and not run.program.training.adapters
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """What a run keeps, if this user has signed it; else nothing."""
+    try:
+        about = parse_json(read_text(path / SERVING))
+        text = about["record"]
+        return dict(json.loads(text)) if is_own(text, about["signature"]) else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _key(path: Path, weights: str) -> dict[str, Any] | None:
+    """What a record holds for, as JSON has it: files of the run, this machine, this version and packages.
+    None where the run keeps no export of these weights.
+    """
+    file = path / WEIGHTS[weights] if weights in WEIGHTS else Path(weights)
+    names = [SPEC, ENVIRONMENT, ENGINE, *([ENCODERS] if (path / ENCODERS).is_file() else [])]
+    try:
+        about, exported = os.stat(file), parse_json(read_text(path / ENGINE))["key"]["weights"]
+        digests = {name: digest(path / name) for name in names}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if exported != [file.name, about.st_size, about.st_mtime_ns]:
+        return None
+    return {
+        "graphspec": __version__,
+        "form": FORM,
+        "weights": [str(file.resolve()), about.st_size, about.st_mtime_ns],
+        "files": digests,
+        "machine": [platform.node(), platform.machine(), cores()],
+        "threads": [os.environ.get(name, "") for name in ("OMP_NUM_THREADS", CORES)],
+        "packages": versions(),
+    }
