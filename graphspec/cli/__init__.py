@@ -6,7 +6,6 @@ are imported when they are named, so that `check` starts fast.
 
 from __future__ import annotations
 
-import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +27,7 @@ from graphspec.cli.common import (
     spec_files,
 )
 from graphspec.cli.plugins import without_plugins
-from graphspec.diagnostics.terminal import say
+from graphspec.diagnostics.terminal import say, without_failing
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
@@ -48,11 +47,7 @@ app = typer.Typer(
 def main() -> None:
     """The entry point. Most of the time of `check` is its start: no plugin of pydantic's is searched for."""
     without_plugins()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # a terminal without these letters is no reason to fail
+    without_failing()
     app()
 
 

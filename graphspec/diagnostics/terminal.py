@@ -6,6 +6,7 @@ written out, as `<U+001B>`; printed as it is, the terminal would obey it.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -15,11 +16,18 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from graphspec.diagnostics.text import hidden_in, legible
 
-__all__ = ["at_once", "cells", "columns", "for_json", "legible", "say", "say_json"]
+__all__ = ["at_once", "cells", "columns", "for_json", "legible", "say", "say_json", "without_failing"]
 
 if TYPE_CHECKING:
     from rich.table import Column
     from rich.text import Text
+
+
+def without_failing() -> None:
+    """From now on letters that a terminal does not have are no reason to fail: they are written out."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(text: str, stream: TextIO | None = None, end: str = "\n", painted: bool = False) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphspec.data.rows.cells import Cells
-from graphspec.data.rows.outputs import Written
+from graphspec.data.rows.outputs import OutputColumns
 from graphspec.data.rows.reader import RowArrays
 from graphspec.runs.engines import Engine
 
@@ -19,7 +19,7 @@ class Answering:
     """What computes, and how each output becomes columns."""
 
     engine: Engine
-    written: Mapping[str, Written]
+    written: Mapping[str, OutputColumns]
 
     def cells(self, read: Sequence[RowArrays], probabilities: bool = True) -> dict[str, Cells]:
         """The predictions of rows whose arrays have the same shapes, as columns. Raises `SpecError`."""

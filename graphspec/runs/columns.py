@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.decoding import written
 from graphspec.data.rows.cells import Cells, as_table
-from graphspec.data.rows.outputs import Written
+from graphspec.data.rows.outputs import OutputColumns
 from graphspec.program import BaseProgram
 
 Values = Mapping[str, NDArray[Any]]
@@ -38,7 +38,7 @@ def columns_of(
     return as_table(columns)
 
 
-def outputs_written(program: BaseProgram, encoders: Encoders | None) -> dict[str, Written]:
+def outputs_written(program: BaseProgram, encoders: Encoders | None) -> dict[str, OutputColumns]:
     """How each output becomes columns."""
     if encoders is not None:
         return encoders.written()

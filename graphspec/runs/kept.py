@@ -27,8 +27,8 @@ from graphspec.runs.engines import Default, Interface, OnnxEngine, versions
 from graphspec.version import __version__
 
 if TYPE_CHECKING:
+    from graphspec.program import BaseProgram
     from graphspec.runs.model import Model
-    from graphspec.runs.run import Run
 
 FORM = 1
 """Of the record."""
@@ -76,22 +76,23 @@ def kept(path: Path, weights: str, device: str, engine: str) -> Kept | None:
     return Kept(path, weights, found["key"], rows, answering, found["asked"][engine], found["synthetic"])
 
 
-def keep(run: Run, weights: str, engine: str, model: Model, threads: int) -> None:
+def keep(path: Path, weights: str, engine: str, model: Model, synthetic: bool) -> None:
     """Writes what `kept` reads, where the run can be written and plain rows need no table."""
     from graphspec.files.folder import Folder
+    from graphspec.train.device import threads
 
-    if not isinstance(model.engine, OnnxEngine) or model.reader is None or not _is_whole(run):
+    if not isinstance(model.engine, OnnxEngine) or model.reader is None or not _is_whole(path, model.program):
         return
-    rows, key = model.reader.usual(), _key(run.path, weights)
+    rows, key = model.reader.usual(), _key(path, weights)
     if rows is None or key is None:
         return
-    about = _record(run.path)
+    about = _record(path)
     asked = about["asked"] if about.get("key") == key else {}
     record = {
         "key": key,
         "asked": {**asked, engine: list(model.notes)},
-        "threads": threads,
-        "synthetic": run.files.synthetic,
+        "threads": threads(model.program),
+        "synthetic": synthetic,
         "model": to_json((rows, model.engine.interface, model.answering.written)),
     }
     text = json.dumps(record)
@@ -99,17 +100,17 @@ def keep(run: Run, weights: str, engine: str, model: Model, threads: int) -> Non
     if signed is None or json.loads(text) == about:
         return
     try:
-        Folder(run.path).text(SERVING, json.dumps({"signature": signed, "record": text}) + "\n")
+        Folder(path).text(SERVING, json.dumps({"signature": signed, "record": text}) + "\n")
     except SpecError:  # then the spec is read again next time
         return
 
 
-def _is_whole(run: Run) -> bool:
+def _is_whole(path: Path, program: BaseProgram) -> bool:
     """Whether a run is a directory, and what it is made of lies there and nowhere else."""
     from graphspec import custom
 
-    own = any(True for _ in custom.files(run.program))
-    return run.path.is_dir() and not own and not run.program.training.adapters
+    own = any(True for _ in custom.files(program))
+    return path.is_dir() and not own and not program.training.adapters
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -138,7 +139,7 @@ def _key(path: Path, weights: str) -> dict[str, Any] | None:
     return {
         "graphspec": __version__,
         "form": FORM,
-        "weights": [str(file.resolve()), about.st_size, about.st_mtime_ns],
+        "weights": exported,
         "files": digests,
         "machine": [platform.node(), platform.machine(), cores()],
         "threads": [os.environ.get(name, "") for name in ("OMP_NUM_THREADS", CORES)],

@@ -295,7 +295,7 @@ class Run:
             model = Model(self.program, made, self.encoders(), notes)
             self._kept = asked, known, weights, model
             if asked[2] == 1:
-                keep(self, str(self._weights), engine, model, devices.threads(self.program))
+                keep(self.path, str(self._weights), engine, model, self.files.synthetic)
         return self._kept[3]
 
     def inference(self, place: Any = "cpu") -> tuple[Program, nn.Module]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from graphspec.data.rows.reader import PlainRows, RowArrays
 from graphspec.diagnostics import Diagnostic, SpecError, fail
 from graphspec.diagnostics.text import first_line
 from graphspec.runs.answering import Answering
-from graphspec.runs.kept import kept
+from graphspec.runs.kept import Kept, kept
+from graphspec.serve.options import ServeOptions
 
 if TYPE_CHECKING:
     from graphspec.runs.model import Model
@@ -38,24 +39,15 @@ class Served:
     One that keeps what answers plain rows begins with that; `read` reads its spec, too, when a row needs it.
     """
 
-    def __init__(
-        self,
-        name: str,
-        path: Path,
-        weights: str = "best",
-        allow: Iterable[str] = (),
-        device: str = "auto",
-        engine: str = "torch",
-    ):
-        self.name, self.path = name, path
-        self._asked = weights, tuple(allow), device, engine
+    def __init__(self, name: str, path: Path, asked: ServeOptions | None = None, begun: Kept | None = None):
+        self.name, self.path, self._asked = name, path, asked or ServeOptions([path])
         self.reader: RowReader | ArrayReader | None = None
         """Reads every row, and says what is wrong with it; None until the spec is read."""
         self.pictures: list[str] = []
         """The columns of pictures: their values are bytes, in base64."""
         self.picture: str | None = None
         """The column that a picture alone fills; None where a row needs more."""
-        self._kept = kept(path, weights, device, engine)
+        self._kept = begun or kept(path, self._asked.weights, self._asked.device, self._asked.engine)
         self._plain: PlainRows | None = None
         if self._kept is not None:
             self._plain, self.answering = self._kept.rows, self._kept.answering
@@ -69,10 +61,9 @@ class Served:
         """What predicts, and all that its spec says. Raises `SpecError`."""
         from graphspec.runs.run import Run
 
-        weights, allow, device, engine = self._asked
-        run = Run(self.path, weights, allow)
+        run = Run(self.path, self._asked.weights, self._asked.allow)
         self.synthetic: bool = run.files.synthetic
-        model = run.model(device, engine)
+        model = run.model(self._asked.device, self._asked.engine)
         if model.reader is None:
             message = f"`{self.path}` predicts from several rows, and a server answers each row for itself"
             raise fail("not-supported", message, "`graphspec predict` reads the whole table")
@@ -85,8 +76,7 @@ class Served:
         from graphspec.runs.run import Run
 
         if self.reader is None:
-            weights, allow, _, _ = self._asked
-            run = Run(self.path, weights, allow)
+            run = Run(self.path, self._asked.weights, self._asked.allow)
             found = reader_of(run.program, run.encoders())
             assert found is not None  # of others nothing is kept
             self._reads(found)
@@ -108,7 +98,7 @@ class Served:
 
     def reloaded(self) -> Served:
         """The same run, read again from its directory. Raises `SpecError`."""
-        return Served(self.name, self.path, *self._asked)
+        return Served(self.name, self.path, self._asked)
 
     def predict(self, rows: Sequence[tuple[int, Any]]) -> list[Any]:
         """The answer to each row, which comes with its number in its request; UNREAD where that takes `read`

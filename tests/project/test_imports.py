@@ -17,7 +17,7 @@ PACKAGE = Path(graphspec.__file__).parent
 
 ALLOWED = {
     "": "version",
-    "__main__": "cli",
+    "__main__": "cli serve",
     "cli": "compare compiler contract convert custom data diagnostics emit export files "
     "fixing fold formatting language migrate objectives plot reference runs serve server "
     "source train transfer tune version view weights",

@@ -123,10 +123,19 @@ def gaps(found: dict[str, Any], draw: random.Random) -> dict[str, Any]:
     return found
 
 
-def train(folder: Path) -> Run:
+def train(folder: Path, made: Path | None = None) -> Run:
     """A run of the spec on 60 rows of its own, in a folder."""
-    shutil.copytree(trained(), folder, dirs_exist_ok=True)
+    shutil.copytree(made or trained(), folder, dirs_exist_ok=True)
     return Run(folder / "run")
+
+
+@cache
+def exported() -> Path:
+    """A folder with the run after it has predicted with onnxruntime, once for all that a process tests."""
+    folder = Path(tempfile.mkdtemp(prefix="everything-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    train(folder).predict(row(random.Random(0)), engine="onnxruntime")
+    return folder
 
 
 @cache

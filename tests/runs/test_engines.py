@@ -189,6 +189,7 @@ from pathlib import Path
 import numpy as np
 from graphspec.data.rows.cells import Cells
 from graphspec.serve import app, served
+from graphspec.serve.options import ServeOptions
 cells = {{
     Cells.of(np.array([1, 0, 1])).named(["a", "é"]): ["é", "a", "é"],
     Cells.of(np.array([1, 0])).named([7, 8]): [8, 7],
@@ -199,7 +200,8 @@ for each, wanted in cells.items():
     assert each.python() == wanted and each.arrow().to_pylist() == wanted, each
 assert "pandas" not in sys.modules
 for engine, device in (("onnxruntime", "auto"), ("auto", "cpu")):
-    made = served.Served("run", Path({str(run.path)!r}), device=device, engine=engine)
+    path = Path({str(run.path)!r})
+    made = served.Served("run", path, ServeOptions([path], device=device, engine=engine))
     found = made.predict([(0, {ROWS[0]!r})])
     assert found == [json.loads({json.dumps(wanted)!r})], found
 assert "torch" not in sys.modules

@@ -24,6 +24,7 @@ import uvicorn
 from graphspec.runs.run import Run
 from graphspec.serve.app import Application, Limits, Server
 from graphspec.serve.batches import Batcher, _between
+from graphspec.serve.options import ServeOptions
 from graphspec.serve.served import Served
 from tests.processes import Process
 from tests.runs import everything
@@ -33,13 +34,14 @@ LIMITS = Limits(bytes=200_000, rows=50, seconds=30)
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return everything.train(tmp_path_factory.mktemp("serve"))
+    return everything.train(tmp_path_factory.mktemp("serve"), everything.exported())
 
 
 @pytest.fixture(scope="module")
 def port(run: Run) -> Iterator[int]:
-    """A server of the run under two names."""
-    server = Server({name: Served(name, run.path) for name in ("first", "second")}, LIMITS)
+    """A server of the run under two names, the second of what it keeps for onnxruntime."""
+    engines = {"first": "torch", "second": "onnxruntime"}
+    server = Server({n: Served(n, run.path, ServeOptions([], engine=e)) for n, e in engines.items()}, LIMITS)
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         Application(server, ["127.0.0.1", "localhost"]), log_level="warning", log_config=None, ws="none"
@@ -173,7 +175,7 @@ def hostile(seed: int) -> bytes:
 def test_hostile_bodies_are_harmless(run: Run, port: int) -> None:
     good, (row,) = 0, rows(4, 1)
     for seed in range(200):
-        status, found = ask(port, hostile(seed))
+        status, found = ask(port, hostile(seed), "/runs/second/predict" if seed % 2 else "/predict")
         assert status in (200, 400, 413, 422), (seed, found)
         good += status == 200
         if status != 200:

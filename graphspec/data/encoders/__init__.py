@@ -34,7 +34,7 @@ from graphspec.data.features.plan import Fill, FillPlan, Outputs, reading_images
 from graphspec.data.fields import UNIT
 from graphspec.data.ragged import Ragged
 from graphspec.data.rows.cells import Cells, as_table
-from graphspec.data.rows.outputs import Written
+from graphspec.data.rows.outputs import OutputColumns
 from graphspec.diagnostics import SpecError, fail
 from graphspec.tensor import names_of, value_of
 
@@ -291,7 +291,7 @@ class Encoders:
                 columns |= one(values, sizes, probabilities, own)
         return columns
 
-    def written(self) -> dict[str, Written]:
+    def written(self) -> dict[str, OutputColumns]:
         """How each output becomes columns."""
         return {name: written(name, o, self.encoders.get(o.target)) for name, o in self.outputs.items()}
 

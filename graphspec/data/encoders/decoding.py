@@ -13,12 +13,12 @@ from graphspec.data.rows.outputs import (
     Activation,
     ClassesWritten,
     NumbersWritten,
+    OutputColumns,
     QuantilesWritten,
     SetWritten,
-    Steps,
+    StepCount,
     TensorsWritten,
     ValuesWritten,
-    Written,
 )
 from graphspec.objectives.custom import CustomLoss
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss
@@ -31,7 +31,7 @@ THRESHOLD = 0.5
 """From which probability on a set has a value, unless the output says another."""
 
 
-def written(name: str, output: OutputSpec, encoder: Encoder | None) -> Written:
+def written(name: str, output: OutputSpec, encoder: Encoder | None) -> OutputColumns:
     """How an output becomes columns."""
     if len(output.tensors) > 1:
         steps = tuple(map(_steps, output.tensors))
@@ -67,11 +67,11 @@ def has_classes(output: OutputSpec, encoder: Encoder | None) -> bool:
     return isinstance(output.loss, Categorical) or (named and units != 1)
 
 
-def _steps(tensor: Tensor) -> Steps | None:
+def _steps(tensor: Tensor) -> StepCount | None:
     """How many steps rows have; None if they have none, or all have full length."""
     if tensor.rank < 3 or len(names := names_of(tensor.shape[1])) != 1:
         return None
-    return Steps(next(iter(names)), tensor.shape[1])
+    return StepCount(next(iter(names)), tensor.shape[1])
 
 
 def labels_of(encoder: Encoder | None, count: Dim) -> list[Any]:

@@ -16,7 +16,7 @@ from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import PADDING, UNSEEN, TextFeature, Tokens
 from graphspec.data.mistakes import shown
 from graphspec.data.ragged import Ragged, offsets_of
-from graphspec.data.rows.fields import Cut, ElementsInRow, InRow, TextInRow
+from graphspec.data.rows.fields import ElementsInRow, IdCut, InRow, TextInRow
 from graphspec.data.rows.tokenizers import TextIds, library, working
 from graphspec.diagnostics import fail
 
@@ -53,10 +53,10 @@ def to_length(
     return Column(ragged.padded(length), missing, marks, counted)
 
 
-def cut_of(fill: Fill, most: int | None, end: bool) -> Cut:
+def cut_of(fill: Fill, most: int | None, end: bool) -> IdCut:
     """As `to_length`, of one row that is there."""
     size = fill.tensor.shape[1]
-    return Cut(size, end, True) if isinstance(size, int) else Cut(most, end, False)
+    return IdCut(size, end, True) if isinstance(size, int) else IdCut(most, end, False)
 
 
 class ListEncoder(Encoder):
@@ -84,7 +84,7 @@ class ListEncoder(Encoder):
         raise NotImplementedError
 
     @property
-    def row_cut(self) -> Cut:
+    def row_cut(self) -> IdCut:
         """How the ids of one row come to the length of the field."""
         return cut_of(self.fill, self.feature.length, self.feature.cut == "end")
 

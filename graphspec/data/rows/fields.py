@@ -89,7 +89,7 @@ class IdsInRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class IdCut:
     """How ids come to the length of their field: cut to `most`, at the end or at the start, and `padded` to
     it with zeros where the field has one length.
     """
@@ -112,7 +112,7 @@ class ElementsInRow:
     column: str
     ids: Mapping[str, int]
     unseen: int | None
-    cut: Cut
+    cut: IdCut
     empty: bool
 
     def __call__(self, row: Row) -> Any:
@@ -176,7 +176,7 @@ class TextInRow:
 
     columns: tuple[str, ...]
     ids: TextIds
-    cut: Cut
+    cut: IdCut
 
     def __call__(self, row: Row) -> Any:
         texts = [row_text(row.get(name)) for name in self.columns]

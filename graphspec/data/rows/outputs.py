@@ -20,7 +20,7 @@ Activation = Literal["softmax", "sigmoid"]
 """What makes probabilities of logits."""
 
 
-class Written(Protocol):
+class OutputColumns(Protocol):
     """One output as columns, by name: its value under its own and, of classes and sets, the probability of
     each beside it.
 
@@ -34,7 +34,7 @@ class Written(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class StepCount:
     """How many steps a row has: `size`, which follows from the named size `unit`."""
 
     unit: str
@@ -53,7 +53,7 @@ class TensorsWritten:
 
     columns: tuple[str, ...]
     keys: tuple[str, ...]
-    steps: tuple[Steps | None, ...]
+    steps: tuple[StepCount | None, ...]
 
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
@@ -68,7 +68,7 @@ class ClassesWritten:
 
     name: str
     activation: Activation | None
-    steps: Steps | None
+    steps: StepCount | None
     labels: tuple[Any, ...] | None
 
     def __call__(
@@ -128,7 +128,7 @@ class NumbersWritten:
 
     name: str
     activation: Activation | None
-    steps: Steps | None
+    steps: StepCount | None
     curves: tuple[NumberCurve, ...]
     columns: tuple[str, ...]
 
@@ -156,7 +156,7 @@ class ValuesWritten:
 
     name: str
     activation: Activation | None
-    steps: Steps | None
+    steps: StepCount | None
 
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
@@ -174,7 +174,7 @@ def activated(activation: Activation | None, values: Array) -> Array:
     return np.asarray(raised / raised.sum(-1, keepdims=True))
 
 
-def as_they_are(values: Array, steps: Steps | None = None, sizes: Arrays | None = None) -> Cells:
+def as_they_are(values: Array, steps: StepCount | None = None, sizes: Arrays | None = None) -> Cells:
     """Numbers, a list where a row has several; an axis of 1 at the end is none."""
     if values.ndim > 1 and values.shape[-1] == 1:
         values = values[..., 0]

@@ -15,10 +15,10 @@ from graphspec.tensor import Floor, Size
 KINDS: Mapping[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
-        *(in_rows.BinsInRow, in_rows.Cut, in_rows.DatesInRow, in_rows.ElementsInRow, in_rows.IdsInRow),
+        *(in_rows.BinsInRow, in_rows.IdCut, in_rows.DatesInRow, in_rows.ElementsInRow, in_rows.IdsInRow),
         *(in_rows.NumbersInRow, in_rows.PlainInRow, in_rows.SetInRow, in_rows.TextInRow),
         *(outputs.ClassesWritten, outputs.NumbersWritten, outputs.QuantilesWritten, outputs.SetWritten),
-        *(outputs.Steps, outputs.TensorsWritten, outputs.ValuesWritten),
+        *(outputs.StepCount, outputs.TensorsWritten, outputs.ValuesWritten),
         *(reader.ArrayField, reader.EncodedField, reader.PlainRows),
         *(Floor, NumberCurve, Size, TextIds),
     )

@@ -1,0 +1,70 @@
+"""What a server is told when it starts, and the reader of a plain command line, which takes no library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+RANGES: Mapping[str, tuple[float, float | None]] = {
+    "port": (0, 65535),
+    "batch": (1, None),
+    "batch_wait": (0, None),
+    "max_bytes": (1, None),
+    "max_rows": (1, None),
+    "timeout": (0.001, None),
+}
+"""The least and the most of options that are numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """The options of `graphspec serve` by their names, with `_` for `-`."""
+
+    runs: Sequence[Path]
+    port: int = 8000
+    host: str = "127.0.0.1"
+    weights: str = "best"
+    device: str = "auto"
+    engine: str = "torch"
+    batch: int = 256
+    batch_wait: float = 0.0
+    max_bytes: int = 16 * 2**20
+    max_rows: int = 10_000
+    timeout: float = 60.0
+    allow: Sequence[str] = ()
+
+
+KINDS: Mapping[str, Any] = {"int": int, "float": float, "str": str}
+BY_WORD = {f"--{f.name.replace('_', '-')}": f for f in fields(ServeOptions) if f.type in KINDS}
+"""The options with one value."""
+
+
+def plain(words: Iterable[str]) -> ServeOptions | None:
+    """The options of a command line of runs and of options with a value each, `--port 80` or `--port=80`;
+    None of any other, also of one that is wrong.
+    """
+    given: dict[str, Any] = {}
+    runs: list[Path] = []
+    left = iter(words)
+    for word in left:
+        if not word.startswith("-"):
+            runs.append(Path(word))
+            continue
+        name, equals, text = word.partition("=")
+        if name not in BY_WORD:
+            return None
+        value, option = text if equals else next(left, None), BY_WORD[name]
+        if value is None:
+            return None
+        try:
+            given[option.name] = KINDS[str(option.type)](value)
+        except ValueError:
+            return None
+    fit = all(_is_within(given[name], *RANGES[name]) for name in given.keys() & RANGES.keys())
+    return ServeOptions(runs, **given) if runs and fit else None
+
+
+def _is_within(value: float, least: float, most: float | None) -> bool:
+    return least <= value and (most is None or value <= most)

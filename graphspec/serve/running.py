@@ -1,0 +1,89 @@
+"""A server as a process: its socket, its signals, what it says; its start where runs keep what answers."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from graphspec.diagnostics.terminal import at_once, say, without_failing
+from graphspec.runs.kept import kept
+from graphspec.serve.app import LOCAL, Application, Limits, Server
+from graphspec.serve.options import ServeOptions
+from graphspec.serve.served import Served
+
+
+def serve_kept(options: ServeOptions) -> bool:
+    """Serves runs that all keep what answers plain rows. False where they do not, or where something is to be
+    said of them: `graphspec.cli.serve` does so.
+    """
+    found: dict[str, Served] = {}
+    for path in options.runs:
+        name, begun = name_of(path), kept(path, options.weights, options.device, options.engine)
+        if begun is None or begun.synthetic or name in found:
+            return False
+        found[name] = Served(name, path, options, begun)
+    try:
+        listening = listen(options.host, options.port)
+    except OSError:
+        return False
+    without_failing()
+    serve(found, options, listening)
+    return True
+
+
+def name_of(path: Path) -> str:
+    """The name under which a run is served."""
+    return path.resolve().name if path.is_dir() else path.stem
+
+
+def serve(runs: Mapping[str, Served], options: ServeOptions, listening: socket.socket) -> None:
+    """Answers until SIGINT or SIGTERM; what was asked before is answered still."""
+    for name, run in runs.items():
+        for note in run.notes:
+            say(f"{name}: {note}", sys.stderr)
+    wait = options.batch_wait / 1000
+    limits = Limits(options.max_bytes, options.max_rows, options.timeout, options.batch, wait)
+    host = options.host
+    # uvicorn's own configuration of logging closes the handlers of others; absl's closes its stream with it
+    config = uvicorn.Config(
+        Application(Server(runs, limits), LOCAL if host in LOCAL else None),
+        log_level="warning",
+        log_config=None,
+        access_log=False,
+        ws="none",
+    )
+    gc.freeze()  # what was imported and read stays
+    gc.enable()
+    if host not in LOCAL:
+        say(f"anyone who can reach {host} can send requests: there is no password", sys.stderr)
+    say(f"serving {', '.join(runs)} at http://{host}:{listening.getsockname()[1]}")
+    Stopping(config).run(sockets=[listening])
+
+
+class Stopping(uvicorn.Server):
+    """One that says so."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        at_once("stopping once everything is answered; Ctrl-C again ends at once")
+        super().handle_exit(sig, frame)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address. Raises `OSError`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sends small packets at once on sockets alone that say that they are of TCP: others wait 40 ms
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+        found.listen(2048)
+    except OSError:
+        found.close()
+        raise
+    return found
