@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 
@@ -13,9 +11,9 @@ from graphspec.runs.engines import FileEngine
 class EngineModule(nn.Module):
     """Takes the arguments of a program's module, and returns what that returns, from an engine."""
 
-    def __init__(self, engine: FileEngine, inputs: Iterable[str]):
+    def __init__(self, engine: FileEngine):
         super().__init__()
-        self.engine, self.inputs = engine, tuple(inputs)
+        self.engine, self.inputs = engine, engine.interface.inputs
 
     def forward(self, *given: Tensor | None, logits: bool = False) -> dict[str, Tensor]:
         arrays = {n: value.numpy() for n, value in zip(self.inputs, given, strict=False) if value is not None}

@@ -79,6 +79,7 @@ class Default:
 class Interface:
     """What goes into the export of a program, and what comes out, by name."""
 
+    inputs: tuple[str, ...]
     defaults: Mapping[str, Default]
     outputs: tuple[str, ...]
     judged: tuple[str, ...]
@@ -97,10 +98,9 @@ class Interface:
             for key in output.keys
         ]
         masks = dict.fromkeys(o.mask for o in program.outputs.values() if o.mask is not None)
-        every = returned(program.outputs, logits=True)
-        return cls(
-            _defaults(program), tuple(returned(program.outputs)), tuple(judged), tuple(masks), tuple(every)
-        )
+        outputs, every = returned(program.outputs), returned(program.outputs, logits=True)
+        defaults = _defaults(program)
+        return cls(tuple(program.inputs), defaults, tuple(outputs), tuple(judged), tuple(masks), tuple(every))
 
 
 class FileEngine:

@@ -68,7 +68,7 @@ def kept(path: Path, weights: str, device: str, engine: str) -> Kept | None:
     try:
         if digest(path / ENGINE_MODEL) != parse_json(read_text(path / ENGINE)).get("sha256"):
             return None
-        rows, interface, written = from_json(found["model"], KINDS | OF_ENGINES)
+        rows, interface, written = from_json(found["model"], {**KINDS, **OF_ENGINES})
         made = OnnxEngine(interface, path / ENGINE_MODEL, found["threads"])
     except (OSError, SpecError):  # of which the run itself then tells
         return None

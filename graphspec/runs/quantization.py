@@ -102,7 +102,7 @@ def quantize(run: Run, path: Path, most: float, encoders: Encoders | None) -> Qu
     def rewrite(written: Path) -> nn.Module:
         with tempfile.TemporaryDirectory(prefix="graphspec-int8-") as folder:
             chosen = search.among(written, Path(folder))
-            shorten(chosen.file, written, written, len(search.engine(written).outputs))
+            shorten(chosen.file, written, written, len(search.engine(written).interface.outputs))
         return EngineModule(search.engine(written))
 
     with devices.computing(search.threads):

@@ -71,7 +71,7 @@ class RowReader:
 
     def read(self, row: Row, number: int = 0) -> RowArrays:
         """The arrays of one row, the one of that number. Raises `SpecError` with each field's mistake."""
-        if row.keys() != self._bound:
+        if self._bound is None or row.keys() != self._bound:
             self._bind(row)
         found = self.plain.read(row) if self.plain is not None else None
         return found or self.through_table(row, number)
@@ -162,9 +162,9 @@ class RowReader:
             for name, array in arrays.items()
         }
         typed = {name: np.asarray(a).astype(checker.wanted[name].tensor.dtype) for name, a in found.items()}
-        sizes = {name: int(lengths[0]) for name, lengths in encoded.sizes.items()}
+        own = {name: int(lengths[0]) for name, lengths in encoded.sizes.items()}
         keys = self.key_columns([row])
-        return RowArrays(typed, sizes, {} if keys is None else keys.to_pylist()[0])
+        return RowArrays(typed, own, {} if keys is None else keys.to_pylist()[0])
 
     def key_columns(self, rows: Sequence[Row]) -> pa.Table | None:
         """The columns of the key; None where the spec names none. Raises `SpecError` (data-dtype) where its

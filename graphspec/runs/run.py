@@ -165,7 +165,7 @@ class Run:
             found = self.model(str(place), engine, rows)
             lines = found.notes
             if isinstance(found.engine, FileEngine):
-                return EngineModule(found.engine, self.program.inputs), lines
+                return EngineModule(found.engine), lines
         elif engine not in ("torch", "auto"):
             message = f"`{engine}` gives outputs, and the loss has penalties on activities inside the model"
             raise fail("not-supported", message, "leave `--engine` out")

@@ -47,6 +47,11 @@ class Served:
         """The columns of pictures: their values are bytes, in base64."""
         self.picture: str | None = None
         """The column that a picture alone fills; None where a row needs more."""
+        self.answering: Answering
+        self.notes: Sequence[str]
+        """What to say of the engine."""
+        self.synthetic: bool
+        """Whether the run learned from synthetic data."""
         self._kept = begun or kept(path, self._asked.weights, self._asked.device, self._asked.engine)
         self._plain: PlainRows | None = None
         if self._kept is not None:
@@ -54,15 +59,14 @@ class Served:
             self.notes, self.synthetic = self._kept.notes, self._kept.synthetic
         else:
             model = self._model()
-            self.answering: Answering = model.answering
-            self.notes: Sequence[str] = model.notes
+            self.answering, self.notes = model.answering, model.notes
 
     def _model(self) -> Model:
         """What predicts, and all that its spec says. Raises `SpecError`."""
         from graphspec.runs.run import Run
 
         run = Run(self.path, self._asked.weights, self._asked.allow)
-        self.synthetic: bool = run.files.synthetic
+        self.synthetic = run.files.synthetic
         model = run.model(self._asked.device, self._asked.engine)
         if model.reader is None:
             message = f"`{self.path}` predicts from several rows, and a server answers each row for itself"

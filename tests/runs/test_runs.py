@@ -389,7 +389,7 @@ def test_what_cannot_be_predicted_for_is_told(
 @pytest.mark.parametrize(
     ("place", "error", "told"),
     [
-        ("graphspec.data.encoders.decode", ValueError("a bug"), False),
+        ("graphspec.data.encoders.written", ValueError("a bug"), False),
         ("torch.nn.Linear.forward", ValueError("no such kernel"), True),
         ("graphspec.runs.engines.TorchEngine.__call__", torch.OutOfMemoryError("no room"), True),
         ("graphspec.runs.engines.TorchEngine.__call__", MemoryError("no room"), True),

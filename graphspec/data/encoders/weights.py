@@ -114,9 +114,9 @@ class RowWeights:
 
     def _number(self, value: str) -> int:
         if isinstance(self.encoder, CategoryEncoder):
-            return self.encoder.vocabularies[0].id_of(value, -1)
+            return self.encoder.vocabularies[0].ids_by_text.get(value, -1)
         if isinstance(self.encoder, VocabularyEncoder):
-            return self.encoder.vocabulary.id_of(value, -1)
+            return self.encoder.vocabulary.ids_by_text.get(value, -1)
         if isinstance(self.encoder, MaskEncoder):
             return self.encoder.number(value)
         return BOOLEANS.index(value) if value in BOOLEANS else int(value)
