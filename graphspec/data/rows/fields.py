@@ -21,7 +21,7 @@ class InRow(Protocol):
     def __call__(self, row: Row) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class NumbersInRow:
     """`encode: number`: with `indicator` followed by whether each was filled, which none is."""
 
@@ -43,7 +43,7 @@ class NumbersInRow:
         return made[0] if self.single and len(made) == 1 else made
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class DatesInRow:
     """`encode: date`: the parts of the first column, then those of the next."""
 
@@ -68,7 +68,7 @@ class DatesInRow:
         return made[0] if self.single and len(made) == 1 else made
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class IdsInRow:
     """`encode: category`: an id for each column, of values that are not known `unseen`; None refuses them."""
 
@@ -88,7 +88,7 @@ class IdsInRow:
         return made[0] if self.single and len(made) == 1 else made
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class IdCut:
     """How ids come to the length of their field: cut to `most`, at the end or at the start, and `padded` to
     it with zeros where the field has one length.
@@ -105,7 +105,7 @@ class IdCut:
         return ids + [0] * (self.most - len(ids)) if self.padded else ids
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class ElementsInRow:
     """Ids of the elements of a list: `encode: tokens`, which refuses an empty one, or categories."""
 
@@ -129,7 +129,7 @@ def known_of(elements: object, ids: Mapping[str, int], unseen: int | None) -> li
     return [ids.get(element, unseen) for element in elements]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class BinsInRow:
     """`encode: hash`: each column has bins of its own."""
 
@@ -147,7 +147,7 @@ class BinsInRow:
         return made[0] if self.single and len(made) == 1 else made
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class SetInRow:
     """`encode: set`: zeros and ones."""
 
@@ -170,7 +170,7 @@ class SetInRow:
         return made
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class TextInRow:
     """`encode: text`, of one column or of a pair."""
 
@@ -184,7 +184,7 @@ class TextInRow:
         return self.cut(ids) if ids else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class PlainInRow:
     """Numbers as they are, of one column, of one for each number, or of a list; `count` is how many, None
     where rows have lengths of their own.

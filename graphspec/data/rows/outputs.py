@@ -33,7 +33,7 @@ class OutputColumns(Protocol):
     ) -> dict[str, Cells]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class StepCount:
     """How many steps a row has: `size`, which follows from the named size `unit`."""
 
@@ -47,7 +47,7 @@ class StepCount:
         return np.array([value_of(self.size, {self.unit: int(n)}) for n in sizes[self.unit]], np.int64)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class TensorsWritten:
     """Several tensors as they are: a column of each, such as `match.query` and `match.key`."""
 
@@ -62,7 +62,7 @@ class TensorsWritten:
         return {column: as_they_are(values[key], steps, sizes) for column, key, steps in found}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class ClassesWritten:
     """The most probable label; `labels` are None where classes have their numbers alone."""
 
@@ -82,7 +82,7 @@ class ClassesWritten:
         return columns | (_each(self.name, labels, found) if probabilities and chosen.ndim == 1 else {})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class SetWritten:
     """The labels whose probability is at least the threshold, a list for each row."""
 
@@ -101,7 +101,7 @@ class SetWritten:
         return columns | (_each(self.name, self.labels, found) if probabilities else {})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class QuantilesWritten:
     """The level in the middle under the output's name, then each level, as `load.0.9`."""
 
@@ -122,7 +122,7 @@ class QuantilesWritten:
         return columns
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class NumbersWritten:
     """Numbers in the units of their columns."""
 
@@ -150,7 +150,7 @@ class NumbersWritten:
         return {f"{self.name}.{column}": Cells(own[:, index]) for index, column in enumerate(self.columns)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class ValuesWritten:
     """Numbers as the model returns them."""
 

@@ -19,7 +19,7 @@ TYPES = {name: np.dtype(name) for name in ("float32", "float64", "int32", "int64
 """The types of fields whose values are read without a table."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class RowArrays:
     """The arrays of one row by field, with a batch axis of 1; `sizes` are its lengths by the size's name, and
     `keys` what comes back beside its prediction.
@@ -46,7 +46,7 @@ class FieldOfRow(Protocol):
     def of(self, row: Row, sizes: dict[str, int]) -> NDArray[Any] | None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class EncodedField:
     """What an encoder makes of a row, in the type of its field, each number from `low` to `high`. A list may
     be of any length of `least` to `most`, of the size of that name; a shorter one is padded.
@@ -86,7 +86,7 @@ class EncodedField:
         return bool(self.low <= lowest and highest <= self.high)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class PlainRows:
     """Reads rows that have these columns, and no other but some of `beside`; any other where that is None.
     `missing` are the values that stand for none.
@@ -97,14 +97,11 @@ class PlainRows:
     keys: tuple[str, ...]
     beside: tuple[str, ...] | None
     missing: tuple[str, ...]
-    _gaps: frozenset[Any] = field(init=False, repr=False, compare=False)
-    _wanted: frozenset[str] = field(init=False, repr=False, compare=False)
-    _known: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_gaps", gaps(self.missing))
-        object.__setattr__(self, "_wanted", frozenset((*self.columns, *self.keys)))
-        object.__setattr__(self, "_known", self._wanted.union(self.beside or ()))
+        self._gaps = gaps(self.missing)
+        self._wanted = frozenset((*self.columns, *self.keys))
+        self._known = self._wanted.union(self.beside or ())
 
     def read(self, row: Row) -> RowArrays | None:
         """The arrays of a row; None where its tables have to say what it is."""
@@ -148,7 +145,7 @@ def gaps(na_values: Sequence[str]) -> frozenset[Any]:
     return frozenset(found)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class ArrayField:
     """Nested lists of numbers as they are: each size is a number, or a multiple of the size of that name,
     which is of its least value to its most.
