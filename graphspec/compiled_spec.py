@@ -245,7 +245,7 @@ class Program(BaseProgram):
         training = {**(written.get("train") or {}), "batch_size": size}
         document = replace(self._document, value={**written, "train": training})
         config = self.training.model_copy(update={"batch_size": size})
-        elaborated = replace(self._elaborated, training=config)
+        elaborated = replace(self._elaborated, train=config)
         found = Program(elaborated, document, self.path, self.sources, self._compile_text, self.allow)
         found._emitted, found.allow_url = self._emitted, self.allow_url
         return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +17,6 @@ from graphspec.diagnostics import Span
 from graphspec.graph import Graph, Value
 from graphspec.objectives import Loss, Metric
 from graphspec.tensor import Limit, Tensor
-from graphspec.train.config import TrainConfig
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from graphspec.data.config import DataConfig
     from graphspec.emit.emitted import Emitted
     from graphspec.source import Document
+    from graphspec.train.config import TrainConfig
     from graphspec.tune.config import TuneConfig
     from graphspec.view.summary import Summary
 
@@ -82,14 +83,15 @@ class Elaborated:
     """A program without errors, as far as the front half can tell.
 
     `masks` is what `forward(..., logits=True)` returns beside the outputs; inputs of `channels_first` come
-    so, and lie so in memory; those of `defaults` may be left out.
+    so, and lie so in memory; those of `defaults` may be left out. `train`, `data` and `tuning` are None
+    where a spec has no such section.
     """
 
     name: str
     graph: Graph
     inputs: dict[str, Tensor]
     outputs: dict[str, OutputSpec]
-    training: TrainConfig
+    train: TrainConfig | None
     data: DataConfig | None
     tuning: TuneConfig | None = None
     ranges: dict[str, Limit] = field(default_factory=dict)
@@ -98,6 +100,13 @@ class Elaborated:
     masks: dict[str, Value] = field(default_factory=dict)
     channels_first: frozenset[str] = frozenset()
     defaults: dict[str, int | float | bool | str] = field(default_factory=dict)
+
+    @cached_property
+    def training(self) -> TrainConfig:
+        """The settings of `train`, with their defaults. Few checks ask for them."""
+        from graphspec.train.config import TrainConfig
+
+        return self.train or TrainConfig()
 
     @property
     def takes_logits(self) -> bool:

@@ -149,5 +149,8 @@ forget_class_variables(NamedValue)
 
 @cache
 def _without_arguments(member: type[NamedValue]) -> NamedValue:
-    """The member that a bare name stands for; nothing can change it."""
-    return member.model_validate({})
+    """The member that a bare name stands for; nothing can change it. Defaults need no validator, which takes
+    long to make.
+    """
+    needed = any(field.is_required() for field in member.model_fields.values())
+    return member.model_validate({}) if needed else member.model_construct()

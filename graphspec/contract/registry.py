@@ -7,12 +7,12 @@ takes longer than checking it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 Class = TypeVar("Class")
@@ -70,13 +70,10 @@ def scan() -> dict[Kind, dict[str, Header]]:
     `kind` is inherited; a base is sought in the class's own file before others.
     """
     headers: dict[tuple[str, str], tuple[str, str]] = {}
-    package = Path(__file__).parent.parent
-    for path in sorted(path for room in ROOMS for path in (package / room).glob("*.py")):
-        module = f"graphspec.{path.parent.name}.{path.stem}"
-        text = path.read_text(encoding="utf-8")
+    for module, text in _files():
         for name, base, keywords in _HEADER.findall(text):
             headers[module, name] = base, keywords
-        for name, row in _ROW.findall(text):
+        for name, row in _ROW.findall(text) if "\n    row(" in text else ():
             headers[module, name] = "Operation", row
     anywhere = {name: module for module, name in headers}
 
@@ -87,17 +84,28 @@ def scan() -> dict[Kind, dict[str, Header]]:
         if (module, name) not in headers:
             module = anywhere.get(name, "")
         base, keywords = headers.get((module, name), ("", ""))
-        stated = _KIND.search(keywords)
+        stated = _KIND.search(keywords) if "kind=" in keywords else None
         return stated[1] if stated else kind_of(module, base) if base else None  # type: ignore[return-value]
 
     found: dict[Kind, dict[str, Header]] = {kind: {} for kind in get_args(Kind)}
     for (module, name), (_, keywords) in headers.items():
         kind = kind_of(module, name)
         if kind is not None and name != "Layer" and "abstract=True" not in keywords:
-            stated, also = _SPEC_NAME.search(keywords), _ALSO.search(keywords)
+            stated = _SPEC_NAME.search(keywords) if "spec_name=" in keywords else None
+            also = _ALSO.search(keywords) if "also=" in keywords else None
             words = tuple(also[1].split()) if also else ()
             found[kind][stated[1] if stated else name] = Header(module, words)
     return found
+
+
+def _files() -> Iterator[tuple[str, str]]:
+    """The modules of all rooms, each with its text."""
+    package = os.path.dirname(os.path.dirname(__file__))
+    for room in ROOMS:
+        for name in sorted(os.listdir(os.path.join(package, room))):
+            if name.endswith(".py"):
+                with open(os.path.join(package, room, name), "rb") as file:
+                    yield f"graphspec.{room}.{name[:-3]}", file.read().decode()
 
 
 _HEADER = re.compile(r"\nclass (\w+)\((\w+)((?:, [^)]*)?)\):")

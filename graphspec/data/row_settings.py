@@ -47,4 +47,5 @@ def parse_row_settings(value: dict[str, object], what: str) -> RowSettings:
     """The settings of an output; null is as if a key were not there. Raises `SettingError` with every
     problem.
     """
-    return validate(RowSettings, {key: item for key, item in value.items() if item is not None}, what)
+    given = {key: item for key, item in value.items() if item is not None}
+    return validate(RowSettings, given, what) if given else RowSettings.model_construct()

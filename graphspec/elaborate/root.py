@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from graphspec.declarations import File
 from graphspec.diagnostics import did_you_mean
@@ -32,10 +32,6 @@ from graphspec.passes import Findings, run_passes
 from graphspec.program import Elaborated, OutputSpec
 from graphspec.settings import show
 from graphspec.tensor import Limit, Tensor
-from graphspec.train.config import TrainConfig, misfits
-
-if TYPE_CHECKING:
-    pass
 
 
 def elaborate(context: Context, file: File, params: dict[str, Any], preset: str | None) -> Elaborated | None:
@@ -79,7 +75,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         graph,
         inputs,
         finished,
-        sections.train or TrainConfig(),
+        sections.train,
         data,
         sections.tune,
         ranges,
@@ -203,7 +199,10 @@ def _check_training(
     if outputs.named is None or (data is None and body.declared.document.value.get("data") is not None):
         return
     ways = directions(outputs.named, data is not None and data.validation is not None)
-    body.scope.problems(misfits(training or TrainConfig(), ways), ("train",))
+    if training is not None:
+        from graphspec.train.config import misfits
+
+        body.scope.problems(misfits(training, ways), ("train",))
     if sections.tune is not None:
         check_objective(body, sections.tune, ways)
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.values import FAILED
 from graphspec.objectives import SettingError
-from graphspec.train.config import TrainConfig, parse_train
 
 if TYPE_CHECKING:
     from graphspec.data.config import DataConfig
+    from graphspec.train.config import TrainConfig
     from graphspec.tune.config import TuneConfig
 
 
@@ -27,7 +27,7 @@ class Sections:
 def read_sections(body: BodyElaborator) -> Sections:
     """Those of a file; their errors are reported."""
     parsed: dict[str, Any] = {}
-    for section, parse in (("train", parse_train), ("data", _parse_data), ("tune", _parse_tune)):
+    for section, parse in (("train", _parse_train), ("data", _parse_data), ("tune", _parse_tune)):
         value = body.scope.evaluate(body.file.sections.get(section), (section,))
         if value is None or value is FAILED:
             continue
@@ -38,8 +38,14 @@ def read_sections(body: BodyElaborator) -> Sections:
     return Sections(**parsed)
 
 
+def _parse_train(value: Any) -> TrainConfig:
+    from graphspec.train.config import parse_train  # a spec of an architecture has no such sections
+
+    return parse_train(value)
+
+
 def _parse_data(value: Any) -> DataConfig:
-    from graphspec.data.config import parse_data  # a spec of an architecture has no such section
+    from graphspec.data.config import parse_data
 
     return parse_data(value)
 

@@ -21,10 +21,10 @@ from graphspec.objectives.metrics import Accuracy, BinaryAccuracy
 from graphspec.passes.logits import ending, ends_in, inside
 from graphspec.passes.scales import is_linear, keeps_scale, multiplied
 from graphspec.program import OutputSpec
-from graphspec.train.config import StepSettings, TrainConfig
 
 if TYPE_CHECKING:
     from graphspec.data.config import DataConfig
+    from graphspec.train.config import TrainConfig
 
 LOW_MOMENTUM = 0.3
 """Below this a momentum of moving statistics is PyTorch's, which is 1 minus Keras'."""
@@ -208,7 +208,7 @@ def _of_steps(spec: OutputSpec, training: TrainConfig | None) -> Iterator[tuple[
     """The warning about a loss that no update takes: key, code, message, remedy."""
     if training is None or spec.loss is None:
         return
-    parts = [step.outputs for part in training.parts for step in part.steps or (StepSettings(),)]
+    parts = [step.outputs for part in training.parts for step in part.updates]
     if all(parts) and not any(spec.name in outputs for outputs in parts):
         message = f"no step names `{spec.name}`: its loss moves no weight"
         yield (
