@@ -48,8 +48,6 @@ FAMILIES = {"loss": LOSSES, "metrics": METRICS, "optimizer": OPTIMIZERS, "schedu
 WORDS = {
     "data_format": ("channels_last", "channels_first"),
     **dict.fromkeys(("when", "trainable"), ("true", "false")),
-    "missing": ("ignore",),
-    "class_weight": ("balanced",),
 }
 """Words of keys whose values are read later, and have no type."""
 
@@ -252,7 +250,7 @@ class _At:
         elif self.path[:2] == ("train", "callbacks") and len(self.path) == 3:
             entry = _entry(self.path[2], "callback")
             found = entry.parameters if entry is not None else ()
-        return next((each for each in found if each.name == key), None)
+        return next((each for each in found if each.name == key and each.type), None)
 
     # --- names
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from graphspec.data.config import DataConfig
 from graphspec.data.files import DataFile, Marked, Split
+from graphspec.data.row_settings import RowSettings
 from graphspec.language.schema import Block, Input, Output, Spec
 from graphspec.reference.layers import Parameter, parameters_of
 from graphspec.train.config import TrainConfig
@@ -20,7 +21,7 @@ LATER = (Spec, Input, Output, Block)
 _AT: Mapping[tuple[str, ...], tuple[type[Any], ...]] = {
     (): (Spec,),
     ("inputs", "*"): (Input,),
-    ("outputs", "*"): (Output,),
+    ("outputs", "*"): (Output, RowSettings),
     ("blocks", "*"): (Block,),
     ("train",): (TrainConfig,),
     ("train", "parameter_groups", "*"): (ParameterGroup,),
