@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphspec.data.encoders import Encoders
 from graphspec.data.rows.cells import as_table
@@ -40,6 +40,16 @@ class Model:
         assert self.reader is not None
         found = as_table(self.answering.cells([self.reader.read(row)], probabilities))
         return with_keys(self.reader.key_columns([row]), found)
+
+    def predict_arrays(self, data: Mapping[str, Any], most: int, probabilities: bool) -> pa.Table | None:
+        """The predictions of at most so many rows of plain arrays; None of any others."""
+        program, reader = self.program, self.reader
+        if self.encoders is not None or reader is None or reader.plain is None or program.defaults:
+            return None
+        if program.data is not None and program.data.key:
+            return None
+        found = reader.plain.batch(data, most)
+        return None if found is None else as_table(self.answering.cells([found], probabilities))
 
 
 def reader_of(program: BaseProgram, encoders: Encoders | None) -> RowReader | ArrayReader | None:

@@ -215,6 +215,12 @@ class Run:
                 return model.predict_row(row, probabilities)
             if model.encoders is not None:
                 data = pa.Table.from_pylist([dict(row)])
+        elif isinstance(data, dict) and limit is None:
+            size = batch_size or self.program.training.batch_size
+            need(batch_size=batch_size)
+            table = self.model(device, engine, size).predict_arrays(data, size, probabilities)
+            if table is not None:
+                return table
         parts = self.predictions(
             data,
             device=device,

@@ -13,6 +13,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 JSON = "application/json"
+encode = json.JSONEncoder(allow_nan=False, default=str).encode
 
 
 class Rejected(Exception):
@@ -88,18 +89,17 @@ class Answer:
     def json(cls, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
         """JSON has no infinity and no NaN: they are null."""
         try:
-            text = json.dumps(value, allow_nan=False, default=str)
+            text = encode(value)
         except ValueError:
             text = json.dumps(for_json(value), default=str)
         return cls(status, text.encode(), JSON, headers or {})
 
     async def sent(self, send: Send) -> None:
-        headers = {
-            "content-type": self.kind,
-            "content-length": str(len(self.body)),
-            "x-content-type-options": "nosniff",
-            **self.headers,
-        }
-        coded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        coded = [
+            (b"content-type", self.kind.encode("latin-1")),
+            (b"content-length", b"%d" % len(self.body)),
+            (b"x-content-type-options", b"nosniff"),
+            *((name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()),
+        ]
         await send({"type": "http.response.start", "status": self.status, "headers": coded})
         await send({"type": "http.response.body", "body": self.body})

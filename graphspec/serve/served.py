@@ -116,6 +116,8 @@ class Served:
             except SpecError as error:
                 answers[index] = list(error.diagnostics)
                 continue
+            if read is not None and len(rows) == 1:
+                return [*self._together([read])]
             if read is not None:
                 alike.setdefault(read.shapes, []).append((index, read))
         for group in alike.values():

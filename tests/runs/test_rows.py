@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from safetensors.torch import save_file
 
+import graphspec
 from graphspec.diagnostics import SpecError
 from graphspec.runs.rows import RowReader, as_row
 from graphspec.runs.run import Run
@@ -107,3 +110,55 @@ def test_a_run_reads_its_weights_again_when_they_changed(run: Run, tmp_path: Pat
         (tmp_path / "weights.safetensors").write_bytes((run.path / f"{name}.safetensors").read_bytes())
         before = other.predict(row)
         assert before.equals(Run(run.path, weights=name).predict(row))
+
+
+ARRAYS = """\
+inputs: {x: {shape: [3]}, ids: {shape: [n], dtype: int64}}
+nodes:
+  words: {layer: Embedding, from: ids, input_dim: 5, output_dim: 2}
+  mean:  {layer: GlobalAveragePooling1D}
+  all:   {merge: concatenate, from: [x, mean]}
+  y:     {layer: Dense, units: 3, activation: softmax}
+outputs: {y: {loss: sparse_categorical_crossentropy}}
+"""
+
+
+def test_plain_arrays_predict_what_others_do(tmp_path: Path) -> None:
+    """Both ways give the same table, and refuse the same arrays with the same diagnostics."""
+    spec, weights = tmp_path / "spec.yaml", tmp_path / "w.safetensors"
+    spec.write_text(ARRAYS)
+    save_file(graphspec.compile(spec).module(seed=0).state_dict(), weights)
+    run, source = Run(spec, weights), np.random.default_rng(0)
+    x, ids = source.random((4, 3), np.float32), source.integers(0, 5, (4, 2))
+    plain = {"x": x, "ids": ids}
+    model = run.model()
+    found = model.predict_arrays(plain, 32, True)
+    assert found is not None and found.equals(pa.concat_tables(list(run.predictions(plain))))
+    others: list[dict[str, Any]] = [
+        {**plain, "x": x.astype(np.float64)},
+        {**plain, "x": x[:, :2]},
+        {**plain, "x": x[:3]},
+        {**plain, "x": np.where(x > 0.5, np.inf, x)},
+        {**plain, "x": x.astype(str)},
+        {**plain, "x": x > 0.5},
+        {**plain, "x": x.tolist()},
+        {**plain, "ids": ids + 3},
+        {**plain, "ids": ids.astype(np.float32)},
+        {**plain, "ids": ids.astype(np.int32)},
+        {**plain, "ids": ids[:, :0]},
+        {**plain, "ids": ids[0]},
+        {"x": x},
+    ]
+    for data in others:
+        assert result(lambda data=data: run.predict(data)) == result(
+            lambda data=data: pa.concat_tables(list(run.predictions(data)))
+        ), data
+    assert model.predict_arrays({**plain, "ids": ids + 3}, 32, True) is None
+    assert model.predict_arrays(plain, 3, True) is None
+
+
+def result(predict: Callable[[], pa.Table]) -> Any:
+    try:
+        return predict().to_pylist()
+    except SpecError as error:
+        return error.diagnostics

@@ -1,6 +1,6 @@
 """Rows without tables: Python values to the arrays of a program, and its outputs to what people read.
 
 Encoders and outputs say here, as plain records, what they do with a row that says all plainly; of any other
-(something is missing, filled or wrong) tables tell. Only numpy is imported: a server starts with this, and for
-it the records have only the methods of dataclasses that are used: each of them takes time to make.
+(something is missing, filled or wrong) tables tell. Only numpy is imported: a server starts with this.
+So the records have only the methods of dataclasses that are used: each takes time to make.
 """

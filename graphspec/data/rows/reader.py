@@ -126,6 +126,20 @@ class PlainRows:
             arrays[each.name] = array
         return RowArrays(arrays, sizes, keys)
 
+    def batch(self, data: Mapping[str, Any], most: int) -> RowArrays | None:
+        """Arrays of at most so many rows for fields that are arrays themselves; None of any others."""
+        arrays: dict[str, NDArray[Any]] = {}
+        sizes: dict[str, int] = {}
+        for each in self.fields:
+            given = data.get(each.name)
+            plain = isinstance(each, ArrayField) and isinstance(given, np.ndarray) and given.ndim > 0
+            array = each.of_batch(given, sizes) if plain else None
+            if array is None:
+                return None
+            arrays[each.name] = array
+        counts = {len(array) for array in arrays.values()}
+        return RowArrays(arrays, {}) if len(counts) == 1 and 0 < min(counts) <= most else None
+
     def _is_key(self, value: Any) -> bool:
         if type(value) not in KEYS or value in self._gaps:
             return False
@@ -159,20 +173,23 @@ class ArrayField:
 
     def of(self, row: Row, sizes: dict[str, int]) -> NDArray[Any] | None:
         try:
-            found = np.asarray(row.get(self.name))
+            return self.of_batch(np.asarray(row.get(self.name))[None], sizes)
         except (ValueError, OverflowError):
             return None
+
+    def of_batch(self, found: NDArray[Any], sizes: dict[str, int]) -> NDArray[Any] | None:
+        """As `of`, of an array of several rows."""
         wanted, kind = TYPES[self.dtype], found.dtype.kind
-        if kind not in ("if" if wanted.kind == "f" else "i") or found.ndim != len(self.shape):
+        if kind not in ("if" if wanted.kind == "f" else "i") or found.ndim != len(self.shape) + 1:
             return None
-        for size, length in zip(self.shape, found.shape, strict=True):
+        for size, length in zip(self.shape, found.shape[1:], strict=True):
             if not (length == size if isinstance(size, int) else self._is_of(size, length, sizes)):
                 return None
-        array = found[None]
+        array = found
         if array.dtype != wanted:
             with np.errstate(over="ignore"):
-                array = array.astype(wanted)
-            if kind == "i" and wanted.kind == "i" and not np.array_equal(array, found[None]):
+                array = found.astype(wanted)
+            if kind == "i" and wanted.kind == "i" and not np.array_equal(array, found):
                 return None
         if wanted.kind == "f" and not np.isfinite(array).all():
             return None
