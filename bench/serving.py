@@ -133,7 +133,8 @@ def _row(subject: Subject, engine: str, budget_seconds: float) -> Mapping[str, V
 
 def _started(subject: Subject, engine: str, budget_seconds: float) -> Mapping[str, Value]:
     """Until the first answer: how long a server then takes to end is not its start."""
-    imports, first, ratios = process((sys.executable, "-c", f"import {engine}")), [], []
+    imports = process((sys.executable, "-c", f"import {engine}"))
+    first, ratios = list[float](), list[float]()
     until = time.perf_counter() + budget_seconds
     while len(first) < 5 or (len(first) < 15 and time.perf_counter() < until):
         began = time.perf_counter()

@@ -131,9 +131,13 @@ def test_plain_arrays_predict_what_others_do(tmp_path: Path) -> None:
     run, source = Run(spec, weights), np.random.default_rng(0)
     x, ids = source.random((4, 3), np.float32), source.integers(0, 5, (4, 2))
     plain = {"x": x, "ids": ids}
+
+    def by_parts(data: Any) -> pa.Table:
+        return pa.concat_tables(list(run.predictions(data)))
+
     model = run.model()
     found = model.predict_arrays(plain, 32, True)
-    assert found is not None and found.equals(pa.concat_tables(list(run.predictions(plain))))
+    assert found is not None and found.equals(by_parts(plain))
     others: list[dict[str, Any]] = [
         {**plain, "x": x.astype(np.float64)},
         {**plain, "x": x[:, :2]},
@@ -150,15 +154,13 @@ def test_plain_arrays_predict_what_others_do(tmp_path: Path) -> None:
         {"x": x},
     ]
     for data in others:
-        assert result(lambda data=data: run.predict(data)) == result(
-            lambda data=data: pa.concat_tables(list(run.predictions(data)))
-        ), data
+        assert result(run.predict, data) == result(by_parts, data), data
     assert model.predict_arrays({**plain, "ids": ids + 3}, 32, True) is None
     assert model.predict_arrays(plain, 3, True) is None
 
 
-def result(predict: Callable[[], pa.Table]) -> Any:
+def result(predict: Callable[[Any], pa.Table], data: Any) -> Any:
     try:
-        return predict().to_pylist()
+        return predict(data).to_pylist()
     except SpecError as error:
         return error.diagnostics

@@ -132,8 +132,9 @@ class PlainRows:
         sizes: dict[str, int] = {}
         for each in self.fields:
             given = data.get(each.name)
-            plain = isinstance(each, ArrayField) and isinstance(given, np.ndarray) and given.ndim > 0
-            array = each.of_batch(given, sizes) if plain else None
+            if not isinstance(each, ArrayField) or not isinstance(given, np.ndarray) or given.ndim == 0:
+                return None
+            array = each.of_batch(given, sizes)
             if array is None:
                 return None
             arrays[each.name] = array
