@@ -315,10 +315,10 @@ def test_the_effect_of_a_number_need_not_be_straight(tmp_path: Path) -> None:
     assert (
         "  facts_curves: {block: curves, from: facts}" in text and "facts, facts_curves, kind_codes]" in text
     )
-    module = compile(text).module(seed=0)
+    through = compile(text).module(seed=0).get_submodule("facts_curves")
     facts = torch.linspace(-2, 2, 9)[:, None].repeat(1, 2)
-    curves = module.facts_curves(facts).view(9, 2, 16)
-    alone = module.facts_curves(facts * torch.tensor([1.0, 0.0])).view(9, 2, 16)
+    curves = through(facts).view(9, 2, 16)
+    alone = through(facts * torch.tensor([1.0, 0.0])).view(9, 2, 16)
     assert torch.equal(curves[:, 0], alone[:, 0]) and not torch.equal(curves[:, 1], alone[:, 1])
     bent = (curves[2:] - 2 * curves[1:-1] + curves[:-2]).abs().sum(0) > 1e-3
     assert bent.sum() > 8 and (curves.diff(dim=0).abs() > 1e-3).any()
