@@ -21,6 +21,9 @@ class Draft:
     gaps: bool = False
     """Whether cells of inputs are missing. Then other rows may lack those of columns that have all here."""
 
+    curves: bool = False
+    """Whether there are rows enough to learn curves of numbers."""
+
     def graph(self) -> list[str]:
         """The sections that say what the model is."""
         return [

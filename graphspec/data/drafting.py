@@ -62,8 +62,10 @@ CURVES = """\
       flat: {layer: Flatten}
 """
 """The block that numbers go through besides."""
-CURVED = 100
-"""The numbers of an input that go through it, at most."""
+CURVED_ROWS, CURVED = 1_000, 100
+"""Rows from which on numbers go through it, as fewer do not tell curves from chance; and how many numbers of
+an input do, at most.
+"""
 DENSE = """\
   dense:
     params: {units: required, rate: 0.3}
@@ -129,6 +131,7 @@ def draft(
         return forecast(name, path, train, targets, columns, looks, gaps, ask, table)
     inputs = [seen for seen in looks if seen.name not in targets]
     made = Draft(gaps=any(seen.missing and seen.kind != "left" for seen in inputs))
+    made.curves = rows.num_rows >= CURVED_ROWS
     _inputs(made, inputs)
     if not made.codes:
         why = [f"`{seen.name}`: {seen.reason}" for seen in looks if seen.name not in targets][:20]
@@ -237,7 +240,7 @@ def _numbers_input(made: Draft, name: str, numbers: list[ColumnProfile]) -> None
         f"    {name}: {{{columns}, encode: number{writing}{transform}, scale: standard{fill}}}"
     )
     made.codes.append(name)
-    if len(numbers) <= CURVED:
+    if made.curves and len(numbers) <= CURVED:
         if CURVES not in made.blocks:
             made.blocks.append(CURVES)
         made.nodes.append(f"  {name}_curves: {{block: curves, from: {name}}}")
