@@ -15,7 +15,9 @@ import sys
 import tempfile
 
 import pytest
+from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 from tests import seed
 
@@ -36,12 +38,15 @@ os.fsync = lambda fd: None
 
 # No deadline and no `too_slow`: both measure the machine's load, and a test must not.
 settings.register_profile(
-    "default", max_examples=16, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "default", max_examples=10, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile(
     "fuzz", max_examples=5_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("default")
+# Hypothesis draws numbers and texts that it has read in all files of the checkout, too: whoever edits a line
+# would draw other examples in every test.
+providers._get_local_constants = lambda: providers._local_constants
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -94,6 +99,19 @@ def keep_operators() -> None:
         if read is not None and not hasattr(read, "cache_info"):
             kept = functools.cache(read)
             setattr(place, name, staticmethod(kept) if owners else kept)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """A worker tells how a test ended, not that it began, was set up and was taken down: messages that take
+    longer than many a test.
+    """
+    if not hasattr(item.config, "workerinput"):
+        return None
+    for report in runtestprotocol(item, log=False, nextitem=nextitem):
+        if report.when == "call" or not report.passed:
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
 
 
 @pytest.hookimpl(tryfirst=True)

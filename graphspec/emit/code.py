@@ -261,18 +261,24 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
     while stack:
         part = stack.pop()
         yield part
-        for word in reversed(_inner(part._fields)):
+        for word in _inner(type(part)):
             value = getattr(part, word, None)
-            if isinstance(value, ast.AST):
-                stack.append(value)
-            elif isinstance(value, list):
+            if type(value) is list:
                 stack += [each for each in reversed(value) if isinstance(each, ast.AST)]
+            elif isinstance(value, ast.AST):
+                stack.append(value)
+
+
+NO_NODES = ("ctx", "id", "attr", "arg", "kind", "name", "type_comment")
+"""Fields of nodes that hold words; so do those of constants, whatever they are."""
 
 
 @cache
-def _inner(fields: tuple[str, ...]) -> tuple[str, ...]:
-    """Which fields of a kind of node hold nodes, or lists of them."""
-    return tuple(word for word in fields if word not in ("ctx", "id", "attr", "kind", "type_comment"))
+def _inner(kind: type[ast.AST]) -> tuple[str, ...]:
+    """Which fields of a kind of node hold nodes, or lists of them; the last first."""
+    if issubclass(kind, ast.Constant):
+        return ()
+    return tuple(word for word in reversed(kind._fields) if word not in NO_NODES)
 
 
 def reads(node: ast.AST) -> Iterator[Read]:

@@ -31,6 +31,7 @@ from graphspec.data.loading import Data, load
 from graphspec.data.processes import read_once
 from graphspec.data.tables import base
 from graphspec.diagnostics import SpecError
+from tests import one_in
 
 SPEC = """
 inputs:
@@ -212,7 +213,7 @@ def write(root: Path, kind: str, whole: pa.Table) -> str:
     return "shards"
 
 
-@pytest.mark.parametrize("tokenizer", ["word", "bpe"])
+@pytest.mark.parametrize("tokenizer", one_in(2, ["bpe", "word"]))
 def test_examples_notes_and_encoders_are_those_of_one_process(tokenizer: str, tmp_path: Path) -> None:
     parts = ["train" if row < 20 else "validation" if row % 7 else "test" for row in range(ROWS)]
     name = write(tmp_path, "parquet", table().append_column("part", pa.array(parts)))
@@ -321,7 +322,7 @@ def test_samples_of_large_data_are_the_same_in_any_parts(
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("memory", ["12K", "1"])
+@pytest.mark.parametrize("memory", one_in(2, ["12K", "1"]))
 def test_what_does_not_fit_in_memory_is_streamed_in_the_same_order(
     memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,7 @@ from graphspec.export.columns.proof import feed
 from graphspec.export.proof import ABSOLUTE, RELATIVE
 from graphspec.runs.run import Run
 from graphspec.train.loop import train
-from tests import ROOT, one_in
+from tests import ROOT
 from tests.processes import ENDLESS
 from tests.runs import everything
 
@@ -119,7 +119,8 @@ def test_every_encoder_is_inside(run: Run, file: Path, tmp_path: Path) -> None:
     assert_equal(found, expected, form_of(file))
 
 
-@pytest.mark.parametrize("name", one_in(2, ["cars", "names"]))
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["cars", "names"])
 def test_the_tables_of_the_gallery(name: str, tmp_path: Path) -> None:
     program = graphspec.compile(ROOT / "specs" / f"{name}.yaml", settings={"train.epochs": 1})
     train(program, root=ROOT / "specs", run_dir=tmp_path / "run", limit=400, tell=lambda line: None)

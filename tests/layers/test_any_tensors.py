@@ -1,6 +1,5 @@
 """Every op on any tensors: its code does what its shape rule says, or an error says why it may not be."""
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +9,7 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.layer import LayerError, Site
 from graphspec.diagnostics import CODES
 from graphspec.tensor import Tensor, symbol, value_of
+from tests import bundled
 from tests.interpreter import Interpreter, library
 from tests.layers.examples import examples_of
 
@@ -70,7 +70,7 @@ def outcome(layer, inputs, outputs):
     return interpreter.template(code.activation.expression(), {"x": result})
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY["op"]))
+@bundled(16, "name", sorted(REGISTRY["op"]))
 @settings(max_examples=settings().max_examples // 5)
 @given(st.data())
 def test_any_tensors_are_taken_or_refused(name, data):

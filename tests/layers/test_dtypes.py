@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -54,7 +54,7 @@ def spec(kind: str, name: str, example: Example, dtypes: tuple[str, ...]) -> str
     node = {kind: name, **plain(dict(example.arguments)), **plain(dict(example.call))}
     several = len(inputs) > 1 or REGISTRY[kind][name].variadic  # type: ignore[index]
     node["from"] = list(inputs) if several else "x0"
-    return yaml.safe_dump({"inputs": inputs, "nodes": {"y": node}, "outputs": ["y"]}, sort_keys=False)
+    return json.dumps({"inputs": inputs, "nodes": {"y": node}, "outputs": ["y"]}) + "\n"
 
 
 def runs(text: str, modules: dict[str, nn.Module] | None = None) -> bool:

@@ -254,6 +254,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", one_in(2, DAMAGES))
 def test_resuming_walks_back_over_a_damaged_checkpoint(place: Path, damage: str) -> None:
     run, (older, newer) = saved(place)
+    shutil.copytree(run, place / "whole")
     DAMAGES[damage](newer)
     (run / "checkpoints" / ".000009.1").mkdir()
     done = train(compile(place / "spec.yaml"), root=place, run_dir=run, resume=True, tell=quiet)
@@ -261,9 +262,7 @@ def test_resuming_walks_back_over_a_damaged_checkpoint(place: Path, damage: str)
     kept = sorted(path.name for path in (run / "checkpoints").iterdir())
     # the damaged one is gone, and did not push out a good one
     assert newer.name not in kept and kept == [older.name, f"{int(newer.name) + 1:06d}"]
-    fresh = train(compile(place / "spec.yaml"), root=place, run_dir=place / "fresh", tell=quiet)
-    assert fresh.history == done.history
-    assert_same(run, place / "fresh")
+    assert_same(run, place / "whole")
 
 
 def test_a_run_without_a_whole_checkpoint_is_not_begun_anew(place: Path) -> None:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -222,12 +223,27 @@ SPECS = {
 GATHERED = ("adapted", "compared", "normalized")
 """What is special about them happens before there are gradients, with DDP as with FSDP."""
 MORE = {"updates": UPDATES, "adapters": ADAPTERS, "worse": WORSE}
-BESIDE = [(name, way) for name in MORE for way in ("ddp", "fsdp")]
 WAYS = ("ddp", "fsdp")
-BY_TWO = [
-    (name, way) for name in SPECS for way in WAYS if (name, way) not in {(each, "ddp") for each in GATHERED}
-]
-"""What two processes train; four train all of them in all ways."""
+WHOLE = ("classes", "steps", "outputs", "updates")
+"""What two processes train with whole weights in `make test`: what else is special does not depend on it."""
+
+
+def ways_of(names: Iterable[str]) -> list[Any]:
+    """Each spec in both ways; what `make parity` alone trains is marked."""
+    return [
+        pytest.param(name, way, marks=pytest.mark.parity if way == "ddp" and name not in WHOLE else ())
+        for name in names
+        for way in WAYS
+        if (name, way) not in {(each, "ddp") for each in GATHERED}
+    ]
+
+
+def pairs(parameters: list[Any], parity: bool) -> list[tuple[str, str]]:
+    return [(name, way) for name, way in (each.values for each in parameters if bool(each.marks) == parity)]
+
+
+BY_TWO, BESIDE = ways_of(SPECS), ways_of(MORE)
+"""What two processes train; four train all specs in all ways."""
 STOPPED = 10
 """Steps after which a training is stopped: in the middle of its second epoch."""
 
@@ -302,11 +318,11 @@ class Trainings:
             spec = spec.replace(", batch_size:", ", precision: bf16, batch_size:")
         return {"spec": spec, "root": str(self.root), "run_dir": str(self.root / run), **more}
 
-    def jobs(self, processes: int) -> dict[str, Any]:
-        """The specs, in their ways."""
+    def jobs(self, processes: int, specs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+        """Specs, each in a way."""
         return {
             f"{processes} {way} {name}": self.job(name, way, f"{processes}-{way}-{name}")
-            for name, way in (BY_TWO if processes == 2 else itertools.product(SPECS, WAYS))
+            for name, way in specs
         }
 
     def run(self, processes: int, jobs: dict[str, Any], restarts: int = 0, by_torch: bool = False) -> None:
@@ -348,14 +364,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
         {name: job(name, "ddp", f"1-{name}") for name in (*SPECS, *MORE, "normalized bf16")}
         | {"from 1": job("classes", "ddp", "from-1", **stop)},
     )
-    jobs = made.jobs(2) | {
+    jobs = made.jobs(2, pairs(BY_TWO + BESIDE, parity=False)) | {
         "from 1": job("classes", "fsdp", "from-1", resume=True),
         "from 2": job("classes", "fsdp", "from-2", **stop),
         "from 2 steps": job("steps", "fsdp", "from-2-steps", stop_after=5),
         "from 2 adapted": job("adapted", "fsdp", "from-2-adapted", stop_after=5),
         "from 2 updates": job("updates", "fsdp", "from-2-updates", **stop),
-        "from 2 to 4": job("classes", "ddp", "from-2-to-4", **stop),
-        **{f"2 {way} {name}": job(name, way, f"2-{way}-{name}") for name, way in BESIDE},
         "2 bf16": job("normalized bf16", "fsdp", "2-bf16"),
     }
     made.run(2, jobs)
@@ -372,10 +386,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
 
 
 @pytest.fixture(scope="module")
+def trained_whole(trained: Trainings) -> Trainings:
+    """What two processes train with whole weights in `make parity` alone."""
+    trained.run(2, trained.jobs(2, pairs(BY_TWO + BESIDE, parity=True)))
+    return trained
+
+
+@pytest.fixture(scope="module")
 def trained_by_four(trained: Trainings) -> Trainings:
     """The same by four processes, which go on with what two left, and leave something to one."""
     job = trained.job
-    jobs = trained.jobs(4) | {
+    trained.run(2, {"from 2 to 4": job("classes", "ddp", "from-2-to-4", stop_after=STOPPED)})
+    jobs = trained.jobs(4, itertools.product(SPECS, WAYS)) | {
         "from 2 to 4": job("classes", "fsdp", "from-2-to-4", resume=True),
         "from 4": job("classes", "fsdp", "from-4", stop_after=STOPPED),
     }
@@ -396,27 +418,35 @@ def assert_alike(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("name", "way"), BY_TWO)
-def test_losses_and_metrics_are_those_of_one_process(trained: Trainings, name: str, way: str) -> None:
+def test_losses_and_metrics_are_those_of_one_process(
+    request: pytest.FixtureRequest, trained: Trainings, name: str, way: str
+) -> None:
+    if (name, way) in pairs(BY_TWO, parity=True):
+        request.getfixturevalue("trained_whole")
     assert_alike(trained.found[f"2 {way} {name}"], trained.found[name])
 
 
 @pytest.mark.parametrize(("name", "way"), BESIDE)
-def test_updates_and_adapters_are_those_of_one_process(trained: Trainings, name: str, way: str) -> None:
+def test_updates_and_adapters_are_those_of_one_process(
+    request: pytest.FixtureRequest, trained: Trainings, name: str, way: str
+) -> None:
+    if (name, way) in pairs(BESIDE, parity=True):
+        request.getfixturevalue("trained_whole")
     assert_alike(trained.found[f"2 {way} {name}"], trained.found[name])
 
 
 def test_adapters_are_written_whole(trained: Trainings) -> None:
-    alone = trained.weights("1-adapters", "adapter.safetensors")
-    for way in WAYS:
-        found = trained.weights(f"2-{way}-adapters", "adapter.safetensors")
-        assert found.keys() == alone.keys()
-        for key, weight in found.items():
-            torch.testing.assert_close(weight, alone[key], rtol=1e-4, atol=1e-5)
+    assert_written_whole(trained, "adapters", "adapter.safetensors", ["2-fsdp-adapters"])
 
 
-def assert_written_whole(trained: Trainings, name: str, file: str, size: int) -> None:
+@pytest.mark.parity
+def test_adapters_beside_whole_weights_are_written_whole(trained_whole: Trainings) -> None:
+    assert_written_whole(trained_whole, "adapters", "adapter.safetensors", ["2-ddp-adapters"])
+
+
+def assert_written_whole(trained: Trainings, name: str, file: str, runs: list[str]) -> None:
     alone = trained.weights(f"1-{name}", file)
-    for run in [f"{size}-{way}-{name}" for way in WAYS if size > 2 or (name, way) in BY_TWO]:
+    for run in runs:
         found = trained.weights(run, file)
         assert found.keys() == alone.keys()
         for key, weight in found.items():
@@ -429,7 +459,8 @@ FILES = ("last.safetensors", "best.safetensors")
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("file", FILES)
 def test_weights_are_written_whole(trained: Trainings, name: str, file: str) -> None:
-    assert_written_whole(trained, name, file, 2)
+    ways = [way for each, way in pairs(BY_TWO, parity=False) if each == name]
+    assert_written_whole(trained, name, file, [f"2-{way}-{name}" for way in ways])
 
 
 def test_bfloat16_is_as_near_to_float32_in_several_processes(trained: Trainings) -> None:
@@ -459,7 +490,7 @@ def test_four_processes_come_to_the_same(trained_by_four: Trainings, name: str) 
     for way in WAYS:
         assert_alike(trained_by_four.found[f"4 {way} {name}"], trained_by_four.found[name])
     for file in FILES:
-        assert_written_whole(trained_by_four, name, file, 4)
+        assert_written_whole(trained_by_four, name, file, [f"4-{way}-{name}" for way in WAYS])
 
 
 @pytest.mark.parity
@@ -757,6 +788,7 @@ def test_processes_end_after_a_launcher_that_was_killed(place: Path) -> None:
     assert list((place / "runs" / "long-1" / "checkpoints").glob("0*/manifest.json")), "and they have saved"
 
 
+@pytest.mark.parity
 def test_a_machine_without_a_loopback_interface_is_told(place: Path) -> None:
     alone = ["unshare", "--map-root-user", "--net"]
     if (

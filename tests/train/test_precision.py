@@ -76,6 +76,7 @@ outputs: {{y: {{loss: mse}}}}
     assert found["bf16"] == pytest.approx(found["float32"], rel=0.05)
 
 
+@pytest.mark.parity
 def test_bfloat16_learns(tmp_path: Path) -> None:
     spec = SPECS / "digits.yaml"
     program = graphspec.compile(spec, settings={"train.precision": "bf16"})

@@ -5,8 +5,6 @@ import math
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +32,7 @@ from graphspec.train.config import OPTIMIZERS, parse_train
 from graphspec.train.loop import Interrupted, train
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.progress import Clock, Progress
-from tests import ROOT, bundled
+from tests import ROOT, bundled, one_in
 
 # --- optimizers
 
@@ -88,7 +86,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' Nadam, on numpy 2
 @bundled(16, ("name", "options"), OPTIONS)
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-6), ("float32", 5e-5)])
+@pytest.mark.parametrize(("dtype", "tolerance"), one_in(2, [("float64", 1e-6), ("float32", 5e-5)]))
 def test_optimizers_go_where_those_of_keras_go(
     name: str, options: dict[str, Any], dtype: str, tolerance: float
 ) -> None:
@@ -534,20 +532,6 @@ def test_threads_are_for_large_steps(place: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv("GRAPHSPEC_CORES", text)
         with pytest.raises(SpecError, match=f"GRAPHSPEC_CORES is `{text}`"):
             devices.threads(large)
-
-
-def test_a_training_imports_neither_dynamo_nor_sympy(place: Path) -> None:
-    code = f"""
-import sys
-from pathlib import Path
-from graphspec.compiler import compile
-from graphspec.train.loop import train
-train(compile({DENSE!r}), root=Path("."), epochs=1)
-assert not {{"torch._dynamo", "sympy", "torch.optim.adam"}} & set(sys.modules) - before
-"""
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    code = "import sys, torch; before = {m for m in sys.modules if m.startswith('torch.optim')}\n" + code
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=place, env=env)
 
 
 def test_the_first_epoch_is_not_steady() -> None:

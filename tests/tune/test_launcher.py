@@ -42,6 +42,22 @@ if sys.argv[1] == "waits":
     time.sleep(3600)
 sys.exit(int(sys.argv[1]))
 """
+TRAINS = """
+import json, os, sys
+import numpy as np
+
+os.chdir(os.path.dirname(__file__))
+before = {name for name in sys.modules if name.startswith("torch.optim")}
+from pathlib import Path
+from graphspec.compiler import compile
+from graphspec.train.loop import train
+
+np.savez("d.npz", x=np.ones((20, 3), "float32"), y=np.ones((20, 1), "float32"))
+spec = "inputs: {x: {shape: [3]}}\\nnodes: {y: {layer: Dense, units: 1}}\\noutputs: {y: {loss: mse}}"
+train(compile(spec + "\\ndata: {train: d.npz}\\n"), root=Path("."), epochs=1, tell=lambda line: None)
+needless = {"torch._dynamo", "sympy", "torch.optim.adam"} & sys.modules.keys() - before
+print(json.dumps(sorted(needless)))
+"""
 
 
 BARE = """
@@ -71,6 +87,7 @@ def started(request: pytest.FixtureRequest) -> Iterator[Launcher]:
 def script(tmp_path: Path) -> Path:
     (tmp_path / "ways.py").write_text(WAYS)
     (tmp_path / "about.py").write_text(ABOUT)
+    (tmp_path / "trains.py").write_text(TRAINS)
     return tmp_path / "ways.py"
 
 
@@ -119,7 +136,9 @@ def test_a_signal_reaches_one_process_of_several(started: Launcher, script: Path
 def test_forks_find_torch_imported_by_a_process_of_one_thread_without_cuda(
     script: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the number of cores: the thread that a library would start does not outlive a fork."""
+    """Whatever the number of cores: the thread that a library would start does not outlive a fork. A training
+    in one imports neither dynamo nor sympy, and of torch's optimizers no more than torch itself.
+    """
     monkeypatch.delenv("OMP_NUM_THREADS")
     launcher = ForkLauncher(Path("none.yaml"), 2)
     output, _, _ = read(launcher.start([str(script.with_name("about.py"))]))
@@ -128,6 +147,8 @@ def test_forks_find_torch_imported_by_a_process_of_one_thread_without_cuda(
     assert about["torch"] and server.num_threads() == 1
     assert (about["threads"], about["cores"]) == ("1", "2")
     assert not any("nvidia" in file.path for file in server.open_files())
+    needless, said, code = read(launcher.start([str(script.with_name("trains.py"))]))
+    assert code == 0 and json.loads(needless) == [], said
     events: Queue[Event] = Queue()
     lost = Process(0, launcher.start([str(script), "waits"]), events)
     server.kill()
