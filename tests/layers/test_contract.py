@@ -267,12 +267,12 @@ def random_layers_have_the_distribution_of_keras(case: Case) -> None:
     slow = hasattr(twin.layer, "transform_images") or case.cls.spec_name == "image_elastic_transform"
     pairs = 200 if slow else PAIRS  # Keras moves one image after another
     expected = outcomes(lambda xs: twin(xs, training=True), example, shared, pairs)
-    for text, pairs in ((case.text, PAIRS), (case.behind(), 200)):  # which differ in memory alone
+    for text, count in ((case.text, pairs), (case.behind(), 200)):  # which differ in memory alone
         if text is None:
             continue
         module = case.module(text).train()
         torch.manual_seed(1)  # not the inputs' seed, or the noise would equal them
-        found = outcomes(lambda xs: module(*xs), example, shared, pairs)  # noqa: B023
+        found = outcomes(lambda xs: module(*xs), example, shared, count)  # noqa: B023
         assert difference(found, expected) is None
 
 

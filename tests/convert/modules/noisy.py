@@ -133,6 +133,17 @@ UNLIKE: dict[str, Callable[[Tensor], Tensor]] = {
 """What looks like dropout or noise, and is neither."""
 
 
+class Several(nn.Module):
+    """The sum of what several make of an input."""
+
+    def __init__(self, hows: list[str]):
+        super().__init__()
+        self.parts = nn.ModuleList(Inline(how) for how in hows)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([part(x) for part in self.parts]).sum(0)
+
+
 class Always(nn.Module):
     """Dropout that inference has, too."""
 
