@@ -103,13 +103,13 @@ def keep_operators() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """A worker tells how a test ended, not that it began, was set up and was taken down: messages that take
-    longer than many a test.
+    """A worker tells how a test ended, not that it began, was set up in no time and was taken down: messages
+    that take longer than many a test.
     """
     if not hasattr(item.config, "workerinput"):
         return None
     for report in runtestprotocol(item, log=False, nextitem=nextitem):
-        if report.when == "call" or not report.passed:
+        if report.when == "call" or not report.passed or report.duration > 0.1:
             item.ihook.pytest_runtest_logreport(report=report)
     return True
 

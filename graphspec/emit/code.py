@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from graphspec.contract.arrays import Nested, Pairs
@@ -261,7 +261,7 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
     while stack:
         part = stack.pop()
         yield part
-        for word in _inner(type(part)):
+        for word in INNER[type(part)]:
             value = getattr(part, word, None)
             if type(value) is list:
                 stack += [each for each in reversed(value) if isinstance(each, ast.AST)]
@@ -273,12 +273,16 @@ NO_NODES = ("ctx", "id", "attr", "arg", "kind", "name", "type_comment")
 """Fields of nodes that hold words; so do those of constants, whatever they are."""
 
 
-@cache
-def _inner(kind: type[ast.AST]) -> tuple[str, ...]:
+class _Inner(dict[type[ast.AST], tuple[str, ...]]):
     """Which fields of a kind of node hold nodes, or lists of them; the last first."""
-    if issubclass(kind, ast.Constant):
-        return ()
-    return tuple(word for word in reversed(kind._fields) if word not in NO_NODES)
+
+    def __missing__(self, kind: type[ast.AST]) -> tuple[str, ...]:
+        words = () if issubclass(kind, ast.Constant) else reversed(kind._fields)
+        self[kind] = found = tuple(word for word in words if word not in NO_NODES)
+        return found
+
+
+INNER = _Inner()
 
 
 def reads(node: ast.AST) -> Iterator[Read]:
