@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 from graphspec.diagnostics import Diagnostic, SpecError
@@ -191,6 +190,8 @@ class Server:
         return Answer.json(document(self.runs))
 
     async def page(self, request: Request) -> Answer:
+        from importlib.resources import files
+
         text = files("graphspec.serve").joinpath("page.html").read_bytes()
         policy = "default-src 'self'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
         return Answer(200, text, "text/html; charset=utf-8", {"content-security-policy": policy})

@@ -374,7 +374,8 @@ def test_an_error_reaches_those_who_asked() -> None:
 
 
 def test_the_command(run: Run) -> None:
-    process = Process(["-m", "graphspec", "serve", str(run.path), "--port", "0"])
+    """It begins with what the run keeps, and reads the spec for a row that needs it."""
+    process = Process(["-m", "graphspec", "serve", str(run.path), "--port", "0", "--engine", "onnxruntime"])
     try:
         line = process.stdout.readline()
         assert line.startswith("serving run at http://127.0.0.1:"), process.stderr.read()
@@ -382,7 +383,9 @@ def test_the_command(run: Run) -> None:
         assert same(ask(int(line.rpartition(":")[2]), row)[1], expected(run, row))
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-        assert process.stderr.read() == "stopping once everything is answered; Ctrl-C again ends at once\n"
+        engine, stopping = process.stderr.read().splitlines()
+        assert engine.startswith("run: engine: onnxruntime, equal to the module to ")
+        assert stopping == "stopping once everything is answered; Ctrl-C again ends at once"
     finally:
         process.kill()
         process.communicate()
