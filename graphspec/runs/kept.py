@@ -72,6 +72,8 @@ def kept(path: Path, weights: str, device: str, engine: str) -> Kept | None:
         made = OnnxEngine(interface, path / ENGINE_MODEL, found["threads"])
     except (OSError, SpecError):  # of which the run itself then tells
         return None
+    except (KeyError, TypeError, ValueError):  # of a graphspec that had other records, and this version
+        return None
     answering = Answering(made, written)
     return Kept(path, weights, found["key"], rows, answering, found["asked"][engine], found["synthetic"])
 
@@ -109,8 +111,11 @@ def _is_whole(path: Path, program: BaseProgram) -> bool:
     """Whether a run is a directory, and what it is made of lies there and nowhere else."""
     from graphspec import custom
 
-    own = any(True for _ in custom.files(program))
-    return path.is_dir() and not own and not program.training.adapters
+    return (
+        path.is_dir()
+        and not [*custom.nodes(program), *custom.objectives(program)]
+        and not program.training.adapters
+    )
 
 
 def _record(path: Path) -> dict[str, Any]:
