@@ -80,7 +80,7 @@ def test_another_process_takes_a_module() -> None:
     process.join()
 
 
-@pytest.mark.parametrize("path", one_in(3, SPECS), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", one_in(5, SPECS), ids=lambda path: path.stem)
 def test_a_module_runs_in_every_type(path: Path) -> None:
     """Casts follow the weights."""
     program = program_of(path)

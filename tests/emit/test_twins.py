@@ -28,7 +28,7 @@ def size(weight: Tensor) -> Tensor:
     return weight.square().mean().sqrt()
 
 
-@pytest.mark.parametrize("name", one_in(4, (name for name in CASES if name not in (*DEEP, "ensemble"))))
+@pytest.mark.parametrize("name", one_in(6, (name for name in CASES if name not in (*DEEP, "ensemble"))))
 def test_a_twin_begins_as_the_spec_says(name: str) -> None:
     torch.manual_seed(0)
     module, twin = CASES[name].program(name).module(seed=0), CASES[name].twin()
