@@ -21,11 +21,10 @@ from graphspec.cli import app
 from graphspec.train.adapters import attach, is_adapter, merged, peft_config, peft_tensors
 from graphspec.train.files import write_weights
 from graphspec.weights.adaptable import adapter_params
-from tests import one_in
 
 SPECS = Path(__file__).parents[2] / "specs"
 ADAPTERS = {
-    "llama": [{"match": "layers.*.query", "rank": 4, "alpha": 8}, {"match": "words", "rank": 2, "alpha": 2}],
+    "llama": [{"match": "layers.*.query", "rank": 4, "alpha": 8}, {"match": "words", "rank": 2, "alpha": 6}],
     "bert": [{"match": "layers.*.attention.*", "rank": 4, "alpha": 16}],
 }
 
@@ -61,7 +60,7 @@ def loss(value: Any) -> Any:
     return sum((x.float() ** 2).mean() for x in (value.values() if isinstance(value, dict) else [value]))
 
 
-@pytest.mark.parametrize("name", one_in(2, ["llama", "bert"]))
+@pytest.mark.parametrize("name", ["llama", "bert"])
 def test_outputs_gradients_and_ten_steps_are_those_of_peft(name: str) -> None:
     program, ours = adapted(name)
     theirs = with_peft(program, ours)
