@@ -312,8 +312,9 @@ def _list_input(made: Draft, name: str, seen: ColumnProfile) -> None:
         f"  {name}_vectors: {{layer: Embedding, from: {name}, input_dim: $(vocabulary({name})), "
         "output_dim: 32, mask_zero: true}",
         f"  {name}_mean: {{layer: GlobalAveragePooling1D}}",
+        f"  {name}_code: {{layer: Dropout, rate: 0.5}}",
     ]
-    made.codes.append(f"{name}_mean")
+    made.codes.append(f"{name}_code")
 
 
 def _images(made: Draft, name: str, seen: ColumnProfile, found: ImageProfile) -> None:

@@ -398,6 +398,7 @@ def test_keys_sparse_columns_and_sets_are_told_with_their_reasons(tmp_path: Path
     assert "key: ID" in text
     assert "genres: {column: genres, encode: set, vocabulary: 3, separator: ', '}" in text
     assert "#   note: 292 of 300 rows have no value" in text
+    assert "director_code: {layer: Dropout, rate: 0.5}" in text and "director_code" in text.split("all: ")[1]
     assert "director: {column: director, encode: text" in text
     assert "{split: 0.2, last_by: when}  # rows have dates" in text
     assert "transform: {box: log1p}" in text
