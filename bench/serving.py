@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ ROW = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Subject:
     """A model that is served, and a row that it is asked for."""
 
@@ -65,7 +66,7 @@ class Subject:
     row: Mapping[str, Any]
     weights: str = "best"
 
-    @property
+    @cached_property
     def request(self) -> bytes:
         body = json.dumps(self.row).encode()
         head = (
@@ -156,12 +157,36 @@ def _serving(subject: Subject, engine: str) -> Iterator[Callable[[], Any]]:
     assert server.stdout is not None
     try:
         port = int(server.stdout.readline().rpartition(":")[2])
-        request = subject.request
-        with socket.create_connection(("127.0.0.1", port)) as connection:
-            yield lambda: _asked(connection, request)
+        with Client(port) as client:
+            yield lambda: client.ask(subject.request)
     finally:
         server.terminate()
         server.communicate()
+
+
+class Client:
+    """An open connection; a new one where the server may have closed it, because nothing was asked for long."""
+
+    IDLE = 3.0
+
+    def __init__(self, port: int):
+        self.address = ("127.0.0.1", port)
+        self.connection = socket.create_connection(self.address)
+        self.asked = time.monotonic()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.connection.close()
+
+    def ask(self, request: bytes) -> Any:
+        if time.monotonic() - self.asked > self.IDLE:
+            self.connection.close()
+            self.connection = socket.create_connection(self.address)
+        found = _asked(self.connection, request)
+        self.asked = time.monotonic()
+        return found
 
 
 def _asked(connection: socket.socket, request: bytes) -> Any:
@@ -173,4 +198,4 @@ def _asked(connection: socket.socket, request: bytes) -> Any:
         if end and len(body) == int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]):
             assert head.startswith(b"HTTP/1.1 200 "), found
             return json.loads(body)
-    raise RuntimeError("the server has closed the connection: it was idle for too long")
+    raise RuntimeError("the server has closed the connection")
