@@ -165,7 +165,7 @@ def _serving(subject: Subject, engine: str) -> Iterator[Callable[[], Any]]:
 
 
 class Client:
-    """An open connection; a new one where the server may have closed it, because nothing was asked for long."""
+    """An open connection; a new one where the server may have closed it, as nothing was asked for long."""
 
     IDLE = 3.0
 
