@@ -66,10 +66,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported to collect the tests stays: a collection of garbage does not look at it again, and
-    waits for more of it.
+    """What was made to collect the tests stays, the little garbage in it, too: a collection does not look at
+    it again, and waits for more.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     gc.enable()
