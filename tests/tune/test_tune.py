@@ -309,7 +309,7 @@ def run_it(search: Search) -> dict[int, Finished]:
 
 def test_trials_that_fail_in_every_way_are_recorded_and_end_nothing(tmp_path: Path) -> None:
     space = {"width": {"choice": [60]}, "depth": {"choice": ["well", "refused", "killed", "nan"]}}
-    found = run_it(search_in(tmp_path, sampler="grid", search=space, pruner="none"))
+    found = run_it(search_in(tmp_path, jobs=2, sampler="grid", search=space, pruner="none"))
     by_way = {trial.params["depth"]: trial for trial in found.values()}
     assert by_way["well"].state == "complete" and by_way["well"].value == 0
     assert by_way["refused"].reason == "shapes-differ: no"
@@ -329,8 +329,8 @@ def test_a_search_whose_first_trials_fail_alike_stops_and_goes_on_once_that_is_m
 
 def test_hopeless_trials_are_stopped_early_and_only_the_best_keep_their_weights(tmp_path: Path) -> None:
     space = {"width": {"int": [10, 250]}, "depth": {"choice": ["slow"]}}
-    search = search_in(tmp_path, jobs=2, sampler="random", search=space, trials=8, pruner="median")
-    found = run_it(search)
+    search = search_in(tmp_path, sampler="random", search=space, trials=8, pruner="median")
+    found = run_it(search)  # one after another: each is compared with trials that are complete as it begins
     states = [trial.state for trial in found.values()]
     assert len(states) == 8 and "pruned" in states and set(states) <= {"complete", "pruned"}
     assert all(trial.epochs < 3 for trial in found.values() if trial.state == "pruned")
