@@ -61,13 +61,13 @@ class Program(BaseProgram):
         """
         from graphspec.source.writing import write
 
-        found = {"name": self.name, "language": LANGUAGE}
-        found |= {key: value for key, value in self._document.value.items() if key not in found}
+        document = {"name": self.name, "language": LANGUAGE}
+        document |= {key: value for key, value in self._document.value.items() if key not in document}
         if defaults:
             from graphspec.reference.resolution import with_defaults
 
-            found = with_defaults(found, self.training)
-        return write(found)
+            document = with_defaults(document, self.training)
+        return write(document)
 
     @cached_property
     def emitted(self) -> Emitted:
@@ -246,9 +246,9 @@ class Program(BaseProgram):
         document = replace(self._document, value={**written, "train": training})
         config = self.training.model_copy(update={"batch_size": size})
         elaborated = replace(self._elaborated, train=config)
-        found = Program(elaborated, document, self.path, self.sources, self._compile_text, self.allow)
-        found._emitted, found.allow_url = self._emitted, self.allow_url
-        return found
+        program = Program(elaborated, document, self.path, self.sources, self._compile_text, self.allow)
+        program._emitted, program.allow_url = self._emitted, self.allow_url
+        return program
 
     def activations(self, module: nn.Module, inputs: Any, names: Iterable[str]) -> dict[str, Any]:
         """The outputs of nodes, named as in `from`: `stem`, `stages.1`, `encoder.attention`.

@@ -190,15 +190,15 @@ def _check_augment(context: Context, document: Document, diagnostics: Diagnostic
             diagnostics.add(Diagnostic("wrong-type", message, document.span((*path, index)), help=help))
         if wrong:
             continue
-        found = Diagnostics()
-        program = check(augmentation.chain(layers, tensor), found, {})
-        for diagnostic in (each for each in found.sorted() if each.severity == "error"):
+        findings = Diagnostics()
+        program = check(augmentation.chain(layers, tensor), findings, {})
+        for diagnostic in (each for each in findings.sorted() if each.severity == "error"):
             index = augmentation.step_of(diagnostic.span.line) if diagnostic.span is not None else 0
             where = path if not 0 <= index < len(layers) else (*path, index)
             diagnostics.add(replace(diagnostic, span=document.span(where), label="", labels=()))
-        made = next(iter(program.outputs.values())).tensors[0] if program is not None else None
-        if made is not None and made.shape != tensor.shape:
-            message = f"`augment` makes {made} from the images, and the input `{name}` is {tensor}"
+        augmented = next(iter(program.outputs.values())).tensors[0] if program is not None else None
+        if augmented is not None and augmented.shape != tensor.shape:
+            message = f"`augment` makes {augmented} from the images, and the input `{name}` is {tensor}"
             diagnostics.add(Diagnostic("feature-misfit", message, document.span(path)))
 
 

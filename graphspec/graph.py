@@ -177,13 +177,13 @@ def read_by(step: tuple[Op, ...]) -> tuple[Value, ...]:
 
 def flatten(arguments: Any) -> list[Value]:
     """The values in nested tuples, in order; None is nothing."""
-    found: list[Value] = []
+    values: list[Value] = []
     for argument in arguments:
         if argument.__class__ is Value:
-            found.append(argument)
+            values.append(argument)
         elif argument is not None:
-            found += flatten(argument)
-    return found
+            values += flatten(argument)
+    return values
 
 
 def chained_inputs(inputs: Iterable[str], outputs: Collection[str]) -> list[str]:

@@ -117,8 +117,8 @@ class Elaborated:
     def augmentations(self) -> dict[str, list[dict[str, Any]]]:
         """The layers of `augment` by the input that they apply to."""
         features = self.data.features if self.data is not None else {}
-        found = {name: getattr(feature, "augment", None) for name, feature in features.items()}
-        return {name: layers for name, layers in found.items() if layers and name in self.inputs}
+        augments = {name: getattr(feature, "augment", None) for name, feature in features.items()}
+        return {name: layers for name, layers in augments.items() if layers and name in self.inputs}
 
 
 class BaseProgram(ABC):

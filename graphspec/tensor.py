@@ -102,11 +102,11 @@ class Size:
     @cached_property
     def names(self) -> frozenset[str]:
         """The named sizes it depends on."""
-        found: set[str] = set()
+        size_names: set[str] = set()
         for monomial, _ in self.terms:
             for atom in monomial:
-                found |= {atom} if isinstance(atom, str) else atom.numerator.names
-        return frozenset(found)
+                size_names |= {atom} if isinstance(atom, str) else atom.numerator.names
+        return frozenset(size_names)
 
     def substitute(self, sizes: Mapping[str, Dim]) -> Dim:
         """The same expression with named sizes replaced by others, or by integers."""
@@ -172,7 +172,7 @@ def quotient(size: Dim, divisor: Dim) -> Dim | None:
     if len(terms) != 1 or not terms[0][1]:
         return None
     ((atoms, factor),) = terms
-    found: list[tuple[Monomial, int]] = []
+    quotient_terms: list[tuple[Monomial, int]] = []
     for monomial, coefficient in _terms(size):
         left = list(monomial)
         for atom in atoms:
@@ -181,8 +181,8 @@ def quotient(size: Dim, divisor: Dim) -> Dim | None:
             left.remove(atom)
         if coefficient % factor:
             return None
-        found.append((tuple(left), coefficient // factor))
-    return _collect(found)
+        quotient_terms.append((tuple(left), coefficient // factor))
+    return _collect(quotient_terms)
 
 
 def ceil_div(size: Dim, divisor: int) -> Dim:
@@ -192,10 +192,10 @@ def ceil_div(size: Dim, divisor: int) -> Dim:
 
 def sum_of(sizes: Iterable[Dim]) -> Dim:
     """The sum of sizes; 0 for none."""
-    found: Dim = 0
+    total: Dim = 0
     for size in sizes:
-        found = found + size
-    return found
+        total = total + size
+    return total
 
 
 def product(sizes: Iterable[Dim]) -> Dim:
@@ -222,21 +222,21 @@ def unit_of(dim: Dim) -> tuple[str, int] | None:
 
 def factors(tensors: Iterable[Tensor]) -> dict[str, int]:
     """The largest factor of each named size in the shapes of these tensors."""
-    found: dict[str, int] = {}
+    largest_factors: dict[str, int] = {}
     for unit in (unit_of(size) for tensor in tensors for size in tensor.shape):
         if unit is not None:
-            found[unit[0]] = max(unit[1], found.get(unit[0], 1))
-    return found
+            largest_factors[unit[0]] = max(unit[1], largest_factors.get(unit[0], 1))
+    return largest_factors
 
 
 def sizes_of(tensors: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
     """The values of the named sizes of those tensors whose shape is given."""
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for name in tensors.keys() & shapes.keys():
         for unit, length in zip(map(unit_of, tensors[name].shape), shapes[name], strict=True):
             if unit is not None:
-                found[unit[0]] = length // unit[1]
-    return found
+                sizes[unit[0]] = length // unit[1]
+    return sizes
 
 
 def value_of(dim: Dim, sizes: Mapping[str, int]) -> int:

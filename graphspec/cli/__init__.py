@@ -107,16 +107,16 @@ def check(
             program = check_spec(text, diagnostics, sources, preset, values, allow_url)
             if rows and program is not None and not diagnostics.errors:
                 _look(program, spec.parent, diagnostics)
-            found = diagnostics.sorted()
-            errors = sum(diagnostic.severity == "error" for diagnostic in found)
+            problems = diagnostics.sorted()
+            errors = sum(diagnostic.severity == "error" for diagnostic in problems)
             wrong, count = wrong + bool(errors), count + errors
             if as_json:
                 from graphspec.cli.fixing import as_values
 
-                values_found = [as_values(each, sources) for each in found]
+                values_found = [as_values(each, sources) for each in problems]
                 files.append({"file": str(spec), "ok": not errors, **fixes, "diagnostics": values_found})
             else:
-                show(found, sources, sys.stdout)
+                show(problems, sources, sys.stdout)
                 if not errors:
                     say(f"{spec}: ok")
         if as_json:

@@ -262,8 +262,8 @@ def _encoders(program: Program, files: RunFiles, inputs: str | None) -> Encoders
     from graphspec.data.encoding import encoders_of
 
     state = files.encoders(program)
-    found = encoders_of(program, state) if state is not None else None
-    return encoders_of_run(program, files.path, found, inputs)
+    encoders = encoders_of(program, state) if state is not None else None
+    return encoders_of_run(program, files.path, encoders, inputs)
 
 
 def _write_python(

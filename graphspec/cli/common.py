@@ -124,13 +124,13 @@ class CommandTable(MutableMapping[str, Any]):
         if name not in self._made:
             file, word = ELSEWHERE[name].split(":")
             module = import_module(f"graphspec.cli.{file}")
-            found = getattr(module, word)
-            if not isinstance(found, typer.Typer):
-                function, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
-                found.command(name, cls=GroupedCommand)(function)
-            self._made[name] = made = get_command(found)
-            if isinstance(made, GroupedCommand):
-                made.groups = getattr(module, "GROUPS", {})
+            app = getattr(module, word)
+            if not isinstance(app, typer.Typer):
+                function, app = app, typer.Typer(add_completion=False, rich_markup_mode=None)
+                app.command(name, cls=GroupedCommand)(function)
+            self._made[name] = command = get_command(app)
+            if isinstance(command, GroupedCommand):
+                command.groups = getattr(module, "GROUPS", {})
         return self._made[name]
 
     def __setitem__(self, name: str, command: Any) -> None:
@@ -242,8 +242,8 @@ def spec_files(paths: Iterable[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        found = sorted(file for file in path.rglob("*.y*ml") if file.suffix in (".yaml", ".yml"))
-        visible = [f for f in found if not any(part.startswith(".") for part in f.relative_to(path).parts)]
+        files = sorted(file for file in path.rglob("*.y*ml") if file.suffix in (".yaml", ".yml"))
+        visible = [f for f in files if not any(part.startswith(".") for part in f.relative_to(path).parts)]
         if not visible:
             raise misuse("SPEC...", f"there is no .yaml file in {path}")
         yield from visible
@@ -407,7 +407,7 @@ def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
     """The values of `--size`, each of a size that the program's inputs name, and legal for it."""
     from graphspec.diagnostics.arguments import size_mistake
 
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for pair in pairs or ():
         name, _, text = pair.partition("=")
         if not text.isdecimal():
@@ -415,8 +415,8 @@ def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
         mistake = size_mistake(program, name, int(text))
         if mistake is not None:
             raise misuse("--size", "; ".join(filter(None, mistake[1:])))
-        found[name] = int(text)
-    return found
+        sizes[name] = int(text)
+    return sizes
 
 
 def need_one_of(value: str, words: Sequence[str], option: str) -> None:

@@ -48,12 +48,12 @@ def diff(
         from graphspec.compare import compare
         from graphspec.compare.table import render
 
-        found = compare(before, after)
+        comparison = compare(before, after)
         if as_json:
-            print_json({"ok": True, **found.to_json()})
+            print_json({"ok": True, **comparison.to_json()})
         else:
-            say(render(found, colors(sys.stdout)), painted=True)
-    if exit_code and not found.same:
+            say(render(comparison, colors(sys.stdout)), painted=True)
+    if exit_code and not comparison.same:
         raise typer.Exit(1)
 
 

@@ -61,8 +61,8 @@ def runs(incomplete: str) -> list[str]:
     """The runs below `runs`, and specs."""
     from graphspec.files.run_files import SPEC
 
-    found = sorted(path.parent for path in Path("runs").glob(f"*/{SPEC}"))
-    return _starting([*map(str, found), *map(str, sorted(Path().glob("*.yaml")))], incomplete)
+    run_dirs = sorted(path.parent for path in Path("runs").glob(f"*/{SPEC}"))
+    return _starting([*map(str, run_dirs), *map(str, sorted(Path().glob("*.yaml")))], incomplete)
 
 
 def choices(words: str) -> Callable[[str], list[str]]:

@@ -118,14 +118,14 @@ def layers(
 
     with reporting(as_json, {}):
         if name is None:
-            found: list[Page] = [(entry, None) for entry in [*layers.entries(), *layers.others()]]
-            text = layers.listing([entry for entry, _ in found])
+            entries: list[Page] = [(entry, None) for entry in [*layers.entries(), *layers.others()]]
+            text = layers.listing([entry for entry, _ in entries])
         else:
             from graphspec.cli.worked_example import worked_example
 
-            found = [(entry, worked_example(entry)) for entry in layers.find(name)]
-            text = "\n\n".join(entry.text() + (f"\n{each.text()}" if each else "") for entry, each in found)
-        pages = [{**entry.to_json(), **(each.to_json() if each else {})} for entry, each in found]
+            entries = [(entry, worked_example(entry)) for entry in layers.find(name)]
+            text = "\n\n".join(entry.text() + (f"\n{each.text()}" if each else "") for entry, each in entries)
+        pages = [{**entry.to_json(), **(each.to_json() if each else {})} for entry, each in entries]
         answer(as_json, text, layers=pages)
 
 

@@ -49,14 +49,14 @@ def prove(program: Program, weights: Path | None, seed: int, check: bool) -> Pro
         if not check:
             return Proved(folded, module, None)
         unfolded = program.module(seed=seed, weights=weights)
-        found, allowed = difference(module, unfolded, program.example_inputs())
-    if not found <= allowed < math.inf:
+        deviation, allowed = difference(module, unfolded, program.example_inputs())
+    if not deviation <= allowed < math.inf:
         from graphspec.diagnostics import fail
 
-        message = f"the folded outputs differ by {found:.1e}; rounding explains at most {allowed:.1e}"
+        message = f"the folded outputs differ by {deviation:.1e}; rounding explains at most {allowed:.1e}"
         help = "build without `--fold`; a running variance near 0 or non-finite weights may be the cause"
         raise fail("fold-differs", message, help)
-    return Proved(folded, module, found)
+    return Proved(folded, module, deviation)
 
 
 def weights_target(path: Path, given: Path | None, force: bool) -> Path:

@@ -54,8 +54,8 @@ def _format(spec: Path, keep: bool, diff: bool, quiet: bool, sources: dict[str, 
     before = text_of(spec, sources)
     from graphspec.formatting import laid_out
 
-    found, right = laid_out(before)
-    after = before if found is None else found
+    formatted, right = laid_out(before)
+    after = before if formatted is None else formatted
     told: dict[str, Any] = {"changed": after != before, "left": not right}
     if diff:
         told["diff"] = difference(before, after, str(spec))

@@ -242,16 +242,16 @@ def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:
         return None, "Keras is not installed"
     try:
         model = proof.load(file)
-        found = proof.difference(imported.program, imported.weights, model)
+        difference = proof.difference(imported.program, imported.weights, model)
     except (ImportError, RuntimeError, ValueError, TypeError, LookupError, NotImplementedError) as error:
         return None, f"Keras cannot run it here: {(str(error).splitlines() or ['?'])[0][:120]}"
-    if not found <= TOLERANCE and (wrong := proof.errs(imported.program)):
+    if not difference <= TOLERANCE and (wrong := proof.errs(imported.program)):
         return None, f"Keras {', and '.join(wrong)}, on torch, which runs it here"
-    if not found <= TOLERANCE:
-        message = f"the module's outputs differ from those of Keras by {found:.1e} of the largest"
+    if not difference <= TOLERANCE:
+        message = f"the module's outputs differ from those of Keras by {difference:.1e} of the largest"
         help = "please report the file; --no-check writes the spec anyway"
         raise fail("import-differs", message, help)
-    return found, ""
+    return difference, ""
 
 
 def _write(imported: Imported | FromTorch, folder: Path, force: bool) -> tuple[Path, Path | None]:

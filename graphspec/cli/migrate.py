@@ -87,16 +87,16 @@ def migrate(
     if output is not None and output.suffix != ".safetensors":
         raise misuse("-o", f"{output} does not end in .safetensors")
     with compiling(spec, settings, preset, as_json, allow) as program:
-        found = migrated(run, program, rules, limit, allow)
+        migration = migrated(run, program, rules, limit, allow)
         if output is not None:
             from graphspec.migrate import write
 
             with replacing(output) as temporary:
-                write(temporary, found.weights)
+                write(temporary, migration.weights)
         if as_json:
-            print_json(as_data(found, output))
+            print_json(as_data(migration, output))
         else:
-            say(table(found))
+            say(table(migration))
             if output is not None:
                 say(f"wrote {output}")
 
@@ -151,23 +151,23 @@ def migrated(
     return made(Run(run, allow=allow or ()), program, chosen, limit, data)
 
 
-def as_data(found: Migration, written: Path | None) -> dict[str, Any]:
+def as_data(migration: Migration, written: Path | None) -> dict[str, Any]:
     """What `--json` prints."""
     return {
         "ok": True,
         "file": None if written is None else str(written),
-        "weights": [row.to_json() for row in found.rows],
-        "measured": None if found.measured is None else found.measured.to_json(),
-        "doubtful": [{"key": key, "perhaps_from": other} for key, other in found.doubtful],
+        "weights": [row.to_json() for row in migration.rows],
+        "measured": None if migration.measured is None else migration.measured.to_json(),
+        "doubtful": [{"key": key, "perhaps_from": other} for key, other in migration.doubtful],
     }
 
 
-def table(found: Migration) -> str:
+def table(migration: Migration) -> str:
     """What became of each tensor, those that differ in their numbers alone as one; then what it means."""
     from graphspec.compare.numbers import ranged, without_numbers
 
     groups: dict[Any, list[MigratedWeight]] = {}
-    for row in found.rows:
+    for row in migration.rows:
         source = without_numbers(row.source or "")
         groups.setdefault((row.what, without_numbers(row.key), source, row.shape, row.before), []).append(row)
     lines = []
@@ -184,22 +184,22 @@ def table(found: Migration) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, (*widths, 0), strict=True)).rstrip()
         for line in lines
     ]
-    return "\n".join([*text, "", *_meaning(found)])
+    return "\n".join([*text, "", *_meaning(migration)])
 
 
 def _shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "1"
 
 
-def _meaning(found: Migration) -> list[str]:
+def _meaning(migration: Migration) -> list[str]:
     """The difference that was measured, and where a rule is wanted."""
     lines = [
         f"`{key}` is new, and `{other}` of the same shape is dropped; if both are one weight, "
         f"write into a file for --rules: "
         f"weights: {{{key}: {other}}}"
-        for key, other in found.doubtful[:3]
+        for key, other in migration.doubtful[:3]
     ]
-    if (measured := found.measured) is None:
+    if (measured := migration.measured) is None:
         return [
             *lines,
             "not measured: the new spec does not read the run's data, whose inputs, sizes or ids are others",

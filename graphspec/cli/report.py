@@ -49,15 +49,15 @@ def report(
     """
     from graphspec.runs.report import report as looked_at
 
-    with using(run, weights, as_json, allow) as found:
-        made = looked_at(found, data, limit, device)
+    with using(run, weights, as_json, allow) as loaded:
+        content = looked_at(loaded, data, limit, device)
         if output is None and not as_json:
             output = Path(f"{run.name}.html")
         if output is not None:
             with replacing(output) as temporary:
-                temporary.write_text(page(made), encoding="utf-8")
+                temporary.write_text(page(content), encoding="utf-8")
     if as_json:
-        print_json({"ok": True, **made.to_json()})
+        print_json({"ok": True, **content.to_json()})
     else:
         answer(False, f"wrote {output}", file=str(output))
 
@@ -95,27 +95,27 @@ def _overview(made: Report) -> Iterator[str]:
         yield "</section>"
 
 
-def _output(found: OutputReport) -> Iterator[str]:
-    yield f"<h2>Output {escape(found.name)}</h2><p>{found.measure}: {found.error:.4g} in the mean</p>"
-    if found.confusion:
+def _output(report: OutputReport) -> Iterator[str]:
+    yield f"<h2>Output {escape(report.name)}</h2><p>{report.measure}: {report.error:.4g} in the mean</p>"
+    if report.confusion:
         yield '<section id="confusion"><h3>Which class is called what</h3>'
-        rows = [(label, *map(str, row)) for label, row in zip(found.classes, found.confusion, strict=True)]
-        yield _table(("target", *found.classes), rows) + "</section>"
-    if found.points:
-        scatter = _scatter(found.points)
+        rows = [(label, *map(str, row)) for label, row in zip(report.classes, report.confusion, strict=True)]
+        yield _table(("target", *report.classes), rows) + "</section>"
+    if report.points:
+        scatter = _scatter(report.points)
         yield f'<section id="residuals"><h3>Targets and predictions</h3>{scatter}</section>'
-    if found.calibration:
+    if report.calibration:
         yield '<section id="calibration"><h3>How sure it may be believed</h3>'
-        rows = [(f"{c['said']:.2f}", f"{c['was']:.2f}", f"{c['count']:,.0f}") for c in found.calibration]
+        rows = [(f"{c['said']:.2f}", f"{c['was']:.2f}", f"{c['count']:,.0f}") for c in report.calibration]
         yield _table(("said", "was so", "how often"), rows) + "</section>"
     yield '<section id="importance"><h3>What it reads: the rise of the error when a column is shuffled</h3>'
-    rows = [(each.column, f"{each.rise:.4g}", f"± {each.spread:.2g}") for each in found.importance]
+    rows = [(each.column, f"{each.rise:.4g}", f"± {each.spread:.2g}") for each in report.importance]
     yield _table(("column", "rise", "spread"), rows) + "</section>"
-    if found.groups:
+    if report.groups:
         yield '<section id="groups"><h3>Errors by the values of columns</h3>'
-        rows = [(g.column, g.value, f"{g.examples:,}", f"{g.error:.4g}") for g in found.groups]
+        rows = [(g.column, g.value, f"{g.examples:,}", f"{g.error:.4g}") for g in report.groups]
         yield _table(("column", "value", "examples", "error"), rows) + "</section>"
-    for name, examples in (("worst", found.worst), ("best", found.best)):
+    for name, examples in (("worst", report.worst), ("best", report.best)):
         yield f'<section id="{name}"><h3>The {name} examples</h3><div class="examples">'
         yield from map(_example, examples)
         yield "</div></section>"

@@ -113,8 +113,8 @@ def evaluate(
     """
     tell = events(progress)
     notes: list[str] = []
-    with using(run, weights, as_json, allow, allow_url) as found:
-        values = found.evaluate(
+    with using(run, weights, as_json, allow, allow_url) as loaded:
+        values = loaded.evaluate(
             _delimited(data, delimiter),
             device=device,
             engine=engine,
@@ -125,7 +125,7 @@ def evaluate(
         )
         examples, steps = values.pop("examples"), values.pop("by_step", {})
         if as_json:
-            said: dict[str, object] = {"synthetic_data": True} if found.files.synthetic else {}
+            said: dict[str, object] = {"synthetic_data": True} if loaded.files.synthetic else {}
             said |= {"by_step": steps} if steps else {}
             print_json({"ok": True, "metrics": values, "examples": examples, "notes": notes, **said})
         else:
@@ -174,10 +174,10 @@ def predict(
     from graphspec.data.writers import writing
 
     tell = events(progress)
-    with using(run, weights, as_json, allow) as found, writing(output) as write:
+    with using(run, weights, as_json, allow) as loaded, writing(output) as write:
         rows = 0
         notes: list[str] = []
-        for part in found.predictions(
+        for part in loaded.predictions(
             _delimited(data, delimiter),
             device=device,
             engine=engine,
@@ -263,8 +263,8 @@ def runs(
         folder = given[0] if given else Path("runs")
         rows, studies = list_runs(folder), list_studies(folder)
         if as_json:
-            found = {"runs": _as_json(rows), "studies": [each.to_json() for each in studies]}
-            print_json({"ok": True, **found})
+            listing = {"runs": _as_json(rows), "studies": [each.to_json() for each in studies]}
+            print_json({"ok": True, **listing})
             return
         _show(rows)
         for study in studies:

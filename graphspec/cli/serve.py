@@ -61,17 +61,17 @@ def _serve(asked: ServeOptions) -> None:
     from graphspec.serve.running import listen, name_of, serve
     from graphspec.serve.served import Served
 
-    found: dict[str, Served] = {}
+    served: dict[str, Served] = {}
     for path in asked.runs:
         name = name_of(path)
-        if name in found:
+        if name in served:
             raise misuse("RUN...", f"two runs are called {name}: a run is asked for by its name")
-        found[name] = Served(name, path, asked)
-        if found[name].synthetic:
+        served[name] = Served(name, path, asked)
+        if served[name].synthetic:
             show([synthetic(path)], {}, sys.stderr)
     try:
         listening = listen(asked.host, asked.port)
     except OSError as error:
         place = f"{asked.host}:{asked.port}"
         raise misuse("--port", f"{place} cannot be bound: {error.strerror or error}") from None
-    serve(found, asked, listening)
+    serve(served, asked, listening)

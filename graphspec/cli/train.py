@@ -198,10 +198,10 @@ def _migrated(
     from graphspec.migrate import write
 
     run_dir = options["run_dir"] or Path("runs") / program.name
-    found = migrated(earlier, program, None, options["limit"], allow, options["data"])
+    migration = migrated(earlier, program, None, options["limit"], allow, options["data"])
     path = Path(run_dir.with_name(f"{run_dir.name}-start.safetensors"))
-    Folder(path.parent).write(path.name, lambda temporary: write(temporary, found.weights))
-    report.say(table(found))
+    Folder(path.parent).write(path.name, lambda temporary: write(temporary, migration.weights))
+    report.say(table(migration))
     return path
 
 
@@ -262,8 +262,8 @@ def _train(
     elif launched().is_first:
         say(str(interrupted), sys.stderr)
     if as_json:
-        found: dict[str, Any] = {"ok": interrupted is None, **result.to_json()}
-        print_json(found if interrupted is None else {**found, "diagnostics": []})
+        summary: dict[str, Any] = {"ok": interrupted is None, **result.to_json()}
+        print_json(summary if interrupted is None else {**summary, "diagnostics": []})
     if interrupted is not None:
         raise typer.Exit(interrupted.exit_code)
 

@@ -153,8 +153,8 @@ def _left(seconds: float | None) -> str:
     """The time that is left as a clock shows it: `1:02:03 left`; nothing where it is not worth a word."""
     if seconds is None or seconds < LEAST:
         return ""
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02} left"
+    rounded = round(seconds)
+    return f"{rounded // 3600}:{rounded // 60 % 60:02}:{rounded % 60:02} left"
 
 
 def summary(

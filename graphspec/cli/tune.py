@@ -111,9 +111,9 @@ def _searchable(program: Program, settings: list[str] | None, preset: str | None
     from graphspec.diagnostics.packages import needing
     from graphspec.tune.checks import check_search
 
-    found = Diagnostics()
-    check_search(program, found, preset, settings_of(settings, {}))
-    found.raise_if_errors()
+    diagnostics = Diagnostics()
+    check_search(program, diagnostics, preset, settings_of(settings, {}))
+    diagnostics.raise_if_errors()
     with needing("a search", "tune"):
         import optuna  # noqa: F401
         import psutil  # noqa: F401

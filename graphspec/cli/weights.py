@@ -105,18 +105,18 @@ def weights(
         chosen = load_rules(rules) if rules is not None else Rules()
         chosen = replace(chosen.with_fresh(fresh or ()), prefix=chosen.prefix if prefix is None else prefix)
         initial = program.module(seed=program.training.seed).state_dict() if chosen.fresh else None
-        found = transfer(program.graph, source, chosen, initial=initial)
-        wrong = complaints(found.plan, source, spec, chosen)
+        transferred = transfer(program.graph, source, chosen, initial=initial)
+        wrong = complaints(transferred.plan, source, spec, chosen)
         if not as_json:
-            say(table(found.plan))
+            say(table(transferred.plan))
         if write_rules is not None:
-            _write_rules(write_rules, found.plan, chosen, f"{source.name} into {program.name}")
-        if found.plan.ok and output is not None:
+            _write_rules(write_rules, transferred.plan, chosen, f"{source.name} into {program.name}")
+        if transferred.plan.ok and output is not None:
             from graphspec.convert.weights import write_weights
 
             with replacing(output) as temporary:
-                write_weights(temporary, found.weights)
-        _report(found.plan, output, wrong, as_json)
+                write_weights(temporary, transferred.weights)
+        _report(transferred.plan, output, wrong, as_json)
 
 
 def _write_rules(path: Path, plan: Plan, rules: Rules, title: str) -> None:
@@ -168,9 +168,9 @@ def table(plan: Plan) -> str:
     from graphspec.compare.numbers import folded
     from graphspec.transfer.generalizing import rows
 
-    found = rows(plan)
+    matches = rows(plan)
     lines = [("weight", "shape", "from", "how")]
-    for row in found:
+    for row in matches:
         how = ", ".join((row.how, *row.changes)) + (f"  x{row.count}" if row.count > 1 else "")
         lines.append((row.key, " x ".join(map(str, row.shape)) or "1", " + ".join(row.sources), how))
     widths = [min(max(len(line[column]) for line in lines), NAME_WIDTH) for column in range(3)]

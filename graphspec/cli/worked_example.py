@@ -76,11 +76,11 @@ def _pytorch(source: str) -> tuple[str, ...]:
     """What the model's class does for the node: its part of `__init__`, and of `forward`."""
     model = next(node for node in reversed(ast.parse(source).body) if isinstance(node, ast.ClassDef))
     lines = source.splitlines()
-    found: list[str] = []
+    excerpt: list[str] = []
     for function in model.body:
         for statement in function.body if isinstance(function, ast.FunctionDef) else ():
             written = ast.unparse(statement)
             if not written.startswith(("super()", "self.apply(", "self.to(")):
                 part = lines[statement.lineno - 1 : statement.end_lineno]
-                found += [line.removeprefix(" " * 8) for line in part]
-    return tuple(found) if len(found) <= LONGEST else (*found[:LONGEST], "...")
+                excerpt += [line.removeprefix(" " * 8) for line in part]
+    return tuple(excerpt) if len(excerpt) <= LONGEST else (*excerpt[:LONGEST], "...")

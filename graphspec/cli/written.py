@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 def encoders_of_run(
-    program: Program, path: Path, found: Encoders | None, inputs: str | None
+    program: Program, path: Path, encoders: Encoders | None, inputs: str | None
 ) -> Encoders | None:
     """The encoders of a run, where a file can hold them."""
-    if found is None:
+    if encoders is None:
         if inputs == "columns":
             raise misuse("--inputs", f"{path} has learned from arrays, and has no columns")
         return None
     from graphspec.runs.model import needs_table
 
-    if not needs_table(program, found):
-        return found
+    if not needs_table(program, encoders):
+        return encoders
     if inputs == "columns":
         raise misuse(
             "--inputs", "what it predicts needs other rows, or a scale of each row's own: write tensors"

@@ -241,8 +241,8 @@ def fold(changes: tuple[NodeChange, ...]) -> list[NodeChange]:
 
 def _sums(sides: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
     """The sums of both sides; None where one has no value."""
-    found = [None if None in side else sum(side[1:], side[0]) for side in zip(*sides, strict=True)]
-    return found[0], found[1]
+    sums = [None if None in side else sum(side[1:], side[0]) for side in zip(*sides, strict=True)]
+    return sums[0], sums[1]
 
 
 def _told(change: NodeChange) -> tuple[Detail, ...]:

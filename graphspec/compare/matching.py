@@ -87,11 +87,11 @@ class _Matcher:
     def _read_by(self, node: OutlineNode, is_new: bool) -> list[str]:
         """What reads a node, as the old spec calls it; of what is in no pair yet, the type."""
         outline, readers = (self.new, self.new_readers) if is_new else (self.old, self.old_readers)
-        found = []
+        names = []
         for path in readers.get(node.path, ()):
             known = self.found.get(path) if is_new else path if path in self.taken else None
-            found.append(known or f"?{outline.nodes[path].type}")
-        return sorted(found)
+            names.append(known or f"?{outline.nodes[path].type}")
+        return sorted(names)
 
     def _origin(self, label: str) -> str:
         """What a node reads, as the old spec calls it."""
@@ -115,14 +115,14 @@ def _same_kind(a: OutlineNode, b: OutlineNode) -> bool:
 
 def _readers(outline: Outline) -> dict[str, set[str]]:
     """The paths of the nodes that read each node."""
-    found: dict[str, set[str]] = {}
+    readers: dict[str, set[str]] = {}
     for node in outline.nodes.values():
         for label in node.inputs:
             for path in _prefixes(label):
                 if path in outline.nodes or path in outline.inputs:
-                    found.setdefault(path, set()).add(node.path)
+                    readers.setdefault(path, set()).add(node.path)
                     break
-    return found
+    return readers
 
 
 def _prefixes(label: str) -> Iterator[str]:

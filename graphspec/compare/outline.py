@@ -64,15 +64,17 @@ def outline(program: Program) -> Outline:
     written = {key: value for key, value in program.document.items() if key in SECTIONS}
     if isinstance(written.get("outputs"), list):
         written["outputs"] = {name: {} for name in written["outputs"]}
-    whole = with_defaults(dict(program.document), program.training)
-    sections = {key: whole[key] for key in SECTIONS if key in written}
-    sections["outputs"] = whole["outputs"] if isinstance(whole["outputs"], dict) else written["outputs"]
+    document = with_defaults(dict(program.document), program.training)
+    sections = {key: document[key] for key in SECTIONS if key in written}
+    sections["outputs"] = document["outputs"] if isinstance(document["outputs"], dict) else written["outputs"]
     costs = summary.step().forward_flops
     inputs = {name: str(tensor) for name, tensor in program.inputs.items()}
-    found = Outline(program.name, nodes, inputs, dict(flat(sections)), written, summary.total_params, costs)
+    program_outline = Outline(
+        program.name, nodes, inputs, dict(flat(sections)), written, summary.total_params, costs
+    )
     for node in nodes.values():
-        found.children.setdefault(node.parent, []).append(node)
-    return found
+        program_outline.children.setdefault(node.parent, []).append(node)
+    return program_outline
 
 
 def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -116,23 +118,25 @@ def _nodes(graph: Graph, prefix: str, rows: Mapping[str, Row]) -> Iterator[Outli
 
 def _arguments(op: Op) -> dict[str, Any]:
     """What a node was given, and the defaults of what it was not."""
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     if op.formula is not None:
-        found["compute"] = op.formula.text
+        arguments["compute"] = op.formula.text
     elif op.graph is not None:
-        found |= {name: _value(value) for name, value in op.graph.params.items()}
+        arguments |= {name: _value(value) for name, value in op.graph.params.items()}
     elif op.kind in ("module", "constant"):
-        found |= op.given
+        arguments |= op.given
     elif op.parameter is not None:
-        found["parameter"] = list(op.parameter.shape[1:])
+        arguments["parameter"] = list(op.parameter.shape[1:])
     elif op.layer is not None:
         fields = type(op.layer).model_fields
-        found |= {each.alias or name: as_written(getattr(op.layer, name)) for name, each in fields.items()}
+        arguments |= {
+            each.alias or name: as_written(getattr(op.layer, name)) for name, each in fields.items()
+        }
     if op.unit is not None and not op.unit.trainable:
-        found["trainable"] = False
+        arguments["trainable"] = False
     if op.unit is not None and op.unit.weights is not None:
-        found["weights"] = op.unit.weights
-    return found
+        arguments["weights"] = op.unit.weights
+    return arguments
 
 
 def _value(value: Any) -> Any:

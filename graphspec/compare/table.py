@@ -16,16 +16,16 @@ Line = tuple[str, tuple[str, ...]]
 """The kind of a change, and its cells."""
 
 
-def render(found: SpecComparison, color: bool = False) -> str:
+def render(comparison: SpecComparison, color: bool = False) -> str:
     """The table, without a final newline."""
-    if found.same:
-        return f"no difference in {found.alike} node{'s' * (found.alike != 1)} and the settings"
+    if comparison.same:
+        return f"no difference in {comparison.alike} node{'s' * (comparison.alike != 1)} and the settings"
     parts = [
-        _block("inputs", [_setting(change) for change in found.inputs], color),
-        _block("nodes", [_node(change) for change in fold(found.nodes)], color),
-        _block("settings", [_setting(change) for change in found.settings], color),
+        _block("inputs", [_setting(change) for change in comparison.inputs], color),
+        _block("nodes", [_node(change) for change in fold(comparison.nodes)], color),
+        _block("settings", [_setting(change) for change in comparison.settings], color),
     ]
-    return "\n\n".join([part for part in parts if part] + ["\n".join(_totals(found))])
+    return "\n\n".join([part for part in parts if part] + ["\n".join(_totals(comparison))])
 
 
 def _block(title: str, lines: Sequence[Line], color: bool) -> str:
@@ -84,16 +84,16 @@ def show_value(value: Any) -> str:
     return json.dumps(value)
 
 
-def _totals(found: SpecComparison) -> Iterator[str]:
-    old, new = found.params
+def _totals(comparison: SpecComparison) -> Iterator[str]:
+    old, new = comparison.params
     yield f"params  {old:,} -> {new:,} ({new - old:+,})" if old != new else f"params  {new:,}, as before"
-    costs = [show_flops(cost) for cost in found.flops]
+    costs = [show_flops(cost) for cost in comparison.flops]
     yield (
-        f"forward  {costs[0]} -> {costs[1]}{_ratio(*found.flops)}"
+        f"forward  {costs[0]} -> {costs[1]}{_ratio(*comparison.flops)}"
         if costs[0] != costs[1]
         else (f"forward  {costs[0]}, as before")
     )
-    yield f"{found.alike} node{'s' * (found.alike != 1)} as before"
+    yield f"{comparison.alike} node{'s' * (comparison.alike != 1)} as before"
 
 
 def _ratio(old: Dim, new: Dim) -> str:

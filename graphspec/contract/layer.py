@@ -560,13 +560,13 @@ class NestedWrapper(Wrapper, abstract=True):
         return type(self)(outer=self.outer.in_inference(), inner=self.inner.in_inference())
 
     def enter(self, *inputs: Any) -> tuple[Tensor, ...]:
-        found: tuple[Tensor, ...] = self.inner.enter(*self.outer.enter(*inputs))
-        return found
+        entered: tuple[Tensor, ...] = self.inner.enter(*self.outer.enter(*inputs))
+        return entered
 
     def leave(self, output: Tensor, *inputs: Any) -> Tensor:
         between = self.inner.leave(output, *self.outer.enter(*inputs))
-        found: Tensor = self.outer.leave(between, *inputs)
-        return found
+        result: Tensor = self.outer.leave(between, *inputs)
+        return result
 
     def enter_code(self) -> str:
         return str(self.inner.enter_code().replace("{x}", self.outer.enter_code()))

@@ -69,10 +69,10 @@ def joined(inputs: tuple[Any, ...], masks: tuple[Any, ...], axis: int) -> Any:
         return either(masks)
     if all(mask is None for mask in masks):
         return None
-    whole = tuple(
+    filled = tuple(
         Derived(AllSteps(), (x,)) if mask is None else mask for x, mask in zip(inputs, masks, strict=True)
     )
-    return Derived(MaskConcat(axis=1), whole)
+    return Derived(MaskConcat(axis=1), filled)
 
 
 class Filled(Layer, abstract=True, spec_name="where"):

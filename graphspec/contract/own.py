@@ -57,8 +57,8 @@ class Own(Layer, abstract=True):
         inputs = [f"{{input{index}}}" for index in range(len(self.places))]
         inputs += [f"{word}={{{word}}}" for word in self.words]
         keyword: dict[str, tuple[Leaf, Leaf]] = {word: (_leaf(v), ALWAYS) for word, v in self.given.items()}
-        made = ModuleCall(self.path.rpartition(".")[2], keyword=keyword, home=self.home)
-        return Code(f"{{self}}({', '.join(inputs)})", made)
+        construct = ModuleCall(self.path.rpartition(".")[2], keyword=keyword, home=self.home)
+        return Code(f"{{self}}({', '.join(inputs)})", construct)
 
     def flops(self, site: Site) -> Dim:
         return symbol("?")

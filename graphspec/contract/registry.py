@@ -87,15 +87,15 @@ def scan() -> dict[Kind, dict[str, Header]]:
         stated = _KIND.search(keywords) if "kind=" in keywords else None
         return stated[1] if stated else kind_of(module, base) if base else None  # type: ignore[return-value]
 
-    found: dict[Kind, dict[str, Header]] = {kind: {} for kind in get_args(Kind)}
+    classes: dict[Kind, dict[str, Header]] = {kind: {} for kind in get_args(Kind)}
     for (module, name), (_, keywords) in headers.items():
         kind = kind_of(module, name)
         if kind is not None and name != "Layer" and "abstract=True" not in keywords:
             stated = _SPEC_NAME.search(keywords) if "spec_name=" in keywords else None
             also = _ALSO.search(keywords) if "also=" in keywords else None
             words = tuple(also[1].split()) if also else ()
-            found[kind][stated[1] if stated else name] = Header(module, words)
-    return found
+            classes[kind][stated[1] if stated else name] = Header(module, words)
+    return classes
 
 
 def _files() -> Iterator[tuple[str, str]]:

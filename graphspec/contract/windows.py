@@ -89,13 +89,13 @@ def same_pads(
     sizes: tuple[Dim, ...], window: tuple[int, ...], strides: tuple[int, ...], dilation: tuple[int, ...]
 ) -> tuple[tuple[int, int], ...] | None:
     """How many elements Keras' `same` pads before and after each axis; None if a size is not known."""
-    found: list[tuple[int, int]] = []
+    pads: list[tuple[int, int]] = []
     for size, width, stride, spacing in zip(sizes, window, strides, dilation, strict=True):
         if not isinstance(size, int):
             return None
         total = max(spacing * (width - 1) + 1 - stride + -size % stride, 0)
-        found.append((total // 2, total - total // 2))
-    return tuple(found)
+        pads.append((total // 2, total - total // 2))
+    return tuple(pads)
 
 
 def need_spatial(x: Tensor, rank: int, data_format: DataFormat, *, layer: str) -> None:

@@ -90,8 +90,8 @@ def from_keras(model: Any, flat: bool = False) -> Imported:
     from graphspec.convert.proof import prove
     from graphspec.convert.tracing.trace import traced
 
-    with traced(model) as found:
-        imported = _saved(found.model, name, flat, [*notes, *found.notes], settings)
+    with traced(model) as trace:
+        imported = _saved(trace.model, name, flat, [*notes, *trace.notes], settings)
     uncompared = prove(imported.program, imported.weights or {}, model)
     return replace(imported, notes=(*imported.notes, *uncompared))
 

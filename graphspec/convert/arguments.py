@@ -102,7 +102,7 @@ def without_code(config: dict[str, Any], where: str, live: bool, notes: list[str
     """A layer's config without initializers that are arrays, and in a live model without initializers,
     regularizers and constraints that are code: what it computes is the same. Each is told in `notes`.
     """
-    found: dict[str, Any] = {}
+    cleaned: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict) and key.endswith(BESIDE_WEIGHTS) and "class_name" in value:
             inner = value.get("config")
@@ -115,8 +115,8 @@ def without_code(config: dict[str, Any], where: str, live: bool, notes: list[str
                 notes.append(f"`{key}` of `{where}` is left out: its array is in the weights")
                 continue
         known = isinstance(value, dict) and not key.endswith(BESIDE_WEIGHTS)
-        found[key] = without_code(value, where, live, notes) if known else value
-    return found
+        cleaned[key] = without_code(value, where, live, notes) if known else value
+    return cleaned
 
 
 def arguments(cls: type[Layer], layer: KerasLayer, rank: int | None) -> dict[str, Any]:
@@ -171,8 +171,8 @@ def _value(name: str, value: Any) -> Any:
     if name == "activation" or name.endswith("_activation"):
         return _activation(value)
     if isinstance(value, dict) and "class_name" in value and "config" in value:
-        found = setting(value)
-        return found["name"] if isinstance(found, dict) and len(found) == 1 else found
+        entry = setting(value)
+        return entry["name"] if isinstance(entry, dict) and len(entry) == 1 else entry
     return shortest(value)
 
 
@@ -224,28 +224,28 @@ def around(cls: type[Layer], layer: KerasLayer) -> dict[str, Any]:
     """The arguments of a wrapper of a layer, without what equals its default."""
     inner = layer.config.pop("wraps")
     given = {key: value for key, value in layer.config.items() if key in cls.model_fields}
-    whole = parsed(cls, {**given, "wraps": inner})
+    wrapper = parsed(cls, {**given, "wraps": inner})
     kept = {
         key: value
         for key, value in given.items()
-        if getattr(whole, key) != cls.model_fields[key].get_default(call_default_factory=True)
+        if getattr(wrapper, key) != cls.model_fields[key].get_default(call_default_factory=True)
     }
     return {"wraps": inner, **kept}
 
 
 def shortened(cls: type[Layer], given: dict[str, Any]) -> dict[str, Any]:
     """The same arguments, as short as they can be written: without defaults, `3` for `[3, 3]`."""
-    whole = parsed(cls, given)
-    found = {}
+    layer = parsed(cls, given)
+    kept = {}
     for name in cls.model_fields:
         if name not in given:
             continue
-        value = getattr(whole, name)
+        value = getattr(layer, name)
         field = cls.model_fields[name]
         if not field.is_required() and value == field.get_default(call_default_factory=True):
             continue
-        found[name] = _shortest(cls, given, name, value)
-    return found
+        kept[name] = _shortest(cls, given, name, value)
+    return kept
 
 
 def _shortest(cls: type[Layer], given: Mapping[str, Any], name: str, value: Any) -> Any:

@@ -35,9 +35,9 @@ def settings(config: Any, names: list[str], notes: list[str]) -> dict[str, Any]:
     losses = _each(config.get("loss"), names)
     weights = _each(config.get("loss_weights"), names)
     metrics = _each(config.get("metrics"), names, listed=True)
-    found: dict[str, dict[str, Any]] = {}
+    outputs: dict[str, dict[str, Any]] = {}
     for name in names:
-        entry = found[name] = {}
+        entry = outputs[name] = {}
         loss = _named(losses.get(name), LOSSES, f"the loss of `{name}`", notes)
         if loss is not None:
             entry["loss"] = loss
@@ -48,7 +48,7 @@ def settings(config: Any, names: list[str], notes: list[str]) -> dict[str, Any]:
         kept = [_named(item, METRICS, f"a metric of `{name}`", notes) for item in listed if item is not None]
         if loss is not None and any(kept):
             entry["metrics"] = [item for item in kept if item is not None]
-    if not any(found.values()):
+    if not any(outputs.values()):
         return {}
     if config.get("weighted_metrics"):
         notes.append("`weighted_metrics` are left out: a spec has `metrics`")
@@ -57,7 +57,7 @@ def settings(config: Any, names: list[str], notes: list[str]) -> dict[str, Any]:
     train = {"optimizer": optimizer} if optimizer not in (None, "rmsprop") else {}
     if optimizer is not None and schedule is not None:
         train["schedule"] = schedule
-    return {"outputs": found, "train": train}
+    return {"outputs": outputs, "train": train}
 
 
 def _schedule(optimizer: Any, notes: list[str]) -> tuple[Any, Any]:
@@ -73,9 +73,9 @@ def _schedule(optimizer: Any, notes: list[str]) -> tuple[Any, Any]:
         del config["initial_learning_rate"]  # from where a spec warms up
     if not warm and config.get("warmup_steps") == 0:
         del config["warmup_steps"]
-    found = _named({**rate, "config": config}, SCHEDULES, "the schedule", notes)
+    schedule = _named({**rate, "config": config}, SCHEDULES, "the schedule", notes)
     others = {key: value for key, value in inner.items() if key != "learning_rate"}
-    return {**optimizer, "config": others if first is None else {**others, "learning_rate": first}}, found
+    return {**optimizer, "config": others if first is None else {**others, "learning_rate": first}}, schedule
 
 
 def _each(value: Any, names: list[str], listed: bool = False) -> dict[str, Any]:
@@ -97,12 +97,12 @@ def _named(value: Any, family: Family, what: str, notes: list[str]) -> Any:
     if value is None:
         return None
     try:
-        found = setting(value)
-        found = {"name": found} if isinstance(found, str) else dict(found)
-        word = str(found.pop("name"))
+        entry = setting(value)
+        entry = {"name": entry} if isinstance(entry, str) else dict(entry)
+        word = str(entry.pop("name"))
         word = next((w for w in (_joined(word), word, word.replace("_", "")) if w in family.members), word)
         called = value.get("config", {}).get("name") if isinstance(value, dict) else None
-        rest = {key: item for key, item in found.items() if not isinstance(item, dict)}
+        rest = {key: item for key, item in entry.items() if not isinstance(item, dict)}
         if rest.get("num_thresholds") == KERAS_THRESHOLDS:
             del rest["num_thresholds"]  # a spec's curves are exact
         member = family.read({"name": word, **_known(family, word, rest)})

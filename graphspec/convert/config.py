@@ -218,12 +218,12 @@ def read_layer(entry: dict[str, Any]) -> KerasLayer:
     if not isinstance(config, dict) and entry["class_name"] != "Sequential":
         raise TypeError(f"the config of {name} is not an object")
     module = "?" if foreign(entry) else str(entry.get("module") or _usual_module(entry["class_name"], config))
-    found = KerasLayer(name, str(entry["class_name"]), module, config)
-    found.again = entry.get("shared_object_id") is not None
-    if found.class_name in MODELS and module != "?":
-        found.model = _model(entry)
-        found.model.name = name
-    return found
+    layer = KerasLayer(name, str(entry["class_name"]), module, config)
+    layer.again = entry.get("shared_object_id") is not None
+    if layer.class_name in MODELS and module != "?":
+        layer.model = _model(entry)
+        layer.model.name = name
+    return layer
 
 
 def _usual_module(name: str, config: dict[str, Any]) -> str:

@@ -33,8 +33,8 @@ def loaded(path: Path, config: Any, allow: Sequence[str]) -> Any:
     import keras
 
     wanted = [custom.NamedCode(word, None) for word in dict.fromkeys(classes(config))]
-    found = custom.bring(wanted, Path(), allow)
-    objects = {word.rpartition(".")[2]: cls for word, cls in found.items()}
+    classes_by_path = custom.bring(wanted, Path(), allow)
+    objects = {word.rpartition(".")[2]: cls for word, cls in classes_by_path.items()}
     try:
         with warnings.catch_warnings():  # of layers that have no `build`, which calling them builds
             warnings.simplefilter("ignore")

@@ -48,7 +48,7 @@ def nodes_of(document: Mapping[str, Any]) -> int:
 
 def input_sizes(inputs: list[ConvertedInput], common: bool) -> dict[str, Any]:
     """The section `inputs`."""
-    found: dict[str, Any] = {}
+    section: dict[str, Any] = {}
     for item in inputs:
         sizes: list[Any] = list(item.shape or ())
         unknown = [axis for axis, size in enumerate(sizes) if size is None]
@@ -59,33 +59,33 @@ def input_sizes(inputs: list[ConvertedInput], common: bool) -> dict[str, Any]:
                 word = "features"
             several = len(inputs) > 1 and not common
             sizes[axis] = f"{item.name}_{word}" if several else word
-        found[item.name] = {"shape": sizes}
+        section[item.name] = {"shape": sizes}
         if item.dtype != "float32":
-            found[item.name]["dtype"] = item.dtype
+            section[item.name]["dtype"] = item.dtype
         if item.channels_first:
-            found[item.name]["data_format"] = "channels_first"
-    return found
+            section[item.name]["data_format"] = "channels_first"
+    return section
 
 
 def outputs(body: ConvertedBody, settings: Mapping[str, Mapping[str, Any]]) -> Any:
     """The section `outputs`: a list where there is nothing to say but names."""
-    found: dict[str, dict[str, Any]] = {}
+    section: dict[str, dict[str, Any]] = {}
     names = Namespace()
     for key, value in body.outputs.items():
         name = names.claim(identifier(key, "output"))
-        found[name] = {} if value.reference() == name else {"from": value.reference()}
-        found[name] |= settings.get(key, {})
-    return list(found) if not any(found.values()) else found
+        section[name] = {} if value.reference() == name else {"from": value.reference()}
+        section[name] |= settings.get(key, {})
+    return list(section) if not any(section.values()) else section
 
 
 def _graph(
     body: ConvertedBody, blocks: dict[str, Any], names: Namespace, known: dict[int, str]
 ) -> dict[str, Any]:
     """The sections `shared` and `nodes` of a body; the blocks that they use are added first."""
-    found: dict[str, Any] = {}
+    sections: dict[str, Any] = {}
     shared = {entry.name: _entry(entry, blocks, names, known) for entry in body.shared}
     if shared:
-        found["shared"] = shared
+        sections["shared"] = shared
     nodes: dict[str, Any] = {}
     above: ConvertedNode | ConvertedInput | None = body.inputs[0] if len(body.inputs) == 1 else None
     for node in body.nodes:
@@ -95,8 +95,8 @@ def _graph(
         nodes[node.name] = written(node, above, block)
         if node.form not in SOURCES:
             above = node
-    found["nodes"] = nodes
-    return found
+    sections["nodes"] = nodes
+    return sections
 
 
 def _entry(

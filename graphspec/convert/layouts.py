@@ -57,10 +57,10 @@ class Lone:
 
 def batch_place(shape: Shape) -> int | None:
     """The axis on which the examples are, None without one. Raises `Unsupported` for several."""
-    found = [place for place, size in enumerate(shape) if size is None or size < 0]
-    if len(found) > 1 and found[0] != 0:
+    open_axes = [place for place, size in enumerate(shape) if size is None or size < 0]
+    if len(open_axes) > 1 and open_axes[0] != 0:
         raise Unsupported("it puts the batch behind axes whose sizes the model leaves open", INSTEAD)
-    return found[0] if found else None
+    return open_axes[0] if open_axes else None
 
 
 def is_plain(shape: Shape | None) -> bool:
@@ -138,8 +138,8 @@ class Layouts:
         before = self.spec_shape(first)
         if self.lone(first):
             for aligned in (False, True):
-                whole = shape[:1] == (1,) if aligned else True
-                if whole and in_spec(shape, aligned) == before and (first in self.aligned) != aligned:
+                fits = shape[:1] == (1,) if aligned else True
+                if fits and in_spec(shape, aligned) == before and (first in self.aligned) != aligned:
                     return aligned
             return None
         return False if in_spec(shape) == before else None
@@ -272,7 +272,7 @@ class _Before:
             full += [WHOLE] * (len(self.shape) - known) if _is(item, "__ellipsis__") else [item]
         known = sum(item is not None for item in full)
         full += [WHOLE] * (len(self.shape) - known)
-        found, axis = [], 0
+        picks, axis = [], 0
         for item in full:
             if item is not None and axis == self.place:
                 if item != WHOLE:
@@ -280,8 +280,8 @@ class _Before:
                 axis += 1
                 continue
             axis += item is not None
-            found.append(item)
-        return [WHOLE] * len(self.front()) + found
+            picks.append(item)
+        return [WHOLE] * len(self.front()) + picks
 
 
 def _is(item: Any, kind: str) -> bool:

@@ -59,13 +59,13 @@ def looked_up(layer: KerasLayer) -> LookedUp:
         raise Unsupported(
             "it gives texts for ids, which are no tensors", "leave it out: `predict` writes values"
         )
-    found = _feature(layer.class_name, layer.name, config)
-    found.output_mode = str(config.get("output_mode") or "int")
-    if found.output_mode not in ("int", "one_hot", "multi_hot", "count"):
-        raise Unsupported(f"`output_mode: {found.output_mode}` has no counterpart", INSTEAD)
-    if found.output_mode != "int" and found.size is None:
-        raise Unsupported(f"`output_mode: {found.output_mode}` without a vocabulary has no size", INSTEAD)
-    return found
+    lookup = _feature(layer.class_name, layer.name, config)
+    lookup.output_mode = str(config.get("output_mode") or "int")
+    if lookup.output_mode not in ("int", "one_hot", "multi_hot", "count"):
+        raise Unsupported(f"`output_mode: {lookup.output_mode}` has no counterpart", INSTEAD)
+    if lookup.output_mode != "int" and lookup.size is None:
+        raise Unsupported(f"`output_mode: {lookup.output_mode}` without a vocabulary has no size", INSTEAD)
+    return lookup
 
 
 def _own(words: list[Any], config: Mapping[str, Any]) -> list[Any]:

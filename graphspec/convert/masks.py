@@ -48,10 +48,10 @@ def describe(mask: Any) -> Description | None:
     if isinstance(mask.layer, MaskNotEqual):
         return ("steps" if mask.layer.steps else "unlike", sources[0], float(mask.layer.value))
     if isinstance(mask.layer, MaskAny):
-        found = sources[0]
+        description = sources[0]
         for other in sources[1:]:
-            found = ("or", found, other)
-        return found
+            description = ("or", description, other)
+        return description
     if isinstance(mask.layer, MaskConcat):
         return ("joined", *sources)
     return ("all", sources[0])
@@ -61,15 +61,15 @@ def written(layer: KerasLayer, call: Call, known: dict[KerasTensor, Description]
     """What an operation of Keras computes, where masks are computed so; `known` are those before it."""
     kind, axis = layer.class_name, layer.config.get("axis")
     args = [item for arg in call.args for item in (arg if isinstance(arg, list) else [arg])]
-    found = [known.get(arg) if isinstance(arg, KerasTensor) else None for arg in args]
+    descriptions = [known.get(arg) if isinstance(arg, KerasTensor) else None for arg in args]
     if kind == "NotEqual" and len(args) == 2 and isinstance(args[0], KerasTensor):
         return ("unlike", args[0], float(args[1])) if isinstance(args[1], (int, float)) else None
     if kind in ("ZerosLike", "OnesLike") and isinstance(args[0], KerasTensor):
-        whole = {"ZerosLike": ("nowhere",), "OnesLike": ("wide", ("all", args[0]))}
-        return whole[kind] if _bool(layer.config.get("dtype")) else None
-    if not found or any(part is None for part in found):
+        filled = {"ZerosLike": ("nowhere",), "OnesLike": ("wide", ("all", args[0]))}
+        return filled[kind] if _bool(layer.config.get("dtype")) else None
+    if not descriptions or any(part is None for part in descriptions):
         return None
-    first: Any = found[0]
+    first: Any = descriptions[0]
     last = axis in (-1, [-1]) or (kind == "Concatenate" and axis == 2)
     match kind:
         case "Any" if first[0] == "unlike":
@@ -78,15 +78,15 @@ def written(layer: KerasLayer, call: Call, known: dict[KerasTensor, Description]
             return first[1]
         case "ExpandDims" if last:
             return ("wide", first)
-        case "LogicalOr" if ("nowhere",) in found:  # the same, in as many features as a tensor has
-            return first if found[1] == ("nowhere",) else found[1]
+        case "LogicalOr" if ("nowhere",) in descriptions:  # the same, in as many features as a tensor has
+            return first if descriptions[1] == ("nowhere",) else descriptions[1]
         case "LogicalOr":
-            return ("or", first, found[1])
+            return ("or", first, descriptions[1])
         case "Concatenate" if first[0] == "wide":
-            parts = [part[1] for part in found if part is not None]
+            parts = [part[1] for part in descriptions if part is not None]
             return ("wide", reduce(lambda a, b: ("or", a, b), parts) if last else ("joined", *parts))
         case "Concatenate":
-            return ("joined", *found)
+            return ("joined", *descriptions)
     return None
 
 

@@ -150,8 +150,8 @@ def rename(
     A name that Keras gave to an only input says nothing: in a model inside the model it is x.
     """
     names = Namespace()
-    if only and (found := _GIVEN.fullmatch(inputs[0].name)):
-        inputs[0].name = "x" if inner else found[1]
+    if only and (match := _GIVEN.fullmatch(inputs[0].name)):
+        inputs[0].name = "x" if inner else match[1]
     for item in (*inputs, *others):
         given = isinstance(item, ConvertedInput)
         word = identifier(item.name, "input" if given else "node")

@@ -76,53 +76,53 @@ def operation(
     if name == "image_extract_patches" and rank == 5:
         name = "image_extract_patches_3d"
     cls = REGISTRY["op"][name]
-    found = _operands(cls, layer, call, layouts)
-    _adjust(name, found, layouts)
-    if _is_dot(name, found.constants):
+    operands = _operands(cls, layer, call, layouts)
+    _adjust(name, operands, layouts)
+    if _is_dot(name, operands.constants):
         name, cls = "dot", REGISTRY["op"]["dot"]
     if not lone:
-        check(name, [slot for slot, _ in found.tensors], found.constants, found.given)
-    read = _reads(layer, name, found, values, layouts)
+        check(name, [slot for slot, _ in operands.tensors], operands.constants, operands.given)
+    read = _reads(layer, name, operands, values, layouts)
     if not cls.variadic:
         order = [argument.name for argument in cls.arguments]
         read.sort(key=lambda item: order.index(item[0]))
     node = ConvertedNode(layer.name, "op", name, {}, read)
-    node.arguments = shortened(cls, found.given)
-    node.outputs = parsed(cls, found.given).output_names()
+    node.arguments = shortened(cls, operands.given)
+    node.outputs = parsed(cls, operands.given).output_names()
     named = [slot for slot, _ in read]
-    whole = cls.variadic or named == [argument.name for argument in cls.arguments][: len(named)]
-    beside = any(argument.name in found.given for argument in cls.arguments)
-    node.style = "one" if len(read) == 1 and (whole or beside) else "list" if whole else "named"
+    positional = cls.variadic or named == [argument.name for argument in cls.arguments][: len(named)]
+    beside = any(argument.name in operands.given for argument in cls.arguments)
+    node.style = "one" if len(read) == 1 and (positional or beside) else "list" if positional else "named"
     return node
 
 
-def _adjust(name: str, found: _Operands, layouts: Layouts | None) -> None:
+def _adjust(name: str, operands: _Operands, layouts: Layouts | None) -> None:
     """Brings the arguments of some functions into the form that a spec has for them."""
     if name == "einsum":
-        found.given["subscripts"] = found.given["subscripts"].replace(" ", "")
+        operands.given["subscripts"] = operands.given["subscripts"].replace(" ", "")
     if name == "einsum" and layouts is not None:
-        alone = [layouts.lone(tensor) for _, tensor in found.tensors]
-        found.given["subscripts"] = with_batch(found.given["subscripts"], alone)
-    if name == "unstack" and found.given.get("num") is None:
-        found.given["num"] = _size(found.tensors[0][1], int(found.given["axis"]))
+        alone = [layouts.lone(tensor) for _, tensor in operands.tensors]
+        operands.given["subscripts"] = with_batch(operands.given["subscripts"], alone)
+    if name == "unstack" and operands.given.get("num") is None:
+        operands.given["num"] = _size(operands.tensors[0][1], int(operands.given["axis"]))
     if name == "image_scale_and_translate":
-        found.given["output_shape"] = [-1, *found.given["output_shape"][1:]]
+        operands.given["output_shape"] = [-1, *operands.given["output_shape"][1:]]
 
 
 def _reads(
     layer: KerasLayer,
     name: str,
-    found: _Operands,
+    operands: _Operands,
     values: Mapping[KerasTensor, ConvertedValue],
     layouts: Layouts | None,
 ) -> list[tuple[str, Read]]:
     """What a function reads; its constants are nodes."""
-    whole = name == "einsum"
+    is_einsum = name == "einsum"
     read: list[tuple[str, Read]] = [
-        (slot, values[tensor] if layouts is None else layouts.read(tensor, not whole))
-        for slot, tensor in found.tensors
+        (slot, values[tensor] if layouts is None else layouts.read(tensor, not is_einsum))
+        for slot, tensor in operands.tensors
     ]
-    for slot, value in found.constants.items():
+    for slot, value in operands.constants.items():
         if isinstance(value, Lone):
             assert layouts is not None
             read.append((slot, layouts.value(value.tensor, value.aligned)))
@@ -158,7 +158,7 @@ def only_tensors(value: Any) -> list[KerasTensor]:
 
 def _configured(cls: type[Layer], layer: KerasLayer) -> dict[str, Any]:
     """The arguments that a config holds, without those that change nothing."""
-    found = {}
+    configured = {}
     for key, value in layer.config.items():
         if key == "name":
             continue
@@ -166,20 +166,20 @@ def _configured(cls: type[Layer], layer: KerasLayer) -> dict[str, Any]:
             field = cls.model_fields[key]
             if value is None and not field.is_required() and key in ("epsilon", "dtype", "data_format"):
                 continue
-            found[key] = constant(value)
+            configured[key] = constant(value)
         elif key == "dtype" and constant(value) in (None, "float32"):  # what an op gives without it
             continue
         elif key not in UNSAID or value not in UNSAID[key]:
             raise Unsupported(f"`{key}` of `{cls.spec_name}` has no counterpart", f"call it without `{key}`")
-    return found
+    return configured
 
 
 def _operands(cls: type[Layer], layer: KerasLayer, call: Call, layouts: Layouts | None) -> _Operands:
     """What an operation is called with. Raises `Unsupported`."""
-    found = _Operands(given=_configured(cls, layer))
+    operands = _Operands(given=_configured(cls, layer))
     if cls.variadic:
-        found.tensors = [("", tensor) for tensor in only_tensors(call.args)]
-        return found
+        operands.tensors = [("", tensor) for tensor in only_tensors(call.args)]
+        return operands
     names = [argument.name for argument in cls.arguments]
     positional = CALLED_WITH.get(cls.spec_name) or (*names, *(n for n in cls.model_fields if n not in names))
     positional = tuple(name for name in positional if name not in layer.config)
@@ -195,55 +195,55 @@ def _operands(cls: type[Layer], layer: KerasLayer, call: Call, layouts: Layouts 
             if name not in names:
                 raise Unsupported(f"its `{name}` is a tensor", f"a spec has a constant for `{name}`")
             if layouts is not None and layouts.lone(value):
-                found.given[name] = Lone(value)
+                operands.given[name] = Lone(value)
             else:
-                found.tensors.append((name, value))
+                operands.tensors.append((name, value))
         elif name == "key":
-            found.given[name] = key_text(value)
+            operands.given[name] = key_text(value)
         elif value is not None:
-            found.given[name] = constant(value)
-    if not found.tensors:
+            operands.given[name] = constant(value)
+    if not operands.tensors:
         raise Unsupported("it reads no tensor of the graph", "compute it from an input")
-    _settle(cls, found)
-    return found
+    _settle(cls, operands)
+    return operands
 
 
-def _settle(cls: type[Layer], found: _Operands) -> None:
+def _settle(cls: type[Layer], operands: _Operands) -> None:
     """Tells constants that stand for tensors from arguments."""
-    rank = next((len(tensor.shape) for _, tensor in found.tensors if tensor.shape is not None), None)
+    rank = next((len(tensor.shape) for _, tensor in operands.tensors if tensor.shape is not None), None)
     names = [argument.name for argument in cls.arguments]
     for name in names:
-        value = found.given.get(name)
+        value = operands.given.get(name)
         if isinstance(value, Lone):
-            _settle_lone(cls, found, name, rank)
+            _settle_lone(cls, operands, name, rank)
             continue
         if not isinstance(value, list):
             continue
         if name in cls.model_fields and cls.spec_name not in BESIDE_CONSTANT:
-            found.given[name] = beside_batch(value, rank)
+            operands.given[name] = beside_batch(value, rank)
         elif name in BESIDE_IMAGES:
-            found.constants[name] = beside_batch(found.given.pop(name), BESIDE_IMAGES[name])
+            operands.constants[name] = beside_batch(operands.given.pop(name), BESIDE_IMAGES[name])
         elif name not in cls.model_fields or (cls.spec_name, name) != ("take", "indices"):
             if cls.spec_name not in BESIDE_CONSTANT and cls.spec_name not in ALIGNED:
                 help = "write it as a `constant` node, and this part by hand; or make it an input"
                 raise Unsupported(f"its `{name}` is a constant tensor", help)
-            del found.given[name]
-            found.constants[name] = value
-    if cls.spec_name in ALIGNED and not _is_dot(cls.spec_name, found.constants):
-        found.constants = {
+            del operands.given[name]
+            operands.constants[name] = value
+    if cls.spec_name in ALIGNED and not _is_dot(cls.spec_name, operands.constants):
+        operands.constants = {
             name: value if isinstance(value, Lone) else beside_batch(value, rank)
-            for name, value in found.constants.items()
+            for name, value in operands.constants.items()
         }
 
 
-def _settle_lone(cls: type[Layer], found: _Operands, name: str, rank: int | None) -> None:
+def _settle_lone(cls: type[Layer], operands: _Operands, name: str, rank: int | None) -> None:
     """Puts a tensor without a batch among the constants, as it meets those with one."""
-    value = found.given.pop(name)
+    value = operands.given.pop(name)
     of_two = {"x1", "x2"} <= cls.model_fields.keys()
     if cls.spec_name in ALIGNED or of_two:
-        found.constants[name] = value if _is_dot(cls.spec_name, {name: value}) else value.beside(rank)
+        operands.constants[name] = value if _is_dot(cls.spec_name, {name: value}) else value.beside(rank)
     elif cls.spec_name in BESIDE_CONSTANT:
-        found.constants[name] = value
+        operands.constants[name] = value
     else:
         help = "compute it from an input, or write this part of the spec by hand"
         raise Unsupported(f"its `{name}` is a tensor without a batch", help)

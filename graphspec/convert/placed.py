@@ -42,9 +42,9 @@ class PlacedValues:
             message = "it reads a tensor whose examples are not on the first axis, one for each"
             raise Unsupported(message, "use TimeDistributed")
         inside = {} if node.body is not None else {"wraps": {"layer": node.what, **node.arguments}}
-        made = ConvertedNode(node.name, "layer", "TimeDistributed", inside, node.reads, body=node.body)
-        made.stored, made.trainable = node.stored, node.trainable
-        return made
+        wrapper = ConvertedNode(node.name, "layer", "TimeDistributed", inside, node.reads, body=node.body)
+        wrapper.stored, wrapper.trainable = node.stored, node.trainable
+        return wrapper
 
     def operation(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode | None:
         """The node of a function, None where it only names what is there. Some or all of its tensors may have
@@ -75,8 +75,8 @@ class PlacedValues:
         if set(tensors) <= layouts.aligned and shape[:1] == (1,):
             layouts.aligned |= set(results)
             return operation(layer, call, self.values)
-        whole = {tensor: layouts.value(tensor, False) for tensor in tensors}
-        return operation(*remapped(layer, call, layouts, shape), whole, lone=True)
+        values = {tensor: layouts.value(tensor, False) for tensor in tensors}
+        return operation(*remapped(layer, call, layouts, shape), values, lone=True)
 
     def align(self, layer: KerasLayer, index: int, call: Call) -> None:
         """Finds how a layer reads tensors without a batch: aligned, where they have one of 1, and whole where

@@ -53,8 +53,10 @@ def errs(program: Program) -> list[str]:
         return []
     layers = [op.layer for op in program.graph.walk() if op.layer is not None]
     inner = [getattr(layer, "layer", None) for layer in layers]
-    found = (what for layer in (*layers, *inner) if layer is not None for is_so, what in ERRS if is_so(layer))
-    return list(dict.fromkeys(found))
+    errors = (
+        what for layer in (*layers, *inner) if layer is not None for is_so, what in ERRS if is_so(layer)
+    )
+    return list(dict.fromkeys(errors))
 
 
 def keras_installed() -> bool:
@@ -88,12 +90,12 @@ def prove(program: Program, weights: Mapping[str, Tensor], model: Any) -> tuple[
     why = errs(program)
     if why:
         return (uncompared + why[0],)
-    found = difference(program, weights, model)
-    if found > ALIKE and _draws(model, program.example_inputs()):
+    gap = difference(program, weights, model)
+    if gap > ALIKE and _draws(model, program.example_inputs()):
         return (f"{uncompared}draws other numbers at each call",)
-    if found > ALIKE:
+    if gap > ALIKE:
         message = (
-            f"the graph of the model computes something else than the model: outputs differ by {found:.1g}"
+            f"the graph of the model computes something else than the model: outputs differ by {gap:.1g}"
         )
         help = "look for Python code in it that depends on the number of examples, or on their values"
         raise fail("import-unsupported", message, help)
@@ -109,15 +111,15 @@ def difference(program: Program, weights: Mapping[str, Tensor], model: Any) -> f
     module.load_state_dict({**module.state_dict(), **weights})
     inputs = program.example_inputs()
     try:
-        found = _beside(module, inputs, model)
+        gap = _beside(module, inputs, model)
     except IndexError:  # an index into a constant, whose size no input tells
         return _beside(module, {name: x.clamp(0, 0) if _whole(x) else x for name, x in inputs.items()}, model)
     padded = [name for name, x in inputs.items() if _whole(x) and (x == 0).any()]
-    if found > ALIKE and padded:
+    if gap > ALIKE and padded:
         # at steps that are masked Keras' attention gives what its backend does with a row without numbers
         inputs = {name: x.clamp(min=1) if name in padded else x for name, x in inputs.items()}
-        found = min(found, _beside(module, inputs, model))
-    return found
+        gap = min(gap, _beside(module, inputs, model))
+    return gap
 
 
 def _draws(model: Any, inputs: Mapping[str, Tensor]) -> bool:
@@ -136,11 +138,11 @@ def _beside(module: Any, inputs: Mapping[str, Tensor], model: Any) -> float:
     with torch.no_grad():
         ours = module(*inputs.values())
         theirs = model(_structured(model, inputs), training=False)
-    found = list(ours.values()) if isinstance(ours, dict) else [ours]
+    outputs = list(ours.values()) if isinstance(ours, dict) else [ours]
     if isinstance(theirs, Mapping) and isinstance(ours, dict):  # Keras may sort them
         by_name = {identifier(str(key), "output"): value for key, value in theirs.items()}
-        found, theirs = [ours[name] for name in by_name], list(by_name.values())
-    return max(_apart(a, b) for a, b in zip(found, _tensors(theirs), strict=True))
+        outputs, theirs = [ours[name] for name in by_name], list(by_name.values())
+    return max(_apart(a, b) for a, b in zip(outputs, _tensors(theirs), strict=True))
 
 
 def _tensors(outputs: Any) -> list[Tensor]:
@@ -171,8 +173,8 @@ def _structured(model: Any, inputs: Mapping[str, Tensor]) -> Any:
         zeros = [torch.zeros([size or 1 for size in x.shape]) for x in flat]
         names = [identifier(x.name, "input") for x in flat]
         tensors = [inputs.get(name, zero) for name, zero in zip(names, zeros, strict=True)]
-    found = {id(x): tensor for x, tensor in zip(flat, tensors, strict=True)}
-    return keras.tree.map_structure(lambda x: found[id(x)], structure)
+    tensors_by_id = {id(x): tensor for x, tensor in zip(flat, tensors, strict=True)}
+    return keras.tree.map_structure(lambda x: tensors_by_id[id(x)], structure)
 
 
 def _flat(value: Any) -> list[Any]:

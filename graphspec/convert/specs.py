@@ -30,27 +30,27 @@ class ConvertedSpec:
 def compiled(body: ConvertedBody, settings: Mapping[str, Any], flat: bool, notes: list[str]) -> ConvertedSpec:
     """The spec of a model, folded unless `flat`. Raises `SpecError` where it does not compile."""
     common, written, program = _flat(body, settings)
-    whole = ConvertedSpec(written, program, dict(places(body)))
+    flat_spec = ConvertedSpec(written, program, dict(places(body)))
     if flat:
-        return whole
-    channels, meaning = _channels(body, program.graph), _meaning(whole)
+        return flat_spec
+    channels, meaning = _channels(body, program.graph), _meaning(flat_spec)
     best: ConvertedSpec | None = None
     least = 0
     for optional in (False, True):
-        found = folded(body, settings, common, channels, optional)
+        candidate = folded(body, settings, common, channels, optional)
         diagnostics = Diagnostics()
-        written = text(found.document)
-        nodes, lines = nodes_of(found.document), written.count("\n")
+        written = text(candidate.document)
+        nodes, lines = nodes_of(candidate.document), written.count("\n")
         if best is not None and (nodes >= least or lines > 1.15 * best.text.count("\n")):
             continue
         program_folded = check(written, diagnostics, {})
         if program_folded is not None and not diagnostics.errors:
-            spec = ConvertedSpec(written, program_folded, found.places)
+            spec = ConvertedSpec(written, program_folded, candidate.places)
             if _meaning(spec) == meaning:
                 best, least = spec, nodes
     if best is None:
         notes.append("it is written without blocks: the folded spec would not be equal")
-    return best or whole
+    return best or flat_spec
 
 
 def _flat(body: ConvertedBody, settings: Mapping[str, Any]) -> tuple[bool, str, Program]:
@@ -66,10 +66,10 @@ def _flat(body: ConvertedBody, settings: Mapping[str, Any]) -> tuple[bool, str, 
             return common, written, program
         first = first or (written, diagnostics.sorted()[0])
     assert first is not None
-    written, found = first
-    line = written.splitlines()[found.span.line - 1].strip() if found.span is not None else ""
-    message = f"the spec that it becomes does not compile: {found.message}"
-    raise fail("import-unsupported", f"{message} (in `{line[:100]}`)", found.help)
+    written, diagnostic = first
+    line = written.splitlines()[diagnostic.span.line - 1].strip() if diagnostic.span is not None else ""
+    message = f"the spec that it becomes does not compile: {diagnostic.message}"
+    raise fail("import-unsupported", f"{message} (in `{line[:100]}`)", diagnostic.help)
 
 
 def _channels(body: ConvertedBody, graph: Graph) -> Callable[[ConvertedValue], int | None]:
@@ -139,9 +139,9 @@ def _number(
             continue
         place = where.get(path)
         read = tuple(_numbers(op.arguments, known))
-        made = (_what(op), place.stored.path if place is not None and op.weights() else None, read)
+        signature = (_what(op), place.stored.path if place is not None and op.weights() else None, read)
         for number, flow in enumerate(op.outputs.values()):
-            known[id(flow)] = hash((made, number))
+            known[id(flow)] = hash((signature, number))
 
 
 def _what(op: Op) -> str:

@@ -16,11 +16,11 @@ def fill_statistics(body: ConvertedBody, variables: Variables | None, notes: lis
             fill_statistics(item.body, variables, notes)
         if item.what != "Normalization" or item.form != "layer" or "mean" in item.arguments:
             continue
-        found: list[Any] = []
+        arrays: list[Any] = []
         if variables is not None and item.stored is not None:
-            found = variables.layer(item.stored.path, item.stored.groups)[:2]
-        if len(found) == 2:
-            mean, variance = (_numbers(array) for array in found)
+            arrays = variables.layer(item.stored.path, item.stored.groups)[:2]
+        if len(arrays) == 2:
+            mean, variance = (_numbers(array) for array in arrays)
         else:
             mean, variance = 0, 1
             notes.append(f"`{item.name}` normalizes with mean 0 and variance 1: the file has no statistics")

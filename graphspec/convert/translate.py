@@ -94,7 +94,7 @@ class Translator:
 
     def body(self) -> ConvertedBody:
         """The graph. Parts that cannot be expressed are added to `problems`."""
-        made: set[ConvertedNode] = set()
+        seen: set[ConvertedNode] = set()
         for layer, index in self._calls():
             call = layer.calls[index]
             try:
@@ -107,9 +107,9 @@ class Translator:
                 continue
             given = re.sub(r"_\d+$", "", layer.name) == snake_case(layer.class_name)
             for each in (node, *(value.maker for value in node.sources())):
-                if isinstance(each, ConvertedNode) and each not in made:
+                if isinstance(each, ConvertedNode) and each not in seen:
                     each.automatic = given
-                    made.add(each)
+                    seen.add(each)
             for output in range(16):
                 self.values.setdefault(KerasTensor(layer.name, index, output), ConvertedValue(node, output))
         body = ConvertedBody(self.model.name, self.inputs, [], self._outputs(self.model.outputs))
@@ -146,11 +146,11 @@ class Translator:
             dtype = (
                 "int32" if holds_indices(self.model, tensor) else str(layer.config.get("dtype") or "float32")
             )
-            made = ConvertedInput(layer.name, None if shape is None else tuple(shape[1:]), dtype)
-            self.inputs.append(made)
+            converted = ConvertedInput(layer.name, None if shape is None else tuple(shape[1:]), dtype)
+            self.inputs.append(converted)
             if "float" in dtype and dtype != "float32":
-                self.other_floats.add(made)
-            self.values[tensor] = ConvertedValue(made)
+                self.other_floats.add(converted)
+            self.values[tensor] = ConvertedValue(converted)
         done = {(tensor.layer, tensor.call) for tensor in self.values}
         waiting = [(layer, i) for layer in self.model.layers.values() for i in range(len(layer.calls))]
         while waiting:
@@ -173,13 +173,13 @@ class Translator:
         """The outputs by their names: the keys of a dict, or the layers they come from."""
         if isinstance(structure, dict) and all(isinstance(t, KerasTensor) for t in structure.values()):
             return {str(key): self.values[tensor] for key, tensor in structure.items()}
-        found: dict[str, ConvertedValue] = {}
+        outputs: dict[str, ConvertedValue] = {}
         for tensor in tensors_in(structure):
             name = tensor.layer
-            while name in found:
+            while name in outputs:
                 name += "_"
-            found[name] = self.values[tensor]
-        return found
+            outputs[name] = self.values[tensor]
+        return outputs
 
     def _report(self, body: ConvertedBody) -> None:
         for node in body.nodes:
@@ -218,12 +218,12 @@ class Translator:
         rank = common_rank(layer.calls)
         if kind == "merge":
             read, masks = tuple(only_tensors(call.args)), call.kwargs.get("mask")
-            made = parsed(cls, given := arguments(cls, layer, rank))
+            spec_layer = parsed(cls, given := arguments(cls, layer, rank))
             slots = [("", self._value(tensor)) for tensor in read]
             node = ConvertedNode(layer.name, "merge", cls.spec_name, given, slots, "list")
             own = tuple(self.carried.get(tensor) for tensor in read)
             self._same_mask(masks, own)
-            self.carried[KerasTensor(layer.name, index, 0)] = carried(made, read, own)
+            self.carried[KerasTensor(layer.name, index, 0)] = carried(spec_layer, read, own)
             return node
         return self._over_steps(self._layer(layer, index, call, cls, rank))
 
@@ -239,10 +239,10 @@ class Translator:
         readers = [each for each in calls if tensors[0] in tensors_in([each.args, each.kwargs])]
         if not isinstance(given, ConvertedInput) or self.path or len(readers) > 1 or len(tensors) > 1:
             raise Unsupported("it looks up what is no input, or what others read, too", "encode it in `data`")
-        found = looked_up(layer)
-        self.notes += found.notes
-        self.features[given] = found.feature
-        self.values[KerasTensor(layer.name, index, 0)], node = found.read(given, layer.name)
+        lookup = looked_up(layer)
+        self.notes += lookup.notes
+        self.features[given] = lookup.feature
+        self.values[KerasTensor(layer.name, index, 0)], node = lookup.read(given, layer.name)
         return node
 
     def _over_steps(self, node: ConvertedNode) -> ConvertedNode:
@@ -296,10 +296,10 @@ class Translator:
         node.trainable = layer.config.get("trainable") is not False or weightless
         self._trains(layer, call)
         slots, extra = self._slots(cls, call)
-        made = parsed(cls, {key: v for key, v in {**given, **extra}.items() if key in cls.model_fields})
+        spec_layer = parsed(cls, {key: v for key, v in {**given, **extra}.items() if key in cls.model_fields})
         self._read(node, cls, slots)
-        node.outputs = made.output_names()
-        self._carry(made, cls, layer, index, slots)
+        node.outputs = spec_layer.output_names()
+        self._carry(spec_layer, cls, layer, index, slots)
         if self.common and (likeness := layer.likeness()) in self.common:
             entry = self.common[likeness]
             if isinstance(entry, Stored):
@@ -385,8 +385,8 @@ class Translator:
     def _cast(self, tensor: KerasTensor, value: ConvertedValue, dtype: str) -> ConvertedValue:
         if (tensor, dtype) not in self.casts:
             read = [("x", value)]
-            made = ConvertedNode(f"{tensor.layer}_cast", "op", "cast", {"dtype": dtype}, read)
-            self.casts[tensor, dtype] = ConvertedValue(made)
+            node = ConvertedNode(f"{tensor.layer}_cast", "op", "cast", {"dtype": dtype}, read)
+            self.casts[tensor, dtype] = ConvertedValue(node)
         return self.casts[tensor, dtype]
 
     def _read(self, node: ConvertedNode, cls: type[Layer], slots: dict[str, Any]) -> None:
@@ -415,16 +415,16 @@ class Translator:
             if name.endswith("mask") and isinstance(read, ConvertedValue) and value.dtype != "bool":
                 read = self._cast(value, read, "bool")
             if cls.spec_name == "Embedding" and isinstance(read, ConvertedValue) and "float" in value.dtype:
-                made = read.maker
-                if not (isinstance(made, ConvertedInput) and made.dtype == "int32"):
+                maker = read.maker
+                if not (isinstance(maker, ConvertedInput) and maker.dtype == "int32"):
                     read = self._cast(value, read, "int32")
             reads.append((name, read))
         node.reads, node.style = reads, "one" if len(reads) == 1 else "named"
 
     def _same_mask(self, mask: Any, own: tuple[Any, ...]) -> None:
         """Refuses an explicit mask where the language propagates another, or none."""
-        found = [self.written.get(t) for t in tensors_in(mask)]
-        if found and found != [item for item in own if item is not None]:
+        masks = [self.written.get(t) for t in tensors_in(mask)]
+        if masks and masks != [item for item in own if item is not None]:
             raise Unsupported(
                 "it is called with an explicit mask", "pass masks only to recurrent layers and attention"
             )
@@ -466,10 +466,10 @@ class Translator:
         backward = layer.config.get("backward_layer")
         other = {}
         if backward is not None:
-            found, back = self._direction(read_layer(backward))
+            backward_class, back = self._direction(read_layer(backward))
             back.pop("go_backwards", None)
-            if (found, back) != (wrapped, given):
-                other = {"backward_layer": {"layer": found.spec_name, **back}}
+            if (backward_class, back) != (wrapped, given):
+                other = {"backward_layer": {"layer": backward_class.spec_name, **back}}
         options = KerasLayer(
             layer.name,
             layer.class_name,

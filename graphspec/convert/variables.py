@@ -101,14 +101,14 @@ class StoredVariables:
         self.file, self.shown = file, shown
 
     def layer(self, path: Steps, stored: Steps, parts: tuple[Steps, ...] = ()) -> list[Any]:
-        found: list[Any] = []
+        variables: list[Any] = []
         for part in parts or ((),):
             group = self.file
             for step in (*stored, *part):
                 group = member(group, step, self.shown) if group is not None else None
             if group is not None:
-                found += variables_below(group, self.shown)
-        return found
+                variables += variables_below(group, self.shown)
+        return variables
 
 
 def variables_below(group: Any, shown: str, depth: int = 0) -> Iterator[Any]:
@@ -119,13 +119,13 @@ def variables_below(group: Any, shown: str, depth: int = 0) -> Iterator[Any]:
         message = f"groups in the weights of `{shown}` nest {depth} deep, or hold themselves"
         raise fail("import-unsafe", message, "save the model again with Keras, which writes no such groups")
     own = member(group, "vars", shown)
-    found = [array(own, str(number), shown) for number in range(len(own))] if own is not None else []
-    yield from found
+    arrays = [array(own, str(number), shown) for number in range(len(own))] if own is not None else []
+    yield from arrays
     for child in CHILDREN:
         below = member(group, child, shown)
         if below is not None:
             for value in variables_below(below, shown, depth + 1):
-                if not any(value.shape == seen.shape and (value == seen).all() for seen in found):
+                if not any(value.shape == seen.shape and (value == seen).all() for seen in arrays):
                     yield value
 
 

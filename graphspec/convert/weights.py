@@ -29,7 +29,7 @@ def state(graph: Graph, where: Mapping[str, StoredPlace], variables: Variables) 
     by_path = dict(owners(graph))
     if isinstance(variables, LegacyVariables):
         _distribute(by_path, where, variables)
-    found: dict[str, Tensor] = {}
+    state_dict: dict[str, Tensor] = {}
     for path, weights in by_path.items():
         place = where[path]
         stored = variables.layer(place.stored.path, place.stored.groups, place.stored.parts)
@@ -59,8 +59,8 @@ def state(graph: Graph, where: Mapping[str, StoredPlace], variables: Variables) 
                 raise _misfit(place, message)
             tensor = from_keras(weight, value).contiguous().clone()
             key = f"{path}.{weight.name}" if weight.name else path
-            found[key] = tensor.float() if tensor.dtype == torch.float64 else tensor
-    return found
+            state_dict[key] = tensor.float() if tensor.dtype == torch.float64 else tensor
+    return state_dict
 
 
 def _fits(weight: Weight, shape: list[int], wanted: list[int]) -> bool:

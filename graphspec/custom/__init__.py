@@ -51,19 +51,19 @@ def nodes(program: BaseProgram) -> list[NamedCode]:
 
 def objectives(program: BaseProgram) -> list[NamedCode]:
     """The custom losses and metrics of a program, each once."""
-    found: list[tuple[str, Span | None]] = []
+    references: list[tuple[str, Span | None]] = []
     for name, output in program.outputs.items():
         if isinstance(output.loss, CustomLoss):
-            found.append((output.loss.path, program.span(("outputs", name, "loss", "module"))))
+            references.append((output.loss.path, program.span(("outputs", name, "loss", "module"))))
         for metric in output.metrics:
             if isinstance(metric, CustomMetric):
-                found.append((metric.path, program.span(("outputs", name, "metrics"))))
-    return _once(found)
+                references.append((metric.path, program.span(("outputs", name, "metrics"))))
+    return _once(references)
 
 
-def _once(found: Iterable[tuple[str, Span | None]]) -> list[NamedCode]:
+def _once(names: Iterable[tuple[str, Span | None]]) -> list[NamedCode]:
     kept: dict[str, NamedCode] = {}
-    for path, span in found:
+    for path, span in names:
         kept.setdefault(path, NamedCode(path, span))
     return list(kept.values())
 
@@ -75,18 +75,18 @@ def found_beside(named: NamedCode, root: Path | None) -> ModuleSpec | None:
     """The place of the module in the directory of the spec; None if it is not there. Nothing is run."""
     if root is None:
         return None
-    found = PathFinder.find_spec(named.top, [str(root.resolve())])
+    module_spec = PathFinder.find_spec(named.top, [str(root.resolve())])
     if (
-        found is not None and found.origin is None
+        module_spec is not None and module_spec.origin is None
     ):  # a folder without __init__.py comes after what is installed
         other = PathFinder.find_spec(named.top)
-        return found if other is None or other.origin is None else None
-    return found
+        return module_spec if other is None or other.origin is None else None
+    return module_spec
 
 
-def _place(found: ModuleSpec) -> Path:
+def _place(module: ModuleSpec) -> Path:
     """The file of a module, or the folder that a package without `__init__.py` is."""
-    return Path(found.origin or next(iter(found.submodule_search_locations or ()))).resolve()
+    return Path(module.origin or next(iter(module.submodule_search_locations or ()))).resolve()
 
 
 def files(program: BaseProgram) -> Iterator[tuple[Path, Span | None]]:
@@ -95,11 +95,11 @@ def files(program: BaseProgram) -> Iterator[tuple[Path, Span | None]]:
     """
     root = program.folder
     for named in (*nodes(program), *objectives(program)):
-        found = found_beside(named, root)
-        if found is None or root is None:
+        module_spec = found_beside(named, root)
+        if module_spec is None or root is None:
             continue
-        own = [_place(found)]
-        for folder in found.submodule_search_locations or ():
+        own = [_place(module_spec)]
+        for folder in module_spec.submodule_search_locations or ():
             own = sorted(Path(folder).rglob("*.py"))
         seen = dict.fromkeys([*own, *_imported_below(root)])
         yield from ((root / path.resolve().relative_to(root.resolve()), named.span) for path in seen)
@@ -150,10 +150,10 @@ def _not_allowed(named: NamedCode) -> Diagnostic:
 
 
 def _bring(named: NamedCode, root: Path | None) -> Any:
-    found = found_beside(named, root)
+    module_spec = found_beside(named, root)
     try:
-        if found is not None and root is not None:
-            _load_top(named, found, root)
+        if module_spec is not None and root is not None:
+            _load_top(named, module_spec, root)
         with _importable(root):
             home = importlib.import_module(named.home)
     except SpecError:
@@ -170,9 +170,9 @@ def _bring(named: NamedCode, root: Path | None) -> Any:
     return getattr(home, word)
 
 
-def _load_top(named: NamedCode, found: ModuleSpec, root: Path) -> None:
+def _load_top(named: NamedCode, spec: ModuleSpec, root: Path) -> None:
     """Imports a file or package of the spec's directory under its name, unless it is there already."""
-    top, origin = named.top, _place(found)
+    top, origin = named.top, _place(spec)
     known = sys.modules.get(top)
     if known is not None:
         if _origin(known) == origin:
@@ -182,13 +182,13 @@ def _load_top(named: NamedCode, found: ModuleSpec, root: Path) -> None:
             message = f"{origin} has the name of a module that Python has loaded from elsewhere"
             raise fail("module-missing", message, "rename the file", span=named.span)
     _forget_others(root)
-    module = module_from_spec(found)
-    assert found.loader is not None
+    module = module_from_spec(spec)
+    assert spec.loader is not None
     sys.modules[top] = module
     try:
         with _importable(root):
             before = set(sys.modules.copy())
-            found.loader.exec_module(module)
+            spec.loader.exec_module(module)
     except BaseException:
         sys.modules.pop(top, None)
         raise
@@ -248,11 +248,11 @@ def raised_at(error: BaseException) -> tuple[str, ...]:
     if isinstance(error, SyntaxError) and error.filename:
         return (f"at {error.filename}:{error.lineno}",)
     roots = {origin.parent for origin in _BROUGHT.values()}
-    found = ""
+    place = ""
     trace: TracebackType | None = error.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if not file.startswith("<") and any(Path(file).resolve().is_relative_to(root) for root in roots):
-            found = f"raised at {file}:{trace.tb_lineno}, in {trace.tb_frame.f_code.co_name}"
+            place = f"raised at {file}:{trace.tb_lineno}, in {trace.tb_frame.f_code.co_name}"
         trace = trace.tb_next
-    return (found,) if found else ()
+    return (place,) if place else ()

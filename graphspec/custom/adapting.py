@@ -43,11 +43,11 @@ def adapt(graph: Graph, names: Iterable[str], module: nn.Module, inputs: Inputs)
         part = module.get_submodule(each.path)
         values = _seen(module, part, listed, inputs)
         if isinstance(each.learned, Quantiles):
-            found: Mapping[str, NDArray[Any]] = _quantiles(values, each.learned)
+            statistics: Mapping[str, NDArray[Any]] = _quantiles(values, each.learned)
         else:
-            found = _means(values, each.learned)
+            statistics = _means(values, each.learned)
         with torch.no_grad():
-            for name, value in found.items():
+            for name, value in statistics.items():
                 buffer = part.get_buffer(name)
                 buffer.copy_(torch.from_numpy(value).reshape(buffer.shape))
     module.train(training)
@@ -111,9 +111,9 @@ def _quantiles(values: Iterable[Tensor], learned: Quantiles) -> dict[str, Summar
     for block in _blocks(values):
         both = np.concatenate((summarized(block, learned.epsilon), summary), 1)
         summary = compressed(both[:, np.argsort(both[0])], learned.epsilon)
-    found = compressed(summary, 1 / learned.bins)[0, :-1][: learned.bins - 1]
-    missing = np.full(learned.bins - 1 - len(found), np.inf, np.float32)
-    return {learned.boundaries: np.concatenate((found, missing))}
+    boundaries = compressed(summary, 1 / learned.bins)[0, :-1][: learned.bins - 1]
+    missing = np.full(learned.bins - 1 - len(boundaries), np.inf, np.float32)
+    return {learned.boundaries: np.concatenate((boundaries, missing))}
 
 
 def _blocks(values: Iterable[Tensor]) -> Iterator[Summary]:

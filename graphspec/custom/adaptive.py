@@ -42,14 +42,14 @@ def adaptive(
 
 def _before(op: Op) -> list[Op]:
     """The ops of the same graph that an op depends on."""
-    found: dict[Op, None] = {}
+    ops: dict[Op, None] = {}
     open_ops = [op]
     while open_ops:
         for value in open_ops.pop().inputs:
-            if value.op is not None and value.op not in found:
-                found[value.op] = None
+            if value.op is not None and value.op not in ops:
+                ops[value.op] = None
                 open_ops.append(value.op)
-    return list(found)
+    return list(ops)
 
 
 def check_adaptive(graph: Graph, diagnostics: Diagnostics) -> None:
@@ -61,14 +61,14 @@ def check_adaptive(graph: Graph, diagnostics: Diagnostics) -> None:
 
 def misplaced(layers: Iterable[Adaptive]) -> list[Diagnostic]:
     """The mistakes (cannot-adapt) of layers that cannot learn; none for what comes after another one."""
-    found, wrong = [], set[Op]()
+    problems, wrong = [], set[Op]()
     for each in sorted(layers, key=lambda each: len(each.before)):
         problem = _problem(each)
         if problem is not None:
             if wrong.isdisjoint(each.before):
-                found.append(problem)
+                problems.append(problem)
             wrong.add(each.op)
-    return found
+    return problems
 
 
 def _problem(each: Adaptive) -> Diagnostic | None:

@@ -197,30 +197,30 @@ class ArrayArchive:
 Arrays = ArrayArchive | HeldArrays
 
 
-def open_arrays(found: Found) -> Arrays:
+def open_arrays(source: Found) -> Arrays:
     """The arrays of one file, of a folder of `.npy`, or of shards that are `.npz` with the same arrays.
 
     Raises `SpecError`: data-missing, data-format, data-column.
     """
-    if found.held is not None:
-        return HeldArrays(found.held.arrays)
-    endings = {file.suffix.lower() for file in found.files}
+    if source.held is not None:
+        return HeldArrays(source.held.arrays)
+    endings = {file.suffix.lower() for file in source.files}
     try:
         if endings == {".npy"}:
-            return ArrayArchive(str(found.path), {file.stem: [Member(file)] for file in found.files})
+            return ArrayArchive(str(source.path), {file.stem: [Member(file)] for file in source.files})
         if len(endings) > 1:
-            raise fail("data-format", f"`{found.path}` holds .npz and .npy", "keep one of them")
-        shards = [_members(file) for file in found.files]
+            raise fail("data-format", f"`{source.path}` holds .npz and .npy", "keep one of them")
+        shards = [_members(file) for file in source.files]
     except OSError as error:
-        raise unreadable(found.path, error) from None
-    for file, shard in zip(found.files, shards, strict=True):
+        raise unreadable(source.path, error) from None
+    for file, shard in zip(source.files, shards, strict=True):
         for name in sorted(shards[0].keys() ^ shard.keys()):
-            names = f"`{found.files[0].name}` and `{file.name}`"
+            names = f"`{source.files[0].name}` and `{file.name}`"
             raise fail(
                 "data-column",
-                f"the shards of `{found.path}` differ: array `{name}` is not in both of {names}",
+                f"the shards of `{source.path}` differ: array `{name}` is not in both of {names}",
             )
-    return ArrayArchive(str(found.path), {name: [shard[name] for shard in shards] for name in shards[0]})
+    return ArrayArchive(str(source.path), {name: [shard[name] for shard in shards] for name in shards[0]})
 
 
 def _members(path: Path) -> dict[str, Member]:
@@ -248,10 +248,10 @@ def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
 
 def _checksum(stream: Any, start: int, size: int) -> int:
     stream.seek(start)
-    found = 0
+    checksum = 0
     while size > 0:
         data = stream.read(min(size, 2**24))
         if not data:
             raise EOFError("it is cut off")
-        found, size = zlib.crc32(data, found), size - len(data)
-    return found
+        checksum, size = zlib.crc32(data, checksum), size - len(data)
+    return checksum

@@ -44,13 +44,13 @@ class Follower:
         ids = values if self.ignored is None else torch.where(values == self.ignored, last, values)
         return F.one_hot(ids.long(), self.channels).float()
 
-    def restored(self, found: Tensor, values: Tensor) -> Tensor:
+    def restored(self, moved: Tensor, values: Tensor) -> Tensor:
         """What was moved, in the form of the `values` that it was made of."""
         if not self.mask:
-            return _restored(found, values)
+            return _restored(moved, values)
         if self.channels == 1:
-            return (found >= 0.5).to(values.dtype)
-        ids = found.argmax(-1)
+            return (moved >= 0.5).to(values.dtype)
+        ids = moved.argmax(-1)
         if values.dim() == 4:
             return F.one_hot(ids, self.channels).to(values.dtype)
         kept = ids if self.ignored is None else torch.where(ids == self.channels - 1, self.ignored, ids)
@@ -80,26 +80,28 @@ class Augmented(Changed):
         """Replaces the images of an input, and the targets that follow it, by augmented ones."""
         pictures, following = arrays[name], self.followers.get(name, ())
         parts = [pictures.float(), *(each.floats(arrays[each.name]) for each in following)]
-        found = module(torch.cat(parts, -1) if following else parts[0])
-        image, *moved = found.split([part.shape[-1] for part in parts], -1)
+        transformed = module(torch.cat(parts, -1) if following else parts[0])
+        image, *moved = transformed.split([part.shape[-1] for part in parts], -1)
         arrays[name] = _restored(image, pictures)
         for each, values in zip(following, moved, strict=True):
             arrays[each.name] = each.restored(values, arrays[each.name])
 
 
-def _restored(found: Tensor, pictures: Tensor) -> Tensor:
+def _restored(augmented: Tensor, pictures: Tensor) -> Tensor:
     """Augmented images in their original dtype, clipped to 0 to 255."""
-    found = found.clamp(0, MOST)
-    return found.to(pictures.dtype) if pictures.is_floating_point() else found.round().to(pictures.dtype)
+    augmented = augmented.clamp(0, MOST)
+    return (
+        augmented.to(pictures.dtype) if pictures.is_floating_point() else augmented.round().to(pictures.dtype)
+    )
 
 
 def augmented(program: BaseProgram, training: Examples, device: torch.device) -> Augmented:
     """Training examples with the `augment` of the features of a program."""
     assert program.data is not None
     filled = plan(program.inputs, program.outputs, program.data.features, program.ranges)
-    found = followers(filled)
+    by_input = followers(filled)
     numbers = {fill.field: number for number, group in enumerate(pictures(filled)) for fill in group}
-    following = {name: tuple(_follower(program, fill) for fill in fills) for name, fills in found.items()}
+    following = {name: tuple(_follower(program, fill) for fill in fills) for name, fills in by_input.items()}
     more = {name: sum(each.channels for each in targets) for name, targets in following.items()}
     modules = {name: _seeded(module.to(device)) for name, module in program.augmentations(more).items()}
     return Augmented(training, modules, numbers, following)

@@ -227,13 +227,13 @@ def row_bytes(array: Tensor | Rows, dtype: torch.dtype) -> int:
 
 
 def _gather(arrays: Mapping[str, Any], rows: Tensor | None, part: slice) -> dict[str, Any]:
-    found = {}
+    gathered = {}
     for name, array in arrays.items():
         if isinstance(array, Rows):
-            found[name] = array.part(part.start, part.stop) if rows is None else array.select(rows[part])
+            gathered[name] = array.part(part.start, part.stop) if rows is None else array.select(rows[part])
         else:
-            found[name] = array[part] if rows is None else array.index_select(0, rows[part])
-    return found
+            gathered[name] = array[part] if rows is None else array.index_select(0, rows[part])
+    return gathered
 
 
 def cut(

@@ -44,19 +44,19 @@ def bind(
     plan: FillPlan, source: ColumnSource, place: Place = nowhere, targets: bool = True
 ) -> dict[str, tuple[str, ...]]:
     """The columns that fill each field. Raises `SpecError`, data-column, with every one that is missing."""
-    found: dict[str, tuple[str, ...]] = {}
+    columns: dict[str, tuple[str, ...]] = {}
     problems: list[Diagnostic] = []
     for fill in plan.fills:
         if fill.target and not targets:
             need_beside(fill, source)
             continue
         try:
-            found[fill.field] = _columns(fill, source, place)
+            columns[fill.field] = _columns(fill, source, place)
         except SpecError as error:
             problems += error.diagnostics
     if problems:
         raise SpecError(problems)
-    return found
+    return columns
 
 
 def need_images(plan: FillPlan, place: Place = nowhere) -> None:
@@ -107,9 +107,9 @@ def numbered(name: str, there: Iterable[str], file: str) -> tuple[str, ...]:
     Raises `SpecError` where one is left out.
     """
     pattern = re.compile(re.escape(name) + r"[_.](\d{1,9})\Z", re.ASCII)
-    found = {int(match[1]): column for column in there if (match := pattern.match(column)) is not None}
-    order = sorted(found)
+    columns = {int(match[1]): column for column in there if (match := pattern.match(column)) is not None}
+    order = sorted(columns)
     if order and order != list(range(order[0], order[0] + len(order))):
-        gap = next(n for n in range(order[0], order[-1]) if n not in found)
+        gap = next(n for n in range(order[0], order[-1]) if n not in columns)
         raise fail("data-column", f"`{file}` has columns `{name}_...`, but none with number {gap}")
-    return tuple(found[number] for number in order)
+    return tuple(columns[number] for number in order)

@@ -62,9 +62,9 @@ def check_files(program: BaseProgram, root: Path | None) -> Iterator[Diagnostic]
 
 
 def _check(program: BaseProgram, key: str, opened: Opening) -> Iterator[Diagnostic]:
-    found, config = find(opened.path, opened.within), program.data
+    source, config = find(opened.path, opened.within), program.data
     assert config is not None
-    for remark in found.remarks:
+    for remark in source.remarks:
         help = "put images into it, or remove it"
         yield Diagnostic("data-empty", remark, program.span(("data", key)), severity="warning", help=help)
     extra: list[tuple[tuple[str, ...], str]] = []
@@ -78,8 +78,8 @@ def _check(program: BaseProgram, key: str, opened: Opening) -> Iterator[Diagnost
         extra += [(("data", "windows", "by"), name) for name in config.windows.by]
     span = spanner(program)
     encoded = config.features or any(output.rows.weighted for output in program.outputs.values())
-    if found.kind == "arrays" and not encoded:
-        archive = open_arrays(found)
+    if source.kind == "arrays" and not encoded:
+        archive = open_arrays(source)
         fills = _plan(program, archive.members)
         needed = fields(program, absent_inputs(program, archive.members))
         mistakes = [(field.name, each) for field in needed for each in _array(archive, field)]
@@ -91,11 +91,11 @@ def _check(program: BaseProgram, key: str, opened: Opening) -> Iterator[Diagnost
     else:
         from graphspec.data.tables import open_table
 
-        table = open_table(found, opened.options, config.na_values)
+        table = open_table(source, opened.options, config.na_values)
         names, lacking = set(table.columns), table.lacks
         fills = _plan(program, table.columns)
         try:
-            if found.kind == "images":
+            if source.kind == "images":
                 fills = of_images(fills)
                 need_images(fills, span)
             bind(fills, table, span)

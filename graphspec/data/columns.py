@@ -128,16 +128,16 @@ def numbers_of(
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan)
     if is_text(kind):
-        found = _parsed(part, name, column, row, writing)
+        floats = _parsed(part, name, column, row, writing)
     elif pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        found = column.cast(pa.float64(), safe=False)
+        floats = column.cast(pa.float64(), safe=False)
     elif pa.types.is_decimal(kind):
-        found = _parsed(part, name, column.cast(pa.string()), row)
+        floats = _parsed(part, name, column.cast(pa.string()), row)
     else:
         raise part.fail(
             "data-dtype", name, row(0), f"it holds {kind_in_words(kind)}, not numbers", _help_of(kind, name)
         )
-    values = found.to_numpy(zero_copy_only=False).astype(np.float64)
+    values = floats.to_numpy(zero_copy_only=False).astype(np.float64)
     infinite = np.isinf(values)
     if infinite.any():
         index = int(infinite.argmax())
@@ -159,18 +159,18 @@ def _parsed(
         point = pc.and_kleene(pc.match_substring(texts, "."), pc.is_valid(texts))
         texts = pc.if_else(point, "?", pc.replace_substring(texts, decimal, "."))
     try:
-        found = texts.cast(pa.float64())
+        floats = texts.cast(pa.float64())
     except pa.ArrowInvalid:
         lower = pc.utf8_lower(texts)
         texts = pc.if_else(pc.equal(lower, "true"), "1", pc.if_else(pc.equal(lower, "false"), "0", texts))
         try:
-            found = texts.cast(pa.float64())
+            floats = texts.cast(pa.float64())
         except pa.ArrowInvalid:
             raise _no_number(part, name, column, texts, row, decimal) from None
-    nan = pc.fill_null(pc.is_nan(found), False)
+    nan = pc.fill_null(pc.is_nan(floats), False)
     if pc.any(nan).as_py():
         raise _no_number(part, name, column, texts, row, decimal)
-    return found
+    return floats
 
 
 def _no_number(
@@ -269,12 +269,12 @@ def lists(part: TablePart, name: str) -> Lists:
     missing = missing_in(column)
     lengths = np.asarray(pc.fill_null(pc.list_value_length(column), 0)).astype(np.int64)
     offsets = offsets_of(lengths)
-    found = Lists(flat(column.flatten()), offsets, missing)
-    gone = missing_in(found.values)
+    list_column = Lists(flat(column.flatten()), offsets, missing)
+    gone = missing_in(list_column.values)
     if gone.any():
-        index = found.row(int(gone.argmax()))
+        index = list_column.row(int(gone.argmax()))
         raise part.fail("data-gap", name, index, "an element of the list is missing")
-    return found
+    return list_column
 
 
 # --- dates

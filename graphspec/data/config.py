@@ -86,16 +86,16 @@ def parse_data(value: object) -> DataConfig:
         if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
             help = f"write data: {value[0]}"
         raise unfit("wrong-type", f"`data` is a mapping or a path, not {show(value)}", help)
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     problems = Problems()
     for key, item in value.items():
         if key not in PARTS:
-            found[key] = item
+            entries[key] = item
         elif item is not None:
             with problems.under(key):
-                found[key] = PARTS[key](item)
+                entries[key] = PARTS[key](item)
     with problems.under():
-        config = validate(DataConfig, found, "`data`")
+        config = validate(DataConfig, entries, "`data`")
     problems.raise_any()
     problems.found += window_misfits(config)
     problems.raise_any()

@@ -27,27 +27,27 @@ POINT = re.compile(rf"{_BEFORE}(?:\d*\.(?:\d{{1,2}}|\d{{4,}})|0?\.\d{{3}}){_AFTE
 """A number whose point is no mark of thousands."""
 
 
-def dialect(found: Found) -> dict[str, str]:
+def dialect(source: Found) -> dict[str, str]:
     """The options of `DataFile` that a file, or the first of several, seems to need.
 
     Raises `SpecError` where it cannot be read at all.
     """
-    if found.kind != "delimited" or not found.files:
+    if source.kind != "delimited" or not source.files:
         return {}
-    path = found.files[0]
+    path = source.files[0]
     raw = head(path, "latin-1")[0].decode().encode("latin-1")
-    made: dict[str, str] = {}
+    options: dict[str, str] = {}
     encoding = _encoding(raw)
     if encoding != "utf-8":
-        made["encoding"] = encoding
+        options["encoding"] = encoding
     text = raw.decode(encoding, "replace").removeprefix("\ufeff")
     usual = "\t" if ".tsv" in path.suffixes else ","
     delimiter = _delimiter(text, usual)
     if delimiter != usual:
-        made["delimiter"] = delimiter
+        options["delimiter"] = delimiter
     if delimiter != "," and _has_decimal_comma(text, delimiter):
-        made["decimal"] = ","
-    return made
+        options["decimal"] = ","
+    return options
 
 
 def _encoding(raw: bytes) -> str:
@@ -55,11 +55,11 @@ def _encoding(raw: bytes) -> str:
         return "utf-16"
     if b"\0" in raw[:4]:
         return "utf-16-be" if raw[0] == 0 else "utf-16-le"
-    whole = raw[: raw.rfind(b"\n") + 1] or raw  # a block may end inside a character
+    lines = raw[: raw.rfind(b"\n") + 1] or raw  # a block may end inside a character
     try:
-        whole.decode("utf-8")
+        lines.decode("utf-8")
     except UnicodeDecodeError:
-        return "cp1252" if re.search(rb"[\x80-\x9f]", whole) else "latin-1"
+        return "cp1252" if re.search(rb"[\x80-\x9f]", lines) else "latin-1"
     return "utf-8"
 
 
@@ -85,6 +85,6 @@ def _has_decimal_comma(text: str, delimiter: str) -> bool:
 
 def _fractions(column: Sequence[str], form: re.Pattern[str]) -> list[str]:
     """The numbers of a form in a column that has such and whole ones, but for a few cells; else none."""
-    found = [cell for cell in column if form.fullmatch(cell)]
-    whole = sum(WHOLE.fullmatch(cell) is not None for cell in column)
-    return found if len(found) + whole >= 0.9 * len(column) else []
+    fractions = [cell for cell in column if form.fullmatch(cell)]
+    integer_count = sum(WHOLE.fullmatch(cell) is not None for cell in column)
+    return fractions if len(fractions) + integer_count >= 0.9 * len(column) else []

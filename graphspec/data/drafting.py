@@ -95,19 +95,19 @@ def draft(
 
     Raises `SpecError`: data-outside, data-column, data-empty, package-missing, and what reading gives.
     """
-    found = find(data)
+    source = find(data)
     path = os.path.relpath(data, folder)
     if path.startswith(".."):
         message = f"`{data}` lies outside the directory of the spec"
         raise fail("data-outside", message, "write the spec next to it")
-    options = dialect(found)
-    table = open_table(found, DataFile.model_validate({"path": str(data), **options}))
-    targets = targets or _classes(found, table)
+    options = dialect(source)
+    table = open_table(source, DataFile.model_validate({"path": str(data), **options}))
+    targets = targets or _classes(source, table)
     for target in targets:
         if target not in table.columns:
             raise table.lacks(target, None, "It is to be a target")
-    rows = _rows(table, sys.maxsize if found.kind == "images" else ROWS)
-    if found.kind == "images":
+    rows = _rows(table, sys.maxsize if source.kind == "images" else ROWS)
+    if source.kind == "images":
         rows = rows.drop_columns("file")  # which `image` is, too
     if not rows.num_rows:
         raise fail("data-empty", f"`{data}` holds no examples")
@@ -119,8 +119,8 @@ def draft(
     columns = {column: without(values, gaps) for column, values in columns.items()}
     looks = [profile(column, values, table.root, table.decimal) for column, values in columns.items()]
     looks = [each.marked(marks[each.name]) if marks[each.name] != table.decimal else each for each in looks]
-    header = headless(list(columns)) if found.kind == "delimited" else None
-    footer = last_row(rows) if found.kind == "delimited" and rows.num_rows < ROWS else None
+    header = headless(list(columns)) if source.kind == "delimited" else None
+    footer = last_row(rows) if source.kind == "delimited" and rows.num_rows < ROWS else None
     notes = [note for note in (header, footer, *map(words_are_gaps, spoken, spoken.values())) if note]
     for note in notes:
         tell(note)
@@ -130,29 +130,29 @@ def draft(
     if ask is not None:
         return forecast(name, path, train, targets, columns, looks, gaps, ask, table)
     inputs = [seen for seen in looks if seen.name not in targets]
-    made = Draft(gaps=any(seen.missing and seen.kind != "left" for seen in inputs))
-    made.curves = rows.num_rows >= CURVED_ROWS
-    _inputs(made, inputs)
-    if not made.codes:
+    spec_draft = Draft(gaps=any(seen.missing and seen.kind != "left" for seen in inputs))
+    spec_draft.curves = rows.num_rows >= CURVED_ROWS
+    _inputs(spec_draft, inputs)
+    if not spec_draft.codes:
         why = [f"`{seen.name}`: {seen.reason}" for seen in looks if seen.name not in targets][:20]
         raise fail("data-column", f"`{data}` has no column for an input besides the targets", None, *why)
-    _body(made)
+    _body(spec_draft)
     for target in targets:
         written = without(flat(rows.column(target)), gaps)
-        _output(made, next(seen for seen in looks if seen.name == target), columns[target], written)
-    return _text(name, path, train, targets, made, looks, gaps, notes, rows.num_rows)
+        _output(spec_draft, next(seen for seen in looks if seen.name == target), columns[target], written)
+    return _text(name, path, train, targets, spec_draft, looks, gaps, notes, rows.num_rows)
 
 
-def _classes(found: Found, table: Table) -> list[str]:
+def _classes(source: Found, table: Table) -> list[str]:
     """The target where none is named: the classes of a folder of images."""
-    if found.labels is not None:
+    if source.labels is not None:
         return ["label"]
-    if found.kind == "images":
-        message = f"`{found.path}` holds images, and no classes of them"
+    if source.kind == "images":
+        message = f"`{source.path}` holds images, and no classes of them"
         help = "make a folder for each class, or name a table with the files in one column: `--data FILE`"
         raise fail("data-column", message, help)
     names = ", ".join(f"`{name}`" for name in list(table.columns)[:20])
-    message = f"`{found.path}` is a table, and no column of it is named as the target"
+    message = f"`{source.path}` is a table, and no column of it is named as the target"
     raise fail("data-column", message, "name it: `--target COLUMN`", f"it has {names}")
 
 
@@ -180,10 +180,10 @@ def _pointed(column: pa.Array, decimal: str) -> pa.Array:
     """
     if not is_text(column.type) or decimal == ".":
         return column
-    made = pc.replace_substring_regex(column, r"^(\s*[+-]?\d*),(\d+\s*)$", r"\1.\2")
-    changed = pc.any(pc.not_equal(made, column)).as_py()
+    with_points = pc.replace_substring_regex(column, r"^(\s*[+-]?\d*),(\d+\s*)$", r"\1.\2")
+    changed = pc.any(pc.not_equal(with_points, column)).as_py()
     more = pc.match_substring_regex(column, r"\d.*,.*[^\d\s]|[^\d\s+-].*,.*\d|^[+-]?[1-9]\d{0,2}(\.\d{3})+$")
-    return made if changed and not pc.any(more).as_py() else column
+    return with_points if changed and not pc.any(more).as_py() else column
 
 
 def _rows(table: Table, most: int) -> pa.Table:
@@ -317,12 +317,12 @@ def _list_input(made: Draft, name: str, seen: ColumnProfile) -> None:
     made.codes.append(f"{name}_code")
 
 
-def _images(made: Draft, name: str, seen: ColumnProfile, found: ImageProfile) -> None:
-    made.inputs.append(f"  {name}: {{shape: [{found.height}, {found.width}, {found.channels}]}}")
+def _images(made: Draft, name: str, seen: ColumnProfile, profile: ImageProfile) -> None:
+    made.inputs.append(f"  {name}: {{shape: [{profile.height}, {profile.width}, {profile.channels}]}}")
     if BLOCK not in made.blocks:
         made.blocks.append(BLOCK)
-    made.nodes += image_nodes(name, found)
-    made.features += image_feature(name, flow(seen.name), found, seen.missing > 0)
+    made.nodes += image_nodes(name, profile)
+    made.features += image_feature(name, flow(seen.name), profile, seen.missing > 0)
     made.codes.append(f"{name}_mean")
 
 
@@ -347,8 +347,8 @@ def _output(made: Draft, seen: ColumnProfile, values: pa.Array, written: pa.Arra
     while any(line.startswith(f"  {name}: ") for line in (*made.nodes, *made.inputs)):
         name += "_"
     ignore = ", missing: ignore" if seen.missing else ""
-    whole = seen.kind == "number" and seen.writing is None and seen.distinct <= CLASSES and _whole(values)
-    if seen.kind == "number" and not whole:
+    is_class = seen.kind == "number" and seen.writing is None and seen.distinct <= CLASSES and _whole(values)
+    if seen.kind == "number" and not is_class:
         made.nodes.append(f"  {name}: {{layer: Dense, from: {made.body}, units: 1}}")
         made.outputs.append(f"  {name}: {{loss: mse, metrics: [mae]{ignore}}}")
         made.features.append(

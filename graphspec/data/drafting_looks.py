@@ -103,14 +103,14 @@ def profile(name: str, column: pa.Array, folder: Path | None, decimal: str = "."
         kind, reason = "left", f"{len(column) - len(there):,} of {len(column):,} rows have no value"
     seen = ColumnProfile(name, kind, reason, _distinct(there), len(column) - len(there))
     if is_text(there.type) and kind in ("category", "text", "left") and names_images(there):
-        found = images(there.to_pylist(), folder) if folder is not None else None
-        if found is None:
+        pictures = images(there.to_pylist(), folder) if folder is not None else None
+        if pictures is None:
             return replace(seen, kind="left", reason=f"there is no image `{there[0]}`")
-        return replace(seen, kind="image", reason="names of images", images=found)
+        return replace(seen, kind="image", reason="names of images", images=pictures)
     if holds_images(there.type) and len(there):
-        found = stored_images(there)
-        reason = "images" if found is not None else "its bytes are not those of an image that can be read"
-        return replace(seen, kind="image" if found is not None else "left", reason=reason, images=found)
+        pictures = stored_images(there)
+        reason = "images" if pictures is not None else "its bytes are not those of an image that can be read"
+        return replace(seen, kind="image" if pictures is not None else "left", reason=reason, images=pictures)
     if is_list(there.type) and pa.types.is_floating(there.type.value_type) and len(there):
         return _vectors(seen, there)
     if kind == "date":
@@ -151,10 +151,10 @@ def _numeric(seen: ColumnProfile, there: pa.Array) -> ColumnProfile:
 def _measured_numbers(seen: ColumnProfile, there: pa.Array, decimal: str) -> ColumnProfile | None:
     """Texts that are numbers with one unit, or with separated thousands."""
     texts = pc.unique(pc.utf8_trim_whitespace(there)).to_pylist()
-    found = [MEASURED.fullmatch(text) for text in texts]
-    if len(texts) < 2 or not all(found):
+    matches = [MEASURED.fullmatch(text) for text in texts]
+    if len(texts) < 2 or not all(matches):
         return None
-    before, after = ({m[key] for m in found if m is not None} - {""} for key in ("before", "after"))
+    before, after = ({m[key] for m in matches if m is not None} - {""} for key in ("before", "after"))
     if max(len(before), len(after)) > 1:
         return None
     prefix, unit = (next(iter(each), None) for each in (before, after))
@@ -269,16 +269,18 @@ def spoken_gaps(columns: Mapping[str, pa.Array], targets: Sequence[str]) -> dict
     """Words in columns of numbers or dates, as `pending`, which no other column has as values. A target has
     them in any share of its rows: so many numbers are no classes.
     """
-    found = {name: _words(column, 1.0 if name in targets else SPOKEN) for name, column in columns.items()}
+    candidates = {
+        name: _words(column, 1.0 if name in targets else SPOKEN) for name, column in columns.items()
+    }
     values = {
         word
-        for word in set().union(*found.values())
+        for word in set().union(*candidates.values())
         for name, column in columns.items()
-        if word not in found[name]
+        if word not in candidates[name]
         and is_text(column.type)
         and pc.index(column, pa.scalar(word, column.type)).as_py() >= 0
     }
-    return {name: sorted(words - values) for name, words in found.items() if words - values}
+    return {name: sorted(words - values) for name, words in candidates.items() if words - values}
 
 
 def _words(column: pa.Array, share: float) -> set[str]:
@@ -349,8 +351,8 @@ def is_date(texts: pa.Array) -> bool:
 
 def _moments(texts: pa.Array) -> pa.Array | None:
     """Texts of ISO 8601 as times; those with zones in UTC."""
-    found = cast(texts, pa.timestamp("us"))
-    return cast(texts, pa.timestamp("us", "UTC")) if found is None else found
+    times = cast(texts, pa.timestamp("us"))
+    return cast(texts, pa.timestamp("us", "UTC")) if times is None else times
 
 
 def _forms(texts: pa.Array) -> str | None:
@@ -396,9 +398,9 @@ def _timed(dates: pa.Array, formats: tuple[str, ...]) -> bool:
 
 
 def _numbers(values: pa.Array) -> tuple[str, str]:
-    whole, distinct = values.cast(pa.float64()), pc.count_distinct(values).as_py()
-    integers = pc.all(pc.equal(whole, pc.floor(whole))).as_py()
-    steps = pc.max(whole).as_py() - pc.min(whole).as_py() + 1
+    floats, distinct = values.cast(pa.float64()), pc.count_distinct(values).as_py()
+    integers = pc.all(pc.equal(floats, pc.floor(floats))).as_py()
+    steps = pc.max(floats).as_py() - pc.min(floats).as_py() + 1
     if integers and distinct == len(values) == steps and distinct > CLASSES:
         return "left", "it numbers the rows"
     return "number", f"{distinct:,} numbers"

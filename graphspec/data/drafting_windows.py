@@ -76,17 +76,17 @@ def forecast(
         if known[target].kind != "number":
             message = f"column `{target}` cannot be forecast: it holds {known[target].reason}"
             raise fail("data-column", message, "name a column of numbers")
-    found = _found(targets[0], columns, known[ask.time], ask, table)
-    return _text(name, path, train, targets, looks, gaps, ask, found)
+    rhythm = _found(targets[0], columns, known[ask.time], ask, table)
+    return _text(name, path, train, targets, looks, gaps, ask, rhythm)
 
 
 def _found(target: str, columns: Mapping[str, pa.Array], time: ColumnProfile, ask: Ask, table: Any) -> Rhythm:
     format = time.formats[0] if time.formats else None
     stamps = Stamps.of(ask.time, columns[ask.time], format)
-    whole = pa.table(dict(columns))
-    part = TablePart(whole, np.arange(whole.num_rows), table.file, table.place, table.decimal)
+    arrow_table = pa.table(dict(columns))
+    part = TablePart(arrow_table, np.arange(arrow_table.num_rows), table.file, table.place, table.decimal)
     ticks, values = stamps.ticks(part), numbers(part, target)
-    series = _series(columns, ask.series, whole.num_rows)
+    series = _series(columns, ask.series, arrow_table.num_rows)
     order = np.lexsort((ticks, series))
     ticks, values, series = ticks[order], values[order], series[order]
     same = series[1:] == series[:-1]
@@ -113,16 +113,16 @@ def _clock(ticks: NDArray[Any], same: NDArray[np.bool_]) -> tuple[str, ...]:
     if not len(steps):
         return ()
     usual, span = float(np.median(steps)), float(ticks.max() - ticks.min())
-    found = [part for part, period in PERIODS.items() if usual < period and span >= 2 * period]
-    return tuple(f"{part}_{wave}" for part in found for wave in ("sin", "cos"))
+    parts = [part for part, period in PERIODS.items() if usual < period and span >= 2 * period]
+    return tuple(f"{part}_{wave}" for part in parts for wave in ("sin", "cos"))
 
 
 def _series(columns: Mapping[str, pa.Array], names: Sequence[str], rows: int) -> NDArray[np.int64]:
-    found = np.zeros(rows, np.int64)
+    keys = np.zeros(rows, np.int64)
     for name in names:
         codes = columns[name].cast(pa.string()).fill_null("").dictionary_encode()
-        found = found * (len(codes.dictionary) + 1) + np.asarray(codes.indices, np.int64)
-    return np.unique(found, return_inverse=True)[1]
+        keys = keys * (len(codes.dictionary) + 1) + np.asarray(codes.indices, np.int64)
+    return np.unique(keys, return_inverse=True)[1]
 
 
 def _every(ticks: NDArray[Any], same: NDArray[np.bool_], dated: bool) -> str | None:
@@ -157,13 +157,13 @@ def _seasons(values: NDArray[np.float64], series: NDArray[np.int64], every: str 
     amount = int("".join(c for c in every or "" if c.isdigit()) or 1)
     lags = [lag // amount for lag in USUAL.get(unit, ()) if lag % amount == 0 and lag // amount > 1]
     lags = [lag for lag in lags or range(2, 61) if lag < len(changes) // 3]
-    found = {lag: _alike(changes, lag) for lag in lags}
-    strong = [lag for lag, value in found.items() if value >= STRONG]
+    correlations = {lag: _alike(changes, lag) for lag in lags}
+    strong = [lag for lag, value in correlations.items() if value >= STRONG]
     if not strong:
         return 1, 1
     if unit:
         return min(strong), max(strong)
-    best = max(strong, key=lambda lag: found[lag])
+    best = max(strong, key=lambda lag: correlations[lag])
     return best, best
 
 
@@ -175,7 +175,7 @@ def _alike(changes: NDArray[np.float64], lag: int) -> float:
 
 
 def _read(
-    made: Draft, read: Sequence[str], looks: Sequence[ColumnProfile], ask: Ask, scale: str, found: Rhythm
+    made: Draft, read: Sequence[str], looks: Sequence[ColumnProfile], ask: Ask, scale: str, rhythm: Rhythm
 ) -> int:
     """The inputs: the past of the columns `read`, the clock and the series at its last step. Returns how many
     numbers a step of the past has.
@@ -194,9 +194,9 @@ def _read(
     columns = f"columns: {flow(list(read))}"
     made.features.append(f"    past: {{{columns}, encode: number, steps: past, scale: {scale}{filled}}}")
     time = next(seen for seen in looks if seen.name == ask.time)
-    if found.clock:
-        made.inputs.append(f"  clock: {{shape: [{len(found.clock)}]}}")
-        column = f"column: {flow(ask.time)}, encode: date, parts: [{', '.join(found.clock)}]{_format(time)}"
+    if rhythm.clock:
+        made.inputs.append(f"  clock: {{shape: [{len(rhythm.clock)}]}}")
+        column = f"column: {flow(ask.time)}, encode: date, parts: [{', '.join(rhythm.clock)}]{_format(time)}"
         made.features += [
             "    # of the last step of the past: the steps that come next follow from it",
             f"    clock: {{{column}}}",
@@ -253,11 +253,11 @@ def _predicted(made: Draft, targets: Sequence[ColumnProfile], scale: str, width:
         )
 
 
-def _windows(time: ColumnProfile, ask: Ask, found: Rhythm) -> list[str]:
+def _windows(time: ColumnProfile, ask: Ask, rhythm: Rhythm) -> list[str]:
     """The lines of `windows`, with what they do about gaps."""
     by = f"by: {flow(list(ask.series) if len(ask.series) > 1 else ask.series[0])}" if ask.series else ""
-    every = f"every: {found.every}" if found.every else ""
-    skip = "gaps: skip" if found.gaps else ""
+    every = f"every: {rhythm.every}" if rhythm.every else ""
+    skip = "gaps: skip" if rhythm.gaps else ""
     keys = [
         by,
         f"order: {flow(ask.time)}",
@@ -265,14 +265,14 @@ def _windows(time: ColumnProfile, ask: Ask, found: Rhythm) -> list[str]:
         "next: $next",
         every,
         skip,
-        f"season: {found.season}",
+        f"season: {rhythm.season}",
     ]
     said = f"{', '.join(key for key in keys if key)}{_format(time)}"
     lines = [f"  windows: {{{said}}}"]
-    if not found.every:
+    if not rhythm.every:
         lines.insert(0, "  # a row is a step: times have no regular spacing")
-    if found.gaps:
-        lines.insert(0, f"  # {found.gaps:,} gaps: no window crosses them; `gaps: fill` would fill them")
+    if rhythm.gaps:
+        lines.insert(0, f"  # {rhythm.gaps:,} gaps: no window crosses them; `gaps: fill` would fill them")
     return lines
 
 
@@ -288,31 +288,31 @@ def _text(
     looks: Sequence[ColumnProfile],
     gaps: Sequence[str],
     ask: Ask,
-    found: Rhythm,
+    rhythm: Rhythm,
 ) -> str:
     fixed, known = {ask.time, *ask.series, *targets}, {seen.name: seen for seen in looks}
     read = [*targets]
     read += [s.name for s in looks if s.kind == "number" and s.name not in fixed and s.writing is None]
     scale = f"{{standard: {flow(ask.series[0])}}}" if len(ask.series) == 1 else "standard"
-    made = Draft()
-    width = _read(made, read, looks, ask, scale, found)
-    _predicted(made, [known[target] for target in targets], scale, width, bool(found.clock))
+    spec_draft = Draft()
+    width = _read(spec_draft, read, looks, ask, scale, rhythm)
+    _predicted(spec_draft, [known[target] for target in targets], scale, width, bool(rhythm.clock))
     left = [f"#   {seen.name}: {seen.reason}" for seen in looks if seen.name not in {*fixed, *read}]
     advance = "    # what is known in advance, as holidays are, may be an input of its own with `steps: next`"
     lines = [
-        f"# A first forecast for {path}, to start from: {', '.join(targets)}, {found.next} steps ahead.",
+        f"# A first forecast for {path}, to start from: {', '.join(targets)}, {rhythm.next} steps ahead.",
         f"# Check it with `graphspec check {name}.yaml`, train it with `graphspec train {name}.yaml`.",
         *(["# Columns that are not read:", *left] if left else []),
         "",
-        f"params: {{past: {found.past}, next: {found.next}}}  # {found.reason}",
-        *made.graph(),
+        f"params: {{past: {rhythm.past}, next: {rhythm.next}}}  # {rhythm.reason}",
+        *spec_draft.graph(),
         "data:",
         f"  train: {train}",
         f"  validation: {{split: 0.2, last_by: {flow(ask.time)}}}  # no window of training reads it",
-        *_windows(known[ask.time], ask, found),
+        *_windows(known[ask.time], ask, rhythm),
         *([f"  na_values: {flow(['', *gaps])}  # texts that mean a missing value"] if gaps else []),
         "  features:",
-        *made.features,
+        *spec_draft.features,
         *([advance] if len(read) > len(targets) else []),
         "",
         *training(0.002, 100, 128, patience=8, plateau=3),

@@ -40,6 +40,6 @@ def encoders_of(program: BaseProgram, state: Mapping[str, Any]) -> Encoders:
     """The encoders of a program with what `Encoders.to_json` says that they learned. Raises `SpecError`."""
     known = state.get("fields")
     absent = [name for name in program.defaults if isinstance(known, dict) and name not in known]
-    found = new_encoders(program, state.get("images") is True, absent)
-    found.restore(state)
-    return found
+    encoders = new_encoders(program, state.get("images") is True, absent)
+    encoders.restore(state)
+    return encoders

@@ -57,15 +57,15 @@ def fields(program: BaseProgram, absent: Collection[str] = ()) -> list[Field]:
     name once.
     """
     inputs = {name: tensor for name, tensor in program.inputs.items() if name not in absent}
-    found = {name: _input(program, name, tensor) for name, tensor in inputs.items()}
+    fields_by_name = {name: _input(program, name, tensor) for name, tensor in inputs.items()}
     for name, output in program.outputs.items():
         _metrics_fit(name, output)
         wanted = target_type(output)
         if wanted is not None:
-            known = found.setdefault(output.target, _target(output.target, wanted, output))
+            known = fields_by_name.setdefault(output.target, _target(output.target, wanted, output))
             _same(name, known, wanted)
     features = program.data.features if program.data is not None else {}
-    return [replace(field, padded=field.name in features) for field in found.values()]
+    return [replace(field, padded=field.name in features) for field in fields_by_name.values()]
 
 
 def absent_inputs(program: BaseProgram, there: Collection[str]) -> frozenset[str]:
@@ -462,8 +462,8 @@ def _range_help(field: Field, array: Array, high: int) -> str | None:
 
 def _masks(array: Array) -> str:
     """What to write where the classes are pixels of an image, with other numbers."""
-    found = np.unique(array).tolist() if array.ndim > 2 else []
-    return f"; of images, `values: {found}` at the feature names the classes" if 1 < len(found) < 20 else ""
+    values = np.unique(array).tolist() if array.ndim > 2 else []
+    return f"; of images, `values: {values}` at the feature names the classes" if 1 < len(values) < 20 else ""
 
 
 def _first(mask: NDArray[np.bool_], array: Array) -> tuple[int, Any, int]:

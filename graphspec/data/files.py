@@ -138,16 +138,16 @@ def format_of(path: str) -> str | None:
     for ending in COMPRESSED:
         bare = name.removesuffix(ending)
         if bare != name:
-            found = _by_ending(bare)
-            return found if found in ("delimited", "lines") else None
+            kind = _by_ending(bare)
+            return kind if kind in ("delimited", "lines") else None
     return _by_ending(name)
 
 
 def instead(path: str) -> str:
     """The remedy for a file of a format that is not read."""
     _, dot, ending = path.rpartition(".")
-    found = INSTEAD.get(f"{dot}{ending.lower()}")
-    return f"{found}; graphspec reads {READ}" if found else f"graphspec reads {READ}"
+    remedy = INSTEAD.get(f"{dot}{ending.lower()}")
+    return f"{remedy}; graphspec reads {READ}" if remedy else f"graphspec reads {READ}"
 
 
 def alike(path: str, other: str) -> bool:
@@ -211,12 +211,12 @@ def parse_validation(value: object) -> DataFile | Split | Marked:
     if isinstance(value, dict) and "path" not in value:
         if "column" in value:
             return validate(Marked, value, "`validation`")
-        found = validate(Split, value, "`validation`")
-        ways = [key for key in ("stratify", "group", "last_by") if getattr(found, key) is not None]
+        split = validate(Split, value, "`validation`")
+        ways = [key for key in ("stratify", "group", "last_by") if getattr(split, key) is not None]
         if len(ways) > 1:
             message = f"`validation` is by `{ways[0]}` and by `{ways[1]}`"
             raise unfit("out-of-range", message, "keep one of them", ways[1])
-        return found
+        return split
     if isinstance(value, str) and (percent := re.fullmatch(r"\s*(\d{1,2}(?:\.\d+)?)\s*%\s*", value)):
         message = f"`validation` is {{split: FRACTION}} or a path, not {show(value)}"
         raise unfit("wrong-type", message, f"write {{split: {float(percent[1]) / 100:g}}}")

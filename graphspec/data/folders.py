@@ -117,10 +117,10 @@ def _folder(path: Path, within: Path | None) -> Found:
     labels: list[str] = []
     empty: list[str] = []
     for folder in _inside(folders, within):
-        found = list(_pictures(path, folder, images[0] if images else None))
-        images += _inside(found, within)
-        labels += [folder.name] * len(found)
-        empty += [] if found else [folder.name]
+        folder_images = list(_pictures(path, folder, images[0] if images else None))
+        images += _inside(folder_images, within)
+        labels += [folder.name] * len(folder_images)
+        empty += [] if folder_images else [folder.name]
     if not images:
         raise fail(
             "data-empty",

@@ -51,14 +51,14 @@ class ImageProfile:
         """The filters of each stage, and by how much it divides height and width: small images have stages
         that do not.
         """
-        size, found = min(self.height, self.width), list[tuple[int, int]]()
+        size, blocks = min(self.height, self.width), list[tuple[int, int]]()
         for filters in FILTERS:
-            pool = 2 if size >= 2 * LAST and (found or size > SMALL) else 1
-            if pool == 1 and len(found) >= LEAST:
+            pool = 2 if size >= 2 * LAST and (blocks or size > SMALL) else 1
+            if pool == 1 and len(blocks) >= LEAST:
                 break
             size //= pool
-            found.append((filters, pool))
-        return tuple(found)
+            blocks.append((filters, pool))
+        return tuple(blocks)
 
 
 def names_images(texts: pa.Array) -> bool:
@@ -99,14 +99,14 @@ def _some(values: Sequence[Any]) -> Sequence[Any]:
 
 
 def _look_at(sources: Sequence[Path | io.BytesIO], root: str | None) -> ImageProfile | None:
-    found = [seen for source in sources if (seen := _seen(source)) is not None]
-    if not found:
+    headers = [seen for source in sources if (seen := _seen(source)) is not None]
+    if not headers:
         return None
-    modes = {mode for _, _, mode in found}
+    modes = {mode for _, _, mode in headers}
     channels = 1 if modes <= GREY else 4 if modes <= ALPHA else 3
-    height = median(height for height, _, _ in found)
-    width = median(width for _, width, _ in found)
-    alike = len({round(seen[0] / seen[1], 2) for seen in found}) == 1
+    height = median(height for height, _, _ in headers)
+    width = median(width for _, width, _ in headers)
+    alike = len({round(seen[0] / seen[1], 2) for seen in headers}) == 1
     if not alike:
         height = width = min(height, width)
     scale = min(1.0, LONGEST / max(height, width))
@@ -145,9 +145,9 @@ BLOCK = """\
 """The block that `nodes` repeats."""
 
 
-def nodes(name: str, found: ImageProfile) -> list[str]:
+def nodes(name: str, profile: ImageProfile) -> list[str]:
     """The nodes that turn the image input `name` into a vector, the node `{name}_mean`."""
-    filters, pools = (", ".join(str(stage[i]) for stage in found.stages) for i in (0, 1))
+    filters, pools = (", ".join(str(stage[i]) for stage in profile.stages) for i in (0, 1))
     return [
         f"  {name}_scaled: {{layer: Rescaling, from: {name}, scale: $(1 / 127.5), offset: -1}}",
         f"  {name}_stages: {{block: stage, repeat: {{filters: [{filters}], pool: [{pools}]}}}}",
@@ -155,18 +155,18 @@ def nodes(name: str, found: ImageProfile) -> list[str]:
     ]
 
 
-def feature(name: str, column: str, found: ImageProfile, fill: bool) -> list[str]:
+def feature(name: str, column: str, profile: ImageProfile, fill: bool) -> list[str]:
     """The lines of the feature `name`. `column` is as YAML writes it; `fill` is for missing images."""
-    size = f"{found.height} x {found.width}"
+    size = f"{profile.height} x {profile.width}"
     options = [f"column: {column}", "encode: image"]
-    if found.root is not None:
-        options.append(f"root: {found.root}")
-    if not found.alike:
+    if profile.root is not None:
+        options.append(f"root: {profile.root}")
+    if not profile.alike:
         options.append("resize: crop")
     if fill:
         options.append("fill: zero")
     return [
-        f"    # resized to {size}" + ("" if found.alike else " from the middle, which distorts nothing"),
+        f"    # resized to {size}" + ("" if profile.alike else " from the middle, which distorts nothing"),
         f"    {name}: {{{', '.join(options)}}}",
         "    # if mirrored images mean the same, add `augment: [{layer: RandomFlip, mode: horizontal}]`",
     ]

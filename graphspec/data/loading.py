@@ -83,11 +83,11 @@ def load(
     training rows. Of the `processes` of one machine the first reads, for all. Raises `SpecError`, a data-...
     code for each mistake.
     """
-    found = read_once(processes, partial(_read, program, data, root, limit, encoders))
-    first, *held = _on(device, (found.training, found.validation, found.test))
-    training = weighed(_augmented(program, first, device), found.encoders)
-    validation, test = (None if each is None else weighed(each, found.encoders) for each in held)
-    return replace(found, training=training, validation=validation, test=test)
+    dataset = read_once(processes, partial(_read, program, data, root, limit, encoders))
+    first, *held = _on(device, (dataset.training, dataset.validation, dataset.test))
+    training = weighed(_augmented(program, first, device), dataset.encoders)
+    validation, test = (None if each is None else weighed(each, dataset.encoders) for each in held)
+    return replace(dataset, training=training, validation=validation, test=test)
 
 
 def _read(
@@ -101,17 +101,17 @@ def _read(
     loader = Loader(program, limit or sys.maxsize, encoders)
     config = loader.config
     validation = config.validation if isinstance(config.validation, DataFile) else None
-    whole = loader.training(opening(program, "train", config.train, root, data))
+    parts = loader.training(opening(program, "train", config.train, root, data))
     held = loader.all(opening(program, "validation", validation, root), "validation")
     test = loader.all(opening(program, "test", config.test, root), "test")
-    if test is not None and whole[2] is not None:
+    if test is not None and parts[2] is not None:
         raise fail(
             "data-range", "`test` is a file, and the column of parts names rows for it", "keep one of them"
         )
     return Data(
-        whole[0],
-        held or whole[1],
-        test or whole[2],
+        parts[0],
+        held or parts[1],
+        test or parts[2],
         (*loader.notes, *(loader.encoders.notes if loader.encoders is not None else ())),
         loader.fingerprint,
         loader.encoders,
@@ -122,18 +122,18 @@ def _read(
 def _on(device: torch.device, parts: Sequence[Examples | None]) -> list[Any]:
     """Examples for a model on `device`; the arrays that they share on the CPU, they share there."""
     there: dict[int, InMemory] = {}
-    found: list[Examples | None] = []
+    on_device: list[Examples | None] = []
     for part in parts:
         if isinstance(part, InMemory):
             key = id(part.arrays)
             if key not in there:
                 there[key] = replace(part, index=None).feeding(device)
-            whole = there[key]
-            part = whole if part.index is None else whole.select(part.index.to(whole.home))
+            shared = there[key]
+            part = shared if part.index is None else shared.select(part.index.to(shared.home))
         elif isinstance(part, Streamed):
             part = replace(part, device=device)
-        found.append(part)
-    return found
+        on_device.append(part)
+    return on_device
 
 
 def _augmented(program: BaseProgram, training: Examples, device: torch.device) -> Examples:
@@ -165,8 +165,8 @@ def load_file(
     examples = loader.all(opened, "test")
     if examples is None:
         raise fail("data-empty", f"`{opened.path}` holds no examples")
-    (found,) = _on(device, [examples])
-    return weighed(found, encoders)
+    (on_device,) = _on(device, [examples])
+    return weighed(on_device, encoders)
 
 
 def need_no_features(program: BaseProgram) -> None:
@@ -248,11 +248,13 @@ class Loader:
         self.notes.append(SYNTHETIC)
         config = self.program.training
         self._settle(())
-        made = synthetic(self.program, self.wanted, min(BATCHES * config.batch_size, self.rows), config.seed)
+        examples = synthetic(
+            self.program, self.wanted, min(BATCHES * config.batch_size, self.rows), config.seed
+        )
         parts = None
         if isinstance(division, Split):
-            parts = self._parts(Split(split=division.split), len(made), None)
-        return self._divided(made, parts)
+            parts = self._parts(Split(split=division.split), len(examples), None)
+        return self._divided(examples, parts)
 
     def all(self, file: Opening | None, label: str) -> Examples | None:
         """All examples of a file."""
@@ -261,12 +263,12 @@ class Loader:
     def _read(self, file: Opening, division: Split | Marked | None, label: str) -> Parts:
         remarks: list[str] = []
         try:
-            found = find(file.path, file.within).first(self.rows)
-            remarks += found.remarks
+            source = find(file.path, file.within).first(self.rows)
+            remarks += source.remarks
             self.notes += remarks
-            if found.kind == "arrays" and not self._encoded:
-                return self._arrays(found, division)
-            return self._table(found, file, division, label)
+            if source.kind == "arrays" and not self._encoded:
+                return self._arrays(source, division)
+            return self._table(source, file, division, label)
         except SpecError as error:
             raise placed(error, file.span, *remarks) from None
 
@@ -276,12 +278,12 @@ class Loader:
         weighted = any(output.rows.weighted for output in self.program.outputs.values())
         return bool(self.config.features) or weighted
 
-    def _table(self, found: Found, file: Opening, division: Split | Marked | None, label: str) -> Parts:
+    def _table(self, source: Found, file: Opening, division: Split | Marked | None, label: str) -> Parts:
         from graphspec.data import reading  # imports pyarrow
         from graphspec.data.tables import open_table
 
-        table = open_table(found, file.options, self.config.na_values)
-        learned, encoders = self.encoders, self._encoders(table, found)
+        table = open_table(source, file.options, self.config.na_values)
+        learned, encoders = self.encoders, self._encoders(table, source)
         if self.config.windows is not None:
             return self._windows(table, encoders, self.config.windows, learned is None, division, label)
         self._warn_of_time(table, division)
@@ -343,9 +345,9 @@ class Loader:
         origins = dividing.origins(line, windows, table.file)
         padding = padding_of(self.program, self.wanted)
         self._note_of(store)
-        whole = examples.windowed(store, self.wanted, encoders, line, origins, padding)
+        windowed = examples.windowed(store, self.wanted, encoders, line, origins, padding)
         if learns:
-            encoders.seasonal = naive.seasonal(whole, encoders, windows, parts)
+            encoders.seasonal = naive.seasonal(windowed, encoders, windows, parts)
         of = None
         if division is not None:
             assert parts is not None
@@ -354,9 +356,9 @@ class Loader:
         self.notes += dividing.notes(line, origins, of, windows)
         self._digest.update(origins.data)
         if of is None:
-            return [whole, None, None]
+            return [windowed, None, None]
         self._digest.update(of.tobytes())
-        return _selected(whole, of)
+        return _selected(windowed, of)
 
     def _warn_of_time(self, table: Any, division: Split | Marked | None) -> None:
         """Warns where rows in the order of time are divided at random."""
@@ -373,13 +375,13 @@ class Loader:
             span = self.program.span(("data", "validation"))
             self.warnings.append(Diagnostic("time-split", message, span, severity="warning", help=help))
 
-    def _encoders(self, table: Any, found: Found) -> Encoders:
+    def _encoders(self, table: Any, source: Found) -> Encoders:
         """The encoders, bound to a table's columns; those of training data are kept for the others."""
         from graphspec.data.encoding import new_encoders  # imports pyarrow
 
         absent = self._settle(table.columns)
         if self.encoders is None:
-            self.encoders = new_encoders(self.program, found.kind == "images", absent)
+            self.encoders = new_encoders(self.program, source.kind == "images", absent)
             if self.rows < sys.maxsize:
                 self.encoders.limit(self.rows)
         self.encoders.bind(table, spanner(self.program))
@@ -401,8 +403,8 @@ class Loader:
                 f"{store.length:,} {what} take {size} and are read from {folder()} as they are used"
             )
 
-    def _arrays(self, found: Found, division: Split | Marked | None) -> Parts:
-        archive = open_arrays(found)
+    def _arrays(self, source: Found, division: Split | Marked | None) -> Parts:
+        archive = open_arrays(source)
         self._settle(archive.members)
         arrays, _ = checks.read(archive, self.wanted, self.program.minimum_sizes, self.program.maximum_sizes)
         arrays = {name: array[: self.rows] for name, array in arrays.items()}
@@ -410,7 +412,7 @@ class Loader:
             self._digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
             self._digest.update(np.ascontiguousarray(array).data)
         dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in self.wanted}
-        whole = InMemory({name: torch.from_numpy(array) for name, array in arrays.items()}, dtypes)
+        examples = InMemory({name: torch.from_numpy(array) for name, array in arrays.items()}, dtypes)
         parts = None
         if division is not None:
             from graphspec.data import splits  # imports pyarrow
@@ -419,8 +421,8 @@ class Loader:
             divider = self._divider(division, archive.members, lacking)
             with self._dividing(division):
                 column = splits.of_array(archive, divider, self.rows) if divider else None
-            parts = self._parts(division, len(whole), column)
-        return self._divided(whole, parts)
+            parts = self._parts(division, len(examples), column)
+        return self._divided(examples, parts)
 
     def _divided(self, whole: InMemory, parts: Any) -> Parts:
         """The parts of examples in memory, which share their arrays."""
@@ -467,8 +469,8 @@ class Loader:
     def _date_format(self, column: str | None) -> str | None:
         """The format that a feature gives for the dates of a column."""
         features = self.config.features.items()
-        found = [f.format for name, f in features if isinstance(f, Date) and column in f.read(name)]
-        return found[0] if found else None
+        formats = [f.format for name, f in features if isinstance(f, Date) and column in f.read(name)]
+        return formats[0] if formats else None
 
     def _all_parts(self, division: Split | Marked, counts: Sequence[int]) -> None:
         """Raises `SpecError` where a division leaves training or validation without examples."""

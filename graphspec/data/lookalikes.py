@@ -53,10 +53,10 @@ _POINT = re.compile(r"[+-]?\d*\.\d+")
 def fits(text: str, format: str) -> bool:
     """Whether a text is a date of a format."""
     try:
-        found = datetime.strptime(text, format)
+        moment = datetime.strptime(text, format)
     except ValueError:
         return False
-    return "%d" in format or found.year in YEARS
+    return "%d" in format or moment.year in YEARS
 
 
 def is_number(text: str) -> bool:
@@ -116,18 +116,18 @@ def _plain(text: str) -> str | None:
     digits = "".join(str(unicodedata.digit(each, each)) for each in text)
     if digits != text and re.fullmatch(r"[+-]?\d+([.,]\d+)?", digits, re.ASCII):
         return f"its digits are other characters: write {digits} in the file"
-    found = MEASURED.fullmatch(text)
-    if found is None:
+    match = MEASURED.fullmatch(text)
+    if match is None:
         return None
-    if unit := found["before"] or found["after"]:
+    if unit := match["before"] or match["after"]:
         word = unit.replace("$", "$$")
-        key = f"`prefix: {word}`" if found["before"] else f"`unit: {word}`"
-        grouped = ' and `thousands: ","`' if found["grouped"] and "," in found["grouped"] else ""
+        key = f"`prefix: {word}`" if match["before"] else f"`unit: {word}`"
+        grouped = ' and `thousands: ","`' if match["grouped"] and "," in match["grouped"] else ""
         return f"`{unit}` is a unit: write {key}{grouped} at the feature"
-    if found["grouped"]:
-        mark = next(each for each in found["grouped"] if not each.isdigit())
-        plain = re.sub(rf"\{mark}(?=\d{{3}})", "", text)
+    if match["grouped"]:
+        mark = next(each for each in match["grouped"] if not each.isdigit())
+        number = re.sub(rf"\{mark}(?=\d{{3}})", "", text)
         words = {",": "comma", ".": "point", "'": "apostrophe"}.get(mark, "space")
-        key = f'`thousands: "{mark}"`' if mark in ",. '" else f"plain numbers in the file, {plain}"
+        key = f'`thousands: "{mark}"`' if mark in ",. '" else f"plain numbers in the file, {number}"
         return f"the {words} separates thousands: write {key}" + (" at the feature" if mark in ",. '" else "")
     return None

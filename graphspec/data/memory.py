@@ -32,26 +32,26 @@ def limit() -> int:
 
 def machine() -> int:
     """This machine's memory in bytes; that of its container, where it is less."""
-    found = UNKNOWN
+    memory = UNKNOWN
     if hasattr(os, "sysconf"):
-        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for name in CONTROL_GROUPS:
         try:
             text = Path(name).read_text().strip()
         except OSError:
             continue
-        found = min(found, int(text)) if text.isdigit() else found
-    return found
+        memory = min(memory, int(text)) if text.isdigit() else memory
+    return memory
 
 
 def cores() -> int:
     """How many cores the process may use: those that the system gives it, or fewer where the variable says.
     Raises `SpecError` (out-of-range).
     """
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     text = os.environ.get(CORES, "").strip()
     if not text:
-        return found
+        return count
     if not re.fullmatch(r"0*[1-9]\d{0,5}", text, re.ASCII):
         raise fail("out-of-range", f"{CORES} is `{text}`, which is not a number of cores", "write 4")
-    return min(found, int(text))
+    return min(count, int(text))

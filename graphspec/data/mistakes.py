@@ -16,8 +16,8 @@ def placed(error: SpecError, span: Span | None, *notes: str) -> SpecError:
     """The same mistakes, at a place of the spec where they have none; one in the data has it as a second.
     All have the further notes.
     """
-    found = (_placed(diagnostic, span) for diagnostic in error.diagnostics)
-    return SpecError(replace(each, notes=(*each.notes, *notes)) for each in found)
+    diagnostics = (_placed(diagnostic, span) for diagnostic in error.diagnostics)
+    return SpecError(replace(each, notes=(*each.notes, *notes)) for each in diagnostics)
 
 
 def _placed(diagnostic: Diagnostic, span: Span | None) -> Diagnostic:

@@ -39,9 +39,9 @@ def opening(
     that it has of its own. Raises `SpecError` (data-outside).
     """
     if isinstance(path, DataFile):
-        found = opening(program, key, file, root, Path(path.path))
-        assert found is not None
-        return replace(found, options=found.options.model_copy(update={"delimiter": path.delimiter}))
+        opened = opening(program, key, file, root, Path(path.path))
+        assert opened is not None
+        return replace(opened, options=opened.options.model_copy(update={"delimiter": path.delimiter}))
     if path is not None:
         same = file is not None and alike(path.name, file.path)
         return Opening(path, file if same and file is not None else DataFile(path=str(path)))
@@ -78,12 +78,12 @@ def spanner(program: BaseProgram) -> Callable[[Fill, str], Span | None]:
             path: tuple[str | int, ...] = ("data", "features", name)
             several = getattr(fill.feature, "columns", None)
             if several:
-                found: Span | None = program.span((*path, "columns", several.index(column)))
+                feature_span: Span | None = program.span((*path, "columns", several.index(column)))
             elif fill.feature.column is not None:
-                found = program.span((*path, "column"))
+                feature_span = program.span((*path, "column"))
             else:
-                found = program.span(path, True)
-            return found
+                feature_span = program.span(path, True)
+            return feature_span
         if fill.output is None:
             return program.span(("inputs", name), True)
         key = ("outputs", fill.output) if name == fill.output else ("outputs", fill.output, "target")

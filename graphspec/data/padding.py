@@ -63,9 +63,9 @@ class Rows:
 
     def padded(self, length: int) -> Tensor:
         """[rows, length, ...], zeros behind each row; no row may be longer."""
-        made = self.values.new_zeros(len(self), length, *self.values.shape[1:])
-        made[self.there(length).to(self.device)] = self.values
-        return made
+        dense = self.values.new_zeros(len(self), length, *self.values.shape[1:])
+        dense[self.there(length).to(self.device)] = self.values
+        return dense
 
     def there(self, length: int) -> Tensor:
         """Which elements of `padded` are the rows' own, bool [rows, length] on the CPU."""
@@ -107,10 +107,10 @@ class Padding:
         parts = order.split(WINDOW * batch_size)
         keys = lengths.split(WINDOW * batch_size)
         ordered = torch.cat([p[k.argsort(stable=True)] for p, k in zip(parts, keys, strict=True)])
-        whole = len(ordered) - len(ordered) % batch_size
-        batches = ordered[:whole].view(-1, batch_size)
+        end = len(ordered) - len(ordered) % batch_size
+        batches = ordered[:end].view(-1, batch_size)
         mixed = batches[torch.randperm(len(batches), generator=seed).to(order.device)]
-        return torch.cat((mixed.reshape(-1), ordered[whole:]))
+        return torch.cat((mixed.reshape(-1), ordered[end:]))
 
     def lengths(self, rows: Mapping[str, Rows]) -> dict[str, int]:
         """The length of each field: of the batch's longest row, or what fits all fields of that size."""

@@ -85,11 +85,11 @@ def agreed(processes: Processes, call: Callable[[], T]) -> list[T]:
         result = call()
     except SpecError as error:
         mistake = tuple(error.diagnostics)
-    found = processes.gather((result, mistake))
-    for _, diagnostics in found:
+    outcomes = processes.gather((result, mistake))
+    for _, diagnostics in outcomes:
         if diagnostics is not None:
             raise SpecError(diagnostics)
-    return [value for value, _ in found]  # type: ignore[misc]
+    return [value for value, _ in outcomes]  # type: ignore[misc]
 
 
 def _nameless(processes: Processes) -> RawIOBase:
@@ -130,10 +130,10 @@ def _written(value: Any, file: RawIOBase) -> Placed:
     """Writes a value to the file: its arrays, and then the rest, whose place it returns. An exchange would
     make as many copies of the rest in each process as there are processes.
     """
-    found = BytesIO()
-    writer = _SharedWriter(found, file)
+    buffer = BytesIO()
+    writer = _SharedWriter(buffer, file)
     writer.dump(value)
-    rest = found.getbuffer()
+    rest = buffer.getbuffer()
     return writer.write(Placed(bytes, np.dtype(np.uint8), (len(rest),)), len(rest), [rest])
 
 

@@ -51,9 +51,9 @@ class Ragged:
 
     def padded(self, length: int) -> Array:
         """[rows, length], zeros behind each row; no row may be longer."""
-        made = np.zeros((len(self), length, *self.values.shape[1:]), self.values.dtype)
-        made[np.arange(length) < self.lengths[:, None]] = self.values
-        return made
+        dense = np.zeros((len(self), length, *self.values.shape[1:]), self.values.dtype)
+        dense[np.arange(length) < self.lengths[:, None]] = self.values
+        return dense
 
     def select(self, rows: Offsets) -> Ragged:
         """The rows of these numbers, in their order."""
@@ -70,10 +70,10 @@ class Ragged:
         lengths = np.where(rows, len(values), self.lengths)
         offsets = offsets_of(lengths)
         new = np.repeat(rows, lengths)
-        made = np.empty((len(new), *self.values.shape[1:]), self.values.dtype)
-        made[~new] = self.values
-        made[new] = np.tile(values, int(rows.sum()))
-        return Ragged(made, offsets)
+        elements = np.empty((len(new), *self.values.shape[1:]), self.values.dtype)
+        elements[~new] = self.values
+        elements[new] = np.tile(values, int(rows.sum()))
+        return Ragged(elements, offsets)
 
     @staticmethod
     def joined(parts: list[Ragged]) -> Ragged:

@@ -91,14 +91,14 @@ def checked(
     encoders: Encoders, checker: Checker, part: TablePart, labels: Mapping[str, Mask] | None = None
 ) -> Encoded:
     """What some rows become, every value legal. Raises `SpecError` with the first mistake of each field."""
-    found = encoders.encode(part, labels)
-    for name in [name for name in found.arrays if name in checker.wanted]:
-        array = checker.check(name, found.arrays[name], int(part.rows[0]))
+    encoded = encoders.encode(part, labels)
+    for name in [name for name in encoded.arrays if name in checker.wanted]:
+        array = checker.check(name, encoded.arrays[name], int(part.rows[0]))
         if array is not None:
-            found.arrays[name] = array
+            encoded.arrays[name] = array
     if checker.problems:
         checker.finish({})
-    return found
+    return encoded
 
 
 def _chosen(of: Array | None) -> Iterator[tuple[int, NDArray[np.int64] | None]]:
@@ -137,8 +137,8 @@ def column(table: Table, read: Sequence[str], name: str | None, rows: int) -> Co
     if name is None:
         return CountedRows(count, None)
     empty = pa.table({name: pa.array([], pa.string())})
-    whole = pa.concat_tables(parts, promote_options="permissive") if parts else empty
-    return CountedRows(count, part_of(table, np.arange(count), whole))
+    kept = pa.concat_tables(parts, promote_options="permissive") if parts else empty
+    return CountedRows(count, part_of(table, np.arange(count), kept))
 
 
 def sliced(chunks: Iterable[tuple[int, pa.Table]], rows: int, size: int) -> Iterator[tuple[int, pa.Table]]:

@@ -64,8 +64,8 @@ def files_at(path: Path) -> tuple[Path, ...]:
             folder = path.parent
         else:
             folder = path.parent if pattern is not None else path
-            found = system.get_file_info(FileSelector(str(key)))
-            names = sorted(info.base_name for info in found if info.type == FileType.File)
+            infos = system.get_file_info(FileSelector(str(key)))
+            names = sorted(info.base_name for info in infos if info.type == FileType.File)
     except OSError as error:
         raise unreadable(path, error) from None
     if pattern is not None:

@@ -13,9 +13,9 @@ TAKEN = ("index", "logits", "batch", "facts", "kinds", "kind_vectors", "kind_cod
 
 def word(name: str) -> str:
     """An identifier for a column's name."""
-    plain = "".join(c for c in normalize("NFKD", name.replace("ß", "ss")) if not combining(c))
-    found = re.sub(r"\W+", "_", plain, flags=re.ASCII).strip("_") or "column"
-    return f"c_{found}" if found[0].isdigit() or found in TAKEN else found
+    unaccented = "".join(c for c in normalize("NFKD", name.replace("ß", "ss")) if not combining(c))
+    identifier = re.sub(r"\W+", "_", unaccented, flags=re.ASCII).strip("_") or "column"
+    return f"c_{identifier}" if identifier[0].isdigit() or identifier in TAKEN else identifier
 
 
 def flow(value: object) -> str:

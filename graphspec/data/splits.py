@@ -61,7 +61,9 @@ def of_array(source: Any, name: str, rows: int) -> TablePart:
     return TablePart(table, np.arange(len(array)), source.file, source.place, span=source.span)
 
 
-def by_split(found: Split, whole: TablePart | None, count: int, seed: int, format: str | None = None) -> Any:
+def by_split(
+    division: Split, whole: TablePart | None, count: int, seed: int, format: str | None = None
+) -> Any:
     """For each of `count` rows its part, uint8. `whole` has the column that the split names, of all rows, if
     it names one; `format` is that of the column's dates, where they are not of ISO 8601.
 
@@ -69,44 +71,44 @@ def by_split(found: Split, whole: TablePart | None, count: int, seed: int, forma
     """
     parts = np.zeros(count, np.uint8)
     if whole is None:
-        parts[split(count, found.split, seed)[1].numpy()] = VALIDATION
+        parts[split(count, division.split, seed)[1].numpy()] = VALIDATION
         return parts
-    wanted = count - int(count * (1 - found.split))
-    if found.last_by is not None:
-        held = _order(found.last_by, whole, format)[count - wanted :]
-    elif found.group is not None:
-        _no_gap(found.group, whole, "group")
-        held = _whole_groups(*_ids(found.group, whole), wanted, seed)
+    wanted = count - int(count * (1 - division.split))
+    if division.last_by is not None:
+        held = _order(division.last_by, whole, format)[count - wanted :]
+    elif division.group is not None:
+        _no_gap(division.group, whole, "group")
+        held = _whole_groups(*_ids(division.group, whole), wanted, seed)
     else:
-        assert found.stratify is not None
-        held = _shares(*_ids(found.stratify, whole), found.split, wanted, seed)
+        assert division.stratify is not None
+        held = _shares(*_ids(division.stratify, whole), division.split, wanted, seed)
     parts[held] = VALIDATION
     return parts
 
 
-def by_column(found: Marked, whole: TablePart) -> Any:
+def by_column(division: Marked, whole: TablePart) -> Any:
     """For each row the part that it names, uint8. Raises `SpecError`: data-gap, data-range, data-dtype."""
-    _no_gap(found.column, whole, "part")
-    column = texts(whole, found.column)
-    if found.values is not None:
-        return _held(found, column)
+    _no_gap(division.column, whole, "part")
+    column = texts(whole, division.column)
+    if division.values is not None:
+        return _held(division, column)
     index = pc.index_in(pc.utf8_lower(column), pa.array(list(WORDS), column.type))
     if index.null_count:
         row = int(missing_in(index).argmax())
         message = f"{shown(column[row].as_py())} is not a part"
         help = "write train, validation or test (or 0, 1, 2); or name its values that are for validation: "
-        help += f"`{{column: {found.column}, values: [{shown(column[row].as_py())}]}}`"
-        raise whole.fail("data-range", found.column, row, message, help)
+        help += f"`{{column: {division.column}, values: [{shown(column[row].as_py())}]}}`"
+        raise whole.fail("data-range", division.column, row, message, help)
     return np.array(list(WORDS.values()), np.uint8)[np.asarray(index)]
 
 
-def _held(found: Marked, column: pa.Array) -> Any:
+def _held(division: Marked, column: pa.Array) -> Any:
     """For each row its part: rows with one of the values are for validation."""
-    wanted = pa.array([text_of(value) for value in found.values or ()], column.type)
+    wanted = pa.array([text_of(value) for value in division.values or ()], column.type)
     lacking = wanted.filter(pc.invert(pc.is_in(wanted, column)))
     if len(lacking):
         there = ", ".join(shown(value) for value in pc.unique(column)[:20].to_pylist())
-        message = f"no row has {shown(lacking[0].as_py())} in column `{found.column}`"
+        message = f"no row has {shown(lacking[0].as_py())} in column `{division.column}`"
         raise fail("data-range", message, f"it has {there}")
     return np.where(np.asarray(pc.is_in(column, wanted)), VALIDATION, TRAINING).astype(np.uint8)
 
@@ -220,8 +222,8 @@ def dated(table: Table, features: Mapping[str, Any]) -> str | None:
         if name not in formats and isinstance(first, str) and not ISO.match(first):
             continue
         try:
-            whole = TablePart(pa.table({name: column}), np.arange(len(column)), table.file, table.place)
-            ticks, missing = dates(whole, name, formats.get(name))
+            column_part = TablePart(pa.table({name: column}), np.arange(len(column)), table.file, table.place)
+            ticks, missing = dates(column_part, name, formats.get(name))
         except SpecError:  # no dates
             continue
         steps = np.diff(ticks[~missing])

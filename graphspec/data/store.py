@@ -214,20 +214,20 @@ class Store:
 
     def group(self, name: str) -> dict[str, Any]:
         """The whole arrays of a group; their parts are given up. They must be in memory."""
-        found: dict[str, Any] = {}
+        arrays: dict[str, Any] = {}
         for key in [key for key in self.parts if key[0] == name]:
             parts: list[Any] = self.parts.pop(key)
             joined = Ragged.joined if isinstance(parts[0], Ragged) else np.concatenate
-            found[key[1]] = parts[0] if len(parts) == 1 else joined(parts)
-        return found
+            arrays[key[1]] = parts[0] if len(parts) == 1 else joined(parts)
+        return arrays
 
     @property
     def digest(self) -> str:
         """What was added: of equal arrays it is equal, however they were cut."""
-        whole = hashlib.blake2b(str(self.length).encode(), digest_size=16)
+        hasher = hashlib.blake2b(str(self.length).encode(), digest_size=16)
         for name in sorted(self._digests):
-            whole.update(self._digests[name].digest())
-        return whole.hexdigest()
+            hasher.update(self._digests[name].digest())
+        return hasher.hexdigest()
 
 
 @contextmanager

@@ -60,15 +60,15 @@ class Streamed:
             if shuffle is not None and self.padding.bucket is not None:  # brought together within a window
                 mixed = generator(shuffle.seed, shuffle.epoch, begin)
                 order = self.padding.bucketed(order, window[0], batch_size, mixed)
-            whole = len(order) - len(order) % batch_size
+            end = len(order) - len(order) % batch_size
             step = batch_size * max(1, self._block * BLOCKS // (8 * batch_size))
-            for first in range(0, whole, step):  # cut as in a whole epoch: see `InMemory`
-                stop, seen = min(first + step, whole), max(0, start - begin - first)
+            for first in range(0, end, step):  # cut as in a whole epoch: see `InMemory`
+                stop, seen = min(first + step, end), max(0, start - begin - first)
                 if seen < stop - first:
                     chosen = _chosen(window, order[first:stop])
                     batches = cut(batch_size, chosen, self.dtypes, self.device, self.padding)
                     yield from islice(batches, -(-seen // batch_size), None)
-            left = _chosen(window, order[whole:]) if whole < len(order) else None
+            left = _chosen(window, order[end:]) if end < len(order) else None
         if left is not None:
             yield from cut(batch_size, left, self.dtypes, self.device, self.padding)
 
@@ -102,11 +102,11 @@ class Streamed:
 
 
 def _read(group: Mapping[str, InFiles | FiledRows], ranges: Ranges) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
     for name, filed in group.items():
         rows = filed.read(ranges)
-        found[name] = Rows.of(rows) if isinstance(rows, Ragged) else torch.from_numpy(rows)
-    return found
+        arrays[name] = Rows.of(rows) if isinstance(rows, Ragged) else torch.from_numpy(rows)
+    return arrays
 
 
 def _chosen(window: Groups, order: Tensor) -> Groups:

@@ -31,9 +31,9 @@ def synthetic(program: BaseProgram, wanted: list[Field], count: int, seed: int) 
     with torch.no_grad():
         for start in range(0, count, step):
             values = teacher(*(array[start : start + step] for array in arrays.values()), **asked)
-            found = values if isinstance(values, dict) else {next(iter(raw)): values}
+            outputs = values if isinstance(values, dict) else {next(iter(raw)): values}
             for name, parts in raw.items():
-                parts.append(found[name])
+                parts.append(outputs[name])
     types = {field.name: field.tensor for field in wanted}
     for name, output in program.outputs.items():
         if output.target in types and output.target not in arrays:

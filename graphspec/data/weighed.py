@@ -64,9 +64,9 @@ class Weighed(Rebatched):
         for name, table in self.tables.items():
             if table.target not in batch.arrays:
                 continue
-            found = table.of(batch.arrays[table.target])
+            weight = table.of(batch.arrays[table.target])
             rows = weights.get(name)
-            weights[name] = found if rows is None else found * rows.reshape(-1, *[1] * (found.dim() - 1))
+            weights[name] = weight if rows is None else weight * rows.reshape(-1, *[1] * (weight.dim() - 1))
         return replace(batch, weights=weights)
 
 

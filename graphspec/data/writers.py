@@ -75,8 +75,8 @@ def _texts(column: pa.ChunkedArray) -> list[str | None]:
     if pa.types.is_nested(column.type):
         values = column.to_pylist()
         return [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
-    found: list[str | None] = column.cast(pa.string()).to_pylist()
-    return found
+    cells: list[str | None] = column.cast(pa.string()).to_pylist()
+    return cells
 
 
 def _shortest(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -141,8 +141,8 @@ class _Arrays:
 
         if not self._parts:
             return
-        whole = pa.concat_tables(self._parts)
-        arrays = {name: _array(whole[name]) for name in whole.column_names}
+        table = pa.concat_tables(self._parts)
+        arrays = {name: _array(table[name]) for name in table.column_names}
         with self._path.open("wb") as stream:  # numpy appends .npz to a name of another suffix
             np.savez(stream, **arrays)
 
@@ -158,8 +158,8 @@ def _array(column: pa.ChunkedArray) -> Any:
     if any(value is None for value in values):
         values = ["" if value is None else str(value) for value in values]
     kind = column.type.value_type if pa.types.is_list(column.type) else column.type
-    found = np.array(values)
-    return found.astype(np.float32) if kind == pa.float32() and found.dtype.kind == "f" else found
+    array = np.array(values)
+    return array.astype(np.float32) if kind == pa.float32() and array.dtype.kind == "f" else array
 
 
 WRITERS: Mapping[str, Callable[[Path], TableWriter]] = {

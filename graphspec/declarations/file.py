@@ -84,8 +84,8 @@ def _respelled(document: Document) -> Document:
 def _misspelt(value: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The mappings under keys that are nearly those of a section, by its name."""
     known = Spec.model_fields
-    found = {nearest(key, known, Spec.synonyms): item for key, item in value.items() if key not in known}
-    return {name: item for name, item in found.items() if name is not None and isinstance(item, dict)}
+    sections = {nearest(key, known, Spec.synonyms): item for key, item in value.items() if key not in known}
+    return {name: item for name, item in sections.items() if name is not None and isinstance(item, dict)}
 
 
 def _params(reader: DeclarationReader, value: Any, body: Body) -> None:
@@ -132,7 +132,7 @@ def _presets(reader: DeclarationReader, value: Any, body: Body) -> dict[str, dic
 
 
 def _inputs(reader: DeclarationReader, value: Any, body: Body) -> None:
-    found = body.inputs
+    inputs = body.inputs
     if isinstance(value, dict) and isinstance(value.get("shape"), list):
         inner = ", ".join(f"{key}: {unquoted(item)}" for key, item in value.items())
         message, help = "`inputs` has an input without a name", f"write {{x: {{{inner}}}}}"
@@ -141,7 +141,7 @@ def _inputs(reader: DeclarationReader, value: Any, body: Body) -> None:
         return
     for name, item in reader.mapping(value, ("inputs",), "`inputs`", body).items():
         path = ("inputs", name)
-        found[name] = None
+        inputs[name] = None
         if not reader.name(name, path, "an input", reserved=True):
             continue
         if isinstance(item, list):
@@ -156,7 +156,7 @@ def _inputs(reader: DeclarationReader, value: Any, body: Body) -> None:
             message = f"the input `{name}` has no shape"
             reader.error("wrong-type", path, message, f"write `{name}: {{shape: [64]}}`", key=True)
             continue
-        found[name] = reader.setting(Input, item, f"the input `{name}`", path)
+        inputs[name] = reader.setting(Input, item, f"the input `{name}`", path)
 
 
 def _block(reader: DeclarationReader, name: str, value: Any) -> Body | None:
@@ -225,17 +225,17 @@ def _block_outputs(reader: DeclarationReader, value: Any, path: Path, body: Body
 
 
 def _outputs(reader: DeclarationReader, value: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
     if isinstance(value, list):
         for position, name in enumerate(value):
             if not isinstance(name, str):
                 message = f"an output is a name, not {show(name)}"
                 reader.error("wrong-type", ("outputs", position), message, _named_output(name))
-            elif name in found:
+            elif name in outputs:
                 reader.error("duplicate-name", ("outputs", position), f"the output `{name}` is listed twice")
             elif reader.name(name, ("outputs", position), "an output"):
-                found[name] = Output()
-        return found
+                outputs[name] = Output()
+        return outputs
     if isinstance(value, str):
         if "," in value:
             help = f"write outputs: [{', '.join(part.strip() for part in value.split(','))}]"
@@ -256,8 +256,8 @@ def _outputs(reader: DeclarationReader, value: Any) -> dict[str, Any]:
                 Output, {} if item is None else item, f"the output `{name}`", ("outputs", name)
             )
             if output is not None:
-                found[name] = output
-    return found
+                outputs[name] = output
+    return outputs
 
 
 def _named_output(item: Any) -> str | None:

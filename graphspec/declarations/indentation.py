@@ -85,14 +85,14 @@ def _nested(
     """A mapping whose empty keys hold the entries after them that belong below one; `may_hold` are the keys
     that may be such, if not all.
     """
-    found: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
     above: str | None = None
     for key, item in value.items():
         if above is not None and belongs(key, item):
-            found[above] = {**(found[above] or {}), key: item}
+            nested[above] = {**(nested[above] or {}), key: item}
             here = next((old for old, new in moved if new == (*path, key)), (*path, key))
             moved.append((here, (*path, above, key)))
             continue
-        found[key] = item
+        nested[key] = item
         above = key if item is None and (may_hold is None or key in may_hold) else None
-    return found
+    return nested

@@ -18,7 +18,7 @@ from graphspec.source import Document, Path
 def read_nodes(
     reader: DeclarationReader, value: Any, path: Path, body: Body, shared: bool = False
 ) -> dict[str, Node]:
-    found = {}
+    nodes = {}
     if isinstance(value, dict) and any(isinstance(value.get(form), str) for form in FORMS):
         inner = ", ".join(f"{key}: {unquoted(item)}" for key, item in value.items())
         message = f"`{path[-1]}` has a node without a name"
@@ -32,10 +32,10 @@ def read_nodes(
         legal = reader.name(name, here, "a node") and not (item is None and body.incomplete)
         node = _node(reader, name, item, here, shared) if legal else None
         if node is not None:
-            found[name] = node
+            nodes[name] = node
         else:
             body.failed.add(name)
-    return found
+    return nodes
 
 
 def read_wrapped(
@@ -251,8 +251,8 @@ def _arrow(value: Any) -> str | None:
         value = ends if all(ends) else next(iter(value.items())) if len(value) == 1 else ()
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) and "->" in value[0]:
         return value[0]
-    whole = isinstance(value, list | tuple) and all(isinstance(end, str) and end for end in value)
-    return " -> ".join(value) if whole and len(value) > 1 else None
+    is_chain = isinstance(value, list | tuple) and all(isinstance(end, str) and end for end in value)
+    return " -> ".join(value) if is_chain and len(value) > 1 else None
 
 
 def _edge(

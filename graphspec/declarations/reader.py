@@ -96,9 +96,9 @@ class DeclarationReader:
     def name(self, word: str, path: Path, what: str, *, reserved: bool = False) -> bool:
         """Whether a name is an identifier that is not reserved."""
         if not IDENTIFIER.match(word):
-            plain = unicodedata.normalize("NFKD", word.replace("ß", "ss"))
-            plain = "".join(c for c in plain if not unicodedata.combining(c))
-            fixed = re.sub(r"\W+", "_", plain, flags=re.ASCII).strip("_")
+            unaccented = unicodedata.normalize("NFKD", word.replace("ß", "ss"))
+            unaccented = "".join(c for c in unaccented if not unicodedata.combining(c))
+            fixed = re.sub(r"\W+", "_", unaccented, flags=re.ASCII).strip("_")
             help = (
                 write(fixed, safe=False)
                 if IDENTIFIER.match(fixed)

@@ -114,9 +114,9 @@ def _comments(sources: Mapping[str, str]) -> Iterator[tuple[Span, str]]:
     """Each code behind `# ok:`, and where the comment is."""
     for file, text in sources.items():
         for number, line in enumerate(split_lines(text), 1) if "ok:" in text else ():
-            if (found := MEANT.search(line)) is not None:
-                place = Span(file, number, found.start() + 1, number, found.end() + 1)
-                yield from ((place, code) for code in re.split(r"\s*,\s*", found[1]) if code in SILENCED)
+            if (match := MEANT.search(line)) is not None:
+                place = Span(file, number, match.start() + 1, number, match.end() + 1)
+                yield from ((place, code) for code in re.split(r"\s*,\s*", match[1]) if code in SILENCED)
 
 
 def _unused(code: str, place: Span) -> Diagnostic:

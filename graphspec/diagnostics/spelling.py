@@ -53,27 +53,27 @@ def nearest(word: str, candidates: Iterable[str], synonyms: Mapping[str, str] | 
     start or the end of the other. Among many hundreds of candidates one typing mistake is looked for.
     """
     names = dict.fromkeys(name for name in candidates if isinstance(name, str))
-    plain = _letters(word[:_LONGEST_WORD])
+    letters = _letters(word[:_LONGEST_WORD])
     for foreign, ours in (synonyms or {}).items():
-        if (foreign == word or _letters(foreign) == plain) and ours in names:
+        if (foreign == word or _letters(foreign) == letters) and ours in names:
             return ours
-    if not plain or len(word) > _LONGEST_WORD:
+    if not letters or len(word) > _LONGEST_WORD:
         return None
     if len(names) > _MANY:
         return next((name for name in _one_mistake(word) if name in names), None)
     best: tuple[int, bool, str] | None = None
     for name in names:
         other = _letters(name)
-        limit = min(max(len(plain), len(other)) // 3, 3) if best is None else best[0]
-        if abs(len(other) - len(plain)) > limit:
+        limit = min(max(len(letters), len(other)) // 3, 3) if best is None else best[0]
+        if abs(len(other) - len(letters)) > limit:
             continue
-        distance = _edits(plain, other, limit)
-        found = (distance, sorted(plain) != sorted(other), name)  # letters in another order before others
-        if distance <= limit and (best is None or found < best):
-            best = found
+        distance = _edits(letters, other, limit)
+        score = (distance, sorted(letters) != sorted(other), name)  # letters in another order before others
+        if distance <= limit and (best is None or score < best):
+            best = score
     if best is not None:
         return best[2]
-    parts = [name for name in names if _is_part(plain, _letters(name))]
+    parts = [name for name in names if _is_part(letters, _letters(name))]
     return min(parts, key=lambda name: (abs(len(name) - len(word)), name), default=None)
 
 
@@ -112,21 +112,21 @@ def certain(word: str, near: str, legal: Iterable[str], synonyms: Mapping[str, s
     for the same, the same letters, or few typing mistakes in letters (no digit is taken for another) and no
     second word as near.
     """
-    plain, other = _letters(word[:_LONGEST_WORD]), _letters(near)
+    letters, other = _letters(word[:_LONGEST_WORD]), _letters(near)
     if akin(word, near):
         return False
-    if plain == other or any(_letters(foreign) == plain for foreign in synonyms or ()):
+    if letters == other or any(_letters(foreign) == letters for foreign in synonyms or ()):
         return True
-    limit = min(max(len(plain), len(other)) // 3, 3)
-    distance = _edits(plain, other, limit)
+    limit = min(max(len(letters), len(other)) // 3, 3)
+    distance = _edits(letters, other, limit)
     if distance > limit or re.findall(r"\d", word) != re.findall(r"\d", near):
         return False
-    if distance > 1 + (len(plain) >= 8) or len(plain) < 3:
+    if distance > 1 + (len(letters) >= 8) or len(letters) < 3:
         return False
     return not any(
         name != near
         and abs(len(name) - len(word)) <= 4
-        and _edits(plain, _letters(name), distance) <= distance
+        and _edits(letters, _letters(name), distance) <= distance
         for name in legal
         if isinstance(name, str)
     )

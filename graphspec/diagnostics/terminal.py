@@ -57,8 +57,8 @@ def for_json(value: Any) -> Any:
 def say_json(value: Any, stream: TextIO | None = None, indent: int | None = None) -> None:
     """Prints a value as JSON; hidden characters in its texts are escapes."""
     text = json.dumps(for_json(value), indent=indent, ensure_ascii=False, allow_nan=False)
-    found = [match for match in hidden_in(text) if match[0] != "\n"]
-    for match in reversed(found):
+    matches = [match for match in hidden_in(text) if match[0] != "\n"]
+    for match in reversed(matches):
         text = text[: match.start()] + json.dumps(match[0])[1:-1] + text[match.end() :]
     print(text, file=stream or sys.stdout, flush=True)
 

@@ -64,18 +64,18 @@ def check_features(
     from graphspec.data.features.plan import misfits, plan
     from graphspec.data.features.settings import ImageFeature
 
-    found = plan(inputs, outputs, data.features, ranges, windows=data.windows)
-    problems = [*misfits(found, outputs, data.windows), *follow_misfits(found)]
+    feature_plan = plan(inputs, outputs, data.features, ranges, windows=data.windows)
+    problems = [*misfits(feature_plan, outputs, data.windows), *follow_misfits(feature_plan)]
     body.scope.problems(problems, PATH)
     wrong = {problem.path[0] for problem in problems}
     body.context.augmented = {
         fill.field: (fill.feature.augment, fill.tensor)
-        for fill in found.fills
+        for fill in feature_plan.fills
         if isinstance(fill.feature, ImageFeature) and fill.feature.augment and fill.field not in wrong
     }
     classless = [
         fill
-        for fill in found.fills
+        for fill in feature_plan.fills
         if fill.output is not None
         and outputs[fill.output].rows.class_weight is not None
         and (not fill.classes or (fill.positions and not _by_position(outputs[fill.output])))
@@ -117,8 +117,8 @@ def _mix_misfits(
 
     name = steps[0].layer
     for key, tensor in inputs.items():
-        whole = tensor.rank == IMAGE and tensor.dtype != "bool"
-        if key in ranges or not (tensor.is_float or whole):
+        is_image = tensor.rank == IMAGE and tensor.dtype != "bool"
+        if key in ranges or not (tensor.is_float or is_image):
             what = "ids" if key in ranges else f"{tensor.dtype} values"
             message = f"`{name}` mixes the inputs of examples, and the input `{key}` has {what}"
             yield Problem("feature-misfit", message, "leave `mix` out, or mix a model of floats and images")

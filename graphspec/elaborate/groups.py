@@ -80,14 +80,14 @@ def _span(body: BodyElaborator, place: Path) -> Span:
 
 
 def _report(body: BodyElaborator, place: Path, message: str, word: str, known: list[str]) -> None:
-    plain = word.strip("*?.")
-    near = nearest(plain, known) or nearest(plain, _parts(known))
+    stem = word.strip("*?.")
+    near = nearest(stem, known) or nearest(stem, _parts(known))
     help = "the model has no weights"
     if any(path.startswith(f"{word}.") for path in known):
         help = write_value(f'"{word}.*"')
     elif known:
         shown = ", ".join(f"`{path}`" for path in known[:3])
-        help = meant(near, plain) if near else f"paths are, for example, {shown}"
+        help = meant(near, stem) if near else f"paths are, for example, {shown}"
     body.error("unknown-weight", _span(body, place), message, help)
 
 

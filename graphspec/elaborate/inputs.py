@@ -105,11 +105,11 @@ def declared_defaults(
 
     Their sizes are those of inputs that must be given, after which they come.
     """
-    found: Defaults = {}
+    defaults: Defaults = {}
     known: set[Dim | None] = {symbol(BATCH), None}
     given = [name for name in inputs if _default(body, name) is MISSING]
-    whole = body.declared.inputs.keys() <= body.inputs.keys()
-    alone = next(iter(inputs), None) if whole and not given else None
+    complete = body.declared.inputs.keys() <= body.inputs.keys()
+    alone = next(iter(inputs), None) if complete and not given else None
     for name in given:
         value = inputs[name]
         known |= {_unit(size) for size in value.tensor.shape} if value is not None else set()
@@ -119,7 +119,7 @@ def declared_defaults(
             continue
         path = (*body.path("inputs", name), "default")
         problem = _default_misfit(default, value.tensor, ranges.get(name))
-        unknown = [size for size in map(_unit, value.tensor.shape) if size not in known and whole]
+        unknown = [size for size in map(_unit, value.tensor.shape) if size not in known and complete]
         if problem is None and name == alone:
             problem = (
                 "at least one input must be required: it gives the batch size",
@@ -138,8 +138,8 @@ def declared_defaults(
         if problem is not None:
             body.error("default-misfit", body.declared.document.span(path), *problem)
             continue
-        found[name] = default
-    return found
+        defaults[name] = default
+    return defaults
 
 
 def _default(body: BodyElaborator, name: str) -> Any:

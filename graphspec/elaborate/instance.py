@@ -126,19 +126,19 @@ class NodeInstance:
         """The plain arguments of the instance; those of a repeat list override the node's; None if one
         failed.
         """
-        found, broken = self.legal_arguments()
-        return None if broken else found
+        legal, broken = self.legal_arguments()
+        return None if broken else legal
 
     def legal_arguments(self) -> tuple[dict[str, Any], list[str]]:
         """Those of its arguments that have a value, and the names of those that failed."""
         if self.given:
             return dict(self.given), []
-        found = {key: self.evaluate(value, key) for key, value in self.declared.extra.items()}
-        found.update((key, value) for key, value in self.overrides.items() if key != "from")
-        broken = [key for key, value in found.items() if value is FAILED]
+        arguments = {key: self.evaluate(value, key) for key, value in self.declared.extra.items()}
+        arguments.update((key, value) for key, value in self.overrides.items() if key != "from")
+        broken = [key for key, value in arguments.items() if value is FAILED]
         for key in broken:
-            del found[key]
-        return found, broken
+            del arguments[key]
+        return arguments, broken
 
     def weights(self) -> str | None:
         """The file that its weights come from, if it names one."""
@@ -152,15 +152,15 @@ class NodeInstance:
 
     def expressions(self, arguments: dict[str, Any]) -> tuple[ArgumentExpression, ...]:
         """The expressions of the arguments, for emission."""
-        found: list[ArgumentExpression] = []
+        argument_expressions: list[ArgumentExpression] = []
         for key, value in self.declared.extra.items():
             if key in arguments and key not in self.overrides and not isinstance(value, int | float):
-                found += expressions_in(value, arguments[key], (key,))
+                argument_expressions += expressions_in(value, arguments[key], (key,))
         repeat = self.declared.repeat if self.declared.repeat is not MISSING else self.declared.parallel
         count = expression_in(repeat)
         if count is not None and self.count is not None:
-            found.append(ArgumentExpression(count, self.count, ("repeat",)))
-        return tuple(found)
+            argument_expressions.append(ArgumentExpression(count, self.count, ("repeat",)))
+        return tuple(argument_expressions)
 
     def refuses_nothing(self, bounds: list[Bound]) -> bool:
         """Reports an input that was left out, if the reader needs all inputs."""

@@ -195,15 +195,15 @@ def _inside(body: BodyElaborator, result: NodeResult, path: tuple[str, ...], spa
 
 def give_out(op: Op, inner: BodyElaborator, path: tuple[str, ...], span: Span | None) -> None:
     """Gives `op` an output for the value at `path` inside it; an error is reported at `span`."""
-    found = resolve(inner, ".".join(path), span, "")
-    if len(found) != 1:
+    resolved = resolve(inner, ".".join(path), span, "")
+    if len(resolved) != 1:
         inner.error(
             "unknown-reference",
             span,
-            f"`{'.'.join(path)}` stands for {len(found)} values inside `{op.name}`, not for one",
+            f"`{'.'.join(path)}` stands for {len(resolved)} values inside `{op.name}`, not for one",
         )
         return
-    if isinstance(found[0], Value):
+    if isinstance(resolved[0], Value):
         key = ".".join(path)
-        op.outputs[key] = Value(found[0].tensor, f"{op.node}_{'_'.join(path)}", op)
-        op.results[key] = found[0]
+        op.outputs[key] = Value(resolved[0].tensor, f"{op.node}_{'_'.join(path)}", op)
+        op.results[key] = resolved[0]

@@ -85,8 +85,8 @@ def _plan(
         body.error("out-of-range", span, message)
         return None
     if not isinstance(value, dict):
-        whole = isinstance(value, float) and value.is_integer()
-        help = f"write {int(value)}, or use `//`" if whole else body.scope.param_remedy(raw, value, "3")
+        integral = isinstance(value, float) and value.is_integer()
+        help = f"write {int(value)}, or use `//`" if integral else body.scope.param_remedy(raw, value, "3")
         help = help or f"write {key}: 3, or {key}: {{units: [64, 32]}}"
         message = f"`{key}` is a count, or a mapping from arguments to lists, not {show(value)}"
         body.error("wrong-type", span, message, help)
@@ -260,14 +260,14 @@ def _reads(node: NodeInstance, edges: list[tuple[str, Path]]) -> list[InputText]
         raw, path = node.overrides["from"], (*node.path, "parallel", "from", node.index or 0)
     if raw is MISSING:
         return [InputText(text, where) for text, where in edges]
-    found: list[InputText] = []
+    texts: list[InputText] = []
     for name, item in raw.items() if isinstance(raw, dict) else [(None, raw)]:
         where = path if name is None else (*path, name)
         if isinstance(item, list):
-            found += [InputText(part, (*where, index), name) for index, part in enumerate(item)]
+            texts += [InputText(part, (*where, index), name) for index, part in enumerate(item)]
         else:
-            found.append(InputText(item, where, name))
-    return found
+            texts.append(InputText(item, where, name))
+    return texts
 
 
 def _inputs(node: NodeInstance, previous: NodeResult | None) -> NodeInputs:

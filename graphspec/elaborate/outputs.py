@@ -98,20 +98,20 @@ def output_specs(body: BodyElaborator, bound: dict[str, Resolved]) -> Outputs:
     for key, value in bound.items():
         parts[key.partition(".")[0]].append(value)
     written, declared = body.declared.document.value.get("outputs"), body.declared.outputs
-    whole = not isinstance(written, dict) or written.keys() <= declared.keys()
+    complete = not isinstance(written, dict) or written.keys() <= declared.keys()
     for name, output in declared.items():
         values = [value for value in parts[name] if isinstance(value, Value)]
         all_known = bool(values) and len(values) == len(parts[name])
         before = len(body.context.diagnostics)
         spec = _output_spec(body, name, output, values if all_known else [])
         if spec is None or len(body.context.diagnostics) > before:
-            whole = False
+            complete = False
         elif all_known:
             known[name] = named[name] = spec
         elif any(value is FAILED for value in parts[name]):
             named[name] = spec
     _check_names(body, known)
-    return Outputs(known, named if whole else None)
+    return Outputs(known, named if complete else None)
 
 
 def _check_names(body: BodyElaborator, specs: dict[str, OutputSpec]) -> None:
@@ -130,14 +130,14 @@ def _check_names(body: BodyElaborator, specs: dict[str, OutputSpec]) -> None:
 
 def _output_spec(body: BodyElaborator, name: str, output: Output, values: list[Value]) -> OutputSpec | None:
     path = body.declared.output_path(name)
-    found = {
+    settings = {
         key: body.scope.evaluate(getattr(output, key), (*path, key))
         for key in ("loss", "metrics", *RowSettings.model_fields)
     }
-    loss = _objective(body, parse_loss, found["loss"], (*path, "loss"))
-    metrics = _metrics(body, found["metrics"], (*path, "metrics"))
-    rows = _row_settings(body, name, found)
-    if any(value is FAILED for value in found.values()):
+    loss = _objective(body, parse_loss, settings["loss"], (*path, "loss"))
+    metrics = _metrics(body, settings["metrics"], (*path, "metrics"))
+    rows = _row_settings(body, name, settings)
+    if any(value is FAILED for value in settings.values()):
         return None
     spec = OutputSpec(
         name,
@@ -148,20 +148,20 @@ def _output_spec(body: BodyElaborator, name: str, output: Output, values: list[V
         rows.target or name,
         rows=rows,
     )
-    if values and (found["loss"] is None or loss is not None):
+    if values and (settings["loss"] is None or loss is not None):
         _check_fit(body, spec, ending(values[0]), metrics)
     return spec
 
 
-def _row_settings(body: BodyElaborator, name: str, found: dict[str, Any]) -> RowSettings:
+def _row_settings(body: BodyElaborator, name: str, settings: dict[str, Any]) -> RowSettings:
     """The row settings of an output; the defaults after an error, which is reported."""
     path = body.declared.output_path(name)
     for key in ("loss_weight", "class_weight", "sample_weight"):
-        if found["loss"] is None and found[key] is not None:
+        if settings["loss"] is None and settings[key] is not None:
             message = f"the output `{name}` has `{key}` and no loss"
             body.error("unknown-key", body.declared.document.key((*path, key)), message, "give it a `loss`")
     try:
-        given = {key: found[key] for key in RowSettings.model_fields if found[key] is not FAILED}
+        given = {key: settings[key] for key in RowSettings.model_fields if settings[key] is not FAILED}
         return parse_row_settings(given, f"the output `{name}`")
     except SettingError as error:
         body.scope.setting_error(error, path)
@@ -179,9 +179,9 @@ def _check_fit(
     problems = [((*path, key), misfit)]
     if misfit is None:
         problems = [(where, each.misfit(tensor, activation, spec.loss)) for where, each in metrics.items()]
-    for where, found in problems:
-        if found is not None:
-            message, help = found
+    for where, complaint in problems:
+        if complaint is not None:
+            message, help = complaint
             span = body.declared.document.span(where)
             body.error("loss-misfit", span, f"output `{spec.name}`: {message}", help)
 

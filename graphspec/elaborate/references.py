@@ -34,7 +34,7 @@ def formula_references(text: str) -> list[str]:
 def sources(body: Body) -> dict[str, list[str]]:
     """The nodes and inputs that the text of each node names as its inputs."""
     edges, names = body.edges or {}, body.nodes.keys() | body.inputs.keys()
-    found: dict[str, list[str]] = {}
+    sources_by_node: dict[str, list[str]] = {}
     for name, node in body.nodes.items():
         texts: list[Any] = [] if node.source is MISSING else [node.source]
         if node.otherwise is not MISSING:
@@ -46,8 +46,8 @@ def sources(body: Body) -> dict[str, list[str]]:
         elif node.source is MISSING and body.edges is None and not reads_nothing(node):
             texts.append(body.above.get(name))
         texts += [source for source, _ in edges.get(name, ())]
-        found[name] = [head for head in heads(texts) if head in names]
-    return found
+        sources_by_node[name] = [head for head in heads(texts) if head in names]
+    return sources_by_node
 
 
 def order(sources: Mapping[str, Iterable[str]], report_cycle: Callable[[list[str]], None]) -> list[str]:
@@ -55,7 +55,7 @@ def order(sources: Mapping[str, Iterable[str]], report_cycle: Callable[[list[str
 
     A cycle goes to `report_cycle`, its first name once more at the end.
     """
-    found: list[str] = []
+    ordered: list[str] = []
     finished: dict[str, bool] = {}  # false while a node's sources are being visited
     in_cycles: set[str] = set()
     for root in sources:
@@ -79,6 +79,6 @@ def order(sources: Mapping[str, Iterable[str]], report_cycle: Callable[[list[str
                     report_cycle([*cycle, source])
             else:
                 finished[name] = True
-                found.append(name)
+                ordered.append(name)
                 stack.pop()
-    return found
+    return ordered

@@ -59,16 +59,16 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
             help = f"name the nodes that it returns: outputs: [{declared.written[-1]}]"
         body.error("unbound-output", document.key(("outputs",)), message, help)
     report_unused(context, file)
-    found = None
+    findings = None
     if not context.diagnostics.errors:
         graph.outputs = {name: value for name, value in bound.items() if isinstance(value, Value)}
         masked = [name for name in outputs.known if _is_masked(outputs.known[name])]
-        found = run_passes(graph, masked, context.diagnostics)
-    inputs, ranges, defaults = _check_beside(body, sections, outputs, found, channels_first)
-    if found is None or context.diagnostics.errors:
+        findings = run_passes(graph, masked, context.diagnostics)
+    inputs, ranges, defaults = _check_beside(body, sections, outputs, findings, channels_first)
+    if findings is None or context.diagnostics.errors:
         return None
-    graph, words = found.graph, _mask_names(outputs.known, found)
-    finished = {name: _finished(output, found, words) for name, output in outputs.known.items()}
+    graph, words = findings.graph, _mask_names(outputs.known, findings)
+    finished = {name: _finished(output, findings, words) for name, output in outputs.known.items()}
     warn(body, graph, finished, sections)
     return Elaborated(
         file.name,
@@ -79,9 +79,9 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         data,
         sections.tune,
         ranges,
-        found.minimum_sizes,
-        found.maximum_sizes,
-        {words[name]: mask for name, mask in found.masks.items()},
+        findings.minimum_sizes,
+        findings.maximum_sizes,
+        {words[name]: mask for name, mask in findings.masks.items()},
         channels_first,
         defaults,
     )
@@ -165,37 +165,37 @@ def _check_beside(
     body: BodyElaborator,
     sections: Sections,
     outputs: Outputs,
-    found: Findings | None,
+    findings: Findings | None,
     channels_first: frozenset[str],
 ) -> tuple[dict[str, Tensor], dict[str, Limit], Defaults]:
     """Reports what beside the graph does not fit its inputs and outputs: as much as is sure where the graph
     has mistakes, without `found`. The types of inputs as they are given, the ranges of ids, and the defaults.
     """
-    graph = body.graph if found is None else found.graph
+    graph = body.graph if findings is None else findings.graph
     inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
     inputs |= {name: given_tensor(inputs[name]) for name in channels_first if name in inputs}
-    limits = found.ranges if found is not None else {}
+    limits = findings.ranges if findings is not None else {}
     ranges = {name: _given_range(limit, name in channels_first) for name, limit in limits.items()}
     defaults = declared_defaults(body, graph.inputs, ranges)
     declared, known, data = body.declared.inputs, outputs.known, sections.data
-    if found is None:  # a target may be filled as an input is that has a mistake
+    if findings is None:  # a target may be filled as an input is that has a mistake
         sure = {name for name in declared if name not in inputs}
         known = {name: each for name, each in known.items() if each.loss and each.target not in sure}
     if data is not None:
-        check_features(body, data, inputs, known, ranges, whole=found is not None)
-    _check_training(body, sections, outputs, found)
+        check_features(body, data, inputs, known, ranges, whole=findings is not None)
+    _check_training(body, sections, outputs, findings)
     return inputs, ranges, defaults
 
 
 def _check_training(
-    body: BodyElaborator, sections: Sections, outputs: Outputs, found: Findings | None
+    body: BodyElaborator, sections: Sections, outputs: Outputs, findings: Findings | None
 ) -> None:
     """Reports what in `train` and `tune` does not fit the graph and its outputs, as far as they are known."""
     training, data = sections.train, sections.data
-    if training is not None and found is not None:
+    if training is not None and findings is not None:
         from graphspec.elaborate.groups import check_groups
 
-        check_groups(body, training, found.graph, outputs.known)
+        check_groups(body, training, findings.graph, outputs.known)
     if outputs.named is None or (data is None and body.declared.document.value.get("data") is not None):
         return
     ways = directions(outputs.named, data is not None and data.validation is not None)
@@ -220,10 +220,10 @@ def _is_masked(output: OutputSpec) -> bool:
     return judged and len(output.tensors) == 1 and output.tensors[0].rank > 2
 
 
-def _mask_names(outputs: dict[str, OutputSpec], found: Findings) -> dict[str, str]:
+def _mask_names(outputs: dict[str, OutputSpec], findings: Findings) -> dict[str, str]:
     """For the outputs that have a mask, the name of that beside the outputs."""
     words: dict[str, str] = {}
-    for name in found.masks:
+    for name in findings.masks:
         word = f"{name}_mask"
         while word in {*outputs, *words.values()}:
             word += "_"
@@ -231,7 +231,7 @@ def _mask_names(outputs: dict[str, OutputSpec], found: Findings) -> dict[str, st
     return words
 
 
-def _finished(output: OutputSpec, found: Findings, masks: dict[str, str]) -> OutputSpec:
+def _finished(output: OutputSpec, findings: Findings, masks: dict[str, str]) -> OutputSpec:
     """An output with the findings of the passes."""
-    activation = found.activations[output.name] if len(output.tensors) == 1 else None
+    activation = findings.activations[output.name] if len(output.tensors) == 1 else None
     return replace(output, activation=activation, mask=masks.get(output.name))

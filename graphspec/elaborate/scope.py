@@ -82,8 +82,8 @@ class Scope:
         more: list[dict[str, Any]] = [self.given, self.context.vocabularies.get(self.document.file, {})]
         if index is not None:
             more.append({"index": index})
-        found = [names for names in more if names]
-        return ChainMap(*found, self.params) if found else self.params
+        scopes = [names for names in more if names]
+        return ChainMap(*scopes, self.params) if scopes else self.params
 
     def given_outside(self, written: Any) -> dict[str, Span]:
         """The params of an expression that have their values from elsewhere, a use of the block or the
@@ -93,9 +93,9 @@ class Scope:
             names = names_in(written)
         except ExpressionError:
             return {}
-        found = {name: self.origins[name] for name in sorted(names) if name in self.origins}
+        origins = {name: self.origins[name] for name in sorted(names) if name in self.origins}
         own = [name for name in sorted(names) if ("params", name) in self.document.grafts]
-        return {name: self.document.span(("params", name)) for name in own} | found
+        return {name: self.document.span(("params", name)) for name in own} | origins
 
     def insertion(self, written: str, index: int | None = None) -> str | None:
         """How a text in the place of a number is written so that it is one: `width` as `$width`, `$width / 2`
@@ -107,11 +107,11 @@ class Scope:
         for text in candidates:
             try:
                 names = names_in(text)
-                whole = evaluate(text, self._names(index), self.channels if self.inputs is not None else None)
+                value = evaluate(text, self._names(index), self.channels if self.inputs is not None else None)
             except (ExpressionError, _Reported):
                 continue
             known = bool(names) and names <= self.params.keys() | {"index"}
-            if known and text != written and isinstance(whole, int):
+            if known and text != written and isinstance(value, int):
                 return write(text)
         return None
 
@@ -130,14 +130,14 @@ class Scope:
         self, value: Any, path: Path, index: int | None = None, notes: Iterable[str] = ()
     ) -> bool | None:
         """A boolean key, such as `when`; None after reporting that it is not boolean."""
-        found = self.evaluate(value, path, index)
-        if isinstance(found, bool):
-            return found
-        if found is not FAILED:
-            message = f"`{path[-1]}` is true or false, not {show(found)}"
-            help = boolean_help(found) or self.param_remedy(value, found, "true")
-            if isinstance(found, str) and found in self.params:
-                help = f"write `${found}`"
+        evaluated = self.evaluate(value, path, index)
+        if isinstance(evaluated, bool):
+            return evaluated
+        if evaluated is not FAILED:
+            message = f"`{path[-1]}` is true or false, not {show(evaluated)}"
+            help = boolean_help(evaluated) or self.param_remedy(value, evaluated, "true")
+            if isinstance(evaluated, str) and evaluated in self.params:
+                help = f"write `${evaluated}`"
             self.error("wrong-type", self.document.span(path), message, help, notes=notes)
         return None
 
@@ -168,15 +168,15 @@ class Scope:
 
         A param that is `required` and not given is left out: its absence is the caller's to report.
         """
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         active: list[str] = []
         failures = set(self.unknown)
 
         def resolve(name: str) -> None:
-            if name in found or name in failures:
+            if name in values or name in failures:
                 return
             if name in given:
-                found[name] = self.params[name] = given[name]
+                values[name] = self.params[name] = given[name]
                 return
             if declared[name] == "required":
                 return
@@ -196,20 +196,20 @@ class Scope:
                 if not needed & failures:
                     channels = self.channels if self.inputs is not None else None
                     value = evaluate(declared[name], self._names(None), channels)
-                    found[name] = self.params[name] = value
+                    values[name] = self.params[name] = value
             except _Reported:
                 failures.add(name)
             except ExpressionError as error:
                 self.expression_error(error, here)
                 failures.add(name)
             active.pop()
-            if name not in found:
+            if name not in values:
                 failures.add(name)
 
         for name in declared:
             resolve(name)
         self.unknown = frozenset(failures)
-        return found
+        return values
 
     def expression_error(self, error: ExpressionError, path: Path) -> None:
         """Reports an expression's error at its characters."""

@@ -28,21 +28,21 @@ class SizeError(Exception):
 def named_sizes(body: BodyElaborator) -> dict[str, Dim]:
     """The values of named sizes in a body: those of its file's inputs, as they are bound there."""
     of_file = body.of_file or body
-    found: dict[str, Dim] = {}
+    sizes: dict[str, Dim] = {}
     for name, declared in of_file.declared.inputs.items():
         value = of_file.inputs.get(name)
         if not isinstance(value, Value) or not isinstance(declared, Input):
             continue
         for size in value.tensor.shape[1:]:
-            found |= {word: symbol(word) for word in names_of(size) if not word.startswith("?")}
+            sizes |= {word: symbol(word) for word in names_of(size) if not word.startswith("?")}
         shape = declared.shape if isinstance(declared.shape, list) else []
         axes = [*shape[1:], *shape[:1]] if declared.data_format == "channels_first" else shape
         for word, size in zip(axes, value.tensor.shape[1:], strict=False):
             written = NAMED_SIZE.fullmatch(word) if isinstance(word, str) else None
             if written is not None:
-                found[written["name"]] = size // int(written["before"] or written["behind"] or 1)
-    found.pop(BATCH, None)
-    return found
+                sizes[written["name"]] = size // int(written["before"] or written["behind"] or 1)
+    sizes.pop(BATCH, None)
+    return sizes
 
 
 def declared_size(node: NodeInstance, size: Any, *keys: str | int) -> Dim | None:

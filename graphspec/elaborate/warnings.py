@@ -162,10 +162,10 @@ def _of_output(spec: OutputSpec, value: Value) -> Iterator[tuple[str, str, str, 
         message = f"`{spec.loss.name}` compares the probabilities of a softmax as if they were any numbers"
         help = "use categorical_crossentropy, or sparse_categorical_crossentropy; without classes, no softmax"
         yield "loss", "softmax-misfit", message, help
-    plain = isinstance(spec.loss, MeanSquaredError | MeanAbsoluteError) or (
+    on_values = isinstance(spec.loss, MeanSquaredError | MeanAbsoluteError) or (
         isinstance(spec.loss, Regression) and spec.loss.canonical in ("huber", "log_cosh")
     )
-    guesses = isinstance(spec.loss, Regression) and plain and ending(value) not in ("softmax", "sigmoid")
+    guesses = isinstance(spec.loss, Regression) and on_values and ending(value) not in ("softmax", "sigmoid")
     for metric in spec.metrics:
         if guesses and isinstance(metric, Accuracy | BinaryAccuracy) and spec.loss is not None:
             message = f"`{metric.name}` measures classes, but `{spec.loss.name}` is a loss on values"

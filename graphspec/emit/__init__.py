@@ -182,10 +182,10 @@ def docstring(program: Elaborated, folded: bool) -> list[str]:
     head = f'"""{comment(program.name)}: '
     inputs = [comment(f"{name} {_type(tensor)}") for name, tensor in program.inputs.items()]
     outputs = [comment(f"{name} {_type(out.tensors[0])}") for name, out in program.outputs.items()]
-    whole = f"{head}{', '.join(inputs)} -> {', '.join(outputs)}."
+    line = f"{head}{', '.join(inputs)} -> {', '.join(outputs)}."
     more = ["", "Folded for inference; its weights come from a file."] if folded else []
-    if len(whole) + 3 <= WIDTH:
-        return [whole, *more, '"""'] if more else [f'{whole}"""']
+    if len(line) + 3 <= WIDTH:
+        return [line, *more, '"""'] if more else [f'{line}"""']
     return [*_wrapped(head, inputs, ""), *_wrapped("-> ", outputs, "."), *more, '"""']
 
 
@@ -199,12 +199,12 @@ def _wrapped(head: str, tensors: list[str], tail: str) -> list[str]:
 def carry(classes: Classes[ClassParts], own: ast.Module, exporting: bool) -> tuple[list[str], set[str]]:
     """The library code at the top of a file, reduced to what the file uses; and the names that it reads."""
     specializer = Specializer(own, classes.helpers, classes.options, dict(_forwards(classes)), exporting)
-    found: list[str] = []
+    lines: list[str] = []
     read: set[str] = set()
     for node in specializer.run().values():
-        found += ["", "", *_written(node)]
+        lines += ["", "", *_written(node)]
         read.update(known_names(node))
-    return found, read
+    return lines, read
 
 
 @lru_cache(KEPT)
@@ -218,8 +218,8 @@ def custom_imports(classes: Classes[ClassParts]) -> list[str]:
     homes: dict[str, list[str]] = {}
     for (home, word), alias in sorted(classes.imported.items()):
         homes.setdefault(home, []).append(word if word == alias else f"{word} as {alias}")
-    found = [line for home, parts in homes.items() for line in _import(home, parts)]
-    return ["", *found] if found else []
+    imports = [line for home, parts in homes.items() for line in _import(home, parts)]
+    return ["", *imports] if imports else []
 
 
 def _import(home: str, parts: list[str]) -> list[str]:
@@ -231,7 +231,7 @@ def _import(home: str, parts: list[str]) -> list[str]:
 
 def _forwards(classes: Classes[ClassParts]) -> Iterator[tuple[str, list[Use]]]:
     """The calls of the modules of layers, by class."""
-    found: dict[str, list[Use]] = {}
+    uses: dict[str, list[Use]] = {}
     for op in (op for group in classes.groups for body in group.bodies for op in body.ops):
         code = classes.code(op) if op.layer is not None and op.present else None
         if code is None or code.construct is None or op.layer is None:
@@ -241,8 +241,8 @@ def _forwards(classes: Classes[ClassParts]) -> Iterator[tuple[str, list[Use]]]:
         for call in (each for each in ast.walk(without(code.call, usual)) if isinstance(each, ast.Call)):
             if isinstance(call.func, ast.Name) and call.func.id == f"{HOLE}self":
                 for target in {code.construct.target, code.construct.general or code.construct.target}:
-                    found.setdefault(target, []).append(Use(call, absent))
-    yield from found.items()
+                    uses.setdefault(target, []).append(Use(call, absent))
+    yield from uses.items()
 
 
 def absent_of(op: Op) -> frozenset[str]:

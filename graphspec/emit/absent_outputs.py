@@ -29,11 +29,11 @@ def _lacking(root: Graph) -> list[tuple[Op, Op]]:
     for op in root.walk():
         if op.graph is not None:
             instances[op.graph.definition].append(op)
-    found = []
+    pairs = []
     for ops in instances.values():
         full = max(ops, key=lambda op: len(op.outputs))
-        found += [(op, full) for op in ops if _may_be_completed(op, full)]
-    return found
+        pairs += [(op, full) for op in ops if _may_be_completed(op, full)]
+    return pairs
 
 
 def _may_be_completed(op: Op, full: Op) -> bool:
@@ -45,9 +45,9 @@ def _may_be_completed(op: Op, full: Op) -> bool:
     assert op.graph is not None
     nodes = {each.node for each in op.graph.ops}
     sources = [full.results[key] for key in missing]
-    made = all(value.op is not None and value.op.node not in nodes for value in sources)
+    absent = all(value.op is not None and value.op.node not in nodes for value in sources)
     in_order = [key for key in full.outputs if key in op.outputs] == list(op.outputs)
-    return made and in_order and not any(map(ends_in, full.results.values()))
+    return absent and in_order and not any(map(ends_in, full.results.values()))
 
 
 def _complete(op: Op, full: Op) -> None:

@@ -44,12 +44,12 @@ def expanded(root: Graph) -> tuple[Graph, dict[Value, Value]]:
 
 def _mixed(root: Graph) -> set[tuple[Definition, str]]:
     """The inputs of blocks that are one example in some uses, and batches in others."""
-    found: dict[tuple[Definition, str], set[bool]] = defaultdict(set)
+    kinds_by_input: dict[tuple[Definition, str], set[bool]] = defaultdict(set)
     for graph in root.graphs():
         for word, value in graph.inputs.items():
             if value is not None and graph is not root:
-                found[graph.definition, word].add(value.tensor.shape[0] == 1)
-    return {key for key, kinds in found.items() if len(kinds) > 1}
+                kinds_by_input[graph.definition, word].add(value.tensor.shape[0] == 1)
+    return {key for key, kinds in kinds_by_input.items() if len(kinds) > 1}
 
 
 def _calls(root: Graph, wanted: set[tuple[Definition, str]]) -> Iterator[tuple[Op, str]]:
@@ -79,9 +79,9 @@ def _expand(graph: Graph, op: Op, word: str) -> None:
     assert op.graph is not None
     place = list(op.graph.inputs).index(word)
     value = op.arguments[place]  # of an instance before, it may have a batch by now
-    made = value if value.tensor.shape[0] != 1 else _before(graph, op, value)
-    batch = made.tensor.shape[0]
-    op.arguments = tuple(made if number == place else each for number, each in enumerate(op.arguments))
+    batched = value if value.tensor.shape[0] != 1 else _before(graph, op, value)
+    batch = batched.tensor.shape[0]
+    op.arguments = tuple(batched if number == place else each for number, each in enumerate(op.arguments))
     _retype(op.graph, word, batch)
     for key, output in op.outputs.items():
         output.tensor = op.results[key].tensor
@@ -101,10 +101,10 @@ def _before(graph: Graph, op: Op, value: Value) -> Value:
         for each in graph.ops[:place]:
             if isinstance(each.layer, ExpandBatch) and each.inputs[0] is value and each.span == op.span:
                 return each.output
-    made = Op(f"{value.name}_batch", None, op.span, "op", (value, like), layer=ExpandBatch(), title="expand")
-    output = Value(value.tensor.with_shape(like.tensor.shape[0], *value.tensor.shape[1:]), value.name, made)
-    made.outputs = {"": output}
-    graph.ops.insert(place, made)
+    added = Op(f"{value.name}_batch", None, op.span, "op", (value, like), layer=ExpandBatch(), title="expand")
+    output = Value(value.tensor.with_shape(like.tensor.shape[0], *value.tensor.shape[1:]), value.name, added)
+    added.outputs = {"": output}
+    graph.ops.insert(place, added)
     return output
 
 

@@ -50,11 +50,11 @@ def _is_custom(node: ast.ImportFrom, named: Iterable[NamedCode]) -> bool:
 def _file(named: NamedCode, program: BaseProgram) -> Path:
     """The file below the directory of the spec that has a class."""
     root = program.folder
-    found = custom.found_beside(named, root)
-    if found is None:
+    module_spec = custom.found_beside(named, root)
+    if module_spec is None:
         message = f"`{named.home}` is not next to the spec, so it is not copied"
         raise _misfit(named, message, "build without `--bundle`: the file imports it")
-    place = Path(found.origin or next(iter(found.submodule_search_locations or ()), ""))
+    place = Path(module_spec.origin or next(iter(module_spec.submodule_search_locations or ()), ""))
     parts = named.home.split(".")[1:]
     if not parts:
         return place
@@ -166,18 +166,18 @@ def _loads(name: ast.Name) -> bool:
 
 def _bound(body: Iterable[ast.AST]) -> dict[str, str]:
     """What imports bind names to, and definitions to themselves."""
-    found: dict[str, str] = {}
+    bindings: dict[str, str] = {}
     for node in body:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 top = alias.name.partition(".")[0]
-                found[alias.asname or top] = alias.name if alias.asname else top
+                bindings[alias.asname or top] = alias.name if alias.asname else top
         elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
             home = "." * node.level + (node.module or "")
-            found |= {alias.asname or alias.name: f"{home}.{alias.name}" for alias in node.names}
+            bindings |= {alias.asname or alias.name: f"{home}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ClassDef | ast.FunctionDef):
-            found[node.name] = "the emitted file's"
-    return found
+            bindings[node.name] = "the emitted file's"
+    return bindings
 
 
 def _imports(brought: dict[str, str], known: dict[str, str]) -> list[str]:
@@ -204,13 +204,13 @@ def _placed(emitted: Emitted, imports: list[ast.ImportFrom], copied: list[str], 
     is_import = copied[0].startswith(("import ", "from "))
     head = lines[: start - 1] if is_import else [*lines[: start - 1], "", ""]
     shift = len(head) + len(copied) - end
-    made = [*head, *copied, *lines[end:]]
+    assembled = [*head, *copied, *lines[end:]]
     if future:
         docstring = ast.parse(emitted.source).body[0].end_lineno or 0
-        made[docstring:docstring] = ["", "from __future__ import annotations"]
+        assembled[docstring:docstring] = ["", "from __future__ import annotations"]
         shift += 2
     places = {number + shift: span for number, span in emitted.places.items()}
-    return replace(emitted, source="\n".join(made), places=places)
+    return replace(emitted, source="\n".join(assembled), places=places)
 
 
 def _misfit(named: NamedCode, message: str, help: str | None) -> SpecError:

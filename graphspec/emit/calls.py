@@ -84,28 +84,28 @@ class Calls:
         if op.parameter is not None:
             assert module is not None
             return module, None
-        found = self.arguments(op)
+        arguments = self.arguments(op)
         if op.wrapper is not None:
-            return self._wrapped(slot, op, module, found, number, logits)
+            return self._wrapped(slot, op, module, arguments, number, logits)
         if op.graph is not None:
-            return self._instance(op, op.graph, module, found, logits), None
+            return self._instance(op, op.graph, module, arguments, logits), None
         code = self.constructor.classes.code(op)
-        return self._layer(slot, op, code, module, found, number), self._ending(slot, op, code, number)
+        return self._layer(slot, op, code, module, arguments, number), self._ending(slot, op, code, number)
 
     def arguments(self, op: Op) -> list[Argument]:
-        found: list[Argument] = []
+        expressions: list[Argument] = []
         for place, argument in enumerate(op.arguments):
             first = self.wish(op, place)
             if place in self.inside:
                 value = argument[0] if isinstance(argument, tuple) else argument
                 code, order = self.inside[place]
                 read = turned(code, value.tensor.rank, order, first) if value is not None else code
-                found.append([read] if isinstance(argument, tuple) else read)
+                expressions.append([read] if isinstance(argument, tuple) else read)
             elif isinstance(argument, tuple):
-                found.append([self.values.read(value, first) for value in argument])
+                expressions.append([self.values.read(value, first) for value in argument])
             else:
-                found.append(self.values.read(argument, first) if argument is not None else None)
-        return found
+                expressions.append(self.values.read(argument, first) if argument is not None else None)
+        return expressions
 
     def wish(self, op: Op, place: int) -> bool:
         """Whether an op reads an argument with channels at axis 1."""
@@ -117,35 +117,35 @@ class Calls:
         op: Op,
         graph: Graph,
         module: ast.expr | None,
-        found: Sequence[Argument],
+        arguments: Sequence[Argument],
         logits: ast.expr | None,
     ) -> ast.expr:
         assert module is not None
         callee = self.constructor.classes.of[graph]
         taken = set(callee.inputs)
-        parts = [part for word, part in zip(graph.inputs, found, strict=True) if word in taken]
+        parts = [part for word, part in zip(graph.inputs, arguments, strict=True) if word in taken]
         while parts and parts[-1] is None:
             parts.pop()
         recomputing = self.constructor.classes.recomputing(op) if callee.over is None else None
         called = [module] if recomputing is None else [name(recomputing), module]
         if callee.over is not None:
             called.insert(len(called) - 1, name(callee.name))
-        made = call(*called, *(_one(part) for part in parts))
-        made.keywords += self.constructor.lending(graph)
+        invocation = call(*called, *(_one(part) for part in parts))
+        invocation.keywords += self.constructor.lending(graph)
         if logits is not None:
-            made.keywords.append(ast.keyword("logits", logits))
-        return made
+            invocation.keywords.append(ast.keyword("logits", logits))
+        return invocation
 
     def _wrapped(
         self,
         slot: Slot,
         op: Op,
         module: ast.expr | None,
-        found: list[Argument],
+        given: list[Argument],
         number: int,
         logits: ast.expr | None,
     ) -> tuple[ast.expr, Ending | None]:
-        outside = _one(found[0])
+        outside = _one(given[0])
         inside = fill(op.wrapper.enter_code(), {"x": outside})
         rank, out = op.inner[0].rank, op.inner_outputs[0].rank
         ending = None
@@ -173,7 +173,7 @@ class Calls:
         op: Op,
         code: Code,
         module: ast.expr | None,
-        found: Sequence[Argument],
+        arguments: Sequence[Argument],
         number: int,
     ) -> ast.expr:
         assert op.layer is not None
@@ -185,19 +185,21 @@ class Calls:
         if module is not None:
             holes["self"] = module
         if op.layer.variadic:
-            holes |= {str(place): _one(part) for place, part in enumerate(found)}
-            found = [part for part in found if part is not None]
+            holes |= {str(place): _one(part) for place, part in enumerate(arguments)}
+            arguments = [part for part in arguments if part is not None]
             optional = self._optional_operands(slot, op, code, number)
-            whole = self._present(found) if optional else self._list(op, [_one(part) for part in found])
-            holes["list"] = whole
-            holes["*"] = whole.elts if isinstance(whole, ast.List) else [ast.Starred(whole, ast.Load())]
+            items = (
+                self._present(arguments) if optional else self._list(op, [_one(part) for part in arguments])
+            )
+            holes["list"] = items
+            holes["*"] = items.elts if isinstance(items, ast.List) else [ast.Starred(items, ast.Load())]
         else:
-            for argument, part in zip(op.layer.arguments, found, strict=True):
+            for argument, part in zip(op.layer.arguments, arguments, strict=True):
                 holes[argument.name] = _one(part)
         usual = {
             word
             for word, default in code.defaults.items()
-            if isinstance(made := holes.get(word), ast.expr) and equal(made, literal(default))
+            if isinstance(given := holes.get(word), ast.expr) and equal(given, literal(default))
         }
         return fill(code.call, holes, usual)
 
@@ -215,11 +217,11 @@ class Calls:
             raise Varies(op.node)
         return bool(optional)
 
-    def _present(self, found: Sequence[Argument]) -> ast.expr:
+    def _present(self, operands: Sequence[Argument]) -> ast.expr:
         """The operands of a merge that are there, as a list."""
         each = name("each")
         there = ast.Compare(each, [ast.IsNot()], [ast.Constant(None)])
-        parts = ast.Tuple([_one(part) for part in found], ast.Load())
+        parts = ast.Tuple([_one(part) for part in operands], ast.Load())
         return ast.ListComp(each, [ast.comprehension(each, parts, [there], 0)])
 
     def _collected(self, op: Op, code: Code) -> ast.expr | None:
@@ -239,7 +241,7 @@ class Calls:
             return None
         return collected.read()
 
-    def _list(self, op: Op, found: list[ast.expr]) -> ast.expr:
+    def _list(self, op: Op, operands: list[ast.expr]) -> ast.expr:
         """All inputs of a merge as a list, or the list that a loop collected."""
         parts: list[ast.expr] = []
         position, first = 0, self.wish(op, 0)
@@ -256,7 +258,7 @@ class Calls:
             ):
                 parts.append(ast.Starred(collected.read(), ast.Load()))
             else:
-                parts += found[position : position + count]
+                parts += operands[position : position + count]
             position += count
         alone = parts[0].value if len(parts) == 1 and isinstance(parts[0], ast.Starred) else None
         return alone if alone is not None else listed(parts)
@@ -291,7 +293,7 @@ class Calls:
 
     def _constants(self, slot: Slot, op: Op, code: Code, number: int) -> dict[str, ast.expr]:
         """The constants of a call: literals, or attributes where they differ between the class's bodies."""
-        found = {}
+        constants = {}
         for word, value in code.constants.items():
             peers = self._peers(slot, number)
             values = {
@@ -299,7 +301,7 @@ class Calls:
             }
             alike = all(same(other, value) for other in values.values())
             if alike and len({body for body, _ in values}) == len(self.group.bodies):
-                found[word] = literal(value)
+                constants[word] = literal(value)
                 continue
             if slot.loop and _vary(values):
                 raise Varies(slot.node)
@@ -311,8 +313,8 @@ class Calls:
             )
             if written is None:
                 raise Varies(slot.node)
-            found[word] = self._kept_value(written, f"{slot.node}_{word}", slot)
-        return found
+            constants[word] = self._kept_value(written, f"{slot.node}_{word}", slot)
+        return constants
 
     def _ending(self, slot: Slot, op: Op, code: Code, number: int) -> Ending | None:
         """The activation of a layer; a flag or a function of the module where bodies differ."""

@@ -169,7 +169,7 @@ class Classes(Generic[Part]):
     def _called(self, graph: Graph) -> list[Unit]:
         """The shared units that a graph calls, or that are lent to one inside it; of equal names one."""
         if graph not in self._calls:
-            found: dict[tuple[bool, str], Unit] = {}
+            called: dict[tuple[bool, str], Unit] = {}
             declared = {unit.name: unit for unit in graph.units if unit.shared}
             for op in graph.ops:
                 units = list(self._called(op.graph)) if op.graph is not None else []
@@ -178,8 +178,8 @@ class Classes(Generic[Part]):
                     units.append(op.unit)
                 for unit in units:
                     owned = self.owns(graph, unit)
-                    found.setdefault((owned, unit.name), declared[unit.name] if owned else unit)
-            self._calls[graph] = list(found.values())
+                    called.setdefault((owned, unit.name), declared[unit.name] if owned else unit)
+            self._calls[graph] = list(called.values())
         return self._calls[graph]
 
     def _has_module(self, unit: Unit) -> bool:
@@ -328,15 +328,15 @@ class Classes(Generic[Part]):
     ) -> ModuleClass:
         """A class of these bodies, laid out, without its arguments."""
         rows = shown([slots[body] for body in members])
-        made = template_of(members, rows, self._inner)
-        wiring = Wiring(made.graph, made.slots)
-        for slot in made.slots:
+        class_template = template_of(members, rows, self._inner)
+        wiring = Wiring(class_template.graph, class_template.slots)
+        for slot in class_template.slots:
             slot.loop = any(row[slot.position].loop for row in rows)
         twins: dict[Graph, list[int]] = defaultdict(list)
         for number, body in enumerate(members):
             twins[self._leaders.get(body, body)].append(number)
         group = ModuleClass(
-            definition, members, rows, made, wiring, self.helpers,
+            definition, members, rows, class_template, wiring, self.helpers,
             [self._given.get(body, {}) for body in members],
             [calls for calls in twins.values() if len(calls) > 1],
             over,
@@ -344,24 +344,26 @@ class Classes(Generic[Part]):
         if not group.reads_alike:
             raise Varies(definition.title)
         group.numbers = {body: number for number, body in enumerate(members)}
-        self._ops |= made.ops
-        self._raw |= made.raw
-        self._owners |= dict.fromkeys(made.graph.units, definition)
-        self._raw_units |= {mine: unit for unit, mine in made.units.items()}
-        for value, mine in made.values.items():
+        self._ops |= class_template.ops
+        self._raw |= class_template.raw
+        self._owners |= dict.fromkeys(class_template.graph.units, definition)
+        self._raw_units |= {mine: unit for unit, mine in class_template.units.items()}
+        for value, mine in class_template.values.items():
             if self.ending.get(value, LINEAR.word) != LINEAR.word:
                 self.ending.setdefault(mine, self.ending[value])
             elif mine is value:  # alone, it has no activation to leave off
                 self.ending.pop(value, None)
-        group.logits = any(value in self.ending for value in made.graph.outputs.values())
+        group.logits = any(value in self.ending for value in class_template.graph.outputs.values())
         is_root = self._root in members
-        first = [made.values[value] for value in self._channels_first] if is_root else []
-        self.layout.run(made.graph, first, is_root)
+        first = [class_template.values[value] for value in self._channels_first] if is_root else []
+        self.layout.run(class_template.graph, first, is_root)
         group.takes = tuple(
-            value in self.layout.channels_first for value in made.graph.inputs.values() if value
+            value in self.layout.channels_first for value in class_template.graph.inputs.values() if value
         )
-        group.gives = tuple(self.layout.gives(made.graph, value) for value in made.graph.outputs.values())
-        self.of |= dict.fromkeys([*members, made.graph], group)
+        group.gives = tuple(
+            self.layout.gives(class_template.graph, value) for value in class_template.graph.outputs.values()
+        )
+        self.of |= dict.fromkeys([*members, class_template.graph], group)
         return group
 
     def _inner(self, graph: Graph) -> tuple[Graph, ClassTemplate]:
@@ -396,11 +398,11 @@ class Classes(Generic[Part]):
 
 def _texts(code: Code) -> list[str]:
     """All source texts of a layer's code."""
-    values, made = list(code.constants.values()), code.construct
+    values, construct = list(code.constants.values()), code.construct
     texts = [code.call, *_activation_texts(code.activation)]
-    if made is not None:
-        texts += [made.target, made.general or made.target, made.around]
-        values += [*made.positional.values(), *(value for value, _ in made.keyword.values())]
+    if construct is not None:
+        texts += [construct.target, construct.general or construct.target, construct.around]
+        values += [*construct.positional.values(), *(value for value, _ in construct.keyword.values())]
     return texts + [value.text for value in values if isinstance(value, Ref)]
 
 
@@ -458,10 +460,10 @@ def _leaders(graphs: list[Graph]) -> dict[Graph, Graph]:
     """For each further call of a shared block the first call, which is the one that makes its modules; so,
     too, for the blocks inside it.
     """
-    found: dict[Graph, Graph] = {}
+    leaders: dict[Graph, Graph] = {}
 
     def follow(graph: Graph, leader: Graph) -> None:
-        found[graph] = leader
+        leaders[graph] = leader
         inner = {(op.node, op.index): op.graph for op in leader.ops}
         for op in graph.ops:
             other = inner.get((op.node, op.index))
@@ -471,12 +473,12 @@ def _leaders(graphs: list[Graph]) -> dict[Graph, Graph]:
     for graph in reversed(graphs):
         for unit in graph.units:
             for call in unit.calls[1:]:
-                if call.graph is not None and unit.first_call.graph is not None and call.graph not in found:
+                if call.graph is not None and unit.first_call.graph is not None and call.graph not in leaders:
                     follow(call.graph, unit.first_call.graph)
-    return {graph: _last(found, graph) for graph in found}
+    return {graph: _last(leaders, graph) for graph in leaders}
 
 
-def _last(found: dict[Graph, Graph], graph: Graph) -> Graph:
-    while graph in found:
-        graph = found[graph]
+def _last(following: dict[Graph, Graph], graph: Graph) -> Graph:
+    while graph in following:
+        graph = following[graph]
     return graph

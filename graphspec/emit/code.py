@@ -78,9 +78,9 @@ def without(text: str, usual: Collection[str]) -> ast.expr:
 
 def _filled(node: ast.expr, holes: Filling) -> ast.expr:
     if isinstance(node, ast.Name) and node.id.startswith(HOLE):
-        found = holes[node.id]
-        assert isinstance(found, ast.expr)
-        return found
+        expression = holes[node.id]
+        assert isinstance(expression, ast.expr)
+        return expression
     changed: dict[str, Any] = {}
     for name, value in ast.iter_fields(node):
         if isinstance(value, list):
@@ -99,8 +99,8 @@ def _filled(node: ast.expr, holes: Filling) -> ast.expr:
 def _spliced(item: object, holes: Filling) -> Sequence[object]:
     """An item of a list of a tree: all arguments for `*HOLE_all`, the items of a tuple for `*HOLE_axes`."""
     if isinstance(item, ast.Starred) and isinstance(item.value, ast.Name) and item.value.id == HOLE + ALL:
-        found = holes[HOLE + "*"]
-        return found if isinstance(found, Sequence) else [found]
+        arguments = holes[HOLE + "*"]
+        return arguments if isinstance(arguments, Sequence) else [arguments]
     if isinstance(item, ast.Starred) and isinstance(part := _filled(item.value, holes), ast.Tuple):
         return part.elts
     return [_filled(item, holes)] if isinstance(item, ast.AST) else [item]  # type: ignore[arg-type]
@@ -278,8 +278,8 @@ class _Inner(dict[type[ast.AST], tuple[str, ...]]):
 
     def __missing__(self, kind: type[ast.AST]) -> tuple[str, ...]:
         words = () if issubclass(kind, ast.Constant) else reversed(kind._fields)
-        self[kind] = found = tuple(word for word in words if word not in NO_NODES)
-        return found
+        self[kind] = fields = tuple(word for word in words if word not in NO_NODES)
+        return fields
 
 
 INNER = _Inner()

@@ -125,12 +125,12 @@ class InitWriter:
 
     def lending(self, graph: Graph) -> list[ast.keyword]:
         """The modules that a call of an inner graph's `forward` passes to it."""
-        found = []
+        keywords = []
         for unit in self.classes.borrowed(graph):
             owned = self.classes.owns(self.group.graph, unit)
             module = own(names.attribute(unit.name)) if owned else self.group.borrowed[unit.name].read()
-            found.append(ast.keyword(self.classes.of[graph].borrowed[unit.name].name, module))
-        return found
+            keywords.append(ast.keyword(self.classes.of[graph].borrowed[unit.name].name, module))
+        return keywords
 
     @property
     def is_empty(self) -> bool:
@@ -224,25 +224,25 @@ class InitWriter:
         differ; "" if there is none.
         """
         texts = [each.initializer for op in cells.values() for each in op.weights() if each.name == word]
-        found = common_fill(texts) if len(texts) == len(cells) else None
-        if found is None:
+        common = common_fill(texts) if len(texts) == len(cells) else None
+        if common is None:
             return "", {}
         codes: dict[str, ast.expr] = {}
-        for number, values in found.numbers.items():
+        for number, values in common.numbers.items():
             wish = Wish("initial", f"{attribute}_initial", before=slot.position)
             code = self.values.write(dict(zip(cells, values, strict=True)), cells, wish)
             if code is None:
                 return "", {}
             codes[number] = code
-        return found.text, codes
+        return common.text, codes
 
     def _after(self, attribute: str, op: Op) -> None:
         if op.unit is not None and not op.unit.trainable and op.parameter is None:
             before = self.steps[-1]
             optional = attribute if before.optional else ""
             frozen = "freeze({module})" if _keeps_statistics(op) else "{module}.requires_grad_(False)"
-            made = fill(frozen, {"module": own(attribute)})
-            step = InitStatement(made, span=op.span, unless_none=optional, condition=before.condition)
+            freezing = fill(frozen, {"module": own(attribute)})
+            step = InitStatement(freezing, span=op.span, unless_none=optional, condition=before.condition)
             self.steps.append(step)
 
     def _repeated(self, slot: Slot, cells: dict[Cell, Op]) -> None:
@@ -295,10 +295,10 @@ class InitWriter:
                 for body, slots in enumerate(self.group.slots)
                 if slots[slot.position].ops[number].present
             }
-            made = self.expression(cells, f"{slot.node}_{number}", slot, number) if cells else None
-            if made is None and cells and op.graph is not None:
+            submodule = self.expression(cells, f"{slot.node}_{number}", slot, number) if cells else None
+            if submodule is None and cells and op.graph is not None:
                 raise NeedsModule(op.graph.definition)
-            items.append(made or call("nn.Identity"))
+            items.append(submodule or call("nn.Identity"))
         every = call(kind, *items) if kind == "nn.Sequential" else call(kind, listed(items))
         if all(equal(each, items[0]) for each in items):
             again = over(items[0], "_", call("range", ast.Constant(len(items))))
@@ -349,12 +349,12 @@ class InitWriter:
         for word, lists in self.values.lists():
             if word in given and [len(items) for items in lists] == [*counts.values()]:
                 return call("len", name(given[word]))
-        found = self.values.write(counts, ops, Wish("repeat", f"{slot.node}_count", before=slot.position))
-        assert found is not None, "each body has one number of instances"
+        code = self.values.write(counts, ops, Wish("repeat", f"{slot.node}_count", before=slot.position))
+        assert code is not None, "each body has one number of instances"
         if any(each.absent and each.count for each in of_bodies):
             cells = {cell: op for cell, op in ops.items() if op.present}
-            found = choice(self.presences.condition(slot, cells), found, ast.Constant(0))
-        return found
+            code = choice(self.presences.condition(slot, cells), code, ast.Constant(0))
+        return code
 
     def condition_at(self, op: Op) -> ast.expr:
         """The code that says whether an op of the template is there."""
@@ -387,10 +387,10 @@ class InitWriter:
             module, op = self.modules.get(slot.position), slot.op
             if not isinstance(module, ast.Attribute) or op.layer is None or slot.position in self.presence:
                 continue
-            found = [weight.name for weight in self.classes.weights(op) if weight.trainable]
-            if found:
+            trainable = [weight.name for weight in self.classes.weights(op) if weight.trainable]
+            if trainable:
                 held = item(module, 0) if slot.repeated else module
-                return fill(f"{{module}}{attribute_path(found[0])}.dtype", {"module": held})
+                return fill(f"{{module}}{attribute_path(trainable[0])}.dtype", {"module": held})
         weights = [weight for body in self.group.bodies for op in body.walk() for weight in op.weights()]
         if any(weight.trainable for weight in weights):
             return template("next(self.parameters()).dtype")
@@ -427,11 +427,11 @@ class InitWriter:
         target = first.target if len(targets) == 1 else first.general or first.target
         if len(targets) > 1 and any((each.general or target) != target for each in constructs.values()):
             raise Varies(hint)
-        made = call(target)
+        expr = call(target)
         sources = self._sources(slot, number)
         for word in first.positional:
             values = {cell: construct.positional[word] for cell, construct in constructs.items()}
-            made.args.append(self._leaf(values, cells, self._wish(hint, word, sources, slot, looped)))
+            expr.args.append(self._leaf(values, cells, self._wish(hint, word, sources, slot, looped)))
         by_place = min(construct.by_place for construct in constructs.values())
         for place, (word, (_, default)) in enumerate(first.keyword.items()):
             values = {cell: construct.keyword[word][0] for cell, construct in constructs.items()}
@@ -442,14 +442,14 @@ class InitWriter:
             if (
                 place < by_place
                 and next(names_of(code), None) is not None
-                and len(made.args) == len(first.positional) + place
+                and len(expr.args) == len(first.positional) + place
             ):
-                made.args.append(code)  # the names in it explain it
+                expr.args.append(code)  # the names in it explain it
             else:
-                made.keywords.append(ast.keyword(word, code))
+                expr.keywords.append(ast.keyword(word, code))
         if any(construct.around != first.around for construct in constructs.values()):
             raise Varies(hint)
-        return fill(first.around, {"module": made})
+        return fill(first.around, {"module": expr})
 
     def _sources(self, slot: Slot | None, number: int) -> tuple[Value, ...]:
         """What an instance of a slot reads, as values of the template."""
@@ -516,33 +516,33 @@ class InitWriter:
         graphs = {cell: op.graph for cell, op in cells.items() if op.graph is not None}
         child = self.classes.of[next(iter(graphs.values()))]
         if any(self.classes.of[graph] is not child for graph in graphs.values()):
-            made = call(self._kind(cells, graphs, hint))
+            expr = call(self._kind(cells, graphs, hint))
         elif child.is_function:
             return None
         else:
-            made = call(name(child.name))
+            expr = call(name(child.name))
         required = [arg for arg in child.args.values() if arg.default is MISSING]
         for place, arg in enumerate(ordered(child.args.values())):
             values = self._given_to(graphs, arg.name)
             if arg.default is not MISSING and all(same(value, arg.default) for value in values.values()):
                 continue
             code = self._inner_argument(cells, arg.name, hint, slot, number, looped)
-            plain = arg.default is MISSING and (len(required) <= 2 or arg.is_channels)
-            plain = plain and arg.annotation != "bool" and not made.keywords  # `Block(False)` says nothing
-            third = place == 2 == len(made.args) and arg.name == "kernel_size"  # as people write nn.Conv2d
-            if plain or third:
-                made.args.append(code)
+            placed = arg.default is MISSING and (len(required) <= 2 or arg.is_channels)
+            placed = placed and arg.annotation != "bool" and not expr.keywords  # `Block(False)` says nothing
+            third = place == 2 == len(expr.args) and arg.name == "kernel_size"  # as people write nn.Conv2d
+            if placed or third:
+                expr.args.append(code)
             else:
-                made.keywords.append(ast.keyword(arg.name, code))
-        return made
+                expr.keywords.append(ast.keyword(arg.name, code))
+        return expr
 
     def _given_to(self, graphs: dict[Cell, Graph], word: str) -> dict[Cell, Leaf]:
         """The values of an argument of inner classes, in these instances."""
-        found: dict[Cell, Leaf] = {}
+        values: dict[Cell, Leaf] = {}
         for cell, graph in graphs.items():
             group = self.classes.of[graph]
-            found[cell] = group.args[word].values[group.numbers[graph]]
-        return found
+            values[cell] = group.args[word].values[group.numbers[graph]]
+        return values
 
     def _kind(self, cells: dict[Cell, Op], graphs: dict[Cell, Graph], hint: str) -> ast.expr:
         """The argument that is the class of an inner instance. Raises `Varies`, `NeedsModule`."""
@@ -568,10 +568,10 @@ class InitWriter:
             self._leaf({cell: shape[axis] for cell, shape in shapes.items()}, cells, wish)
             for axis in range(len(weight.shape))
         ]
-        made = call("nn.Parameter", call("torch.empty", *sizes))
+        parameter = call("nn.Parameter", call("torch.empty", *sizes))
         if not weight.trainable:
-            made.keywords.append(ast.keyword("requires_grad", ast.Constant(False)))
-        return made
+            parameter.keywords.append(ast.keyword("requires_grad", ast.Constant(False)))
+        return parameter
 
 
 def _of_all(kind: str, every: ast.GeneratorExp) -> ast.Call:
@@ -604,8 +604,8 @@ def ordered(args: Iterable[Arg]) -> list[Arg]:
 
 def parameters(group: ModuleClass) -> list[str]:
     """The parameters of `__init__`, after `self`."""
-    found = ["self"]
+    texts = ["self"]
     for arg in ordered(group.args.values()):
         default = "" if arg.default is MISSING else f" = {flat(literal(arg.default))}"
-        found.append(f"{arg.name}: {arg.annotation}{default}")
-    return found
+        texts.append(f"{arg.name}: {arg.annotation}{default}")
+    return texts

@@ -24,15 +24,15 @@ class DefinitionWriter:
         bases = ", ".join(map(flat, node.bases))
         head = f"class {node.name}({bases}):" if bases else f"class {node.name}:"
         alike = self.text[node.lineno - 1].startswith(head)  # with the same bases
-        found = [f"{' ' * indent}{head}{self._pragma(node) if alike or len(node.bases) > 1 else ''}"]
+        written = [f"{' ' * indent}{head}{self._pragma(node) if alike or len(node.bases) > 1 else ''}"]
         for place, statement in enumerate(node.body):
             apart = isinstance(statement, ast.FunctionDef) or is_text(node.body[place - 1])
-            found += [""] if place and apart else []
-            found += self._statement(statement, indent + 4)
+            written += [""] if place and apart else []
+            written += self._statement(statement, indent + 4)
         # only a method that may override nothing needs `unused-ignore`
         certain = not alike and bases != "nn.Module"
         told = "[override]" if certain else "[override, unused-ignore]"
-        return [line.replace("[override, unused-ignore]", told) for line in found]
+        return [line.replace("[override, unused-ignore]", told) for line in written]
 
     def _function(self, node: ast.FunctionDef, indent: int) -> list[str]:
         result = f" -> {flat(node.returns)}" if node.returns is not None else ""
@@ -53,10 +53,10 @@ class DefinitionWriter:
         """The lines of a statement, with the comments above it."""
         start, end = self._first(node), node.end_lineno
         shift = indent - node.col_offset
-        found = [_moved(line, shift) for line in self.text[start - 1 : end]]
+        kept = [_moved(line, shift) for line in self.text[start - 1 : end]]
         if isinstance(node, ast.If):  # it may have been an `elif`
-            found[node.lineno - start] = found[node.lineno - start].replace("elif ", "if ", 1)
-        return found
+            kept[node.lineno - start] = kept[node.lineno - start].replace("elif ", "if ", 1)
+        return kept
 
     def _first(self, node: ast.stmt) -> int:
         """The first line of a statement, or of the comments above it."""
@@ -87,13 +87,13 @@ class DefinitionWriter:
             case ast.FunctionDef():
                 return [*comments, *self._function(node, indent)]
             case ast.If():
-                found = lines("if ", node.test, indent, ":") + self._block(node.body, indent + 4)
+                written = lines("if ", node.test, indent, ":") + self._block(node.body, indent + 4)
                 if len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If):
                     inner = self._statement(node.orelse[0], indent)
-                    found += [f"{pad}el{inner[0].strip()}", *inner[1:]]
+                    written += [f"{pad}el{inner[0].strip()}", *inner[1:]]
                 elif node.orelse:
-                    found += [f"{pad}else:", *self._block(node.orelse, indent + 4)]
-                return [*comments, *found]
+                    written += [f"{pad}else:", *self._block(node.orelse, indent + 4)]
+                return [*comments, *written]
             case ast.For():
                 head = lines(f"for {bare(node.target)} in ", node.iter, indent, ":")
                 return [*comments, *head, *self._block(node.body, indent + 4)]
@@ -125,19 +125,19 @@ def parameters(arguments: ast.arguments) -> list[str]:
     """The parameters of a function, with their types and defaults."""
     positional = [*arguments.posonlyargs, *arguments.args]
     missing = len(positional) - len(arguments.defaults)
-    found = [
+    texts = [
         _parameter(each, arguments.defaults[place - missing] if place >= missing else None)
         for place, each in enumerate(positional)
     ]
     if arguments.vararg is not None:
-        found.append(f"*{_parameter(arguments.vararg, None)}")
+        texts.append(f"*{_parameter(arguments.vararg, None)}")
     elif arguments.kwonlyargs:
-        found.append("*")
-    found += [
+        texts.append("*")
+    texts += [
         _parameter(each, default)
         for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     ]
-    return [*found, *([f"**{_parameter(arguments.kwarg, None)}"] if arguments.kwarg is not None else [])]
+    return [*texts, *([f"**{_parameter(arguments.kwarg, None)}"] if arguments.kwarg is not None else [])]
 
 
 def _parameter(argument: ast.arg, default: ast.expr | None) -> str:
@@ -149,11 +149,11 @@ def _parameter(argument: ast.arg, default: ast.expr | None) -> str:
 
 def signature(head: str, parameters: Sequence[str], tail: str, indent: int) -> list[str]:
     """The line of a `def`, wrapped as ruff wraps it."""
-    pad, whole = " " * indent, ", ".join(parameters)
-    if len(pad + head + whole + tail) <= WIDTH:
-        return [f"{pad}{head}{whole}{tail}"]
-    if len(pad + whole) + 4 <= WIDTH:
-        return [f"{pad}{head}", f"{pad}    {whole}", f"{pad}{tail}"]
+    pad, joined = " " * indent, ", ".join(parameters)
+    if len(pad + head + joined + tail) <= WIDTH:
+        return [f"{pad}{head}{joined}{tail}"]
+    if len(pad + joined) + 4 <= WIDTH:
+        return [f"{pad}{head}", f"{pad}    {joined}", f"{pad}{tail}"]
     return [f"{pad}{head}", *(f"{pad}    {each}," for each in parameters), f"{pad}{tail}"]
 
 

@@ -65,9 +65,9 @@ def make(source: str, program: str, name: str) -> Any:
     """
     module = execute(source, program)
     kind = getattr(module, name)
-    made = kind.__new__(kind)
-    hold(module, made)
-    return made
+    instance = kind.__new__(kind)
+    hold(module, instance)
+    return instance
 
 
 def hold(module: ModuleType, made: object) -> None:

@@ -40,9 +40,9 @@ def common_fill(texts: Sequence[str]) -> CommonFill | None:
 def _merged(nodes: Sequence[Any], numbers: dict[str, list[float]]) -> Any:
     """Parts of several statements as one."""
     first = nodes[0]
-    found = [number for node in nodes if (number := _number(node)) is not None]
-    if len(found) == len(nodes):
-        return first if len(set(found)) == 1 else _placeholder(found, numbers)
+    constants = [number for node in nodes if (number := _number(node)) is not None]
+    if len(constants) == len(nodes):
+        return first if len(set(constants)) == 1 else _placeholder(constants, numbers)
     if isinstance(first, list) and all(isinstance(node, list) and len(node) == len(first) for node in nodes):
         return [_merged(items, numbers) for items in zip(*nodes, strict=True)]
     if not all(type(node) is type(first) for node in nodes):
@@ -55,17 +55,17 @@ def _merged(nodes: Sequence[Any], numbers: dict[str, list[float]]) -> Any:
     return first
 
 
-def _placeholder(found: list[float], numbers: dict[str, list[float]]) -> ast.expr:
+def _placeholder(values: list[float], numbers: dict[str, list[float]]) -> ast.expr:
     """The placeholder of a number, or a whole multiple of one that is there: the bounds of a truncated normal
     are twice its deviation.
     """
     for word, known in numbers.items():
-        factors = {x / y if y else None for x, y in zip(found, known, strict=True)}
+        factors = {x / y if y else None for x, y in zip(values, known, strict=True)}
         (factor, *others) = factors
         if not others and factor is not None and factor == int(factor):
             return template(f"{factor!r} * {{{word}}}")
     word = f"number{len(numbers)}"
-    numbers[word] = found
+    numbers[word] = values
     return name(f"{HOLE}{word}")
 
 

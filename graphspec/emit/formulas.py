@@ -32,8 +32,8 @@ def with_locals(
             place -= 1
         known.add(word)
         changed = [_with(step, formula, name(word)) for step in steps]
-        made = InitStatement(formula, word, steps[place].span, local=True)
-        steps = [*changed[:place], made, *changed[place:]]
+        assignment = InitStatement(formula, word, steps[place].span, local=True)
+        steps = [*changed[:place], assignment, *changed[place:]]
     return steps
 
 
@@ -46,14 +46,14 @@ def _are_one_block(before: InitStatement, step: InitStatement) -> bool:
 
 def _most_repeated(steps: Sequence[InitStatement], arguments: Collection[str]) -> ast.expr | None:
     """The formula whose name saves most."""
-    found: dict[str, list[ast.expr]] = {}
+    by_text: dict[str, list[ast.expr]] = {}
     values = (value for step in steps if not step.local for value in _values(step))
     for part in (part for value in values for part in walk(value)):
         if isinstance(part, ast.BinOp | ast.IfExp | ast.Call) and _is_formula(part, arguments):
-            found.setdefault(flat(part), []).append(part)
-    often = [text for text, parts in found.items() if len(parts) >= OFTEN]
-    best = max(often, key=lambda text: (len(found[text]) - 1) * len(text), default=None)
-    return found[best][0] if best is not None else None
+            by_text.setdefault(flat(part), []).append(part)
+    often = [text for text, parts in by_text.items() if len(parts) >= OFTEN]
+    best = max(often, key=lambda text: (len(by_text[text]) - 1) * len(text), default=None)
+    return by_text[best][0] if best is not None else None
 
 
 def _is_formula(node: ast.AST, arguments: Collection[str]) -> bool:

@@ -143,17 +143,17 @@ class Forward(ForwardScope):
         if ending is not None and value in self.constructor.classes.ending:
             self._layer_with_logits(op, code, ending, word, first)
         elif presence is not None:
-            whole = ending.apply(code) if ending is not None else code
+            computed = ending.apply(code) if ending is not None else code
             instead = self._passed(slot, op)
             passed: ast.expr = ast.Constant(None)
             if instead is not None:  # it stays in its memory order, and what is there joins it
-                whole = turned(whole, value.tensor.rank, first, self.values.channels_first[instead])
+                computed = turned(computed, value.tensor.rank, first, self.values.channels_first[instead])
                 passed, first = self.values.code[instead], self.values.channels_first[instead]
-            self.assign(value, presence.choose(whole, passed), word, op.span, first, [op])
+            self.assign(value, presence.choose(computed, passed), word, op.span, first, [op])
         elif ending is not None:
             apart = not isinstance(code, Read) and (ending.twice or self._frees(op))
-            made = self._step(value, code, word, op, first) if apart else code
-            self.assign(value, ending.apply(made), word, op.span, first, [] if apart else [op])
+            operand = self._step(value, code, word, op, first) if apart else code
+            self.assign(value, ending.apply(operand), word, op.span, first, [] if apart else [op])
         elif isinstance(code, Read):
             self.values.bind(value, code, first)
         else:
@@ -280,40 +280,40 @@ class Forward(ForwardScope):
         if self.masks:
             self._return_masks(outputs)
             return
-        found = {key: self._returned(value) for key, value in outputs.items()}
-        if len(found) == 1:
-            self.body.append(Return(next(iter(found.values()))))
+        returned = {key: self._returned(value) for key, value in outputs.items()}
+        if len(returned) == 1:
+            self.body.append(Return(next(iter(returned.values()))))
         elif self.root:
-            self.body.append(Return(_dictionary(self._activate_together(found))))
+            self.body.append(Return(_dictionary(self._activate_together(returned))))
         else:
-            self.body.append(Return(ast.Tuple(list(found.values()), ast.Load())))
+            self.body.append(Return(ast.Tuple(list(returned.values()), ast.Load())))
 
-    def _activate_together(self, found: dict[str, ast.expr]) -> dict[str, ast.expr]:
+    def _activate_together(self, outputs: dict[str, ast.expr]) -> dict[str, ast.expr]:
         """Outputs that are activated unless logits are requested; two or more share one condition."""
-        late = {key: parts for key, code in found.items() if (parts := _late(code)) is not None}
+        late = {key: parts for key, code in outputs.items() if (parts := _late(code)) is not None}
         changed = [read.variable for read, _ in late.values()]
-        others = {read.variable for key in found.keys() - late.keys() for read in reads(found[key])}
+        others = {read.variable for key in outputs.keys() - late.keys() for read in reads(outputs[key])}
         if len(late) < 2 or len(set(changed)) < len(changed) or others.intersection(changed):
-            return found
+            return outputs
         steps: list[Assign | Return] = [Assign([read.variable], code) for read, code in late.values()]
         targets = ", ".join(variable.word for variable in changed)
         values = ast.Tuple([step.value for step in steps], ast.Load())
         if 12 + len(targets) + 3 + len(bare(values)) <= WIDTH:
             steps = [Assign(list(changed), values)]
         self.body.append(If(ast.UnaryOp(ast.Not(), name("logits")), steps))
-        return found | {key: read for key, (read, _) in late.items()}
+        return outputs | {key: read for key, (read, _) in late.items()}
 
     def _return_masks(self, outputs: Mapping[str, Value]) -> None:
         """Returns everything if logits are requested, otherwise the outputs of the model."""
-        asked, plain = {}, {}
+        asked, results = {}, {}
         for key, value in outputs.items():
             logits, ending = self._logits_of(value)
             asked[key] = logits
-            plain[key] = ending.apply(logits) if ending is not None else self.values.read(value, False)
+            results[key] = ending.apply(logits) if ending is not None else self.values.read(value, False)
         asked |= {key: self.values.read(value, False) for key, value in self.masks.items()}
         self.body.append(If(name("logits"), [Return(_dictionary(asked))]))
-        alone = next(iter(plain.values())) if len(plain) == 1 else None
-        self.body.append(Return(alone if alone is not None else _dictionary(plain)))
+        alone = next(iter(results.values())) if len(results) == 1 else None
+        self.body.append(Return(alone if alone is not None else _dictionary(results)))
 
     def _logits_of(self, value: Value) -> tuple[ast.expr, Ending | None]:
         """The logits of an output in the memory order of the return, and the activation that they lack.
@@ -350,11 +350,11 @@ class Forward(ForwardScope):
             return choice(name("logits"), logits, ending.apply(logits))
         if self._hands_on(value):
             return logits
-        plain = self.values.read(value, not self.root and self.layout.gives(self.group.graph, value))
+        output = self.values.read(value, not self.root and self.layout.gives(self.group.graph, value))
         known = self.logits.get(value)
         if known is None or value not in self.constructor.classes.ending or known is self.values.code[value]:
-            return plain
-        return choice(name("logits"), logits, plain)
+            return output
+        return choice(name("logits"), logits, output)
 
 
 def _late(code: ast.expr) -> tuple[Read, ast.expr] | None:

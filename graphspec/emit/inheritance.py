@@ -15,13 +15,13 @@ def joined(nodes: Mapping[str, Node], wanted: Collection[str]) -> dict[str, Node
 
     `wanted` are the names that the file's own code reads.
     """
-    found = dict(nodes)
-    while (pair := next(_pairs(found, wanted), None)) is not None:
+    merged = dict(nodes)
+    while (pair := next(_pairs(merged, wanted), None)) is not None:
         name, base = pair
-        lower, upper = found[name], found.pop(base)
+        lower, upper = merged[name], merged.pop(base)
         assert isinstance(lower, ast.ClassDef) and isinstance(upper, ast.ClassDef)
-        found[name] = _joined(lower, upper, nodes)
-    return found
+        merged[name] = _joined(lower, upper, nodes)
+    return merged
 
 
 def _pairs(nodes: Mapping[str, Node], wanted: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -77,8 +77,8 @@ def _joined(lower: ast.ClassDef, upper: ast.ClassDef, nodes: Mapping[str, Node])
     methods = [each for each in (*own, *inherited) if isinstance(each, ast.FunctionDef)]
     methods.sort(key=lambda each: each.name != "__init__")
     body = [docstring if own else upper_docstring, *fields, *methods]
-    made = ast.ClassDef(lower.name, _bases(lower, upper), [], body, [])
-    return ast.copy_location(made, lower)
+    definition = ast.ClassDef(lower.name, _bases(lower, upper), [], body, [])
+    return ast.copy_location(definition, lower)
 
 
 def _bases(lower: ast.ClassDef, upper: ast.ClassDef) -> list[ast.expr]:

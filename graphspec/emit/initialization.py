@@ -72,8 +72,8 @@ class Initialization:
             for weight in each.op.weights():
                 kind, name, _ = self._place(each, weight)
                 kinds[kind].fills[name][None if weight.particular else weight.initializer] += 1
-        for word, found in kinds.items():
-            self._settle(word, found)
+        for word, tally in kinds.items():
+            self._settle(word, tally)
         keys = {unit: key for unit, key in unit_keys(classes.root.bodies[0])}
         self._single: dict[str, str] = {}  # the path of a weight in the program -> what fills it alone
         for each in self._placed:
@@ -116,11 +116,11 @@ class Initialization:
         base = base_of(placed.target)
         return (base if base in self._plain else placed.target), weight.name, ""
 
-    def _settle(self, kind: str, found: Kind) -> None:
+    def _settle(self, kind: str, settled: Kind) -> None:
         """The statements that initialize most modules of a type."""
-        for name, counts in found.fills.items():
+        for name, counts in settled.fills.items():
             general = {text: count for text, count in counts.items() if text is not None}
-            lacking = counts.total() < found.count
+            lacking = counts.total() < settled.count
             if not general or "" in general or (lacking and not kind.startswith("nn.")):
                 continue
             self.by_type[kind][name] = max(general, key=general.__getitem__)
@@ -161,14 +161,14 @@ class Initialization:
 
     def _is_common(self, target: str, weight: Weight) -> bool:
         """Whether weights of this name have the same initializer in all layers of a class."""
-        found = {
+        initializers = {
             (other.initializer, other.particular)
             for each in self._placed
             if each.target == target
             for other in each.op.weights()
             if other.name == weight.name
         }
-        return found == {(weight.initializer, False)}
+        return initializers == {(weight.initializer, False)}
 
     def _of_owner(self, placed: PlacedLayer, fills: list[tuple[str, str]]) -> None:
         op, unit = placed.op, placed.op.unit
@@ -226,8 +226,8 @@ class Initialization:
         for kind, fills in self.by_type.items():
             optional = {name for name in fills if (kind, name) in self.optional}
             for targets, others, asked in groups:
-                plain = {name: text for name, text in fills.items() if name != "bias"}
-                same = plain == {name: text for name, text in others.items() if name != "bias"}
+                without_bias = {name: text for name, text in fills.items() if name != "bias"}
+                same = without_bias == {name: text for name, text in others.items() if name != "bias"}
                 biases = {each["bias"] for each in (fills, others) if "bias" in each}
                 may_lack = _may_lack_bias(kind) and _may_lack_bias(targets[0])
                 if fills == others or (same and len(biases) <= 1 and may_lack):
@@ -240,10 +240,10 @@ class Initialization:
         for targets, fills, optional in groups:
             body: list[str] = []
             for name, text in fills.items():
-                made = fill(text, {"w": template(f"module{attribute_path(name)}")})
+                statement = fill(text, {"w": template(f"module{attribute_path(name)}")})
                 if name in optional:
                     body.append(f"        if module{attribute_path(name)} is not None:")
-                body += lines("", made, 12 if name in optional else 8)
+                body += lines("", statement, 12 if name in optional else 8)
             yield targets, body
 
 
@@ -255,16 +255,16 @@ def _may_lack_bias(kind: str) -> bool:
 def parts_of(target: str) -> dict[str, str]:
     """The PyTorch modules that a library class creates, by attribute."""
     node = library_code().nodes.get(target)
-    made: dict[str, str] = {}
+    parts: dict[str, str] = {}
     for each in walk(node) if node is not None else ():
         if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Attribute):
             for call in walk(each.value):
                 if isinstance(call, ast.Call) and flat(call.func).startswith("nn."):
-                    made[each.targets[0].attr] = flat(call.func)
+                    parts[each.targets[0].attr] = flat(call.func)
     if isinstance(node, ast.ClassDef):
         for base in map(flat, node.bases):
-            made = parts_of(base) | made
-    return {attribute: kind for attribute, kind in made.items() if kind != "nn.Parameter"}
+            parts = parts_of(base) | parts
+    return {attribute: kind for attribute, kind in parts.items() if kind != "nn.Parameter"}
 
 
 @cache

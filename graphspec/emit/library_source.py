@@ -40,17 +40,17 @@ class Library:
 @lru_cache(maxsize=1)
 def library_code() -> Library:
     """The library, read once."""
-    found: dict[str, Node] = {}
+    nodes: dict[str, Node] = {}
     lines: list[str] = []
     for path in sorted(FOLDER.glob("*.py")):
         text = path.read_text(encoding="utf-8")
         for node in ast.parse(text).body:
             if isinstance(node, Node):
-                assert node.name not in found, f"{node.name} is defined twice"
-                found[node.name] = ast.increment_lineno(node, len(lines))
+                assert node.name not in nodes, f"{node.name} is defined twice"
+                nodes[node.name] = ast.increment_lineno(node, len(lines))
         lines += text.splitlines()
-    parts = frozenset(id(each) for node in found.values() for each in walk(node))
-    return Library(dict(sorted(found.items())), tuple(lines), parts)
+    parts = frozenset(id(each) for node in nodes.values() for each in walk(node))
+    return Library(dict(sorted(nodes.items())), tuple(lines), parts)
 
 
 def read_names(node: ast.AST) -> frozenset[str]:

@@ -71,22 +71,22 @@ def check_state(program: Elaborated, module: nn.Module) -> None:
     """Compares the keys and shapes of a module's state dict with the program's weights. Raises `SpecError`
     (emission-failed).
     """
-    found = {key: tuple(value.shape) for key, value in module.state_dict().items() if not counts_batches(key)}
+    left = {key: tuple(value.shape) for key, value in module.state_dict().items() if not counts_batches(key)}
     for key, shape, span in shapes(program.graph):
         if shape is None:
-            found = {other: size for other, size in found.items() if not other.startswith(key)}
-        elif found.pop(key, None) != shape:
+            left = {other: size for other, size in left.items() if not other.startswith(key)}
+        elif left.pop(key, None) != shape:
             message = f"the emitted module has no weight `{key}` of shape {list(shape)}"
             raise fail("emission-failed", message, REPORT, span=span)
-    if found:
-        message = f"the emitted module has the weight `{next(iter(found))}`, which the spec does not have"
+    if left:
+        message = f"the emitted module has the weight `{next(iter(left))}`, which the spec does not have"
         raise fail("emission-failed", message, REPORT)
 
 
 def make_module(emitted: Emitted, classes: Mapping[str, Any]) -> nn.Module:
     """The module as its emitted source initializes it; `classes` are those that it imports, by path."""
-    for path, made in classes.items():
-        if not (isinstance(made, type) and issubclass(made, nn.Module)):
+    for path, cls in classes.items():
+        if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
             message = f"`{path}` is not a module class: a node needs a subclass of nn.Module"
             raise fail("module-missing", message)
     marks = " ".join(f"{path} {id(made)}" for path, made in classes.items())
@@ -100,11 +100,11 @@ def make_module(emitted: Emitted, classes: Mapping[str, Any]) -> nn.Module:
 def place_of(emitted: Iterable[Emitted], error: BaseException) -> Span | None:
     """The place in the spec of the innermost emitted line in an error's traceback."""
     places = {file_name(each.source, each.program): each.places for each in emitted}
-    found, trace = None, error.__traceback__
+    place, trace = None, error.__traceback__
     while trace is not None:
-        found = places.get(trace.tb_frame.f_code.co_filename, {}).get(trace.tb_lineno, found)
+        place = places.get(trace.tb_frame.f_code.co_filename, {}).get(trace.tb_lineno, place)
         trace = trace.tb_next
-    return found
+    return place
 
 
 def is_of_module(error: BaseException) -> bool:
@@ -167,9 +167,9 @@ def read_weights(path: Path, span: Span | None) -> dict[str, torch.Tensor]:
     from graphspec.files.tensors import is_whole
 
     try:
-        found = load_file(need_regular(path))
+        tensors = load_file(need_regular(path))
         if is_whole(path):
-            return found
+            return tensors
     except FileNotFoundError:
         raise no_file(path, span) from None
     except (OSError, SafetensorError) as error:

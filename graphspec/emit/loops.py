@@ -172,13 +172,13 @@ class Loop:
         if ending is not None and ending.twice:
             self._statements(calls, module)
             return
-        whole = ending.apply(code) if ending is not None else code
+        elt = ending.apply(code) if ending is not None else code
         value = op.output
-        whole = turned(whole, value.tensor.rank, value in self.scope.layout.channels_first, self.firsts[key])
+        elt = turned(elt, value.tensor.rank, value in self.scope.layout.channels_first, self.firsts[key])
         targets, source = self._header()
         loop = ast.comprehension(_target(targets), source, [], 0)
-        made = ast.ListComp(whole, [loop])
-        self.scope.body.append(Assign([self.collected[key]], made, op.span, ops=self.slot.ops))
+        comprehension = ast.ListComp(elt, [loop])
+        self.scope.body.append(Assign([self.collected[key]], comprehension, op.span, ops=self.slot.ops))
 
     def _statements(self, calls: Calls, module: ast.expr | None) -> None:
         scope, slot, op = self.scope, self.slot, self.slot.op
@@ -267,8 +267,8 @@ class Loop:
 
 def _target(targets: list[Variable | None]) -> ast.expr:
     """The targets of a comprehension."""
-    found: list[ast.expr] = [target.read() if target is not None else name("_") for target in targets]
-    return found[0] if len(found) == 1 else ast.Tuple(found, ast.Store())
+    elements: list[ast.expr] = [target.read() if target is not None else name("_") for target in targets]
+    return elements[0] if len(elements) == 1 else ast.Tuple(elements, ast.Store())
 
 
 def values_of(argument: object) -> list[Value]:

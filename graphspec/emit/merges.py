@@ -47,16 +47,16 @@ def with_optional_operands(root: Graph) -> tuple[Graph, dict[Value, Value]]:
 
 def _mates(root: Graph) -> Iterator[list[Op]]:
     """The merges of each node of a definition whose instances merge single values alike."""
-    found: dict[object, list[Op]] = defaultdict(list)
+    merges: dict[object, list[Op]] = defaultdict(list)
     for graph in root.graphs():
         for op in graph.ops:
             if op.kind == "merge" and op.wrapper is None and op.when is None and op.formula is None:
-                found[graph.definition, op.node].append(op)
-    for ops in found.values():
-        plain = all(value.op is None or value.op.repeated is None for op in ops for value in op.inputs)
+                merges[graph.definition, op.node].append(op)
+    for ops in merges.values():
+        single = all(value.op is None or value.op.repeated is None for op in ops for value in op.inputs)
         once = all(len(set(op.inputs)) == len(op.inputs) and op.repeated is None for op in ops)
         layers = [op.layer for op in ops if op.layer is not None]
-        if plain and once and layers and all(layer == layers[0] for layer in layers):
+        if single and once and layers and all(layer == layers[0] for layer in layers):
             yield ops
 
 
@@ -73,18 +73,18 @@ def _operands(op: Op) -> tuple[Operand, ...]:
 def _has_not(graph: Graph, operands: set[Operand]) -> bool:
     """Whether an instance has none of these inputs and nodes."""
     given = {(word,) for word, value in graph.inputs.items() if value is not None}
-    made = {(op.node, key) for op in graph.ops for key in op.outputs}
-    return operands.isdisjoint(given | made)
+    outputs = {(op.node, key) for op in graph.ops for key in op.outputs}
+    return operands.isdisjoint(given | outputs)
 
 
 def _words(node: str, count: int, graphs: Sequence[Graph]) -> list[str]:
     """Names for the steps of a merge that no node has."""
-    taken, found, number = {op.node for graph in graphs for op in graph.ops}, list[str](), 0
-    while len(found) < count:
+    taken, words, number = {op.node for graph in graphs for op in graph.ops}, list[str](), 0
+    while len(words) < count:
         number += 1
         if f"{node}_{number}" not in taken:
-            found.append(f"{node}_{number}")
-    return found
+            words.append(f"{node}_{number}")
+    return words
 
 
 def _split(
@@ -96,23 +96,23 @@ def _split(
     before = given[common[0]]
     for step, operands in enumerate([*steps, *([given.get(key)] for key in optional)]):
         last = step == len(steps) + len(optional) - 1
-        made = op if last else replace(op, node=words[step], unit=None, outputs={})
+        merge = op if last else replace(op, node=words[step], unit=None, outputs={})
         read = operands if steps and step == 0 else [before, *operands]
-        made.present = None not in read
-        made.arguments = tuple(value for value in read if value is not None)
-        made.layer = layer if made.present else None
+        merge.present = None not in read
+        merge.arguments = tuple(value for value in read if value is not None)
+        merge.layer = layer if merge.present else None
         if last:
-            made.unit = made.unit if made.present else None
+            merge.unit = merge.unit if merge.present else None
             return
         tensor = before.tensor
-        if made.present:
-            merged = layer.infer(*(value.tensor for value in made.inputs))
+        if merge.present:
+            merged = layer.infer(*(value.tensor for value in merge.inputs))
             assert isinstance(merged, Tensor), "a merge has one output"
             tensor = merged
         place = graph.ops.index(op)
         if steps and step == 0:  # all instances have its operands, in one order
-            places = [graph.ops.index(value.op) + 1 for value in made.inputs if value.op is not None]
+            places = [graph.ops.index(value.op) + 1 for value in merge.inputs if value.op is not None]
             place = max(places, default=0)
-        graph.ops.insert(place, made)
-        before = Value(tensor, words[step], made)
-        made.outputs = {next(iter(op.outputs)): before}
+        graph.ops.insert(place, merge)
+        before = Value(tensor, words[step], merge)
+        merge.outputs = {next(iter(op.outputs)): before}

@@ -122,12 +122,12 @@ class ModuleClass:
     @property
     def reads_alike(self) -> bool:
         """Whether each instance reads all that the code reads in it: what one is not given must be None."""
-        made = self.template
+        template = self.template
         return not any(
-            given is None and isinstance(read, Value) and made.instances[read][body] is not None
+            given is None and isinstance(read, Value) and template.instances[read][body] is not None
             for body, slots in enumerate(self.slots)
             for op in (op for slot in slots for op in slot.ops if op.present)
-            for given, read in zip(op.arguments, made.ops[op].arguments, strict=False)
+            for given, read in zip(op.arguments, template.ops[op].arguments, strict=False)
         )
 
     # --- expressions of the spec
@@ -136,18 +136,18 @@ class ModuleClass:
         """An expression of the spec over the class's arguments; None if it reads a value that they cannot
         hold.
         """
-        found: dict[str, ast.expr] = {}
+        codes: dict[str, ast.expr] = {}
         inputs = {f"given({word})": word for word in self.graph.inputs}
         if not expression.names <= {"index", *self.graph.visible, *inputs}:
             return None
         for word in sorted(expression.names - {"index"}):
-            found[word] = self.has_input(inputs[word]) if word in inputs else self.param(word)
+            codes[word] = self.has_input(inputs[word]) if word in inputs else self.param(word)
         for word in sorted(expression.channels):
             channels = self.channels_of(word)
             if channels is None:
                 return None
-            found[f"channels({word})"] = self.channels(word, channels)
-        return folded(expression.python(found))
+            codes[f"channels({word})"] = self.channels(word, channels)
+        return folded(expression.python(codes))
 
     def evaluate(self, expression: Expression, index: int | None = None) -> list[Any]:
         """The value of an expression of the spec in each body; MISSING where it has none."""
@@ -202,14 +202,14 @@ class ModuleClass:
 
     def named_formulas(self) -> dict[str, str]:
         """The params that are formulas over others, by the text of their code."""
-        found: dict[str, str] = {}
+        formulas: dict[str, str] = {}
         for word in self.graph.declared:
             before = dict(self.args)
             code = self._derived(word)
             if self.args.keys() == before.keys() and code is not None:
-                found.setdefault(flat(code), self.local(word))
+                formulas.setdefault(flat(code), self.local(word))
             self.args = before
-        return found
+        return formulas
 
     def _is_derived(self, word: str) -> bool:
         """Whether a param is a formula over others in all bodies."""
@@ -239,9 +239,9 @@ class ModuleClass:
         while spelled in self.args:
             number += 1
             spelled = f"{self.local(word)}_{number}"
-        found = Arg(spelled, values, annotation(values), default, param, channels)
-        self.args[spelled] = found
-        return found
+        arg = Arg(spelled, values, annotation(values), default, param, channels)
+        self.args[spelled] = arg
+        return arg
 
     def channels_of(self, word: str) -> list[Leaf] | None:
         """The last axis of an input in each body, 0 where it is not given if the others differ; None if one

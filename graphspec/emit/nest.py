@@ -93,7 +93,7 @@ class Nesting:
         """
         if self.shows or not any(_is_list(node) for node in walk(statement.value)):
             return []
-        trial, found = statement.value, list[tuple[PlacedStatement, Read]]()
+        trial, pairs = statement.value, list[tuple[PlacedStatement, Read]]()
         alone = {r.variable for r in reads(trial) if self.counts[r.variable] == 1 and not r.variable.several}
         for placed in reversed(self.written):
             read = self._readable(placed.statement, statement)
@@ -109,12 +109,12 @@ class Nesting:
                 return []
             trial = replace(trial, read, value)
             alone.discard(read.variable)
-            found.append((placed, read))
+            pairs.append((placed, read))
         makes = max((self.peaks.during(op) for op in statement.ops), default=0)
-        kept = sum(self._let_go(placed) for placed, _ in found)
+        kept = sum(self._let_go(placed) for placed, _ in pairs)
         if alone or depth(trial) > DEPTH or held + kept + makes > self.room:
             return []
-        return found if self._is_short(statement, trial, len(found)) else []
+        return pairs if self._is_short(statement, trial, len(pairs)) else []
 
     def _is_short(self, statement: Assign | Return, value: ast.expr, saved: int) -> bool:
         """Whether a list fits on one line, or is in brackets and saves more lines than that."""
@@ -180,12 +180,12 @@ def nested_where_released(body: list[Statement]) -> list[Statement]:
 
     The names are known here. A name that held another value before keeps its statement, which frees that one.
     """
-    found: list[Statement] = []
+    statements: list[Statement] = []
     for statement in body:
-        if isinstance(statement, Delete) and len(found) > 1 and _nest_last(found, statement):
+        if isinstance(statement, Delete) and len(statements) > 1 and _nest_last(statements, statement):
             continue
-        found.append(statement)
-    return found
+        statements.append(statement)
+    return statements
 
 
 def _nest_last(body: list[Statement], delete: Delete) -> bool:
@@ -196,15 +196,15 @@ def _nest_last(body: list[Statement], delete: Delete) -> bool:
     if len(delete.variables) != 1 or source.targets != delete.variables:
         return False
     (variable,) = delete.variables
-    found = [read for read in reads(reader.value) if read.variable is variable]
+    occurrences = [read for read in reads(reader.value) if read.variable is variable]
     before = {each.name for statement in body[:-2] for each in assigned_by(statement)}
-    if len(found) != 1 or found[0] not in unconditional(reader.value) or variable.name in before:
+    if len(occurrences) != 1 or occurrences[0] not in unconditional(reader.value) or variable.name in before:
         return False
-    whole = replace(reader.value, found[0], source.value)
+    nested = replace(reader.value, occurrences[0], source.value)
     head = ", ".join(target.name if target is not None else "_" for target in reader.targets)
-    if depth(whole) > DEPTH or 8 + len(f"{head} = {bare(whole)}") > WIDTH:
+    if depth(nested) > DEPTH or 8 + len(f"{head} = {bare(nested)}") > WIDTH:
         return False
-    reader.value, reader.ops = whole, [*source.ops, *reader.ops]
+    reader.value, reader.ops = nested, [*source.ops, *reader.ops]
     del body[-2]
     return True
 

@@ -39,20 +39,20 @@ def joined(body: list[Statement]) -> list[Statement]:
     if not any(parts):
         return body
     counts = Counter(variable for statement in body for variable in read_by(statement))
-    found: list[Statement | OptionalNodes] = []
+    items: list[Statement | OptionalNodes] = []
     for statement, optional in zip(body, parts, strict=True):
-        before = found[-1] if found else None
+        before = items[-1] if items else None
         if optional is None:
-            found.append(statement)
+            items.append(statement)
         elif isinstance(before, OptionalNodes) and _continues(before, optional, counts):
             before.steps += optional.steps
             before.values += optional.values
             if _is_nothing(before.passed):
                 before.passed = optional.passed
         else:
-            found.append(optional)
+            items.append(optional)
     return [
-        each for item in found for each in (_written(item) if isinstance(item, OptionalNodes) else [item])
+        each for item in items for each in (_written(item) if isinstance(item, OptionalNodes) else [item])
     ]
 
 
@@ -74,8 +74,8 @@ def _formulas_joined(body: list[Statement]) -> list[Statement]:
                 value = replace(value, read, values[read.variable])
             values[each.target] = value
         (step,) = last.steps
-        whole = values[last.target]
-        step.value = choice(last.test, *((last.passed, whole) if last.inverted else (whole, last.passed)))
+        nested = values[last.target]
+        step.value = choice(last.test, *((last.passed, nested) if last.inverted else (nested, last.passed)))
         step.ops = [op for each in parts for op in each.steps[0].ops]
         gone.update(each.steps[0] for each in parts[:-1])
     return [statement for statement in body if statement not in gone]
@@ -114,18 +114,18 @@ def _is_nothing(node: ast.expr) -> bool:
 
 def _written(optional: OptionalNodes) -> list[Statement]:
     """One statement if it fits on a line, else an `if`."""
-    whole = optional.values[0]
+    nested = optional.values[0]
     for step, value in zip(optional.steps, optional.values[1:], strict=False):
         inside = [read for read in reads(value) if read.variable is step.targets[0]]
-        whole = replace(value, inside[0], whole) if len(inside) == 1 else ast.Constant(None)
+        nested = replace(value, inside[0], nested) if len(inside) == 1 else ast.Constant(None)
         if len(inside) != 1:
             return _under_if(optional)
-    both = (optional.passed, whole) if optional.inverted else (whole, optional.passed)
-    made = choice(optional.test, *both)
+    both = (optional.passed, nested) if optional.inverted else (nested, optional.passed)
+    conditional = choice(optional.test, *both)
     last = optional.steps[-1]
-    if 8 + len(f"{optional.target.word} = {bare(made)}") > WIDTH or depth(whole) > DEPTH:
+    if 8 + len(f"{optional.target.word} = {bare(conditional)}") > WIDTH or depth(nested) > DEPTH:
         return _under_if(optional)
-    last.value, last.ops = made, [op for step in optional.steps for op in step.ops]
+    last.value, last.ops = conditional, [op for step in optional.steps for op in step.ops]
     return [last]
 
 
@@ -165,6 +165,6 @@ def _nested(before: Assign, value: ast.expr) -> ast.expr | None:
     inside = [read for read in reads(value) if read.variable is variable]
     if len(inside) != 1 or variable is None:
         return None
-    whole = replace(value, inside[0], before.value)
-    fits = 12 + len(f"{variable.word} = {bare(whole)}") <= WIDTH and depth(whole) <= DEPTH
-    return whole if fits else None
+    nested = replace(value, inside[0], before.value)
+    fits = 12 + len(f"{variable.word} = {bare(nested)}") <= WIDTH and depth(nested) <= DEPTH
+    return nested if fits else None

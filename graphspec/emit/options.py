@@ -34,15 +34,15 @@ def shared_options(calls_of_nodes: Iterable[Sequence[ModuleCall]], carried: Coll
     for name in nodes.keys() & {*carried}:
         for word in known_names(nodes[name]) - {name}:
             readers[word].add(name)
-    found: dict[str, dict[str, str]] = {}
+    shared: dict[str, dict[str, str]] = {}
     for target in sorted(by_class.keys() & nodes.keys() - readers.keys()):
         home = _home(target)
         if home is None or readers[home] - {target}:
             continue
         options = _agreed(by_class[target], _parameters(nodes[home]))
         if options:
-            found[target] = found[home] = options
-    return found
+            shared[target] = shared[home] = options
+    return shared
 
 
 def _home(name: str) -> str | None:
@@ -56,13 +56,13 @@ def _home(name: str) -> str | None:
 
 def _agreed(calls: Sequence[ModuleCall], words: set[str]) -> dict[str, str]:
     """The texts that all calls give for these parameters, but for defaults."""
-    found: dict[str, str] = {}
+    agreed: dict[str, str] = {}
     for word in words & calls[0].keyword.keys():
         given = {each.keyword.get(word, (None, None)) for each in calls}
         value, default = next(iter(given))
         if len(given) == 1 and isinstance(value, str) and value != default:
-            found[word] = value
-    return found
+            agreed[word] = value
+    return agreed
 
 
 def with_defaults(node: Node, options: Mapping[str, str]) -> Node:
@@ -97,7 +97,7 @@ def _is_constructor(statement: ast.stmt) -> TypeGuard[ast.FunctionDef]:
 
 def _parameters(node: Node) -> set[str]:
     """The parameters of a class's own constructor that have a default."""
-    made = [each.args for each in node.body if _is_constructor(each)]
-    by_place = [argument for each in made for argument in each.args[len(each.args) - len(each.defaults) :]]
-    by_name = [argument for each in made for argument in each.kwonlyargs]
+    inits = [each.args for each in node.body if _is_constructor(each)]
+    by_place = [argument for each in inits for argument in each.args[len(each.args) - len(each.defaults) :]]
+    by_name = [argument for each in inits for argument in each.kwonlyargs]
     return {argument.arg for argument in [*by_place, *by_name]}

@@ -59,15 +59,15 @@ class Presences:
                     return code
         ops = {(b, 0): slots[slot.position].op for b, slots in enumerate(self.group.slots)}
         word = f"has_{slot.node}"
-        found = self.values.write(present, ops, Wish(word, word, before=slot.position, strict=True))
-        assert found is not None, "a node is there, or is not, in each body"
-        return found
+        expression = self.values.write(present, ops, Wish(word, word, before=slot.position, strict=True))
+        assert expression is not None, "a node is there, or is not, in each body"
+        return expression
 
     def tests(self, optional: Mapping[int, dict[Cell, Op]]) -> dict[int, Presence]:
         """How `forward` tests the presence of each optional node: nodes under one condition share one test,
         that of their only submodule, or a flag.
         """
-        found: dict[int, Presence] = {}
+        presences: dict[int, Presence] = {}
         flags: list[tuple[ast.expr, list[int]]] = []
         implied: list[int] = []  # nodes that are left out because others are
         beside: dict[int, str] = {}  # nodes that are there if an input is given
@@ -100,7 +100,7 @@ class Presences:
             if (positions := next(same, None)) is not None:
                 positions.append(position)
             else:
-                found[position] = Presence(name(self.group.local(word)), is_none=True)
+                presences[position] = Presence(name(self.group.local(word)), is_none=True)
         under: set[str] = set()  # the submodules that are made under an `if`
         for code, positions in flags:
             slots = [self.group.template.slots[position] for position in positions]
@@ -110,9 +110,9 @@ class Presences:
             else:
                 test = Presence(self._flag(code, slots[0], held), is_none=False)
                 under.update(held.values())
-            found |= dict.fromkeys(positions, test)
+            presences |= dict.fromkeys(positions, test)
         self._settle(under)
-        return found
+        return presences
 
     def _settle(self, under: Collection[str]) -> None:
         """Leaves the conditions of these submodules; others are None where they are not there."""
@@ -130,14 +130,14 @@ class Presences:
         flag = self.keep(names.attribute(word), code, slot)
         if held:
             assert isinstance(flag, ast.Attribute)
-            made = set(held.values())
-            first = next(number for number, step in enumerate(self.steps) if step.attribute in made)
+            modules = set(held.values())
+            first = next(number for number, step in enumerate(self.steps) if step.attribute in modules)
             (kept,) = (step for step in self.steps if step.attribute == flag.attr)
             if self.steps.index(kept) > first:
                 self.steps.remove(kept)
                 self.steps.insert(first, kept)
             for step in self.steps:
-                if step.condition is not None and (step.attribute in made or step.unless_none in made):
+                if step.condition is not None and (step.attribute in modules or step.unless_none in modules):
                     step.condition = code if isinstance(code, ast.Name) else flag
             self.group.flags |= dict.fromkeys(held, flag.attr)
         return flag

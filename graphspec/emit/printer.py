@@ -299,9 +299,9 @@ def _item_lines(each: Item, indent: int, suffix: str) -> list[str]:
 
 def _comprehension(node: ast.GeneratorExp | ast.ListComp, indent: int) -> list[str]:
     """A comprehension in brackets: on one line, or with `for` on a line of its own."""
-    whole = f"{' ' * indent}{flat(node)[1:-1]}"
-    if len(whole) <= WIDTH:
-        return [whole]
+    line = f"{' ' * indent}{flat(node)[1:-1]}"
+    if len(line) <= WIDTH:
+        return [line]
     (loop,) = node.generators
     head = f"for {bare(loop.target)} in "
     return [*lines("", node.elt, indent, statement=False), *lines(head, loop.iter, indent, statement=False)]
@@ -338,23 +338,23 @@ def _operands(node: ast.expr) -> list[Operand]:
 
 def _stacked(operands: list[Operand], indent: int) -> list[str]:
     """Operands on one line each."""
-    whole = " ".join(f"{word}{flat(value, level)}" for word, value, level in operands)
-    if indent + len(whole) <= WIDTH:
-        return [" " * indent + whole]
+    line = " ".join(f"{word}{flat(value, level)}" for word, value, level in operands)
+    if indent + len(line) <= WIDTH:
+        return [" " * indent + line]
     out: list[str] = []
     for word, value, level in operands:
         if _level(value) >= level:
             out += lines(word, value, indent, statement=False)
         else:
             inner = _stacked(_operands(value), indent + 4)
-            whole = f"{' ' * indent}{word}({flat(value)})"
-            out += [whole] if len(whole) <= WIDTH else [f"{' ' * indent}{word}(", *inner, f"{' ' * indent})"]
+            line = f"{' ' * indent}{word}({flat(value)})"
+            out += [line] if len(line) <= WIDTH else [f"{' ' * indent}{word}(", *inner, f"{' ' * indent})"]
     return out
 
 
 def _chain(node: ast.expr) -> list[ast.expr]:
     """A chain of method calls, each on the result of the previous one, from the first object to the whole."""
-    found = [node]
+    links = [node]
     while True:
         inner, attributes = node, 0
         while isinstance(inner, ast.Call | ast.Subscript | ast.Attribute):
@@ -364,8 +364,8 @@ def _chain(node: ast.expr) -> list[ast.expr]:
             attributes += isinstance(inner, ast.Attribute)
             inner = inner.func if is_call else inner.value  # type: ignore[union-attr]
         if not isinstance(inner, ast.Call | ast.Subscript):
-            return found[::-1]
-        found.append(inner)
+            return links[::-1]
+        links.append(inner)
         node = inner
 
 
@@ -373,22 +373,22 @@ def chain_steps(prefix: str, word: str, node: ast.expr, indent: int) -> list[ast
     """The values of a variable, one after another, that take fewer lines than a chain of method calls as its
     only value; that value itself if there are none.
     """
-    chain, whole = _chain(node), lines(prefix, node, indent)
-    if len(chain) < 3 or len(whole) == 1:
+    chain, unsplit = _chain(node), lines(prefix, node, indent)
+    if len(chain) < 3 or len(unsplit) == 1:
         return [node]
     held = ast.Name(word, ast.Load())
-    found, part = list[ast.expr](), chain[0]
+    steps, part = list[ast.expr](), chain[0]
     for before, link in pairwise(chain):
         longer = replace(link, before, part)
         if len(lines(prefix, longer, indent)) > 1:
-            found.append(part)
+            steps.append(part)
             longer = replace(link, before, held)
-        if found and any(_reads(each, word) for each in walk(_behind(before, link))):
+        if steps and any(_reads(each, word) for each in walk(_behind(before, link))):
             return [node]
         part = longer
-    found.append(part)
-    short = all(len(lines(prefix, each, indent)) == 1 for each in found)
-    return found if short and len(found) < len(whole) else [node]
+    steps.append(part)
+    short = all(len(lines(prefix, each, indent)) == 1 for each in steps)
+    return steps if short and len(steps) < len(unsplit) else [node]
 
 
 def _reads(node: ast.AST, word: str) -> bool:

@@ -82,9 +82,9 @@ class DeclaredOutputs:
 
     def _declared(self, op: Op) -> list[Tensor]:
         """The types of the outputs in the order of axes that the module has."""
-        made = op.inner_outputs or tuple(value.tensor for value in op.outputs.values())
+        tensors = op.inner_outputs or tuple(value.tensor for value in op.outputs.values())
         first = isinstance(op.layer, Own) and op.layer.channels_first
-        return [channels_first(tensor) if first else tensor for tensor in made]
+        return [channels_first(tensor) if first else tensor for tensor in tensors]
 
     def _fits(self, declared: list[Tensor], output: Any) -> bool:
         given = list(output) if isinstance(output, tuple | list) else [output]
@@ -101,14 +101,14 @@ class DeclaredOutputs:
         axes = zip(tensor.shape[wrapped:], value.shape[wrapped:], strict=True)
         return all(self._agrees(size, found) for size, found in axes)
 
-    def _agrees(self, size: Dim, found: int) -> bool:
+    def _agrees(self, size: Dim, actual: int) -> bool:
         """Whether a size is what was found; one that nothing was known of is that from now on."""
         unknown = names_of(size) - self.sizes.keys()
         if isinstance(size, Size) and unknown:
             if str(size) in unknown:
-                self.sizes[str(size)] = found
+                self.sizes[str(size)] = actual
             return True
-        return value_of(size, self.sizes) == found
+        return value_of(size, self.sizes) == actual
 
 
 def channels_first(tensor: Tensor) -> Tensor:

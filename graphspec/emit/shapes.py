@@ -150,8 +150,8 @@ class ShapeMaker:
         if kind is None or recomputing or not plain or group.over is not None:
             return id(group), recomputing
         given = tuple(graph.inputs[word] is not None for word in group.inputs)
-        made = tuple((arg.name, arg.default) for arg in group.args.values())
-        return kind, given, made, group.takes, group.gives
+        arguments = tuple((arg.name, arg.default) for arg in group.args.values())
+        return kind, given, arguments, group.takes, group.gives
 
     def _over_all(self, op: Op, shape: OpShape, wiring: Wiring) -> tuple[OpShape, tuple[Any, ...]] | None:
         """The shape and wiring of a merge of all instances of one node, which may be of any number."""
@@ -226,8 +226,8 @@ class ShapeMaker:
             rank = len(op.parameter.shape)
             return replace(shape, callee=(op.parameter.trainable, rank))
         code = self.codes.structural(op)
-        made = code.construct
-        target = made and (made.general or made.target, made.around)
+        construct = code.construct
+        target = construct and (construct.general or construct.target, construct.around)
         return replace(
             shape,
             callee=(code.call, target, tuple(code.constants)),

@@ -55,12 +55,12 @@ class Decide:
         self.known, self.facts, self.attributes = known, facts, facts.attributes
 
     def block(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
-        found: list[ast.stmt] = []
+        statements: list[ast.stmt] = []
         for statement in body:
-            found += self.statement(statement)
-            if found and isinstance(found[-1], ast.Return | ast.Raise):
+            statements += self.statement(statement)
+            if statements and isinstance(statements[-1], ast.Return | ast.Raise):
                 break
-        return found
+        return statements
 
     def statement(self, statement: ast.stmt) -> list[ast.stmt]:
         if isinstance(statement, ast.If):
@@ -81,10 +81,10 @@ class Decide:
             return [with_fields(changed, body=inner)]
         if isinstance(statement, ast.FunctionDef):
             return [statement]
-        made = rewritten_fields(statement, self.expression)
-        if isinstance(made, ast.Assign):
-            return self._assignment(made)
-        return [made]
+        decided = rewritten_fields(statement, self.expression)
+        if isinstance(decided, ast.Assign):
+            return self._assignment(decided)
+        return [decided]
 
     def _assignment(self, statement: ast.Assign) -> list[ast.stmt]:
         """An assignment without the parts that set known constant attributes, or a name to itself."""
@@ -160,8 +160,8 @@ class Decide:
         values = [left] if isinstance(left, ast.Constant) else self.facts.possible.get(_own(left), ())
         if compare is None or not isinstance(right, ast.Constant):
             return node
-        found = {compare(value.value, right.value) for value in values if value.value is not None}
-        return ast.Constant(found.pop()) if len(found) == 1 else node
+        outcomes = {compare(value.value, right.value) for value in values if value.value is not None}
+        return ast.Constant(outcomes.pop()) if len(outcomes) == 1 else node
 
     def _call(self, node: ast.Call) -> ast.expr:
         if ast.unparse(node.func) == "torch.compiler.is_exporting":
@@ -387,10 +387,10 @@ def _reads(node: ast.AST) -> tuple[str, ...]:
 
 def _assigned_once(body: Sequence[ast.stmt]) -> dict[str, ast.expr]:
     """The names that the outermost block assigns once, to a constant or to a name that does not change."""
-    found: dict[str, list[ast.expr | None]] = {}
+    assignments: dict[str, list[ast.expr | None]] = {}
     for statement in body:
         for word, value in assigned(statement):
-            found.setdefault(word, []).append(value)
+            assignments.setdefault(word, []).append(value)
     outermost: set[str] = set()
     settled: set[str] = set()  # other names of what was assigned before, and never is again
     for statement in body:
@@ -399,20 +399,20 @@ def _assigned_once(body: Sequence[ast.stmt]) -> dict[str, ast.expr]:
         outermost |= {word for word, _ in pairs}
     known = {
         word: values[0]
-        for word, values in found.items()
+        for word, values in assignments.items()
         if len(values) == 1 and word in outermost
         if isinstance(values[0], ast.Constant)
-        or (isinstance(values[0], ast.Name) and _stays(word, values[0].id, found, settled))
+        or (isinstance(values[0], ast.Name) and _stays(word, values[0].id, assignments, settled))
     }
     # what is another name of a known one has its value in the next round
     return {word: value for word, value in known.items() if getattr(value, "id", None) not in known}
 
 
 def _stays(
-    word: str, source: str, found: Mapping[str, Sequence[ast.expr | None]], settled: Collection[str]
+    word: str, source: str, assigned_values: Mapping[str, Sequence[ast.expr | None]], settled: Collection[str]
 ) -> bool:
     """Whether the name that another one is assigned to has the same value wherever that one is read."""
-    return source not in found or (word in settled and len(found[source]) == 1)
+    return source not in assigned_values or (word in settled and len(assigned_values[source]) == 1)
 
 
 def _straightened(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -437,7 +437,7 @@ def _without_dead(body: list[ast.stmt], known: Constants) -> list[ast.stmt]:
     value is unpacked, such a name becomes `_`.
     """
     read = Counter(word for statement in body for word in _reads(statement))
-    found: list[ast.stmt] = []
+    statements: list[ast.stmt] = []
     for index, statement in enumerate(body):
         if (
             isinstance(statement, ast.AnnAssign)
@@ -459,8 +459,8 @@ def _without_dead(body: list[ast.stmt], known: Constants) -> list[ast.stmt]:
                 statement = kept
         elif isinstance(statement, ast.For):
             statement = _uncounted(statement, read)
-        found.append(statement)
-    return found
+        statements.append(statement)
+    return statements
 
 
 def _without_unread(statement: ast.Assign, target: ast.Tuple, read: Mapping[str, int]) -> ast.Assign | None:

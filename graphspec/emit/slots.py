@@ -140,8 +140,8 @@ class Wiring:
             for number, op in enumerate(slot.ops):
                 for word, value in op.outputs.items():
                     key = output_key(op, word)
-                    plain = op is last and op.repeated != "parallel"
-                    item = None if plain or not op.repeated else number
+                    final = op is last and op.repeated != "parallel"
+                    item = None if final or not op.repeated else number
                     self._source[value] = SlotOutput(key, slot.position, item)
         for slot in slots:
             slot.carried = chain(slot)
@@ -228,12 +228,12 @@ class Wiring:
         sources = [self._item(op.arguments[place]) for op in slot.ops]
         if len(sources) < 2 or any(source is None for source in sources):
             return None
-        found = [source for source in sources if source is not None]
-        position, key = found[0].slot, found[0].key
+        known = [source for source in sources if source is not None]
+        position, key = known[0].slot, known[0].key
         assert position is not None
-        numbers = [source.item for source in found]
+        numbers = [source.item for source in known]
         count = len(self.slots[position].ops)
-        if any((source.slot, source.key) != (position, key) for source in found) or count != len(numbers):
+        if any((source.slot, source.key) != (position, key) for source in known) or count != len(numbers):
             return None
         if not self.slots[position].loop:
             return None

@@ -76,8 +76,8 @@ class Specializer:
         self.wanted = read_names(own).intersection(helpers) - {each.name for each in definitions}
         self.defaults: dict[str, list[ast.expr | None]] = {}
         library = library_code().nodes
-        whole = {name: _with_options(library[name], options.get(name, {})) for name in needed(self.wanted)}
-        self.nodes = whole if exporting else joined(whole, self.wanted)  # exports know classes by their names
+        nodes = {name: _with_options(library[name], options.get(name, {})) for name in needed(self.wanted)}
+        self.nodes = nodes if exporting else joined(nodes, self.wanted)  # exports know classes by their names
 
     def run(self) -> dict[str, Node]:
         """The needed definitions, dependencies first."""
@@ -130,8 +130,8 @@ class Specializer:
                     uses.calls[Key(owner, callee.attr)].append(use)
             values = [*each.args, *(keyword.value for keyword in each.keywords)]
             if isinstance(callee, ast.Name) and callee.id in self.nodes:
-                made = [v.func.id for v in values if isinstance(v, ast.Call) and isinstance(v.func, ast.Name)]
-                given = {word for word in made if isinstance(self.nodes.get(word), ast.ClassDef)}
+                ids = [v.func.id for v in values if isinstance(v, ast.Call) and isinstance(v.func, ast.Name)]
+                given = {word for word in ids if isinstance(self.nodes.get(word), ast.ClassDef)}
                 self._note_given(given, self.nodes[callee.id], uses)
             if not (isinstance(callee, ast.Name) and callee.id == "isinstance"):
                 uses.unknown |= {v.id for v in values if isinstance(v, ast.Name) and v.id in self.nodes}
@@ -149,9 +149,9 @@ class Specializer:
             variables = {word for word, _ in assigned(function)}
             optional = frozenset(_optional(function)) | variables
             calls = [each for each in _known_passing(function) if isinstance(each, ast.Call)]
-            found = [Use(each, optional) for each in calls if _calls_held(each.func, variables, methods)]
+            forwards = [Use(each, optional) for each in calls if _calls_held(each.func, variables, methods)]
             for owner in owners:
-                uses.calls[Key(owner, "forward")] += found
+                uses.calls[Key(owner, "forward")] += forwards
 
     def _above(self, name: str) -> list[str]:
         """A class, and its bases."""
@@ -173,23 +173,23 @@ class Specializer:
 
     def _related(self, name: str) -> set[str]:
         """The bases, subclasses and siblings of a class."""
-        found, size = {name}, 0
-        while len(found) > size:
-            size = len(found)
+        related, size = {name}, 0
+        while len(related) > size:
+            size = len(related)
             for other, node in self.nodes.items():
                 bases = set(bases_of(node))
-                if other in found:
-                    found |= bases & self.nodes.keys()
-                elif bases & found:
-                    found.add(other)
-        return found
+                if other in related:
+                    related |= bases & self.nodes.keys()
+                elif bases & related:
+                    related.add(other)
+        return related
 
     # --- constants
 
     def _constant_attributes(self, uses: Uses) -> dict[str, dict[str, ast.expr]]:
         """For each class the attributes that only `__init__` assigns, and to a constant."""
         outside = frozenset[str]().union(*map(_attributes_of_others, self.nodes.values()))
-        found: dict[str, dict[str, ast.expr]] = {}
+        attributes: dict[str, dict[str, ast.expr]] = {}
         for name, node in self.nodes.items():
             if not isinstance(node, ast.ClassDef) or name in uses.unknown:
                 continue
@@ -201,14 +201,14 @@ class Specializer:
                 if isinstance(statement, ast.Assign):
                     for attribute, value in assigned(statement):
                         own[attribute].append(value)
-            found[name] = {
+            attributes[name] = {
                 attribute: value
                 for attribute, (value, *others) in own.items()
                 if not others and value is not None and _is_fixed(value) and attribute not in outside
             }
             if not self.exporting:
-                found[name] |= _repeated(node, own, outside)
-        return {name: self._inherited(name, found) for name in self.nodes}
+                attributes[name] |= _repeated(node, own, outside)
+        return {name: self._inherited(name, attributes) for name in self.nodes}
 
     def _inherited(self, name: str, own: Mapping[str, dict[str, ast.expr]]) -> dict[str, ast.expr]:
         """The constants of a class and of related classes, if these do not differ."""
@@ -227,7 +227,7 @@ class Specializer:
 
     def _possible_attributes(self, uses: Uses) -> dict[str, dict[str, list[ast.Constant]]]:
         """For each class the attributes that hold a parameter of `__init__`, with all values of it."""
-        found: dict[str, dict[str, list[ast.Constant]]] = {}
+        attributes: dict[str, dict[str, list[ast.Constant]]] = {}
         for name, node in self.nodes.items():
             if not isinstance(node, ast.ClassDef) or name in uses.unknown:
                 continue
@@ -235,13 +235,13 @@ class Specializer:
             for function in (each for each in functions_of(node) if each.name == "__init__"):
                 given = _values(function, uses.calls.get(Key(name, "__init__"), []))
                 changed = {word for word, _ in assigned(function)}
-                found[name] = {
+                attributes[name] = {
                     attribute: given[value.id]
                     for attribute, value in assigned(function, of_self=True)
                     if isinstance(value, ast.Name) and value.id in given.keys() - changed
                     if [word for word, _ in held].count(attribute) == 1
                 }
-        return found
+        return attributes
 
     # --- one definition
 
@@ -350,8 +350,8 @@ def _kept(key: tuple[object, ...], make: Callable[[], Made]) -> Made:
         if len(_KEPT) >= KEPT:
             _KEPT.clear()
         _KEPT[key] = make()
-    made: Made = _KEPT[key]
-    return made
+    kept: Made = _KEPT[key]
+    return kept
 
 
 def _with_options(node: Node, options: Mapping[str, Any]) -> Node:
@@ -393,20 +393,20 @@ def _repeated(
     node: ast.ClassDef, own: Mapping[str, Sequence[ast.expr | None]], outside: Collection[str]
 ) -> dict[str, ast.expr]:
     """The attributes that only hold the same number or word as one before them: that one for each."""
-    made = next((each for each in functions_of(node) if each.name == "__init__"), None)
-    plain: set[str] = set()
-    if made is not None:
-        plain = {each.arg for each in made.args.args if _is_plain_type(each.annotation)}
-        plain -= {word for word, _ in assigned(made)}
+    constructor = next((each for each in functions_of(node) if each.name == "__init__"), None)
+    parameters: set[str] = set()
+    if constructor is not None:
+        parameters = {each.arg for each in constructor.args.args if _is_plain_type(each.annotation)}
+        parameters -= {word for word, _ in assigned(constructor)}
     first: dict[str, str] = {}
-    found: dict[str, ast.expr] = {}
+    aliases: dict[str, ast.expr] = {}
     for attribute, values in own.items():
         value = values[0] if len(values) == 1 and attribute not in outside else None
-        if isinstance(value, ast.Name) and value.id in plain:
+        if isinstance(value, ast.Name) and value.id in parameters:
             before = first.setdefault(value.id, attribute)
             if before != attribute:
-                found[attribute] = ast.Attribute(ast.Name("self", ast.Load()), before, ast.Load())
-    return found
+                aliases[attribute] = ast.Attribute(ast.Name("self", ast.Load()), before, ast.Load())
+    return aliases
 
 
 def _is_plain_type(annotation: ast.expr | None) -> bool:
@@ -448,13 +448,13 @@ def bases_of(node: Node) -> list[str]:
 
 def defaults_of(node: Node) -> list[ast.expr | None]:
     """The defaults of the positional parameters of a function, or of a class's constructor, in order."""
-    made = [each for each in functions_of(node) if each is node or each.name == "__init__"]
-    if not made:
+    functions = [each for each in functions_of(node) if each is node or each.name == "__init__"]
+    if not functions:
         return []
-    arguments = made[0].args
+    arguments = functions[0].args
     required = len(arguments.args) - len(arguments.defaults)
-    found: list[ast.expr | None] = [*[None] * required, *arguments.defaults]
-    return found[1:] if isinstance(node, ast.ClassDef) else found
+    defaults: list[ast.expr | None] = [*[None] * required, *arguments.defaults]
+    return defaults[1:] if isinstance(node, ast.ClassDef) else defaults
 
 
 @lru_cache(KEPT)
@@ -503,13 +503,13 @@ def _values(function: ast.FunctionDef, uses: Sequence[Use]) -> dict[str, list[as
     """The parameters that only get constants, with these constants."""
     named = [each.arg for each in function.args.args if each.arg != "self"]
     defaults = dict(zip(named[::-1], function.args.defaults[::-1], strict=False))
-    found: dict[str, list[ast.Constant]] = {}
+    values: dict[str, list[ast.Constant]] = {}
     for word in named if uses and all(_is_plain(use.call) for use in uses) else ():
         given = [_given(use.call, word, named) or defaults.get(word) for use in uses]
         constants = [each for each in given if isinstance(each, ast.Constant)]
         if len(constants) == len(given):
-            found[word] = constants
-    return found
+            values[word] = constants
+    return values
 
 
 def _with_defaults(function: ast.FunctionDef, uses: Sequence[Use]) -> ast.FunctionDef:
@@ -520,16 +520,16 @@ def _with_defaults(function: ast.FunctionDef, uses: Sequence[Use]) -> ast.Functi
         return function
     named, defaults = function.args.args, function.args.defaults
     before = [*[None] * (len(named) - len(defaults)), *defaults]
-    values, found = _values(function, uses), list[ast.expr]()
+    values, agreed = _values(function, uses), list[ast.expr]()
     for argument, default in zip(reversed(named), reversed(before), strict=True):
         given = {ast.dump(value): value for value in values.get(argument.arg, ())}
         options = [each for each in given.values() if isinstance(each.value, bool | str | None)]
         value = options[0] if len(options) == len(given) == 1 else default
         if value is None:
             break
-        found.insert(0, value)
-    alike = len(found) == len(defaults) and all(map(_equal, found, defaults))
-    return function if alike else with_fields(function, args=with_fields(function.args, defaults=found))
+        agreed.insert(0, value)
+    alike = len(agreed) == len(defaults) and all(map(_equal, agreed, defaults))
+    return function if alike else with_fields(function, args=with_fields(function.args, defaults=agreed))
 
 
 def _equal(a: ast.expr, b: ast.expr) -> bool:

@@ -55,42 +55,42 @@ def template_of(bodies: list[Graph], slots: list[list[Slot]], inner: Inner) -> C
     if len(bodies) == 1 and all(op.graph is None and op.outputs for op in first.ops):
         return _itself(first, slots[0])
     graph = replace(first, inputs={}, units=[], ops=[], outputs={})
-    made = ClassTemplate(graph)
+    template = ClassTemplate(graph)
     for word in first.inputs:
         given = [body.inputs[word] for body in bodies]
         value = next((each for each in given if each is not None), None)
         graph.inputs[word] = Value(value.tensor, value.name) if value is not None else None
-        _correspond(made, graph.inputs[word], given)
-    _add_units(made, bodies)
+        _correspond(template, graph.inputs[word], given)
+    _add_units(template, bodies)
     for position, slot in enumerate(slots[0]):
         rows = [of_body[position].ops for of_body in slots]
         chosen = max(rows, key=_completeness)
-        ops = [_copy(made, op, inner) for op in chosen]
+        ops = [_copy(template, op, inner) for op in chosen]
         if len(ops) == 1 and None in ops[0].arguments:
-            ops[0].arguments = tuple(_of_any(made, rows, place) for place in range(len(ops[0].arguments)))
-        made.add(slot.node, ops)
-        _link(made, rows, ops)
+            ops[0].arguments = tuple(_of_any(template, rows, place) for place in range(len(ops[0].arguments)))
+        template.add(slot.node, ops)
+        _link(template, rows, ops)
         if len(ops) == 1 and ops[0].present:
             lacking = next((row[0] for row in rows if not row[0].present), None)
             if lacking is not None:
-                made.passed[position] = made.values[lacking.inputs[0]] if lacking.inputs else None
+                template.passed[position] = template.values[lacking.inputs[0]] if lacking.inputs else None
         graph.ops += ops
     for key, value in first.outputs.items():
-        graph.outputs[key] = made.values[value]
-    return made
+        graph.outputs[key] = template.values[value]
+    return template
 
 
 def _itself(graph: Graph, slots: list[Slot]) -> ClassTemplate:
     """The template of a single instance without inner ones."""
-    made = ClassTemplate(graph)
+    template = ClassTemplate(graph)
     for slot in slots:
-        made.add(slot.node, slot.ops)
+        template.add(slot.node, slot.ops)
     values = [*graph.inputs.values(), *(value for op in graph.ops for value in op.outputs.values())]
-    made.values = {value: value for value in values if value is not None}
-    made.instances = {value: [value] for value in made.values}
-    made.ops = made.raw = {op: op for op in graph.ops}
-    made.units = {unit: unit for unit in graph.units}
-    return made
+    template.values = {value: value for value in values if value is not None}
+    template.instances = {value: [value] for value in template.values}
+    template.ops = template.raw = {op: op for op in graph.ops}
+    template.units = {unit: unit for unit in graph.units}
+    return template
 
 
 def _of_any(made: ClassTemplate, rows: list[list[Op]], place: int) -> Any:
@@ -146,7 +146,7 @@ def _link(made: ClassTemplate, rows: list[list[Op]], ops: list[Op]) -> None:
     """Connects the instances' ops of a node with those of the template: the last with the last, where a node
     is repeated less often in an instance.
     """
-    found: dict[Value, list[Value | None]] = {
+    instances: dict[Value, list[Value | None]] = {
         value: [None] * len(rows) for op in ops for value in op.outputs.values()
     }
     for body, row in enumerate(rows):
@@ -158,6 +158,6 @@ def _link(made: ClassTemplate, rows: list[list[Op]], ops: list[Op]) -> None:
             for key, value in theirs.outputs.items():
                 same = mine.outputs.get(key, mine.output)
                 made.values.setdefault(value, same)
-                if found[same][body] is None:
-                    found[same][body] = value
-    made.instances |= found
+                if instances[same][body] is None:
+                    instances[same][body] = value
+    made.instances |= instances

@@ -216,10 +216,10 @@ class ValueWriter:
             word = next(word for word, each in group.graph.inputs.items() if each is value)
             channels = group.channels_of(word)
             return None if channels is None else LastAxis(channels, lambda: group.channels(word, channels))
-        found = self._measured(value, value.op, sizes)
+        measured = self._measured(value, value.op, sizes)
         return (
-            found
-            if found is not None or not self._lacking(value.op)
+            measured
+            if measured is not None or not self._lacking(value.op)
             else self._chosen(value, value.op, sizes)
         )
 
@@ -268,10 +268,10 @@ class ValueWriter:
         if op.graph is not None:
             yield self._of_instance(value, op)
         yield from (self.size_there(each) for each in op.inputs[:MOST])
-        found = [self.size(each) for each in op.inputs[:MOST]]
-        yield from found
+        sizes = [self.size(each) for each in op.inputs[:MOST]]
+        yield from sizes
         if len(op.inputs) <= MOST:
-            yield _sum(found)
+            yield _sum(sizes)
 
     def _passed(self, op: Op) -> Value | None:
         """What is read where an optional node and those before it under the same condition are absent."""
@@ -320,9 +320,9 @@ class ValueWriter:
         values = self.group.evaluate(expression)
 
         def code() -> ast.expr:
-            found = self.group.expression(expression)
-            assert found is not None, "an expression with a value in each body can be written"
-            return found
+            written = self.group.expression(expression)
+            assert written is not None, "an expression with a value in each body can be written"
+            return written
 
         inputs = {f"given({word})" for word in self.group.graph.inputs}
         if not expression.names <= {*self.group.graph.visible, *inputs}:
@@ -367,9 +367,9 @@ class ValueWriter:
         """An expression of another node of the block, or the size of another value."""
         graph = self.group.graph
         for expression in dict.fromkeys(w.expression for op in graph.ops for w in op.expressions):
-            found = self._evaluated(expression) if "index" not in expression.names else None
-            if found is not None and found.gives(values):
-                return found.code()
+            evaluated = self._evaluated(expression) if "index" not in expression.names else None
+            if evaluated is not None and evaluated.gives(values):
+                return evaluated.code()
         every = [*(value for value in graph.inputs.values() if value is not None)]
         slots = self.group.template.slots[: wish.before]
         every += [value for slot in slots for op in slot.ops for value in op.outputs.values()]
@@ -508,20 +508,20 @@ def _factor(pairs: Sequence[tuple[Any, Any]]) -> int | None:
 
 def _sum(sizes: Sequence[LastAxis | None]) -> LastAxis | None:
     """The sum of sizes, if all are known."""
-    found = [size for size in sizes if size is not None]
-    if len(found) < 2 or len(found) < len(sizes):
+    known = [size for size in sizes if size is not None]
+    if len(known) < 2 or len(known) < len(sizes):
         return None
-    columns = list(zip(*(size.sizes for size in found), strict=True))
+    columns = list(zip(*(size.sizes for size in known), strict=True))
     totals = [None if None in column or MISSING in column else sum(column) for column in columns]
 
     def code() -> ast.expr:
-        parts = [size.code() for size in found]
+        parts = [size.code() for size in known]
         if all(equal(part, parts[0]) for part in parts):
             return folded(fill(f"{len(parts)} * {{x}}", {"x": parts[0]}))
-        made = parts[0]
+        total = parts[0]
         for part in parts[1:]:
-            made = folded(fill("{a} + {b}", {"a": made, "b": part}))
-        return made
+            total = folded(fill("{a} + {b}", {"a": total, "b": part}))
+        return total
 
     return LastAxis(totals, code)
 

@@ -39,8 +39,8 @@ class Lives:
 
     def is_brief(self, variable: Variable) -> bool:
         """Whether only the next statement reads it."""
-        made = self.assigned[variable][-1]
-        return made + 1 not in self.chains and all(number <= made + 1 for number in self.reads[variable])
+        place = self.assigned[variable][-1]
+        return place + 1 not in self.chains and all(number <= place + 1 for number in self.reads[variable])
 
 
 def merge_copies(body: list[Statement]) -> list[Statement]:

@@ -162,14 +162,14 @@ def write_definition(
 
 def _inputs(group: ModuleClass, defaults: Collection[str] = ()) -> list[str]:
     """The parameters of `forward`; those in `defaults` are optional."""
-    found: list[str] = []
+    positional: list[str] = []
     for word in reversed(group.inputs):
         optional = word in defaults or any(body.inputs[word] is None for body in group.bodies)
-        default = " = None" if all(each.endswith(" = None") for each in found) else ""
-        found.insert(0, f"{group.local(word)}: Tensor" + (f" | None{default}" if optional else ""))
+        default = " = None" if all(each.endswith(" = None") for each in positional) else ""
+        positional.insert(0, f"{group.local(word)}: Tensor" + (f" | None{default}" if optional else ""))
     named = [f"{variable.name}: {group.types[variable.name]}" for variable in group.borrowed.values()]
     named += ["logits: bool = False"] if group.logits else []
-    return [*found, *(["*", *named] if named else [])]
+    return [*positional, *(["*", *named] if named else [])]
 
 
 def _result(group: ModuleClass, program: Elaborated | None) -> str:
@@ -226,13 +226,13 @@ def default_fills(program: Elaborated, constructor: InitWriter) -> list[str]:
         options = f"dtype={f'{same}.dtype' if like else own}, device={same}.device"
         if isinstance(default, str):
             drawn = {"random_normal": "randn", "random_uniform": "rand"}[default]
-            made = f"torch.{drawn}({shape}, {options})"
+            source = f"torch.{drawn}({shape}, {options})"
         elif like is not None:
-            made = f"{same}.new_full(({shape},), {default!r})" if default else f"{same}.new_zeros({shape})"
+            source = f"{same}.new_full(({shape},), {default!r})" if default else f"{same}.new_zeros({shape})"
         else:
-            made = f"torch.full(({shape},), {default!r}, {options})"
+            source = f"torch.full(({shape},), {default!r}, {options})"
         out.append(f"        if {word} is None:")
-        out += lines(f"{word} = ", ast.parse(made, mode="eval").body, 12)
+        out += lines(f"{word} = ", ast.parse(source, mode="eval").body, 12)
     return out
 
 

@@ -23,13 +23,13 @@ class WithLogits(nn.Module):
         names, outputs = returned(program.outputs, logits=True), program.outputs
 
         def forward(*arguments: Any, **named: Any) -> dict[str, Tensor]:
-            found = module(*arguments, **named, logits=True)
-            found = dict(found) if isinstance(found, dict) else {next(iter(outputs)): found}
+            values = module(*arguments, **named, logits=True)
+            values = dict(values) if isinstance(values, dict) else {next(iter(outputs)): values}
             for name, output in outputs.items():
                 if output.activation is not None:
-                    found[output.logits_key] = found[name]
-                    found[name] = activate(found[name], output.activation)
-            return {name: found[name] for name in names}
+                    values[output.logits_key] = values[name]
+                    values[name] = activate(values[name], output.activation)
+            return {name: values[name] for name in names}
 
         own = inspect.signature(module.forward)
         taken = [each for each in own.parameters.values() if each.name != "logits"]

@@ -59,12 +59,12 @@ def prove(
             actual = run(inputs)
         worst = 0.0
         for name, value in expected.items():
-            found = actual[name]
-            if found.shape != value.shape or found.dtype != value.dtype:
-                raise _differs(name, sizes, f"{_type(found)} instead of {_type(value)}")
+            output = actual[name]
+            if output.shape != value.shape or output.dtype != value.dtype:
+                raise _differs(name, sizes, f"{_type(output)} instead of {_type(value)}")
             if name in draws:
                 continue
-            difference, fits = _difference(found, value)
+            difference, fits = _difference(output, value)
             if not fits:
                 raise _differs(name, sizes, f"by up to {difference:.1e}")
             worst = max(worst, difference)

@@ -48,8 +48,8 @@ def _shape(value: Any, ranks: Mapping[str, int]) -> Sequence[Any]:
     """The sizes of a tensor, a name or None where any fits: all of an output whose shape the file leaves
     open.
     """
-    found: Sequence[Any] = value.shape
-    return found if len(found) == ranks.get(value.name, len(found)) else [None] * ranks[value.name]
+    shape: Sequence[Any] = value.shape
+    return shape if len(shape) == ranks.get(value.name, len(shape)) else [None] * ranks[value.name]
 
 
 def _tensor(name: str, kind: str, shape: Sequence[Any], batched: bool) -> str:

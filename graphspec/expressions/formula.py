@@ -178,30 +178,30 @@ _NEXT = re.compile(_STEP)
 @lru_cache(maxsize=4096)
 def parse_formula(text: str) -> FormulaTree:
     """Parses a formula. Raises ExpressionError, with offsets in the text."""
-    masked, found = _masked(text)
+    masked, parts_by_offset = _masked(text)
     tree = read_tree(masked, _FORMS, _FOREIGN, _ALMOST)
     _check_size(tree, text)
-    return FormulaTree(text, _Reader(text, found).part(tree))
+    return FormulaTree(text, _Reader(text, parts_by_offset).part(tree))
 
 
 def _masked(text: str) -> tuple[str, dict[int, Part]]:
     """The text with a word as long for each dotted reference and insertion, and what these are by offset."""
     out: list[str] = []
-    found: dict[int, Part] = {}
+    parts_by_offset: dict[int, Part] = {}
     position = 0
     while match := _TOKEN.search(text, position):
         out.append(text[position : match.start()])
         start, end = match.span()
         if match["insertion"]:
             end = _insertion_end(text, start)
-            found[start] = _inserted(text, start, end)
+            parts_by_offset[start] = _inserted(text, start, end)
         elif match["name"]:
             end = _reference_end(text, end)
             if end > match.end():
-                found[start] = Reference(start, end, text[start:end])
-        out.append("R" + "_" * (end - start - 1) if start in found else text[start:end])
+                parts_by_offset[start] = Reference(start, end, text[start:end])
+        out.append("R" + "_" * (end - start - 1) if start in parts_by_offset else text[start:end])
         position = end
-    return "".join([*out, text[position:]]), found
+    return "".join([*out, text[position:]]), parts_by_offset
 
 
 def _reference_end(text: str, position: int) -> int:
@@ -257,8 +257,8 @@ _IN_PARTS = "make parts of it nodes of their own"
 class _Reader:
     """Turns Python's tree into parts."""
 
-    def __init__(self, text: str, found: dict[int, Part]) -> None:
-        self.text, self.found = text, found
+    def __init__(self, text: str, parts: dict[int, Part]) -> None:
+        self.text, self.found = text, parts
 
     def part(self, node: ast.expr) -> Part:
         start, end = node.col_offset, node.end_col_offset or node.col_offset

@@ -28,8 +28,8 @@ def as_python(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
 
 def _call(node: ast.Call, values: Mapping[str, ast.expr]) -> ast.expr:
     name = called(node)
-    if name in ("channels", "given") and (whole := ast.unparse(node)) in values:
-        return values[whole]
+    if name in ("channels", "given") and (source := ast.unparse(node)) in values:
+        return values[source]
     function = node.func
     if name in ("ceil", "floor"):
         function = ast.Attribute(ast.Name("math", ast.Load()), name, ast.Load())

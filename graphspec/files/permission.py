@@ -34,11 +34,11 @@ def signed(about: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 def is_signed(about: Mapping[str, Any], names: Iterable[str]) -> bool:
     """Whether this user wrote where the data and the first weights of such a run lie."""
-    key, found = _key(), about.get(SIGNATURE)
+    key, signature = _key(), about.get(SIGNATURE)
     return (
         key is not None
-        and isinstance(found, str)
-        and hmac.compare_digest(found.encode(), _digest(key, about, names).encode())
+        and isinstance(signature, str)
+        and hmac.compare_digest(signature.encode(), _digest(key, about, names).encode())
     )
 
 
@@ -48,10 +48,10 @@ def signature(text: str) -> str | None:
     return None if key is None else _of_text(key, text)
 
 
-def is_own(text: str, found: str) -> bool:
+def is_own(text: str, signature: str) -> bool:
     """Whether this user has signed a text so."""
     key = _key()
-    return key is not None and hmac.compare_digest(found.encode(), _of_text(key, text).encode())
+    return key is not None and hmac.compare_digest(signature.encode(), _of_text(key, text).encode())
 
 
 def _of_text(key: bytes, text: str) -> str:

@@ -31,13 +31,13 @@ def opened(path: Path) -> BufferedReader:
 def content(path: Path, most: int = LARGEST) -> bytes:
     """The bytes of a file. Raises `OSError`, also where there are more than `most`."""
     with opened(path) as stream:
-        found = stream.read(most + 1)
-        if len(found) > most:
+        data = stream.read(most + 1)
+        if len(data) > most:
             size = os.fstat(stream.fileno()).st_size
             raise OSError(
                 errno.EFBIG, f"it has {size:,} bytes, more than the {most:,} that are read", str(path)
             )
-        return found
+        return data
 
 
 def read_text(path: Path) -> str:

@@ -37,15 +37,15 @@ class RunFolder(Folder):
     def about(self) -> Mapping[str, Any]:
         """`environment.json`; nothing where it cannot be read."""
         try:
-            found = json.loads(read_text(self.path / ENVIRONMENT))
+            environment = json.loads(read_text(self.path / ENVIRONMENT))
         except (OSError, ValueError, RecursionError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return environment if isinstance(environment, dict) else {}
 
     def names(self, key: str) -> list[str]:
         """One of the lists of `environment.json`: names that a file besides the run's own can have."""
-        found = self.about().get(key)
-        names = found if isinstance(found, list) else []
+        value = self.about().get(key)
+        names = value if isinstance(value, list) else []
         return [name for name in names if isinstance(name, str) and not reserved(name)]
 
     def clean(self) -> None:
@@ -88,5 +88,5 @@ class RunFolder(Folder):
         """The folders in `checkpoints` whose names match."""
         if not self.holds(CHECKPOINTS):
             return []
-        found = [entry.name for entry in (self.path / CHECKPOINTS).iterdir()]
-        return [f"{CHECKPOINTS}/{name}" for name in found if names.fullmatch(name)]
+        folders = [entry.name for entry in (self.path / CHECKPOINTS).iterdir()]
+        return [f"{CHECKPOINTS}/{name}" for name in folders if names.fullmatch(name)]

@@ -20,8 +20,8 @@ def stamped(source: str) -> str:
 
 def is_edited(source: str) -> bool:
     """Whether a file differs from the one that its checksum was made for, line endings aside."""
-    found = STAMP.search(source)
-    return found is not None and _checksum(source[: found.start()] + source[found.end() :]) != found[1]
+    match = STAMP.search(source)
+    return match is not None and _checksum(source[: match.start()] + source[match.end() :]) != match[1]
 
 
 def _checksum(source: str) -> str:

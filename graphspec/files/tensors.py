@@ -23,14 +23,14 @@ def save(path: Path, tensors: Mapping[str, Tensor], words: Mapping[str, str], ch
     is kept elsewhere. Raises `OSError`.
     """
     blank = {CHECKSUM: BLANK} if checksum else {}
-    plain = {key: tensor.contiguous() for key, tensor in tensors.items()}
-    save_file(plain, path, {"format": "pt", **words, **blank})
+    contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
+    save_file(contiguous, path, {"format": "pt", **words, **blank})
     _sort_metadata(path)
     if checksum:
         with path.open("r+b") as stream:
-            place, _, found = _digest(stream)
+            place, _, digest = _digest(stream)
             stream.seek(place)
-            stream.write(found.encode())
+            stream.write(digest.encode())
     path.chmod(0o644)  # safetensors makes it private
 
 
@@ -40,8 +40,8 @@ def is_whole(path: Path) -> bool:
     Raises `OSError`.
     """
     with path.open("rb") as stream:
-        place, written, found = _digest(stream)
-    return not place or written == found
+        place, written, digest = _digest(stream)
+    return not place or written == digest
 
 
 def _digest(stream: BinaryIO) -> tuple[int, str, str]:

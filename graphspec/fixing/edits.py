@@ -82,18 +82,18 @@ def fix_of(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Fix | None:
         return None
     start, end = offset(lines, span.line, span.column), offset(lines, span.end_line, span.end_column)
     change = help.change
-    found = _entry(text, span.file, start) if change.where in ("entry", "key") else None
+    entry = _entry(text, span.file, start) if change.where in ("entry", "key") else None
     edits = tuple(
         Edit(first, last, content, place(span.file, lines, first, last))
-        for first, last, content in _edits(change, text, lines, found, start, end)
+        for first, last, content in _edits(change, text, lines, entry, start, end)
     )
     safe = change.safe and (not (change.own or diagnostic.code in OWN) or _surely_declared(change, text))
     if diagnostic.code == "yaml-tab":
         safe = safe and not _section.match(text, end)
     if change.given is not None:
-        safe = safe and found is not None and found.value(text) in change.given
+        safe = safe and entry is not None and entry.value(text) in change.given
     if change.where == "key":
-        safe = safe and found is not None and not {*change.new.split()} & {*found.beside}
+        safe = safe and entry is not None and not {*change.new.split()} & {*entry.beside}
     return Fix(str(help), safe, edits) if edits else None
 
 
@@ -101,9 +101,10 @@ def _surely_declared(change: Change, text: str) -> bool:
     """Whether a name that replaces another is the right one: used elsewhere, too, and more often than the
     other. Else the declaration may have the mistake.
     """
-    plain = _comment.sub("", text)
+    without_comments = _comment.sub("", text)
     there, wrong = (
-        len(re.findall(rf"(?<!\w){re.escape(word)}(?!\w)", plain)) for word in (change.new, change.old or "")
+        len(re.findall(rf"(?<!\w){re.escape(word)}(?!\w)", without_comments))
+        for word in (change.new, change.old or "")
     )
     return there - 1 > wrong if change.old else True
 
@@ -114,7 +115,7 @@ def offset(lines: list[int], line: int, column: int) -> int:
 
 
 def _edits(
-    change: Change, text: str, lines: list[int], found: _Entry | None, start: int, end: int
+    change: Change, text: str, lines: list[int], entry: _Entry | None, start: int, end: int
 ) -> Iterator[tuple[int, int, str]]:
     if change.where == "lines":
         for first, last in change.lines:
@@ -128,11 +129,11 @@ def _edits(
     elif change.where == "comment":
         yield start - (len(text[:start]) - len(text[:start].rstrip(" \t"))), end, change.new
     elif change.where == "entry":
-        if found is not None:
-            yield (*_cleared(text, found), change.new)
+        if entry is not None:
+            yield (*_cleared(text, entry), change.new)
     elif change.where == "key":
-        if found is not None:
-            yield found.start, found.end, _under(change.new.split(), text, found)
+        if entry is not None:
+            yield entry.start, entry.end, _under(change.new.split(), text, entry)
     elif change.old is None:
         yield start, end, change.new
     else:

@@ -34,16 +34,16 @@ def fixed(text: str, name: str, check: Check, unsafe: bool = False) -> Fixed:
     text, count = text.removeprefix("\ufeff"), 0
     refused: set[Mistake] = set()
     for _ in range(MAX_ROUNDS):
-        found, sources = check(text)
-        fixes = list(_wanted(found, sources, name, unsafe, refused))
+        diagnostics, sources = check(text)
+        fixes = list(_wanted(diagnostics, sources, name, unsafe, refused))
         if not fixes:
             break
         together = list(_apart(fixes))
-        if (after := _kept(text, together, found, check)) is not None:
+        if (after := _kept(text, together, diagnostics, check)) is not None:
             text, count = after, count + len(together)
             continue
         for each in together:
-            if (after := _kept(text, [each], found, check)) is not None:
+            if (after := _kept(text, [each], diagnostics, check)) is not None:
                 text, count = after, count + 1
                 break
             refused.add((*_key(each[0]), _line(each[0], text)))
@@ -56,9 +56,9 @@ Mistake = tuple[str, str, str]
 
 
 def _wanted(
-    found: list[Diagnostic], sources: dict[str, str], name: str, unsafe: bool, refused: set[Mistake]
+    diagnostics: list[Diagnostic], sources: dict[str, str], name: str, unsafe: bool, refused: set[Mistake]
 ) -> Iterator[Placed]:
-    for diagnostic in found:
+    for diagnostic in diagnostics:
         fix = fix_of(diagnostic, sources)
         here = fix is not None and all(edit.span.file == name for edit in fix.edits)
         if fix is None or not here or not (fix.safe or unsafe):
@@ -99,17 +99,17 @@ def _kept(text: str, fixes: list[Placed], before: list[Diagnostic], check: Check
     """
     edits = [edit for _, fix in fixes for edit in fix.edits]
     after = apply(text, edits)
-    found, _ = check(after)
+    diagnostics, _ = check(after)
     lines, written = line_starts(after), _written(edits, after)
     known = {_key(diagnostic) for diagnostic in before}
-    left = {(*_key(diagnostic), _start(diagnostic.span, lines)) for diagnostic in found}
+    left = {(*_key(diagnostic), _start(diagnostic.span, lines)) for diagnostic in diagnostics}
     if any((*_key(each), _moved(_start(each.span, line_starts(text)), edits)) in left for each, _ in fixes):
         return None
-    new = [each for each in found if each.severity == "error" and _key(each) not in known]
+    new = [each for each in diagnostics if each.severity == "error" and _key(each) not in known]
     if new and any(diagnostic.code in _GUESSES for diagnostic, _ in fixes):
         return None
-    made = _unreadable(after) - _unreadable(text)
-    if made and not any(_key(diagnostic) in _unreadable(text) for diagnostic, _ in fixes):
+    unreadable = _unreadable(after) - _unreadable(text)
+    if unreadable and not any(_key(diagnostic) in _unreadable(text) for diagnostic, _ in fixes):
         return None
     spans = [span for each in new for span in (each.span, *(label.span for label in each.labels))]
     starts = [start for span in spans if (start := _start(span, lines)) is not None]
@@ -118,9 +118,9 @@ def _kept(text: str, fixes: list[Placed], before: list[Diagnostic], check: Check
 
 def _unreadable(text: str) -> set[tuple[str, str]]:
     """The mistakes of a text as YAML."""
-    found = Diagnostics()
-    read(text, "", found)
-    return {_key(diagnostic) for diagnostic in found}
+    diagnostics = Diagnostics()
+    read(text, "", diagnostics)
+    return {_key(diagnostic) for diagnostic in diagnostics}
 
 
 def apply(text: str, edits: Iterable[Edit]) -> str:

@@ -20,11 +20,11 @@ class Joined(Layer, abstract=True):
     activation: ActivationFunction = LINEAR
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
-        whole = self.layer.infer(x)
-        assert isinstance(whole, Tensor)
-        axis = self._axis(whole.rank)
+        joined = self.layer.infer(x)
+        assert isinstance(joined, Tensor)
+        axis = self._axis(joined.rank)
         return tuple(
-            whole.with_shape(*whole.shape[:axis], size, *whole.shape[axis + 1 :]) for size in self.sizes
+            joined.with_shape(*joined.shape[:axis], size, *joined.shape[axis + 1 :]) for size in self.sizes
         )
 
     def output_names(self) -> tuple[str, ...]:
@@ -43,9 +43,9 @@ class Joined(Layer, abstract=True):
         return self.layer.memory(x)
 
     def _site(self, site: Site) -> Site:
-        whole = self.layer.infer(site.x)
-        assert isinstance(whole, Tensor)
-        return Site(site.inputs, (whole,), site.channels_first)
+        joined = self.layer.infer(site.x)
+        assert isinstance(joined, Tensor)
+        return Site(site.inputs, (joined,), site.channels_first)
 
     def code(self, site: Site) -> Code:
         inner = self.layer.code(self._site(site))

@@ -105,16 +105,16 @@ class _Planner:
         """Folds normalizations into the layers before them: all calls of both layers, and all instances of a
         node, or none.
         """
-        found = {norm: op for norm in self.graph.ops if (op := self._linear_before(norm)) is not None}
+        absorbed = {norm: op for norm in self.graph.ops if (op := self._linear_before(norm)) is not None}
         while True:
-            bad = [norm for norm, op in found.items() if not self._all_foldable(norm, op, found)]
+            bad = [norm for norm, op in absorbed.items() if not self._all_foldable(norm, op, absorbed)]
             if not bad:
                 break
             for norm in bad:
-                del found[norm]
-        self.plan.absorbed = found
-        self.plan.gone |= found.keys()
-        for norm, op in found.items():
+                del absorbed[norm]
+        self.plan.absorbed = absorbed
+        self.plan.gone |= absorbed.keys()
+        for norm, op in absorbed.items():
             self.origin[norm.output] = op.output
 
     def _linear_before(self, norm: Op) -> Op | None:
@@ -135,16 +135,16 @@ class _Planner:
         )
         return op if fits else None
 
-    def _all_foldable(self, norm: Op, op: Op, found: dict[Op, Op]) -> bool:
+    def _all_foldable(self, norm: Op, op: Op, foldable: dict[Op, Op]) -> bool:
         """Whether all ops that share a unit or a node with these two can be folded in the same way."""
         assert norm.unit is not None and op.unit is not None
-        pairs = {found.get(call) for call in norm.unit.calls}
+        pairs = {foldable.get(call) for call in norm.unit.calls}
         mates = [each for each in self.graph.ops if each.node == norm.node and each.present]
         return (
             None not in pairs
             and pairs == set(op.unit.calls)
-            and all(found[call].unit is op.unit for call in norm.unit.calls)
-            and all(mate in found for mate in mates)
+            and all(foldable[call].unit is op.unit for call in norm.unit.calls)
+            and all(mate in foldable for mate in mates)
         )
 
     def _join(self) -> None:

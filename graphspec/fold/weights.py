@@ -70,9 +70,9 @@ def difference(folded: nn.Module, module: nn.Module, inputs: Mapping[str, Tensor
                 takes_logits = "logits" in inspect.signature(each.forward).parameters
                 asked = {"logits": True} if logits and takes_logits else {}
                 outputs: Any = each.eval()(*inputs.values(), **asked)
-            found = list(outputs.values()) if isinstance(outputs, dict) else [outputs]
-            count = len(results[-1]) if logits else len(found)  # masks come after the logits
-            results[-1] += found[:count]
+            tensors = list(outputs.values()) if isinstance(outputs, dict) else [outputs]
+            count = len(results[-1]) if logits else len(tensors)  # masks come after the logits
+            results[-1] += tensors[:count]
     worst, allowed = 0.0, TOLERANCE
     for ours, theirs in zip(*results, strict=True):
         if ours.numel():

@@ -26,18 +26,18 @@ def laid_out(text: str) -> tuple[str | None, bool]:
     before = read(text, "", diagnostics)
     if before is None or diagnostics.errors:
         return None, False
-    found = list(tokens(text))
-    after = _Layout(found).run()
+    token_list = list(tokens(text))
+    after = _Layout(token_list).run()
     if "\r\n" in text:
         after = after.replace("\n", "\r\n")
     again = read(after, "", Diagnostics())
-    if again is None or again.value != before.value or _comments(found) != _comments(tokens(after)):
+    if again is None or again.value != before.value or _comments(token_list) != _comments(tokens(after)):
         return text, False
     return after, True
 
 
-def _comments(found: Iterable[Token]) -> list[str]:
-    return [_spaced(comment) for token in found for comment, _, _ in token.comments]
+def _comments(tokens: Iterable[Token]) -> list[str]:
+    return [_spaced(comment) for token in tokens for comment, _, _ in token.comments]
 
 
 def _spaced(comment: str) -> str:
@@ -61,8 +61,8 @@ class _Level:
 class _Layout:
     """One pass over tokens. `out` are the pieces of the output."""
 
-    def __init__(self, found: list[Token]):
-        self.tokens = found
+    def __init__(self, tokens: list[Token]):
+        self.tokens = tokens
         self.out: list[str] = []
         self.levels: list[_Level] = []
         self.fresh = True  # the output is at the start of a line

@@ -41,12 +41,12 @@ def setting_path(word: str) -> str | None:
         ("train.optimizer", SGD, {}),
         ("tune", TuneConfig, {"n_trials": "trials", "num_trials": "trials"}),
     ]
-    plain = word.replace("-", "_")
+    key = word.replace("-", "_")
     for path, cls, synonyms in homes:
-        name = plain if plain in cls.model_fields else synonyms.get(plain)
+        name = key if key in cls.model_fields else synonyms.get(key)
         if name in cls.model_fields and name != "name":
             return f"{path}.{name}"
-    return DEEP.get(plain)
+    return DEEP.get(key)
 
 
 def whole_path(key: str, document: Mapping[str, Any]) -> str | None:

@@ -177,9 +177,9 @@ class RandomZoom(_Warp, also="RandomResizedCrop RandomAffine"):
     ranges = {"height": "height_factor", "width": "width_factor"}
 
     def module(self, site: Site) -> ModuleCall:
-        made = super().module(site)
-        keyword = {"width": (self.width_factor, None), **made.keyword}
-        return replace(made, positional={"height": made.positional["height"]}, keyword=keyword)
+        call = super().module(site)
+        keyword = {"width": (self.width_factor, None), **call.keyword}
+        return replace(call, positional={"height": call.positional["height"]}, keyword=keyword)
 
 
 class RandomShear(_Warp):

@@ -113,7 +113,7 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
         rank, features = site.x.rank, known_channels(site.x, self.axis, layer="BatchNormalization")
         masked = any(site.inputs[1:])
         flat = rank not in RANKS or (rank > 3 and (masked or not site.settled))  # one module for all ranks
-        plain = f"BatchNorm{1 if flat else RANKS[rank]}d"
+        base_name = f"BatchNorm{1 if flat else RANKS[rank]}d"
         sizes: dict[str, Leaf] = {"num_features": features}
         # 0.01, not 0.010000000000000009
         eps, momentum = float(self.epsilon), round(1 - self.momentum, 12)
@@ -124,13 +124,13 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
                 "momentum": (momentum, 0.1),
                 "affine": affine,
             }
-            construct = ModuleCall(f"nn.{plain}", sizes, keyword)
+            construct = ModuleCall(f"nn.{base_name}", sizes, keyword)
         else:
             keyword = {"eps": (eps, None), "momentum": (momentum, None)}
             keyword |= {"center": (self.center, True), "scale": (self.scale, True)}
-            name = "MaskedBatchNorm" if masked else f"Keras{plain}"
+            name = "MaskedBatchNorm" if masked else f"Keras{base_name}"
             if self.synchronized:
-                name = f"Synchronized{plain}"
+                name = f"Synchronized{base_name}"
             construct = ModuleCall(name, sizes, keyword)
         axis = site.axis(self.axis) % rank
         constants: dict[str, Leaf] = {} if axis == 1 else {"axis": axis}

@@ -54,9 +54,9 @@ def _of_cell(rnn: Any) -> Recurrent:
         raise PydanticCustomError("wraps_type", message)
     layer = rnn.stack().layers[0]
     given = {name: getattr(layer, name) for name in type(layer).model_fields}
-    found = type(layer).model_validate({**given, "go_backwards": rnn.go_backwards})
-    assert isinstance(found, Recurrent)
-    return found
+    recurrent = type(layer).model_validate({**given, "go_backwards": rnn.go_backwards})
+    assert isinstance(recurrent, Recurrent)
+    return recurrent
 
 
 def _at_layer(error: PydanticCustomError, word: str) -> ValidationError:
@@ -218,9 +218,9 @@ class Bidirectional(Layer):
 
     def _backward(self, site: Site, with_mask: bool) -> ModuleCall:
         """The module of `backward_layer`."""
-        made = self.back.cell_module(known_channels(site.x, layer="Bidirectional"), with_mask)
+        module = self.back.cell_module(known_channels(site.x, layer="Bidirectional"), with_mask)
         zeros = (with_mask and self.back.return_sequences, False)
-        return replace(made, keyword={**made.keyword, "zero_output_for_mask": zeros})
+        return replace(module, keyword={**module.keyword, "zero_output_for_mask": zeros})
 
     def flops(self, site: Site) -> Dim:
         merged = (

@@ -93,9 +93,9 @@ class CellStack:
     def construct(self, features: int, with_mask: bool, with_states: bool) -> ModuleCall:
         """The module."""
         pairs = zip(self.layers, self.features(features), strict=True)
-        made = [each.cell_module(width, with_mask) for each, width in pairs]
-        if len(made) == 1:
-            return made[0]
+        modules = [each.cell_module(width, with_mask) for each, width in pairs]
+        if len(modules) == 1:
+            return modules[0]
         rates = tuple(each.input_dropout for each in self.layers)
         counts = tuple(len(each.state_names) for each in self.layers)
         keyword: dict[str, tuple[Leaf, Leaf]] = {
@@ -103,7 +103,7 @@ class CellStack:
             "return_state": (self.layers[0].return_state, False),
             "step_dropout": (rates if any(rates) else None, None),
         }
-        layers = {f"layer{i}": Ref(spelled(inner)) for i, inner in enumerate(made)}
+        layers = {f"layer{i}": Ref(spelled(inner)) for i, inner in enumerate(modules)}
         return ModuleCall("StackedRNN", layers, keyword)
 
     def flops(self, site: Site) -> Dim:
@@ -231,9 +231,9 @@ def _cell(value: Any) -> Cell:
     if word not in known or word not in layers:
         context = {"word": word, "legal": sorted(known), "what": "cell"}
         raise PydanticCustomError("unknown_name", "unknown cell", context)
-    found = layers[word].model_validate({key: item for key, item in value.items() if key != "layer"})
-    assert isinstance(found, Cell)
-    return found
+    cell = layers[word].model_validate({key: item for key, item in value.items() if key != "layer"})
+    assert isinstance(cell, Cell)
+    return cell
 
 
 SomeCell = Annotated[

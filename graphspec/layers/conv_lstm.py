@@ -139,21 +139,21 @@ class _ConvLSTM(OverSteps, abstract=True):
         kernel, recurrent = self.kernel_initializer, self.recurrent_initializer
         own = "" if kernel == GlorotUniform() else kernel.statement()
         back = "" if recurrent == Orthogonal() else recurrent.statement()
-        found = [
+        parameters = [
             Weight("weight_ih", (rows, channels, *window), "kernel", order, initializer=own),
             Weight("weight_hh", (rows, self.filters, *window), "recurrent_kernel", order, initializer=back),
         ]
         if self.use_bias:
-            found.append(Weight("bias_ih", (rows,), "bias", initializer=self._bias()))
-        return tuple(found)
+            parameters.append(Weight("bias_ih", (rows,), "bias", initializer=self._bias()))
+        return tuple(parameters)
 
     def _bias(self) -> str:
         """The statement that initializes the bias; "" if the module starts as in Keras."""
         fill = self.bias_initializer.vector_statement()
         if not self.unit_forget_bias:
             return fill
-        plain = self.bias_initializer == Zeros()
-        return "" if plain else f"forget_bias_({{w}}, lambda w: {fill.format(w='w')})"
+        is_zero = self.bias_initializer == Zeros()
+        return "" if is_zero else f"forget_bias_({{w}}, lambda w: {fill.format(w='w')})"
 
     def code(self, site: Site) -> Code:
         step = self.step(site.x)

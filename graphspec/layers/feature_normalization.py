@@ -151,5 +151,5 @@ def _shape(value: Nested) -> tuple[int, ...] | None:
     if not isinstance(value, tuple):
         return ()
     inner = {_shape(item) for item in value}
-    found = inner.pop() if len(inner) == 1 else None
-    return None if found is None else (len(value), *found)
+    item_shape = inner.pop() if len(inner) == 1 else None
+    return None if item_shape is None else (len(value), *item_shape)

@@ -218,13 +218,13 @@ def _joined(merge: _Merge, inputs: tuple[Tensor, ...], skip: int | None) -> list
 def _stretched_list(site: Site) -> str:
     """The list of inputs as an expression, each broadcast to the batch axis of the output."""
     batches = [x.shape[0] for x in site.inputs]
-    whole = next((i for i, batch in enumerate(batches) if batch != 1), None)
-    if whole is None or 1 not in batches:
+    full = next((i for i, batch in enumerate(batches) if batch != 1), None)
+    if full is None or 1 not in batches:
         return "{list}"
     terms = []
     for i, x in enumerate(site.inputs):
         kept = ", ".join(["-1"] * (x.rank - 1))
-        terms.append(f"{{{i}}}.expand({{{whole}}}.shape[0], {kept})" if x.shape[0] == 1 else f"{{{i}}}")
+        terms.append(f"{{{i}}}.expand({{{full}}}.shape[0], {kept})" if x.shape[0] == 1 else f"{{{i}}}")
     return f"[{', '.join(terms)}]"
 
 

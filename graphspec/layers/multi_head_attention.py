@@ -181,11 +181,11 @@ class Heads(Attending, abstract=True):
         rows = [("query", query, queries, size), ("key", key, others, size)]
         rows += [("gate", query, queries, width)] if self.use_gate else []
         rows += [("value", value, others, width)]
-        found = []
+        parameters = []
         for name, features, heads, each in rows:
-            found += self._projection(name, name, (features,), (heads, each))
+            parameters += self._projection(name, name, (features,), (heads, each))
         shape = self.output_features(inputs[0])
-        return (*found, *self._projection("output", "attention_output", (queries, width), shape))
+        return (*parameters, *self._projection("output", "attention_output", (queries, width), shape))
 
     def fixed_by_inputs(self, *inputs: Any) -> object:
         """Its axes, those of its first inputs in Keras, too."""
@@ -277,12 +277,12 @@ class Heads(Attending, abstract=True):
         apart = tensors["query_mask"] is not None and self.dropout > 0 and site.x.rank == 3
         apart = apart and not self.return_attention_scores
         masks = self._masks(tensors | ({"query_mask": None} if apart else {}), axes, constants)
-        plain = not masks and not self.return_attention_scores
-        if self.use_causal_mask and not plain:
+        causal_flag = not masks and not self.return_attention_scores
+        if self.use_causal_mask and not causal_flag:
             masks.append(self._places("causal_mask({query}, {value})", axes, constants))
         if masks:
             parts.append(f"mask={' & '.join(masks)}")
-        if plain:
+        if causal_flag:
             parts.append("is_causal={causal}")
             constants["causal"] = self.use_causal_mask
         parts += ["query_mask={query_mask}"] if apart else []
@@ -295,7 +295,7 @@ class Heads(Attending, abstract=True):
         """Templates of all masks except a causal one, each with as many axes as the scores."""
         query = tensors["query"]
         assert query is not None
-        found, count = list[str](), len(axes)
+        masks, count = list[str](), len(axes)
         last = axes == tuple(range(query.rank - 1 - count, query.rank - 1))
         for word in ("query_mask", "value_mask", "key_mask"):
             if tensors[word] is not None:
@@ -305,7 +305,7 @@ class Heads(Attending, abstract=True):
                     text += ".movedim({axes}, {last})"
                 text += f".flatten({-count})" if count > 1 else ""
                 front = ", ".join([":"] * (query.rank - 1 - count))
-                found.append(
+                masks.append(
                     f"{text}[{front}, None, :, None]" if word[0] == "q" else f"{text}[{front}, None, None]"
                 )
         mask = tensors["attention_mask"]
@@ -313,11 +313,11 @@ class Heads(Attending, abstract=True):
             text = "{attention_mask}" + (f".flatten({-count}).flatten({-count - 1}, -2)" if count > 1 else "")
             missing = query.rank + count - mask.rank
             front = ", ".join([":"] * (mask.rank - 2 * count))
-            found.append(f"{text}[{front}{', None' * missing}]" if missing else text)
+            masks.append(f"{text}[{front}{', None' * missing}]" if missing else text)
         if self.sliding_window is not None:
             constants["window"] = self.sliding_window
-            found.append(self._places("window_mask({query}, {value}, {window})", axes, constants))
-        return found
+            masks.append(self._places("window_mask({query}, {value}, {window})", axes, constants))
+        return masks
 
     @staticmethod
     def _places(text: str, axes: tuple[int, ...], constants: dict[str, Leaf]) -> str:
@@ -452,8 +452,8 @@ class GroupQueryAttention(Heads):
 
     def activities(self) -> dict[str, Regularizer]:
         """Keras penalizes what each projection gives, and the result, too."""
-        found = super().activities()
-        return found if self.activity_regularizer is None else {**found, "": self.activity_regularizer}
+        by_name = super().activities()
+        return by_name if self.activity_regularizer is None else {**by_name, "": self.activity_regularizer}
 
     def infer(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
         need_rank(inputs[0], 3, layer=self.spec_name, shape="[length, features]")

@@ -77,7 +77,7 @@ class _Pooling(Layer, abstract=True):
 
     def _widened(self, x: Tensor, margins: tuple[int, ...]) -> tuple[Dim, ...]:
         """The output sizes where the lowest value is before and after each axis."""
-        found: list[Dim] = []
+        counts: list[Dim] = []
         sizes = spatial(x, self.data_format)
         for size, side, width, stride in zip(sizes, margins, self.pool_size, self.steps, strict=True):
             if 2 * side > width:
@@ -91,15 +91,15 @@ class _Pooling(Layer, abstract=True):
                 message = f"{self.spec_name} slides a window of {width} over {size} of {x}"
                 raise LayerError("window-too-large", message, argument="pool_size", inputs=(0,))
             count = (size + 2 * side - width) // stride + 1
-            found.append(_count(size, side, width, stride, True) if self.ceil_mode else count)
-        return tuple(found)
+            counts.append(_count(size, side, width, stride, True) if self.ceil_mode else count)
+        return tuple(counts)
 
     def _rounded_up(self, x: Tensor) -> tuple[Dim, ...]:
         """The output sizes where the last window may extend past the end."""
         if self.padding == "same":
             message = "`ceil_mode` rounds up what `padding: valid` leaves; `same` has a window for all"
             raise LayerError("out-of-range", message, argument="ceil_mode")
-        found: list[Dim] = []
+        counts: list[Dim] = []
         for size, width, stride in zip(spatial(x, self.data_format), self.pool_size, self.steps, strict=True):
             if stride > width:
                 message = "with `ceil_mode` no stride is larger than its window"
@@ -109,8 +109,8 @@ class _Pooling(Layer, abstract=True):
             if small or (isinstance(count, int) and count < 1):
                 message = f"{self.spec_name} slides a window of {width} over {size} of {x}"
                 raise LayerError("window-too-large", message, argument="pool_size", inputs=(0,))
-            found.append(count)
-        return tuple(found)
+            counts.append(count)
+        return tuple(counts)
 
     @property
     def _within(self) -> bool:

@@ -66,11 +66,11 @@ class Rescaling(Layer):
             return Code(f"{x} * {x}.new_tensor({{scale}}){offset}", constants=constants)
         if not site.settled:
             return Code(f"{x} * {{scale}}{offset}", constants={**constants, "scale": self.scale})
-        whole = round(1 / self.scale) if 0 < abs(self.scale) < 1 else 0
-        parts = abs(whole) > 1 and 1 / whole == self.scale  # 1/255, as people write it
+        divisor = round(1 / self.scale) if 0 < abs(self.scale) < 1 else 0
+        parts = abs(divisor) > 1 and 1 / divisor == self.scale  # 1/255, as people write it
         scale: Leaf = float(self.scale)
         if parts:
-            scale = whole
+            scale = divisor
         elif self.scale == int(self.scale):
             scale = int(self.scale)
         text = f"{x} / {{scale}}" if parts else f"{x} * {{scale}}"
@@ -162,9 +162,9 @@ class Resizing(Layer):
         if self.align_corners and self.antialias:
             message = "Resizing smooths, or aligns corners, not both"
             raise LayerError("out-of-range", message, argument="align_corners")
-        found = resized("Resizing", x, (self.height, self.width), self.data_format)
+        output = resized("Resizing", x, (self.height, self.width), self.data_format)
         self.fitted(x)
-        return found
+        return output
 
     def code(self, site: Site) -> Code:
         size = (self.height, self.width)

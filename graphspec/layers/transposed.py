@@ -100,8 +100,8 @@ class Transposed(Convolving, abstract=True):
             self.margins(),
             strict=True,
         ):
-            whole = (size - 1) * stride + span
-            left = whole - 2 * margin.padding + margin.output_padding - margin.crop
+            full_size = (size - 1) * stride + span
+            left = full_size - 2 * margin.padding + margin.output_padding - margin.crop
             if isinstance(left, int) and left < 1:
                 raise LayerError(
                     "window-too-large",

@@ -117,8 +117,8 @@ class _Migrator:
         from graphspec.data.loading import load
 
         root = self.program.folder
-        found = load(self.program, self.data, root, torch.device("cpu"))
-        return names_of(encoders), names_of(found.encoders)
+        data = load(self.program, self.data, root, torch.device("cpu"))
+        return names_of(encoders), names_of(data.encoders)
 
     def _by_rules(self, rules: Rules | None) -> dict[str, Any]:
         """The weights that rules take from the run's file, by key; None for those that stay as they begin."""
@@ -127,9 +127,9 @@ class _Migrator:
         weights = self.run.weights
         if rules is None or weights is None:
             return {}
-        found = transfer(self.program.graph, weights, rules, (), self._initial())
-        chosen = {key: found.weights[key] for key, match in found.plan.matches.items() if match.how == "rule"}
-        return chosen | dict.fromkeys(found.plan.fresh)
+        taken = transfer(self.program.graph, weights, rules, (), self._initial())
+        chosen = {key: taken.weights[key] for key, match in taken.plan.matches.items() if match.how == "rule"}
+        return chosen | dict.fromkeys(taken.plan.fresh)
 
     def _initial(self) -> dict[str, Tensor]:
         module = self.program.module(seed=self.program.training.seed)
@@ -138,8 +138,8 @@ class _Migrator:
     def run_all(self) -> Migration:
         tried = []
         for growth in ("fresh", "copied"):
-            made = self._made(growth)
-            tried.append((self._apart(*made[1:]), made))
+            attempt = self._made(growth)
+            tried.append((self._apart(*attempt[1:]), attempt))
             if tried[-1][0] <= TOLERANCE:
                 break
         _, (plans, weights, tracker) = min(tried, key=lambda each: each[0])
@@ -182,8 +182,8 @@ class _Migrator:
         if not reads(self.program, self._renumbered(None).arrays(inputs), self.program.inputs):
             return float("inf")
         module = self.program.module(weights=weights)
-        found = difference(self.module, module, iter([self._both(inputs)]), self._channels(tracker))
-        return found[0]
+        differences = difference(self.module, module, iter([self._both(inputs)]), self._channels(tracker))
+        return differences[0]
 
     def _both(self, arrays: Mapping[str, Tensor]) -> tuple[list[Tensor | None], list[Tensor | None]]:
         ours = self._renumbered(None).arrays(arrays)
@@ -203,11 +203,11 @@ class _Migrator:
 
     def _channels(self, tracker: ChannelTracker) -> dict[str, Indices]:
         """The old channels of each output."""
-        found = {}
+        channels = {}
         for name, value in self.program.graph.outputs.items():
             if value in tracker.maps:
-                found[name] = found[""] = tracker.maps[value]
-        return found
+                channels[name] = channels[""] = tracker.maps[value]
+        return channels
 
     def _measured(self, weights: dict[str, Tensor], tracker: ChannelTracker) -> Measured | None:
         """None where the new spec does not read the run's data."""

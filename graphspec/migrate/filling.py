@@ -76,12 +76,12 @@ def _scaled(plan: WeightPlan, value: Tensor) -> Tensor:
 
 
 def _identity(plan: WeightPlan, initial: Tensor, epsilon: float) -> Tensor:
-    found = torch.zeros_like(initial)
+    values = torch.zeros_like(initial)
     if plan.identity == "one":
         variance = plan.key.endswith("running_var")
-        return found + (1 - epsilon) if variance else found + 1 if plan.key.endswith("weight") else initial
+        return values + (1 - epsilon) if variance else values + 1 if plan.key.endswith("weight") else initial
     if plan.identity == "kernel" and initial.dim() > 1:
         middle: tuple[Any, ...] = tuple(size // 2 for size in initial.shape[2:])
         for channel in range(initial.shape[0]):
-            found[(channel, channel, *middle)] = 1
-    return found
+            values[(channel, channel, *middle)] = 1
+    return values

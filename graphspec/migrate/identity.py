@@ -27,18 +27,18 @@ def start_as_identities(tracker: ChannelTracker, graph: Graph) -> None:
             continue
         if op.inputs[0].tensor != op.output.tensor:
             continue
-        found = search.same(op.output, search.origins.origin(op.inputs[0]))
-        if found:
-            for each, start in found:
+        starts = search.same(op.output, search.origins.origin(op.inputs[0]))
+        if starts:
+            for each, start in starts:
                 _begin(tracker, each, start)
 
 
 def _begin(tracker: ChannelTracker, op: Op, start: Start) -> None:
     assert op.layer is not None and op.unit is not None
-    found = roles(op.layer, op.site().inputs).axes
+    axes = roles(op.layer, op.site().inputs).axes
     for weight in op.weights():
         plan = tracker.plans[f"{tracker.new_keys[op.unit]}{weight.name}"]
-        gives = any(role.kind == "out" for role in found[weight.name])
+        gives = any(role.kind == "out" for role in axes[weight.name])
         if start != "zero" or (gives and weight.trainable):
             plan.identity = start
 
@@ -114,13 +114,13 @@ class _Search:
         if op is None or op.layer is None or op.wrapper is not None or not op.inputs:
             return None
         layer, activation = op.layer, op.layer.output_activation()
-        plain = activation is None and getattr(layer, "activation", None) is None
-        flat = plain or activation in ZERO_AT_ZERO
+        linear = activation is None and getattr(layer, "activation", None) is None
+        flat = linear or activation in ZERO_AT_ZERO
         if layer.spec_name in ("add", "multiply"):
-            found = [self.zero(each) for each in op.inputs]
+            by_input = [self.zero(each) for each in op.inputs]
             if layer.spec_name == "multiply":
-                return next((each for each in found if each is not None), None)
-            return None if None in found else [each for starts in found for each in starts or ()]
+                return next((each for each in by_input if each is not None), None)
+            return None if None in by_input else [each for starts in by_input for each in starts or ()]
         if not flat or layer.opaque or layer.recurrent:
             return None
         if op.weights():

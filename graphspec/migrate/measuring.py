@@ -72,11 +72,11 @@ class Renumbered:
         return replace(batch, arrays=self.arrays(batch.arrays))
 
     def arrays(self, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        found = dict(arrays)
+        renumbered = dict(arrays)
         for name, indices in self.numbers.items():
-            if name in found and not found[name].is_floating_point():
-                found[name] = _inverse(indices, found[name])
-        return found | {new: found[old] for new, old in self.names.items() if old in found}
+            if name in renumbered and not renumbered[name].is_floating_point():
+                renumbered[name] = _inverse(indices, renumbered[name])
+        return renumbered | {new: renumbered[old] for new, old in self.names.items() if old in renumbered}
 
 
 def _inverse(indices: Indices, values: Tensor) -> Tensor:

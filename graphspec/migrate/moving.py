@@ -38,8 +38,8 @@ def moved(op: Op, old: Op, maps: list[Indices | None]) -> Indices | None:
         indices = torch.tensor(values if values is not None else tuple(range(shape[-1])))
         if known.shape[:-1] != torch.Size(shape[:-1]) or len(indices) != shape[-1]:
             return None
-        found = known.index_select(-1, indices.clamp(0, known.shape[-1] - 1))
-        after.append(torch.where((indices >= 0) & (indices < known.shape[-1]), found, torch.zeros(())))
+        selected = known.index_select(-1, indices.clamp(0, known.shape[-1] - 1))
+        after.append(torch.where((indices >= 0) & (indices < known.shape[-1]), selected, torch.zeros(())))
     results = [_run(each, inputs) for each, inputs in ((old, before), (op, after))]
     return _channels(*results)
 
@@ -49,13 +49,13 @@ def _channels(old: Tensor | None, new: Tensor | None) -> Indices | None:
     if old is None or new is None:
         return None
     place = {int(number): index for index, column in enumerate(_columns(old)) for number in column}
-    found = []
+    channels = []
     for column in _columns(new):
         origins = {place.get(int(number), -1) for number in column if number}
         if len(origins) > 1:
             return None
-        found.append(origins.pop() if origins else -1)
-    return tuple(found)
+        channels.append(origins.pop() if origins else -1)
+    return tuple(channels)
 
 
 def _columns(value: Tensor) -> list[list[float]]:

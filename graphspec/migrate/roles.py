@@ -51,13 +51,13 @@ def roles(layer: Layer, inputs: tuple[Any, ...]) -> LayerRoles:
     of_output = {source for source, (_, doubled) in changes.items() if doubled}
     axes = {}
     for number, weight in enumerate(weights):
-        found = []
+        axis_roles = []
         for axis, size in enumerate(weight.shape):
             sources = {source for source, (shapes, _) in changes.items() if shapes[number][axis] != size}
-            found.append(_role(layer, inputs, weight, axis, sources, of_output))
-        if len(found) > 1 and found[0].kind == "out" == found[1].kind and _is_kernel(weight):
-            found[1] = Role("inner", 0, found[1].parts)  # a state that is read again
-        axes[weight.name] = tuple(found)
+            axis_roles.append(_role(layer, inputs, weight, axis, sources, of_output))
+        if len(axis_roles) > 1 and axis_roles[0].kind == "out" == axis_roles[1].kind and _is_kernel(weight):
+            axis_roles[1] = Role("inner", 0, axis_roles[1].parts)  # a state that is read again
+        axes[weight.name] = tuple(axis_roles)
     followed = [source for source in of_output if isinstance(source, int)]
     return LayerRoles(axes, min(followed) if followed and not _says_width(of_output) else None)
 
@@ -118,15 +118,15 @@ def _changes(
             if isinstance(size, int):
                 shape = [2 * size if place == axis else each for place, each in enumerate(tensor.shape)]
                 others = (*inputs[:number], tensor.with_shape(*shape), *inputs[number + 1 :])
-                found = _shapes(layer, others, layer, inputs, weights)
-                if found is not None:
-                    yield number, found
+                change = _shapes(layer, others, layer, inputs, weights)
+                if change is not None:
+                    yield number, change
     for name in type(layer).model_fields:
         value = getattr(layer, name)
         if is_size(value):
-            found = _shapes(layer.model_copy(update={name: 2 * value}), inputs, layer, inputs, weights)
-            if found is not None:
-                yield name, found
+            change = _shapes(layer.model_copy(update={name: 2 * value}), inputs, layer, inputs, weights)
+            if change is not None:
+                yield name, change
 
 
 def _shapes(
@@ -140,17 +140,17 @@ def _shapes(
     try:
         output = first_tensor(changed.infer(*inputs))
         known = first_tensor(layer.infer(*before))
-        found = [weight.shape for weight in changed.weights(*inputs)]
+        shapes = [weight.shape for weight in changed.weights(*inputs)]
     except LayerError:
         return None
-    if len(found) != len(weights):
+    if len(shapes) != len(weights):
         return None
     axis = channel_axis(layer, known.rank)
     doubled = output.rank == known.rank and output.shape[axis] != known.shape[axis]
-    return found, doubled
+    return shapes, doubled
 
 
 def first_tensor(outputs: Any) -> Tensor:
     """The first of what `infer` gives."""
-    found: Tensor = outputs[0] if isinstance(outputs, tuple) else outputs
-    return found
+    tensor: Tensor = outputs[0] if isinstance(outputs, tuple) else outputs
+    return tensor

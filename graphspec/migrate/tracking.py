@@ -138,15 +138,15 @@ class ChannelTracker:
         """An op without weights hands on the channels of what it reads: moved, where it says that it moves
         elements, else in their places.
         """
-        found = [self.maps.get(value) for value in op.inputs]
-        if old is not None and any(found) and op.layer is not None and _moves(op):
-            indices = self.moving(op, old, found)
+        channels = [self.maps.get(value) for value in op.inputs]
+        if old is not None and any(channels) and op.layer is not None and _moves(op):
+            indices = self.moving(op, old, channels)
             if indices is not None:
                 self.maps[op.output] = indices
             return
         for value in op.outputs.values():
             size = value.tensor.shape[-1] if value.tensor.rank > 1 else None
-            fitting = [indices for indices in found if indices is not None and len(indices) == size]
+            fitting = [indices for indices in channels if indices is not None and len(indices) == size]
             if fitting:  # of what is added up, what was there before says where channels are
                 self.maps[value] = max(fitting, key=lambda indices: sum(index >= 0 for index in indices))
 
@@ -177,15 +177,15 @@ class ChannelTracker:
     def _weights(self, op: Op, old: Op | None, path: str) -> None:
         assert op.layer is not None and op.unit is not None
         site = op.site()
-        found = roles(op.layer, site.inputs)
+        layer_roles = roles(op.layer, site.inputs)
         if op.unit in self._roles:
-            self._again(op, old, found)
+            self._again(op, old, layer_roles)
             return
-        self._roles[op.unit] = found
+        self._roles[op.unit] = layer_roles
         fits = old is not None and old.layer is not None and type(old.layer) is type(op.layer)
         before = {weight.name: weight for weight in old.weights()} if fits and old is not None else {}
         reads = [self._reads(op, old, number) for number in range(len(site.inputs))]
-        gives = self._gives(op, old if fits else None, path, found, reads)
+        gives = self._gives(op, old if fits else None, path, layer_roles, reads)
         for weight in op.weights():
             key = f"{self.new_keys[op.unit]}{weight.name}"
             plan = self.plans[key] = WeightPlan(key, weight.shape, trainable=weight.trainable)
@@ -195,12 +195,12 @@ class ChannelTracker:
             assert old is not None and old.unit is not None and old.layer is not None
             plan.source = f"{self.old_keys[old.unit]}{weight.name}"
             theirs = roles(old.layer, old.site().inputs).axes[weight.name]
-            pairs = zip(found.axes[weight.name], theirs, source.shape, weight.shape, strict=True)
+            pairs = zip(layer_roles.axes[weight.name], theirs, source.shape, weight.shape, strict=True)
             plan.axes = [
                 self._axis(role, other, sizes, reads, gives, path, place)
                 for place, (role, other, *sizes) in enumerate(pairs)
             ]
-            self._particular(plan, op.layer, old.layer, weight.name, path, found)
+            self._particular(plan, op.layer, old.layer, weight.name, path, layer_roles)
         self._give(op, gives)
 
     def _reads(self, op: Op, old: Op | None, number: int) -> Indices | None:
@@ -218,7 +218,7 @@ class ChannelTracker:
         return appended(before, size) if isinstance(before, int) else None
 
     def _gives(
-        self, op: Op, old: Op | None, path: str, found: LayerRoles, reads: list[Indices | None]
+        self, op: Op, old: Op | None, path: str, roles: LayerRoles, reads: list[Indices | None]
     ) -> Indices:
         """The channels of an output."""
         assert op.layer is not None
@@ -227,8 +227,8 @@ class ChannelTracker:
             return ()
         if path in self.heads:
             return self.heads[path]
-        if found.follows is not None:
-            indices = reads[found.follows]
+        if roles.follows is not None:
+            indices = reads[roles.follows]
             if indices is not None and len(indices) == size:
                 return indices
         if old is None:
@@ -265,7 +265,7 @@ class ChannelTracker:
         return AxisPlan(self._grown(before, after))
 
     def _particular(
-        self, plan: WeightPlan, layer: Layer, old: Layer, name: str, path: str, found: LayerRoles
+        self, plan: WeightPlan, layer: Layer, old: Layer, name: str, path: str, roles: LayerRoles
     ) -> None:
         """What layers and heads ask for beside their channels."""
         growth = layer.growth(old)
@@ -276,7 +276,7 @@ class ChannelTracker:
             plan.zero = layer.output_activation() == "softmax" or self._softmax_after(path)
             if plan.zero and name.endswith("bias"):
                 plan.bias = IMPROBABLE
-        elif path in self.tables and any(role.kind == "rows" for role in found.axes[name]):
+        elif path in self.tables and any(role.kind == "rows" for role in roles.axes[name]):
             plan.rows = True
 
     def _softmax_after(self, path: str) -> bool:
@@ -284,7 +284,7 @@ class ChannelTracker:
         readers = (op for op in self.new_ops.values() if value in op.inputs and op.layer is not None)
         return any(op.layer is not None and op.layer.output_activation() == "softmax" for op in readers)
 
-    def _again(self, op: Op, old: Op | None, found: LayerRoles) -> None:
+    def _again(self, op: Op, old: Op | None, roles: LayerRoles) -> None:
         """One more call of shared weights. Where it reads what the first call gives, as a table of words that
         gives their scores, what it reads is made so that new channels count nothing.
         """
@@ -307,7 +307,7 @@ class ChannelTracker:
             self._scale(value, tuple(0.0 if index < 0 else 1 / counts[index] for index in indices))
             return
         size = op.output.tensor.shape[-1]
-        if found.follows is not None and indices is not None and len(indices) == size:
+        if roles.follows is not None and indices is not None and len(indices) == size:
             self.maps[op.output] = indices
         elif op.unit.first_call.output in self.maps:
             self.maps[op.output] = self.maps[op.unit.first_call.output]
@@ -336,14 +336,14 @@ def joined(old: tuple[int, ...], new: tuple[int, ...]) -> Indices:
     """The indices of an axis that is several joined: [heads, size] in [more heads, larger size]."""
     if len(old) != len(new):
         return ()
-    found: list[int] = [0]
+    indices: list[int] = [0]
     for before, after in zip(old, new, strict=True):
-        found = [
+        indices = [
             -1 if index < 0 or place >= before else index * before + place
-            for index in found
+            for index in indices
             for place in range(after)
         ]
-    return tuple(found)
+    return tuple(indices)
 
 
 def _moves(op: Op) -> bool:

@@ -18,21 +18,21 @@ def names_of(encoders: Any) -> dict[str, list[Any]]:
     """The names of the ids of each field that has some. `encoders` are None where data were arrays."""
     if encoders is None:
         return {}
-    found = {name: encoder.id_names() for name, encoder in encoders.encoders.items()}
-    return {name: ids for name, ids in found.items() if ids is not None}
+    id_names = {name: encoder.id_names() for name, encoder in encoders.encoders.items()}
+    return {name: ids for name, ids in id_names.items() if ids is not None}
 
 
 def by_name(old: list[Any], new: list[Any], size: int, unseen: bool) -> Indices:
     """For each new id the old one of its name; with `unseen`, that of unseen names where there is none."""
     place = {name: index for index, name in enumerate(old)}
-    found = []
+    indices = []
     for index in range(size):
         name = new[index] if index < len(new) else None
         other = place.get(name, -1) if name is not None else -1
         if other < 0 and unseen and isinstance(name, tuple):
             other = place.get((*name[:-1], None), -1)
-        found.append(other)
-    return tuple(found)
+        indices.append(other)
+    return tuple(indices)
 
 
 def heads(
@@ -43,7 +43,7 @@ def heads(
     """
     origins, paths = Origins(program.graph), _paths(program.graph)
     before = _by_path(graph_old)
-    found = {}
+    by_path = {}
     for name, output in program.outputs.items():
         op = _head(origins, program.graph.outputs.get(name))
         path = paths.get(op) if op is not None else None
@@ -59,13 +59,13 @@ def heads(
         else:
             indices = tuple(index if index < length else -1 for index in range(size))
         if indices != tuple(range(length)):
-            found[path] = indices
-    return found
+            by_path[path] = indices
+    return by_path
 
 
 def tables(program: BaseProgram, old: Names, new: Names) -> dict[str, Indices]:
     """By path, the layers that look up ids of an input by name: for each id its old one."""
-    origins, found = Origins(program.graph), {}
+    origins, by_path = Origins(program.graph), {}
     inputs = {value: name for name, value in program.graph.inputs.items() if value is not None}
     for op, path in _paths(program.graph).items():
         limit = op.layer.limit() if op.layer is not None and op.weights() else None
@@ -73,8 +73,8 @@ def tables(program: BaseProgram, old: Names, new: Names) -> dict[str, Indices]:
         if limit is not None and name is not None and name in old and name in new:
             indices = by_name(old[name], new[name], limit, True)
             if old[name] != new[name] or len(indices) != len(old[name]):
-                found[path] = indices
-    return found
+                by_path[path] = indices
+    return by_path
 
 
 def _head(origins: Origins, value: Value | None) -> Op | None:
@@ -100,12 +100,12 @@ def _source(origins: Origins, value: Value) -> Value:
 
 
 def _paths(graph: Graph, prefix: str = "") -> dict[Op, str]:
-    found = {}
+    paths = {}
     for op in graph.ops:
-        found[op] = prefix + op.name
+        paths[op] = prefix + op.name
         if op.graph is not None:
-            found |= _paths(op.graph, f"{prefix}{op.name}.")
-    return found
+            paths |= _paths(op.graph, f"{prefix}{op.name}.")
+    return paths
 
 
 def _by_path(graph: Graph) -> dict[str, Op]:

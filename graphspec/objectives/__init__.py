@@ -90,8 +90,8 @@ def parse_loss(value: object) -> Loss:
         from graphspec.objectives.custom import custom_loss
 
         return custom_loss(value)
-    found: Loss = LOSSES.read(value)
-    return found
+    loss: Loss = LOSSES.read(value)
+    return loss
 
 
 def parse_metric(value: object) -> Metric:
@@ -100,5 +100,5 @@ def parse_metric(value: object) -> Metric:
         from graphspec.objectives.custom import custom_metric
 
         return custom_metric(value)
-    found: Metric = METRICS.read(value)
-    return found
+    metric: Metric = METRICS.read(value)
+    return metric

@@ -53,8 +53,8 @@ class ThresholdMetric(Counts):
             )
             return (message, f"`top_k` is at most {width}")
         ranked = self.top_k is not None and self.thresholds is None
-        found = super().misfit(output, "sigmoid" if ranked else activation, loss)
-        return class_misfit(self.name, self.class_id, output) or found
+        problem = super().misfit(output, "sigmoid" if ranked else activation, loss)
+        return class_misfit(self.name, self.class_id, output) or problem
 
     def decided(self, output: Values, target: Values) -> tuple[Values, Values, Sequence[float]]:
         import torch
@@ -178,14 +178,14 @@ class Overlap(Metric):
             if self.num_classes not in (None, width):
                 message = f"`{self.name}` has `num_classes: {self.num_classes}`, and the output is {output}"
                 return (message, "leave it out: the output says how many there are")
-        found = self.resolve(output, loss)
-        assert isinstance(found, Overlap)
-        if max(found.classes()) >= (found.num_classes or 0):
+        metric = self.resolve(output, loss)
+        assert isinstance(metric, Overlap)
+        if max(metric.classes()) >= (metric.num_classes or 0):
             message = (
-                f"`{self.name}` looks at class {max(found.classes())}, and there are {found.num_classes}"
+                f"`{self.name}` looks at class {max(metric.classes())}, and there are {metric.num_classes}"
             )
             return (message, "classes count from 0")
-        return Metric.misfit(found, output, activation, loss)
+        return Metric.misfit(metric, output, activation, loss)
 
     def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
         called = output if self.sparse_y_pred else output.argmax(-1)

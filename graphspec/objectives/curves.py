@@ -169,11 +169,11 @@ class AUC(CurveMetric):
         import torch
 
         areas = [self._area(*self.points(sums[..., label])) for label in range(sums.shape[-1])]
-        found = torch.stack(areas)
+        label_areas = torch.stack(areas)
         if not self.multi_label:
-            return found[0]
-        weights = found.new_tensor(self.label_weights or [1.0] * len(found))
-        return divide((found * weights).sum(), weights.sum())
+            return label_areas[0]
+        weights = label_areas.new_tensor(self.label_weights or [1.0] * len(label_areas))
+        return divide((label_areas * weights).sum(), weights.sum())
 
     def _area(self, tp: Values, fp: Values) -> Values:
         import torch
@@ -225,8 +225,8 @@ class Attained(CurveMetric):
         }
         rates["sensitivity"] = rates["recall"]
         wanted, _, demanded = self.canonical.partition("_at_")
-        found = torch.where(rates[demanded] >= getattr(self, demanded), rates[wanted], 0.0)
-        return found.max() if self.is_exact else found[1:].max()
+        attained = torch.where(rates[demanded] >= getattr(self, demanded), rates[wanted], 0.0)
+        return attained.max() if self.is_exact else attained[1:].max()
 
 
 class SensitivityAtSpecificity(Attained):

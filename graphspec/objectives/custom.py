@@ -91,17 +91,17 @@ class CustomMetric(Metric):
 
 def custom_loss(value: dict[str, Any]) -> CustomLoss:
     """Reads a mapping with `module` as a loss. Raises `SettingError`."""
-    found = _read(value, ("reduction",), "loss")
+    fields = _read(value, ("reduction",), "loss")
     reduction = value.get("reduction", "sum_over_batch_size")
     if reduction not in ("sum_over_batch_size", "sum"):
         message = f"`reduction` of a custom loss is sum_over_batch_size or sum, not {show(reduction)}"
         raise unfit("out-of-range", message, None, "reduction")
-    return CustomLoss.model_construct(name=found["path"].rpartition(".")[2], reduction=reduction, **found)
+    return CustomLoss.model_construct(name=fields["path"].rpartition(".")[2], reduction=reduction, **fields)
 
 
 def custom_metric(value: dict[str, Any]) -> CustomMetric:
     """Reads a mapping with `module` as a metric. Raises `SettingError`."""
-    found = _read(value, ("as", "weighted", "direction"), "metric")
+    fields = _read(value, ("as", "weighted", "direction"), "metric")
     way, label, weighted = value.get("direction", "up"), value.get("as"), value.get("weighted", False)
     if way not in ("up", "down"):
         message = f"`direction` says which way is better: up or down, not {show(way)}"
@@ -111,9 +111,9 @@ def custom_metric(value: dict[str, Any]) -> CustomMetric:
         raise unfit("out-of-range", message, None, "as")
     if not isinstance(weighted, bool):
         raise unfit("wrong-type", f"`weighted` is true or false, not {show(weighted)}", None, "weighted")
-    word = found["path"].rpartition(".")[2]
+    word = fields["path"].rpartition(".")[2]
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", word).lower()
-    return CustomMetric.model_construct(name=name, label=label, weighted=weighted, way=way, **found)
+    return CustomMetric.model_construct(name=name, label=label, weighted=weighted, way=way, **fields)
 
 
 def _read(value: dict[str, Any], more: tuple[str, ...], what: str) -> dict[str, Any]:

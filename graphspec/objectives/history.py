@@ -33,12 +33,12 @@ def directions(outputs: Mapping[str, Any], validated: bool = False) -> dict[str,
     """The names of an epoch's values, and which way is better in each; with `validated` those of validation,
     too.
     """
-    found: dict[str, Direction] = dict.fromkeys(loss_names(outputs), "down")
+    ways: dict[str, Direction] = dict.fromkeys(loss_names(outputs), "down")
     for name, output in outputs.items():
         start = f"{name}_" if len(outputs) > 1 else ""
         for word, metric in zip(metric_names(output.metrics), output.metrics, strict=True):
-            found[start + word] = metric.direction
-    return found | {f"val_{name}": way for name, way in found.items()} if validated else found
+            ways[start + word] = metric.direction
+    return ways | {f"val_{name}": way for name, way in ways.items()} if validated else ways
 
 
 def loss_names(outputs: Mapping[str, Any]) -> list[str]:

@@ -35,9 +35,9 @@ class OfLoss(Metric):
     def resolve(self, output: Tensor, loss: Loss | None) -> Metric:
         if not isinstance(loss, losses.QuantileLoss):
             return self
-        found = self.model_copy()
-        found._level = loss.middle
-        return found
+        metric = self.model_copy()
+        metric._level = loss.middle
+        return metric
 
     def target(self, output: Tensor) -> Tensor:
         output = output if self._level is None else Tensor(output.shape[:-1], output.dtype)
@@ -87,11 +87,11 @@ def _mean_of(loss: type[Loss], *more: str) -> type[OfLoss]:
         if key not in ("name", "reduction")
     }
     arguments["name"] = (Literal[names], names[0])
-    made = create_model(
+    metric = create_model(
         loss.__name__, __base__=OfLoss, __module__=__name__, __doc__=loss.__doc__, **arguments
     )
-    made.of, made.other_kind = loss, OTHER_KINDS.get(names[0])
-    return made
+    metric.of, metric.other_kind = loss, OTHER_KINDS.get(names[0])
+    return metric
 
 
 LOSSES: tuple[type[Loss], ...] = (

@@ -256,14 +256,14 @@ class QuantileLoss(Loss):
         return Tensor(output.shape[:-1], output.dtype if output.is_float else "float32")
 
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
-        found = super().misfit(output, activation)
-        if found is None and (output.rank < 2 or output.shape[-1] != len(self.levels)):
+        problem = super().misfit(output, activation)
+        if problem is None and (output.rank < 2 or output.shape[-1] != len(self.levels)):
             count = len(self.levels)
             message = (
                 f"`{self.name}` has {count} levels, and the last axis of the output is another: {output}"
             )
             return (message, f"end it in `units: {count}`, or reshape it to [steps, {count}]")
-        return found
+        return problem
 
     def reduced(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape
@@ -287,9 +287,9 @@ class Categorical(Loss):
         return self.from_logits
 
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
-        found = super().misfit(output, activation) or width_misfit(self.name, output)
-        if found is not None or self.takes_logits or activation in ("softmax", "unknown"):
-            return found
+        problem = super().misfit(output, activation) or width_misfit(self.name, output)
+        if problem is not None or self.takes_logits or activation in ("softmax", "unknown"):
+            return problem
         if activation == "sigmoid":
             return (
                 f"`{self.name}` compares one class among several, but the output ends in sigmoid",
@@ -389,9 +389,9 @@ class Binary(Loss):
         return self.from_logits
 
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
-        found = super().misfit(output, activation)
-        if found is not None or self.takes_logits or activation in ("sigmoid", "unknown"):
-            return found
+        problem = super().misfit(output, activation)
+        if problem is not None or self.takes_logits or activation in ("sigmoid", "unknown"):
+            return problem
         if activation == "softmax":
             sparse = "`categorical_crossentropy`, or `sparse_categorical_crossentropy` for class numbers"
             return (

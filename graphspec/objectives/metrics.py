@@ -119,8 +119,8 @@ class Metric(Named):
 
     def result(self, sums: Values) -> float | list[float]:
         """Its value, or its values where it has several."""
-        found: float | list[float] = self.value(sums).tolist()
-        return found[0] if isinstance(found, list) and len(found) == 1 else found
+        value: float | list[float] = self.value(sums).tolist()
+        return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 class Accuracy(Metric):

@@ -116,9 +116,9 @@ class Region(Loss):
         return tuple(range(rank)) if self.axis is None else tuple(axis % rank for axis in self.axis)
 
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
-        found = super().misfit(output, activation)
-        if found is not None:
-            return found
+        problem = super().misfit(output, activation)
+        if problem is not None:
+            return problem
         if self.axis is not None:
             axes = self.summed(output.rank)
             if any(axis not in range(-output.rank, output.rank) for axis in self.axis):
@@ -251,9 +251,9 @@ class CTC(Loss):
         return (best * kept).gather(1, order)
 
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
-        found = super().misfit(output, activation)
-        if found is not None:
-            return found
+        problem = super().misfit(output, activation)
+        if problem is not None:
+            return problem
         if output.rank != 3:
             return (
                 f"`{self.name}` needs an output of shape [batch, steps, classes], and this one is {output}",

@@ -87,9 +87,9 @@ class Correlation(Metric):
 
     def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
         if self.axis != 0:
-            found = axis_misfit(self.name, self.axis, output)
-            if found is not None:
-                return found
+            problem = axis_misfit(self.name, self.axis, output)
+            if problem is not None:
+                return problem
             if output.shape[self.axis] == 1:
                 message = (
                     f"`{self.name}` compares several values along axis {self.axis}, and {output} has one"

@@ -71,8 +71,8 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
             raise LayerError("wrong-dtype", message, inputs=(position,))
         sizes = zip(given.shape, wanted, strict=False)
         if given.rank != 4 or any(own not in (1, size) for own, size in sizes):
-            whole = Tensor(wanted, given.dtype)
-            message = f"{given} does not broadcast to {whole}: batch, heads, queries, keys"
+            scores = Tensor(wanted, given.dtype)
+            message = f"{given} does not broadcast to {scores}: batch, heads, queries, keys"
             raise LayerError("shapes-differ", message, inputs=(position,))
 
     def code(self, site: Site) -> Code:

@@ -131,21 +131,21 @@ class Where(Operation, spec_name="where"):
         names = [argument.name for argument in self.arguments]
         tensors = [(name, x) for name, x in zip(names, inputs, strict=False) if x is not None][1:]
         others = [x for _, x in tensors]
-        found: list[tuple[str, Tensor | int | float]] = []
+        choices: list[tuple[str, Tensor | int | float]] = []
         for hole, word, constant in (("c1", "x1", self.x1), ("c2", "x2", self.x2)):
             if isinstance(constant, Nested):
-                found.append(("self", self._beside(word, constant, inputs[0], others)))
+                choices.append(("self", self._beside(word, constant, inputs[0], others)))
             elif constant is not None:
-                found.append((hole, constant))
+                choices.append((hole, constant))
             elif tensors:
-                found.append(tensors.pop(0))
-        if len(found) != 2 or tensors:
+                choices.append(tensors.pop(0))
+        if len(choices) != 2 or tensors:
             raise LayerError(
                 "input-count",
                 "`where` takes a condition, and two tensors or constants to choose from",
                 help="write from: [condition, a, b], or constants: {op: where, from: [condition, a], x2: 0}",
             )
-        return found
+        return choices
 
     def _beside(self, word: str, array: Nested, condition: Tensor | None, others: list[Tensor]) -> Tensor:
         """The type of a list that is one of the choices: the type of the tensor that is the other choice."""
@@ -159,23 +159,23 @@ class Where(Operation, spec_name="where"):
         return beside(self.spec_name, word, array, condition.with_dtype(dtype))
 
     def infer(self, condition: Tensor, x1: Tensor | None = None, x2: Tensor | None = None) -> Tensor:
-        found = [value for _, value in self.operands((condition, x1, x2))]
+        choices = [value for _, value in self.operands((condition, x1, x2))]
         shape = condition
-        for tensor in found:
+        for tensor in choices:
             if isinstance(tensor, Tensor):
                 shape = Tensor(meet(self.spec_name, shape, tensor))
-        return shape.with_dtype(self.dtype(found))
+        return shape.with_dtype(self.dtype(choices))
 
     @staticmethod
-    def dtype(found: list[Tensor | int | float]) -> str:
+    def dtype(branches: list[Tensor | int | float]) -> str:
         """The type of the output."""
-        tensors = [x.dtype for x in found if isinstance(x, Tensor)]
+        tensors = [x.dtype for x in branches if isinstance(x, Tensor)]
         if not tensors:
-            return "float32" if any(isinstance(x, float) for x in found) else "int32"
+            return "float32" if any(isinstance(x, float) for x in branches) else "int32"
         dtype = promote(*tensors)
-        if any(isinstance(x, float) for x in found):
+        if any(isinstance(x, float) for x in branches):
             return to_float(dtype)
-        return "int32" if dtype == "bool" and len(tensors) < len(found) else dtype
+        return "int32" if dtype == "bool" and len(tensors) < len(branches) else dtype
 
     def memory(self, *inputs: Tensor | None) -> Memory:
         if isinstance(self.x1, Nested) or isinstance(self.x2, Nested):
@@ -183,14 +183,14 @@ class Where(Operation, spec_name="where"):
         return shared_memory(*inputs)
 
     def code(self, site: Site) -> Code:
-        found = self.operands(site.inputs)
-        constants: dict[str, Leaf] = {name: x for name, x in found if not isinstance(x, Tensor)}
+        choices = self.operands(site.inputs)
+        constants: dict[str, Leaf] = {name: x for name, x in choices if not isinstance(x, Tensor)}
         condition = "{condition}" + ("" if site.x.dtype == "bool" else ".bool()")
-        first, second = (f"{{{name}}}" for name, _ in found)
+        first, second = (f"{{{name}}}" for name, _ in choices)
         text = f"torch.where({condition}, {first}, {second})"
-        numbers = all(not isinstance(x, Tensor) or x.dtype == "bool" for _, x in found)
+        numbers = all(not isinstance(x, Tensor) or x.dtype == "bool" for _, x in choices)
         if numbers and site.outputs[0].dtype == "int32":  # PyTorch promotes integers and booleans to int64
             text, constants["dtype"] = f"{text}.to({{dtype}})", Ref("torch.int32")
         array = self.x1 if isinstance(self.x1, Nested) else self.x2
-        construct = numbers_buffer(array, dict(found)["self"]) if isinstance(array, Nested) else None
+        construct = numbers_buffer(array, dict(choices)["self"]) if isinstance(array, Nested) else None
         return Code(text, construct, constants)

@@ -50,11 +50,11 @@ class CategoricalCrossentropyOperation(_Crossentropy, spec_name="categorical_cro
     examples = (Example({"from_logits": True}, ((3, 4), (3, 4))),)
 
     def infer(self, target: Tensor, output: Tensor) -> Tensor:
-        whole = super().infer(target, output)
-        if whole.rank < 2:
+        broadcast = super().infer(target, output)
+        if broadcast.rank < 2:
             message = f"`{self.spec_name}` takes [batch, ..., classes], and gets {output}"
             raise LayerError("wrong-rank", message, inputs=(1,))
-        return whole.with_shape(*whole.shape[:-1])
+        return broadcast.with_shape(*broadcast.shape[:-1])
 
 
 class SparseCategoricalCrossentropyOperation(Operation, spec_name="sparse_categorical_crossentropy"):

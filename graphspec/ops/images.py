@@ -96,15 +96,15 @@ class _Border(Operation, abstract=True):
     def borders(self, x: Tensor) -> list[tuple[int | None, int | None, Dim]]:
         """The border before and after each axis, and the output size; None where unknown."""
         need_axes(x, 2, self.data_format, layer=f"`{self.spec_name}`")
-        found = []
+        margins = []
         for axis, size in zip(("height", "width"), spatial(x, self.data_format), strict=True):
             fields = self.before[axis], self.behind[axis], f"target_{axis}"
             before, behind, target = (getattr(self, field) for field in fields)
             if (before, behind, target).count(None) != 1:
                 message = f"`{self.spec_name}` takes two of `{'`, `'.join(fields)}`"
                 raise LayerError("missing-key", message, argument=fields[0])
-            found.append(self.border(x, size, (before, behind, target), fields))
-        return found
+            margins.append(self.border(x, size, (before, behind, target), fields))
+        return margins
 
     def border(
         self, x: Tensor, size: Dim, given: tuple[int | None, ...], fields: tuple[str, ...]

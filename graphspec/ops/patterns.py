@@ -66,7 +66,7 @@ class Rearrange(Operation, spec_name="rearrange"):
         if len(before) != x.rank:
             message = f"`{self.pattern}` names {len(before)} axes, and {x} has {x.rank}"
             raise LayerError("wrong-rank", message, argument="pattern", inputs=(0,))
-        found: dict[str, Dim] = {}
+        axis_sizes: dict[str, Dim] = {}
         for group, size in zip(before, x.shape, strict=True):
             given: dict[str, Dim] = {}
             given |= {name: self.axes_lengths[name] for name in group if name in self.axes_lengths}
@@ -79,8 +79,8 @@ class Rearrange(Operation, spec_name="rearrange"):
                 parts = " * ".join(f"{name} = {length}" for name, length in given.items())
                 message = f"an axis of {size} in {x} is not `{' '.join(group)}` with {parts}"
                 raise LayerError("shapes-differ", message, argument="axes_lengths", inputs=(0,))
-            found |= given | dict.fromkeys(open_names, rest)
-        return found
+            axis_sizes |= given | dict.fromkeys(open_names, rest)
+        return axis_sizes
 
     def infer(self, x: Tensor) -> Tensor:
         before, after = self.sides()

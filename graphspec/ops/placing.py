@@ -65,9 +65,9 @@ class SliceOperation(Operation, spec_name="slice"):
 
     def code(self, site: Site) -> Code:
         words = [":"]
-        for start, size, whole in zip(self.start_indices[1:], self.shape[1:], site.x.shape[1:], strict=True):
+        for start, size, length in zip(self.start_indices[1:], self.shape[1:], site.x.shape[1:], strict=True):
             first = str(start) if start else ""
-            words.append(f"{first}:" if size == -1 or start + size == whole else f"{first}:{start + size}")
+            words.append(f"{first}:" if size == -1 or start + size == length else f"{first}:{start + size}")
         while len(words) > 1 and words[-1] == ":":
             words.pop()
         return Code(f"{{x}}[{', '.join(words)}]" if len(words) > 1 else "{x}")

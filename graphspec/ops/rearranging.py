@@ -200,10 +200,10 @@ class Moveaxis(Operation, spec_name="moveaxis", also="movedim"):
         """The axes of an argument as nonnegative numbers, in their order."""
         value = getattr(self, argument)
         given = value if isinstance(value, tuple) else (value,)
-        found = [example_axis(self.spec_name, axis, x.rank, argument) for axis in given]
-        if len(set(found)) != len(found):
+        axes = [example_axis(self.spec_name, axis, x.rank, argument) for axis in given]
+        if len(set(axes)) != len(axes):
             raise LayerError("out-of-range", "`moveaxis` gets the same axis twice", argument=argument)
-        return found
+        return axes
 
     def infer(self, x: Tensor) -> Tensor:
         source, destination = self.places(x, "source"), self.places(x, "destination")

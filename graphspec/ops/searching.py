@@ -68,10 +68,10 @@ class Isin(UnaryOperation, spec_name="isin"):
     def infer(self, x1: Tensor) -> Tensor:
         need_numbers(self.spec_name, x1)
         if not x1.is_float:
-            whole = tuple(value for value in self.x2 if isinstance(value, int))
-            if len(whole) < len(self.x2):
+            integers = tuple(value for value in self.x2 if isinstance(value, int))
+            if len(integers) < len(self.x2):
                 raise LayerError("out-of-range", f"the elements of {x1} are integers", argument="x2")
-            need_in_range(x1.dtype, whole, layer="`isin`", argument="x2")
+            need_in_range(x1.dtype, integers, layer="`isin`", argument="x2")
         return x1.with_dtype("bool")
 
     def code(self, site: Site) -> Code:

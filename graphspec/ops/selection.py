@@ -252,12 +252,12 @@ class _Several(Operation, abstract=True):
             return ((),) * self.parts()
         if self.axis % x.rank != x.rank - 1:
             return (tuple(range(size)),) * self.parts()
-        found = []
+        ranges = []
         for count in self.sizes(x, x.rank - 1):
             assert isinstance(count, int)
-            found.append(tuple(range(begin, begin + count)))
+            ranges.append(tuple(range(begin, begin + count)))
             begin += count
-        return tuple(found)
+        return tuple(ranges)
 
     def sizes(self, x: Tensor, axis: int) -> list[Dim]:
         """The parts' sizes along the axis."""

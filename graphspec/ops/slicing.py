@@ -70,17 +70,17 @@ class GetItem(Operation, spec_name="get_item", also="getitem"):
         words = [word.strip() for word in self.key.split(",")]
         if words.count("...") > 1:
             raise self._refuse("holds `...` at most once")
-        found: list[Item] = []
+        indices: list[Item] = []
         missing = x.rank - sum(word not in ("...", "None") for word in words)
         if missing < 0:
             raise self._refuse(f"has more axes than {x}")
         for word in words:
-            found += [WHOLE] * missing if word == "..." else [self._item(word)]
+            indices += [WHOLE] * missing if word == "..." else [self._item(word)]
         if "..." not in words:
-            found += [WHOLE] * missing
-        if found[0] != WHOLE:
+            indices += [WHOLE] * missing
+        if indices[0] != WHOLE:
             raise self._refuse("begins with `:`, the batch")
-        return found
+        return indices
 
     def _item(self, word: str) -> Item:
         if word == "None":

@@ -39,8 +39,8 @@ class _AsLayer(Operation, abstract=True):
             raise LayerError("wrong-rank", message, inputs=(0,))
         fields = type(self).model_fields
         given = {name: self.sized(name, rank) for name in fields if getattr(self, name) is not None}
-        found: Layer = REGISTRY["layer"][f"{self.family}{rank}D"].model_validate(given)
-        return found
+        instance: Layer = REGISTRY["layer"][f"{self.family}{rank}D"].model_validate(given)
+        return instance
 
     def sized(self, name: str, rank: int) -> object:
         """A field's value; a list of sizes has one for each axis."""
@@ -59,8 +59,8 @@ class _AsLayer(Operation, abstract=True):
         return self.layer(inputs).memory(inputs)
 
     def code(self, site: Site) -> Code:
-        found = self.layer(site.x).code(site)
-        return Code(found.call.replace("{x}", "{inputs}"), found.construct, found.constants)
+        layer_code = self.layer(site.x).code(site)
+        return Code(layer_code.call.replace("{x}", "{inputs}"), layer_code.construct, layer_code.constants)
 
     def flops(self, site: Site) -> Dim:
         return self.layer(site.x).flops(site)
@@ -255,14 +255,14 @@ class SeparableConv(Operation, spec_name="separable_conv"):
         """What the first gives. Raises `LayerError` where the kernels do not fit."""
         first, _ = self.parts()
         need_floats(self.spec_name, inputs, depthwise, pointwise)
-        found = first.infer(inputs, depthwise)
-        channels = found.shape[-1 if self.data_format == "channels_last" else 1]
+        intermediate = first.infer(inputs, depthwise)
+        channels = intermediate.shape[-1 if self.data_format == "channels_last" else 1]
         ones = (1,) * (inputs.rank - 2)
         if pointwise.shape[1:-1] != (*ones, channels):
             wanted = ", ".join(map(str, (*ones, channels)))
             message = f"the last kernel of `separable_conv` is [{wanted}, filters] here, and not {pointwise}"
             raise LayerError("shapes-differ", message, inputs=(1, 2))
-        return found
+        return intermediate
 
     def infer(self, inputs: Tensor, depthwise: Tensor, pointwise: Tensor) -> Tensor:
         return self.parts()[1].infer(self.between(inputs, depthwise, pointwise), pointwise)
@@ -317,8 +317,8 @@ class ConvTranspose(Conv, spec_name="conv_transpose"):
         given = {"filters": self.channels(inputs, kernel)[1], "kernel_size": width, "strides": strides}
         given |= {"dilation_rate": dilation, "output_padding": added}
         given |= {"padding": self.padding, "data_format": self.data_format}
-        found: Transposed = REGISTRY["layer"][f"Conv{rank}DTranspose"].model_validate(given)
-        return found
+        transposed: Transposed = REGISTRY["layer"][f"Conv{rank}DTranspose"].model_validate(given)
+        return transposed
 
     def infer(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         shape = self.layer(inputs, kernel).infer(inputs).shape

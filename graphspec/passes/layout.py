@@ -51,8 +51,8 @@ class Layout:
             for place, argument in enumerate(op.arguments):
                 for value in flatten((argument,)):
                     readers.setdefault(value, []).append((op, place))
-        found: set[Value] = set()
-        made = self._made_first(graph)
+        wanted: set[Value] = set()
+        fixed = self._made_first(graph)
         values = [value for value in graph.inputs.values() if value is not None]
         values += [value for op in graph.ops for value in op.outputs.values()]
         for value in reversed(values):
@@ -62,28 +62,28 @@ class Layout:
                 wish = self.wish(op, place)
                 alike = wish == "any" and op.output.tensor.rank == value.tensor.rank
                 if wish == "first" or (
-                    alike and (op.output in found or any(v in made for v in op.inputs if v is not value))
+                    alike and (op.output in wanted or any(v in fixed for v in op.inputs if v is not value))
                 ):
-                    found.add(value)
-                if wish != "any" or value in found:
+                    wanted.add(value)
+                if wish != "any" or value in wanted:
                     break
-        return found
+        return wanted
 
     def _made_first(self, graph: Graph) -> set[Value]:
         """The values of a graph that come with channels first whatever the order of its inputs."""
-        found: set[Value] = set()
+        fixed: set[Value] = set()
         for op in graph.ops:
             outputs = [(key, value) for key, value in op.outputs.items() if value.tensor.rank in TO_FIRST]
             if op.wrapper is not None or op.parameter is not None or not outputs:
                 continue
             if op.graph is not None:
-                found.update(value for key, value in outputs if self.gives(op.graph, op.results[key]))
+                fixed.update(value for key, value in outputs if self.gives(op.graph, op.results[key]))
                 continue
             wish, rank = self.wish(op, 0), op.output.tensor.rank
-            passes = wish == "any" and any(v in found and v.tensor.rank == rank for v in op.inputs)
+            passes = wish == "any" and any(v in fixed and v.tensor.rank == rank for v in op.inputs)
             if wish == "first" or passes:
-                found.update(value for _, value in outputs)
-        return found
+                fixed.update(value for _, value in outputs)
+        return fixed
 
     def wish(self, op: Op, place: int) -> str:
         """The memory layout that an op prefers for its argument: "spec", "first" or "any"."""

@@ -59,13 +59,13 @@ def ranges(graph: Graph) -> dict[str, Limit]:
             columns[value] = tuple(frozenset([(value, place)]) for place in range(_count(value)))
     if columns:
         _follow(graph, columns, bounds, {})
-    found = dict[str, Limit]()
+    by_input = dict[str, Limit]()
     for name, value in graph.inputs.items():
         if value in columns and value is not None:
             limits = tuple(bounds.get((value, place)) for place in range(_count(value)))
             if any(limit is not None for limit in limits):
-                found[name] = limits if limits[0] is None or len(set(limits)) > 1 else limits[0]
-    return found
+                by_input[name] = limits if limits[0] is None or len(set(limits)) > 1 else limits[0]
+    return by_input
 
 
 def _count(value: Value) -> int:
@@ -110,9 +110,9 @@ def _move(op: Op, read: list[Columns], columns: dict[Value, Columns]) -> None:
     """Gives the outputs of an op the columns that they hold."""
     assert op.layer is not None
     for value, moved in zip(op.outputs.values(), op.layer.moves(*op.site().inputs), strict=False):
-        found = _all(read) if moved == "all" else read[0] if moved == "same" else _picked(read[0], moved)
-        if found:
-            columns[value] = found
+        held = _all(read) if moved == "all" else read[0] if moved == "same" else _picked(read[0], moved)
+        if held:
+            columns[value] = held
 
 
 def _all(read: Iterable[Columns]) -> Columns:
@@ -147,8 +147,8 @@ def maximum_sizes(graph: Graph, integers: Iterable[CountedIntegers] = ()) -> dic
     ops = _telling(graph, "longest")
     bounds = {bound for op in ops if op.layer is not None for bound in op.layer.longest(*op.site().inputs)}
     bounds |= {(each.count, each.limit) for each in integers}
-    found = {name: largest(bounds, name) for name in _sizes(graph)} if bounds else {}
-    return {name: most for name, most in found.items() if most is not None}
+    sizes = {name: largest(bounds, name) for name in _sizes(graph)} if bounds else {}
+    return {name: most for name, most in sizes.items() if most is not None}
 
 
 def _telling(graph: Graph, method: str) -> Iterator[Op]:

@@ -64,11 +64,11 @@ def policy_hash(text: str) -> str:
 
 
 def _body(body: Picture, places: Places) -> dict[str, Any]:
-    found = ranks(body)
+    ranking = ranks(body)
     return {
         "boxes": [_box(box, places) for box in body.boxes],
-        "ranks": found.ranks,
-        "segments": [(s.upper, s.port, s.lower, s.slot, s.weights, s.pull) for s in found.segments],
+        "ranks": ranking.ranks,
+        "segments": [(s.upper, s.port, s.lower, s.slot, s.weights, s.pull) for s in ranking.segments],
     }
 
 
@@ -76,7 +76,7 @@ def _box(box: Box, places: Places) -> dict[str, Any]:
     """The data of a box on the page. The script fills in what is left out because it is empty or 0."""
     shape = face(box)
     name, title = heading(box)
-    found: dict[str, Any] = {
+    data: dict[str, Any] = {
         "kind": box.kind,
         "name": name,
         "type": title,
@@ -96,8 +96,8 @@ def _box(box: Box, places: Places) -> dict[str, Any]:
         "costs": _costs(box),
     }
     if box.body is not None:
-        found |= {"open": box.open, "body": _body(box.body, places)}
-    return {key: value for key, value in found.items() if value}
+        data |= {"open": box.open, "body": _body(box.body, places)}
+    return {key: value for key, value in data.items() if value}
 
 
 def _costs(box: Box) -> list[int]:

@@ -111,19 +111,19 @@ def face(box: Box) -> Face:
 
 def place(body: Picture, right: bool = False, room: float = 0) -> Placement:
     """Lays out a body and those of its open boxes, with a length of at least `room` along the flow."""
-    found = ranks(body)
+    ranking = ranks(body)
     placed = [
         _opened(box, box.body, right) if box.body and box.open else _folded(box, right) for box in body.boxes
     ]
-    bends = sum(item >= len(placed) for rank in found.ranks for item in rank)
+    bends = sum(item >= len(placed) for rank in ranking.ranks for item in rank)
     before = [each.left for each in placed] + [4.0] * bends
     after = [each.right for each in placed] + [4.0] * bends
-    x = _columns(found, placed, before, after)
+    x = _columns(ranking, placed, before, after)
     low = min((x[i] - before[i] for i in range(len(x))), default=0)
     x = [at - low for at in x]
     width = max((x[i] + after[i] for i in range(len(x))), default=0)
     result = Placement(width, 0, placed)
-    _rows(found, result, x, room)
+    _rows(ranking, result, x, room)
     return result
 
 
@@ -188,25 +188,25 @@ def slot_at(placed: PlacedBox, segment: Segment) -> float:
 Neighbour = tuple[int, float, float]
 
 
-def _columns(found: Ranks, placed: list[PlacedBox], left: list[float], right: list[float]) -> list[float]:
+def _columns(ranking: Ranks, placed: list[PlacedBox], left: list[float], right: list[float]) -> list[float]:
     """The centers of all items. Sweeps down and up move each towards its neighbours in the previous rank."""
     boxes = len(placed)
     above: list[list[Neighbour]] = [[] for _ in left]
     below: list[list[Neighbour]] = [[] for _ in left]
-    for segment in found.segments:
+    for segment in ranking.segments:
         upper, lower = segment.upper, segment.lower
         start = placed[upper].ports[segment.port] if upper < boxes else 0
         end = slot_at(placed[lower], segment) if lower < boxes else 0
         above[lower].append((upper, start - end, segment.pull))
         below[upper].append((lower, end - start, segment.pull))
-    for segment in found.segments:  # the ends of a long edge follow the position of its middle
+    for segment in ranking.segments:  # the ends of a long edge follow the position of its middle
         upper, lower = segment.upper, segment.lower
         if segment.pull == BEND and all(pull == SKIP for _, _, pull in above[upper]):
             above[upper].append((lower, 0, BEND))
         if segment.pull == BEND and all(pull == SKIP for _, _, pull in below[lower]):
             below[lower].append((upper, 0, BEND))
     x = [0.0] * len(left)
-    for rank in found.ranks:
+    for rank in ranking.ranks:
         at = 0.0
         for item in rank:
             x[item] = at + left[item]
@@ -216,7 +216,7 @@ def _columns(found: Ranks, placed: list[PlacedBox], left: list[float], right: li
     for sweep in range(SWEEPS):
         down = sweep % 2 == 0
         neighbours = above if down else below
-        for rank in found.ranks if down else reversed(found.ranks):
+        for rank in ranking.ranks if down else reversed(ranking.ranks):
             _settle(rank, neighbours, x, left, right)
     return x
 
@@ -272,15 +272,15 @@ def _median(neighbours: list[Neighbour], x: list[float]) -> float | None:
     return wishes[-1][0]
 
 
-def _rows(found: Ranks, result: Placement, x: list[float], room: float) -> None:
+def _rows(ranking: Ranks, result: Placement, x: list[float], room: float) -> None:
     """The tops of boxes, and the lines between them. A gap is higher if its lines run far to the side."""
     placed, boxes = result.boxes, len(result.boxes)
-    gaps: list[list[Segment]] = [[] for _ in found.ranks]
-    depth = {item: number for number, rank in enumerate(found.ranks) for item in rank}
-    for segment in found.segments:
+    gaps: list[list[Segment]] = [[] for _ in ranking.ranks]
+    depth = {item: number for number, rank in enumerate(ranking.ranks) for item in rank}
+    for segment in ranking.segments:
         gaps[depth[segment.upper]].append(segment)
     heights, spaces = [], []
-    for rank, gap in zip(found.ranks, gaps, strict=True):
+    for rank, gap in zip(ranking.ranks, gaps, strict=True):
         heights.append(max([placed[item].reach for item in rank if item < boxes], default=0))
         far = max([abs(_start(s, placed, x) - _end(s, placed, x)) for s in gap], default=0)
         spaces.append(GAP + min(40, far / 12))
@@ -290,7 +290,7 @@ def _rows(found: Ranks, result: Placement, x: list[float], room: float) -> None:
         result.height = room
     y = 0.0
     tops = []
-    for rank, height, space in zip(found.ranks, heights, spaces, strict=True):
+    for rank, height, space in zip(ranking.ranks, heights, spaces, strict=True):
         for item in rank:
             if item < boxes:
                 placed[item].x, placed[item].y = x[item], y

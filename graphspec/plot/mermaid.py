@@ -84,24 +84,24 @@ def _join(body: Picture, entries: list[Box], edges: list[tuple[Box, Box, str, bo
     incoming: list[list[Edge]] = [[] for _ in body.boxes]
     for edge in body.edges:
         incoming[edge.target].append(edge)
-    made: list[list[list[Origin]]] = []  # for each box, the origins of each of its ports
+    origins: list[list[list[Origin]]] = []  # for each box, the origins of each of its ports
     exits = []
     entry = iter(entries)
     for box, arriving in zip(body.boxes, incoming, strict=True):
-        found = [(edge, origin) for edge in arriving for origin in made[edge.source][edge.port]]
+        links = [(edge, origin) for edge in arriving for origin in origins[edge.source][edge.port]]
         if box.kind == "entry":
-            made.append([[(next(entry), "")]])
+            origins.append([[(next(entry), "")]])
         elif box.kind == "exit":
-            exits.append([origin for _, origin in found])
-            made.append([])
+            exits.append([origin for _, origin in links])
+            origins.append([])
         elif box.body is None or not box.open:
-            edges += [(source, box, label, edge.weights) for edge, (source, label) in found]
-            made.append([[(box, port.label)] for port in box.ports])
+            edges += [(source, box, label, edge.weights) for edge, (source, label) in links]
+            origins.append([[(box, port.label)] for port in box.ports])
         else:
             inputs = [each for each in box.body.boxes if each.kind == "entry"]
             inputs[:1] = [box]  # its own node takes the first input
             edges += [
-                (source, inputs[edge.slot or 0], label, edge.weights) for edge, (source, label) in found
+                (source, inputs[edge.slot or 0], label, edge.weights) for edge, (source, label) in links
             ]
-            made.append(_join(box.body, inputs, edges))
+            origins.append(_join(box.body, inputs, edges))
     return exits

@@ -45,19 +45,19 @@ class Ranks:
 def ranks(body: Picture) -> Ranks:
     """The ranks of a body, ordered for few crossings."""
     rank = _depths(body)
-    found = _bent(body, rank)
-    _connect(body, found)
-    best, fewest = found.ranks, _crossings(found, found.ranks)
-    current = found.ranks
+    ranking = _bent(body, rank)
+    _connect(body, ranking)
+    best, fewest = ranking.ranks, _crossings(ranking, ranking.ranks)
+    current = ranking.ranks
     for sweep in range(SWEEPS):
         if not fewest:
             break
-        current = _swept(found, current, downward=sweep % 2 == 0)
-        count = _crossings(found, current)
+        current = _swept(ranking, current, downward=sweep % 2 == 0)
+        count = _crossings(ranking, current)
         if count < fewest:
             best, fewest = current, count
-    found.ranks = best
-    return found
+    ranking.ranks = best
+    return ranking
 
 
 def _depths(body: Picture) -> list[int]:
@@ -133,23 +133,23 @@ def _skips(body: Picture, rank: list[int]) -> set[tuple[int, int]]:
     return skips
 
 
-def _connect(body: Picture, found: Ranks) -> None:
+def _connect(body: Picture, ranking: Ranks) -> None:
     """For each item its neighbours above and below, with the fraction of a position that ports add."""
-    count = found.boxes + sum(item >= found.boxes for rank in found.ranks for item in rank)
-    found.above, found.below = [[] for _ in range(count)], [[] for _ in range(count)]
-    for segment in found.segments:
-        ports = len(body.boxes[segment.upper].ports) if segment.upper < found.boxes else 1
-        found.above[segment.lower].append((segment.upper, (segment.port + 1) / (ports + 1) - 0.5))
-        found.below[segment.upper].append(
+    count = ranking.boxes + sum(item >= ranking.boxes for rank in ranking.ranks for item in rank)
+    ranking.above, ranking.below = [[] for _ in range(count)], [[] for _ in range(count)]
+    for segment in ranking.segments:
+        ports = len(body.boxes[segment.upper].ports) if segment.upper < ranking.boxes else 1
+        ranking.above[segment.lower].append((segment.upper, (segment.port + 1) / (ports + 1) - 0.5))
+        ranking.below[segment.upper].append(
             (segment.lower, 0.0 if segment.slot is None else segment.slot / 1000)
         )
 
 
-def _swept(found: Ranks, order: list[list[int]], downward: bool) -> list[list[int]]:
+def _swept(ranking: Ranks, order: list[list[int]], downward: bool) -> list[list[int]]:
     """Sorts each rank by the mean position of the neighbours in the previous rank."""
     place: dict[int, float] = {}
     swept = []
-    neighbours = found.above if downward else found.below
+    neighbours = ranking.above if downward else ranking.below
     for rank in order if downward else reversed(order):
         own = {item: float(at) for at, item in enumerate(rank)}
         wish = {
@@ -164,13 +164,13 @@ def _swept(found: Ranks, order: list[list[int]], downward: bool) -> list[list[in
     return swept if downward else swept[::-1]
 
 
-def _crossings(found: Ranks, order: list[list[int]]) -> int:
+def _crossings(ranking: Ranks, order: list[list[int]]) -> int:
     place = {item: at for rank in order for at, item in enumerate(rank)}
     count = 0
     for rank in order:
         ends: list[float] = []
         for item in rank:
-            below = sorted(place[other] + shift for other, shift in found.below[item])
+            below = sorted(place[other] + shift for other, shift in ranking.below[item])
             for end in below:
                 count += len(ends) - bisect_right(ends, end)
             for end in below:

@@ -25,12 +25,12 @@ def converted(svg: str, suffix: str) -> bytes:
     size = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)
     assert size is not None
     width, height = (float(each) * POINTS for each in size.groups())
-    made = typst.compile(
+    contents = typst.compile(
         PAGE.format(width=width, height=height).encode(),
         format="png" if suffix == ".png" else "pdf",
         ppi=72 / POINTS * PIXELS,
         ignore_system_fonts=True,
         sys_inputs={"svg": svg},
     )
-    assert isinstance(made, bytes)
-    return made
+    assert isinstance(contents, bytes)
+    return contents

@@ -70,7 +70,7 @@ WRONG, MENDED = ("= ", "- ", "> "), ("= ", "+ ", "< ")
 def _examples() -> dict[str, tuple[str, str, str, bool]]:
     """For each code why it is one, what is wrong and the same mended, and whether both are specs."""
     text = (Path(__file__).parent / "codes.txt").read_text(encoding="utf-8")
-    found: dict[str, tuple[str, str, str, bool]] = {}
+    examples: dict[str, tuple[str, str, str, bool]] = {}
     for section in re.split(r"^\[", text, flags=re.MULTILINE)[1:]:
         code, _, rest = section.partition("]\n")
         lines = rest.strip().splitlines()
@@ -78,5 +78,5 @@ def _examples() -> dict[str, tuple[str, str, str, bool]]:
         wrong = [line[2:] for line in lines if line[:2] in WRONG]
         mended = [line[2:] for line in lines if line[:2] in MENDED]
         of_specs = not any(line[:2] == "> " for line in lines)
-        found[code] = why, "\n".join(wrong), "\n".join(mended), of_specs
-    return found
+        examples[code] = why, "\n".join(wrong), "\n".join(mended), of_specs
+    return examples

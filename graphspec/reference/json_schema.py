@@ -171,9 +171,9 @@ class Writer:
         callbacks: dict[str, Schema] = {"properties": {}, "patternProperties": {}}
         for cls in dict.fromkeys(CALLBACKS.members.values()):
             name, *others = cls.names()
-            callbacks["properties"][name] = found = self._setting(cls, "Callback", name)
+            callbacks["properties"][name] = schema = self._setting(cls, "Callback", name)
             if others:
-                self.definitions[f"callback.{name}"] = found
+                self.definitions[f"callback.{name}"] = schema
                 callbacks["properties"][name] = _ref(f"callback.{name}")
                 callbacks["patternProperties"][_pattern(others)["pattern"]] = _ref(f"callback.{name}")
         properties = self._properties(TrainConfig, "Train")
@@ -212,11 +212,11 @@ class Writer:
 
     def _features(self) -> None:
         """A mapping with the arguments of the encoder that it names."""
-        found = {
+        schemas = {
             name: self._setting(cls, "Feature", name, but="encode", closed=False)
             for name, cls in FEATURES.items()
         }
-        rules = self._rules("encode", found)
+        rules = self._rules("encode", schemas)
         words = _described({name: _line(cls) for name, cls in FEATURES.items()})
         self.definitions["feature"] = {
             "type": "object",
@@ -314,8 +314,8 @@ class Writer:
         first = {cls: name for name, cls in reversed(list(members.items()))}
         names = {name: _line(cls) for name, cls in members.items() if first[cls] == name}
         aliases = [alias for alias in members if alias not in names]
-        found = {name: self._setting(cls, kind, first[cls], closed=False) for name, cls in members.items()}
-        rules = self._rules("name", found)
+        schemas = {name: self._setting(cls, kind, first[cls], closed=False) for name, cls in members.items()}
+        rules = self._rules("name", schemas)
         unknown = {"if": {"properties": {"name": {"not": _ref(_several(kind))}}}}
         self.definitions[_several(kind)] = {
             "anyOf": [
@@ -335,10 +335,10 @@ class Writer:
             mapping = {"if": {"type": "object", "required": ["module"]}, "then": theirs, "else": mapping}
         self.definitions[kind] = {"anyOf": [_ref(_several(kind)), mapping, EXPRESSION]}
 
-    def _rules(self, key: str, found: Mapping[str, Schema]) -> list[Schema]:
+    def _rules(self, key: str, schemas: Mapping[str, Schema]) -> list[Schema]:
         """The other keys depend on the value of one; values with the same arguments share a rule."""
         alike: dict[str, list[str]] = {}
-        for name, definition in found.items():
+        for name, definition in schemas.items():
             if definition.get("properties"):
                 alike.setdefault(json.dumps(definition), []).append(name)
         return [
@@ -355,12 +355,12 @@ class Writer:
         """A mapping with the keys of a setting, but for the one that chose it."""
         properties = self._properties(cls, name, place, but=but)
         required = [key for key in _required(cls) if key != but]
-        found: Schema = {"properties": properties}
+        schema: Schema = {"properties": properties}
         if required:
-            found["required"] = required
+            schema["required"] = required
         if closed:
-            found = {"type": "object", "description": _line(cls), **found, "additionalProperties": False}
-        return found
+            schema = {"type": "object", "description": _line(cls), **schema, "additionalProperties": False}
+        return schema
 
     def _keys(self, cls: type[BaseModel], place: str, properties: Mapping[str, Schema]) -> Schema:
         """A mapping with the keys of a structural class, and no others."""
@@ -371,8 +371,8 @@ class Writer:
             given = {"allOf": [given]} if "$ref" in given else given
             known[key] = {**given, "description": meaning(key, place)} if meaning(key, place) else given
         required = _required(cls)
-        found = {"type": "object", "properties": known, "additionalProperties": False}
-        return {**found, "required": required} if required else found
+        schema = {"type": "object", "properties": known, "additionalProperties": False}
+        return {**schema, "required": required} if required else schema
 
     def _properties(self, cls: type[BaseModel], *places: str, but: str = "") -> Schema:
         """The fields of a class `but` one, each with what it means; any of them may be an expression."""
@@ -387,13 +387,13 @@ class Writer:
 
     def _nested(self, schema: Schema, place: str) -> Schema:
         """A setting inside a setting, as pydantic writes it."""
-        found = _without_titles(schema)
-        if "properties" in found:
-            found["properties"] = {
+        setting = _without_titles(schema)
+        if "properties" in setting:
+            setting["properties"] = {
                 key: self._typed(key, _open(_given(key, each, place)), place)
-                for key, each in found["properties"].items()
+                for key, each in setting["properties"].items()
             }
-        return found
+        return setting
 
     def _typed(self, key: str, schema: Schema, *places: str) -> Schema:
         """The type of a key with its meaning. What is long is written once: the type, and both together."""

@@ -81,8 +81,8 @@ class Parameter:
     default: Any
 
     def to_json(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"name": self.name, "type": self.type, "required": self.required}
-        return found if self.required else {**found, "default": self.default}
+        entry: dict[str, Any] = {"name": self.name, "type": self.type, "required": self.required}
+        return entry if self.required else {**entry, "default": self.default}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +158,15 @@ def folded(kind: str) -> str:
 @cache
 def entries() -> tuple[ReferenceEntry, ...]:
     """Every layer, merge and op, by family."""
-    found = [_entry(cls) for classes in REGISTRY.values() for cls in classes.values()]
+    all_entries = [_entry(cls) for classes in REGISTRY.values() for cls in classes.values()]
     kinds = list(REGISTRY)
-    return tuple(sorted(found, key=lambda entry: (kinds.index(entry.kind), entry.family, entry.name)))  # type: ignore[arg-type]
+    return tuple(sorted(all_entries, key=lambda entry: (kinds.index(entry.kind), entry.family, entry.name)))  # type: ignore[arg-type]
 
 
 @cache
 def others() -> tuple[ReferenceEntry, ...]:
     """Everything else that has a name in the language, by kind."""
-    found = [*_structure()]
+    rest = [*_structure()]
     examples = {
         "loss": "outputs: {{y: {{loss: {}}}}}",
         "metric": "outputs: {{y: {{metrics: [{}]}}}}",
@@ -176,13 +176,11 @@ def others() -> tuple[ReferenceEntry, ...]:
     }
     for family in (LOSSES, METRICS, OPTIMIZERS, SCHEDULES, CALLBACKS):
         for cls in dict.fromkeys(family.members.values()):
-            found.append(_setting(cls, cls.names(), family.kind, examples[family.kind], family.synonyms))
+            rest.append(_setting(cls, cls.names(), family.kind, examples[family.kind], family.synonyms))
     for name, feature in FEATURES.items():
-        found.append(
-            _setting(feature, (name,), "encoder", "data: {{features: {{name: {{encode: {}}}}}}}", {})
-        )
+        rest.append(_setting(feature, (name,), "encoder", "data: {{features: {{name: {{encode: {}}}}}}}", {}))
     for name, step in MIXINGS.items():
-        found.append(_setting(step, (name,), "batch augmentation", "data: {{mix: [{{layer: {}}}]}}", {}))
+        rest.append(_setting(step, (name,), "batch augmentation", "data: {{mix: [{{layer: {}}}]}}", {}))
     for base in (Initializer, Regularizer, Constraint, ActivationFunction):
         argument = base.family if base is ActivationFunction else f"kernel_{base.family}"
         example = f"{{{{layer: Dense, units: 8, {argument}: {{}}}}}}"
@@ -191,8 +189,8 @@ def others() -> tuple[ReferenceEntry, ...]:
                 name for name, member in base.members.items() if member is value and name != value.word
             )
             names = (value.word, *aliases)
-            found.append(_setting(value, names, base.family, example, base.synonyms))
-    return tuple(found)
+            rest.append(_setting(value, names, base.family, example, base.synonyms))
+    return tuple(rest)
 
 
 def _structure() -> Iterator[ReferenceEntry]:
@@ -237,18 +235,18 @@ def find(name: str) -> list[ReferenceEntry]:
     """
     written, name = name, bare(name)
     name = ALIASES.get(name, name)
-    found = [_entry(classes[name]) for classes in REGISTRY.values() if name in classes]
+    matches = [_entry(classes[name]) for classes in REGISTRY.values() if name in classes]
     rest = others()
-    found += [entry for entry in rest if entry.name == name]
-    if found:
-        return found
+    matches += [entry for entry in rest if entry.name == name]
+    if matches:
+        return matches
     kinds = [REGISTRY[kind].synonyms for kind in ("layer", "op", "merge")]
     foreign = [(kind, REGISTRY[kind].synonyms[name]) for kind in REGISTRY if name in REGISTRY[kind].synonyms]
-    found = [_entry(REGISTRY[kind][ours]) for kind, ours in foreign]
-    found += [entry for entry in rest if name in entry.also]
-    found += _keys(name) or _keys(_SETTINGS.get(name, ""))
-    if found:
-        return found
+    matches = [_entry(REGISTRY[kind][ours]) for kind, ours in foreign]
+    matches += [entry for entry in rest if name in entry.also]
+    matches += _keys(name) or _keys(_SETTINGS.get(name, ""))
+    if matches:
+        return matches
     for kind, refused in REFUSED.items():
         if name in refused:
             reason, instead = refused[name]
@@ -303,13 +301,13 @@ SECTIONS = {
 
 def _keys(name: str) -> list[ReferenceEntry]:
     """The pages of a key of the language: one for each place where it means something of its own."""
-    found = []
+    pages = []
     for path, meaning in KEYS.items():
         place, _, key = path.rpartition(".")
         if key == name:
             kind = f"key of {SECTIONS.get(place, place)}" if place else "key"
-            found.append(ReferenceEntry(name, kind, "keys", _sentence(meaning)))
-    return found
+            pages.append(ReferenceEntry(name, kind, "keys", _sentence(meaning)))
+    return pages
 
 
 def listing(entries: Iterable[ReferenceEntry]) -> str:
@@ -356,14 +354,14 @@ def _family(cls: type[Layer]) -> str:
 
 def _outputs(cls: type[Layer]) -> tuple[str, ...]:
     """The outputs after the first, with the option that gives them."""
-    found: dict[str, str] = {}
+    outputs: dict[str, str] = {}
     options = [{}, *({name: True} for name in cls.model_fields if name.startswith("return_"))]
     for option in options if cls.examples and not issubclass(cls, Wrapper) else ():
         layer = cls.model_validate({**cls.examples[0].arguments, **option})
         for name in layer.output_names():
             key = layer.option_for(name)
-            found[name] = f"{name} ({key}: true)" if key else name
-    return ("the first", *found.values()) if found else ()
+            outputs[name] = f"{name} ({key}: true)" if key else name
+    return ("the first", *outputs.values()) if outputs else ()
 
 
 def _example(cls: type[Layer]) -> str:
@@ -380,13 +378,13 @@ def parameters_of(cls: type[Any]) -> tuple[Parameter, ...]:
     """The keys of a class of settings."""
     schema = cls.model_json_schema()
     properties, definitions = schema.get("properties", {}), schema.get("$defs", {})
-    found = []
+    keys = []
     for name, field in cls.model_fields.items():
         required = field.is_required()
         word = field.alias or name
         default = None if required else _as_written(field.get_default(call_default_factory=True))
-        found.append(Parameter(word, type_text(properties.get(word, {}), definitions), required, default))
-    return tuple(found)
+        keys.append(Parameter(word, type_text(properties.get(word, {}), definitions), required, default))
+    return tuple(keys)
 
 
 def _as_written(value: Any) -> Any:

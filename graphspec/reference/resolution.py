@@ -21,31 +21,31 @@ def with_defaults(spec: Mapping[str, Any], training: TrainConfig) -> dict[str, A
     """The document of a spec that compiles, with the arguments that its layers, inputs, losses, metrics and
     its training have by default.
     """
-    found = dict(spec)
+    document = dict(spec)
     for section in ("shared", "nodes"):
-        if isinstance(found.get(section), dict):
-            found[section] = {name: _node(node) for name, node in found[section].items()}
-    if isinstance(found.get("blocks"), dict):
-        found["blocks"] = {
+        if isinstance(document.get(section), dict):
+            document[section] = {name: _node(node) for name, node in document[section].items()}
+    if isinstance(document.get("blocks"), dict):
+        document["blocks"] = {
             name: {
                 key: {word: _node(node) for word, node in value.items()}
                 if key in ("shared", "nodes")
                 else value
                 for key, value in block.items()
             }
-            for name, block in found["blocks"].items()
+            for name, block in document["blocks"].items()
         }
-    found["inputs"] = {name: _input(value) for name, value in found["inputs"].items()}
-    if isinstance(found["outputs"], dict):
-        found["outputs"] = {name: _output(value) for name, value in found["outputs"].items()}
-    written = found.get("train") or {}
+    document["inputs"] = {name: _input(value) for name, value in document["inputs"].items()}
+    if isinstance(document["outputs"], dict):
+        document["outputs"] = {name: _output(value) for name, value in document["outputs"].items()}
+    written = document.get("train") or {}
     kept = {key: written[key] for key in _KEPT if key in written}
     settings = as_written(training)
-    found["train"] = {**{key: value for key, value in settings.items() if key not in _KEPT}, **kept}
-    order = [key for key in ("data", "train", "tune") if key in found]
+    document["train"] = {**{key: value for key, value in settings.items() if key not in _KEPT}, **kept}
+    order = [key for key in ("data", "train", "tune") if key in document]
     return {
-        **{key: value for key, value in found.items() if key not in order},
-        **{key: found[key] for key in order},
+        **{key: value for key, value in document.items() if key not in order},
+        **{key: document[key] for key in order},
     }
 
 
@@ -54,17 +54,17 @@ def _node(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     kind = next((kind for kind in REGISTRY if kind in node), None)
-    found = dict(node)
-    if isinstance(found.get("wraps"), dict):
-        found["wraps"] = _node(found["wraps"])
+    filled = dict(node)
+    if isinstance(filled.get("wraps"), dict):
+        filled["wraps"] = _node(filled["wraps"])
     if kind is None or node[kind] not in REGISTRY[kind]:
-        return found
+        return filled
     varying = {key for word in ("repeat", "parallel") for key in _keys(node.get(word))}
     for name, field in REGISTRY[kind][node[kind]].model_fields.items():
         word = field.alias or name
         if word not in node and word not in varying and not field.is_required():
-            found[word] = as_written(field.get_default(call_default_factory=True))
-    return found
+            filled[word] = as_written(field.get_default(call_default_factory=True))
+    return filled
 
 
 def _keys(value: Any) -> list[str]:
@@ -86,14 +86,14 @@ def _output(value: Any) -> Any:
     """An output with the defaults of its loss and its metrics."""
     if not isinstance(value, dict):
         return value
-    found = dict(value)
+    filled = dict(value)
     if value.get("loss") is not None:
-        found["loss"] = _judge(parse_loss, value["loss"])
-        found.setdefault("loss_weight", RowSettings.model_fields["loss_weight"].default)
+        filled["loss"] = _judge(parse_loss, value["loss"])
+        filled.setdefault("loss_weight", RowSettings.model_fields["loss_weight"].default)
     if value.get("metrics") is not None:
         metrics = value["metrics"] if isinstance(value["metrics"], list) else [value["metrics"]]
-        found["metrics"] = [_judge(parse_metric, metric) for metric in metrics]
-    return found
+        filled["metrics"] = [_judge(parse_metric, metric) for metric in metrics]
+    return filled
 
 
 def _judge(parse: Any, written: Any) -> Any:

@@ -74,8 +74,8 @@ class RunFiles:
     @property
     def lengths(self) -> dict[str, int]:
         """What the named sizes of the inputs usually are in the data that it learned from."""
-        found = self.about().get("lengths")
-        pairs = found.items() if isinstance(found, dict) else ()
+        sizes = self.about().get("lengths")
+        pairs = sizes.items() if isinstance(sizes, dict) else ()
         return {name: size for name, size in pairs if isinstance(size, int) and size > 0}
 
     def weights(self, name: str, program: object = None) -> Path:
@@ -132,13 +132,13 @@ class RunFiles:
                 raise fail("data-format", message, "copy the whole directory of the run, or train again")
             return None
         try:
-            found = parse_json(read_text(path))
+            state = parse_json(read_text(path))
         except (OSError, ValueError) as error:
             message = f"`{path}` is damaged: {error}"
             raise fail("data-format", message, "train again") from None
-        if not isinstance(found, dict):
+        if not isinstance(state, dict):
             raise fail("data-format", f"`{path}` is damaged: it is not a mapping", "train again")
-        return found
+        return state
 
     def history(self) -> Values:
         """The values of every completed epoch, by name; null if not finite. An incomplete line ends it."""
@@ -252,17 +252,17 @@ def _not_yours(directory: Path, what: str, help: str) -> SpecError:
 
 def _environment(directory: Path) -> Mapping[str, Any]:
     try:
-        found = parse_json(read_text(directory / ENVIRONMENT))
+        environment = parse_json(read_text(directory / ENVIRONMENT))
     except (OSError, ValueError) as error:
         message = f"`{directory / ENVIRONMENT}` is damaged: {error}"
         raise fail("run-missing", message) from None
-    return found if isinstance(found, dict) else {}
+    return environment if isinstance(environment, dict) else {}
 
 
 def list_runs(parent: Path) -> list[RunRow]:
     """The runs in a directory, damaged ones, too, the most recently written first."""
-    found = [path for path in entries(parent) if was_run(path)]
-    return sorted(map(row_of, found), key=lambda row: row.age)
+    paths = [path for path in entries(parent) if was_run(path)]
+    return sorted(map(row_of, paths), key=lambda row: row.age)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +282,8 @@ class StudyRow:
 
 def list_studies(parent: Path) -> list[StudyRow]:
     """The searches in a directory, by name; of the directory of a search, that search."""
-    found = [parent, *entries(parent)]
-    counted = (StudyRow(path, sum(map(holds_run, entries(path / TRIALS)))) for path in found)
+    paths = [parent, *entries(parent)]
+    counted = (StudyRow(path, sum(map(holds_run, entries(path / TRIALS)))) for path in paths)
     return [study for study in counted if study.trials]
 
 
@@ -330,9 +330,9 @@ def _other_runs(path: Path) -> str:
                 return f"name the best trial of the search: `{last.parent}`"
         return f"name the best of the search: `{best} --weights {best.with_suffix('.safetensors')}`"
     parent = path.parent if path.parent.is_dir() else Path("runs")
-    found = {row.path.name: str(row.path) for row in list_runs(parent) if holds_run(row.path)}
-    names = list(found.values())
-    near = nearest(path.name, found)
+    paths = {row.path.name: str(row.path) for row in list_runs(parent) if holds_run(row.path)}
+    names = list(paths.values())
+    near = nearest(path.name, paths)
     if near is not None:
-        return f"did you mean `{found[near]}`?"
+        return f"did you mean `{paths[near]}`?"
     return f"runs in `{parent}`: {', '.join(names[:5])}" if names else "train one: `graphspec train SPEC`"

@@ -17,5 +17,5 @@ class EngineModule(nn.Module):
 
     def forward(self, *given: Tensor | None, logits: bool = False) -> dict[str, Tensor]:
         arrays = {n: value.numpy() for n, value in zip(self.inputs, given, strict=False) if value is not None}
-        found = self.engine.logits(arrays) if logits else self.engine(arrays)
-        return {name: torch.from_numpy(value) for name, value in found.items()}
+        outputs = self.engine.logits(arrays) if logits else self.engine(arrays)
+        return {name: torch.from_numpy(value) for name, value in outputs.items()}

@@ -33,7 +33,7 @@ ENGINES = ("torch", *OF_CPUS)
 
 def versions() -> dict[str, str]:
     """The versions of the engines that are installed, "" where nothing says which: none is imported."""
-    return {name: found for name in ENGINES if (found := _version(name)) is not None}
+    return {name: version for name in ENGINES if (version := _version(name)) is not None}
 
 
 def _version(package: str) -> str | None:
@@ -120,8 +120,8 @@ class FileEngine:
         """
         outputs, judged, masks = self.interface.outputs, self.interface.judged, self.interface.masks
         values = self.values(inputs, [*judged, *masks])
-        found = {key: _float(values[name]) for key, name in zip(outputs, judged, strict=True)}
-        return found | {name: np.asarray(values[name], bool) for name in masks}
+        arrays = {key: _float(values[name]) for key, name in zip(outputs, judged, strict=True)}
+        return arrays | {name: np.asarray(values[name], bool) for name in masks}
 
     def values(self, inputs: Mapping[str, Any], names: Sequence[str]) -> Values:
         """Some of what the file returns, by the names of `returned`. Raises `SpecError` (run-failed)."""
@@ -180,12 +180,12 @@ class TorchEngine:
             else:
                 with computing(self.threads):
                     values = self.module(*given)
-        found = values if isinstance(values, dict) else {self.outputs[0]: values}
-        return {key: self._array(found[key]) for key in self.outputs if key in found}
+        by_name = values if isinstance(values, dict) else {self.outputs[0]: values}
+        return {key: self._array(by_name[key]) for key in self.outputs if key in by_name}
 
     def _array(self, value: torch.Tensor) -> NDArray[Any]:
-        found = value.float()
-        return (found if self.on_cpu else found.cpu()).numpy()
+        floats = value.float()
+        return (floats if self.on_cpu else floats.cpu()).numpy()
 
 
 class OnnxEngine(FileEngine):
@@ -205,8 +205,8 @@ class OnnxEngine(FileEngine):
         self.places = self.named([value.name for value in self.session.get_outputs()])
 
     def compute(self, arrays: Values, names: Sequence[str]) -> Sequence[Any]:
-        found: list[Any] = self.session.run([self.places[name] for name in names], arrays)
-        return found
+        outputs: list[Any] = self.session.run([self.places[name] for name in names], arrays)
+        return outputs
 
 
 class OpenVinoEngine(FileEngine):
@@ -223,24 +223,24 @@ class OpenVinoEngine(FileEngine):
         self.places = self.named(range(len(self.model.outputs)))
 
     def compute(self, arrays: Values, names: Sequence[str]) -> Sequence[Any]:
-        found = self.model(arrays)
-        return [found[self.places[name]] for name in names]
+        outputs = self.model(arrays)
+        return [outputs[self.places[name]] for name in names]
 
 
 def _defaults(program: BaseProgram) -> dict[str, Default]:
-    found: dict[str, Default] = {}
+    defaults: dict[str, Default] = {}
     for name, value in program.defaults.items():
         tensor = program.inputs[name]
         sizes = [size for size in tensor.shape[1:] if isinstance(size, int)]
         if len(sizes) == tensor.rank - 1:
-            found[name] = Default(value, tuple(sizes), tensor.dtype)
-    return found
+            defaults[name] = Default(value, tuple(sizes), tensor.dtype)
+    return defaults
 
 
 def _arrays(inputs: Mapping[str, Any], defaults: Mapping[str, Default]) -> Values:
-    found = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-    count = len(next(iter(found.values())))
-    return found | {name: filled(count) for name, filled in defaults.items() if name not in found}
+    arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+    count = len(next(iter(arrays.values())))
+    return arrays | {name: filled(count) for name, filled in defaults.items() if name not in arrays}
 
 
 def _float(value: Any) -> NDArray[Any]:

@@ -111,8 +111,8 @@ class _Shelf:
 
     @cached_property
     def example(self) -> Mapping[str, Any]:
-        found = self.program.example_inputs(self.rows, self.sizes)
-        return {name: tensor.numpy() for name, tensor in found.items()}
+        tensors = self.program.example_inputs(self.rows, self.sizes)
+        return {name: tensor.numpy() for name, tensor in tensors.items()}
 
     @cached_property
     def sizes(self) -> dict[str, int]:
@@ -202,8 +202,8 @@ class _Shelf:
         return difference
 
     def _compared(self, engine: Engine) -> float:
-        expected, found = self.base(self.example), engine(self.example)
-        difference = _difference(found, expected)
+        expected, actual = self.base(self.example), engine(self.example)
+        difference = _difference(actual, expected)
         if difference is None:
             message = f"the outputs of `{engine.name}` are not those of the module"
             raise fail("export-differs", message, "leave `--engine` out: the module itself computes then")
@@ -250,8 +250,8 @@ class _Shelf:
     def _known(self, what: str) -> dict[str, Any]:
         """What the run remembers of what there is now: differences by engine (`apart`), or `seconds`."""
         about = self._read()
-        found = about.get(what) if about.get("key") == self.key else None
-        return found if isinstance(found, dict) else {}
+        entry = about.get(what) if about.get("key") == self.key else None
+        return entry if isinstance(entry, dict) else {}
 
     def _remember(self, what: str, values: Mapping[str, Any]) -> None:
         from graphspec.files.folder import Folder
@@ -259,9 +259,9 @@ class _Shelf:
         if not self.run.path.is_dir() or self._own is not None:
             return
         known = {name: self._known(name) for name in ("apart", "seconds")}
-        found = {"key": self.key, "sha256": self._digest(), **known, what: {**known[what], **values}}
+        record = {"key": self.key, "sha256": self._digest(), **known, what: {**known[what], **values}}
         try:
-            Folder(self.run.path).text(ENGINE, json.dumps(found, indent=2) + "\n")
+            Folder(self.run.path).text(ENGINE, json.dumps(record, indent=2) + "\n")
         except SpecError:  # it is measured again next time
             return
 
@@ -270,10 +270,10 @@ class _Shelf:
         if any(True for _ in custom.files(self.program)):
             return {}
         try:
-            found = parse_json(read_text(self.run.path / ENGINE))
+            record = parse_json(read_text(self.run.path / ENGINE))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return record if isinstance(record, dict) else {}
 
 
 def timed(engines: Mapping[str, Engine], example: Mapping[str, Any]) -> dict[str, float]:
@@ -292,13 +292,13 @@ def timed(engines: Mapping[str, Engine], example: Mapping[str, Any]) -> dict[str
     return {name: min(times) for name, times in taken.items()}
 
 
-def _difference(found: Values, expected: Values) -> float | None:
+def _difference(values: Values, expected: Values) -> float | None:
     """The largest difference of two numbers; None where one is larger than an export's may be."""
     from graphspec.export.proof import ABSOLUTE, RELATIVE
 
     worst = 0.0
     for name, value in expected.items():
-        actual = found[name]
+        actual = values[name]
         scale = max(1.0, float(np.abs(value[np.isfinite(value)]).max(initial=0)))
         if actual.shape != value.shape:
             return None

@@ -72,8 +72,8 @@ class StepErrors:
             self._sum(name, rows, *flat, counted)
 
     def _flat(self, values: Tensor) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = values.double().reshape(len(values), -1).cpu().numpy()
-        return found
+        flat: NDArray[np.float64] = values.double().reshape(len(values), -1).cpu().numpy()
+        return flat
 
     def _naive(self, name: str, rows: slice) -> Tensor:
         index = torch.arange(len(self.examples))[rows].to(self.examples.home)
@@ -133,24 +133,24 @@ class Forecaster:
         from graphspec.data.features.settings import Date
 
         assert self.program.data is not None
-        found = [
+        formats = [
             each.format
             for name, each in self.program.data.features.items()
             if isinstance(each, Date) and self.windows.order in each.read(name)
         ]
-        return found[0] if found else None
+        return formats[0] if formats else None
 
     def _origins(self, behind: int) -> Rows:
         line, past = self.line, self.windows.past
-        found = line.origins(past, behind)
-        if not len(found):
+        origins = line.origins(past, behind)
+        if not len(origins):
             steps = f"{past} steps of the past" + (f" and {behind} that come next" if behind else "")
             message = f"`{self.table.file}` has no series with {steps}"
             raise fail("data-empty", message, "give the rows before what is to be predicted, too")
         if self.every:
-            return found
-        series = line.series_of(found)
-        return found[np.append(series[1:] != series[:-1], True)]
+            return origins
+        series = line.series_of(origins)
+        return origins[np.append(series[1:] != series[:-1], True)]
 
     @property
     def notes(self) -> list[str]:
@@ -203,12 +203,12 @@ class Forecaster:
         if self.line.inserted is not None:
             parts.append(self.line.inserted.table.select(self.encoders.columns))
             there = np.concatenate((there, self.line.inserted.rows))
-        whole = pa.concat_tables(parts, promote_options="permissive")
+        gathered = pa.concat_tables(parts, promote_options="permissive")
 
         def rows(at: Rows) -> TablePart:
             numbers = self.line.row_at(at)
-            found = whole.take(pa.array(np.searchsorted(there, numbers)))
-            return reading.part_of(self.table, numbers, found)
+            selected = gathered.take(pa.array(np.searchsorted(there, numbers)))
+            return reading.part_of(self.table, numbers, selected)
 
         return rows
 
@@ -244,16 +244,16 @@ class Forecaster:
 
 def long(values: Mapping[str, np.ndarray], steps: int, encoders: Encoders) -> dict[str, np.ndarray]:
     """The outputs of windows with a row for each step: those that forecast one, others repeated."""
-    made = {}
+    arrays = {}
     for name, output in encoders.outputs.items():
         for key in output.keys:
             if key not in values:
                 continue
             array, fill = values[key], encoders.plan.of(output.target) if name in values else None
             if fill is not None and fill.steps is not None and fill.steps.first > 0:
-                made[key] = (
+                arrays[key] = (
                     array.reshape(-1, *array.shape[2:]) if fill.whole.rank > fill.tensor.rank else array
                 )
             else:
-                made[key] = np.repeat(array, steps, 0)
-    return made
+                arrays[key] = np.repeat(array, steps, 0)
+    return arrays

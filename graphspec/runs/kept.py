@@ -59,23 +59,23 @@ def kept(path: Path, weights: str, device: str, engine: str) -> Kept | None:
     """What a run keeps for an engine of that name, or for `auto` if that has chosen onnxruntime; None where
     it keeps nothing, or not of what there is now.
     """
-    found = _record(path)
-    if engine not in found.get("asked", ()) or found["key"] != _key(path, weights):
+    record = _record(path)
+    if engine not in record.get("asked", ()) or record["key"] != _key(path, weights):
         return None
-    without_gpu = engine != "auto" or found["key"]["packages"].get("torch", "").endswith("+cpu")
+    without_gpu = engine != "auto" or record["key"]["packages"].get("torch", "").endswith("+cpu")
     if device != "cpu" and not (device == "auto" and without_gpu):
         return None
     try:
         if digest(path / ENGINE_MODEL) != parse_json(read_text(path / ENGINE)).get("sha256"):
             return None
-        rows, interface, written = from_json(found["model"], {**KINDS, **OF_ENGINES})
-        made = OnnxEngine(interface, path / ENGINE_MODEL, found["threads"])
+        rows, interface, written = from_json(record["model"], {**KINDS, **OF_ENGINES})
+        engine_model = OnnxEngine(interface, path / ENGINE_MODEL, record["threads"])
     except (OSError, SpecError):  # of which the run itself then tells
         return None
     except (KeyError, TypeError, ValueError):  # of a graphspec that had other records, and this version
         return None
-    answering = Answering(made, written)
-    return Kept(path, weights, found["key"], rows, answering, found["asked"][engine], found["synthetic"])
+    answering = Answering(engine_model, written)
+    return Kept(path, weights, record["key"], rows, answering, record["asked"][engine], record["synthetic"])
 
 
 def keep(path: Path, weights: str, engine: str, model: Model, synthetic: bool) -> None:

@@ -38,8 +38,8 @@ class Model:
     def predict_row(self, row: Row, probabilities: bool = True) -> pa.Table:
         """The prediction of one row. Raises `SpecError`."""
         assert self.reader is not None
-        found = as_table(self.answering.cells([self.reader.read(row)], probabilities))
-        return with_keys(self.reader.key_columns([row]), found)
+        prediction = as_table(self.answering.cells([self.reader.read(row)], probabilities))
+        return with_keys(self.reader.key_columns([row]), prediction)
 
     def predict_arrays(self, data: Mapping[str, Any], most: int, probabilities: bool) -> pa.Table | None:
         """The predictions of at most so many rows of plain arrays; None of any others."""
@@ -48,8 +48,8 @@ class Model:
             return None
         if program.data is not None and program.data.key:
             return None
-        found = reader.plain.batch(data, most)
-        return None if found is None else as_table(self.answering.cells([found], probabilities))
+        arrays = reader.plain.batch(data, most)
+        return None if arrays is None else as_table(self.answering.cells([arrays], probabilities))
 
 
 def reader_of(program: BaseProgram, encoders: Encoders | None) -> RowReader | ArrayReader | None:

@@ -53,11 +53,11 @@ def predictions(
     predictor = Predictor(program, engine, encoders, batch_size, limit, probabilities)
     opened = opening(program, "train", program.data.train if program.data else None, None, path)
     assert opened is not None
-    found = find(opened.path)
-    if found.kind == "arrays" and encoders is None:
-        yield from predictor.of_arrays(open_arrays(found))
+    source = find(opened.path)
+    if source.kind == "arrays" and encoders is None:
+        yield from predictor.of_arrays(open_arrays(source))
     else:
-        yield from predictor.of_table(found, opened.options, every_window)
+        yield from predictor.of_table(source, opened.options, every_window)
     if noted is not None:
         noted([*predictor.notes, *(predictor.encoders.counted() if predictor.encoders is not None else ())])
 
@@ -81,11 +81,11 @@ class Predictor:
         """What was made of the data, to be said aloud: lines."""
         self.keys: Sequence[str] = program.data.key if program.data is not None else ()
 
-    def of_table(self, found: Found, options: DataFile, every_window: bool = False) -> Iterator[pa.Table]:
+    def of_table(self, source: Found, options: DataFile, every_window: bool = False) -> Iterator[pa.Table]:
         """The predictions for a table's rows, which need no targets."""
         na_values = self.program.data.na_values if self.program.data is not None else ("",)
-        table = open_table(found, options, na_values)
-        if found.kind == "images":
+        table = open_table(source, options, na_values)
+        if source.kind == "images":
             self._read_images(table)
         encoders = self.encoders
         if encoders is None:
@@ -161,9 +161,9 @@ class Predictor:
             part = slice(first, min(first + ARRAYS, count))
             rows = {name: torch.from_numpy(a[part]).to(dtypes[name]) for name, a in arrays.items()}
             batches = zip(*(tensor.split(self.batch_size) for tensor in rows.values()), strict=True)
-            made = [self._columns(self.engine(dict(zip(rows, batch, strict=True))), {}) for batch in batches]
+            parts = [self._columns(self.engine(dict(zip(rows, batch, strict=True))), {}) for batch in batches]
             known = pa.table({name: column[part] for name, column in keys.items()}) if keys else None
-            yield with_keys(known, pa.concat_tables(made))
+            yield with_keys(known, pa.concat_tables(parts))
 
     def _wants(self, absent: Collection[str]) -> None:
         """Reads the inputs but those that are `absent`, which their default fills."""

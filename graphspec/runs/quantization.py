@@ -82,8 +82,8 @@ class Quantized:
 
     def to_json(self) -> dict[str, Any]:
         forms = [form.to_json() for form in self.forms]
-        found = {"chosen": self.chosen.name, "validation_examples": self.examples, "forms": forms}
-        return {"quantized": found}
+        summary = {"chosen": self.chosen.name, "validation_examples": self.examples, "forms": forms}
+        return {"quantized": summary}
 
 
 def quantize(run: Run, path: Path, most: float, encoders: Encoders | None) -> Quantized:
@@ -142,8 +142,8 @@ class _FormSearch:
         writers = self._writers(file, folder)
         held = [form for form in self.tried[1:] if form.fall <= self.most]
         if not held:
-            found = (self._by_layer(writer, folder) for writer in writers if len(writer.layers) > 1)
-            held = [form for form in found if form is not None]
+            forms = (self._by_layer(writer, folder) for writer in writers if len(writer.layers) > 1)
+            held = [form for form in forms if form is not None]
         if not held:
             raise self._falls()
         example = {name: tensor.numpy() for name, tensor in self.program.example_inputs(1).items()}
@@ -211,8 +211,8 @@ class _FormSearch:
         file, moved = folder / "probe.onnx", []
         for group in groups:
             writer.write(file, [name for name in writer.layers if name not in group])
-            found = self.engine(file)(probe)
-            moved.append(sum(float(np.square(found[key] - value).mean()) for key, value in expected.items()))
+            actual = self.engine(file)(probe)
+            moved.append(sum(float(np.square(actual[key] - value).mean()) for key, value in expected.items()))
         return [groups[index] for index in sorted(range(len(groups)), key=lambda i: -moved[i])]
 
     def _examples(self, count: int, size: int | None = None) -> Iterator[Mapping[str, Any]]:

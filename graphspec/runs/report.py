@@ -131,11 +131,11 @@ def report(run: Run, data: Any = None, limit: int = EXAMPLES, device: str = "aut
         looker = Looker(run.program, run.module(str(place)), encoders, arrays, windowed(examples))
         outputs = [looker.look(name) for name in looker.names]
     row = next((row for row in list_runs(run.path.parent) if row.path == run.path), None)
-    made = Report(str(run.path), run.program.name or "", count, metrics, dict(run.history), None)
-    made.best_epoch = row.best_epoch if row is not None else None
-    made.before, made.changes = before(run)
-    made.outputs = outputs
-    return made
+    run_report = Report(str(run.path), run.program.name or "", count, metrics, dict(run.history), None)
+    run_report.best_epoch = row.best_epoch if row is not None else None
+    run_report.before, run_report.changes = before(run)
+    run_report.outputs = outputs
+    return run_report
 
 
 def windowed(examples: Any) -> Windowed | None:
@@ -160,12 +160,12 @@ def before(run: Run) -> tuple[str | None, list[dict[str, str]]]:
         except SpecError:  # its spec is damaged: it tells nothing of this run
             continue
         if other.program.name == run.program.name:
-            found = compare(other.program, run.program)
+            comparison = compare(other.program, run.program)
             changes = [
                 {"what": each.path, "before": show_value(each.before), "after": show_value(each.after)}
-                for each in (*found.inputs, *found.settings)
+                for each in (*comparison.inputs, *comparison.settings)
             ]
-            changes += [{"what": node.path, "change": node.what} for node in found.nodes]
+            changes += [{"what": node.path, "change": node.what} for node in comparison.nodes]
             return str(path), changes
     return None, []
 
@@ -192,8 +192,8 @@ def _padded(parts: list[torch.Tensor]) -> torch.Tensor:
         return torch.cat(parts)
     longest = max(part.shape[1] for part in parts)
     padded = [torch.zeros(len(p), longest, *p.shape[2:], dtype=p.dtype) for p in parts]
-    for whole, part in zip(padded, parts, strict=True):
-        whole[:, : part.shape[1]] = part
+    for destination, part in zip(padded, parts, strict=True):
+        destination[:, : part.shape[1]] = part
     return torch.cat(padded)
 
 
@@ -230,8 +230,8 @@ class Looker:
         parts: dict[str, list[Array]] = {}
         for first in range(0, self.count, size):
             some = {n: torch.from_numpy(a[first : first + size]).to(self.device) for n, a in inputs.items()}
-            found = self.module(*(some.get(name) for name in self.program.inputs))
-            values = found if isinstance(found, dict) else {next(iter(self.program.outputs)): found}
+            outputs = self.module(*(some.get(name) for name in self.program.inputs))
+            values = outputs if isinstance(outputs, dict) else {next(iter(self.program.outputs)): outputs}
             for name, value in values.items():
                 parts.setdefault(name, []).append(value.float().cpu().numpy())
         return {name: np.concatenate(found) for name, found in parts.items()}
@@ -243,17 +243,17 @@ class Looker:
         output = self.program.outputs[name]
         errors = self.errors(name, self.values[name])
         classes = self._is_class(output)
-        made = OutputReport(name, "negative log probability" if classes else "absolute error", _mean(errors))
+        entry = OutputReport(name, "negative log probability" if classes else "absolute error", _mean(errors))
         if classes:
-            self._classes(made, output, self.values[name])
+            self._classes(entry, output, self.values[name])
         else:
-            self._numbers(made, output, self.values[name])
+            self._numbers(entry, output, self.values[name])
         order = np.argsort(errors, kind="stable")
-        made.best = [self._example(name, int(i), float(errors[i])) for i in order[:SHOWN]]
-        made.worst = [self._example(name, int(i), float(errors[i])) for i in order[::-1][:SHOWN]]
-        made.importance = sorted(self._importance(name, made.error), key=lambda each: -each.rise)
-        made.groups = list(self._groups(errors))
-        return made
+        entry.best = [self._example(name, int(i), float(errors[i])) for i in order[:SHOWN]]
+        entry.worst = [self._example(name, int(i), float(errors[i])) for i in order[::-1][:SHOWN]]
+        entry.importance = sorted(self._importance(name, entry.error), key=lambda each: -each.rise)
+        entry.groups = list(self._groups(errors))
+        return entry
 
     def _is_class(self, output: OutputSpec) -> bool:
         return isinstance(output.loss, Categorical | Binary)
@@ -442,8 +442,8 @@ class Looker:
     def _words(self, encoder: TextEncoder | TokensEncoder, ids: Array) -> str:
         """A text or a list as its words; what is padded, unseen or cut is not among them."""
         names = labels_of(encoder, int(ids.max(initial=0)) + 1)
-        found = [str(names[index]) for index in ids.reshape(-1).tolist() if 0 < index < len(names)]
-        return " ".join(word for word in found[:WORDS] if word) + (" ..." if len(found) > WORDS else "")
+        words = [str(names[index]) for index in ids.reshape(-1).tolist() if 0 < index < len(names)]
+        return " ".join(word for word in words[:WORDS] if word) + (" ..." if len(words) > WORDS else "")
 
 
 def _mean(values: Array) -> float:

@@ -73,8 +73,8 @@ class RowReader:
         """The arrays of one row, the one of that number. Raises `SpecError` with each field's mistake."""
         if self._bound is None or row.keys() != self._bound:
             self._bind(row)
-        found = self.plain.read(row) if self.plain is not None else None
-        return found or self.through_table(row, number)
+        arrays = self.plain.read(row) if self.plain is not None else None
+        return arrays or self.through_table(row, number)
 
     def complete(self, row: Row) -> Row:
         """The row with null under each key that it lacks, as a line of JSON has it; as it is where it has
@@ -116,11 +116,11 @@ class RowReader:
     def _plain_rows(self, names: Collection[str]) -> PlainRows | None:
         """For rows of these names, to which the encoders are bound."""
         made = [self._field(field) for field in self.wanted]
-        found = tuple(each for each in made if each is not None)
-        if len(found) < len(made):
+        readers = tuple(each for each in made if each is not None)
+        if len(readers) < len(made):
             return None
         columns, beside = tuple(self.encoders.columns), tuple(sorted({*names, *self.targets}))
-        return PlainRows(found, columns, tuple(self.keys), beside, tuple(self._na_values))
+        return PlainRows(readers, columns, tuple(self.keys), beside, tuple(self._na_values))
 
     def _field(self, field: Field) -> FieldOfRow | None:
         """What reads a field of a row; None where a table has to."""
@@ -157,11 +157,11 @@ class RowReader:
         longest = {name: int(a.lengths.max()) for name, a in arrays.items() if isinstance(a, Ragged)}
         sizes = {name: checker.wanted[name].tensor.shape[1] for name in longest}
         lengths = padded_lengths(sizes, self.program.minimum_sizes, longest)
-        found = {
+        padded = {
             name: array.padded(lengths[name]) if isinstance(array, Ragged) else array
             for name, array in arrays.items()
         }
-        typed = {name: np.asarray(a).astype(checker.wanted[name].tensor.dtype) for name, a in found.items()}
+        typed = {name: np.asarray(a).astype(checker.wanted[name].tensor.dtype) for name, a in padded.items()}
         own = {name: int(lengths[0]) for name, lengths in encoded.sizes.items()}
         keys = self.key_columns([row])
         return RowArrays(typed, own, {} if keys is None else keys.to_pylist()[0])
@@ -218,15 +218,15 @@ class ArrayReader:
     def checked(self, row: Row, number: int = 0) -> RowArrays:
         """As `read`, of any row."""
         limits = self.program.minimum_sizes, self.program.maximum_sizes
-        checker, found = Checker(NAME, row_in_words, self.wanted, *limits), {}
+        checker, arrays = Checker(NAME, row_in_words, self.wanted, *limits), {}
         for field in self.wanted:
             if field.name not in row:
                 raise lacks(NAME, "array", field.name, row, remedy("array", field.name))
             array = checker.check(field.name, _nested(field, row[field.name])[None], number)
             if isinstance(array, np.ndarray):
-                found[field.name] = array.astype(field.tensor.dtype, copy=False)
+                arrays[field.name] = array.astype(field.tensor.dtype, copy=False)
         checker.finish({field.name: 1 for field in self.wanted})
-        return RowArrays(found, {})
+        return RowArrays(arrays, {})
 
     def complete(self, row: Row) -> Row:
         """The row as it is."""

@@ -162,10 +162,10 @@ class Run:
 
         lines: Sequence[str] = ()
         if engine != "torch" and not penalties.of_activities:
-            found = self.model(str(place), engine, rows)
-            lines = found.notes
-            if isinstance(found.engine, FileEngine):
-                return EngineModule(found.engine), lines
+            model = self.model(str(place), engine, rows)
+            lines = model.notes
+            if isinstance(model.engine, FileEngine):
+                return EngineModule(model.engine), lines
         elif engine not in ("torch", "auto"):
             message = f"`{engine}` gives outputs, and the loss has penalties on activities inside the model"
             raise fail("not-supported", message, "leave `--engine` out")
@@ -297,8 +297,8 @@ class Run:
         if self._kept is None or self._kept[:2] != (asked, _written(self._kept[2])):
             weights = self.weights
             known = _written(weights)
-            made, notes = engine_of(self, base, engine, rows, device == "cpu")
-            model = Model(self.program, made, self.encoders(), notes)
+            chosen_engine, notes = engine_of(self, base, engine, rows, device == "cpu")
+            model = Model(self.program, chosen_engine, self.encoders(), notes)
             self._kept = asked, known, weights, model
             if asked[2] == 1:
                 keep(self.path, str(self._weights), engine, model, self.files.synthetic)
@@ -345,8 +345,8 @@ class Run:
             help = "give data: `--data PATH`"
             raise fail("data-missing", "the spec has no `data`", help)
         root, known = self.files.places(self.program)
-        found = load(self.program, known, root, place, limit=limit, encoders=encoders)
-        for examples, part in ((found.test, "test"), (found.validation, "validation")):
+        dataset = load(self.program, known, root, place, limit=limit, encoders=encoders)
+        for examples, part in ((dataset.test, "test"), (dataset.validation, "validation")):
             if examples is not None:
                 return examples, encoders, part
         message = "the spec has neither test data nor validation data"

@@ -22,10 +22,10 @@ def differing(runs: Sequence[Path]) -> dict[str, list[Any]]:
     """By dotted path, the settings that are not the same in all runs, with the value in each; `ABSENT` where
     it is not written, or cannot be read. A param or `--set` is in the spec of a run with its value.
     """
-    found = [settings(run) for run in runs]
-    paths = dict.fromkeys(path for each in found for path in each if path not in NAMES)
-    columns = {path: [each.get(path, ABSENT) for each in found] for path in paths}
-    known = [index for index, each in enumerate(found) if each]
+    by_run = [settings(run) for run in runs]
+    paths = dict.fromkeys(path for each in by_run for path in each if path not in NAMES)
+    columns = {path: [each.get(path, ABSENT) for each in by_run] for path in paths}
+    known = [index for index, each in enumerate(by_run) if each]
     return {
         path: values
         for path, values in columns.items()

@@ -160,8 +160,8 @@ def _example(run: Run, form: ColumnForm | None, encoders: Encoders | None) -> st
     from graphspec.export import example_arrays
 
     columns = form.columns if form is not None else ()
-    found = example_arrays(run.program, form, encoders)
-    texts = (f"{literal(n)}: {_array(a) if n in columns else _zeros(a)}" for n, a in found.items())
+    arrays = example_arrays(run.program, form, encoders)
+    texts = (f"{literal(n)}: {_array(a) if n in columns else _zeros(a)}" for n, a in arrays.items())
     return "{" + ", ".join(texts) + "}"
 
 

@@ -98,36 +98,36 @@ class Server:
             given = f"`{kind}`" if kind else "of no type"
             raise Rejected(415, f"the body is {given}: send it with the header `Content-Type: {JSON}`")
         try:
-            found = json.loads(body)
+            payload = json.loads(body)
             if b"\\ud" in body.lower():
-                json.dumps(found, ensure_ascii=False).encode()
+                json.dumps(payload, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             raise Rejected(
                 400, "the body holds half of a character: an escape \\ud... without its other half"
             ) from None
         except (ValueError, RecursionError) as error:
             raise Rejected(400, f"the body is not JSON: {error}") from None
-        if isinstance(found, dict) and isinstance(found.get("rows"), list) and len(found) == 1:
-            return found["rows"], False
-        if isinstance(found, list):
-            return found, False
-        if isinstance(found, dict):
-            return [found], True
+        if isinstance(payload, dict) and isinstance(payload.get("rows"), list) and len(payload) == 1:
+            return payload["rows"], False
+        if isinstance(payload, list):
+            return payload, False
+        if isinstance(payload, dict):
+            return [payload], True
         raise Rejected(400, 'the body is neither a row, nor a list of rows, nor {"rows": [...]}')
 
     def _answered(self, served: Served, answers: list[Any], single: bool) -> Answer:
         wrong = [index for index, answer in enumerate(answers) if isinstance(answer, list)]
         self.counts.rows[served.name, "refused"] += len(wrong)
         self.counts.rows[served.name, "predicted"] += len(answers) - len(wrong)
-        found: dict[str, Any] = {"predictions": [None if isinstance(a, list) else a for a in answers]}
+        payload: dict[str, Any] = {"predictions": [None if isinstance(a, list) else a for a in answers]}
         if wrong:
-            found["diagnostics"] = [
+            payload["diagnostics"] = [
                 {"row": index, **each.to_json()} for index in wrong for each in answers[index]
             ]
         elif single:
-            found = answers[0]
+            payload = answers[0]
         failed = any(each.code == "run-failed" for index in wrong for each in answers[index])
-        return Answer.json(found, 500 if failed else 422 if wrong else 200)
+        return Answer.json(payload, 500 if failed else 422 if wrong else 200)
 
     # --- reload
 

@@ -90,22 +90,22 @@ class Batcher:
         if expected < QUICK and all(item.light for item in items):
             self._done(items, *_predicted(worker, parts))
             return
-        found = asyncio.get_running_loop().run_in_executor(self._thread, _predicted, worker, parts)
-        found.add_done_callback(lambda found: self._done(items, *found.result()))
+        future = asyncio.get_running_loop().run_in_executor(self._thread, _predicted, worker, parts)
+        future.add_done_callback(lambda found: self._done(items, *found.result()))
 
     def _together(self) -> list[_Item]:
         """The items of a batch, the oldest and those that go with it, but those for which nobody waits."""
-        found: list[_Item] = []
+        batch: list[_Item] = []
         left: deque[_Item] = deque()
         count = 0
         for item in self._waiting:
             if item.future.done():
                 continue
-            fits = not found or (item.worker is found[0].worker and count + len(item.rows) <= self.most)
-            (found if fits else left).append(item)
+            fits = not batch or (item.worker is batch[0].worker and count + len(item.rows) <= self.most)
+            (batch if fits else left).append(item)
             count += len(item.rows) if fits else 0
         self._waiting = left
-        return found
+        return batch
 
     def _done(
         self, items: Sequence[_Item], outcomes: Sequence[list[Any] | BaseException], seconds: float

@@ -22,18 +22,18 @@ def serve_kept(options: ServeOptions) -> bool:
     """Serves runs that all keep what answers plain rows. False where they do not, or where something is to be
     said of them: `graphspec.cli.serve` does so.
     """
-    found: dict[str, Served] = {}
+    served: dict[str, Served] = {}
     for path in options.runs:
         name, begun = name_of(path), kept(path, options.weights, options.device, options.engine)
-        if begun is None or begun.synthetic or name in found:
+        if begun is None or begun.synthetic or name in served:
             return False
-        found[name] = Served(name, path, options, begun)
+        served[name] = Served(name, path, options, begun)
     try:
         listening = listen(options.host, options.port)
     except OSError:
         return False
     without_failing()
-    serve(found, options, listening)
+    serve(served, options, listening)
     return True
 
 
@@ -78,12 +78,12 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that listens at an address. Raises `OSError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sends small packets at once on sockets alone that say that they are of TCP: others wait 40 ms
-    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind((host, port))
-        found.listen(2048)
+        listener.bind((host, port))
+        listener.listen(2048)
     except OSError:
-        found.close()
+        listener.close()
         raise
-    return found
+    return listener

@@ -81,9 +81,9 @@ class Served:
 
         if self.reader is None:
             run = Run(self.path, self._asked.weights, self._asked.allow)
-            found = reader_of(run.program, run.encoders())
-            assert found is not None  # of others nothing is kept
-            self._reads(found)
+            reader = reader_of(run.program, run.encoders())
+            assert reader is not None  # of others nothing is kept
+            self._reads(reader)
 
     def _reads(self, reader: RowReader | ArrayReader) -> None:
         from graphspec.data.encoders.images import ImageEncoder
@@ -123,8 +123,8 @@ class Served:
         for group in alike.values():
             for first in range(0, len(group), MOST):
                 part = group[first : first + MOST]
-                found = self._together([read for _, read in part])
-                for (index, _), answer in zip(part, found, strict=True):
+                predicted = self._together([read for _, read in part])
+                for (index, _), answer in zip(part, predicted, strict=True):
                     answers[index] = answer
         return answers
 
@@ -132,14 +132,14 @@ class Served:
         """The arrays of a row; None where only the spec says what they are."""
         if not isinstance(given, Mapping):
             raise fail("data-format", "a row is a JSON object", 'as {"column": value}')
-        found = self._plain.read(given) if self._plain is not None else None
-        if found is None and self.reader is not None:
+        arrays = self._plain.read(given) if self._plain is not None else None
+        if arrays is None and self.reader is not None:
             return self.reader.read(self.reader.complete(self._with_pictures(given)), number)
-        return found
+        return arrays
 
     def _with_pictures(self, given: Row) -> Row:
-        found = {name: given[name] for name in self.pictures if isinstance(given.get(name), str)}
-        return {**given, **{name: _bytes(name, text) for name, text in found.items()}}
+        pictures = {name: given[name] for name in self.pictures if isinstance(given.get(name), str)}
+        return {**given, **{name: _bytes(name, text) for name, text in pictures.items()}}
 
     def _together(self, read: Sequence[RowArrays]) -> Sequence[Answer]:
         try:

@@ -64,20 +64,20 @@ class Analysis:
     @cached_property
     def shared(self) -> dict[Node, list[Op]]:
         """The ops that call each entry of `shared`."""
-        found: dict[Node, list[Op]] = {}
+        callers: dict[Node, list[Op]] = {}
         names = self.names
         if names is None:
-            return found
+            return callers
         for (body, name), ops in self.nodes.items():
             node = mapping(mapping(names.value(body).get("nodes")).get(name))
             if isinstance(called := node.get("call"), str):
-                found.setdefault((names.owner(body, called), called), []).extend(ops)
-        return found
+                callers.setdefault((names.owner(body, called), called), []).extend(ops)
+        return callers
 
     def fixes(self) -> list[tuple[Diagnostic, Fix]]:
         """The fixes of this text, each with its diagnostic."""
-        found = [(diagnostic, fix_of(diagnostic, self.sources)) for diagnostic in self.diagnostics]
-        return [(diagnostic, fix) for diagnostic, fix in found if fix is not None]
+        pairs = [(diagnostic, fix_of(diagnostic, self.sources)) for diagnostic in self.diagnostics]
+        return [(diagnostic, fix) for diagnostic, fix in pairs if fix is not None]
 
     @property
     def current(self) -> bool:
@@ -135,13 +135,13 @@ def unchecked(text: str, before: Analysis) -> Analysis:
 
 def _nodes(program: Program) -> dict[Node, list[Op]]:
     """The ops of each node that the file declares: several, where its block is used several times."""
-    found: dict[Node, list[Op]] = {}
+    ops_by_node: dict[Node, list[Op]] = {}
     file = program.graph.definition.file
     for graph in program.graph.graphs():
         if graph.definition.file == file:
             for op in graph.ops:
-                found.setdefault((graph.definition.block, op.node), []).append(op)
-    return found
+                ops_by_node.setdefault((graph.definition.block, op.node), []).append(op)
+    return ops_by_node
 
 
 def shape(tensor: Tensor) -> str:

@@ -57,14 +57,14 @@ def completions(analysis: Analysis, offset: int, folder: Path | None) -> tuple[s
     cursor = cursor_at(analysis.text, offset)
     body: Body = cursor.path[1] if len(cursor.path) > 1 and cursor.path[0] == "blocks" else None
     at = _At(analysis, cursor, body, cursor.path[2:] if body is not None else cursor.path, folder)
-    found = list(at.keys() if cursor.key is None else at.values())
+    candidates = list(at.keys() if cursor.key is None else at.values())
     word = cursor.word
     if word.startswith("$") or "$" in word:
         word = word[word.rindex("$") + 1 :]
     if "." in word and cursor.key != "layer":
         word = word[word.rindex(".") + 1 :]
-    unique = {each.label: each for each in reversed(found)}
-    return word, [unique[label] for label in dict.fromkeys(each.label for each in found)]
+    unique = {each.label: each for each in reversed(candidates)}
+    return word, [unique[label] for label in dict.fromkeys(each.label for each in candidates)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +154,8 @@ class _At:
     def _made(self, entries: Mapping[str, str]) -> Inside | None:
         """The body that a node with these entries makes an instance of."""
         names = self.analysis.names
-        plain = {key: text.strip("\"'") for key, text in entries.items()}
-        return names.target(self.body, plain) if names is not None else None
+        unquoted = {key: text.strip("\"'") for key, text in entries.items()}
+        return names.target(self.body, unquoted) if names is not None else None
 
     def _inputs_of(self, entries: Mapping[str, str]) -> list[str]:
         """The inputs of a node with these entries, by name."""
@@ -237,20 +237,20 @@ class _At:
 
     def _parameter(self, key: str) -> Parameter | None:
         """What the reference says of an argument at the cursor."""
-        found: Iterable[Parameter] = ()
+        parameters: Iterable[Parameter] = ()
         if self._in_node():
             form = next((form for form in FORMS if form in self.cursor.entries), "")
             entry = _entry(self.cursor.entries.get(form, "").strip("\"'"), form)
-            found = entry.parameters if entry is not None else ()
+            parameters = entry.parameters if entry is not None else ()
         elif classes := classes_at(self.path):
-            found = [each for cls in classes for each in parameters_at(cls)]
+            parameters = [each for cls in classes for each in parameters_at(cls)]
         elif self.path[:2] == ("data", "features") and len(self.path) == 3:
             entry = _entry(self.cursor.entries.get("encode", ""), "encoder")
-            found = entry.parameters if entry is not None else ()
+            parameters = entry.parameters if entry is not None else ()
         elif self.path[:2] == ("train", "callbacks") and len(self.path) == 3:
             entry = _entry(self.path[2], "callback")
-            found = entry.parameters if entry is not None else ()
-        return next((each for each in found if each.name == key and each.type), None)
+            parameters = entry.parameters if entry is not None else ()
+        return next((each for each in parameters if each.name == key and each.type), None)
 
     # --- names
 
@@ -310,8 +310,8 @@ class _At:
 
     def _files(self) -> Iterator[Completion]:
         """The files of data in the folder of the spec."""
-        found = sorted(self.folder.iterdir()) if self.folder is not None and self.folder.is_dir() else []
-        yield from (Completion(file.name, "word") for file in found if format_of(file.name) is not None)
+        files = sorted(self.folder.iterdir()) if self.folder is not None and self.folder.is_dir() else []
+        yield from (Completion(file.name, "word") for file in files if format_of(file.name) is not None)
 
     def _columns(self) -> Iterator[Completion]:
         """The columns of the file that `data` trains on."""
@@ -373,8 +373,8 @@ _TYPES = frozenset(["integer", "number", "string", "list", "mapping", "any", "ob
 
 @cache
 def _reference() -> dict[tuple[str, str], ReferenceEntry]:
-    found = {(entry.kind, entry.name): entry for entry in [*entries(), *others()]}
-    return {**{(e.kind, word): e for e in found.values() for word in e.also}, **found}
+    by_name = {(entry.kind, entry.name): entry for entry in [*entries(), *others()]}
+    return {**{(e.kind, word): e for e in by_name.values() for word in e.also}, **by_name}
 
 
 def _entry(name: str, kind: str) -> ReferenceEntry | None:

@@ -49,12 +49,12 @@ class OtherSpecs:
         state: object = text
         if text is None:
             try:
-                found = path.stat()
+                status = path.stat()
             except OSError:
                 return None
-            if path.suffix not in SUFFIXES or not path.is_file() or found.st_size > MAX_BYTES:
+            if path.suffix not in SUFFIXES or not path.is_file() or status.st_size > MAX_BYTES:
                 return None
-            state = found.st_mtime_ns, found.st_size
+            state = status.st_mtime_ns, status.st_size
         known = self._read.get(path)
         if known is None or known[0] != state:
             known = self._read[path] = state, _document(path, text)
@@ -81,8 +81,8 @@ class OtherSpecs:
                 continue
             document = self.document(user)
             if document is not None and home.name in document.text:
-                found = Symbols(document, self.models(user)).of(away)
-                yield from ((user, document, each) for each in found)
+                occurrences = Symbols(document, self.models(user)).of(away)
+                yield from ((user, document, each) for each in occurrences)
 
     def _users(self, path: Path, root: Path | None) -> Iterator[Path]:
         """The specs that may name a file. The copies in the directories of runs stay as they are."""
@@ -108,7 +108,7 @@ def _none(name: str) -> Scopes | None:
 
 def _document(path: Path, text: str | None) -> Document | None:
     try:
-        found = read(content(path) if text is None else text, str(path), Diagnostics())
+        document = read(content(path) if text is None else text, str(path), Diagnostics())
     except OSError:
         return None
-    return found if found is not None and isinstance(found.value, dict) else None
+    return document if document is not None and isinstance(document.value, dict) else None

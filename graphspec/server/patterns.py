@@ -46,9 +46,9 @@ def reread(names: Symbols, symbol: Symbol, name: str, graph: Graph | None) -> It
         for text, path in texts(names.value(None).get(section), (section,)):
             key = next(step for step in reversed(path) if isinstance(step, str))
             if key in (*MATCHING, *PARTS) and "$" not in text:
-                found = _changed(names, symbol, name, keys, text, path, key in PARTS)
-                if found is not None:
-                    yield found
+                change = _changed(names, symbol, name, keys, text, path, key in PARTS)
+                if change is not None:
+                    yield change
 
 
 def _changed(

@@ -69,11 +69,11 @@ class SpecServer(LanguageServer):
             return unchecked(text, known)
         while True:
             saves = self.saves.copy()
-            found = analysed(text, path, known, self.files.models(path))
+            current = analysed(text, path, known, self.files.models(path))
             with self.lock:
-                if all(self.saves[file] == saves[file] for file in found.sources.keys() - {found.shown}):
-                    self.analyses[uri] = found
-                    return found
+                if all(self.saves[file] == saves[file] for file in current.sources.keys() - {current.shown}):
+                    self.analyses[uri] = current
+                    return current
 
     async def checked(self, uri: str) -> Analysis | None:
         """The same, checked beside what else the editor asks; None of a text that changed on the way."""
@@ -113,8 +113,8 @@ class SpecServer(LanguageServer):
     def publish(self, uri: str) -> None:
         """Tells the editor the mistakes of a file."""
         analysis = self.analysis(uri)
-        found = [] if analysis is None else list(shown_mistakes(analysis, path_of(uri)))
-        self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, found))
+        mistakes = [] if analysis is None else list(shown_mistakes(analysis, path_of(uri)))
+        self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, mistakes))
 
 
 def path_of(uri: str) -> Path | None:
@@ -131,7 +131,7 @@ def shown_mistakes(analysis: Analysis, path: Path | None) -> list[lsp.Diagnostic
     """The mistakes of a file. One of a file that it includes is at its first line."""
     positions = analysis.positions
     shown = str(path) if path is not None else "<spec>"
-    found = []
+    mistakes = []
     for each in analysis.diagnostics:
         span = each.span
         place = lsp.Range(lsp.Position(0, 0), lsp.Position(0, 0))
@@ -143,12 +143,12 @@ def shown_mistakes(analysis: Analysis, path: Path | None) -> list[lsp.Diagnostic
         parts = [message, *each.notes, f"help: {each.help}" if each.help else ""]
         warning = each.severity == "warning"
         severity = lsp.DiagnosticSeverity.Warning if warning else lsp.DiagnosticSeverity.Error
-        found.append(
+        mistakes.append(
             lsp.Diagnostic(
                 place, "\n".join(filter(None, parts)), severity=severity, code=each.code, source="graphspec"
             )
         )
-    return found
+    return mistakes
 
 
 def _place(positions: Positions, diagnostic: Diagnostic) -> lsp.Range:
@@ -214,9 +214,9 @@ def complete(params: lsp.CompletionParams) -> lsp.CompletionList:
     positions = analysis.positions
     offset = positions.offset(params.position.line, params.position.character)
     path = path_of(uri)
-    word, found = completions(analysis, offset, path.parent if path is not None else None)
+    word, candidates = completions(analysis, offset, path.parent if path is not None else None)
     place = _range(positions, offset - len(word), offset)
-    return lsp.CompletionList(is_incomplete=False, items=[_item(each, place) for each in found])
+    return lsp.CompletionList(is_incomplete=False, items=[_item(each, place) for each in candidates])
 
 
 def _item(each: Completion, place: lsp.Range) -> lsp.CompletionItem:
@@ -248,11 +248,11 @@ def definition(params: lsp.DefinitionParams) -> list[lsp.Location]:
 
 @server.feature(lsp.TEXT_DOCUMENT_REFERENCES)
 def references(params: lsp.ReferenceParams) -> list[lsp.Location]:
-    found = _locations(params.text_document.uri, params.position, declared=False)
+    locations = _locations(params.text_document.uri, params.position, declared=False)
     if params.context.include_declaration:
-        return found
+        return locations
     declared = _locations(params.text_document.uri, params.position, declared=True)
-    return [each for each in found if each not in declared]
+    return [each for each in locations if each not in declared]
 
 
 def _locations(uri: str, position: lsp.Position, declared: bool) -> list[lsp.Location]:
@@ -264,21 +264,21 @@ def _locations(uri: str, position: lsp.Position, declared: bool) -> list[lsp.Loc
     symbol = symbol_of(analysis, positions.offset(position.line, position.character))
     if symbol is None:
         return []
-    found, path = [], path_of(uri)
+    places, path = [], path_of(uri)
     if symbol.kind == "file" and symbol.file is not None:
-        found.append(lsp.Location(symbol.file.as_uri(), lsp.Range(lsp.Position(0, 0), lsp.Position(0, 0))))
+        places.append(lsp.Location(symbol.file.as_uri(), lsp.Range(lsp.Position(0, 0), lsp.Position(0, 0))))
         if declared:
-            return found
+            return places
     texts: dict[Path | None, Positions] = {path: positions}
     declares = []
     for file, document, each in server.files.places(path, analysis.names, symbol, server.root()):
         at = texts.setdefault(file, Positions(document.text))
         where = uri if file == path or file is None else server.open_at(file) or file.as_uri()
-        found.append(lsp.Location(where, _range(at, each.start, each.end)))
-        declares += found[-1:] if each.declares else []
+        places.append(lsp.Location(where, _range(at, each.start, each.end)))
+        declares += places[-1:] if each.declares else []
         if declares and declared:
             return declares
-    return found[:1] if declared else found
+    return places[:1] if declared else places
 
 
 @server.feature(lsp.TEXT_DOCUMENT_PREPARE_RENAME)
@@ -331,14 +331,14 @@ async def code_actions(params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
         return []
     positions, path = analysis.positions, path_of(uri)
     shown = str(path) if path is not None else "<spec>"
-    found = []
+    actions = []
     for diagnostic, fix in analysis.fixes():
         if diagnostic.span is None or any(edit.span.file != shown for edit in fix.edits):
             continue
         place = _place(positions, diagnostic)
         if place.start.line <= params.range.end.line and params.range.start.line <= place.end.line:
-            found.append(_action(uri, positions, diagnostic, fix))
-    return found
+            actions.append(_action(uri, positions, diagnostic, fix))
+    return actions
 
 
 def _action(uri: str, positions: Positions, diagnostic: Diagnostic, fix: Fix) -> lsp.CodeAction:
@@ -366,12 +366,12 @@ async def inlay_hints(params: lsp.InlayHintParams) -> list[lsp.InlayHint]:
     if analysis is None:
         return []
     positions = analysis.positions
-    found = []
+    visible = []
     for offset, text in hints(analysis):
         position = lsp.Position(*positions.position(offset))
         if params.range.start.line <= position.line <= params.range.end.line:
-            found.append(lsp.InlayHint(position, text, kind=lsp.InlayHintKind.Type, padding_left=True))
-    return found
+            visible.append(lsp.InlayHint(position, text, kind=lsp.InlayHintKind.Type, padding_left=True))
+    return visible
 
 
 @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)

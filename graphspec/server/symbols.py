@@ -313,8 +313,8 @@ class Symbols(Scopes):
         """The texts that a value may be, if it is `$name` or an expression: each as a text and where in it
         the name begins. `start` is where the value begins in the text at its path.
         """
-        whole = re.compile(r"\$[A-Za-z_]\w*\Z", re.ASCII).match(text)
-        if whole is None and not (text.startswith("$(") and closing(text, 1) == len(text) - 1):
+        match = re.compile(r"\$[A-Za-z_]\w*\Z", re.ASCII).match(text)
+        if match is None and not (text.startswith("$(") and closing(text, 1) == len(text) - 1):
             return
         padded = " " * start + text
         for string in _STRING.finditer(padded):

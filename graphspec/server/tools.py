@@ -105,9 +105,9 @@ class Tools:
 
     def runs(self) -> dict[str, Any]:
         """The runs below the folder `runs`, with their metrics."""
-        for found in (self._below(RUNS), *self._below(RUNS).rglob("*")):
-            if found.is_symlink():
-                self._below(str(found))
+        for path in (self._below(RUNS), *self._below(RUNS).rglob("*")):
+            if path.is_symlink():
+                self._below(str(path))
         return self._run(["runs", "--json"], 60)
 
     def all(self) -> list[Callable[..., Any]]:
@@ -131,12 +131,12 @@ class Tools:
 
     def _below(self, path: str) -> Path:
         try:
-            found = (self.folder / path).resolve()
+            resolved = (self.folder / path).resolve()
         except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a NUL
             raise ToolError(f"{path!r} is no path: {error}") from None
-        if not found.is_relative_to(self.folder):
+        if not resolved.is_relative_to(self.folder):
             raise ToolError(f"{path} is outside of the working directory")
-        return found
+        return resolved
 
     def _compiled(
         self, text: str, name: str, path: Path | None
@@ -163,16 +163,16 @@ class Tools:
         except subprocess.TimeoutExpired:
             raise ToolError(f"it was ended after {seconds} seconds") from None
         try:
-            found: dict[str, Any] = json.loads(done.stdout)
+            answer: dict[str, Any] = json.loads(done.stdout)
         except ValueError:
             raise ToolError(_bounded(done.stderr.decode("utf-8", "replace"))) from None
-        return found
+        return answer
 
 
-def _answer(found: list[Diagnostic], sources: dict[str, str]) -> dict[str, Any]:
+def _answer(diagnostics: list[Diagnostic], sources: dict[str, str]) -> dict[str, Any]:
     return {
-        "ok": not any(each.severity == "error" for each in found),
-        "diagnostics": [_values(each, sources) for each in found[:50]],
+        "ok": not any(each.severity == "error" for each in diagnostics),
+        "diagnostics": [_values(each, sources) for each in diagnostics[:50]],
     }
 
 

@@ -213,14 +213,14 @@ class Family:
 
     def suggest(self, name: str) -> str:
         """The remedy for an unknown name."""
-        plain = name.partition("(")[0].strip()
+        bare = name.partition("(")[0].strip()
         if instead := NAMES.get((self.kind, name)):
             return instead
-        if plain != name and plain in self.members:
-            return f"write arguments next to the name: {{name: {plain}, ...}}"
+        if bare != name and bare in self.members:
+            return f"write arguments next to the name: {{name: {bare}, ...}}"
         listed = f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"
-        plain = plain.rpartition(".")[2]
-        return did_you_mean(plain, filter(str.islower, self.members), listed, self.synonyms, name)
+        bare = bare.rpartition(".")[2]
+        return did_you_mean(bare, filter(str.islower, self.members), listed, self.synonyms, name)
 
 
 class Members(Mapping[str, type[Named]]):
@@ -257,24 +257,24 @@ class Members(Mapping[str, type[Named]]):
 
 def leaves(cls: type[NamedT]) -> list[type[NamedT]]:
     """The concrete settings below `cls`, in the order of their definition."""
-    found: list[type[NamedT]] = []
+    classes: list[type[NamedT]] = []
     for child in cls.__subclasses__():
         if "name" in child.__annotations__:
-            found.append(child)
-        found += leaves(child)
-    return found
+            classes.append(child)
+        classes += leaves(child)
+    return classes
 
 
 def each_of(items: Iterable[object], read: Callable[[object], SettingT]) -> tuple[SettingT, ...]:
     """The items of a list, read one by one. Raises `SettingError` with the problems of all, each at the index
     of its item.
     """
-    found, problems = list[SettingT](), Problems()
+    values, problems = list[SettingT](), Problems()
     for index, item in enumerate(items):
         with problems.under(index):
-            found.append(read(item))
+            values.append(read(item))
     problems.raise_any()
-    return tuple(found)
+    return tuple(values)
 
 
 def validate(cls: type[SettingT], value: object, what: str) -> SettingT:
@@ -299,12 +299,12 @@ def _details(error: ValidationError, value: object) -> list[ErrorDetails]:
     for detail in error.errors(include_url=False):
         path, start = _own(detail, value)
         groups.setdefault(start, []).append({**detail, "loc": path})
-    found: list[ErrorDetails] = []
+    details: list[ErrorDetails] = []
     for start, group in groups.items():
         deeper = [detail for detail in group if len(detail["loc"]) > len(start)]
         fitting = deeper or [detail for detail in group if _wanted(detail) is None]
         if fitting or len(group) == 1:
-            found += fitting or group
+            details += fitting or group
             continue
         words = list(dict.fromkeys(str(_wanted(detail)) for detail in group))
         if "a number" in words and "an integer" in words:
@@ -319,8 +319,8 @@ def _details(error: ValidationError, value: object) -> list[ErrorDetails]:
                 for word in _QUOTED.findall(detail["ctx"]["expected"])
             ],
         }
-        found.append({**group[0], "type": "several_types", "ctx": context})
-    return found
+        details.append({**group[0], "type": "several_types", "ctx": context})
+    return details
 
 
 def _own(detail: ErrorDetails, value: Any) -> tuple[Path, Path]:
@@ -359,7 +359,7 @@ def _fold(problems: list[Problem]) -> list[Problem]:
     """
     asked = {p.help for p in problems if p.code == "unknown-key"}
     told: set[str] = set()
-    found = []
+    kept = []
     for problem in problems:
         if problem.code == "missing-key" and f"did you mean `{problem.path[-1]}`?" in asked:
             continue
@@ -367,16 +367,16 @@ def _fold(problems: list[Problem]) -> list[Problem]:
         if listed.startswith(TAKES) and listed in told:
             problem = replace(problem, help=None)
         told.add(listed)
-        found.append(problem)
-    return found
+        kept.append(problem)
+    return kept
 
 
 def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = None) -> Problem:
     path = tuple(detail["loc"])
     inner = cls.inside(path[0], value.get(path[0])) if len(path) > 1 and isinstance(value, dict) else None
     if inner is not None:
-        found = _problem(inner, {**detail, "loc": path[1:]}, f"`{inner.__name__}`")
-        return replace(found, path=(path[0], *found.path))
+        problem = _problem(inner, {**detail, "loc": path[1:]}, f"`{inner.__name__}`")
+        return replace(problem, path=(path[0], *problem.path))
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
     key = _key(path, what)
     if kind == "extra_forbidden":
@@ -480,16 +480,16 @@ def _missing(cls: type[Setting], path: Path, what: str, given: object) -> Proble
 def _known_name(context: Mapping[str, Any]) -> str:
     """The help for a name that is not one of the legal ones."""
     written = context["word"]
-    plain = written.partition("(")[0].rpartition(".")[2]
-    if instead := NAMES.get((context["what"], plain)):
+    bare = written.partition("(")[0].rpartition(".")[2]
+    if instead := NAMES.get((context["what"], bare)):
         return instead
-    word = nearest(plain, context["legal"], context.get("synonyms", {}))
+    word = nearest(bare, context["legal"], context.get("synonyms", {}))
     if word == "null":
         return write("null", ", or leave it out")
-    if plain == word and written.partition("(")[2].strip(") "):
+    if bare == word and written.partition("(")[2].strip(") "):
         return f"write arguments next to the name: {{name: {word}, ...}}"
     listed = f"one of: {', '.join(context['legal'])}"
-    return did_you_mean(plain, context["legal"], listed, context.get("synonyms"), written)
+    return did_you_mean(bare, context["legal"], listed, context.get("synonyms"), written)
 
 
 def _key(path: Path, what: str) -> str:

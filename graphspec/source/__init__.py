@@ -42,8 +42,8 @@ class Document:
 
     def span(self, path: Path) -> Span:
         """The place of the value at `path`, or of its nearest parent that exists."""
-        if self.grafts and (found := self._grafted(path)) is not None:
-            return found[0].span(found[1])
+        if self.grafts and (graft := self._grafted(path)) is not None:
+            return graft[0].span(graft[1])
         node = self.root
         for step in path:
             below = _below(node, step)
@@ -56,8 +56,8 @@ class Document:
         """The place of a part of the text at `path`, given by its offsets there; of the whole text where that
         is written with escapes.
         """
-        if self.grafts and (found := self._grafted(path)) is not None:
-            return found[0].within(found[1], start, end)
+        if self.grafts and (graft := self._grafted(path)) is not None:
+            return graft[0].within(graft[1], start, end)
         node, value = self.root, self.value
         for step in path:
             below = _below(node, step)
@@ -74,8 +74,8 @@ class Document:
 
     def key(self, path: Path) -> Span:
         """The place of the key that `path` ends in; that of the value where it ends in an index."""
-        if self.grafts and (found := self._grafted(path)) is not None:
-            return found[0].key(found[1])
+        if self.grafts and (graft := self._grafted(path)) is not None:
+            return graft[0].key(graft[1])
         node = self.root
         for position, step in enumerate(path, 1):
             below = _below(node, step)
@@ -180,8 +180,8 @@ def _decode(text: str | bytes, file: str, diagnostics: Diagnostics) -> str | Non
             )
             return None
     text = text.removeprefix("\ufeff")
-    found = [match.start() for match, _ in zip(hidden_in(text), range(MAX_ERRORS), strict=False)]
-    for start in found:
+    starts = [match.start() for match, _ in zip(hidden_in(text), range(MAX_ERRORS), strict=False)]
+    for start in starts:
         message = f"the invisible or control character U+{ord(text[start]):04X} is here"
         fail("control-character", text[:start], 1, message, erase("; in double quotes YAML has escapes"))
-    return None if found else text
+    return None if starts else text

@@ -108,8 +108,8 @@ def complain(text: str, lines: list[int], index: int, problem: str, context: str
         if special is not None:
             return special
     bracket = opened if "flow" in context and sign in ("[", "{") else None
-    if bracket is not None and (found := _in_brackets(text, lines, index, problem, bracket)) is not None:
-        return found
+    if bracket is not None and (complaint := _in_brackets(text, lines, index, problem, bracket)) is not None:
+        return complaint
     named = _NAMED_ITEM.match(text, opened) if "expected '-' indicator" in problem else None
     if named is not None and re.match(r"[A-Za-z_]\w*:", text[index : index + 100]):
         help = f"names without dashes: `{named[1]}: ...`"

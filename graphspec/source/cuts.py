@@ -97,8 +97,8 @@ def cut_around(text: str, line_start: int, index: int, known: set[int]) -> Cut |
 def _closing_below(text: str, begin: int) -> int | None:
     """As `closing`, for an expression that goes over several lines of a list or mapping in brackets."""
     stop = closing(text[begin : begin + 200], 1)
-    whole = text[begin : begin + (stop or 0)]
-    return None if ": " in whole or "#" in whole else stop
+    expression = text[begin : begin + (stop or 0)]
+    return None if ": " in expression or "#" in expression else stop
 
 
 def _braces(text: str, start: int) -> Cut:

@@ -34,9 +34,11 @@ def from_command_line(pairs: Iterable[tuple[str, str]], sources: dict[str, str])
 
 def from_python(values: Mapping[str, Any], sources: dict[str, str]) -> Overrides:
     """The values of a mapping, which are plain data."""
-    found = _read([(f"{key}: ", key, write_flow(value)) for key, value in values.items()], IN_PYTHON, sources)
-    found.update(values)
-    return found
+    overrides = _read(
+        [(f"{key}: ", key, write_flow(value)) for key, value in values.items()], IN_PYTHON, sources
+    )
+    overrides.update(values)
+    return overrides
 
 
 def in_options(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Diagnostic:
@@ -46,8 +48,8 @@ def in_options(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Diagnostic
     if span is None or span.file != COMMAND_LINE or example == help:
         return diagnostic
     option, _, _ = sources[COMMAND_LINE].split("\n")[span.line - 1].partition("=")
-    whole = span.column == len(option) + 2
-    return replace(diagnostic, help=f"write a number: {option}={example}") if whole else diagnostic
+    at_start = span.column == len(option) + 2
+    return replace(diagnostic, help=f"write a number: {option}={example}") if at_start else diagnostic
 
 
 def _read(lines: list[tuple[str, str, str]], file: str, sources: dict[str, str]) -> Overrides:

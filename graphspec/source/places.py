@@ -38,7 +38,7 @@ def aligned(written: str, value: str) -> dict[int, tuple[int, int]] | None:
         position = 1
     elif written[:1] in ("|", ">"):
         position = max(written.find("\n"), 0)
-    found: dict[int, tuple[int, int]] = {}
+    spans: dict[int, tuple[int, int]] = {}
     for offset, char in enumerate(value):
         if char.isspace():
             continue
@@ -47,6 +47,6 @@ def aligned(written: str, value: str) -> dict[int, tuple[int, int]] | None:
         if written[position : position + 1] != char:
             return None
         width = 2 if quote == "'" == char else 1
-        found[offset] = position, position + width
+        spans[offset] = position, position + width
         position += width
-    return found
+    return spans

@@ -401,9 +401,9 @@ class Reader:
         """The complaint about `0,5`, `3, 3` and `normal(0, 1)`, which a comma has cut in two."""
         before = frame.value[last]
         if isinstance(before, str) and before.count("(") > before.count(")"):
-            word, whole = before.partition("(")[0], shortened(f"{before}, {name}")
+            word, call = before.partition("(")[0], shortened(f"{before}, {name}")
             key = last if last in ("layer", "op", "merge", "block") else "name"
-            return f"`{whole}` is a call", f"write arguments next to the name: {{{key}: {word}, ...}}"
+            return f"`{call}` is a call", f"write arguments next to the name: {{{key}: {word}, ...}}"
         if type(before) is not int or not name.isdigit():
             return None
         end = frame.children[last][2][1]
@@ -439,10 +439,10 @@ class Reader:
         if first == last:
             return text
         cuts = [self.masks[mask] for mask in self.mask_starts[first:last]]
-        whole = self.text[start:end]
+        scalar = self.text[start:end]
         for cut in cuts:
-            self.tell(cut, whole)
-        return meant(whole, [(self.text[cut.start : cut.end], cut) for cut in cuts])
+            self.tell(cut, scalar)
+        return meant(scalar, [(self.text[cut.start : cut.end], cut) for cut in cuts])
 
     def tell(self, cut: Cut, whole: str) -> None:
         """Reports a cut expression; `whole` is the scalar that holds it."""
@@ -495,13 +495,15 @@ class Reader:
         from graphspec.source.complaints import complain, long_quote  # most files have no such error
 
         problem, context = error.problem or "", error.context or ""
-        found = long_quote(self.text, self.lines, *self.quoted, index) or complain(
+        complaint = long_quote(self.text, self.lines, *self.quoted, index) or complain(
             self.text, self.lines, index, problem, context, opened
         )
         labels: tuple[Label, ...] = ()
-        if found.opened is not None:
-            labels = (Label(self._place(found.opened, found.opened + 1), "opened here"),)
-        self._report(found.code, found.start, found.end, found.message, found.help, labels=labels)
+        if complaint.opened is not None:
+            labels = (Label(self._place(complaint.opened, complaint.opened + 1), "opened here"),)
+        self._report(
+            complaint.code, complaint.start, complaint.end, complaint.message, complaint.help, labels=labels
+        )
 
     def _unclosed(self, cut: Cut) -> None:
         message = f"`{shortened(self.text[cut.start : cut.end])}` is never closed"

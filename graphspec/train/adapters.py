@@ -135,19 +135,19 @@ def merged(
 
     `tensors` are a run's own, or those of a file of PEFT's.
     """
-    found = {key.removeprefix(PREFIX): value for key, value in tensors.items()}
-    result = dict(base) | {key: value for key, value in found.items() if not is_adapter(key)}
+    weights = {key.removeprefix(PREFIX): value for key, value in tensors.items()}
+    result = dict(base) | {key: value for key, value in weights.items() if not is_adapter(key)}
     for path, (settings, matrix) in adapted(program.graph, program.training).items():
         scale = settings.alpha / settings.rank
         key = f"{path}.weight"
-        if f"{path}.lora_B.weight" in found:
-            delta = found[f"{path}.lora_B.weight"].double() @ found[f"{path}.lora_A.weight"].double()
+        if f"{path}.lora_B.weight" in weights:
+            delta = weights[f"{path}.lora_B.weight"].double() @ weights[f"{path}.lora_A.weight"].double()
             if matrix.axes:
                 delta = delta.reshape([base[key].shape[axis] for axis in matrix.axes])
                 delta = delta.permute([matrix.axes.index(axis) for axis in range(delta.ndim)])
-        elif f"{path}.lora_embedding_B" in found:
+        elif f"{path}.lora_embedding_B" in weights:
             delta = (
-                found[f"{path}.lora_embedding_B"].double() @ found[f"{path}.lora_embedding_A"].double()
+                weights[f"{path}.lora_embedding_B"].double() @ weights[f"{path}.lora_embedding_A"].double()
             ).T
         else:
             raise fail("weights-misfit", f"the adapter of `{path}` is not in the file", "train it again")
@@ -175,10 +175,10 @@ def peft_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def peft_config(program: BaseProgram, base: str | None) -> str:
     """PEFT's `adapter_config.json` for the adapters of a program."""
-    found = adapted(program.graph, program.training)
-    ranks = {path: settings.rank for path, (settings, _) in found.items()}
-    alphas = {path: settings.alpha for path, (settings, _) in found.items()}
-    first = next(settings for settings, _ in found.values())
+    adapters = adapted(program.graph, program.training)
+    ranks = {path: settings.rank for path, (settings, _) in adapters.items()}
+    alphas = {path: settings.alpha for path, (settings, _) in adapters.items()}
+    first = next(settings for settings, _ in adapters.values())
     config = {
         "peft_type": "LORA",
         "base_model_name_or_path": base,
@@ -186,7 +186,7 @@ def peft_config(program: BaseProgram, base: str | None) -> str:
         "lora_alpha": first.alpha,
         "lora_dropout": first.dropout,
         "bias": "none",
-        "target_modules": list(found),
+        "target_modules": list(adapters),
         "rank_pattern": {path: rank for path, rank in ranks.items() if rank != first.rank},
         "alpha_pattern": {path: alpha for path, alpha in alphas.items() if alpha != first.alpha},
         "inference_mode": True,

@@ -94,7 +94,7 @@ def examine(
     objective: Objective,
     batch: Batch,
     steps: int | None = None,
-    found: Iterable[Diagnostic] = (),
+    diagnostics: Iterable[Diagnostic] = (),
 ) -> Examination:
     """Inspects a batch, and the model's outputs for it in training. `steps` are those of the whole training,
     and `found` are warnings about the data. What a comment of the spec silences is left out.
@@ -115,7 +115,7 @@ def examine(
     unreached = {weight: name for weight, name in names.items() if weight not in every}
     warnings = Diagnostics()
     for warning in (
-        *found,
+        *diagnostics,
         *_unreached(program, reached, unreached.values()),
         *dead.warnings(),
         *_unscaled(program, module, given, scales),
@@ -171,19 +171,19 @@ def _unreached(
 
 def reachable(value: Tensor) -> set[Tensor]:
     """The leaves that the gradient of a tensor flows into."""
-    found: set[Tensor] = set()
+    leaves: set[Tensor] = set()
     todo, known = [value.grad_fn], set[Any]()
     if value.is_leaf and value.requires_grad:
-        found.add(value)
+        leaves.add(value)
     while todo:
         node = todo.pop()
         if node is None or node in known:
             continue
         known.add(node)
         if hasattr(node, "variable"):
-            found.add(node.variable)
+            leaves.add(node.variable)
         todo += [following for following, _ in node.next_functions]
-    return found
+    return leaves
 
 
 # --- scales
@@ -264,17 +264,17 @@ def _beyond(program: BaseProgram, targets: Mapping[str, Tensor]) -> Iterator[Dia
 
 def _apart(program: BaseProgram, objective: Objective, parts: Mapping[str, float]) -> Iterator[Diagnostic]:
     """A regression whose loss is so large that the other losses do not count."""
-    found = {}
+    losses = {}
     for name, part in parts.items():
         loss, weight = program.outputs[name].loss, program.outputs[name].loss_weight
         if loss is not None and loss.takes_target and weight != "learned" and part * weight > 0:
-            found[name] = part * weight
-    regressions = [name for name in found if isinstance(program.outputs[name].loss, Regression)]
-    largest = max(regressions, key=found.__getitem__, default=None)
-    smallest = min(found, key=found.__getitem__, default=None)
-    if largest is None or smallest is None or found[largest] < APART * found[smallest]:
+            losses[name] = part * weight
+    regressions = [name for name in losses if isinstance(program.outputs[name].loss, Regression)]
+    largest = max(regressions, key=losses.__getitem__, default=None)
+    smallest = min(losses, key=losses.__getitem__, default=None)
+    if largest is None or smallest is None or losses[largest] < APART * losses[smallest]:
         return
-    times = found[largest] / found[smallest]
+    times = losses[largest] / losses[smallest]
     message = f"the loss of `{largest}` is {times:,.0f} times that of `{smallest}`, which it drowns"
     help = "scale the target: `scale: standard` at its feature, or give a `loss_weight`"
     yield _warning("losses-apart", message, program.span(("outputs", largest), True), help)
@@ -368,11 +368,11 @@ class DeadUnits(TorchFunctionMode):
 
     def _place(self) -> Span | None:
         frame = sys._getframe(2)
-        found = None
+        place = None
         while frame is not None:
             if frame.f_code.co_filename == self._file:
-                found = self._places.get(frame.f_lineno)
-                if found is not None:
+                place = self._places.get(frame.f_lineno)
+                if place is not None:
                     break
             frame = frame.f_back  # type: ignore[assignment]
-        return found
+        return place

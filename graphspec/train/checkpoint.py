@@ -113,10 +113,10 @@ class Checkpoints:
         own = sorted(path.glob(f"shard-{world.rank + 1:05d}-*{shards.SUFFIX}"))
         for file in own:
             sync(file)
-        found: dict[str, Any] = {}
+        digests: dict[str, Any] = {}
         for files in world.gather({file.name: _digest(file) for file in own}):
-            found |= files
-        return found
+            digests |= files
+        return digests
 
     def newest(self, sharded: bool = False) -> State | None:
         """The newest checkpoint that verifies, as `read` returns it; None if there is none."""
@@ -139,8 +139,8 @@ class Checkpoints:
         return len(self._all())
 
     def _all(self) -> list[Path]:
-        found = [path for path in self.path.glob("*") if CHECKPOINT.fullmatch(path.name)]
-        return sorted(found, key=lambda path: int(path.name))
+        paths = [path for path in self.path.glob("*") if CHECKPOINT.fullmatch(path.name)]
+        return sorted(paths, key=lambda path: int(path.name))
 
     def _make_room(self, size: int) -> None:
         """Deletes old checkpoints when the disk is nearly full, except one valid one."""

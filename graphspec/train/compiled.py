@@ -205,9 +205,9 @@ class CompiledStep:
         """A forward and a backward pass: weights have their gradients afterwards, or are `updated`."""
         self.updated, full = False, len(batch) == self.shared.batch_size
         if full and self._step is not None:
-            found = self._compiled(objective, batch)
-            if found is not None:
-                return found
+            batch_result = self._compiled(objective, batch)
+            if batch_result is not None:
+                return batch_result
         with nullcontext() if full else self.shared.eagerly():
             result = objective(called, batch, totals)
             if not result.loss.requires_grad:
@@ -263,7 +263,7 @@ def _compiled_step(module: nn.Module, optimizer: Optimizer, closed: bool) -> Any
         objective: Objective, weights: list[Tensor], arrays: Any, counts: Any, counted: Any, numbers: Tensor
     ) -> Any:
         rate, number = numbers.unbind()
-        loss, terms, *found = objective.loss_terms(module, Batch(arrays, counts, counted))
+        loss, terms, *rest = objective.loss_terms(module, Batch(arrays, counts, counted))
         gradients = torch.autograd.grad(loss, weights)
         if optimizer.traceable:
             finite = loss.detach().isfinite()  # else nothing moves
@@ -271,9 +271,9 @@ def _compiled_step(module: nn.Module, optimizer: Optimizer, closed: bool) -> Any
                 kept = [torch.where(finite, gradient, 0) for gradient in gradients]
                 optimizer.trace(kept, torch.where(finite, rate, 0), number)
             gradients = ()
-        outputs = {name: value.detach() for name, value in found[0].items()}
+        outputs = {name: value.detach() for name, value in rest[0].items()}
         parts = {name: (term.value, term.divisor, term.count) for name, term in terms.items()}
-        return loss.detach(), parts, outputs, found[1], found[2], gradients
+        return loss.detach(), parts, outputs, rest[1], rest[2], gradients
 
     # torch finds what it compiled by the code object, and sizes that were others, which it would leave free,
     # by the name of the function: another training in this process has its own

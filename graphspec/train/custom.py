@@ -41,8 +41,8 @@ class BoundLoss(CustomLoss):
         single one.
         """
         count = len(output if isinstance(output, Tensor) else output[0])
-        found = self.function(activate(output, activation) if isinstance(output, Tensor) else output, target)
-        return not isinstance(found, Tensor) or not found.dim() or (found.numel() == 1 and count > 1)
+        loss = self.function(activate(output, activation) if isinstance(output, Tensor) else output, target)
+        return not isinstance(loss, Tensor) or not loss.dim() or (loss.numel() == 1 and count > 1)
 
 
 class BoundMetric(CustomMetric):
@@ -63,7 +63,7 @@ def bound(program: BaseProgram, device: torch.device) -> dict[str, Any]:
     if not wanted:
         return dict(program.outputs)
     classes = custom.bring(wanted, program.folder, program.allow)
-    found = {}
+    outputs = {}
     for name, output in program.outputs.items():
         loss, metrics = output.loss, []
         if isinstance(loss, CustomLoss):
@@ -76,8 +76,8 @@ def bound(program: BaseProgram, device: torch.device) -> dict[str, Any]:
                 function = _function(classes[metric.path], metric.path, metric.given, span, device)
                 metric = BoundMetric.model_construct(**vars(metric), function=function)
             metrics.append(metric)
-        found[name] = replace(output, loss=loss, metrics=tuple(metrics))
-    return found
+        outputs[name] = replace(output, loss=loss, metrics=tuple(metrics))
+    return outputs
 
 
 def _function(what: Any, path: str, given: Mapping[str, Any], span: Any, device: torch.device) -> Any:
@@ -88,20 +88,20 @@ def _function(what: Any, path: str, given: Mapping[str, Any], span: Any, device:
         _need_arguments(what, path, given, span)
         return lambda outputs, targets: what(outputs, targets, **given)
     try:
-        made = what(**given)
+        function = what(**given)
     except Exception as error:
         message = f"`{path}` cannot be made: {type(error).__name__}: {error}"
         raise fail("build-failed", message, None, *custom.raised_at(error), span=span) from error
-    if not callable(made):
+    if not callable(function):
         raise fail("module-missing", f"an object of `{path}` cannot be called", span=span)
-    if not isinstance(made, nn.Module):
-        return made
-    trainable = next((name for name, each in made.named_parameters() if each.requires_grad), None)
+    if not isinstance(function, nn.Module):
+        return function
+    trainable = next((name for name, each in function.named_parameters() if each.requires_grad), None)
     if trainable is not None:
         message = f"`{path}` has the parameter `{trainable}`, and a loss or a metric is not trained"
         help = "make it a module of the graph, whose output has `loss: mean`; or `requires_grad_(False)` it"
         raise fail("not-supported", message, help, span=span)
-    return made.to(device)
+    return function.to(device)
 
 
 def _need_arguments(function: Callable[..., Any], path: str, given: Mapping[str, Any], span: Any) -> None:
@@ -127,21 +127,21 @@ def _values(
     Raises `SpecError` (loss-misfit) for what is neither, and for one number where examples have weights.
     """
     first = output if isinstance(output, Tensor) else output[0]
-    found = bound.function(output, target)
+    values = bound.function(output, target)
     what = f"`{bound.path}`"
-    if not isinstance(found, Tensor):
-        if not isinstance(found, int | float):
-            raise _misfit(f"{what} gives a {type(found).__name__}", "give a tensor: one number, or [batch]")
-        found = first.new_tensor(float(found))
-    if found.dim() and found.shape[0] == len(first):
-        return found
-    if found.numel() != 1:
-        shape = list(found.shape)
+    if not isinstance(values, Tensor):
+        if not isinstance(values, int | float):
+            raise _misfit(f"{what} gives a {type(values).__name__}", "give a tensor: one number, or [batch]")
+        values = first.new_tensor(float(values))
+    if values.dim() and values.shape[0] == len(first):
+        return values
+    if values.numel() != 1:
+        shape = list(values.shape)
         raise _misfit(f"{what} gives {shape} for {len(first)} examples", "give one number, or [batch]")
     if weighted:
         message = f"{what} gives one number for all examples, and each of them counts differently here"
         raise _misfit(message, "give a value for each example, [batch]")
-    return found.reshape(()).expand(len(first))
+    return values.reshape(()).expand(len(first))
 
 
 def _misfit(message: str, help: str) -> SpecError:

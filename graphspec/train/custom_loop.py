@@ -83,40 +83,40 @@ def _evaluated(
     measured: bool = False,
 ) -> tuple[Objective, BatchResult, Batch]:
     """The result of what a module returned; where it is `measured`, metrics want their targets, too."""
-    found = dict(outputs) if isinstance(outputs, Mapping) else {next(iter(program.outputs)): outputs}
-    device = next(iter(found.values())).device
+    by_name = dict(outputs) if isinstance(outputs, Mapping) else {next(iter(program.outputs)): outputs}
+    device = next(iter(by_name.values())).device
     specs = bound(program, device)
     wanted = [name for name, spec in specs.items() if spec.loss is not None or (measured and spec.metrics)]
     for name in wanted:
-        _need_kind(specs[name], found, logits)
+        _need_kind(specs[name], by_name, logits)
     if not logits:
         specs = {name: replace(spec, activation=None, mask=None) for name, spec in specs.items()}
     objective = Objective([], specs, device)
-    arrays = {"": next(iter(found.values()))} | _arrays(program, wanted, targets)
+    arrays = {"": next(iter(by_name.values()))} | _arrays(program, wanted, targets)
     batch = Batch(arrays, _weights(program, objective.with_loss, targets, arrays, weights))
-    return objective, objective(lambda **options: found, batch), batch  # type: ignore[arg-type]
+    return objective, objective(lambda **options: by_name, batch), batch  # type: ignore[arg-type]
 
 
-def _need_kind(spec: OutputSpec, found: Mapping[str, Tensor], logits: bool) -> None:
+def _need_kind(spec: OutputSpec, outputs: Mapping[str, Tensor], logits: bool) -> None:
     """Raises `SpecError` where an output is not what a module returns that was called with this `logits`."""
     for key in spec.keys:
-        if key not in found:
-            help = did_you_mean(key, found, f"outputs here: {', '.join(found)}")
+        if key not in outputs:
+            help = did_you_mean(key, outputs, f"outputs here: {', '.join(outputs)}")
             raise fail("data-column", f"the output `{key}` is not among the outputs", help)
-    if spec.mask is not None and not (logits and spec.mask in found):
+    if spec.mask is not None and not (logits and spec.mask in outputs):
         lost = f"the mask of the output `{spec.name}`, without which its padding counts,"
         message = f"{lost} is returned by a module that is called with `logits=True`"
         raise fail(
             "loss-misfit", message, "call both with it: module(x, logits=True), loss(..., logits=True)"
         )
-    if spec.activation is None or not found[spec.name].numel():
+    if spec.activation is None or not outputs[spec.name].numel():
         return
-    if not logits and not _are_probabilities(found[spec.name], spec.activation, CLOSE):
+    if not logits and not _are_probabilities(outputs[spec.name], spec.activation, CLOSE):
         message = f"the output `{spec.name}` holds logits, and the loss is told that it holds probabilities"
         raise fail("loss-misfit", message, "say so: loss(outputs, targets, logits=True)")
-    several = found[spec.name].shape[:-1].numel() >= CERTAIN and found[spec.name].shape[-1] > 1
+    several = outputs[spec.name].shape[:-1].numel() >= CERTAIN and outputs[spec.name].shape[-1] > 1
     certain = logits and several and spec.activation == "softmax"
-    if certain and _are_probabilities(found[spec.name], spec.activation, 1e-5):
+    if certain and _are_probabilities(outputs[spec.name], spec.activation, 1e-5):
         message = f"the output `{spec.name}` holds probabilities, and the loss is told that it holds logits"
         raise fail("loss-misfit", message, "call the module with it, too: module(x, logits=True)")
 
@@ -168,17 +168,17 @@ def _weights(
             raise fail(
                 "data-column", f"there are weights for `{name}`, which is not an output with a loss", help
             )
-    found = {name: _of_rows(name, weight.float(), arrays[""]) for name, weight in given.items()}
+    weights = {name: _of_rows(name, weight.float(), arrays[""]) for name, weight in given.items()}
     for name in with_loss:
         output = program.outputs[name]
         if name in given:
             continue
         if output.rows.class_weight is not None:
-            found[name] = _of_classes(program, output, arrays[output.target])
+            weights[name] = _of_classes(program, output, arrays[output.target])
         if (column := output.rows.sample_weight) is not None:
             sample = _of_rows(name, _sample(name, column, targets), arrays[""])
-            found[name] = sample * found[name] if name in found else sample
-    return found
+            weights[name] = sample * weights[name] if name in weights else sample
+    return weights
 
 
 def _sample(name: str, column: str, targets: Tensors) -> Tensor:
@@ -228,17 +228,17 @@ def _of_classes(program: BaseProgram, output: OutputSpec, target: Tensor) -> Ten
     if known.dim() > 1 and known.is_floating_point():
         message = f"`class_weight` of `{output.name}` is by class numbers, and its target is floats"
         raise fail("data-shape", f"{message}, {list(target.shape)}", help)
-    found = torch.ones(known.shape, device=known.device)
+    row_weights = torch.ones(known.shape, device=known.device)
     for number, weight in weights.items():
-        found = torch.where(known == number, weight, found)
-    return found
+        row_weights = torch.where(known == number, weight, row_weights)
+    return row_weights
 
 
 def _fill(program: BaseProgram, output: OutputSpec) -> Fill | None:
     """What fills the target of an output."""
     data = program.data or DataConfig()
-    found = plan(program.inputs, program.outputs, data.features, program.ranges, windows=data.windows)
-    return next((fill for fill in found.fills if fill.field == output.target), None)
+    feature_plan = plan(program.inputs, program.outputs, data.features, program.ranges, windows=data.windows)
+    return next((fill for fill in feature_plan.fills if fill.field == output.target), None)
 
 
 def _class_numbers(program: BaseProgram, output: OutputSpec, limit: int | None) -> dict[str, float] | None:

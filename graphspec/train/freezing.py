@@ -45,11 +45,11 @@ class Freezing:
     def _trainable(self, config: TrainConfig, frozen: bool | None = None) -> dict[str, bool]:
         """Whether each weight trains that is no adapter's; see `apply`."""
         freezes = config.unfreeze_at is None if frozen is None else frozen
-        found = {}
+        trainable = {}
         for name, said in particulars(config.parameter_groups, self._own).items():
             own = self._own[name] and not (freezes and config.freezes(name))
-            found[name] = own if said.trainable is None else said.trainable
-        return found
+            trainable[name] = own if said.trainable is None else said.trainable
+        return trainable
 
     def still(self, config: TrainConfig) -> list[nn.Module]:
         """The normalizations whose weights are all frozen."""

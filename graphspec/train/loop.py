@@ -73,7 +73,7 @@ def train(program: BaseProgram, **options: Any) -> Result:
         given = given if world.is_first else given.silent()
         told_alike(world, program, given.compared(place.type))
         given.waiting("reading the data")
-        program, found = _read(program, given, place, world)
+        program, data = _read(program, given, place, world)
         given.waiting("preparing the model")
         run, state = continued(program, world, given.run_dir, given.resume)
         resumed, first = run is not None, given.weights
@@ -82,21 +82,21 @@ def train(program: BaseProgram, **options: Any) -> Result:
             first = world.of_first(
                 run.started_from(program, needed=state is None) if world.is_first else None
             )
-        parts = prepare(program, found, world, place, given, state, first)
+        parts = prepare(program, data, world, place, given, state, first)
         if first is not None and state is None:
             given.tell(f"starts from the weights in {first}")
-        compiled_steps = compiled(parts, found, given)
+        compiled_steps = compiled(parts, data, given)
         if run is None:
             run = stack.enter_context(closing(created(program, world, given.run_dir, given.overwrite)))
         if state is not None:
-            same_data(state, found.fingerprint, run.path)
+            same_data(state, data.fingerprint, run.path)
         training = Training.of(parts, phases(parts, compiled_steps), run, given.tell)
-        _record(training, found, given.origin(first, SYNTHETIC in found.notes))
+        _record(training, data, given.origin(first, SYNTHETIC in data.notes))
         _set_state(training, state, resumed)
         if given.started is not None:
-            given.started(_start(training, found, given.data, state is not None))
+            given.started(_start(training, data, given.data, state is not None))
         training.callbacks.begin(training, state.part("callbacks") if state is not None else None)
-        return _run(training, found, Saver(training, began), given, began)
+        return _run(training, data, Saver(training, began), given, began)
 
 
 def _set_state(training: Training, state: State | None, resumed: bool) -> None:
@@ -108,16 +108,16 @@ def _set_state(training: Training, state: State | None, resumed: bool) -> None:
         training.run.rewrite(training.history.epochs())
 
 
-def _record(training: Training, found: Data, origin: dict[str, Any]) -> None:
+def _record(training: Training, dataset: Data, origin: dict[str, Any]) -> None:
     """Writes the record of a run, before its first step."""
     sizes = {"processes": training.world.size, "batch_size": training.program.training.batch_size}
     first = origin.get("weights")
     if training.program.training.adapters and first is not None:
         origin = origin | {"weights_sha256": digest(Path(first))}
-    lengths = {"lengths": usual_lengths(training.program, found.training)}
+    lengths = {"lengths": usual_lengths(training.program, dataset.training)}
     training.run.begin(training.program, environment(training.device) | origin | sizes | lengths)
-    if found.encoders is not None:
-        training.run.text(ENCODERS, json.dumps(found.encoders.to_json(), ensure_ascii=False) + "\n")
+    if dataset.encoders is not None:
+        training.run.text(ENCODERS, json.dumps(dataset.encoders.to_json(), ensure_ascii=False) + "\n")
 
 
 def _read(
@@ -128,13 +128,13 @@ def _read(
     read = partial(load, data=data, root=root, device=place, limit=limit, processes=processes)
     if given.batch_size == "auto":
         known = batch_sizes.begun(program, given.run_dir) if given.resume else None
-        program, found = _fitting(program, known, read, place, world, given.tell)
+        program, loaded = _fitting(program, known, read, place, world, given.tell)
     else:
-        found = read(program)
-    alike(world, found.fingerprint)
-    for note in found.notes:
+        loaded = read(program)
+    alike(world, loaded.fingerprint)
+    for note in loaded.notes:
         given.tell(note)
-    return program, found
+    return program, loaded
 
 
 def _fitting(
@@ -153,12 +153,12 @@ def _fitting(
     if known is not None:
         program = program.with_batch_size(known)
         return program, read(program)
-    found = read(program)
+    data = read(program)
 
     def trial(sized: BaseProgram, batch: Batch) -> None:
-        made = prepare(sized, found, world, place, TrainOptions(epochs=1), None, None, looks=False)
-        called = made.spread.called
-        every = phases(made, compiled(made, found, TrainOptions()))
+        parts = prepare(sized, data, world, place, TrainOptions(epochs=1), None, None, looks=False)
+        called = parts.spread.called
+        every = phases(parts, compiled(parts, data, TrainOptions()))
         for number in range(len(sized.training.parts)):
             for update in 2 * every.begin(number).updates:  # then it has what an optimizer remembers
                 with update.alone():
@@ -166,10 +166,10 @@ def _fitting(
                     update.compiled(update.objective, called.train(), batch, totals)
                     update.move()
 
-    sized = batch_sizes.fitting(program, found.training, place, trial, tell)
-    if SYNTHETIC in found.notes:  # of which there are so many batches
-        found = read(sized)
-    return sized, found
+    sized = batch_sizes.fitting(program, data.training, place, trial, tell)
+    if SYNTHETIC in data.notes:  # of which there are so many batches
+        data = read(sized)
+    return sized, data
 
 
 def _seed(program: BaseProgram, world: World) -> int:
@@ -178,10 +178,10 @@ def _seed(program: BaseProgram, world: World) -> int:
     return seed if world.is_first else generator(seed, RANDOM, world.rank).initial_seed()
 
 
-def _start(training: Training, found: Data, data: Path | Given | None, resumed: bool) -> Start:
+def _start(training: Training, dataset: Data, data: Path | Given | None, resumed: bool) -> Start:
     program = training.program
     spec = program.data.train.path if program.data is not None and program.data.train is not None else None
-    parts = {"training": found.training, "validation": found.validation, "test": found.test}
+    parts = {"training": dataset.training, "validation": dataset.validation, "test": dataset.test}
     return Start(
         program.name,
         training.run_dir,
@@ -200,29 +200,29 @@ def _start(training: Training, found: Data, data: Path | Given | None, resumed: 
 
 def _run(
     training: Training,
-    found: Data,
+    dataset: Data,
     saver: Saver,
     given: TrainOptions,
     began: float,
 ) -> Result:
     """Runs the epochs, then the end of training."""
     batch_size, callbacks = training.program.training.batch_size, training.callbacks
-    steps = -(-len(found.training) // training.batch_size)
+    steps = -(-len(dataset.training) // training.batch_size)
     reporter = Reporter(given.progress, given.waiting, training.epochs, steps)
     given.waiting("compiling the first step" if training.compiled.active else "the first step")
     test: Values = {}
     with watched(training.world, given.stopping) as stop, closing(callbacks), training.compiled.watched():
         while not training.over and not stop:
-            _epoch(training, found, saver, reporter, stop)
+            _epoch(training, dataset, saver, reporter, stop)
         given.waiting("saving")
         saver.save()
         if not stop:
             training.settle()
             callbacks.call("on_train_end", training.history.last)
             saver.finish()
-            if found.test is not None:
+            if dataset.test is not None:
                 given.waiting("the test data")
-                held = training.shared(found.test)
+                held = training.shared(dataset.test)
                 with saver.at_best(), training.compiled.evaluating():
                     test = evaluate(training.objective, training.module, held, batch_size, "test_", stop)
     result = Result(
@@ -235,14 +235,14 @@ def _run(
         training.seconds + time.monotonic() - began,
         training.clock.rate,
         saver.best_epoch,
-        SYNTHETIC in found.notes,
+        SYNTHETIC in dataset.notes,
     )
     if stop:
         raise Interrupted(result, stop.number)
     return result
 
 
-def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, stop: StopSignal) -> None:
+def _epoch(training: Training, dataset: Data, saver: Saver, reporter: Reporter, stop: StopSignal) -> None:
     """Runs an epoch, or the rest of an interrupted one; returns early if `stop` is set."""
     training.enter()
     config, callbacks, epoch = training.program.training, training.callbacks, training.epoch
@@ -255,7 +255,7 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
     started, before = time.perf_counter(), meter.count
     reporter.begin(training.seen // training.batch_size, before)
     order = Shuffle(config.seed, epoch)
-    batches = training.shared(found.training).batches(config.batch_size, order, training.seen)
+    batches = training.shared(dataset.training).batches(config.batch_size, order, training.seen)
     for parts in _together(batches, training.accumulated):
         step = training.seen // training.batch_size
         if callbacks.watches_batches:
@@ -274,11 +274,11 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
             return
     training.clock.add((meter.count - before) * training.world.size, time.perf_counter() - started)
     values = meter.together(training.world).result()
-    if found.validation is not None:
+    if dataset.validation is not None:
         random = random_state(training.device)
         callbacks.call("on_test_begin", {})
         reporter.waiting("validation")
-        held = training.shared(found.validation)
+        held = training.shared(dataset.validation)
         with training.compiled.evaluating():
             values |= evaluate(training.objective, training.module, held, config.batch_size, "val_", stop)
         training.spread.reshard()

@@ -76,16 +76,16 @@ class Meter:
         """`loss`, each output's loss where there are several, then the metrics."""
         self.settle()
         means = self._means()
-        found: Values = {f"{prefix}loss": self._mean_loss(means)}
+        values: Values = {f"{prefix}loss": self._mean_loss(means)}
         if len(self.outputs) > 1:
             own = {name: mean for name, mean in means.items() if name in self.outputs}
-            found |= {f"{prefix}{name}_loss": mean for name, mean in own.items()}
+            values |= {f"{prefix}{name}_loss": mean for name, mean in own.items()}
         for name, output in self.outputs.items():
             start = f"{prefix}{name}_" if len(self.outputs) > 1 else prefix
             for index, key in enumerate(metric_names(output.metrics)):
                 metric = _resolved(output.metrics[index], output)
-                found[start + key] = metric.result(self._statistics[name, index])
-        return found
+                values[start + key] = metric.result(self._statistics[name, index])
+        return values
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The accumulated state, as tensors by name and as JSON; loading it continues exactly."""
@@ -122,13 +122,13 @@ class Meter:
             return self
         self.settle()
         tensors, numbers = self.state_dict()
-        found = world.gather(({name: tensor.cpu() for name, tensor in tensors.items()}, numbers))
-        made = Meter(self.outputs, self.units)
-        for part in found:
+        states = world.gather(({name: tensor.cpu() for name, tensor in tensors.items()}, numbers))
+        merged = Meter(self.outputs, self.units)
+        for part in states:
             other = Meter(self.outputs, self.units)
             other.load_state_dict(*part)
-            made.join(other)
-        return made
+            merged.join(other)
+        return merged
 
     def join(self, other: Meter) -> None:
         """Adds the state of another meter."""
@@ -174,12 +174,12 @@ class Meter:
         """Updates the metrics with the batches that are held, and releases these."""
         for name, held in self._held.items():
             output = self.outputs[name]
-            whole = {key: torch.cat([each[key] for each in held]) for key in held[0]}
-            value, target = activate(whole["value"], output.activation), whole["target"]
+            joined = {key: torch.cat([each[key] for each in held]) for key in held[0]}
+            value, target = activate(joined["value"], output.activation), joined["target"]
             if name in self.units:
-                value, target = (self.units[name](each, whole.get("unit")) for each in (value, target))
+                value, target = (self.units[name](each, joined.get("unit")) for each in (value, target))
             for index, metric in enumerate(output.metrics):
-                weight = _weight(metric, whole.get("counted"), whole.get("weights"))
+                weight = _weight(metric, joined.get("counted"), joined.get("weights"))
                 metric = _resolved(metric, output)
                 sums = metric.statistics(value, target, weight)
                 known = self._statistics.get((name, index))

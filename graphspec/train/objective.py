@@ -76,13 +76,13 @@ class Objective:
         """The objective of an update, one of several by its `number`: the losses of `moving` outputs count,
         and its results are of `told` ones alone.
         """
-        made = copy(self)
-        made.moving, made.penalties, made._rest = frozenset(moving), penalties, f"{REST}{number}"
-        made.with_loss = [name for name in self.with_loss if name in told]
-        made.log_variances = {name: own for name, own in self.log_variances.items() if name in moving}
+        partial = copy(self)
+        partial.moving, partial.penalties, partial._rest = frozenset(moving), penalties, f"{REST}{number}"
+        partial.with_loss = [name for name in self.with_loss if name in told]
+        partial.log_variances = {name: own for name, own in self.log_variances.items() if name in moving}
         untold = (output.keys for name, output in self.outputs.items() if name not in told)
-        made._untold = frozenset(key for keys in untold for key in keys)
-        return made
+        partial._untold = frozenset(key for keys in untold for key in keys)
+        return partial
 
     def meter(self) -> Meter:
         """The meter that accumulates the results of the batches of an epoch."""
@@ -92,14 +92,14 @@ class Objective:
         """Runs the model on a batch, inputs and targets by name, and evaluates it; alone, or as a part of
         a larger one with these `totals`, so that the gradients of the parts add up to that of the whole.
         """
-        loss, terms, found, targets, counted = self.loss_terms(module, batch, totals)
-        return BatchResult(loss, terms, found, targets, counted, Reading(loss.detach()))
+        loss, terms, outputs, targets, counted = self.loss_terms(module, batch, totals)
+        return BatchResult(loss, terms, outputs, targets, counted, Reading(loss.detach()))
 
     def loss_terms(
         self, module: nn.Module, batch: Batch, totals: StepTotals | None = None
     ) -> tuple[Tensor, dict[str, Term], dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
         """A result before its loss is on its way to be read: tensors alone, and numbers that are known."""
-        found, counted = self._run(module, batch)
+        outputs, counted = self._run(module, batch)
         targets = self._targets(batch)
         if totals is not None and totals.positions is None:
             totals = StepTotals(totals.count, self._totals([(batch, counted)]))
@@ -110,7 +110,7 @@ class Objective:
         share = examples / everything if examples else 0.0  # an idle process has no examples
         for name in self.with_loss:
             with nullcontext() if name in self.moving else torch.no_grad():
-                part, term = self._part(name, found, targets.get(name), batch, counted.get(name), totals)
+                part, term = self._part(name, outputs, targets.get(name), batch, counted.get(name), totals)
             terms[name] = term
             if name not in self.moving:
                 continue
@@ -126,8 +126,8 @@ class Objective:
         if rest:
             terms[self._rest] = Term(_sum(rest).detach(), everything, examples)
         loss = _sum(weighted + rest)
-        found = {key: value for key, value in found.items() if key not in self._untold}
-        return loss, terms, found, targets, counted
+        outputs = {key: value for key, value in outputs.items() if key not in self._untold}
+        return loss, terms, outputs, targets, counted
 
     def totals(self, module: nn.Module, parts: Sequence[Batch]) -> StepTotals | None:
         """What the parts of one large batch have in common; None of a single one that no process shares.
@@ -140,8 +140,8 @@ class Objective:
         if len(parts) == 1:
             return StepTotals(count, None)
         masked = any(self.outputs[name].mask is not None for name in self.with_loss)
-        found = [(batch, self._counted(module, batch) if masked else batch.counted) for batch in parts]
-        return StepTotals(count, self._totals(found))
+        counted = [(batch, self._counted(module, batch) if masked else batch.counted) for batch in parts]
+        return StepTotals(count, self._totals(counted))
 
     @torch.no_grad()
     def _totals(self, parts: Sequence[tuple[Batch, Mapping[str, Tensor]]]) -> dict[str, Total]:
@@ -165,15 +165,15 @@ class Objective:
         with precisions.autocast(self.precision, self.device):
             given = [batch.arrays.get(name) for name in self.inputs]  # of those with a default perhaps none
             values = module(*given, **self.asked)
-        found = values if isinstance(values, dict) else {next(iter(self.outputs)): values}
+        outputs = values if isinstance(values, dict) else {next(iter(self.outputs)): values}
         if self.precision == "bf16":
-            found = {name: precisions.in_full(value) for name, value in found.items()}
+            outputs = {name: precisions.in_full(value) for name, value in outputs.items()}
         counted = dict(batch.counted)
         for name, output in self.outputs.items():
             if output.mask is not None:
-                mask = found[output.mask]
+                mask = outputs[output.mask]
                 counted[name] = mask & aligned(counted[name], mask) if name in counted else mask
-        return found, counted
+        return outputs, counted
 
     @torch.no_grad()
     def _counted(self, module: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
@@ -203,7 +203,7 @@ class Objective:
     def _part(
         self,
         name: str,
-        found: Mapping[str, Tensor],
+        outputs: Mapping[str, Tensor],
         target: Tensor | None,
         batch: Batch,
         counted: Tensor | None,
@@ -212,7 +212,7 @@ class Objective:
         """The loss of one output, and that as a term of the epoch's."""
         output, weight = self.outputs[name], batch.weights.get(name)
         target = target if output.loss.takes_target else None
-        value = [found[key] for key in output.keys] if len(output.tensors) > 1 else found[name]
+        value = [outputs[key] for key in output.keys] if len(output.tensors) > 1 else outputs[name]
         if batch.whole is not None and self._compares(name, value, target):
             return self._compared(name, value, target, batch, counted, totals)
         total = totals.positions[name] if totals is not None and totals.positions is not None else None

@@ -69,15 +69,15 @@ class TrainOptions:
     def checked(self) -> TrainOptions:
         """The same, with its callbacks as a tuple. Raises `SpecError` for what no training can have."""
         need(epochs=self.epochs, limit=self.limit, callbacks=self.callbacks)
-        found = tuple(self.callbacks)
-        for item in found:
+        callbacks = tuple(self.callbacks)
+        for item in callbacks:
             _check_callback(item)
         if self.weights is not None and self.resume:
             message = f"a run that goes on has weights of its own, and `{self.weights}` would replace them"
             raise fail("resume-failed", message, "leave `resume` out: a new run starts from these weights")
         if self.weights is not None and not self.weights.is_file():
             raise no_file(self.weights)
-        return replace(self, callbacks=found)
+        return replace(self, callbacks=callbacks)
 
     def silent(self) -> TrainOptions:
         """The same for a process that reports nothing."""

@@ -52,9 +52,9 @@ class Penalties:
 
     def only(self, weights: Mapping[str, Tensor]) -> Penalties:
         """The penalties on some weights, with those on activities."""
-        made = copy(self)
-        made.bind(weights)
-        return made
+        penalties = copy(self)
+        penalties.bind(weights)
+        return penalties
 
     def bind(self, named: Mapping[str, Tensor]) -> None:
         """Look at these weights, by their names: those that train."""
@@ -112,13 +112,13 @@ class Penalties:
 
 def variables(held: list[Held]) -> list[list[Held]]:
     """The weights of each Keras variable: one, or the rows of it."""
-    found: list[list[Held]] = []
+    groups: list[list[Held]] = []
     for each in held:
         if each.weight.row:
-            found[-1].append(each)
+            groups[-1].append(each)
         else:
-            found.append([each])
-    return found
+            groups.append([each])
+    return groups
 
 
 def variable(tensors: list[tuple[Weight, Tensor]]) -> Tensor:

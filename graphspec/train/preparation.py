@@ -34,10 +34,10 @@ from graphspec.train.state import TrainingParts
 from graphspec.train.stored import restoring
 
 
-def compiled(parts: TrainingParts, found: Data, given: TrainOptions) -> Compiled:
+def compiled(parts: TrainingParts, dataset: Data, given: TrainOptions) -> Compiled:
     """What is compiled of the module; the choice is reported, unless nothing is compiled."""
     program, spread, way = parts.program, parts.spread, given.compile
-    sizes = _sizes(program, found.training) if way != "off" else None
+    sizes = _sizes(program, dataset.training) if way != "off" else None
     choice = choose(program, way, parts.epochs * parts.steps, parts.device.type, spread.world, sizes)
     if way != "off":
         given.tell(str(choice))
@@ -53,7 +53,7 @@ def phases(parts: TrainingParts, compiled: Compiled) -> Phases:
 
 def prepare(
     program: BaseProgram,
-    found: Data,
+    dataset: Data,
     world: World,
     place: torch.device,
     given: TrainOptions,
@@ -66,13 +66,13 @@ def prepare(
     """
     config, sharded = program.training, is_sharded(program, world)
     epochs = config.epochs if given.epochs is None else given.epochs
-    steps = _steps(program, found)
-    module, penalties, objective, freezing = _objective(program, found, world, place, state, weights)
+    steps = _steps(program, dataset)
+    module, penalties, objective, freezing = _objective(program, dataset, world, place, state, weights)
     looks = ((looks and state is None) or not world.alone) and not sharded  # which may not fit a device
-    examination = _examine(program, module, objective, found, epochs * steps) if looks else Examination()
+    examination = _examine(program, module, objective, dataset, epochs * steps) if looks else Examination()
     loose = objective.log_variances.values()
     spread = spread_over(world, program, module, place, loose, examination.unreached)
-    ways = directions(program.outputs, found.validation is not None)
+    ways = directions(program.outputs, dataset.validation is not None)
     called, best = build(config.callbacks, given.callbacks, ways, world.is_first)
     return TrainingParts(
         program,
@@ -83,7 +83,7 @@ def prepare(
         place,
         epochs,
         called,
-        found.fingerprint,
+        dataset.fingerprint,
         steps,
         best,
         examination,
@@ -92,7 +92,7 @@ def prepare(
 
 def _objective(
     program: BaseProgram,
-    found: Data,
+    dataset: Data,
     world: World,
     place: torch.device,
     state: State | None,
@@ -102,7 +102,7 @@ def _objective(
     config, sharded = program.training, is_sharded(program, world)
     first = weights if state is None else None
     module = program.module(device="cpu" if sharded else str(place), seed=config.seed, weights=first)
-    _adapt(program, module, found, world, state)
+    _adapt(program, module, dataset, world, state)
     outputs = bound(program, place)
     if nodes(program):
         with untouched(module):
@@ -113,7 +113,7 @@ def _objective(
         freezing.apply(part)
         need_trainable(program, module, part)
     penalties = Penalties(program.graph, module)
-    units = found.encoders.units() if found.encoders is not None else {}
+    units = dataset.encoders.units() if dataset.encoders is not None else {}
     objective = Objective(program.inputs, outputs, place, penalties, units, config.precision, world)
     return module, penalties, objective, freezing
 
@@ -125,20 +125,20 @@ def look(program: BaseProgram, root: Path | None) -> tuple[Diagnostic, ...]:
     if program.data is None or program.data.train is None:
         return ()
     place = torch.device("cpu")
-    found = load(program, None, root, place)
+    data = load(program, None, root, place)
     if nodes(program) or objectives(program):  # which nothing but permission runs
-        return found.warnings
-    module, _, objective, _ = _objective(program, found, World(), place, None, None)
-    steps = program.training.epochs * _steps(program, found)
-    return _examine(program, module, objective, found, steps).warnings
+        return data.warnings
+    module, _, objective, _ = _objective(program, data, World(), place, None, None)
+    steps = program.training.epochs * _steps(program, data)
+    return _examine(program, module, objective, data, steps).warnings
 
 
-def _steps(program: BaseProgram, found: Data) -> int:
+def _steps(program: BaseProgram, dataset: Data) -> int:
     """The steps of an epoch."""
-    return -(-len(found.training) // effective_batch(program.training))
+    return -(-len(dataset.training) // effective_batch(program.training))
 
 
-def _adapt(program: BaseProgram, module: nn.Module, found: Data, world: World, state: State | None) -> None:
+def _adapt(program: BaseProgram, module: nn.Module, dataset: Data, world: World, state: State | None) -> None:
     """Fills the buffers that learn from training inputs, in file order; those of a run that goes on are in
     its state. The first process tells the others.
     """
@@ -149,7 +149,7 @@ def _adapt(program: BaseProgram, module: nn.Module, found: Data, world: World, s
             fill({name: buffer for name, buffer in known.items() if name in stored}, stored)
         return
     size = program.training.batch_size
-    filled = program.adapt(module, lambda: (batch.arrays for batch in found.training.batches(size)))
+    filled = program.adapt(module, lambda: (batch.arrays for batch in dataset.training.batches(size)))
     learned = {name for name in known if name.rpartition(".")[0] in filled}
     for name, value in world.of_first({name: known[name].cpu() for name in sorted(learned)}).items():
         known[name].copy_(value)
@@ -164,9 +164,9 @@ def _sizes(program: BaseProgram, examples: Examples) -> dict[str, int] | None:
 
 
 def _examine(
-    program: BaseProgram, module: nn.Module, objective: Objective, found: Data, steps: int
+    program: BaseProgram, module: nn.Module, objective: Objective, dataset: Data, steps: int
 ) -> Examination:
     """Inspects a batch; the training does not depend on it."""
     count = examples(program, program.training.batch_size)
-    batches = found.training.batches(count, Shuffle(program.training.seed, 0))
-    return examine(program, module, objective, next(batches), steps, found.warnings)
+    batches = dataset.training.batches(count, Shuffle(program.training.seed, 0))
+    return examine(program, module, objective, next(batches), steps, dataset.warnings)

@@ -49,8 +49,8 @@ def continued(
             remember(world.training, run.path)
         world.of_first((run and run.path, state and state.path))
         return run, state
-    found: tuple[Path | None, Path | None] = world.of_first((None, None))
-    path, checkpoint = found
+    paths: tuple[Path | None, Path | None] = world.of_first((None, None))
+    path, checkpoint = paths
     others = NullRunDirectory(path) if path is not None else None
     return others, read(checkpoint, sharded) if checkpoint is not None else None
 
@@ -168,8 +168,8 @@ def _differences(a: Any, b: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[A
             here = (*path, key)
             if key in a and key in b:
                 yield from _differences(a[key], b[key], here)
-            elif isinstance(whole := a.get(key, b.get(key)), dict) and whole:
-                yield from ((*here, inner) for inner in whole)
+            elif isinstance(mapping := a.get(key, b.get(key)), dict) and mapping:
+                yield from ((*here, inner) for inner in mapping)
             else:
                 yield here
     elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b) and isinstance((a or [0])[0], dict):

@@ -278,14 +278,14 @@ def files_of(program: BaseProgram) -> Iterator[tuple[str, Path]]:
         return
     root = program.path.parent
     read = (Path(file) for file in program.sources)
-    found: dict[Path, Span | None] = {file: None for file in read if file != program.path and file.is_file()}
+    files: dict[Path, Span | None] = {file: None for file in read if file != program.path and file.is_file()}
     for _, weights, span in weight_files(program.graph):
         base = Path(span.file).parent if span is not None else root
         inside(program.path, weights, span)
-        found.setdefault(base / weights, span)
+        files.setdefault(base / weights, span)
     for file, span in custom.files(program):
-        found.setdefault(file, span)
-    for path, span in found.items():
+        files.setdefault(file, span)
+    for path, span in files.items():
         name = os.path.normpath(os.path.relpath(path, root))
         if reserved(name):
             message = f"the spec reads `{name}`, and a run writes a file of that name"
@@ -316,16 +316,16 @@ def usual_lengths(program: BaseProgram, examples: Examples) -> dict[str, int]:
         {name: tuple(array.shape) for name, array in batch.arrays.items()}
         for batch in islice(examples.batches(1, Shuffle(program.training.seed, 0)), SOME)
     )
-    found = [sizes_of(program.inputs, each) for each in shapes]
-    sizes = {name: [each[name] for each in found if name in each] for name in program.minimum_sizes}
+    lengths = [sizes_of(program.inputs, each) for each in shapes]
+    sizes = {name: [each[name] for each in lengths if name in each] for name in program.minimum_sizes}
     return {name: median_low(values) for name, values in sizes.items() if values}
 
 
 def _numbers(parent: Path, name: str) -> dict[int, Path]:
     """The directories `<name>-<n>` in `parent`, by their number."""
     pattern = re.compile(re.escape(name) + r"-(\d{1,9})\Z", re.ASCII)
-    found = {int(match[1]): entry for entry in parent.iterdir() if (match := pattern.match(entry.name))}
-    return dict(sorted(found.items()))
+    directories = {int(match[1]): entry for entry in parent.iterdir() if (match := pattern.match(entry.name))}
+    return dict(sorted(directories.items()))
 
 
 def _numbered(parent: Path, name: str) -> Path:

@@ -83,8 +83,8 @@ def _polynomial(settings: PolynomialDecay, start: float, steps: int) -> Rate:
     length, end = settings.decay_steps or steps, settings.end_learning_rate
 
     def rate(step: int) -> float:
-        whole = length * max(1, math.ceil(step / length)) if settings.cycle else length
-        return (start - end) * (1 - min(step, whole) / whole) ** settings.power + end
+        decay_steps = length * max(1, math.ceil(step / length)) if settings.cycle else length
+        return (start - end) * (1 - min(step, decay_steps) / decay_steps) ** settings.power + end
 
     return rate
 

@@ -295,10 +295,10 @@ def spec_digest(program: BaseProgram) -> str:
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
     """The state of every generator that a training reads."""
-    found = {"cpu": torch.get_rng_state()}
+    states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
-        found["cuda"] = torch.cuda.get_rng_state(device)
-    return found
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
 
 
 def restore_random(state: Mapping[str, Tensor], device: torch.device) -> None:

@@ -39,21 +39,21 @@ def restoring(path: Path) -> Iterator[None]:
         raise fail("resume-failed", message, help) from error
 
 
-def need_like(found: Any, own: Any, where: str = "") -> None:
+def need_like(stored: Any, own: Any, where: str = "") -> None:
     """Raises `ValueError` unless stored values are of the kinds of a run's own: a mapping has at least its
     keys. What a run has not yet may be anything.
     """
     if own is None:
         return
     kind, word = next(each for each in KINDS if isinstance(own, each[0]))
-    if not isinstance(found, kind) or isinstance(found, bool) != isinstance(own, bool):
-        raise ValueError(f"`{where or 'state'}` is {show(found)}, which is not {word}")
+    if not isinstance(stored, kind) or isinstance(stored, bool) != isinstance(own, bool):
+        raise ValueError(f"`{where or 'state'}` is {show(stored)}, which is not {word}")
     if isinstance(own, dict):
         for key, value in own.items():
             name = f"{where}.{key}" if where else str(key)
-            if key not in found:
+            if key not in stored:
                 raise ValueError(f"`{name}` is missing")
-            need_like(found[key], value, name)
+            need_like(stored[key], value, name)
 
 
 def number_or_none(value: Any) -> float | None:
@@ -82,8 +82,8 @@ def _is_value(value: Any) -> bool:
     return all(isinstance(item, int | float) and not isinstance(item, bool) for item in items)
 
 
-def need_strings(found: Any, where: str) -> Mapping[str, str]:
+def need_strings(stored: Any, where: str) -> Mapping[str, str]:
     """A stored mapping of names. Raises `ValueError` for anything else."""
-    if isinstance(found, dict) and all(isinstance(value, str) for value in found.values()):
-        return found
+    if isinstance(stored, dict) and all(isinstance(value, str) for value in stored.values()):
+        return stored
     raise ValueError(f"`{where}` does not map names to names")

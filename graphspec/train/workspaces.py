@@ -50,8 +50,8 @@ def laid_out(func: Any, args: Sequence[Any], result: Any) -> Any:
     if last is None:
         return result
     results = (result,) if isinstance(result, Tensor) else result
-    found = [r.contiguous(memory_format=last) if r is not None and r.dim() > 1 else r for r in results]
-    return found[0] if isinstance(result, Tensor) else tuple(found)
+    converted = [r.contiguous(memory_format=last) if r is not None and r.dim() > 1 else r for r in results]
+    return converted[0] if isinstance(result, Tensor) else tuple(converted)
 
 
 CONVOLUTIONS = {torch.ops.aten.convolution.default: 2, torch.ops.aten.convolution_backward.default: 3}
@@ -100,13 +100,13 @@ def _lstm(
     values = input.transpose(0, 1) if batch_first else input
     each, directions, last = 4 if bias else 2, 2 if bidirectional else 1, []
     for layer in range(layers):
-        found = []
+        outputs = []
         for direction in range(directions):
             number = layer * directions + direction
             own = weights[number * each : (number + 1) * each]
-            found.append(LSTMLayer.apply(values.contiguous(), states[0][number], states[1][number], *own))
-        last += [one[1:] for one in found]
-        values = torch.cat([one[0] for one in found], -1) if bidirectional else found[0][0]
+            outputs.append(LSTMLayer.apply(values.contiguous(), states[0][number], states[1][number], *own))
+        last += [one[1:] for one in outputs]
+        values = torch.cat([one[0] for one in outputs], -1) if bidirectional else outputs[0][0]
         if dropout and training and layer + 1 < layers:
             values = torch.dropout(values, dropout, training)
     hidden, cell = (torch.stack(states) for states in zip(*last, strict=True))
@@ -131,9 +131,9 @@ class LSTMLayer(torch.autograd.Function):
         input, hidden, cell, output, _, *weights = ctx.saved_tensors
         steps, batch, units = output.shape
         scratch = input.new_empty(steps, batch, _row(4 * units))  # gradients of gates
-        found = [torch.empty_like(tensor) for tensor in (input, hidden, cell, *weights)]
+        input_gradients = [torch.empty_like(tensor) for tensor in (input, hidden, cell, *weights)]
         del scratch
-        return tuple(found)
+        return tuple(input_gradients)
 
 
 def lstm_workspace(steps: int, batch: int, width: int, units: int) -> int:

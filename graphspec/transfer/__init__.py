@@ -71,8 +71,8 @@ def transfer(
     rules = (rules or Rules()).with_fresh(fresh)
     with open_checkpoint(path) as checkpoint:
         plan = match(wanted, checkpoint, rules)
-        found = plan.read(checkpoint)
+        weights = plan.read(checkpoint)
     for key in plan.fresh:
         if initial is not None:
-            found[key] = initial[key]
-    return Transferred({target.key: found[target.key] for target in wanted if target.key in found}, plan)
+            weights[key] = initial[key]
+    return Transferred({target.key: weights[target.key] for target in wanted if target.key in weights}, plan)

@@ -119,13 +119,13 @@ def _in_folder(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     kinds = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".npz", ".keras")
-    found = sorted(file for file in folder.iterdir() if file.suffix in kinds)
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(file.name for file in found[:6])
-    message = f"the folder `{folder}` holds {'no file' if not found else 'several files'} of weights"
+    files = sorted(file for file in folder.iterdir() if file.suffix in kinds)
+    if len(files) == 1:
+        return files[0]
+    names = ", ".join(file.name for file in files[:6])
+    message = f"the folder `{folder}` holds {'no file' if not files else 'several files'} of weights"
     raise missing(
-        message, f"name one: {names}" if found else f"it looks for {', '.join((*INDICES, *SINGLE))}"
+        message, f"name one: {names}" if files else f"it looks for {', '.join((*INDICES, *SINGLE))}"
     )
 
 
@@ -189,8 +189,8 @@ def _open_safetensors(path: Path, stack: ExitStack) -> Checkpoint:
 def _tied(metadata: Mapping[str, str]) -> dict[str, str]:
     """Further names of a file's tensors, as a run writes them."""
     try:
-        found = json.loads(metadata.get("tied", "{}"))
-        return {str(key): str(of) for key, of in found.items()}
+        tied = json.loads(metadata.get("tied", "{}"))
+        return {str(key): str(of) for key, of in tied.items()}
     except (ValueError, AttributeError):
         return {}
 
@@ -201,12 +201,12 @@ def _open_npz(path: Path, stack: ExitStack) -> Checkpoint:
     try:
         arrays = stack.enter_context(np.load(path, allow_pickle=False))
         read = {re.sub(r"[/:]+", ".", name): name for name in arrays.files}
-        found = {key: arrays[name] for key, name in read.items()}
+        values = {key: arrays[name] for key, name in read.items()}
     except (ValueError, zipfile.BadZipFile, EOFError) as error:
         help = "save plain arrays: np.savez(path, **{name: array})"
         raise missing(f"`{path}` cannot be read as .npz: {error}", help) from None
-    tensors = {key: StoredCheckpoint(key, value.shape, str(value.dtype)) for key, value in found.items()}
-    return Checkpoint(path, tensors, lambda key: torch.from_numpy(found[key]), ordered=True)
+    tensors = {key: StoredCheckpoint(key, value.shape, str(value.dtype)) for key, value in values.items()}
+    return Checkpoint(path, tensors, lambda key: torch.from_numpy(values[key]), ordered=True)
 
 
 def _open_torch(path: Path) -> Checkpoint:
@@ -214,12 +214,12 @@ def _open_torch(path: Path) -> Checkpoint:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise _refused(path, error) from None
-    found: dict[str, Tensor] = {}
-    _collect(loaded, "", found, 0)
-    if not found:
+    values: dict[str, Tensor] = {}
+    _collect(loaded, "", values, 0)
+    if not values:
         raise missing(f"`{path}` holds no tensors by name", "save model.state_dict()")
-    tensors = {key: StoredCheckpoint(key, tuple(value.shape), _dtype(value)) for key, value in found.items()}
-    return Checkpoint(path, tensors, found.__getitem__, ordered=True)
+    tensors = {key: StoredCheckpoint(key, tuple(value.shape), _dtype(value)) for key, value in values.items()}
+    return Checkpoint(path, tensors, values.__getitem__, ordered=True)
 
 
 def _refused(path: Path, error: Exception) -> SpecError:
@@ -233,12 +233,12 @@ def _refused(path: Path, error: Exception) -> SpecError:
     return missing(f"`{path}` is not a checkpoint that torch reads: {text.splitlines()[0][:160]}", help)
 
 
-def _collect(value: Any, prefix: str, found: dict[str, Tensor], depth: int) -> None:
+def _collect(value: Any, prefix: str, tensors: dict[str, Tensor], depth: int) -> None:
     if isinstance(value, Tensor):
-        found[prefix] = value.detach()
+        tensors[prefix] = value.detach()
     elif isinstance(value, Mapping) and depth < 20:
         for key, item in value.items():
-            _collect(item, f"{prefix}.{key}" if prefix else str(key), found, depth + 1)
+            _collect(item, f"{prefix}.{key}" if prefix else str(key), tensors, depth + 1)
 
 
 def _dtype(value: Tensor) -> str:
@@ -247,7 +247,7 @@ def _dtype(value: Tensor) -> str:
 
 def _open_hdf5(path: Path, stack: ExitStack) -> Checkpoint:
     file = stack.enter_context(open_hdf5(path, str(path)))
-    found: dict[str, Tensor] = {}
+    values: dict[str, Tensor] = {}
     tensors: dict[str, StoredCheckpoint] = {}
     with readable(str(path)):
         model = member(file, "model_weights", str(path))
@@ -257,13 +257,13 @@ def _open_hdf5(path: Path, stack: ExitStack) -> Checkpoint:
         for name, layer, arrays in units:
             for number, value in enumerate(arrays):
                 key = f"{name}.{number}"
-                found[key] = torch.from_numpy(value)
+                values[key] = torch.from_numpy(value)
                 tensors[key] = StoredCheckpoint(key, value.shape, str(value.dtype), layer, name, number)
     if not tensors:
         raise missing(
             f"`{path}` holds no weights that Keras stored", "save them with model.save_weights(path)"
         )
-    return Checkpoint(path, tensors, found.__getitem__, ordered=True, channels_last=True)
+    return Checkpoint(path, tensors, values.__getitem__, ordered=True, channels_last=True)
 
 
 def _units(group: Any, prefix: str, shown: str) -> Iterator[tuple[str, str, list[Any]]]:

@@ -36,7 +36,7 @@ def rows(plan: Plan) -> list[RuleRow]:
         changes = tuple(match.move.words(len(shape)))
         names = (without_numbers(match.key), tuple(map(without_numbers, match.sources)))
         groups.setdefault((names, shape, match.how, changes), []).append(match)
-    found = [
+    rule_rows = [
         RuleRow(
             ranged([match.key for match in group]),
             tuple(ranged(names) for names in zip(*(match.sources for match in group), strict=True)),
@@ -47,7 +47,7 @@ def rows(plan: Plan) -> list[RuleRow]:
         )
         for (_, shape, how, changes), group in groups.items()
     ]
-    return list(_by_layer(found))
+    return list(_by_layer(rule_rows))
 
 
 def _by_layer(rows: Iterable[RuleRow]) -> Iterator[RuleRow]:
@@ -73,12 +73,12 @@ def rules_text(plan: Plan, rules: Rules, title: str) -> str:
     """
     used = [match.rule for match in plan.matches.values() if match.rule is not None]
     weights: dict[str, Any] = {}
-    found = [match for match in plan.matches.values() if match.how in ("order", "shape")]
-    bare = {match.key: match.sources[0].removeprefix(plan.prefix) for match in found}
+    matches = [match for match in plan.matches.values() if match.how in ("order", "shape")]
+    bare = {match.key: match.sources[0].removeprefix(plan.prefix) for match in matches}
     for layout in ("", "keras"):
         group = {
             match.key: bare[match.key]
-            for match in found
+            for match in matches
             if layout
             == (
                 "keras"
@@ -127,14 +127,14 @@ def generalized(pairs: dict[str, str], keys: Sequence[str]) -> dict[str, str]:
         groups.setdefault((without_numbers(head[0]), without_numbers(head[1]), leaf is None), []).append(
             (key, source)
         )
-    found: dict[str, str] = {}
+    rules: dict[str, str] = {}
     for group in groups.values():
         rule = _rule(group) if len(group) > 1 else None
         if rule is not None and _right(rule, pairs, keys):
-            found[rule[0]] = rule[1]
+            rules[rule[0]] = rule[1]
         else:
-            found |= dict(group)
-    return found
+            rules |= dict(group)
+    return rules
 
 
 def _leaf(key: str, source: str) -> tuple[tuple[str, str], str | None]:

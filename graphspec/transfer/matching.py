@@ -101,11 +101,11 @@ class Plan:
 
     def read(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
         """The weights that are matched, as the module holds them: floats in float32."""
-        found = {}
+        weights = {}
         for key, match in self.matches.items():
             value = match.move.apply([checkpoint.read(source) for source in match.sources])
-            found[key] = (value.float() if value.is_floating_point() else value).contiguous().clone()
-        return found
+            weights[key] = (value.float() if value.is_floating_point() else value).contiguous().clone()
+        return weights
 
 
 def match(targets: Sequence[Target], checkpoint: Checkpoint, rules: Rules) -> Plan:
@@ -176,12 +176,12 @@ class Matcher:
                 if captured is None:
                     continue
                 wanted = [fill(source, captured) for source in rule.origin.source]
-                found = [self.names.find(name) for name in wanted]
-                lost = [name for name, key in zip(wanted, found, strict=True) if key is None]
+                stored = [self.names.find(name) for name in wanted]
+                lost = [name for name, key in zip(wanted, stored, strict=True) if key is None]
                 absent += [(rule, name) for name in lost]
                 if lost or (how == "pytorch" and self._taken(target, wanted)):
                     continue
-                sources = tuple(name for name in found if name is not None)
+                sources = tuple(name for name in stored if name is not None)
                 keras = all(self.plan.stored[name].number is not None for name in sources)
                 self._try(target, sources, how, self._move(target, rule, captured, keras), rule)
                 break
@@ -199,16 +199,16 @@ class Matcher:
         origin, part = rule.origin, None
         if rule.split is not None:
             name, words = rule.split
-            start = length = whole = 0
+            start = length = total = 0
             for word in words:
                 sibling = self.plan.targets.get(fill(_renamed(rule.to.text, name, word), captured))
                 if sibling is None or len(sibling.shape) <= origin.axis:
                     return f"the rule splits it into {', '.join(words)}, and the spec has no such `{word}`"
                 size = sibling.shape[origin.axis]
                 if word == captured[name]:
-                    start, length = whole, size
-                whole += size
-            part = MovedPart(start, length, whole, origin.axis, origin.groups)
+                    start, length = total, size
+                total += size
+            part = MovedPart(start, length, total, origin.axis, origin.groups)
         layout = origin.layout or ("keras" if keras else "pytorch")
         return Move(
             keras=target.weight if layout == "keras" else None,

@@ -119,16 +119,16 @@ class Near:
 
 def nearest_keys(key: str, shape: Shape, stored: Mapping[str, Shape], count: int = 3) -> list[Near]:
     """The tensors of a file that come nearest to a weight, by shape and by name, the nearest first."""
-    found = []
+    scored = []
     pieces = _pieces(key)
     for name, given in stored.items():
         how = relation(given, shape)
         alike = _alike(pieces, _pieces(name))
         fits = {"": 3.0, "transposed": 2.0, "permuted": 2.0}.get(how, 0.0 if how == "another" else 1.0)
         if fits or (alike >= 0.5 and len(stored) <= MANY):
-            found.append((fits + 3 * alike, Near(name, given, how)))
-    found.sort(key=lambda pair: (-pair[0], pair[1].key))
-    return [near for _, near in found[:count]]
+            scored.append((fits + 3 * alike, Near(name, given, how)))
+    scored.sort(key=lambda pair: (-pair[0], pair[1].key))
+    return [near for _, near in scored[:count]]
 
 
 def _pieces(key: str) -> list[str]:
@@ -159,7 +159,7 @@ def explain(
     where they do.
     """
     file = f"`{path}`" if path is not None else "the state dict"
-    found = []
+    diagnostics = []
     lacking = [key for key in wanted if key not in stored]
     used = wanted.keys() & stored.keys()
     rest = {key: shape for key, shape in stored.items() if key not in used}
@@ -168,7 +168,7 @@ def explain(
     if lacking:
         notes = [near_note(key, wanted[key], rest) for key in lacking[:MOST]]
         message = f"{file} has nothing for {shown(lacking)}"
-        found.append(Diagnostic("weights-misfit", message, span, notes=tuple(notes), help=command))
+        diagnostics.append(Diagnostic("weights-misfit", message, span, notes=tuple(notes), help=command))
     for key in wanted:
         if key in stored and (how := relation(stored[key], wanted[key])):
             message = f"`{key}` has the shape {list(wanted[key])}, and {list(stored[key])} in {file}"
@@ -178,8 +178,8 @@ def explain(
                 if how in ("transposed", "permuted")
                 else "the file is of another spec, or of other params"
             )
-            found.append(Diagnostic("weights-misfit", message, span, notes=tuple(notes), help=help))
-    return found
+            diagnostics.append(Diagnostic("weights-misfit", message, span, notes=tuple(notes), help=help))
+    return diagnostics
 
 
 def near_note(key: str, shape: Shape, stored: Mapping[str, Shape]) -> str:

@@ -66,16 +66,16 @@ class Move:
 
     def words(self, axes: int) -> list[str]:
         """The conversion of a weight with this many axes, as text."""
-        found = ["summed"] if self.sum else []
-        found += ["from Keras' layout"] if self.keras is not None and changes_layout(self.keras) else []
-        found += ["transposed"] if self.transpose and axes == 2 else []
-        found += [f"axes {list(self.permute)}"] if self.permute and axes == len(self.permute) else []
+        steps = ["summed"] if self.sum else []
+        steps += ["from Keras' layout"] if self.keras is not None and changes_layout(self.keras) else []
+        steps += ["transposed"] if self.transpose and axes == 2 else []
+        steps += [f"axes {list(self.permute)}"] if self.permute and axes == len(self.permute) else []
         if self.part is not None:
-            found.append(f"{self.part.start}:{self.part.start + self.part.length} of {self.part.whole}")
+            steps.append(f"{self.part.start}:{self.part.start + self.part.length} of {self.part.whole}")
         if self.flat is not None and self.flat.changes:
-            found.append(f"columns {''.join(self.flat.axes)} to {self.flat.own}")
-        found += ["reshaped"] if self.shape is not None else []
-        return found
+            steps.append(f"columns {''.join(self.flat.axes)} to {self.flat.own}")
+        steps += ["reshaped"] if self.shape is not None else []
+        return steps
 
     def apply(self, tensors: Sequence[Tensor]) -> Tensor:
         """Converts the sources to a tensor. Raises `MoveError`."""

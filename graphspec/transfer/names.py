@@ -26,18 +26,18 @@ class Names:
         """
         if self.given is not None:
             return
-        wanted, found = set(expected), dict[str, set[str]]()
+        wanted, by_prefix = set(expected), dict[str, set[str]]()
         for key in self.stored:
             for name, prefix in _ends(key):
                 if name in wanted:
-                    found.setdefault(prefix, set()).add(name)
-        if not found:
+                    by_prefix.setdefault(prefix, set()).add(name)
+        if not by_prefix:
             return
-        self.prefix = max(found, key=lambda prefix: (len(found[prefix]), prefix == ""))
-        best = found[self.prefix]
+        self.prefix = max(by_prefix, key=lambda prefix: (len(by_prefix[prefix]), prefix == ""))
+        best = by_prefix[self.prefix]
         rivals = [
             prefix
-            for prefix, names in found.items()
+            for prefix, names in by_prefix.items()
             if prefix not in ("", self.prefix) and len(names & best) > RIVAL * len(best)
         ]
         if self.prefix and rivals and len(best) > 1:

@@ -114,13 +114,13 @@ def _variables(unit: Wanted | Left) -> Any:
 
 def variables(targets: Iterable[Target]) -> list[list[Target]]:
     """The weights of each Keras variable: one, or the rows of it."""
-    found: list[list[Target]] = []
+    groups: list[list[Target]] = []
     for target in targets:
         if target.weight.row:
-            found[-1].append(target)
+            groups[-1].append(target)
         else:
-            found.append([target])
-    return found
+            groups.append([target])
+    return groups
 
 
 def shape_of(variable: Sequence[Target]) -> tuple[int, ...]:
@@ -138,14 +138,14 @@ def _paired(
     theirs = [(key, unit) for key, unit in left if key in common]
     for key in dict.fromkeys(key for key, _ in mine):
         stream = _stream(key)
-        whole = ordered and [each for each, _ in mine if _stream(each) == stream] == [
+        aligned = ordered and [each for each, _ in mine if _stream(each) == stream] == [
             each for each, _ in theirs if _stream(each) == stream
         ]
         here = [unit for each, unit in mine if each == key]
         there = [unit for each, unit in theirs if each == key]
         if len(here) != len(there):
             continue
-        if len(here) > 1 and not whole:
+        if len(here) > 1 and not aligned:
             if not _numbered([unit.path for unit in here]) or not _numbered([unit.path for unit in there]):
                 continue
             there.sort(key=lambda unit: _numbers(unit.path))

@@ -33,10 +33,10 @@ class Pattern:
 
     def match(self, key: str) -> dict[str, int | str] | None:
         """What the placeholders stand for, if a key matches."""
-        found = self.regex.fullmatch(key)
-        if found is None:
+        matched = self.regex.fullmatch(key)
+        if matched is None:
             return None
-        return {name: _value(text) for name, text in zip(self.names, found.groups(), strict=True)}
+        return {name: _value(text) for name, text in zip(self.names, matched.groups(), strict=True)}
 
     def fits(self, key: str) -> bool:
         """Whether a key matches; a pattern without placeholders captures nothing of one that does."""
@@ -102,29 +102,29 @@ def template(text: str) -> tuple[str | Star | Expression, ...]:
 
 def names_of(text: str) -> frozenset[str]:
     """The placeholders that a template reads. Raises `PatternError`."""
-    found = set[str]()
+    names = set[str]()
     for part in template(text):
         if isinstance(part, Star):
-            found.add(f"*{part.number}")
+            names.add(f"*{part.number}")
         elif isinstance(part, Expression):
-            found |= part.names
-    return frozenset(found)
+            names |= part.names
+    return frozenset(names)
 
 
 def fill(text: str, captured: Captured) -> str:
     """The name that a template becomes. Raises `PatternError`."""
-    found = []
+    pieces = []
     for part in template(text):
         if isinstance(part, str):
-            found.append(part)
+            pieces.append(part)
         elif isinstance(part, Star):
-            found.append(str(captured[f"*{part.number}"]))
+            pieces.append(str(captured[f"*{part.number}"]))
         else:
             try:
-                found.append(str(part.evaluate(captured)))
+                pieces.append(str(part.evaluate(captured)))
             except ExpressionError as error:
                 raise PatternError(f"`{{{part.text}}}` in `{text}`: {error.message}") from None
-    return "".join(found)
+    return "".join(pieces)
 
 
 def matches_any(patterns: Sequence[str], key: str) -> bool:

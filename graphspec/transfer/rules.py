@@ -165,10 +165,10 @@ def _rule(to: str, value: Any, path: tuple[str | int, ...], report: Any) -> Rule
             report(problem, path)
         return None
     words = tuple((name, names) for name, names in (origin.split or {}).items())
-    found = _checked(lambda: pattern(to, words), path, report)
-    if found is None or not _check_flatten(origin.flatten, (*path, "flatten"), report):
+    target = _checked(lambda: pattern(to, words), path, report)
+    if target is None or not _check_flatten(origin.flatten, (*path, "flatten"), report):
         return None
-    if len(words) > 1 or any(len(names) < 2 or name not in found.names for name, names in words):
+    if len(words) > 1 or any(len(names) < 2 or name not in target.names for name, names in words):
         help = "for example `layers.{i}.{part}.weight` with {part: [query, key, value]}"
         message = "`split` names one placeholder of the target and the two or more parts it stands for"
         report(Problem("out-of-range", message, help, ("split",)), path)
@@ -178,20 +178,20 @@ def _rule(to: str, value: Any, path: tuple[str | int, ...], report: Any) -> Rule
         read = _checked(lambda source=source: names_of(source), path, report)
         if read is None:
             return None
-        unknown = sorted(read - set(found.names))
+        unknown = sorted(read - set(target.names))
         if unknown and unknown[0].startswith("*"):
             report(Problem("unknown-name", f"`{source}` has more `*` than `{to}`", None, ("from",)), path)
             return None
         if unknown or read & taken:
             word = unknown[0] if unknown else min(taken)
-            legal = ", ".join(f"{{{name}}}" for name in found.names if name not in taken)
-            near = nearest(word, set(found.names) - taken)
+            legal = ", ".join(f"{{{name}}}" for name in target.names if name not in taken)
+            near = nearest(word, set(target.names) - taken)
             help = f"did you mean `{{{near}}}`?" if near else f"`{to}` has {legal or 'no placeholders'}"
             if not unknown:
                 help = "the parts of a split have one source; without `split` each has its own"
             report(Problem("unknown-name", f"`{source}` uses `{{{word}}}`", help, ("from",)), path)
             return None
-    return Rule(found, origin)
+    return Rule(target, origin)
 
 
 def _checked(make: Any, path: tuple[str | int, ...], report: Any) -> Any:

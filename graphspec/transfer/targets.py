@@ -106,12 +106,12 @@ class Origins:
         """The sizes that the columns of a Dense run over, where PyTorch would have them channels first."""
         tensor = self._flat_source(op)
         sizes = tensor.shape[1:] if tensor is not None else ()
-        whole = tuple(size for size in sizes if isinstance(size, int))
-        if len(sizes) < 2 or len(whole) < len(sizes):
+        known = tuple(size for size in sizes if isinstance(size, int))
+        if len(sizes) < 2 or len(known) < len(sizes):
             return None
-        if whole[-1] == 1 or all(size == 1 for size in whole[:-1]):
+        if known[-1] == 1 or all(size == 1 for size in known[:-1]):
             return None
-        return whole
+        return known
 
     def _flat_source(self, op: Op) -> Tensor | None:
         """The image, volume or sequence of channels that becomes the vectors that a layer reads."""

@@ -28,9 +28,9 @@ def check_search(
     search = program.tuning.search if program.tuning is not None else {}
     trying = Trying(program, search, preset, settings)
     for key, values in search.items():
-        found = list(trying.mistakes(key))
-        alike = len(found) == len(values.samples) and len({problem.message for _, problem in found}) == 1
-        for index, problem in found[: 1 if alike else None]:
+        errors = list(trying.mistakes(key))
+        alike = len(errors) == len(values.samples) and len({problem.message for _, problem in errors}) == 1
+        for index, problem in errors[: 1 if alike else None]:
             place = ("tune", "search", key, *(() if alike else (values.kind, index)))
             told = f"`{key}` cannot be {show(values.samples[index])}: {problem.message}"
             diagnostics.add(_told(told, problem, program.span(place, key=alike)))
@@ -70,10 +70,10 @@ class Trying:
         program = self.program
         shown = program.span(()).file
         text = program.sources[shown]  # as it was checked: it may not be saved
-        found = Diagnostics()
+        diagnostics = Diagnostics()
         settings = {**self.settings, **values}
-        compiler.check_text(text, shown, program.path, found, {}, preset=self.preset, settings=settings)
-        return next((problem for problem in found.sorted() if problem.severity == "error"), None)
+        compiler.check_text(text, shown, program.path, diagnostics, {}, preset=self.preset, settings=settings)
+        return next((problem for problem in diagnostics.sorted() if problem.severity == "error"), None)
 
 
 def _told(message: str, problem: Diagnostic, place: Span) -> Diagnostic:

@@ -109,11 +109,11 @@ def table(trials: Sequence[Finished], objective: str) -> Table:
     from rich.table import Table
 
     keys = list(trials[0].params) if trials else []
-    found = Table(*columns("trial", objective, *keys))
+    trial_table = Table(*columns("trial", objective, *keys))
     for trial in trials:
         value = _objective(trial)
-        found.add_row(*cells(str(trial.number), value, *(shown(trial.params[key]) for key in keys)))
-    return found
+        trial_table.add_row(*cells(str(trial.number), value, *(shown(trial.params[key]) for key in keys)))
+    return trial_table
 
 
 def line(trial: Finished, objective: str) -> str:

@@ -231,10 +231,10 @@ class Study:
             warnings.simplefilter("ignore", ExperimentalWarning)  # before Optuna 5, to those who choose it
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         try:
-            found = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
+            scores = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
         except (RuntimeError, ValueError):  # all values are equal: no key explains anything
             return {}
-        return {key: float(value) for key, value in found.items()}
+        return {key: float(value) for key, value in scores.items()}
 
 
 def _last(trial: FrozenTrial) -> float | None:

@@ -109,10 +109,10 @@ class Process:
     def result(self) -> dict[str, Any]:
         """The JSON document that `train --json` printed; empty if it did not get that far."""
         try:
-            found = json.loads("".join(self._output))
+            document = json.loads("".join(self._output))
         except json.JSONDecodeError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return document if isinstance(document, dict) else {}
 
     def reason(self) -> str:
         """The reason why the trial failed, in one line."""
@@ -136,9 +136,9 @@ def _progress(trial: int, line: str) -> Event | None:
     if not line.startswith("{"):
         return None
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except json.JSONDecodeError:
         return None
-    if not isinstance(found, dict) or found.get("event") != "epoch":
+    if not isinstance(record, dict) or record.get("event") != "epoch":
         return None
-    return Event(trial, int(found["epoch"]), found.get("values") or {})
+    return Event(trial, int(record["epoch"]), record.get("values") or {})

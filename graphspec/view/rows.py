@@ -51,11 +51,11 @@ def _nothing(unit: Unit | None, weight: Weight) -> bool:
 
 
 def _trains(elaborated: Elaborated) -> Trains:
-    keys, found = dict(unit_keys(elaborated.graph)), trains(elaborated.graph, elaborated.training)
+    keys, trainable = dict(unit_keys(elaborated.graph)), trains(elaborated.graph, elaborated.training)
 
     def changed(unit: Unit | None, weight: Weight) -> bool:
         here = keys.get(unit, "") if unit is not None else ""
-        return (f"{here}{weight.name}" if weight.name else here.removesuffix(".")) in found
+        return (f"{here}{weight.name}" if weight.name else here.removesuffix(".")) in trainable
 
     return changed
 

@@ -64,7 +64,7 @@ class Row:
         self, expand: bool = False, flops: bool = False, memory: bool = False, batch_size: int = 1
     ) -> dict[str, Any]:
         """The row as `summary --json` has it; `layers` are the nodes inside it, where it is unfolded."""
-        found: dict[str, Any] = {
+        entry: dict[str, Any] = {
             "name": self.name,
             "type": self.type,
             "output_shape": [size if isinstance(size, int) else None for size in self.output_shape],
@@ -73,16 +73,16 @@ class Row:
             "connected_to": list(self.connected_to),
         }
         if self.default is not None:
-            found["default"] = self.default
+            entry["default"] = self.default
         for wanted, key, number in (
             (flops, "flops", self.flops),
             (memory, "activation_bytes", self.activation_bytes),
         ):
             if wanted:
-                found[key] = None if isinstance(number, Size) else number * batch_size
+                entry[key] = None if isinstance(number, Size) else number * batch_size
         if expand and self.rows:
-            found["layers"] = [row.to_json(expand, flops, memory, batch_size) for row in self.rows]
-        return found
+            entry["layers"] = [row.to_json(expand, flops, memory, batch_size) for row in self.rows]
+        return entry
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -136,7 +136,7 @@ class Summary:
     ) -> dict[str, Any]:
         """The shape of `summary --json`; an unknown size is null. Costs are of `batch_size` examples."""
         size = batch_size or 1
-        found: dict[str, Any] = {
+        document: dict[str, Any] = {
             "name": self.name,
             "layers": [row.to_json(expand, flops, memory, size) for row in self.rows],
             "total_params": self.total_params,
@@ -144,10 +144,10 @@ class Summary:
             "non_trainable_params": self.non_trainable_params,
         }
         if self.unknown_params:
-            found["unknown_params"] = list(self.unknown_params)
+            document["unknown_params"] = list(self.unknown_params)
         if flops or memory or batch_size:
-            found["training_step"] = self.step(size).to_json()
-        return found
+            document["training_step"] = self.step(size).to_json()
+        return document
 
     def render(
         self,
@@ -220,9 +220,9 @@ class Summary:
     def _costs(self, batch_size: int) -> list[str]:
         step, examples = self.step(batch_size), "1 example" if batch_size == 1 else f"{batch_size:,} examples"
         optimizer, per = self.optimizer.canonical, slots(self.optimizer)
-        found = step.peak_bytes is not None
-        left_out = "workspaces of GPU kernels" if found else "kernels' workspace, temporaries within layers"
-        kind = "at its peak" if found else "(the sum of these parts, a rough estimate)"
+        exact = step.peak_bytes is not None
+        left_out = "workspaces of GPU kernels" if exact else "kernels' workspace, temporaries within layers"
+        kind = "at its peak" if exact else "(the sum of these parts, a rough estimate)"
         return [
             f" Forward pass on {examples}: {show_flops(step.forward_flops)} (a multiply-add is 2 FLOPs)",
             f" Training step on {examples}: {show_flops(step.flops)} (backward: 2 x forward)",
@@ -238,14 +238,14 @@ class Summary:
 
 def _beside_the_sum(step: StepCosts) -> list[str]:
     """Why the peak of a step, where it was found, is not the sum of its parts."""
-    peak, whole = step.peak_bytes, step.sum_bytes
-    if peak is None or isinstance(whole, Size) or peak == whole:
+    peak, summed = step.peak_bytes, step.sum_bytes
+    if peak is None or isinstance(summed, Size) or peak == summed:
         return []
-    if peak < whole:
+    if peak < summed:
         how, why = "less", "some outputs share memory, and activations are freed while gradients are made"
     else:
         how, why = "more", "layers need memory for more than their outputs, and so do the targets"
-    return [f" The peak is {how} than the sum of these parts, {show_bytes(whole)}:", f"   {why}."]
+    return [f" The peak is {how} than the sum of these parts, {show_bytes(summed)}:", f"   {why}."]
 
 
 def _bound(dim: Dim | None, sizes: Mapping[str, int]) -> Dim | None:
@@ -341,7 +341,7 @@ def _cut_connections(lines: list[str], room: int) -> list[str]:
 
 def _cut_name(lines: list[str], room: int) -> list[str]:
     """`...first.spatial.conv (Conv2D)`: of names the end tells most. A long type is left out."""
-    found = []
+    shortened = []
     for line in lines:
         if len(line) > room:
             indent = " " * min(len(line) - len(line.lstrip()), room // 8)
@@ -350,8 +350,8 @@ def _cut_name(lines: list[str], room: int) -> list[str]:
             line = indent + (
                 _tail(name, left) + space + kind if left >= 8 else _tail(name, room - len(indent))
             )
-        found.append(line)
-    return found
+        shortened.append(line)
+    return shortened
 
 
 def _tail(text: str, room: int) -> str:

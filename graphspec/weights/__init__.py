@@ -113,11 +113,11 @@ def inside(path: Path | None, name: str, span: Span | None) -> Path:
     """
     root = path.parent if path is not None else Path()
     base = Path(span.file).parent if span is not None and path is not None else root
-    found = base / name
-    if not is_within(found, root):
+    file = base / name
+    if not is_within(file, root):
         message = f"the weights `{name}` lie outside the directory of the spec"
         raise fail("weights-missing", message, f"copy them below `{root}`", span=span)
-    return found
+    return file
 
 
 def no_file(path: Path, span: Span | None = None) -> SpecError:
@@ -133,9 +133,9 @@ def check_weight_files(graph: Graph, path: Path | None, diagnostics: Diagnostics
     """Reports the files of `weights:` that do not exist; `path` is that of the spec. None is opened."""
     for name, span in dict.fromkeys((name, span) for _, name, span in weight_files(graph)):
         try:
-            found = inside(path, name, span)
-            if not found.is_file():
-                raise no_file(found, span)
+            file = inside(path, name, span)
+            if not file.is_file():
+                raise no_file(file, span)
         except SpecError as error:
             for diagnostic in error.diagnostics:
                 diagnostics.add(diagnostic)

@@ -73,12 +73,12 @@ def adaptable(graph: Graph) -> Iterator[tuple[str, AdaptedMatrix]]:
 
 def adapted(graph: Graph, config: TrainConfig) -> dict[str, tuple[AdapterSettings, AdaptedMatrix]]:
     """The modules that have an adapter, with its settings, the last that match, and their matrix."""
-    found = {}
+    modules = {}
     for path, matrix in adaptable(graph):
         for settings in config.adapters:
             if settings.matches(path):
-                found[path] = settings, matrix
-    return found
+                modules[path] = settings, matrix
+    return modules
 
 
 def adapter_params(graph: Graph, config: TrainConfig) -> int:

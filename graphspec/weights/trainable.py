@@ -26,13 +26,13 @@ def _trains(graph: Graph, config: TrainConfig) -> set[str]:
     left = set(paths(graph, frozen=False))
     known = list(paths(graph))
     said = particulars(config.parameter_groups, known)
-    found = set()
+    trained = set()
     for path in known:
         trainable = said[path].trainable
         frozen = config.unfreeze_at is None and config.freezes(path)
         if trainable if trainable is not None else path in left and not frozen:
-            found.add(path)
-    return found
+            trained.add(path)
+    return trained
 
 
 def check_trainable(program: BaseProgram, diagnostics: Diagnostics) -> None:

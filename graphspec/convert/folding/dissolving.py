@@ -51,9 +51,9 @@ def dissolve(parts: Parts, document: Mapping[str, Any], renamed: dict[ConvertedN
 
 def _cost(block: Mapping[str, Any], uses: list[dict[str, Any]]) -> int:
     """The lines of a block and its uses, less those of its nodes in place of each use."""
-    whole = _lines({"blocks": {"block": dict(block)}})
+    block_lines = _lines({"blocks": {"block": dict(block)}})
     called = sum(_lines({"nodes": use}) for use in uses)
-    return whole + called - len(uses) * _lines({"nodes": dict(block["nodes"])})
+    return block_lines + called - len(uses) * _lines({"nodes": dict(block["nodes"])})
 
 
 def _lines(section: dict[str, Any]) -> int:

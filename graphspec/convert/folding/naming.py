@@ -74,7 +74,7 @@ def item_names(part: RepeatedPart, outermost: bool) -> list[str]:
     fronts = [
         "" if outermost or part.classed else common_prefix(instance.nodes()) for instance in part.instances
     ]
-    found = []
+    claimed = []
     for position in range(len(part.keys)):
         pairs = zip((instance.items[position] for instance in part.instances), fronts, strict=True)
         there = [(item, front) for item, front in pairs if item.units]
@@ -83,8 +83,8 @@ def item_names(part: RepeatedPart, outermost: bool) -> list[str]:
         word = identifier(_agreed(words, items, outermost))
         if word in names.taken and outermost:
             word = identifier(_longer(items[0]) or word)
-        found.append(names.claim(word))
-    return found
+        claimed.append(names.claim(word))
+    return claimed
 
 
 def _longer(item: Item) -> str:
@@ -131,8 +131,8 @@ def name_part(part: RepeatedPart, names: Namespace, model: str) -> None:
 
 def _words(front: str) -> list[str]:
     """The words of a prefix: `conv2_block1_` has conv and block; single letters count for nothing."""
-    found = [re.sub(r"\d+[a-z]?$", "", word) for word in front.split("_")]
-    return [word for word in found if len(word) > 1]
+    words = [re.sub(r"\d+[a-z]?$", "", word) for word in front.split("_")]
+    return [word for word in words if len(word) > 1]
 
 
 def _content(part: RepeatedPart) -> str:

@@ -57,17 +57,17 @@ def _weight(part: RepeatedPart) -> int:
 
 def _take_in(part: RepeatedPart, parts: Parts) -> bool:
     """Merges into a part the groups of nodes that are most of it."""
-    whole = Shape(part.keys, part.wiring, None, list(range(len(part.keys))))
-    merged, shapes = whole, [whole]
+    own_shape = Shape(part.keys, part.wiring, None, list(range(len(part.keys))))
+    merged, shapes = own_shape, [own_shape]
     outer = {id(part)}  # the part, and those that hold it or will
     for place, length in _groups(part, parts):
         keys = place.part.keys[place.start : place.start + length]
         shape = Shape(keys, place.wiring(length), place, [])
         if _inner_parts([*merged.keys, *shape.keys], parts) & {*outer, id(place.part)}:
             continue
-        found = _merged(merged, shape, shapes)
-        if found is not None:
-            merged, shapes = found
+        combined = _merged(merged, shape, shapes)
+        if combined is not None:
+            merged, shapes = combined
             outer.add(id(place.part))
     if len(shapes) == 1 or (passes_through := _passing(merged, shapes)) is None:
         return False
@@ -85,7 +85,7 @@ def _groups(part: RepeatedPart, parts: Parts) -> Iterator[tuple[RunPlace, int]]:
             continue
         position = 0
         while position < len(host.keys):
-            found = 0
+            run_length = 0
             for length in range(min(LONGEST, len(host.keys) - position), 0, -1):
                 place = _closed(host, position, length)
                 if place is None or any(
@@ -98,22 +98,22 @@ def _groups(part: RepeatedPart, parts: Parts) -> Iterator[tuple[RunPlace, int]]:
                 )
                 if common >= half and cohesive(place, length):
                     yield place, length
-                    found = length
+                    run_length = length
                     break
-            position += found or 1
+            position += run_length or 1
 
 
 def _inner_parts(keys: list[ItemKey], parts: Parts) -> set[int]:
     """The parts that are among items, and those inside them."""
     by_id = {id(other): other for other in parts.all}
-    found: set[int] = set()
+    part_ids: set[int] = set()
     waiting = [keys]
     while waiting:
         for key in waiting.pop():
-            if key.kind == "part" and key.what not in found:
-                found.add(key.what)
+            if key.kind == "part" and key.what not in part_ids:
+                part_ids.add(key.what)
                 waiting.append(by_id[key.what].keys)
-    return found
+    return part_ids
 
 
 def _closed(host: RepeatedPart, start: int, length: int) -> RunPlace | None:
@@ -160,10 +160,10 @@ def _merged(merged: Shape, shape: Shape, shapes: list[Shape]) -> tuple[Shape, li
         wires = mapped(wires, renumber(new))
         before = wiring[new[j]]
         wiring[new[j]] = _later(before, wires) if before else wires
-    found = Shape(keys, wiring, None, list(range(len(keys))))
+    union = Shape(keys, wiring, None, list(range(len(keys))))
     moved = [Shape(s.keys, s.wiring, s.place, [old[i] for i in s.positions]) for s in shapes]
     moved.append(Shape(shape.keys, shape.wiring, shape.place, [new[j] for j in range(len(shape.keys))]))
-    return (found, moved) if _passing(found, moved) is not None else None
+    return (union, moved) if _passing(union, moved) is not None else None
 
 
 def _longest_common(a: list[ItemKey], b: list[ItemKey]) -> list[tuple[int, int]]:
@@ -242,15 +242,15 @@ def _rewrite(part: RepeatedPart, merged: Shape, shapes: list[Shape], passes_thro
     for group in by_host.values():
         for shape in sorted(group, key=lambda shape: -shape.place.start):  # type: ignore[union-attr]
             assert shape.place is not None
-            made = len(part.instances)
+            count = len(part.instances)
             replace(shape.place.part, part, [shape.place], len(shape.keys))
-            for instance in part.instances[made:]:
+            for instance in part.instances[count:]:
                 instance.items = _spread(instance.items, shape.positions, len(merged.keys))
 
 
 def _spread(items: list[Item], positions: list[int], size: int) -> list[Item]:
     """Items at their positions, and nothing between them."""
-    found = [Item([]) for _ in range(size)]
+    spread = [Item([]) for _ in range(size)]
     for position, item in zip(positions, items, strict=True):
-        found[position] = item
-    return found
+        spread[position] = item
+    return spread

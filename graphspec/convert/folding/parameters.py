@@ -84,15 +84,15 @@ class Solver:
         self.channel_read = False
 
     def solve(self) -> Solved:
-        found: dict[int, Written] = {}
+        by_position: dict[int, Written] = {}
         # what is there in any case first: what is left out somewhere tells less of a param
         for position in sorted(
             range(len(self.part.keys)), key=lambda position: position in self.part.passes_through
         ):
             items = [instance.items[position] for instance in self.part.instances]
             self.item = self.names[position]
-            found[position] = self._item(items)
-        self.solved.items = [found[position] for position in range(len(self.part.keys))]
+            by_position[position] = self._item(items)
+        self.solved.items = [by_position[position] for position in range(len(self.part.keys))]
         for param in self.solved.params:
             self._settle(param)
         self.solved.params.sort(key=lambda param: param.default is not MISSING)
@@ -111,23 +111,23 @@ class Solver:
 
     def _item(self, items: list[Item]) -> Written:
         """One item, given what it is at each instance; nothing where it is left out."""
-        found = Written()
+        written = Written()
         there = [item for item in items if item.units]
         lists: dict[str, list[Any]] = {}
         for key, column in self._columns(items).items():
             if all(all(same(value, values[0]) for value in values) for values in column):
                 value = self._template(key, [values[0] if values else MISSING for values in column])
                 if not self._is_default(there[0], key, value):
-                    found.arguments[key] = value
+                    written.arguments[key] = value
             else:
                 lists[key] = [values or MISSING for values in column]
         if lists:
-            found.repeat = {key: self._template(key, column) for key, column in lists.items()}
+            written.repeat = {key: self._template(key, column) for key, column in lists.items()}
         elif max(len(item.units) for item in there) > 1:
-            found.repeat = self._template("depth", [len(item.units) or MISSING for item in items])
+            written.repeat = self._template("depth", [len(item.units) or MISSING for item in items])
         if len(there) < len(items):
-            found.when = self._when([bool(item.units) for item in items])
-        return found
+            written.when = self._when([bool(item.units) for item in items])
+        return written
 
     def _when(self, present: list[bool]) -> str:
         """The condition for an item: by other params, or by its own."""
@@ -205,9 +205,9 @@ class Solver:
             self.solved.params = [param for param, _ in before]
             for param, values in before:
                 param.values = values
-        found = self._known(key, column)
-        if found is not None:
-            return found
+        expression = self._known(key, column)
+        if expression is not None:
+            return expression
         name = self._name(key)
         self.solved.params.append(Param(name, key, list(column)))
         return f"${name}"
@@ -220,8 +220,8 @@ class Solver:
             if alike and all(map(agree, param.values, column)) and any(map(same, param.values, column)):
                 param.values = [b if a is MISSING else a for a, b in zip(param.values, column, strict=True)]
                 return f"${param.name}"
-        if key == "padding" and (found := self._by_strides(column)) is not None:
-            return found
+        if key == "padding" and (expression := self._by_strides(column)) is not None:
+            return expression
         sized = counts_channels(key) and all(is_size(value) or value is MISSING for value in column)
         scales = all(isinstance(value, float) and value > 0 for value in column if value is not MISSING)
         if not sized and not scales:
@@ -232,8 +232,8 @@ class Solver:
         for relation in (equal, multiple, power) if sized else (power,):
             for name, values in known:
                 pairs = [(v, c) for v, c in zip(values, column, strict=True) if c is not MISSING]
-                if all(is_size(v) for v, _ in pairs) and (found := relation(name, pairs)) is not None:
-                    return found
+                if all(is_size(v) for v, _ in pairs) and (expression := relation(name, pairs)) is not None:
+                    return expression
         return None
 
     def _by_strides(self, column: Sequence[Any]) -> str | None:

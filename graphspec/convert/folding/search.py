@@ -58,8 +58,8 @@ def fold(parts: Parts) -> None:
     """Makes parts of all repetitions that are worth a block."""
     for part in parts.all:
         collapse(part, parts.root)
-    while (found := _best(parts)) is not None:
-        length, places = found
+    while (best := _best(parts)) is not None:
+        length, places = best
         together = sum(cohesive(place, length) for place in places) * 2 > len(places)
         part = _split_off(length, places, parts.root)
         if part not in parts.all:
@@ -71,14 +71,14 @@ def fold(parts: Parts) -> None:
 
 def _best(parts: Parts) -> tuple[int, list[RunPlace]] | None:
     """The run that saves most lines, and its places."""
-    found: dict[tuple[int, int], list[RunPlace]] = defaultdict(list)
+    runs: dict[tuple[int, int], list[RunPlace]] = defaultdict(list)
     for part in parts.all:
         for length, code, place in _runs(part) if not part.passes_through else ():
-            found[length, code].append(place)
+            runs[length, code].append(place)
     lines = {id(part): _lines(part) for part in parts.all if not part.passes_through}
     readers = {id(part): part.readers() for part in parts.all}
     ranked = []
-    for (length, _), places in found.items():
+    for (length, _), places in runs.items():
         places = _apart(places, length)
         if len(places) > 1:
             ranked.append((_saved(length, places, lines, readers), length, places))
@@ -160,12 +160,12 @@ def _saved(
     length: int, places: list[RunPlace], lines: dict[int, list[int]], readers: dict[int, list[int]]
 ) -> float:
     """How many lines a part saves: what is written but once, less its uses and its head."""
-    whole = [sum(lines[id(place.part)][place.start : place.start + length]) for place in places]
+    totals = [sum(lines[id(place.part)][place.start : place.start + length]) for place in places]
     runs = sum(
         not (position and _chained(places[position - 1], place, length, readers))
         for position, place in enumerate(places)
     )
-    return sum(whole) - whole[0] - runs - HEAD - 2 * (max(len(place.inputs) for place in places) - 1)
+    return sum(totals) - totals[0] - runs - HEAD - 2 * (max(len(place.inputs) for place in places) - 1)
 
 
 def _named(length: int, places: list[RunPlace]) -> float:
@@ -195,8 +195,8 @@ def _belongs(place: RunPlace, length: int) -> bool:
 
 def _split_off(length: int, places: list[RunPlace], root: RepeatedPart) -> RepeatedPart:
     """Makes a part of a run, in place of all the nodes that it stands for; one that is this run is taken."""
-    whole = next((place.part for place in places if _is_whole(place, length, root)), None)
-    part = whole or _part_of(places[0], length)
+    existing = next((place.part for place in places if _is_whole(place, length, root)), None)
+    part = existing or _part_of(places[0], length)
     by_part: dict[int, list[RunPlace]] = defaultdict(list)
     for place in places:
         if place.part is not part:
@@ -244,9 +244,9 @@ def replace(part: RepeatedPart, inner: RepeatedPart, places: list[RunPlace], len
         for listed, instance in zip(items, part.instances, strict=True):
             window = instance.items[position : position + count]
             if place is not None:
-                made = Instance(inner, window)
-                inner.instances.append(made)
-                listed.append(Item([made]))
+                inner_instance = Instance(inner, window)
+                inner.instances.append(inner_instance)
+                listed.append(Item([inner_instance]))
             else:
                 listed += window
         keys.append(ItemKey("part", id(inner)) if place is not None else part.keys[position])
@@ -313,14 +313,14 @@ def _alike(part: RepeatedPart, position: int) -> bool:
 
 def _differing(part: RepeatedPart, start: int, end: int) -> set[str]:
     """The arguments in which items differ; "" where one has nodes that another lacks."""
-    found: set[str] = set()
+    differing: set[str] = set()
     for instance in part.instances:
         listed = [list(_arguments(unit)) for item in instance.items[start:end] for unit in item.units]
         for other in listed[1:]:
-            found |= {""} if [w for w, _ in other] != [w for w, _ in listed[0]] else set()
+            differing |= {""} if [w for w, _ in other] != [w for w, _ in listed[0]] else set()
             for (_, a), (_, b) in zip(listed[0], other, strict=False):
-                found |= {key for key in {*a, *b} if a.get(key) != b.get(key)}
-    return found
+                differing |= {key for key in {*a, *b} if a.get(key) != b.get(key)}
+    return differing
 
 
 def _arguments(unit: ConvertedNode | Instance) -> Iterator[Any]:

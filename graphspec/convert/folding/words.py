@@ -44,8 +44,8 @@ def prefix(names: list[str]) -> str:
     """
     if not names:
         return ""
-    whole = common([f"{name}_" for name in names])
-    return whole[: whole.rfind("_") + 1]
+    shared = common([f"{name}_" for name in names])
+    return shared[: shared.rfind("_") + 1]
 
 
 def common(texts: list[str]) -> str:

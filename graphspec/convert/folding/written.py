@@ -49,13 +49,13 @@ def folded(
     fold(parts)
     if optional and merge_variants(parts):
         fold(parts)
-    found = DocumentWriter(parts, channels, body).write(settings, common_sizes)
+    written = DocumentWriter(parts, channels, body).write(settings, common_sizes)
     renamed: dict[ConvertedNode, str] = {}
-    while dissolve(parts, found.document, renamed):
-        found = DocumentWriter(parts, channels, body).write(settings, common_sizes)
+    while dissolve(parts, written.document, renamed):
+        written = DocumentWriter(parts, channels, body).write(settings, common_sizes)
     for node, name in renamed.items():
         node.name = name
-    return found
+    return written
 
 
 class DocumentWriter:
@@ -100,10 +100,10 @@ class DocumentWriter:
     def _ordered(self) -> list[RepeatedPart]:
         """All parts that are used, each after those inside it; the root comes last."""
         by_id = {id(part): part for part in self.parts.all}
-        found: list[RepeatedPart] = []
+        ordered: list[RepeatedPart] = []
 
         def visit(part: RepeatedPart) -> None:
-            if part in found:
+            if part in ordered:
                 return
             for position, key in enumerate(part.keys):
                 if key.kind == "part":
@@ -115,13 +115,13 @@ class DocumentWriter:
                     and id(unit.body) in self.parts.inner
                 ):
                     visit(self.parts.inner[id(unit.body)].part)
-            found.append(part)
+            ordered.append(part)
 
         for entry in self.body.shared:
             if entry.body is not None:
                 visit(self.parts.inner[id(entry.body)].part)
         visit(self.parts.root)
-        return found
+        return ordered
 
     def _root_names(self) -> list[tuple[ConvertedNode, str]]:
         root = self.parts.root
@@ -150,17 +150,17 @@ class DocumentWriter:
 
     def _shared_of(self, part: RepeatedPart) -> list[CalledEntry]:
         """The entries that a model inside the model shares among its nodes."""
-        found: dict[int, CalledEntry] = {}
+        entries: dict[int, CalledEntry] = {}
         for item in part.instances[0].items:
             for unit in item.units:
                 if isinstance(unit, ConvertedNode) and unit.entry is not None and not unit.entry.common:
-                    found[id(unit.entry)] = unit.entry
-        return list(found.values())
+                    entries[id(unit.entry)] = unit.entry
+        return list(entries.values())
 
     def _graph(self, part: RepeatedPart, shared: list[CalledEntry]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        sections: dict[str, Any] = {}
         if shared:
-            found["shared"] = {entry.name: self._entry(entry) for entry in shared}
+            sections["shared"] = {entry.name: self._entry(entry) for entry in shared}
         nodes: dict[str, Any] = {}
         above: Source | None = Source.of_input(0) if len(part.inputs) == 1 else None
         for position, name in enumerate(self.names[id(part)]):
@@ -168,8 +168,8 @@ class DocumentWriter:
             unit = part.unit(position)
             if not (isinstance(unit, ConvertedNode) and unit.form in SOURCES):
                 above = Source(position)
-        found["nodes"] = nodes
-        return found
+        sections["nodes"] = nodes
+        return sections
 
     def _entry(self, entry: CalledEntry) -> dict[str, Any]:
         block = self._use(self.parts.inner[id(entry.body)]) if entry.body is not None else {}
@@ -229,15 +229,17 @@ class DocumentWriter:
         if not wires:
             return None
         style = unit.style if isinstance(unit, ConvertedNode) else "one" if len(wires) == 1 else "list"
-        found = [
+        references = [
             self._reference(part, read)
             if isinstance(read, Source)
             else [self._reference(part, target) for target in read]
             for _, read in wires
         ]
         if style == "one":
-            return None if next(targets(wires)) == above else found[0]
-        return found if style == "list" else dict(zip((slot for slot, _ in wires), found, strict=True))
+            return None if next(targets(wires)) == above else references[0]
+        return (
+            references if style == "list" else dict(zip((slot for slot, _ in wires), references, strict=True))
+        )
 
     def _reference(self, part: RepeatedPart, target: Source) -> str:
         if target.input is not None:
@@ -254,12 +256,12 @@ class DocumentWriter:
 
     def _outputs(self, settings: Mapping[str, Mapping[str, Any]]) -> Any:
         root = self.parts.root
-        found: dict[str, dict[str, Any]] = {}
+        section: dict[str, dict[str, Any]] = {}
         names = Namespace()
         for key, target in root.outputs:
             name, reference = names.claim(identifier(key, "output")), self._reference(root, target)
-            found[name] = ({} if reference == name else {"from": reference}) | dict(settings.get(key, {}))
-        return list(found) if not any(found.values()) else found
+            section[name] = ({} if reference == name else {"from": reference}) | dict(settings.get(key, {}))
+        return list(section) if not any(section.values()) else section
 
     # --- paths in the module
 

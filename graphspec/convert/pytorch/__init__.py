@@ -51,7 +51,7 @@ def named_inputs(module: nn.Module, given: Any) -> dict[str, Tensor]:
     from torch import Tensor
 
     if isinstance(given, Mapping):
-        found = dict(given)
+        inputs = dict(given)
     else:
         listed = [given] if isinstance(given, Tensor) else list(given)
         words = [p.name for p in inspect.signature(module.forward).parameters.values() if p.kind in (0, 1)]
@@ -61,11 +61,11 @@ def named_inputs(module: nn.Module, given: Any) -> dict[str, Tensor]:
                 f"`forward` takes {len(words)} tensors by name, not {len(listed)}",
                 "name its arguments, without *args",
             )
-        found = dict(zip(words, listed, strict=False))
-    for word, tensor in found.items():
+        inputs = dict(zip(words, listed, strict=False))
+    for word, tensor in inputs.items():
         if not isinstance(tensor, Tensor) or tensor.dim() < 1:
             raise fail("import-unsupported", f"the example input `{word}` is not a tensor with a batch", None)
-    return found
+    return inputs
 
 
 def convert_module(

@@ -35,17 +35,17 @@ def module_of(target: str, allow: list[str]) -> nn.Module:
     if not all(part.isidentifier() for part in f"{home}.{word}".split(".")):
         raise BadOption("PKG:CALLABLE", f"{target} is not a module and a name in it, such as `my_model:Net`")
     path = f"{home}.{word}"
-    made = custom.bring([custom.NamedCode(path, None)], Path(), allow)[path]
-    if isinstance(made, nn.Module):
-        return made
-    if not callable(made):
+    member = custom.bring([custom.NamedCode(path, None)], Path(), allow)[path]
+    if isinstance(member, nn.Module):
+        return member
+    if not callable(member):
         raise fail(
             "import-unsupported",
             f"`{target}` is neither a function nor a class",
             "name what makes the module",
         )
     try:
-        module = made()
+        module = member()
     except Exception as error:  # the user's own code
         why = line_of(error)
         help = "write a function without arguments that returns the module, and name that"

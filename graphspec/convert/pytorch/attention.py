@@ -122,8 +122,8 @@ def _by_products(
         weights = call["where"](w, self=weights, other=0.0, **where)
     if rate:
         weights = w.make("layer", "Dropout", {"rate": shortest(rate)}, [("x", weights.value)], weights)
-    found: Laid = call["matmul"](w, function="matmul", self=weights, other=value, out=out)
-    return found
+    context: Laid = call["matmul"](w, function="matmul", self=weights, other=value, out=out)
+    return context
 
 
 def _heads(w: NodeWriter, x: Laid) -> Laid:
@@ -135,8 +135,8 @@ def _heads(w: NodeWriter, x: Laid) -> Laid:
         )
     if x.axes == ((0,), (2,), (1,), (3,)) and len(x.sizes) == 4:
         return x
-    found = w.lay(x, [x.axes[2], x.axes[1], x.axes[3]])
-    return replace(found, axes=((0,), (2,), (1,), (3,)))
+    heads = w.lay(x, [x.axes[2], x.axes[1], x.axes[3]])
+    return replace(heads, axes=((0,), (2,), (1,), (3,)))
 
 
 def _repeated(w: NodeWriter, x: Laid, times: int) -> Laid:
@@ -269,15 +269,15 @@ def _starts(w: NodeWriter, given: list[Any], first: int, count: int, x: Laid) ->
     """The initial states of one layer; none where they are zeros."""
     if all(isinstance(h, Known) and not h.names and not h.tensor.any() for h in given):
         return []
-    found = []
+    states = []
     for way in range(count):
         for h in given:
             if isinstance(h, Pile):
-                found.append(h[first + way])
+                states.append(h[first + way])
             elif isinstance(h, Laid):
                 from graphspec.convert.pytorch.shaping import select
 
-                found.append(
+                states.append(
                     w.natural(select(w, h, 0, first + way, None))
                     if h.shape[0] != 1
                     else w.natural(h.without([0]))
@@ -286,7 +286,7 @@ def _starts(w: NodeWriter, given: list[Any], first: int, count: int, x: Laid) ->
                 raise Unsupported(
                     "its initial state is a constant", "start at zeros, or pass the state as an input"
                 )
-    return found
+    return states
 
 
 @handles("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
@@ -328,5 +328,5 @@ def _cell(
     words |= {"return_state": True} if count == 2 else {}
     node = w.node("layer", cls, words, reads, held, outputs=_states(count))
     shape = (x.sizes[0], units)
-    found = [Laid(ConvertedValue(node, 2 * s), shape, ((0,), (1,)), shape) for s in range(count)]
-    return tuple(found) if count == 2 else found[0]
+    states = [Laid(ConvertedValue(node, 2 * s), shape, ((0,), (1,)), shape) for s in range(count)]
+    return tuple(states) if count == 2 else states[0]

@@ -31,9 +31,9 @@ class Computed:
 
     def run(self, word: str, given: dict[str, Any]) -> Any:
         """Its result: known, too."""
-        made = _once(lambda: self._made(word, given))
+        build = _once(lambda: self._made(word, given))
         if word in CREATES and isinstance(self.meta, Tensor):
-            return _created(word, given, self.meta, made, self._is_open())
+            return _created(word, given, self.meta, build, self._is_open())
         if word.removesuffix("_") in STOPS:
             return stopped(self.writer, given["self"])
         names: set[str] = set()
@@ -53,28 +53,28 @@ class Computed:
             mapped(self.node.kwargs, self.values, tensor),
         )
         with torch.no_grad():
-            found = target(*args, **kwargs)
-        if not isinstance(found, (Tensor, list, tuple)):
-            return found
+            value = target(*args, **kwargs)
+        if not isinstance(value, (Tensor, list, tuple)):
+            return value
         free = self._is_open()
         if word == "mul" and any(_is_zero(x) for x in tensors_in(given)):
             names.clear()
-        if word == "embedding" and isinstance(found, Tensor):
-            rows = _rows_of(given["weight"], args[1], found)
-            return Known(rows.tensor, rows.names, rows.source, None, made, free, self._is_batched())
-        if word in ("to", "_to_copy") and isinstance(found, Tensor) and args and isinstance(args[0], Tensor):
-            moved = found.dtype == args[0].dtype
+        if word == "embedding" and isinstance(value, Tensor):
+            rows = _rows_of(given["weight"], args[1], value)
+            return Known(rows.tensor, rows.names, rows.source, None, build, free, self._is_batched())
+        if word in ("to", "_to_copy") and isinstance(value, Tensor) and args and isinstance(args[0], Tensor):
+            moved = value.dtype == args[0].dtype
         apart = any(x.apart for x in tensors_in(given) if isinstance(x, Known))
         apart = apart or (moved and len(set(self._trained(given))) > 1)  # joined
         kept = self._source() if moved and pure and names and not free and not apart else None
         all_of = frozenset(names)
 
-        def known(found: Tensor, source: Any, made: Any) -> Known:
-            return Known(found, all_of, source, None, made, free, self._is_batched(), apart=apart)
+        def known(value: Tensor, source: Any, made: Any) -> Known:
+            return Known(value, all_of, source, None, made, free, self._is_batched(), apart=apart)
 
-        if isinstance(found, Tensor):
-            return known(found, kept, made)
-        return tuple(known(part, _part(kept, i), _part_made(made, i)) for i, part in enumerate(found))
+        if isinstance(value, Tensor):
+            return known(value, kept, build)
+        return tuple(known(part, _part(kept, i), _part_made(build, i)) for i, part in enumerate(value))
 
     def _trained(self, given: dict[str, Any]) -> Iterator[bool]:
         """Whether each of the given tensors that is made of parameters trains."""
@@ -127,13 +127,13 @@ class Computed:
             place, places = self._places(word, table, given)
             if places is not None:
                 flat = table.map(lambda t: t.reshape(t.shape[-2:]).movedim(place, 0))
-                found: Laid = HANDLERS["embedding"](w, weight=flat, indices=places)
-                rank = len(found.shape)
+                embedded: Laid = HANDLERS["embedding"](w, weight=flat, indices=places)
+                rank = len(embedded.shape)
                 if place:  # columns
-                    found = found.permuted((rank - 1, *range(rank - 1)))
+                    embedded = embedded.permuted((rank - 1, *range(rank - 1)))
                 for _ in range(table.tensor.dim() - 2):
-                    found = found.inserted(0)
-                return found
+                    embedded = embedded.inserted(0)
+                return embedded
         return self.make()
 
     def _places(self, word: str, table: Known, given: dict[str, Any]) -> tuple[int, Laid | None]:
@@ -171,8 +171,8 @@ def stopped(w: NodeWriter, x: Any) -> Any:
     if isinstance(x, Laid):
         return w.stopped(x)
     if isinstance(x, Known) and any(w.trains.get(name) for name in x.names):
-        made = _once(lambda: w.stopped(w.data(x)))
-        return Known(x.tensor, x.names, made=made, open=x.open, batched=x.batched, apart=True)
+        build = _once(lambda: w.stopped(w.data(x)))
+        return Known(x.tensor, x.names, made=build, open=x.open, batched=x.batched, apart=True)
     if isinstance(x, (list, tuple)):
         return getattr(type(x), "_make", type(x))([stopped(w, part) for part in x])
     return x
@@ -180,12 +180,12 @@ def stopped(w: NodeWriter, x: Any) -> Any:
 
 @handles("arange")
 def _arange(w: NodeWriter, end: Any, out: Any, start: Any = 0, step: Any = 1, **_: Any) -> Laid:
-    found = counted(w, out.shape[0])
+    numbers = counted(w, out.shape[0])
     if (start, step) != (0, 1):
         raise Unsupported(
             "it counts in steps to a size that stays open", "count from 0, and compute with that"
         )
-    return HANDLERS["to"](w, found, out=out)
+    return HANDLERS["to"](w, numbers, out=out)
 
 
 @handles(*CREATES, "full", "zeros", "ones")
@@ -266,13 +266,13 @@ def tensors_in(value: Any) -> Iterator[Any]:
 def mapped(value: Any, values: Mapping[fx.Node, Any], change: Any) -> Any:
     """Arguments of a traced call with their tensors changed."""
     if isinstance(value, fx.Node):
-        found = values.get(value)
-        if isinstance(found, (tuple, list)):
-            return type(found)(change(x) for x in found)
+        converted = values.get(value)
+        if isinstance(converted, (tuple, list)):
+            return type(converted)(change(x) for x in converted)
         meta = value.meta.get("val")
-        if not isinstance(found, (Known, Laid)) and isinstance(meta, (torch.SymInt, torch.SymFloat)):
+        if not isinstance(converted, (Known, Laid)) and isinstance(meta, (torch.SymInt, torch.SymFloat)):
             return meta.node.hint
-        return change(found)
+        return change(converted)
     if isinstance(value, list):
         return [mapped(item, values, change) for item in value]
     if isinstance(value, tuple):
@@ -298,12 +298,12 @@ def _sizes(meta: Any) -> Iterator[Any]:
 
 def _once(make: Callable[[], Any]) -> Callable[[], Any]:
     """Nodes are written once, however many read them."""
-    found: list[Any] = []
+    cache: list[Any] = []
 
     def once() -> Any:
-        if not found:
-            found.append(make())
-        return found[0]
+        if not cache:
+            cache.append(make())
+        return cache[0]
 
     return once
 
@@ -324,11 +324,11 @@ def _created(word: str, given: dict[str, Any], meta: Tensor, made: Callable[[], 
     return Known(torch.full(shape, value, dtype=meta.dtype), made=made, open=free, batched=meta.dim() > 0)
 
 
-def _rows_of(table: Known, places: Tensor, found: Tensor) -> Known:
+def _rows_of(table: Known, places: Tensor, rows: Tensor) -> Known:
     """Rows of a table at constant places: they stay parameters where each is taken once, or one for all."""
     if places.unique().numel() == places.numel():
         return table.map(lambda t: t[places])
     if places.unique().numel() == 1:
         row = int(places.flatten()[0])
         return table.map(lambda t: t[row].reshape(*[1] * places.dim(), -1))
-    return Known(found, table.names)
+    return Known(rows, table.names)

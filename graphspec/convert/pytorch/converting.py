@@ -71,7 +71,7 @@ class Converter:
         self._placeholders()
         self.writer.common = self._common()
         self._graph(self.traced.program.graph, self.values)
-        found: dict[str, Laid] = {}
+        outputs: dict[str, Laid] = {}
         for name, node in self.traced.outputs:
             value = self.values.get(node) if isinstance(node, fx.Node) else None
             if isinstance(value, attention.Pile):
@@ -85,8 +85,8 @@ class Converter:
                     "return tensors of the data",
                 )
             self.writer.origin = CallOrigin((), "")
-            found[name or f"output_{len(found)}"] = self.writer.natural(value)
-        return found
+            outputs[name or f"output_{len(outputs)}"] = self.writer.natural(value)
+        return outputs
 
     # --- inputs and parameters
 
@@ -153,10 +153,10 @@ class Converter:
         rank = len(shape)
         first = 3 <= rank <= 5 and tensor.dtype.is_floating_point and _is_image(node)
         named: list[Any] = [size if isinstance(size, int) else self.names.get(size) for size in shape[1:]]
-        made = ConvertedInput(
+        converted = ConvertedInput(
             node.name, tuple(named), str(tensor.dtype).removeprefix("torch."), channels_first=first
         )
-        self.inputs.append(made)
+        self.inputs.append(converted)
         axes = (
             ((0,), (rank - 1,), *((i,) for i in range(1, rank - 1)))
             if first
@@ -167,8 +167,8 @@ class Converter:
             self.writer.batches.append(shape[0])
         for j, size in enumerate(sizes):
             if j and not isinstance(size, int):
-                self.writer.lengths.setdefault(size, (ConvertedValue(made), j))
-        return Laid(ConvertedValue(made), sizes, axes, shape, made.dtype)
+                self.writer.lengths.setdefault(size, (ConvertedValue(converted), j))
+        return Laid(ConvertedValue(converted), sizes, axes, shape, converted.dtype)
 
     # --- nodes
 
@@ -200,8 +200,8 @@ class Converter:
         meta = node.meta.get("val")
         target: Any = node.target
         if target is operator.getitem:
-            whole, index = _resolved(node.args[0], values), node.args[1]
-            return None if whole is None else whole[index]
+            outputs, index = _resolved(node.args[0], values), node.args[1]
+            return None if outputs is None else outputs[index]
         if isinstance(target, torch._ops.HigherOrderOperator):
             return self._inlined(node, values)
         if isinstance(meta, (torch.SymInt, torch.SymFloat, torch.SymBool, int, float, bool)):
@@ -266,15 +266,15 @@ class Converter:
         if word in ("select", "squeeze", "cat") and (picked := _from_pile(word, given)) is not None:
             return picked
         try:
-            found = handler(self.writer, **given, out=_out(meta), **self._more(node, word, handler))
+            converted = handler(self.writer, **given, out=_out(meta), **self._more(node, word, handler))
         except (AttributeError, TypeError, ValueError, KeyError, IndexError, StopIteration) as error:
             constant = any(isinstance(x, Known) for x in tensors_in(given))
             what = "a constant where data is expected" if constant else "arguments that are not understood"
             message = f"it takes {what}"
             raise Unsupported(message, "write this part of the model by hand, as {module: ...}") from error
         if inplace and isinstance(node.args[0], fx.Node):
-            values[node.args[0]] = found
-        return found
+            values[node.args[0]] = converted
+        return converted
 
     def _more(self, node: fx.Node, word: str, handler: Any) -> dict[str, Any]:
         """What some handlers want to know of the module that calls."""
@@ -329,9 +329,9 @@ class Converter:
         inner: dict[fx.Node, Any] = {}
         holders = [n for n in module.graph.nodes if n.op == "placeholder"]
         inner.update(zip(holders, operands, strict=True))
-        found = self._graph(module.graph, inner)
+        outputs = self._graph(module.graph, inner)
         learns = "grad_enabled" not in name or bool(args[0])
-        return found if learns else stopped(self.writer, found)
+        return outputs if learns else stopped(self.writer, outputs)
 
 
 def _turned(node: fx.Node) -> tuple[int, ...] | None:

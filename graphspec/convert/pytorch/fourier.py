@@ -63,8 +63,8 @@ def _fft(
 def _part(w: NodeWriter, self: Any, *, function: str, **_: Any) -> Laid:
     if isinstance(self, Laid):
         return self if function == "real" else scalar(w, "multiply", self, 0)
-    found: Laid = getattr(self, function)
-    return found
+    part: Laid = getattr(self, function)
+    return part
 
 
 def magnitude(w: NodeWriter, x: Complex) -> Laid:
@@ -72,8 +72,8 @@ def magnitude(w: NodeWriter, x: Complex) -> Laid:
     both = SimpleNamespace(shape=(*x.real.shape, 2), dtype=torch.float32)
     pairs = HANDLERS["stack"](w, tensors=list(x), out=both, dim=-1)
     like = SimpleNamespace(shape=x.real.shape, dtype=torch.float32)
-    found: Laid = HANDLERS["linalg_vector_norm"](w, pairs, out=like, dim=[-1])
-    return found
+    norm: Laid = HANDLERS["linalg_vector_norm"](w, pairs, out=like, dim=[-1])
+    return norm
 
 
 _abs = HANDLERS["abs"]
@@ -83,5 +83,5 @@ _abs = HANDLERS["abs"]
 def _absolute(w: NodeWriter, self: Any, **given: Any) -> Laid:
     if isinstance(self, Complex):
         return magnitude(w, self)
-    found: Laid = _abs(w, self, **given)
-    return found
+    absolute: Laid = _abs(w, self, **given)
+    return absolute

@@ -99,8 +99,8 @@ def known(target: Any) -> bool:
     """Whether a function has a handler, or needs none: it makes a tensor, or gives a number."""
     name = target._schema.name.partition("::")[2]
     word = name.removesuffix("_") if not name.startswith("_") else name
-    made = not any("Tensor" in str(argument.type) for argument in target._schema.arguments)
-    return word in HANDLERS or word in CREATES or made or name.startswith(("sym_", "_assert"))
+    makes_tensor = not any("Tensor" in str(argument.type) for argument in target._schema.arguments)
+    return word in HANDLERS or word in CREATES or makes_tensor or name.startswith(("sym_", "_assert"))
 
 
 def handles(*names: str) -> Callable[[Handler], Handler]:

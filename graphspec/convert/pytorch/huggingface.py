@@ -69,10 +69,13 @@ def _llama(config: Mapping[str, Any]) -> dict[str, Any]:
 def _is_llama(config: Mapping[str, Any]) -> bool:
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     size = config["hidden_size"] // config["num_attention_heads"]
-    plain = rope.get("rope_type", rope.get("type", "default")) == "default"
+    default_rope = rope.get("rope_type", rope.get("type", "default")) == "default"
     biased = config.get("attention_bias") or config.get("mlp_bias")
     return bool(
-        plain and config.get("hidden_act") == "silu" and config.get("head_dim") in (None, size) and not biased
+        default_rope
+        and config.get("hidden_act") == "silu"
+        and config.get("head_dim") in (None, size)
+        and not biased
     )
 
 
@@ -92,10 +95,17 @@ def _is_gpt(config: Mapping[str, Any]) -> bool:
     drops = {config.get(word, 0.1) for word in ("resid_pdrop", "embd_pdrop", "attn_pdrop")}
     inner = config.get("n_inner") in (None, 4 * config["n_embd"])
     act = config.get("activation_function") in ("gelu_new", "gelu")
-    plain = config.get("scale_attn_weights", True) and not config.get("scale_attn_by_inverse_layer_idx")
+    default_scale = config.get("scale_attn_weights", True) and not config.get(
+        "scale_attn_by_inverse_layer_idx"
+    )
     tied = config.get("tie_word_embeddings", True)
     return bool(
-        len(drops) == 1 and inner and act and plain and tied and config.get("layer_norm_epsilon") == 1e-5
+        len(drops) == 1
+        and inner
+        and act
+        and default_scale
+        and tied
+        and config.get("layer_norm_epsilon") == 1e-5
     )
 
 
@@ -113,10 +123,10 @@ def _bert(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_bert(config: Mapping[str, Any]) -> bool:
     same = config.get("hidden_dropout_prob") == config.get("attention_probs_dropout_prob")
-    plain = config.get("hidden_act") == "gelu" and config.get("layer_norm_eps") == 1e-12
+    act_and_norm = config.get("hidden_act") == "gelu" and config.get("layer_norm_eps") == 1e-12
     absolute = config.get("position_embedding_type", "absolute") == "absolute"
     kinds = config.get("type_vocab_size", 2) == 2 and config.get("pad_token_id", 0) == 0
-    return bool(same and plain and absolute and kinds and not config.get("is_decoder"))
+    return bool(same and act_and_norm and absolute and kinds and not config.get("is_decoder"))
 
 
 SHIPPED = (
@@ -144,13 +154,13 @@ def import_huggingface(
     module = _module(folder, config)
     word = identifier(name or str(config.get("model_type") or "model"), "model")
     kind = type(module).__name__
-    found = (
+    spec = (
         next((each for each in SHIPPED if kind in each.classes and each.fits(config)), None)
         if shipped
         else None
     )
-    if found is not None:
-        return _from_gallery(found, folder, config, module, word, check)
+    if spec is not None:
+        return _from_gallery(spec, folder, config, module, word, check)
     inputs = _inputs(module)
     if module.main_input_name != "input_ids":
         return _traced(module, inputs, {}, word, flat, check)
@@ -182,17 +192,17 @@ def config_of(folder: Path) -> dict[str, Any]:
         message = f"`{folder}` has no config.json"
         raise fail("import-format", message, "give the folder that `save_pretrained` wrote")
     try:
-        found = parse_json(content(path, MAX_CONFIG).decode("utf-8"))
+        config = parse_json(content(path, MAX_CONFIG).decode("utf-8"))
     except (OSError, ValueError) as error:
         raise fail("import-format", f"`{path}` is not JSON: {str(error)[:120]}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("model_type"), str):
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise fail("import-format", f"`{path}` does not say what it is: it lacks `model_type`")
-    if "auto_map" in found:
+    if "auto_map" in config:
         message = f"`{path}` names code of its own, which is never run"
         raise fail(
             "import-unsafe", message, "use a model whose class the library has, or import its class as torch"
         )
-    return found
+    return config
 
 
 def _module(folder: Path, config: Mapping[str, Any]) -> nn.Module:
@@ -229,11 +239,11 @@ def _module(folder: Path, config: Mapping[str, Any]) -> nn.Module:
 
 
 def _need_safetensors(folder: Path) -> None:
-    found = list(folder.glob("*.safetensors"))
-    if not found:
+    files = list(folder.glob("*.safetensors"))
+    if not files:
         message = f"`{folder}` has no weights as .safetensors"
         raise fail("weights-missing", message, "save the model again: `save_pretrained` writes them so")
-    for file in found:
+    for file in files:
         try:
             need_regular(file)
         except OSError as error:
@@ -292,11 +302,11 @@ def _from_gallery(
     document = read(path.read_text(encoding="utf-8"), str(path), diagnostics)
     if document is None or diagnostics.errors:
         raise SpecError(diagnostics.sorted())
-    plain: dict[str, Any] = {
+    sections: dict[str, Any] = {
         key: value for key, value in document.value.items() if key not in ("presets", "train")
     }
-    plain["params"] = {**plain["params"], **spec.params(config)}
-    written = text(plain, f"{type(module).__name__} of Hugging Face, as specs/{spec.file}.yaml")
+    sections["params"] = {**sections["params"], **spec.params(config)}
+    written = text(sections, f"{type(module).__name__} of Hugging Face, as specs/{spec.file}.yaml")
     program = compile(written)
     moved = transfer(program.graph, folder, load_rules(spec.rules))
     if moved.plan.missing:
@@ -325,8 +335,8 @@ def _prove_gallery(
                 if spec.file != "bert"
                 else [expected.last_hidden_state, expected.pooler_output]
             )
-            found = flat(ours(*given.values(), **logits))
-        worst = max(worst, apart(found, wanted))
+            actual = flat(ours(*given.values(), **logits))
+        worst = max(worst, apart(actual, wanted))
     if not worst <= TOLERANCE:
         message = f"the outputs of specs/{spec.file}.yaml differ from those of the module by {worst:.1e}"
         raise fail(

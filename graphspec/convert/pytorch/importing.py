@@ -50,11 +50,11 @@ def converted(
     for node in nodes:
         if node.automatic:
             node.name = kind(node)
-    names = {made: made.name for made in converter.inputs}
+    names = {each: each.name for each in converter.inputs}
     _drop_unread(converter.inputs, nodes, outputs, notes)
     lasts = {path: each for path, each in module.named_modules() if not any(True for _ in each.children())}
-    plain = {path for path, each in lasts.items() if type(each).__module__.startswith("torch.nn.")}
-    body = Tree(writer.origins, set(lasts), plain).body(name, converter.inputs, nodes, outputs)
+    torch_paths = {path for path, each in lasts.items() if type(each).__module__.startswith("torch.nn.")}
+    body = Tree(writer.origins, set(lasts), torch_paths).body(name, converter.inputs, nodes, outputs)
     _share(body, writer)
     _name_features(body)
     outputs = {(key if key in named else _called(value)): value for key, value in body.outputs.items()}
@@ -75,7 +75,7 @@ def converted(
         writer.weights,
         frozen,
         rows,
-        tuple((names[made], made.shape) for made in converter.inputs),
+        tuple((names[each], each.shape) for each in converter.inputs),
         tuple(notes),
         random=random,
     )
@@ -105,9 +105,9 @@ def _drop_unread(
     """Leaves out inputs that no output depends on."""
     read = {value.maker for node in nodes for value in node.sources()}
     read |= {value.maker for value in outputs.values()}
-    for made in [made for made in inputs if made not in read]:
-        notes.append(f"the input `{made.name}` is left out: no output depends on it")
-        inputs.remove(made)
+    for unread in [item for item in inputs if item not in read]:
+        notes.append(f"the input `{unread.name}` is left out: no output depends on it")
+        inputs.remove(unread)
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -128,18 +128,18 @@ def _batched(tensor: Tensor) -> Tensor:
 
 
 def _free(word: str, tensor: Tensor, shape: Sequence[str | int | None] | None) -> dict[int, Any]:
-    found: dict[int, Any] = {0: Dim.AUTO}
+    dims: dict[int, Any] = {0: Dim.AUTO}
     for axis, size in enumerate(shape or ()):
         if not isinstance(size, int):
-            found[axis + 1] = Dim.AUTO
-    return found
+            dims[axis + 1] = Dim.AUTO
+    return dims
 
 
 def _sizes(graph: Any, dynamic: Mapping[str, Sequence[str | int | None]]) -> dict[Any, str]:
     """The words for sizes that stay open. Raises `Unsupported` where one does not."""
     from graphspec.convert.pytorch.sizes import known_number
 
-    found: dict[Any, str] = {}
+    words: dict[Any, str] = {}
     for node in graph.program.graph.nodes:
         if node.op != "placeholder" or node.name not in graph.inputs:
             continue
@@ -156,8 +156,8 @@ def _sizes(graph: Any, dynamic: Mapping[str, Sequence[str | int | None]]) -> dic
                     f"the size `{word}` of `{node.name}` does not stay open: the module fixes it at {size}",
                     "give it as a number",
                 )
-            found.setdefault(size, str(word or f"size_{len(found)}"))
-    return found
+            words.setdefault(size, str(word or f"size_{len(words)}"))
+    return words
 
 
 def _share(body: ConvertedBody, writer: Any) -> None:
@@ -188,13 +188,13 @@ def _name_features(body: ConvertedBody) -> None:
         head = next(head.sources()).maker
     if not isinstance(head, ConvertedNode) or head.what != "Dense" or head.form != "layer":
         return
-    found = next(head.sources()).maker
-    while isinstance(found, ConvertedNode) and found.what == "Dropout":
-        found = next(found.sources()).maker
-    if not isinstance(found, ConvertedNode) or found.stored is not None:
+    features = next(head.sources()).maker
+    while isinstance(features, ConvertedNode) and features.what == "Dropout":
+        features = next(features.sources()).maker
+    if not isinstance(features, ConvertedNode) or features.stored is not None:
         return
-    if found.form in ("layer", "op", "merge") and "features" not in _names_of(body):
-        found.name, found.automatic = "features", False
+    if features.form in ("layer", "op", "merge") and "features" not in _names_of(body):
+        features.name, features.automatic = "features", False
 
 
 def _names_of(body: ConvertedBody) -> set[str]:
@@ -204,11 +204,11 @@ def _names_of(body: ConvertedBody) -> set[str]:
 
 def _rows(writer: Any, nodes: list[ConvertedNode]) -> Any:
     """What each module of the user's became."""
-    found: dict[tuple[str, str], list[str]] = {}
+    words_by_module: dict[tuple[str, str], list[str]] = {}
     for node in nodes:
         modules = writer.origins[node].modules
         key = (modules[-1][1], modules[-1][2]) if modules else ("", "")
         word = str(node.what) if node.form not in ("parameter", "constant", "call") else node.form
-        found.setdefault(key, []).append(word)
-    for (path, name), words in found.items():
+        words_by_module.setdefault(key, []).append(word)
+    for (path, name), words in words_by_module.items():
         yield path, name, ", ".join(dict.fromkeys(words))

@@ -64,14 +64,14 @@ def _linear(
     if isinstance(weight, Laid):
         sums = SimpleNamespace(shape=out.shape, dtype=out.dtype)
         turned = weight.permuted((1, 0))
-        found = HANDLERS["matmul"](w, function="matmul", self=input, other=turned, out=sums)
+        product = HANDLERS["matmul"](w, function="matmul", self=input, other=turned, out=sums)
     elif isinstance(bias, Laid) or common == "biases":
-        found = dense(w, input, weight, None)
+        product = dense(w, input, weight, None)
     else:
         return dense(w, input, weight, known(bias, "bias"))
     if bias is None:
-        return found
-    return pair(w, "add", found, w.data(bias) if isinstance(bias, Known) else bias, tuple(out.shape))
+        return product
+    return pair(w, "add", product, w.data(bias) if isinstance(bias, Known) else bias, tuple(out.shape))
 
 
 def _one_way(w: NodeWriter, weight: Known) -> Laid:
@@ -236,8 +236,8 @@ def transpose(
         even = all(a == b for a, b in cuts)
         given = short([a for a, _ in cuts], rank) if even else [list(pair) for pair in cuts]
         given = list(cuts[0]) if rank == 1 and not even else given
-        whole = replace(x, value=ConvertedValue(node))
-        return image(x, w.over_images(f"Cropping{rank}D", {"cropping": given}, whole, main=False), out)
+        uncropped = replace(x, value=ConvertedValue(node))
+        return image(x, w.over_images(f"Cropping{rank}D", {"cropping": given}, uncropped, main=False), out)
     return image(x, node, out)
 
 
@@ -323,14 +323,14 @@ def _adaptive(w: NodeWriter, *, function: str, out: Any, self: Laid, output_size
         node = w.over_images(word, {}, x)
         front = len(x.axes[0])
         axes = (x.axes[0], (front,), *[()] * rank)
-        found = Laid(ConvertedValue(node), (*x.sizes[:front], x.sizes[-1]), axes, tuple(shape), x.dtype)
+        pooled = Laid(ConvertedValue(node), (*x.sizes[:front], x.sizes[-1]), axes, tuple(shape), x.dtype)
     elif sizes == list(space(x)):
-        found = x
+        pooled = x
     else:
         word = f"Adaptive{'Max' if most else 'Average'}Pooling{rank}D"
         node = w.over_images(word, {"output_size": short(sizes, rank)}, x)
-        found = image(x, node, SimpleNamespace(shape=shape))
-    return (found, None) if most else found
+        pooled = image(x, node, SimpleNamespace(shape=shape))
+    return (pooled, None) if most else pooled
 
 
 @handles("im2col")

@@ -58,9 +58,9 @@ class Laid:
 
     def at(self, i: int) -> int:
         """The axis of the value that a torch axis is, where it is one."""
-        found = self.sole(i)
-        assert found is not None
-        return found
+        axis = self.sole(i)
+        assert axis is not None
+        return axis
 
     def real(self, i: int) -> tuple[int, ...]:
         """What a torch axis consists of, without axes of size 1, where there are others."""
@@ -137,7 +137,7 @@ class Laid:
 def merged_axes(laid: Laid, groups: Sequence[tuple[int, ...]]) -> Axes:
     """The torch axes of `laid`, after its value got the axes `groups` after the batch."""
     number = {group: k + 1 for k, group in enumerate(groups) if group}
-    found = []
+    axes = []
     for axis in laid.axes:
         left, now = [j for j in axis if j != 0 and laid.sizes[j] != 1], [0] if 0 in axis else []
         while left:
@@ -155,5 +155,5 @@ def merged_axes(laid: Laid, groups: Sequence[tuple[int, ...]]) -> Axes:
                 raise Unsupported("its axes are joined in an order that is not understood", "")
             now.append(number[group])
             left = left[len([j for j in group if laid.sizes[j] != 1]) :]
-        found.append(tuple(now))
-    return tuple(found)
+        axes.append(tuple(now))
+    return tuple(axes)

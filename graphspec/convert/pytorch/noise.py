@@ -26,28 +26,28 @@ STEPS, HALVINGS, PATTERNS = 16, 22, 8
 EDGE = 1e-7
 
 
-def layers_between(found: fx.Node, base: fx.Node) -> list[Layer] | None:
+def layers_between(node: fx.Node, base: fx.Node) -> list[Layer] | None:
     """The layers that make `found` of `base`, in order; None where there are none that do."""
-    if found is base:
+    if node is base:
         return []
-    if found.target is operator.getitem and word_of(found.all_input_nodes[0]) == "native_dropout":
-        return layers_between(found.all_input_nodes[0], base) if found.args[1] == 0 else None
-    word = word_of(found)
-    if word in DROPOUTS and isinstance(found.args[0], fx.Node):
-        before = layers_between(found.args[0], base)
-        if before is None or not argument(found, "train") or not argument(found, "p"):
+    if node.target is operator.getitem and word_of(node.all_input_nodes[0]) == "native_dropout":
+        return layers_between(node.all_input_nodes[0], base) if node.args[1] == 0 else None
+    word = word_of(node)
+    if word in DROPOUTS and isinstance(node.args[0], fx.Node):
+        before = layers_between(node.args[0], base)
+        if before is None or not argument(node, "train") or not argument(node, "p"):
             return before
         layer = _DROPS.get(word)
-        return None if layer is None else [*before, (layer, {"rate": shortest(argument(found, "p"))})]
-    needed = _between(found, base)
+        return None if layer is None else [*before, (layer, {"rate": shortest(argument(node, "p"))})]
+    needed = _between(node, base)
     if needed is None:
         return None
     shape = [hint(size) for size in base.meta["val"].shape]
-    if [hint(size) for size in found.meta["val"].shape] != shape:
+    if [hint(size) for size in node.meta["val"].shape] != shape:
         return None
     try:
         with random_kept(torch.nn.Module()), torch.no_grad():
-            return _recognized(needed, found, base, shape)
+            return _recognized(needed, node, base, shape)
     except (RuntimeError, TypeError, ValueError, AttributeError):
         return None
 
@@ -60,9 +60,9 @@ _DROPS = {
 }
 
 
-def _between(found: fx.Node, base: fx.Node) -> list[fx.Node] | None:
+def _between(target: fx.Node, base: fx.Node) -> list[fx.Node] | None:
     """The nodes that compute one node of another, in order; None where they need more than that."""
-    left, needed = [found], set[fx.Node]()
+    left, needed = [target], set[fx.Node]()
     while left:
         node = left.pop()
         if node is base or node in needed or not isinstance(node.meta.get("val"), Tensor):
@@ -72,7 +72,7 @@ def _between(found: fx.Node, base: fx.Node) -> list[fx.Node] | None:
         needed.add(node)
         if not of_shape(node):
             left += node.all_input_nodes
-    return [node for node in found.graph.nodes if node in needed]
+    return [node for node in target.graph.nodes if node in needed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +120,13 @@ def _drawn(node: fx.Node, args: Any, kwargs: Any, numbers: Tensor) -> Tensor:
     return numbers
 
 
-def _recognized(needed: list[fx.Node], found: fx.Node, base: fx.Node, shape: list[int]) -> list[Layer] | None:
+def _recognized(
+    needed: list[fx.Node], target: fx.Node, base: fx.Node, shape: list[int]
+) -> list[Layer] | None:
     torch.manual_seed(0)
-    function = NoiseFunction(needed, found, base)
-    plain = torch.randn(shape, dtype=torch.float64)
-    probes = [plain.abs() + 1, plain, plain * 1e4, plain * 1e-3, plain - 3, torch.zeros_like(plain)]
+    function = NoiseFunction(needed, target, base)
+    sample = torch.randn(shape, dtype=torch.float64)
+    probes = [sample.abs() + 1, sample, sample * 1e4, sample * 1e-3, sample - 3, torch.zeros_like(sample)]
     sources = [node for node in needed if is_random(node)]
     if not sources:
         return [] if all(_alike(function.of(x), x) for x in probes) else None
@@ -136,8 +138,8 @@ def _recognized(needed: list[fx.Node], found: fx.Node, base: fx.Node, shape: lis
     return _gaussian(function, probes) if drawn == shape else None
 
 
-def _alike(found: Tensor, wanted: Tensor) -> bool:
-    return found.shape == wanted.shape and torch.allclose(found, wanted, rtol=1e-6, atol=1e-7)
+def _alike(computed: Tensor, wanted: Tensor) -> bool:
+    return computed.shape == wanted.shape and torch.allclose(computed, wanted, rtol=1e-6, atol=1e-7)
 
 
 def _gaussian(function: NoiseFunction, probes: list[Tensor]) -> list[Layer] | None:
@@ -160,10 +162,10 @@ def _dropout(function: NoiseFunction, drawn: list[int], probes: list[Tensor]) ->
     """Values are zeroed where the numbers drawn are on one side of a threshold; the others are scaled by what
     their share is of all.
     """
-    found = _threshold(function, drawn, probes[0])
-    if found is None:
+    parameters = _threshold(function, drawn, probes[0])
+    if parameters is None:
         return None
-    threshold, above, scale = found
+    threshold, above, scale = parameters
     if scale <= 1 or abs((1 - threshold if above else threshold) - 1 / scale) > 1e-5:
         return None
     bits = torch.rand([PATTERNS, *drawn]) < 0.5

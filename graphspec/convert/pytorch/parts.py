@@ -52,16 +52,16 @@ def _without_writing(graph: fx.Graph, node: fx.Node) -> None:
         return
     word = target._schema.name.removesuffix("_").partition("::")[2]  # type: ignore[union-attr]
     pure = getattr(getattr(torch.ops.aten, word, None), target._overloadname, None)  # type: ignore[union-attr]
-    whole: Any = None
+    base: Any = None
     chain = [part]  # a part of a part of a tensor
-    while isinstance(whole := chain[-1].args[0], fx.Node) and word_of(whole) in SCATTERS:
-        chain.append(whole)
-    if pure is None or not isinstance(whole, fx.Node) or word_of(whole) in VIEWS:
+    while isinstance(base := chain[-1].args[0], fx.Node) and word_of(base) in SCATTERS:
+        chain.append(base)
+    if pure is None or not isinstance(base, fx.Node) or word_of(base) in VIEWS:
         return
     with graph.inserting_after(node):
-        made = last = graph.call_function(pure, node.args, node.kwargs)
-    made.meta = dict(node.meta)
-    changed = [(part, made), (node, made)]
+        pure_call = last = graph.call_function(pure, node.args, node.kwargs)
+    pure_call.meta = dict(node.meta)
+    changed = [(part, pure_call), (node, pure_call)]
     for each in chain:
         before: Any = each.args[0]
         with graph.inserting_after(last):
@@ -85,11 +85,11 @@ def _shown_again(
         if not _is_view(view) or not _is_read_after(view, place):
             continue
         with graph.inserting_after(place):
-            made = graph.node_copy(view, lambda each: new if each is old else each)
-        readers = [user for user in view.users if place < user and user is not made]
-        place = _shown_again(graph, view, made, made, changed)
+            copy = graph.node_copy(view, lambda each: new if each is old else each)
+        readers = [user for user in view.users if place < user and user is not copy]
+        place = _shown_again(graph, view, copy, copy, changed)
         for user in readers:
-            user.replace_input_with(view, made)
+            user.replace_input_with(view, copy)
     return place
 
 
@@ -106,8 +106,8 @@ def _definition(target: torch._ops.OpOverload) -> Callable[..., Any] | None:
 
     usual: Any = core_aten_decompositions()
     if target in usual:  # whose `get` does not look into all of it
-        found: Callable[..., Any] = usual[target]
-        return found
+        decomposition: Callable[..., Any] = usual[target]
+        return decomposition
     return target.decompose if target._can_decompose() else None
 
 
@@ -131,8 +131,8 @@ def _replace(graph: fx.Graph, node: fx.Node, function: Callable[..., Any]) -> se
             each.target = name
     with graph.inserting_before(node):
         result: Any = graph.graph_copy(traced.graph, mapped)
-    made = set(graph.nodes) - before
-    for each in made:
+    added = set(graph.nodes) - before
+    for each in added:
         each.meta |= {key: node.meta[key] for key in ("nn_module_stack", "stack_trace") if key in node.meta}
     if isinstance(node.meta["val"], Tensor):
         node.replace_all_uses_with(result)
@@ -142,4 +142,4 @@ def _replace(graph: fx.Graph, node: fx.Node, function: Callable[..., Any]) -> se
             user.replace_all_uses_with(result[place])
             graph.erase_node(user)
     graph.erase_node(node)
-    return made
+    return added

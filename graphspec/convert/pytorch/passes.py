@@ -44,13 +44,13 @@ def needed(nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> li
 
 def readers(nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> Readers:
     """The nodes that read each value; an output counts as one more."""
-    found: Readers = defaultdict(list)
+    readers_by_value: Readers = defaultdict(list)
     for node in nodes:
         for value in node.sources():
-            found[value].append(node)
+            readers_by_value[value].append(node)
     for value in outputs.values():
-        found[value].append(None)  # type: ignore[arg-type]
-    return found
+        readers_by_value[value].append(None)  # type: ignore[arg-type]
+    return readers_by_value
 
 
 def replaced(
@@ -199,11 +199,11 @@ def attention_heads(w: NodeWriter, value: ConvertedValue, read: Readers) -> Head
         return None
     if node.what == "get_item":  # of [length, 3, heads, size]
         place = re.fullmatch(r":, :, (\d+)", node.arguments["key"])
-        whole = _value_of(node, "Reshape")
-        if place is None or whole is None or len(whole.arguments["target_shape"]) != 4:
+        reshape = _value_of(node, "Reshape")
+        if place is None or reshape is None or len(reshape.arguments["target_shape"]) != 4:
             return None
-        count, *shape = whole.arguments["target_shape"][1:]
-        return _third(w, whole, int(place[1]), count, shape, read)
+        count, *shape = reshape.arguments["target_shape"][1:]
+        return _third(w, reshape, int(place[1]), count, shape, read)
     if node.what != "Reshape" or len(node.arguments["target_shape"]) != 3:
         return None
     shape = node.arguments["target_shape"][1:]
@@ -274,12 +274,12 @@ def _attention(
     slots = dict(node.reads)
     if set(slots) != {"query", "key", "value"} or "scale" in node.arguments:
         return
-    found = [attention_heads(w, value, read) for value in slots.values()]  # type: ignore[arg-type]
+    projections = [attention_heads(w, value, read) for value in slots.values()]  # type: ignore[arg-type]
     joined = _reader(ConvertedValue(node), read, "Reshape")
     last = _reader(ConvertedValue(joined), read, "Dense") if joined is not None else None
-    if None in found or last is None or joined is None or len(joined.arguments["target_shape"]) != 2:
+    if None in projections or last is None or joined is None or len(joined.arguments["target_shape"]) != 2:
         return
-    query, key, value = (each for each in found if each is not None)
+    query, key, value = (each for each in projections if each is not None)
     biases = {each.bias is not None for each in (query, key, value)} | {last.arguments.get("use_bias", True)}
     if key.shape != query.shape or value.shape[0] != query.shape[0] or len(biases) > 1 or last.stored is None:
         return
@@ -304,25 +304,25 @@ def _attention(
         reads.append(("key", key.source))
     path = (f"attention{len(w.weights)}",)
     w.weights[path] = held
-    made = ConvertedNode(
+    attention = ConvertedNode(
         "attention", "layer", "MultiHeadAttention", words, reads, "named", stored=Stored(path, ())
     )
     linears = [each.linear for each in (query, key, value)] + [last]
-    made.trainable = any(linear.trainable for linear in linears)
-    made.automatic = True
-    w.origins[made] = CallOrigin(_common([w.origins[linear] for linear in linears]), "whole", True)
-    nodes[nodes.index(last)] = made
-    replaced(nodes, outputs, {ConvertedValue(last): ConvertedValue(made)})
-    read[ConvertedValue(made)] = read[ConvertedValue(last)]
+    attention.trainable = any(linear.trainable for linear in linears)
+    attention.automatic = True
+    w.origins[attention] = CallOrigin(_common([w.origins[linear] for linear in linears]), "whole", True)
+    nodes[nodes.index(last)] = attention
+    replaced(nodes, outputs, {ConvertedValue(last): ConvertedValue(attention)})
+    read[ConvertedValue(attention)] = read[ConvertedValue(last)]
 
 
 def drops(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
     """Attention with dropout that is no `MultiHeadAttention`: as products, between which a dropout stands."""
     for node in list(nodes):
         if node in w.rates and (last := _by_products(w, node)) is not None:
-            made = w.nodes[w.nodes.index(last[0]) :]
+            products = w.nodes[w.nodes.index(last[0]) :]
             place = nodes.index(node)
-            nodes[place : place + 1] = made
+            nodes[place : place + 1] = products
             replaced(nodes, outputs, {ConvertedValue(node): last[1]})
             del w.rates[node]
 
@@ -340,23 +340,23 @@ def _by_products(w: NodeWriter, node: ConvertedNode) -> tuple[ConvertedNode, Con
     first = w.node(
         "op", "einsum", {"subscripts": "bqhd,bkhd->bhqk"}, [("", reads["query"]), ("", reads["key"])]
     )
-    found = ConvertedValue(w.node("op", "multiply", {"x2": scale}, [("x1", ConvertedValue(first))]))
+    scores = ConvertedValue(w.node("op", "multiply", {"x2": scale}, [("x1", ConvertedValue(first))]))
     mask = reads.get("mask")
     if causal:
         mask = w.held(Known(torch.ones(1, *given.lengths, dtype=torch.bool).tril()))
     if "bias" in reads:
-        found = ConvertedValue(w.node("merge", "add", {}, [("", found), ("", reads["bias"])]))
+        scores = ConvertedValue(w.node("merge", "add", {}, [("", scores), ("", reads["bias"])]))
         if _hides(reads["bias"]):
             mask = ConvertedValue(w.node("op", "greater", {"x2": UNSEEN}, [("x1", reads["bias"])]))
     if mask is not None:
-        choices = [("condition", mask), ("x1", found)]
-        found = ConvertedValue(w.node("op", "where", {"x2": UNSEEN}, choices))
-    found = ConvertedValue(w.node("layer", "Activation", {"activation": "softmax"}, [("x", found)]))
+        choices = [("condition", mask), ("x1", scores)]
+        scores = ConvertedValue(w.node("op", "where", {"x2": UNSEEN}, choices))
+    scores = ConvertedValue(w.node("layer", "Activation", {"activation": "softmax"}, [("x", scores)]))
     if mask is not None and not causal:  # of a query that sees no key
-        choices = [("condition", mask), ("x1", found)]
-        found = ConvertedValue(w.node("op", "where", {"x2": 0.0}, choices))
-    found = ConvertedValue(w.node("layer", "Dropout", {"rate": shortest(given.rate)}, [("x", found)]))
-    last = w.node("op", "einsum", {"subscripts": "bhqk,bkhd->bqhd"}, [("", found), ("", reads["value"])])
+        choices = [("condition", mask), ("x1", scores)]
+        scores = ConvertedValue(w.node("op", "where", {"x2": 0.0}, choices))
+    scores = ConvertedValue(w.node("layer", "Dropout", {"rate": shortest(given.rate)}, [("x", scores)]))
+    last = w.node("op", "einsum", {"subscripts": "bhqk,bkhd->bqhd"}, [("", scores), ("", reads["value"])])
     return first, ConvertedValue(last)
 
 
@@ -374,19 +374,19 @@ def _hides(bias: Any) -> bool:
 
 
 def _common(origins: list[CallOrigin]) -> tuple[tuple[str, str, str], ...]:
-    found = []
+    prefix = []
     for steps in zip(*(origin.modules for origin in origins), strict=False):
         if len(set(steps)) > 1:
             break
-        found.append(steps[0])
-    return tuple(found)
+        prefix.append(steps[0])
+    return tuple(prefix)
 
 
 def _reader(value: ConvertedValue, read: Readers, what: str) -> ConvertedNode | None:
-    found = read[value]
-    if len(found) != 1 or found[0] is None or found[0].form != "layer" or found[0].what != what:
+    nodes = read[value]
+    if len(nodes) != 1 or nodes[0] is None or nodes[0].form != "layer" or nodes[0].what != what:
         return None
-    return found[0]
+    return nodes[0]
 
 
 def by_hand(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
@@ -395,16 +395,16 @@ def by_hand(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, Conver
     for node in list(nodes):
         if node.what != "Activation" or node.arguments["activation"] != "softmax":
             continue
-        found = _handmade(node, read)
-        if found is not None:
-            second, reads, words, rate = found
-            made = ConvertedNode("attention", "op", "dot_product_attention", words, reads, "named")
-            made.automatic = True
-            w.origins[made] = w.origins[second]
+        match = _handmade(node, read)
+        if match is not None:
+            second, reads, words, rate = match
+            attention = ConvertedNode("attention", "op", "dot_product_attention", words, reads, "named")
+            attention.automatic = True
+            w.origins[attention] = w.origins[second]
             if rate:
-                w.rates[made] = AttentionDropout(rate, _size_of(reads[0][1]), ("", ""))
-            nodes[nodes.index(second)] = made
-            replaced(nodes, outputs, {ConvertedValue(second): ConvertedValue(made)})
+                w.rates[attention] = AttentionDropout(rate, _size_of(reads[0][1]), ("", ""))
+            nodes[nodes.index(second)] = attention
+            replaced(nodes, outputs, {ConvertedValue(second): ConvertedValue(attention)})
 
 
 def _handmade(node: ConvertedNode, read: Readers) -> Any:
@@ -514,11 +514,11 @@ def _activated(
     outputs: dict[str, ConvertedValue],
 ) -> None:
     """Puts an activation behind a call, which takes none."""
-    made = ConvertedNode("act", "layer", "Activation", {"activation": activation}, automatic=True)
-    replaced(nodes, outputs, {ConvertedValue(node): ConvertedValue(made)})
-    made.reads = [("x", ConvertedValue(node))]
-    w.origins[made] = replace(w.origins[node], main=False)
-    nodes.insert(nodes.index(node) + 1, made)
+    activation_node = ConvertedNode("act", "layer", "Activation", {"activation": activation}, automatic=True)
+    replaced(nodes, outputs, {ConvertedValue(node): ConvertedValue(activation_node)})
+    activation_node.reads = [("x", ConvertedValue(node))]
+    w.origins[activation_node] = replace(w.origins[node], main=False)
+    nodes.insert(nodes.index(node) + 1, activation_node)
 
 
 def _unactivated(node: ConvertedNode) -> dict[str, Any]:

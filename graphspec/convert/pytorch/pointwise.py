@@ -257,11 +257,11 @@ def _pair(
     op = MERGES.get(function) or PAIRS[function]
     if rounding_mode is not None:
         op = "floor_divide" if rounding_mode == "floor" else op
-    found = pair(w, op, self, other, out.shape)
-    found = replace(found, dtype=str(out.dtype).removeprefix("torch."))
+    combined = pair(w, op, self, other, out.shape)
+    combined = replace(combined, dtype=str(out.dtype).removeprefix("torch."))
     if rounding_mode == "trunc":
-        return w.make("op", "trunc", {}, [("x", found.value)], found)
-    return found
+        return w.make("op", "trunc", {}, [("x", combined.value)], combined)
+    return combined
 
 
 def pair(w: NodeWriter, op: str, a: Any, b: Any, shape: tuple[Size, ...]) -> Laid:
@@ -278,8 +278,8 @@ def pair(w: NodeWriter, op: str, a: Any, b: Any, shape: tuple[Size, ...]) -> Lai
         return scalar(w, op, b, a, second=False)
     merges = op in ("add", "multiply", "subtract", "maximum", "minimum")
     a, b = together(w, [a, b], shape, full=not merges)
-    whole = a if isinstance(a, Laid) else b
-    reads = [value(w, a, whole), value(w, b, whole)]
+    like = a if isinstance(a, Laid) else b
+    reads = [value(w, a, like), value(w, b, like)]
     if merges:
         node = w.node("merge", op, {}, [("", read) for read in reads])
     else:
@@ -302,11 +302,11 @@ def value(w: NodeWriter, x: Laid | Known, like: Laid) -> ConvertedValue:
 
 def _result(a: Laid | Known, b: Laid | Known, shape: tuple[Size, ...]) -> Laid:
     """The layout of what two operands in one layout give."""
-    whole = max(
+    widest = max(
         (x for x in (a, b) if isinstance(x, Laid)),
         key=lambda x: (len(x.sizes), not x.is_free, sum(s != 1 for s in x.sizes)),
     )
-    sizes = list(whole.sizes)
+    sizes = list(widest.sizes)
     sizes[0] = next((x.sizes[0] for x in (a, b) if isinstance(x, Laid) and x.sizes[0] != 1), 1)
     for other in (a, b):
         own = other.sizes[1:] if isinstance(other, Laid) else tuple(other.tensor.shape) or (1,)
@@ -314,8 +314,8 @@ def _result(a: Laid | Known, b: Laid | Known, shape: tuple[Size, ...]) -> Laid:
         for k, size in enumerate(reversed(own)):
             if size != 1 and k < len(sizes) - 1:
                 sizes[-1 - k] = size
-    axes = list(whole.axes)
-    return replace(whole, sizes=tuple(sizes), axes=tuple(axes), shape=tuple(shape))
+    axes = list(widest.axes)
+    return replace(widest, sizes=tuple(sizes), axes=tuple(axes), shape=tuple(shape))
 
 
 def padded(x: Laid, rank: int) -> Laid:
@@ -352,19 +352,19 @@ def together(
         chosen: Laid | None = None
     else:
         chosen = leader
-    found: list[Laid | Known] = []
+    aligned: list[Laid | Known] = []
     for x in operands:
         if isinstance(x, Known):
-            found.append(arranged(x, leader, full))
+            aligned.append(arranged(x, leader, full))
         elif (
             chosen is not None
             and padded(x, rank).value == chosen.value
             and padded(x, rank).axes == chosen.axes
         ):
-            found.append(chosen)
+            aligned.append(chosen)
         else:
-            found.append(_followed(w, padded(x, rank), leader, full))
-    return [_as(x, leader) if isinstance(x, Laid) else x for x in found]
+            aligned.append(_followed(w, padded(x, rank), leader, full))
+    return [_as(x, leader) if isinstance(x, Laid) else x for x in aligned]
 
 
 def _as(x: Laid, leader: Laid) -> Laid:
@@ -470,8 +470,8 @@ def arranged(known: Known, leader: Laid, full: bool = False) -> Known:
         sizes, order = [], []
         for i, axis in enumerate(leader.axes):
             for j in axis:
-                whole = tensor.shape[i] != 1
-                sizes.append(leader.sizes[j] if whole and j else 1)
+                varies = tensor.shape[i] != 1
+                sizes.append(leader.sizes[j] if varies and j else 1)
                 order.append(j)
         tensor = tensor.reshape([int(s) for s in sizes])
         missing = [j for j in range(len(leader.sizes)) if j not in order]
@@ -507,18 +507,18 @@ def _where(w: NodeWriter, function: str, out: Any, self: Any, other: Any, given:
         condition, yes, no = given["condition"], self, other
     condition, yes, no = number(condition), number(yes), number(no)
     operands = [x for x in (condition, yes, no) if isinstance(x, (Laid, Known))]
-    found = iter(together(w, operands, out.shape, full=True))
+    aligned = iter(together(w, operands, out.shape, full=True))
     slots: list[tuple[str, Any]] = []
     constants: dict[str, Any] = {}
     placed = []
     for name, x in (("condition", condition), ("x1", yes), ("x2", no)):
         if isinstance(x, (Laid, Known)):
-            placed.append(next(found))
+            placed.append(next(aligned))
             slots.append((name, placed[-1]))
         else:
             constants[name] = finite(x, out.dtype)
-    whole = next(x for x in placed if isinstance(x, Laid))
-    reads = [(name, value(w, x, whole)) for name, x in slots]
+    like = next(x for x in placed if isinstance(x, Laid))
+    reads = [(name, value(w, x, like)) for name, x in slots]
     node = w.node("op", "where", constants, reads)
     result = _result(placed[0], placed[-1], out.shape)
     for x in placed:

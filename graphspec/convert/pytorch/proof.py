@@ -39,8 +39,8 @@ def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Tor
             given = fresh(imported, inputs, batch, seed)
             with torch.no_grad():
                 expected = flat(module(**given))
-                found = _run(ours, _used(imported, given))
-                last = apart(found, expected)
+                actual = _run(ours, _used(imported, given))
+                last = apart(actual, expected)
             if not last <= TOLERANCE:
                 allowed = max(allowed, 3 * _own(module, given, expected))
             worst = max(worst, last)
@@ -66,12 +66,12 @@ def fresh(imported: Any, examples: Mapping[str, Tensor], batch: int, seed: int) 
     open_sizes = sorted({str(s) for _, shape in imported.inputs for s in shape or () if isinstance(s, str)})
     sizes = {word: 9 + 2 * k + 3 * seed % 7 for k, word in enumerate(open_sizes)}
     given = imported.program.example_inputs(batch_size=batch, sizes=sizes, seed=seed)
-    made = dict(zip((name for name, _ in imported.inputs), given.values(), strict=True))
-    found = {name: made.get(name, x[:1].expand(batch, *x.shape[1:])) for name, x in examples.items()}
-    for tensor in made.values():
+    by_name = dict(zip((name for name, _ in imported.inputs), given.values(), strict=True))
+    inputs = {name: by_name.get(name, x[:1].expand(batch, *x.shape[1:])) for name, x in examples.items()}
+    for tensor in by_name.values():
         if tensor.dtype == torch.bool and tensor.dim() > 1:
             tensor[..., 0] = True
-    return found
+    return inputs
 
 
 def _used(imported: Any, given: Mapping[str, Tensor]) -> list[Tensor]:
@@ -88,12 +88,12 @@ def flat(value: Any) -> list[Tensor]:
     return [leaf for leaf in torch.utils._pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
 
 
-def apart(found: list[Tensor], expected: list[Tensor]) -> float:
+def apart(actual: list[Tensor], expected: list[Tensor]) -> float:
     """The largest difference, relative to the largest value; infinite where shapes differ, or one is NaN."""
-    if len(found) != len(expected):
+    if len(actual) != len(expected):
         return float("inf")
     worst = 0.0
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(actual, expected, strict=True):
         if a.shape != b.shape:
             return float("inf")
         a, b = a.detach().double(), b.detach().double()
@@ -116,10 +116,10 @@ def _own(module: nn.Module, given: Mapping[str, Tensor], expected: list[Tensor])
     for inputs, kind in ((turned, None), (wide, torch.float64)):
         with module_kept(module), torch.no_grad():
             try:
-                found = flat(module.to(kind)(**inputs))
+                actual = flat(module.to(kind)(**inputs))
             except _RUNS_NOT:
                 continue
-        worst = max(worst, apart(found, expected))
+        worst = max(worst, apart(actual, expected))
     return worst
 
 
@@ -172,32 +172,32 @@ def _trained(
     """
     given = fresh(imported, inputs, 4, 7)
     wide = _doubled(given)
-    found: _Learned | None = None
+    learned: _Learned | None = None
     with module_kept(module), module_kept(ours):
         try:
             module.double(), ours.double()
-            found = _learned(imported, module, ours, wide)
+            learned = _learned(imported, module, ours, wide)
         except _RUNS_NOT:
             pass
-    if found is None:
+    if learned is None:
         with module_kept(module), module_kept(ours):
             try:
-                found = _learned(imported, module, ours, given)
+                learned = _learned(imported, module, ours, given)
             except _RUNS_NOT as error:
                 first = first_line(error)[:120]
                 return None, None, f"the module does not train on such inputs: {first}"
-    if found.why:
-        return None, None, found.why
-    if found.gradient > GRADIENT and found.gradient > 3 * _own_gradient(imported, module, given, wide):
+    if learned.why:
+        return None, None, learned.why
+    if learned.gradient > GRADIENT and learned.gradient > 3 * _own_gradient(imported, module, given, wide):
         message = (
-            f"in training, the gradient of `{found.where}` in the spec differs from that of the module by "
-            f"{found.gradient:.1e}"
+            f"in training, the gradient of `{learned.where}` in the spec differs from that of the module by "
+            f"{learned.gradient:.1e}"
         )
         raise fail("import-differs", message, REPORT)
-    if found.loss > TOLERANCE * DEEP:
-        message = f"in training, the loss of the spec differs from that of the module by {found.loss:.1e}"
+    if learned.loss > TOLERANCE * DEEP:
+        message = f"in training, the loss of the spec differs from that of the module by {learned.loss:.1e}"
         raise fail("import-differs", message, REPORT)
-    return found.loss, found.gradient, ""
+    return learned.loss, learned.gradient, ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ def _own_gradient(
     """How far the gradients of the module in float32 are from its own in float64: what was computed once of
     its parameters is rounded to float32, and deep networks without batches to average over make much of that.
     """
-    found: list[dict[str, Tensor]] = []
+    grads: list[dict[str, Tensor]] = []
     for inputs, kind in ((given, torch.float32), (wide, torch.float64)):
         with module_kept(module), _still(imported.random, module), torch.random.fork_rng(devices=[]):
             try:
@@ -230,8 +230,8 @@ def _own_gradient(
             except _RUNS_NOT:
                 return 0.0
             named = module.named_parameters()
-            found.append({name: p.grad.double() for name, p in named if p.grad is not None})
-    return _worst(found[1], found[0])[0]
+            grads.append({name: p.grad.double() for name, p in named if p.grad is not None})
+    return _worst(grads[1], grads[0])[0]
 
 
 _RUNS_NOT = Exception
@@ -241,12 +241,12 @@ _RUNS_NOT = Exception
 def _learned(imported: Any, module: nn.Module, ours: nn.Module, given: Mapping[str, Tensor]) -> _Learned:
     with _still(imported.random, module, ours):
         expected = flat(module(**given))
-        found = flat(ours(*_used(imported, given)))
-        if [x.shape for x in expected] != [x.shape for x in found]:
+        actual = flat(ours(*_used(imported, given)))
+        if [x.shape for x in expected] != [x.shape for x in actual]:
             return _Learned(why="the module gives other outputs in training")
-        if not apart(found, expected) <= TOLERANCE * DEEP:
+        if not apart(actual, expected) <= TOLERANCE * DEEP:
             return _Learned(why="the module is random, or another one, in training")
-        theirs, own = _loss(expected), _loss(found)
+        theirs, own = _loss(expected), _loss(actual)
         if theirs is None or own is None or not theirs.requires_grad:
             return _Learned(why="nothing of it is trained")
         theirs.backward()
@@ -273,17 +273,17 @@ def _worst_gradient(imported: Any, module: nn.Module, ours: nn.Module) -> tuple[
     return _worst(wanted, {name: p.grad for name, p in mine if p.grad is not None})
 
 
-def _worst(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> tuple[float, str]:
+def _worst(wanted: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> tuple[float, str]:
     """The largest difference of one gradient, relative to its largest element, and whose it is; infinite
     where only the found one is NaN. What is wanted as NaN is not compared.
     """
     worst, where = 0.0, ""
     scale = max((float(g.nan_to_num().abs().max()) for g in wanted.values() if g.numel()), default=0.0)
     for key, gradient in wanted.items():
-        if key in found:
-            if (found[key].isnan() & ~gradient.isnan()).any():
+        if key in actual:
+            if (actual[key].isnan() & ~gradient.isnan()).any():
                 return float("inf"), key
-            gap = float((found[key] - gradient).nan_to_num().abs().max())
+            gap = float((actual[key] - gradient).nan_to_num().abs().max())
             most = float(gradient.nan_to_num().abs().max())
             relative = gap / max(most, 1e-3 * scale, 1e-30)
             worst, where = max((worst, where), (relative, key))

@@ -38,8 +38,8 @@ def recognized(module: nn.Module) -> Iterator[None]:
 
 def _forward(module: nn.Module) -> Callable[..., Any] | None:
     if type(module) is nn.MultiheadAttention:
-        plain = module.bias_k is None and not module.add_zero_attn
-        return (lambda *args, **given: _attend(module, *args, **given)) if plain else None
+        supported = module.bias_k is None and not module.add_zero_attn
+        return (lambda *args, **given: _attend(module, *args, **given)) if supported else None
     if isinstance(module, nn.RNNBase) and type(module) in (nn.LSTM, nn.GRU, nn.RNN):
         return forward_of(module)
     name = type(module).__name__
@@ -52,8 +52,8 @@ def _forward(module: nn.Module) -> Callable[..., Any] | None:
 
 def _rms_norm(module: nn.Module) -> Callable[..., Any] | None:
     weight = getattr(module, "weight", None)
-    found = [getattr(module, word, None) for word in ("variance_epsilon", "eps", "epsilon")]
-    epsilon = next((value for value in found if isinstance(value, float)), None)
+    candidates = [getattr(module, word, None) for word in ("variance_epsilon", "eps", "epsilon")]
+    epsilon = next((value for value in candidates if isinstance(value, float)), None)
     if (
         not isinstance(weight, Tensor)
         or weight.dim() != 1

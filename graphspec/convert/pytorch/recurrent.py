@@ -69,9 +69,9 @@ def _single(function: str) -> None:
         "batch_first": bool,
         "return": tuple[Tensor, Tensor],
     }
-    made: Any = torch.library.custom_op(f"graphspec::{function}", run, mutates_args=())
+    op: Any = torch.library.custom_op(f"graphspec::{function}", run, mutates_args=())
 
-    @made.register_fake
+    @op.register_fake
     def _(input: Tensor, hx: Tensor, params: list[Tensor], *others: Any) -> tuple[Tensor, Tensor]:
         width = params[1].shape[1] * (1 + others[4])
         return input.new_empty(*input.shape[:2], width), torch.empty_like(hx)

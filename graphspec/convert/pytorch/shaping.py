@@ -73,17 +73,17 @@ def _unsqueeze(w: NodeWriter, self: Laid, dim: int, **_: Any) -> Laid:
 
 @handles("expand", "expand_as", "broadcast_to")
 def _expand(w: NodeWriter, self: Laid, out: Any, **_: Any) -> Laid:
-    found = self
-    while len(found.shape) < len(out.shape):
-        found = found.inserted(0)
+    expanded = self
+    while len(expanded.shape) < len(out.shape):
+        expanded = expanded.inserted(0)
     for i, size in enumerate(out.shape):
-        if size in w.batches and found.is_free:
-            found = w.batched(found, i)
+        if size in w.batches and expanded.is_free:
+            expanded = w.batched(expanded, i)
     axes = tuple(
-        () if found.length(axis) == 1 and size != 1 and 0 not in axis else axis
-        for axis, size in zip(found.axes, out.shape, strict=True)
+        () if expanded.length(axis) == 1 and size != 1 and 0 not in axis else axis
+        for axis, size in zip(expanded.axes, out.shape, strict=True)
     )
-    return replace(found, axes=axes, shape=tuple(out.shape))
+    return replace(expanded, axes=axes, shape=tuple(out.shape))
 
 
 @handles("repeat", "tile", "repeat_interleave")
@@ -146,12 +146,12 @@ def alone(w: NodeWriter, x: Laid, i: int) -> Laid:
     for k in kept:
         groups += [x.axes[k]] if k == i else [(j,) for j in x.axes[k]]
     groups = [(j,) for axis in x.axes if 0 in axis for j in axis if j] + groups
-    found = w.lay(x, groups)
+    laid = w.lay(x, groups)
     if not x.axes[i]:
-        axes = list(found.axes)
+        axes = list(laid.axes)
         axes[i] = (1 + groups.index(()),)
-        found = replace(found, axes=tuple(axes))
-    return found
+        laid = replace(laid, axes=tuple(axes))
+    return laid
 
 
 @handles("slice", "narrow")
@@ -260,20 +260,20 @@ def _cat(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
         laid = natural
         leader = laid[0]
     j = leader.at(i)
-    found = iter(laid)
+    remaining = iter(laid)
     reads: list[tuple[str, ConvertedValue]] = []
     for x in tensors:
         if isinstance(x, Laid):
-            value = next(found).value
+            value = next(remaining).value
         else:
             from graphspec.convert.pytorch.pointwise import arranged
 
             sizes = list(leader.sizes)
             sizes[j] = x.tensor.shape[i]
             own = replace(leader, sizes=tuple(sizes))
-            made = arranged(x, own)
+            operand = arranged(x, own)
             shape = [int(size) for size in sizes[1:]]
-            value = w.held(made.map(_expanding(shape)))
+            value = w.held(operand.map(_expanding(shape)))
         reads.append(("", value))
     axis = -1 if j == len(leader.sizes) - 1 else j
     given = {} if axis == -1 else {"axis": axis}
@@ -397,7 +397,7 @@ def _var(
     places = dims_of(dim, len(self.shape))
     degrees = correction if correction is not None else 1
     degrees = degrees if unbiased else 0
-    found = reduced(w, "var", self, places, keepdim, out)
+    variance = reduced(w, "var", self, places, keepdim, out)
     if degrees:
         from graphspec.convert.pytorch.pointwise import scalar
         from graphspec.convert.pytorch.sizes import product
@@ -405,8 +405,8 @@ def _var(
         count = product(self.shape[i] for i in places)
         if not isinstance(count, int):
             raise Unsupported("an unbiased variance over an open size has no counterpart", "unbiased=False")
-        found = scalar(w, "multiply", found, count / (count - degrees))
-    return w.make("op", "sqrt", {}, [("x", found.value)], found) if function == "std" else found
+        variance = scalar(w, "multiply", variance, count / (count - degrees))
+    return w.make("op", "sqrt", {}, [("x", variance.value)], variance) if function == "std" else variance
 
 
 @handles("max", "min")
@@ -474,8 +474,8 @@ def _cumulative(w: NodeWriter, self: Laid, dim: int, function: str, out: Any, **
     if x.dtype != word:  # PyTorch counts booleans
         x = replace(w.make("op", "cast", {"dtype": word}, [("x", x.value)], x), dtype=word)
     axis = x.sole(dim % len(self.shape))
-    found = w.make("op", function, {"axis": axis}, [("x", x.value)], x)
-    return replace(found, dtype=str(out.dtype).removeprefix("torch."))
+    cumulative = w.make("op", function, {"axis": axis}, [("x", x.value)], x)
+    return replace(cumulative, dtype=str(out.dtype).removeprefix("torch."))
 
 
 @handles("topk", "sort", "argsort")
@@ -515,9 +515,9 @@ def taken(w: NodeWriter, x: Laid, i: int, index: Any, out: Any) -> Laid:
         node = w.node("op", "take", {"indices": flat.tensor.tolist(), "axis": j}, [("x", x.value)])
     else:
         node = w.node("op", "take", {"axis": j}, [("", x.value), ("", w.held(flat, "indices"))])
-    found = _resized(x, node, {i: flat.tensor.numel()})
+    elements = _resized(x, node, {i: flat.tensor.numel()})
     shape = list(index.tensor.shape)
-    return found if len(shape) == 1 else w.split(found, (*x.shape[:i], *shape, *x.shape[i + 1 :]))
+    return elements if len(shape) == 1 else w.split(elements, (*x.shape[:i], *shape, *x.shape[i + 1 :]))
 
 
 @handles("index")

@@ -40,14 +40,14 @@ def quotient(a: Size, b: Size) -> Size | None:
     """`a / b` where that is whole, else None."""
     if isinstance(a, int) and isinstance(b, int):
         return a // b if b and a % b == 0 else None
-    found = sympy.cancel(sympy.sympify(a) / sympy.sympify(b))
-    whole = found.is_Integer or (
-        sympy.fraction(found)[1] == 1 and all(number.is_Integer for number in found.atoms(sympy.Number))
+    ratio = sympy.cancel(sympy.sympify(a) / sympy.sympify(b))
+    is_integer = ratio.is_Integer or (
+        sympy.fraction(ratio)[1] == 1 and all(number.is_Integer for number in ratio.atoms(sympy.Number))
     )
-    return known_number(found) if whole else None
+    return known_number(ratio) if is_integer else None
 
 
 def written(sizes: Sequence[Size], inferred: bool = True) -> list[int] | None:
     """Sizes as a spec's shape, with -1 for one that is open; None where several are."""
-    found = [size if isinstance(size, int) else -1 for size in sizes]
-    return found if inferred and found.count(-1) <= 1 else None
+    shape = [size if isinstance(size, int) else -1 for size in sizes]
+    return shape if inferred and shape.count(-1) <= 1 else None

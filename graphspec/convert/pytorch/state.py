@@ -34,11 +34,11 @@ def held(graph: Graph, where: Mapping[str, StoredPlace], weights: Weights) -> It
 
 def state(graph: Graph, where: Mapping[str, StoredPlace], weights: Weights) -> dict[str, Tensor]:
     """The state dict of a program's module."""
-    found = {}
+    state_dict = {}
     for key, known in held(graph, where, weights):
         tensor = known.tensor.contiguous().clone()
-        found[key] = tensor.float() if tensor.is_floating_point() else tensor
-    return found
+        state_dict[key] = tensor.float() if tensor.is_floating_point() else tensor
+    return state_dict
 
 
 def gradients(
@@ -47,7 +47,7 @@ def gradients(
     """What the gradient of each weight must be, given those of the module's parameters; NaN where the module
     leaves a row as it is.
     """
-    found = {}
+    expected = {}
     for key, known in held(graph, where, weights):
         if known.source is None or not known.names:
             continue
@@ -55,8 +55,8 @@ def gradients(
         if len(given) < len(known.names):
             continue
         with torch.no_grad():
-            found[key] = (known.slope or known.source)(given.__getitem__)
+            expected[key] = (known.slope or known.source)(given.__getitem__)
             if known.padding is not None:
-                found[key] = found[key].clone()
-                found[key][known.padding] = torch.nan
-    return found
+                expected[key] = expected[key].clone()
+                expected[key][known.padding] = torch.nan
+    return expected

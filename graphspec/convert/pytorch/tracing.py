@@ -129,17 +129,17 @@ def _source(place: str) -> str:
 
 def _user_line(error: BaseException) -> str:
     """The last line of the traceback that is neither PyTorch's nor ours."""
-    found = ""
+    line = ""
     seen: BaseException | None = error
     while seen is not None:
         trace = seen.__traceback__
         while trace is not None:
             file = trace.tb_frame.f_code.co_filename
             if _is_users(file):
-                found = f"{file}:{trace.tb_lineno}"
+                line = f"{file}:{trace.tb_lineno}"
             trace = trace.tb_next
-        seen = seen.__cause__ or seen.__context__ if not found else None
-    return found
+        seen = seen.__cause__ or seen.__context__ if not line else None
+    return line
 
 
 def _is_users(file: str) -> bool:

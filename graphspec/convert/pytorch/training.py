@@ -49,11 +49,11 @@ class _Draws(TorchDispatchMode):
         if torch.Tag.nondeterministic_seeded not in func.tags:
             return func(*args, **(kwargs or {}))
         before = torch.get_rng_state()
-        found = func(*args, **(kwargs or {}))
+        output = func(*args, **(kwargs or {}))
         own = (kwargs or {}).get("generator") is not None
         if own or not torch.equal(before, torch.get_rng_state()):
             self.seen()
-        return found
+        return output
 
 
 def _states() -> tuple[Any, Any]:
@@ -69,14 +69,14 @@ def random_parts(
     libraries that random numbers come from. Runs it once.
     """
     inside: list[str] = []
-    found: set[str] = set()
+    paths: set[str] = set()
     hooks = []
     for path, each in module.named_modules():
         hooks.append(each.register_forward_pre_hook(lambda *_, path=path: inside.append(path)))
         hooks.append(each.register_forward_hook(lambda *_: inside.pop() and None))
     try:
         module.train()
-        drawing = _Draws(lambda: found.add(inside[-1] if inside else ""))
+        drawing = _Draws(lambda: paths.add(inside[-1] if inside else ""))
         with quiet(), module_kept(module), torch.no_grad():
             before = _states()
             with drawing:
@@ -89,7 +89,7 @@ def random_parts(
         for hook in hooks:
             hook.remove()
     names = ("random", "numpy.random")
-    return frozenset(found), tuple(n for n, a, b in zip(names, before, after, strict=True) if a != b)
+    return frozenset(paths), tuple(n for n, a, b in zip(names, before, after, strict=True) if a != b)
 
 
 @contextmanager
@@ -100,8 +100,8 @@ def marked(module: nn.Module) -> Iterator[None]:
     changed = []
     for each in module.modules():
         last = not any(True for _ in each.children()) and not each._parameters and not each._buffers
-        plain = type(each).__module__.startswith("torch.nn.") and type(each) is not nn.Identity
-        if last and not plain and "forward" not in each.__dict__:
+        is_torch = type(each).__module__.startswith("torch.nn.") and type(each) is not nn.Identity
+        if last and not is_torch and "forward" not in each.__dict__:
             each.forward = _marking(each.forward)
             changed.append(each)
     try:
@@ -114,9 +114,9 @@ def marked(module: nn.Module) -> Iterator[None]:
 def _marking(forward: Any) -> Any:
     @functools.wraps(forward)
     def marking(*args: Any, **given: Any) -> Any:
-        found = forward(*args, **given)
-        plain = type(found) is Tensor or isinstance(found, torch._subclasses.FakeTensor)
-        return torch.ops.aten.alias(found) if plain and found.is_floating_point() else found
+        output = forward(*args, **given)
+        is_tensor = type(output) is Tensor or isinstance(output, torch._subclasses.FakeTensor)
+        return torch.ops.aten.alias(output) if is_tensor and output.is_floating_point() else output
 
     return marking
 
@@ -191,9 +191,9 @@ class ModeComparison:
             if twin is not None:
                 self.twins[node] = twin
                 self._modes(node, twin)
-                for place, found in enumerate(_leaves(node)):
-                    if found in noisy:
-                        self._addition(found, twin, place)
+                for place, leaf in enumerate(_leaves(node)):
+                    if leaf in noisy:
+                        self._addition(leaf, twin, place)
                 return
         given = {self.bases.get(n, n) for n in node.all_input_nodes if n in self.data}
         if node in self.data and len(given) == 1 and (base := given.pop()) in self.twins:
@@ -205,10 +205,10 @@ class ModeComparison:
 
     def _taken(self, key: Any) -> fx.Node | None:
         """The next node of inference with this key; the last one again where there are no more."""
-        found = self.waiting.get(key) if key is not None else None
-        if not found:
+        waiting = self.waiting.get(key) if key is not None else None
+        if not waiting:
             return None
-        return found.pop(0) if len(found) > 1 else found[0]
+        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
 
     def _modes(self, node: fx.Node, twin: fx.Node) -> None:
         """The rate of a dropout in inference's graph as training has it."""
@@ -245,25 +245,25 @@ class ModeComparison:
             else:
                 self._tell(b)
 
-    def _addition(self, found: fx.Node, reader: fx.Node, place: int) -> None:
+    def _addition(self, node: fx.Node, reader: fx.Node, place: int) -> None:
         """What training adds, read there: only where the argument in inference is what it is of."""
         leaves = _leaves(reader)
-        if place >= len(leaves) or leaves[place] is not self.twins[self.bases[found]]:
-            self.unknown.append(_at(found))
+        if place >= len(leaves) or leaves[place] is not self.twins[self.bases[node]]:
+            self.unknown.append(_at(node))
             return
-        if found not in self.additions:
-            base = self.bases[found]
-            layers = layers_between(found, base)
-            self.additions[found] = None if layers is None else Addition(self.twins[base], layers, found)
+        if node not in self.additions:
+            base = self.bases[node]
+            layers = layers_between(node, base)
+            self.additions[node] = None if layers is None else Addition(self.twins[base], layers, node)
             if layers is None:
-                self.unknown.append(_at(found))
-        addition = self.additions[found]
+                self.unknown.append(_at(node))
+        addition = self.additions[node]
         if addition is not None:
             addition.readers.append((reader, place))
 
     def _tell(self, node: fx.Node) -> None:
         """The first of what an output depends on that inference does not compute."""
-        left, found = [node], node
+        left, first = [node], node
         seen = set[fx.Node]()
         order = {n: k for k, n in enumerate(self.training.nodes)}
         while left:
@@ -271,15 +271,15 @@ class ModeComparison:
             if here in seen or here in self.twins or here.op != "call_function":
                 continue
             seen.add(here)
-            found = min(found, here, key=order.__getitem__)
+            first = min(first, here, key=order.__getitem__)
             left += here.all_input_nodes
-        self.unknown.append(_at(found))
+        self.unknown.append(_at(first))
 
     def forget(self) -> None:
         """Tells what could be added."""
-        for found, addition in self.additions.items():
+        for node, addition in self.additions.items():
             if addition is not None and addition.layers:
-                self.unknown.append(_at(found))
+                self.unknown.append(_at(node))
         self.additions.clear()
         for inner in self.inner:
             inner.forget()
@@ -305,23 +305,23 @@ class ModeComparison:
         return self.unknown + [word for inner in self.inner for word in inner.add()]
 
     def _write(self, addition: Addition, kept: dict[str, Layer]) -> None:
-        made = addition.source
+        last = addition.source
         first = min(reader for reader, _ in addition.readers)
         with self.inference.inserting_before(first):
             for layer in addition.layers:
-                made = self._node(made, layer, addition.origin)
+                last = self._node(last, layer, addition.origin)
         for reader, place in addition.readers:
-            _reads(reader, place, made)
+            _reads(reader, place, last)
             if _is_mark(reader) and len(addition.layers) == 1:
                 kept |= dict.fromkeys(_kinds(reader), addition.layers[0])
 
     def _node(self, source: fx.Node, layer: Layer, origin: fx.Node) -> fx.Node:
-        made = self.inference.call_function(torch.ops.aten.dropout.default, (source, 0.0, True))
-        made.meta = {
+        node = self.inference.call_function(torch.ops.aten.dropout.default, (source, 0.0, True))
+        node.meta = {
             key: value for key, value in origin.meta.items() if key in ("nn_module_stack", "stack_trace")
         }
-        made.meta |= {"val": source.meta["val"], LAYER: layer}
-        return made
+        node.meta |= {"val": source.meta["val"], LAYER: layer}
+        return node
 
 
 def _leaves(node: fx.Node) -> list[Any]:
@@ -403,7 +403,7 @@ def _differs(module: nn.Module, given: Mapping[str, Tensor]) -> bool:
 def _still(module: nn.Module) -> list[str]:
     """The paths of normalizations that train, though the module keeps them in inference mode."""
     module.train()
-    found = [
+    paths = [
         path
         for path, each in module.named_modules()
         if isinstance(each, nn.modules.batchnorm._NormBase)
@@ -411,7 +411,7 @@ def _still(module: nn.Module) -> list[str]:
         and any(parameter.requires_grad for parameter in each.parameters())
     ]
     module.eval()
-    return found
+    return paths
 
 
 def _compared(
@@ -493,9 +493,9 @@ def _key(node: fx.Node, twin: Any) -> Any:
     def frozen(value: Any) -> Any:
         nonlocal missing
         if isinstance(value, fx.Node):
-            found = twin(value)
-            missing = missing or found is None
-            return found
+            counterpart = twin(value)
+            missing = missing or counterpart is None
+            return counterpart
         if isinstance(value, (list, tuple)):
             return tuple(frozen(item) for item in value)
         if isinstance(value, slice):
@@ -507,12 +507,12 @@ def _key(node: fx.Node, twin: Any) -> Any:
     names = [each.name for each in listed] + [str(place) for place in range(len(listed), len(node.args))]
     given = dict(zip(names, node.args, strict=False)) | node.kwargs
     usual = {each.name: each.default_value for each in listed if each.has_default_value()}
-    found = [
+    arguments = [
         (name, frozen(value))
         for name, value in sorted(given.items())
         if name not in skipped and not (name in usual and _equal(value, usual[name]))
     ]
-    return None if missing else (str(target), _class(node), tuple(found))
+    return None if missing else (str(target), _class(node), tuple(arguments))
 
 
 def _equal(value: Any, usual: Any) -> bool:

@@ -47,9 +47,9 @@ class Tree:
                     sizes[key, kind] += 1
         count = Counter(kind for (_, kind), size in sizes.items() if size > 1 and kind not in CONTAINERS)
         self.blocks = {kind for kind, times in count.items() if times > 1}
-        made = self._body(name, inputs, nodes, outputs, 0, "")
-        rename(made.inputs, made.nodes, len(made.inputs) == 1, False)
-        return made
+        root = self._body(name, inputs, nodes, outputs, 0, "")
+        rename(root.inputs, root.nodes, len(root.inputs) == 1, False)
+        return root
 
     def _body(
         self,
@@ -63,10 +63,10 @@ class Tree:
         groups: dict[str, list[ConvertedNode]] = {}
         level: dict[str, int] = {}
         for node in nodes:
-            found = self._outermost(node, depth)
-            if found is not None:
-                groups.setdefault(self.origins[node].modules[found][0], []).append(node)
-                level[self.origins[node].modules[found][0]] = found
+            index = self._outermost(node, depth)
+            if index is not None:
+                groups.setdefault(self.origins[node].modules[index][0], []).append(node)
+                level[self.origins[node].modules[index][0]] = index
         self._lend(groups, nodes, outputs)
         groups = {
             key: inner for key, inner in groups.items() if len(inner) > 1 and self._is_closed(inner, nodes)
@@ -217,7 +217,7 @@ def _changed(read: Read, moved: dict[ConvertedValue, ConvertedValue]) -> Read:
 
 def shortened(paths: Sequence[str]) -> list[str]:
     """The ends of paths that tell them apart: `fc` of `classifier.fc`, `layer1_0` of `layer1.0`."""
-    found = []
+    counts = []
     ends: dict[str, list[int]] = {}
     parts = [path.split(".") for path in paths]
 
@@ -229,17 +229,17 @@ def shortened(paths: Sequence[str]) -> list[str]:
         while count < len(steps) and steps[-count].isdigit():
             count += 1
         ends.setdefault(end(k, count), []).append(k)
-        found.append(count)
+        counts.append(count)
     changed = True
     while changed:
         changed = False
         groups: dict[str, list[int]] = {}
-        for k, count in enumerate(found):
+        for k, count in enumerate(counts):
             groups.setdefault(end(k, count), []).append(k)
         for group in groups.values():
             if len(group) > 1:
                 for k in group:
-                    if found[k] < len(parts[k]) and len({paths[n] for n in group}) > 1:
-                        found[k] += 1
+                    if counts[k] < len(parts[k]) and len({paths[n] for n in group}) > 1:
+                        counts[k] += 1
                         changed = True
-    return [end(k, count) for k, count in enumerate(found)]
+    return [end(k, count) for k, count in enumerate(counts)]

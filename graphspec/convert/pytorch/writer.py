@@ -378,12 +378,12 @@ class NodeWriter:
             raise Unsupported("it mixes the examples of a batch", "keep the batch apart from other axes")
         used = {j for axis in laid.axes for j in axis}
         others = [(j,) for j in range(1, len(laid.sizes)) if j not in group and j in used]
-        found = self.lay(laid, [*others, group])
+        moved = self.lay(laid, [*others, group])
         if not group:
-            axes = list(found.axes)
-            axes[i] = (len(found.sizes) - 1,)
-            found = replace(found, axes=tuple(axes))
-        return found
+            axes = list(moved.axes)
+            axes[i] = (len(moved.sizes) - 1,)
+            moved = replace(moved, axes=tuple(axes))
+        return moved
 
     # --- what is known as a node
 
@@ -391,8 +391,8 @@ class NodeWriter:
         """A known tensor as one that is the same for every example."""
         learned = known.source is None and any(self.trains.get(name) for name in known.names)
         if known.made is not None and (known.open or learned or known.batched):
-            found: Laid = known.made()
-            return found
+            laid: Laid = known.made()
+            return laid
         sizes = tuple(int(size) for size in known.tensor.shape)
         dtype = str(known.tensor.dtype).removeprefix("torch.")
         value = self.held(known)
@@ -409,12 +409,12 @@ class NodeWriter:
         if not known.tensor.dim():
             known = known.map(lambda t: t.reshape(1))
         tensor = known.tensor
-        whole = tensor.dtype in (torch.bool, torch.int64, torch.int32)
-        if (whole or not known.names) and tensor.numel() <= (LISTED if whole else 16):
+        integral = tensor.dtype in (torch.bool, torch.int64, torch.int32)
+        if (integral or not known.names) and tensor.numel() <= (LISTED if integral else 16):
             dtype = str(tensor.dtype).removeprefix("torch.")
             given = {} if dtype == "float32" else {"dtype": dtype}
             return ConvertedValue(self.node("constant", tensor.tolist(), given, main=False))
-        if whole:
+        if integral:
             if tensor.long().abs().max() >= 1 << 24:
                 raise Unsupported("it holds a table of large integers", "compute it in the model")
             value = self._stored(known.map(lambda t: t.float()), name)

@@ -39,10 +39,10 @@ class Finishing:
         """Puts names, and None for the batch, into the graph."""
         import keras
 
-        found = [x for x in keras.tree.flatten(outputs) if x is not None]
-        if not found or not all(map(is_symbolic, found)):
+        tensors = [x for x in keras.tree.flatten(outputs) if x is not None]
+        if not tensors or not all(map(is_symbolic, tensors)):
             raise Untraceable("it returns what does not depend on its inputs")
-        for x in found:
+        for x in tensors:
             if x.shape[:1] != (self.batch,):
                 self.blame(x)
                 raise Untraceable("the first axis of what it returns is not the batch")
@@ -51,12 +51,12 @@ class Finishing:
                 self.blame(x)
                 raise Untraceable("it calls a function of functions, as `cond`, which a spec cannot contain")
         given = {id(x._keras_history.operation) for x in keras.tree.flatten(inputs)}
-        nodes = list(nodes_of(found, given))
+        nodes = list(nodes_of(tensors, given))
         for node in nodes:
             self.blame(node.outputs[0])
             self._node(node)
         taken: set[str] = {x._keras_history.operation.name for x in keras.tree.flatten(inputs)}
-        self._outputs(found)
+        self._outputs(tensors)
         for operation in {id(node.operation): node.operation for node in reversed(nodes)}.values():
             first = word = self.names.get(id(operation)) or self._named(operation)
             number = 0

@@ -207,9 +207,9 @@ def inputs_of(model: Any, batch: int, integers: frozenset[int]) -> Any:
             f"the model is a custom class `{type(model).__name__}` that was never called: it has no shapes",
             "call it once on an example, or build it with keras.Model(inputs, outputs)",
         )
-    found = next(iter(shapes.values()))
-    if isinstance(found, tuple) and all(size is None or isinstance(size, int) for size in found):
-        return made(found, "float32", "x")
-    if isinstance(found, Mapping):
-        return {key: made(shape, "float32", str(key)) for key, shape in found.items()}
-    return [made(shape, "float32", f"x{number}") for number, shape in enumerate(found)]
+    first = next(iter(shapes.values()))
+    if isinstance(first, tuple) and all(size is None or isinstance(size, int) for size in first):
+        return made(first, "float32", "x")
+    if isinstance(first, Mapping):
+        return {key: made(shape, "float32", str(key)) for key, shape in first.items()}
+    return [made(shape, "float32", f"x{number}") for number, shape in enumerate(first)]

@@ -42,14 +42,14 @@ def masks_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any]:
     names = {word: f"{word}_mask" if len(read) > 1 else "mask" for word in read}
     if list(read) == ["query"]:
         names["query"] = "query_mask"
-    found = {}
+    masks = {}
     for word, x in read.items():
         mask = keras.tree.map_structure(get_keras_mask, x)
         there = any(item is not None for item in keras.tree.flatten(mask))
         taken = names[word] in layer._call_signature.parameters and given.get(names[word]) is None
         if there and taken:
-            found[names[word]] = mask
-    return found
+            masks[names[word]] = mask
+    return masks
 
 
 def einsum_shape(operation: Any, *tensors: Any) -> Any:
@@ -78,7 +78,7 @@ def spelled(subscripts: str, ranks: list[int]) -> str:
 
 def are_indices(tensor: Any) -> bool:
     """Whether all that reads a tensor, or a part of it, looks something up by it."""
-    found = False
+    is_index = False
     for node in tensor._keras_history.operation._outbound_nodes:
         if not any(x is tensor for x in node.input_tensors):
             continue
@@ -88,12 +88,12 @@ def are_indices(tensor: Any) -> bool:
         last = node.input_tensors[-1] is tensor
         moves = kind in ("GetItem", "Reshape", "Squeeze", "ExpandDims", "NotEqual", "FloorDivide", "Mod")
         if kind == "Embedding" or (kind == "Take" and last) or looks_up(node.operation):
-            found = True
+            is_index = True
         elif kind == "NotEqual" or (moves and all(map(are_indices, node.outputs))):
-            found = found or kind != "NotEqual"
+            is_index = is_index or kind != "NotEqual"
         else:
             return False
-    return found
+    return is_index
 
 
 def looks_up(layer: Any) -> bool:

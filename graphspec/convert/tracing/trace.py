@@ -78,11 +78,11 @@ def traced(model: Any) -> Iterator[TracedModel]:
     with ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of masks that a custom layer does not pass on, as in the model
         stack.enter_context(kept(model))
-        found = _run(model, stack)
+        traced_model = _run(model, stack)
         try:
-            yield found
+            yield traced_model
         except SpecError as error:
-            raise _told(error, found.owners) from None
+            raise _told(error, traced_model.owners) from None
 
 
 def _run(model: Any, stack: ExitStack) -> TracedModel:
@@ -95,7 +95,7 @@ def _run(model: Any, stack: ExitStack) -> TracedModel:
         with ExitStack() as changes:
             trace = _Trace(model, changes, batch, integers)
             try:
-                found = trace.run()
+                traced_model = trace.run()
             except SpecError:
                 other = next(primes, None) if trace.counts else None
                 if other is None:
@@ -105,7 +105,7 @@ def _run(model: Any, stack: ExitStack) -> TracedModel:
             if not integers and (integers := trace.integers()):
                 continue
             stack.push(changes.pop_all())
-            return found
+            return traced_model
 
 
 def _told(error: SpecError, owners: dict[str, str]) -> SpecError:
@@ -209,9 +209,9 @@ class _Trace:
         def node(operation: Any, *args: Any, **kwargs: Any) -> Any:
             if self.owners and not self.inside:
                 self.owned.setdefault(id(operation), (operation, self.owners[-1]))
-            return made(operation, *args, **kwargs)
+            return original(operation, *args, **kwargs)
 
-        made = operations.Node
+        original = operations.Node
         patches.enter_context(replaced(operations, "Node", node))
         patches.enter_context(replaced(keras.layers.Layer, "__call__", call))
         patches.enter_context(replaced(keras.layers.Layer, "add_loss", self._loss))
@@ -238,8 +238,8 @@ class _Trace:
         inlined = inner is not None and (is_opaque(inner) or function_of(inner) is not None)
         if type(layer) is keras.layers.TimeDistributed and inlined and is_symbolic(args[0]):
             steps = args[0].shape[:2]
-            found = layer.layer(keras.ops.reshape(args[0], (steps[0] * steps[1], *args[0].shape[2:])))
-            return keras.ops.reshape(found, (*steps, *found.shape[1:]))
+            output = layer.layer(keras.ops.reshape(args[0], (steps[0] * steps[1], *args[0].shape[2:])))
+            return keras.ops.reshape(output, (*steps, *output.shape[1:]))
         self._name(layer)
         function = self._function(layer)
         if function is not None:
@@ -256,16 +256,16 @@ class _Trace:
     def _function(self, layer: Any) -> Any:
         """The function of the user's in which a layer ends."""
         ends = type(layer).__name__.startswith(ACTIVATED) and not hasattr(layer, "cell")  # no ConvLSTM2D
-        found = None
+        function = None
         for part in parts_of(layer):
             word = function_of(part)
             if word is not None and part is layer and ends:
-                found = getattr(layer, word)
+                function = getattr(layer, word)
             elif word is not None:
                 error = Untraceable(f"its `{word}` is a function, which a spec cannot contain there")
                 self.failed = (layer, error)
                 raise error
-        return found
+        return function
 
     def _trains(self, layer: Any, value: Any) -> None:
         """Notes a layer that code calls with one `training` whatever the model does."""
@@ -292,10 +292,10 @@ class _Trace:
             outputs = self.call(layer, *args, **kwargs)
         finally:
             self.inside = False
-        found = [x for x in keras.tree.flatten(outputs) if is_symbolic(x)]
-        if any(None in x.shape for x in found):
-            self._sized(layer, args, kwargs, found)
-        self.seen += found
+        tensors = [x for x in keras.tree.flatten(outputs) if is_symbolic(x)]
+        if any(None in x.shape for x in tensors):
+            self._sized(layer, args, kwargs, tensors)
+        self.seen += tensors
         return outputs
 
     def _sized(self, layer: Any, args: Any, kwargs: Any, outputs: list[Any]) -> None:
@@ -305,8 +305,8 @@ class _Trace:
 
         read = [x for x in keras.tree.flatten([args, kwargs]) if is_symbolic(x)]
         if not any(None in x.shape for x in read):
-            found = keras.tree.flatten(backend.compute_output_spec(layer.call, *args, **kwargs))
-            for tensor, known in zip(outputs, found, strict=True):
+            specs = keras.tree.flatten(backend.compute_output_spec(layer.call, *args, **kwargs))
+            for tensor, known in zip(outputs, specs, strict=True):
                 tensor._shape = tuple(known.shape)
 
     def _inline(self, layer: Any, args: Any, kwargs: Any) -> Any:
@@ -328,9 +328,9 @@ class _Trace:
             except Exception as error:
                 self.failed = self.failed or (layer, error)
                 raise
-            found = [x for x in keras.tree.flatten(results[0]) if is_symbolic(x)]
-            histories[:] = [(x, getattr(x, "_keras_history", None)) for x in found]
-            return found
+            tensors = [x for x in keras.tree.flatten(results[0]) if is_symbolic(x)]
+            histories[:] = [(x, getattr(x, "_keras_history", None)) for x in tensors]
+            return tensors
 
         self.owners.append(layer)
         nodes = len(layer._inbound_nodes)
@@ -453,9 +453,11 @@ class _Trace:
         import numpy as np
         from keras import ops
 
-        found = next((x for x in reversed(self.seen) if tuple(x.shape) == shape and "float" in x.dtype), None)
-        if found is not None:
-            return found
+        tensor = next(
+            (x for x in reversed(self.seen) if tuple(x.shape) == shape and "float" in x.dtype), None
+        )
+        if tensor is not None:
+            return tensor
         if not shape or shape[0] != self.batch:
             return self._constant(np.zeros(shape, "float32"))
         one = ops.cast(self.anchor, "float32")

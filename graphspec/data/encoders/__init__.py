@@ -114,9 +114,9 @@ class Encoders:
         if fill.feature is None:
             return PlainEncoder(fill, ignore)
         file, name = (MASKS if fill.mask else fill.feature.made_by).split(":")
-        made: Encoder = getattr(import_module(f"{__name__}.{file}"), name)(fill, ignore)
-        made.root = self.root
-        return made
+        encoder: Encoder = getattr(import_module(f"{__name__}.{file}"), name)(fill, ignore)
+        encoder.root = self.root
+        return encoder
 
     def _bind_weights(self, bound: Mapping[str, Sequence[str]]) -> None:
         for name, output in self.outputs.items():
@@ -183,21 +183,21 @@ class Encoders:
         Raises `SpecError` with each field's first mistake.
         """
         problems: dict[str, SpecError] = {}
-        found: dict[str, Column] = {}
+        columns: dict[str, Column] = {}
         for name, encoder in self.used.items():
             column = _try(problems, name, encoder.encode, part)
             if column is not None:
-                found[name] = column
+                columns[name] = column
         weights = {}
         for name, weigher in self.weighers.items():
             weighed = _try(problems, name, weigher.weigh, part)
             if weighed is not None:
                 weights[name] = weighed
         _raise(problems)
-        sizes = self._sizes(part, found)
-        self._count(found, labels or {"": np.ones(len(part), bool)})
-        arrays = {name: column.values for name, column in found.items()} | self._units(part, found)
-        return Encoded(arrays, self._counted(found), weights, sizes)
+        sizes = self._sizes(part, columns)
+        self._count(columns, labels or {"": np.ones(len(part), bool)})
+        arrays = {name: column.values for name, column in columns.items()} | self._units(part, columns)
+        return Encoded(arrays, self._counted(columns), weights, sizes)
 
     def encode_field(self, name: str, part: TablePart) -> Array | Ragged:
         """The array of one field, for some rows. Raises `SpecError`."""
@@ -207,23 +207,23 @@ class Encoders:
             self.counts[name, word, ""] += int(mask.sum())
         return column.values
 
-    def _units(self, part: TablePart, found: Mapping[str, Column]) -> dict[str, Array]:
+    def _units(self, part: TablePart, columns: Mapping[str, Column]) -> dict[str, Array]:
         """The scales that rows have of their own, of targets, by their names followed by `UNIT`."""
-        made: dict[str, Array] = {}
+        units: dict[str, Array] = {}
         for name, encoder in self.encoders.items():
             if self.plan.of(name).target and encoder.beside:
-                unit = found[name].unit if name in found else encoder.unit(part)
+                unit = columns[name].unit if name in columns else encoder.unit(part)
                 if unit is not None:
-                    made[name + UNIT] = unit
-        return made
+                    units[name + UNIT] = unit
+        return units
 
-    def _counted(self, found: Mapping[str, Column]) -> dict[str, Mask]:
+    def _counted(self, columns: Mapping[str, Column]) -> dict[str, Mask]:
         """By output, which targets there are: of a row, or of each of its steps. Whether an output has such a
         mask, and its rank, are the same for any rows: the parts of a table are joined.
         """
         counted = {}
         for name, output in self.outputs.items():
-            column = found.get(output.target)
+            column = columns.get(output.target)
             if column is None or self.plan.of(output.target).output is None:
                 continue
             if column.counted is not None and output.mask is None:
@@ -233,10 +233,10 @@ class Encoders:
                 counted[name] = there if name not in counted else counted[name] & there[:, None]
         return counted
 
-    def _sizes(self, part: TablePart, found: Mapping[str, Column]) -> dict[str, Array]:
+    def _sizes(self, part: TablePart, columns: Mapping[str, Column]) -> dict[str, Array]:
         """The length of each row by the size's name. Raises `SpecError` where two columns disagree."""
         known: dict[str, tuple[Array, str]] = {}
-        for name, column in found.items():
+        for name, column in columns.items():
             if not isinstance(column.values, Ragged):
                 continue
             size, lengths = self.plan.of(name).tensor.shape[1], column.values.lengths
@@ -305,10 +305,10 @@ class Encoders:
 
     # --- what was done
 
-    def _count(self, found: Mapping[str, Column], labels: Mapping[str, Mask]) -> None:
+    def _count(self, columns: Mapping[str, Column], labels: Mapping[str, Mask]) -> None:
         for label, rows in labels.items():
             self.rows[label] += int(rows.sum())
-            for name, column in found.items():
+            for name, column in columns.items():
                 for word, mask in column.marks.items():
                     self.counts[name, word, label] += int((mask & rows).sum())
                 if column.missing is not None:
@@ -394,7 +394,7 @@ def _told(counted: tuple[tuple[str, str, str], int]) -> tuple[int, int]:
 
 
 def _raise(problems: Mapping[str, SpecError]) -> None:
-    found = [diagnostic for error in problems.values() for diagnostic in error.diagnostics]
-    unique = {(d.code, d.message): d for d in found}
+    diagnostics = [diagnostic for error in problems.values() for diagnostic in error.diagnostics]
+    unique = {(d.code, d.message): d for d in diagnostics}
     if unique:
         raise SpecError(unique.values())

@@ -62,8 +62,8 @@ class CategoryEncoder(Encoder):
         if not self.per_element:
             what = f"it holds lists, and `{self.name}` is {self.fill.tensor}"
             raise part.fail("data-shape", name, 0, what, "write `shape: [length]`, or `encode: set`")
-        found = lists(part, name)
-        return texts_of(part, name, found.values, found.row), found
+        list_column = lists(part, name)
+        return texts_of(part, name, list_column.values, list_column.row), list_column
 
     def finish(self) -> None:
         sizes = self.feature.vocabulary
@@ -88,8 +88,8 @@ class CategoryEncoder(Encoder):
         has, help = f"{limit} classes", _enough(values, count)
         if self.fill.one_unit:
             has, help = "one unit, for 2 values", "use a softmax with one unit for each value"
-        found = "one value" if count == 1 else f"{count} values"
-        what = f"output `{self.fill.output}` has {has}, and column `{self.columns[0]}` {found}"
+        counted = "one value" if count == 1 else f"{count} values"
+        what = f"output `{self.fill.output}` has {has}, and column `{self.columns[0]}` {counted}"
         if self.limit is not None and count < limit:
             what = f"{what} in the {self.limit:,} rows that `--limit` reads"
             help = "read more rows, or list all `values` at the feature"
@@ -106,16 +106,16 @@ class CategoryEncoder(Encoder):
         """Classes by their names; the ids of inputs by column and value, unused ones as None."""
         if self.fill.target:
             return list(self.vocabularies[0].values)
-        found: list[Any] = []
+        names: list[Any] = []
         for name, vocabulary, size in zip(self.columns, self.vocabularies, self.sizes, strict=True):
             own = [(name, None), *((name, value) for value in vocabulary.values)]
-            found += own + [None] * (size - len(own))
-        return found
+            names += own + [None] * (size - len(own))
+        return names
 
     def encode(self, part: TablePart) -> Column:
         if self.per_element:
             return self._lists(part)
-        made = np.empty((len(part), len(self.columns)), np.int64)
+        codes = np.empty((len(part), len(self.columns)), np.int64)
         unseen, gone = np.zeros(len(part), bool), np.zeros(len(part), bool)
         filled, first = np.zeros(len(part), bool), 0
         for position, (name, vocabulary) in enumerate(zip(self.columns, self.vocabularies, strict=True)):
@@ -132,10 +132,10 @@ class CategoryEncoder(Encoder):
                 index = int(new.argmax())
                 raise self._unseen(part, name, index, column[index].as_py(), vocabulary)
             unseen |= new
-            made[:, position] = np.maximum(ids, 0) + first
+            codes[:, position] = np.maximum(ids, 0) + first
             first += self.sizes[position]
         marks = {word: mask for word, mask in (("unseen", unseen), ("filled", filled)) if mask.any()}
-        return Column(self._typed(made), gone if gone.any() else None, marks)
+        return Column(self._typed(codes), gone if gone.any() else None, marks)
 
     def _typed(self, ids: Array) -> Array:
         """Ids, [n, columns], as the field has them."""
@@ -145,19 +145,19 @@ class CategoryEncoder(Encoder):
 
     def _lists(self, part: TablePart) -> Column:
         (name,), (vocabulary,) = self.columns, self.vocabularies
-        column, found = self._values(part, name)
-        if found is None:
+        column, list_column = self._values(part, name)
+        if list_column is None:
             kind = kind_in_words(part.table.schema.field(name).type)
             what = f"it holds {kind}, and `{self.name}` takes a list for each row"
             raise part.fail("data-shape", name, 0, what, "write `shape: [1]`")
-        if found.missing.any() and not self.ignore:
-            raise self.gap(part, name, found.missing)
+        if list_column.missing.any() and not self.ignore:
+            raise self.gap(part, name, list_column.missing)
         ids = vocabulary.ids(column, -1)
         if (ids < 0).any() and self.strict:
             index = int((ids < 0).argmax())
-            raise self._unseen(part, name, found.row(index), column[index].as_py(), vocabulary)
-        ragged = Ragged(np.maximum(ids, 0), found.offsets)
-        gone = found.missing if found.missing.any() else None
+            raise self._unseen(part, name, list_column.row(index), column[index].as_py(), vocabulary)
+        ragged = Ragged(np.maximum(ids, 0), list_column.offsets)
+        gone = list_column.missing if list_column.missing.any() else None
         return to_length(self.fill, ragged, gone, marked("unseen", ragged, ids < 0), None, True)
 
     def in_row(self) -> InRow | None:
@@ -208,15 +208,15 @@ class HashEncoder(Encoder):
         return BinsInRow(self.columns, self.feature.bins, self.is_single)
 
     def encode(self, part: TablePart) -> Column:
-        made = np.empty((len(part), len(self.columns)), np.int64)
+        ids = np.empty((len(part), len(self.columns)), np.int64)
         filled = np.zeros(len(part), bool)
         for position, name in enumerate(self.columns):
             column, missing = with_fill(texts(part, name), self.feature.fill)
             if missing.any() and self.feature.fill is None:
                 raise self.gap(part, name, missing)
             filled |= missing
-            made[:, position] = hashed(column, self.feature.bins) + position * self.feature.bins
-        return Column(shaped(self.fill, made), None, {"filled": filled} if filled.any() else {})
+            ids[:, position] = hashed(column, self.feature.bins) + position * self.feature.bins
+        return Column(shaped(self.fill, ids), None, {"filled": filled} if filled.any() else {})
 
 
 def hashed(column: pa.Array, bins: int) -> Ids:
@@ -246,9 +246,9 @@ class SetEncoder(VocabularyEncoder):
         """All elements, the row of each, and the rows without a value."""
         (name,) = self.columns
         if is_list(part.table.schema.field(name).type):
-            found = lists(part, name)
-            rows = np.repeat(np.arange(len(part)), np.diff(found.offsets))
-            values, missing = texts_of(part, name, found.values, found.row), found.missing
+            list_column = lists(part, name)
+            rows = np.repeat(np.arange(len(part)), np.diff(list_column.offsets))
+            values, missing = texts_of(part, name, list_column.values, list_column.row), list_column.missing
             if self.feature.fill is not None and missing.any():
                 added = self._cut(pa.array([self.feature.fill]))[0]
                 gaps = np.flatnonzero(missing)
@@ -290,12 +290,12 @@ class SetEncoder(VocabularyEncoder):
             at = int(new.argmax())
             what = f"{shown(values[at].as_py())} is not one of the `values`"
             raise part.fail("data-range", name, int(rows[at]), what)
-        made = np.zeros((len(part), self.width), np.float32)
-        made[rows[~new], ids[~new]] = 1
+        multi_hot = np.zeros((len(part), self.width), np.float32)
+        multi_hot[rows[~new], ids[~new]] = 1
         unseen = np.zeros(len(part), bool)
         unseen[rows[new]] = True
         marks = {word: m for word, m in (("unseen", unseen), ("filled", missing)) if m.any() and gone is None}
-        return Column(made, gone, marks)
+        return Column(multi_hot, gone, marks)
 
 
 FEW = 20

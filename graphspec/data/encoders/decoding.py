@@ -78,8 +78,8 @@ def labels_of(encoder: Encoder | None, count: Dim) -> list[Any]:
     """The name of each class: its value, or its number where it has none."""
     if isinstance(encoder, CategoryEncoder):
         texts = encoder.vocabularies[0].values
-        whole = texts and all(WHOLE.fullmatch(text) for text in texts)
-        return [int(text) for text in texts] if whole else list(texts)
+        numeric = texts and all(WHOLE.fullmatch(text) for text in texts)
+        return [int(text) for text in texts] if numeric else list(texts)
     assert isinstance(count, int)
     if isinstance(encoder, TokensEncoder):
         return [*([""] * encoder.vocabulary.start), *encoder.vocabulary.values][:count]

@@ -50,11 +50,11 @@ def opened(source: Any) -> Iterator[Any]:
     """
     image, help = library(), "make it smaller first"
     try:
-        with image.open(source, formats=FORMATS) as found:
-            pixels = found.width * found.height
+        with image.open(source, formats=FORMATS) as picture:
+            pixels = picture.width * picture.height
             if pixels > PIXELS:
                 raise Refused(f"has {pixels:,} pixels, more than {PIXELS:,}", help)
-            yield found
+            yield picture
     except (image.DecompressionBombError, image.DecompressionBombWarning):
         raise Refused(f"has more than {PIXELS:,} pixels", help) from None
 
@@ -77,12 +77,12 @@ class ImageEncoder(Encoder):
         missing = missing_in(column)
         if missing.any() and self.feature.fill is None and not self.ignore:
             raise self.gap(part, name, missing)
-        made = np.zeros((len(part), *self.made), np.uint8)
+        pictures = np.zeros((len(part), *self.made), np.uint8)
         there = [(index, value) for index, value in enumerate(column.to_pylist()) if value is not None]
 
         def decode(first: int) -> None:
             for index, value in there[first : first + TOGETHER]:
-                made[index] = self._picture(part, name, index, value)
+                pictures[index] = self._picture(part, name, index, value)
 
         library()  # imported here, not in the threads
         with ThreadPoolExecutor(cores()) as pool:  # Pillow lets the others run while it decodes
@@ -90,7 +90,7 @@ class ImageEncoder(Encoder):
                 pass
         gone = missing if self.ignore and missing.any() else None
         marks = {"filled": missing} if missing.any() and gone is None else {}
-        return Column(made, gone, marks)
+        return Column(pictures, gone, marks)
 
     def _picture(self, part: TablePart, name: str, index: int, value: Any) -> Array:
         if isinstance(value, dict):  # as Parquet files of the datasets library have it
@@ -130,15 +130,15 @@ class ImageEncoder(Encoder):
         return part.root / self.feature.root if self.feature.root is not None else part.root
 
     def _decoded(self, source: Any) -> Array:
-        with opened(source) as found:
-            picture = self._channels(self._upright(found))
+        with opened(source) as image:
+            picture = self._channels(self._upright(image))
         return np.asarray(self._resized(picture), np.uint8).reshape(self.size[1], self.size[0], self.channels)
 
-    def _upright(self, found: Any) -> Any:
+    def _upright(self, image: Any) -> Any:
         from PIL import ImageOps
 
-        found.load()
-        return ImageOps.exif_transpose(found)
+        image.load()
+        return ImageOps.exif_transpose(image)
 
     def _channels(self, picture: Any) -> Any:
         """The image as bytes, with the channels of the input."""
@@ -163,9 +163,9 @@ class ImageEncoder(Encoder):
         factor = min(across, down)
         inner = tuple(max(1, math.floor(size * factor + 0.5)) for size in picture.size)
         scaled = self._scaled(picture, (0, 0, picture.width, picture.height), inner)
-        made = library().new(picture.mode, self.size)
-        made.paste(scaled, ((width - inner[0]) // 2, (height - inner[1]) // 2))
-        return made
+        canvas = library().new(picture.mode, self.size)
+        canvas.paste(scaled, ((width - inner[0]) // 2, (height - inner[1]) // 2))
+        return canvas
 
     def _scaled(self, picture: Any, box: tuple[float, float, float, float], size: tuple[int, ...]) -> Any:
         resampling = library().Resampling[self.feature.interpolation.upper()]

@@ -76,8 +76,8 @@ class ListEncoder(Encoder):
 
     def unseen(self, ragged: Ragged) -> Mask:
         """Which of the ids stand for what was not seen."""
-        found: Mask = ragged.values == UNSEEN
-        return found
+        mask: Mask = ragged.values == UNSEEN
+        return mask
 
     def filling(self) -> list[int]:
         """The ids of the `fill` of a row."""
@@ -134,14 +134,14 @@ class TokensEncoder(VocabularyEncoder, ListEncoder):
         self.check_room()
 
     def ids(self, part: TablePart, name: str) -> tuple[Ragged, Mask]:
-        found = lists(part, name)
-        ids = [self.vocabulary.ids(values, UNSEEN) for values in self._texts(part, name, found)]
-        return Ragged(np.concatenate([np.zeros(0, np.int64), *ids]), found.offsets), found.missing
+        list_column = lists(part, name)
+        ids = [self.vocabulary.ids(values, UNSEEN) for values in self._texts(part, name, list_column)]
+        return Ragged(np.concatenate([np.zeros(0, np.int64), *ids]), list_column.offsets), list_column.missing
 
-    def _texts(self, part: TablePart, name: str, found: Lists) -> Iterator[pa.Array]:
+    def _texts(self, part: TablePart, name: str, list_column: Lists) -> Iterator[pa.Array]:
         """The elements of all rows as texts, some at a time: a text takes far more memory than a number."""
-        for start in range(0, len(found.values), ELEMENTS):
-            yield texts_of(part, name, found.values.slice(start, ELEMENTS), found.row)
+        for start in range(0, len(list_column.values), ELEMENTS):
+            yield texts_of(part, name, list_column.values.slice(start, ELEMENTS), list_column.row)
 
     def in_row(self) -> InRow | None:
         known = self.vocabulary.ids_by_text
@@ -254,12 +254,12 @@ class TextEncoder(ListEncoder):
 
     def filling(self) -> list[int]:
         texts = [self.feature.fill or ""] * len(self.columns)
-        found = self.text_ids(*texts)
-        if not found:
+        ids = self.text_ids(*texts)
+        if not ids:
             raise fail(
                 "data-gap", f"`fill: {shown(self.feature.fill)}` of the feature `{self.name}` is not a token"
             )
-        return found
+        return ids
 
     def state(self) -> dict[str, Any]:
         import json

@@ -44,8 +44,8 @@ class MaskEncoder(ImageEncoder):
             row, column = np.argwhere(classes < 0)[0]
             known = self.feature.values or f"0 to {self.made[-1] - 1}"
             what = f"has the pixel value {pixels[row, column]}, and the classes are {known}"
-            found = np.unique(pixels).tolist()
-            listed = f": `values: {found}`" if len(found) <= SHOWN else ""
+            values = np.unique(pixels).tolist()
+            listed = f": `values: {values}`" if len(values) <= SHOWN else ""
             raise Refused(what, f"name the pixel value of each class at the feature{listed}")
         if self.one_hot:
             return np.eye(self.made[-1], dtype=np.uint8)[classes]
@@ -54,10 +54,10 @@ class MaskEncoder(ImageEncoder):
     def pixels(self, part: TablePart) -> Mapping[str, int]:
         """How many pixels of some rows have each value."""
         column = self.encode(part)
-        found = np.asarray(column.values)
+        labels = np.asarray(column.values)
         if column.missing is not None:
-            found = found[~column.missing]
-        counts = found.reshape(-1, self.made[-1]).sum(0) if self.one_hot else np.bincount(found.reshape(-1))
+            labels = labels[~column.missing]
+        counts = labels.reshape(-1, self.made[-1]).sum(0) if self.one_hot else np.bincount(labels.reshape(-1))
         values = self.feature.values or range(256)
         return {str(int(value)): int(count) for value, count in zip(values, counts, strict=False) if count}
 

@@ -169,15 +169,15 @@ class Floats(Encoder):
                     raise self.gap(part, self.column_of(position), missing[:, position])
                 gone = any_of(missing)
         own = self._own(part)
-        made = np.stack([curve(values[:, i], *rows_of(own, i)) for i, curve in enumerate(self.curves)], 1)
+        scaled = np.stack([curve(values[:, i], *rows_of(own, i)) for i, curve in enumerate(self.curves)], 1)
         if gone is not None:
-            made[gone] = 0
-        self.legal(part, values, made)
+            scaled[gone] = 0
+        self.legal(part, values, scaled)
         marks = {"filled": any_of(missing)} if gone is None and missing.any() else {}
         if self.groups is not None and (unseen := self.groups.unseen(part)).any():
             marks["unseen"] = unseen
         unit = own.astype(np.float32) if own is not None else None
-        return Column(shaped(self.fill, self.finished(made, missing)), gone, marks, unit=unit)
+        return Column(shaped(self.fill, self.finished(scaled, missing)), gone, marks, unit=unit)
 
     def _own(self, part: TablePart) -> Numbers | None:
         """[n, 2 * columns]: the shift and the scale of each row, where rows have their own."""
@@ -272,13 +272,13 @@ class DateEncoder(Floats):
         return self.columns[position // len(self.feature.parts)]
 
     def read(self, part: TablePart) -> Numbers:
-        made = []
+        parts = []
         for name in self.columns:
             ticks, missing = dates(part, name, self.feature.format)
             for wanted in self.feature.parts:
                 values = part_of_date(ticks, wanted)
-                made.append(np.where(missing, np.nan, values))
-        return np.stack(made, 1)
+                parts.append(np.where(missing, np.nan, values))
+        return np.stack(parts, 1)
 
     def in_row(self) -> InRow | None:
         if self.groups is not None:  # rows have scales of their own
@@ -292,7 +292,7 @@ class DateEncoder(Floats):
 
 def _curve(value: Mapping[str, Any]) -> NumberCurve:
     """Of what `NumberCurve.to_json` said. Raises `ValueError`."""
-    found: NumberCurve = restored(NumberCurve, value)
-    if found.transform == "quantile" and not found.quantiles:
+    curve: NumberCurve = restored(NumberCurve, value)
+    if curve.transform == "quantile" and not curve.quantiles:
         raise ValueError("a curve of quantiles has none")
-    return found
+    return curve

@@ -42,13 +42,13 @@ class PlainEncoder(Encoder):
             return Column(part.column(first).to_numpy_ndarray())
         if not others and is_list(part.table.schema.field(first).type):
             return self._lists(part, first)
-        made = np.stack([self._numbers(part, name) for name in self.columns], 1)
+        values = np.stack([self._numbers(part, name) for name in self.columns], 1)
         missing = self._missing(part, [missing_in(part.column(name)) for name in self.columns])
-        if len(self.sizes) > 1 and self.count == made.shape[1]:
-            made = made.reshape(len(part), *self.known)
+        if len(self.sizes) > 1 and self.count == values.shape[1]:
+            values = values.reshape(len(part), *self.known)
         elif not others and not (self.sizes and len(self.sizes) == 1 and self.sizes[0] == 1):
-            made = made[:, 0]
-        return Column(made, missing)
+            values = values[:, 0]
+        return Column(values, missing)
 
     def _missing(self, part: TablePart, masks: list[Mask]) -> Mask | None:
         gone = any_of(np.stack(masks, 1))
@@ -64,8 +64,8 @@ class PlainEncoder(Encoder):
     def _array(self, part: TablePart, name: str, column: pa.Array, row: Callable[[int], int] = int) -> Array:
         if not self.fill.tensor.is_float:
             try:
-                whole = column.cast(pa.int64()).fill_null(0)
-                return np.asarray(whole).astype(np.int64)
+                integers = column.cast(pa.int64()).fill_null(0)
+                return np.asarray(integers).astype(np.int64)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
                 pass  # text, or no whole numbers: of these the check of the field tells the row
         try:
@@ -77,8 +77,8 @@ class PlainEncoder(Encoder):
         """The error for text in a column of numbers, with the line to write."""
         (mistake,) = error.diagnostics
         if "{encode: date" in (mistake.help or ""):
-            found = f"{mistake.help}, for `{self.name}` under `features`"
-            return fail(mistake.code, mistake.message, found, span=mistake.span)
+            remedy = f"{mistake.help}, for `{self.name}` under `features`"
+            return fail(mistake.code, mistake.message, remedy, span=mistake.span)
         if "encode: category" not in (mistake.help or ""):
             return error
         kinds = "category" if self.fill.target else "category, or text, set, date"
@@ -87,33 +87,33 @@ class PlainEncoder(Encoder):
         return fail(mistake.code, mistake.message, help, span=mistake.span)
 
     def _lists(self, part: TablePart, name: str) -> Column:
-        found = lists(part, name)
-        missing = self._missing(part, [found.missing])
-        row: Callable[[int], int] = found.row
+        list_column = lists(part, name)
+        missing = self._missing(part, [list_column.missing])
+        row: Callable[[int], int] = list_column.row
         inner = 1
-        if is_list(found.values.type):
-            found, inner = self._nested(part, name, found)
-        values = self._array(part, name, found.values, lambda index: row(index // inner))
+        if is_list(list_column.values.type):
+            list_column, inner = self._nested(part, name, list_column)
+        values = self._array(part, name, list_column.values, lambda index: row(index // inner))
         if inner > 1 or len(self.sizes) > 1:
-            return self._of_vectors(part, name, Ragged(values, found.offsets), missing, inner)
-        ragged = Ragged(values, found.offsets)
+            return self._of_vectors(part, name, Ragged(values, list_column.offsets), missing, inner)
+        ragged = Ragged(values, list_column.offsets)
         if self.sizes and isinstance(self.sizes[0], int):
             return Column(self._fixed(part, name, ragged, missing), missing)
         return Column(ragged, missing)
 
-    def _nested(self, part: TablePart, name: str, found: Lists) -> tuple[Lists, int]:
+    def _nested(self, part: TablePart, name: str, list_column: Lists) -> tuple[Lists, int]:
         """Lists of lists of one length as their numbers, and that length; without any, the field's."""
-        lengths = found.values.value_lengths()
+        lengths = list_column.values.value_lengths()
         wide = math.prod(self.known) if self.free else 1
         if len(lengths):
             wide = int(lengths[0].as_py() or 0)
         if not wide:
-            raise part.fail("data-shape", name, found.row(0), "the inner list is empty")
+            raise part.fail("data-shape", name, list_column.row(0), "the inner list is empty")
         odd = np.asarray(lengths.fill_null(-1)) != wide
         if odd.any():
             what = f"the inner lists have {wide} and {lengths[int(odd.argmax())].as_py()} elements"
-            raise part.fail("data-shape", name, found.row(int(odd.argmax())), what)
-        return Lists(found.values.flatten(), found.offsets, found.missing), wide
+            raise part.fail("data-shape", name, list_column.row(int(odd.argmax())), what)
+        return Lists(list_column.values.flatten(), list_column.offsets, list_column.missing), wide
 
     def _fixed(self, part: TablePart, name: str, ragged: Ragged, missing: Mask | None) -> Array:
         """[n, size] of lists that all have that many elements; rows without a list are 0."""

@@ -24,24 +24,24 @@ ALPHABET = 1000
 
 def trained(feature: TextFeature, texts: Iterable[list[str]]) -> Any:
     """A tokenizer of texts in lower case: by frequency, ties by text, or merged for `bpe`."""
-    found, made = library(), _untrained(feature.tokenizer)
+    tokenizers, tokenizer = library(), _untrained(feature.tokenizer)
     shared = {
         "special_tokens": SPECIAL,
         "min_frequency": feature.min_count,
         "show_progress": False,
     }
-    trainers = found.trainers
+    trainers = tokenizers.trainers
     if feature.tokenizer == "bpe":
         size = feature.vocabulary
-        letters = _letters(made.normalizer, texts, min(ALPHABET, max(1, (size or 0) // 2)))
+        letters = _letters(tokenizer.normalizer, texts, min(ALPHABET, max(1, (size or 0) // 2)))
         known = {"initial_alphabet": letters, "limit_alphabet": len(letters)}
         trainer = trainers.BpeTrainer(vocab_size=size, **known, **shared)
     else:
         trainer = trainers.WordLevelTrainer(vocab_size=feature.vocabulary or 2**31, **shared)
-    made.train_from_iterator(texts, trainer)
-    plain = json.loads(made.to_str())
-    plain["added_tokens"] = []  # else a text that holds `[PAD]` would be padding
-    return found.Tokenizer.from_str(json.dumps(plain))
+    tokenizer.train_from_iterator(texts, trainer)
+    state = json.loads(tokenizer.to_str())
+    state["added_tokens"] = []  # else a text that holds `[PAD]` would be padding
+    return tokenizers.Tokenizer.from_str(json.dumps(state))
 
 
 def of_file(path: Path) -> Any:
@@ -49,7 +49,7 @@ def of_file(path: Path) -> Any:
 
     Raises `SpecError` (data-missing, data-format).
     """
-    found = library()
+    tokenizers = library()
     try:
         text = content(path, MAX_FILE).decode("utf-8")
     except OSError as error:
@@ -57,16 +57,16 @@ def of_file(path: Path) -> Any:
     except UnicodeDecodeError:
         raise fail("data-format", f"`{path}` is not the text of a tokenizer") from None
     try:
-        made = found.Tokenizer.from_str(text)
+        tokenizer = tokenizers.Tokenizer.from_str(text)
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         reason = first_line(error)[:120]
         help = "save it with the tokenizers library, or `save_pretrained` of a fast tokenizer"
         raise fail("data-format", f"`{path}` is not a tokenizer: {reason}", help) from error
-    made.no_padding()
-    made.no_truncation()
-    return made
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def _letters(normalizer: Any, texts: Iterable[list[str]], most: int) -> list[str]:
@@ -80,15 +80,15 @@ def _letters(normalizer: Any, texts: Iterable[list[str]], most: int) -> list[str
 
 
 def _untrained(kind: str) -> Any:
-    found = library()
-    models, pre, normalizers = found.models, found.pre_tokenizers, found.normalizers
+    tokenizers = library()
+    models, pre, normalizers = tokenizers.models, tokenizers.pre_tokenizers, tokenizers.normalizers
     model = models.BPE(unk_token=SPECIAL[1]) if kind == "bpe" else models.WordLevel(unk_token=SPECIAL[1])
-    made = found.Tokenizer(model)
-    made.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    made.pre_tokenizer = {
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = {
         "word": pre.Whitespace,
         "bpe": pre.Whitespace,
         "whitespace": pre.WhitespaceSplit,
-        "char": lambda: pre.Split(found.Regex(r"[\s\S]"), "isolated"),
+        "char": lambda: pre.Split(tokenizers.Regex(r"[\s\S]"), "isolated"),
     }[kind]()
-    return made
+    return tokenizer

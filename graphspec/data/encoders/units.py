@@ -56,9 +56,9 @@ def units(encoders: Any) -> Mapping[str, Callable[..., Tensor]]:
     """By output, the conversion of its values and targets to the units of the column; none for outputs
     without a scale.
     """
-    found: dict[str, Callable[..., Tensor]] = {}
+    conversions: dict[str, Callable[..., Tensor]] = {}
     for name, output in encoders.outputs.items():
         encoder = encoders.encoders.get(output.target)
         if isinstance(encoder, Floats) and (encoder.beside or any(curve.changes for curve in encoder.curves)):
-            found[name] = OutputUnit(tuple(encoder.curves))
-    return found
+            conversions[name] = OutputUnit(tuple(encoder.curves))
+    return conversions

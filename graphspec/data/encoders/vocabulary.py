@@ -99,9 +99,9 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, start: int, value: Mapping[str, Any]) -> Vocabulary:
-        made = cls(start, restored(list[str], value["values"]))
-        made.found, made.rare = restored(int, value["found"]), restored(int, value["rare"])
-        return made
+        vocabulary = cls(start, restored(list[str], value["values"]))
+        vocabulary.found, vocabulary.rare = restored(int, value["found"]), restored(int, value["rare"])
+        return vocabulary
 
 
 class VocabularyEncoder(Encoder):

@@ -65,9 +65,9 @@ class RowWeights:
         """How many positions of some rows have each class, in a column that holds class numbers or shares."""
         assert self.encoder is not None and self.target is not None
         column, fill = self.encoder.encode(part), self.encoder.fill
-        found = column.values
-        flat = found.values if isinstance(found, Ragged) else np.asarray(found)
-        if column.missing is not None and not isinstance(found, Ragged):
+        encoded = column.values
+        flat = encoded.values if isinstance(encoded, Ragged) else np.asarray(encoded)
+        if column.missing is not None and not isinstance(encoded, Ragged):
             flat = flat[~column.missing]
         if fill.tensor.is_float and fill.tensor.shape[-1] == fill.limit:
             counts = flat.reshape(-1, fill.limit).sum(0)
@@ -95,8 +95,8 @@ class RowWeights:
         if not self.by_position:
             what = "it holds lists, and `class_weight` is for classes"
             raise part.fail("data-shape", self.target, 0, what, "leave `class_weight` out")
-        found = lists(part, self.target)
-        return texts_of(part, self.target, found.values, found.row)
+        list_column = lists(part, self.target)
+        return texts_of(part, self.target, list_column.values, list_column.row)
 
     @property
     def by_position(self) -> bool:
@@ -105,12 +105,12 @@ class RowWeights:
 
     def table(self, classes: int) -> NDArray[np.float32]:
         """The weights of the classes of positions by their numbers."""
-        found = np.ones(classes, np.float32)
+        weights = np.ones(classes, np.float32)
         for value, weight in self.classes.items():
             number = self._number(value)
             if 0 <= number < classes:
-                found[number] = weight
-        return found
+                weights[number] = weight
+        return weights
 
     def _number(self, value: str) -> int:
         if isinstance(self.encoder, CategoryEncoder):
@@ -142,12 +142,12 @@ class RowWeights:
 
     def weigh(self, part: TablePart) -> NDArray[np.float32]:
         """[n]; a class without a weight has 1."""
-        found = np.ones(len(part)) if self.sample is None else self._samples(part)
+        weights = np.ones(len(part)) if self.sample is None else self._samples(part)
         if self.given is not None and not self.by_position:
             encoded = self._values(part).dictionary_encode()
             known = [self.classes.get(value, 1.0) for value in encoded.dictionary.to_pylist()]
-            found = found * np.array([*known, 1.0])[np.asarray(encoded.indices.fill_null(len(known)))]
-        return found.astype(np.float32)
+            weights = weights * np.array([*known, 1.0])[np.asarray(encoded.indices.fill_null(len(known)))]
+        return weights.astype(np.float32)
 
     def state(self) -> dict[str, Any]:
         return {"classes": self.classes}

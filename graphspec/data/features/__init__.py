@@ -61,6 +61,6 @@ def _beside(encoder: object) -> str | None:
 
 def _encoding(word: object) -> str:
     """The remedy for an encoder that is near none of ours: what another library's word is here."""
-    if isinstance(word, str) and (found := NAMES.get(("encoder", word)) or ENCODINGS.get(word)):
-        return f"write {found}"
+    if isinstance(word, str) and (instead := NAMES.get(("encoder", word)) or ENCODINGS.get(word)):
+        return f"write {instead}"
     return f"one of: {', '.join(FEATURES)}"

@@ -9,14 +9,14 @@ from graphspec.data.features.settings import MOVING, Feature, ImageFeature
 from graphspec.settings import Problem
 
 
-def pictures(found: FillPlan) -> list[list[Fill]]:
+def pictures(plan: FillPlan) -> list[list[Fill]]:
     """The inputs that are augmented, those of one picture together: of one column, by the same layers."""
-    made: list[list[Fill]] = []
-    for fill in found.fills:
+    groups: list[list[Fill]] = []
+    for fill in plan.fills:
         if not fill.target and isinstance(fill.feature, ImageFeature) and fill.feature.augment:
-            same = next((group for group in made if _same(group[0], fill)), None)
-            made.append([fill]) if same is None else same.append(fill)
-    return made
+            same = next((group for group in groups if _same(group[0], fill)), None)
+            groups.append([fill]) if same is None else same.append(fill)
+    return groups
 
 
 def _same(one: Fill, other: Fill) -> bool:
@@ -26,15 +26,15 @@ def _same(one: Fill, other: Fill) -> bool:
     return columns[0] == columns[1] and features[0].augment == features[1].augment
 
 
-def followers(found: FillPlan) -> dict[str, tuple[Fill, ...]]:
+def followers(plan: FillPlan) -> dict[str, tuple[Fill, ...]]:
     """By picture whose pixels `augment` moves, the targets that are images. A picture is named by its first
     input, of those that are as large as these targets where one is.
     """
-    targets = tuple(fill for fill in found.fills if fill.target and isinstance(fill.feature, ImageFeature))
+    targets = tuple(fill for fill in plan.fills if fill.target and isinstance(fill.feature, ImageFeature))
     if not targets:
         return {}
     size = targets[0].tensor.shape[1:3]
-    moved = [group for group in pictures(found) if _moves(group[0].feature)]
+    moved = [group for group in pictures(plan) if _moves(group[0].feature)]
     first = [next((fill for fill in g if fill.tensor.shape[1:3] == size), g[0]).field for g in moved]
     return dict.fromkeys(first, targets)
 
@@ -43,9 +43,9 @@ def _moves(feature: Feature | None) -> bool:
     return isinstance(feature, ImageFeature) and feature.moves
 
 
-def follow_misfits(found: FillPlan) -> Iterator[Problem]:
+def follow_misfits(plan: FillPlan) -> Iterator[Problem]:
     """Why the targets cannot follow."""
-    moved = followers(found)
+    moved = followers(plan)
     help = f"leave out the layers that move pixels: {', '.join(MOVING)}"
     names = list(moved)
     for name in names[1:]:
@@ -53,7 +53,7 @@ def follow_misfits(found: FillPlan) -> Iterator[Problem]:
         message = f"`augment` moves the pixels of `{names[0]}` and `{name}`, and `{target}` follows one image"
         yield Problem("feature-misfit", message, help, (name, "augment"))
     for name in names[:1]:
-        sides = found.of(name).tensor.shape[1:3]
+        sides = plan.of(name).tensor.shape[1:3]
         for fill in moved[name]:
             if fill.tensor.shape[1:3] != sides:
                 other = " x ".join(map(str, fill.tensor.shape[1:3]))

@@ -107,8 +107,8 @@ def plan(
         tensor, target = target_type(output), output.target
         if tensor is not None and target not in fills:
             fills[target] = Fill(target, tensor, features.get(target), name, classes_of(output, tensor))
-    found = fills.values()
-    return FillPlan(tuple(found if windows is None else (_stepped(fill, windows) for fill in found)))
+    all_fills = fills.values()
+    return FillPlan(tuple(all_fills if windows is None else (_stepped(fill, windows) for fill in all_fills)))
 
 
 def _stepped(fill: Fill, windows: Windows) -> Fill:
@@ -127,23 +127,23 @@ def _most(limit: Limit | None) -> int | None:
     return limit
 
 
-def of_images(found: FillPlan) -> FillPlan:
+def of_images(plan: FillPlan) -> FillPlan:
     """The plan for a folder of images, whose columns are `file`, `image` and `label`: without features, one
     input of pictures and one target of classes read these.
     """
-    pictures = [f.field for f in found.fills if f.feature is None and not f.target and f.tensor.rank == 4]
-    classes = [f.field for f in found.fills if f.feature is None and f.target and f.classes]
-    made: dict[str, Feature] = {}
+    pictures = [f.field for f in plan.fills if f.feature is None and not f.target and f.tensor.rank == 4]
+    classes = [f.field for f in plan.fills if f.feature is None and f.target and f.classes]
+    features: dict[str, Feature] = {}
     if len(pictures) == 1:
-        made[pictures[0]] = ImageFeature(column="image")
+        features[pictures[0]] = ImageFeature(column="image")
     if len(classes) == 1:
-        made[classes[0]] = Category(column="label")
-    return FillPlan(tuple(replace(f, feature=made.get(f.field, f.feature)) for f in found.fills))
+        features[classes[0]] = Category(column="label")
+    return FillPlan(tuple(replace(f, feature=features.get(f.field, f.feature)) for f in plan.fills))
 
 
-def image_misfits(found: FillPlan) -> Iterator[tuple[Fill, Misfit]]:
+def image_misfits(plan: FillPlan) -> Iterator[tuple[Fill, Misfit]]:
     """What keeps a folder of images from filling the inputs of a plan of `of_images`."""
-    inputs = [fill for fill in found.fills if not fill.target]
+    inputs = [fill for fill in plan.fills if not fill.target]
     pictures = [fill for fill in inputs if isinstance(fill.feature, ImageFeature)]
     for fill in pictures:
         assert isinstance(fill.feature, ImageFeature)
@@ -162,16 +162,16 @@ def image_misfits(found: FillPlan) -> Iterator[tuple[Fill, Misfit]]:
         yield fill, ("feature-misfit", message, help, None)
 
 
-def reading_images(found: FillPlan) -> FillPlan:
+def reading_images(plan: FillPlan) -> FillPlan:
     """The plan for predictions of a folder of images, of which no target is read: the only input, if its
     feature is of images, reads them, whatever column of a table it learned from.
     """
-    features = [fill.feature for fill in found.fills if not fill.target]
+    features = [fill.feature for fill in plan.fills if not fill.target]
     feature = features[0] if len(features) == 1 else None
     if not isinstance(feature, ImageFeature):
-        return found
+        return plan
     own = feature.model_copy(update={"column": "image", "root": None})
-    return FillPlan(tuple(f if f.target else replace(f, feature=own) for f in found.fills))
+    return FillPlan(tuple(f if f.target else replace(f, feature=own) for f in plan.fills))
 
 
 def classes_of(output: OutputSpec, target: Tensor) -> int | None:
@@ -202,10 +202,10 @@ def unread(declared: Iterable[str], features: Mapping[str, Feature]) -> Iterator
             yield Problem("unused-feature", message, help, (name,))
 
 
-def misfits(found: FillPlan, outputs: Outputs, windows: Windows | None = None) -> Iterator[Problem]:
+def misfits(plan: FillPlan, outputs: Outputs, windows: Windows | None = None) -> Iterator[Problem]:
     """Features that make another array than the field wants that they fill."""
-    for fill in found.fills:
-        wrong = _step_misfit(fill, found) if windows is not None else None
+    for fill in plan.fills:
+        wrong = _step_misfit(fill, plan) if windows is not None else None
         if wrong is not None:
             code, message, help, key = wrong
             yield Problem(code, message, help, (fill.field, key) if key else (fill.field,))
@@ -235,7 +235,7 @@ Misfit = tuple[str, str, str | None, str | None]
 """A code, a message, a remedy, and the feature's key that is at fault."""
 
 
-def _step_misfit(fill: Fill, found: FillPlan) -> Misfit | None:
+def _step_misfit(fill: Fill, plan: FillPlan) -> Misfit | None:
     """Why the steps of a field do not fit: a code, a message, a remedy, and the key at fault."""
     steps, feature = fill.steps, fill.feature
     what = _what(fill)
@@ -254,16 +254,16 @@ def _step_misfit(fill: Fill, found: FillPlan) -> Misfit | None:
         message = f"{said}, and {what} is {fill.whole}"
         return "windows-misfit", message, f"its first size must be {steps.count}", "steps"
     if not fill.target and feature.steps == "next":
-        return _known_ahead(fill, found, what)
+        return _known_ahead(fill, plan, what)
     return None
 
 
-def _known_ahead(fill: Fill, found: FillPlan, what: str) -> Misfit | None:
+def _known_ahead(fill: Fill, plan: FillPlan, what: str) -> Misfit | None:
     """Why an input cannot read the steps that are to be predicted: it would be given the answer."""
     assert fill.feature is not None
     answers = {
         column
-        for other in found.fills
+        for other in plan.fills
         if other.target and other.feature is not None
         for column in other.feature.read(other.field)
     }
@@ -279,7 +279,7 @@ def _what(fill: Fill) -> str:
 
 
 def _shape(fill: Fill, feature: Feature) -> Misfit | None:
-    wanted, made = fill.tensor.shape[1:], feature.made(target=fill.target).shape
+    wanted, shape = fill.tensor.shape[1:], feature.made(target=fill.target).shape
     if isinstance(feature, ImageFeature) and len(wanted) == (
         3 if fill.tensor.is_float or not fill.mask else 2
     ):
@@ -288,11 +288,11 @@ def _shape(fill: Fill, feature: Feature) -> Misfit | None:
         length = feature.length if isinstance(feature, Listed) else None
         if length is None or wanted[0] == length or not isinstance(wanted[0], int):
             return None
-    elif wanted == made or (not wanted and made == (1,)):
+    elif wanted == shape or (not wanted and shape == (1,)):
         return None
-    shown = ", ".join("any" if size is None else str(size) for size in made)
+    shown = ", ".join("any" if size is None else str(size) for size in shape)
     message = f"the feature `{fill.field}` makes [{shown}] of a row, and {_what(fill)} is {fill.tensor}"
-    return "feature-misfit", message, _shape_help(fill, feature, made), None
+    return "feature-misfit", message, _shape_help(fill, feature, shape), None
 
 
 def _shape_help(fill: Fill, feature: Feature, made: tuple[int | None, ...]) -> str | None:
@@ -342,20 +342,20 @@ def _picture(fill: Fill, feature: ImageFeature) -> Misfit | None:
 
 
 def _dtype(fill: Fill, feature: Feature) -> Misfit | None:
-    made = feature.made(target=fill.target).dtype
-    whole = made == "int64"
+    dtype = feature.made(target=fill.target).dtype
+    integer = dtype == "int64"
     if isinstance(feature, ImageFeature):
         fits = fill.tensor.is_float or fill.tensor.dtype in ("uint8", "int16", "int32", "int64")
     elif fill.target:
         return None  # the loss says what ids and numbers can be; `_target` compares them
     else:
-        fits = (fill.tensor.dtype in ("int64", "int32")) if whole else fill.tensor.is_float
+        fits = (fill.tensor.dtype in ("int64", "int32")) if integer else fill.tensor.is_float
     if fits:
         return None
     message = (
-        f"the feature `{fill.field}` makes {'ids' if whole else made}, and {_what(fill)} is {fill.tensor}"
+        f"the feature `{fill.field}` makes {'ids' if integer else dtype}, and {_what(fill)} is {fill.tensor}"
     )
-    return "feature-misfit", message, f"write `dtype: {made}` at the input", None
+    return "feature-misfit", message, f"write `dtype: {dtype}` at the input", None
 
 
 def _vocabulary(fill: Fill, feature: Feature) -> Misfit | None:
@@ -408,8 +408,8 @@ def _classes(fill: Fill, feature: Category, output: OutputSpec, sparse: bool) ->
         return "feature-misfit", message, "use the loss `sparse_categorical_crossentropy`", None
     units = fill.limit
     if feature.values is not None and units is not None and len(feature.values) != units:
-        made = "has one unit, for two values" if fill.one_unit else f"has {units} units"
-        message = f"the output `{fill.output}` {made}, and `{fill.field}` has {len(feature.values)} values"
+        has = "has one unit, for two values" if fill.one_unit else f"has {units} units"
+        message = f"the output `{fill.output}` {has}, and `{fill.field}` has {len(feature.values)} values"
         help = (
             f"write `units: {len(feature.values)}`"
             if not fill.one_unit
@@ -426,5 +426,5 @@ def _binary(output: OutputSpec) -> bool:
 
 def vocabulary_of(feature: Feature, *, target: bool) -> int | None:
     """What `$(vocabulary(name))` stands for: the declared number of ids, None where training data tell."""
-    made = feature.made(target=target)
-    return made.shape[0] if isinstance(feature, Set) else made.vocabulary
+    feature_type = feature.made(target=target)
+    return feature_type.shape[0] if isinstance(feature, Set) else feature_type.vocabulary

@@ -41,26 +41,26 @@ class Cells:
 
     def named(self, labels: Sequence[Any]) -> Cells:
         """The cells of numbers, of which each stands for a label: a text, or a number."""
-        found = [labels[index] for index in np.asarray(self.elements).tolist()]
+        values = [labels[index] for index in np.asarray(self.elements).tolist()]
         texts = bool(labels) and isinstance(labels[0], str)
-        return Cells(found if texts else np.array(found, np.int64), self.offsets, self.inner)
+        return Cells(values if texts else np.array(values, np.int64), self.offsets, self.inner)
 
     def python(self) -> list[Any]:
         """Each row as Python has it."""
-        found = self.elements if isinstance(self.elements, list) else self.elements.tolist()
+        elements = self.elements if isinstance(self.elements, list) else self.elements.tolist()
         for size in reversed(self.inner):
-            found = [found[first : first + size] for first in range(0, len(found), max(size, 1))]
+            elements = [elements[first : first + size] for first in range(0, len(elements), max(size, 1))]
         if self.offsets is None:
-            return found
-        return [found[first:end] for first, end in pairwise(self.offsets.tolist())]
+            return elements
+        return [elements[first:end] for first, end in pairwise(self.offsets.tolist())]
 
     def arrow(self) -> pa.Array:
         """The column of a table."""
 
-        found = _texts(self.elements) if isinstance(self.elements, list) else _numbers(self.elements)
+        column = _texts(self.elements) if isinstance(self.elements, list) else _numbers(self.elements)
         for size in reversed(self.inner):
-            found = _lists(np.arange(0, len(found) + 1, size) if size else np.zeros(1), found)
-        return found if self.offsets is None else _lists(self.offsets, found)
+            column = _lists(np.arange(0, len(column) + 1, size) if size else np.zeros(1), column)
+        return column if self.offsets is None else _lists(self.offsets, column)
 
 
 def as_table(columns: Mapping[str, Cells]) -> pa.Table:
@@ -76,10 +76,10 @@ def _lists(offsets: Array, elements: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(_numbers(offsets.astype(np.int32)), elements)
 
 
-def _texts(found: list[str]) -> pa.Array:
+def _texts(cells: list[str]) -> pa.Array:
     import pyarrow as pa
 
-    texts = [text.encode() for text in found]
+    texts = [text.encode() for text in cells]
     offsets = offsets_of([len(text) for text in texts]).astype(np.int32)
     return pa.Array.from_buffers(
         pa.string(), len(texts), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(texts))]

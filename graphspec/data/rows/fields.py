@@ -116,10 +116,10 @@ class ElementsInRow:
     empty: bool
 
     def __call__(self, row: Row) -> Any:
-        found = known_of(row.get(self.column), self.ids, self.unseen)
-        if found is None or (None in found) or not (found or self.empty):
+        ids = known_of(row.get(self.column), self.ids, self.unseen)
+        if ids is None or (None in ids) or not (ids or self.empty):
             return None
-        return self.cut(found)
+        return self.cut(ids)
 
 
 def known_of(elements: object, ids: Mapping[str, int], unseen: int | None) -> list[Any] | None:
@@ -197,18 +197,18 @@ class PlainInRow:
 
     def __call__(self, row: Row) -> Any:
         (first, *others) = self.columns
-        found = [row.get(name) for name in self.columns] if others else row.get(first)
-        if not isinstance(found, list):
+        values = [row.get(name) for name in self.columns] if others else row.get(first)
+        if not isinstance(values, list):
             if self.rank == 2 and self.count == 1:
-                found = [found]
-            elif self.rank == 1 and self._fit([found]):
-                return found
+                values = [values]
+            elif self.rank == 1 and self._fit([values]):
+                return values
             else:
                 return None
-        if self.rank != 2 or not found or not self._fit(found):
+        if self.rank != 2 or not values or not self._fit(values):
             return None
         own = self.count is None and not others
-        return found if own or len(found) == self.count else None
+        return values if own or len(values) == self.count else None
 
     def _fit(self, elements: Sequence[Any]) -> bool:
         """Whether they are numbers of the type of the field."""

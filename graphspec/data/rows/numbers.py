@@ -94,11 +94,11 @@ class NumberCurve:
 
     def to_json(self) -> dict[str, Any]:
         """The settings that differ from the identity."""
-        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        settings = {one.name: getattr(self, one.name) for one in fields(self)}
         return {
             one.name: list(value) if isinstance(value, tuple) else value
             for one in fields(self)
-            if (value := found[one.name]) != one.default
+            if (value := settings[one.name]) != one.default
         }
 
 

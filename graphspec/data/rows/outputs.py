@@ -58,8 +58,8 @@ class TensorsWritten:
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
     ) -> dict[str, Cells]:
-        found = zip(self.columns, self.keys, self.steps, strict=True)
-        return {column: as_they_are(values[key], steps, sizes) for column, key, steps in found}
+        written = zip(self.columns, self.keys, self.steps, strict=True)
+        return {column: as_they_are(values[key], steps, sizes) for column, key, steps in written}
 
 
 @dataclass(eq=False, repr=False)
@@ -74,12 +74,12 @@ class ClassesWritten:
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
     ) -> dict[str, Cells]:
-        found = activated(self.activation, values[self.name])
-        chosen = found.argmax(-1)
-        labels = range(found.shape[-1]) if self.labels is None else self.labels
+        scores = activated(self.activation, values[self.name])
+        chosen = scores.argmax(-1)
+        labels = range(scores.shape[-1]) if self.labels is None else self.labels
         lengths = None if self.steps is None else self.steps.of(sizes)
         columns = {self.name: Cells.of(chosen, lengths).named(labels)}
-        return columns | (_each(self.name, labels, found) if probabilities and chosen.ndim == 1 else {})
+        return columns | (_each(self.name, labels, scores) if probabilities and chosen.ndim == 1 else {})
 
 
 @dataclass(eq=False, repr=False)
@@ -94,11 +94,11 @@ class SetWritten:
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
     ) -> dict[str, Cells]:
-        found = activated(self.activation, values[self.name])
-        has = found[:, : len(self.labels)] >= self.threshold
+        scores = activated(self.activation, values[self.name])
+        has = scores[:, : len(self.labels)] >= self.threshold
         names = [self.labels[index] for index in has.nonzero()[1].tolist()]
         columns = {self.name: Cells(names, offsets_of(has.sum(1)))}
-        return columns | (_each(self.name, self.labels, found) if probabilities else {})
+        return columns | (_each(self.name, self.labels, scores) if probabilities else {})
 
 
 @dataclass(eq=False, repr=False)
@@ -114,8 +114,8 @@ class QuantilesWritten:
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
     ) -> dict[str, Cells]:
-        found = activated(self.activation, values[self.name])
-        own = self.curve.undo(found.astype(np.float64), *_spread(unit, 0, found))
+        scaled = activated(self.activation, values[self.name])
+        own = self.curve.undo(scaled.astype(np.float64), *_spread(unit, 0, scaled))
         columns = {self.name: as_they_are(own[..., self.middle])}
         for index, level in enumerate(self.levels if probabilities else ()):
             columns[f"{self.name}.{level:g}"] = as_they_are(own[..., index])
@@ -135,13 +135,13 @@ class NumbersWritten:
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
     ) -> dict[str, Cells]:
-        found = activated(self.activation, values[self.name])
-        own = found.astype(np.float64)
+        scaled = activated(self.activation, values[self.name])
+        own = scaled.astype(np.float64)
         if len(self.curves) == 1:
             own = self.curves[0].undo(own, *_spread(unit, 0, own))
             return {self.name: as_they_are(own, self.steps, sizes)}
         if own.ndim == 1 or own.shape[-1] < len(self.curves):  # of a loss of one's own, in no unit of theirs
-            return {self.name: as_they_are(found, self.steps, sizes)}
+            return {self.name: as_they_are(scaled, self.steps, sizes)}
         for position, curve in enumerate(self.curves):
             part = own[..., position]
             own[..., position] = curve.undo(part, *_spread(unit, position, part))

@@ -151,13 +151,13 @@ class PlainRows:
 
 def gaps(na_values: Sequence[str]) -> frozenset[Any]:
     """The values that stand for a missing one, as texts and as the numbers that they are."""
-    found: set[Any] = {None, *na_values}
+    words: set[Any] = {None, *na_values}
     for text in na_values:
         try:
-            found.add(float(text))
+            words.add(float(text))
         except ValueError:
             continue
-    return frozenset(found)
+    return frozenset(words)
 
 
 @dataclass(eq=False, repr=False)
@@ -178,19 +178,19 @@ class ArrayField:
         except (ValueError, OverflowError):
             return None
 
-    def of_batch(self, found: NDArray[Any], sizes: dict[str, int]) -> NDArray[Any] | None:
+    def of_batch(self, given: NDArray[Any], sizes: dict[str, int]) -> NDArray[Any] | None:
         """As `of`, of an array of several rows."""
-        wanted, kind = TYPES[self.dtype], found.dtype.kind
-        if kind not in ("if" if wanted.kind == "f" else "i") or found.ndim != len(self.shape) + 1:
+        wanted, kind = TYPES[self.dtype], given.dtype.kind
+        if kind not in ("if" if wanted.kind == "f" else "i") or given.ndim != len(self.shape) + 1:
             return None
-        for size, length in zip(self.shape, found.shape[1:], strict=True):
+        for size, length in zip(self.shape, given.shape[1:], strict=True):
             if not (length == size if isinstance(size, int) else self._is_of(size, length, sizes)):
                 return None
-        array = found
+        array = given
         if array.dtype != wanted:
             with np.errstate(over="ignore"):
-                array = found.astype(wanted)
-            if kind == "i" and wanted.kind == "i" and not np.array_equal(array, found):
+                array = given.astype(wanted)
+            if kind == "i" and wanted.kind == "i" and not np.array_equal(array, given):
                 return None
         if wanted.kind == "f" and not np.isfinite(array).all():
             return None

@@ -50,5 +50,5 @@ def from_json(value: Any, kinds: Mapping[str, type[Any]] = KINDS) -> Any:
         return TextIds.from_json(content)
     if kind == "map":
         return {key: from_json(each, kinds) for key, each in content}
-    found = tuple(from_json(each, kinds) for each in content)
-    return found if kind == "list" else kinds[kind](*found)
+    items = tuple(from_json(each, kinds) for each in content)
+    return items if kind == "list" else kinds[kind](*items)

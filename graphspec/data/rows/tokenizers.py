@@ -44,8 +44,8 @@ class TextIds:
 
     def of(self, encoded: Any) -> list[int]:
         """Those of what the tokenizer says of a text."""
-        found: list[int] = encoded.type_ids if self.types else encoded.ids
-        return found
+        ids: list[int] = encoded.type_ids if self.types else encoded.ids
+        return ids
 
     def to_json(self) -> list[Any]:
         return [self.tokenizer.to_str(), self.types]

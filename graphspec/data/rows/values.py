@@ -42,9 +42,9 @@ def ticks_of_row(value: object, format: str | None) -> int | None:
 
 def ticks_of(text: str, format: str | None) -> int:
     """As `ticks_of_row`. Raises `ValueError`, `OverflowError`."""
-    found = datetime.strptime(text, format) if format is not None else datetime.fromisoformat(text.strip())
-    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    delta = found - EPOCH
+    moment = datetime.strptime(text, format) if format is not None else datetime.fromisoformat(text.strip())
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    delta = moment - EPOCH
     return (delta.days * 86_400 + delta.seconds) * TICKS + delta.microseconds
 
 

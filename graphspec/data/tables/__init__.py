@@ -28,22 +28,22 @@ READERS: dict[str, type[Delimited | Lines | Parquet]] = {
 }
 
 
-def open_table(found: Found, options: DataFile, na_values: Sequence[str] = ("",)) -> Table:
+def open_table(source: Found, options: DataFile, na_values: Sequence[str] = ("",)) -> Table:
     """The table of the files that were found, read as `options` say.
 
     Opening reads no more than headers. Raises `SpecError`: data-missing, data-format, data-empty,
     data-column.
     """
-    if found.held is not None and found.held.table is not None:
-        return FrameTable(found.held.table, found.held.name, na_values)
-    if found.kind == "images":
-        return Images(found)
-    if found.kind == "arrays":
-        return Matrices(found, na_values)
-    reader = READERS[found.kind]
+    if source.held is not None and source.held.table is not None:
+        return FrameTable(source.held.table, source.held.name, na_values)
+    if source.kind == "images":
+        return Images(source)
+    if source.kind == "arrays":
+        return Matrices(source, na_values)
+    reader = READERS[source.kind]
     try:
-        if found.whole:
-            return reader(found.path, options, na_values)
-        return Shards(found.path, [reader(file, options, na_values) for file in found.files])
+        if source.whole:
+            return reader(source.path, options, na_values)
+        return Shards(source.path, [reader(file, options, na_values) for file in source.files])
     except OSError as error:
-        raise unreadable(found.path, error) from None
+        raise unreadable(source.path, error) from None

@@ -93,8 +93,8 @@ class Table(ABC):
         parts = [part for _, part in self.chunks(columns)]
         if not parts:
             return pa.table({name: pa.array([], self.columns[name]) for name in columns})
-        whole = pa.concat_tables(parts, promote_options="permissive")
-        return whole if rows is None else whole.take(pa.array(rows))
+        table = pa.concat_tables(parts, promote_options="permissive")
+        return table if rows is None else table.take(pa.array(rows))
 
     def _parts(self, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
         known = self._kept
@@ -104,12 +104,12 @@ class Table(ABC):
         kept: list[tuple[int, pa.Table]] | None = [] if self.keeps else None
         first = size = 0
         for part in self._scan(columns):
-            made = plain(part, self.na_values)
-            size += made.nbytes
+            cleaned = plain(part, self.na_values)
+            size += cleaned.nbytes
             if kept is not None and size <= limit() // KEPT:
-                kept.append((first, made))
+                kept.append((first, cleaned))
             else:
                 kept = None
-            yield first, made
-            first += made.num_rows
+            yield first, cleaned
+            first += cleaned.num_rows
         self._length, self._kept = first, kept

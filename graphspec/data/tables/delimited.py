@@ -114,7 +114,7 @@ class Delimited(Table):
 
     def _header(self) -> tuple[tuple[str, ...], int]:
         """The names of the columns, and how many lines come before the first row."""
-        start, whole = head(self.path, self.encoding)
+        start, complete = head(self.path, self.encoding)
         need_text(self.file, start)
         if self.encoding.lower().replace("_", "-") in ("utf-8", "utf8") and (
             start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4]
@@ -132,7 +132,7 @@ class Delimited(Table):
             raise fail("data-format", f"`{self.file}` is not a table: {error}") from None
         if cells is None:
             raise fail("data-empty", f"`{self.file}` is empty", "the first line of a table names its columns")
-        if not whole and start.count(b"\n") < lines:
+        if not complete and start.count(b"\n") < lines:
             raise fail("data-format", f"the header of `{self.file}` is longer than {BLOCK >> 20} MiB")
         names = tuple(cell.strip() for cell in cells)
         if "\ufffd" in start[: start.find(b"\n")].decode("utf-8", "replace"):

@@ -17,10 +17,10 @@ ROWS = 2**8
 class Images(Table):
     """Columns: `file` and `image`, the path in the folder; `label`, the class, where there are any."""
 
-    def __init__(self, found: Found):
-        super().__init__(found.path, ())
-        self.root = found.path
-        self.files, self.labels = found.files, found.labels
+    def __init__(self, source: Found):
+        super().__init__(source.path, ())
+        self.root = source.path
+        self.files, self.labels = source.files, source.labels
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:

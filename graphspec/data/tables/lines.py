@@ -55,12 +55,12 @@ class Lines(Table):
     def columns(self) -> Mapping[str, pa.DataType]:
         need_text(self.file, head(self.path, self.encoding)[0])
         first = next(self._pieces(), None)
-        found = self._read(*first) if first is not None else pa.table({})
-        if not found.num_columns:
+        table = self._read(*first) if first is not None else pa.table({})
+        if not table.num_columns:
             raise fail(
                 "data-empty", f"`{self.file}` holds no rows", 'each line is an object: {"x": 1, "y": 2}'
             )
-        return {field.name: field.type for field in found.schema}
+        return {field.name: field.type for field in table.schema}
 
     def place(self, row: int) -> str:
         number, _ = self._line(row)
@@ -98,11 +98,11 @@ class Lines(Table):
         types = self.columns
         self._settle()
         for first, piece in self._pieces():
-            found = self._read(first, piece)
-            if found.num_rows:
+            table = self._read(first, piece)
+            if table.num_rows:
                 yield pa.table(
                     [
-                        found[name] if name in found.column_names else pa.nulls(found.num_rows, types[name])
+                        table[name] if name in table.column_names else pa.nulls(table.num_rows, types[name])
                         for name in columns
                     ],
                     names=list(columns),
@@ -113,16 +113,16 @@ class Lines(Table):
         with utf8(self.path, self.encoding) as stream:
             line, rest, data = 1, b"", stream.read(BLOCK).removeprefix(b"\xef\xbb\xbf")
             while data:
-                whole = rest + data
-                end = whole.rfind(b"\n") + 1
-                if not end and len(whole) > BLOCK:
+                block = rest + data
+                end = block.rfind(b"\n") + 1
+                if not end and len(block) > BLOCK:
                     raise fail(
                         "data-format", f"line {line} of `{self.file}` is longer than {BLOCK >> 20} MiB"
                     )
                 if end:
-                    yield line, whole[:end]
-                    line += whole.count(b"\n", 0, end)
-                rest, data = whole[end:], stream.read(BLOCK)
+                    yield line, block[:end]
+                    line += block.count(b"\n", 0, end)
+                rest, data = block[end:], stream.read(BLOCK)
             if rest.strip():
                 yield line, rest + b"\n"
 
@@ -139,12 +139,12 @@ class Lines(Table):
         try:
             if not piece.isascii():
                 piece.decode("utf-8")  # pyarrow takes any bytes
-            found = self._parsed(first, piece)
+            table = self._parsed(first, piece)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
             raise self._explained(first, piece, str(error)) from None
-        if found.num_rows != piece.count(b"\n") + (not piece.endswith(b"\n")) - len(BLANK.findall(piece)):
+        if table.num_rows != piece.count(b"\n") + (not piece.endswith(b"\n")) - len(BLANK.findall(piece)):
             raise self._explained(first, piece, "a row is not one line")
-        return found
+        return table
 
     def _parsed(self, first: int, piece: bytes) -> pa.Table:
         known = {name: kind for name, kind in self._kinds.items() if not pa.types.is_null(kind)}
@@ -155,16 +155,16 @@ class Lines(Table):
         while True:
             schema = pa.schema({name: kind for name, kind in known.items() if _is_text(kind)})
             try:
-                found = _table(piece, schema)
+                table = _table(piece, schema)
             except pa.ArrowInvalid:
-                found = _table(written(piece, schema.names), schema)
-            dates = {f.name: _without_dates(f.type) for f in found.schema if f.type != _without_dates(f.type)}
+                table = _table(written(piece, schema.names), schema)
+            dates = {f.name: _without_dates(f.type) for f in table.schema if f.type != _without_dates(f.type)}
             if not dates:
                 break
             known |= dates
-        for field in found.schema:
+        for field in table.schema:
             self._kinds[field.name] = _joined(field.name, self._kinds.get(field.name), field.type)
-        return found
+        return table
 
     def _not_wide(self, first: int, piece: bytes) -> None:
         """Raises `SpecError` where lines have so many different keys that pyarrow would fill the memory with
@@ -251,12 +251,12 @@ def _value(file: str, line: int, text: str, name: str) -> Span:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in entries:
             raise ValueError(f"the key `{name}` occurs twice")
-        found[name] = value
-    return found
+        entries[name] = value
+    return entries
 
 
 def _keys(value: Any, before: str = "") -> Iterator[str]:
@@ -315,9 +315,9 @@ def written(piece: bytes, texts: Collection[str]) -> bytes:
         return piece
     names = {name for row in rows if row for name, value in row.items() if _has_text(value)}.union(texts)
     for index, row in enumerate(rows):
-        found = {name: _quoted(row[name]) for name in names & row.keys()} if row else {}
-        if row and any(found[name] is not row[name] for name in found):
-            lines[index] = _encoded({**row, **found}).encode()
+        quoted = {name: _quoted(row[name]) for name in names & row.keys()} if row else {}
+        if row and any(quoted[name] is not row[name] for name in quoted):
+            lines[index] = _encoded({**row, **quoted}).encode()
     return b"\n".join(lines)
 
 
@@ -339,8 +339,8 @@ def _has_text(value: Any) -> bool:
 def _quoted(value: Any) -> Any:
     """A value, or one of its elements, as text."""
     if isinstance(value, list):
-        made = [_quoted(item) for item in value]
-        return value if all(a is b for a, b in zip(made, value, strict=True)) else made
+        items = [_quoted(item) for item in value]
+        return value if all(a is b for a, b in zip(items, value, strict=True)) else items
     if isinstance(value, bool):
         return str(value).lower()
     return str.__str__(value) if isinstance(value, AsWritten) else value

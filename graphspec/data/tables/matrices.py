@@ -18,21 +18,21 @@ from graphspec.diagnostics import Span, fail
 class Matrices(Table):
     """The arrays in a `.npz` or `.npy`, or in memory, beside what is learned of their rows."""
 
-    def __init__(self, found: Found, na_values: Sequence[str]):
-        super().__init__(found.path, na_values)
-        self.archive = open_arrays(found)
+    def __init__(self, source: Found, na_values: Sequence[str]):
+        super().__init__(source.path, na_values)
+        self.archive = open_arrays(source)
 
     @cached_property
     def columns(self) -> Mapping[str, pa.DataType]:
-        found = {}
+        types = {}
         for name in self.archive.members:
             shape, dtype = self.archive.header(name)
             if shape and 0 not in shape[1:] and dtype.kind in ("biufU" if len(shape) < 3 else "biuf"):
                 kind = pa.string() if dtype.kind == "U" else pa.from_numpy_dtype(_of_rows(shape, dtype))
-                found[name] = kind if len(shape) == 1 else pa.list_(kind)
+                types[name] = kind if len(shape) == 1 else pa.list_(kind)
                 if len(shape) > 2:
-                    found[name] = pa.fixed_shape_tensor(kind, shape[1:])
-        return found
+                    types[name] = pa.fixed_shape_tensor(kind, shape[1:])
+        return types
 
     def place(self, row: int) -> str:
         return self.archive.place(row)

@@ -66,8 +66,8 @@ def longest_row(file: pa.NativeFile, chunk: Any, depth: int, most: int) -> int:
         if not len(starts):
             held += page.values
         else:
-            whole = int(np.diff(starts).max(initial=0))
-            longest = max(longest, held + int(starts[0]), whole)
+            within = int(np.diff(starts).max(initial=0))
+            longest = max(longest, held + int(starts[0]), within)
             held = page.values - int(starts[-1])
         longest = max(longest, held)
         if longest > most:
@@ -93,7 +93,7 @@ def _starts(file: pa.NativeFile, page: Page, compression: str, depth: int) -> np
 
 def _levels(content: bytes, width: int, count: int) -> np.ndarray:
     """Numbers of `width` bits (at most 8) in runs of one number, or packed in groups of 8."""
-    found: list[np.ndarray] = []
+    parts: list[np.ndarray] = []
     at = held = 0
     while held < count:
         head, at = _number(content, at)
@@ -107,9 +107,9 @@ def _levels(content: bytes, width: int, count: int) -> np.ndarray:
             at += 1
         if not len(part):
             raise ValueError("levels end early")
-        found.append(part[: count - held])
-        held += len(found[-1])
-    return np.concatenate(found)
+        parts.append(part[: count - held])
+        held += len(parts[-1])
+    return np.concatenate(parts)
 
 
 def _header(file: pa.NativeFile, at: int) -> tuple[Fields, int]:
@@ -127,7 +127,7 @@ def _header(file: pa.NativeFile, at: int) -> tuple[Fields, int]:
 
 def _struct(content: bytes, at: int, depth: int = 0) -> tuple[Fields, int]:
     """The fields of a struct of Thrift's compact protocol by their numbers; texts become None."""
-    found: Fields = {}
+    fields: Fields = {}
     number = 0
     while kind := content[at]:
         at += 1
@@ -136,8 +136,8 @@ def _struct(content: bytes, at: int, depth: int = 0) -> tuple[Fields, int]:
             number += step
         else:
             number, at = _signed(content, at)
-        found[number], at = _value(content, at, kind, depth)
-    return found, at + 1
+        fields[number], at = _value(content, at, kind, depth)
+    return fields, at + 1
 
 
 def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
@@ -163,12 +163,12 @@ def _signed(content: bytes, at: int) -> tuple[int, int]:
 
 def _number(content: bytes, at: int) -> tuple[int, int]:
     """A number of 7 bits a byte, the lowest first."""
-    found = shift = 0
+    number = shift = 0
     while True:
         byte = content[at]
-        at, found = at + 1, found | (byte & 127) << shift
+        at, number = at + 1, number | (byte & 127) << shift
         shift += 7
         if byte < 128:
-            return found, at
+            return number, at
         if shift > 63:
             raise ValueError("a page has an unknown header")

@@ -26,16 +26,16 @@ class Shards(Table):
     @cached_property
     def columns(self) -> Mapping[str, pa.DataType]:
         first = self.shards[0]
-        found = pa.schema(dict(first.columns))
+        schema = pa.schema(dict(first.columns))
         for shard in self.shards[1:]:
             self._same_names(first, shard)
             try:
-                found = pa.unify_schemas(
-                    [found, pa.schema(dict(shard.columns))], promote_options="permissive"
+                schema = pa.unify_schemas(
+                    [schema, pa.schema(dict(shard.columns))], promote_options="permissive"
                 )
             except (pa.ArrowTypeError, pa.ArrowInvalid):
                 self._types_differ(first, shard)
-        return {field.name: field.type for field in found}
+        return {field.name: field.type for field in schema}
 
     def lacks(self, name: str, span: Span | None = None, help: str | None = None) -> SpecError:
         return self.shards[0].lacks(name, span, help)

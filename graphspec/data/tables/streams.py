@@ -41,10 +41,10 @@ class Utf8:
         while len(self._ahead) < size or size < 0:
             raw = self._source.read(BLOCK if size < 0 else max(size, 2**16))
             if self._decoder is None:
-                made = raw
+                encoded = raw
             else:
-                made = self._decoder.decode(raw, final=not raw).encode("utf-8", "surrogatepass")
-            self._ahead = self._ahead + made if self._ahead else made
+                encoded = self._decoder.decode(raw, final=not raw).encode("utf-8", "surrogatepass")
+            self._ahead = self._ahead + encoded if self._ahead else encoded
             if not raw:
                 break
         taken = self._ahead if size < 0 else self._ahead[:size]

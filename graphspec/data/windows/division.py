@@ -42,9 +42,9 @@ def row_parts(
         return parts
     places = np.arange(len(line))  # an inserted step belongs to the part of the row before it
     known = np.maximum.accumulate(np.where(line.row_at(places) < line.rows, places, 0))
-    found = np.empty(len(line), np.uint8)
-    found[line.row_at(places)] = parts[line.row_at(known)]
-    return found
+    all_parts = np.empty(len(line), np.uint8)
+    all_parts[line.row_at(places)] = parts[line.row_at(known)]
+    return all_parts
 
 
 def _border(line: Timeline, share: float) -> Any:
@@ -56,9 +56,9 @@ def _border(line: Timeline, share: float) -> Any:
 
 def origins(line: Timeline, windows: Windows, file: str) -> Rows:
     """The positions at which the past of a window ends. Raises `SpecError` (data-empty)."""
-    found = line.origins(windows.past, windows.next, windows.stride)
-    if len(found):
-        return found
+    positions = line.origins(windows.past, windows.next, windows.stride)
+    if len(positions):
+        return positions
     longest = int(np.diff(line.begins).max())
     steps = windows.past + windows.next
     message = (
@@ -75,15 +75,15 @@ def window_parts(line: Timeline, at: Rows, parts: Parts, windows: Windows) -> ND
     of = line.in_order(parts)
     changes = np.zeros(len(of), np.int32)
     np.cumsum(of[1:] != of[:-1], dtype=np.int32, out=changes[1:])
-    found = np.empty(len(at), np.int8)
+    by_window = np.empty(len(at), np.int8)
     for start in range(0, len(at), TOGETHER):
         some = at[start : start + TOGETHER]
         begin = some + 1 - windows.past
         first, last = (some + 1, some + windows.next) if windows.next else (begin, some)
         part = np.where(changes[first] == changes[last], of[last], -1).astype(np.int8)
         part[(part == splits.TRAINING) & (changes[begin] != changes[last])] = -1
-        found[start : start + TOGETHER] = part
-    return found
+        by_window[start : start + TOGETHER] = part
+    return by_window
 
 
 def notes(line: Timeline, at: Rows, of: NDArray[np.int8] | None, windows: Windows) -> list[str]:

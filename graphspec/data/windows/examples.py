@@ -40,8 +40,8 @@ class Windowed(InMemory):
         """The origin of each example, in the order of the examples."""
         assert self.origins is not None
         origins = self.origins if self.index is None else self.origins[self.index]
-        found: NDArray[np.int64] = origins.cpu().numpy()
-        return found
+        array: NDArray[np.int64] = origins.cpu().numpy()
+        return array
 
     def named(self, example: int) -> dict[str, str]:
         """The series of an example, and the time of its origin, as people read them."""
@@ -118,11 +118,11 @@ def _block(arrays: Mapping[str, Any]) -> int:
 def _arrays(store: Store, group: str, line: Timeline) -> dict[str, Any]:
     """The arrays of a group by name, in the order of time; those in files as memory that maps a file."""
     if not store.filed:
-        found = store.group(group)
-        made: dict[str, Any] = {}
-        for name in list(found):  # one at a time: its copy in order, and then the array is given up
-            made |= reading.tensors({name: _ordered(found.pop(name), line)})
-        return made
+        arrays = store.group(group)
+        tensors: dict[str, Any] = {}
+        for name in list(arrays):  # one at a time: its copy in order, and then the array is given up
+            tensors |= reading.tensors({name: _ordered(arrays.pop(name), line)})
+        return tensors
     names = [name for kind, name in store.files if kind == group]
     return {name: _mapped(store.files[group, name], line) for name in names}
 
@@ -136,16 +136,16 @@ def _ordered(array: Any, line: Timeline) -> Any:
 def _mapped(array: InFiles | FiledRows, line: Timeline) -> Tensor | Rows:
     """An array in a file of its own, in the order of time: rows that neighbouring windows read are near."""
     if isinstance(array, FiledRows):  # texts of single rows, which are few
-        whole = array.read([(0, array.length)])
-        return Rows.of(_ordered(whole, line))
+        rows = array.read([(0, array.length)])
+        return Rows.of(_ordered(rows, line))
     place = np.arange(len(line)) if line.order is None else np.empty(len(line), np.int64)
     if line.order is not None:
         place[line.order] = np.arange(len(line))
     shape = (len(line), *array.shape)
     with on_disk(folder(), array.row * len(line)), tempfile.TemporaryFile(dir=folder()) as file:
         file.truncate(max(1, array.row * len(line)))
-        made = np.memmap(file, array.dtype, "r+", 0, shape)
+        mapped = np.memmap(file, array.dtype, "r+", 0, shape)
         for first in range(0, len(line), COPIED):
             stop = min(first + COPIED, len(line))
-            made[place[first:stop]] = array.read([(first, stop)])
-    return torch.from_numpy(np.asarray(made))
+            mapped[place[first:stop]] = array.read([(first, stop)])
+    return torch.from_numpy(np.asarray(mapped))

@@ -33,19 +33,19 @@ def offsets(windows: Windows) -> torch.Tensor:
 
 def forecasts(encoders: Encoders) -> list[str]:
     """The outputs that forecast the numbers of one column."""
-    found = []
+    names = []
     for name, output in encoders.outputs.items():
         encoder = encoders.encoders.get(output.target)
         if isinstance(encoder, Floats) and len(encoder.curves) == 1 and encoder.fill.steps is not None:
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def seasonal(
     whole: Windowed, encoders: Encoders, windows: Windows, parts: NDArray[np.uint8] | None
 ) -> dict[str, dict[str, float]]:
     """By output and series, how far values of training rows are from those one season before, in the mean."""
-    found: dict[str, dict[str, float]] = {}
+    scales: dict[str, dict[str, float]] = {}
     line, units = whole.line, encoders.units()
     assert line is not None
     training = None if parts is None else line.in_order(parts) == TRAINING
@@ -59,8 +59,8 @@ def seasonal(
             assert isinstance(counted, View)
             known = counted.values.cpu().numpy()
             there = known if there is None else there & known
-        found[name] = _by_series(values.flatten().cpu().numpy(), line, windows.season, there)
-    return found
+        scales[name] = _by_series(values.flatten().cpu().numpy(), line, windows.season, there)
+    return scales
 
 
 def _by_series(

@@ -53,8 +53,8 @@ class Stamps:
     def column(self, ticks: Ticks) -> pa.Array:
         """Times in the way that the column has them."""
         if not self.dated:
-            whole = pa.types.is_integer(self.kind) or (is_text(self.kind) and float(self.sample).is_integer())
-            values = pa.array(np.asarray(ticks, np.int64) if whole else np.asarray(ticks, np.float64))
+            ints = pa.types.is_integer(self.kind) or (is_text(self.kind) and float(self.sample).is_integer())
+            values = pa.array(np.asarray(ticks, np.int64) if ints else np.asarray(ticks, np.float64))
             return values.cast(self.kind)
         if is_text(self.kind):
             return pa.array([self._text(int(tick)) for tick in ticks], self.kind)

@@ -66,19 +66,19 @@ class Timeline:
         """What there is at each position, of each row."""
         if self.order is None:
             return values
-        found = np.empty_like(values)
-        found[self.order] = values
-        return found
+        row_values = np.empty_like(values)
+        row_values[self.order] = values
+        return row_values
 
     def origins(self, before: int, behind: int, stride: int = 1) -> Rows:
         """The positions with `before` steps up to themselves and `behind` steps after, without a gap."""
         runs = zip(self.begins[:-1].tolist(), self.begins[1:].tolist(), strict=True)
         ranges = [range(first + before - 1, stop - behind, stride) for first, stop in runs]
         ends = np.cumsum([0, *map(len, ranges)])
-        found = np.empty(ends[-1], np.int64)
+        positions = np.empty(ends[-1], np.int64)
         for some, first, end in zip(ranges, ends[:-1], ends[1:], strict=True):
-            found[first:end] = np.arange(some.start, some.stop, stride)[: end - first]
-        return found
+            positions[first:end] = np.arange(some.start, some.stop, stride)[: end - first]
+        return positions
 
     @property
     def keys(self) -> list[str]:
@@ -118,8 +118,8 @@ class _Numbers:
         joint = np.zeros(rows, np.int64)
         for index, distinct in zip(indices, values, strict=True):
             joint = joint * max(1, len(distinct)) + index
-        found, first, back = np.unique(joint, return_index=True, return_inverse=True)
-        numbers = np.empty(len(found), np.int32)
+        keys, first, back = np.unique(joint, return_index=True, return_inverse=True)
+        numbers = np.empty(len(keys), np.int32)
         for place in np.argsort(first, kind="stable"):
             name = tuple(
                 distinct[index[first[place]]] for index, distinct in zip(indices, values, strict=True)
@@ -149,13 +149,13 @@ def _read(table: Table, windows: Windows, stamps: Stamps, rows: int) -> tuple[Co
     numbers = _Numbers({})
     codes, ticks = [], []
     for first, part in reading.sliced(table.chunks(windows.columns), rows, 1):
-        found = reading.part_of(table, np.arange(first, first + part.num_rows), part)
-        encoded = [_named(found, name) for name in windows.by]
+        table_part = reading.part_of(table, np.arange(first, first + part.num_rows), part)
+        encoded = [_named(table_part, name) for name in windows.by]
         indices = [np.asarray(each.indices, np.int32) for each in encoded]
         values = [each.dictionary.to_pylist() for each in encoded]
         found_codes = numbers.of(indices, values, part.num_rows)
         codes.append(found_codes.astype(np.min_scalar_type(len(numbers.known))))
-        ticks.append(stamps.ticks(found))
+        ticks.append(stamps.ticks(table_part))
     columns = {name: [key[i] for key in numbers.known] for i, name in enumerate(windows.by)}
     names = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     if not windows.by:
@@ -180,26 +180,26 @@ def _checked(
     starts = _starts(codes)
     order = _order_of(codes, starts)
     times = ticks if order is None else ticks[order]
-    found = Timeline(rows, times, starts, starts, names, stamps, order)
-    _rising(table, found)
+    line = Timeline(rows, times, starts, starts, names, stamps, order)
+    _rising(table, line)
     spacing = windows.spacing
     if spacing is None:
-        return found
+        return line
     apart = counted(times, spacing)
     apart[starts[1:-1] - 1] = 1
     gaps = np.flatnonzero(apart != 1)
     if not len(gaps):
-        return found
+        return line
     if windows.gaps == "error":
-        raise _gap(table, windows, found, gaps, apart)
+        raise _gap(table, windows, line, gaps, apart)
     if windows.gaps == "skip":
         begins = np.union1d(starts, gaps + 1)
         return Timeline(rows, times, starts, begins, names, stamps, order)
     odd = gaps[apart[gaps] % 1 != 0]
     if len(odd):
-        raise _gap(table, windows, found, odd, apart)
-    series, more = _lacking(found, gaps, apart, spacing)
-    inserted = _inserted(table, windows, found, series, more)
+        raise _gap(table, windows, line, odd, apart)
+    series, more = _lacking(line, gaps, apart, spacing)
+    inserted = _inserted(table, windows, line, series, more)
     codes, ticks = np.concatenate((codes, series.astype(np.int32))), np.concatenate((ticks, more))
     order = np.lexsort((ticks, codes))
     starts = _starts(codes)
@@ -229,69 +229,65 @@ def _order_of(codes: Codes, starts: Rows) -> Order | None:
     return order
 
 
-def _rising(table: Table, found: Timeline) -> None:
+def _rising(table: Table, line: Timeline) -> None:
     """Raises `SpecError` where time repeats or falls within a series."""
-    wrong = found.ticks[1:] <= found.ticks[:-1]
-    wrong[found.starts[1:-1] - 1] = False
+    wrong = line.ticks[1:] <= line.ticks[:-1]
+    wrong[line.starts[1:-1] - 1] = False
     if not wrong.any():
         return
     position = int(wrong.argmax()) + 1
-    repeated = found.ticks[position] == found.ticks[position - 1]
+    repeated = line.ticks[position] == line.ticks[position - 1]
     verb = "repeats" if repeated else "lies before"
     help = "sort the rows by time"
     if repeated:
         help = "keep one row for each time; or name the column that tells series apart: `windows: {by: ...}`"
-    raise _wrong(table, found, position, f"{verb} the time of", "", help)
+    raise _wrong(table, line, position, f"{verb} the time of", "", help)
 
 
-def _gap(
-    table: Table, windows: Windows, found: Timeline, gaps: Rows, apart: NDArray[np.float64]
-) -> SpecError:
+def _gap(table: Table, windows: Windows, line: Timeline, gaps: Rows, apart: NDArray[np.float64]) -> SpecError:
     position = int(gaps[0]) + 1
     more = f"; there are {len(gaps) - 1:,} more gaps" if len(gaps) > 1 else ""
     said = f", {apart[position - 1]:g} steps of `every: {windows.every}` apart{more}"
     help = "`gaps: skip` makes no window across a gap, `gaps: fill` fills it by the `fill` of each feature"
     if apart[position - 1] % 1:
         help = "correct `every`, or the times; `gaps: skip` makes no window across them"
-    return _wrong(table, found, position, "comes after", said, help)
+    return _wrong(table, line, position, "comes after", said, help)
 
 
-def _wrong(table: Table, found: Timeline, position: int, verb: str, more: str, help: str) -> SpecError:
-    row, before = (int(each) for each in found.row_at(np.array([position, position - 1])))
-    name = found.stamps.name
-    series = int(found.series_of(np.array([position]))[0])
-    of = f" of series {found.name(series)}" if len(found.starts) > 2 else ""
+def _wrong(table: Table, line: Timeline, position: int, verb: str, more: str, help: str) -> SpecError:
+    row, before = (int(each) for each in line.row_at(np.array([position, position - 1])))
+    name = line.stamps.name
+    series = int(line.series_of(np.array([position]))[0])
+    of = f" of series {line.name(series)}" if len(line.starts) > 2 else ""
     message = (
-        f"column `{name}` of `{table.file}`, {table.place(row)}: {found.stamps.shown(found.ticks[position])}"
-        f"{of} {verb} {found.stamps.shown(found.ticks[position - 1])}, {table.place(before)}{more}"
+        f"column `{name}` of `{table.file}`, {table.place(row)}: {line.stamps.shown(line.ticks[position])}"
+        f"{of} {verb} {line.stamps.shown(line.ticks[position - 1])}, {table.place(before)}{more}"
     )
     return fail("data-order", message, help, span=table.span(row, name))
 
 
-def _lacking(found: Timeline, gaps: Rows, apart: NDArray[np.float64], spacing: Spacing) -> tuple[Rows, Ticks]:
+def _lacking(line: Timeline, gaps: Rows, apart: NDArray[np.float64], spacing: Spacing) -> tuple[Rows, Ticks]:
     """The series and the time of each step that lacks in a gap."""
     counts = apart[gaps].astype(np.int64) - 1
-    ticks = [
-        after(found.ticks[gap], count, spacing) for gap, count in zip(gaps, counts.tolist(), strict=True)
-    ]
-    return np.repeat(found.series_of(gaps), counts), np.concatenate(ticks)
+    ticks = [after(line.ticks[gap], count, spacing) for gap, count in zip(gaps, counts.tolist(), strict=True)]
+    return np.repeat(line.series_of(gaps), counts), np.concatenate(ticks)
 
 
-def _inserted(table: Table, windows: Windows, found: Timeline, series: Rows, ticks: Ticks) -> TablePart:
+def _inserted(table: Table, windows: Windows, line: Timeline, series: Rows, ticks: Ticks) -> TablePart:
     """The steps that the file lacks, as rows: their series and time, and nothing else."""
-    stamps = found.stamps.column(ticks)
+    stamps = line.stamps.column(ticks)
     columns: dict[str, pa.Array] = {}
     for name, kind in table.columns.items():
         if name == windows.order:
             columns[name] = stamps
         elif name in windows.by:
-            columns[name] = found.names.column(name).combine_chunks().take(pa.array(series))
+            columns[name] = line.names.column(name).combine_chunks().take(pa.array(series))
         else:
             columns[name] = pa.nulls(len(series), kind)
     texts = stamps.cast(pa.string()) if not pa.types.is_string(stamps.type) else stamps
 
     def place(row: int) -> str:
-        return f"the step {shown(texts[row - found.rows].as_py())}, which the file lacks"
+        return f"the step {shown(texts[row - line.rows].as_py())}, which the file lacks"
 
-    rows = np.arange(found.rows, found.rows + len(series))
+    rows = np.arange(line.rows, line.rows + len(series))
     return TablePart(pa.table(columns), rows, table.file, place, table.decimal, table.root)

@@ -44,9 +44,9 @@ class View:
         if self.offsets is None:
             return self.values.index_select(0, at)
         rows = (at[:, None] + self.offsets).reshape(-1)
-        found = self.values.index_select(0, rows)
+        values = self.values.index_select(0, rows)
         shape = (len(at), *([] if self.single else [len(self.offsets)]), *self.values.shape[1:])
-        return found.view(shape)
+        return values.view(shape)
 
     def __getitem__(self, part: slice) -> Tensor:
         return self.index_select(0, torch.arange(*part.indices(len(self)), device=self.device))

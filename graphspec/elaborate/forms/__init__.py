@@ -50,8 +50,8 @@ def input_names(node: NodeInstance) -> list[str]:
     form, target = _named(node)
     if form in ("block", "model"):
         target = node.evaluate(target, form)
-        found = block.find_body(node, form, target, quiet=True) if target is not FAILED else None
-        return list(found[1].inputs) if found else []
+        located = block.find_body(node, form, target, quiet=True) if target is not FAILED else None
+        return list(located[1].inputs) if located else []
     if form == "module":
         return list(node.declared.source) if isinstance(node.declared.source, dict) else []
     known: Mapping[str, type[Layer]] = REGISTRY.get(form, {})  # type: ignore[call-overload]
@@ -62,13 +62,13 @@ def input_names(node: NodeInstance) -> list[str]:
 def first_output(node: NodeInstance) -> str:
     """The name of the first output of a node's target."""
     form, target = _named(node)
-    found = block.find_body(node, form, target, quiet=True) if form == "block" else None
-    return next(iter(found[1].outputs), "") if found is not None else ""
+    located = block.find_body(node, form, target, quiet=True) if form == "block" else None
+    return next(iter(located[1].outputs), "") if located is not None else ""
 
 
 def _named(node: NodeInstance) -> tuple[str, Any]:
     """The form and target of a node, or of the shared entry that it calls."""
     if node.form != "call":
         return node.form, node.declared.target
-    found = call.find_entry(node)
-    return (found[1].form, found[1].target) if found is not None else ("", None)
+    located = call.find_entry(node)
+    return (located[1].form, located[1].target) if located is not None else ("", None)

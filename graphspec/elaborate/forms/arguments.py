@@ -80,11 +80,11 @@ def _elsewhere(node: NodeInstance, kind: Kind, word: str) -> str | None:
         )
     for other in ("merge", "op", "layer"):
         classes = REGISTRY[other]
-        found = next(
+        name = next(
             (each for each in classes if _letters(each) == _letters(word)), classes.synonyms.get(word)
         )
-        if other != kind and found is not None:
-            return f"`{found}` is {a(f'`{other}`')}: write {{{other}: {found}}}"
+        if other != kind and name is not None:
+            return f"`{name}` is {a(f'`{other}`')}: write {{{other}: {name}}}"
     return None
 
 
@@ -113,31 +113,31 @@ def _nested(node: NodeInstance, cls: type[Layer], what: str, arguments: dict[str
     """Reports arguments in a mapping of their own, as other formats have them; the names of what is wrong for
     that reason.
     """
-    found: set[str] = set()
+    wrong: set[str] = set()
     for key, value in arguments.items():
         if key in NESTS and key not in cls.model_fields and isinstance(value, dict):
             inner = ", ".join(f"{name}: {unquoted(item)}" for name, item in value.items())
             help = f"write arguments next to it: {{{cls.kind}: {cls.spec_name}, {inner}}}"
             node.error("unknown-key", node.key_of(key), f"{what} has no `{key}`", help)
-            found |= {key, *value}
-    return found
+            wrong |= {key, *value}
+    return wrong
 
 
 def _of_the_wrapped(
     cls: type[Layer], arguments: dict[str, Any], problems: Iterable[Problem]
 ) -> list[Problem]:
     """The problems, those of arguments that belong to a wrapped layer told by the one that it is missing."""
-    found = list(problems)
-    missing = next((each for each in found if each.path == ("wraps",)), None)
+    all_problems = list(problems)
+    missing = next((each for each in all_problems if each.path == ("wraps",)), None)
     if missing is None or missing.code != "missing-key":
-        return found
+        return all_problems
     inner = {key: arguments[key] for key in arguments if key not in cls.model_fields}
     inner = {key: value for key, value in inner.items() if _wrapped_takes(cls, key)}
     if not inner:
-        return found
+        return all_problems
     shown = "".join(f", {key}: {unquoted(value)}" for key, value in inner.items())
     help = f"write `wraps: {{layer: ...{shown}}}`"
-    rest = [each for each in found if each is not missing and each.path[0] not in inner]
+    rest = [each for each in all_problems if each is not missing and each.path[0] not in inner]
     return [replace(missing, help=help), *rest]
 
 

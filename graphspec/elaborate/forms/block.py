@@ -24,10 +24,10 @@ from graphspec.settings import a, show, unquoted
 def build(node: NodeInstance) -> NodeResult:
     """An instance of a block or a model: params given, inputs bound, its own graph elaborated."""
     target = node.target()
-    found = find_body(node, node.form, target) if target is not FAILED else None
-    if found is None or not _may_open(node, found[1]):
+    located = find_body(node, node.form, target) if target is not FAILED else None
+    if located is None or not _may_open(node, located[1]):
         return failed()
-    file, declared = found
+    file, declared = located
     given, sound = _given(node, file, declared)
     inputs = _bind(node, declared) if not node.inputs.broken else None
     sound = sound and inputs is not None

@@ -14,8 +14,8 @@ from graphspec.language.schema import MADE, Node
 
 def build(node: NodeInstance, build_inner: Build) -> NodeResult:
     """The result of a call; `build_inner` builds what is called."""
-    name, found = node.declared.call, find_entry(node)
-    if found is None:
+    name, located = node.declared.call, find_entry(node)
+    if located is None:
         bodies = [body.declared for body in _visible(node)]
         if not any(name in body.failed or body.incomplete for body in bodies):
             help = near_help(name, [word for body in bodies for word in body.shared])
@@ -25,7 +25,7 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
                 help = f"`{name}` is a block: write {{block: {name}}}"
             node.error("unknown-reference", node.span_of("call"), f"`{name}` is not a shared layer", help)
         return failed()
-    body, declared = found
+    body, declared = located
     body.reads.called.add(name)
     own = _call_arguments(node, name, declared)
     if own is None:
@@ -55,8 +55,8 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
 def find_entry(node: NodeInstance) -> tuple[BodyElaborator, Node] | None:
     """The entry of `shared` that a call names, and the body that declares it; None if there is none."""
     name = node.declared.call
-    found = next((body for body in _visible(node) if name in body.declared.shared), None)
-    return None if found is None else (found, found.declared.shared[name])
+    owner = next((body for body in _visible(node) if name in body.declared.shared), None)
+    return None if owner is None else (owner, owner.declared.shared[name])
 
 
 def _visible(node: NodeInstance) -> list[BodyElaborator]:
@@ -72,17 +72,17 @@ def _call_arguments(node: NodeInstance, name: str, declared: Node) -> dict[str, 
     cls = REGISTRY["layer"].get(declared.target) if declared.form == "layer" else None
     flags = cls.call_arguments if cls is not None else ()
     legal = (*flags, *(MADE if declared.form == "module" else ()))
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for key, value in node.declared.extra.items():
         if key in legal:
             given = node.flag(key, value) if key in flags else node.evaluate(value, key)
-            found[key] = None if given is FAILED else given
+            arguments[key] = None if given is FAILED else given
             continue
         help = near_help(key, list(legal)) if legal else None
         help = help or f"write it on `{name}` in `shared`"
         node.error("unknown-key", node.key(key), f"a call takes no `{key}`", help)
-        found[key] = None
-    return None if any(value is None for value in found.values()) else found
+        arguments[key] = None
+    return None if any(value is None for value in arguments.values()) else arguments
 
 
 def _open_entry(body: BodyElaborator, name: str, declared: Node) -> SharedEntry:

@@ -224,26 +224,26 @@ class _Builder:
 
     def values(self, parts: Iterable[Part]) -> list[Operand]:
         """What all of some parts are; a mistake in one of them hides none in another."""
-        found: list[Operand] = []
+        operands: list[Operand] = []
         broken = False
         for part in parts:
             try:
-                found.append(self.value(part))
+                operands.append(self.value(part))
             except Broken:
                 broken = True
         if broken:
             raise Broken
-        return found
+        return operands
 
     def bounds(self, part: Reference) -> list[Bound]:
         """The bound values of a reference; its expressions are evaluated first."""
         text, span = self.evaluated(part.text, part), self.span(part)
-        found = [
+        bound_values = [
             Bound(value, part.text, span) for value in resolve(self.node.body, text, span, self.node.name)
         ]
-        if any(bound.value is FAILED for bound in found):
+        if any(bound.value is FAILED for bound in bound_values):
             raise Broken
-        return found
+        return bound_values
 
     def value_of(self, bound: Bound) -> Value:
         if bound.value is NOTHING:
@@ -281,9 +281,9 @@ class _Builder:
             raise Broken
         operands = values[: len(part.arguments)]
         keywords = dict(zip((word for word, _ in part.keywords), values[len(operands) :], strict=True))
-        plain = [operand.value for operand in operands if isinstance(operand, PlainOperand)]
-        if function in FOLDED and operands and not keywords and len(plain) == len(operands):
-            return self._folded(part, plain)
+        plain_values = [operand.value for operand in operands if isinstance(operand, PlainOperand)]
+        if function in FOLDED and operands and not keywords and len(plain_values) == len(operands):
+            return self._folded(part, plain_values)
         return self._op(part, cls, self._read(part, cls, operands, keywords))
 
     def _unknown(self, part: Applied) -> None:
@@ -350,10 +350,10 @@ class _Builder:
     def _items(self, part: Applied, cls: type[Layer], operands: list[Operand]) -> Iterator[Value]:
         """The tensors of an op that takes a list of them."""
         for operand, place in zip(operands, part.arguments, strict=True):
-            found = operand if isinstance(operand, list) else [operand]
+            items = operand if isinstance(operand, list) else [operand]
             inside = place.items if isinstance(place, ListedParts) else ()
-            for number, item in enumerate(found):
-                where = inside[number] if len(inside) == len(found) else place
+            for number, item in enumerate(items):
+                where = inside[number] if len(inside) == len(items) else place
                 if not isinstance(item, Value):
                     field = next(iter(cls.model_fields), None)
                     help = write(f"{field}={self.source(where)}") if field else None

@@ -37,16 +37,16 @@ def build(node: NodeInstance) -> NodeResult:
     values = list(flatten(bound))
     if not values:
         return node.failure("input-count", node.span, f"`{node.name}` gives its module no input")
-    made = _outputs(node, said, values[0].tensor)
-    if made is None:
+    tensors = _outputs(node, said, values[0].tensor)
+    if tensors is None:
         return failed()
     own = Own(
         path=path,
         given=given,
         places=places,
         words=words,
-        made=tuple(made.values()),
-        names=tuple(made)[1:],
+        made=tuple(tensors.values()),
+        names=tuple(tensors)[1:],
         channels_first=first,
     )
     title = path.rpartition(".")[2]
@@ -55,8 +55,8 @@ def build(node: NodeInstance) -> NodeResult:
         op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)
     op.expressions = node.expressions(given)
     outputs: dict[str, Resolved] = dict(op.outputs)
-    if "" not in made:  # the first has a name, too
-        outputs[next(iter(made))] = op.output
+    if "" not in tensors:  # the first has a name, too
+        outputs[next(iter(tensors))] = op.output
     return NodeResult(outputs, op)
 
 
@@ -129,7 +129,7 @@ def _outputs(node: NodeInstance, said: dict[str, Any], first: Tensor) -> dict[st
         message = f"`outputs` is a mapping from names to shapes, not {show(listed)}"
         node.error("wrong-type", node.span_of("outputs"), message, "write outputs: {a: {shape: [8]}, b: {}}")
         return None
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for word, item in listed.items():
         keys = ("outputs", word)
         item = {} if item is None else item
@@ -148,8 +148,8 @@ def _outputs(node: NodeInstance, said: dict[str, Any], first: Tensor) -> dict[st
         tensor = _tensor(node, item, first, keys)
         if tensor is None:
             return None
-        found[word] = tensor
-    return found
+        tensors[word] = tensor
+    return tensors
 
 
 def _tensor(node: NodeInstance, said: dict[str, Any], first: Tensor, keys: tuple[str, ...]) -> Tensor | None:

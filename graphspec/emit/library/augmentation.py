@@ -183,8 +183,8 @@ def homography(source: Tensor, target: Tensor) -> Tensor:
     x = torch.cat([point, zero, -target[..., :1] * source], -1)
     y = torch.cat([zero, point, -target[..., 1:] * source], -1)
     wanted = target.expand_as(source).flatten(1)
-    found = torch.linalg.solve(torch.stack([x, y], 2).flatten(1, 2), wanted)
-    return F.pad(found, (0, 1), value=1.0).view(-1, 3, 3)
+    solution = torch.linalg.solve(torch.stack([x, y], 2).flatten(1, 2), wanted)
+    return F.pad(solution, (0, 1), value=1.0).view(-1, 3, 3)
 
 
 class RandomRotation(nn.Module):

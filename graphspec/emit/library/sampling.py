@@ -52,7 +52,7 @@ def map_coordinates(
     lower = [place.floor() if order else place.round() for place in places]
     example = torch.arange(len(x), device=x.device)
     example = example.view(-1, *[1] * (coordinates.dim() - 2))
-    found = x.new_zeros(())
+    sampled = x.new_zeros(())
     for corner in range((order + 1) ** len(places)):  # a bit for each axis
         ends = [low + (corner >> axis & 1) for axis, low in enumerate(lower)]
         sides = list(zip(ends, x.shape[1:], strict=True))
@@ -65,8 +65,8 @@ def map_coordinates(
             for axis, (place, low) in enumerate(zip(places, lower, strict=True)):
                 share = place - low
                 value = value * (share if corner >> axis & 1 else 1 - share)
-        found = found + value
-    return found
+        sampled = sampled + value
+    return sampled
 
 
 def inside(index: Tensor, size: int, fill_mode: str) -> Tensor:

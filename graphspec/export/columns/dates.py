@@ -48,14 +48,14 @@ def readable(format: str | None) -> bool:
 
 def _pieces(format: str) -> list[str] | None:
     """Text and fields, by turns, beginning with text; None where a field is not known, or follows another."""
-    found = re.split(r"(%.)", format)
-    texts, fields = found[0::2], found[1::2]
+    pieces = re.split(r"(%.)", format)
+    texts, fields = pieces[0::2], pieces[1::2]
     known = all(field in FIELDS for field in fields) and len({*fields}) == len(fields)
     apart = all(texts[1:-1]) and not any(c.isspace() and c != " " for c in format) and "  " not in format
     digits = any(c.isdigit() for text in texts for c in text)
     has_year = "%Y" in fields or "%y" in fields
     bare = format == format.strip()
-    return found if known and apart and bare and fields and has_year and not digits else None
+    return pieces if known and apart and bare and fields and has_year and not digits else None
 
 
 def parts_of(g: GraphWriter, name: str, text: str, missing: str, feature: Date) -> Iterator[str]:
@@ -117,7 +117,7 @@ def _formatted(g: GraphWriter, text: str, format: str) -> tuple[Moment, str]:
     assert pieces is not None
     if pieces[0]:
         text = g.split(text, pieces[0], 2)[1]
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for field, between in zip(pieces[1::2], pieces[2::2], strict=True):
         if between:
             parts = g.op("StringConcat", text, g.constant(np.array([between], object)))
@@ -125,23 +125,23 @@ def _formatted(g: GraphWriter, text: str, format: str) -> tuple[Moment, str]:
             value, text = g.item(both, 0), g.item(both, 1)
         else:
             value = text
-        found[field] = g.whole(value)
+        fields[field] = g.whole(value)
     zero, one = g.constant([0], np.int64), g.constant([1], np.int64)
-    year = found.get("%Y")
+    year = fields.get("%Y")
     if year is None:
-        past = g.op("Less", found["%y"], g.constant([69], np.int64))
-        year = g.op("Add", found["%y"], g.where(past, *(g.constant([y], np.int64) for y in (2000, 1900))))
-    month, date = found.get("%m", one), found.get("%d", one)
-    clock = _seconds(g, found.get("%H", zero), found.get("%M", zero), found.get("%S"))
+        past = g.op("Less", fields["%y"], g.constant([69], np.int64))
+        year = g.op("Add", fields["%y"], g.where(past, *(g.constant([y], np.int64) for y in (2000, 1900))))
+    month, date = fields.get("%m", one), fields.get("%d", one)
+    clock = _seconds(g, fields.get("%H", zero), fields.get("%M", zero), fields.get("%S"))
     days = _days(g, year, month, date)
     seconds = g.op("Add", g.op("Mul", days, g.constant([DAY], np.int64)), clock)
     return Moment(seconds, g.op("Sub", seconds, seconds)), _exists(g, year, month, date)
 
 
 def _seconds(g: GraphWriter, hours: str, minutes: str, seconds: str | None) -> str:
-    found = g.op("Mul", hours, g.constant([3600], np.int64))
-    found = g.op("Add", found, g.op("Mul", minutes, g.constant([60], np.int64)))
-    return str(found if seconds is None else g.op("Add", found, seconds))
+    total = g.op("Mul", hours, g.constant([3600], np.int64))
+    total = g.op("Add", total, g.op("Mul", minutes, g.constant([60], np.int64)))
+    return str(total if seconds is None else g.op("Add", total, seconds))
 
 
 def _exists(g: GraphWriter, year: str, month: str, date: str) -> str:

@@ -39,16 +39,16 @@ def decoded(
     """The outputs of a program as columns; `outputs` are its own values, float32, and `lengths` those of rows
     by the name of a size.
     """
-    found = Answers()
+    answers = Answers()
     for name, output in program.outputs.items():
         if len(output.tensors) > 1:
             for column, key in zip(output.columns, output.keys, strict=True):
-                found.values[column] = outputs[key], FLOAT
+                answers.values[column] = outputs[key], FLOAT
             continue
-        ColumnDecoding(g, found, lengths).write(
+        ColumnDecoding(g, answers, lengths).write(
             name, output, encoders.encoders.get(output.target), outputs[name]
         )
-    return found
+    return answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,11 @@ class ColumnDecoding:
         chosen = g.op("ArgMax", value, axis=-1, keepdims=0)
         kind = TEXT if labels and isinstance(labels[0], str) else WHOLE
         words = g.constant(np.array(labels, object if kind == TEXT else np.int64))
-        found = g.op("Gather", words, chosen)
+        predicted = g.op("Gather", words, chosen)
         there = self._there(tensor)
         if there is not None and kind == TEXT:
-            found = g.where(there, found, g.constant(np.array([""], object)))
-        self.found.values[name] = found, kind
+            predicted = g.where(there, predicted, g.constant(np.array([""], object)))
+        self.found.values[name] = predicted, kind
         self.found.values[f"{name}.probabilities"] = value, FLOAT
         self.found.classes[name] = labels
 

@@ -41,19 +41,19 @@ def encoded(g: GraphWriter, program: BaseProgram, encoders: Encoders, free: Mapp
     """The inputs of a program from columns; `free` are the sizes that its file leaves dynamic, with their
     ranges.
     """
-    found = Inside()
+    inside = Inside()
     na_values = program.data.na_values if program.data is not None else ("",)
-    writer = ColumnEncoding(g, program, na_values, free, found)
+    writer = ColumnEncoding(g, program, na_values, free, inside)
     for name, tensor in program.inputs.items():
         encoder = encoders.encoders.get(name)
         reason = "it has a default" if encoder is None else writer.misfit(encoder, tensor)
         if reason is None and encoder is not None:
             reason = _clash(g, encoder)
         if reason is not None or encoder is None:
-            found.outside[name] = reason or ""
+            inside.outside[name] = reason or ""
         else:
-            found.values[name] = writer.value(encoder, tensor)
-    return found
+            inside.values[name] = writer.value(encoder, tensor)
+    return inside
 
 
 def _clash(g: GraphWriter, encoder: Encoder) -> Reason | None:
@@ -123,10 +123,10 @@ class ColumnEncoding:
 
     def value(self, encoder: Encoder, tensor: Tensor) -> str:
         """The input in its own type."""
-        made = self._encoded(encoder)
+        raw = self._encoded(encoder)
         if tensor.rank == 1:
-            made = self.g.op("Squeeze", made, self.g.constant([1], np.int64))
-        return self.g.cast(made, helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype)))
+            raw = self.g.op("Squeeze", raw, self.g.constant([1], np.int64))
+        return self.g.cast(raw, helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype)))
 
     def _encoded(self, encoder: Encoder) -> str:
         g = self.g
@@ -155,15 +155,15 @@ class ColumnEncoding:
         return g.where(g.op("Equal", zeros, g.constant([0], np.int64)), text, text)
 
     def _categories(self, encoder: CategoryEncoder) -> str:
-        g, made, first = self.g, [], 0
+        g, columns, first = self.g, [], 0
         for name, vocabulary, size in zip(encoder.columns, encoder.vocabularies, encoder.sizes, strict=True):
             text = self._filled(name, encoder.feature.fill)
             ids = g.look_up(text, vocabulary.values, self._ids(vocabulary), -1)
-            made.append(
+            columns.append(
                 g.expanded(g.op("Add", self._seen(encoder, name, ids), g.constant([first], np.int64)))
             )
             first += size
-        return g.joined(made)
+        return g.joined(columns)
 
     @staticmethod
     def _ids(vocabulary: Any) -> list[int]:
@@ -302,10 +302,10 @@ class ColumnEncoding:
         ]
         if shape:
             return self._free(encoder, columns[0])
-        made = g.joined([g.expanded(x) for x in columns])
+        tensor = g.joined([g.expanded(x) for x in columns])
         if len(encoder.sizes) > 1:
-            made = g.op("Reshape", made, g.constant([-1, *encoder.known], np.int64))
-        return made
+            tensor = g.op("Reshape", tensor, g.constant([-1, *encoder.known], np.int64))
+        return tensor
 
     def _free(self, encoder: PlainEncoder, value: str) -> str:
         if encoder.free and (unit := unit_of(encoder.sizes[0])) is not None:

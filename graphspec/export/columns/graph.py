@@ -32,10 +32,10 @@ class GraphWriter:
     def op(self, kind: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Any) -> Any:
         """A node; its value, or a list of them where there are several `outputs`."""
         self._count += 1
-        made = [f"{kind.lower()}_{self._count}" + ("" if i == 0 else f"_{i}") for i in range(outputs)]
+        values = [f"{kind.lower()}_{self._count}" + ("" if i == 0 else f"_{i}") for i in range(outputs)]
         name = attributes.pop("called", "")
-        self.nodes.append(helper.make_node(kind, inputs, made, name, domain=domain, **attributes))
-        return made[0] if outputs == 1 else made
+        self.nodes.append(helper.make_node(kind, inputs, values, name, domain=domain, **attributes))
+        return values[0] if outputs == 1 else values
 
     def constant(self, value: Any, dtype: Any = None) -> str:
         """An array, or a number, as a value; equal ones are one."""
@@ -82,8 +82,8 @@ class GraphWriter:
         """
         more = " T" * count if separator == " " else separator * count
         padded = self.op("StringConcat", text, self.constant(np.array([more], object)))
-        plain: dict[str, Any] = {} if separator == " " else {"delimiter": separator}
-        pieces = self.op("StringSplit", padded, outputs=2, **plain)[0]
+        attributes: dict[str, Any] = {} if separator == " " else {"delimiter": separator}
+        pieces = self.op("StringSplit", padded, outputs=2, **attributes)[0]
         return [self.item(pieces, position) for position in range(count)]
 
     def whole(self, text: str) -> str:
@@ -94,10 +94,10 @@ class GraphWriter:
     def is_text(self, value: str, texts: list[str]) -> str:
         """Where a text is one of some."""
         masks = [self.op("Equal", value, self.constant(np.array([text], object))) for text in texts]
-        found = masks[0]
+        combined = masks[0]
         for mask in masks[1:]:
-            found = self.op("Or", found, mask)
-        return str(found)
+            combined = self.op("Or", combined, mask)
+        return str(combined)
 
     def look_up(self, value: str, keys: list[str], values: list[int], otherwise: int) -> str:
         """The number of each text."""

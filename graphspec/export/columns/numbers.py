@@ -31,14 +31,14 @@ def _number(text: str) -> float | None:
 
 def numbers(g: GraphWriter, encoder: NumberEncoder, na_values: Sequence[str]) -> str:
     """[batch, n] float32 of an `encode: number`."""
-    found = [number(g, name, na_values) for name in encoder.columns]
-    missing = [g.op("IsNaN", x) for x in found]
-    columns = [_known(g, encoder, i, x, missing[i]) for i, x in enumerate(found)]
-    made = g.cast(g.joined([g.expanded(x) for x in columns]), FLOAT)
+    values = [number(g, name, na_values) for name in encoder.columns]
+    missing = [g.op("IsNaN", x) for x in values]
+    columns = [_known(g, encoder, i, x, missing[i]) for i, x in enumerate(values)]
+    matrix = g.cast(g.joined([g.expanded(x) for x in columns]), FLOAT)
     if encoder.feature.indicator:
         marks = g.joined([g.expanded(g.cast(mask, FLOAT)) for mask in missing])
-        made = g.joined([made, marks])
-    return made
+        matrix = g.joined([matrix, marks])
+    return matrix
 
 
 def dates(g: GraphWriter, encoder: DateEncoder, na_values: Sequence[str]) -> str:

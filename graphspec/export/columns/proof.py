@@ -76,24 +76,24 @@ def feed(columns: Mapping[str, str], rows: Sequence[Row]) -> dict[str, Any]:
     """Rows as the arrays that a file of columns takes: missing texts are empty, missing numbers NaN, lists as
     long as the longest.
     """
-    found: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
     for name, kind in columns.items():
         values = [row[name] for row in rows]
         if kind.startswith("list of text"):
             longest = max(len(value) for value in values)
-            found[name] = np.array([[*v, *[""] * (longest - len(v))] for v in values], object)
-            found[name] = found[name].reshape(len(rows), longest)
+            arrays[name] = np.array([[*v, *[""] * (longest - len(v))] for v in values], object)
+            arrays[name] = arrays[name].reshape(len(rows), longest)
         elif kind == "text":
-            found[name] = np.array(["" if value is None else value for value in values], object)
+            arrays[name] = np.array(["" if value is None else value for value in values], object)
         else:
             dtype = np.float64 if "number" in kind else np.int64
-            found[name] = np.array([np.nan if value is None else value for value in values], dtype)
-    return found
+            arrays[name] = np.array([np.nan if value is None else value for value in values], dtype)
+    return arrays
 
 
-def _compare(form: ColumnForm, found: Mapping[str, Any], expected: Row, row: Row) -> None:
+def _compare(form: ColumnForm, answer: Mapping[str, Any], expected: Row, row: Row) -> None:
     for name, key in form.outputs.items():
-        actual = found[name][0]
+        actual = answer[name][0]
         base = key.removesuffix(".probabilities")
         if base != key and base in form.classes:
             wanted = [expected.get(f"{base}.{label}") for label in form.classes[base]]
@@ -121,13 +121,13 @@ def _equal(actual: Any, wanted: Any) -> bool:
 def _array(encoder: Encoder, row: Row, least: Mapping[str, int]) -> np.ndarray:
     """What an encoder makes of a row, with a batch axis of 1."""
     table = pa.table({name: pa.array([row[name]]) for name in encoder.columns})
-    found = encoder.encode(TablePart(table, np.zeros(1, np.int64), "data", row_in_words)).values
-    if isinstance(found, Ragged):
+    values = encoder.encode(TablePart(table, np.zeros(1, np.int64), "data", row_in_words)).values
+    if isinstance(values, Ragged):
         size = str(encoder.fill.tensor.shape[1])
-        return np.asarray(found.padded(max(int(found.lengths[0]), least.get(size, 1))))
-    if found.ndim < encoder.fill.tensor.rank:
-        found = found.reshape(1, *(size for size in encoder.fill.tensor.shape[1:] if isinstance(size, int)))
-    return np.ascontiguousarray(found)
+        return np.asarray(values.padded(max(int(values.lengths[0]), least.get(size, 1))))
+    if values.ndim < encoder.fill.tensor.rank:
+        values = values.reshape(1, *(size for size in encoder.fill.tensor.shape[1:] if isinstance(size, int)))
+    return np.ascontiguousarray(values)
 
 
 def _values(encoder: Encoder, number: int) -> dict[str, Any]:

@@ -28,8 +28,8 @@ LAST = 0x30000
 
 
 def tokenizer_of(encoder: TextEncoder) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(encoder.tokenizer.to_str())
-    return found
+    state: dict[str, Any] = json.loads(encoder.tokenizer.to_str())
+    return state
 
 
 def readable(encoder: TextEncoder) -> bool:
@@ -57,13 +57,15 @@ def tokens(g: GraphWriter, encoder: TextEncoder, name: str, text: str) -> str:
     known = {word: index for word, index in vocabulary.items() if index > 1}
     if way == LETTER_BY_LETTER:
         known |= {upper: index for word, index in known.items() for upper in _capitals().get(word, ())}
-        found = g.op("Tokenizer", text, domain=MICROSOFT, mark=0, pad_value="", mincharnum=1, separators=[""])
+        pieces = g.op(
+            "Tokenizer", text, domain=MICROSOFT, mark=0, pad_value="", mincharnum=1, separators=[""]
+        )
     else:
         lower: dict[str, Any] = {"case_change_action": "LOWER", "is_case_sensitive": 1, "locale": "C.UTF-8"}
-        plain = g.op("StringNormalizer", text, **lower)
+        lowered = g.op("StringNormalizer", text, **lower)
         cut: dict[str, Any] = {"mark": 0, "pad_value": "", "mincharnum": 1, "tokenexp": WORDS[way]}
-        found = g.op("Tokenizer", plain, domain=MICROSOFT, **cut)
-    ids = g.look_up(found, ["", *known], [0, *known.values()], 1)
+        pieces = g.op("Tokenizer", lowered, domain=MICROSOFT, **cut)
+    ids = g.look_up(pieces, ["", *known], [0, *known.values()], 1)
     ids = g.joined([ids, padding(g, text)])
     return g.guarded(ids, WHOLE, g.expanded(fits), reason)
 
@@ -80,17 +82,17 @@ def _pattern(ranges: Iterable[tuple[int, int]]) -> str:
 @cache
 def _composing() -> Sequence[tuple[int, int]]:
     """Ranges of the characters that NFC changes, that join the one before, or whose lower case is several."""
-    found = {0x130, *range(0x1160, 0x1200)}
+    codes = {0x130, *range(0x1160, 0x1200)}
     for code in range(LAST):
         letter = chr(code)
         parts = unicodedata.decomposition(letter)
         if unicodedata.combining(letter):
-            found.add(code)
+            codes.add(code)
         if parts and not parts.startswith("<"):
-            found.update(int(part, 16) for part in parts.split()[1:])
+            codes.update(int(part, 16) for part in parts.split()[1:])
             if unicodedata.normalize("NFC", letter) != letter:
-                found.add(code)
-    return tuple(_ranges(sorted(found)))
+                codes.add(code)
+    return tuple(_ranges(sorted(codes)))
 
 
 def _ranges(codes: Iterable[int]) -> Iterator[tuple[int, int]]:
@@ -108,8 +110,8 @@ def _ranges(codes: Iterable[int]) -> Iterator[tuple[int, int]]:
 @cache
 def _capitals() -> dict[str, list[str]]:
     """By letter, those whose lower case it is."""
-    found: dict[str, list[str]] = {}
+    capitals: dict[str, list[str]] = {}
     for letter in map(chr, range(LAST)):
         if letter.lower() != letter:
-            found.setdefault(letter.lower(), []).append(letter)
-    return found
+            capitals.setdefault(letter.lower(), []).append(letter)
+    return capitals

@@ -69,8 +69,8 @@ class AsModel:
 
     @property
     def stop_training(self) -> bool:
-        found: bool = self._training.stop_training
-        return found
+        stop: bool = self._training.stop_training
+        return stop
 
     @stop_training.setter
     def stop_training(self, wanted: bool) -> None:
@@ -137,9 +137,9 @@ class Callbacks:
         """The states of the callbacks, by name."""
         parts = {}
         for name, item in self.items.items():
-            found = item.state_dict() if hasattr(item, "state_dict") else {}
-            tensors = {key: value for key, value in found.items() if isinstance(value, Tensor)}
-            parts[name] = State(tensors, {key: value for key, value in found.items() if key not in tensors})
+            saved = item.state_dict() if hasattr(item, "state_dict") else {}
+            tensors = {key: value for key, value in saved.items() if isinstance(value, Tensor)}
+            parts[name] = State(tensors, {key: value for key, value in saved.items() if key not in tensors})
         return joined(parts)
 
     def _restore(self, state: State) -> None:
@@ -168,6 +168,6 @@ def _is_empty(item: Any, method: str) -> bool:
     """Whether a callback has a method as the base class left it, ours or that of Keras."""
     if method in getattr(item, "__dict__", {}):
         return False
-    made = next((kind for kind in type(item).__mro__ if method in vars(kind)), None)
-    keras = made is not None and made.__name__ == "Callback" and "keras" in made.__module__.split(".")
-    return made is None or made is Callback or keras
+    owner = next((kind for kind in type(item).__mro__ if method in vars(kind)), None)
+    keras = owner is not None and owner.__name__ == "Callback" and "keras" in owner.__module__.split(".")
+    return owner is None or owner is Callback or keras

@@ -25,21 +25,21 @@ def build(
     if not first:
         given, own = [callback for callback in given if callback.steers], []
     best: BestWeights | None = None
-    found: list[tuple[str, Any]] = []
+    callbacks: list[tuple[str, Any]] = []
     for callback in given:
         if isinstance(callback, settings.ModelCheckpoint) and callback.keeps_the_best:
             best = BestWeights(callback.monitor, callback.down(directions), callback.initial_value_threshold)
         elif callback.made_by:
-            found.append((callback.canonical, _callback(callback, directions)))
-    found += [(f"{type(item).__name__}.{index}", item) for index, item in enumerate(own)]
+            callbacks.append((callback.canonical, _callback(callback, directions)))
+    callbacks += [(f"{type(item).__name__}.{index}", item) for index, item in enumerate(own)]
     best = best or BestWeights("val_loss" if "val_loss" in directions else "loss")
-    return Callbacks([*found, ("best", best)]), best
+    return Callbacks([*callbacks, ("best", best)]), best
 
 
 def _callback(callback: CallbackSettings, directions: Mapping[str, Direction]) -> Any:
     """The callback of these settings. One that monitors a value is told whether lower is better."""
     file, name = callback.made_by.split(":")
-    made = getattr(import_module(f"graphspec.train.callbacks.{file}"), name)
+    cls = getattr(import_module(f"graphspec.train.callbacks.{file}"), name)
     if isinstance(callback, settings.Monitor):
-        return made(callback, callback.down(directions))
-    return made(callback)
+        return cls(callback, callback.down(directions))
+    return cls(callback)

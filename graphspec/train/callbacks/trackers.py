@@ -86,15 +86,15 @@ class MLflowCallback(Callback):
 
     def _experiment(self, name: str) -> str:
         """The id of an experiment, made where there is none, unless another process makes it now."""
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
             try:
                 return str(self._client.create_experiment(name))
             except Exception:
-                found = self._client.get_experiment_by_name(name)
-                if found is None:
+                experiment = self._client.get_experiment_by_name(name)
+                if experiment is None:
                     raise
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
     def state_dict(self) -> dict[str, Any]:
         return {"run": self._run}
@@ -167,7 +167,7 @@ def parameters(program: BaseProgram) -> Iterator[tuple[str, Any]]:
         elif value is not None:
             yield prefix, value
 
-    found = dict(flat("", program.training.model_dump(exclude={"callbacks"})))
+    training_settings = dict(flat("", program.training.model_dump(exclude={"callbacks"})))
     for name, value in program.params.items():
-        yield f"params.{name}" if name in found else name, value
-    yield from found.items()
+        yield f"params.{name}" if name in training_settings else name, value
+    yield from training_settings.items()

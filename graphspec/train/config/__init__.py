@@ -218,17 +218,17 @@ def _varying(config: TrainConfig) -> list[Problem]:
     """What cannot be where other weights train from one update to another."""
     if not config.varies:
         return []
-    found = []
+    problems = []
     word = next(key for key in ("steps", "phases", "unfreeze_at") if getattr(config, key))
     if config.unfreeze_at is not None and word != "unfreeze_at":
         message = f"`unfreeze_at` and `{word}` both say what trains when"
-        found.append(Problem("out-of-range", message, "write it as phases", ("unfreeze_at",)))
+        problems.append(Problem("out-of-range", message, "write it as phases", ("unfreeze_at",)))
     counts = {each.gradient_accumulation_steps or 1 for each in config.optimizers}
     if len(counts) > 1:
         message = "all optimizers of a training accumulate the gradients of as many batches"
         help = "give each the same `gradient_accumulation_steps`"
-        found.append(Problem("out-of-range", message, help, (word,)))
-    return found
+        problems.append(Problem("out-of-range", message, help, (word,)))
+    return problems
 
 
 def _unfreezing(config: TrainConfig) -> list[Problem]:

@@ -57,15 +57,15 @@ def parse_callbacks(value: object) -> tuple[CallbackSettings, ...]:
     if not isinstance(value, dict):
         help = "write {early_stopping: {patience: 3}, csv_logger: {}}"
         raise unfit("wrong-type", f"`callbacks` is a mapping of callbacks, not {show(value)}", help)
-    found, problems = dict[str, CallbackSettings](), Problems()
+    callbacks, problems = dict[str, CallbackSettings](), Problems()
     for key, arguments in value.items():
         with problems.under(key):
             callback = _read(key, arguments)
-            known = found.setdefault(callback.canonical, callback)
+            known = callbacks.setdefault(callback.canonical, callback)
             if known is not callback:
                 raise unfit("duplicate-name", f"`{key}` is `{known.name}` again", "keep one of them")
     problems.raise_any()
-    return tuple(found.values())
+    return tuple(callbacks.values())
 
 
 def _read(key: str, arguments: object) -> CallbackSettings:

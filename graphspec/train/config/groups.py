@@ -64,12 +64,12 @@ class Particular:
 
 def particulars(groups: Sequence[ParameterGroup], paths: Iterable[str]) -> dict[str, Particular]:
     """The settings of groups for each weight: for each setting the last matching group that has it."""
-    found = {}
+    by_path = {}
     for path in paths:
         matching = [group for group in groups if group.matches(path)]
         values = {}
         for key in ("learning_rate", "weight_decay", "trainable"):
             given = [value for group in matching if (value := getattr(group, key)) is not None]
             values[key] = given[-1] if given else None
-        found[path] = Particular(**values)
-    return found
+        by_path[path] = Particular(**values)
+    return by_path

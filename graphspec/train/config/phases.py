@@ -165,14 +165,14 @@ class PhaseSettings(Setting):
 
 def read_keys(value: dict[str, Any], readers: dict[str, Any], problems: Problems) -> dict[str, Any]:
     """The items of a mapping, those of some keys read by what reads these; null is left as it is."""
-    found = {}
+    parsed = {}
     for key, item in value.items():
         if key in readers and item is not None:
             with problems.under(key):
-                found[key] = readers[key](item)
+                parsed[key] = readers[key](item)
         else:
-            found[key] = item
-    return found
+            parsed[key] = item
+    return parsed
 
 
 def _reading(cls: type[Any], readers: dict[str, Any], what: str, example: str) -> Any:
@@ -184,9 +184,9 @@ def _reading(cls: type[Any], readers: dict[str, Any], what: str, example: str) -
         problems = Problems()
         rest = read_keys(value, readers, problems)
         with problems.under():
-            made = validate(cls, rest, what)
+            setting = validate(cls, rest, what)
         problems.raise_any()
-        return made
+        return setting
 
     return read
 

@@ -145,8 +145,8 @@ class Adafactor(OptimizerSettings):
         size = min(rate, 1 / math.sqrt(step))  # with `relative_step` and without
         keep = 1 - float(step) ** self.beta_2_decay
         updates = []
-        whole = zip(group.variables, group.as_keras(gradients), group.as_keras(weights), strict=True)
-        for (first, *_), gradient, weight in whole:
+        triples = zip(group.variables, group.as_keras(gradients), group.as_keras(weights), strict=True)
+        for (first, *_), gradient, weight in triples:
             row, column, velocity = (group.state[slot][first] for slot in ("row", "column", "velocity"))
             squares = gradient.square().add_(self.epsilon_1)
             if gradient.dim() < 2:

@@ -163,9 +163,9 @@ class Optimizer:
         sharded = [is_sharded(self.weights[name]) for name in self._moved]
         if not any(sharded):
             return norms
-        whole = torch.stack(norms).square()
-        torch.distributed.all_reduce(whole)
-        return [found.sqrt() if cut else own for found, own, cut in zip(whole, norms, sharded, strict=True)]
+        squares = torch.stack(norms).square()
+        torch.distributed.all_reduce(squares)
+        return [found.sqrt() if cut else own for found, own, cut in zip(squares, norms, sharded, strict=True)]
 
     def _clip(self, gradients: Tensors) -> Tensors:
         config = self.config

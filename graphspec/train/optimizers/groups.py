@@ -43,12 +43,12 @@ class Group:
     """The weights of each variable of Keras: one, or those that are its rows."""
 
     def __post_init__(self) -> None:
-        found: dict[Any, list[int]] = {}
+        by_variable: dict[Any, list[int]] = {}
         for index, (name, layout) in enumerate(zip(self.names, self.layouts, strict=True)):
             row = layout is not None and layout.row is not None
             key = (name.rpartition(".")[0], layout.keras) if layout is not None and row else index
-            found.setdefault(key, []).append(index)
-        self.variables = [tuple(indices) for indices in found.values()]
+            by_variable.setdefault(key, []).append(index)
+        self.variables = [tuple(indices) for indices in by_variable.values()]
 
     def as_keras(self, tensors: Tensors) -> Tensors:
         """For each variable what Keras would have of these, one for each weight."""
@@ -72,13 +72,13 @@ class Group:
 
     def together(self, norms: Iterable[Tensor]) -> Tensors:
         """For each weight the norm of the variable that it is or is a row of, from those of the weights."""
-        found = list(norms)
+        combined = list(norms)
         for indices in self.variables:
             if len(indices) > 1:
-                whole = torch.stack([found[index] for index in indices]).norm()
+                norm = torch.stack([combined[index] for index in indices]).norm()
                 for index in indices:
-                    found[index] = whole
-        return found
+                    combined[index] = norm
+        return combined
 
     def step(self, gradients: Tensors, rate: Number, step: Number) -> None:
         """The update of step number `step`, from 1, at a learning rate; both are tensors in a graph."""

@@ -51,9 +51,9 @@ class StoredTensors(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         known = self._known[self._stored(name)]
-        made = torch.empty(known.size, dtype=known.properties.dtype)
-        self.fill({name: made})
-        return made
+        tensor = torch.empty(known.size, dtype=known.properties.dtype)
+        self.fill({name: tensor})
+        return tensor
 
     def part(self, name: str) -> StoredTensors:
         return StoredTensors(self.path, self.tied, f"{self.start}{name}/")

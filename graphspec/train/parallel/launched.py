@@ -49,10 +49,10 @@ class Launched:
 
 def launched() -> Launched:
     """The rank of this process among those started together; a world of one without a launcher."""
-    found = [os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")]
-    if not all(text.isdecimal() for text in found):
+    texts = [os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")]
+    if not all(text.isdecimal() for text in texts):
         return Launched()
-    return Launched(*map(int, found))
+    return Launched(*map(int, texts))
 
 
 def follow_launcher() -> None:

@@ -33,8 +33,8 @@ def full_tensor(tensor: Tensor) -> Tensor:
     from torch.distributed.tensor import Partial
 
     own: Any = tensor
-    made: Tensor = own.full_tensor(grad_placements=[Partial()])
-    return made
+    gathered: Tensor = own.full_tensor(grad_placements=[Partial()])
+    return gathered
 
 
 def like(pattern: Tensor, part: Tensor) -> Tensor:
@@ -58,5 +58,5 @@ def put(tensor: Tensor, value: Tensor) -> None:
     from torch.distributed.tensor import distribute_tensor
 
     own: Any = tensor
-    made = distribute_tensor(value.to(own.device), own.device_mesh, own.placements, src_data_rank=None)
-    own.to_local().copy_(made.to_local())
+    distributed = distribute_tensor(value.to(own.device), own.device_mesh, own.placements, src_data_rank=None)
+    own.to_local().copy_(distributed.to_local())

@@ -92,13 +92,13 @@ class Replicated(Spread):
         device = next(module.parameters()).device
         for weight in idle:  # DDP would wait for their gradients
             weight.requires_grad_(False)
-        self._called = made = nn.parallel.DistributedDataParallel(
+        self._called = ddp = nn.parallel.DistributedDataParallel(
             module,
             device_ids=[device] if device.type == "cuda" else None,
             gradient_as_bucket_view=True,
             **_without_buffers(),
         )
-        made.register_comm_hook(None, lambda _, bucket: _summed_bucket(bucket))
+        ddp.register_comm_hook(None, lambda _, bucket: _summed_bucket(bucket))
         for weight in idle:
             weight.requires_grad_(True)
 
@@ -107,8 +107,8 @@ class Replicated(Spread):
         return self._called
 
     def _unsynchronized(self) -> AbstractContextManager[None]:
-        made: AbstractContextManager[None] = self._called.no_sync()
-        return made
+        context: AbstractContextManager[None] = self._called.no_sync()
+        return context
 
 
 class Sharded(Spread):
@@ -176,8 +176,8 @@ class Sharded(Spread):
         from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        found: Any = get_model_state_dict(self.module, options=options)
-        return dict(found)
+        state: Any = get_model_state_dict(self.module, options=options)
+        return dict(state)
 
     def reshard(self) -> None:
         """The root has whole weights after a forward pass alone: not those that an optimizer moves, nor

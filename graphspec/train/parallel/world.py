@@ -61,14 +61,14 @@ class World:
         mine = torch.tensor([value, *flags], dtype=torch.float64)
         parts = [torch.empty_like(mine) for _ in range(self.size)]
         dist.all_gather(parts, mine)
-        found = torch.stack(parts)
-        return found[:, 0].sum().item(), [int(flag) for flag in found[:, 1:].amax(0)]
+        stacked = torch.stack(parts)
+        return stacked[:, 0].sum().item(), [int(flag) for flag in stacked[:, 1:].amax(0)]
 
     def sums(self, numbers: Sequence[int | Tensor], device: torch.device) -> list[Tensor]:
         """Each number summed over the processes, float64 on the device, in one exchange."""
-        whole = torch.stack([torch.as_tensor(n, dtype=torch.float64).to(device) for n in numbers])
-        dist.all_reduce(whole)
-        return list(whole)
+        totals = torch.stack([torch.as_tensor(n, dtype=torch.float64).to(device) for n in numbers])
+        dist.all_reduce(totals)
+        return list(totals)
 
     def rows(self, own: Tensor, counts: Sequence[int]) -> Tensor:
         """The rows of all processes, in order of rank, of which this one has the first `counts[rank]` rows of
@@ -79,9 +79,9 @@ class World:
         mine = own[: counts[self.rank]]
         sent = own.new_zeros(max(counts), *own.shape[1:])
         sent[: len(mine)] = mine.detach()
-        found = [torch.empty_like(sent) for _ in counts]
-        dist.all_gather(found, sent, self.group)
-        rows = [rows[:count] for rows, count in zip(found, counts, strict=True)]
+        received = [torch.empty_like(sent) for _ in counts]
+        dist.all_gather(received, sent, self.group)
+        rows = [rows[:count] for rows, count in zip(received, counts, strict=True)]
         rows[self.rank] = mine
         return torch.cat(rows)
 
@@ -89,9 +89,9 @@ class World:
         """The value of each process, in order of rank."""
         if self.alone:
             return [value]
-        found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, value, self.group)
-        return found
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value, self.group)
+        return values
 
     def machine(self) -> World:
         """The processes of this machine, which wait for one another however long. All processes call this."""
@@ -110,9 +110,9 @@ class World:
         """The value of the first process."""
         if self.alone:
             return value
-        found = [value]
-        dist.broadcast_object_list(found)
-        return found[0]
+        values = [value]
+        dist.broadcast_object_list(values)
+        return values[0]
 
 
 @contextmanager
