@@ -18,8 +18,8 @@ def input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         given = x.clone() if x.is_inference() else x.detach()
         watched = x if x.requires_grad else given.requires_grad_()
         total = function(watched).sum()
-        (found,) = torch.autograd.grad(total, watched, create_graph=again)
-    return found
+        (gradient,) = torch.autograd.grad(total, watched, create_graph=again)
+    return gradient
 
 
 def init_weights(module: nn.Module) -> None:
