@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from graphspec.data.mistakes import shown
 from graphspec.diagnostics import did_you_mean, fail
 from graphspec.settings import Setting, validate
 
@@ -36,6 +35,8 @@ class RowSettings(Setting):
         """Raises `SpecError` where `class_weight` names what is none of some classes; `none` and `all` say
         what they are.
         """
+        from graphspec.data.mistakes import shown  # a check of an architecture has no data
+
         for value in self.class_weight if isinstance(self.class_weight, dict) else ():
             if value not in classes:
                 listed = ", ".join(shown(each) for each in list(classes)[:20])
