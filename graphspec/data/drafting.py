@@ -289,10 +289,8 @@ def _kinds_input(made: Draft, kinds: list[ColumnProfile]) -> None:
 
 def _date_input(made: Draft, name: str, seen: ColumnProfile) -> None:
     gap = ", fill: mean" if made.gaps else ""
-    hours = ["hour_sin", "hour_cos"] if seen.timed else []
-    names = ["year", "month_sin", "month_cos", "weekday", *hours]
-    made.inputs.append(f"  {name}: {{shape: [{len(names)}]}}")
-    parts = f"parts: [{', '.join(names)}], scale: standard"
+    made.inputs.append(f"  {name}: {{shape: [{len(seen.parts)}]}}")
+    parts = f"parts: [{', '.join(seen.parts)}], scale: standard"
     first = f"format: {flow(seen.formats[0])}, " if seen.formats else ""
     if seen.formats[1:]:
         made.features.append(f"    # every row also fits the format {' or '.join(seen.formats[1:])}")

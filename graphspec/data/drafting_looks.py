@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -68,8 +68,8 @@ class ColumnProfile:
     images: ImageProfile | None = None
     formats: tuple[str, ...] = ()
     """Of dates: the formats that every row fits; none for ISO 8601."""
-    timed: bool = False
-    """Whether dates have different hours."""
+    parts: tuple[str, ...] = ()
+    """Of dates: what `encode: date` takes of them."""
     width: int = 0
     """The numbers of a vector, or the values of a set."""
     separator: str | None = None
@@ -115,7 +115,7 @@ def profile(name: str, column: pa.Array, folder: Path | None, decimal: str = "."
         return _vectors(seen, there)
     if kind == "date":
         formats = _formats(there) if is_text(there.type) else ()
-        return replace(seen, formats=formats, timed=_timed(there, formats))
+        return replace(seen, formats=formats, parts=_date_parts(there, formats))
     if is_list(there.type) and kind == "tokens" and is_text(there.type.value_type):
         return _listed_set(seen, there) or seen
     if len(there) and is_text(there.type) and kind in ("category", "text", "left"):
@@ -384,17 +384,24 @@ def _formats(texts: pa.Array) -> tuple[str, ...]:
     return tuple(format for format in DATES if all(fits(text, format) for text in distinct))
 
 
-def _timed(dates: pa.Array, formats: tuple[str, ...]) -> bool:
-    """Whether dates have different hours."""
-    if formats:
-        distinct = pc.unique(dates).to_pylist()
-        return len({datetime.strptime(text, formats[0]).hour for text in distinct}) > 1
+def _date_parts(dates: pa.Array, formats: tuple[str, ...]) -> tuple[str, ...]:
+    """The parts in which dates differ. Where all are of one day of the month, as those of months and years
+    are, their weekdays say nothing.
+    """
     known = _moments(dates) if is_text(dates.type) else dates
-    return (
-        known is not None
-        and pa.types.is_timestamp(known.type)
-        and pc.count_distinct(pc.hour(known)).as_py() > 1
-    )
+    if formats:
+        texts = pc.unique(dates).to_pylist()
+        known = pa.array([datetime.strptime(text, formats[0]).replace(tzinfo=None) for text in texts])
+
+    def differs(part: Callable[[pa.Array], pa.Array]) -> bool:
+        return known is not None and pc.count_distinct(part(known)).as_py() > 1
+
+    kept = ["year"] if differs(pc.year) else []
+    kept += ["month_sin", "month_cos"] if differs(pc.month) else []
+    kept += ["weekday"] if differs(pc.day) and differs(pc.day_of_week) else []
+    timed = known is not None and pa.types.is_timestamp(known.type) and differs(pc.hour)
+    kept += ["hour_sin", "hour_cos"] if timed else []
+    return tuple(kept) or ("year", "month_sin", "month_cos", "weekday")
 
 
 def _numbers(values: pa.Array) -> tuple[str, str]:

@@ -266,6 +266,21 @@ def test_words_among_numbers_and_dates_are_gaps(tmp_path: Path) -> None:
     assert "na_values: ['', pending]" in text  # `unknown` is a kind
 
 
+@pytest.mark.parametrize(
+    ("dates", "parts"),
+    [
+        ([f"{1970 + i % 12}-01-01" for i in range(60)], "year"),
+        ([f"{2020 + i % 3}-{i % 12 + 1:02}-01" for i in range(60)], "year, month_sin, month_cos"),
+        ([f"2024-{i % 12 + 1:02}-{i % 28 + 1:02}" for i in range(60)], "month_sin, month_cos, weekday"),
+        ([f"2024-03-05T{i % 24:02}:00:00" for i in range(60)], "hour_sin, hour_cos"),
+    ],
+    ids=["years", "months", "days", "hours"],
+)
+def test_of_dates_that_is_read_in_which_they_differ(dates: list[str], parts: str, tmp_path: Path) -> None:
+    text = drafted(tmp_path, ["at,y", *(f"{date},{i}.5" for i, date in enumerate(dates))], "y")
+    assert f"encode: date, parts: [{parts}], scale" in text
+
+
 def test_what_dates_look_like(tmp_path: Path) -> None:
     lines = [
         f"2024-03-{i % 28 + 1:02}T0{i % 9}:30:00+02:00,{i % 12 + 1:02}/2024,"
@@ -273,8 +288,8 @@ def test_what_dates_look_like(tmp_path: Path) -> None:
         for i in range(60)
     ]
     text = drafted(tmp_path, ["at,month,mixed,y", *lines], "y")
-    assert "column: at, encode: date, parts: [year, month_sin, month_cos, weekday, hour_sin" in text
-    assert "column: month, encode: date, format: '%m/%Y'" in text
+    assert "column: at, encode: date, parts: [month_sin, month_cos, weekday, hour_sin" in text  # in UTC
+    assert "column: month, encode: date, format: '%m/%Y', parts: [month_sin, month_cos]" in text
     zones = [
         f"2024-03-{i % 28 + 1:02}T0{i % 9}:{i:02}:00{'Z' * (i % 2)},1000-{i % 12 + 1:02},{i}.5"
         for i in range(60)
