@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from graphspec.data.files import DataFile
 from graphspec.data.mistakes import lacks, remedy, row_in_words
+from graphspec.data.rows.reader import TEXTS
 from graphspec.diagnostics import fail
 from graphspec.settings import a
 
@@ -109,7 +110,7 @@ def _arrays(data: Mapping[Any, Any]) -> Given:
     arrays = {str(name): _array(value) for name, value in data.items()}
     if not arrays:
         raise fail("data-empty", "the dict of arrays is empty")
-    texts = [name for name, array in arrays.items() if array.dtype.kind in "OUS"]
+    texts = [name for name, array in arrays.items() if array.dtype.kind in TEXTS]
     if not texts:
         return Given(arrays)
     import pyarrow as pa
@@ -124,7 +125,8 @@ def _arrays(data: Mapping[Any, Any]) -> Given:
 def _array(value: Any) -> NDArray[Any]:
     if hasattr(value, "detach"):  # a tensor
         value = value.detach().cpu().numpy()
-    return np.asarray(value)
+    array = np.asarray(value)
+    return np.ascontiguousarray(array) if min(array.strides, default=0) < 0 else array
 
 
 def _stacked(items: Sequence[Any]) -> dict[str, NDArray[Any]]:

@@ -18,6 +18,7 @@ from graphspec.data.encoders import Encoded, Encoders
 from graphspec.data.fields import Checker, Field
 from graphspec.data.padding import Padding, Rows
 from graphspec.data.ragged import Ragged
+from graphspec.data.shareable import shareable
 from graphspec.data.splits import TRAINING
 from graphspec.data.store import Array, Budget, Name, Store
 from graphspec.data.streamed import Streamed
@@ -188,11 +189,7 @@ def _named(encoded: Encoded) -> dict[Name, Array | Ragged]:
 def tensors(arrays: Mapping[str, Array | Ragged]) -> dict[str, Any]:
     """Arrays as tensors that share their memory."""
     return {
-        name: Rows.of(array) if isinstance(array, Ragged) else torch.from_numpy(_writable(array))
+        name: Rows.of(array) if isinstance(array, Ragged) else torch.from_numpy(shareable(array))
         for name, array in arrays.items()
     }
 
-
-def _writable(array: Array) -> Any:
-    """torch warns of memory that it may not write to: that of pyarrow's buffers."""
-    return array if array.flags.writeable else array.copy()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from graphspec.data.shareable import shareable
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.packages import needing
 from graphspec.diagnostics.text import first_line
@@ -172,7 +173,7 @@ class TorchEngine:
         for name in self.inputs:
             value = inputs.get(name)
             if isinstance(value, np.ndarray):
-                value = torch.from_numpy(value)  # `as_tensor` takes twice as long
+                value = torch.from_numpy(shareable(value))  # `as_tensor` takes twice as long
             given.append(value if value is None or self.on_cpu else value.to(self.device))
         with torch.inference_mode():
             if torch.get_num_threads() == self.threads:  # what `computing` asks takes as long as a layer

@@ -22,6 +22,7 @@ from graphspec.data.in_memory_source import Given
 from graphspec.data.loading import padding_of
 from graphspec.data.opening import opening, spanner
 from graphspec.data.ragged import Ragged
+from graphspec.data.shareable import shareable
 from graphspec.data.tables import Table, open_table
 from graphspec.diagnostics import fail
 from graphspec.program import BaseProgram
@@ -159,7 +160,7 @@ class Predictor:
         count, dtypes = min(self.limit, len(next(iter(arrays.values())))), self._dtypes()
         for first in range(0, count, ARRAYS):
             part = slice(first, min(first + ARRAYS, count))
-            rows = {name: torch.from_numpy(a[part]).to(dtypes[name]) for name, a in arrays.items()}
+            rows = {name: torch.from_numpy(shareable(a[part])).to(dtypes[name]) for name, a in arrays.items()}
             batches = zip(*(tensor.split(self.batch_size) for tensor in rows.values()), strict=True)
             parts = [self._columns(self.engine(dict(zip(rows, batch, strict=True))), {}) for batch in batches]
             known = pa.table({name: column[part] for name, column in keys.items()}) if keys else None

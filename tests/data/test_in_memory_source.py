@@ -98,7 +98,8 @@ def test_arrays_tensors_and_datasets_train_as_their_file_does(tmp_path: Path) ->
     y = (x[:, 0] > 0).astype("int64")
     np.savez(tmp_path / "data.npz", x=x, y=y)
     wanted = program.fit(tmp_path / "data.npz", device="cpu", run_dir=tmp_path / "file").history
-    kinds = ({"x": x, "y": y}, {"x": torch.from_numpy(x), "y": torch.from_numpy(y)}, Items(x, y))
+    backwards = {"x": x[::-1].copy()[::-1], "y": y}
+    kinds = (backwards, {"x": torch.from_numpy(x), "y": torch.from_numpy(y)}, Items(x, y))
     for index, data in enumerate(kinds):
         assert program.fit(data, device="cpu", run_dir=tmp_path / str(index)).history == wanted
     run = graphspec.Run(tmp_path / "0")

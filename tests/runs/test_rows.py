@@ -151,6 +151,9 @@ def test_plain_arrays_predict_what_others_do(tmp_path: Path) -> None:
         {**plain, "ids": ids.astype(np.int32)},
         {**plain, "ids": ids[:, :0]},
         {**plain, "ids": ids[0]},
+        {**plain, "x": x[::-1], "ids": ids[:, ::-1]},
+        {**plain, "x": np.broadcast_to(x[:1], x.shape)},
+        {**plain, "z": np.array(["a"] * 4)},
         {"x": x},
     ]
     for data in others:

@@ -17,6 +17,8 @@ KEYS = (str, int, float, bool)
 """Those of a value that says which row it is."""
 TYPES = {name: np.dtype(name) for name in ("float32", "float64", "int32", "int64")}
 """The types of fields whose values are read without a table."""
+TEXTS = "OUS"
+"""The kinds of arrays of texts: with one among them, arrays are columns of a table."""
 
 
 @dataclass(eq=False, repr=False)
@@ -127,12 +129,16 @@ class PlainRows:
         return RowArrays(arrays, sizes, keys)
 
     def batch(self, data: Mapping[str, Any], most: int) -> RowArrays | None:
-        """Arrays of at most so many rows for fields that are arrays themselves; None of any others."""
+        """Arrays of at most so many rows for fields that are arrays themselves; None of any others, and of
+        arrays with texts among them.
+        """
+        if not all(isinstance(each, np.ndarray) and each.dtype.kind not in TEXTS for each in data.values()):
+            return None
         arrays: dict[str, NDArray[Any]] = {}
         sizes: dict[str, int] = {}
         for each in self.fields:
             given = data.get(each.name)
-            if not isinstance(each, ArrayField) or not isinstance(given, np.ndarray) or given.ndim == 0:
+            if not isinstance(each, ArrayField) or given is None or given.ndim == 0:
                 return None
             array = each.of_batch(given, sizes)
             if array is None:
