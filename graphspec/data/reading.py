@@ -192,4 +192,3 @@ def tensors(arrays: Mapping[str, Array | Ragged]) -> dict[str, Any]:
         name: Rows.of(array) if isinstance(array, Ragged) else torch.from_numpy(shareable(array))
         for name, array in arrays.items()
     }
-

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def shareable(array: NDArray[Any]) -> NDArray[Any]:
-    """The array; a copy where torch cannot share its memory: where it runs backwards, or may not be written."""
+    """The array; a copy where torch cannot share its memory, which runs backwards or may not be written."""
     flags = array.flags
     if flags.writeable and (flags.c_contiguous or min(array.strides, default=0) >= 0):
         return array

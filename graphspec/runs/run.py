@@ -21,6 +21,7 @@ from graphspec.diagnostics import SpecError, fail
 from graphspec.diagnostics.arguments import need
 from graphspec.runs.directory import RunFiles, Values
 from graphspec.runs.spec_files import SUFFIXES, SpecFiles
+from graphspec.weights import no_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,7 +86,10 @@ class Run:
         """The file of weights that is used; None where the spec names files for all of them. Raises
         `SpecError` (weights-missing).
         """
-        return self.files.weights(str(self._weights), self.program)
+        file = self.files.weights(str(self._weights), self.program)
+        if file is not None and not file.exists():
+            raise no_file(file)
+        return file
 
     def module(self, device: str = "cpu") -> nn.Module:
         """The trained `nn.Module`, in inference mode."""

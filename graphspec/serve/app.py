@@ -98,9 +98,12 @@ class Server:
             given = f"`{kind}`" if kind else "of no type"
             raise Rejected(415, f"the body is {given}: send it with the header `Content-Type: {JSON}`")
         try:
-            payload = json.loads(body)
-            if b"\\ud" in body.lower():
+            text = body.decode(json.detect_encoding(body))
+            payload = json.loads(text)
+            if "\\ud" in text or "\\uD" in text:
                 json.dumps(payload, ensure_ascii=False).encode()
+        except UnicodeDecodeError as error:
+            raise Rejected(400, f"the body is not text in UTF-8: byte {error.start} is wrong") from None
         except UnicodeEncodeError:
             raise Rejected(
                 400, "the body holds half of a character: an escape \\ud... without its other half"

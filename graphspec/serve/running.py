@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import socket
 import sys
@@ -83,6 +84,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen(2048)
+    except TypeError:  # of a name that no encoding of hosts has
+        listener.close()
+        raise OSError(errno.EINVAL, "this is not the name of a machine") from None
     except OSError:
         listener.close()
         raise

@@ -425,6 +425,9 @@ def test_damaged_runs_are_told(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="weights-missing"):
         Run(place).module()
     assert Run(place, "last").module() is not None
+    for engine in ("torch", "onnxruntime"):
+        with pytest.raises(SpecError, match="weights-missing"):
+            Run(place, tmp_path / "no.safetensors").predict(trained / "people.csv", engine=engine)
 
 
 def test_arrays_are_predicted_for_as_arrays(tmp_path: Path) -> None:

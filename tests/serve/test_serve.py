@@ -25,6 +25,7 @@ from graphspec.runs.run import Run
 from graphspec.serve.app import Application, Limits, Server
 from graphspec.serve.batches import Batcher, _between
 from graphspec.serve.options import ServeOptions
+from graphspec.serve.running import listen
 from graphspec.serve.served import Served
 from tests.processes import Process
 from tests.runs import everything
@@ -194,10 +195,20 @@ def test_requests_have_limits(port: int) -> None:
     assert ask(port, rows(5, 1)[0], Host="LOCALHOST")[0] == 200
     assert ask(port, {}, "/runs//predict")[0] == 404
     assert "half of a character" in str(ask(port, b'{"\\ud800": 1}')[1])
+    for name in ("first", "second"):
+        for half in (b'{"\xed\xa0\x80": 1}', '{"\ud800": 1}'.encode("utf-16-le", "surrogatepass")):
+            status, found = ask(port, half, f"/runs/{name}/predict")
+            assert status == 400 and "is not text in UTF-8" in str(found)
     assert get(port, "/predict")[0] == 405 and ask(port, {}, "/health")[0] == 405
     assert get(port, "/ready/")[0] == 200 and get(port, "/runs/first/nothing")[0] == 404
     status, found = ask(port, {}, kind="application/x-www-form-urlencoded")  # as curl sends it
     assert status == 415 and "with the header `Content-Type: application/json`" in str(found)
+
+
+def test_a_host_without_an_address_is_told() -> None:
+    for host in ("\u00e9" * 80, "a\0b"):
+        with pytest.raises(OSError, match="not the name of a machine"):
+            listen(host, 0)
 
 
 def test_what_a_server_says_of_itself(run: Run, port: int) -> None:
