@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from graphspec.data.folders import Found
-from graphspec.data.lookalikes import UNIT
+from graphspec.data.lookalikes import EXPONENT, UNIT
 from graphspec.data.tables.delimited import DELIMITERS
 from graphspec.data.tables.streams import head
 
@@ -18,7 +18,7 @@ ROWS = 1000
 _BEFORE, _AFTER = r"\s*[$€£¥]?\s*[+-]?", rf"\s*{UNIT}\s*"
 _GROUPED = r"[1-9]\d{0,2}(?:\.\d{3})+"
 _WHOLE = rf"(?:\d*|{_GROUPED})"
-COMMA = re.compile(rf"\s*[+-]?{_WHOLE},\d+\s*|{_BEFORE}{_WHOLE},\d{{1,2}}{_AFTER}")
+COMMA = re.compile(rf"\s*[+-]?{_WHOLE},\d+{EXPONENT}\s*|{_BEFORE}{_WHOLE},\d{{1,2}}{_AFTER}")
 """A number with a decimal comma. Beside a unit, three digits behind it are thousands."""
 WHOLE = re.compile(rf"\s*[+-]?\s*|{_BEFORE}(?:\d+|{_GROUPED}){_AFTER}")
 THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*")

@@ -35,6 +35,7 @@ from graphspec.data.folders import Found, find
 from graphspec.data.image_drafting import BLOCK, ImageProfile
 from graphspec.data.image_drafting import feature as image_feature
 from graphspec.data.image_drafting import nodes as image_nodes
+from graphspec.data.lookalikes import EXPONENT
 from graphspec.data.spec_words import flow, word
 from graphspec.data.tables import Table, open_table
 from graphspec.diagnostics import fail
@@ -112,10 +113,12 @@ def draft(
     if not rows.num_rows:
         raise fail("data-empty", f"`{data}` holds no examples")
     columns = {column: flat(rows.column(column)) for column in rows.column_names}
+    spoken = spoken_gaps(columns, targets)
+    words = sorted(set().union(*spoken.values()))
+    columns = {column: without(values, words) for column, values in columns.items()}
     marks = {column: _decimal_of(values, table) for column, values in columns.items()}
     columns = {column: _pointed(values, marks[column]) for column, values in columns.items()}
-    spoken = spoken_gaps(columns, targets)
-    gaps = sorted({gap for column in columns.values() for gap in gaps_of(column)}.union(*spoken.values()))
+    gaps = sorted({gap for column in columns.values() for gap in gaps_of(column)}.union(words))
     columns = {column: without(values, gaps) for column, values in columns.items()}
     looks = [profile(column, values, table.root, table.decimal) for column, values in columns.items()]
     looks = [each.marked(marks[each.name]) if marks[each.name] != table.decimal else each for each in looks]
@@ -164,7 +167,7 @@ def _decimal_of(column: pa.Array, table: Table) -> str:
         return table.decimal
     there = without(column, GAPS).drop_null()
     other, point = (",", ",") if table.decimal == "." else (".", r"\.")
-    form = rf"^\s*[+-]?(\d*{point}\d+|\d+)\s*$"
+    form = rf"^\s*[+-]?(\d*{point}\d+|\d+){EXPONENT}\s*$"
     grouped = rf"^\s*[+-]?([1-9]\d{{0,2}}({point}\d{{3}})+|\d+)\s*$"
     if (
         pc.count_distinct(there).as_py() <= CLASSES
@@ -180,10 +183,12 @@ def _pointed(column: pa.Array, decimal: str) -> pa.Array:
     """
     if not is_text(column.type) or decimal == ".":
         return column
-    with_points = pc.replace_substring_regex(column, r"^(\s*[+-]?\d*),(\d+\s*)$", r"\1.\2")
+    number = rf"^(\s*[+-]?\d*),(\d+{EXPONENT}\s*)$"
+    with_points = pc.replace_substring_regex(column, number, r"\1.\2")
     changed = pc.any(pc.not_equal(with_points, column)).as_py()
-    more = pc.match_substring_regex(column, r"\d.*,.*[^\d\s]|[^\d\s+-].*,.*\d|^[+-]?[1-9]\d{0,2}(\.\d{3})+$")
-    return with_points if changed and not pc.any(more).as_py() else column
+    more = pc.match_substring_regex(with_points, r"\d.*,|,.*\d")
+    grouped = pc.match_substring_regex(column, r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$")
+    return with_points if changed and not pc.any(pc.or_(more, grouped)).as_py() else column
 
 
 def _rows(table: Table, most: int) -> pa.Table:

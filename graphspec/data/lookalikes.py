@@ -14,10 +14,12 @@ from datetime import datetime
 GAPS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", "-", "--", ".", "missing", "unknown", "")
 """What stands for a missing value, in small letters."""
 UNIT = r"[%‰°$€£¥]?[^\W\d_]{0,8}[²³]?(?:/[^\W\d_]{1,4}[²³]?)?"
+EXPONENT = r"(?:[eE][+-]?\d+)?"
+"""What may end a number."""
 MEASURED = re.compile(
     r"(?P<before>[$€£¥]?)\s*[+-]?"
-    r"(?:(?P<grouped>[1-9]\d{0,2}(?:[,.' \u00a0\u202f]\d{3})+(?:[.,]\d+)?)|\d+(?:[.,]\d+)?|[.,]\d+)"
-    rf"\s*(?P<after>{UNIT})"
+    r"(?:(?P<grouped>[1-9]\d{0,2}(?:[,.' \u00a0\u202f]\d{3})+(?:[.,]\d+)?)|(?:\d+(?:[.,]\d+)?|[.,]\d+)"
+    rf"{EXPONENT})\s*(?P<after>{UNIT})"
 )
 """A number with a unit before or behind it, or with separated thousands."""
 DATES = tuple(
@@ -44,10 +46,10 @@ DATES = tuple(
 YEARS = range(1900, 2101)
 """The years of dates without a day: `1/1000` is no month of a year."""
 _TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
-_COMMA = re.compile(r"[+-]?\d*,\d+")
+_COMMA = re.compile(rf"[+-]?\d*,\d+{EXPONENT}")
 """A number with a decimal comma, or with a thousand's comma."""
 _ALONE = '; or where other columns have another, `decimal: "%s"` at the feature'
-_POINT = re.compile(r"[+-]?\d*\.\d+")
+_POINT = re.compile(rf"[+-]?\d*\.\d+{EXPONENT}")
 
 
 def fits(text: str, format: str) -> bool:

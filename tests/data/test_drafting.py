@@ -322,6 +322,18 @@ def means(folder: Path, lines: list[str]) -> dict[str, float]:
     return {name: curves[0].shift for name, curves in found.items() if curves}
 
 
+def test_marks_are_those_of_the_numbers_beside_words(tmp_path: Path) -> None:
+    """Numbers may have exponents."""
+    rows = [f"{i}.5\t{f'-{i}{i % 10},25' if i % 9 else 'open'}" for i in range(60)]
+    text = drafted(tmp_path, ["x\ty", *rows], "y")
+    assert "na_values: ['', open]" in text and "y: {loss: mse, metrics: [mae], missing: ignore}" in text
+    assert "y: {column: y, encode: number, decimal: ',', scale: standard}" in text
+    for delimiter, name in ((",", "size"), (";", "facts")):
+        tiny = [f'"{f"{i},5" if i else "1,5E-03"}"{delimiter}{i % 40}' for i in range(60)]
+        found = means(tmp_path, [f"size{delimiter}y", *tiny])
+        assert 25 < found[name] < 35 and "encode: set" not in (tmp_path / "s.yaml").read_text()
+
+
 def test_the_effect_of_a_number_need_not_be_straight(tmp_path: Path) -> None:
     """Numbers go through a curve each, besides, where there are rows to learn it from, and not too many."""
     rows = [f"{i}.5,{i * i}.5,k{i % 3},{i % 40}.5" for i in range(CURVED_ROWS)]
