@@ -24,7 +24,8 @@ inputs:
   kinds:  {shape: [2], dtype: int64}
   street: {shape: [1], dtype: int64}
   day:    {shape: [4]}
-  when:   {shape: [1]}
+  when:   {shape: [2]}
+  again:  {shape: [1]}
   genres: {shape: [4]}
   moods:  {shape: [3]}
   title:  {shape: [words], dtype: int64}
@@ -44,7 +45,7 @@ nodes:
   number:  {layer: Rescaling, from: count, scale: 0.1}
   all:
     merge: concatenate
-    from: [facts, plain, number, where, day, when, genres, moods, meaning, spelled, heard, curve]
+    from: [facts, plain, number, where, day, when, again, genres, moods, meaning, spelled, heard, curve]
   hidden:  {layer: Dense, units: 8, activation: relu}
   kind:    {layer: Dense, units: 3, activation: softmax}
   price:   {layer: Dense, units: 1, from: hidden}
@@ -71,7 +72,8 @@ data:
     kinds:  {columns: [region, plan], encode: category, vocabulary: [5, 4], fill: missing}
     street: {encode: hash, bins: 8}
     day:    {encode: date, parts: [year, month_sin, weekday, hour], scale: min_max, fill: mean}
-    when:   {encode: date, parts: [timestamp], format: "%d.%m.%Y %H:%M", scale: robust}
+    when:   {encode: date, parts: [timestamp, weekday], format: "%d.%m.%Y %H:%M", scale: robust}
+    again:  {column: tries, encode: number}
     genres: {encode: set, vocabulary: 4, separator: ", ", fill: ""}
     moods:  {encode: set, values: [calm, loud, slow]}
     title:  {encode: text, vocabulary: 20}

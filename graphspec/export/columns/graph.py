@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ class GraphWriter:
         self.inputs: dict[str, tuple[int, tuple[int | str, ...]]] = {}
         """The columns, each with its type and its shape."""
         self._known: dict[tuple[Any, ...], str] = {}
+        self._reasons = Counter[str]()
         self._count = 0
 
     def op(self, kind: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Any) -> Any:
@@ -106,11 +108,15 @@ class GraphWriter:
 
     def refuse(self, fits: str, reason: str) -> str:
         """Zeros, int64, of the shape of the mask. A run ends where it is False: ONNX knows no error, but a
-        text that is no number is one, and onnxruntime names the node.
+        text that is no number is one, and onnxruntime names the node: by the reason, with a number where a
+        column is refused for it at several nodes.
         """
         text = self.where(fits, *(self.constant(np.array([word], object)) for word in ("0", reason)))
         self._count += 1
-        return str(self.op("Cast", text, to=WHOLE, called=reason))
+        self._reasons[reason] += 1
+        number = self._reasons[reason]
+        called = reason if number == 1 else f"{reason} ({number})"
+        return str(self.op("Cast", text, to=WHOLE, called=called))
 
     def guarded(self, value: str, kind: int, fits: str, reason: str) -> str:
         """The value, plus the zeros of `refuse`: so that it is not left out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,11 +65,24 @@ def prove_columns(
 
 
 def example_row(encoders: Encoders, form: ColumnForm, number: int = 0) -> dict[str, Any]:
-    """Values that the encoders know, by column; another row for each number from 0 to `ROWS`."""
+    """Values that the encoders know, by column; another row for each number from 0 to `ROWS`. Several may
+    read a column: its value is that of the one that takes fewest, and missing only where all fill it.
+    """
+    inside = sorted((encoders.encoders[name] for name in form.inside), key=_is_choosy)
+    unfilled = {
+        column for each in inside if getattr(each.feature, "fill", None) is None for column in each.columns
+    }
     row: dict[str, Any] = {}
-    for name in form.inside:
-        row |= _values(encoders.encoders[name], number)
+    for encoder in inside:
+        row |= _values(encoder, number, unfilled)
     return row
+
+
+def _is_choosy(encoder: Encoder) -> bool:
+    """Whether it refuses values that others of its kind take."""
+    if isinstance(encoder, NumberEncoder):
+        return any(curve.transform is not None for curve in encoder.curves)
+    return isinstance(encoder, CategoryEncoder) and encoder.strict
 
 
 def feed(columns: Mapping[str, str], rows: Sequence[Row]) -> dict[str, Any]:
@@ -130,14 +143,13 @@ def _array(encoder: Encoder, row: Row, least: Mapping[str, int]) -> np.ndarray:
     return np.ascontiguousarray(values)
 
 
-def _values(encoder: Encoder, number: int) -> dict[str, Any]:
-    """A value of each of its columns."""
+def _values(encoder: Encoder, number: int, unfilled: Collection[str]) -> dict[str, Any]:
+    """A value of each of its columns; none is missing in those that are `unfilled`."""
     feature = encoder.feature
     if isinstance(encoder, NumberEncoder):
-        gap = number == ROWS - 1 and feature.fill is not None
         place = np.array([0.7 * number - 1.5])
         return {
-            n: None if gap else float(c.undo(place)[0])
+            n: None if number == ROWS - 1 and n not in unfilled else float(c.undo(place)[0])
             for n, c in zip(encoder.columns, encoder.curves, strict=True)
         }
     if isinstance(encoder, DateEncoder):
