@@ -169,7 +169,8 @@ def _check_beside(
     channels_first: frozenset[str],
 ) -> tuple[dict[str, Tensor], dict[str, Limit], Defaults]:
     """Reports what beside the graph does not fit its inputs and outputs: as much as is sure where the graph
-    has mistakes, without `found`. The types of inputs as they are given, the ranges of ids, and the defaults.
+    has mistakes, without `findings`. The types of inputs as they are given, the ranges of ids, and the
+    defaults.
     """
     graph = body.graph if findings is None else findings.graph
     inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}

@@ -431,7 +431,8 @@ def _wrong_type(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
     path, kind, given, context = tuple(detail["loc"]), detail["type"], detail["input"], detail.get("ctx", {})
     if kind in _LENGTHS:
         words, bound = _LENGTHS[kind]
-        wanted = f"a list of {words} {context[bound]}"
+        noun = "a mapping" if context.get("field_type") == "Dictionary" else "a list"
+        wanted = f"{noun} of {words} {context[bound]}"
     else:
         wanted = context["wanted"] if kind == "several_types" else _wanted(detail) or str(detail["msg"])
     kinds = context.get("kinds", [kind])

@@ -97,7 +97,7 @@ def examine(
     diagnostics: Iterable[Diagnostic] = (),
 ) -> Examination:
     """Inspects a batch, and the model's outputs for it in training. `steps` are those of the whole training,
-    and `found` are warnings about the data. What a comment of the spec silences is left out.
+    and `diagnostics` are warnings about the data. What a comment of the spec silences is left out.
     """
     file = file_name(program.source, program.name)
     dead = DeadUnits(file, program.emitted.places, len(batch))

@@ -340,6 +340,10 @@ def test_data_lie_below_the_spec_unless_named_on_the_command_line(tmp_path: Path
         ({"train": 3}, "wrong-type", ("train",)),
         ({"validation": 0.1}, "wrong-type", ("validation",)),
         ({"validation": {"split": 1.0}}, "out-of-range", ("validation", "split")),
+        (
+            {"features": {"x": {"encode": "number", "decimal": ",", "thousands": ","}}},
+            *("out-of-range", ("features", "x")),
+        ),
         ({"validation": {"spilt": 0.1}}, "unknown-key", ("validation", "spilt")),
         (["a.npz"], "wrong-type", ()),
     ],

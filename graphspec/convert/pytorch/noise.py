@@ -27,7 +27,7 @@ EDGE = 1e-7
 
 
 def layers_between(node: fx.Node, base: fx.Node) -> list[Layer] | None:
-    """The layers that make `found` of `base`, in order; None where there are none that do."""
+    """The layers that make `node` of `base`, in order; None where there are none that do."""
     if node is base:
         return []
     if node.target is operator.getitem and word_of(node.all_input_nodes[0]) == "native_dropout":

@@ -162,6 +162,8 @@ class Number(Several):
     def _fitting(self) -> Number:
         if self.indicator and self.fill is None:
             raise ValueError("`indicator` marks the cells that `fill` has filled: give `fill`")
+        if self.thousands is not None and self.thousands == self.decimal:
+            raise ValueError(f"`{self.decimal}` cannot be both `decimal` and `thousands`")
         least = {"log1p": -1, "sqrt": 0}
         for transform in (
             [self.transform] if isinstance(self.transform, str) else (self.transform or {}).values()
