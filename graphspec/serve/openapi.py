@@ -7,7 +7,7 @@ from typing import Any
 
 from graphspec.data.encoders.base import Encoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
-from graphspec.data.encoders.decoding import has_classes, labels_of
+from graphspec.data.encoders.decoding import has_classes, known_labels
 from graphspec.data.encoders.images import ImageEncoder
 from graphspec.data.encoders.lists import TokensEncoder
 from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberEncoder
@@ -139,9 +139,9 @@ def answer_schema(served: Served) -> Schema:
             properties[name] = {"type": "array", "items": {"enum": labels}}
             properties |= {f"{name}.{label}": {"type": "number"} for label in labels}
         elif has_classes(output, encoder) and tensor.rank == 2:
-            labels = labels_of(encoder, tensor.shape[-1])
-            properties[name] = {"enum": labels}
-            properties |= {f"{name}.{label}": {"type": "number"} for label in labels}
+            known = known_labels(encoder, tensor.shape[-1])
+            properties[name] = {"type": "integer"} if known is None else {"enum": known}
+            properties |= {f"{name}.{label}": {"type": "number"} for label in known or ()}
         elif isinstance(encoder, Floats) and tensor.rank == 2 and len(encoder.columns) > 1:
             properties |= {f"{name}.{column}": {"type": "number"} for column in encoder.columns}
         else:

@@ -16,6 +16,9 @@ import graphspec
 from graphspec.diagnostics import SpecError
 from graphspec.runs.rows import RowReader, as_row
 from graphspec.runs.run import Run
+from graphspec.serve.openapi import answer_schema
+from graphspec.serve.served import Served
+from graphspec.train.loop import train
 from tests.runs import everything
 
 
@@ -167,3 +170,29 @@ def result(predict: Callable[[Any], pa.Table], data: Any) -> Any:
         return predict(data).to_pylist()
     except SpecError as error:
         return error.diagnostics
+
+
+POINTS = """\
+inputs: {words: {shape: [length], dtype: int64}}
+nodes:
+  one:  {layer: Embedding, input_dim: $(vocabulary(words)), output_dim: 1}
+  flat: {layer: Flatten}
+  word: {layer: Softmax}
+outputs: {word: {loss: sparse_categorical_crossentropy}}
+data: {train: rows.jsonl, features: {words: {encode: tokens, vocabulary: 8}}}
+train: {optimizer: sgd, epochs: 1, batch_size: 2}
+"""
+
+
+def test_one_class_for_each_word_of_a_row(tmp_path: Path) -> None:
+    """Then how many classes there are is known of a row alone: they are numbers."""
+    (tmp_path / "spec.yaml").write_text(POINTS)
+    (tmp_path / "rows.jsonl").write_text('{"words": ["a", "b"], "word": 1}\n{"words": ["c"], "word": 0}\n')
+    run_dir = tmp_path / "run"
+    train(graphspec.compile(tmp_path / "spec.yaml"), root=tmp_path, run_dir=run_dir, tell=lambda line: None)
+    (found,) = Run(run_dir).predict([{"words": ["a", "b", "c"]}]).to_pylist()
+    odds = [found.pop(f"word.{number}") for number in range(3)]
+    assert found == {"word": odds.index(max(odds))} and sum(odds) == pytest.approx(1)
+    one = Served("run", run_dir)
+    assert one.predict([(0, {"words": ["a", "b", "c"]})])[0]["word"] == found["word"]
+    assert answer_schema(one)["properties"] == {"word": {"type": "integer"}}

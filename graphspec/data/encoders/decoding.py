@@ -44,10 +44,8 @@ def written(name: str, output: OutputSpec, encoder: Encoder | None) -> OutputCol
         threshold = THRESHOLD if output.rows.threshold is None else output.rows.threshold
         return SetWritten(name, activation, tuple(encoder.vocabulary.values), threshold)
     if classes:
-        size = tensor.shape[-1]
-        known = encoder is not None or isinstance(size, int)
-        labels = tuple(labels_of(encoder, size)) if known else None
-        return ClassesWritten(name, activation, _steps(tensor), labels)
+        labels = known_labels(encoder, tensor.shape[-1])
+        return ClassesWritten(name, activation, _steps(tensor), None if labels is None else tuple(labels))
     if isinstance(encoder, Floats):
         curves = tuple(encoder.curves)
         if isinstance(loss, QuantileLoss):
@@ -74,15 +72,25 @@ def _steps(tensor: Tensor) -> StepCount | None:
     return StepCount(next(iter(names)), tensor.shape[1])
 
 
-def labels_of(encoder: Encoder | None, count: Dim) -> list[Any]:
+def known_labels(encoder: Encoder | None, size: Dim) -> list[Any] | None:
+    """As `labels_of`, before there are values; None where how many classes there are depends on these."""
+    if isinstance(encoder, CategoryEncoder):
+        return _values(encoder)
+    return labels_of(encoder, size) if isinstance(size, int) else None
+
+
+def labels_of(encoder: Encoder | None, count: int) -> list[Any]:
     """The name of each class: its value, or its number where it has none."""
     if isinstance(encoder, CategoryEncoder):
-        texts = encoder.vocabularies[0].values
-        numeric = texts and all(WHOLE.fullmatch(text) for text in texts)
-        return [int(text) for text in texts] if numeric else list(texts)
-    assert isinstance(count, int)
+        return _values(encoder)
     if isinstance(encoder, TokensEncoder):
         return [*([""] * encoder.vocabulary.start), *encoder.vocabulary.values][:count]
     if isinstance(encoder, TextEncoder):
         return [encoder.tokenizer.id_to_token(index) or "" for index in range(count)]
     return list(range(count))
+
+
+def _values(encoder: CategoryEncoder) -> list[Any]:
+    texts = encoder.vocabularies[0].values
+    numeric = texts and all(WHOLE.fullmatch(text) for text in texts)
+    return [int(text) for text in texts] if numeric else list(texts)

@@ -10,7 +10,7 @@ import numpy as np
 
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.categories import SetEncoder
-from graphspec.data.encoders.decoding import THRESHOLD, has_classes, labels_of
+from graphspec.data.encoders.decoding import THRESHOLD, has_classes, known_labels
 from graphspec.data.encoders.numbers import Floats
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
 from graphspec.export.columns.numbers import undone
@@ -65,7 +65,7 @@ class ColumnDecoding:
         if isinstance(encoder, SetEncoder):
             self._set(name, encoder, value, output.rows.threshold)
         elif classes:
-            self._classes(name, tensor, labels_of(encoder, tensor.shape[-1]), value)
+            self._classes(name, tensor, known_labels(encoder, tensor.shape[-1]), value)
         elif isinstance(encoder, Floats) and isinstance(output.loss, QuantileLoss):
             self._quantiles(name, tensor, encoder, output.loss, g.cast(value, NUMBER))
         elif isinstance(encoder, Floats) and self._fits(encoder, tensor):
@@ -73,18 +73,23 @@ class ColumnDecoding:
         else:
             self.found.values[name] = self._squeezed(tensor, value), FLOAT
 
-    def _classes(self, name: str, tensor: Tensor, labels: list[Any], value: str) -> None:
+    def _classes(self, name: str, tensor: Tensor, labels: list[Any] | None, value: str) -> None:
+        chosen = self.g.op("ArgMax", value, axis=-1, keepdims=0)
+        found = self.found
+        found.values[name] = (chosen, WHOLE) if labels is None else self._named(tensor, labels, chosen)
+        found.values[f"{name}.probabilities"] = value, FLOAT
+        if labels is not None:
+            found.classes[name] = labels
+
+    def _named(self, tensor: Tensor, labels: list[Any], chosen: str) -> tuple[str, int]:
         g = self.g
-        chosen = g.op("ArgMax", value, axis=-1, keepdims=0)
         kind = TEXT if labels and isinstance(labels[0], str) else WHOLE
         words = g.constant(np.array(labels, object if kind == TEXT else np.int64))
         predicted = g.op("Gather", words, chosen)
         there = self._there(tensor)
         if there is not None and kind == TEXT:
             predicted = g.where(there, predicted, g.constant(np.array([""], object)))
-        self.found.values[name] = predicted, kind
-        self.found.values[f"{name}.probabilities"] = value, FLOAT
-        self.found.classes[name] = labels
+        return predicted, kind
 
     def _there(self, tensor: Tensor) -> str | None:
         """[batch, steps]: which steps are the row's own; None where all are."""

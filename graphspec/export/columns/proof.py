@@ -108,8 +108,9 @@ def _compare(form: ColumnForm, answer: Mapping[str, Any], expected: Row, row: Ro
     for name, key in form.outputs.items():
         actual = answer[name][0]
         base = key.removesuffix(".probabilities")
-        if base != key and base in form.classes:
-            wanted = [expected.get(f"{base}.{label}") for label in form.classes[base]]
+        if base != key and key not in expected:
+            labels = form.classes.get(base, range(len(actual)))
+            wanted = [expected.get(f"{base}.{label}") for label in labels]
             if wanted[0] is None:
                 continue  # of a sequence, `predict` writes none
         else:
