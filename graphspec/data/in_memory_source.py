@@ -119,7 +119,14 @@ def _arrays(data: Mapping[Any, Any]) -> Given:
     if wide is not None:
         what = f"array `{texts[0]}` holds text, and `{wide}` has {arrays[wide].ndim} axes"
         raise fail("data-shape", what, "give text as class numbers, or images as files")
-    return Given(table=pa.table({name: array.tolist() for name, array in arrays.items()}))
+    single = next((name for name, array in arrays.items() if array.ndim == 0), None)
+    if single is not None:
+        raise fail("data-shape", f"`{single}` is a single value", "give a value for each row")
+    try:
+        return Given(table=pa.table({name: array.tolist() for name, array in arrays.items()}))
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        help = "give all columns one length, and the values of each one type"
+        raise fail("data-dtype", f"the dict of columns cannot be read: {error}", help) from None
 
 
 def _array(value: Any) -> NDArray[Any]:

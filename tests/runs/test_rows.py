@@ -17,6 +17,7 @@ from graphspec.diagnostics import SpecError
 from graphspec.runs.rows import RowReader, as_row
 from graphspec.runs.run import Run
 from graphspec.serve.openapi import answer_schema
+from graphspec.serve.options import ServeOptions
 from graphspec.serve.served import Served
 from graphspec.train.loop import train
 from tests.runs import everything
@@ -156,13 +157,21 @@ def test_plain_arrays_predict_what_others_do(tmp_path: Path) -> None:
         {**plain, "ids": ids[0]},
         {**plain, "x": x[::-1], "ids": ids[:, ::-1]},
         {**plain, "x": np.broadcast_to(x[:1], x.shape)},
-        {**plain, "z": np.array(["a"] * 4)},
         {"x": x},
+        {**plain, "z": np.array(["a"] * 4)},
+        {**plain, "z": None},
+        {**plain, "z": np.array(["a"] * 3)},
+        {**plain, "z": np.zeros(4)},
     ]
     for data in others:
         assert result(run.predict, data) == result(by_parts, data), data
     assert model.predict_arrays({**plain, "ids": ids + 3}, 32, True) is None
     assert model.predict_arrays(plain, 3, True) is None
+
+    rows = [{"x": [1.0, 2.0, 3.0], "ids": ids} for ids in ([1, 2], [[1], [2]], [2, 1])]
+    one, numbered = Served("run", spec, ServeOptions([spec], weights=str(weights))), list(enumerate(rows))
+    wanted = [pytest.approx(one.predict([each])[0]) for each in numbered]
+    assert one.predict(numbered) == wanted, "rows that are read in two ways go together"
 
 
 def result(predict: Callable[[Any], pa.Table], data: Any) -> Any:

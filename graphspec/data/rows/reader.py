@@ -23,8 +23,8 @@ TEXTS = "OUS"
 
 @dataclass(eq=False, repr=False)
 class RowArrays:
-    """The arrays of one row by field, with a batch axis of 1; `sizes` are its lengths by the size's name, and
-    `keys` what comes back beside its prediction.
+    """The arrays of one row by field, with a batch axis of 1; `sizes` are the lengths of what may be padded,
+    by the size's name, and `keys` what comes back beside its prediction.
     """
 
     arrays: dict[str, NDArray[Any]]
@@ -104,6 +104,7 @@ class PlainRows:
         self._gaps = gaps(self.missing)
         self._wanted = frozenset((*self.columns, *self.keys))
         self._known = self._wanted.union(self.beside or ())
+        self._is_whole = all(isinstance(each, ArrayField) for each in self.fields)  # none is padded
 
     def read(self, row: Row) -> RowArrays | None:
         """The arrays of a row; None where its tables have to say what it is."""
@@ -126,7 +127,7 @@ class PlainRows:
             if array is None:
                 return None
             arrays[each.name] = array
-        return RowArrays(arrays, sizes, keys)
+        return RowArrays(arrays, {} if self._is_whole else sizes, keys)
 
     def batch(self, data: Mapping[str, Any], most: int) -> RowArrays | None:
         """Arrays of at most so many rows for fields that are arrays themselves; None of any others, and of
