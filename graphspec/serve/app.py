@@ -7,7 +7,8 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from graphspec.serve.http import JSON, Answer, Gone, Receive, Rejected, Request,
 from graphspec.serve.served import UNREAD, Served
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
+SOON = 1.0
+"""Seconds after its start when a server reads the specs that its first rows have not needed."""
 LIGHT = 16_384
 """Bytes of a body whose rows take about as long as those before."""
 
@@ -43,6 +46,8 @@ class Server:
         self.batcher = Batcher(limits.batch, limits.wait)
         self.counts = ServerCounts()
         self._reloading = asyncio.Lock()
+        self._readings: dict[str, asyncio.Task[Served]] = {}
+        """What reads the spec of a run; it goes on after the requests that wait for it."""
         self._tasks: set[asyncio.Future[Any]] = set()
 
     # --- predictions
@@ -55,24 +60,55 @@ class Server:
                 rows, single = self._rows(request, served, body)
                 light = len(body) < LIGHT
                 answers = await self.batcher.compute(served, list(enumerate(rows)), light)
-                while UNREAD in answers:
-                    served = await self._read(served)
-                    answers = await self.batcher.compute(served, list(enumerate(rows)))
+                answers, is_read = await self._completed(served, rows, answers)
         except TimeoutError:
             raise Rejected(503, f"no answer within {self.limits.seconds:g} seconds") from None
         self.counts.timed(time.monotonic() - began)
-        return self._answered(served, answers, single)
+        return self._answered(served.name, answers, single, not is_read)
 
-    async def _read(self, served: Served) -> Served:
+    async def _completed(self, served: Served, rows: list[Any], answers: list[Any]) -> tuple[list[Any], bool]:
+        """The answers with those of rows that take the spec, and whether it could be read: if not, these
+        have its mistakes. If it is read as another run than the one that has answered, that answers all.
+        """
+        unread = [index for index, answer in enumerate(answers) if answer is UNREAD]
+        if not unread:
+            return answers, True
+        try:
+            current = await self._read(served.name)
+        except SpecError as error:
+            return [list(error.diagnostics) if each is UNREAD else each for each in answers], False
+        asked = unread if current is served else range(len(rows))
+        found = await self.batcher.compute(current, [(index, rows[index]) for index in asked])
+        later = dict(zip(asked, found, strict=True))
+        return [later.get(index, answer) for index, answer in enumerate(answers)], True
+
+    async def _read(self, name: str) -> Served:
         """The run once its spec is read; read again if it has changed since it was begun with. Raises
         `SpecError`.
         """
+        task = self._readings.get(name)
+        if task is None:
+            task = self._readings[name] = asyncio.create_task(self._reading(name))
+            task.add_done_callback(lambda _: self._readings.pop(name))
+        return await asyncio.shield(task)
+
+    async def _reading(self, name: str) -> Served:
         async with self._reloading:
-            current = self.runs[served.name]
+            current = self.runs[name]
             if current.has_changed:
-                current = self.runs[served.name] = await asyncio.to_thread(current.reloaded)
-            await asyncio.to_thread(current.read)
+                current = await asyncio.to_thread(current.reloaded)
+                self.runs[name] = current
+            else:
+                await asyncio.to_thread(current.read)
             return current
+
+    async def read_soon(self) -> None:
+        """Reads the specs that no row has needed yet, while they are those of the runs that answer."""
+        await asyncio.sleep(SOON)
+        for name in list(self.runs):
+            if self.runs[name].reader is None and not self.runs[name].has_changed:
+                with suppress(SpecError):  # a row that needs it is told
+                    await self._read(name)
 
     def _served(self, request: Request) -> Served:
         name = request.run or next(iter(self.runs))
@@ -118,10 +154,11 @@ class Server:
             return [payload], True
         raise Rejected(400, 'the body is neither a row, nor a list of rows, nor {"rows": [...]}')
 
-    def _answered(self, served: Served, answers: list[Any], single: bool) -> Answer:
+    def _answered(self, name: str, answers: list[Any], single: bool, failed: bool) -> Answer:
+        """`failed` where it is not the rows that are wrong."""
         wrong = [index for index, answer in enumerate(answers) if isinstance(answer, list)]
-        self.counts.rows[served.name, "refused"] += len(wrong)
-        self.counts.rows[served.name, "predicted"] += len(answers) - len(wrong)
+        self.counts.rows[name, "refused"] += len(wrong)
+        self.counts.rows[name, "predicted"] += len(answers) - len(wrong)
         payload: dict[str, Any] = {"predictions": [None if isinstance(a, list) else a for a in answers]}
         if wrong:
             payload["diagnostics"] = [
@@ -129,7 +166,7 @@ class Server:
             ]
         elif single:
             payload = answers[0]
-        failed = any(each.code == "run-failed" for index in wrong for each in answers[index])
+        failed = failed or any(each.code == "run-failed" for index in wrong for each in answers[index])
         return Answer.json(payload, 500 if failed else 422 if wrong else 200)
 
     # --- reload
@@ -151,9 +188,13 @@ class Server:
 
     def _hung_up(self) -> None:
         for name in self.runs:
-            task = asyncio.ensure_future(self.read_again(name))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.later(self.read_again(name))
+
+    def later(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Begins something for which nobody waits."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def read_again(self, name: str) -> tuple[Diagnostic, ...]:
         """Reads a run again; requests meanwhile, and all after a mistake, have the one before."""
@@ -187,7 +228,7 @@ class Server:
 
     async def openapi(self, request: Request) -> Answer:
         for name in list(self.runs):
-            await self._read(self.runs[name])
+            await self._read(name)
         from graphspec.serve.openapi import document
 
         return Answer.json(document(self.runs))
@@ -262,6 +303,7 @@ class Application:
         """Until the server ends."""
         await receive()
         self.server.listen_for_hangup()
+        self.server.later(self.server.read_soon())
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await asyncio.to_thread(self.server.batcher.close)

@@ -13,6 +13,8 @@ from itertools import accumulate, pairwise
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
+from graphspec.serve.served import Unread
+
 try:
     import resource
 except ImportError:  # on Windows
@@ -28,7 +30,7 @@ class Worker(Protocol):
     """What predicts rows."""
 
     def predict(self, rows: list[Any]) -> list[Any]:
-        """An answer for each row; a list of mistakes for one that is not predicted."""
+        """An answer for each row; a list of mistakes or `UNREAD` for one that is not predicted."""
         ...
 
 
@@ -120,7 +122,7 @@ class Batcher:
             else:
                 item.future.set_result(outcome)
         alone = outcomes[0] if len(items) == 1 == len(items[0].rows) else None
-        if isinstance(alone, list) and not isinstance(alone[0], list):
+        if isinstance(alone, list) and not isinstance(alone[0], list | Unread):
             worker = items[0].worker  # a short row says nothing of a long one
             self._alone[worker] = max(seconds, KEPT * self._alone.get(worker, 0.0))
         if self._waiting:

@@ -101,8 +101,10 @@ class Served:
         return self.reader is None and self._kept is not None and not self._kept.is_current
 
     def reloaded(self) -> Served:
-        """The same run, read again from its directory. Raises `SpecError`."""
-        return Served(self.name, self.path, self._asked)
+        """The same run and its spec, read again from its directory. Raises `SpecError`."""
+        again = Served(self.name, self.path, self._asked)
+        again.read()
+        return again
 
     def predict(self, rows: Sequence[tuple[int, Any]]) -> list[Any]:
         """The answer to each row, which comes with its number in its request; UNREAD where that takes `read`

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from graphspec.cli.serve import serve
 from graphspec.runs.kept import kept
 from graphspec.runs.run import Run
 from graphspec.serve.app import Limits, Server
+from graphspec.serve.http import Rejected, Request
 from graphspec.serve.options import RANGES, ServeOptions, plain
 from graphspec.serve.served import UNREAD, Served
 from tests.runs import everything
@@ -117,9 +119,80 @@ def test_new_weights_give_new_answers(path: Path) -> None:
     tensors = {name: 1.5 * value for name, value in load_file(path / "best.safetensors").items()}
     save_file(tensors, path / "best.safetensors")
     assert predicted(one, row(1)) == before and predicted(one, {**row(1), "amount": None}) == [UNREAD]
-    other = asyncio.run(server._read(one))
+    other = asyncio.run(server._read("run"))
     assert other is server.runs["run"] is not one
     assert predicted(other, row(1)) == predicted(served(path), row(1)) == [expected(path, row(1))] != before
+    server.batcher.close()
+
+
+async def asked(server: Server, *rows: Any) -> tuple[int, Any]:
+    """The status and the body of an answer."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": json.dumps(rows).encode(), "more_body": False}
+
+    kind = {"content-type": "application/json"}
+    try:
+        answer = await server.predict(Request("POST", "/predict", kind, "127.0.0.1", receive))
+    except Rejected as rejected:
+        return rejected.status, None
+    return answer.status, json.loads(answer.body)
+
+
+def test_what_a_damaged_run_has_begun_with_answers_still(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that take the spec have its mistake until it is whole again; once it is read, all are answered."""
+    monkeypatch.setattr("graphspec.serve.app.SOON", 0.0)
+    server, file = Server({"run": served(path)}, Limits()), path / "encoders.json"
+    gap = {**row(1), "size": None}
+    text, wanted = file.read_text(), expected(path, row(1))
+
+    async def all_of_it() -> None:
+        file.write_text("{")
+        for wrong in (gap, "no row"):
+            status, found = await asked(server, gap, row(1), wrong)
+            assert status == 500 and found["predictions"] == [None, wanted, None]
+            assert [each["row"] for each in found["diagnostics"]] == [0, 2]
+        await server.read_soon()
+        assert server.runs["run"].reader is None, "it has changed"
+        file.write_text(text)
+        await server.read_soon()
+        file.write_text("{")
+        assert await server.read_again("run")
+        status, found = await asked(server, gap, row(1))
+        assert status == 200 and found["predictions"][1] == wanted
+
+    asyncio.run(all_of_it())
+    server.batcher.close()
+
+
+def test_a_run_is_read_once_for_all_who_wait(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it takes longer than a request may; and what is answered is not computed again."""
+    server, release, read, computed = Server({"run": served(path)}, Limits(seconds=0.2)), Event(), [], []
+    whole_read, whole_predict = Served.read, Served.predict
+
+    def slow(one: Served) -> None:
+        read.append(one)
+        release.wait()
+        whole_read(one)
+
+    def counted(one: Served, rows: Any) -> Any:
+        computed.append([number for number, _ in rows])
+        return whole_predict(one, rows)
+
+    monkeypatch.setattr(Served, "read", slow)
+    monkeypatch.setattr(Served, "predict", counted)
+    given = row(1), {**row(1), "size": None}, row(1)
+
+    async def all_of_it() -> None:
+        assert [await asked(server, *given), await asked(server, *given)] == [(503, None)] * 2
+        server.limits = Limits()
+        waiting = asyncio.create_task(asked(server, *given))
+        release.set()
+        status, found = await waiting
+        assert status == 200 and len(read) == 1 and computed[-2:] == [[0, 1, 2], [1]]
+        assert found["predictions"][0] == found["predictions"][2] == expected(path, row(1))
+
+    asyncio.run(all_of_it())
     server.batcher.close()
 
 

@@ -26,7 +26,7 @@ from graphspec.serve.app import Application, Limits, Server
 from graphspec.serve.batches import Batcher, _between
 from graphspec.serve.options import ServeOptions
 from graphspec.serve.running import listen
-from graphspec.serve.served import Served
+from graphspec.serve.served import UNREAD, Served
 from tests.processes import Process
 from tests.runs import everything
 
@@ -326,17 +326,17 @@ def test_what_takes_no_time_is_computed_at_once(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_quick_rows_do_not_bring_slow_ones_into_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither refused rows nor short ones say that the next takes no time; many short ones do."""
+    """Neither rows that are not answered nor short ones say that the next takes no time; many short do."""
     clock, in_loop, batcher = [0.0], list[bool](), Batcher(8, 0.0)
     monkeypatch.setattr("graphspec.serve.batches._now", lambda: (clock[0], clock[0], 0))
 
     class Clocked:
-        """Rows are the seconds that they take; a negative one is refused."""
+        """Rows are the seconds that they take; -0.001 is refused, -0.002 not read."""
 
         def predict(self, rows: list[Any]) -> list[Any]:
             in_loop.append(threading.current_thread() is threading.main_thread())
             clock[0] += abs(rows[0])
-            return [[] if seconds < 0 else seconds for seconds in rows]
+            return [[] if seconds == -0.001 else UNREAD if seconds < 0 else seconds for seconds in rows]
 
     worker = Clocked()
 
@@ -346,7 +346,7 @@ def test_quick_rows_do_not_bring_slow_ones_into_the_loop(monkeypatch: pytest.Mon
             await batcher.compute(worker, [row], light=True)
         return in_loop.copy()
 
-    assert asyncio.run(asked(-0.001, 1.0, -0.001, *[0.001] * 9, 1.0)) == [False] * 13
+    assert asyncio.run(asked(-0.002, -0.001, 1.0, -0.001, *[0.001] * 9, 1.0)) == [False] * 14
     assert asyncio.run(asked(*[0.001] * 60))[-1]
     batcher.close()
 
