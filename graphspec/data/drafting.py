@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -130,8 +129,9 @@ def draft(
     train = flow(path)
     if options:
         train = f"{{path: {train}, {', '.join(f'{key}: {flow(value)}' for key, value in options.items())}}}"
+    written = {column: without(flat(rows.column(column)), gaps) for column in columns}
     if ask is not None:
-        return forecast(name, path, train, targets, columns, looks, gaps, ask, table)
+        return forecast(name, path, train, targets, written, looks, gaps, ask, table)
     inputs = [seen for seen in looks if seen.name not in targets]
     spec_draft = Draft(gaps=any(seen.missing and seen.kind != "left" for seen in inputs))
     spec_draft.curves = rows.num_rows >= CURVED_ROWS
@@ -141,8 +141,8 @@ def draft(
         raise fail("data-column", f"`{data}` has no column for an input besides the targets", None, *why)
     _body(spec_draft)
     for target in targets:
-        written = without(flat(rows.column(target)), gaps)
-        _output(spec_draft, next(seen for seen in looks if seen.name == target), columns[target], written)
+        seen = next(seen for seen in looks if seen.name == target)
+        _output(spec_draft, seen, columns[target], written[target])
     return _text(name, path, train, targets, spec_draft, looks, gaps, notes, rows.num_rows)
 
 
@@ -240,23 +240,14 @@ def _numbers_input(made: Draft, name: str, numbers: list[ColumnProfile]) -> None
     if skewed:
         made.features.append("    # a few numbers are far larger than the others: their logarithm is read")
     columns = f"columns: {flow([seen.name for seen in numbers])}"
-    writing = _writing(numbers[0])
-    made.features.append(
-        f"    {name}: {{{columns}, encode: number{writing}{transform}, scale: standard{fill}}}"
-    )
+    keys = numbers[0].keys()
+    made.features.append(f"    {name}: {{{columns}, encode: number{keys}{transform}, scale: standard{fill}}}")
     made.codes.append(name)
     if made.curves and len(numbers) <= CURVED:
         if CURVES not in made.blocks:
             made.blocks.append(CURVES)
         made.nodes.append(f"  {name}_curves: {{block: curves, from: {name}}}")
         made.codes.append(f"{name}_curves")
-
-
-def _writing(seen: ColumnProfile) -> str:
-    """The keys that read a column's numbers."""
-    if seen.writing is None:
-        return ""
-    return "".join(f", {key}: {flow(value)}" for key, value in asdict(seen.writing).items() if value)
 
 
 def _set_input(made: Draft, name: str, seen: ColumnProfile) -> None:
@@ -355,7 +346,7 @@ def _output(made: Draft, seen: ColumnProfile, values: pa.Array, written: pa.Arra
         made.nodes.append(f"  {name}: {{layer: Dense, from: {made.body}, units: 1}}")
         made.outputs.append(f"  {name}: {{loss: mse, metrics: [mae]{ignore}}}")
         made.features.append(
-            f"    {name}: {{{column}encode: number{_writing(seen)}, scale: standard}}"
+            f"    {name}: {{{column}encode: number{seen.keys()}, scale: standard}}"
             "  # metrics are in its own units"
         )
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from graphspec.data.columns import Writing, is_list, is_text, kind_in_words
 from graphspec.data.image_drafting import ImageProfile, holds_images, images, names_images, stored_images
 from graphspec.data.lookalikes import DATES, MEASURED, fits, is_iso
-from graphspec.data.spec_words import word
+from graphspec.data.spec_words import flow, word
 
 CLASSES = 20
 """A target of whole numbers has at most so many values where it is classes."""
@@ -86,6 +86,12 @@ class ColumnProfile:
     def marked(self, decimal: str) -> ColumnProfile:
         """The same, of numbers whose decimal mark is not that of the table."""
         return replace(self, writing=Writing(decimal=decimal)) if self.kind == "number" else self
+
+    def keys(self) -> str:
+        """The keys of a feature that read its numbers."""
+        if self.writing is None:
+            return ""
+        return "".join(f", {key}: {flow(value)}" for key, value in asdict(self.writing).items() if value)
 
 
 def look(name: str, column: pa.Array, folder: Path | None = None) -> ColumnProfile:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from graphspec.data.columns import TablePart, numbers
+from graphspec.data.columns import PLAIN, TablePart, numbers
 from graphspec.data.draft import Draft, training
 from graphspec.data.drafting_looks import ColumnProfile
 from graphspec.data.features.windows import MONTHS, SECONDS, spacing_of
@@ -67,7 +67,9 @@ def forecast(
     ask: Ask,
     table: Any,
 ) -> str:
-    """The text of a spec that forecasts the columns `targets`. Raises `SpecError`: data-column."""
+    """The text of a spec that forecasts the columns `targets`, which `columns` holds as the file writes them.
+    Raises `SpecError`: data-column.
+    """
     known = {seen.name: seen for seen in looks}
     for column in (ask.time, *ask.series):
         if column not in known:
@@ -76,16 +78,18 @@ def forecast(
         if known[target].kind != "number":
             message = f"column `{target}` cannot be forecast: it holds {known[target].reason}"
             raise fail("data-column", message, "name a column of numbers")
-    rhythm = _found(targets[0], columns, known[ask.time], ask, table)
+    rhythm = _found(known[targets[0]], columns, known[ask.time], ask, table)
     return _text(name, path, train, targets, looks, gaps, ask, rhythm)
 
 
-def _found(target: str, columns: Mapping[str, pa.Array], time: ColumnProfile, ask: Ask, table: Any) -> Rhythm:
+def _found(
+    target: ColumnProfile, columns: Mapping[str, pa.Array], time: ColumnProfile, ask: Ask, table: Any
+) -> Rhythm:
     format = time.formats[0] if time.formats else None
     stamps = Stamps.of(ask.time, columns[ask.time], format)
     arrow_table = pa.table(dict(columns))
     part = TablePart(arrow_table, np.arange(arrow_table.num_rows), table.file, table.place, table.decimal)
-    ticks, values = stamps.ticks(part), numbers(part, target)
+    ticks, values = stamps.ticks(part), numbers(part, target.name, target.writing or PLAIN)
     series = _series(columns, ask.series, arrow_table.num_rows)
     order = np.lexsort((ticks, series))
     ticks, values, series = ticks[order], values[order], series[order]
@@ -175,14 +179,31 @@ def _alike(changes: NDArray[np.float64], lag: int) -> float:
 
 
 def _read(
-    made: Draft, read: Sequence[str], looks: Sequence[ColumnProfile], ask: Ask, scale: str, rhythm: Rhythm
-) -> int:
-    """The inputs: the past of the columns `read`, the clock and the series at its last step. Returns how many
-    numbers a step of the past has.
+    made: Draft,
+    read: Sequence[ColumnProfile],
+    looks: Sequence[ColumnProfile],
+    ask: Ask,
+    scale: str,
+    rhythm: Rhythm,
+) -> dict[str, int]:
+    """The inputs: the past of the columns `read`, the clock and the series at its last step. Returns the
+    place of each column among the numbers of a step; none where a step has one number.
     """
-    fill = any(seen.missing for seen in looks if seen.name in read)
-    width = len(read) * (2 if fill else 1)
-    made.inputs.append(f"  past: {{shape: [$past, {width}]}}")
+    fill = any(seen.missing for seen in read)
+    filled = ", fill: median, indicator: true" if fill else ""
+    writings = dict.fromkeys(seen.writing for seen in read)
+    groups = [[seen for seen in read if seen.writing == writing] for writing in writings]
+    pasts = ["past"] if len(groups) == 1 else [f"past_{number}" for number in range(1, len(groups) + 1)]
+    places, width = dict[str, int](), 0
+    for past, group in zip(pasts, groups, strict=True):
+        places |= {seen.name: width + place for place, seen in enumerate(group)}
+        size = len(group) * (2 if fill else 1)
+        width += size
+        made.inputs.append(f"  {past}: {{shape: [$past, {size}]}}")
+        columns = f"columns: {flow([seen.name for seen in group])}, encode: number{group[0].keys()}"
+        made.features.append(f"    {past}: {{{columns}, steps: past, scale: {scale}{filled}}}")
+    if len(groups) > 1:
+        made.nodes.append(f"  past: {{merge: concatenate, from: [{', '.join(pasts)}]}}")
     made.nodes += [
         "  level: {layer: GlobalAveragePooling1D, from: past}",
         f"  levels: {{layer: Reshape, target_shape: [1, {width}]}}",
@@ -190,9 +211,6 @@ def _read(
         "  flat: {layer: Flatten}",
         "  steps: {layer: Dropout, rate: 0.1}",
     ]
-    filled = ", fill: median, indicator: true" if fill else ""
-    columns = f"columns: {flow(list(read))}"
-    made.features.append(f"    past: {{{columns}, encode: number, steps: past, scale: {scale}{filled}}}")
     time = next(seen for seen in looks if seen.name == ask.time)
     if rhythm.clock:
         made.inputs.append(f"  clock: {{shape: [{len(rhythm.clock)}]}}")
@@ -212,11 +230,15 @@ def _read(
             "  who_code: {layer: Flatten}",
         ]
         made.codes.append("who_code")
-    return width
+    return places if width > 1 else {}
 
 
-def _predicted(made: Draft, targets: Sequence[ColumnProfile], scale: str, width: int, clock: bool) -> None:
-    """The network and the outputs: the mean of the past, what the clock says, and how the past moved."""
+def _predicted(
+    made: Draft, targets: Sequence[ColumnProfile], scale: str, places: Mapping[str, int], clock: bool
+) -> None:
+    """The network and the outputs: the mean of the past, what the clock says, and how the past moved.
+    `places` are those of the columns in a step of the past that has several numbers.
+    """
     source = "steps"
     if made.codes:
         made.nodes.append(f"  all: {{merge: concatenate, from: [steps, {', '.join(made.codes)}]}}")
@@ -230,7 +252,7 @@ def _predicted(made: Draft, targets: Sequence[ColumnProfile], scale: str, width:
             made.nodes.append(f"  times: {{merge: concatenate, from: [{', '.join(made.codes)}]}}")
         start = "" if len(made.codes) > 1 else "from: clock, "
         made.nodes.append(f"  season: {{layer: Dense, {start}units: 128, activation: relu, repeat: 2}}")
-    for place, seen in enumerate(targets):
+    for seen in targets:
         out = word(seen.name)
         taken = {line.strip().partition(":")[0] for line in (*made.nodes, *made.inputs)}
         while taken & {out, *(f"{out}_{part}" for part in ("line", "curve", "season", "level"))}:
@@ -238,8 +260,8 @@ def _predicted(made: Draft, targets: Sequence[ColumnProfile], scale: str, width:
         parts, level = {"line": source, "curve": "drop"}, "level"
         if clock:
             parts["season"] = "season"
-        if width > 1:
-            level = f"{out}_level"
+        if places:
+            level, place = f"{out}_level", places[seen.name]
             made.nodes.append(f"  {level}: {{op: get_item, from: level, key: ':, {place}:{place + 1}'}}")
         made.nodes += [
             f"  {out}_{part}: {{layer: Dense, from: {node}, units: $next}}" for part, node in parts.items()
@@ -248,9 +270,8 @@ def _predicted(made: Draft, targets: Sequence[ColumnProfile], scale: str, width:
         made.nodes.append(f"  {out}: {{merge: add, from: [{summed}]}}")
         ignore = ", missing: ignore" if seen.missing else ""
         made.outputs.append(f"  {out}: {{loss: mae, metrics: [mae]{ignore}}}")
-        made.features.append(
-            f"    {out}: {{column: {flow(seen.name)}, encode: number, steps: next, scale: {scale}}}"
-        )
+        column = f"column: {flow(seen.name)}, encode: number{seen.keys()}"
+        made.features.append(f"    {out}: {{{column}, steps: next, scale: {scale}}}")
 
 
 def _windows(time: ColumnProfile, ask: Ask, rhythm: Rhythm) -> list[str]:
@@ -291,13 +312,15 @@ def _text(
     rhythm: Rhythm,
 ) -> str:
     fixed, known = {ask.time, *ask.series, *targets}, {seen.name: seen for seen in looks}
-    read = [*targets]
-    read += [s.name for s in looks if s.kind == "number" and s.name not in fixed and s.writing is None]
+    read = [known[target] for target in targets]
+    read += [seen for seen in looks if seen.kind == "number" and seen.name not in fixed]
     scale = f"{{standard: {flow(ask.series[0])}}}" if len(ask.series) == 1 else "standard"
     spec_draft = Draft()
-    width = _read(spec_draft, read, looks, ask, scale, rhythm)
-    _predicted(spec_draft, [known[target] for target in targets], scale, width, bool(rhythm.clock))
-    left = [f"#   {seen.name}: {seen.reason}" for seen in looks if seen.name not in {*fixed, *read}]
+    places = _read(spec_draft, read, looks, ask, scale, rhythm)
+    _predicted(spec_draft, read[: len(targets)], scale, places, bool(rhythm.clock))
+    left = [
+        f"#   {seen.name}: {seen.reason}" for seen in looks if seen.name not in fixed and seen not in read
+    ]
     advance = "    # what is known in advance, as holidays are, may be an input of its own with `steps: next`"
     lines = [
         f"# A first forecast for {path}, to start from: {', '.join(targets)}, {rhythm.next} steps ahead.",

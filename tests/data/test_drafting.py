@@ -505,6 +505,29 @@ def test_a_forecast_reads_the_parts_of_dates_that_come_again(
     assert compile(tmp_path / "s.yaml").outputs["y"].tensors[0].shape[1] == 6
 
 
+@pytest.mark.parametrize(
+    ("delimiter", "form", "past"),
+    [
+        (";", "{0},{1};-{1},5", "past: {columns: [sales, heat], encode: number, steps"),
+        (";", "{0},{1};-{2}.5", "past_2: {columns: [heat], encode: number, decimal: ., steps"),
+        ("\t", "{0}.{1}€\t-{1}.5", "past_1: {columns: [sales], encode: number, unit: €, steps"),
+        (";", "1.{0}00,{1};{1},5", "past_1: {columns: [sales], encode: number, thousands: ., steps"),
+    ],
+)
+def test_a_forecast_reads_numbers_as_they_are_written(
+    tmp_path: Path, delimiter: str, form: str, past: str
+) -> None:
+    rows = [f"{date(2024, 1, 1) + timedelta(i)}{delimiter}{form.format(i % 7, i % 9, i)}" for i in range(120)]
+    (tmp_path / "t.csv").write_text("\n".join([delimiter.join(("day", "sales", "heat")), *rows]) + "\n")
+    text = draft("s", tmp_path / "t.csv", ["sales"], tmp_path, ask=Ask("day", (), 12, 6))
+    assert past in text and "level: {op: get_item, from: level, key: ':, 0:1'}" in text
+    (tmp_path / "s.yaml").write_text(text)
+    data = load(compile(tmp_path / "s.yaml"), None, tmp_path, torch.device("cpu"))
+    assert data.encoders is not None
+    shift = data.encoders.encoders["sales"].curves[0].shift  # type: ignore[attr-defined]
+    assert (1_000 if form.startswith("1") else 2) < shift < (1_600 if form.startswith("1") else 5)
+
+
 def test_the_command_notes_what_a_table_does_not_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows = [f"{i + 0.5},{i % 7} kg,{'xy'[i % 2]}" for i in range(20)]
