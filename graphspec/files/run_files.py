@@ -14,6 +14,8 @@ BASE = "base.safetensors"
 """Where one puts the weights that they were trained for, if these have moved."""
 ENGINE, ENGINE_MODEL = "engine.json", "engine.onnx"
 """The engine that predicts, and what it runs."""
+EXPORTED = ("graphspec", "form", "spec", "weights")
+"""What of the key of the first the second holds for; the rest is of what was measured."""
 SERVING = "serving.json"
 """What answers rows with it before the spec is read."""
 WEIGHTS = {"best": BEST, "last": LAST}

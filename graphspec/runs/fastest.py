@@ -20,7 +20,7 @@ import numpy as np
 from graphspec import custom
 from graphspec.diagnostics import SpecError, did_you_mean, fail
 from graphspec.files.reading import digest, parse_json, read_text
-from graphspec.files.run_files import ENGINE, ENGINE_MODEL
+from graphspec.files.run_files import ENGINE, ENGINE_MODEL, EXPORTED
 from graphspec.runs.engines import (
     ENGINES,
     Engine,
@@ -40,8 +40,6 @@ ROUNDS = 200
 """How often at most."""
 LONGEST = 1024
 """What is timed has no more steps: with more the same engine is the fastest."""
-EXPORTED = ("graphspec", "form", "spec", "weights")
-"""What of `_Shelf.key` an export holds for."""
 OTHERS: Mapping[str, type[OnnxEngine | OpenVinoEngine]] = {
     "onnxruntime": OnnxEngine,
     "openvino": OpenVinoEngine,

@@ -21,7 +21,16 @@ from graphspec.data.rows.record import KINDS, from_json, to_json
 from graphspec.diagnostics import SpecError
 from graphspec.files.permission import is_own, signature
 from graphspec.files.reading import digest, parse_json, read_text
-from graphspec.files.run_files import ENCODERS, ENGINE, ENGINE_MODEL, ENVIRONMENT, SERVING, SPEC, WEIGHTS
+from graphspec.files.run_files import (
+    ENCODERS,
+    ENGINE,
+    ENGINE_MODEL,
+    ENVIRONMENT,
+    EXPORTED,
+    SERVING,
+    SPEC,
+    WEIGHTS,
+)
 from graphspec.runs.answering import Answering
 from graphspec.runs.engines import Default, Interface, OnnxEngine, versions
 from graphspec.version import __version__
@@ -56,8 +65,8 @@ class Kept:
 
 
 def kept(path: Path, weights: str, device: str, engine: str) -> Kept | None:
-    """What a run keeps for an engine of that name, or for `auto` if that has chosen onnxruntime; None where
-    it keeps nothing, or not of what there is now.
+    """What a run keeps for an engine of that name, or for `auto` if onnxruntime was the fastest with a row;
+    None where it keeps nothing, or not of what there is now.
     """
     record = _record(path)
     if engine not in record.get("asked", ()) or record["key"] != _key(path, weights):
@@ -66,7 +75,9 @@ def kept(path: Path, weights: str, device: str, engine: str) -> Kept | None:
     if device != "cpu" and not (device == "auto" and without_gpu):
         return None
     try:
-        if digest(path / ENGINE_MODEL) != parse_json(read_text(path / ENGINE)).get("sha256"):
+        if digest(path / ENGINE_MODEL) != record["key"]["export"]["sha256"]:
+            return None
+        if engine == "auto" and _fastest(path) != OnnxEngine.name:
             return None
         rows, interface, written = from_json(record["model"], {**KINDS, **OF_ENGINES})
         engine_model = OnnxEngine(interface, path / ENGINE_MODEL, record["threads"])
@@ -133,20 +144,30 @@ def _key(path: Path, weights: str) -> dict[str, Any] | None:
     None where the run keeps no export of these weights.
     """
     file = path / WEIGHTS[weights] if weights in WEIGHTS else Path(weights)
-    names = [SPEC, ENVIRONMENT, ENGINE, *([ENCODERS] if (path / ENCODERS).is_file() else [])]
+    names = [SPEC, ENVIRONMENT, *([ENCODERS] if (path / ENCODERS).is_file() else [])]
     try:
-        about, exported = os.stat(file), parse_json(read_text(path / ENGINE))["key"]["weights"]
+        about, known = os.stat(file), parse_json(read_text(path / ENGINE))
+        export = {"sha256": known["sha256"], **{name: known["key"][name] for name in EXPORTED}}
         digests = {name: digest(path / name) for name in names}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if exported != [file.name, about.st_size, about.st_mtime_ns]:
+    if export["weights"] != [file.name, about.st_size, about.st_mtime_ns]:
         return None
     return {
         "graphspec": __version__,
         "form": FORM,
-        "weights": exported,
+        "export": export,
         "files": digests,
         "machine": [platform.node(), platform.machine(), cores()],
         "threads": [os.environ.get(name, "") for name in ("OMP_NUM_THREADS", CORES)],
         "packages": versions(),
     }
+
+
+def _fastest(path: Path) -> str | None:
+    """The engine that `auto` has found to be the fastest with a row; None where it has not."""
+    try:
+        seconds = parse_json(read_text(path / ENGINE))["seconds"]["1"]
+        return str(min(seconds, key=seconds.__getitem__))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

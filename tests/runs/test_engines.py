@@ -210,6 +210,7 @@ assert "torch" not in sys.modules
     before = remembered.read_text()
     known = {**json.loads(before), "seconds": {"1": {"onnxruntime": 1.0}}}
     remembered.write_text(json.dumps(known))
+    (run.path / "serving.json").unlink(missing_ok=True)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     remembered.write_text(before)

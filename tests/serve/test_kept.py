@@ -16,6 +16,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from graphspec.cli.serve import serve
+from graphspec.files.permission import signature
 from graphspec.runs.kept import kept
 from graphspec.runs.run import Run
 from graphspec.serve.app import Limits, Server
@@ -92,14 +93,35 @@ def test_plain_rows_are_answered_at_once_and_others_once_the_spec_is_read(path: 
     assert "row 3" in found[3][0].message
 
 
-@pytest.mark.parametrize(
-    "name", ["best.safetensors", "encoders.json", "spec.yaml", "engine.onnx", "engine.json"]
-)
+@pytest.mark.parametrize("name", ["best.safetensors", "encoders.json", "spec.yaml", "engine.onnx"])
 def test_what_is_not_of_the_run_any_more_is_not_believed(path: Path, name: str) -> None:
     assert kept(path, "best", "auto", ENGINE) is not None
     file = path / name
     file.write_bytes(file.read_bytes() + b" ")
     assert kept(path, "best", "auto", ENGINE) is None
+
+
+def test_what_is_kept_lasts_while_other_engines_are_measured(path: Path) -> None:
+    """Of `engine.json` it holds for the export alone; and for `auto` while that takes this engine."""
+    begun = kept(path, "best", "auto", ENGINE)
+    assert begun is not None
+    file, record = path / "engine.json", json.loads((path / "serving.json").read_text())
+    about, text = json.loads(file.read_text()), json.loads(record["record"])
+    text["asked"]["auto"] = []
+    record = json.dumps(text)
+    (path / "serving.json").write_text(json.dumps({"signature": signature(record), "record": record}))
+
+    def now(**other: Any) -> list[bool]:
+        file.write_text(json.dumps({**about, **other}))
+        return [kept(path, "best", "auto", engine) is not None for engine in (ENGINE, "auto")]
+
+    assert now() == [True, False]
+    times = {"torch": 2.0, ENGINE: 1.0, "openvino": 3.0}
+    assert now(apart={"openvino": 0.0}, seconds={"1": times, "7": {**times, "torch": 0.5}}) == [True, True]
+    assert now(seconds={"1": {**times, "torch": 0.5}}) == [True, False] and begun.is_current
+    assert now(key={**about["key"], "threads": 99}) == now(seconds={"1": 3}) == [True, False]
+    assert now(sha256="0") == now(key={**about["key"], "spec": "0"}) == [False, False]
+    assert not begun.is_current
 
 
 def test_what_another_has_written_is_not_believed(path: Path) -> None:
