@@ -119,7 +119,10 @@ def draft(
     columns = {column: _pointed(values, marks[column]) for column, values in columns.items()}
     gaps = sorted({gap for column in columns.values() for gap in gaps_of(column)}.union(words))
     columns = {column: without(values, gaps) for column, values in columns.items()}
-    looks = [profile(column, values, table.root, table.decimal) for column, values in columns.items()]
+    looks = [
+        profile(column, values, table.root, table.decimal, column in targets)
+        for column, values in columns.items()
+    ]
     looks = [each.marked(marks[each.name]) if marks[each.name] != table.decimal else each for each in looks]
     header = headless(list(columns)) if source.kind == "delimited" else None
     footer = last_row(rows) if source.kind == "delimited" and rows.num_rows < ROWS else None

@@ -99,13 +99,16 @@ def look(name: str, column: pa.Array, folder: Path | None = None) -> ColumnProfi
     return profile(name, without(column, gaps_of(column)), folder)
 
 
-def profile(name: str, column: pa.Array, folder: Path | None, decimal: str = ".") -> ColumnProfile:
+def profile(
+    name: str, column: pa.Array, folder: Path | None, decimal: str = ".", asked: bool = False
+) -> ColumnProfile:
     """What a column holds, in which what stands for missing values is missing. `decimal` is the decimal mark
-    of texts that are more than a number.
+    of texts that are more than a number. Of a column that is asked for, as targets are, numbers are read
+    however few there are, and though they number the rows.
     """
     there = column.drop_null()
     kind, reason = _kind(there)
-    if 0 < len(there) < SPARSE * len(column):
+    if not asked and 0 < len(there) < SPARSE * len(column):
         kind, reason = "left", f"{len(column) - len(there):,} of {len(column):,} rows have no value"
     seen = ColumnProfile(name, kind, reason, _distinct(there), len(column) - len(there))
     if is_text(there.type) and kind in ("category", "text", "left") and names_images(there):
@@ -127,25 +130,28 @@ def profile(name: str, column: pa.Array, folder: Path | None, decimal: str = "."
     if len(there) and is_text(there.type) and kind in ("category", "text", "left"):
         if (forms := _forms(there)) is not None:
             return replace(seen, kind="left", reason=forms)
-        texts = _measured_numbers(seen, there, decimal) or _joined_set(seen, there)
+        texts = _measured_numbers(seen, there, decimal, asked) or _joined_set(seen, there)
         if texts is not None:
             return texts
     if kind == "number":
-        return _numeric(seen, there)
+        return _numeric(seen, there, asked)
     if kind == "left" and is_text(there.type) and seen.distinct == len(column) > CLASSES:
         return replace(seen, reason="a different value in every row: it identifies rows", key=True)
     return _many_values(seen, there) if kind == "category" and is_text(there.type) else seen
 
 
-def _numeric(seen: ColumnProfile, there: pa.Array) -> ColumnProfile:
+def _numeric(seen: ColumnProfile, there: pa.Array, asked: bool) -> ColumnProfile:
     """A column of numbers, or of whole ones that only say which row is which."""
     values = there if not is_text(there.type) else pc.utf8_trim_whitespace(there)
     numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    unique = seen.distinct == len(there) > CLASSES and bool((numbers % 1 == 0).all())
-    if unique and IDENTIFIER.search(seen.name):
+    whole = bool((numbers % 1 == 0).all())
+    unique = whole and seen.distinct == len(there) > CLASSES
+    if unique and not asked and numbers.max() - numbers.min() + 1 == len(numbers):
+        return replace(seen, kind="left", reason="it numbers the rows", key=not seen.missing)
+    if unique and not asked and IDENTIFIER.search(seen.name):
         reason = "whole numbers that differ in every row identify rows: its name says so"
         return replace(seen, kind="left", reason=reason, key=True)
-    if seen.distinct > 2 and NAMING.search(seen.name) and bool((numbers % 1 == 0).all()):
+    if whole and not (unique and asked) and seen.distinct > 2 and NAMING.search(seen.name):
         texts = pa.array([f"{number:.0f}" for number in numbers])
         reason = f"{seen.distinct:,} whole numbers that name something: its name says so"
         return _many_values(replace(seen, kind="category", reason=reason), texts)
@@ -154,7 +160,9 @@ def _numeric(seen: ColumnProfile, there: pa.Array) -> ColumnProfile:
     return replace(seen, skewed=skewed)
 
 
-def _measured_numbers(seen: ColumnProfile, there: pa.Array, decimal: str) -> ColumnProfile | None:
+def _measured_numbers(
+    seen: ColumnProfile, there: pa.Array, decimal: str, asked: bool
+) -> ColumnProfile | None:
     """Texts that are numbers with one unit, or with separated thousands."""
     texts = pc.unique(pc.utf8_trim_whitespace(there)).to_pylist()
     matches = [MEASURED.fullmatch(text) for text in texts]
@@ -173,7 +181,8 @@ def _measured_numbers(seen: ColumnProfile, there: pa.Array, decimal: str) -> Col
     if numbers is None or writing == Writing():
         return None
     reason = f"{seen.distinct:,} numbers such as `{there[0].as_py()}`"
-    return replace(_numeric(replace(seen, kind="number", reason=reason), numbers), writing=writing)
+    measures = asked or prefix is not None or unit is not None
+    return replace(_numeric(replace(seen, kind="number", reason=reason), numbers, measures), writing=writing)
 
 
 def _thousands(numbers: pa.Array, decimal: str) -> str | None:
@@ -337,10 +346,11 @@ def _kind(there: pa.Array) -> tuple[str, str]:
         return "category", "true and false"
     if not is_text(kind):
         counted = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-        return _numbers(there) if counted else ("left", f"it holds {kind_in_words(kind)}")
+        held = kind_in_words(kind)
+        return ("number", f"{distinct:,} numbers") if counted else ("left", f"it holds {held}")
     as_numbers = cast(there, pa.float64())
     if as_numbers is not None:
-        return _numbers(as_numbers)
+        return "number", f"{pc.count_distinct(as_numbers).as_py():,} numbers"
     if is_date(there):
         return "date", "dates"
     words = pc.mean(pc.list_value_length(pc.split_pattern(there, " "))).as_py()
@@ -408,15 +418,6 @@ def _date_parts(dates: pa.Array, formats: tuple[str, ...]) -> tuple[str, ...]:
     timed = known is not None and pa.types.is_timestamp(known.type) and differs(pc.hour)
     kept += ["hour_sin", "hour_cos"] if timed else []
     return tuple(kept) or ("year", "month_sin", "month_cos", "weekday")
-
-
-def _numbers(values: pa.Array) -> tuple[str, str]:
-    floats, distinct = values.cast(pa.float64()), pc.count_distinct(values).as_py()
-    integers = pc.all(pc.equal(floats, pc.floor(floats))).as_py()
-    steps = pc.max(floats).as_py() - pc.min(floats).as_py() + 1
-    if integers and distinct == len(values) == steps and distinct > CLASSES:
-        return "left", "it numbers the rows"
-    return "number", f"{distinct:,} numbers"
 
 
 def cast(column: pa.Array, kind: pa.DataType) -> pa.Array | None:

@@ -322,6 +322,26 @@ def means(folder: Path, lines: list[str]) -> dict[str, float]:
     return {name: curves[0].shift for name, curves in found.items() if curves}
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [f"{i}.25" if i % 20 == 0 else "unknown" for i in range(600)],
+        [f"{i} kg" if i % 20 == 0 else "unknown" for i in range(600)],
+        [str(i) for i in range(60)],
+        [f"{i}" if i % 20 == 0 else "" for i in range(600)],
+    ],
+)
+def test_what_is_asked_for_is_a_number_however_few_rows_have_one(tmp_path: Path, cells: list[str]) -> None:
+    told: list[str] = []
+    for name in ("y", "id"):
+        text = drafted(
+            tmp_path, [f"x,{name}", *(f"0.{i},{cell}" for i, cell in enumerate(cells))], name, told
+        )
+        assert f"  {name}: {{loss: mse, metrics: [mae]" in text and "# Columns that" not in text
+    assert ("missing: ignore" in text) is (len(cells) > 60) and len(told) == 2 * ("unknown" in cells)
+    assert look("y", pa.array(cells)).kind in ("left", "category")
+
+
 def test_marks_are_those_of_the_numbers_beside_words(tmp_path: Path) -> None:
     """Numbers may have exponents."""
     rows = [f"{i}.5\t{f'-{i}{i % 10},25' if i % 9 else 'open'}" for i in range(60)]
