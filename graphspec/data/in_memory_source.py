@@ -113,20 +113,25 @@ def _arrays(data: Mapping[Any, Any]) -> Given:
     texts = [name for name, array in arrays.items() if array.dtype.kind in TEXTS]
     if not texts:
         return Given(arrays)
-    import pyarrow as pa
-
     wide = next((name for name, array in arrays.items() if array.ndim > 2), None)
     if wide is not None:
         what = f"array `{texts[0]}` holds text, and `{wide}` has {arrays[wide].ndim} axes"
         raise fail("data-shape", what, "give text as class numbers, or images as files")
-    single = next((name for name, array in arrays.items() if array.ndim == 0), None)
-    if single is not None:
-        raise fail("data-shape", f"`{single}` is a single value", "give a value for each row")
-    try:
-        return Given(table=pa.table({name: array.tolist() for name, array in arrays.items()}))
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        help = "give all columns one length, and the values of each one type"
-        raise fail("data-dtype", f"the dict of columns cannot be read: {error}", help) from None
+    from graphspec.data.tables.python_values import table_of
+
+    _need_rows(arrays)
+    return Given(table=table_of({name: array.tolist() for name, array in arrays.items()}, NAME))
+
+
+def _need_rows(arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raises `SpecError` (data-shape) for arrays that have not one number of rows."""
+    (first, known), *_ = arrays.items()
+    for name, array in arrays.items():
+        if not array.ndim:
+            raise fail("data-shape", f"`{name}` of `{NAME}` is a single value", "give a list of values")
+        if len(array) != len(known):
+            what = f"`{name}` of `{NAME}` has {len(array)} rows, and `{first}` has {len(known)}"
+            raise fail("data-shape", what, "give each a value for each row")
 
 
 def _array(value: Any) -> NDArray[Any]:

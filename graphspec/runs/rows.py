@@ -32,6 +32,7 @@ from graphspec.data.rows.reader import (
     RowArrays,
 )
 from graphspec.data.tables.frame import FrameTable
+from graphspec.data.tables.python_values import need_names, table_of
 from graphspec.data.tables.values import plain
 from graphspec.diagnostics import fail
 from graphspec.program import BaseProgram
@@ -137,6 +138,7 @@ class RowReader:
 
     def _bind(self, names: Collection[str]) -> None:
         """Binds the encoders to the columns of rows with these names. Raises `SpecError` (data-column)."""
+        need_names(names, NAME)
         table = FrameTable(pa.table({name: pa.nulls(0) for name in names}), NAME, self._na_values)
         self._bound = self.plain = None
         self.encoders.bind(table, targets=False)
@@ -147,7 +149,7 @@ class RowReader:
 
     def through_table(self, row: Row, number: int = 0) -> RowArrays:
         """The arrays of one row of such columns, as a table has them. Raises `SpecError`."""
-        table = pa.table({name: column_of(name, [row[name]]) for name in self.encoders.columns})
+        table = table_of({name: [row[name]] for name in self.encoders.columns}, NAME, number)
         part = TablePart(plain(table, self._na_values), np.array([number], np.int64), NAME, row_in_words)
         encoded = self.encoders.encode(part)
         limits = self.program.minimum_sizes, self.program.maximum_sizes
@@ -163,16 +165,16 @@ class RowReader:
         }
         typed = {name: np.asarray(a).astype(checker.wanted[name].tensor.dtype) for name, a in padded.items()}
         own = {name: int(lengths[0]) for name, lengths in encoded.sizes.items()}
-        keys = self.key_columns([row])
+        keys = self.key_columns([row], number)
         return RowArrays(typed, own, {} if keys is None else keys.to_pylist()[0])
 
-    def key_columns(self, rows: Sequence[Row]) -> pa.Table | None:
-        """The columns of the key; None where the spec names none. Raises `SpecError` (data-dtype) where its
-        values are of several types.
+    def key_columns(self, rows: Sequence[Row], first: int = 0) -> pa.Table | None:
+        """The columns of the key of rows from that number on; None where the spec names none. Raises
+        `SpecError` (data-dtype) where its values are of several types.
         """
         if not self.keys:
             return None
-        keys = pa.table({name: column_of(name, [row[name] for row in rows]) for name in self.keys})
+        keys = table_of({name: [row[name] for row in rows] for name in self.keys}, NAME, first)
         return plain(keys, self._na_values)
 
 
@@ -232,7 +234,7 @@ class ArrayReader:
         """The row as it is."""
         return row
 
-    def key_columns(self, rows: Sequence[Row]) -> pa.Table | None:
+    def key_columns(self, rows: Sequence[Row], first: int = 0) -> pa.Table | None:
         """None: the key of arrays is an array of its own."""
         return None
 
@@ -245,12 +247,3 @@ def _nested(field: Field, value: Any) -> NDArray[Any]:
     if array.dtype.kind not in "biuf":
         raise fail("data-dtype", f"`{field.name}` of `{NAME}` does not hold numbers alone")
     return array
-
-
-def column_of(name: str, values: list[Any]) -> pa.Array:
-    """Python values as a column. Raises `SpecError` (data-dtype)."""
-    try:
-        return pa.array(values)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        message = f"column `{name}` of `{NAME}` cannot be read: {error}"
-        raise fail("data-dtype", message, "give the values of a column one type") from None

@@ -209,7 +209,8 @@ class Run:
         """
         import pyarrow as pa
 
-        from graphspec.runs.rows import as_row
+        from graphspec.data.tables.python_values import table_of
+        from graphspec.runs.rows import NAME, as_row
 
         row = as_row(data)
         if row is not None:
@@ -218,7 +219,7 @@ class Run:
             if model.encoders is not None and model.reader is not None:
                 return model.predict_row(row, probabilities)
             if model.encoders is not None:
-                data = pa.Table.from_pylist([dict(row)])
+                data = table_of({name: [value] for name, value in row.items()}, NAME)
         elif isinstance(data, dict) and limit is None:
             size = batch_size or self.program.training.batch_size
             need(batch_size=batch_size)

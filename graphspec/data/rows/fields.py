@@ -207,6 +207,8 @@ class PlainInRow:
                 return None
         if self.rank != 2 or not values or not self._fit(values):
             return None
+        if not others and len({isinstance(value, bool) for value in values}) > 1:
+            return None
         own = self.count is None and not others
         return values if own or len(values) == self.count else None
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.rows.fields import InRow, Row
+from graphspec.data.rows.values import is_half
 
 SINGLE = frozenset((str, int, float, bool, type(None)))
 """The types of single values."""
@@ -151,6 +152,8 @@ class PlainRows:
     def _is_key(self, value: Any) -> bool:
         if type(value) not in KEYS or value in self._gaps:
             return False
+        if isinstance(value, str):
+            return not is_half(value)
         if isinstance(value, float):
             return bool(np.isfinite(value))
         return not isinstance(value, int) or abs(value) < 2**63

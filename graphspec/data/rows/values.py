@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from datetime import UTC, datetime
 from typing import Literal
 
 Transform = Literal["log1p", "sqrt", "quantile"]
 """What may be done to a number before it is scaled."""
+HALVES = re.compile("[\ud800-\udfff]")
+"""Half of a character that takes two numbers in UTF-16."""
 TICKS = 1_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Dates are whole microseconds since 1970, UTC."""
 
 
+def is_half(text: str) -> bool:
+    """Whether a text holds half of a character, which has no bytes."""
+    return not text.isascii() and HALVES.search(text) is not None
+
+
 def row_text(value: object) -> str | None:
     """The text of a value."""
     if isinstance(value, str):
-        return value
+        return None if is_half(value) else value
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int) and abs(value) < 2**63 else None

@@ -22,11 +22,10 @@ import pyarrow.json as reader
 from graphspec.data.files import DataFile
 from graphspec.data.mistakes import in_line, shown
 from graphspec.data.tables.base import Table
+from graphspec.data.tables.python_values import DEPTH, as_text, in_words, kind_of, levels_of
 from graphspec.data.tables.streams import BLOCK, head, need_text, utf8
 from graphspec.diagnostics import Span, SpecError, fail
 
-DEPTH = 64
-"""Levels of nesting in a line: pyarrow's parser overflows the stack where there are very many."""
 CELLS = 2**26
 """Cells that the lines of a block may fill as a table, where each of their keys is a column."""
 COLUMN = 1024
@@ -209,7 +208,7 @@ class Lines(Table):
 
     def _explained(self, first: int, piece: bytes, reason: str) -> SpecError:
         """The first line that is no object of the columns' kinds."""
-        kinds: dict[str, tuple[str, int, Any]] = {}
+        kinds: dict[tuple[str, int], tuple[str, int, Any]] = {}
         lines = [(line, raw) for line, raw in enumerate(piece.split(b"\n"), first) if raw.strip()]
         for line, raw in lines:
             where = f"line {line} of `{self.file}`"
@@ -221,19 +220,17 @@ class Lines(Table):
             except (ValueError, RecursionError) as error:
                 span = in_line(self.file, line, raw.decode("utf-8", "replace"))
                 return fail("data-format", f"{where} is not a JSON object: {error}", _hint(raw), span=span)
-            for name, value in row.items():
-                kind = _kind(value)
-                if kind == "null":
-                    continue
-                before = kinds.setdefault(name, (kind, line, value))
-                known = self._kinds.get(name)
+            for name, depth, value in _elements(row):
+                kind = kind_of(value)
+                before = kinds.setdefault((name, depth), (kind, line, value))
+                known = self._kinds.get(name) if not depth else None
                 other = None
                 if known is not None and not _is_text(known) and kind == "text":
                     other = f"{_called(known)} before"
-                elif before[0] != kind and not _as_text(before[0], kind):
-                    other = f"{_words(before[2])} in line {before[1]}"
+                elif before[0] != kind and not as_text(before[0], kind):
+                    other = f"{in_words(before[2])} in line {before[1]}"
                 if other is not None:
-                    what = f"{_words(value)} in line {line}, and {other}"
+                    what = f"{in_words(value)} in line {line}, and {other}"
                     message = f"column `{name}` of `{self.file}` holds {what}"
                     span = _value(self.file, line, raw.decode("utf-8", "replace"), name)
                     help = "give all values of a column the same type: text is in quotes"
@@ -242,6 +239,13 @@ class Lines(Table):
         line = lines[int(row[1])][0] if row is not None and int(row[1]) < len(lines) else first
         reason = reason.removeprefix("JSON parse error: ").removesuffix(row[0] if row is not None else "")
         return fail("data-format", f"line {line} of `{self.file}` cannot be read: {reason}")
+
+
+def _elements(row: Mapping[str, Any]) -> Iterator[tuple[str, int, Any]]:
+    """The values of a row by name, and the elements of those that are lists, with their depth."""
+    for name, value in row.items():
+        for depth, level in enumerate(levels_of([(0, value)])):
+            yield from ((name, depth, item) for _, item in level)
 
 
 def _value(file: str, line: int, text: str, name: str) -> Span:
@@ -270,32 +274,8 @@ def _keys(value: Any, before: str = "") -> Iterator[str]:
             yield from _keys(inner, before)
 
 
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, int | float):
-        return "a number"
-    return "text" if isinstance(value, str) else "a list" if isinstance(value, list) else "an object"
-
-
-def _as_text(*kinds: str) -> bool:
-    """Whether a column may hold values of these kinds, as text."""
-    return "text" in kinds and {"text", "a number", "true or false"}.issuperset(kinds)
-
-
 def _called(kind: pa.DataType) -> str:
     return "true and false" if pa.types.is_boolean(kind) else "lists" if pa.types.is_list(kind) else "numbers"
-
-
-def _words(value: Any) -> str:
-    kind = _kind(value)
-    if kind in ("a list", "an object"):
-        return kind
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{kind} ({shown(value)})" if kind == "text" else shown(value)
 
 
 class AsWritten(str):
