@@ -17,6 +17,7 @@ from graphspec.settings import a
 
 DEPTH = 64
 """Levels of lists in lists that are read: pyarrow overflows the stack where there are very many."""
+HALF = "it holds half of a character"
 Cell = tuple[int, Any]
 """A value, or an element of one, with its row."""
 REFUSED = (pa.ArrowException, TypeError, ValueError, OverflowError)
@@ -48,7 +49,8 @@ def column_of(name: str, values: Sequence[Any], file: str, first: int = 0) -> pa
         except REFUSED:
             what = "its values make no column"
     where = f"column `{name}` of `{file}`, {row_in_words(row)}"
-    raise fail("data-dtype", f"{where}: {what}", "give the values of a column one type")
+    help = "write the whole character" if what == HALF else "give the values of a column one type"
+    raise fail("data-dtype", f"{where}: {what}", help)
 
 
 def need_names(names: Collection[Any], file: str) -> None:
@@ -78,7 +80,7 @@ def _mistake(levels: Sequence[Sequence[Cell]]) -> tuple[int, str | None]:
             if not isinstance(value, str | bool | int | float | list | dict):
                 return row, f"it holds {a(type(value).__name__)}"
             if isinstance(value, str) and is_half(value):
-                return row, "it holds half of a character"
+                return row, HALF
             kinds = kind_of(other), kind_of(value)
             if kinds[0] != kinds[1] and not as_text(*kinds):
                 return row, f"it holds {in_words(value)} beside {in_words(other)}"
