@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,8 +26,9 @@ from graphspec.data.drafting_looks import (
     profile,
     spoken_gaps,
     without,
+    words_of,
 )
-from graphspec.data.drafting_notes import headless, last_row, words_are_gaps
+from graphspec.data.drafting_notes import headless, last_row, words_are_classes, words_are_gaps
 from graphspec.data.drafting_windows import Ask, forecast
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
@@ -126,7 +127,8 @@ def draft(
     looks = [each.marked(marks[each.name]) if marks[each.name] != table.decimal else each for each in looks]
     header = headless(list(columns)) if source.kind == "delimited" else None
     footer = last_row(rows) if source.kind == "delimited" and rows.num_rows < ROWS else None
-    notes = [note for note in (header, footer, *map(words_are_gaps, spoken, spoken.values())) if note]
+    gone = (words_are_gaps(each, flat(rows.column(each)), found) for each, found in spoken.items())
+    notes = [note for note in (header, footer, *gone, *_classes_of_words(looks, columns, targets)) if note]
     for note in notes:
         tell(note)
     train = flow(path)
@@ -160,6 +162,14 @@ def _classes(source: Found, table: Table) -> list[str]:
     names = ", ".join(f"`{name}`" for name in list(table.columns)[:20])
     message = f"`{source.path}` is a table, and no column of it is named as the target"
     raise fail("data-column", message, "name it: `--target COLUMN`", f"it has {names}")
+
+
+def _classes_of_words(
+    looks: Sequence[ColumnProfile], columns: Mapping[str, pa.Array], targets: Sequence[str]
+) -> list[str]:
+    """The notes about targets of numbers, and of words that are not read as missing."""
+    words = {seen: sorted(words_of(columns[seen.name], 1.0)) for seen in looks if seen.name in targets}
+    return [words_are_classes(seen.name, words[seen], seen.distinct) for seen in words if words[seen]]
 
 
 def _decimal_of(column: pa.Array, table: Table) -> str:

@@ -130,7 +130,9 @@ def profile(
     if len(there) and is_text(there.type) and kind in ("category", "text", "left"):
         if (forms := _forms(there)) is not None:
             return replace(seen, kind="left", reason=forms)
-        texts = _measured_numbers(seen, there, decimal, asked) or _joined_set(seen, there)
+        texts = _measured_numbers(seen, there, decimal, asked)
+        if texts is None and not words_of(there, 1.0):  # beside which commas are of numbers
+            texts = _joined_set(seen, there)
         if texts is not None:
             return texts
     if kind == "number":
@@ -282,10 +284,12 @@ def gaps_of(column: pa.Array) -> tuple[str, ...]:
 
 def spoken_gaps(columns: Mapping[str, pa.Array], targets: Sequence[str]) -> dict[str, list[str]]:
     """Words in columns of numbers or dates, as `pending`, which no other column has as values. A target has
-    them in any share of its rows: so many numbers are no classes.
+    one of them in any share of its rows, and several in up to half: `S`, `M` and `L` in more are classes.
     """
     candidates = {
-        name: _words(column, 1.0 if name in targets else SPOKEN) for name, column in columns.items()
+        name: (words_of(column, 1.0, 1) if name in targets else set())
+        or words_of(column, 0.5 if name in targets else SPOKEN)
+        for name, column in columns.items()
     }
     values = {
         word
@@ -298,9 +302,9 @@ def spoken_gaps(columns: Mapping[str, pa.Array], targets: Sequence[str]) -> dict
     return {name: sorted(words - values) for name, words in candidates.items() if words - values}
 
 
-def _words(column: pa.Array, share: float) -> set[str]:
-    """The few words among the texts of a column that are numbers or dates otherwise, in up to a share of the
-    rows.
+def words_of(column: pa.Array, share: float, most: int = MOST_SPOKEN) -> set[str]:
+    """The words among the texts of a column that are numbers or dates otherwise, in up to a share of the
+    rows; none where there are more than `most`.
     """
     if not is_text(column.type):
         return set()
@@ -309,7 +313,7 @@ def _words(column: pa.Array, share: float) -> set[str]:
     texts = pc.unique(there).to_pylist()
     words = {text for text in texts if text.strip() and not any(character.isdigit() for character in text)}
     rest = pa.array([text for text in texts if text not in words], pa.string())
-    if not 0 < len(words) <= MOST_SPOKEN or len(rest) < CLASSES:
+    if not 0 < len(words) <= most or len(rest) < CLASSES:
         return set()
     if pc.sum(pc.is_in(there, pa.array(sorted(words), there.type))).as_py() > share * len(there):
         return set()

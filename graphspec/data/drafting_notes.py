@@ -52,11 +52,24 @@ def last_row(rows: pa.Table) -> str | None:
     return f"the last row holds {held}: if it is a footer, remove it from the file"
 
 
-def words_are_gaps(column: str, words: Sequence[str]) -> str:
+def words_are_gaps(column: str, values: pa.Array, words: Sequence[str]) -> str:
     """The note about words of a column of numbers or dates that are read as missing values."""
     named = ", ".join(map(_quoted, words))
     verb = "are" if len(words) > 1 else "is"
-    return f"{named} in `{column}` {verb} read as missing: write a value in the file where a word means one"
+    count = pc.sum(pc.is_in(values, pa.array(words, values.type))).as_py()
+    return (
+        f"{named} in `{column}` {verb} read as missing, in {count:,} of {len(values):,} rows: "
+        "write a value in the file where a word means one"
+    )
+
+
+def words_are_classes(column: str, words: Sequence[str], classes: int) -> str:
+    """The note about words of a target of numbers or dates otherwise that are not read as missing values."""
+    named = ", ".join(map(_quoted, words))
+    return (
+        f"{named} in `{column}`, as each of its other values, is one of {classes:,} classes: "
+        "leave the cell empty in the file where a word means a missing value"
+    )
 
 
 def _quoted(text: str) -> str:

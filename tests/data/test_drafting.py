@@ -252,14 +252,14 @@ def test_words_among_numbers_and_dates_are_gaps(tmp_path: Path) -> None:
     told: list[str] = []
     text = drafted(tmp_path, ["pieces,sent,kind,y", *lines], "y", told)
     meant = "write a value in the file where a word means one"
-    assert told == [f"`pending` in `sent` is read as missing: {meant}"] and told[0] in text
+    assert told == [f"`pending` in `sent` is read as missing, in 12 of 90 rows: {meant}"] and told[0] in text
     for columns, line in (("y,x", "pending,{}.5"), ("x,y", "pending,pending")):
         few = [f"{i}.5,{i % 30}.5" if i % 9 else line.format(i) for i in range(90)]
         text = drafted(tmp_path, [columns, *few], "y", told)
         assert (
             "na_values: ['', pending]" in text and "y: {loss: mse, metrics: [mae], missing: ignore}" in text
         )
-    assert told[1] == f"`pending` in `y` is read as missing: {meant}"
+    assert told[1] == f"`pending` in `y` is read as missing, in 10 of 90 rows: {meant}"
     often = [f"{i},{i % 40}.5" if i % 3 == 0 else f"{i % 7},censored" for i in range(120)]
     assert "  y: {column: y, encode: number, scale: standard}" in drafted(tmp_path, ["x,y", *often], "y")
     text = drafted(tmp_path, ["pieces,sent,kind,y", *lines], "y")
@@ -320,6 +320,26 @@ def means(folder: Path, lines: list[str]) -> dict[str, float]:
     assert encoders is not None
     found = {name: getattr(each, "curves", None) for name, each in encoders.encoders.items()}
     return {name: curves[0].shift for name, curves in found.items() if curves}
+
+
+def test_words_that_a_target_has_often_are_classes(tmp_path: Path) -> None:
+    """As sizes are; and a word that another column has as a value, with a note."""
+    told: list[str] = []
+    sizes = [f"{i}.5,{30 + i // 4 % 26 if i % 4 == 0 else 'SML'[i % 3]}" for i in range(120)]
+    text = drafted(tmp_path, ["x,y", *sizes], "y", told)
+    assert "y: {loss: sparse_categorical_crossentropy" in text and "missing: ignore" not in text
+    states = [f"{i}.5,{['pending', 'done'][i % 2]},{i if i % 4 else 'pending'}" for i in range(120)]
+    drafted(tmp_path, ["x,state,y", *states], "y", told)
+    meant = "leave the cell empty in the file where a word means a missing value"
+    assert told == [
+        f"`L`, `M`, `S` in `y`, as each of its other values, is one of 29 classes: {meant}",
+        f"`pending` in `y`, as each of its other values, is one of 91 classes: {meant}",
+    ]
+    cells = [f"{i},25" if i % 4 == 0 else ["open", "late"][i % 2] for i in range(120)]
+    prices = [f'{i}.5,"{cell}"' for i, cell in enumerate(cells)]
+    assert "encode: set" not in drafted(tmp_path, ["x,y", *prices], "y")
+    few = [f"{i}.5,{i if i % 4 else ['open', 'late'][i % 8 // 4]}" for i in range(120)]
+    assert "y: {loss: mse, metrics: [mae], missing: ignore}" in drafted(tmp_path, ["x,y", *few], "y")
 
 
 @pytest.mark.parametrize(
