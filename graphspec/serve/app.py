@@ -78,8 +78,8 @@ class Server:
         except SpecError as error:
             return [list(error.diagnostics) if each is UNREAD else each for each in answers], False
         asked = unread if current is served else range(len(rows))
-        found = await self.batcher.compute(current, [(index, rows[index]) for index in asked])
-        later = dict(zip(asked, found, strict=True))
+        computed = await self.batcher.compute(current, [(index, rows[index]) for index in asked])
+        later = dict(zip(asked, computed, strict=True))
         return [later.get(index, answer) for index, answer in enumerate(answers)], True
 
     async def _read(self, name: str) -> Served:

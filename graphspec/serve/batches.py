@@ -93,7 +93,7 @@ class Batcher:
             self._done(items, *_predicted(worker, parts))
             return
         future = asyncio.get_running_loop().run_in_executor(self._thread, _predicted, worker, parts)
-        future.add_done_callback(lambda found: self._done(items, *found.result()))
+        future.add_done_callback(lambda computed: self._done(items, *computed.result()))
 
     def _together(self) -> list[_Item]:
         """The items of a batch, the oldest and those that go with it, but those for which nobody waits."""
