@@ -28,7 +28,13 @@ from graphspec.data.drafting_looks import (
     without,
     words_of,
 )
-from graphspec.data.drafting_notes import headless, last_row, words_are_classes, words_are_gaps
+from graphspec.data.drafting_notes import (
+    headless,
+    last_row,
+    thousands_in_doubt,
+    words_are_classes,
+    words_are_gaps,
+)
 from graphspec.data.drafting_windows import Ask, forecast
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
@@ -125,10 +131,9 @@ def draft(
         for column, values in columns.items()
     ]
     looks = [each.marked(marks[each.name]) if marks[each.name] != table.decimal else each for each in looks]
-    header = headless(list(columns)) if source.kind == "delimited" else None
-    footer = last_row(rows) if source.kind == "delimited" and rows.num_rows < ROWS else None
-    gone = (words_are_gaps(each, flat(rows.column(each)), found) for each, found in spoken.items())
-    notes = [note for note in (header, footer, *gone, *_classes_of_words(looks, columns, targets)) if note]
+    notes = [note for note in _about_file(source, rows) if note]
+    notes += [words_are_gaps(each, flat(rows.column(each)), found) for each, found in spoken.items()]
+    notes += _about_columns(looks, columns, targets)
     for note in notes:
         tell(note)
     train = flow(path)
@@ -164,12 +169,24 @@ def _classes(source: Found, table: Table) -> list[str]:
     raise fail("data-column", message, "name it: `--target COLUMN`", f"it has {names}")
 
 
-def _classes_of_words(
+def _about_file(source: Found, rows: pa.Table) -> list[str | None]:
+    """The notes about the first and the last line of a file."""
+    if source.kind != "delimited":
+        return []
+    return [headless(rows.column_names), last_row(rows) if rows.num_rows < ROWS else None]
+
+
+def _about_columns(
     looks: Sequence[ColumnProfile], columns: Mapping[str, pa.Array], targets: Sequence[str]
 ) -> list[str]:
-    """The notes about targets of numbers, and of words that are not read as missing."""
-    words = {seen: sorted(words_of(columns[seen.name], 1.0)) for seen in looks if seen.name in targets}
-    return [words_are_classes(seen.name, words[seen], seen.distinct) for seen in words if words[seen]]
+    """The notes about what texts of columns may mean besides."""
+    notes: list[str | None] = []
+    for seen in looks:
+        if seen.name in targets and (words := sorted(words_of(columns[seen.name], 1.0))):
+            notes.append(words_are_classes(seen.name, words, seen.distinct))
+        if seen.writing is not None:
+            notes.append(thousands_in_doubt(seen.name, columns[seen.name], seen.writing))
+    return [note for note in notes if note]
 
 
 def _decimal_of(column: pa.Array, table: Table) -> str:

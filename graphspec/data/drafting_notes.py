@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graphspec.data.columns import is_text
+from graphspec.data.columns import Writing, is_text
 
 WIDE = 3
 """Columns from which on a row with half of its cells tells something."""
@@ -69,6 +69,21 @@ def words_are_classes(column: str, words: Sequence[str], classes: int) -> str:
     return (
         f"{named} in `{column}`, as each of its other values, is one of {classes:,} classes: "
         "leave the cell empty in the file where a word means a missing value"
+    )
+
+
+def thousands_in_doubt(column: str, values: pa.Array, writing: Writing) -> str | None:
+    """The note about a mark that is read as one of thousands, which each number has once, as `48,137` has: so
+    may a decimal mark be. None where the numbers, or their unit, say which it is.
+    """
+    mark = writing.thousands
+    bare = mark is not None and writing == Writing(thousands=mark)
+    texts = pc.unique(values.drop_null()).to_pylist() if bare else []
+    if not texts or any(sum(map(text.count, ",.")) != 1 or mark not in text for text in texts):
+        return None
+    return (
+        f"numbers such as {_quoted(texts[0])} in `{column}` are read with `{mark}` between thousands: "
+        f"if it is the decimal mark, write `decimal: '{mark}'` instead of `thousands`"
     )
 
 

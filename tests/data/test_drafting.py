@@ -342,6 +342,22 @@ def test_words_that_a_target_has_often_are_classes(tmp_path: Path) -> None:
     assert "y: {loss: mse, metrics: [mae], missing: ignore}" in drafted(tmp_path, ["x,y", *few], "y")
 
 
+def test_marks_of_thousands_that_may_be_decimal_are_noted(tmp_path: Path) -> None:
+    """And what the note says to write is right."""
+    for last, notes in (("48,137", 1), ("950", 0), ("1,048,137", 0), ("2,137.5", 0)):
+        told: list[str] = []
+        rows = [f'"{40 + i % 9},{100 + i}",{i}.5' for i in range(40)]
+        text = drafted(tmp_path, ["lat,y", *rows, f'"{last}",7.5'], "y", told)
+        assert "columns: [lat], encode: number, thousands: ','" in text and len(told) == notes
+        if notes:
+            assert told[0].startswith("numbers such as `40,100` in `lat` are read with `,` between thousands")
+            assert f"# Note: {told[0]}." in text and "write `decimal: ','` instead of `thousands`" in told[0]
+            decimal = text.replace("number, thousands: ','", "number, decimal: ','")
+            encoders = load(compile(decimal), None, tmp_path, torch.device("cpu")).encoders
+            assert encoders is not None
+            assert 40 < encoders.encoders["lat"].curves[0].shift < 50  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     "cells",
     [
