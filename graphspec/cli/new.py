@@ -86,6 +86,7 @@ def new(
 
     Example: graphspec new cars --data cars.csv --target mpg
     """
+    from graphspec.formatting import formatted
     from graphspec.reference.layers import START
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
@@ -104,7 +105,8 @@ def new(
 
             ask = Ask(time, tuple(series or ()), past, ahead) if time is not None else None
             text = draft(path.stem, data, target or [], path.parent, notes.append, ask)
-        _write(path, MODELINE + text)
+        text = MODELINE + text
+        _write(path, formatted(text) or text)
         with replacing(path.with_name(SCHEMA)) as temporary:
             temporary.write_text(_schema(), encoding="utf-8")
         verb = "summary" if data is None else "train"

@@ -159,6 +159,8 @@ def test_the_command_writes_a_spec_for_a_table(tmp_path: Path, monkeypatch: pyte
     run = CliRunner().invoke(app, ["new", "s", "--data", "t.csv", "--target", "kind"])
     assert run.exit_code == 0 and "graphspec train s.yaml" in run.output
     assert CliRunner().invoke(app, ["check", "s.yaml"]).exit_code == 0
+    assert CliRunner().invoke(app, ["new", "start"]).exit_code == 0
+    assert CliRunner().invoke(app, ["fmt", "--check", "s.yaml", "start.yaml"]).exit_code == 0
     run = CliRunner().invoke(app, ["new", "t", "--data", "t.csv"])
     assert run.exit_code == 1 and "name it: `--target COLUMN`" in run.output and "`amount`" in run.output
     assert CliRunner().invoke(app, ["new", "t", "--target", "kind"]).exit_code == 2
