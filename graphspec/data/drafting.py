@@ -118,19 +118,7 @@ def draft(
         rows = rows.drop_columns("file")  # which `image` is, too
     if not rows.num_rows:
         raise fail("data-empty", f"`{data}` holds no examples")
-    columns = {column: flat(rows.column(column)) for column in rows.column_names}
-    spoken = spoken_gaps(columns, targets)
-    words = sorted(set().union(*spoken.values()))
-    columns = {column: without(values, words) for column, values in columns.items()}
-    marks = {column: _decimal_of(values, table) for column, values in columns.items()}
-    columns = {column: _pointed(values, marks[column]) for column, values in columns.items()}
-    gaps = sorted({gap for column in columns.values() for gap in gaps_of(column)}.union(words))
-    columns = {column: without(values, gaps) for column, values in columns.items()}
-    looks = [
-        profile(column, values, table.root, table.decimal, column in targets)
-        for column, values in columns.items()
-    ]
-    looks = [each.marked(marks[each.name]) if marks[each.name] != table.decimal else each for each in looks]
+    columns, looks, gaps, spoken = _looks(rows, table, targets)
     notes = [note for note in _about_file(source, rows) if note]
     notes += [words_are_gaps(each, flat(rows.column(each)), found) for each, found in spoken.items()]
     notes += _about_columns(looks, columns, targets)
@@ -154,6 +142,28 @@ def draft(
         seen = next(seen for seen in looks if seen.name == target)
         _output(spec_draft, seen, columns[target], written[target])
     return _text(name, path, train, targets, spec_draft, looks, gaps, notes, rows.num_rows)
+
+
+def _looks(
+    rows: pa.Table, table: Table, targets: Sequence[str]
+) -> tuple[dict[str, pa.Array], list[ColumnProfile], list[str], dict[str, list[str]]]:
+    """The columns without gaps and with decimal points, what each holds, the texts that are gaps, and those
+    of them that are words among numbers, by column.
+    """
+    columns = {column: flat(rows.column(column)) for column in rows.column_names}
+    spoken = spoken_gaps(columns, targets)
+    words = sorted(set().union(*spoken.values()))
+    columns = {column: without(values, words) for column, values in columns.items()}
+    marks = {column: _decimal_of(values, table) for column, values in columns.items()}
+    columns = {column: _pointed(values, marks[column]) for column, values in columns.items()}
+    gaps = sorted({gap for column in columns.values() for gap in gaps_of(column)}.union(words))
+    columns = {column: without(values, gaps) for column, values in columns.items()}
+    looks = [
+        profile(column, values, table.root, table.decimal, column in targets)
+        for column, values in columns.items()
+    ]
+    looks = [each.marked(marks[each.name]) if marks[each.name] != table.decimal else each for each in looks]
+    return columns, looks, gaps, spoken
 
 
 def _classes(source: Found, table: Table) -> list[str]:

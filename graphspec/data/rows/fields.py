@@ -10,7 +10,7 @@ import numpy as np
 
 from graphspec.data.rows.numbers import LARGEST, NumberCurve, part_of_date
 from graphspec.data.rows.tokenizers import TextIds
-from graphspec.data.rows.values import bin_of, row_number, row_text, ticks_of_row
+from graphspec.data.rows.values import bin_of, is_int64, row_number, row_text, ticks_of_row
 
 Row = Mapping[str, Any]
 
@@ -19,6 +19,11 @@ class InRow(Protocol):
     """From a row of Python values by column to a number, or nested lists without the batch axis."""
 
     def __call__(self, row: Row) -> Any: ...
+
+
+def _squeezed(values: list[Any], single: bool) -> Any:
+    """The values, or the only one where the field has no axis for it."""
+    return values[0] if single and len(values) == 1 else values
 
 
 @dataclass(eq=False, repr=False)
@@ -40,7 +45,7 @@ class NumbersInRow:
             made.append(known)
         if self.indicator:
             made += [0.0] * len(made)
-        return made[0] if self.single and len(made) == 1 else made
+        return _squeezed(made, self.single)
 
 
 @dataclass(eq=False, repr=False)
@@ -65,7 +70,7 @@ class DatesInRow:
                 if known is None:
                     return None
                 made.append(known)
-        return made[0] if self.single and len(made) == 1 else made
+        return _squeezed(made, self.single)
 
 
 @dataclass(eq=False, repr=False)
@@ -85,7 +90,7 @@ class IdsInRow:
             if index is None:
                 return None
             made.append(index)
-        return made[0] if self.single and len(made) == 1 else made
+        return _squeezed(made, self.single)
 
 
 @dataclass(eq=False, repr=False)
@@ -144,7 +149,7 @@ class BinsInRow:
             if text is None:
                 return None
             made.append(bin_of(text, self.bins) + position * self.bins)
-        return made[0] if self.single and len(made) == 1 else made
+        return _squeezed(made, self.single)
 
 
 @dataclass(eq=False, repr=False)
@@ -216,4 +221,4 @@ class PlainInRow:
         """Whether they are numbers of the type of the field."""
         if self.is_float:
             return all(row_number(value) is not None and abs(value) <= LARGEST for value in elements)
-        return all(type(value) is int and abs(value) < 2**63 for value in elements)
+        return all(type(value) is int and is_int64(value) for value in elements)

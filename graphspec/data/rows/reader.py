@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.rows.fields import InRow, Row
-from graphspec.data.rows.values import is_half
+from graphspec.data.rows.values import is_half, is_int64
 
 SINGLE = frozenset((str, int, float, bool, type(None)))
 """The types of single values."""
@@ -156,7 +156,7 @@ class PlainRows:
             return not is_half(value)
         if isinstance(value, float):
             return bool(np.isfinite(value))
-        return not isinstance(value, int) or abs(value) < 2**63
+        return not isinstance(value, int) or is_int64(value)
 
 
 def gaps(na_values: Sequence[str]) -> frozenset[Any]:

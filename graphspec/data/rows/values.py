@@ -22,18 +22,23 @@ def is_half(text: str) -> bool:
     return not text.isascii() and HALVES.search(text) is not None
 
 
+def is_int64(value: int) -> bool:
+    """Whether a whole number has 64 bits; the least that has is left to tables."""
+    return abs(value) < 2**63
+
+
 def row_text(value: object) -> str | None:
     """The text of a value."""
     if isinstance(value, str):
         return None if is_half(value) else value
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, int) and abs(value) < 2**63 else None
+    return str(value) if isinstance(value, int) and is_int64(value) else None
 
 
 def row_number(value: object) -> float | None:
     """A finite number."""
-    if isinstance(value, int) and abs(value) >= 2**63:
+    if isinstance(value, int) and not is_int64(value):
         return None
     if not isinstance(value, int | float) or not math.isfinite(value):
         return None
