@@ -14,16 +14,15 @@ from graphspec.cli.common import (
     Json,
     Preset,
     Set,
-    answer,
     compiling,
     misuse,
     one_of,
     replacing,
     replacing_both,
-    reporting,
     running,
 )
 from graphspec.cli.folding import Proved, prove, weights_target, write_weights
+from graphspec.cli.printing import answer, reporting
 from graphspec.cli.written import check_target, encoders_of_run, write, written
 from graphspec.files.stamps import stamped
 

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from graphspec.cli import completing
-from graphspec.diagnostics.terminal import legible, say, say_json
+from graphspec.cli.printing import print_json, reporting, show
+from graphspec.diagnostics.terminal import legible, say_json
 from graphspec.diagnostics.text import first_line
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from graphspec.compiled_spec import Program
-    from graphspec.diagnostics import Diagnostic
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """click's, which typer has as its own in later versions."""
@@ -274,29 +270,6 @@ def running(program: Program, code: str, what: str, help: str) -> Iterator[None]
         raise fail(code, message, help, *notes, span=place) from error
 
 
-@contextmanager
-def reporting(as_json: bool, sources: Mapping[str, str]) -> Iterator[None]:
-    """Turns errors of a spec, its data or its run into diagnostics and exit code 1."""
-    from graphspec.diagnostics import SpecError
-
-    try:
-        yield
-    except SpecError as error:
-        from graphspec.train.parallel.launched import speaks
-
-        if not speaks(str(error)):
-            pass
-        elif as_json:
-            print_json(
-                {"ok": False, "diagnostics": [diagnostic.to_json() for diagnostic in error.diagnostics]}
-            )
-        else:
-            show(error.diagnostics, sources, sys.stderr)
-        raise typer.Exit(1) from None
-    finally:
-        sys.stdout.flush()  # a reader that has gone is found here, where typer is quiet about it
-
-
 def settings_of(pairs: Iterable[str] | None, sources: dict[str, str]) -> dict[str, Any]:
     """The values of `--set`, each read as YAML. Raises `SpecError` for what is not YAML."""
     from graphspec.source.overrides import from_command_line
@@ -349,60 +322,6 @@ def _written(path: Path) -> Iterator[None]:
         raise misuse("-o", f"{path} cannot be written: {error.strerror or error}") from None
 
 
-def show(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], stream: TextIO) -> None:
-    from graphspec.diagnostics import render
-
-    for diagnostic in diagnostics:
-        shown = {**_excerpt(diagnostic), **sources}
-        say(render(diagnostic, shown, colors(stream)), stream, end="\n\n", painted=True)
-
-
-LONGEST = 100_000
-"""Lines of a file of data before the one that is shown."""
-WIDEST = 1 << 20
-"""Bytes of that line."""
-
-
-def _excerpt(diagnostic: Diagnostic) -> dict[str, str]:
-    """The line of a file of data that a diagnostic is about; compressed ones are not opened for it."""
-    span = diagnostic.span
-    if span is None or span.line > LONGEST or not span.file.endswith((".csv", ".tsv", ".jsonl")):
-        return {}
-    from graphspec.files.reading import opened
-
-    try:
-        with opened(Path(span.file)) as stream:
-            passed = 0
-            while passed < span.line - 1 and (part := stream.readline(WIDEST)):
-                passed += part.endswith(b"\n")
-            line = stream.readline(WIDEST).decode("utf-8", "replace").removeprefix("\ufeff")
-    except OSError:
-        return {}
-    return {span.file: "\n" * (span.line - 1) + line}
-
-
-def colors(stream: TextIO) -> bool:
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def print_table(table: Table) -> None:
-    """Prints a table to stdout, as wide as its longest cells: none is cut off or folded."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    console = Console(no_color=not colors(sys.stdout), highlight=False)
-    needed = Measurement.get(console, console.options.update(max_width=sys.maxsize), table).maximum
-    console.width = max(console.width, needed)
-    console.print(table)
-
-
-def terminal_width(stream: TextIO) -> int | None:
-    """The width of the terminal; None if the output is not a terminal."""
-    if not stream.isatty() and "COLUMNS" not in os.environ:
-        return None
-    return shutil.get_terminal_size().columns
-
-
 def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
     """The values of `--size`, each of a size that the program's inputs name, and legal for it."""
     from graphspec.diagnostics.arguments import size_mistake
@@ -442,22 +361,3 @@ def events(progress: str) -> Callable[..., None]:
 def misuse(option: str, message: str) -> typer.BadParameter:
     """The error for an option, or an argument, that is used wrongly."""
     return typer.BadParameter(message, param_hint=option)
-
-
-def answer(as_json: bool, text: str, nl: bool = True, **values: Any) -> None:
-    """Prints what a command did: as text, or with `--json` as values by their names."""
-    if as_json:
-        print_json({"ok": True, **values})
-    else:
-        say(text, end="\n" if nl else "")
-
-
-def print_json(value: Mapping[str, Any]) -> None:
-    """Prints the document of a command: `ok`, the version of all documents, and what else there is."""
-    from graphspec.version import DOCUMENTS
-
-    say_json({"ok": value["ok"], "version": DOCUMENTS, **value}, indent=2)
-
-
-def count_of(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from graphspec.cli.common import Json, Set, colors, compiling, misuse, print_json
+from graphspec.cli.common import Json, Set, compiling, misuse
+from graphspec.cli.printing import colors, print_json
 from graphspec.diagnostics.terminal import say
 
 Old = Annotated[Path, typer.Argument(metavar="A", help="A spec file, or a run directory.")]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphspec.cli.common import answer, misuse, print_json, print_table, reporting, running
+from graphspec.cli.common import misuse, running
+from graphspec.cli.printing import answer, print_json, print_table, reporting
 from graphspec.cli.written import (
     check_replaced,
     check_target,

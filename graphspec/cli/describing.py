@@ -9,19 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphspec.cli import completing
-from graphspec.cli.common import (
-    Json,
-    Preset,
-    Set,
-    Spec,
-    answer,
-    colors,
-    compiling,
-    print_json,
-    reporting,
-    sizes_of,
-    terminal_width,
-)
+from graphspec.cli.common import Json, Preset, Set, Spec, compiling, sizes_of
+from graphspec.cli.printing import answer, colors, print_json, reporting, terminal_width
 from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from graphspec.cli.common import count_of, misuse
+from graphspec.cli.common import misuse
+from graphspec.cli.printing import count_of
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.diagnostics.terminal import say
 from graphspec.fixing.edits import fix_of

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Json, count_of, print_json, reporting, spec_files
+from graphspec.cli.common import Json, spec_files
 from graphspec.cli.fixing import difference, rewrite
+from graphspec.cli.printing import count_of, print_json, reporting
 from graphspec.diagnostics.terminal import say
 
 

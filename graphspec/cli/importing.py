@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from graphspec.cli.common import (
-    Allow,
-    Events,
-    Json,
-    events,
-    misuse,
-    print_json,
-    replacing,
-    reporting,
-)
+from graphspec.cli.common import Allow, Events, Json, events, misuse, replacing
+from graphspec.cli.printing import print_json, reporting
 from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:

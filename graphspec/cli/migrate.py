@@ -8,19 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import (
-    Allow,
-    Json,
-    Preset,
-    Set,
-    compiling,
-    count_of,
-    misuse,
-    print_json,
-    replacing,
-    reporting,
-    spec_files,
-)
+from graphspec.cli.common import Allow, Json, Preset, Set, compiling, misuse, replacing, spec_files
+from graphspec.cli.printing import count_of, print_json, reporting
 from graphspec.diagnostics.terminal import say
 from graphspec.diagnostics.text import plain
 

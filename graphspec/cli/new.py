@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from graphspec.cli.common import Json, answer, misuse, need_one_of, one_of, print_json, replacing, reporting
+from graphspec.cli.common import Json, misuse, need_one_of, one_of, replacing
+from graphspec.cli.printing import answer, print_json, reporting
 from graphspec.diagnostics.terminal import say
 
 SCHEMA = "graphspec.schema.json"

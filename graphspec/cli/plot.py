@@ -9,18 +9,8 @@ from typing import Annotated
 
 import typer
 
-from graphspec.cli.common import (
-    Json,
-    Preset,
-    Set,
-    Spec,
-    answer,
-    compiling,
-    misuse,
-    need_no_device,
-    one_of,
-    replacing,
-)
+from graphspec.cli.common import Json, Preset, Set, Spec, compiling, misuse, need_no_device, one_of, replacing
+from graphspec.cli.printing import answer
 from graphspec.diagnostics.terminal import say
 from graphspec.version import MADE_BY
 

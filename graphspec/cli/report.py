@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Allow, Device, Json, answer, print_json, replacing
+from graphspec.cli.common import Allow, Device, Json, replacing
 from graphspec.cli.curves import curves
+from graphspec.cli.printing import answer, print_json
 from graphspec.cli.runs import RunArgument, Weights, using
 
 if TYPE_CHECKING:

@@ -18,17 +18,13 @@ from graphspec.cli.common import (
     Device,
     Events,
     Json,
-    answer,
     events,
     misuse,
     one_of,
-    print_json,
-    print_table,
     replacing,
-    reporting,
     running,
-    show,
 )
+from graphspec.cli.printing import answer, print_json, print_table, reporting, show
 from graphspec.diagnostics.terminal import cells, columns, say
 from graphspec.diagnostics.text import plain
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Allow, Device, misuse, reporting, show
+from graphspec.cli.common import Allow, Device, misuse
+from graphspec.cli.printing import reporting, show
 from graphspec.cli.runs import EngineOption, Weights, synthetic
 from graphspec.serve.options import RANGES, ServeOptions
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from graphspec.cli.common import reporting
+from graphspec.cli.printing import reporting
 
 
 def server(

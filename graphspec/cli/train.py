@@ -20,11 +20,9 @@ from graphspec.cli.common import (
     misuse,
     need_one_of,
     one_of,
-    print_json,
-    reporting,
     running,
-    show,
 )
+from graphspec.cli.printing import print_json, reporting, show
 from graphspec.diagnostics.terminal import say
 from graphspec.train.parallel.launched import follow_launcher, launched
 

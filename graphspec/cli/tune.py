@@ -20,13 +20,11 @@ from graphspec.cli.common import (
     Set,
     Spec,
     compiling,
-    count_of,
     need_one_of,
     one_of,
-    print_json,
-    print_table,
     settings_of,
 )
+from graphspec.cli.printing import count_of, print_json, print_table
 from graphspec.diagnostics.terminal import at_once, say
 
 if TYPE_CHECKING:

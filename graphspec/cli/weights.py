@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from graphspec.cli import completing
-from graphspec.cli.common import (
-    Json,
-    Preset,
-    Set,
-    Spec,
-    compiling,
-    count_of,
-    misuse,
-    print_json,
-    replacing,
-    show,
-)
+from graphspec.cli.common import Json, Preset, Set, Spec, compiling, misuse, replacing
+from graphspec.cli.printing import count_of, print_json, show
 from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:

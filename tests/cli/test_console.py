@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.cli.curves import curves, ticks
 from graphspec.cli.training_report import TrainingReport, summary
 from graphspec.diagnostics.text import plain

@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.main import get_command
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.diagnostics import CODES
 from graphspec.language.glossary import KEYS
 from graphspec.reference.codes import page

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.diagnostics.terminal import cells, legible
 from graphspec.diagnostics.text import hidden_in
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.cli.common import ELSEWHERE
 from graphspec.diagnostics import SpecError
 from graphspec.diagnostics.foreign_terms import COMMANDS, OPTIONS

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.compare import SpecComparison, compare
 from graphspec.compare.table import render
 

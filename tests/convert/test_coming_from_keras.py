@@ -9,7 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from tests import ROOT
 from tests.keras_saved import KERAS_WARNS
 

@@ -16,7 +16,7 @@ from keras import ops
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.contract import REGISTRY
 from graphspec.convert import import_keras
 from graphspec.convert.config import KerasLayer

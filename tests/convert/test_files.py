@@ -18,7 +18,7 @@ from keras import layers
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.convert import import_keras
 from graphspec.diagnostics import SpecError
 from tests.keras_saved import KERAS_WARNS

@@ -13,7 +13,7 @@ import transformers
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.convert.pytorch.huggingface import import_huggingface
 from graphspec.diagnostics import SpecError
 

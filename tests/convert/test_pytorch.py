@@ -176,7 +176,7 @@ def test_tables_that_only_the_weights_hold_are_told() -> None:
 def test_other_weights_go_in_without_rules(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from graphspec.cli import app
+    from graphspec.cli.app import app
 
     torch.manual_seed(0)
     spec, _ = graphspec.from_torch(modules.ResidualMLP(), images(2, 10), check=False).save(tmp_path)
@@ -250,7 +250,7 @@ def broken():
 def run(*arguments: str) -> Any:
     from typer.testing import CliRunner
 
-    from graphspec.cli import app
+    from graphspec.cli.app import app
 
     return CliRunner().invoke(app, ["import", "torch", *arguments])
 

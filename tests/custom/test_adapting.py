@@ -13,7 +13,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.contract.learned import MeanAndVariance, Quantiles
 from graphspec.custom import adapting, adaptive
 from graphspec.diagnostics import SpecError

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.compiler import check
 from graphspec.diagnostics import Diagnostics, SpecError
 from graphspec.runs.run import Run

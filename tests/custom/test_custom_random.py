@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.compiler import check
 from graphspec.diagnostics import Diagnostics
 from tests.random_specs import images

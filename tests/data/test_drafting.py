@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.compiler import compile
 from graphspec.data.columns import Writing
 from graphspec.data.drafting import CURVED, CURVED_ROWS, draft

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from graphspec.cli.common import show
+from graphspec.cli.printing import show
 from graphspec.data.files import DataFile
 from graphspec.data.folders import find
 from graphspec.data.tables import open_table

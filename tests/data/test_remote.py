@@ -20,7 +20,7 @@ import pytest
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.data import remote
 from graphspec.diagnostics import SpecError
 from graphspec.train.loop import train

@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.plot import plot
 from graphspec.train.loop import train
 

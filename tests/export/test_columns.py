@@ -19,7 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.export import export
 from graphspec.export.columns.proof import feed
 from graphspec.export.proof import ABSOLUTE, RELATIVE

@@ -20,7 +20,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.export import FORMATS, export
 from graphspec.export.recurrent import scans
 from graphspec.export.tracing import Traced, trace

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from typer.testing import CliRunner
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from tests.runs import everything
 
 TENSOR = re.compile(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS, ARGUMENTS

@@ -13,7 +13,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.compiled_spec import Program
 from graphspec.fold import weights
 from graphspec.fold.weights import difference, fold_weights

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.diagnostics import Diagnostics
 from graphspec.formatting import formatted, laid_out
 from graphspec.formatting.tokens import tokens

@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from tests import bundled
 from tests.language.test_messages import HEAD, IDS, IMAGE, LAST, TAIL, found, marked, nodes, says
 

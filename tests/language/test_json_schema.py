@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.compiler import check
 from graphspec.contract import REGISTRY
 from graphspec.contract.registry import Kind

@@ -15,7 +15,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.compiler import check
 from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, render, split_lines
 from graphspec.source.overrides import from_command_line

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.data.lookalikes import number_remedy
 from graphspec.diagnostics.foreign_terms import AUGMENTATIONS
 from tests import bundled

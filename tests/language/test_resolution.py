@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.contract import REGISTRY
 from tests import ROOT, one_in
 from tests.programs import program_of

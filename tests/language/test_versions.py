@@ -13,7 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.language import versions
 from graphspec.language.versions import CHANGES, default, renamed, translated
 from graphspec.train.run import environment

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.cli.plot import marked
 from graphspec.cli.written import written
 from graphspec.compiler import check, compile

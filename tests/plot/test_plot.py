@@ -23,7 +23,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.compiled_spec import Program
 from graphspec.plot import CONVERTED, SUFFIXES, plot
 from graphspec.plot.layout import LABEL, MARGIN, PlacedBox, Placement, place

@@ -188,7 +188,7 @@ def test_the_code_of_the_python_page_runs(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_check_makes_what_the_spec_names() -> None:
     """To make every class of a setting and every command takes longer than to check a spec."""
     code = (
-        "import sys; from graphspec.cli import app; "
+        "import sys; from graphspec.cli.app import app; "
         "app(['check', 'specs/resnet50.yaml'], standalone_mode=False); "
         "print(*(name for name in sys.modules if name.startswith('graphspec.')))"
     )

@@ -20,7 +20,7 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.diagnostics import Diagnostics
 from graphspec.reference.json_schema import json_schema
 from graphspec.source import read

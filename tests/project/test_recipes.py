@@ -45,7 +45,7 @@ ROWS = "word,x_0,x_1,y\nab,1,2,0\nabc,3,4,0\nabcd,5,6,9\n"
 SCRIPT = """
 import contextlib, io, json, sys
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 
 def run(*arguments):
     with contextlib.redirect_stdout(io.StringIO()) as stdout:

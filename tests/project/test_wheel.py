@@ -25,7 +25,7 @@ train: {epochs: 1}
 """
 
 OTHERS = """
-from graphspec.cli import app
+from graphspec.cli.app import app
 app("train a.yaml --device cpu".split(), standalone_mode=False)
 for command in ("build a.yaml -o model.py", "plot a.yaml -o a.html", "schema -o schema.json", "runs runs"):
     app(command.split(), standalone_mode=False)

@@ -6,7 +6,7 @@ import json
 
 from typer.testing import CliRunner
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.compiler import check
 from graphspec.diagnostics import CODES, Diagnostics
 from graphspec.reference.codes import page

@@ -6,7 +6,7 @@ import json
 
 from typer.testing import CliRunner
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.cli.worked_example import worked_example
 from graphspec.reference.layers import entries
 

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.data.encoders.images import Refused, opened
 
 SPEC = """

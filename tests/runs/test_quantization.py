@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.cli.written import check_target
 from graphspec.train.loop import train
 from tests import ROOT

@@ -18,7 +18,7 @@ import torch
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.diagnostics import SpecError
 from graphspec.runs.directory import RunFiles, list_runs
 from graphspec.runs.run import Run

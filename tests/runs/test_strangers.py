@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from graphspec import compile
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.train.callbacks.permission import need_permission
 
 SPEC = """

@@ -12,7 +12,7 @@ import uvicorn
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.serve.app import Application, Limits, Server
 from graphspec.serve.served import Served
 from graphspec.train.loop import train

@@ -17,7 +17,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.train.adapters import attach, is_adapter, merged, peft_config, peft_tensors
 from graphspec.train.files import write_weights
 from graphspec.weights.adaptable import adapter_params

@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.compiler import compile
 from graphspec.data.batches import Batch
 from graphspec.train import preparation

@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.diagnostics import SpecError
 from graphspec.emit.load import out_of_memory
 from graphspec.train import batch_size
@@ -34,7 +34,7 @@ data: {train: d.npz}
 LIMITED = """
 import resource, sys
 import torch
-from graphspec.cli import app
+from graphspec.cli.app import app
 torch.set_num_threads(1)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]), -1))

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import graphspec
 from bench.memory import measured, named_sizes
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.train.workspaces import Kernels, lstm_workspace
 from tests import ROOT
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.cli.weights import as_data, table
 from graphspec.compiled_spec import Program
 from graphspec.convert.variables import endless

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import graphspec
-from graphspec.cli import app
+from graphspec.cli.app import app
 from graphspec.diagnostics import SpecError
 from graphspec.objectives import SettingError
 from graphspec.tune.config import TuneConfig, parse_tune

@@ -1,0 +1,77 @@
+"""The command line.
+
+Only what every command needs is imported here: a command imports the rest, and the commands of other files
+are imported when they are named, so that `check` starts fast.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graphspec.cli.checking import check_files
+from graphspec.cli.common import AllowUrl, Commands, Json, Preset, Set, settings_of, spec_files
+from graphspec.cli.printing import answer, reporting
+
+app = typer.Typer(
+    name="graphspec",
+    cls=Commands,
+    help="Compile YAML specs to PyTorch modules, and train them.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("-V", "--version", help="Print the version.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --version: also those of the language and of JSON documents.")
+    ] = False,
+) -> None:
+    if version:
+        from graphspec.version import LANGUAGE, __version__
+
+        answer(as_json, f"graphspec {__version__}", graphspec=__version__, language=LANGUAGE)
+        raise typer.Exit
+
+
+@app.command()
+def check(
+    specs: Annotated[
+        list[Path],
+        typer.Argument(metavar="SPEC...", help="Spec files, directories of specs, or - for standard input."),
+    ],
+    rows: Annotated[bool, typer.Option("--data", help="Read all of the data, and inspect a batch.")] = False,
+    allow_url: AllowUrl = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Fix mistakes that have only one remedy.")] = False,
+    unsafe: Annotated[
+        bool,
+        typer.Option("--unsafe-fixes", help="Also apply remedies that may not be what you meant."),
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Print what --fix would change, and write nothing.")
+    ] = False,
+    settings: Set = None,
+    preset: Preset = None,
+    as_json: Json = False,
+) -> None:
+    """Check specs for mistakes, without running them.
+
+    Example: graphspec check specs/ --fix
+    """
+    sources: dict[str, str] = {}
+    with reporting(as_json, sources):
+        values = settings_of(settings, sources)
+        mend = None
+        if fix or unsafe or diff:
+            from graphspec.cli.fixing import fix_file
+
+            mend = partial(fix_file, unsafe=unsafe, diff=diff, quiet=as_json, preset=preset, settings=values)
+        if not check_files(spec_files(specs), sources, values, preset, allow_url, rows, mend, as_json):
+            raise typer.Exit(1)

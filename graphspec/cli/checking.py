@@ -1,0 +1,89 @@
+"""What `graphspec check` does with its files, and its start without a library of command lines: people and
+editors wait for it more often than for any other command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphspec.cli.printing import count_of, print_json, reporting, show
+from graphspec.diagnostics.terminal import say
+
+if TYPE_CHECKING:
+    from graphspec.compiled_spec import Program
+    from graphspec.diagnostics import Diagnostics
+
+
+def check_plainly(words: Sequence[str]) -> int | None:
+    """The exit code of `graphspec check FILE...`; None where not all words are files: typer reads these."""
+    if not words or not all(not word.startswith("-") and os.path.isfile(word) for word in words):
+        return None
+    sources: dict[str, str] = {}
+    try:
+        with reporting(False, sources):
+            return int(not check_files(map(Path, words), sources))
+    except BrokenPipeError:  # nobody reads any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def check_files(
+    specs: Iterable[Path],
+    sources: dict[str, str],
+    settings: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    allow_url: bool = False,
+    rows: bool = False,
+    fix: Callable[[Path], Mapping[str, Any]] | None = None,
+    as_json: bool = False,
+) -> bool:
+    """Prints the mistakes in specs. Returns whether there are none.
+
+    `-` is standard input; with `rows` all data is read; `fix` mends a file first, and returns what the
+    document of `as_json` says of it.
+    """
+    from graphspec.diagnostics import Diagnostics
+    from graphspec.fixing.checking import check_spec
+
+    files, wrong, count = [], 0, 0
+    for spec in specs:
+        fixes = fix(spec) if fix is not None else {}
+        diagnostics = Diagnostics()
+        text = sys.stdin.read() + "\n" if str(spec) == "-" else spec
+        program = check_spec(text, diagnostics, sources, preset, settings, allow_url)
+        if rows and program is not None and not diagnostics.errors:
+            _look(program, spec.parent, diagnostics)
+        problems = diagnostics.sorted()
+        errors = sum(diagnostic.severity == "error" for diagnostic in problems)
+        wrong, count = wrong + bool(errors), count + errors
+        if as_json:
+            from graphspec.cli.fixing import as_values
+
+            values = [as_values(each, sources) for each in problems]
+            files.append({"file": str(spec), "ok": not errors, **fixes, "diagnostics": values})
+        else:
+            show(problems, sources, sys.stdout)
+            if not errors:
+                say(f"{spec}: ok")
+    if as_json:
+        print_json({"ok": not wrong, "files": files})
+    elif wrong:
+        say(f"{count_of(count, 'error')} in {count_of(wrong, 'file')}")
+    return not wrong
+
+
+def _look(program: Program, root: Path, diagnostics: Diagnostics) -> None:
+    """Reads the data, whose paths are relative to `root`, and looks at a batch."""
+    from graphspec.diagnostics import SpecError
+    from graphspec.train.preparation import look
+
+    try:
+        told = look(program, root)
+    except SpecError as error:
+        told = error.diagnostics
+    for each in told:
+        diagnostics.add(each)
