@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 SPEC, SOURCE, HISTORY, ENVIRONMENT = "spec.yaml", "model.py", "history.jsonl", "environment.json"
 LAST, BEST, CHECKPOINTS, ENCODERS = "last.safetensors", "best.safetensors", "checkpoints", "encoders.json"
@@ -12,21 +14,21 @@ ADAPTER, ADAPTER_CONFIG = "adapter.safetensors", "adapter_config.json"
 """Of a run that trained adapters: these in PEFT's format."""
 BASE = "base.safetensors"
 """Where one puts the weights that they were trained for, if these have moved."""
-ENGINE, ENGINE_MODEL = "engine.json", "engine.onnx"
-"""The engine that predicts, and what it runs."""
+ENGINES = "engines"
+"""A folder with what is kept of each file of weights, as `engines/best.onnx`."""
+ENGINE, ENGINE_MODEL, SERVING = ".json", ".onnx", ".serving.json"
+"""How each ends: what was measured of engines, what they run, what answers rows before the spec is read."""
 EXPORTED = ("graphspec", "form", "spec", "weights")
 """What of the key of the first the second holds for; the rest is of what was measured."""
-SERVING = "serving.json"
-"""What answers rows with it before the spec is read."""
 WEIGHTS = {"best": BEST, "last": LAST}
 """The files of weights by the epoch that a user names."""
 TRIALS = "trials"
 """In the directory of a search, the directory with the runs of its trials."""
 FILES = (
     *(SPEC, SOURCE, HISTORY, ENVIRONMENT, LAST, BEST, ENCODERS, CURVES),
-    *(ADAPTER, ADAPTER_CONFIG, ENGINE, ENGINE_MODEL, SERVING),
+    *(ADAPTER, ADAPTER_CONFIG),
 )
-OWN = (*FILES, CHECKPOINTS, TENSORBOARD, WANDB)
+OWN = (*FILES, CHECKPOINTS, ENGINES, TENSORBOARD, WANDB)
 """What a run itself writes; the files that its spec reads, and those of its callbacks, have other names."""
 
 TENSORS, NUMBERS, MANIFEST = "state.safetensors", "state.json", "manifest.json"
@@ -36,6 +38,21 @@ HALF_CHECKPOINT = re.compile(r"\.[0-9]{6,}\.[0-9]+")
 """The name of one that is being written."""
 IN_CHECKPOINT = re.compile(rf"{TENSORS}|{NUMBERS}|{MANIFEST}|shard-[0-9]+-.*\.safetensors")
 EVENTS = re.compile(r"events\.out\.tfevents\..*")
+IN_ENGINES = re.compile(r"([a-z0-9]+)(?:\.json|\.onnx|\.serving\.json)")
+HALF_IN_ENGINES = re.compile(rf"\.{IN_ENGINES.pattern}\.[0-9]+")
+
+
+def place_of(weights: Path, run: Path) -> str:
+    """Where a file of weights lies: in its run without the way there, so that the run can move."""
+    file, folder = Path(os.path.abspath(weights)), Path(os.path.abspath(run))
+    return (file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()
+
+
+def kept_file(place: str, ending: str) -> str:
+    """The name of what a run keeps of the weights at a place, with one of the endings."""
+    own = place in WEIGHTS.values()
+    stem = PurePosixPath(place).stem if own else hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
+    return f"{ENGINES}/{stem}{ending}"
 
 
 def reserved(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os.path
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -13,15 +14,19 @@ from graphspec.files.run_files import (
     BEST,
     CHECKPOINT,
     CHECKPOINTS,
-    ENGINE_MODEL,
+    ENGINE,
+    ENGINES,
     ENVIRONMENT,
     EVENTS,
     FILES,
     HALF_CHECKPOINT,
+    HALF_IN_ENGINES,
     IN_CHECKPOINT,
+    IN_ENGINES,
     LAST,
     OWN,
     TENSORBOARD,
+    kept_file,
     reserved,
 )
 
@@ -54,11 +59,11 @@ class RunFolder(Folder):
         """
         for name in OWN:
             self.holds(name)
-        for name in self._checkpoints(CHECKPOINT):
+        for name in (*self._in(CHECKPOINTS, CHECKPOINT), *self._in(ENGINES, IN_ENGINES)):
             self.holds(name)
         for name in (*FILES, *self.names(READ), *self.names(WRITTEN)):
             self.remove_half(name)
-        for name in self._checkpoints(HALF_CHECKPOINT):
+        for name in (*self._in(CHECKPOINTS, HALF_CHECKPOINT), *self._in(ENGINES, HALF_IN_ENGINES)):
             self.remove_folder(name, re.compile(".*"))
 
     def clear(self) -> None:
@@ -67,12 +72,13 @@ class RunFolder(Folder):
             if name != ENVIRONMENT:
                 self.remove(name)
         self.clear_checkpoints()
+        self.remove_folder(ENGINES, IN_ENGINES)
         for part in ("train", "validation"):
             self.remove_folder(f"{TENSORBOARD}/{part}", EVENTS)
         self.remove_folder(TENSORBOARD, EVENTS)
 
     def clear_checkpoints(self) -> None:
-        for name in self._checkpoints(CHECKPOINT):
+        for name in self._in(CHECKPOINTS, CHECKPOINT):
             self.remove_folder(name, IN_CHECKPOINT)
         self.remove_folder(CHECKPOINTS, re.compile("(?!)"))
 
@@ -80,13 +86,30 @@ class RunFolder(Folder):
         """Deletes everything that holds weights, half written or whole."""
         self.clean()
         self.clear_checkpoints()
-        for name in (LAST, BEST, ENGINE_MODEL, *self.names(WRITTEN)):
-            if name.endswith((".safetensors", ".onnx")):
+        self.remove_folder(ENGINES, IN_ENGINES)
+        for name in (LAST, BEST, *self.names(WRITTEN)):
+            if name.endswith(".safetensors"):
                 self.remove(name)
 
-    def _checkpoints(self, names: re.Pattern[str]) -> list[str]:
-        """The folders in `checkpoints` whose names match."""
-        if not self.holds(CHECKPOINTS):
+    def clear_engines(self) -> None:
+        """Deletes what is kept of weights that are not there any more."""
+        names = self._in(ENGINES, IN_ENGINES)
+        for name in names:
+            stem = name.partition(".")[0]
+            if not os.path.isfile(self.path / self._weights_of(stem)):
+                self.remove(name)
+
+    def _weights_of(self, stem: str) -> str:
+        """The place of the weights of which files of `engines` with this stem are; "" where none says so."""
+        try:
+            place = json.loads(read_text(self.path / f"{stem}{ENGINE}"))["key"]["weights"][0]
+            return place if kept_file(place, "") == stem else ""
+        except (OSError, ValueError, RecursionError, LookupError, TypeError):
+            return ""
+
+    def _in(self, folder: str, names: re.Pattern[str]) -> list[str]:
+        """What is in a folder whose name matches."""
+        if not self.holds(folder):
             return []
-        folders = [entry.name for entry in (self.path / CHECKPOINTS).iterdir()]
-        return [f"{CHECKPOINTS}/{name}" for name in folders if names.fullmatch(name)]
+        found = [entry.name for entry in (self.path / folder).iterdir()]
+        return [f"{folder}/{name}" for name in found if names.fullmatch(name)]

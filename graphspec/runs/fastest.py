@@ -20,7 +20,7 @@ import numpy as np
 from graphspec import custom
 from graphspec.diagnostics import SpecError, did_you_mean, fail
 from graphspec.files.reading import digest, parse_json, read_text
-from graphspec.files.run_files import ENGINE, ENGINE_MODEL, EXPORTED
+from graphspec.files.run_files import ENGINE, ENGINE_MODEL, EXPORTED, kept_file, place_of
 from graphspec.runs.engines import (
     ENGINES,
     Engine,
@@ -124,6 +124,12 @@ class _Shelf:
             self._own.cleanup()
 
     @cached_property
+    def place(self) -> str | None:
+        """That of the weights; None where there is no run that keeps something of them."""
+        weights, path = self.run.weights, self.run.path
+        return place_of(weights, path) if weights is not None and path.is_dir() else None
+
+    @cached_property
     def key(self) -> dict[str, Any]:
         """What a measurement holds for: this spec and its weights, this version, this machine, these
         packages.
@@ -135,7 +141,7 @@ class _Shelf:
             "graphspec": __version__,
             "form": FORM,
             "spec": hashlib.sha256(spec.encode()).hexdigest(),
-            "weights": [weights.name, about.st_size, about.st_mtime_ns] if weights and about else [],
+            "weights": [self.place, about.st_size, about.st_mtime_ns] if about else [],
             "machine": f"{platform.node()} {platform.machine()} {os.cpu_count()}",
             "threads": self.threads,
             "sizes": self.sizes,
@@ -145,28 +151,32 @@ class _Shelf:
     @cached_property
     def file(self) -> Path:
         """The export, written where it is missing, damaged or of other weights."""
-        file = self.run.path / ENGINE_MODEL
-        if self._is_kept(file):
-            return file
-        from graphspec.export import export
-        from graphspec.files.folder import Folder
+        if self.place is not None:
+            name = kept_file(self.place, ENGINE_MODEL)
+            file = self.run.path / name
+            if self._is_kept(file):
+                return file
+            from graphspec.files.run_folder import RunFolder
 
-        weights = self.run.state()
-        if self.run.path.is_dir():
+            folder = RunFolder(self.run.path)
             try:
-                folder = Folder(self.run.path)
-                folder.write(
-                    ENGINE_MODEL, lambda path: export(self.program, "onnx", path, 0, weights, logits=True)
-                )
-                folder.text(ENGINE, json.dumps({"key": self.key, "sha256": digest(file)}, indent=2) + "\n")
+                folder.clear_engines()
+                self._write()  # first: it says of which weights the export is, also if this process is killed
+                folder.write(name, self._export)
+                self._write(sha256=digest(file))
                 return file
             except SpecError as error:
                 if error.diagnostics[0].code != "run-directory":
                     raise  # else a run that cannot be written is exported each time
         self._own = tempfile.TemporaryDirectory(prefix="graphspec-engine-")
-        file = Path(self._own.name) / ENGINE_MODEL
-        export(self.program, "onnx", file, 0, weights, logits=True)
+        file = Path(self._own.name) / f"model{ENGINE_MODEL}"
+        self._export(file)
         return file
+
+    def _export(self, file: Path) -> None:
+        from graphspec.export import export
+
+        export(self.program, "onnx", file, 0, self.run.state(), logits=True)
 
     def _is_kept(self, file: Path) -> bool:
         """Whether a file holds the export, to the byte."""
@@ -252,23 +262,28 @@ class _Shelf:
         return entry if isinstance(entry, dict) else {}
 
     def _remember(self, what: str, values: Mapping[str, Any]) -> None:
-        from graphspec.files.folder import Folder
-
-        if not self.run.path.is_dir() or self._own is not None:
+        if self.place is None or self._own is not None:
             return
         known = {name: self._known(name) for name in ("apart", "seconds")}
-        record = {"key": self.key, "sha256": self._digest(), **known, what: {**known[what], **values}}
         try:
-            Folder(self.run.path).text(ENGINE, json.dumps(record, indent=2) + "\n")
+            self._write(sha256=self._digest(), **{**known, what: {**known[what], **values}})
         except SpecError:  # it is measured again next time
             return
 
+    def _write(self, **known: Any) -> None:
+        """Writes what the run remembers. Raises `SpecError` (run-directory)."""
+        from graphspec.files.folder import Folder
+
+        assert self.place is not None
+        text = json.dumps({"key": self.key, **known}, indent=2) + "\n"
+        Folder(self.run.path).text(kept_file(self.place, ENGINE), text)
+
     def _read(self) -> dict[str, Any]:
         """What the run remembers; nothing where it has code of its own, which may be another by now."""
-        if any(True for _ in custom.files(self.program)):
+        if self.place is None or any(True for _ in custom.files(self.program)):
             return {}
         try:
-            record = parse_json(read_text(self.run.path / ENGINE))
+            record = parse_json(read_text(self.run.path / kept_file(self.place, ENGINE)))
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}

@@ -1,8 +1,8 @@
 """What a run keeps so that it answers plain rows before its spec is read: beside its export for onnxruntime,
 what makes the arrays of a row, and what writes its outputs.
 
-It holds for one state of the run, of this machine and of the packages, and only if this user has signed it.
-To read it takes neither the compiler, nor pyarrow, nor torch.
+It holds for one state of the run and a file of its weights, of this machine and of the packages, and only if
+this user has signed it. To read it takes neither the compiler, nor pyarrow, nor torch.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from graphspec.files.run_files import (
     SERVING,
     SPEC,
     WEIGHTS,
+    kept_file,
+    place_of,
 )
 from graphspec.runs.answering import Answering
 from graphspec.runs.engines import Default, Interface, OnnxEngine, versions
@@ -68,19 +70,20 @@ def kept(path: Path, weights: str, device: str, engine: str) -> Kept | None:
     """What a run keeps for an engine of that name, or for `auto` if onnxruntime was the fastest with a row;
     None where it keeps nothing, or not of what there is now.
     """
-    record = _record(path)
+    place = _place(path, weights)
+    record, model = _record(path, place), path / kept_file(place, ENGINE_MODEL)
     if engine not in record.get("asked", ()) or record["key"] != _key(path, weights):
         return None
     without_gpu = engine != "auto" or record["key"]["packages"].get("torch", "").endswith("+cpu")
     if device != "cpu" and not (device == "auto" and without_gpu):
         return None
     try:
-        if digest(path / ENGINE_MODEL) != record["key"]["export"]["sha256"]:
+        if digest(model) != record["key"]["export"]["sha256"]:
             return None
-        if engine == "auto" and _fastest(path) != OnnxEngine.name:
+        if engine == "auto" and _fastest(path, place) != OnnxEngine.name:
             return None
         rows, interface, written = from_json(record["model"], {**KINDS, **OF_ENGINES})
-        engine_model = OnnxEngine(interface, path / ENGINE_MODEL, record["threads"])
+        engine_model = OnnxEngine(interface, model, record["threads"])
     except (OSError, SpecError):  # of which the run itself then tells
         return None
     except (KeyError, TypeError, ValueError):  # of a graphspec that had other records, and this version
@@ -99,7 +102,8 @@ def keep(path: Path, weights: str, engine: str, model: Model, synthetic: bool) -
     rows, key = model.reader.usual(), _key(path, weights)
     if rows is None or key is None:
         return
-    about = _record(path)
+    place = _place(path, weights)
+    about = _record(path, place)
     asked = about["asked"] if about.get("key") == key else {}
     record = {
         "key": key,
@@ -113,7 +117,7 @@ def keep(path: Path, weights: str, engine: str, model: Model, synthetic: bool) -
     if signed is None or json.loads(text) == about:
         return
     try:
-        Folder(path).text(SERVING, json.dumps({"signature": signed, "record": text}) + "\n")
+        Folder(path).text(kept_file(place, SERVING), json.dumps({"signature": signed, "record": text}) + "\n")
     except SpecError:  # then the spec is read again next time
         return
 
@@ -129,10 +133,19 @@ def _is_whole(path: Path, program: BaseProgram) -> bool:
     )
 
 
-def _record(path: Path) -> dict[str, Any]:
-    """What a run keeps, if this user has signed it; else nothing."""
+def _file(path: Path, weights: str) -> Path:
+    """The file of weights that is called so."""
+    return path / WEIGHTS[weights] if weights in WEIGHTS else Path(weights)
+
+
+def _place(path: Path, weights: str) -> str:
+    return place_of(_file(path, weights), path)
+
+
+def _record(path: Path, place: str) -> dict[str, Any]:
+    """What a run keeps of the weights at a place, if this user has signed it; else nothing."""
     try:
-        about = parse_json(read_text(path / SERVING))
+        about = parse_json(read_text(path / kept_file(place, SERVING)))
         text = about["record"]
         return dict(json.loads(text)) if is_own(text, about["signature"]) else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -143,15 +156,15 @@ def _key(path: Path, weights: str) -> dict[str, Any] | None:
     """What a record holds for, as JSON has it: files of the run, this machine, this version and packages.
     None where the run keeps no export of these weights.
     """
-    file = path / WEIGHTS[weights] if weights in WEIGHTS else Path(weights)
+    file, place = _file(path, weights), _place(path, weights)
     names = [SPEC, ENVIRONMENT, *([ENCODERS] if (path / ENCODERS).is_file() else [])]
     try:
-        about, known = os.stat(file), parse_json(read_text(path / ENGINE))
+        about, known = os.stat(file), parse_json(read_text(path / kept_file(place, ENGINE)))
         export = {"sha256": known["sha256"], **{name: known["key"][name] for name in EXPORTED}}
         digests = {name: digest(path / name) for name in names}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if export["weights"] != [file.name, about.st_size, about.st_mtime_ns]:
+    if export["weights"] != [place, about.st_size, about.st_mtime_ns]:
         return None
     return {
         "graphspec": __version__,
@@ -164,10 +177,10 @@ def _key(path: Path, weights: str) -> dict[str, Any] | None:
     }
 
 
-def _fastest(path: Path) -> str | None:
+def _fastest(path: Path, place: str) -> str | None:
     """The engine that `auto` has found to be the fastest with a row; None where it has not."""
     try:
-        seconds = parse_json(read_text(path / ENGINE))["seconds"]["1"]
+        seconds = parse_json(read_text(path / kept_file(place, ENGINE)))["seconds"]["1"]
         return str(min(seconds, key=seconds.__getitem__))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 import graphspec
 from graphspec.diagnostics import SpecError
 from graphspec.export import export
+from graphspec.files.run_folder import RunFolder
 from graphspec.runs import engines, fastest
 from graphspec.runs.run import Run
 from graphspec.runs.shipping import ship
@@ -40,7 +41,7 @@ def run(trained: Path) -> Run:
 
 def forget(run: Run) -> None:
     """Forgets what was measured, and keeps what was exported."""
-    file = run.path / "engine.json"
+    file = run.path / "engines/best.json"
     if file.exists():
         about = json.loads(file.read_text())
         file.write_text(json.dumps({key: about[key] for key in about.keys() & {"key", "sha256"}}))
@@ -74,8 +75,8 @@ def test_auto_takes_the_fastest_and_remembers_it(run: Run, monkeypatch: pytest.M
     assert Run(run.path).model(engine="auto").engine.name == "onnxruntime"
     times["onnxruntime"] = 9.0
     monkeypatch.setattr(fastest, "timed", lambda found, example: {name: times[name] for name in found})
-    known = json.loads((run.path / "engine.json").read_text())
-    (run.path / "engine.json").write_text(json.dumps({**known, "key": {**known["key"], "threads": 99}}))
+    known = json.loads((run.path / "engines/best.json").read_text())
+    (run.path / "engines/best.json").write_text(json.dumps({**known, "key": {**known["key"], "threads": 99}}))
     assert Run(run.path).model(engine="auto").engine.name == "torch"
 
 
@@ -103,7 +104,7 @@ def test_what_is_timed_is_as_long_as_what_was_learned_from(
 def again(run: Run, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Lets exports of a run give what the first one gave, which is soon done: the files of these."""
     run.predict(ROWS[0], engine="onnxruntime")
-    content, made = (run.path / "engine.onnx").read_bytes(), list[Path]()
+    content, made = (run.path / "engines/best.onnx").read_bytes(), list[Path]()
 
     def export(program: Any, form: str, path: Path, *_: Any, **__: Any) -> None:
         path.write_bytes(content)
@@ -122,7 +123,7 @@ def test_a_run_in_which_nothing_can_be_kept_is_exported_each_time(
     made = again(Run(trained), monkeypatch)
     shutil.copytree(trained, folder)
     mine.write_text("mine")
-    for name in ("engine.json", "engine.onnx"):
+    for name in ("engines/best.json", "engines/best.onnx"):
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(mine) if kind == "link" else os.mkfifo(folder / name)
     run = Run(folder)
@@ -136,7 +137,7 @@ def test_an_export_of_which_a_byte_has_changed_is_written_again(
 ) -> None:
     made = again(run, monkeypatch)
     expected = run.predict(ROWS[0], engine="onnxruntime").to_pylist()[0]
-    file = run.path / "engine.onnx"
+    file = run.path / "engines/best.onnx"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 0x40
     file.write_bytes(content)
@@ -144,17 +145,7 @@ def test_an_export_of_which_a_byte_has_changed_is_written_again(
     assert len(made) == 1 and file.read_bytes() != bytes(content)
 
 
-def test_other_weights_are_exported_anew(trained: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    shutil.copytree(trained, folder)
-    first = Run(folder, weights="best").predict(ROWS[0], engine="onnxruntime")
-    shutil.copy(folder / "last.safetensors", folder / "best.safetensors")
-    again = Run(folder, weights="best").predict(ROWS[0], engine="onnxruntime").to_pylist()[0]
-    assert_near(again, Run(folder, weights="last").predict(ROWS[0]).to_pylist()[0])
-    assert first.num_rows == 1
-
-
-def test_an_export_is_kept_for_its_weights_and_its_spec(
+def test_an_export_is_kept_for_each_file_of_weights_while_it_is_there(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Archives keep no more of a time than the second: other weights may have the same size and age."""
@@ -164,20 +155,37 @@ def test_an_export_is_kept_for_its_weights_and_its_spec(
     )
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
-    shutil.copy(folder / "last.safetensors", folder / "best.safetensors")
-    for name in ("best", "last"):
-        os.utime(folder / f"{name}.safetensors", (1e9, 1e9))
+    elsewhere = tmp_path / "best.safetensors"
+    for file in (elsewhere, *(folder / f"{name}.safetensors" for name in ("best", "last", "7"))):
+        shutil.copy(trained / "last.safetensors", file)
+        os.utime(file, (1e9, 1e9))
 
-    def exports(name: str) -> int:
+    def exports(name: str | Path) -> int:
         shelf = fastest._Shelf(Run(folder, weights=name), lambda: pytest.fail("no torch"), 1)
-        assert shelf.file.parent == folder
+        assert shelf.file.parent == folder / "engines"
         return len(made)
 
-    assert [exports("best"), exports("best"), exports("last")] == [1, 1, 2]
+    names: list[str | Path] = ["best", "last", elsewhere, folder / "7.safetensors"]
+    shutil.rmtree(folder / "engines", ignore_errors=True)
+    assert [exports(name) for name in names] == [1, 2, 3, 4]
+    folder = folder.rename(tmp_path / "moved")
+    again: list[str | Path] = ["best", "last", os.path.relpath(elsewhere)]
+    again += [folder / "best.safetensors", folder / "7.safetensors"]
+    assert [exports(name) for name in again] == [4] * 5
+    kept = {path.name for path in (folder / "engines").iterdir()}
+    assert len(kept) == 8 and {"best.json", "best.onnx", "last.json", "last.onnx"} < kept
+    elsewhere.unlink()
+    (folder / "7.safetensors").unlink()
+    (folder / "engines" / "mine.txt").write_text("mine")
     (folder / "spec.yaml").write_text((folder / "spec.yaml").read_text().replace("relu", "tanh"))
-    assert [exports("last"), exports("last")] == [3, 3]
+    assert [exports("last"), exports("last")] == [5, 5]
+    left = {path.name for path in (folder / "engines").iterdir()}
+    assert left == {"best.json", "best.onnx", "last.json", "last.onnx", "mine.txt"}
     monkeypatch.setattr("graphspec.custom.files", lambda program: iter([(folder / "own.py", None)]))
-    assert [exports("last"), exports("last")] == [4, 5]
+    assert [exports("last"), exports("last")] == [6, 7]
+    monkeypatch.undo()
+    RunFolder(folder).clear()
+    assert [path.name for path in (folder / "engines").iterdir()] == ["mine.txt"]
 
 
 def test_what_a_run_remembers_needs_no_torch(run: Run) -> None:
@@ -206,11 +214,11 @@ for engine, device in (("onnxruntime", "auto"), ("auto", "cpu")):
     assert found == [json.loads({json.dumps(wanted)!r})], found
 assert "torch" not in sys.modules
 """
-    remembered = run.path / "engine.json"
+    remembered = run.path / "engines/best.json"
     before = remembered.read_text()
     known = {**json.loads(before), "seconds": {"1": {"onnxruntime": 1.0}}}
     remembered.write_text(json.dumps(known))
-    (run.path / "serving.json").unlink(missing_ok=True)
+    (run.path / "engines/best.serving.json").unlink(missing_ok=True)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     remembered.write_text(before)

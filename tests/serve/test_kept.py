@@ -93,7 +93,7 @@ def test_plain_rows_are_answered_at_once_and_others_once_the_spec_is_read(path: 
     assert "row 3" in found[3][0].message
 
 
-@pytest.mark.parametrize("name", ["best.safetensors", "encoders.json", "spec.yaml", "engine.onnx"])
+@pytest.mark.parametrize("name", ["best.safetensors", "encoders.json", "spec.yaml", "engines/best.onnx"])
 def test_what_is_not_of_the_run_any_more_is_not_believed(path: Path, name: str) -> None:
     assert kept(path, "best", "auto", ENGINE) is not None
     file = path / name
@@ -102,14 +102,16 @@ def test_what_is_not_of_the_run_any_more_is_not_believed(path: Path, name: str) 
 
 
 def test_what_is_kept_lasts_while_other_engines_are_measured(path: Path) -> None:
-    """Of `engine.json` it holds for the export alone; and for `auto` while that takes this engine."""
+    """Of `engines/best.json` it holds for the export alone; and for `auto` while that takes this engine."""
     begun = kept(path, "best", "auto", ENGINE)
     assert begun is not None
-    file, record = path / "engine.json", json.loads((path / "serving.json").read_text())
+    file, record = path / "engines/best.json", json.loads((path / "engines/best.serving.json").read_text())
     about, text = json.loads(file.read_text()), json.loads(record["record"])
     text["asked"]["auto"] = []
     record = json.dumps(text)
-    (path / "serving.json").write_text(json.dumps({"signature": signature(record), "record": record}))
+    (path / "engines/best.serving.json").write_text(
+        json.dumps({"signature": signature(record), "record": record})
+    )
 
     def now(**other: Any) -> list[bool]:
         file.write_text(json.dumps({**about, **other}))
@@ -124,11 +126,28 @@ def test_what_is_kept_lasts_while_other_engines_are_measured(path: Path) -> None
     assert not begun.is_current
 
 
+def test_each_file_of_weights_has_its_own(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that others have made stay, and none answers for another."""
+    model = (path / "engines/best.onnx").read_bytes()
+    monkeypatch.setattr("graphspec.export.export", lambda *given, **_: given[2].write_bytes(model))
+    for name in ("last", "7"):
+        shutil.copy(path / "best.safetensors", path / f"{name}.safetensors")
+    asked = ["best", "last", str(path / "7.safetensors")]
+    for weights in asked:
+        Run(path, weights).predict(row(1), engine=ENGINE)
+    found = [kept(path, weights, "auto", ENGINE) for weights in asked]
+    assert all(found) and len({id(one) for one in found}) == 3
+    (path / "7.safetensors").unlink()
+    assert [kept(path, weights, "auto", ENGINE) is None for weights in asked] == [False, False, True]
+    (path / "engines/last.serving.json").write_bytes((path / "engines/best.serving.json").read_bytes())
+    assert [kept(path, weights, "auto", ENGINE) is None for weights in asked] == [False, True, True]
+
+
 def test_what_another_has_written_is_not_believed(path: Path) -> None:
-    about = json.loads((path / "serving.json").read_text())
+    about = json.loads((path / "engines/best.serving.json").read_text())
     about["record"] = about["record"].replace('"synthetic": false', '"synthetic": true')
     for text in (json.dumps(about), "{", "[]", "{}", '{"record": 1, "signature": 2}'):
-        (path / "serving.json").write_text(text)
+        (path / "engines/best.serving.json").write_text(text)
         assert kept(path, "best", "auto", ENGINE) is None
         assert predicted(served(path), row(1)) == [expected(path, row(1))]
 
