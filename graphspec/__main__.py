@@ -26,7 +26,10 @@ def main() -> None:
     gc.disable()
     try:
         signal.signal(signal.SIGINT, _interrupt)
-        command_line()
+        if sys.argv[1:2] != ["serve"] or not _served(sys.argv[2:]):
+            from graphspec.cli import main as command_line
+
+            command_line()
     except SystemExit as end:
         _end(end.code)
         raise
@@ -35,28 +38,6 @@ def main() -> None:
     finally:
         signal.signal(signal.SIGINT, _leave)  # the interpreter is closing down: nothing is left to save
         gc.freeze()  # it would look for garbage once more, among everything that was imported
-
-
-def command_line() -> None:
-    """Run what `sys.argv` says. Two commands start without the library of command lines where their words are
-    plain.
-    """
-    command, words = sys.argv[1:2], sys.argv[2:]
-    if command == ["serve"] and _served(words):
-        return
-    from graphspec.cli.plugins import without_plugins
-    from graphspec.diagnostics.terminal import without_failing
-
-    without_plugins()
-    without_failing()
-    if command == ["check"]:
-        from graphspec.cli.checking import check_plainly
-
-        if (code := check_plainly(words)) is not None:
-            sys.exit(code)
-    from graphspec.cli.app import app
-
-    app()
 
 
 def _served(words: list[str]) -> bool:

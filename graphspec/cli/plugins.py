@@ -28,6 +28,6 @@ class _NoPlugins(ModuleType):
 
 
 def without_plugins() -> None:
-    """Has an effect before pydantic makes its first class. Most of the time of `check` is its start."""
+    """Has an effect before pydantic makes its first class."""
     if os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__") == "__all__":
         sys.modules.setdefault(_LOADER, _NoPlugins(_LOADER))

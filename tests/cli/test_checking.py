@@ -43,7 +43,8 @@ def test_it_says_what_typer_says(words: list[str], capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["."], ["-"], ["none.yaml"], ["good.yaml", "--json"], ["-x.yaml"], ["good.yaml", "none.yaml"]]
+    "words",
+    [[], ["."], ["-"], ["none.yaml"], ["bad.yaml", "--json"], ["-x.yaml"], ["good.yaml", "none.yaml"]],
 )
 def test_what_is_not_a_file_is_left_to_typer(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert check_plainly(words) is None
@@ -53,8 +54,8 @@ def test_what_is_not_a_file_is_left_to_typer(words: list[str], capsys: pytest.Ca
 def test_a_process_imports_no_typer() -> None:
     code = (
         "import sys; sys.argv = ['graphspec', 'check', 'good.yaml', 'bad.yaml']\n"
-        "from graphspec.__main__ import command_line\n"
-        "try: command_line()\n"
+        "from graphspec.cli import main\n"
+        "try: main()\n"
         "except SystemExit as end: print(end.code, {'typer', 'rich', 'torch', 'numpy'} & set(sys.modules))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -296,7 +296,7 @@ def test_what_torch_raises_points_at_the_node(
 def test_build_without_the_forward_pass_imports_no_torch(spec: Path) -> None:
     code = (
         "import sys; sys.argv = ['graphspec', 'build', 'good.yaml', '--no-check']\n"
-        "from graphspec.__main__ import command_line as main\n"
+        "from graphspec.cli import main\n"
         "try: main()\n"
         "finally: assert 'torch' not in sys.modules\n"
     )
@@ -454,7 +454,7 @@ def test_interrupted(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whole_process_is_quiet_when_nobody_reads_and_imports_no_torch(spec: Path) -> None:
     code = (
         "import sys; sys.argv = ['graphspec', 'summary', 'good.yaml']\n"
-        "from graphspec.__main__ import command_line as main\n"
+        "from graphspec.cli import main\n"
         "try: main()\n"
         "finally: assert not {'torch', 'numpy', 'rich'} & set(sys.modules), sorted(sys.modules)\n"
     )
@@ -473,7 +473,7 @@ def test_a_start_reads_no_metadata_of_packages(spec: Path) -> None:
     """pydantic would, to search for plugins; whoever wants one says so."""
     code = (
         "import sys; sys.argv = ['graphspec', 'check', 'good.yaml']\n"
-        "from graphspec.__main__ import command_line as main\n"
+        "from graphspec.cli import main\n"
         "try: main()\n"
         "finally: print('importlib.metadata' in sys.modules)\n"
     )

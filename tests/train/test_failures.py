@@ -85,7 +85,7 @@ def assert_same(run: Path, other: Path) -> None:
 # the writing of a checkpoint or that of the history alike.
 SLOW = """
 import sys, time
-from graphspec.__main__ import command_line as main
+from graphspec.cli import main
 from graphspec.train import loop
 step = loop.Objective.__call__
 def slow(self, *arguments):
@@ -140,7 +140,7 @@ def test_fifty_kills(place: Path, round: int) -> None:
 MOMENTS = """
 import json, os, shutil, signal, sys
 from pathlib import Path
-from graphspec.__main__ import command_line as main
+from graphspec.cli import main
 import graphspec.train.loop
 from tests.killing import forked
 
