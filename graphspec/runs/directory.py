@@ -255,7 +255,7 @@ def _environment(directory: Path) -> Mapping[str, Any]:
         environment = parse_json(read_text(directory / ENVIRONMENT))
     except (OSError, ValueError) as error:
         message = f"`{directory / ENVIRONMENT}` is damaged: {error}"
-        raise fail("run-missing", message) from None
+        raise fail("run-missing", message, "copy the whole directory of the run, or train again") from None
     return environment if isinstance(environment, dict) else {}
 
 

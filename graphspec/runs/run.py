@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -93,8 +94,14 @@ class Run:
 
     def module(self, device: str = "cpu") -> nn.Module:
         """The trained `nn.Module`, in inference mode."""
-        try:
+        with self._naming_others():
             return self.program.module(device=device, weights=self.state()).eval()
+
+    @contextmanager
+    def _naming_others(self) -> Iterator[None]:
+        """Lets an error without a remedy name the other weights of the run."""
+        try:
+            yield
         except SpecError as error:
             help = self.files.instead(str(self._weights))
             raise SpecError(replace(each, help=each.help or help) for each in error.diagnostics) from None
@@ -302,7 +309,8 @@ class Run:
         if self._kept is None or self._kept[:2] != (asked, _written(self._kept[2])):
             weights = self.weights
             known = _written(weights)
-            chosen_engine, notes = engine_of(self, base, engine, rows, device == "cpu")
+            with self._naming_others():
+                chosen_engine, notes = engine_of(self, base, engine, rows, device == "cpu")
             model = Model(self.program, chosen_engine, self.encoders(), notes)
             self._kept = asked, known, weights, model
             if asked[2] == 1:

@@ -21,6 +21,8 @@ from graphspec.serve.served import UNREAD, Served
 LOCAL = ("127.0.0.1", "::1", "localhost")
 SOON = 1.0
 """Seconds after its start when a server reads the specs that its first rows have not needed."""
+UNREADABLE = 503
+"""The status where a run cannot be read, whether yet or any more: nothing is wrong with the request."""
 LIGHT = 16_384
 """Bytes of a body whose rows take about as long as those before."""
 
@@ -64,7 +66,7 @@ class Server:
         except TimeoutError:
             raise Rejected(503, f"no answer within {self.limits.seconds:g} seconds") from None
         self.counts.timed(time.monotonic() - began)
-        return self._answered(served.name, answers, single, not is_read)
+        return self._answered(served.name, answers, single, is_read)
 
     async def _completed(self, served: Served, rows: list[Any], answers: list[Any]) -> tuple[list[Any], bool]:
         """The answers with those of rows that take the spec, and whether it could be read: if not, these
@@ -154,8 +156,8 @@ class Server:
             return [payload], True
         raise Rejected(400, 'the body is neither a row, nor a list of rows, nor {"rows": [...]}')
 
-    def _answered(self, name: str, answers: list[Any], single: bool, failed: bool) -> Answer:
-        """`failed` where it is not the rows that are wrong."""
+    def _answered(self, name: str, answers: list[Any], single: bool, is_read: bool) -> Answer:
+        """With the status of what is wrong: the run, which could not be read, the module, or the rows."""
         wrong = [index for index, answer in enumerate(answers) if isinstance(answer, list)]
         self.counts.rows[name, "refused"] += len(wrong)
         self.counts.rows[name, "predicted"] += len(answers) - len(wrong)
@@ -166,8 +168,9 @@ class Server:
             ]
         elif single:
             payload = answers[0]
-        failed = failed or any(each.code == "run-failed" for index in wrong for each in answers[index])
-        return Answer.json(payload, 500 if failed else 422 if wrong else 200)
+        failed = any(each.code == "run-failed" for index in wrong for each in answers[index])
+        status = 200 if not wrong else UNREADABLE if not is_read else 500 if failed else 422
+        return Answer.json(payload, status)
 
     # --- reload
 
@@ -177,7 +180,7 @@ class Server:
         served = self._served(request)
         mistakes = await self.read_again(served.name)
         if mistakes:
-            return Answer.json({"diagnostics": [each.to_json() for each in mistakes]}, 500)
+            raise SpecError(mistakes)
         return Answer.json({"reloaded": served.name})
 
     def listen_for_hangup(self) -> None:
@@ -271,8 +274,8 @@ class Application:
             answer = _told(rejected)
         except Gone:
             answer = Answer(400, b"")
-        except SpecError as error:  # of a run whose spec cannot be read any more
-            answer = Answer.json({"diagnostics": [each.to_json() for each in error.diagnostics]}, 500)
+        except SpecError as error:  # of a run that cannot be read
+            answer = Answer.json({"diagnostics": [each.to_json() for each in error.diagnostics]}, UNREADABLE)
         except Exception as error:
             told = Diagnostic("run-failed", f"the server has failed: {type(error).__name__}", None)
             answer, failure = Answer.json({"diagnostics": [told.to_json()]}, 500), error

@@ -68,9 +68,6 @@ class Served:
         run = Run(self.path, self._asked.weights, self._asked.allow)
         self.synthetic = run.files.synthetic
         model = run.model(self._asked.device, self._asked.engine)
-        if model.reader is None:
-            message = f"`{self.path}` predicts from several rows, and a server answers each row for itself"
-            raise fail("not-supported", message, "`graphspec predict` reads the whole table")
         self._reads(model.reader)
         return model
 
@@ -81,13 +78,15 @@ class Served:
 
         if self.reader is None:
             run = Run(self.path, self._asked.weights, self._asked.allow)
-            reader = reader_of(run.program, run.encoders())
-            assert reader is not None  # of others nothing is kept
-            self._reads(reader)
+            self._reads(reader_of(run.program, run.encoders()))
 
-    def _reads(self, reader: RowReader | ArrayReader) -> None:
+    def _reads(self, reader: RowReader | ArrayReader | None) -> None:
+        """Raises `SpecError` (not-supported) for a run whose spec has no reader of single rows."""
         from graphspec.data.encoders.images import ImageEncoder
 
+        if reader is None:
+            message = f"`{self.path}` predicts from several rows, and a server answers each row for itself"
+            raise fail("not-supported", message, "`graphspec predict` reads the whole table")
         if reader.encoders is not None:
             inputs = [fill for fill in reader.encoders.plan.fills if not fill.target]
             encoders = [reader.encoders.encoders[fill.field] for fill in inputs]

@@ -19,7 +19,7 @@ from graphspec.cli.serve import serve
 from graphspec.files.permission import signature
 from graphspec.runs.kept import kept
 from graphspec.runs.run import Run
-from graphspec.serve.app import Limits, Server
+from graphspec.serve.app import Application, Limits, Server
 from graphspec.serve.http import Rejected, Request
 from graphspec.serve.options import RANGES, ServeOptions, plain
 from graphspec.serve.served import UNREAD, Served
@@ -180,6 +180,48 @@ async def asked(server: Server, *rows: Any) -> tuple[int, Any]:
     return answer.status, json.loads(answer.body)
 
 
+def test_while_a_run_cannot_be_read_each_path_says_why(path: Path) -> None:
+    """Damaged, gone or another's, read before or not: nothing is wrong with the request."""
+    away = path.with_name("away")
+    spec = path / "spec.yaml"
+    text = spec.read_text()
+
+    async def told(server: Server, method: str, at: str) -> tuple[int, list[str]]:
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": method, "path": at, "headers": [], "client": ("127.0.0.1", 1)}
+        await Application(server, None)(scope, receive, send)
+        found = json.loads(sent[1]["body"])
+        assert all(each["message"] and each["help"] for each in found.get("diagnostics", ())), found
+        return sent[0]["status"], [each["code"] for each in found.get("diagnostics", ())]
+
+    async def all_of_it() -> None:
+        server = Server({"run": served(path)}, Limits())
+        spec.write_text("inputs: {")
+        for method, at in (("GET", "/openapi.json"), ("POST", "/reload")):
+            assert await told(server, method, at) == (503, ["yaml-syntax"])
+        spec.write_text(text)
+        path.rename(away)
+        for method, at in (("GET", "/openapi.json"), ("POST", "/runs/run/reload")):
+            assert await told(server, method, at) == (503, ["run-missing"])
+        for at in ("/health", "/ready", "/runs"):
+            assert await told(server, "GET", at) == (200, [])
+        away.rename(path)
+        assert await told(server, "GET", "/openapi.json") == (200, [])
+        path.rename(away)
+        assert await told(server, "POST", "/reload") == (503, ["run-missing"])
+        assert await told(server, "GET", "/openapi.json") == (200, []), "it is read"
+        server.batcher.close()
+
+    asyncio.run(all_of_it())
+
+
 def test_what_a_damaged_run_has_begun_with_answers_still(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that take the spec have its mistake until it is whole again; once it is read, all are answered."""
     monkeypatch.setattr("graphspec.serve.app.SOON", 0.0)
@@ -191,7 +233,7 @@ def test_what_a_damaged_run_has_begun_with_answers_still(path: Path, monkeypatch
         file.write_text("{")
         for wrong in (gap, "no row"):
             status, found = await asked(server, gap, row(1), wrong)
-            assert status == 500 and found["predictions"] == [None, wanted, None]
+            assert status == 503 and found["predictions"] == [None, wanted, None]
             assert [each["row"] for each in found["diagnostics"]] == [0, 2]
         await server.read_soon()
         assert server.runs["run"].reader is None, "it has changed"
