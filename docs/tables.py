@@ -25,7 +25,8 @@ from graphspec.language.glossary import keys_of, meaning
 from graphspec.language.schema import FORMS, NODE_KEYS, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference import layers
-from graphspec.settings import Family, show
+from graphspec.settings import show
+from graphspec.settings.families import Family
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, StepSettings, TrainConfig
 from graphspec.train.config.optimizers import OptimizerSettings
 from graphspec.tune.config import TuneConfig

@@ -1,10 +1,11 @@
-"""Keras' activations: what each becomes in PyTorch. `rare_activations.py` has those that few specs name."""
+"""Keras' activations: what each becomes in PyTorch. Most of those that take an argument are in
+`activations_with_arguments.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from types import new_class
 from typing import Annotated, Any, ClassVar, Self
 
@@ -63,14 +64,12 @@ class ActivationFunction(NamedValue, family="activation"):
 ACTIVATIONS = ActivationFunction.members
 
 
-def _without_arguments(
-    word: str, doc: str, function: str, inline: str = "", aliases: tuple[str, ...] = ()
-) -> None:
+def _without_arguments(word: str, doc: str, function: str, inline: str = "", aliases: str = "") -> None:
     """An activation without arguments, whose class is made when a spec names it."""
-    ACTIVATIONS.announce((word, *aliases), partial(_make, word, doc, function, inline, aliases))
+    ACTIVATIONS.announce((word, *aliases.split()), partial(_make, word, doc, function, inline, aliases))
 
 
-def _make(word: str, doc: str, function: str, inline: str, aliases: tuple[str, ...]) -> None:
+def _make(word: str, doc: str, function: str, inline: str, aliases: str) -> None:
     body = {
         "__doc__": doc,
         "__module__": __name__,
@@ -86,8 +85,8 @@ for _row in (
     ("linear", "`x` itself.", "nn.Identity()", "{x}"),
     ("relu6", "`x` between 0 and 6.", "F.relu6"),
     ("selu", "The self-normalizing exponential linear unit.", "F.selu"),
-    ("silu", "`x * sigmoid(x)`.", "F.silu", "", ("swish",)),
-    ("hard_silu", "`x * relu6(x + 3) / 6`.", "F.hardswish", "", ("hard_swish",)),
+    ("silu", "`x * sigmoid(x)`.", "F.silu", "", "swish"),
+    ("hard_silu", "`x * relu6(x + 3) / 6`.", "F.hardswish", "", "hard_swish"),
     ("mish", "`x * tanh(softplus(x))`.", "F.mish"),
     ("softplus", "`log(1 + exp(x))`.", "F.softplus"),
     ("softsign", "`x / (1 + abs(x))`.", "F.softsign"),
@@ -144,23 +143,6 @@ class ReluFunction(ActivationFunction, word="relu"):
     @property
     def ending(self) -> str | None:
         return self.word if self.is_plain else None
-
-
-ACTIVATIONS.announce(
-    (
-        "elu",
-        "celu",
-        "soft_shrink",
-        "hard_shrink",
-        "leaky_relu",
-        "squareplus",
-        "gelu",
-        "log_softmax",
-        "glu",
-        "sparsemax",
-    ),
-    lambda: import_module("graphspec.contract.rare_activations"),
-)
 
 
 def rectified(slope: float, most: float | None, threshold: float) -> tuple[str, dict[str, float]]:

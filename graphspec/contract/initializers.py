@@ -1,11 +1,7 @@
-"""Keras' initializers, as the statements that fill a PyTorch parameter.
-
-`rare_initializers.py` has those that few specs name.
-"""
+"""Keras' initializers, statements that fill a PyTorch parameter: the family, and those that draw nothing."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from math import inf
 from typing import ClassVar
 
@@ -76,76 +72,24 @@ class Ones(Initializer, word="ones"):
         return "nn.init.ones_({w})"
 
 
-class Uniform(Initializer, word="random_uniform", aliases=("uniform",)):
-    """Drawn evenly from `minval` to `maxval`."""
+class Constant(Initializer, word="constant"):
+    """All `value`."""
 
-    minval: float = -0.05
-    maxval: float = 0.05
-
-    def statement(self) -> str:
-        return f"nn.init.uniform_({{w}}, {self.minval!r}, {self.maxval!r})"
-
-
-class Scaled(Initializer):
-    """A variance scaling with a name: `scaling` is its scale, mode and distribution.
-
-    `torch` is PyTorch's own function where it has one.
-    """
-
-    uses_fans = True
-    scaling: ClassVar[tuple[float, str, str]]
-    torch: ClassVar[str] = ""
-
-    @property
-    def is_symmetric(self) -> bool:
-        return self.scaling[1] == "fan_avg"
+    value: float = 0.0
 
     def statement(self) -> str:
-        return self.torch or self.vector_statement()
-
-    def vector_statement(self) -> str:
-        scale, mode, distribution = self.scaling
-        return f'variance_scaling_({{w}}, {scale!r}, "{mode}", "{distribution}")'
+        return f"nn.init.constant_({{w}}, {self.value!r})"
 
 
-class GlorotUniform(Scaled, word="glorot_uniform"):
-    """Drawn evenly, with a variance of 2 / (inputs + outputs) (Glorot and Bengio, 2010)."""
+class Eye(Initializer, word="identity"):
+    """The identity matrix, times `gain`."""
 
-    scaling = (1.0, "fan_avg", "uniform")
-    torch = "nn.init.xavier_uniform_({w})"
-
-
-class LecunNormal(Scaled, word="lecun_normal"):
-    """Drawn from a truncated normal, with a variance of 1 / inputs (LeCun et al., 1998)."""
-
-    scaling = (1.0, "fan_in", "truncated_normal")
-
-
-class Orthogonal(Initializer, word="orthogonal"):
-    """A random matrix with orthogonal rows or columns, times `gain` (Saxe et al., 2014)."""
-
-    ranks = (2, inf)
+    ranks = (2, 2)
     gain: float = 1.0
 
     def statement(self) -> str:
-        return (
-            "nn.init.orthogonal_({w})" if self.gain == 1.0 else f"nn.init.orthogonal_({{w}}, {self.gain!r})"
-        )
-
-    def unturned(self, rank: int) -> str:
-        if rank < 3:  # PyTorch's writes into a view of one memory order
-            return super().unturned(rank)
-        gain = "" if self.gain == 1.0 else f", {self.gain!r}"
-        return f"orthogonal_({{w}}{gain})"
-
-
-Initializer.members.announce(
-    [
-        *("constant", "random_normal", "truncated_normal", "variance_scaling", "identity"),
-        *("he_uniform", "lecun_uniform", "glorot_normal", "he_normal"),
-    ],
-    lambda: import_module("graphspec.contract.rare_initializers"),
-)
+        fill = "nn.init.eye_({w})"
+        return fill if self.gain == 1.0 else f"{fill}.detach().mul_({self.gain!r})"
 
 
 def need_fillable(layer: Layer, **ranks: int) -> None:

@@ -4,24 +4,37 @@ constraints.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property
+from importlib import import_module
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
 from graphspec.settings import Word, forget_class_variables, show
+from graphspec.settings.headers import below
 
 
 class NamedMembers(Mapping[str, type[Any]]):
-    """The members of a family by name. The class of a member that was only announced is made when it is asked
-    for.
+    """The members of a family by name, read off the headers of this folder: `word="he_normal"`. The file of a
+    class is imported when its name is asked for, and the class of a row of a table is made then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, family: str = "") -> None:
+        self._family = family
         self._makers: dict[str, Callable[[], object]] = {}
-        self._made: dict[str, type[Any]] = {}
+        self._loaded: dict[str, type[Any]] = {}
+
+    @cached_property
+    def _modules(self) -> dict[str, str]:
+        return {
+            name: header.module
+            for header in below(self._family, __package__)
+            for stated in _WORDS.findall(header.keywords)
+            for name in stated.split()
+        }
 
     def announce(self, names: Iterable[str], maker: Callable[[], object]) -> None:
         """`maker` makes the class of these names, which adds itself."""
@@ -29,27 +42,32 @@ class NamedMembers(Mapping[str, type[Any]]):
 
     def add(self, name: str, cls: type[Any]) -> None:
         """What a class does for itself when it is made."""
-        self._made[name] = cls
+        self._loaded[name] = cls
 
     def __getitem__(self, name: str) -> type[Any]:
-        if name not in self._made and name in self._makers:
+        if name not in self._loaded and name in self._makers:
             self._makers[name]()
-        return self._made[name]
+        elif name not in self._loaded and name in self._modules:
+            import_module(self._modules[name])
+        return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._makers or name in self._made
+        return name in self._loaded or name in self._makers or name in self._modules
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self._makers, **self._made})
+        return iter({**self._makers, **self._modules, **self._loaded})
 
     def __len__(self) -> int:
-        return len({**self._makers, **self._made})
+        return len({**self._makers, **self._modules, **self._loaded})
+
+
+_WORDS = re.compile(r'\b(?:word|aliases)="([^"]*)"')
 
 
 class NamedValue(BaseModel):
     """The base of a family of named things. A direct subclass opens a family: `class Initializer(NamedValue,
     family="initializer")`;
-    its subclasses are the members, registered under `word` and `aliases`.
+    its subclasses are the members, registered under `word` and the words of `aliases`.
 
     Used as the type of a field, a family accepts a member's name, a mapping with `name`, and nothing else.
     """
@@ -63,15 +81,13 @@ class NamedValue(BaseModel):
     word: ClassVar[str] = ""
     nullable: ClassVar[bool] = False  # null names a member, too
 
-    def __init_subclass__(
-        cls, *, family: str = "", word: str = "", aliases: tuple[str, ...] = (), **kwargs: Any
-    ) -> None:
+    def __init_subclass__(cls, *, family: str = "", word: str = "", aliases: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if family:
-            cls.family, cls.members = family, NamedMembers()
+            cls.family, cls.members = family, NamedMembers(cls.__name__)
         elif word:
             cls.word = word
-            for name in (word, *aliases):
+            for name in (word, *aliases.split()):
                 cls.members.add(name, cls)
 
     @classmethod

@@ -1,13 +1,11 @@
-"""The families of Keras' regularizers and constraints. Few specs name one: `rare_penalties.py` has the
-members, and is imported when one is named. `train/penalties.py` applies them.
+"""The families of Keras' regularizers and constraints. `regularizers.py` and `constraints.py` have their
+members, and `train/penalties.py` applies them.
 
 Axes are those of the weight as Keras stores it: 0 is a Dense kernel's input.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from importlib import import_module
 from typing import Annotated
 
 from pydantic import Field
@@ -43,10 +41,3 @@ class Constraint(NamedValue, family="constraint"):
 def count_axes(count: int) -> str:
     """`2 axes`, in a message."""
     return "1 axis" if count == 1 else f"{count} axes"
-
-
-_import_members = partial(import_module, "graphspec.contract.rare_penalties")
-Regularizer.members.announce(
-    ("l1", "l2", "l1_l2", "l1l2", "orthogonal_regularizer", "orthogonal"), _import_members
-)
-Constraint.members.announce(("non_neg", "max_norm", "unit_norm", "min_max_norm"), _import_members)

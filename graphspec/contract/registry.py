@@ -1,19 +1,18 @@
 """Every layer, merge and op by the name that specs use.
 
 All names are known at once: they are read from the class headers of the files of `layers/` and `ops/`. The
-file of a class is imported when the class is first used: a spec names a few layers, and making all classes
-takes longer than checking it.
+file of a class is imported when the class is first used.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
+
+from graphspec.settings.headers import files, headers
 
 Class = TypeVar("Class")
 Kind = Literal["layer", "merge", "op"]
@@ -22,9 +21,8 @@ ROOMS = ("contract", "layers", "ops")
 """The folders of the package whose classes are layers, merges and ops, and what these inherit from."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """Where a class is defined, and what other libraries call it."""
+class Place(NamedTuple):
+    """The module of a class, and what other libraries call it."""
 
     module: str
     also: tuple[str, ...] = ()
@@ -37,9 +35,9 @@ class LayerClasses(Mapping[str, Class], Generic[Class]):
     names of other libraries to the names here.
     """
 
-    def __init__(self, headers: Mapping[str, Header]):
-        self._modules = {name: header.module for name, header in headers.items()}
-        self.synonyms = {word: name for name, header in headers.items() for word in header.also}
+    def __init__(self, places: Mapping[str, Place]):
+        self._modules = {name: place.module for name, place in places.items()}
+        self.synonyms = {word: name for name, place in places.items() for word in place.also}
         self._loaded: dict[str, Class] = {}
 
     def __getitem__(self, name: str) -> Class:
@@ -63,57 +61,48 @@ class LayerClasses(Mapping[str, Class], Generic[Class]):
         self._loaded[name] = cls
 
 
-def scan() -> dict[Kind, dict[str, Header]]:
+def scan() -> dict[Kind, dict[str, Place]]:
     """The classes by kind and name, read off `class Add(_Elementwise, spec_name="add", also="sum"):`, and off
     `row("add", ...` in tables of ops.
 
     `kind` is inherited; a base is sought in the class's own file before others.
     """
-    headers: dict[tuple[str, str], tuple[str, str]] = {}
-    for module, text in _files():
-        for name, base, keywords in _HEADER.findall(text):
-            headers[module, name] = base, keywords
-        for name, row in _ROW.findall(text) if "\n    row(" in text else ():
-            headers[module, name] = "Operation", row
-    anywhere = {name: module for module, name in headers}
+    known: dict[tuple[str, str], tuple[str, str]] = {}
+    for room in ROOMS:
+        package = f"graphspec.{room}"
+        for module, name, base, keywords, _ in headers(package):
+            known[module, name] = base, keywords
+        for module, text in files(package).items():
+            for name, row in _ROW.findall(text) if "\n    row(" in text else ():
+                known[module, name] = "Operation", row
+    anywhere = {name: module for module, name in known}
 
     @cache
     def kind_of(module: str, name: str) -> Kind | None:
         if name == "Layer":
             return "layer"
-        if (module, name) not in headers:
+        if (module, name) not in known:
             module = anywhere.get(name, "")
-        base, keywords = headers.get((module, name), ("", ""))
+        base, keywords = known.get((module, name), ("", ""))
         stated = _KIND.search(keywords) if "kind=" in keywords else None
         return stated[1] if stated else kind_of(module, base) if base else None  # type: ignore[return-value]
 
-    classes: dict[Kind, dict[str, Header]] = {kind: {} for kind in get_args(Kind)}
-    for (module, name), (_, keywords) in headers.items():
+    classes: dict[Kind, dict[str, Place]] = {kind: {} for kind in get_args(Kind)}
+    for (module, name), (_, keywords) in known.items():
         kind = kind_of(module, name)
         if kind is not None and name != "Layer" and "abstract=True" not in keywords:
             stated = _SPEC_NAME.search(keywords) if "spec_name=" in keywords else None
             also = _ALSO.search(keywords) if "also=" in keywords else None
             words = tuple(also[1].split()) if also else ()
-            classes[kind][stated[1] if stated else name] = Header(module, words)
+            classes[kind][stated[1] if stated else name] = Place(module, words)
     return classes
 
 
-def _files() -> Iterator[tuple[str, str]]:
-    """The modules of all rooms, each with its text."""
-    package = os.path.dirname(os.path.dirname(__file__))
-    for room in ROOMS:
-        for name in sorted(os.listdir(os.path.join(package, room))):
-            if name.endswith(".py"):
-                with open(os.path.join(package, room, name), "rb") as file:
-                    yield f"graphspec.{room}.{name[:-3]}", file.read().decode()
-
-
-_HEADER = re.compile(r"\nclass (\w+)\((\w+)((?:, [^)]*)?)\):")
 _ROW = re.compile(r'\n    row\(\s*"(\w+)"(.*?)(?=\n    row\(|\n\))', re.DOTALL)
 """A line of a table of ops."""
 _KIND = re.compile(r'\bkind="(\w+)"')
 _SPEC_NAME = re.compile(r'\bspec_name="(\w+)"')
 _ALSO = re.compile(r'\balso="([^"]*)"')
 
-REGISTRY: dict[Kind, LayerClasses[Any]] = {kind: LayerClasses(headers) for kind, headers in scan().items()}
+REGISTRY: dict[Kind, LayerClasses[Any]] = {kind: LayerClasses(places) for kind, places in scan().items()}
 """Import it from `graphspec.contract`, where its classes are known to be layers."""

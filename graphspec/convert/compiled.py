@@ -10,7 +10,8 @@ from graphspec.convert.arguments import setting
 from graphspec.convert.config import snake_case
 from graphspec.convert.refusals import Unsupported
 from graphspec.objectives import LOSSES, METRICS
-from graphspec.settings import Family, SettingError
+from graphspec.settings import SettingError
+from graphspec.settings.families import Family
 from graphspec.train.config import OPTIMIZERS, SCHEDULES
 
 KERAS_THRESHOLDS = 200

@@ -24,7 +24,7 @@ from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import Diagnostic, Span, SpecError, fail
 from graphspec.objectives import Loss
 from graphspec.objectives.losses import Categorical, SparseLoss
-from graphspec.objectives.rare_losses import CTC
+from graphspec.objectives.sequence_losses import CTC
 from graphspec.program import BaseProgram, OutputSpec
 from graphspec.tensor import Dim, Tensor, names_of, unit_of, value_of
 

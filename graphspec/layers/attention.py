@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from graphspec.contract.initializers import GlorotUniform
 from graphspec.contract.input_checks import known_channels, need_rank
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, ModuleCall, Site, Weight
+from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.layers.attention_masks import TENSORS, WORDS, Attending, Rate, expanded, need_attention
 from graphspec.tensor import Dim, Tensor
 

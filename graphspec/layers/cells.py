@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from graphspec.contract.activations import SIGMOID, TANH, ActivationFunction
 from graphspec.contract.fields import Positive
-from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros
+from graphspec.contract.initializers import Initializer, Zeros
 from graphspec.contract.input_checks import known_channels, need_rank
 from graphspec.contract.layer import (
     REGISTRY,
@@ -28,6 +28,8 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.random_initializers import Orthogonal
+from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.layers.gru import GRU
 from graphspec.layers.lstm import LSTM
 from graphspec.layers.recurrent import OverSteps, Rate, Recurrent, more_arguments, spelled, takes_mask

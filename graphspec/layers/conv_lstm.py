@@ -8,7 +8,7 @@ from graphspec.contract.activation_types import need_keeping
 from graphspec.contract.activations import SIGMOID, TANH, ActivationFunction
 from graphspec.contract.broadcasting import stretch
 from graphspec.contract.fields import Positive
-from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros
+from graphspec.contract.initializers import Initializer, Zeros
 from graphspec.contract.input_checks import need_mask
 from graphspec.contract.layer import (
     Code,
@@ -20,6 +20,8 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.random_initializers import Orthogonal
+from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.contract.windows import (
     DataFormat,
     Window,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from graphspec.contract.activation_types import activated
 from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive
-from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels
 from graphspec.contract.layer import (
     Code,
@@ -23,6 +23,7 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.contract.windows import (
     CausalMargin1,
     DataFormat,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from graphspec.contract.activation_types import activated
 from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive
-from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Linear, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.tensor import Dim, Tensor, product
 
 

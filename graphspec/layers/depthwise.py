@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive
-from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.layer import Code, Example, Layer, Linear, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.contract.windows import DataFormat, Margin, Window, short
 from graphspec.layers.convolution import Convolving, even, padded_call
 from graphspec.tensor import Dim, Tensor, product

@@ -11,10 +11,11 @@ from pydantic import BeforeValidator, Field
 from graphspec.contract.activation_types import activated
 from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive, as_tuple
-from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Example, Layer, LayerError, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.tensor import Dim, Tensor, product
 
 _EQUATION = re.compile(r"(\.\.\.)?([a-zA-Z]+)(\.\.\.)?,([a-zA-Z]+)->(\.\.\.)?([a-zA-Z]+)(\.\.\.)?")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from graphspec.contract.fields import Positive
-from graphspec.contract.initializers import GlorotUniform, Initializer, Uniform, need_fillable
+from graphspec.contract.initializers import Initializer, need_fillable
 from graphspec.contract.input_checks import known_channels, need_features, need_float
 from graphspec.contract.layer import (
     Code,
@@ -23,6 +23,8 @@ from graphspec.contract.layer import (
 )
 from graphspec.contract.masks import MaskNotEqual
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.random_initializers import Uniform
+from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.tensor import Dim, Tensor, product
 
 

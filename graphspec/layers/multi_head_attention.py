@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 
 from graphspec.contract.broadcasting import example_axis, stretch
 from graphspec.contract.fields import Positive, as_tuple
-from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
+from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_rank
 from graphspec.contract.layer import (
     Argument,
@@ -25,6 +25,8 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.random_initializers import Orthogonal
+from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.layers.attention_masks import (
     TENSORS,
     WORDS,

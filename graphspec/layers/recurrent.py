@@ -15,7 +15,7 @@ from graphspec.contract.activation_types import need_keeping
 from graphspec.contract.activations import TANH, ActivationFunction
 from graphspec.contract.broadcasting import stretch
 from graphspec.contract.fields import Positive
-from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
+from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float, need_mask, need_rank
 from graphspec.contract.layer import (
     Argument,
@@ -29,6 +29,8 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.random_initializers import Orthogonal
+from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.diagnostics.foreign_terms import RECURRENT
 from graphspec.tensor import Dim, Tensor
 

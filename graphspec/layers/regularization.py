@@ -177,6 +177,6 @@ class ActivityRegularization(Watched):
     examples = (Example({"l1": 0.5}, ((4,),)),)
 
     def activities(self) -> dict[str, Regularizer]:
-        from graphspec.contract.rare_penalties import L1L2
+        from graphspec.contract.regularizers import L1L2
 
         return {"": L1L2(l1=self.l1, l2=self.l2)}

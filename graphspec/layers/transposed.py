@@ -8,9 +8,10 @@ from typing import Literal
 from graphspec.contract.activation_types import activated
 from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive
-from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.layer import Code, Example, LayerError, Linear, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.contract.windows import (
     AXES,
     Added,

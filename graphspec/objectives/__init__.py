@@ -10,21 +10,17 @@ out-of-range, missing-key), `message`, `help` and the `key` at fault.
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from graphspec.diagnostics import by_word
 from graphspec.objectives.losses import Loss
 from graphspec.objectives.metrics import Metric
-from graphspec.settings import Family, Members, Problem, SettingError
+from graphspec.settings import Problem, SettingError
+from graphspec.settings.families import Family, Members
 
 __all__ = ["LOSSES", "METRICS", "Loss", "Metric", "Problem", "SettingError", "parse_loss", "parse_metric"]
 
-_FURTHER_LOSSES = ("regression_losses", "rare_losses", "vector_losses")
-_FURTHER_METRICS = ("rare_metrics", "curves", "confusion", "loss_metrics")
-
 LOSSES = Family(
     "loss",
-    Members(Loss, lambda: [import_module(f"{__name__}.{file}") for file in _FURTHER_LOSSES]),
+    Members(Loss, __name__),
     by_word(
         sparse_categorical_crossentropy="sparse_crossentropy sparse_cross_entropy crossentropy ce "
         "cross_entropy CrossEntropyLoss nll_loss NLLLoss nll",
@@ -54,7 +50,7 @@ LOSSES = Family(
 )
 METRICS = Family(
     "metric",
-    Members(Metric, lambda: [import_module(f"{__name__}.{file}") for file in _FURTHER_METRICS]),
+    Members(Metric, __name__, computed=f"{__name__}.loss_metrics"),
     by_word(
         top_k_categorical_accuracy="top_k_accuracy top_5",
         f1_score="f1 f1score",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PrivateAttr, create_model
 
-from graphspec.objectives import losses, rare_losses, regression_losses
+from graphspec.objectives import class_losses, losses, regression_losses
 from graphspec.objectives.formulas import aligned, mean_sums
 from graphspec.objectives.losses import Loss, Misfit
 from graphspec.objectives.metrics import Metric
@@ -100,8 +100,8 @@ LOSSES: tuple[type[Loss], ...] = (
     *(regression_losses.Huber, regression_losses.Poisson),
     *(regression_losses.Hinge, regression_losses.SquaredHinge),
     *(regression_losses.CategoricalHinge, regression_losses.KLDivergence),
-    *(losses.BinaryCrossentropy, rare_losses.BinaryFocalCrossentropy),
-    *(losses.CategoricalCrossentropy, rare_losses.CategoricalFocalCrossentropy),
+    *(losses.BinaryCrossentropy, class_losses.BinaryFocalCrossentropy),
+    *(losses.CategoricalCrossentropy, class_losses.CategoricalFocalCrossentropy),
     losses.SparseCategoricalCrossentropy,
 )
 """Those of which Keras has a metric with the same names."""

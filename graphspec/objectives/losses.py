@@ -1,5 +1,5 @@
 """The losses of Keras 3 that most specs name: names, arguments, defaults, and what they compute on torch
-tensors. `regression_losses.py`, `vector_losses.py` and `rare_losses.py` have the others.
+tensors. The other files `..._losses.py` have the others, and are imported when one of theirs is named.
 
 Where an output ends in the activation that its loss wants, the loss is computed from what the activation
 takes, which no rounding can turn into `log(0)`. Elsewhere probabilities are clipped at `EPSILON`, as in
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from graphspec.objectives.formulas import EPSILON, activate, aligned, normalized
-from graphspec.settings import Named
+from graphspec.objectives.formulas import EPSILON, activate, aligned, mean_at, normalized
+from graphspec.settings.families import Named
 from graphspec.tensor import Dim, Tensor
 
 if TYPE_CHECKING:
@@ -438,6 +438,26 @@ class BinaryCrossentropy(Binary):
 
     def formula(self, output: Values, target: Values) -> Values:
         return self.crossentropy(output, target)
+
+
+class Mean(Loss):
+    """The output itself, averaged: a term of the loss that the graph computes. It reads no target."""
+
+    name: Literal["mean"] = "mean"
+    takes_target: ClassVar[bool] = False
+
+    def values(
+        self,
+        output: Any,
+        target: Values | None,
+        activation: str | None,
+        weight: Values | None,
+        mask: Values | None,
+    ) -> Values:
+        return output
+
+    def at_positions(self, values: Values, mask: Values | None) -> Values:
+        return mean_at(values, mask)
 
 
 class VectorLoss(Loss):

@@ -2,8 +2,8 @@
 tensors.
 
 Those that count decisions are in `confusion.py`, those on curves in `curves.py`, means of losses in
-`loss_metrics.py`, and what few specs name in `rare_metrics.py`. torch is imported inside of formulas: a spec
-is checked without it.
+`loss_metrics.py`, others on classes and values in `class_metrics.py` and `regression_metrics.py`. torch is
+imported inside of formulas: a spec is checked without it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from graphspec.objectives.losses import (
     SparseLoss,
     width_misfit,
 )
-from graphspec.settings import Named
+from graphspec.settings.families import Named
 from graphspec.tensor import Tensor
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The losses on values that few specs name: imported when one is."""
+"""The losses on values but for the squared and the absolute error."""
 
 from __future__ import annotations
 

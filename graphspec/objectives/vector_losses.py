@@ -1,14 +1,14 @@
-"""Losses on several vectors of each example: imported when one is named."""
+"""Losses on vectors: several of each example, or those of a batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from graphspec.objectives.formulas import EPSILON
-from graphspec.objectives.losses import VectorLoss
+from graphspec.objectives.losses import Loss, Misfit, VectorLoss
 from graphspec.tensor import Dim, Tensor
 
 if TYPE_CHECKING:
@@ -103,3 +103,74 @@ class InBatchSoftmax(VectorLoss):
         own = torch.arange(len(query), device=query.device)
         values = cross_entropy(logits, own, reduction="none")
         return (values + cross_entropy(logits.mT, own, reduction="none")) / 2 if self.symmetric else values
+
+
+class Circle(Loss):
+    """Pulls vectors of one class together, pushes other classes apart, in the batch (Sun et al., 2020).
+
+    The output is [batch, size], vectors of length 1 (`layer: UnitNormalization`), the targets are class
+    numbers. An example counts where the batch has others of its class, and of other classes. It depends on
+    the batch size.
+    """
+
+    name: Literal["circle"] = "circle"
+    by_example = True
+    gamma: Annotated[float, Field(gt=0)] = 80.0
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    remove_diagonal: bool = True
+
+    @property
+    def compares_examples(self) -> bool:
+        return True
+
+    def target(self, output: Tensor) -> Tensor:
+        return Tensor(output.shape[:1], "int64")
+
+    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
+        if output.rank != 2:
+            return (
+                f"`{self.name}` compares vectors, [batch, size], and gets {output}",
+                "flatten or pool it",
+            )
+        return super().misfit(output, activation)
+
+    def valid_mask(self, target: Values | None, mask: Values | None) -> Values | None:
+        """Examples that it compares with nothing have no value."""
+        if target is None:
+            return mask
+        same, other = self._pairs(target, mask)
+        return same.any(1) & other.any(1)
+
+    def _pairs(self, target: Values, mask: Values | None) -> tuple[Values, Values]:
+        """Which examples are of one class, and which of different ones, bool [n, n]."""
+        import torch
+
+        same = target.unsqueeze(1) == target
+        other = ~same
+        if self.remove_diagonal:
+            same = same & ~torch.eye(len(target), dtype=torch.bool, device=target.device)
+        if mask is not None:
+            both = mask.unsqueeze(1) & mask
+            same, other = same & both, other & both
+        return same, other
+
+    def values(
+        self,
+        output: Any,
+        target: Values | None,
+        activation: str | None,
+        weight: Values | None,
+        mask: Values | None,
+    ) -> Values:
+        """A value for each example, 0 for those without others of their class or of another."""
+        import torch
+
+        assert target is not None
+        distance = (1 - output @ output.mT).clamp(min=0)
+        same, other = self._pairs(target, mask)
+        near = -self.gamma * (self.margin + distance) * (self.margin - distance)
+        far = self.gamma * (1 + self.margin - distance).clamp(min=0) * (1 - self.margin - distance)
+        nothing = torch.finfo(output.dtype).min / 4  # -inf has no gradient
+        return torch.nn.functional.softplus(
+            torch.where(same, near, nothing).logsumexp(1) + torch.where(other, far, nothing).logsumexp(1)
+        )

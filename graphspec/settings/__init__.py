@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from inspect import get_annotations
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -132,137 +132,7 @@ def forget_class_variables(cls: type[BaseModel]) -> None:
 
 forget_class_variables(Setting)
 
-
-class Named(Setting):
-    """A setting chosen by its `name`: the first literal is canonical, the others are aliases."""
-
-    name: str
-    canonical: ClassVar[str] = ""
-    """The first of its names, whichever of them was written."""
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **options: Any) -> None:
-        super().__pydantic_init_subclass__(**options)
-        cls.canonical = next(iter(cls.names()), cls.canonical)
-
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        return get_args(cls.model_fields["name"].annotation)
-
-
-NamedT = TypeVar("NamedT", bound=Named)
 SettingT = TypeVar("SettingT", bound=Setting)
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """All settings of one kind, by every name and alias."""
-
-    kind: str
-    members: Mapping[str, type[Named]]
-    synonyms: Mapping[str, str]
-    unknown: str
-    """The diagnostic code of a name that is not in `members`."""
-    refused: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Names of Keras and other libraries that are none of a spec: why, and what to write instead."""
-
-    def read(self, value: object) -> Any:
-        """Reads a setting: a name, or a mapping with a `name` and arguments.
-
-        Raises `SettingError`.
-        """
-        if isinstance(value, str):
-            value = {"name": value}
-        if not isinstance(value, dict):
-            message = f"{a(self.kind)} is a name or a mapping with a `name`, not {show(value)}"
-            raise unfit("wrong-type", message, self._one_of(value))
-        name = value.get("name")
-        if "name" not in value:
-            message = f"{a(self.kind)} written as a mapping needs a `name`"
-            raise unfit("missing-key", message, self._with_name(value))
-        if not isinstance(name, str):
-            message = f"the name of {a(self.kind)} is a string, not {show(name)}"
-            raise SettingError(Problem("wrong-type", message, path=("name",)))
-        if name in self.refused:
-            reason, instead = self.refused[name]
-            raise unfit(self.unknown, f"`{name}` is not {a(self.kind)} of a spec: {reason}", instead, "name")
-        if name not in self.members:
-            raise unfit(self.unknown, f"unknown {self.kind} `{name}`", self.suggest(name), "name")
-        return validate(self.members[name], value, f"{self.kind} `{name}`")
-
-    def _one_of(self, value: object) -> str | None:
-        """The remedy for a list, of one name or of several."""
-        if not isinstance(value, list):
-            return None
-        one = len(value) == 1 and isinstance(value[0], str) and value[0] in self.members
-        return write(str(value[0])) if one else f"write one {self.kind}, without brackets"
-
-    def _with_name(self, value: dict[str, Any]) -> str:
-        """How a mapping without a `name` may have been meant: `{adam: {learning_rate: 0.1}}`, or
-        `{type: adam}`.
-        """
-        first = next(iter(value), None)
-        if isinstance(kind := value.get("type"), str) and kind in self.members:
-            rest = {key: item for key, item in value.items() if key != "type"}
-            return f"write {show({'name': Word(kind), **rest})}"
-        if first is not None and len(value) == 1 and first in self.members:
-            inner = value[first]
-            inner = inner if isinstance(inner, dict) else {}
-            return f"write {show({'name': Word(first), **inner})}"
-        return f"write {show({'name': Word('...'), **value})}"
-
-    def suggest(self, name: str) -> str:
-        """The remedy for an unknown name."""
-        bare = name.partition("(")[0].strip()
-        if instead := NAMES.get((self.kind, name)):
-            return instead
-        if bare != name and bare in self.members:
-            return f"write arguments next to the name: {{name: {bare}, ...}}"
-        listed = f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"
-        bare = bare.rpartition(".")[2]
-        return did_you_mean(bare, filter(str.islower, self.members), listed, self.synonyms, name)
-
-
-class Members(Mapping[str, type[Named]]):
-    """The settings below a base by every name and alias. Those of other files are made by `more` when a name
-    is asked for that is not one of the first: to make all classes takes longer than to check a spec.
-    """
-
-    def __init__(self, base: type[Named], more: Callable[[], object]):
-        self._base, self._more = base, more
-        self._found = self._by_name()
-        self._complete = False
-
-    def _by_name(self) -> dict[str, type[Named]]:
-        return {name: cls for cls in leaves(self._base) for name in cls.names()}
-
-    def _all(self) -> dict[str, type[Named]]:
-        if not self._complete:
-            self._more()
-            self._found, self._complete = self._by_name(), True
-        return self._found
-
-    def __getitem__(self, name: str) -> type[Named]:
-        return self._found[name] if name in self._found else self._all()[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._found or name in self._all()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-
-def leaves(cls: type[NamedT]) -> list[type[NamedT]]:
-    """The concrete settings below `cls`, in the order of their definition."""
-    classes: list[type[NamedT]] = []
-    for child in cls.__subclasses__():
-        if "name" in child.__annotations__:
-            classes.append(child)
-        classes += leaves(child)
-    return classes
 
 
 def each_of(items: Iterable[object], read: Callable[[object], SettingT]) -> tuple[SettingT, ...]:

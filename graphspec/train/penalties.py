@@ -9,18 +9,10 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 
+from graphspec.contract.constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 from graphspec.contract.layer import Weight
 from graphspec.contract.penalties import Constraint, Regularizer
-from graphspec.contract.rare_penalties import (
-    L1,
-    L1L2,
-    L2,
-    MaxNorm,
-    MinMaxNorm,
-    NonNeg,
-    OrthogonalRegularizer,
-    UnitNorm,
-)
+from graphspec.contract.regularizers import L1, L1L2, L2, OrthogonalRegularizer
 from graphspec.graph import Graph
 from graphspec.train.parallel.shards import full_tensor, put
 from graphspec.weights import Held, held_weights, layers

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from graphspec.contract import REGISTRY
-from graphspec.contract.initializers import LecunNormal
 from graphspec.contract.layer import Code, Layer, Site, Weight
+from graphspec.contract.variance_scaling import LecunNormal
 from graphspec.diagnostics import SpecError
 from tests import oracle
 from tests.contract import Case, compiled

@@ -17,7 +17,7 @@ from graphspec.diagnostics.foreign_terms import LAYERS as SAID_OTHERWISE
 from graphspec.language.glossary import KEYS
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference.layers import SECTIONS, find
-from graphspec.settings import Family
+from graphspec.settings.families import Family
 from graphspec.train.config import OPTIMIZERS, SCHEDULES
 from tests import bundled
 

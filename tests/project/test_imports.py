@@ -334,7 +334,7 @@ def test_one_place_prints() -> None:
 
 
 OF_THE_PACKAGE = {
-    *("cli/new.py", "contract/registry.py", "convert/pytorch/huggingface.py", "emit/library_source.py"),
+    *("cli/new.py", "settings/headers.py", "convert/pytorch/huggingface.py", "emit/library_source.py"),
     *("plot/html.py", "reference/codes.py", "serve/app.py", "server/tools.py", "transfer/rules.py"),
 }
 """What opens files of the package itself."""

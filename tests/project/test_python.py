@@ -199,8 +199,8 @@ def test_a_check_makes_what_the_spec_names() -> None:
     assert said == "specs/resnet50.yaml: ok"
     names = [name.removeprefix("graphspec.") for name in made.split()]
     assert [name for name in names if name.startswith(("cli.", "data.", "tune", "ops."))] == SHARED
-    assert not {"objectives.rare_losses", "objectives.rare_metrics", "objectives.loss_metrics"} & set(names)
-    assert not {"contract.rare_penalties", "contract.learned"} & set(names)
+    assert not {"objectives.class_losses", "objectives.class_metrics", "objectives.loss_metrics"} & set(names)
+    assert not {"contract.regularizers", "contract.learned"} & set(names)
     assert not {"train.config", "train.parallel.launched"} & set(names)
     assert {"objectives.losses", "layers.pooling"} < set(names) and "layers.lstm" not in names
 
@@ -209,26 +209,39 @@ SHARED = ["cli.plugins", "cli.printing", "cli.checking", "data.augmentation", "d
 """What a check, and every spec with outputs, needs of these folders."""
 
 
-def test_values_of_further_files_are_known_before_they_are_made() -> None:
+def test_headers_show_the_names_of_all_classes() -> None:
+    """Families know their members before the files of these are imported."""
     code = (
-        "from importlib import import_module; "
-        "from graphspec.contract import activations, initializers, penalties; "
-        "families = [activations.ACTIVATIONS, initializers.Initializer.members, "
-        "penalties.Regularizer.members, penalties.Constraint.members]; "
-        "known = [sorted(family) for family in families]; "
-        "[import_module(f'graphspec.contract.rare_{room}') for room in "
-        "('activations', 'initializers', 'penalties')]; "
-        "print(known == [sorted(family) for family in families], "
-        "all(family[name] for family in families for name in family))"
+        "from importlib import import_module; from pkgutil import iter_modules\n"
+        "from graphspec.contract.activations import ACTIVATIONS\n"
+        "from graphspec.contract.initializers import Initializer\n"
+        "from graphspec.contract.penalties import Constraint, Regularizer\n"
+        "from graphspec.settings.families import leaves\n"
+        "from graphspec.objectives import LOSSES, Loss\n"
+        "from graphspec.train.config.optimizers import OPTIMIZERS, OptimizerSettings\n"
+        "from graphspec.train.config.schedules import SCHEDULES, Schedule\n"
+        "from graphspec.train.config.callbacks import CALLBACKS, CallbackSettings\n"
+        "values = [ACTIVATIONS, Initializer.members, Regularizer.members, Constraint.members]\n"
+        "settings = [(LOSSES, Loss), (OPTIMIZERS, OptimizerSettings), (SCHEDULES, Schedule)]\n"
+        "settings.append((CALLBACKS, CallbackSettings))\n"
+        "first = [{*family} for family in values]\n"
+        "shown = [{*family.members} for family, _ in settings]\n"
+        "for name in ('contract', 'objectives', 'train.config', 'train.callbacks'):\n"
+        "    package = import_module(f'graphspec.{name}')\n"
+        "    [import_module(f'{package.__name__}.{each.name}') for each in iter_modules(package.__path__)]\n"
+        "classes = [{n for cls in leaves(base) for n in cls.names()} for _, base in settings]\n"
+        "made = [{name: family[name] for name in family} for family in values]\n"
+        "print(first == [*map(set, made)] and shown == classes, *map(len, made), *map(len, classes))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "True"]
+    equal, *counts = done.stdout.split()
+    assert equal == "True" and min(map(int, counts)) > 3
 
 
 def test_losses_and_metrics_of_further_files_are_made_when_they_are_named() -> None:
     code = (
         "import sys; from graphspec.objectives import LOSSES, METRICS; "
-        "first = {'graphspec.objectives.confusion', 'graphspec.objectives.rare_losses'} & {*sys.modules}; "
+        "first = {'graphspec.objectives.confusion', 'graphspec.objectives.region_losses'} & {*sys.modules}; "
         "print(METRICS.read('accuracy').name, LOSSES.read('mse').canonical, len(first), "
         "METRICS.read('auc').name, LOSSES.read('dice').name, 'nope' in METRICS.members, "
         "len(METRICS.members) > 40, len(LOSSES.members) > 30)"

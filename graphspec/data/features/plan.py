@@ -11,7 +11,7 @@ from graphspec.data.features.windows import Steps, Windows
 from graphspec.diagnostics import did_you_mean
 from graphspec.objectives.custom import CustomLoss
 from graphspec.objectives.losses import Binary, Categorical, SparseLoss
-from graphspec.objectives.rare_losses import Circle
+from graphspec.objectives.vector_losses import Circle
 from graphspec.program import OutputSpec
 from graphspec.settings import Problem
 from graphspec.tensor import Limit, Tensor

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphspec.contract.initializers import GlorotUniform, Initializer
+from graphspec.contract.initializers import Initializer
 from graphspec.contract.layer import Weight
+from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.scope import expressions_in

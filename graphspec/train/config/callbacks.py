@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from importlib import import_module
 from typing import Any, ClassVar
 
 from graphspec.diagnostics import did_you_mean
 from graphspec.objectives.history import Direction
-from graphspec.settings import Family, Members, Named, Problem, Problems, show, unfit
+from graphspec.settings import Problem, Problems, show, unfit
+from graphspec.settings.families import Family, Members, Named
 
 
 class CallbackSettings(Named):
@@ -38,7 +38,7 @@ class CallbackSettings(Named):
 
 CALLBACKS = Family(
     "callback",
-    Members(CallbackSettings, lambda: import_module("graphspec.train.callbacks.settings")),
+    Members(CallbackSettings, "graphspec.train.callbacks"),
     {
         "backup": "backup_and_restore",
         "checkpoint": "model_checkpoint",

@@ -1,5 +1,5 @@
 """Keras' optimizers: names, settings, defaults, and their updates of weights. Here are those that most specs
-name; `rare_optimizers.py` has the others, and is imported when one is named.
+name; another file beside it is imported when one of its optimizers is named.
 
 torch is imported inside of updates: a spec is checked without it.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from graphspec.diagnostics import by_word
-from graphspec.settings import Family, Members, Named
+from graphspec.settings.families import Family, Members, Named
 from graphspec.train.config.schedules import as_schedule
 
 if TYPE_CHECKING:
@@ -263,7 +262,7 @@ class AdamW(AdamRule):
 
 OPTIMIZERS = Family(
     "optimizer",
-    Members(OptimizerSettings, lambda: import_module("graphspec.train.config.rare_optimizers")),
+    Members(OptimizerSettings, __package__),
     {
         "gradient_descent": "sgd",
         "rms_prop": "rmsprop",

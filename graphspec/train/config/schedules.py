@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from graphspec.diagnostics import by_word
-from graphspec.settings import Family, Members, Named, Word, show
+from graphspec.settings import Word, show
+from graphspec.settings.families import Family, Members, Named
 
 
 class Schedule(Named):
@@ -33,7 +33,7 @@ class Schedule(Named):
 
 SCHEDULES = Family(
     "schedule",
-    Members(Schedule, lambda: import_module("graphspec.train.config.decays")),
+    Members(Schedule, __package__),
     by_word(
         cosine_decay="cosine cosine_annealing CosineAnnealingLR",
         cosine_decay_restarts="CosineAnnealingWarmRestarts",

@@ -1,6 +1,4 @@
-"""The metrics of Keras 3 that few specs name, but for those of `confusion.py` and `loss_metrics.py`: imported
-when one is.
-"""
+"""Metrics on values: coverage by quantiles, correlation, explained variance."""
 
 from __future__ import annotations
 
@@ -8,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from graphspec.objectives.class_metrics import PerClass
 from graphspec.objectives.formulas import EPSILON, aligned, cosine, mean_sums, sums_by_class
 from graphspec.objectives.losses import Loss, Misfit, QuantileLoss, axis_misfit
-from graphspec.objectives.metrics import CategoricalMetric, Metric, SparseMetric
+from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -35,34 +34,6 @@ class Coverage(Metric):
 
     def each(self, output: Values, target: Values) -> Values:
         return ((target >= output[..., 0]) & (target <= output[..., -1])).float()
-
-
-class TopKCategoricalAccuracy(CategoricalMetric):
-    """The fraction whose right class is among the `k` largest values, for one-hot targets."""
-
-    name: Literal["top_k_categorical_accuracy"] = "top_k_categorical_accuracy"
-    k: Count = 5
-    other_kind = "write `sparse_top_k_categorical_accuracy`"
-
-    def each(self, output: Values, target: Values) -> Values:
-        return in_top(output, target.argmax(-1), self.k)
-
-
-class SparseTopKCategoricalAccuracy(SparseMetric):
-    """The fraction whose right class is among the `k` largest values, for class numbers."""
-
-    name: Literal["sparse_top_k_categorical_accuracy"] = "sparse_top_k_categorical_accuracy"
-    k: Count = 5
-    other_kind = "write `top_k_categorical_accuracy`"
-
-    def each(self, output: Values, target: Values) -> Values:
-        return in_top(output, target, self.k)
-
-
-def in_top(output: Values, target: Values, k: int) -> Values:
-    """1 where fewer than `k` values are larger than that of the right class; 0 when that is not finite."""
-    right = output.gather(-1, target.unsqueeze(-1))
-    return (((output > right).sum(-1) < k) & right.squeeze(-1).isfinite()).float()
 
 
 class CosineSimilarityMetric(Metric):
@@ -148,16 +119,6 @@ class ConcordanceCorrelation(Correlation):
         return 2 * together / (y + t + apart + EPSILON)
 
 
-class PerClass(Metric):
-    """A metric that counts over the batch for each class: there is one axis beside it, of a known size."""
-
-    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
-        if output.rank == 2 and isinstance(output.shape[-1], int):
-            return super().misfit(output, activation, loss)
-        message = f"`{self.name}` needs an output of shape [batch, classes], and this one is {output}"
-        return (message, "use another metric")
-
-
 class R2Score(PerClass):
     """The fraction of the targets' variance that the outputs explain, averaged over the last axis.
 
@@ -192,62 +153,3 @@ class R2Score(PerClass):
         if self.num_regressors and free > 0:
             return 1 - (1 - scores) * (examples.max() - 1) / free
         return scores
-
-
-class FBetaScore(PerClass):
-    """The harmonic mean of precision and recall, in which recall counts `beta` times.
-
-    Without a `threshold` the largest value is the choice. `average: null` gives one score for each class, as
-    in Keras.
-    """
-
-    name: Literal["f_beta_score", "fbeta_score"] = "f_beta_score"
-    average: Literal["micro", "macro", "weighted"] | None = None
-    beta: Annotated[float, Field(gt=0)] = 1.0
-    threshold: Annotated[float, Field(gt=0, le=1)] | None = None
-
-    def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
-        return _f_sums(output, target, weight, self.threshold)
-
-    def value(self, sums: Values) -> Values:
-        return _f_score(sums, self.average, self.beta)
-
-
-class F1Score(PerClass):
-    """The harmonic mean of precision and recall.
-
-    Without a `threshold` the largest value is the choice. `average: null` gives one score for each class, as
-    in Keras.
-    """
-
-    name: Literal["f1_score"] = "f1_score"
-    average: Literal["micro", "macro", "weighted"] | None = None
-    threshold: Annotated[float, Field(gt=0, le=1)] | None = None
-
-    def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
-        return _f_sums(output, target, weight, self.threshold)
-
-    def value(self, sums: Values) -> Values:
-        return _f_score(sums, self.average, 1.0)
-
-
-def _f_sums(output: Values, target: Values, weight: Values | None, threshold: float | None) -> Values:
-    """[4, classes]: true positives, false positives, false negatives, positives."""
-    if threshold is None:
-        called = (output >= output.amax(-1, keepdim=True)) & (output.abs() > 1e-9)
-    else:
-        called = output > threshold
-    c, t = called.double(), target.double()
-    return sums_by_class((c * t, c * (1 - t), (1 - c) * t, t), weight)
-
-
-def _f_score(sums: Values, average: str | None, beta: float) -> Values:
-    if average == "micro":
-        sums = sums.sum(1, keepdim=True)
-    tp, fp, fn, positives = sums
-    precision, recall = tp / (tp + fp + EPSILON), tp / (tp + fn + EPSILON)
-    squared = beta**2
-    scores = (1 + squared) * precision * recall / (squared * precision + recall + EPSILON)
-    if average == "weighted":
-        return (scores * positives / (positives.sum() + EPSILON)).sum()
-    return scores.mean() if average else scores

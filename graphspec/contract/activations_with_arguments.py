@@ -1,4 +1,4 @@
-"""Keras' activations that few specs name. The file is imported when a spec names one."""
+"""Keras' activations that take an argument, but for `relu` and `softmax`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,38 @@
+"""Keras' constraints, as a spec writes them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from graphspec.contract.fields import as_tuple
+from graphspec.contract.penalties import Constraint, Factor
+
+Axes = Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
+
+
+class NonNeg(Constraint, word="non_neg"):
+    """No element below 0."""
+
+
+class MaxNorm(Constraint, word="max_norm"):
+    """Norms along `axis` of at most `max_value`."""
+
+    max_value: Factor = 2.0
+    axis: Axes = 0
+
+
+class UnitNorm(Constraint, word="unit_norm"):
+    """Norms along `axis` of 1."""
+
+    axis: Axes = 0
+
+
+class MinMaxNorm(Constraint, word="min_max_norm"):
+    """Norms along `axis` between `min_value` and `max_value`; `rate` is the share corrected in each step."""
+
+    min_value: Factor = 0.0
+    max_value: Factor = 1.0
+    rate: Annotated[float, Field(ge=0, le=1)] = 1.0
+    axis: Axes = 0

@@ -1,0 +1,56 @@
+"""Keras' initializers that draw from one distribution, whatever the shape, or an orthogonal matrix."""
+
+from __future__ import annotations
+
+from math import inf
+
+from graphspec.contract.initializers import Initializer
+
+
+class Uniform(Initializer, word="random_uniform", aliases="uniform"):
+    """Drawn evenly from `minval` to `maxval`."""
+
+    minval: float = -0.05
+    maxval: float = 0.05
+
+    def statement(self) -> str:
+        return f"nn.init.uniform_({{w}}, {self.minval!r}, {self.maxval!r})"
+
+
+class Normal(Initializer, word="random_normal"):
+    """Drawn from a normal distribution."""
+
+    mean: float = 0.0
+    stddev: float = 0.05
+
+    def statement(self) -> str:
+        return f"nn.init.normal_({{w}}, {self.mean!r}, {self.stddev!r})"
+
+
+class TruncatedNormal(Initializer, word="truncated_normal"):
+    """Drawn from a normal distribution truncated at two standard deviations from the mean."""
+
+    mean: float = 0.0
+    stddev: float = 0.05
+
+    def statement(self) -> str:
+        low, high = self.mean - 2 * self.stddev, self.mean + 2 * self.stddev
+        return f"nn.init.trunc_normal_({{w}}, {self.mean!r}, {self.stddev!r}, {low!r}, {high!r})"
+
+
+class Orthogonal(Initializer, word="orthogonal"):
+    """A random matrix with orthogonal rows or columns, times `gain` (Saxe et al., 2014)."""
+
+    ranks = (2, inf)
+    gain: float = 1.0
+
+    def statement(self) -> str:
+        return (
+            "nn.init.orthogonal_({w})" if self.gain == 1.0 else f"nn.init.orthogonal_({{w}}, {self.gain!r})"
+        )
+
+    def unturned(self, rank: int) -> str:
+        if rank < 3:  # PyTorch's writes into a view of one memory order
+            return super().unturned(rank)
+        gain = "" if self.gain == 1.0 else f", {self.gain!r}"
+        return f"orthogonal_({{w}}{gain})"

@@ -1,0 +1,156 @@
+"""Families of settings that a spec chooses by name: losses, metrics, optimizers, schedules, callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from typing import Any, ClassVar, TypeVar, get_args
+
+from graphspec.diagnostics import did_you_mean, write
+from graphspec.diagnostics.foreign_terms import NAMES
+from graphspec.settings import Problem, Setting, SettingError, Word, a, show, unfit, validate
+from graphspec.settings.headers import below, literal_names
+
+
+class Named(Setting):
+    """A setting chosen by its `name`: the first literal is canonical, the others are aliases."""
+
+    name: str
+    canonical: ClassVar[str] = ""
+    """The first of its names, whichever of them was written."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        cls.canonical = next(iter(cls.names()), cls.canonical)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        return get_args(cls.model_fields["name"].annotation)
+
+
+NamedT = TypeVar("NamedT", bound=Named)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """All settings of one kind, by every name and alias."""
+
+    kind: str
+    members: Mapping[str, type[Named]]
+    synonyms: Mapping[str, str]
+    unknown: str
+    """The diagnostic code of a name that is not in `members`."""
+    refused: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Names of Keras and other libraries that are none of a spec: why, and what to write instead."""
+
+    def read(self, value: object) -> Any:
+        """Reads a setting: a name, or a mapping with a `name` and arguments.
+
+        Raises `SettingError`.
+        """
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, dict):
+            message = f"{a(self.kind)} is a name or a mapping with a `name`, not {show(value)}"
+            raise unfit("wrong-type", message, self._one_of(value))
+        name = value.get("name")
+        if "name" not in value:
+            message = f"{a(self.kind)} written as a mapping needs a `name`"
+            raise unfit("missing-key", message, self._with_name(value))
+        if not isinstance(name, str):
+            message = f"the name of {a(self.kind)} is a string, not {show(name)}"
+            raise SettingError(Problem("wrong-type", message, path=("name",)))
+        if name in self.refused:
+            reason, instead = self.refused[name]
+            raise unfit(self.unknown, f"`{name}` is not {a(self.kind)} of a spec: {reason}", instead, "name")
+        if name not in self.members:
+            raise unfit(self.unknown, f"unknown {self.kind} `{name}`", self.suggest(name), "name")
+        return validate(self.members[name], value, f"{self.kind} `{name}`")
+
+    def _one_of(self, value: object) -> str | None:
+        """The remedy for a list, of one name or of several."""
+        if not isinstance(value, list):
+            return None
+        one = len(value) == 1 and isinstance(value[0], str) and value[0] in self.members
+        return write(str(value[0])) if one else f"write one {self.kind}, without brackets"
+
+    def _with_name(self, value: dict[str, Any]) -> str:
+        """How a mapping without a `name` may have been meant: `{adam: {learning_rate: 0.1}}`, or
+        `{type: adam}`.
+        """
+        first = next(iter(value), None)
+        if isinstance(kind := value.get("type"), str) and kind in self.members:
+            rest = {key: item for key, item in value.items() if key != "type"}
+            return f"write {show({'name': Word(kind), **rest})}"
+        if first is not None and len(value) == 1 and first in self.members:
+            inner = value[first]
+            inner = inner if isinstance(inner, dict) else {}
+            return f"write {show({'name': Word(first), **inner})}"
+        return f"write {show({'name': Word('...'), **value})}"
+
+    def suggest(self, name: str) -> str:
+        """The remedy for an unknown name."""
+        bare = name.partition("(")[0].strip()
+        if instead := NAMES.get((self.kind, name)):
+            return instead
+        if bare != name and bare in self.members:
+            return f"write arguments next to the name: {{name: {bare}, ...}}"
+        listed = f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"
+        bare = bare.rpartition(".")[2]
+        return did_you_mean(bare, filter(str.islower, self.members), listed, self.synonyms, name)
+
+
+class Members(Mapping[str, type[Named]]):
+    """The settings below a base, in the files of a package, by every name and alias.
+
+    A file is imported when one of its names is asked for, and `computed`, whose classes no header shows, when
+    a name is in no other.
+    """
+
+    def __init__(self, base: type[Named], package: str, computed: str | None = None):
+        self._base, self._package, self._computed = base, package, computed
+        self._loaded = self._by_name()
+
+    @cached_property
+    def _modules(self) -> dict[str, str]:
+        members = below(self._base.__name__, self._package)
+        return {name: header.module for header in members for name in literal_names(header)}
+
+    def _by_name(self) -> dict[str, type[Named]]:
+        return {name: cls for cls in leaves(self._base) for name in cls.names()}
+
+    def _with(self, *modules: str | None) -> dict[str, type[Named]]:
+        """What is loaded when these modules are."""
+        for module in modules:
+            if module is not None:
+                import_module(module)
+        self._loaded = self._by_name()
+        return self._loaded
+
+    def __getitem__(self, name: str) -> type[Named]:
+        if name not in self._loaded:
+            self._with(self._modules.get(name, self._computed))
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._loaded or name in self._modules or name in self._with(self._computed)
+
+    def __iter__(self) -> Iterator[str]:
+        loaded = self._with(*dict.fromkeys(self._modules.values()), self._computed)
+        return iter(dict.fromkeys((*self._modules, *loaded)))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def leaves(cls: type[NamedT]) -> list[type[NamedT]]:
+    """The concrete settings below `cls`, in the order of their definition."""
+    classes: list[type[NamedT]] = []
+    for child in cls.__subclasses__():
+        if "name" in child.__annotations__:
+            classes.append(child)
+        classes += leaves(child)
+    return classes

@@ -1,0 +1,69 @@
+"""The classes in a folder of the package, read off the text of their headers: nothing is imported.
+
+To make all classes takes longer than to check a spec, which names a few. So families know their members by
+these headers, and import the file of one when it is named.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import NamedTuple
+
+_HEADER = re.compile(r"\nclass (\w+)\((\w+)((?:, [^)]*)?)\):")
+_NAME = re.compile(r"\n    name: Literal\[([^\]]*)\]")
+
+
+class Header(NamedTuple):
+    """The first line of a class: its own name, that of its base, and its keywords as text."""
+
+    module: str
+    name: str
+    base: str
+    keywords: str
+    end: int
+
+
+@cache
+def files(package: str) -> Mapping[str, str]:
+    """The modules in the folder of a package, each with its text."""
+    folder = os.path.join(os.path.dirname(os.path.dirname(__file__)), *package.split(".")[1:])
+    texts = {}
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".py"):
+            with open(os.path.join(folder, name), "rb") as file:
+                texts[f"{package}.{name[:-3]}"] = file.read().decode()
+    return texts
+
+
+@cache
+def headers(package: str) -> tuple[Header, ...]:
+    """The classes of these modules that have a base."""
+    return tuple(
+        Header(module, match[1], match[2], match[3], match.end())
+        for module, text in files(package).items()
+        for match in _HEADER.finditer(text)
+    )
+
+
+def below(base: str, package: str) -> list[Header]:
+    """The classes under a base. Of several classes with one name, that of the same file is meant."""
+    near = {(header.module, header.name): header for header in headers(package)}
+    anywhere = {header.name: header for header in headers(package)}
+
+    def under(header: Header | None) -> bool:
+        while header is not None and header.base != base:
+            header = near.get((header.module, header.base)) or anywhere.get(header.base)
+        return header is not None
+
+    return [header for header in headers(package) if under(header)]
+
+
+def literal_names(header: Header) -> list[str]:
+    """The words of the `name: Literal["adam", "Adam"]` of a class; none where it has none."""
+    text = files(header.module.rpartition(".")[0])[header.module]
+    end = text.find("\nclass ", header.end)
+    name = _NAME.search(text, header.end, len(text) if end < 0 else end)
+    return re.findall(r'"(\w+)"', name[1]) if name else []
