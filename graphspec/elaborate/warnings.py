@@ -17,7 +17,6 @@ from graphspec.graph import Graph, Op, Value, types
 from graphspec.language.schema import Input
 from graphspec.objectives.history import Direction, directions
 from graphspec.objectives.losses import Binary, Categorical, MeanAbsoluteError, MeanSquaredError, Regression
-from graphspec.objectives.metrics import Accuracy, BinaryAccuracy
 from graphspec.passes.logits import ending, ends_in, inside
 from graphspec.passes.scales import is_linear, keeps_scale, multiplied
 from graphspec.program import OutputSpec
@@ -167,7 +166,7 @@ def _of_output(spec: OutputSpec, value: Value) -> Iterator[tuple[str, str, str, 
     )
     guesses = isinstance(spec.loss, Regression) and on_values and ending(value) not in ("softmax", "sigmoid")
     for metric in spec.metrics:
-        if guesses and isinstance(metric, Accuracy | BinaryAccuracy) and spec.loss is not None:
+        if guesses and metric.canonical in ("accuracy", "binary_accuracy") and spec.loss is not None:
             message = f"`{metric.name}` measures classes, but `{spec.loss.name}` is a loss on values"
             yield "metrics", "accuracy-misfit", message, "use mean_absolute_error, or r2_score"
     rows = op.inputs[0].tensor if op is not None and layer is not None and op.inputs else None

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from graphspec.objectives.accuracy import CategoricalMetric, SparseMetric
 from graphspec.objectives.formulas import EPSILON, sums_by_class
 from graphspec.objectives.losses import Loss, Misfit
-from graphspec.objectives.metrics import CategoricalMetric, Metric, SparseMetric
+from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
 
 if TYPE_CHECKING:

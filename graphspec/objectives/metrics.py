@@ -1,9 +1,9 @@
-"""The metrics of Keras 3 that most specs name: names, arguments, defaults, and what they compute on torch
-tensors.
+"""The metrics of Keras 3: names, arguments, defaults, and what they compute on torch tensors.
 
-Those that count decisions are in `confusion.py`, those on curves in `curves.py`, means of losses in
-`loss_metrics.py`, others on classes and values in `class_metrics.py` and `regression_metrics.py`. torch is
-imported inside of formulas: a spec is checked without it.
+Here is what they share. `accuracy.py` has those that most specs name, `confusion.py` those that count
+decisions, `curves.py` those on curves, `loss_metrics.py` means of losses, `class_metrics.py` and
+`regression_metrics.py` others on classes and on values. torch is imported inside of formulas: a spec is
+checked without it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,9 @@ from pydantic import AfterValidator, Field
 
 from graphspec.objectives.formulas import divide, mean_sums
 from graphspec.objectives.losses import (
-    Binary,
-    Fraction,
     Loss,
     Misfit,
     QuantileLoss,
-    SparseLoss,
-    width_misfit,
 )
 from graphspec.settings.families import Named
 from graphspec.tensor import Tensor
@@ -121,62 +117,3 @@ class Metric(Named):
         """Its value, or its values where it has several."""
         value: float | list[float] = self.value(sums).tolist()
         return value[0] if isinstance(value, list) and len(value) == 1 else value
-
-
-class Accuracy(Metric):
-    """The fraction of correct predictions: binary, categorical or sparse, by the output and its loss."""
-
-    name: Literal["accuracy", "acc"] = "accuracy"
-
-    def resolve(self, output: Tensor, loss: Loss | None) -> Metric:
-        """Keras' choice by shape; but with a binary loss each value is always judged by itself."""
-        if isinstance(loss, Binary) or output.rank < 2 or output.shape[-1] == 1:
-            return BinaryAccuracy()
-        return SparseCategoricalAccuracy() if isinstance(loss, SparseLoss) else CategoricalAccuracy()
-
-    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
-        return self.resolve(output, loss).misfit(output, activation, loss)
-
-
-class BinaryAccuracy(Metric):
-    """The fraction of values on the target's side of `threshold`."""
-
-    name: Literal["binary_accuracy"] = "binary_accuracy"
-    threshold: Fraction = 0.5
-
-    def each(self, output: Values, target: Values) -> Values:
-        return ((output > self.threshold).to(target.dtype) == target).float()
-
-
-class CategoricalMetric(Metric):
-    """A metric on one choice among several; the last axis holds the classes."""
-
-    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
-        return width_misfit(self.name, output) or super().misfit(output, activation, loss)
-
-
-class SparseMetric(CategoricalMetric):
-    """A categorical metric whose targets are class numbers."""
-
-    def target(self, output: Tensor) -> Tensor:
-        return Tensor(output.shape[:-1], "int64")
-
-
-class CategoricalAccuracy(CategoricalMetric):
-    """The fraction whose largest value is at the target's largest, for one-hot targets."""
-
-    name: Literal["categorical_accuracy"] = "categorical_accuracy"
-    other_kind = "write `sparse_categorical_accuracy`, or `accuracy`, which fits either"
-
-    def each(self, output: Values, target: Values) -> Values:
-        return (output.argmax(-1) == target.argmax(-1)).float()
-
-
-class SparseCategoricalAccuracy(SparseMetric):
-    """The fraction whose largest value is at the target's class number."""
-
-    name: Literal["sparse_categorical_accuracy"] = "sparse_categorical_accuracy"
-    other_kind = "write `categorical_accuracy`, or `accuracy`, which fits either"
-
-    def each(self, output: Values, target: Values) -> Values:
-        return (output.argmax(-1) == target).float()
