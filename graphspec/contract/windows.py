@@ -165,9 +165,14 @@ def margin_instead(argument: str, given: object, layer: str) -> str | None:
     if argument != "padding" or given in ("valid", "same"):
         return None
     if isinstance(given, str):
+        if given.lower() == "causal" and layer == "ZeroPadding1D":
+            pad = "{layer: ZeroPadding1D, padding: [before, 0]}"
+            return f"pad before it: {pad}, where `before` is one less than its window"
         near = next((word for word in ("valid", "same") if word in given.lower()), None)
         return meant(near, given, given.lower() == near) if near is not None else None
     word, place = ("cropping", "after") if layer.startswith("Cropping") else ("padding", "before")
+    if layer.endswith("1D") and isinstance(given, list) and len(given) == 1:
+        given = given[0]  # one axis has no list of axes
     return f"write `same`, or put {{layer: {layer}, {word}: {show(given)}}} {place} it"
 
 

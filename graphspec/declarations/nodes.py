@@ -172,7 +172,8 @@ def _legal_keys(reader: DeclarationReader, name: str, node: Node, path: Path, sh
     for key in repeated:
         if shared or node.form not in REPEATABLE:
             where = "a shared entry" if shared else f"{a(f'`{node.form}`')} node"
-            reader.error("unknown-key", (*path, key), f"{where} takes no `{key}`", key=True)
+            help = None if shared else f"put it into a block, and write `{key}` on that"
+            reader.error("unknown-key", (*path, key), f"{where} takes no `{key}`", help, key=True)
     if shared:
         for key, field in (("from", "source"), ("when", "when"), ("else", "otherwise")):
             if field in node.model_fields_set:

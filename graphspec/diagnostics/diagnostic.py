@@ -124,6 +124,7 @@ CODES: dict[str, str] = {
     "no-input": "a node has no input",
     "two-forms": "a node has two forms",
     "no-form": "a node has no form",
+    "chained-input": "an input that a chain gives counts the instances",
     "repeat-shapes": "the instances of a repetition do not chain",
     "left-out": "a node that was left out is read",
     "model-missing": "a model file that cannot be read",

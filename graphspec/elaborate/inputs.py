@@ -38,7 +38,9 @@ def declared_tensor(body: BodyElaborator, name: str, declared: Input) -> Tensor 
     sizes = _sizes(body, values["shape"], (*path, "shape"))
     known = when is not None and not any(value is FAILED for value in values.values())
     if values["dtype"] is not FAILED and values["dtype"] not in DTYPES:
-        help = did_you_mean(str(values["dtype"]), DTYPES, f"one of: {', '.join(DTYPES)}", DTYPE_WORDS)
+        word = str(values["dtype"]).rpartition(".")[2]  # as of `torch.long`
+        listed = f"one of: {', '.join(DTYPES)}"
+        help = did_you_mean(word, DTYPES, listed, DTYPE_WORDS, str(values["dtype"]))
         if values["dtype"] in ("category", "object", "str", "string", "text"):
             help = f"encode texts as numbers: data: {{features: {{{name}: {{encode: category}}}}}}"
         message, known = f"unknown dtype {show(values['dtype'])}", False

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphspec.diagnostics import Span, did_you_mean
+from graphspec.diagnostics import Span, did_you_mean, write
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, failed
 from graphspec.elaborate.scope import expression_in, expressions_in
 from graphspec.elaborate.values import FAILED, NOTHING, Bound
@@ -178,6 +178,16 @@ class NodeInstance:
 
 Build = Callable[[NodeInstance], NodeResult]
 """What builds an instance of any form."""
+
+
+def fewer_help(node: NodeInstance) -> str:
+    """The remedy where a reader of one input gets several."""
+    read = node.declared.source
+    if node.declared.parallel is not MISSING and isinstance(read, str) and read.endswith(".*"):
+        return write(f"{read[:-1]}$index", ": each instance reads its own")
+    if node.declared.parallel is not MISSING and isinstance(read, list):
+        return f"each instance reads its own by `parallel: {{from: [{', '.join(map(str, read))}]}}`"
+    return "merge them first: {merge: concatenate, from: [...]}"
 
 
 def near_help(word: str, names: list[str]) -> str | None:

@@ -4,6 +4,7 @@ value inside a block or model.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -44,6 +45,8 @@ def reference(
 
 SECTIONS = ("inputs", "layers", "nodes", "outputs", "self")
 """What some write before a name."""
+NUMBERS = {"pi": str(math.pi), "e": str(math.e), "inf": "1e30"}
+"""Numbers that have names elsewhere."""
 INDEXED = re.compile(r"(\w+)\[(\d+)\]")
 
 
@@ -85,6 +88,10 @@ def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> 
         known = [*declared.nodes, *body.inputs]
         listed = f"names here: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
         help = did_you_mean(head, known, listed)
+        if head in body.scope.params and not rest:
+            help = write(f"${head}", ": it is a param")
+        elif head in NUMBERS:
+            help = write(NUMBERS[head])
         if (indexed := INDEXED.fullmatch(head)) and indexed[1] in names:
             dotted = f"{indexed[1]}.{indexed[2]}"
             help = Remedy(f"an instance is written with a dot: `{dotted}`", Change(dotted, head))

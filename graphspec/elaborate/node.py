@@ -13,6 +13,7 @@ from graphspec.elaborate.instance import NodeInputs, NodeInstance
 from graphspec.elaborate.lookup import reference, resolve
 from graphspec.elaborate.scope import expression_in
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
+from graphspec.expressions import names_in
 from graphspec.graph import Op, Unit, Value, chained_inputs
 from graphspec.language.schema import MISSING, Node
 from graphspec.settings import show
@@ -297,6 +298,7 @@ def _inputs(node: NodeInstance, previous: NodeResult | None) -> NodeInputs:
     for position, read in enumerate(reads):
         name = read.name or (names[position] if position < len(names) else None)
         if name in chained or ("" in chained and position == 0):
+            _refuse_index(node, read, name)
             continue
         bounds = _reference(node, read.text, read.path)
         if read.name is not None:
@@ -313,6 +315,19 @@ def _inputs(node: NodeInstance, previous: NodeResult | None) -> NodeInputs:
         else:
             inputs.positional.insert(0, bound)
     return inputs
+
+
+def _refuse_index(node: NodeInstance, read: InputText, name: str | None) -> None:
+    """Reports `index` in a reference that only the first instance of a chain reads, where it is 0."""
+    if node.index != 1 or "index" not in names_in(read.text):
+        return
+    fed = f"`{name}`" if name else "it"
+    message = f"`index` is always 0 here: after the first instance, {fed} is what the one before gives"
+    help = "write `parallel` if the instances are no chain"
+    others = [each for each in input_names(node) if each != name] if node.form == "block" else []
+    if others:
+        help += f"; to chain `{others[0]}` instead, give the block `outputs: {{{others[0]}: ...}}`"
+    node.body.error("chained-input", node.body.declared.document.span(read.path), message, help)
 
 
 def _refused_inputs(node: NodeInstance, edges: list[tuple[str, Path]]) -> NodeInputs:

@@ -230,12 +230,16 @@ def _syntax_error(
         message = f"`{bare[place]}` {'closes nothing' if closing is None else 'is not closed'}"
         help = "remove it" if closing is None else f"its end is `{closing}`"
         return ExpressionError("expression-syntax", message, place, place + 1, help)
+    if (word := _WORD.match(bare, at)) and word[0] in _OPERATORS:
+        message = f"`{word[0]}` is an operator of expressions, and stands between values"
+        return ExpressionError("expression-syntax", message, *word.span(), "rename what it stands for")
     message = "the expression cannot be read"
     if "leading zeros" in error.msg:
         message += ": a number cannot begin with 0"
     return ExpressionError("expression-syntax", message, at, at + 1, forms)
 
 
+_OPERATORS = ("and", "or", "if", "else", "in", "is")
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 

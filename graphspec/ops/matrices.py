@@ -38,7 +38,7 @@ class Matmul(Operation, spec_name="matmul", also="bmm"):
                 raise LayerError(
                     "wrong-rank",
                     f"`matmul` takes three axes or more, with the batch, and {{input{position}}} is {x}",
-                    help="vectors: {merge: dot, axes: 1}; a learned matrix: {layer: Dense, units: ...}",
+                    help=self._of_vector(position, x1, x2),
                     inputs=(position,),
                 )
         if x1.shape[-1] != x2.shape[-2]:
@@ -52,6 +52,15 @@ class Matmul(Operation, spec_name="matmul", also="bmm"):
             )
         before = meet(self.spec_name, x1, x2, spare=2)
         return x1.with_shape(*before, x1.shape[-2], x2.shape[-1])
+
+    @staticmethod
+    def _of_vector(position: int, x1: Tensor, x2: Tensor) -> str:
+        """The remedy where an input is a vector of each example."""
+        other = (x2, x1)[position]
+        if other.rank != 3:
+            return "vectors: {merge: dot, axes: 1}; a learned matrix: {layer: Dense, units: ...}"
+        subscripts = "bij,bj->bi" if position else "bi,bij->bj"
+        return f"a vector and a matrix: {{op: einsum, subscripts: '{subscripts}'}}"
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * site.inputs[0].shape[-1] * 2
@@ -94,6 +103,10 @@ class Einsum(Operation, spec_name="einsum"):
         if len(labels) != len(inputs):
             raise self._refuse(f"is for {len(labels)} inputs, and there are {len(inputs)}")
         for position, (letters, x) in enumerate(zip(labels, inputs, strict=True)):
+            if len(letters) == x.rank - 1 and output[0] not in letters:
+                whole = [*labels[:position], output[0] + letters, *labels[position + 1 :]]
+                what = f"has no letter for the batch of {{input{position}}}, {x}"
+                raise self._refuse(what, f"write `{','.join(whole)}->{output}`")
             if len(letters) != x.rank or len(set(letters)) != len(letters):
                 raise self._refuse(f"needs a separate letter for each axis of {{input{position}}}, {x}")
             if letters[0] != output[0] or output[0] in letters[1:]:
@@ -102,8 +115,9 @@ class Einsum(Operation, spec_name="einsum"):
             raise self._refuse("has a letter twice in the output, or one that no input has")
         return labels, output
 
-    def _refuse(self, what: str) -> LayerError:
-        return LayerError("out-of-range", f"`{self.subscripts[:80]}` {what}", argument="subscripts")
+    def _refuse(self, what: str, help: str | None = None) -> LayerError:
+        message = f"`{self.subscripts[:80]}` {what}"
+        return LayerError("out-of-range", message, help=help, argument="subscripts")
 
     def flops(self, site: Site) -> Dim:
         labels, output = self.parse(site.inputs)

@@ -320,7 +320,7 @@ class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
                 "out-of-range",
                 f"`shape` starts with -1, the batch, followed by a size for each axis of {x}, "
                 f"not {_shown(self.shape)}",
-                help="new axes: {op: expand_dims, from: {input0}, axis: 1}",
+                help=self._remedy(x),
                 argument="shape",
             )
         if any(own not in (1, size) for own, size in zip(x.shape[1:], sizes, strict=True)):
@@ -335,6 +335,14 @@ class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
                     argument="shape",
                 )
         return x.with_shape(x.shape[0], *sizes)
+
+    def _remedy(self, x: Tensor) -> str:
+        """What to write for a shape without the batch, with a number for it, or with -1 for other sizes."""
+        sizes = self.shape if len(self.shape) == x.rank - 1 else self.shape[1:]
+        if len(sizes) != x.rank - 1:
+            return "new axes: {op: expand_dims, from: {input0}, axis: 1}"
+        kept = [own if size == -1 else size for size, own in zip(sizes, x.shape[1:], strict=True)]
+        return f"write {_shown((-1, *kept))}"
 
     def _size(self, x: Tensor, like: Tensor | None, size: Dim) -> str | None:
         """The code for a size; None where neither tensor has it."""

@@ -89,15 +89,18 @@ class GetItem(Operation, spec_name="get_item", also="getitem"):
             return int(word)
         match = _SLICE.fullmatch(word)
         if match is None:
-            raise self._refuse("holds indices, slices `start:stop:step`, `...` and `None`")
+            help = None
+            if re.search("[A-Za-z_]", word):
+                help = "write a number, or a param as `$name`: a size with a name is known only when it runs"
+            raise self._refuse("holds indices, slices `start:stop:step`, `...` and `None`", help)
         start, stop = (None if match[end] is None else int(match[end]) for end in ("start", "stop"))
         return Slice(start, stop, int(match["step"] or 1))
 
-    def _refuse(self, what: str) -> LayerError:
+    def _refuse(self, what: str, help: str | None = None) -> LayerError:
         return LayerError(
             "out-of-range",
             f"a `key` {what}, and this is `{self.key[:80]}`",
-            help='the first of a sequence is `key: ":, 0"`, in a formula `x[:, 0]`',
+            help=help or 'the first of a sequence is `key: ":, 0"`, in a formula `x[:, 0]`',
             argument="key",
         )
 

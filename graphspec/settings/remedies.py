@@ -29,9 +29,9 @@ def remedy_of(kind: str, given: object) -> str | None:
         return write(f"${braces[1]}")
     if kind == "list_type" and isinstance(given, int | float | str) and "*" not in str(given):
         return write_value(f"[{given}]") if not isinstance(given, bool) and "$" not in str(given) else None
-    if kind not in EXAMPLES:
+    if kind not in EXAMPLES and kind != "window_type":
         return None
-    if kind == "int_type" and isinstance(given, float) and given.is_integer():
+    if kind != "float_type" and isinstance(given, float) and given.is_integer():
         return write_value(str(int(given)))
     if isinstance(given, list) and len(given) == 1 and type(given[0]) in (int, float):
         return write_value(str(given[0]))
@@ -45,7 +45,7 @@ def remedy_of(kind: str, given: object) -> str | None:
     if _ARITHMETIC.fullmatch(number):
         return write(f"$({number})")
     if not _NUMBER.fullmatch(number):
-        return EXAMPLES[kind]
+        return EXAMPLES.get(kind)
     return Remedy(f"a number is written without quotes: {number}", Change(number))
 
 
@@ -71,6 +71,8 @@ def fraction(given: object) -> str | None:
 
 def boolean_help(given: object) -> str | None:
     """What to write for a text that other files take for true or false."""
+    if isinstance(given, str) and given.lower() in ("true", "false"):
+        return write(given.lower(), ", without quotes")
     if isinstance(given, str) and given.lower() in _BOOLEANS:
         return write(_BOOLEANS[given.lower()], f": `{given}` is a text in YAML 1.2")
     return None

@@ -88,6 +88,48 @@ HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
             "`TimeDistributed` has no `activation`",
             "wraps: {layer: ..., activation: ...}",
         ),
+        (
+            "{op: relu, parallel: 2}",
+            "takes no `parallel`",
+            "put it into a block, and write `parallel` on that",
+        ),
+        (
+            "{op: broadcast_to, shape: [1, t, 8]}",
+            "starts with -1, the batch",
+            "write [-1, t, 8]",
+        ),
+        ("{op: broadcast_to, shape: [t, 8]}", "not [t, 8]", "write [-1, t, 8]"),
+        ("{op: broadcast_to, shape: [-1, -1, 8]}", "not [-1, -1, 8]", "write [-1, t, 8]"),
+        (
+            "{layer: DepthwiseConv1D, kernel_size: 4, padding: causal}",
+            'is "causal", but',
+            "pad before it: {layer: ZeroPadding1D, padding: [before, 0]}",
+        ),
+        (
+            "{layer: DepthwiseConv1D, kernel_size: 4, padding: [[3, 0]]}",
+            "is [[3, 0]], but",
+            "put {layer: ZeroPadding1D, padding: [3, 0]} before it",
+        ),
+        (
+            '{op: einsum, from: [x, x], subscripts: "btc,tc->btc"}',
+            "`btc,tc->btc` has no letter for the batch of `x`",
+            "write `btc,btc->btc`",
+        ),
+        ('{op: get_item, key: ":, :t"}', "and this is `:, :t`", "a param as `$name`"),
+        ("{layer: Conv1D, filters: 4, kernel_size: '3'}", 'is "3", but', "written without quotes: 3"),
+        ("{layer: Dense, units: 4, use_bias: 'false'}", 'is "false", but', "write `false`, without quotes"),
+        ("{layer: Dense, units: $(in * 2)}", "`in` is an operator of expressions", "rename"),
+        ("{compute: x * pi}", "`pi` is not a node", "write `3.141592653589793`"),
+        (
+            '{compute: "x[:, 0] @ x"}',
+            "takes three axes or more",
+            "a vector and a matrix: `einsum(..., subscripts='bi,bij->bj')`",
+        ),
+        (
+            '{compute: "x[:, 0, 0] * x"}',
+            "the batch of `x[:, 0, 0]`",
+            "axes of size 1: `expand_dims(x[:, 0, 0], axis=1)`",
+        ),
     ],
 )
 def test_what_is_nearly_right(node: str, message: str, help: str | None) -> None:
@@ -111,6 +153,38 @@ def test_what_is_nearly_right(node: str, message: str, help: str | None) -> None
 def test_an_output_that_an_argument_gives(layer: str, output: str, help: str) -> None:
     text = f"{HEAD}a: {layer}\n  y: {{layer: Dense, units: 1, from: a.{output}}}\noutputs: [y]\n"
     _refused(text, f"`a` has no output `{output}`", help)
+
+
+def test_a_param_without_its_dollar_in_a_formula() -> None:
+    text = f"params: {{rate: 2}}\n{HEAD}y: {{compute: x * rate}}\noutputs: [y]\n"
+    with pytest.raises(SpecError) as caught:
+        graphspec.compile(text)
+    assert caught.value.diagnostics[0].help == "write `$rate`: it is a param"
+
+
+@pytest.mark.parametrize(
+    ("read", "help"),
+    [
+        ("a.*", "write `a.$index`: each instance reads its own"),
+        ("[a.0, a.1]", "each instance reads its own by `parallel: {from: [a.0, a.1]}`"),
+    ],
+)
+def test_parallel_readers_read_one_each(read: str, help: str) -> None:
+    text = f"""{HEAD}a: {{layer: Dense, units: 4, from: x, parallel: 2}}
+  y: {{layer: Dense, units: 4, from: {read}, parallel: 2}}
+outputs: {{y: {{from: y.0}}}}
+"""
+    _refused(text, "takes one input, and `y` gives it 2", help)
+
+
+def test_a_monitor_of_validation_is_called_val() -> None:
+    text = f"""{HEAD}y: {{layer: Dense, units: 1}}
+outputs: {{y: {{loss: mse}}}}
+train: {{callbacks: {{early_stopping: {{monitor: validation_loss}}}}}}
+"""
+    _refused(text, "no data are held out for validation", "write data: {validation: {split: 0.1}}")
+    text += "data: {validation: {split: 0.1}}\n"
+    _refused(text, "which an epoch does not have", "did you mean `val_loss`?")
 
 
 def test_an_output_of_a_spec_is_told_by_its_keys() -> None:

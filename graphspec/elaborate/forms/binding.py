@@ -9,7 +9,7 @@ from typing import Any
 from graphspec.contract.layer import Layer, LayerError
 from graphspec.contract.proposals import OF_AXES, of_ids
 from graphspec.diagnostics import Label, Span, write
-from graphspec.elaborate.instance import NodeInstance, near_help
+from graphspec.elaborate.instance import NodeInstance, fewer_help, near_help
 from graphspec.elaborate.values import NOTHING, Bound
 from graphspec.graph import Value
 from graphspec.language.schema import MISSING
@@ -72,7 +72,7 @@ def _bind_positional(node: NodeInstance, title: str, cls: type[Layer]) -> dict[s
             "input-count",
             node.span_of("from"),
             f"`{title}` takes {_count(cls)}, and `{node.name}` gives it {len(positional)}",
-            "merge them first: {merge: concatenate, from: [...]}" if len(arguments) == 1 else None,
+            fewer_help(node) if len(arguments) == 1 else None,
         )
         return None
     return {

@@ -11,7 +11,7 @@ from graphspec.diagnostics.foreign_terms import NESTS
 from graphspec.elaborate.body import BodyElaborator, NodeResult, failed
 from graphspec.elaborate.context import MAX_NESTING
 from graphspec.elaborate.inputs import meets_demands
-from graphspec.elaborate.instance import NodeInstance, near_help
+from graphspec.elaborate.instance import NodeInstance, fewer_help, near_help
 from graphspec.elaborate.lookup import give_out
 from graphspec.elaborate.outputs import read_outputs
 from graphspec.elaborate.scope import Scope, expression_in
@@ -125,7 +125,7 @@ def _bind(node: NodeInstance, declared: Body) -> dict[str, Resolved] | None:
     if len(given.positional) > len(names):
         count = f"{len(names)} input{'s' if len(names) > 1 else ''} ({', '.join(names)})"
         message = f"`{declared.title}` takes {count}, and `{node.name}` gives it {len(given.positional)}"
-        help = "merge them first: {merge: concatenate, from: [...]}" if len(names) == 1 else None
+        help = fewer_help(node) if len(names) == 1 else None
         node.error("input-count", node.span_of("from"), message, help)
         return None
     bound: dict[str, Bound] = dict(zip(names, given.positional, strict=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -55,9 +55,20 @@ _ARGUMENT = re.compile(r"`(\w+): ([^`]+)`")
 """An argument in a help, `axis: 1`, as it is written beside `op`; a call writes `axis=1`."""
 
 
-def in_call(help: str | None) -> str | None:
-    """A remedy as a formula writes arguments."""
-    return _ARGUMENT.sub(r"`\1=\2`", help) if help is not None else None
+_OP = re.compile(r"\{op: (?P<op>\w+)(?:, from: (?P<read>\{\w+\}|\[[^\]]*\]))?(?P<rest>[^{}]*)\}")
+"""An op in a help, `{op: expand_dims, from: {input0}, axis: 1}`, which a formula calls."""
+
+
+def in_call(help: str, inputs: Sequence[str] = ()) -> str:
+    """A remedy as a formula writes it: ops as calls, arguments with `=`; with the texts of the inputs."""
+
+    def call(match: re.Match[str]) -> str:
+        read = (match["read"] or "...").removeprefix("[").removesuffix("]")
+        tensors = re.sub(r"\{input(\d+)\}", lambda each: inputs[int(each[1])], read)
+        rest = re.sub(r"(, [a-z_]+): ", r"\1=", match["rest"])
+        return f"`{match['op']}({tensors}{rest})`"
+
+    return named(_ARGUMENT.sub(r"`\1=\2`", _OP.sub(call, help)), inputs)
 
 
 LARGER = {"max": "maximum", "min": "minimum"}
@@ -465,7 +476,12 @@ class _Builder:
         except SettingError as error:
             problem = error.problems[0]
             where = given.places.get(str(problem.path[0])) if problem.path else None
-            self.fail(problem.code, where or part.name or part, problem.message, in_call(problem.help))
+            self.fail(
+                problem.code,
+                where or part.name or part,
+                problem.message,
+                problem.help and in_call(problem.help),
+            )
 
     def _report(self, part: Applied, cls: type[Layer], error: LayerError, given: GivenOperands) -> NoReturn:
         """Reports a `LayerError` at the part of the formula that it concerns."""
@@ -477,7 +493,7 @@ class _Builder:
             feeds = [(given.tensors[word], given.places[word]) for word in order]
         words = [self.source(place) for _, place in feeds]
         message = named(error.message, words)
-        help = in_call(named(error.help, words)) if error.help else None
+        help = in_call(error.help, words) if error.help else None
         at = [feeds[i] for i in error.inputs if i < len(feeds) and isinstance(feeds[i][0], Value)]
         if error.argument in given.places:
             self.fail(error.code, given.places[error.argument], message, help)

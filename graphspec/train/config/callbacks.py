@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -97,10 +98,11 @@ def misfits(config: Any, directions: Mapping[str, Direction]) -> Iterator[Proble
 def _unknown_monitor(callback: CallbackSettings, monitor: str, names: Iterable[str]) -> Problem:
     names = list(names)
     path = ("callbacks", callback.name, *(["monitor"] if "monitor" in callback.model_fields_set else []))
-    if monitor.removeprefix("val_") in names and not any(name.startswith("val_") for name in names):
+    monitored = re.sub("^(validation|valid|test|eval)_", "val_", monitor)
+    if monitored.removeprefix("val_") in names and not any(name.startswith("val_") for name in names):
         message = f"`{callback.name}` watches `{monitor}`, but no data are held out for validation"
-        help = f"write data: {{validation: {{split: 0.1}}}}, or monitor: {monitor.removeprefix('val_')}"
+        help = f"write data: {{validation: {{split: 0.1}}}}, or monitor: {monitored.removeprefix('val_')}"
         return Problem("unknown-monitor", message, help, path)
-    help = did_you_mean(monitor, names, f"values of an epoch: {', '.join(names)}")
+    help = did_you_mean(monitored, names, f"values of an epoch: {', '.join(names)}")
     message = f"`{callback.name}` watches `{monitor}`, which an epoch does not have"
     return Problem("unknown-monitor", message, help, path)
