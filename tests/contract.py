@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import graphspec
-from graphspec.contract.layer import Example, Layer, Weight, Wrapper
+from graphspec.contract.layer import Example, Layer, Weight
+from graphspec.contract.wrapper import Wrapper
 from graphspec.graph import Op
 from graphspec.tensor import Size
 from graphspec.tensor import Tensor as Type

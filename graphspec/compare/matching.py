@@ -25,26 +25,26 @@ def pairs(old: Outline, new: Outline) -> dict[str, str]:
 class _Matcher:
     def __init__(self, old: Outline, new: Outline):
         self.old, self.new = old, new
-        self.found: dict[str, str] = {name: name for name in new.inputs if name in old.inputs}
-        self.taken: set[str] = set(self.found.values())
+        self.mates: dict[str, str] = {name: name for name in new.inputs if name in old.inputs}
+        self.taken: set[str] = set(self.mates.values())
         self.old_readers, self.new_readers = _readers(old), _readers(new)
 
     def run(self) -> dict[str, str]:
         self._rename_inputs()
         self._graphs("", "")
         self._left(list(self.old.nodes.values()), list(self.new.nodes.values()), True)
-        return {path: before for path, before in self.found.items() if path in self.new.nodes}
+        return {path: before for path, before in self.mates.items() if path in self.new.nodes}
 
     def _rename_inputs(self) -> None:
         """Inputs under other names, where the types leave one way only."""
         for name, tensor in self.new.inputs.items():
             alike = [n for n, t in self.old.inputs.items() if t == tensor and n not in self.taken]
-            others = [n for n, t in self.new.inputs.items() if t == tensor and n not in self.found]
-            if name not in self.found and len(alike) == len(others) == 1:
+            others = [n for n, t in self.new.inputs.items() if t == tensor and n not in self.mates]
+            if name not in self.mates and len(alike) == len(others) == 1:
                 self._pair(name, alike[0])
 
     def _pair(self, path: str, before: str) -> None:
-        self.found[path] = before
+        self.mates[path] = before
         self.taken.add(before)
 
     def _graphs(self, before: str, after: str) -> None:
@@ -54,10 +54,10 @@ class _Matcher:
         mates = []
         for node in news:
             mate = names.get(node.name)
-            if mate is not None and _is_body(mate) == _is_body(node) and node.path not in self.found:
+            if mate is not None and _is_body(mate) == _is_body(node) and node.path not in self.mates:
                 self._pair(node.path, mate.path)
         self._left(olds, news, False)
-        mates = [(self.found[node.path], node.path) for node in news if node.path in self.found]
+        mates = [(self.mates[node.path], node.path) for node in news if node.path in self.mates]
         for old, new in mates:
             self._graphs(old, new)
 
@@ -66,7 +66,7 @@ class _Matcher:
         for the same arguments.
         """
         for node in news:
-            if node.path in self.found:
+            if node.path in self.mates:
                 continue
             open_ones = [mate for mate in olds if mate.path not in self.taken and _same_kind(mate, node)]
             open_ones = [mate for mate in open_ones if not equal or mate.arguments == node.arguments]
@@ -89,7 +89,7 @@ class _Matcher:
         outline, readers = (self.new, self.new_readers) if is_new else (self.old, self.old_readers)
         names = []
         for path in readers.get(node.path, ()):
-            known = self.found.get(path) if is_new else path if path in self.taken else None
+            known = self.mates.get(path) if is_new else path if path in self.taken else None
             names.append(known or f"?{outline.nodes[path].type}")
         return sorted(names)
 
@@ -97,8 +97,8 @@ class _Matcher:
         """What a node reads, as the old spec calls it."""
         path, rest = label, ""
         while path:
-            if path in self.found:
-                return self.found[path] + rest
+            if path in self.mates:
+                return self.mates[path] + rest
             path, dot, last = path.rpartition(".")
             rest = dot + last + rest
         return label

@@ -16,7 +16,8 @@ from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.contract.keras_names import ALIASES, LAYERS
-from graphspec.contract.layer import Layer, Wrapper
+from graphspec.contract.layer import Layer
+from graphspec.contract.wrapper import Wrapper
 from graphspec.convert.applications import OF_APPLICATIONS, layer_scale, scaled_sum
 from graphspec.convert.arguments import arguments, around, parsed, shortened, without_code
 from graphspec.convert.cells import of_cells

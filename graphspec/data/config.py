@@ -97,6 +97,6 @@ def parse_data(value: object) -> DataConfig:
     with problems.under():
         config = validate(DataConfig, entries, "`data`")
     problems.raise_any()
-    problems.found += window_misfits(config)
+    problems.collected += window_misfits(config)
     problems.raise_any()
     return config

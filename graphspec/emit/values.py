@@ -175,7 +175,7 @@ class ValueWriter:
         """The last axis of a value of the template, as code over the arguments."""
         if value not in self._sizes:
             self._sizes[value] = None  # of a value that depends on itself nothing is known
-            self._sizes[value] = self._found(value)
+            self._sizes[value] = self._last_axis(value)
         return self._sizes[value]
 
     def size_there(self, value: Value) -> LastAxis | None:
@@ -202,7 +202,7 @@ class ValueWriter:
             for each in given
         ]
 
-    def _found(self, value: Value) -> LastAxis | None:
+    def _last_axis(self, value: Value) -> LastAxis | None:
         group = self.group
         if value not in group.template.instances:
             return None

@@ -258,7 +258,7 @@ class _Reader:
     """Turns Python's tree into parts."""
 
     def __init__(self, text: str, parts: dict[int, Part]) -> None:
-        self.text, self.found = text, parts
+        self.text, self.parts = text, parts
 
     def part(self, node: ast.expr) -> Part:
         start, end = node.col_offset, node.end_col_offset or node.col_offset
@@ -288,8 +288,8 @@ class _Reader:
         raise self._refused(node)
 
     def _name(self, node: ast.Name, start: int, end: int) -> Part:
-        if start in self.found:
-            return self.found[start]
+        if start in self.parts:
+            return self.parts[start]
         if node.id in WORDS:
             return Plain(start, end, WORDS[node.id])
         return Reference(start, end, node.id)
@@ -304,7 +304,7 @@ class _Reader:
 
     def _call(self, node: ast.Call, start: int, end: int) -> Applied:
         function = node.func
-        dotted = self.found.get(function.col_offset)
+        dotted = self.parts.get(function.col_offset)
         if not isinstance(function, ast.Name) or isinstance(dotted, Reference):
             if isinstance(function, ast.Attribute):
                 raise self._refused(function)
@@ -403,5 +403,5 @@ class _Reader:
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             node = node.operand
         if isinstance(node, ast.Name):
-            return isinstance(self.found.get(node.col_offset), Plain)
+            return isinstance(self.parts.get(node.col_offset), Plain)
         return isinstance(node, ast.Constant) and type(node.value) is int

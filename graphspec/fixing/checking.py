@@ -42,23 +42,10 @@ def check_spec_text(
     sources: dict[str, str],
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
-) -> Program | None:
-    """The same of the text of a file that may not be saved: diagnostics call it `shown`, its paths are
-    relative to `path`.
-    """
-    return check_and_read(text, shown, path, diagnostics, sources, preset, settings)[1]
-
-
-def check_and_read(
-    text: str,
-    shown: str,
-    path: Path | None,
-    diagnostics: Diagnostics,
-    sources: dict[str, str],
-    preset: str | None = None,
-    settings: Mapping[str, Any] | None = None,
 ) -> tuple[Document | None, Program | None]:
-    """The same, with what is read of the text."""
+    """The same of the text of a file that may not be saved, with what is read of it: diagnostics call it
+    `shown`, its paths are relative to `path`.
+    """
     document = compiler.read_spec(text, shown, diagnostics, sources)
     if document is None:
         return None, None

@@ -10,15 +10,7 @@ from graphspec.contract.broadcasting import stretch
 from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import Initializer, Zeros
 from graphspec.contract.input_checks import need_mask
-from graphspec.contract.layer import (
-    Code,
-    Example,
-    LayerError,
-    ModuleCall,
-    Ref,
-    Site,
-    Weight,
-)
+from graphspec.contract.layer import Code, Example, LayerError, ModuleCall, Ref, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.random_initializers import Orthogonal
 from graphspec.contract.variance_scaling import GlorotUniform

@@ -11,17 +11,7 @@ from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels
-from graphspec.contract.layer import (
-    Code,
-    Example,
-    Layer,
-    LayerError,
-    Leaf,
-    Linear,
-    ModuleCall,
-    Site,
-    Weight,
-)
+from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Linear, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.contract.windows import (

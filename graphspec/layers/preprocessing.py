@@ -8,15 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from graphspec.contract.fields import Finite, Positive, as_tuple
 from graphspec.contract.input_checks import known_channels, need_float
-from graphspec.contract.layer import (
-    Code,
-    Example,
-    Layer,
-    LayerError,
-    Leaf,
-    Memory,
-    Site,
-)
+from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Memory, Site
 from graphspec.contract.windows import AXES, DataFormat, assemble, need_axes, need_spatial, spatial
 from graphspec.layers.upsampling import need_smooth
 from graphspec.tensor import Dim, Tensor, product

@@ -17,17 +17,7 @@ from graphspec.contract.broadcasting import stretch
 from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float, need_mask, need_rank
-from graphspec.contract.layer import (
-    Argument,
-    Code,
-    Layer,
-    LayerError,
-    Leaf,
-    ModuleCall,
-    Ref,
-    Site,
-    Weight,
-)
+from graphspec.contract.layer import Argument, Code, Layer, LayerError, Leaf, ModuleCall, Ref, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.random_initializers import Orthogonal
 from graphspec.contract.variance_scaling import GlorotUniform

@@ -8,8 +8,9 @@ from typing import Any
 
 from graphspec.contract.fields import Positive
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site, Weight, Wrapper
+from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.wrapper import Wrapper
 from graphspec.tensor import Dim, Tensor
 
 

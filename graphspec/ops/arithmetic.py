@@ -7,16 +7,7 @@ from typing import ClassVar
 from graphspec.contract.arrays import Nested
 from graphspec.contract.broadcasting import promote, shared_memory, to_float
 from graphspec.contract.fields import Constant
-from graphspec.contract.layer import (
-    Argument,
-    Code,
-    Example,
-    LayerError,
-    Leaf,
-    Memory,
-    Ref,
-    Site,
-)
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Memory, Ref, Site
 from graphspec.ops.operation import (
     BinaryOperation,
     Operation,

@@ -8,16 +8,7 @@ from pydantic import Field
 
 from graphspec.contract.buffers import need_held
 from graphspec.contract.fields import Finite
-from graphspec.contract.layer import (
-    Argument,
-    Code,
-    Example,
-    LayerError,
-    Leaf,
-    Moved,
-    Ref,
-    Site,
-)
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Moved, Ref, Site
 from graphspec.ops.operation import UnaryOperation, need_numbers, row, table
 from graphspec.tensor import Tensor
 

@@ -14,16 +14,7 @@ from graphspec.contract.arrays import Nested, elements, shape_of
 from graphspec.contract.broadcasting import promote, shared_memory, stretch, to_float
 from graphspec.contract.buffers import buffer, met, need_held
 from graphspec.contract.fields import Constant
-from graphspec.contract.layer import (
-    Argument,
-    Code,
-    Layer,
-    LayerError,
-    Leaf,
-    Memory,
-    ModuleCall,
-    Site,
-)
+from graphspec.contract.layer import Argument, Code, Layer, LayerError, Leaf, Memory, ModuleCall, Site
 from graphspec.contract.proposals import misfit
 from graphspec.tensor import Dim, Tensor
 

@@ -17,7 +17,8 @@ from pydantic import BaseModel
 
 from graphspec.contract import REGISTRY
 from graphspec.contract.activations import ActivationFunction
-from graphspec.contract.layer import Layer, Wrapper
+from graphspec.contract.layer import Layer
+from graphspec.contract.wrapper import Wrapper
 from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES
 from graphspec.data.mixing import MIXINGS

@@ -17,8 +17,9 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.activations import ActivationFunction
 from graphspec.contract.initializers import Initializer
 from graphspec.contract.keras_names import ALIASES, REFUSED
-from graphspec.contract.layer import Layer, Wrapper
+from graphspec.contract.layer import Layer
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.wrapper import Wrapper
 from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES
 from graphspec.data.mixing import MIXINGS

@@ -122,12 +122,12 @@ class Server:
 
     def _rows(self, request: Request, served: Served, body: bytes) -> tuple[list[Any], bool]:
         """The rows of a request, and whether it is one row by itself."""
-        rows, single = self._found(request.kind, served, body)
+        rows, single = self._parsed(request.kind, served, body)
         if len(rows) > self.limits.rows:
             raise Rejected(413, f"the request has {len(rows):,} rows; at most {self.limits.rows:,} are read")
         return rows, single
 
-    def _found(self, kind: str, served: Served, body: bytes) -> tuple[list[Any], bool]:
+    def _parsed(self, kind: str, served: Served, body: bytes) -> tuple[list[Any], bool]:
         if kind.startswith("image/") or kind == "application/octet-stream":
             if served.picture is None:
                 raise Rejected(415, "this run does not read a picture alone: send rows as JSON")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics
-from graphspec.fixing.checking import check_and_read
+from graphspec.fixing.checking import check_spec_text
 from graphspec.fixing.edits import Fix, fix_of
 from graphspec.graph import Graph, Op
 from graphspec.server.positions import Positions
@@ -108,7 +108,7 @@ def analysed(
     shown = str(path) if path is not None else "<spec>"
     marked, text = text.startswith(_MARK), text.removeprefix(_MARK)
     diagnostics, sources = Diagnostics(), dict[str, str]()
-    document, program = check_and_read(text, shown, path, diagnostics, sources)
+    document, program = check_spec_text(text, shown, path, diagnostics, sources)
     nodes = _nodes(program) if program is not None else before.nodes if before is not None else {}
     return Analysis(
         text,

@@ -58,7 +58,7 @@ class Symbols(Scopes):
 
     def __init__(self, document: Document, models: Models | None = None):
         super().__init__(document, models)
-        self.found: list[Occurrence] = []
+        self.occurrences: list[Occurrence] = []
         self._keys: dict[Path, Symbol] = {}
         """The names that keys are, by the path of the key."""
         self._choices: list[_Choice] = []
@@ -72,11 +72,11 @@ class Symbols(Scopes):
         self._sections(value)
         for choice in self._choices:
             self._choose(choice)
-        self.found = sorted(set(self.found), key=lambda each: (each.start, each.end))
+        self.occurrences = sorted(set(self.occurrences), key=lambda each: (each.start, each.end))
 
     def at(self, offset: int) -> Occurrence | None:
         """The name at an offset, or just before it."""
-        here = [each for each in self.found if each.start <= offset <= each.end]
+        here = [each for each in self.occurrences if each.start <= offset <= each.end]
         return min(here, key=lambda each: (offset == each.end, each.end - each.start), default=None)
 
     def of(self, symbol: Symbol) -> list[Occurrence]:
@@ -91,13 +91,13 @@ class Symbols(Scopes):
     def beside(self, symbol: Symbol) -> Symbol | None:
         """Another thing that is meant where a name is written: a param can choose one in each body."""
         places = {(each.start, each.end) for each in self.of(symbol)}
-        both = (each.symbol for each in self.found if (each.start, each.end) in places)
+        both = (each.symbol for each in self.occurrences if (each.start, each.end) in places)
         return next((each for each in both if each != symbol), None)
 
     @cached_property
     def _places(self) -> dict[Symbol, list[Occurrence]]:
         places: dict[Symbol, list[Occurrence]] = {}
-        for each in self.found:
+        for each in self.occurrences:
             places.setdefault(each.symbol, []).append(each)
         return places
 
@@ -223,7 +223,7 @@ class Symbols(Scopes):
                 span = self.document.key(path)
                 first = self._offset(span.line, span.column)
                 first += start + (self.document.text[first : first + 1] in ("'", '"'))
-                self._found(symbol, first, first + len(word))
+                self._keep(symbol, first, first + len(word))
             start += len(word) + 1
 
     def _pattern(self, text: str, path: Path) -> None:
@@ -398,11 +398,11 @@ class Symbols(Scopes):
     def _offsets(self, span: Span) -> tuple[int, int]:
         return self._offset(span.line, span.column), self._offset(span.end_line, span.end_column)
 
-    def _found(self, symbol: Symbol, start: int, end: int, declares: bool = False) -> bool:
+    def _keep(self, symbol: Symbol, start: int, end: int, declares: bool = False) -> bool:
         """Keeps a place where a name is written as it is; one in an alias or a file that is merged is not."""
         written = self.document.text[start:end] == symbol.name
         if written:
-            self.found.append(Occurrence(symbol, start, end, declares))
+            self.occurrences.append(Occurrence(symbol, start, end, declares))
         return written
 
     def _add(self, symbol: Symbol, path: Path, declares: bool = False) -> None:
@@ -411,7 +411,7 @@ class Symbols(Scopes):
             start, end = self._offsets(span)
             if self.document.text[start : start + 1] in ("'", '"'):
                 start, end = start + 1, end - 1
-            if self._found(symbol, start, end, declares):
+            if self._keep(symbol, start, end, declares):
                 self._keys.setdefault(path, symbol)
                 return
             if declares:
@@ -419,7 +419,7 @@ class Symbols(Scopes):
 
     def _file(self, symbol: Symbol, path: Path) -> None:
         """The path of a file, wherever it is written."""
-        self.found.append(Occurrence(symbol, *self._offsets(self.document.span(path))))
+        self.occurrences.append(Occurrence(symbol, *self._offsets(self.document.span(path))))
 
     def _name(self, symbol: Symbol, path: Path, match: re.Match[str]) -> None:
         """A name in a text, if the body has it."""
@@ -427,7 +427,7 @@ class Symbols(Scopes):
             self._part(symbol, path, *match.span())
 
     def _part(self, symbol: Symbol, path: Path, start: int, end: int, declares: bool = False) -> None:
-        self._found(symbol, *self.place(path, start, end), declares)
+        self._keep(symbol, *self.place(path, start, end), declares)
 
     def place(self, path: Path, start: int, end: int) -> tuple[int, int]:
         """Where a part of the text at a path is written: its offsets in the document."""

@@ -143,7 +143,7 @@ class Tools:
     ) -> tuple[Program | None, list[Diagnostic], dict[str, str]]:
         """The program of a text, if it has one. Without a file, paths in it are relative to the folder."""
         diagnostics, sources = Diagnostics(), dict[str, str]()
-        program = check_spec_text(text, name, path or self.folder / "spec.yaml", diagnostics, sources)
+        _, program = check_spec_text(text, name, path or self.folder / "spec.yaml", diagnostics, sources)
         return program, diagnostics.sorted(), sources
 
     def _checked(self, text: str, name: str, path: Path | None) -> tuple[list[Diagnostic], dict[str, str]]:

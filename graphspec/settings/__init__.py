@@ -78,7 +78,7 @@ class Problems:
     """The problems of the parts of a value, which are raised together."""
 
     def __init__(self) -> None:
-        self.found: list[Problem] = []
+        self.collected: list[Problem] = []
 
     @contextmanager
     def under(self, *prefix: str | int) -> Iterator[None]:
@@ -86,12 +86,12 @@ class Problems:
         try:
             yield
         except SettingError as error:
-            self.found += error.under(*prefix).problems
+            self.collected += error.under(*prefix).problems
 
     def raise_any(self) -> None:
         """Raises `SettingError` where there are any."""
-        if self.found:
-            raise SettingError(*self.found)
+        if self.collected:
+            raise SettingError(*self.collected)
 
 
 class Setting(BaseModel):

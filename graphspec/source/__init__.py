@@ -148,7 +148,7 @@ def _findings(reader: Reader) -> list[Diagnostic]:
             reader.tell(cut, reader.text[cut.start : cut.end])
     except Stop:
         pass
-    return reader.found
+    return reader.diagnostics
 
 
 def _decode(text: str | bytes, file: str, diagnostics: Diagnostics) -> str | None:

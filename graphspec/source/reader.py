@@ -105,7 +105,7 @@ class Reader:
     """One pass over one text, whose `lines` begin at these offsets. YAML parses `masked`, the text with its
     `masks` blanked. Nothing recurses but the copy of an alias, whose depth is bounded.
 
-    After `run`: `value` and `root` (None when nothing can be read), what was `found`, the `cuts` for whose
+    After `run`: `value` and `root` (None when nothing can be read), the `diagnostics`, the `cuts` for whose
     sake another pass is worth while, and how far the text was `reached`.
     """
 
@@ -121,7 +121,7 @@ class Reader:
         self.text, self.file, self.lines = text, file, lines
         self.masks, self.masked, self.arguments = masks, masked, arguments
         self.mask_starts = sorted(masks)
-        self.found: list[Diagnostic] = []
+        self.diagnostics: list[Diagnostic] = []
         self.cuts: dict[int, Cut] = {}
         self.searches = 0
         self.stack: list[Frame] = []
@@ -158,14 +158,14 @@ class Reader:
     def _report(
         self, code: str, start: int, end: int, message: str, help: str | None = None, **more: Any
     ) -> None:
-        self.found.append(Diagnostic(code, message, self._place(start, end), help=help, **more))
+        self.diagnostics.append(Diagnostic(code, message, self._place(start, end), help=help, **more))
 
     def _place(self, start: int, end: int) -> Span:
         return place(self.file, self.lines, start, end)
 
     def _error(self, *arguments: Any, **more: Any) -> None:
         self._report(*arguments, **more)
-        if len(self.found) >= MAX_ERRORS:
+        if len(self.diagnostics) >= MAX_ERRORS:
             self.root = None
             raise Stop
 
@@ -460,7 +460,7 @@ class Reader:
     # --- what the parser and the end of the file have to say
 
     def _check_root(self) -> None:
-        if isinstance(self.value, dict) or self.found:
+        if isinstance(self.value, dict) or self.diagnostics:
             return
         if self.root is None or self.value is None:
             help = "`graphspec new` writes one to start from"

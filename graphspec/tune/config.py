@@ -179,8 +179,8 @@ def parse_tune(value: object) -> TuneConfig:
                 ranges[key] = parse_range(key, item)
     with problems.under():
         config = validate(TuneConfig, rest, "`tune`")
-        problems.found += _grid_problems(config)
-        if not config.search and not problems.found:
+        problems.collected += _grid_problems(config)
+        if not config.search and not problems.collected:
             raise unfit("missing-key", "`search` names no values to vary", EXAMPLE, "search")
     problems.raise_any()
     return config

@@ -30,7 +30,7 @@ def check(text: str) -> tuple[list[Diagnostic], dict[str, str]]:
 
 
 def compiled(text: str) -> Program | None:
-    return check_spec_text(text, "spec.yaml", None, Diagnostics(), {})
+    return check_spec_text(text, "spec.yaml", None, Diagnostics(), {})[1]
 
 
 @cache

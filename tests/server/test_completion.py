@@ -276,5 +276,5 @@ def test_edits_leave_nothing_behind(edits: list[tuple[int, int, str]]) -> None:
         for each in (typed, known):
             assert each.current == fresh.current
             if fresh.names is not None:
-                assert each.names is not None and each.names.found == fresh.names.found
+                assert each.names is not None and each.names.occurrences == fresh.names.occurrences
         assert list(hints(known)) == list(hints(fresh)) or fresh.program is None

@@ -32,7 +32,7 @@ def renamed(text: str, symbol: Symbol, name: str) -> str:
 
 def in_order(text: str) -> list[Symbol]:
     """The names of a text, blocks after what is in them."""
-    found = {each.symbol for each in symbols(text).found}
+    found = {each.symbol for each in symbols(text).occurrences}
     return sorted(found, key=lambda each: (each.kind == "block", str(each)))
 
 

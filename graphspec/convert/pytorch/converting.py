@@ -15,9 +15,11 @@ from graphspec.convert.nodes import ConvertedInput, ConvertedValue
 from graphspec.convert.pytorch import (  # noqa: F401  (they register)
     attention,
     fourier,
+    indexing,
     layers,
     pointwise,
     products,
+    reducing,
     resizing,
     shaping,
 )
@@ -141,10 +143,10 @@ class Converter:
                 bias = node.args[2] if word == "linear" and len(node.args) > 2 else None
                 bias = node.args[0] if word == "addmm" else bias
                 uses.setdefault(next(iter(held.names)), set()).add(((turns, stops), bias))
-        several = {name: found for name, found in uses.items() if len(found) > 1}
+        several = {name: ways for name, ways in uses.items() if len(ways) > 1}
         return {
-            name: "turned" if len({made for made, _ in found}) > 1 else "biases"
-            for name, found in several.items()
+            name: "turned" if len({change for change, _ in ways}) > 1 else "biases"
+            for name, ways in several.items()
         }
 
     def _input(self, node: fx.Node) -> Laid:

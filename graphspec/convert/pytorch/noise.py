@@ -82,7 +82,7 @@ class NoiseFunction:
     """
 
     needed: list[fx.Node]
-    found: fx.Node
+    target: fx.Node
     base: fx.Node
 
     def of(self, x: Tensor, numbers: Tensor | None = None) -> Tensor:
@@ -100,7 +100,7 @@ class NoiseFunction:
             values[node] = node.target(*args, **kwargs)  # type: ignore[operator]
             if drawn is not None:
                 values[node].copy_(drawn)
-        result: Tensor = values[self.found]
+        result: Tensor = values[self.target]
         return result.double()
 
 

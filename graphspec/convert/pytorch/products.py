@@ -13,7 +13,7 @@ from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layers import dense
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.pointwise import pair, scalar
-from graphspec.convert.pytorch.shaping import reduced
+from graphspec.convert.pytorch.reducing import reduced
 from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 

@@ -1,8 +1,7 @@
-"""Functions that pick, move, join and reduce axes."""
+"""Functions that pick, move, repeat and join axes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layout import Laid
-from graphspec.convert.pytorch.writer import LISTED, Known, NodeWriter
+from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
 
@@ -104,7 +103,7 @@ def _repeat(
             x = w.natural(x)
         j = x.sole(i)
         node = w.node("op", "repeat", {"repeats": int(repeats), "axis": j}, [("x", x.value)])
-        return _resized(x, node, {i: out.shape[i]})
+        return resized(x, node, {i: out.shape[i]})
     counts = list(repeats if repeats is not None else dims)
     x = self
     while len(x.shape) < len(counts):
@@ -120,10 +119,10 @@ def _repeat(
     if not all(isinstance(c, int) for c in counts):
         raise Unsupported("it repeats as often as an open size says", "give the size a number in --input")
     node = w.node("op", "tile", {"repeats": counts}, [("x", x.value)])
-    return _resized(x, node, dict(enumerate(out.shape)))
+    return resized(x, node, dict(enumerate(out.shape)))
 
 
-def _resized(x: Laid, node: Any, changed: dict[int, Any], output: int = 0) -> Laid:
+def resized(x: Laid, node: Any, changed: dict[int, Any], output: int = 0) -> Laid:
     """The result of a node that changes the sizes of some torch axes, each an axis of the value."""
     sizes, shape = list(x.sizes), list(x.shape)
     for i, size in changed.items():
@@ -182,13 +181,13 @@ def _slice(
 
         places = counted(w, out.shape[i])
         node = w.node("op", "take", {"axis": j}, [("", x.value), ("", places.value)])
-        return _resized(x, node, {i: out.shape[i]})
+        return resized(x, node, {i: out.shape[i]})
     if not isinstance(first, int) or not (isinstance(end, int) or end is None or end == size):
         raise Unsupported("it slices at a place that stays open", "give the size a number in --input")
     stop = "" if end is None or (not isinstance(end, int)) or end >= (1 << 60) or end == size else str(end)
     key = [":"] * len(x.sizes)
     key[j] = f"{first or ''}:{stop}" + (f":{step}" if step != 1 else "")
-    return _resized(x, picked(w, x, key), {i: out.shape[i]})
+    return resized(x, picked(w, x, key), {i: out.shape[i]})
 
 
 def picked(w: NodeWriter, x: Laid, key: list[str]) -> Any:
@@ -240,7 +239,7 @@ def _split(w: NodeWriter, self: Laid, out: Any, function: str, dim: int = 0, **_
     }
     names = tuple(f"part{n}" for n in range(1, len(sizes)))
     node = w.node("op", "split", given, [("x", x.value)], outputs=names)
-    return tuple(_resized(x, node, {i: size}, n) for n, size in enumerate(sizes))
+    return tuple(resized(x, node, {i: size}, n) for n, size in enumerate(sizes))
 
 
 @handles("cat", "concat", "concatenate")
@@ -278,7 +277,7 @@ def _cat(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
     axis = -1 if j == len(leader.sizes) - 1 else j
     given = {} if axis == -1 else {"axis": axis}
     node = w.node("merge", "concatenate", given, reads)
-    return _resized(leader, node, {i: out.shape[i]})
+    return resized(leader, node, {i: out.shape[i]})
 
 
 def _expanding(shape: list[int]) -> Any:
@@ -328,265 +327,3 @@ def _flip(w: NodeWriter, self: Laid, dims: Any, **_: Any) -> Laid:
         x = alone(w, x, i)
     axes = [x.sole(i) for i in places]
     return w.make("op", "flip", {"axis": axes[0] if len(axes) == 1 else axes}, [("x", x.value)], x)
-
-
-# --- reductions
-
-REDUCTIONS = {
-    "mean": "mean",
-    "sum": "sum",
-    "amax": "max",
-    "amin": "min",
-    "prod": "prod",
-    "logsumexp": "logsumexp",
-    "any": "any",
-    "all": "all",
-}
-
-
-def reduced(
-    w: NodeWriter, op: str, x: Laid, places: Sequence[int], keep: bool, out: Any, **given: Any
-) -> Laid:
-    """An op that reduces torch axes."""
-    x = w.solid(x)
-    if any(0 in x.axes[i] for i in places):
-        raise Unsupported("it reduces over the examples of a batch", "reduce over the axes of one example")
-    gone = sorted(j for i in places for j in x.axes[i])
-    rank = len(x.sizes)
-    space = list(range(1, rank - 1))
-    if not gone:
-        value = x.value
-    elif op == "mean" and gone == space and 3 <= rank <= 5 and not given:
-        value = ConvertedValue(w.node("layer", f"GlobalAveragePooling{rank - 2}D", {}, [("x", x.value)]))
-    elif op == "max" and gone == space and 3 <= rank <= 5 and not given:
-        value = ConvertedValue(w.node("layer", f"GlobalMaxPooling{rank - 2}D", {}, [("x", x.value)]))
-    else:
-        axis: Any = gone if len(gone) > 1 else -1 if gone[0] == rank - 1 else gone[0]
-        value = ConvertedValue(w.node("op", op, {"axis": axis, **given}, [("x", x.value)]))
-    left = [j for j in range(rank) if j not in gone]
-    axes = [
-        () if i in places else tuple(left.index(j) for j in axis)
-        for i, axis in enumerate(x.axes)
-        if keep or i not in places
-    ]
-    shape = [1 if i in places else size for i, size in enumerate(x.shape) if keep or i not in places]
-    dtype = str(out.dtype).removeprefix("torch.") if out is not None else x.dtype
-    return Laid(value, tuple(x.sizes[j] for j in left), tuple(axes), tuple(shape), dtype)
-
-
-@handles(*REDUCTIONS)
-def _reduce(
-    w: NodeWriter, self: Laid, *, function: str, out: Any, dim: Any = None, keepdim: bool = False, **_: Any
-) -> Laid:
-    return reduced(w, REDUCTIONS[function], self, dims_of(dim, len(self.shape)), keepdim, out)
-
-
-@handles("var", "std")
-def _var(
-    w: NodeWriter,
-    self: Laid,
-    *,
-    function: str,
-    out: Any,
-    dim: Any = None,
-    keepdim: bool = False,
-    unbiased: Any = True,
-    correction: Any = 1,
-    **_: Any,
-) -> Laid:
-    places = dims_of(dim, len(self.shape))
-    degrees = correction if correction is not None else 1
-    degrees = degrees if unbiased else 0
-    variance = reduced(w, "var", self, places, keepdim, out)
-    if degrees:
-        from graphspec.convert.pytorch.pointwise import scalar
-        from graphspec.convert.pytorch.sizes import product
-
-        count = product(self.shape[i] for i in places)
-        if not isinstance(count, int):
-            raise Unsupported("an unbiased variance over an open size has no counterpart", "unbiased=False")
-        variance = scalar(w, "multiply", variance, count / (count - degrees))
-    return w.make("op", "sqrt", {}, [("x", variance.value)], variance) if function == "std" else variance
-
-
-@handles("max", "min")
-def _most(
-    w: NodeWriter,
-    self: Laid,
-    *,
-    function: str,
-    out: Any,
-    other: Any = None,
-    dim: Any = None,
-    keepdim: bool = False,
-    **_: Any,
-) -> Any:
-    if other is not None:
-        from graphspec.convert.pytorch.pointwise import number, pair
-
-        return pair(w, {"max": "maximum", "min": "minimum"}[function], self, number(other), out.shape)
-    places = dims_of(dim, len(self.shape))
-    if dim is None:
-        return reduced(w, function, self, places, keepdim, out)
-    return reduced(w, function, self, places, keepdim, None), reduced(
-        w, f"arg{function}", self, places, keepdim, out[1]
-    )
-
-
-@handles("argmax", "argmin")
-def _arg(
-    w: NodeWriter, self: Laid, *, function: str, out: Any, dim: Any = None, keepdim: bool = False, **_: Any
-) -> Laid:
-    return reduced(w, function, self, dims_of(dim, len(self.shape)), keepdim, out)
-
-
-@handles("linalg_vector_norm", "norm")
-def _norm(
-    w: NodeWriter,
-    self: Laid,
-    out: Any,
-    ord: Any = 2,
-    p: Any = None,
-    dim: Any = None,
-    keepdim: bool = False,
-    **_: Any,
-) -> Laid:
-    order = p if p is not None else ord
-    given = {} if order == 2 else {"ord": order}
-    return reduced(w, "norm", self, dims_of(dim, len(self.shape)), keepdim, out, **given)
-
-
-@handles("softmax", "log_softmax", "_softmax", "_log_softmax")
-def _softmax(w: NodeWriter, self: Laid, dim: int, function: str, **_: Any) -> Laid:
-    i = dim % len(self.shape)
-    x = alone(w, self, i)
-    j = x.at(i)
-    word = function.removeprefix("_")
-    if j == len(x.sizes) - 1:
-        return w.make("layer", "Activation", {"activation": word}, [("x", x.value)], x)
-    return w.make("op", word, {"axis": j}, [("x", x.value)], x)
-
-
-@handles("cumsum", "cumprod")
-def _cumulative(w: NodeWriter, self: Laid, dim: int, function: str, out: Any, **_: Any) -> Laid:
-    x = alone(w, self, dim % len(self.shape))
-    word = str(out.dtype).removeprefix("torch.")
-    if x.dtype != word:  # PyTorch counts booleans
-        x = replace(w.make("op", "cast", {"dtype": word}, [("x", x.value)], x), dtype=word)
-    axis = x.sole(dim % len(self.shape))
-    cumulative = w.make("op", function, {"axis": axis}, [("x", x.value)], x)
-    return replace(cumulative, dtype=str(out.dtype).removeprefix("torch."))
-
-
-@handles("topk", "sort", "argsort")
-def _ordered(
-    w: NodeWriter,
-    self: Laid,
-    out: Any,
-    function: str,
-    k: Any = None,
-    dim: int = -1,
-    largest: bool = True,
-    descending: bool = False,
-    **_: Any,
-) -> Any:
-    x = w.last(self, dim)
-    if function != "topk" or not largest:
-        raise Unsupported(f"`{function}` of these arguments has no counterpart", "use topk")
-    node = w.node("op", "top_k", {"k": int(k)}, [("x", x.value)], outputs=("indices",))
-    i = dim % len(self.shape)
-    values = _resized(x, node, {i: k})
-    return values, replace(_resized(x, node, {i: k}, 1), dtype="int64")
-
-
-@handles("index_select")
-def _index_select(w: NodeWriter, self: Laid, dim: int, index: Any, out: Any, **_: Any) -> Laid:
-    return taken(w, self, dim % len(self.shape), index, out)
-
-
-def taken(w: NodeWriter, x: Laid, i: int, index: Any, out: Any) -> Laid:
-    """The elements at constant places along an axis."""
-    if not isinstance(index, Known):
-        raise Unsupported("it picks at places that are computed from data", "use torch.gather")
-    x = alone(w, x, i)
-    j = x.at(i)
-    flat = index.map(lambda t: t.reshape(-1))
-    if flat.tensor.numel() <= LISTED:
-        node = w.node("op", "take", {"indices": flat.tensor.tolist(), "axis": j}, [("x", x.value)])
-    else:
-        node = w.node("op", "take", {"axis": j}, [("", x.value), ("", w.held(flat, "indices"))])
-    elements = _resized(x, node, {i: flat.tensor.numel()})
-    shape = list(index.tensor.shape)
-    return elements if len(shape) == 1 else w.split(elements, (*x.shape[:i], *shape, *x.shape[i + 1 :]))
-
-
-@handles("index")
-def _index(w: NodeWriter, self: Laid, indices: Any, out: Any, **_: Any) -> Laid:
-    used = [i for i, index in enumerate(indices) if index is not None]
-    if len(used) == 1 and isinstance(indices[used[0]], Known) and indices[used[0]].tensor.dtype != torch.bool:
-        return taken(w, self, used[0], indices[used[0]], out)
-    if (spread := _spread(self, indices, out)) is not None:
-        return spread
-    raise Unsupported(
-        "it is indexed by tensors", "pick with torch.gather, a slice, or constant places along one axis"
-    )
-
-
-def _spread(x: Laid, indices: Any, out: Any) -> Laid | None:
-    """Indices that count whole axes, each along an axis of its own, only bring the axes to other places."""
-    rank = len(out.shape)
-    axes: list[tuple[int, ...]] = [()] * rank
-    if len(indices) != len(x.shape) or not all(isinstance(index, Known) for index in indices):
-        return None
-    for i, index in enumerate(indices):
-        varying = [a for a, size in enumerate(index.tensor.shape) if size > 1]
-        if len(varying) != 1 or index.tensor.flatten().tolist() != list(range(index.tensor.numel())):
-            return None
-        place = varying[0] + rank - index.tensor.dim()
-        if axes[place] or (isinstance(x.shape[i], int) and x.shape[i] != index.tensor.numel()):
-            return None
-        axes[place] = x.axes[i]
-    return replace(x, axes=tuple(axes), shape=tuple(out.shape))
-
-
-@handles("unfold")
-def _unfold(w: NodeWriter, self: Laid, dimension: int, size: int, step: int, out: Any, **_: Any) -> Laid:
-    """Windows along an axis, which become the last one."""
-    i = dimension % len(self.shape)
-    count = out.shape[i]
-    if not isinstance(count, int) or count * size > 4096:
-        raise Unsupported("it has windows along a size that stays open, or too many", "use F.unfold")
-    x = self
-    if step != size or count * size != x.shape[i]:
-        x = alone(w, x, i)
-        places = [start * step + k for start in range(count) for k in range(size)]
-        node = w.node("op", "take", {"indices": places, "axis": x.at(i)}, [("x", x.value)])
-        x = _resized(x, node, {i: len(places)})
-    parted = w.split(x, (*x.shape[:i], count, size, *x.shape[i + 1 :]))
-    order = [k for k in range(len(parted.shape)) if k != i + 1]
-    return parted.permuted([*order, i + 1])
-
-
-@handles("gather")
-def _gather(w: NodeWriter, self: Any, dim: int, index: Any, out: Any, **_: Any) -> Any:
-    if not isinstance(self, Laid):
-        if self.tensor.unique().numel() == 1 and not any(w.trains.get(name) for name in self.names):
-            return Known(self.tensor.flatten()[0].reshape([1] * len(out.shape)))
-        raise Unsupported("it gathers from a table at places that are data", "use nn.Embedding")
-    i = dim % len(self.shape)
-    if not isinstance(index, Laid):
-        raise Unsupported("it gathers at constant places", "use index_select")
-    x, index = w.natural(self), w.natural(index)
-    node = w.node("op", "take_along_axis", {"axis": i}, [("", x.value), ("", index.value)])
-    return _resized(x, node, {k: size for k, size in enumerate(out.shape) if k})
-
-
-@handles("tril", "triu")
-def _triangle(w: NodeWriter, self: Laid, function: str, diagonal: int = 0, **_: Any) -> Laid:
-    x = w.natural(self)
-    return w.make("op", function, {"k": diagonal} if diagonal else {}, [("x", x.value)], x)
-
-
-@handles("_assert_async", "_assert_scalar", "_assert_tensor_metadata")
-def _nothing(w: NodeWriter, **_: Any) -> None:
-    return None

@@ -144,12 +144,12 @@ def swapped(layer: Any, tensor: Callable[[Any, str], Any]) -> Iterator[None]:
     own = [*layer._trainable_variables, *layer._non_trainable_variables]
     floats = {id(variable) for variable in own if "float" in str(variable.dtype)}
 
-    def found(value: Any, word: str) -> Any:
+    def replaced(value: Any, word: str) -> Any:
         if isinstance(value, keras.Variable):
             return tensor(value, word) if id(value) in floats else value
         if isinstance(value, dict):
-            return {key: found(item, f"{word}_{key}") for key, item in value.items()}
-        return [found(item, f"{word}_{number}") for number, item in enumerate(value)]
+            return {key: replaced(item, f"{word}_{key}") for key, item in value.items()}
+        return [replaced(item, f"{word}_{number}") for number, item in enumerate(value)]
 
     def holds(value: Any) -> bool:
         if isinstance(value, (list, tuple)):
@@ -161,7 +161,7 @@ def swapped(layer: Any, tensor: Callable[[Any, str], Any]) -> Iterator[None]:
     space = vars(layer)
     hidden = ("_trainable_variables", "_non_trainable_variables", "_tracker")
     before = {word: value for word, value in space.items() if word not in hidden and holds(value)}
-    space.update({word: found(value, word.strip("_")) for word, value in before.items()})
+    space.update({word: replaced(value, word.strip("_")) for word, value in before.items()})
     try:
         yield
     finally:

@@ -27,7 +27,7 @@ class Vocabulary:
     def __init__(self, start: int, values: Iterable[str] = ()):
         self.start = start
         self.values = list(values)
-        self.found = len(self.values)
+        self.distinct = len(self.values)
         """How many distinct values training rows have."""
         self.rare = 0
         """How many of them have no id: too rare, or beyond the size."""
@@ -54,7 +54,7 @@ class Vocabulary:
             else:
                 self.by_frequency(size, feature.min_count)
             rare = f", {self.rare:,} of them rare" if self.rare else ""
-            notes.append(f"{name}: {self.found:,} values{rare}")
+            notes.append(f"{name}: {self.distinct:,} values{rare}")
         return notes + _alike_note(name, self)
 
     def by_frequency(self, size: int | None, min_count: int) -> None:
@@ -62,12 +62,12 @@ class Vocabulary:
         ordered = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
         kept = [value for value, count in ordered if count >= min_count]
         self.values = kept if size is None else kept[: max(size - self.start, 0)]
-        self.found, self.rare = len(ordered), len(ordered) - len(self.values)
+        self.distinct, self.rare = len(ordered), len(ordered) - len(self.values)
 
     def by_text(self) -> None:
         """All values, sorted by text."""
         self.values = sorted(self.counts)
-        self.found, self.rare = len(self.values), 0
+        self.distinct, self.rare = len(self.values), 0
 
     def ids(self, column: pa.Array, unknown: int) -> Ids:
         """The id of each value; `unknown` for null and for values without an id."""
@@ -95,12 +95,12 @@ class Vocabulary:
         return pairs
 
     def to_json(self) -> dict[str, Any]:
-        return {"values": self.values, "found": self.found, "rare": self.rare}
+        return {"values": self.values, "found": self.distinct, "rare": self.rare}
 
     @classmethod
     def from_json(cls, start: int, value: Mapping[str, Any]) -> Vocabulary:
         vocabulary = cls(start, restored(list[str], value["values"]))
-        vocabulary.found, vocabulary.rare = restored(int, value["found"]), restored(int, value["rare"])
+        vocabulary.distinct, vocabulary.rare = restored(int, value["found"]), restored(int, value["rare"])
         return vocabulary
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphspec.contract.layer import LayerError, NestedWrapper, Wrapper
+from graphspec.contract.layer import LayerError
+from graphspec.contract.wrapper import NestedWrapper, Wrapper
 from graphspec.declarations import read_wrapped
 from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.forms.arguments import read_layer

@@ -54,7 +54,7 @@ def decoded(
 @dataclass(frozen=True, slots=True)
 class ColumnDecoding:
     g: GraphWriter
-    found: Answers
+    answers: Answers
     lengths: Mapping[str, str]
 
     def write(self, name: str, output: OutputSpec, encoder: Any, value: str) -> None:
@@ -71,15 +71,15 @@ class ColumnDecoding:
         elif isinstance(encoder, Floats) and self._fits(encoder, tensor):
             self._numbers(name, tensor, encoder, g.cast(value, NUMBER))
         else:
-            self.found.values[name] = self._squeezed(tensor, value), FLOAT
+            self.answers.values[name] = self._squeezed(tensor, value), FLOAT
 
     def _classes(self, name: str, tensor: Tensor, labels: list[Any] | None, value: str) -> None:
         chosen = self.g.op("ArgMax", value, axis=-1, keepdims=0)
-        found = self.found
-        found.values[name] = (chosen, WHOLE) if labels is None else self._named(tensor, labels, chosen)
-        found.values[f"{name}.probabilities"] = value, FLOAT
+        answers = self.answers
+        answers.values[name] = (chosen, WHOLE) if labels is None else self._named(tensor, labels, chosen)
+        answers.values[f"{name}.probabilities"] = value, FLOAT
         if labels is not None:
-            found.classes[name] = labels
+            answers.classes[name] = labels
 
     def _named(self, tensor: Tensor, labels: list[Any], chosen: str) -> tuple[str, int]:
         g = self.g
@@ -107,9 +107,9 @@ class ColumnDecoding:
         value = g.sliced(value, 0, len(values))
         limit = g.constant([THRESHOLD if threshold is None else threshold], np.float32)
         has, names = g.op("GreaterOrEqual", value, limit), g.constant(np.array(values, object))
-        self.found.values[name] = g.where(has, names, g.constant(np.array([""], object))), TEXT
-        self.found.values[f"{name}.probabilities"] = value, FLOAT
-        self.found.classes[name] = list(values)
+        self.answers.values[name] = g.where(has, names, g.constant(np.array([""], object))), TEXT
+        self.answers.values[f"{name}.probabilities"] = value, FLOAT
+        self.answers.classes[name] = list(values)
 
     @staticmethod
     def _fits(encoder: Floats, tensor: Tensor) -> bool:
@@ -123,7 +123,7 @@ class ColumnDecoding:
     def _numbers(self, name: str, tensor: Tensor, encoder: Floats, value: str) -> None:
         g = self.g
         if len(encoder.curves) == 1:
-            self.found.values[name] = self._squeezed(tensor, undone(g, encoder.curves[0], value)), NUMBER
+            self.answers.values[name] = self._squeezed(tensor, undone(g, encoder.curves[0], value)), NUMBER
             return
         last, units = tensor.rank - 1, tensor.shape[-1]
         assert isinstance(units, int)  # see `_fits`
@@ -131,19 +131,19 @@ class ColumnDecoding:
         own = [undone(g, curve, x) for curve, x in zip(encoder.curves, columns, strict=False)]
         if tensor.rank == 2:
             for column, x in zip(encoder.columns, own, strict=False):
-                self.found.values[f"{name}.{column}"] = x, NUMBER
+                self.answers.values[f"{name}.{column}"] = x, NUMBER
         else:
             parts = [g.expanded(x, last) for x in [*own, *columns[len(own) :]]]
-            self.found.values[name] = g.joined(parts, last), NUMBER
+            self.answers.values[name] = g.joined(parts, last), NUMBER
 
     def _quantiles(self, name: str, tensor: Tensor, encoder: Floats, loss: QuantileLoss, value: str) -> None:
         """The level in the middle, then each level."""
         g = self.g
         own = undone(g, encoder.curves[0], value)
         columns = [g.op("Gather", own, g.constant(i, np.int64), axis=-1) for i in range(len(loss.levels))]
-        self.found.values[name] = columns[loss.middle], NUMBER
+        self.answers.values[name] = columns[loss.middle], NUMBER
         for level, column in zip(loss.levels, columns, strict=True):
-            self.found.values[f"{name}.{level:g}"] = column, NUMBER
+            self.answers.values[f"{name}.{level:g}"] = column, NUMBER
 
     def _squeezed(self, tensor: Tensor, value: str) -> str:
         if tensor.rank > 1 and tensor.shape[-1] == 1:

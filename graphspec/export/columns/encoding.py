@@ -95,7 +95,7 @@ class ColumnEncoding:
     program: BaseProgram
     na_values: Sequence[str]
     free: Mapping[str, Any]
-    found: Inside
+    inside: Inside
 
     def misfit(self, encoder: Encoder, tensor: Tensor) -> Reason | None:
         """Why an encoder stays outside the file; None where it does not."""
@@ -282,7 +282,7 @@ class ColumnEncoding:
     def _agreeing(self, encoder: Encoder, unit: str, count: str) -> str:
         """The lengths of rows, refused where another column says others, or where the model takes fewer."""
         g, name = self.g, encoder.columns[0]
-        known = self.found.lengths.setdefault(unit, count)
+        known = self.inside.lengths.setdefault(unit, count)
         if known != count:
             count = g.guarded(count, WHOLE, g.op("Equal", known, count), f"column {name}: another length")
         most = self.program.maximum_sizes.get(unit)
@@ -311,7 +311,7 @@ class ColumnEncoding:
         if encoder.free and (unit := unit_of(encoder.sizes[0])) is not None:
             length = self.g.op("Shape", value, start=1, end=2)
             rows = self.g.op("Expand", length, self.g.op("Shape", value, start=0, end=1))
-            self.found.lengths.setdefault(unit[0], rows)
+            self.inside.lengths.setdefault(unit[0], rows)
         return value
 
     def _whole_numbers(self, encoder: PlainEncoder, name: str, value: str, kind: int) -> str:

@@ -208,8 +208,8 @@ def parse_train(value: object) -> TrainConfig:
         config = validate(TrainConfig, rest, "`train`")
         if config.phases and "epochs" not in rest:
             config = config.model_copy(update={"epochs": sum(phase.epochs for phase in config.phases)})
-        problems.found += [*_two_rates(config), *_whole_weights(config), *_unfreezing(config)]
-        problems.found += _varying(config)
+        problems.collected += [*_two_rates(config), *_whole_weights(config), *_unfreezing(config)]
+        problems.collected += _varying(config)
     problems.raise_any()
     return config
 
