@@ -10,6 +10,7 @@ import torch
 from graphspec.data.batches import InMemory
 from graphspec.data.fields import Field
 from graphspec.objectives.custom import CustomLoss
+from graphspec.objectives.formulas import activate
 from graphspec.program import BaseProgram, OutputSpec
 from graphspec.tensor import Tensor
 
@@ -49,6 +50,7 @@ def _target(value: torch.Tensor, output: OutputSpec, wanted: Tensor) -> torch.Te
     """
     loss = output.loss
     relative = value - value.mean(0, keepdim=True)
+    value = activate(value, output.activation)
     own = None if loss is None else loss.legal_target(value, relative)
     if own is not None:
         return own

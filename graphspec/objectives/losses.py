@@ -75,9 +75,9 @@ class Loss(Named):
         """The least and the largest value of a target; `classes` is the last axis of the output."""
         return None, None
 
-    def legal_target(self, raw: Values, relative: Values) -> Values | None:
-        """Legal targets from what some model gives before its activation, and from that relative to the mean
-        over all examples; None where class numbers, or the values themselves, are legal.
+    def legal_target(self, output: Values, relative: Values) -> Values | None:
+        """Legal targets from the outputs of some model, and from what it gives before its activation relative
+        to the mean over all examples; None where class numbers, or the outputs themselves, are legal.
         """
         return None
 
@@ -268,6 +268,9 @@ class QuantileLoss(Loss):
     def reduced(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape
 
+    def legal_target(self, output: Values, relative: Values) -> Values | None:
+        return output[..., self.middle]
+
     def formula(self, output: Values, target: Values) -> Values:
         """The mean over the levels."""
         levels = output.new_tensor(self.levels)
@@ -304,8 +307,8 @@ class Categorical(Loss):
     def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
         return 0, 1
 
-    def legal_target(self, raw: Values, relative: Values) -> Values | None:
-        return one_hot(raw, relative)
+    def legal_target(self, output: Values, relative: Values) -> Values | None:
+        return one_hot(output, relative)
 
 
 class CategoricalCrossentropy(Categorical):
@@ -330,7 +333,7 @@ class SparseLoss(Categorical):
     def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
         return (0, classes - 1) if isinstance(classes, int) else (None, None)
 
-    def legal_target(self, raw: Values, relative: Values) -> Values | None:
+    def legal_target(self, output: Values, relative: Values) -> Values | None:
         return None
 
     def comparable(self, target: Values, output: Values) -> Values:
@@ -406,8 +409,8 @@ class Binary(Loss):
     def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
         return 0, 1
 
-    def legal_target(self, raw: Values, relative: Values) -> Values | None:
-        return (relative > 0).to(raw.dtype)
+    def legal_target(self, output: Values, relative: Values) -> Values | None:
+        return (relative > 0).to(output.dtype)
 
     def smoothed(self, target: Values) -> Values:
         """Targets moved to 0.5 by `label_smoothing`."""

@@ -36,8 +36,8 @@ class Region(Loss):
     def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
         return 0, 1
 
-    def legal_target(self, raw: Values, relative: Values) -> Values | None:
-        return (relative > 0).to(raw.dtype)
+    def legal_target(self, output: Values, relative: Values) -> Values | None:
+        return (relative > 0).to(output.dtype)
 
     def summed(self, rank: int) -> tuple[int, ...]:
         """The axes, of so many, that it sums over, from 0."""

@@ -92,8 +92,8 @@ class Hinge(Regression):
     def formula(self, output: Values, target: Values) -> Values:
         return (1 - _hinge_target(target) * output).clamp(min=0)
 
-    def legal_target(self, raw: Values, relative: Values) -> Values | None:
-        return (relative > 0).to(raw.dtype)
+    def legal_target(self, output: Values, relative: Values) -> Values | None:
+        return (relative > 0).to(output.dtype)
 
 
 class SquaredHinge(Regression):
@@ -104,8 +104,8 @@ class SquaredHinge(Regression):
     def formula(self, output: Values, target: Values) -> Values:
         return (1 - _hinge_target(target) * output).clamp(min=0).square()
 
-    def legal_target(self, raw: Values, relative: Values) -> Values | None:
-        return (relative > 0).to(raw.dtype)
+    def legal_target(self, output: Values, relative: Values) -> Values | None:
+        return (relative > 0).to(output.dtype)
 
 
 def _hinge_target(target: Values) -> Values:
@@ -128,8 +128,8 @@ class CategoricalHinge(Regression):
     def formula(self, output: Values, target: Values) -> Values:
         return (((1 - target) * output).amax(-1) - (target * output).sum(-1) + 1).clamp(min=0)
 
-    def legal_target(self, raw: Values, relative: Values) -> Values | None:
-        return one_hot(raw, relative)
+    def legal_target(self, output: Values, relative: Values) -> Values | None:
+        return one_hot(output, relative)
 
 
 class KLDivergence(Regression):
@@ -145,5 +145,5 @@ class KLDivergence(Regression):
         target, output = target.clamp(EPSILON, 1), output.clamp(EPSILON, 1)
         return (target * (target / output).log()).sum(-1)
 
-    def legal_target(self, raw: Values, relative: Values) -> Values | None:
-        return one_hot(raw, relative)
+    def legal_target(self, output: Values, relative: Values) -> Values | None:
+        return one_hot(output, relative)

@@ -34,7 +34,7 @@ class CTC(Loss):
     def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
         return (0, classes - 1) if isinstance(classes, int) else (None, None)
 
-    def legal_target(self, raw: Values, relative: Values) -> Values | None:
+    def legal_target(self, output: Values, relative: Values) -> Values | None:
         """The best class of each step, [n, steps]: repetitions are one, class 0 none; zeros after them."""
         import torch
 

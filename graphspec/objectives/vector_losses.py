@@ -45,8 +45,8 @@ class Contrastive(VectorLoss):
     def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
         return 0, 1
 
-    def legal_target(self, raw: Values, relative: Values) -> Values | None:
-        return (relative[:, 0] > 0).to(raw.dtype)
+    def legal_target(self, output: Values, relative: Values) -> Values | None:
+        return (relative[:, 0] > 0).to(output.dtype)
 
     def compare(self, vectors: Sequence[Values], target: Values | None) -> Values:
         assert target is not None

@@ -463,11 +463,15 @@ nodes:
   hot: {layer: Dense, from: both, units: 3, activation: softmax}
   yes: {layer: Dense, from: both, units: 1, activation: sigmoid}
   value: {layer: Dense, from: both, units: 2}
+  level: {layer: Dense, from: both, units: 3}
+  share: {layer: Dense, from: both, units: 1, activation: sigmoid}
 outputs:
   kind: {loss: sparse_categorical_crossentropy}
   hot: {loss: categorical_crossentropy}
   yes: {loss: binary_crossentropy}
   value: {loss: mse}
+  level: {loss: {name: quantile, levels: [0.1, 0.5, 0.9]}}
+  share: {loss: mae}
   picture: {from: flat, target: image, loss: mean}
 """
 
@@ -481,7 +485,8 @@ def test_synthetic_data_are_legal_and_the_same_for_a_seed() -> None:
     assert set(np.unique(found["kind"])) == {0, 1, 2}
     assert (found["hot"].sum(1) == 1).all() and found["hot"].any(0).all()
     assert set(np.unique(found["yes"])) == {0, 1}
-    assert found["value"].shape == (320, 2)
+    assert found["value"].shape == (320, 2) and found["level"].shape == (320,)
+    assert found["share"].min() > 0 and found["share"].max() < 1
     again = cast(InMemory, load(made, None, None, CPU).training)
     assert all(torch.equal(examples.arrays[name], again.arrays[name]) for name in found)
 
