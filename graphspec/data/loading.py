@@ -64,6 +64,10 @@ class Data:
     """What was learned from training rows; None where the examples are arrays, or synthetic."""
     warnings: tuple[Diagnostic, ...] = ()
 
+    @property
+    def is_synthetic(self) -> bool:
+        return SYNTHETIC in self.notes
+
 
 def load(
     program: BaseProgram,

@@ -95,9 +95,11 @@ def examine(
     batch: Batch,
     steps: int | None = None,
     diagnostics: Iterable[Diagnostic] = (),
+    real: bool = True,
 ) -> Examination:
     """Inspects a batch, and the model's outputs for it in training. `steps` are those of the whole training,
-    and `diagnostics` are warnings about the data. What a comment of the spec silences is left out.
+    and `diagnostics` are warnings about the data. The scale of data that are not `real` says nothing. What a
+    comment of the spec silences is left out.
     """
     file = file_name(program.source, program.name)
     dead = DeadUnits(file, program.emitted.places, len(batch))
@@ -118,9 +120,9 @@ def examine(
         *diagnostics,
         *_unreached(program, reached, unreached.values()),
         *dead.warnings(),
-        *_unscaled(program, module, given, scales),
-        *_beyond(program, result.targets),
-        *_apart(program, objective, result.parts),
+        *(_unscaled(program, module, given, scales) if real else ()),
+        *(_beyond(program, result.targets) if real else ()),
+        *(_apart(program, objective, result.parts) if real else ()),
         *_long_warmup(program, steps),
     ):
         warnings.add(warning)

@@ -169,4 +169,5 @@ def _examine(
     """Inspects a batch; the training does not depend on it."""
     count = examples(program, program.training.batch_size)
     batches = dataset.training.batches(count, Shuffle(program.training.seed, 0))
-    return examine(program, module, objective, next(batches), steps, dataset.warnings)
+    real = not dataset.is_synthetic
+    return examine(program, module, objective, next(batches), steps, dataset.warnings, real)

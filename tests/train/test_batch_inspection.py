@@ -199,6 +199,19 @@ def told(path: Path) -> list[tuple[str, int, str]]:
     return [(each["code"], each["line"], each["message"]) for each in found]
 
 
+def test_the_scale_of_synthetic_data_is_no_warning(tmp_path: Path) -> None:
+    text = """
+inputs: {x: {shape: [6]}}
+nodes: {y: {layer: Dense, units: 6, activation: sigmoid}}
+outputs: {y: {loss: mse, target: x}}
+train: {epochs: 1}
+"""
+    (tmp_path / "s.yaml").write_text(text)
+    command = ["train", str(tmp_path / "s.yaml"), "--device", "cpu", "--run-dir", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0 and "warning" not in done.stderr
+
+
 def test_rows_that_are_fine_are_no_warning(tmp_path: Path) -> None:
     assert told(table(tmp_path, {})) == []
 
