@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from graphspec.data.batches import Batch, Changed, Examples
 from graphspec.data.features.following import followers, pictures
-from graphspec.data.features.plan import Fill, plan
+from graphspec.data.features.plan import Fill, plan_fills
 from graphspec.program import BaseProgram
 
 MOST = 255
@@ -98,7 +98,7 @@ def _restored(augmented: Tensor, pictures: Tensor) -> Tensor:
 def augmented(program: BaseProgram, training: Examples, device: torch.device) -> Augmented:
     """Training examples with the `augment` of the features of a program."""
     assert program.data is not None
-    filled = plan(program.inputs, program.outputs, program.data.features, program.ranges)
+    filled = plan_fills(program.inputs, program.outputs, program.data.features, program.ranges)
     by_input = followers(filled)
     numbers = {fill.field: number for number, group in enumerate(pictures(filled)) for fill in group}
     following = {name: tuple(_follower(program, fill) for fill in fills) for name, fills in by_input.items()}

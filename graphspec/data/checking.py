@@ -13,7 +13,7 @@ from typing import Any
 
 from graphspec.data.arrays import Arrays, open_arrays, remedy
 from graphspec.data.binding import bind, check_weights, need_images
-from graphspec.data.features.plan import FillPlan, of_images, plan
+from graphspec.data.features.plan import FillPlan, of_images, plan_fills
 from graphspec.data.features.settings import TextFeature
 from graphspec.data.fields import Checker, Field, absent_inputs, fields
 from graphspec.data.files import DataFile, Marked, Split
@@ -118,7 +118,7 @@ def _plan(program: BaseProgram, there: Collection[str]) -> FillPlan:
     absent = absent_inputs(program, there)
     config = program.data
     assert config is not None
-    return plan(
+    return plan_fills(
         program.inputs, program.outputs, config.features, program.ranges, absent, windows=config.windows
     )
 

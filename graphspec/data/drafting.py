@@ -245,55 +245,59 @@ def _rows(table: Table, most: int) -> pa.Table:
 # --- the parts
 
 
-def _inputs(made: Draft, looks: list[ColumnProfile]) -> None:
+def _inputs(spec_draft: Draft, looks: list[ColumnProfile]) -> None:
     numbers = [seen for seen in looks if seen.kind == "number"]
     for writing in dict.fromkeys([None, *(seen.writing for seen in numbers)]):
         alike = [seen for seen in numbers if seen.writing == writing]
         name = word(alike[0].name) if alike else "facts"
-        _numbers_input(made, name if writing is not None else "facts", alike)
-    _kinds_input(made, [seen for seen in looks if seen.kind == "category"])
+        _numbers_input(spec_draft, name if writing is not None else "facts", alike)
+    _kinds_input(spec_draft, [seen for seen in looks if seen.kind == "category"])
     for seen in looks:
         name = word(seen.name)
         if seen.kind == "vector":
-            made.inputs.append(f"  {name}: {{shape: [{seen.width}]}}")
-            made.codes.append(name)
+            spec_draft.inputs.append(f"  {name}: {{shape: [{seen.width}]}}")
+            spec_draft.codes.append(name)
         elif seen.kind == "date":
-            _date_input(made, name, seen)
+            _date_input(spec_draft, name, seen)
         elif seen.images is not None:
-            _images(made, name, seen, seen.images)
+            _images(spec_draft, name, seen, seen.images)
         elif seen.kind == "set":
-            _set_input(made, name, seen)
+            _set_input(spec_draft, name, seen)
         elif seen.kind in ("text", "tokens"):
-            _list_input(made, name, seen)
+            _list_input(spec_draft, name, seen)
 
 
-def _numbers_input(made: Draft, name: str, numbers: list[ColumnProfile]) -> None:
+def _numbers_input(spec_draft: Draft, name: str, numbers: list[ColumnProfile]) -> None:
     if not numbers:
         return
     gaps = any(seen.missing for seen in numbers)
-    made.inputs.append(f"  {name}: {{shape: [{len(numbers) * (2 if gaps else 1)}]}}")
-    fill = ", fill: median, indicator: true" if gaps else ", fill: median" if made.gaps else ""
+    spec_draft.inputs.append(f"  {name}: {{shape: [{len(numbers) * (2 if gaps else 1)}]}}")
+    fill = ", fill: median, indicator: true" if gaps else ", fill: median" if spec_draft.gaps else ""
     skewed = [seen.name for seen in numbers if seen.skewed]
     transform = f", transform: {flow(dict.fromkeys(skewed, 'log1p'))}" if skewed else ""
     filled = "missing numbers become the median, and a 0/1 column marks them"
-    made.features.append(f"    # {filled if gaps else 'mean 0, deviation 1'}")
+    spec_draft.features.append(f"    # {filled if gaps else 'mean 0, deviation 1'}")
     if skewed:
-        made.features.append("    # a few numbers are far larger than the others: their logarithm is read")
+        spec_draft.features.append(
+            "    # a few numbers are far larger than the others: their logarithm is read"
+        )
     columns = f"columns: {flow([seen.name for seen in numbers])}"
     keys = numbers[0].keys()
-    made.features.append(f"    {name}: {{{columns}, encode: number{keys}{transform}, scale: standard{fill}}}")
-    made.codes.append(name)
-    if made.curves and len(numbers) <= CURVED:
-        if CURVES not in made.blocks:
-            made.blocks.append(CURVES)
-        made.nodes.append(f"  {name}_curves: {{block: curves, from: {name}}}")
-        made.codes.append(f"{name}_curves")
+    spec_draft.features.append(
+        f"    {name}: {{{columns}, encode: number{keys}{transform}, scale: standard{fill}}}"
+    )
+    spec_draft.codes.append(name)
+    if spec_draft.curves and len(numbers) <= CURVED:
+        if CURVES not in spec_draft.blocks:
+            spec_draft.blocks.append(CURVES)
+        spec_draft.nodes.append(f"  {name}_curves: {{block: curves, from: {name}}}")
+        spec_draft.codes.append(f"{name}_curves")
 
 
-def _set_input(made: Draft, name: str, seen: ColumnProfile) -> None:
-    made.inputs.append(f"  {name}: {{shape: [{seen.width}]}}")
-    made.features += _set_feature(name, seen, ', fill: ""' if made.gaps else "")
-    made.codes.append(name)
+def _set_input(spec_draft: Draft, name: str, seen: ColumnProfile) -> None:
+    spec_draft.inputs.append(f"  {name}: {{shape: [{seen.width}]}}")
+    spec_draft.features += _set_feature(name, seen, ', fill: ""' if spec_draft.gaps else "")
+    spec_draft.codes.append(name)
 
 
 def _set_feature(name: str, seen: ColumnProfile, more: str) -> list[str]:
@@ -304,109 +308,115 @@ def _set_feature(name: str, seen: ColumnProfile, more: str) -> list[str]:
     return [f"    # {seen.reason}: 0 or 1 for each of the {seen.width} that occur most often", line]
 
 
-def _kinds_input(made: Draft, kinds: list[ColumnProfile]) -> None:
+def _kinds_input(spec_draft: Draft, kinds: list[ColumnProfile]) -> None:
     if not kinds:
         return
     sizes = [(seen.frequent or seen.distinct + 1) + 1 for seen in kinds]
-    fill = ", fill: missing" if made.gaps else ""
-    made.inputs.append(f"  kinds: {{shape: [{len(kinds)}], dtype: int64}}")
+    fill = ", fill: missing" if spec_draft.gaps else ""
+    spec_draft.inputs.append(f"  kinds: {{shape: [{len(kinds)}], dtype: int64}}")
     columns = flow([seen.name for seen in kinds])
-    made.features += [
+    spec_draft.features += [
         "    # an id for each value that was found, one for unseen values, one spare",
         *(f"    # {seen.name}: {seen.reason}; the others share an id" for seen in kinds if seen.frequent),
         f"    kinds: {{columns: {columns}, encode: category, vocabulary: {sizes}{fill}}}",
     ]
-    made.nodes += [
+    spec_draft.nodes += [
         "  kind_vectors: {layer: Embedding, from: kinds, input_dim: $(vocabulary(kinds)), output_dim: 8}",
         "  kind_codes: {layer: Flatten}",
     ]
-    made.codes.append("kind_codes")
+    spec_draft.codes.append("kind_codes")
 
 
-def _date_input(made: Draft, name: str, seen: ColumnProfile) -> None:
-    gap = ", fill: mean" if made.gaps else ""
-    made.inputs.append(f"  {name}: {{shape: [{len(seen.parts)}]}}")
+def _date_input(spec_draft: Draft, name: str, seen: ColumnProfile) -> None:
+    gap = ", fill: mean" if spec_draft.gaps else ""
+    spec_draft.inputs.append(f"  {name}: {{shape: [{len(seen.parts)}]}}")
     parts = f"parts: [{', '.join(seen.parts)}], scale: standard"
     first = f"format: {flow(seen.formats[0])}, " if seen.formats else ""
     if seen.formats[1:]:
-        made.features.append(f"    # every row also fits the format {' or '.join(seen.formats[1:])}")
+        spec_draft.features.append(f"    # every row also fits the format {' or '.join(seen.formats[1:])}")
     column = f"column: {flow(seen.name)}"
-    made.features.append(f"    {name}: {{{column}, encode: date, {first}{parts}{gap}}}")
-    made.codes.append(name)
+    spec_draft.features.append(f"    {name}: {{{column}, encode: date, {first}{parts}{gap}}}")
+    spec_draft.codes.append(name)
 
 
-def _list_input(made: Draft, name: str, seen: ColumnProfile) -> None:
-    fill = ", fill: missing" if made.gaps else ""
+def _list_input(spec_draft: Draft, name: str, seen: ColumnProfile) -> None:
+    fill = ", fill: missing" if spec_draft.gaps else ""
     column = f"column: {flow(seen.name)}"
-    made.inputs.append(f"  {name}: {{shape: [{name}_length], dtype: int64}}")
-    made.features.append(f"    # what occurs less than {OFTEN} times shares an id")
+    spec_draft.inputs.append(f"  {name}: {{shape: [{name}_length], dtype: int64}}")
+    spec_draft.features.append(f"    # what occurs less than {OFTEN} times shares an id")
     limits = f"vocabulary: 5000, min_count: {OFTEN}, length: 200"
-    made.features.append(f"    {name}: {{{column}, encode: {seen.kind}, {limits}{fill}}}")
-    made.nodes += [
+    spec_draft.features.append(f"    {name}: {{{column}, encode: {seen.kind}, {limits}{fill}}}")
+    spec_draft.nodes += [
         f"  {name}_vectors: {{layer: Embedding, from: {name}, input_dim: $(vocabulary({name})), "
         "output_dim: 32, mask_zero: true}",
         f"  {name}_mean: {{layer: GlobalAveragePooling1D}}",
         f"  {name}_code: {{layer: Dropout, rate: 0.5}}",
     ]
-    made.codes.append(f"{name}_code")
+    spec_draft.codes.append(f"{name}_code")
 
 
-def _images(made: Draft, name: str, seen: ColumnProfile, profile: ImageProfile) -> None:
-    made.inputs.append(f"  {name}: {{shape: [{profile.height}, {profile.width}, {profile.channels}]}}")
-    if BLOCK not in made.blocks:
-        made.blocks.append(BLOCK)
-    made.nodes += image_nodes(name, profile)
-    made.features += image_feature(name, flow(seen.name), profile, seen.missing > 0)
-    made.codes.append(f"{name}_mean")
+def _images(spec_draft: Draft, name: str, seen: ColumnProfile, profile: ImageProfile) -> None:
+    spec_draft.inputs.append(f"  {name}: {{shape: [{profile.height}, {profile.width}, {profile.channels}]}}")
+    if BLOCK not in spec_draft.blocks:
+        spec_draft.blocks.append(BLOCK)
+    spec_draft.nodes += image_nodes(name, profile)
+    spec_draft.features += image_feature(name, flow(seen.name), profile, seen.missing > 0)
+    spec_draft.codes.append(f"{name}_mean")
 
 
-def _body(made: Draft) -> None:
-    source = f"from: {made.codes[0]}, " if len(made.codes) == 1 else ""
-    if len(made.codes) > 1:
-        made.nodes.append(f"  all: {{merge: concatenate, from: [{', '.join(made.codes)}]}}")
-    if BLOCK in made.blocks:  # pictures, whose stages are normalized
-        made.nodes += [
+def _body(spec_draft: Draft) -> None:
+    source = f"from: {spec_draft.codes[0]}, " if len(spec_draft.codes) == 1 else ""
+    if len(spec_draft.codes) > 1:
+        spec_draft.nodes.append(f"  all: {{merge: concatenate, from: [{', '.join(spec_draft.codes)}]}}")
+    if BLOCK in spec_draft.blocks:  # pictures, whose stages are normalized
+        spec_draft.nodes += [
             f"  hidden: {{layer: Dense, {source}units: 128, activation: relu, repeat: 2}}",
             "  drop: {layer: Dropout, rate: 0.2}",
         ]
         return
-    made.blocks.append(DENSE)
-    made.body = "hidden"
-    made.nodes += [f"  hidden: {{block: dense, {source}units: 128, repeat: 2}}"]
+    spec_draft.blocks.append(DENSE)
+    spec_draft.body = "hidden"
+    spec_draft.nodes += [f"  hidden: {{block: dense, {source}units: 128, repeat: 2}}"]
 
 
-def _output(made: Draft, seen: ColumnProfile, values: pa.Array, written: pa.Array) -> None:
+def _output(spec_draft: Draft, seen: ColumnProfile, values: pa.Array, written: pa.Array) -> None:
     """The output for a column, of its values and of these as the file has them."""
     name, column = word(seen.name), f"column: {flow(seen.name)}, "
-    while any(line.startswith(f"  {name}: ") for line in (*made.nodes, *made.inputs)):
+    while any(line.startswith(f"  {name}: ") for line in (*spec_draft.nodes, *spec_draft.inputs)):
         name += "_"
     ignore = ", missing: ignore" if seen.missing else ""
     is_class = seen.kind == "number" and seen.writing is None and seen.distinct <= CLASSES and _whole(values)
     if seen.kind == "number" and not is_class:
-        made.nodes.append(f"  {name}: {{layer: Dense, from: {made.body}, units: 1}}")
-        made.outputs.append(f"  {name}: {{loss: mse, metrics: [mae]{ignore}}}")
-        made.features.append(
+        spec_draft.nodes.append(f"  {name}: {{layer: Dense, from: {spec_draft.body}, units: 1}}")
+        spec_draft.outputs.append(f"  {name}: {{loss: mse, metrics: [mae]{ignore}}}")
+        spec_draft.features.append(
             f"    {name}: {{{column}encode: number{seen.keys()}, scale: standard}}"
             "  # metrics are in its own units"
         )
         return
     if seen.kind == "set":
-        made.nodes.append(
-            f"  {name}: {{layer: Dense, from: {made.body}, units: {seen.width}, activation: sigmoid}}"
+        spec_draft.nodes.append(
+            f"  {name}: {{layer: Dense, from: {spec_draft.body}, units: {seen.width}, activation: sigmoid}}"
         )
-        made.outputs.append(f"  {name}: {{loss: binary_crossentropy, metrics: [binary_accuracy]{ignore}}}")
-        made.features += _set_feature(name, seen, "")
+        spec_draft.outputs.append(
+            f"  {name}: {{loss: binary_crossentropy, metrics: [binary_accuracy]{ignore}}}"
+        )
+        spec_draft.features += _set_feature(name, seen, "")
         return
     if seen.kind == "vector":
-        made.nodes.append(f"  {name}: {{layer: Dense, from: {made.body}, units: {seen.width}}}")
-        made.outputs.append(f"  {name}: {{loss: mse, metrics: [mae]{ignore}}}")
+        spec_draft.nodes.append(f"  {name}: {{layer: Dense, from: {spec_draft.body}, units: {seen.width}}}")
+        spec_draft.outputs.append(f"  {name}: {{loss: mse, metrics: [mae]{ignore}}}")
         return
     if seen.kind not in ("number", "category", "text", "left") or seen.distinct < 2:
         raise fail("data-column", f"column `{seen.name}` cannot be a target: {seen.reason}", "name another")
     count = seen.distinct
-    made.nodes.append(f"  {name}: {{layer: Dense, from: {made.body}, units: {count}, activation: softmax}}")
-    made.outputs.append(f"  {name}: {{loss: sparse_categorical_crossentropy, metrics: [accuracy]{ignore}}}")
-    made.features.append(f"    {name}: {{{column}encode: category{_rare(written)}}}  # {count} classes")
+    spec_draft.nodes.append(
+        f"  {name}: {{layer: Dense, from: {spec_draft.body}, units: {count}, activation: softmax}}"
+    )
+    spec_draft.outputs.append(
+        f"  {name}: {{loss: sparse_categorical_crossentropy, metrics: [accuracy]{ignore}}}"
+    )
+    spec_draft.features.append(f"    {name}: {{{column}encode: category{_rare(written)}}}  # {count} classes")
 
 
 def _rare(column: pa.Array) -> str:
@@ -432,7 +442,7 @@ def _text(
     path: str,
     train: str,
     targets: Sequence[str],
-    made: Draft,
+    spec_draft: Draft,
     looks: list[ColumnProfile],
     gaps: list[str],
     notes: Sequence[str],
@@ -450,16 +460,16 @@ def _text(
         *(f"# Note: {note}." for note in notes),
         *(["# Columns that are not read:", *left] if left else []),
         "",
-        *made.graph(),
+        *spec_draft.graph(),
         "data:",
         f"  train: {train}",
         f"  validation: {_validation(looks, targets)}",
         *([f"  key: {flow(keys[0])}  # says which row is which: predictions have it"] if keys else []),
         *([f"  na_values: {flow(['', *gaps])}  # texts that mean a missing value"] if gaps else []),
         "  features:",
-        *made.features,
+        *spec_draft.features,
         "",
-        *_training(rows, BLOCK in made.blocks),
+        *_training(rows, BLOCK in spec_draft.blocks),
     ]
     return "\n".join(parts) + "\n"
 

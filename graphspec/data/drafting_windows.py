@@ -179,7 +179,7 @@ def _alike(changes: NDArray[np.float64], lag: int) -> float:
 
 
 def _read(
-    made: Draft,
+    spec_draft: Draft,
     read: Sequence[ColumnProfile],
     looks: Sequence[ColumnProfile],
     ask: Ask,
@@ -199,12 +199,12 @@ def _read(
         places |= {seen.name: width + place for place, seen in enumerate(group)}
         size = len(group) * (2 if fill else 1)
         width += size
-        made.inputs.append(f"  {past}: {{shape: [$past, {size}]}}")
+        spec_draft.inputs.append(f"  {past}: {{shape: [$past, {size}]}}")
         columns = f"columns: {flow([seen.name for seen in group])}, encode: number{group[0].keys()}"
-        made.features.append(f"    {past}: {{{columns}, steps: past, scale: {scale}{filled}}}")
+        spec_draft.features.append(f"    {past}: {{{columns}, steps: past, scale: {scale}{filled}}}")
     if len(groups) > 1:
-        made.nodes.append(f"  past: {{merge: concatenate, from: [{', '.join(pasts)}]}}")
-    made.nodes += [
+        spec_draft.nodes.append(f"  past: {{merge: concatenate, from: [{', '.join(pasts)}]}}")
+    spec_draft.nodes += [
         "  level: {layer: GlobalAveragePooling1D, from: past}",
         f"  levels: {{layer: Reshape, target_shape: [1, {width}]}}",
         "  changes: {merge: subtract, from: [past, levels]}  # how the past moves around its mean",
@@ -213,48 +213,50 @@ def _read(
     ]
     time = next(seen for seen in looks if seen.name == ask.time)
     if rhythm.clock:
-        made.inputs.append(f"  clock: {{shape: [{len(rhythm.clock)}]}}")
+        spec_draft.inputs.append(f"  clock: {{shape: [{len(rhythm.clock)}]}}")
         column = f"column: {flow(ask.time)}, encode: date, parts: [{', '.join(rhythm.clock)}]{_format(time)}"
-        made.features += [
+        spec_draft.features += [
             "    # of the last step of the past: the steps that come next follow from it",
             f"    clock: {{{column}}}",
         ]
-        made.codes.append("clock")
+        spec_draft.codes.append("clock")
     if ask.series:
         sizes = [seen.distinct + 2 for seen in looks if seen.name in ask.series]
-        made.inputs.append(f"  who: {{shape: [{len(sizes)}], dtype: int64}}")
+        spec_draft.inputs.append(f"  who: {{shape: [{len(sizes)}], dtype: int64}}")
         columns = f"columns: {flow(list(ask.series))}"
-        made.features.append(f"    who: {{{columns}, encode: category, vocabulary: {sizes}}}")
-        made.nodes += [
+        spec_draft.features.append(f"    who: {{{columns}, encode: category, vocabulary: {sizes}}}")
+        spec_draft.nodes += [
             "  who_vector: {layer: Embedding, from: who, input_dim: $(vocabulary(who)), output_dim: 4}",
             "  who_code: {layer: Flatten}",
         ]
-        made.codes.append("who_code")
+        spec_draft.codes.append("who_code")
     return places if width > 1 else {}
 
 
 def _predicted(
-    made: Draft, targets: Sequence[ColumnProfile], scale: str, places: Mapping[str, int], clock: bool
+    spec_draft: Draft, targets: Sequence[ColumnProfile], scale: str, places: Mapping[str, int], clock: bool
 ) -> None:
     """The network and the outputs: the mean of the past, what the clock says, and how the past moved.
     `places` are those of the columns in a step of the past that has several numbers.
     """
     source = "steps"
-    if made.codes:
-        made.nodes.append(f"  all: {{merge: concatenate, from: [steps, {', '.join(made.codes)}]}}")
+    if spec_draft.codes:
+        spec_draft.nodes.append(
+            f"  all: {{merge: concatenate, from: [steps, {', '.join(spec_draft.codes)}]}}"
+        )
         source = "all"
-    made.nodes += [
+    spec_draft.nodes += [
         f"  hidden: {{layer: Dense, from: {source}, units: 128, activation: relu}}",
         "  drop: {layer: Dropout, rate: 0.3}",
     ]
     if clock:
-        if len(made.codes) > 1:
-            made.nodes.append(f"  times: {{merge: concatenate, from: [{', '.join(made.codes)}]}}")
-        start = "" if len(made.codes) > 1 else "from: clock, "
-        made.nodes.append(f"  season: {{layer: Dense, {start}units: 128, activation: relu, repeat: 2}}")
+        if len(spec_draft.codes) > 1:
+            spec_draft.nodes.append(f"  times: {{merge: concatenate, from: [{', '.join(spec_draft.codes)}]}}")
+        start = "" if len(spec_draft.codes) > 1 else "from: clock, "
+        spec_draft.nodes.append(f"  season: {{layer: Dense, {start}units: 128, activation: relu, repeat: 2}}")
     for seen in targets:
         out = word(seen.name)
-        taken = {line.strip().partition(":")[0] for line in (*made.nodes, *made.inputs)}
+        taken = {line.strip().partition(":")[0] for line in (*spec_draft.nodes, *spec_draft.inputs)}
         while taken & {out, *(f"{out}_{part}" for part in ("line", "curve", "season", "level"))}:
             out += "_"
         parts, level = {"line": source, "curve": "drop"}, "level"
@@ -262,16 +264,18 @@ def _predicted(
             parts["season"] = "season"
         if places:
             level, place = f"{out}_level", places[seen.name]
-            made.nodes.append(f"  {level}: {{op: get_item, from: level, key: ':, {place}:{place + 1}'}}")
-        made.nodes += [
+            spec_draft.nodes.append(
+                f"  {level}: {{op: get_item, from: level, key: ':, {place}:{place + 1}'}}"
+            )
+        spec_draft.nodes += [
             f"  {out}_{part}: {{layer: Dense, from: {node}, units: $next}}" for part, node in parts.items()
         ]
         summed = ", ".join([level, *(f"{out}_{part}" for part in parts)])
-        made.nodes.append(f"  {out}: {{merge: add, from: [{summed}]}}")
+        spec_draft.nodes.append(f"  {out}: {{merge: add, from: [{summed}]}}")
         ignore = ", missing: ignore" if seen.missing else ""
-        made.outputs.append(f"  {out}: {{loss: mae, metrics: [mae]{ignore}}}")
+        spec_draft.outputs.append(f"  {out}: {{loss: mae, metrics: [mae]{ignore}}}")
         column = f"column: {flow(seen.name)}, encode: number{seen.keys()}"
-        made.features.append(f"    {out}: {{{column}, steps: next, scale: {scale}}}")
+        spec_draft.features.append(f"    {out}: {{{column}, steps: next, scale: {scale}}}")
 
 
 def _windows(time: ColumnProfile, ask: Ask, rhythm: Rhythm) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from graphspec.data.binding import need_images
 from graphspec.data.config import DataConfig
 from graphspec.data.encoders import Encoders
-from graphspec.data.features.plan import misfits, of_images, plan
+from graphspec.data.features.plan import misfits, of_images, plan_fills
 from graphspec.data.opening import spanner
 from graphspec.program import BaseProgram
 
@@ -18,7 +18,7 @@ def new_encoders(program: BaseProgram, images: bool = False, absent: Collection[
     of them without features. Raises `SpecError` (feature-misfit) for inputs that images do not fit.
     """
     config = program.data or DataConfig()
-    fills = plan(
+    fills = plan_fills(
         program.inputs, program.outputs, config.features, program.ranges, absent, windows=config.windows
     )
     if images:
@@ -31,7 +31,7 @@ def image_encoders(program: BaseProgram) -> Encoders | None:
     """Encoders of a program that learned from no table, for a folder of images; None where it has another
     input than one that images fit. They know no targets.
     """
-    fills = of_images(plan(program.inputs, {}, {}, program.ranges, program.defaults))
+    fills = of_images(plan_fills(program.inputs, {}, {}, program.ranges, program.defaults))
     fits = len(fills.fills) == 1 and fills.fills[0].feature is not None
     return Encoders(fills, program.outputs, True) if fits and not [*misfits(fills, {})] else None
 

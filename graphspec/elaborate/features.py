@@ -61,10 +61,10 @@ def check_features(
     mistakes.
     """
     from graphspec.data.features.following import follow_misfits
-    from graphspec.data.features.plan import misfits, plan
+    from graphspec.data.features.plan import misfits, plan_fills
     from graphspec.data.features.settings import ImageFeature
 
-    feature_plan = plan(inputs, outputs, data.features, ranges, windows=data.windows)
+    feature_plan = plan_fills(inputs, outputs, data.features, ranges, windows=data.windows)
     problems = [*misfits(feature_plan, outputs, data.windows), *follow_misfits(feature_plan)]
     body.scope.problems(problems, PATH)
     wrong = {problem.path[0] for problem in problems}

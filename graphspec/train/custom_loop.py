@@ -10,7 +10,7 @@ from torch import Tensor
 
 from graphspec.data.batches import Batch
 from graphspec.data.config import DataConfig
-from graphspec.data.features.plan import Fill, plan
+from graphspec.data.features.plan import Fill, plan_fills
 from graphspec.data.features.settings import Category, ImageFeature
 from graphspec.data.lookalikes import is_number
 from graphspec.data.weighed import ClassWeights
@@ -237,7 +237,9 @@ def _of_classes(program: BaseProgram, output: OutputSpec, target: Tensor) -> Ten
 def _fill(program: BaseProgram, output: OutputSpec) -> Fill | None:
     """What fills the target of an output."""
     data = program.data or DataConfig()
-    feature_plan = plan(program.inputs, program.outputs, data.features, program.ranges, windows=data.windows)
+    feature_plan = plan_fills(
+        program.inputs, program.outputs, data.features, program.ranges, windows=data.windows
+    )
     return next((fill for fill in feature_plan.fills if fill.field == output.target), None)
 
 

@@ -25,7 +25,7 @@ from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoded, Encoders
 from graphspec.data.encoders.tokenizers import trained
 from graphspec.data.features import parse_features
-from graphspec.data.features.plan import plan
+from graphspec.data.features.plan import plan_fills
 from graphspec.data.features.settings import TextFeature
 from graphspec.data.loading import load
 from graphspec.data.mistakes import lacks
@@ -71,7 +71,7 @@ def encoders(
     ranges: dict[str, int] | None = None,
 ) -> Encoders:
     """Encoders that have learned from a table."""
-    found = plan(inputs, outputs or {}, parse_features(features), ranges or {})
+    found = plan_fills(inputs, outputs or {}, parse_features(features), ranges or {})
     made = Encoders(found, outputs or {})
     table = part(learned)
     made.bind(source(learned))

@@ -19,7 +19,7 @@ from graphspec.data.checking import check_files
 from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoders
 from graphspec.data.features import parse_features
-from graphspec.data.features.plan import plan
+from graphspec.data.features.plan import plan_fills
 from graphspec.data.loading import load
 from graphspec.diagnostics import Diagnostics, SpecError
 from graphspec.runs.run import Run
@@ -33,7 +33,7 @@ CPU = torch.device("cpu")
 def encode(root: Path, values: list[Any], shape: tuple[int, ...] = (4, 4, 3), **feature: Any) -> Any:
     tensor = Tensor((BATCH, *shape), "uint8")
     features = parse_features({"x": {"encode": "image", **feature}})
-    made = Encoders(plan({"x": tensor}, {}, features, {}), {})
+    made = Encoders(plan_fills({"x": tensor}, {}, features, {}), {})
     table = pa.table({"x": values})
     part = TablePart(table, np.arange(len(values)), "t.csv", lambda row: f"line {row + 2}", root=root)
     return made.encode(part).arrays["x"]

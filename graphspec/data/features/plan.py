@@ -85,7 +85,7 @@ class FillPlan:
         return next(fill for fill in self.fills if fill.field == field)
 
 
-def plan(
+def plan_fills(
     inputs: Mapping[str, Tensor],
     outputs: Outputs,
     features: Mapping[str, Feature],
