@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphspec.data.rows.cells import Cells
+from graphspec.data.rows.cells import Columns, as_lists
 from graphspec.data.rows.outputs import OutputColumns
 from graphspec.data.rows.reader import RowArrays
 from graphspec.runs.engines import Engine
@@ -21,7 +21,7 @@ class Answering:
     engine: Engine
     written: Mapping[str, OutputColumns]
 
-    def cells(self, read: Sequence[RowArrays], probabilities: bool = True) -> dict[str, Cells]:
+    def cells(self, read: Sequence[RowArrays], probabilities: bool = True) -> Columns:
         """The predictions of rows whose arrays have the same shapes, as columns. Raises `SpecError`."""
         first = read[0]
         arrays = first.arrays
@@ -29,7 +29,7 @@ class Answering:
             arrays = {name: np.concatenate([each.arrays[name] for each in read]) for name in arrays}
         values = self.engine(arrays)
         sizes = {name: np.array([each.sizes[name] for each in read], np.int64) for name in first.sizes}
-        columns: dict[str, Cells] = {}
+        columns: Columns = {}
         for name, one in self.written.items():
             if name in values:
                 columns |= one(values, sizes, probabilities)
@@ -37,7 +37,7 @@ class Answering:
 
     def answers(self, read: Sequence[RowArrays]) -> list[dict[str, Any]]:
         """The predictions of such rows, as Python has them, each after its keys. Raises `SpecError`."""
-        columns = {name: cells.python() for name, cells in self.cells(read).items()}
+        columns = as_lists(self.cells(read))
         rows = zip(*columns.values(), strict=True)
         return [
             {**of.keys, **dict(zip(columns, row, strict=True))} for of, row in zip(read, rows, strict=True)

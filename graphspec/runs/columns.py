@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.decoding import written
-from graphspec.data.rows.cells import Cells, as_table
+from graphspec.data.rows.cells import Columns, as_table
 from graphspec.data.rows.outputs import OutputColumns
 from graphspec.program import BaseProgram
 
@@ -31,7 +31,7 @@ def columns_of(
     """
     if encoders is not None:
         return encoders.decode(values, sizes, probabilities, units)
-    columns: dict[str, Cells] = {}
+    columns: Columns = {}
     for name, one in outputs_written(program, None).items():
         if name in values:
             columns |= one(values, sizes, probabilities)

@@ -156,8 +156,11 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, program: BaseProgram, module: nn.Module, device: torch.device):
+        import torch
+
         from graphspec.train import device as devices
 
+        self._torch, self._computing = torch, devices.computing
         self.module, self.device = module, device
         self.on_cpu = device.type == "cpu"
         self.threads = devices.threads(program)
@@ -165,10 +168,7 @@ class TorchEngine:
         self.outputs = Interface.of(program).outputs
 
     def __call__(self, inputs: Mapping[str, Any]) -> Values:
-        import torch
-
-        from graphspec.train.device import computing
-
+        torch = self._torch
         given: list[Any] = []
         for name in self.inputs:
             value = inputs.get(name)
@@ -179,13 +179,13 @@ class TorchEngine:
             if torch.get_num_threads() == self.threads:  # what `computing` asks takes as long as a layer
                 values = self.module(*given)
             else:
-                with computing(self.threads):
+                with self._computing(self.threads):
                     values = self.module(*given)
         by_name = values if isinstance(values, dict) else {self.outputs[0]: values}
         return {key: self._array(by_name[key]) for key in self.outputs if key in by_name}
 
     def _array(self, value: torch.Tensor) -> NDArray[Any]:
-        floats = value.float()
+        floats = value if value.dtype is self._torch.float32 else value.float()
         return (floats if self.on_cpu else floats.cpu()).numpy()
 
 
@@ -240,6 +240,8 @@ def _defaults(program: BaseProgram) -> dict[str, Default]:
 
 def _arrays(inputs: Mapping[str, Any], defaults: Mapping[str, Default]) -> Values:
     arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+    if not defaults:
+        return arrays
     count = len(next(iter(arrays.values())))
     return arrays | {name: filled(count) for name, filled in defaults.items() if name not in arrays}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from graphspec.data.encoders import Encoders
 from graphspec.data.rows.cells import as_table
 from graphspec.data.rows.fields import Row
+from graphspec.data.rows.reader import PlainRows
 from graphspec.program import BaseProgram
 from graphspec.runs.answering import Answering
 from graphspec.runs.columns import outputs_written, with_keys
@@ -30,25 +31,27 @@ class Model:
     """What to say of the engine."""
     reader: RowReader | ArrayReader | None = field(init=False)
     answering: Answering = field(init=False)
+    _arrays: PlainRows | None = field(init=False)
+    """Reads plain arrays of all inputs, of a model whose predictions have no key."""
 
     def __post_init__(self) -> None:
-        self.reader = reader_of(self.program, self.encoders)
-        self.answering = Answering(self.engine, outputs_written(self.program, self.encoders))
+        program = self.program
+        self.reader = reader_of(program, self.encoders)
+        self.answering = Answering(self.engine, outputs_written(program, self.encoders))
+        keyed = program.data is not None and program.data.key
+        whole = isinstance(self.reader, ArrayReader) and not program.defaults and not keyed
+        self._arrays = self.reader.plain if whole and self.reader is not None else None
 
-    def predict_row(self, row: Row, probabilities: bool = True) -> pa.Table:
-        """The prediction of one row. Raises `SpecError`."""
-        assert self.reader is not None
+    def predict_row(self, row: Row, probabilities: bool = True) -> pa.Table | None:
+        """The prediction of one row; None where it takes other rows, or is of arrays. Raises `SpecError`."""
+        if self.encoders is None or self.reader is None:
+            return None
         prediction = as_table(self.answering.cells([self.reader.read(row)], probabilities))
         return with_keys(self.reader.key_columns([row]), prediction)
 
     def predict_arrays(self, data: Mapping[str, Any], most: int, probabilities: bool) -> pa.Table | None:
         """The predictions of at most so many rows of plain arrays; None of any others."""
-        program, reader = self.program, self.reader
-        if self.encoders is not None or reader is None or reader.plain is None or program.defaults:
-            return None
-        if program.data is not None and program.data.key:
-            return None
-        arrays = reader.plain.batch(data, most)
+        arrays = self._arrays.batch(data, most) if self._arrays is not None else None
         return None if arrays is None else as_table(self.answering.cells([arrays], probabilities))
 
 

@@ -23,7 +23,6 @@ from graphspec.data.mistakes import lacks, remedy, row_in_words
 from graphspec.data.ragged import Ragged, padded_lengths
 from graphspec.data.rows.fields import Row
 from graphspec.data.rows.reader import (
-    SINGLE,
     TYPES,
     ArrayField,
     EncodedField,
@@ -42,19 +41,6 @@ NUMBER = re.compile(r"[_.]\d+\Z", re.ASCII)
 """The end of one of several columns of a name."""
 NAME = "data"
 """What messages call the rows."""
-IN_ROWS = SINGLE | {list}
-
-
-def as_row(data: object) -> Row | None:
-    """The row that data from Python are: a dict of values and lists, or a list of one; None where they are
-    none, as a dict of lists alone is, which are columns.
-    """
-    alone = isinstance(data, list) and len(data) == 1
-    row = data[0] if isinstance(data, list) and alone else data
-    if not isinstance(row, dict) or not row:
-        return None
-    kinds = {type(value) for value in row.values()}
-    return row if kinds <= IN_ROWS and (alone or kinds != {list}) else None
 
 
 class RowReader:

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from graphspec.compiled_spec import Program
 from graphspec.compiler import compile
+from graphspec.data.rows.reader import as_row
 from graphspec.diagnostics import SpecError, fail
 from graphspec.diagnostics.arguments import need
 from graphspec.runs.directory import RunFiles, Values
+from graphspec.runs.engines import OF_CPUS
 from graphspec.runs.spec_files import SUFFIXES, SpecFiles
 from graphspec.weights import no_file
 
@@ -214,25 +216,22 @@ class Run:
         numbers in the units of their column; sequences as lists. Targets in `data` are not read. Of windows
         over time, a row for each step that comes after the last of each series, or after `every_window`.
         """
+        need(batch_size=batch_size, limit=limit)
+        row, table = as_row(data), None
+        if row is not None:
+            table = self.model(device, engine).predict_row(row, probabilities)
+        elif isinstance(data, dict) and limit is None:
+            size = batch_size or self.program.training.batch_size
+            table = self.model(device, engine, size).predict_arrays(data, size, probabilities)
+        if table is not None:
+            return table
         import pyarrow as pa
 
         from graphspec.data.tables.python_values import table_of
-        from graphspec.runs.rows import NAME, as_row
+        from graphspec.runs.rows import NAME
 
-        row = as_row(data)
-        if row is not None:
-            need(batch_size=batch_size, limit=limit)
-            model = self.model(device, engine)
-            if model.encoders is not None and model.reader is not None:
-                return model.predict_row(row, probabilities)
-            if model.encoders is not None:
-                data = table_of({name: [value] for name, value in row.items()}, NAME)
-        elif isinstance(data, dict) and limit is None:
-            size = batch_size or self.program.training.batch_size
-            need(batch_size=batch_size)
-            table = self.model(device, engine, size).predict_arrays(data, size, probabilities)
-            if table is not None:
-                return table
+        if row is not None and self.encoders() is not None:
+            data = table_of({name: [value] for name, value in row.items()}, NAME)
         parts = self.predictions(
             data,
             device=device,
@@ -293,29 +292,29 @@ class Run:
         that are installed here and agree with torch, to 1e-4 of each number and 1e-5 of the largest. The run
         remembers which. onnxruntime and openvino compute on the CPU.
         """
-        from graphspec.runs.engines import OF_CPUS, TorchEngine
+        device = "cpu" if device == "auto" and engine in OF_CPUS else device
+        asked = (device, engine, rows if engine == "auto" else 1)
+        if self._kept is not None and self._kept[:2] == (asked, _written(self._kept[2])):
+            return self._kept[3]
+        from graphspec.runs.engines import TorchEngine
         from graphspec.runs.fastest import engine_of
         from graphspec.runs.kept import keep
         from graphspec.runs.model import Model
         from graphspec.train import device as devices
 
-        device = "cpu" if device == "auto" and engine in OF_CPUS else device
-        asked = (device, engine, rows if engine == "auto" else 1)
-
         def base() -> TorchEngine:
             place = devices.choose(device)
             return TorchEngine(self.program, self.inference(place)[1], place)
 
-        if self._kept is None or self._kept[:2] != (asked, _written(self._kept[2])):
-            weights = self.weights
-            known = _written(weights)
-            with self._naming_others():
-                chosen_engine, notes = engine_of(self, base, engine, rows, device == "cpu")
-            model = Model(self.program, chosen_engine, self.encoders(), notes)
-            self._kept = asked, known, weights, model
-            if asked[2] == 1:
-                keep(self.path, str(self._weights), engine, model, self.files.synthetic)
-        return self._kept[3]
+        weights = self.weights
+        known = _written(weights)
+        with self._naming_others():
+            chosen_engine, notes = engine_of(self, base, engine, rows, device == "cpu")
+        model = Model(self.program, chosen_engine, self.encoders(), notes)
+        self._kept = asked, known, weights, model
+        if asked[2] == 1:
+            keep(self.path, str(self._weights), engine, model, self.files.synthetic)
+        return model
 
     def inference(self, place: Any = "cpu") -> tuple[Program, nn.Module]:
         """The trained module for inference and its program: folded, if folding changes it and gives the same

@@ -14,8 +14,9 @@ import pytest
 from safetensors.torch import save_file
 
 import graphspec
+from graphspec.data.rows.reader import as_row
 from graphspec.diagnostics import SpecError
-from graphspec.runs.rows import RowReader, as_row
+from graphspec.runs.rows import RowReader
 from graphspec.runs.run import Run
 from graphspec.serve.openapi import answer_schema
 from graphspec.serve.options import ServeOptions
@@ -173,6 +174,8 @@ def test_plain_arrays_predict_what_others_do(tmp_path: Path) -> None:
     model = run.model()
     found = model.predict_arrays(plain, 32, True)
     assert found is not None and found.equals(by_parts(plain))
+    huge = {**plain, "x": np.where(x > 0.5, np.finfo(np.float32).max, x)}
+    assert model.predict_arrays(huge, 32, True) is not None, "finite, though its square is not"
     others: list[dict[str, Any]] = [
         {**plain, "x": x.astype(np.float64)},
         {**plain, "x": x[:, :2]},

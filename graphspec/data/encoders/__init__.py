@@ -33,7 +33,7 @@ from graphspec.data.encoders.weights import RowWeights
 from graphspec.data.features.plan import Fill, FillPlan, Outputs, reading_images
 from graphspec.data.fields import UNIT
 from graphspec.data.ragged import Ragged
-from graphspec.data.rows.cells import Cells, as_table
+from graphspec.data.rows.cells import Columns, as_table
 from graphspec.data.rows.outputs import OutputColumns
 from graphspec.diagnostics import SpecError, fail
 from graphspec.tensor import names_of, value_of
@@ -282,9 +282,9 @@ class Encoders:
         sizes: Mapping[str, Array],
         probabilities: bool,
         units: Mapping[str, Array] = MappingProxyType({}),
-    ) -> dict[str, Cells]:
+    ) -> Columns:
         """The columns of `decode`, before they are a table."""
-        columns: dict[str, Cells] = {}
+        columns: Columns = {}
         for name, one in self.written().items():
             if name in values:
                 own = units.get(self.outputs[name].target + UNIT)

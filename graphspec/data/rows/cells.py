@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Cells:
     """The elements of all rows, one after another: numbers or texts. A row is one of them; with `offsets`,
     which say where each row begins, a list. With `inner` its elements are nested lists of these sizes.
@@ -56,18 +56,40 @@ class Cells:
 
     def arrow(self) -> pa.Array:
         """The column of a table."""
-
         column = _texts(self.elements) if isinstance(self.elements, list) else _numbers(self.elements)
         for size in reversed(self.inner):
             column = _lists(np.arange(0, len(column) + 1, size) if size else np.zeros(1), column)
         return column if self.offsets is None else _lists(self.offsets, column)
 
 
-def as_table(columns: Mapping[str, Cells]) -> pa.Table:
+Columns = dict[str | tuple[str, ...], Cells]
+"""By name; under several names a column of numbers for each, all in one array, rows first."""
+
+
+def as_lists(columns: Columns) -> dict[str, list[Any]]:
+    """Each column as Python has it."""
+    lists: dict[str, list[Any]] = {}
+    for name, cells in columns.items():
+        if isinstance(name, str):
+            lists[name] = cells.python()
+        else:
+            lists.update(zip(name, np.asarray(cells.elements).T.tolist(), strict=True))
+    return lists
+
+
+def as_table(columns: Columns) -> pa.Table:
     """Columns as a table."""
     import pyarrow as pa
 
-    return pa.table({name: cells.arrow() for name, cells in columns.items()})
+    arrays: dict[str, pa.Array] = {}
+    for name, cells in columns.items():
+        if isinstance(name, str):
+            arrays[name] = cells.arrow()
+        else:
+            count = len(cells.elements)
+            flat = _numbers(np.asarray(cells.elements).T.reshape(-1))
+            arrays.update((each, flat.slice(index * count, count)) for index, each in enumerate(name))
+    return pa.table(arrays)
 
 
 def _lists(offsets: Array, elements: pa.Array) -> pa.Array:

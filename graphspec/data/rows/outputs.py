@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.ragged import offsets_of
-from graphspec.data.rows.cells import Cells
+from graphspec.data.rows.cells import Cells, Columns
 from graphspec.data.rows.numbers import NumberCurve, rows_of
 from graphspec.tensor import Dim, value_of
 
@@ -30,7 +30,7 @@ class OutputColumns(Protocol):
 
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
-    ) -> dict[str, Cells]: ...
+    ) -> Columns: ...
 
 
 @dataclass(eq=False, repr=False)
@@ -57,7 +57,7 @@ class TensorsWritten:
 
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
-    ) -> dict[str, Cells]:
+    ) -> Columns:
         written = zip(self.columns, self.keys, self.steps, strict=True)
         return {column: as_they_are(values[key], steps, sizes) for column, key, steps in written}
 
@@ -73,13 +73,15 @@ class ClassesWritten:
 
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
-    ) -> dict[str, Cells]:
+    ) -> Columns:
         scores = activated(self.activation, values[self.name])
         chosen = scores.argmax(-1)
-        labels = range(scores.shape[-1]) if self.labels is None else self.labels
-        lengths = None if self.steps is None else self.steps.of(sizes)
-        columns = {self.name: Cells.of(chosen, lengths).named(labels)}
-        return columns | (_each(self.name, labels, scores) if probabilities and chosen.ndim == 1 else {})
+        cells = Cells.of(chosen, None if self.steps is None else self.steps.of(sizes))
+        columns: Columns = {self.name: cells if self.labels is None else cells.named(self.labels)}
+        if probabilities and chosen.ndim == 1:
+            labels = range(scores.shape[-1]) if self.labels is None else self.labels
+            columns |= _each(self.name, labels, scores)
+        return columns
 
 
 @dataclass(eq=False, repr=False)
@@ -93,11 +95,11 @@ class SetWritten:
 
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
-    ) -> dict[str, Cells]:
+    ) -> Columns:
         scores = activated(self.activation, values[self.name])
         has = scores[:, : len(self.labels)] >= self.threshold
         names = [self.labels[index] for index in has.nonzero()[1].tolist()]
-        columns = {self.name: Cells(names, offsets_of(has.sum(1)))}
+        columns: Columns = {self.name: Cells(names, offsets_of(has.sum(1)))}
         return columns | (_each(self.name, self.labels, scores) if probabilities else {})
 
 
@@ -113,10 +115,10 @@ class QuantilesWritten:
 
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
-    ) -> dict[str, Cells]:
+    ) -> Columns:
         scaled = activated(self.activation, values[self.name])
         own = self.curve.undo(scaled.astype(np.float64), *_spread(unit, 0, scaled))
-        columns = {self.name: as_they_are(own[..., self.middle])}
+        columns: Columns = {self.name: as_they_are(own[..., self.middle])}
         for index, level in enumerate(self.levels if probabilities else ()):
             columns[f"{self.name}.{level:g}"] = as_they_are(own[..., index])
         return columns
@@ -134,7 +136,7 @@ class NumbersWritten:
 
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
-    ) -> dict[str, Cells]:
+    ) -> Columns:
         scaled = activated(self.activation, values[self.name])
         own = scaled.astype(np.float64)
         if len(self.curves) == 1:
@@ -147,7 +149,7 @@ class NumbersWritten:
             own[..., position] = curve.undo(part, *_spread(unit, position, part))
         if own.ndim > 2:
             return {self.name: as_they_are(own, self.steps, sizes)}
-        return {f"{self.name}.{column}": Cells(own[:, index]) for index, column in enumerate(self.columns)}
+        return _each(self.name, self.columns, own)
 
 
 @dataclass(eq=False, repr=False)
@@ -160,7 +162,7 @@ class ValuesWritten:
 
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
-    ) -> dict[str, Cells]:
+    ) -> Columns:
         return {self.name: as_they_are(activated(self.activation, values[self.name]), self.steps, sizes)}
 
 
@@ -181,9 +183,9 @@ def as_they_are(values: Array, steps: StepCount | None = None, sizes: Arrays | N
     return Cells.of(values, None if steps is None else steps.of(sizes or {}))
 
 
-def _each(name: str, labels: Sequence[Any], values: Array) -> dict[str, Cells]:
-    """The probability of each label, a column."""
-    return {f"{name}.{label}": Cells(values[:, index]) for index, label in enumerate(labels)}
+def _each(name: str, labels: Sequence[Any], values: Array) -> Columns:
+    """The numbers of each label, a column."""
+    return {tuple([f"{name}.{label}" for label in labels]): Cells(values[:, : len(labels)])}
 
 
 def _spread(unit: Array | None, column: int, values: Array) -> tuple[Array | None, Array | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,6 +21,19 @@ TYPES = {name: np.dtype(name) for name in ("float32", "float64", "int32", "int64
 """The types of fields whose values are read without a table."""
 TEXTS = "OUS"
 """The kinds of arrays of texts: with one among them, arrays are columns of a table."""
+IN_ROWS = SINGLE | {list}
+
+
+def as_row(data: object) -> Row | None:
+    """The row that data from Python are: a dict of values and lists, or a list of one; None where they are
+    none, as a dict of lists alone is, which are columns.
+    """
+    alone = isinstance(data, list) and len(data) == 1
+    row = data[0] if isinstance(data, list) and alone else data
+    if not isinstance(row, dict) or not row:
+        return None
+    kinds = set(map(type, row.values()))
+    return row if kinds <= IN_ROWS and (alone or kinds != {list}) else None
 
 
 @dataclass(eq=False, repr=False)
@@ -134,10 +148,12 @@ class PlainRows:
         """Arrays of at most so many rows for fields that are arrays themselves; None of any others, and of
         arrays with texts among them.
         """
-        if not all(isinstance(each, np.ndarray) and each.dtype.kind not in TEXTS for each in data.values()):
-            return None
+        for given in data.values():
+            if not isinstance(given, np.ndarray) or given.dtype.kind in TEXTS:
+                return None
         arrays: dict[str, NDArray[Any]] = {}
         sizes: dict[str, int] = {}
+        counts = set()
         for each in self.fields:
             given = data.get(each.name)
             if not isinstance(each, ArrayField) or given is None or given.ndim == 0:
@@ -146,7 +162,7 @@ class PlainRows:
             if array is None:
                 return None
             arrays[each.name] = array
-        counts = {len(array) for array in arrays.values()}
+            counts.add(len(array))
         return RowArrays(arrays, {}) if len(counts) == 1 and 0 < min(counts) <= most else None
 
     def _is_key(self, value: Any) -> bool:
@@ -182,6 +198,9 @@ class ArrayField:
     low: float | None = None
     high: float | None = None
 
+    def __post_init__(self) -> None:
+        self._is_fixed = all(isinstance(size, int) for size in self.shape)
+
     def of(self, row: Row, sizes: dict[str, int]) -> NDArray[Any] | None:
         try:
             return self.of_batch(np.asarray(row.get(self.name))[None], sizes)
@@ -193,16 +212,15 @@ class ArrayField:
         wanted, kind = TYPES[self.dtype], given.dtype.kind
         if kind not in ("if" if wanted.kind == "f" else "i") or given.ndim != len(self.shape) + 1:
             return None
-        for size, length in zip(self.shape, given.shape[1:], strict=True):
-            if not (length == size if isinstance(size, int) else self._is_of(size, length, sizes)):
-                return None
+        if not (given.shape[1:] == self.shape if self._is_fixed else self._fits(given.shape[1:], sizes)):
+            return None
         array = given
         if array.dtype != wanted:
             with np.errstate(over="ignore"):
                 array = given.astype(wanted)
             if kind == "i" and wanted.kind == "i" and not np.array_equal(array, given):
                 return None
-        if wanted.kind == "f" and not np.isfinite(array).all():
+        if wanted.kind == "f" and not is_finite(array):
             return None
         if self.high is not None and (
             self.low is None or not array.size or array.min() < self.low or array.max() > self.high
@@ -210,8 +228,19 @@ class ArrayField:
             return None
         return array
 
-    @staticmethod
-    def _is_of(size: tuple[str, int, int, int | None], length: int, sizes: dict[str, int]) -> bool:
-        name, factor, least, most = size
-        known = sizes.setdefault(name, length // factor)
-        return known * factor == length and known >= least and (most is None or known <= most)
+    def _fits(self, shape: tuple[int, ...], sizes: dict[str, int]) -> bool:
+        for size, length in zip(self.shape, shape, strict=True):
+            if isinstance(size, int):
+                if length != size:
+                    return False
+                continue
+            name, factor, least, most = size
+            known = sizes.setdefault(name, length // factor)
+            if known * factor != length or known < least or (most is not None and known > most):
+                return False
+        return True
+
+
+def is_finite(array: NDArray[Any]) -> bool:
+    """Whether all numbers are finite: so is their product with themselves then, unless they are huge."""
+    return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
