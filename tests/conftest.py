@@ -83,12 +83,15 @@ def pytest_sessionfinish() -> None:
 LOOKED_THROUGH = (
     ("torch.onnx._internal.exporter._registration", "ONNXRegistry.from_torchlib"),
     ("torch._export.utils", "_collect_all_valid_cia_ops_for_namespace"),
+    ("keras.src.saving.saving_lib", "get_attr_skipset"),
 )
-"""What an export to ONNX reads of onnxscript, for a second, and of all of torch's operators."""
+"""What an export to ONNX reads of onnxscript, for a second, and of all of torch's operators; what Keras reads
+of a class, anew for each layer that it saves.
+"""
 
 
 def keep_operators() -> None:
-    """Exports after the first find what that has read."""
+    """Exports after the first find what that has read, and so do models that are saved."""
     for module, path in LOOKED_THROUGH:
         *owners, name = path.split(".")
         place = sys.modules.get(module)

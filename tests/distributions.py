@@ -64,7 +64,7 @@ def outcomes(call: Call, example: list[Tensor], shared: bool = False, pairs: int
     y = call([x.expand(2 * pairs, *x.shape[1:]).clone() for x in example]).detach().double()
     if shared or (y == y[:1]).all():
         pair = [x.expand(2, *x.shape[1:]).clone() for x in example]
-        y = torch.cat([call(pair).detach().double() for _ in range(CALLS)])
+        y = torch.cat([call(pair).detach().double() for _ in range(min(CALLS, pairs))])
     return y.unflatten(0, (-1, 2))
 
 

@@ -36,7 +36,7 @@ class Dropout(Layer):
     ) = None
     seed: None = None
 
-    examples = (Example({"rate": 0.25}, ((40, 50),)),)
+    examples = (Example({"rate": 0.25}, ((8, 10),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer=self.spec_name)
@@ -83,7 +83,7 @@ class AlphaDropout(Dropout):
 
     rate: Share
 
-    examples = (Example({"rate": 0.25}, ((40, 50),)),)
+    examples = (Example({"rate": 0.25}, ((8, 10),)),)
 
 
 class _SpatialDropout(Layer, abstract=True):
@@ -109,7 +109,7 @@ class _SpatialDropout(Layer, abstract=True):
 class SpatialDropout1D(_SpatialDropout, also="Dropout1d"):
     """Drops whole channels of sequences: each is kept, or 0 at all of its steps."""
 
-    examples = (Example({"rate": 0.25}, ((5, 80),)),)
+    examples = (Example({"rate": 0.25}, ((5, 20),)),)
 
 
 class SpatialDropout2D(_SpatialDropout, also="Dropout2d"):
@@ -117,7 +117,7 @@ class SpatialDropout2D(_SpatialDropout, also="Dropout2d"):
 
     data_format: DataFormat = "channels_last"
 
-    examples = (Example({"rate": 0.25}, ((2, 3, 90),)),)
+    examples = (Example({"rate": 0.25}, ((2, 3, 20),)),)
 
 
 class SpatialDropout3D(_SpatialDropout, also="Dropout3d"):
@@ -125,7 +125,7 @@ class SpatialDropout3D(_SpatialDropout, also="Dropout3d"):
 
     data_format: DataFormat = "channels_last"
 
-    examples = (Example({"rate": 0.25}, ((2, 2, 3, 90),)),)
+    examples = (Example({"rate": 0.25}, ((2, 2, 3, 20),)),)
 
 
 class _NoisyLayer(Layer, abstract=True):
@@ -148,7 +148,7 @@ class GaussianNoise(_NoisyLayer):
     stddev: Annotated[float, Field(ge=0, le=1)]
     seed: None = None
 
-    examples = (Example({"stddev": 0.5}, ((40, 50),)),)
+    examples = (Example({"stddev": 0.5}, ((8, 10),)),)
 
     def code(self, site: Site) -> Code:
         construct = ModuleCall("GaussianNoise", {"std": float(self.stddev)})
@@ -161,7 +161,7 @@ class GaussianDropout(_NoisyLayer):
     rate: Share
     seed: None = None
 
-    examples = (Example({"rate": 0.25}, ((40, 50),)),)
+    examples = (Example({"rate": 0.25}, ((8, 10),)),)
 
     def code(self, site: Site) -> Code:
         construct = ModuleCall("GaussianDropout", {"p": float(self.rate)})

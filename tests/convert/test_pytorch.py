@@ -20,6 +20,8 @@ from tests.convert import torch_modules as modules
 from tests.convert.modules import learned
 from tests.convert.modules.given import CASES as CASES_OF_USERS
 
+pytestmark = pytest.mark.usefixtures("little_repeats")
+
 TOKENS = torch.randint(0, 40, (2, 9), generator=torch.Generator().manual_seed(0))
 
 

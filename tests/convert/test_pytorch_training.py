@@ -13,6 +13,8 @@ import graphspec
 from graphspec.diagnostics import SpecError
 from tests.convert.modules import noisy
 
+pytestmark = pytest.mark.usefixtures("little_repeats")
+
 
 def floats(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))

@@ -20,6 +20,7 @@ from graphspec.fold.weights import difference, fold_weights
 from tests import bundled, one_in
 from tests.emit.test_emit import CASES, SPECS, example, named, randomized
 from tests.gallery.test_specs import SMALL
+from tests.programs import program_of
 
 NORM = "n: {layer: BatchNormalization}"
 IMAGE = "inputs: {x: {shape: [6, 6, 4]}}\n"
@@ -70,7 +71,7 @@ def body(nodes: str, outputs: str, inputs: str = IMAGE, more: str = "") -> Progr
 
 @bundled(16, "path", one_in(3, CASES), ids=lambda path: path.stem)
 def test_what_is_folded_computes_the_same(path: Path) -> None:
-    folded(graphspec.compile(path))
+    folded(program_of(path))
 
 
 @pytest.mark.parametrize(

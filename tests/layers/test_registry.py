@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import graphspec
@@ -42,28 +43,32 @@ def test_a_word_of_another_library_means_one_class() -> None:
         assert REGISTRY[kind].synonyms.keys().isdisjoint(REGISTRY[kind])
 
 
+WORD = re.compile(r"(?<!nn\.)\b[A-Z]\w*")
 STAGES = (
     *("elaborate", "passes", "fold", "emit", "plot", "train"),
     *("program.py", "graph.py", "compiler.py", "summary.py", "costs.py", "load.py", "weights.py"),
 )
 
 
+@cache
+def layer_words() -> frozenset[str]:
+    """The names of layers, and what they are without their rank."""
+    names = {*REGISTRY["layer"]}
+    return frozenset((names | {re.sub(r"[123]D.*", "", name) for name in names}) - {""})
+
+
 def names_in(source: str) -> set[str]:
     """The layers that the text of a file names, but for docstrings and what PyTorch calls so."""
-    tree = ast.parse(source)
-    docstrings = {
-        id(node.value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    }
+    if layer_words().isdisjoint(WORD.findall(source)):
+        return set()
+    nodes = [*ast.walk(ast.parse(source))]
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
     texts = [
         node.value
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
     ]
-    words = {word for text in texts for word in re.findall(r"(?<!nn\.)\b[A-Z]\w*", text)}
-    stems = {re.sub(r"[123]D.*", "", name) for name in REGISTRY["layer"]} - {""}
-    return {word for word in words if word in REGISTRY["layer"] or word in stems}
+    return {word for text in texts for word in WORD.findall(text)} & layer_words()
 
 
 def test_no_stage_names_a_layer() -> None:

@@ -63,9 +63,13 @@ def filled(program: Program, found: Transferred) -> nn.Module:
 
 @pytest.mark.parametrize("name", one_in(2, ["resnet50", "resnet18"]))
 def test_torchvisions_resnets(name: str, tmp_path: Path) -> None:
-    net = randomized(getattr(torchvision.models, name)(num_classes=10))
+    depths = [1, 2, 1, 1]  # a block that changes the width begins each stage, and one that does not follows
+    block = (
+        torchvision.models.resnet.Bottleneck if name == "resnet50" else torchvision.models.resnet.BasicBlock
+    )
+    net = randomized(torchvision.models.ResNet(block, depths, num_classes=10))
     torch.save(net.state_dict(), tmp_path / "net.pth")
-    spec = program("torchvision_resnet", name, classes=10, size=64)
+    spec = program("torchvision_resnet", name, classes=10, size=64, depths=depths)
     found = transfer(spec.graph, tmp_path / "net.pth", load_rules("torchvision_resnet"))
     assert not found.plan.unused
     image = torch.rand(2, 3, 64, 64)
