@@ -93,7 +93,27 @@ def _filled(node: ast.expr, holes: Filling) -> ast.expr:
                 changed[name] = part
     if not changed:
         return node
-    return type(node)(**{**dict(ast.iter_fields(node)), **changed})
+    return _of_turned(type(node)(**{**dict(ast.iter_fields(node)), **changed}))
+
+
+def _of_turned(node: ast.expr) -> ast.expr:
+    """A property of a tensor whose axes are permuted, read off the tensor itself."""
+    match node:
+        case ast.Attribute(value=ast.Call(func=ast.Attribute(value=x, attr="permute" | "transpose"))):
+            return ast.Attribute(x, node.attr, node.ctx) if node.attr in ("device", "dtype") else node
+        case ast.Subscript(
+            value=ast.Attribute(
+                value=ast.Call(func=ast.Attribute(value=x, attr="permute" | "transpose" as how), args=args),
+                attr="shape",
+            ),
+            slice=ast.Constant(value=int(axis)),
+        ):
+            axes = [each.value for each in args if isinstance(each, ast.Constant)]
+            if len(axes) < len(args):
+                return node  # which counts from the end
+            own = axes[axis] if how == "permute" else {axes[0]: axes[1], axes[1]: axes[0]}.get(axis, axis)
+            return ast.Subscript(ast.Attribute(x, "shape", node.ctx), ast.Constant(own), node.ctx)
+    return node
 
 
 def _spliced(item: object, holes: Filling) -> Sequence[object]:

@@ -354,7 +354,12 @@ class Forward(ForwardScope):
         known = self.logits.get(value)
         if known is None or value not in self.constructor.classes.ending or known is self.values.code[value]:
             return output
-        return choice(name("logits"), logits, output)
+        now, wish = (
+            self.values.channels_first[value],
+            not self.root and self.layout.gives(self.group.graph, value),
+        )
+        chosen = choice(name("logits"), known, self.values.code[value])
+        return turned(chosen, value.tensor.rank, now, wish)
 
 
 def _late(code: ast.expr) -> tuple[Read, ast.expr] | None:

@@ -9,7 +9,7 @@ until it is reassigned.
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from graphspec.emit.body import Assign, Delete, For, Return, Statement, assigned_by, read_by, rename
 from graphspec.emit.code import Read, Variable
@@ -17,7 +17,8 @@ from graphspec.emit.memory import WORTH, Peaks
 from graphspec.emit.nest import bytes_of
 from graphspec.weights import names
 
-TEMPORARIES = ("x", "y")
+TEMPORARIES = ("x", "y", "z")
+"""Names of variables that are read at once. Two of them are used: those that no node needs."""
 
 
 class Lives:
@@ -51,10 +52,12 @@ def merge_copies(body: list[Statement]) -> list[Statement]:
     lives = Lives(body)
     same: dict[Variable, Variable] = {}
     kept: list[Statement] = []
+    together = _carried_together(body)
     for number, statement in enumerate(body):
         if isinstance(statement, Assign) and isinstance(statement.value, Read):
             source, (target,) = statement.value.variable, statement.targets
-            if target is not None and lives.last(source) == number:
+            own = source.several and source not in together and target in together
+            if target is not None and lives.last(source) == number and not own:
                 source = same.get(source, source)
                 same[target] = source
                 source.holds += target.holds
@@ -71,7 +74,11 @@ def merge_copies(body: list[Statement]) -> list[Statement]:
 def name_variables(body: list[Statement], given: list[Variable], taken: set[str]) -> None:
     """Names every variable."""
     lives, outputs = Lives(body), _outputs(body)
-    space = names.Namespace({*TEMPORARIES, *taken, *(variable.name for variable in given)})
+    lasting = {each for statement in body for each in assigned_by(statement) if not lives.is_brief(each)}
+    words = {variable.word for variable in (lasting | outputs.keys()) - set(given)} | {*outputs.values()}
+    temporaries = [word for word in TEMPORARIES if word not in words][:2]
+    together, returned = _carried_together(body), _returned(body)
+    space = names.Namespace({*temporaries, *taken, *(variable.name for variable in given)})
     holders = {variable.name: variable for variable in given}
     named = set(given)
 
@@ -84,12 +91,13 @@ def name_variables(body: list[Statement], given: list[Variable], taken: set[str]
         looped = isinstance(statement, For) or (variable.item and isinstance(statement, Assign))
         brief = lives.is_brief(variable) and variable not in outputs and not _is_mask(variable)
         beside = read_by(body[number + 1]) if number + 1 < len(body) else ()
+        brief = brief and variable not in together and variable.word not in returned
         brief = brief and not any(_are_calls_of_one(variable, each) for each in beside)
         passed_on = variable.several and any(value.op and value.op.repeated for value in variable.holds)
         if passed_on and (word := outputs.get(variable)) and word not in holders:
             return space.claim(names.local(word))
         if brief and _is_plain(statement):
-            free = [name for name in TEMPORARIES if is_free(name, number, looped)]
+            free = [name for name in temporaries if is_free(name, number, looped)]
             if free:
                 return max(free, key=lambda name: bytes_of(holders[name]) if name in holders else 0)
         word = names.local(variable.word)
@@ -112,6 +120,14 @@ def _is_chain(statement: Statement) -> bool:
     return isinstance(statement, For) and any(variable.several for variable in assigned_by(statement))
 
 
+def _carried_together(body: list[Statement]) -> set[Variable]:
+    """The variables that loops pass on beside others: each is assigned before its loop, too."""
+    loops = [statement for statement in body if isinstance(statement, For)]
+    counts = Counter(each for statement in body for each in assigned_by(statement))
+    carried = [{each for each in assigned_by(loop) if counts[each] > 1 and not each.listed} for loop in loops]
+    return {each for group in carried if len(group) > 1 for each in group}
+
+
 def _is_mask(variable: Variable) -> bool:
     return any(value.tensor.dtype == "bool" for value in variable.holds)
 
@@ -127,6 +143,13 @@ def _are_calls_of_one(variable: Variable, other: Variable) -> bool:
     """Whether two variables are results of calls of one shared module."""
     units = [{value.op.unit for value in each.holds if value.op is not None} for each in (variable, other)]
     return variable is not other and any(unit is not None and unit.shared for unit in units[0] & units[1])
+
+
+def _returned(body: list[Statement]) -> set[str]:
+    """The names of the outputs, if they are returned by name."""
+    last = body[-1]
+    keys = last.value.keys if isinstance(last, Return) and isinstance(last.value, ast.Dict) else []
+    return {key.value for key in keys if isinstance(key, ast.Constant)}
 
 
 def _outputs(body: list[Statement]) -> dict[Variable, str]:

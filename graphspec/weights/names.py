@@ -20,13 +20,15 @@ to_empty train training type xpu zero_grad
 MODULE_ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 """What `nn.Module` has already: a submodule of such a name would hide it. A test compares it with torch."""
 
+_UNCALLED = frozenset("input id bytes hash filter format object set dir vars open help license".split())
+"""Names of Python that a `forward` never calls, so that inputs may have them."""
 RESERVED = frozenset(
     [
         *("math", "torch", "nn", "F", "Tensor", "Callable", "Any", "partial", "self", "logits", "index"),
         *("init_weights", "initialize", "checkpoint", "functional_call"),
         *("I", "O", "l"),
         *keyword.kwlist,
-        *dir(builtins),
+        *(word for word in dir(builtins) if word not in _UNCALLED),
     ]
 )
 """What emitted source calls or may call, and what reads like a digit: no variable, argument or class is
@@ -57,7 +59,9 @@ def class_name(word: str) -> str:
 
 
 def function_name(word: str) -> str:
-    """`ConvNorm` is `conv_norm`; anything else becomes an identifier."""
+    """`ConvNorm` is `conv_norm`, `rk4` stays; anything else becomes an identifier."""
+    if re.fullmatch("[a-z][a-z0-9_]*", word):
+        return word
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", word)
     name = "_".join(part.lower() for part in parts) or "block"
     return f"block_{name}" if name[0].isdigit() else name

@@ -78,3 +78,62 @@ outputs: [t, r, q]
     weight = module.get_parameter("watched.weight")
     slope = weight * (1 - torch.tanh(a @ weight.T).square())
     torch.testing.assert_close(found["t"], torch.tanh(slope @ weight.T))
+
+
+INPUTS = """
+inputs: {input: {shape: [4]}, id: {shape: [4]}, lambda: {shape: [4]}}
+nodes: {both: {merge: add, from: [input, id, lambda]}, y: {layer: Dense, units: 1}}
+outputs: [y]
+"""
+
+
+def test_inputs_have_names_of_functions_that_no_forward_calls() -> None:
+    assert "def forward(self, input: Tensor, id: Tensor, lambda_: Tensor)" in graphspec.compile(INPUTS).source
+
+
+LOOPS = """
+inputs: {x: {shape: [4]}}
+blocks:
+  step:
+    inputs: {state: required, total: null}
+    nodes:
+      next: {layer: Dense, from: state, units: 4}
+      sum:  {merge: add, from: [next, total]}
+    outputs: {state: next, total: sum}
+  rk4: {inputs: [h], nodes: {k: {compute: h * h}}}
+nodes:
+  pre:   {layer: Dense, units: 4, activation: tanh, repeat: 2}
+  steps: {block: step, from: {state: pre}, repeat: 2}
+  turn:  {block: rk4, from: steps.total}
+  other: {layer: Dense, units: 4, activation: relu}
+  y:     {layer: Dense, from: other, units: 1}
+  z:     {layer: Dense, from: [other], units: 2}
+outputs: [y, z]
+"""
+
+
+def test_variables_that_last_are_called_as_their_nodes() -> None:
+    source = graphspec.compile(LOOPS).source
+    assert "for layer in self.pre:\n            x = layer(x).tanh()" in source, source
+    assert "steps, steps_total = step(steps, steps_total)" in source, source
+    assert "def rk4(" in source and "y = self.y(other)" in source and "y2" not in source
+
+
+IMAGES = """
+inputs: {image: {shape: [h, w, 3]}}
+nodes:
+  conv:  {layer: Conv2D, filters: 4, kernel_size: 1}
+  rows:  {op: arange, from: conv, axis: 1}
+  place: {layer: Embedding, input_dim: 50, output_dim: 4}
+  sum:   {compute: "conv + place[:, :, None]"}
+  mask:  {layer: Conv2D, filters: 1, kernel_size: 1, activation: sigmoid}
+  twice: {compute: mask * mask}
+outputs: {mask: {}, twice: {}}
+"""
+
+
+def test_a_permuted_image_is_asked_for_nothing() -> None:
+    """Its sizes and its device are those of the image as it is; what is chosen from two is permuted once."""
+    source = graphspec.compile(IMAGES).source
+    assert "torch.arange(conv.shape[2], device=conv.device)" in source, source
+    assert "(mask_logits if logits else mask).permute(0, 2, 3, 1)" in source, source

@@ -52,5 +52,5 @@ class Cars(nn.Module):
         vectors_mask = name != 0  # [N, words]
         x = masked_mean(self.vectors(name), vectors_mask, 1)  # [N, 16]
         x = self.drop(x)  # [N, 16]
-        x = self.origin(torch.cat([x, hidden], -1))  # [N, 3]
-        return {"mpg": mpg, "origin": x if logits else x.softmax(-1)}
+        origin = self.origin(torch.cat([x, hidden], -1))  # [N, 3]
+        return {"mpg": mpg, "origin": origin if logits else origin.softmax(-1)}

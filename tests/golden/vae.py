@@ -59,8 +59,8 @@ class Vae(nn.Module):
         mean = self.mean(encoder)  # [N, 4]
         log_var = self.log_var(encoder)  # [N, 4]
         x = mean + (0.5 * log_var).exp() * torch.randn_like(mean)  # [N, 4]
-        x = self.decoder(x)  # [N, 1, 8, 8]
+        decoder = self.decoder(x)  # [N, 1, 8, 8]
         return {
-            "decoder": x.permute(0, 2, 3, 1),
+            "decoder": decoder.permute(0, 2, 3, 1),
             "kl": 0.5 * (mean.square() + log_var.exp() - log_var - 1),
         }
