@@ -20,7 +20,9 @@ to_empty train training type xpu zero_grad
 MODULE_ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 """What `nn.Module` has already: a submodule of such a name would hide it. A test compares it with torch."""
 
-_UNCALLED = frozenset("input id bytes hash filter format object set dir vars open help license".split())
+_UNCALLED = frozenset(
+    ["bytes", "dir", "filter", "format", "hash", "help", "id", "input", "object", "open", "set"]
+)
 """Names of Python that a `forward` never calls, so that inputs may have them."""
 RESERVED = frozenset(
     [
