@@ -18,6 +18,7 @@ OF_SPECS: dict[str, str] = {
     "same-data": "one file to train and to validate or test",
     "hidden-softmax": "a softmax in a hidden layer",
     "linear-stack": "two Dense layers without an activation between them",
+    "mask-unread": "a mask of padding that no layer reads",
     "softmax-misfit": "a regression loss on a softmax",
     "mode-misfit": "a mode or direction that selects the worst value",
     "weight-zero": "a loss of weight 0",

@@ -117,6 +117,16 @@ ODD = {
         ("ACT", "softmax", "tanh"),
         4,
     ),
+    "mask-unread": (
+        "inputs: {x: {shape: [t], dtype: int64}}\n"
+        "nodes:\n"
+        "  e: {layer: Embedding, input_dim: 9, output_dim: 4, mask_zero: true}\n"
+        "  y: {layer: LAYER}\n"
+        "  m: {layer: GlobalMaxPooling1D}\n"
+        "outputs: [m]\n",
+        ("LAYER", "Conv1D, filters: 4, kernel_size: 1", "GRU, units: 4, return_sequences: true"),
+        3,
+    ),
     "linear-stack": (
         "inputs: {x: {shape: [8]}}\n"
         "nodes:\n"
