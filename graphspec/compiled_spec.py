@@ -49,7 +49,7 @@ class Program(BaseProgram):
         self.folding: Folding | None = None
         """The unfolded program and the plan, if this program is folded."""
 
-    @property
+    @cached_property
     def resolved(self) -> str:
         """The spec as YAML text, with its name, and with `--set` and `--preset` applied."""
         return self.resolve()

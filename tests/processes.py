@@ -22,23 +22,26 @@ from typing import Any
 from unittest import mock
 
 from graphspec.tune import launcher as launchers
-from graphspec.tune.launcher import Launcher
+from graphspec.tune.launcher import Child, Launcher
 
 BECOME = Path(__file__).with_name("become.py")
+WARM = Path(__file__).parents[1] / "specs" / "transformer_classifier.yaml"
+"""What the server compiles before it forks: layers and code of most kinds are then made."""
 ENDLESS = 600
 """Seconds after which a test gives up on what would never end, however busy the machine is."""
 
 
-PARALLEL = "import torch._dynamo, torch.distributed.checkpoint, torch.distributed.fsdp"
+PARALLEL = "import torch._dynamo, torch.distributed.checkpoint.state_dict, torch.distributed.fsdp"
 """What trainings in several processes import, for as long as torch takes."""
-imported: list[str] = []
-"""What is imported besides torch where no process has been started yet."""
+imported = ["import pandas, pyarrow.parquet, pytest, graphspec.data.reading, graphspec.custom.adapting"]
+"""What is imported besides torch where no process has been started yet: what trainings, pyarrow and the
+modules of `tests` import sooner or later."""
 
 
 @cache
 def _launcher() -> Launcher:
     """The launcher of a search, which has started its server."""
-    made = launchers.launcher(Path("none.yaml"), 1)
+    made = launchers.launcher(WARM, 1)
     with mock.patch.object(launchers, "SERVER", "; ".join([*imported, launchers.SERVER])):
         child = made.start([str(BECOME), json.dumps(told(["-c", ""], {}, None))])
     child.output.close()
@@ -69,6 +72,16 @@ def _meanwhile(call: Callable[[], Any]) -> Future[Any]:
 
     threading.Thread(target=work, daemon=True).start()
     return found
+
+
+class Shared:
+    """The launcher of a search whose processes are forks of the same server."""
+
+    def start(self, arguments: Sequence[str]) -> Child:
+        return _launcher().start([str(BECOME), json.dumps(told(arguments, {}, None))])
+
+    def close(self) -> None:
+        """The server stays for others."""
 
 
 class Process:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import yaml
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from graphspec.source.reader import LOADER
+
 _SIGNS: dict[type, str] = {
     yaml.ValueToken: ":",
     yaml.BlockEntryToken: "-",
@@ -46,7 +46,7 @@ class Token:
 def tokens(text: str) -> Iterator[Token]:
     """The tokens of a text that is YAML."""
     position = 0
-    for each in yaml.scan(text, Loader=_LOADER):
+    for each in yaml.scan(text, Loader=LOADER):
         kind = type(each)
         if kind in _OPENS:
             yield Token(_OPENS[kind], "", each.start_mark.column)

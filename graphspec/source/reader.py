@@ -18,7 +18,7 @@ from graphspec.source.places import line_end, place
 from graphspec.source.scalars import NULLS, NumberTooLarge, resolve
 
 # Without libyaml PyYAML is some twenty times slower, and as right.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Node = tuple[int, int, Any]
 """Start and end offset of a value, and None, the list of its elements' nodes, or a dict from each key to
@@ -142,7 +142,7 @@ class Reader:
             yaml.DocumentStartEvent: self._document,
         }
         try:
-            for event in iter(_LOADER(self.masked).get_event, None):
+            for event in iter(LOADER(self.masked).get_event, None):
                 self.reached = event.start_mark.index
                 read = readers.get(event.__class__)
                 if read is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from graphspec.source.reader import LOADER
 from graphspec.source.scalars import NumberTooLarge, resolve
 
 
@@ -24,6 +25,11 @@ def write_flow(value: Any) -> str:
         [value], Dumper=_Dumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9
     )
     return text.strip()[1:-1]
+
+
+def read_back(text: str) -> Any:
+    """The values that `write` wrote. Raises `yaml.YAMLError` where the text is no YAML."""
+    return yaml.load(text, Loader=LOADER)
 
 
 class _Dumper(yaml.SafeDumper):

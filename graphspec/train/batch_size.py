@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 
 from graphspec.data.batches import Batch, Examples, Shuffle
 from graphspec.data.memory import machine
 from graphspec.diagnostics import fail
 from graphspec.emit.load import out_of_memory
-from graphspec.files.reading import read_text
-from graphspec.files.run_files import SPEC
 from graphspec.program import BaseProgram
 from graphspec.train.device import typical
-from graphspec.train.run import is_run, newest
+from graphspec.train.run import is_run, newest, stored_spec
 
 Auto = Literal["auto"]
 
@@ -34,8 +31,8 @@ def begun(program: BaseProgram, run_dir: Path | None) -> int | None:
     path = run_dir if run_dir is not None else newest(program.name)
     if path is None or not is_run(path):
         return None
-    stored = yaml.safe_load(read_text(path / SPEC))
-    size = (stored.get("train") or {}).get("batch_size")
+    training = (stored_spec(path) or {}).get("train")
+    size = training.get("batch_size") if isinstance(training, dict) else None
     return size if isinstance(size, int) else program.training.batch_size
 
 

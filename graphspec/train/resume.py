@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-import yaml
 
 from graphspec.diagnostics import SpecError, fail
-from graphspec.files.reading import read_text
 from graphspec.files.run_files import SPEC
 from graphspec.program import BaseProgram
 from graphspec.settings import show
+from graphspec.source.writing import read_back
 from graphspec.train.checkpoint import State, read
 from graphspec.train.parallel.launched import remember, remembered
 from graphspec.train.parallel.spread import is_sharded
 from graphspec.train.parallel.world import World
-from graphspec.train.run import NullRunDirectory, RunDirectory, is_run, newest
+from graphspec.train.run import NullRunDirectory, RunDirectory, is_run, newest, stored_spec
 from graphspec.train.state import spec_digest
 from graphspec.train.stored import need_progress, restoring
 from graphspec.version import __version__
@@ -98,14 +97,11 @@ def resumed(
 
 
 def _same_spec(program: BaseProgram, path: Path, state: State) -> None:
-    try:
-        stored = yaml.safe_load(read_text(path / SPEC))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        stored = None
-    if not isinstance(stored, dict):
+    stored = stored_spec(path)
+    if stored is None:
         raise _refused(f"`{path / SPEC}` is missing or damaged", "train again, with `--overwrite`")
     other = f"the spec is not the one of `{path}`"
-    for where in _differences(stored, yaml.safe_load(program.resolved)):
+    for where in _differences(stored, read_back(program.resolved)):
         if where[:2] not in FREE:
             raise _refused(
                 f"{other}: `{'.'.join(map(str, where))}` differs, {_was(stored, where)} there", ANEW
@@ -124,11 +120,11 @@ def told_alike(world: World, program: BaseProgram, options: Mapping[str, Any]) -
     code = {"the code of the model": spec_digest(program)}
     named = {f"`{name}`": value for name, value in options.items()}
     told = world.gather((program.resolved, {**versions, **named, **code}))
-    (spec, values), first = told[0], yaml.safe_load(told[0][0])
+    spec, values = told[0]
     for rank, (other, others) in enumerate(told):
         both = f"process {rank} and process 0"
         if other != spec:
-            there = yaml.safe_load(other)
+            first, there = read_back(spec), read_back(other)
             where = next(_differences(there, first))
             pair = f"{_was(there, where)} and {_was(first, where)}"
             _differ(f"`{'.'.join(map(str, where))}` differs between {both}: {pair}")

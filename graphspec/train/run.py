@@ -18,6 +18,7 @@ from statistics import median_low
 from typing import Any, TextIO
 
 import torch
+import yaml
 from torch import Tensor
 
 from graphspec import custom
@@ -27,10 +28,11 @@ from graphspec.diagnostics import Span, SpecError, fail
 from graphspec.diagnostics.terminal import for_json
 from graphspec.files.folder import refused, refusing, sync
 from graphspec.files.permission import is_signed, signed
-from graphspec.files.reading import need_regular
+from graphspec.files.reading import need_regular, read_text
 from graphspec.files.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, SOURCE, SPEC, reserved
 from graphspec.files.run_folder import READ, REPLACED, WRITTEN, RunFolder
 from graphspec.program import BaseProgram
+from graphspec.source.writing import read_back
 from graphspec.tensor import sizes_of
 from graphspec.train.checkpoint import Checkpoints
 from graphspec.train.files import write_weights
@@ -259,6 +261,15 @@ def _copy(origin: Path, target: Path) -> None:
 def is_run(path: Path) -> bool:
     """Whether a directory holds a run."""
     return (path / ENVIRONMENT).is_file()
+
+
+def stored_spec(path: Path) -> dict[str, Any] | None:
+    """The spec of a run as plain values; None if it is missing or damaged."""
+    try:
+        stored = read_back(read_text(path / SPEC))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return None
+    return stored if isinstance(stored, dict) else None
 
 
 def newest(name: str, parent: Path = Path("runs")) -> Path | None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import random
-import subprocess
-import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +22,7 @@ from graphspec.data.tables import open_table
 from graphspec.data.tables.parquet import parts
 from graphspec.data.tables.parquet_pages import longest_row, pages
 from graphspec.diagnostics import Diagnostic, Span
+from tests import processes
 
 MIB = 2**20
 MOST = 400
@@ -54,9 +52,8 @@ print((peak() - before) >> 20, said)
 
 def read(path: Path) -> tuple[int, str]:
     """MiB that a process takes to read a file, and what it says: the number of rows, or the mistake."""
-    environment = {**os.environ, "GRAPHSPEC_MEMORY": "256M"}
-    command = [sys.executable, "-c", READ, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    done = processes.run(["-c", READ, str(path)], environment={"GRAPHSPEC_MEMORY": "256M"})
+    assert done.returncode == 0, done.stderr
     taken, _, said = done.stdout.strip().partition(" ")
     return int(taken), said
 

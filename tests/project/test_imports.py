@@ -62,7 +62,7 @@ ALLOWED = {
     "source": "diagnostics expressions",
     "tensor": "",
     "train": "contract custom data diagnostics emit expressions files graph objectives passes program "
-    "settings tensor version weights",
+    "settings source tensor version weights",
     "transfer": "compare contract convert diagnostics expressions files graph settings source tensor "
     "train weights",
     "tune": "cli compiled_spec compiler data diagnostics files objectives settings train",

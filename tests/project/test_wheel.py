@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ train: {epochs: 1}
 OTHERS = """
 from graphspec.cli.app import app
 app("train a.yaml --device cpu".split(), standalone_mode=False)
-for command in ("build a.yaml -o model.py", "plot a.yaml -o a.html", "schema -o schema.json", "runs runs"):
+for command in ("build a.yaml -o model.py", "plot a.yaml -o a.html", "runs runs"):
     app(command.split(), standalone_mode=False)
 import model
 model.A()
@@ -59,6 +60,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def compile_as_here(installed: Path) -> None:
+    """Files that are those of the tree get what Python has compiled of these."""
+    for path in (installed / "graphspec").rglob("*.py"):
+        tree = ROOT / path.relative_to(installed)
+        assert path.read_bytes() == tree.read_bytes()
+        shutil.copystat(tree, path)
+        compiled, place = (Path(cache_from_source(str(file))) for file in (tree, path))
+        place.parent.mkdir(exist_ok=True)
+        if compiled.exists():
+            shutil.copy(compiled, place)
+
+
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python with the wheel alone, and what it depends on from this one."""
@@ -68,6 +81,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     paths = sysconfig.get_paths(vars={"base": str(folder), "platbase": str(folder)})
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(paths["purelib"])
+    compile_as_here(Path(paths["purelib"]))
     ours = sysconfig.get_paths()["purelib"]
     (Path(paths["purelib"]) / "theirs.pth").write_text(f"import sys; sys.path.append({ours!r})\n")
     return clean
@@ -87,6 +101,9 @@ def test_the_wheel_checks_builds_draws_and_trains(python: Path, tmp_path: Path) 
 
 def test_the_wheel_has_what_is_no_python(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
+    tree = [path.relative_to(ROOT) for path in (ROOT / "graphspec").rglob("*") if path.is_file()]
+    hidden = ("__pycache__", ".ruff_cache")
+    assert {str(path) for path in tree if not any(part in hidden for part in path.parts)} <= set(names)
     assert {"graphspec/plot/page.js", "graphspec/py.typed"} <= set(names)
     assert not any(name.startswith(("tests", "bench", "specs")) for name in names)
 

@@ -157,13 +157,18 @@ def test_a_run_goes_on_with_its_own_size_and_the_same_losses(
         "device": "cpu",
         "batch_size": "auto",
         "tell": lambda line: None,
+        "limit": 320,
     }
     train(small, run_dir=place / "run", epochs=1, **options)
     monkeypatch.setattr(batch_size, "free", lambda device: 10**12)
     again = train(small, run_dir=place / "run", resume=True, **options)
-    assert again.steps == 2 * -(-3000 // 16)
-    plain = train(small, root=place, device="cpu", run_dir=place / "plain", tell=lambda line: None)
+    assert again.steps == 2 * 320 // 16
+    plain = train(small, run_dir=place / "plain", **(options | {"batch_size": None}))
     assert again.history == plain.history
+    for damaged in ("- 1", "[" * 9, "train: [1]"):
+        (place / "run" / "spec.yaml").write_text(damaged)
+        with pytest.raises(SpecError, match=r"spec.yaml` is missing or damaged|is not the one of"):
+            train(small, run_dir=place / "run", resume=True, **options)
 
 
 def test_one_process_alone_is_tried(place: Path) -> None:

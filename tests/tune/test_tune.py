@@ -24,7 +24,7 @@ from graphspec.tune.search import Search
 from graphspec.tune.study import Finished, Study
 from graphspec.tune.trial import Command
 from tests import ROOT
-from tests.processes import Process
+from tests.processes import Process, Shared
 
 SPACE = {
     "width": {"int": [16, 256], "log": True},
@@ -392,6 +392,7 @@ def test_the_command_searches_and_its_best_spec_trains_to_the_same_result(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(graphspec.__file__).parent.parent))
+    monkeypatch.setattr(Command, "launcher", lambda command: Shared())
     Path("s.yaml").write_text(SPEC)
     x = np.random.default_rng(0).normal(size=(40, 2)).astype("float32")
     np.savez("d.npz", x=x, y=x.sum(1))
