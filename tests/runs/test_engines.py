@@ -31,7 +31,7 @@ ROWS = [everything.row(random.Random(seed)) for seed in range(3)]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return everything.train(tmp_path_factory.mktemp("engines")).path
+    return everything.train(tmp_path_factory.mktemp("engines"), everything.exported()).path
 
 
 @pytest.fixture

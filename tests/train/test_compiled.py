@@ -22,6 +22,7 @@ from graphspec.train.loop import train
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.parallel.shards import full_tensor
 from graphspec.train.parallel.world import World
+from tests import one_in
 
 BLOCKS = """
 inputs: {x: {shape: [6]}}
@@ -104,9 +105,9 @@ def test_whole_steps_are_compiled_once_and_give_the_same_losses(
 
 
 OPTIMIZERS = [
+    "{name: adamw, learning_rate: 0.01, amsgrad: true, use_ema: true, clipnorm: 0.3}",
     "{name: sgd, learning_rate: 0.005, momentum: 0.9, nesterov: true, weight_decay: 0.01}",
     "{name: rmsprop, learning_rate: 0.01, momentum: 0.5, centered: true, global_clipnorm: 0.5}",
-    "{name: adamw, learning_rate: 0.01, amsgrad: true, use_ema: true, clipnorm: 0.3}",
     "{name: nadam, learning_rate: 0.001}",
 ]
 
@@ -115,8 +116,8 @@ OPTIMIZERS = [
 @whole_steps
 @pytest.mark.parametrize(
     "optimizer",
-    [*(pytest.param(text, marks=pytest.mark.parity) for text in OPTIMIZERS[:2]), *OPTIMIZERS[2:]],
-    ids=["sgd", "rmsprop", "adamw", "nadam"],
+    one_in(4, OPTIMIZERS),
+    ids=["adamw", "sgd", "rmsprop", "nadam"],
 )
 def test_updates_in_the_graph_are_those_outside_of_it(
     place: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
