@@ -26,6 +26,7 @@ from graphspec.data.row_settings import RowSettings
 from graphspec.language.glossary import keys_of, meaning
 from graphspec.language.schema import DRAWN, FORMS, REPEATABLE, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
+from graphspec.reference.field_types import field_types
 from graphspec.tensor import DTYPES
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
 from graphspec.train.config.phases import NOTHING
@@ -377,14 +378,10 @@ class Writer:
 
     def _properties(self, cls: type[BaseModel], *places: str, but: str = "") -> Schema:
         """The fields of a class `but` one, each with what it means; any of them may be an expression."""
-        schema = cls.model_json_schema()
-        for name, each in schema.pop("$defs", {}).items():
+        types, definitions = field_types(cls)
+        for name, each in definitions.items():
             self.definitions.setdefault(name, self._nested(each, name))
-        return {
-            key: self._typed(key, _open(each), *places)
-            for key, each in schema.get("properties", {}).items()
-            if key != but
-        }
+        return {key: self._typed(key, _open(each), *places) for key, each in types.items() if key != but}
 
     def _nested(self, schema: Schema, place: str) -> Schema:
         """A setting inside a setting, as pydantic writes it."""

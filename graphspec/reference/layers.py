@@ -28,6 +28,7 @@ from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS, ARGUMENTS, ENCOD
 from graphspec.language.glossary import KEYS, keys_of
 from graphspec.language.schema import FORMS, Node, Spec
 from graphspec.objectives import LOSSES, METRICS
+from graphspec.reference.field_types import field_types
 from graphspec.settings import a, show
 from graphspec.source.writing import write_flow
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
@@ -377,14 +378,13 @@ def _example(cls: type[Layer]) -> str:
 
 def parameters_of(cls: type[Any]) -> tuple[Parameter, ...]:
     """The keys of a class of settings."""
-    schema = cls.model_json_schema()
-    properties, definitions = schema.get("properties", {}), schema.get("$defs", {})
+    types, definitions = field_types(cls)
     keys = []
     for name, field in cls.model_fields.items():
         required = field.is_required()
         word = field.alias or name
         default = None if required else _as_written(field.get_default(call_default_factory=True))
-        keys.append(Parameter(word, type_text(properties.get(word, {}), definitions), required, default))
+        keys.append(Parameter(word, type_text(types[word], definitions), required, default))
     return tuple(keys)
 
 
