@@ -227,7 +227,7 @@ def test_weights_have_the_names_of_the_spec(path: Path) -> None:
     assert summary.trainable_params == sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-@bundled(16, "path", [*one_in(3, CASES), *one_in(6, SPECS)], ids=lambda path: path.stem)
+@bundled(16, "path", [*one_in(3, CASES), *one_in(6, [*SPECS[3:], *SPECS[:3]])], ids=lambda path: path.stem)
 def test_weights_begin_as_the_spec_says(path: Path) -> None:
     program = program_of(path)
     state = program.module(seed=1).state_dict()

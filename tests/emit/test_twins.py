@@ -28,7 +28,10 @@ def size(weight: Tensor) -> Tensor:
     return weight.square().mean().sqrt()
 
 
-@pytest.mark.parametrize("name", one_in(6, (name for name in CASES if name not in (*DEEP, "ensemble"))))
+OTHERS = [name for name in CASES if name not in (*DEEP, "ensemble")]
+
+
+@pytest.mark.parametrize("name", one_in(6, [*OTHERS[2:], *OTHERS[:2]]))
 def test_a_twin_begins_as_the_spec_says(name: str) -> None:
     torch.manual_seed(0)
     module, twin = CASES[name].program(name).module(seed=0), CASES[name].twin()
@@ -65,9 +68,9 @@ def test_a_spec_of_a_paper_has_as_many_weights_as_published(name, settings, publ
 
 @pytest.mark.parametrize("name", one_in(2, PAPER))
 def test_a_spec_of_a_paper_has_as_many_weights_as_its_twin(name: str) -> None:
-    assert PAPER[name].program(name).summary().trainable_params == sum(
-        w.numel() for w in PAPER[name].twin().parameters()
-    )
+    with torch.device("meta"):
+        count = sum(w.numel() for w in PAPER[name].twin().parameters())
+    assert PAPER[name].program(name).summary().trainable_params == count
 
 
 def small(name: str, case: Case) -> Case:

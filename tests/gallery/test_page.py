@@ -8,6 +8,7 @@ import pytest
 import graphspec
 from graphspec.plot import plot
 from tests import ROOT, bundled
+from tests.programs import program_of
 
 SPECS = {path.stem: path for path in sorted((ROOT / "specs").glob("*.yaml"))}
 PAGE = ROOT / "docs" / "gallery.md"
@@ -47,7 +48,7 @@ def page() -> str:
     for section, names in SECTIONS.items():
         parts.append(f"## {section}\n")
         for name in names:
-            total = graphspec.compile(SPECS[name]).summary().total_params
+            total = program_of(SPECS[name]).summary().total_params
             parts.append(
                 f"### [{name}](../specs/{name}.yaml)\n\n{header(SPECS[name].read_text())}\n"
                 f"{total:,} parameters.\n\n![{name}](gallery/{name}.svg)\n"

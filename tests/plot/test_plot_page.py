@@ -331,7 +331,7 @@ def test_a_search_finds_keys_of_the_state_dict(page: Page, key: str) -> None:
     assert found == key or f"found: {key}" in panel(page)
 
 
-@pytest.mark.parametrize("start", one_in(8, range(8)))
+@pytest.mark.parametrize("start", one_in(8, [2, *range(2), *range(3, 8)]))
 def test_every_key_of_the_state_dict_is_found(chromium: Page, tmp_path: Path, start: int) -> None:
     for path in SPECS[start::8]:
         program = program_of(path)
