@@ -12,7 +12,7 @@ from pydantic import Field
 from graphspec.contract.broadcasting import example_axes, example_axis, stretch, to_float, without_axis
 from graphspec.contract.fields import Axis, Finite, NumberType
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Ref, Site
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Memory, Ref, Site
 from graphspec.contract.proposals import misfit
 from graphspec.ops.operation import Operation, need_numbers, row, table
 from graphspec.tensor import Tensor
@@ -75,6 +75,10 @@ class _Reduction(_Method, abstract=True):
         axes = self.axes(x)
         kept = [1 if i in axes else s for i, s in enumerate(x.shape) if self.keepdims or i not in axes]
         return Tensor(tuple(kept), self.result(x.dtype))
+
+    def memory(self, *inputs: Any) -> Memory:
+        whole = len(inputs) == 1 and len(self.axes(inputs[0])) == inputs[0].rank - 1
+        return "any" if whole and not self.keepdims else "spec"  # all axes of an example, in either order
 
     def check(self, x: Tensor) -> None:
         """Refuses types that the function does not support."""

@@ -128,7 +128,8 @@ nodes:
   sum:   {compute: "conv + place[:, :, None]"}
   mask:  {layer: Conv2D, filters: 1, kernel_size: 1, activation: sigmoid}
   twice: {compute: mask * mask}
-outputs: {mask: {}, twice: {}}
+  level: {compute: "mean(square(conv), axis=[1, 2, 3])"}
+outputs: {mask: {}, twice: {}, level: {}}
 """
 
 
@@ -136,4 +137,5 @@ def test_a_permuted_image_is_asked_for_nothing() -> None:
     """Its sizes and its device are those of the image as it is; what is chosen from two is permuted once."""
     source = graphspec.compile(IMAGES).source
     assert "torch.arange(conv.shape[2], device=conv.device)" in source, source
+    assert "conv.square().mean((1, 2, 3))" in source, source
     assert "(mask_logits if logits else mask).permute(0, 2, 3, 1)" in source, source
