@@ -29,6 +29,7 @@ class Layout:
         self._plain: dict[Graph, set[int]] = {}  # the ranks that a block takes and gives in the spec's order
         self._wishes: dict[Op, str] = {}
         self._runs_first: dict[Op, bool] = {}
+        self._read_plain: set[Value] = set()  # what is read, and in the spec's order alone
         self._strict: set[Op] = set()  # ops of such blocks: channels come first if they do in all inputs
 
     def wants_first(self, graph: Graph, name: str) -> bool:
@@ -121,7 +122,18 @@ class Layout:
             self.channels_first.difference_update(values, *(op.outputs.values() for op in graph.ops))
             self._decide(graph, root)
 
+    def _find_read_plain(self, graph: Graph) -> None:
+        """Fills `_read_plain` for the values of a graph that stay in it."""
+        wishes: dict[Value, set[str]] = {}
+        for op in graph.ops:
+            for place, argument in enumerate(op.arguments):
+                for value in flatten((argument,)):
+                    wishes.setdefault(value, set()).add(self.wish(op, place))
+        kept = wishes.keys() - graph.outputs.values()
+        self._read_plain.update(value for value in kept if wishes[value] == {"spec"})
+
     def _decide(self, graph: Graph, root: bool) -> None:
+        self._find_read_plain(graph)
         for name, value in graph.inputs.items():
             if value is not None and not root and self.wants_first(graph, name):
                 self.channels_first.add(value)
@@ -143,12 +155,12 @@ class Layout:
 
     def _passes_first(self, op: Op) -> bool:
         """Whether an op that takes either order gets channels first: its inputs are of one rank, and one
-        of them is, or all.
+        of them is, or all; all, too, where only the spec's order is read of it.
         """
         inputs = _ordered(op)
         if not inputs or any(v.tensor.rank != inputs[0].tensor.rank for v in inputs):
             return False
-        enough = all if op in self._strict else any
+        enough = all if op in self._strict or op.output in self._read_plain else any
         return inputs[0].tensor.rank in TO_FIRST and enough(v in self.channels_first for v in inputs)
 
     def op_first(self, op: Op) -> bool:

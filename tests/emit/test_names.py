@@ -139,3 +139,19 @@ def test_a_permuted_image_is_asked_for_nothing() -> None:
     assert "torch.arange(conv.shape[2], device=conv.device)" in source, source
     assert "conv.square().mean((1, 2, 3))" in source, source
     assert "(mask_logits if logits else mask).permute(0, 2, 3, 1)" in source, source
+
+
+GATED = """
+inputs: {x: {shape: [t, 8]}}
+nodes:
+  conv:  {layer: Conv1D, filters: 8, kernel_size: 1}
+  gate:  {layer: Dense, from: x, units: 8, activation: sigmoid}
+  gated: {merge: multiply, from: [gate, conv]}
+  y:     {layer: Dense, units: 2}
+outputs: [y]
+"""
+
+
+def test_what_is_read_with_channels_last_is_computed_so() -> None:
+    source = graphspec.compile(GATED).source
+    assert source.count("transpose(1, 2)") == 2, source  # before the convolution, and after it
