@@ -149,7 +149,7 @@ def _returned(body: list[Statement]) -> set[str]:
     """The names of the outputs, if they are returned by name."""
     last = body[-1]
     keys = last.value.keys if isinstance(last, Return) and isinstance(last.value, ast.Dict) else []
-    return {key.value for key in keys if isinstance(key, ast.Constant)}
+    return {str(key.value) for key in keys if isinstance(key, ast.Constant)}
 
 
 def _outputs(body: list[Statement]) -> dict[Variable, str]:

@@ -119,6 +119,8 @@ HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
         ("{layer: Conv1D, filters: 4, kernel_size: '3'}", 'is "3", but', "written without quotes: 3"),
         ("{layer: Dense, units: 4, use_bias: 'false'}", 'is "false", but', "write `false`, without quotes"),
         ("{layer: Dense, units: $(in * 2)}", "`in` is an operator of expressions", "rename"),
+        ("{layer: Conv2D, filters: 4, kernel_size: 3}", "and gets 3", "`Conv1D` is for 3 axes"),
+        ("{layer: GlobalMaxPooling3D}", "and gets 3", "`GlobalMaxPooling1D` is for 3 axes"),
         ("{compute: x * pi}", "`pi` is not a node", "write `3.141592653589793`"),
         (
             '{compute: "x[:, 0] @ x"}',

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer, LayerError
 from graphspec.contract.proposals import OF_AXES, of_ids
 from graphspec.diagnostics import Label, Span, write
@@ -13,6 +14,7 @@ from graphspec.elaborate.instance import NodeInstance, fewer_help, near_help
 from graphspec.elaborate.values import NOTHING, Bound
 from graphspec.graph import Value
 from graphspec.language.schema import MISSING
+from graphspec.tensor import Tensor
 
 PLAIN_NAMES = ("x", "input", "inputs")
 """What people call the first input of a layer that has another name for it."""
@@ -119,7 +121,7 @@ def report(node: NodeInstance, error: LayerError) -> None:
     help = named(error.help, words) if error.help else None
     if error.code == "wrong-rank":
         x = at[0].value.tensor if at and isinstance(at[0].value, Value) else None
-        help = of_ids(x) or (_of_last_step(at[0]) if at else None) or help or OF_AXES
+        help = of_ids(x) or (_of_last_step(at[0]) if at else None) or help or _of_rank(node, x) or OF_AXES
     labels: list[Label] = []
     span: Span | None
     own = ("from", "wraps", "parameter", "constant")
@@ -152,6 +154,13 @@ def report(node: NodeInstance, error: LayerError) -> None:
         label=label,
         labels=labels,
     )
+
+
+def _of_rank(node: NodeInstance, x: Tensor | None) -> str | None:
+    """The remedy where a layer is for fewer or more axes, and another of its kind for these."""
+    other = re.sub(r"[123]D$", f"{x.rank - 2}D", str(node.declared.target)) if x is not None else None
+    known = other in REGISTRY["layer"] and other != node.declared.target
+    return f"`{other}` is for {x.rank} axes; {OF_AXES}" if known and x is not None else None
 
 
 def _of_last_step(bound: Bound) -> str | None:
