@@ -155,3 +155,16 @@ outputs: [y]
 def test_what_is_read_with_channels_last_is_computed_so() -> None:
     source = graphspec.compile(GATED).source
     assert source.count("transpose(1, 2)") == 2, source  # before the convolution, and after it
+
+
+SCALED = """
+inputs: {x: {shape: [4]}}
+nodes: {y: {compute: "x * linspace(0, 1, 4) + linspace(1, 2, 4)"}}
+outputs: [y]
+"""
+
+
+def test_a_constant_of_a_formula_is_called_as_what_makes_it() -> None:
+    source = graphspec.compile(SCALED).source
+    assert "self.y_linspace = nn.Buffer(torch.linspace(0, 1, 4)" in source, source
+    assert "y_linspace2" not in source and source.count("nn.Buffer") == 2

@@ -163,6 +163,7 @@ class _Builder:
     node: NodeInstance
     formula: Formula
     made: int = 0
+    steps: set[str] = field(default_factory=set)
 
     def build(self) -> NodeResult:
         root = self.parsed().root
@@ -458,7 +459,8 @@ class _Builder:
             outputs = layer.infer(*(types(each) for each in bound))
         except LayerError as error:
             self._report(part, cls, error, given)
-        op = Op(self._fresh(), None, self.node.span, "op", bound, layer=layer, title=cls.spec_name)
+        word = "" if any(each is not None for each in bound) else cls.spec_name
+        op = Op(self._fresh(word), None, self.node.span, "op", bound, layer=layer, title=cls.spec_name)
         tensors = outputs if isinstance(outputs, tuple) else (outputs,)
         for name, tensor in zip(("", *layer.output_names()), tensors, strict=True):
             op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)
@@ -510,11 +512,13 @@ class _Builder:
         self.node.body.context.count(self.node.span)
         return op.output
 
-    def _fresh(self) -> str:
-        """A name for a step, which no node has."""
+    def _fresh(self, word: str = "") -> str:
+        """A name for a step, which no node has; a constant has the word of what makes it."""
         declared = self.node.body.declared
-        while True:
+        taken = declared.nodes, declared.inputs, declared.shared, self.steps
+        name = f"{self.node.name}_{word}" if word else ""
+        while not name or any(name in names for names in taken):
             self.made += 1
             name = f"{self.node.name}_{self.made}"
-            if name not in declared.nodes and name not in declared.inputs and name not in declared.shared:
-                return name
+        self.steps.add(name)
+        return name
