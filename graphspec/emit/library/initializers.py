@@ -6,17 +6,13 @@ from torch import Tensor, nn
 
 def variance_scaling_(w: Tensor, scale: float, mode: str, distribution: str) -> None:
     """Fills [out, in, *kernel] by Keras' VarianceScaling; normals end at two sigmas."""
-    fan_in, fan_out = (
-        (w[0].numel(), w[:, 0].numel()) if w.dim() > 1 else (len(w), len(w))
-    )
-    variance = (
-        scale
-        / {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[
-            mode
-        ]
-    )
+    fan_in = w[0].numel() if w.dim() > 1 else len(w)
+    fan_out = w[:, 0].numel() if w.dim() > 1 else len(w)
+    fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+    variance = scale / fans[mode]
     if distribution == "uniform":
-        nn.init.uniform_(w, -((3 * variance) ** 0.5), (3 * variance) ** 0.5)
+        limit = (3 * variance) ** 0.5
+        nn.init.uniform_(w, -limit, limit)
     elif distribution == "untruncated_normal":
         nn.init.normal_(w, std=variance**0.5)
     else:
