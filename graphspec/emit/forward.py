@@ -202,12 +202,15 @@ class Forward(ForwardScope):
     def _several(self, op: Op, code: ast.expr, word: str) -> None:
         """A call that returns a tuple."""
         targets: list[Variable | None] = []
+        several = sum(self.last_read(value) >= 0 for value in op.outputs.values()) > 1
+        first_part = op.layer.first_part if op.layer is not None and several else ""
         for key, value in op.outputs.items():
             if self.last_read(value) < 0:
                 targets.append(None)
                 continue
             own = f"{word}_{key}" if key and len(op.outputs) > 1 else word
             own = value.name if op.layer is not None and op.index is None else own
+            own = f"{own}_{first_part}" if first_part and not key else own
             variable = Variable(own, [value])
             self.values.bind(value, variable.read(), value in self.layout.channels_first)
             targets.append(variable)

@@ -409,7 +409,7 @@ nodes:
 outputs: [y, z]
 """
     program, x = graphspec.compile(spec), torch.randn(2, 6, 4)
-    assert "del both, both_part1" in program.source
+    assert "del both_part0, both_part1" in program.source
     expected = 2 * torch.cat([x[..., 2:], x[..., :2]], -1)
     torch.testing.assert_close(program.module()(x), {"y": expected, "z": expected.mean(1)})
 
