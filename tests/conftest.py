@@ -30,6 +30,10 @@ if "GRAPHSPEC_TESTS" not in os.environ:  # the key that signs runs is not kept a
 
 gc.disable()  # until the tests are collected: what is made meanwhile stays
 
+NEEDLESS = {"sklearn"} - sys.modules.keys()
+"""What Keras imports for a second where it is there, for classes that no test uses."""
+sys.modules.update(dict.fromkeys(NEEDLESS))  # type: ignore[arg-type]  # until the tests are collected
+
 # Pytest's plugin for logs, which is switched off, would be here: libraries that find nobody write to stderr.
 logging.getLogger().addHandler(logging.NullHandler())
 
@@ -69,6 +73,8 @@ def pytest_collection_finish() -> None:
     """What was made to collect the tests stays, the little garbage in it, too: a collection does not look at
     it again, and waits for more.
     """
+    for name in NEEDLESS:
+        del sys.modules[name]
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     gc.enable()

@@ -10,9 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression
 
 from graphspec.compiler import compile
 from graphspec.data import splits
@@ -39,6 +36,9 @@ def trained(name: str, tmp_path: Path) -> Any:
 
 @pytest.mark.parity
 def test_a_table_is_learned_as_well_as_by_gradient_boosting(tmp_path: Path) -> None:
+    from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
+    from sklearn.feature_extraction.text import CountVectorizer
+
     cars = rows("cars.csv")
     training, held = (part.numpy() for part in split(len(cars["mpg"]), 0.25, 0))
     numbers = np.stack(
@@ -64,6 +64,9 @@ def test_a_table_is_learned_as_well_as_by_gradient_boosting(tmp_path: Path) -> N
 
 @pytest.mark.parity
 def test_text_is_learned_better_than_from_word_counts(tmp_path: Path) -> None:
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+
     names = rows("names.csv")
     count = len(names["name"])
     whole = TablePart(pa.table({"language": names["language"].tolist()}), np.arange(count), "names.csv", str)

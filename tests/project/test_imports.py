@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,9 +114,11 @@ def nodes(path: Path) -> tuple[ast.AST, ...]:
 
 @pytest.fixture(scope="module", autouse=True)
 def trees() -> Iterator[None]:
-    """The trees are large, and go when the last test here has read them."""
+    """The trees are large, and go when the last test here has read them; until then all of them stay."""
+    gc.disable()
     yield
     nodes.cache_clear()
+    gc.enable()
 
 
 @cache

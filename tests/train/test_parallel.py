@@ -848,14 +848,14 @@ from graphspec.__main__ import main
 from tests.trainings import READING, kill_in
 
 if os.environ["RANK"] == sys.argv.pop(1):
-    kill_in(*READING["writing"])
+    kill_in(*READING["writing" if os.environ["RANK"] == "0" else "naming"])
 main()
 """
 
 
 @pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.parity)])
 def test_a_process_does_not_wait_for_one_that_is_gone(place: Path, victim: int) -> None:
-    """Without torch's launcher, which would end it."""
+    """Without torch's launcher, which would end it. The first process alone writes what both read."""
     (place / "dies.py").write_text(DIES)
     (place / "steps.yaml").write_text(STEPS.replace("PARALLEL", "ddp"))
     world = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}

@@ -15,7 +15,6 @@ import pytest
 import torch
 import torchvision
 import transformers
-from sklearn.datasets import load_sample_image
 from torch import nn
 
 import graphspec
@@ -329,6 +328,8 @@ MTCNN_RULES = {
 @pytest.mark.parametrize("name", MTCNN)
 def test_published_face_detectors_see_the_same(name: str) -> None:
     """The three networks of facenet-pytorch, on photographs; they flatten width, height, channels."""
+    from sklearn.datasets import load_sample_image
+
     weights = data_of("facenet_pytorch", "data", f"{name}.pt")
     mtcnn = importlib.import_module("facenet_pytorch.models.mtcnn")
     net = {"pnet": mtcnn.PNet, "rnet": mtcnn.RNet, "onet": mtcnn.ONet}[name]().eval()
