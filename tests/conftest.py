@@ -90,14 +90,15 @@ LOOKED_THROUGH = (
     ("torch.onnx._internal.exporter._registration", "ONNXRegistry.from_torchlib"),
     ("torch._export.utils", "_collect_all_valid_cia_ops_for_namespace"),
     ("keras.src.saving.saving_lib", "get_attr_skipset"),
+    ("typer.testing", "_get_command"),
 )
 """What an export to ONNX reads of onnxscript, for a second, and of all of torch's operators; what Keras reads
-of a class, anew for each layer that it saves.
+of a class, anew for each layer that it saves; commands, which each call makes of their functions.
 """
 
 
-def keep_operators() -> None:
-    """Exports after the first find what that has read, and so do models that are saved."""
+def keep_what_is_read() -> None:
+    """Exports after the first find what that has read, and so do models that are saved, and calls."""
     for module, path in LOOKED_THROUGH:
         *owners, name = path.split(".")
         place = sys.modules.get(module)
@@ -124,5 +125,5 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    keep_operators()
+    keep_what_is_read()
     seed()
