@@ -231,7 +231,8 @@ def test_sections_that_are_too_many_are_cut_again(monkeypatch: pytest.MonkeyPatc
 
 @given(st.data())
 def test_sections_keep_every_edge(data: st.DataObject) -> None:
-    count = data.draw(st.integers(LONG + 1, LONG + 60))
+    long = 60
+    count = data.draw(st.integers(long + 1, 2 * long))
     edges = {
         Edge(data.draw(st.integers(0, target - 1)), 0, target, None)
         for target in range(1, count)
@@ -243,7 +244,11 @@ def test_sections_keep_every_edge(data: st.DataObject) -> None:
     )
     wanted = {(body.boxes[e.source].name, body.boxes[e.target].name) for e in edges}
     found: set[tuple[str, str]] = set()
-    kept = cut(body)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("graphspec.plot.sections.LONG", long)
+        patch.setattr("graphspec.plot.sections.LENGTH", 8)
+        kept = cut(body)
+    assert any(box.kind == "section" for box in kept.boxes)
     unfold(kept, everything=True)
     ends(kept, [], found)
     assert found == wanted
