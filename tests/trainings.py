@@ -48,7 +48,7 @@ class Slowly:
     """Waits at every step, so that there is time for a kill."""
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        time.sleep(0.02)
+        time.sleep(0.04)
 
 
 def kill_after(checkpoint: Path) -> None:
