@@ -14,7 +14,7 @@ from graphspec.data.rows.reader import RowArrays
 from graphspec.runs.engines import Engine
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class Answering:
     """What computes, and how each output becomes columns."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,16 +35,24 @@ ENGINES = ("torch", *OF_CPUS)
 
 def versions() -> dict[str, str]:
     """The versions of the engines that are installed, "" where nothing says which: none is imported."""
-    return {name: version for name in ENGINES if (version := _version(name)) is not None}
+    listed: dict[Path, list[str]] = {}
+    found: dict[str, str] = {}
+    for package in ENGINES:
+        spec = find_spec(package)
+        if spec is not None:
+            folder = Path(next(iter(spec.submodule_search_locations or ()), "")).parent
+            if folder not in listed:
+                listed[folder] = os.listdir(folder)
+            found[package] = _version(package, listed[folder])
+    return found
 
 
-def _version(package: str) -> str | None:
-    spec = find_spec(package)
-    if spec is None:
-        return None
-    folder = Path(next(iter(spec.submodule_search_locations or ()), "")).parent
-    about = sorted(folder.glob(f"{package}-*.dist-info"))
-    return about[-1].name[len(package) + 1 : -len(".dist-info")] if about else ""
+def _version(package: str, names: Iterable[str]) -> str:
+    """The version that one of these names of a package's folders says."""
+    begin, end = f"{package}-", ".dist-info"
+    return max(
+        (n[len(begin) : -len(end)] for n in names if n.startswith(begin) and n.endswith(end)), default=""
+    )
 
 
 class Engine(Protocol):
@@ -58,7 +67,7 @@ class Engine(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class Default:
     """What fills an input that may be left out: a number, or what is drawn from `random_normal` or else."""
 
@@ -76,7 +85,7 @@ class Default:
         return drawn.astype(self.dtype)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class Interface:
     """What goes into the export of a program, and what comes out, by name."""
 

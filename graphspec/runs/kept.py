@@ -46,7 +46,7 @@ FORM = 1
 OF_ENGINES: Mapping[str, type[Any]] = {"Default": Default, "Interface": Interface}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class Kept:
     """What answers plain rows of a run."""
 

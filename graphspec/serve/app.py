@@ -19,6 +19,8 @@ from graphspec.serve.http import JSON, Answer, Gone, Receive, Rejected, Request,
 from graphspec.serve.served import UNREAD, Served
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
+FORWARDED = frozenset(("forwarded", "x-forwarded-for", "x-real-ip"))
+"""Headers of a request that a proxy has passed on, from wherever it came."""
 SOON = 1.0
 """Seconds after its start when a server reads the specs that its first rows have not needed."""
 UNREADABLE = 503
@@ -27,7 +29,7 @@ LIGHT = 16_384
 """Bytes of a body whose rows take about as long as those before."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class Limits:
     """What a request may ask for."""
 
@@ -175,7 +177,7 @@ class Server:
     # --- reload
 
     async def reload(self, request: Request) -> Answer:
-        if request.client not in LOCAL:
+        if request.client not in LOCAL or FORWARDED & request.headers.keys():
             raise Rejected(403, "runs are reloaded from the machine of the server alone")
         served = self._served(request)
         mistakes = await self.read_again(served.name)

@@ -34,7 +34,7 @@ class Worker(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Item:
     worker: Worker
     rows: Sequence[Any]

@@ -11,7 +11,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 """The bounds of the histogram of times."""
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, repr=False)
 class ServerCounts:
     """Counts, by run."""
 

@@ -28,7 +28,7 @@ class Gone(Exception):
     """The client has left before its request was whole."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Request:
     """What is asked at a path. Names of headers are in lower case."""
 
@@ -76,7 +76,7 @@ class Request:
         return b"".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Answer:
     """What comes back."""
 

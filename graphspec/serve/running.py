@@ -58,6 +58,8 @@ def serve(runs: Mapping[str, Served], options: ServeOptions, listening: socket.s
         log_config=None,
         access_log=False,
         ws="none",
+        interface="asgi3",
+        proxy_headers=False,  # only `reload` asks where a request comes from
     )
     gc.freeze()  # what was imported and read stays
     gc.enable()

@@ -52,8 +52,9 @@ class Served:
         """What to say of the engine."""
         self.synthetic: bool
         """Whether the run learned from synthetic data."""
-        self._kept = begun or kept(path, self._asked.weights, self._asked.device, self._asked.engine)
         self._plain: PlainRows | None = None
+        """Reads plain rows, which are most, without completing them first."""
+        self._kept = begun or kept(path, self._asked.weights, self._asked.device, self._asked.engine)
         if self._kept is not None:
             self._plain, self.answering = self._kept.rows, self._kept.answering
             self.notes, self.synthetic = self._kept.notes, self._kept.synthetic
@@ -93,6 +94,7 @@ class Served:
             self.pictures = [c for each in encoders if isinstance(each, ImageEncoder) for c in each.columns]
             self.picture = self.pictures[0] if len(inputs) == len(self.pictures) == 1 else None
         self.reader = reader
+        self._plain = self._plain or reader.usual()
 
     @property
     def has_changed(self) -> bool:

@@ -14,7 +14,9 @@ import pytest
 from safetensors.torch import save_file
 
 import graphspec
+from graphspec.data.rows.numbers import PERIODS, part_of_date, part_of_one
 from graphspec.data.rows.reader import as_row
+from graphspec.data.rows.values import ticks_of
 from graphspec.diagnostics import SpecError
 from graphspec.runs.rows import RowReader
 from graphspec.runs.run import Run
@@ -241,3 +243,14 @@ def test_one_class_for_each_word_of_a_row(tmp_path: Path) -> None:
     one = Served("run", run_dir)
     assert one.predict([(0, {"words": ["a", "b", "c"]})])[0]["word"] == found["word"]
     assert answer_schema(one)["properties"] == {"word": {"type": "integer"}}
+
+
+def test_the_parts_of_one_date_are_those_of_many() -> None:
+    """To the bit, before 1970, too, in the first year and the last."""
+    source = random.Random(0)
+    least, most = (ticks_of(text, None) for text in ("0001-01-01", "9999-12-31T23:59:59.999999"))
+    dates = [least, -1, 0, 1, most, ticks_of("2024-02-29T12:00", None)]
+    dates += [source.randint(least, most) for _ in range(50)]
+    for part in ("timestamp", "year", *PERIODS, *(f"{p}_{wave}" for p in PERIODS for wave in ("sin", "cos"))):
+        each = [part_of_date(np.array([ticks]), part)[0] for ticks in dates]
+        assert [part_of_one(ticks, part) for ticks in dates] == each, part

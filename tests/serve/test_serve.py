@@ -244,6 +244,9 @@ def test_nothing_is_lost_while_a_run_is_read_again(run: Run, port: int) -> None:
     wanted = [expected(run, row) for row in given]
     with ThreadPoolExecutor(8) as pool:
         answers = [pool.submit(ask, port, given[i % 4]) for i in range(60)]
+        assert ask(port, b"", "/runs/first/reload", **{"X-Forwarded-For": "127.0.0.1"})[0] == 403, (
+            "by a proxy"
+        )
         assert ask(port, b"", "/runs/first/reload") == (200, {"reloaded": "first"})
         answers += [pool.submit(ask, port, given[i % 4]) for i in range(60)]
         for index, answer in enumerate(answers):

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
-from graphspec.data.rows.numbers import LARGEST, NumberCurve, part_of_date
+from graphspec.data.rows.numbers import LARGEST, NumberCurve, part_of_one
 from graphspec.data.rows.tokenizers import TextIds
 from graphspec.data.rows.values import bin_of, is_int64, row_number, row_text, ticks_of_row
 
@@ -64,9 +62,8 @@ class DatesInRow:
             ticks = ticks_of_row(row.get(name), self.format)
             if ticks is None:
                 return None
-            moment = np.array([ticks], np.int64)
             for wanted in self.parts:
-                known = self.curves[len(made)].of_one(float(part_of_date(moment, wanted)[0]))
+                known = self.curves[len(made)].of_one(part_of_one(ticks, wanted))
                 if known is None:
                     return None
                 made.append(known)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graphspec.data.rows.values import Transform
+from graphspec.data.rows.values import EPOCH, Transform
 
 Numbers = NDArray[np.float64]
 LARGEST = float(np.finfo(np.float32).max)
@@ -129,6 +130,24 @@ def part_of_date(ticks: NDArray[np.int64], wanted: str) -> Numbers:
         return values
     angle = 2 * np.pi * (values - (base in FROM_ONE)) / PERIODS[base]
     return np.sin(angle) if wanted.endswith("_sin") else np.cos(angle)
+
+
+def part_of_one(ticks: int, wanted: str) -> float:
+    """As `part_of_date`, of one date."""
+    base = wanted.removesuffix("_sin").removesuffix("_cos")
+    if base == "timestamp":
+        return ticks / 1e6
+    moment = EPOCH + timedelta(microseconds=ticks)
+    if base == "weekday":
+        value = moment.weekday()
+    elif base == "day_of_year":
+        value = moment.timetuple().tm_yday
+    else:
+        value = getattr(moment, base)
+    if base == wanted:
+        return float(value)
+    angle = 2 * np.pi * float(value - (base in FROM_ONE)) / PERIODS[base]
+    return float(np.sin(angle) if wanted.endswith("_sin") else np.cos(angle))
 
 
 def _plain_part(moments: Any, ticks: NDArray[np.int64], part: str) -> NDArray[Any]:
