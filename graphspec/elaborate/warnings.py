@@ -42,7 +42,7 @@ def warn(body: BodyElaborator, graph: Graph, outputs: Mapping[str, OutputSpec], 
                 _add(body, code, message, op.span, help)
     for op in _unread_masks(graph):
         message = f"no layer reads the mask of `{op.name}`, so its padding counts like the rest"
-        help = "convolutions, `Reshape` and ops drop masks: read it before them, or leave `mask_zero` out"
+        help = "convolutions, new shapes and ops drop masks: read it before them, or leave `mask_zero` out"
         _add(body, "mask-unread", message, op.span, help)
     document = body.declared.document
     for name, value in graph.outputs.items():
