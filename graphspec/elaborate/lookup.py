@@ -88,7 +88,10 @@ def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> 
         known = [*declared.nodes, *body.inputs]
         listed = f"names here: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
         help = did_you_mean(head, known, listed)
-        if head in body.scope.params and not rest:
+        outside = body.of_file
+        if outside is not None and (head in outside.declared.nodes or head in outside.inputs):
+            help = "a block sees nothing outside: give it an input for this"
+        elif head in body.scope.params and not rest:
             help = write(f"${head}", ": it is a param")
         elif head in NUMBERS:
             help = write(NUMBERS[head])

@@ -7,6 +7,7 @@ from typing import Any
 
 from graphspec.contract import argument_names
 from graphspec.declarations import reads_nothing
+from graphspec.diagnostics import write_value
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, Repeated, failed
 from graphspec.elaborate.forms import build, first_output, input_names
 from graphspec.elaborate.instance import NodeInputs, NodeInstance
@@ -88,6 +89,8 @@ def _plan(
     if not isinstance(value, dict):
         integral = isinstance(value, float) and value.is_integer()
         help = f"write {int(value)}, or use `//`" if integral else body.scope.param_remedy(raw, value, "3")
+        if isinstance(value, str):
+            help = body.scope.insertion(value) or (write_value(value) if value.isdecimal() else help)
         help = help or f"write {key}: 3, or {key}: {{units: [64, 32]}}"
         message = f"`{key}` is a count, or a mapping from arguments to lists, not {show(value)}"
         body.error("wrong-type", span, message, help)

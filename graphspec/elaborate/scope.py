@@ -136,10 +136,19 @@ class Scope:
         if evaluated is not FAILED:
             message = f"`{path[-1]}` is true or false, not {show(evaluated)}"
             help = boolean_help(evaluated) or self.param_remedy(value, evaluated, "true")
-            if isinstance(evaluated, str) and evaluated in self.params:
-                help = f"write `${evaluated}`"
+            if isinstance(evaluated, str):
+                help = self._as_flag(evaluated, index) or help
             self.error("wrong-type", self.document.span(path), message, help, notes=notes)
         return None
+
+    def _as_flag(self, written: str, index: int | None) -> str | None:
+        """How a text in the place of a flag is written so that it is one: `rate > 0` as `$(rate > 0)`."""
+        text = f"${written}" if written in self.params else f"$({written})"
+        try:
+            known = bool(names_in(text)) and names_in(text) <= self.params.keys() | {"index"}
+            return write(text) if known and isinstance(evaluate(text, self._names(index)), bool) else None
+        except (ExpressionError, _Reported):
+            return None
 
     def channels(self, name: str) -> int:
         """`channels(name)` in an expression: the last axis of an input, which must be known."""

@@ -157,6 +157,25 @@ def test_an_output_that_an_argument_gives(layer: str, output: str, help: str) ->
     _refused(text, f"`a` has no output `{output}`", help)
 
 
+@pytest.mark.parametrize(
+    ("node", "message", "help"),
+    [
+        ("{layer: Dense, units: 8, repeat: rate}", "`repeat` is a count", "write `$rate`"),
+        ("{layer: Dense, units: 8, repeat: '3'}", "`repeat` is a count", "write 3"),
+        ("{layer: Dense, units: $rate, when: rate > 1}", "`when` is true or false", "write `$(rate > 1)`"),
+    ],
+)
+def test_expressions_without_a_dollar(node: str, message: str, help: str) -> None:
+    text = f"params: {{rate: 2}}\n{HEAD}z: {{layer: Dense, units: $rate}}\n  y: {node}\noutputs: [y]\n"
+    _refused(text, message, help)
+
+
+def test_a_block_that_reads_a_node_outside_needs_an_input() -> None:
+    block = "blocks: {b: {inputs: [h], nodes: {s: {merge: add, from: [h, a]}}}}\n"
+    text = f"{block}{HEAD}a: {{layer: ReLU}}\n  y: {{block: b}}\noutputs: [y]\n"
+    _refused(text, "`a` is not a node or an input here", "a block sees nothing outside: give it an input")
+
+
 def test_a_param_without_its_dollar_in_a_formula() -> None:
     text = f"params: {{rate: 2}}\n{HEAD}y: {{compute: x * rate}}\noutputs: [y]\n"
     with pytest.raises(SpecError) as caught:
