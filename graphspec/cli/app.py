@@ -1,7 +1,7 @@
-"""The command line.
+"""The commands, as typer runs them.
 
 Only what every command needs is imported here: a command imports the rest, and the commands of other files
-are imported when they are named, so that `check` starts fast.
+are imported when they are named.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What commands share: their options, and how mistakes and results are printed."""
+"""What commands share: their options, the table of commands, and how wrong usage is reported."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def reporting(as_json: bool, sources: Mapping[str, str]) -> Iterator[None]:
             show(error.diagnostics, sources, sys.stderr)
         raise SystemExit(1) from None
     finally:
-        sys.stdout.flush()  # a reader that has gone is found here, where typer is quiet about it
+        sys.stdout.flush()  # a reader that has gone is found here, and told nothing
 
 
 def show(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], stream: TextIO) -> None:

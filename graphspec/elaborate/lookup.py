@@ -46,12 +46,16 @@ def reference(
 SECTIONS = ("inputs", "layers", "nodes", "outputs", "self")
 """What some write before a name."""
 NUMBERS = {"pi": str(math.pi), "e": str(math.e), "inf": "1e30"}
-"""Numbers that have names elsewhere."""
+"""Numbers that have names elsewhere. Infinity has no other: 1e30 is as good in most formulas, not in all."""
 INDEXED = re.compile(r"(\w+)\[(\d+)\]")
 
 
-def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> list[Resolved]:
-    """The values of an evaluated reference; `reader` is the node that reads it, "" for an output."""
+def resolve(
+    body: BodyElaborator, text: str, span: Span | None, reader: str, in_formula: bool = False
+) -> list[Resolved]:
+    """The values of an evaluated reference; `reader` is the node that reads it, "" for an output. In a
+    formula a param or a number may be meant.
+    """
     head, *rest = text.split(".")
     if "," in text:
         help = f"write a list: [{', '.join(part.strip() for part in text.split(','))}]"
@@ -91,10 +95,10 @@ def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> 
         outside = body.of_file
         if outside is not None and (head in outside.declared.nodes or head in outside.inputs):
             help = "a block sees nothing outside: give it an input for this"
-        elif head in body.scope.params and not rest:
+        elif in_formula and head in body.scope.params and not rest:
             help = write(f"${head}", ": it is a param")
-        elif head in NUMBERS:
-            help = write(NUMBERS[head])
+        elif in_formula and head in NUMBERS:
+            help = write(NUMBERS[head], safe=head == "pi")
         if (indexed := INDEXED.fullmatch(head)) and indexed[1] in names:
             dotted = f"{indexed[1]}.{indexed[2]}"
             help = Remedy(f"an instance is written with a dot: `{dotted}`", Change(dotted, head))

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphspec.contract import argument_names
 from graphspec.declarations import reads_nothing
-from graphspec.diagnostics import write_value
+from graphspec.diagnostics import Diagnostic, write_value
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, Repeated, failed
 from graphspec.elaborate.forms import build, first_output, input_names
 from graphspec.elaborate.instance import NodeInputs, NodeInstance
@@ -301,7 +301,7 @@ def _inputs(node: NodeInstance, previous: NodeResult | None) -> NodeInputs:
     for position, read in enumerate(reads):
         name = read.name or (names[position] if position < len(names) else None)
         if name in chained or ("" in chained and position == 0):
-            _refuse_index(node, read, name)
+            _warn_of_index(node, read, name)
             continue
         bounds = _reference(node, read.text, read.path)
         if read.name is not None:
@@ -320,17 +320,20 @@ def _inputs(node: NodeInstance, previous: NodeResult | None) -> NodeInputs:
     return inputs
 
 
-def _refuse_index(node: NodeInstance, read: InputText, name: str | None) -> None:
-    """Reports `index` in a reference that only the first instance of a chain reads, where it is 0."""
+def _warn_of_index(node: NodeInstance, read: InputText, name: str | None) -> None:
+    """Warns of `index` in a reference that only the first instance of a chain reads, where it is 0."""
     if node.index != 1 or "index" not in names_in(read.text):
         return
     fed = f"`{name}`" if name else "it"
     message = f"`index` is always 0 here: after the first instance, {fed} is what the one before gives"
-    help = "write `parallel` if the instances are no chain"
+    help = "write the number, or `parallel` if the instances are no chain"
     others = [each for each in input_names(node) if each != name] if node.form == "block" else []
     if others:
         help += f"; to chain `{others[0]}` instead, give the block `outputs: {{{others[0]}: ...}}`"
-    node.body.error("chained-input", node.body.declared.document.span(read.path), message, help)
+    span = node.body.declared.document.span(read.path)
+    node.body.context.diagnostics.add(
+        Diagnostic("chained-input", message, span, severity="warning", help=help)
+    )
 
 
 def _refused_inputs(node: NodeInstance, edges: list[tuple[str, Path]]) -> NodeInputs:

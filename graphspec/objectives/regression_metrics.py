@@ -15,8 +15,6 @@ from graphspec.tensor import Tensor
 if TYPE_CHECKING:
     from torch import Tensor as Values
 
-Count = Annotated[int, Field(ge=1)]
-
 
 class Coverage(Metric):
     """The fraction of targets between the lowest and the highest quantile of an output."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
-_HEADER = re.compile(r"\nclass (\w+)\((\w+)((?:, [^)]*)?)\):")
+_HEADER = re.compile(r"\nclass (\w+)\(\s*(?:\w+\.)*(\w+)(?:\[[^\]]*\])?((?:,[^)]*)?)\):")
 _NAME = re.compile(r"\n    name: Literal\[([^\]]*)\]")
 
 
@@ -35,6 +35,8 @@ def files(package: str) -> Mapping[str, str]:
         if name.endswith(".py"):
             with open(os.path.join(folder, name), "rb") as file:
                 texts[f"{package}.{name[:-3]}"] = file.read().decode()
+    if not texts:
+        raise ImportError(f"graphspec reads the names of classes off its own files, and {folder} has none")
     return texts
 
 
@@ -54,9 +56,9 @@ def below(base: str, package: str) -> list[Header]:
     anywhere = {header.name: header for header in headers(package)}
 
     def under(header: Header | None) -> bool:
-        while header is not None and header.base != base:
+        while header is not None and base != header.base != header.name:
             header = near.get((header.module, header.base)) or anywhere.get(header.base)
-        return header is not None
+        return header is not None and header.base == base
 
     return [header for header in headers(package) if under(header)]
 
@@ -66,4 +68,4 @@ def literal_names(header: Header) -> list[str]:
     text = files(header.module.rpartition(".")[0])[header.module]
     end = text.find("\nclass ", header.end)
     name = _NAME.search(text, header.end, len(text) if end < 0 else end)
-    return re.findall(r'"(\w+)"', name[1]) if name else []
+    return re.findall(r'"([^"]+)"', name[1]) if name else []

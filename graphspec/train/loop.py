@@ -22,7 +22,7 @@ from torch import nn
 
 from graphspec.data.batches import RANDOM, Batch, Examples, Shuffle, generator
 from graphspec.data.in_memory_source import Given
-from graphspec.data.loading import SYNTHETIC, Data, load
+from graphspec.data.loading import Data, load
 from graphspec.diagnostics import fail
 from graphspec.files.reading import digest
 from graphspec.files.run_files import CHECKPOINTS, ENCODERS, LAST
@@ -91,7 +91,7 @@ def train(program: BaseProgram, **options: Any) -> Result:
         if state is not None:
             same_data(state, data.fingerprint, run.path)
         training = Training.of(parts, phases(parts, compiled_steps), run, given.tell)
-        _record(training, data, given.origin(first, SYNTHETIC in data.notes))
+        _record(training, data, given.origin(first, data.is_synthetic))
         _set_state(training, state, resumed)
         if given.started is not None:
             given.started(_start(training, data, given.data, state is not None))
@@ -167,7 +167,7 @@ def _fitting(
                     update.move()
 
     sized = batch_sizes.fitting(program, data.training, place, trial, tell)
-    if SYNTHETIC in data.notes:  # of which there are so many batches
+    if data.is_synthetic:  # of which there are so many batches
         data = read(sized)
     return sized, data
 
@@ -235,7 +235,7 @@ def _run(
         training.seconds + time.monotonic() - began,
         training.clock.rate,
         saver.best_epoch,
-        SYNTHETIC in dataset.notes,
+        dataset.is_synthetic,
     )
     if stop:
         raise Interrupted(result, stop.number)

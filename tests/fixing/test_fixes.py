@@ -46,6 +46,14 @@ def mended(index: int) -> str:
     return fixed(good.replace(right, wrong), "spec.yaml", check).text
 
 
+@pytest.mark.parametrize(("number", "new"), [("pi", "3.14"), ("inf", None), ("e", None)])
+def test_numbers_with_names_are_mended_where_they_stay_the_same(number: str, new: str | None) -> None:
+    node = f"{{compute: 'where(x > 0, x, -{number})'}}"
+    text = f"inputs: {{x: {{shape: [4]}}}}\nnodes: {{y: {node}}}\noutputs: [y]\n"
+    result = fixed(text, "spec.yaml", check)
+    assert (result.text == text) is (new is None) and (new is None or new in result.text)
+
+
 def test_a_hundred_mistakes_of_which_eighty_mend_themselves() -> None:
     legal = [wrong for good, right, wrong in MISTAKES if emitted(good.replace(right, wrong))]
     assert legal == [] and len(MISTAKES) >= 100

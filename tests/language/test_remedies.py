@@ -176,6 +176,19 @@ def test_a_block_that_reads_a_node_outside_needs_an_input() -> None:
     _refused(text, "`a` is not a node or an input here", "a block sees nothing outside: give it an input")
 
 
+def test_params_and_numbers_are_meant_in_formulas_alone() -> None:
+    text = (
+        f"params: {{drop: 4}}\n{HEAD}drops: {{layer: ReLU}}\n  y: {{layer: ReLU, from: drop}}\noutputs: [y]\n"
+    )
+    with pytest.raises(SpecError) as caught:
+        graphspec.compile(text)
+    assert caught.value.diagnostics[0].help == "did you mean `drops`?"
+    text = f"{HEAD}y: {{layer: ReLU, from: e}}\noutputs: [y]\n"
+    with pytest.raises(SpecError) as caught:
+        graphspec.compile(text)
+    assert "2.7" not in str(caught.value)
+
+
 def test_a_param_without_its_dollar_in_a_formula() -> None:
     text = f"params: {{rate: 2}}\n{HEAD}y: {{compute: x * rate}}\noutputs: [y]\n"
     with pytest.raises(SpecError) as caught:

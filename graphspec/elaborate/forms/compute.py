@@ -250,9 +250,8 @@ class _Builder:
     def bounds(self, part: Reference) -> list[Bound]:
         """The bound values of a reference; its expressions are evaluated first."""
         text, span = self.evaluated(part.text, part), self.span(part)
-        bound_values = [
-            Bound(value, part.text, span) for value in resolve(self.node.body, text, span, self.node.name)
-        ]
+        values = resolve(self.node.body, text, span, self.node.name, in_formula=True)
+        bound_values = [Bound(value, part.text, span) for value in values]
         if any(bound.value is FAILED for bound in bound_values):
             raise Broken
         return bound_values
