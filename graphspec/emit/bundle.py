@@ -30,17 +30,26 @@ def bundle(program: BaseProgram, emitted: Emitted) -> Emitted:
         return emitted
     tree = ast.parse(emitted.source)
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and _is_custom(node, named)]
-    known = _bound([node for node in tree.body if node not in imports])
+    known = _known(tree, imports)
     homes: dict[str, list[NamedCode]] = {}
     for each in named:
         homes.setdefault(each.home, []).append(each)
     copied, future = list[str](), False
-    brought: dict[str, str] = {}
+    brought: set[str] = set()
     for members in homes.values():
         source = _Source(_file(members[0], program), members[0])
         future |= "annotations" in source.future
         copied += source.copy(members, known, brought)
-    return _placed(emitted, imports, [*_imports(brought, known), *copied], future)
+    renamed = [alias for node in imports for alias in node.names if alias.asname]
+    if renamed:
+        copied += ["", "", *(f"{alias.asname} = {alias.name}" for alias in renamed)]
+    return _placed(emitted, imports, [*_imports({name: known[name] for name in brought}), *copied], future)
+
+
+def _known(tree: ast.Module, imports: list[ast.ImportFrom]) -> dict[str, str]:
+    """What each name of the emitted file stands for, without those that its custom imports bind."""
+    own = [node for node in tree.body if node not in imports]
+    return {name: PYTHON for name in _reads(tree) if name in BUILTINS} | _bound(own)
 
 
 def _is_custom(node: ast.ImportFrom, named: Iterable[NamedCode]) -> bool:
@@ -94,9 +103,10 @@ class _Source:
                 self.definitions |= {each.id: node for each in names}
         self.imports = _bound(body)
 
-    def copy(self, members: list[NamedCode], known: dict[str, str], brought: dict[str, str]) -> list[str]:
-        """The lines of some classes and of all that they use, in the file's order; what they import goes to
-        `brought`. `known` are the names of the file that they are copied into.
+    def copy(self, members: list[NamedCode], known: dict[str, str], brought: set[str]) -> list[str]:
+        """The lines of some classes and of all that they use, in the file's order; the names that they import
+        go to `brought`. `known` are the names of the file that they are copied into, and what each stands
+        for there; those that the copies define, import or take from Python are added.
         """
         needed: dict[str, Definition] = {}
         work = [each.path.rpartition(".")[2] for each in members]
@@ -108,16 +118,17 @@ class _Source:
             if name in needed:
                 continue
             if name in self.definitions:
-                self._free(name, known.get(name))
+                self._claim(name, str(self.path), known)
                 needed[name] = self.definitions[name]
                 work += sorted(set(_reads(self.definitions[name])) - needed.keys())
             elif name in self.imports:
                 self._import(name, known, brought)
-            elif name not in BUILTINS:
+            elif name in BUILTINS:
+                self._claim(name, PYTHON, known)
+            else:
                 message = f"`{name}` of {self.path} is defined in a way that cannot be copied"
                 raise _misfit(self.named, message, "define or import it at the top level")
         nodes = sorted({id(node): node for node in needed.values()}.values(), key=lambda node: node.lineno)
-        known |= dict.fromkeys(needed, f"{self.path}")
         return [line for node in nodes for line in self._text(node)]
 
     def _text(self, node: Definition) -> Iterator[str]:
@@ -127,12 +138,14 @@ class _Source:
         yield from ("",) if small else ("", "")
         yield from self.lines[first - 1 : node.end_lineno]
 
-    def _free(self, name: str, other: str | None) -> None:
-        if other is not None and other != str(self.path):
-            message = f"the emitted file has another `{name}` than {self.path}"
+    def _claim(self, name: str, what: str, known: dict[str, str]) -> None:
+        """Lets a name stand for one thing in the whole file."""
+        if known.setdefault(name, what) != what:
+            whose = what if what in (PYTHON, str(self.path)) else f"`{what}`"
+            message = f"the emitted file has another `{name}` than {whose}"
             raise _misfit(self.named, message, "rename one of them")
 
-    def _import(self, name: str, known: dict[str, str], brought: dict[str, str]) -> None:
+    def _import(self, name: str, known: dict[str, str], brought: set[str]) -> None:
         what = self.imports[name]
         top = what.partition(".")[0]
         if top != "torch" and top not in sys.stdlib_module_names:
@@ -140,11 +153,13 @@ class _Source:
                 f"{self.path} needs `{what}`, which is neither torch nor part of Python's standard library"
             )
             raise _misfit(self.named, message, "build without `--bundle`: the file imports it")
-        self._free(name, known.get(name) if known.get(name) != what else None)
-        if brought.setdefault(name, what) != what:
-            raise _misfit(self.named, f"`{name}` is imported as `{what}` and as `{brought[name]}`", None)
+        if name not in known:
+            brought.add(name)
+        self._claim(name, what, known)
 
 
+PYTHON = "Python"
+"""What a name stands for that no file defines or imports."""
 BUILTINS = frozenset([*dir(builtins), "__name__", "__class__"])
 
 
@@ -180,12 +195,10 @@ def _bound(body: Iterable[ast.AST]) -> dict[str, str]:
     return bindings
 
 
-def _imports(brought: dict[str, str], known: dict[str, str]) -> list[str]:
+def _imports(brought: dict[str, str]) -> list[str]:
     """The imports that the emitted file lacks."""
     lines = []
-    for name, what in sorted(brought.items(), key=lambda item: item[1]):
-        if known.get(name) == what:
-            continue
+    for name, what in sorted(brought.items(), key=lambda item: item[::-1]):
         home, _, word = what.rpartition(".")
         if home:
             lines.append(f"from {home} import {word}" + (f" as {name}" if name != word else ""))

@@ -81,9 +81,8 @@ class Classes(Generic[Part]):
         self.options = shared_options(self._codes.module_calls(), helpers)
         self.ending = {value: word for value in logits if (word := ends_in(value)) is not None}
         self._share_logits(graphs)
-        words = {
-            names.local(word, self.helpers) for graph in graphs for word in (*graph.visible, *graph.inputs)
-        }
+        words = {names.local(word, self.helpers) for graph in graphs for word in graph.visible}
+        words |= {names.argument(word, self.helpers) for graph in graphs for word in graph.inputs}
         self.space = names.Namespace(names.RESERVED | self.helpers | words)
         self._root_name = self.space.claim(names.class_name(root.definition.title))
         self._named_after: dict[str, Definition] = {}

@@ -87,7 +87,7 @@ class InitWriter:
 
     def _borrow(self) -> None:
         """Names the modules of other classes that are passed to `forward`."""
-        taken = {self.group.local(word) for word in self.group.graph.inputs}
+        taken = {self.group.input(word) for word in self.group.graph.inputs}
         for unit in self.classes.borrowed(self.group.graph):
             word = self.group.local(unit.name)
             while word in taken:

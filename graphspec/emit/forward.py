@@ -33,7 +33,7 @@ class Forward(ForwardScope):
         slots = {op: slot for slot in self.group.template.slots for op in slot.ops}
         self._find_ends(slots)
         for word in self.group.inputs:
-            local, value = self.group.local(word), self.group.graph.inputs[word]
+            local, value = self.group.input(word), self.group.graph.inputs[word]
             assert value is not None
             variable = Variable(local, [value], local, given=True)
             self.given.append(variable)

@@ -107,8 +107,12 @@ class ModuleClass:
         return [word for word, value in self.graph.inputs.items() if value is not None]
 
     def local(self, word: str) -> str:
-        """The argument name for a name."""
+        """The variable, function or argument of the constructor for a name."""
         return names.local(word, self.helpers)
+
+    def input(self, word: str) -> str:
+        """The argument of `forward` for an input."""
+        return names.argument(word, self.helpers)
 
     def cells(self, position: int) -> dict[Cell, Op]:
         """All present ops of a slot, over all bodies and instances."""

@@ -100,7 +100,7 @@ class Presences:
             if (positions := next(same, None)) is not None:
                 positions.append(position)
             else:
-                presences[position] = Presence(name(self.group.local(word)), is_none=True)
+                presences[position] = Presence(name(self.group.input(word)), is_none=True)
         under: set[str] = set()  # the submodules that are made under an `if`
         for code, positions in flags:
             slots = [self.group.template.slots[position] for position in positions]

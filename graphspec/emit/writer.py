@@ -166,7 +166,7 @@ def _inputs(group: ModuleClass, defaults: Collection[str] = ()) -> list[str]:
     for word in reversed(group.inputs):
         optional = word in defaults or any(body.inputs[word] is None for body in group.bodies)
         default = " = None" if all(each.endswith(" = None") for each in positional) else ""
-        positional.insert(0, f"{group.local(word)}: Tensor" + (f" | None{default}" if optional else ""))
+        positional.insert(0, f"{group.input(word)}: Tensor" + (f" | None{default}" if optional else ""))
     named = [f"{variable.name}: {group.types[variable.name]}" for variable in group.borrowed.values()]
     named += ["logits: bool = False"] if group.logits else []
     return [*positional, *(["*", *named] if named else [])]
@@ -215,14 +215,14 @@ def default_fills(program: Elaborated, constructor: InitWriter) -> list[str]:
     for name in sources:
         for axis, size in enumerate(program.inputs[name].shape):
             if (unit := unit_of(size)) is not None:
-                known.setdefault(unit[0], (f"{group.local(name)}.shape[{axis}]", unit[1]))
+                known.setdefault(unit[0], (f"{group.input(name)}.shape[{axis}]", unit[1]))
     out: list[str] = []
     for name, default in program.defaults.items():
-        tensor, word = program.inputs[name], group.local(name)
+        tensor, word = program.inputs[name], group.input(name)
         like = next((each for each in sources if program.inputs[each].dtype == tensor.dtype), None)
         shape = ", ".join(_told(size, known) for size in tensor.shape)
         own = ast.unparse(constructor.float_type()) if tensor.dtype == "float32" else f"torch.{tensor.dtype}"
-        same = group.local(like or sources[0])
+        same = group.input(like or sources[0])
         options = f"dtype={f'{same}.dtype' if like else own}, device={same}.device"
         if isinstance(default, str):
             drawn = {"random_normal": "randn", "random_uniform": "rand"}[default]
@@ -281,7 +281,7 @@ def size_checks(program: Elaborated, group: ModuleClass, taken: set[str]) -> lis
             runs.append([check])
         else:
             run.append(check)
-    return [line for run in runs for line in _written(run, group.local(run[0].name), variable)]
+    return [line for run in runs for line in _written(run, group.input(run[0].name), variable)]
 
 
 def _checks(program: Elaborated, group: ModuleClass) -> Iterator[SizeCheck]:
@@ -305,7 +305,7 @@ def _checks(program: Elaborated, group: ModuleClass) -> Iterator[SizeCheck]:
                     must = f"is {{}}, not {{{wanted}}}"
                     yield SizeCheck(name, axis, f"`{label}`", f"!= {wanted}", must, must)
                 continue
-            seen[word] = name, f"{group.local(name)}.shape[{axis}]", factor
+            seen[word] = name, f"{group.input(name)}.shape[{axis}]", factor
             if factor > 1:
                 what = "a size" if word.startswith("?") else word
                 refused, must = f"% {factor} != 0", f"must be a multiple of {factor}, not {{}}"

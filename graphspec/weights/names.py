@@ -20,22 +20,22 @@ to_empty train training type xpu zero_grad
 MODULE_ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 """What `nn.Module` has already: a submodule of such a name would hide it. A test compares it with torch."""
 
-_UNCALLED = frozenset(
-    ["bytes", "dir", "filter", "format", "hash", "help", "id", "input", "object", "open", "set"]
-)
-"""Names of Python that a `forward` never calls, so that inputs may have them."""
 RESERVED = frozenset(
     [
         *("math", "torch", "nn", "F", "Tensor", "Callable", "Any", "partial", "self", "logits", "index"),
         *("init_weights", "initialize", "checkpoint", "functional_call"),
         *("I", "O", "l"),
         *keyword.kwlist,
-        *(word for word in dir(builtins) if word not in _UNCALLED),
+        *dir(builtins),
     ]
 )
-"""What emitted source calls or may call, and what reads like a digit: no variable, argument or class is
+"""What emitted source calls or may call, and what reads like a digit: no variable, function or class is
 called so.
 """
+UNCALLED = frozenset(
+    ["bytes", "dir", "filter", "format", "hash", "help", "id", "input", "object", "open", "set"]
+)
+"""Names of Python that a `forward` never calls, so that its arguments may have them."""
 
 
 def attribute(word: str) -> str:
@@ -46,11 +46,16 @@ def attribute(word: str) -> str:
 
 
 def local(word: str, helpers: Collection[str] = ()) -> str:
-    """The variable or argument for a name: not a keyword, and not a name that the source calls, such as a
+    """The variable or function for a name: not a keyword, and not a name that the source calls, such as a
     helper.
     """
     word = re.sub(r"\W", "_", word)
     return f"{word}_" if word in RESERVED or word in helpers else word
+
+
+def argument(word: str, helpers: Collection[str] = ()) -> str:
+    """The argument of `forward` for an input's name."""
+    return word if word in UNCALLED and word not in helpers else local(word, helpers)
 
 
 def class_name(word: str) -> str:

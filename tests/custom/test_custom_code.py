@@ -452,6 +452,8 @@ torch.save(module(torch.ones(2, 3, 8)), "found.pt")
         ("if True:\n    class A(nn.Module): ...\n", "defines no `A`"),
         ("try:\n    y = 1\nexcept ValueError: ...\nclass A(nn.Module):\n    x = y\n", "cannot be copied"),
         ("F = 1\nclass A(nn.Module):\n    x = F\n", "another `F`"),
+        ("def super(): ...\nclass A(nn.Module):\n    x = super\n", "another `super`"),
+        ("from torch import float32 as super\nclass A(nn.Module):\n    x = super\n", "another `super`"),
     ],
 )
 def test_bundle_refuses_what_it_cannot_copy(code: str, says: str, folder: Path) -> None:
@@ -462,6 +464,49 @@ def test_bundle_refuses_what_it_cannot_copy(code: str, says: str, folder: Path) 
     with pytest.raises(SpecError) as error:
         compiled(text, ["deep"]).bundle(prove=False)
     assert error.value.diagnostics[0].code == "bundle-misfit" and says in str(error.value)
+
+
+BUILTINS_USED = """
+from torch import nn
+
+class Pick(nn.Module):
+    def forward(self, x):
+        return x * len(set([1, 2]))
+
+class max(nn.Module):
+    def forward(self, x):
+        return x * 3
+"""
+
+
+def test_what_is_bundled_calls_what_it_called(folder: Path) -> None:
+    """Functions of the file hide nothing of Python, and a class that the file calls otherwise is found."""
+    (folder / "deep.py").write_text(BUILTINS_USED)
+    text = """
+inputs: {x: {shape: [4]}}
+blocks: {set: {inputs: [h], nodes: {k: {compute: h + h}}}}
+nodes:
+  a: {block: set}
+  b: {block: set}
+  p: {module: deep.Pick, shape: [4]}
+  q: {module: deep.max, shape: [4]}
+outputs: [q]
+"""
+    program = compiled(text, ["deep"])
+    space: dict[str, Any] = {}
+    exec(program.bundle(prove=False), space)
+    x = torch.ones(1, 4)
+    assert program.module()(x).tolist() == space["Model"]()(x).tolist() == [[24.0] * 4]
+
+
+def test_bundle_refuses_a_name_that_another_file_takes_from_python(folder: Path) -> None:
+    (folder / "deep.py").write_text(BUILTINS_USED)
+    (folder / "own.py").write_text("class set: ...\nfrom torch import nn\nclass A(nn.Module):\n    x = set\n")
+    nodes = ["{module: deep.Pick, shape: [4]}", "{module: own.A, shape: [4]}"]
+    for first, second in (nodes, nodes[::-1]):
+        text = f"inputs: {{x: {{shape: [4]}}}}\nnodes: {{p: {first}, q: {second}}}\noutputs: [q]\n"
+        with pytest.raises(SpecError, match="another `set`"):
+            compiled(text, ["deep", "own"]).bundle(prove=False)
 
 
 # --- what is wrong with it

@@ -22,7 +22,7 @@ from graphspec.emit.definitions import DefinitionWriter
 from graphspec.emit.library_source import library_code, needed
 from graphspec.graph import Graph
 from graphspec.weights import weight_files
-from graphspec.weights.names import attribute, local
+from graphspec.weights.names import argument, attribute
 from tests import ROOT, bundled, interpreter, one_in, processes
 from tests.programs import program_of
 
@@ -61,7 +61,7 @@ def agrees(program: Program, inputs: dict[str, Tensor] | None = None) -> None:
     for name, value in expected.items():
         assert torch.allclose(actual[name], value, rtol=1e-9, atol=1e-9, equal_nan=True), name
         assert actual[name].shape == value.shape, name
-    by_name = named(program, module(**{local(name): x for name, x in inputs.items()}))
+    by_name = named(program, module(**{argument(name): x for name, x in inputs.items()}))
     assert all(torch.allclose(by_name[name], actual[name], 0, 0, equal_nan=True) for name in actual)
     if not program.takes_logits:
         return

@@ -41,7 +41,7 @@ def test_an_attribute_hides_nothing_of_a_module(word: str) -> None:
 def test_a_variable_hides_nothing_that_source_calls(word: str) -> None:
     name = names.local(word)
     assert name.isidentifier() and not keyword.iskeyword(name)
-    assert name not in names.RESERVED
+    assert name not in names.RESERVED and not hasattr(builtins, name)
 
 
 @given(st.text(max_size=20))
@@ -82,13 +82,22 @@ outputs: [t, r, q]
 
 INPUTS = """
 inputs: {input: {shape: [4]}, id: {shape: [4]}, lambda: {shape: [4]}}
-nodes: {both: {merge: add, from: [input, id, lambda]}, y: {layer: Dense, units: 1}}
-outputs: [y]
+blocks:
+  filter: {inputs: [set], nodes: {k: {compute: set + set}}}
+nodes:
+  both: {merge: add, from: [input, id, lambda]}
+  open: {block: filter}
+  last: {block: filter}
+  sum:  {compute: open * last + open}
+  y:    {layer: Dense, units: 1}
+outputs: [open, y]
 """
 
 
-def test_inputs_have_names_of_functions_that_no_forward_calls() -> None:
-    assert "def forward(self, input: Tensor, id: Tensor, lambda_: Tensor)" in graphspec.compile(INPUTS).source
+def test_only_arguments_have_names_of_functions_that_no_forward_calls() -> None:
+    source = graphspec.compile(INPUTS).source
+    assert "def forward(self, input: Tensor, id: Tensor, lambda_: Tensor)" in source
+    assert "def filter_(set: Tensor)" in source and "open_ = filter_(" in source, source
 
 
 LOOPS = """
