@@ -51,9 +51,11 @@ class Slowly:
         time.sleep(0.04)
 
 
-def kill_after(checkpoint: Path) -> None:
-    """Kills this process when a checkpoint is there, wherever it then is."""
-    while not checkpoint.exists():
+def kill_after(checkpoints: Path, number: int) -> None:
+    """Kills this process when a checkpoint of this or a later number is there, wherever it then is: the older
+    ones are removed.
+    """
+    while not any(int(path.parent.name) >= number for path in checkpoints.glob("0*/manifest.json")):
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -77,8 +79,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     if victim is not None:
         callbacks = [Slowly()]
         if os.environ["RANK"] == os.environ["TORCHELASTIC_RESTART_COUNT"] == str(victim):
-            path = Path(job["run_dir"]) / "checkpoints" / "000004" / "manifest.json"
-            threading.Thread(target=kill_after, args=[path], daemon=True).start()
+            path = Path(job["run_dir"]) / "checkpoints"
+            threading.Thread(target=kill_after, args=[path, 4], daemon=True).start()
     attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     for number, (rank, moment) in enumerate(job.get("kill_in", ())):
         if number == attempt and os.environ["RANK"] == str(rank):

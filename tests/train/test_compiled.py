@@ -116,13 +116,13 @@ OPTIMIZERS = [
 @whole_steps
 @pytest.mark.parametrize(
     "optimizer",
-    one_in(4, OPTIMIZERS),
+    one_in(3, OPTIMIZERS),
     ids=["adamw", "sgd", "rmsprop", "nadam"],
 )
 def test_updates_in_the_graph_are_those_outside_of_it(
     place: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
-    """Clipping, schedules and averages with them; `nadam` has none in the graph."""
+    """Clipping, schedules and averages with them; `nadam`, the last one, has none in the graph."""
     monkeypatch.setattr(compiled, "BACKEND", "eager")
     lines: list[str] = []
     spec = SHALLOW.replace("optimizer: adam", f"optimizer: {optimizer}, schedule: cosine_decay")

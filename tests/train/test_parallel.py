@@ -328,7 +328,7 @@ class Trainings:
     def run(self, processes: int, jobs: dict[str, Any], restarts: int = 0, by_torch: bool = False) -> None:
         """By torch's launcher, or by ours, whose processes start sooner."""
         if processes == 1:
-            self.found |= {name: trainings.run(job) for name, job in jobs.items()}
+            self.keep(jobs, {name: trainings.run(job) for name, job in jobs.items()})
             return
         told, out = self.root / "jobs.json", self.root / "out.json"
         told.write_text(json.dumps(jobs))
@@ -338,10 +338,16 @@ class Trainings:
         else:
             said = forked(processes, command, restarts)
         assert out.exists(), said
-        self.found |= json.loads(out.read_text())
+        self.keep(jobs, json.loads(out.read_text()))
         out.unlink()
         files = [Path(f"{out}-{rank}") for rank in range(processes)]
         self.written[processes] = [json.loads(file.read_text()) for file in files]
+
+    def keep(self, jobs: dict[str, Any], found: dict[str, Any]) -> None:
+        """What was to be stopped was: else nothing goes on where it is resumed."""
+        codes = {name: found[name]["exit_code"] for name, job in jobs.items() if "stop_after" in job}
+        assert set(codes.values()) <= {143}, codes
+        self.found |= found
 
     def weights(self, run: str, name: str = "last.safetensors") -> dict[str, torch.Tensor]:
         return load_file(self.root / run / name)
@@ -367,9 +373,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
     jobs = made.jobs(2, pairs(BY_TWO + BESIDE, parity=False)) | {
         "from 1": job("classes", "fsdp", "from-1", resume=True),
         "from 2": job("classes", "fsdp", "from-2", **stop),
-        "from 2 steps": job("steps", "fsdp", "from-2-steps", stop_after=3),
+        "from 2 steps": job("steps", "fsdp", "from-2-steps", stop_after=2),
         "from 2 adapted": job("adapted", "fsdp", "from-2-adapted", stop_after=3),
-        "from 2 updates": job("updates", "fsdp", "from-2-updates", **stop),
+        "from 2 updates": job("updates", "fsdp", "from-2-updates", stop_after=6),
         "2 bf16": job("normalized bf16", "fsdp", "2-bf16"),
     }
     made.run(2, jobs)
@@ -456,6 +462,13 @@ def assert_written_whole(trained: Trainings, name: str, file: str, runs: list[st
 FILES = ("last.safetensors", "best.safetensors")
 
 
+@pytest.mark.parametrize("name", ["normalized", "worse"])
+def test_the_best_epoch_is_the_first_of_several(trained: Trainings, name: str) -> None:
+    """What other tests say of the best weights is said of other weights than the last."""
+    found = trained.found[name]
+    assert found["best_epoch"] == 1 < found["epochs"]
+
+
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("file", FILES)
 def test_weights_are_written_whole(trained: Trainings, name: str, file: str) -> None:
@@ -465,7 +478,8 @@ def test_weights_are_written_whole(trained: Trainings, name: str, file: str) -> 
 
 def test_bfloat16_is_as_near_to_float32_in_several_processes(trained: Trainings) -> None:
     found = trained.found["2 bf16"]["history"]["loss"]
-    np.testing.assert_allclose(found, trained.found["normalized bf16"]["history"]["loss"], rtol=1e-3)
+    alone = trained.found["normalized bf16"]["history"]["loss"]
+    np.testing.assert_allclose(found, alone, rtol=2e-3)  # five times what bfloat16 moves: kernels may differ
     exact = trained.found["normalized"]["history"]["loss"]
     np.testing.assert_allclose(found, exact, rtol=0.02)
     assert found != exact

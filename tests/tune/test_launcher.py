@@ -72,7 +72,8 @@ def forking() -> ForkLauncher:
     """A launcher whose server has torch imported by nobody."""
     launcher = ForkLauncher(Path("none.yaml"), 1)
     with mock.patch.object(launchers, "SERVER", BARE):
-        read(launcher.start(["-m", "this"]))
+        output, errors, code = read(launcher.start(["-m", "this"]))
+    assert code == 0 and output.startswith("The Zen"), errors
     return launcher
 
 
