@@ -64,6 +64,14 @@ class Folder:
             _need(path, lambda mode: stat.S_ISREG(mode) or stat.S_ISDIR(mode), "file or folder")
         return True
 
+    def listed(self, name: str) -> list[Path]:
+        """What is in a folder; nothing if it is not there."""
+        path = self.path / name
+        if not (self.holds(name) and _need(path, stat.S_ISDIR, "folder")):
+            return []
+        with refusing(path):
+            return list(path.iterdir())
+
     def write(self, name: str, write: Callable[[Path], Any]) -> None:
         """Lets `write` write a file that then has this name."""
         path = self.file(name)
@@ -105,9 +113,9 @@ class Folder:
         """Deletes the files of a folder whose names match `ours`, and the folder if it is empty then."""
         if not self.holds(name):
             return
-        path = self.path / name
+        path, entries = self.path / name, self.listed(name)
         with refusing(path):
-            for entry in list(path.iterdir()):
+            for entry in entries:
                 if ours.fullmatch(entry.name) and not entry.is_dir():
                     entry.unlink()
             if not any(path.iterdir()):

@@ -14,10 +14,12 @@ ADAPTER, ADAPTER_CONFIG = "adapter.safetensors", "adapter_config.json"
 """Of a run that trained adapters: these in PEFT's format."""
 BASE = "base.safetensors"
 """Where one puts the weights that they were trained for, if these have moved."""
-ENGINES = "engines"
-"""A folder with what is kept of each file of weights, as `engines/best.onnx`."""
-ENGINE, ENGINE_MODEL, SERVING = ".json", ".onnx", ".serving.json"
-"""How each ends: what was measured of engines, what they run, what answers rows before the spec is read."""
+ENGINES_FOLDER = "engines"
+"""With what is kept of each file of weights, as `engines/best.onnx`."""
+ENDINGS = MEASURED_ENDING, EXPORT_ENDING, SERVING_ENDING = ".json", ".onnx", ".serving.json"
+"""How its names end: of what was measured, what engines run, what answers rows before the spec is read."""
+FORMER = ("engine.json", "engine.onnx", "serving.json")
+"""The names of these in runs of earlier versions."""
 EXPORTED = ("graphspec", "form", "spec", "weights")
 """What of the key of the first the second holds for; the rest is of what was measured."""
 WEIGHTS = {"best": BEST, "last": LAST}
@@ -26,9 +28,9 @@ TRIALS = "trials"
 """In the directory of a search, the directory with the runs of its trials."""
 FILES = (
     *(SPEC, SOURCE, HISTORY, ENVIRONMENT, LAST, BEST, ENCODERS, CURVES),
-    *(ADAPTER, ADAPTER_CONFIG),
+    *(ADAPTER, ADAPTER_CONFIG, *FORMER),
 )
-OWN = (*FILES, CHECKPOINTS, ENGINES, TENSORBOARD, WANDB)
+OWN = (*FILES, CHECKPOINTS, ENGINES_FOLDER, TENSORBOARD, WANDB)
 """What a run itself writes; the files that its spec reads, and those of its callbacks, have other names."""
 
 TENSORS, NUMBERS, MANIFEST = "state.safetensors", "state.json", "manifest.json"
@@ -38,8 +40,8 @@ HALF_CHECKPOINT = re.compile(r"\.[0-9]{6,}\.[0-9]+")
 """The name of one that is being written."""
 IN_CHECKPOINT = re.compile(rf"{TENSORS}|{NUMBERS}|{MANIFEST}|shard-[0-9]+-.*\.safetensors")
 EVENTS = re.compile(r"events\.out\.tfevents\..*")
-IN_ENGINES = re.compile(r"([a-z0-9]+)(?:\.json|\.onnx|\.serving\.json)")
-HALF_IN_ENGINES = re.compile(rf"\.{IN_ENGINES.pattern}\.[0-9]+")
+IN_ENGINES_FOLDER = re.compile(rf"[a-z0-9]+(?:{'|'.join(map(re.escape, ENDINGS))})")
+HALF_IN_ENGINES_FOLDER = re.compile(rf"\.{IN_ENGINES_FOLDER.pattern}\.[0-9]+")
 
 
 def place_of(weights: Path, run: Path) -> str:
@@ -52,7 +54,7 @@ def kept_file(place: str, ending: str) -> str:
     """The name of what a run keeps of the weights at a place, with one of the endings."""
     own = place in WEIGHTS.values()
     stem = PurePosixPath(place).stem if own else hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
-    return f"{ENGINES}/{stem}{ending}"
+    return f"{ENGINES_FOLDER}/{stem}{ending}"
 
 
 def reserved(name: str) -> bool:

@@ -14,16 +14,17 @@ from graphspec.files.run_files import (
     BEST,
     CHECKPOINT,
     CHECKPOINTS,
-    ENGINE,
-    ENGINES,
+    ENGINES_FOLDER,
     ENVIRONMENT,
     EVENTS,
     FILES,
+    FORMER,
     HALF_CHECKPOINT,
-    HALF_IN_ENGINES,
+    HALF_IN_ENGINES_FOLDER,
     IN_CHECKPOINT,
-    IN_ENGINES,
+    IN_ENGINES_FOLDER,
     LAST,
+    MEASURED_ENDING,
     OWN,
     TENSORBOARD,
     kept_file,
@@ -59,11 +60,14 @@ class RunFolder(Folder):
         """
         for name in OWN:
             self.holds(name)
-        for name in (*self._in(CHECKPOINTS, CHECKPOINT), *self._in(ENGINES, IN_ENGINES)):
+        for name in (*self._in(CHECKPOINTS, CHECKPOINT), *self._in(ENGINES_FOLDER, IN_ENGINES_FOLDER)):
             self.holds(name)
         for name in (*FILES, *self.names(READ), *self.names(WRITTEN)):
             self.remove_half(name)
-        for name in (*self._in(CHECKPOINTS, HALF_CHECKPOINT), *self._in(ENGINES, HALF_IN_ENGINES)):
+        for name in (
+            *self._in(CHECKPOINTS, HALF_CHECKPOINT),
+            *self._in(ENGINES_FOLDER, HALF_IN_ENGINES_FOLDER),
+        ):
             self.remove_folder(name, re.compile(".*"))
 
     def clear(self) -> None:
@@ -72,7 +76,7 @@ class RunFolder(Folder):
             if name != ENVIRONMENT:
                 self.remove(name)
         self.clear_checkpoints()
-        self.remove_folder(ENGINES, IN_ENGINES)
+        self.remove_folder(ENGINES_FOLDER, IN_ENGINES_FOLDER)
         for part in ("train", "validation"):
             self.remove_folder(f"{TENSORBOARD}/{part}", EVENTS)
         self.remove_folder(TENSORBOARD, EVENTS)
@@ -86,14 +90,14 @@ class RunFolder(Folder):
         """Deletes everything that holds weights, half written or whole."""
         self.clean()
         self.clear_checkpoints()
-        self.remove_folder(ENGINES, IN_ENGINES)
-        for name in (LAST, BEST, *self.names(WRITTEN)):
-            if name.endswith(".safetensors"):
-                self.remove(name)
+        self.remove_folder(ENGINES_FOLDER, IN_ENGINES_FOLDER)
+        written = (name for name in self.names(WRITTEN) if name.endswith(".safetensors"))
+        for name in (LAST, BEST, *FORMER, *written):
+            self.remove(name)
 
     def clear_engines(self) -> None:
         """Deletes what is kept of weights that are not there any more."""
-        names = self._in(ENGINES, IN_ENGINES)
+        names = self._in(ENGINES_FOLDER, IN_ENGINES_FOLDER)
         for name in names:
             stem = name.partition(".")[0]
             if not os.path.isfile(self.path / self._weights_of(stem)):
@@ -102,14 +106,11 @@ class RunFolder(Folder):
     def _weights_of(self, stem: str) -> str:
         """The place of the weights of which files of `engines` with this stem are; "" where none says so."""
         try:
-            place = json.loads(read_text(self.path / f"{stem}{ENGINE}"))["key"]["weights"][0]
+            place = json.loads(read_text(self.path / f"{stem}{MEASURED_ENDING}"))["key"]["weights"][0]
             return place if kept_file(place, "") == stem else ""
         except (OSError, ValueError, RecursionError, LookupError, TypeError):
             return ""
 
     def _in(self, folder: str, names: re.Pattern[str]) -> list[str]:
         """What is in a folder whose name matches."""
-        if not self.holds(folder):
-            return []
-        found = [entry.name for entry in (self.path / folder).iterdir()]
-        return [f"{folder}/{name}" for name in found if names.fullmatch(name)]
+        return [f"{folder}/{e.name}" for e in self.listed(folder) if names.fullmatch(e.name)]

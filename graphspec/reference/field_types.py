@@ -16,27 +16,29 @@ def field_types(cls: type[BaseModel]) -> tuple[Schema, Schema]:
     keys: Schema = {}
     definitions: Schema = {}
     for name, field in cls.model_fields.items():
-        keys[field.alias or name], needed = _of(Type(field))
+        keys[field.alias or name], needed = _of(WrittenType(field))
         definitions |= needed
     return keys, dict(sorted(definitions.items()))
 
 
-class Type:
-    """The type of a field, equal to those that are written alike: `Literal` is, whatever its order."""
+class WrittenType:
+    """The type of a field, equal to those that are written alike. Python takes `Literal["a", "b"]` and
+    `Literal["b", "a"]` for equal, though a schema lists the words in order: so the text is compared, too.
+    """
 
     def __init__(self, field: FieldInfo):
         self.annotation, self.metadata = field.annotation, field.metadata
         self._key = (field.annotation, repr(field.annotation), repr(field.metadata))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Type) and self._key == other._key
+        return isinstance(other, WrittenType) and self._key == other._key
 
     def __hash__(self) -> int:
         return hash(self._key[1:])
 
 
 @cache
-def _of(kind: Type) -> tuple[Schema, Schema]:
+def _of(kind: WrittenType) -> tuple[Schema, Schema]:
     annotated = Annotated[(kind.annotation, *kind.metadata)] if kind.metadata else kind.annotation
     # In a list: alone, a class would be written out instead of referred to.
     adapter = TypeAdapter(list[annotated], config=ConfigDict(arbitrary_types_allowed=True))  # type: ignore[valid-type]

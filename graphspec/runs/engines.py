@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,7 +43,9 @@ def versions() -> dict[str, str]:
         if spec is not None:
             folder = Path(next(iter(spec.submodule_search_locations or ()), "")).parent
             if folder not in listed:
-                listed[folder] = os.listdir(folder)
+                listed[folder] = []
+                with suppress(OSError):  # it is in an archive
+                    listed[folder] = os.listdir(folder)
             found[package] = _version(package, listed[folder])
     return found
 

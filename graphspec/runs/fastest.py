@@ -20,7 +20,7 @@ import numpy as np
 from graphspec import custom
 from graphspec.diagnostics import SpecError, did_you_mean, fail
 from graphspec.files.reading import digest, parse_json, read_text
-from graphspec.files.run_files import ENGINE, ENGINE_MODEL, EXPORTED, kept_file, place_of
+from graphspec.files.run_files import EXPORT_ENDING, EXPORTED, MEASURED_ENDING, kept_file, place_of
 from graphspec.runs.engines import (
     ENGINES,
     Engine,
@@ -152,7 +152,7 @@ class _Shelf:
     def file(self) -> Path:
         """The export, written where it is missing, damaged or of other weights."""
         if self.place is not None:
-            name = kept_file(self.place, ENGINE_MODEL)
+            name = kept_file(self.place, EXPORT_ENDING)
             file = self.run.path / name
             if self._is_kept(file):
                 return file
@@ -169,7 +169,7 @@ class _Shelf:
                 if error.diagnostics[0].code != "run-directory":
                     raise  # else a run that cannot be written is exported each time
         self._own = tempfile.TemporaryDirectory(prefix="graphspec-engine-")
-        file = Path(self._own.name) / f"model{ENGINE_MODEL}"
+        file = Path(self._own.name) / f"model{EXPORT_ENDING}"
         self._export(file)
         return file
 
@@ -276,14 +276,14 @@ class _Shelf:
 
         assert self.place is not None
         text = json.dumps({"key": self.key, **known}, indent=2) + "\n"
-        Folder(self.run.path).text(kept_file(self.place, ENGINE), text)
+        Folder(self.run.path).text(kept_file(self.place, MEASURED_ENDING), text)
 
     def _read(self) -> dict[str, Any]:
         """What the run remembers; nothing where it has code of its own, which may be another by now."""
         if self.place is None or any(True for _ in custom.files(self.program)):
             return {}
         try:
-            record = parse_json(read_text(self.run.path / kept_file(self.place, ENGINE)))
+            record = parse_json(read_text(self.run.path / kept_file(self.place, MEASURED_ENDING)))
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}

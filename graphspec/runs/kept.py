@@ -23,11 +23,11 @@ from graphspec.files.permission import is_own, signature
 from graphspec.files.reading import digest, parse_json, read_text
 from graphspec.files.run_files import (
     ENCODERS,
-    ENGINE,
-    ENGINE_MODEL,
     ENVIRONMENT,
+    EXPORT_ENDING,
     EXPORTED,
-    SERVING,
+    MEASURED_ENDING,
+    SERVING_ENDING,
     SPEC,
     WEIGHTS,
     kept_file,
@@ -71,7 +71,7 @@ def kept(path: Path, weights: str, device: str, engine: str) -> Kept | None:
     None where it keeps nothing, or not of what there is now.
     """
     place = _place(path, weights)
-    record, model = _record(path, place), path / kept_file(place, ENGINE_MODEL)
+    record, model = _record(path, place), path / kept_file(place, EXPORT_ENDING)
     if engine not in record.get("asked", ()) or record["key"] != _key(path, weights):
         return None
     without_gpu = engine != "auto" or record["key"]["packages"].get("torch", "").endswith("+cpu")
@@ -117,7 +117,9 @@ def keep(path: Path, weights: str, engine: str, model: Model, synthetic: bool) -
     if signed is None or json.loads(text) == about:
         return
     try:
-        Folder(path).text(kept_file(place, SERVING), json.dumps({"signature": signed, "record": text}) + "\n")
+        Folder(path).text(
+            kept_file(place, SERVING_ENDING), json.dumps({"signature": signed, "record": text}) + "\n"
+        )
     except SpecError:  # then the spec is read again next time
         return
 
@@ -145,7 +147,7 @@ def _place(path: Path, weights: str) -> str:
 def _record(path: Path, place: str) -> dict[str, Any]:
     """What a run keeps of the weights at a place, if this user has signed it; else nothing."""
     try:
-        about = parse_json(read_text(path / kept_file(place, SERVING)))
+        about = parse_json(read_text(path / kept_file(place, SERVING_ENDING)))
         text = about["record"]
         return dict(json.loads(text)) if is_own(text, about["signature"]) else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -159,7 +161,7 @@ def _key(path: Path, weights: str) -> dict[str, Any] | None:
     file, place = _file(path, weights), _place(path, weights)
     names = [SPEC, ENVIRONMENT, *([ENCODERS] if (path / ENCODERS).is_file() else [])]
     try:
-        about, known = os.stat(file), parse_json(read_text(path / kept_file(place, ENGINE)))
+        about, known = os.stat(file), parse_json(read_text(path / kept_file(place, MEASURED_ENDING)))
         export = {"sha256": known["sha256"], **{name: known["key"][name] for name in EXPORTED}}
         digests = {name: digest(path / name) for name in names}
     except (OSError, ValueError, KeyError, TypeError):
@@ -180,7 +182,7 @@ def _key(path: Path, weights: str) -> dict[str, Any] | None:
 def _fastest(path: Path, place: str) -> str | None:
     """The engine that `auto` has found to be the fastest with a row; None where it has not."""
     try:
-        seconds = parse_json(read_text(path / kept_file(place, ENGINE)))["seconds"]["1"]
+        seconds = parse_json(read_text(path / kept_file(place, MEASURED_ENDING)))["seconds"]["1"]
         return str(min(seconds, key=seconds.__getitem__))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

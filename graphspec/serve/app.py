@@ -19,8 +19,8 @@ from graphspec.serve.http import JSON, Answer, Gone, Receive, Rejected, Request,
 from graphspec.serve.served import UNREAD, Served
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
-FORWARDED = frozenset(("forwarded", "x-forwarded-for", "x-real-ip"))
-"""Headers of a request that a proxy has passed on, from wherever it came."""
+INDIRECT = ("forwarded", "via", "x-forwarded-", "x-real-ip", "origin", "sec-fetch-site")
+"""How headers begin of what a proxy has passed on, from wherever it came, or a page in a browser asks."""
 SOON = 1.0
 """Seconds after its start when a server reads the specs that its first rows have not needed."""
 UNREADABLE = 503
@@ -177,8 +177,9 @@ class Server:
     # --- reload
 
     async def reload(self, request: Request) -> Answer:
-        if request.client not in LOCAL or FORWARDED & request.headers.keys():
-            raise Rejected(403, "runs are reloaded from the machine of the server alone")
+        if request.client not in LOCAL or any(name.startswith(INDIRECT) for name in request.headers):
+            asked = "from the machine of the server alone, through no proxy and by no page in a browser"
+            raise Rejected(403, f"runs are reloaded {asked}")
         served = self._served(request)
         mistakes = await self.read_again(served.name)
         if mistakes:

@@ -74,10 +74,7 @@ class RunDirectory:
             raise refused(f"the run directory `{path}` is not empty", help)
         if taken and not is_run(path):
             raise refused(f"`{path}` holds no run, and is not overwritten", "give another directory")
-        run._locked().files.clean()
-        if taken:
-            run._vacate()
-        return run
+        return run._taken(replaced=bool(taken))
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -85,15 +82,19 @@ class RunDirectory:
 
         Raises `SpecError` where another process has it.
         """
-        run = cls(path)._locked()
+        return cls(path)._taken(replaced=False)
+
+    def _taken(self, replaced: bool) -> RunDirectory:
+        """Locks the directory; deletes what a crash left in it, and the run that is `replaced`, or was to be."""
+        self._locked()
         try:
-            run.files.clean()
-            if run._known().get(REPLACED):
-                run._vacate()
+            self.files.clean()
+            if replaced or self._known().get(REPLACED):
+                self._vacate()
         except SpecError:
-            run.close()
+            self.close()
             raise
-        return run
+        return self
 
     def _vacate(self) -> None:
         """Deletes the run. From the first moment on it is marked: whoever goes on with it, however this ends,

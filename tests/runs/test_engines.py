@@ -9,9 +9,11 @@ import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -114,16 +116,19 @@ def again(run: Run, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return made
 
 
-@pytest.mark.parametrize("kind", ["link", "pipe"])
+@pytest.mark.parametrize("kind", ["link", "pipe", "file"])
 def test_a_run_in_which_nothing_can_be_kept_is_exported_each_time(
     trained: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is written through a link, and no pipe is waited for."""
+    """Nothing is written through a link, no pipe is waited for, and `engines` may be a file."""
     folder, mine = tmp_path / "run", tmp_path / "mine"
     made = again(Run(trained), monkeypatch)
     shutil.copytree(trained, folder)
     mine.write_text("mine")
-    for name in ("engines/best.json", "engines/best.onnx"):
+    if kind == "file":
+        shutil.rmtree(folder / "engines")
+        (folder / "engines").touch()
+    for name in ("engines/best.json", "engines/best.onnx") if kind != "file" else ():
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(mine) if kind == "link" else os.mkfifo(folder / name)
     run = Run(folder)
@@ -186,6 +191,23 @@ def test_an_export_is_kept_for_each_file_of_weights_while_it_is_there(
     monkeypatch.undo()
     RunFolder(folder).clear()
     assert [path.name for path in (folder / "engines").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("clear", [RunFolder.clear, RunFolder.clear_weights])
+def test_what_earlier_versions_kept_is_deleted(tmp_path: Path, clear: Callable[[RunFolder], None]) -> None:
+    """Their export, beside the run's own files, holds all weights."""
+    for name in ("engine.json", "engine.onnx", "serving.json", "best.safetensors", "mine.onnx"):
+        (tmp_path / name).write_text("")
+    clear(RunFolder(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.onnx"]
+
+
+def test_engines_in_an_archive_have_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("openvino/__init__.py", "")
+    places = [str(tmp_path / "all.zip")]
+    monkeypatch.setattr(engines, "find_spec", lambda name: PathFinder.find_spec(name, places))
+    assert engines.versions() == {"openvino": ""}
 
 
 def test_what_a_run_remembers_needs_no_torch(run: Run) -> None:

@@ -194,6 +194,19 @@ def test_links_in_a_run_lead_nowhere(place: Path, outside: Path, callbacks: str,
     assert done.exit_code == 1 and "error[run-directory]" in done.stderr and "is a link" in done.stderr
 
 
+def test_a_file_in_place_of_a_folder_is_told(place: Path) -> None:
+    run = trained(place)
+    (run / "checkpoints").rename(place / "before")
+    for name in ("engines", "checkpoints"):
+        (run / name).write_text("mine")
+        for way in ("--resume", "--overwrite"):
+            done = graphspec("train", "spec.yaml", "--device", "cpu", "--run-dir", "run", way)
+            assert done.exit_code == 1 and "error[run-directory]" in done.stderr, done.stderr
+            assert f"{name}` is not a folder" in done.stderr and "remove it" in done.stderr
+        (run / name).unlink()
+    assert (run / "best.safetensors").exists()
+
+
 def test_only_what_a_run_wrote_is_deleted(place: Path, outside: Path) -> None:
     run = trained(place, "{csv_logger: {filename: logs/a.csv}, model_checkpoint: {}}")
     mine = {"notes.txt": run, "logs/b.csv": run, "2024/photo": run / "checkpoints", ".cache.7": run}
