@@ -74,7 +74,7 @@ class RunDirectory:
             raise refused(f"the run directory `{path}` is not empty", help)
         if taken and not is_run(path):
             raise refused(f"`{path}` holds no run, and is not overwritten", "give another directory")
-        return run._taken(replaced=bool(taken))
+        return run._entered(replaced=bool(taken))
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -82,10 +82,10 @@ class RunDirectory:
 
         Raises `SpecError` where another process has it.
         """
-        return cls(path)._taken(replaced=False)
+        return cls(path)._entered(replaced=False)
 
-    def _taken(self, replaced: bool) -> RunDirectory:
-        """Locks the directory; deletes what a crash left in it, and the run that is `replaced`, or was to be."""
+    def _entered(self, replaced: bool) -> RunDirectory:
+        """Locks the directory; deletes what a crash left, and the run that is `replaced`, or was to be."""
         self._locked()
         try:
             self.files.clean()
