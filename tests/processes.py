@@ -21,12 +21,17 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import psutil
+
 from graphspec.tune import launcher as launchers
-from graphspec.tune.launcher import Child, Launcher
+from graphspec.tune.launcher import Child, ForkLauncher, Launcher
 
 BECOME = Path(__file__).with_name("become.py")
 WARM = Path(__file__).parents[1] / "specs" / "transformer_classifier.yaml"
 """What the server compiles before it forks: layers and code of most kinds are then made."""
+PARENT = "import os; print(os.getppid())"
+ALONE = {"OMP_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""Without these the libraries of numpy and pyarrow start threads when they are imported."""
 ENDLESS = 600
 """Seconds after which a test gives up on what would never end, however busy the machine is."""
 
@@ -40,14 +45,17 @@ modules of `tests` import sooner or later."""
 
 @cache
 def _launcher() -> Launcher:
-    """The launcher of a search, which has started its server."""
+    """The launcher of a search, which has started its server: a thread of this would not outlive a fork."""
     made = launchers.launcher(WARM, 1)
-    with mock.patch.object(launchers, "SERVER", "; ".join([*imported, launchers.SERVER])):
-        child = made.start([str(BECOME), json.dumps(told(["-c", ""], {}, None))])
-    child.output.close()
-    child.errors.close()
-    assert child.wait() == 0
     atexit.register(made.close)
+    server = mock.patch.object(launchers, "SERVER", "; ".join([*imported, launchers.SERVER]))
+    with server, mock.patch.dict(os.environ, ALONE):
+        child = made.start([str(BECOME), json.dumps(told(["-c", PARENT], {}, None))])
+    with child.output as output, child.errors as errors:
+        parent = output.read()
+        assert child.wait() == 0, errors.read()
+    if isinstance(made, ForkLauncher):
+        assert psutil.Process(int(parent)).num_threads() == 1, imported
     return made
 
 
