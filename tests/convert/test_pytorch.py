@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
 import graphspec
@@ -136,6 +137,13 @@ def test_a_common_weight_is_one_whatever_is_added_to_it(how: str, word: str) -> 
 def test_a_function_that_is_others_comes_in_as_these() -> None:
     proved = graphspec.from_torch(learned.Fused(), images(2, 4)).proved
     assert proved is not None and proved.gradient is not None and proved.gradient < 1e-5
+
+
+def test_what_is_only_checked_becomes_nothing() -> None:
+    imported = graphspec.from_torch(learned.Triangles(), images(2, 4, 4))
+    assert imported.proved is not None and imported.proved.outputs < 1e-5
+    nodes = yaml.safe_load(imported.text)["nodes"].values()
+    assert [next(iter(node.values())) for node in nodes] == ["Dense", "cast", "tril", "triu", "subtract"]
 
 
 def test_what_is_written_into_a_part_of_a_parameter_is_told() -> None:

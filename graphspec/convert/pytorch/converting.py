@@ -24,7 +24,7 @@ from graphspec.convert.pytorch import (  # noqa: F401  (they register)
     shaping,
 )
 from graphspec.convert.pytorch.computed import Computed, stopped, tensors_in, variants
-from graphspec.convert.pytorch.functions import CREATES, HANDLERS, word_of
+from graphspec.convert.pytorch.functions import CREATES, HANDLERS, asserts, word_of
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import known_number
 from graphspec.convert.pytorch.tracing import TracedModule, line_in
@@ -212,7 +212,7 @@ class Converter:
                     "a size or a number depends on the values of tensors", "compute it without data"
                 )
             return known_number(meta)
-        if not isinstance(target, torch._ops.OpOverload):
+        if not isinstance(target, torch._ops.OpOverload) or asserts(target):
             return None
         given = _bound(node, values)
         word = _function(node)

@@ -95,12 +95,18 @@ def depends(node: fx.Node, data: set[fx.Node]) -> bool:
     return not of_shape(node) and any(each in data for each in node.all_input_nodes)
 
 
+def asserts(target: Any) -> bool:
+    """Whether a function only checks a value: it becomes nothing."""
+    return target._schema.name.partition("::")[2].startswith("_assert")
+
+
 def known(target: Any) -> bool:
-    """Whether a function has a handler, or needs none: it makes a tensor, or gives a number."""
+    """Whether a function has a handler, or needs none: it makes a tensor, gives a number, or checks one."""
     name = target._schema.name.partition("::")[2]
     word = name.removesuffix("_") if not name.startswith("_") else name
     makes_tensor = not any("Tensor" in str(argument.type) for argument in target._schema.arguments)
-    return word in HANDLERS or word in CREATES or makes_tensor or name.startswith(("sym_", "_assert"))
+    plain = makes_tensor or name.startswith("sym_") or asserts(target)
+    return word in HANDLERS or word in CREATES or plain
 
 
 def handles(*names: str) -> Callable[[Handler], Handler]:

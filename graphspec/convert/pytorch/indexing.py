@@ -94,14 +94,3 @@ def _gather(w: NodeWriter, self: Any, dim: int, index: Any, out: Any, **_: Any) 
     x, index = w.natural(self), w.natural(index)
     node = w.node("op", "take_along_axis", {"axis": i}, [("", x.value), ("", index.value)])
     return resized(x, node, {k: size for k, size in enumerate(out.shape) if k})
-
-
-@handles("tril", "triu")
-def _triangle(w: NodeWriter, self: Laid, function: str, diagonal: int = 0, **_: Any) -> Laid:
-    x = w.natural(self)
-    return w.make("op", function, {"k": diagonal} if diagonal else {}, [("x", x.value)], x)
-
-
-@handles("_assert_async", "_assert_scalar", "_assert_tensor_metadata")
-def _nothing(w: NodeWriter, **_: Any) -> None:
-    return None

@@ -1,5 +1,5 @@
-"""Products of tensors: a `Dense` where one is a matrix of parameters, an einsum in the layout of the values
-elsewhere.
+"""Functions of matrices: products, as a `Dense` where one is a matrix of parameters and as an einsum in the
+layout of the values elsewhere; distances of their rows; their triangles.
 """
 
 from __future__ import annotations
@@ -114,6 +114,12 @@ def _cdist(w: NodeWriter, x1: Laid, x2: Laid, out: Any, p: float = 2.0, **_: Any
     gaps = pair(w, "subtract", a, b, (*out.shape, x1.shape[-1]))
     given = {} if p == 2 else {"ord": p}
     return reduced(w, "norm", gaps, [len(out.shape)], False, None, **given)
+
+
+@handles("tril", "triu")
+def _triangle(w: NodeWriter, self: Laid, function: str, diagonal: int = 0, **_: Any) -> Laid:
+    x = w.natural(self)
+    return w.make("op", function, {"k": diagonal} if diagonal else {}, [("x", x.value)], x)
 
 
 Term = tuple[str, Any]
