@@ -106,14 +106,29 @@ def _of_turned(node: ast.expr) -> ast.expr:
                 value=ast.Call(func=ast.Attribute(value=x, attr="permute" | "transpose" as how), args=args),
                 attr="shape",
             ),
-            slice=ast.Constant(value=int(axis)),
+            slice=index,
         ):
-            axes = [each.value for each in args if isinstance(each, ast.Constant)]
-            if len(axes) < len(args):
-                return node  # which counts from the end
-            own = axes[axis] if how == "permute" else {axes[0]: axes[1], axes[1]: axes[0]}.get(axis, axis)
-            return ast.Subscript(ast.Attribute(x, "shape", node.ctx), ast.Constant(own), node.ctx)
+            axis, axes = _integer(index), [each for each in map(_integer, args) if each is not None]
+            if axis is None or not axes or len(axes) < len(args):
+                return node
+            if how == "permute":
+                own = axes[axis] % len(axes)
+            elif len({each < 0 for each in (axis, *axes)}) == 2:
+                return node  # which of them are the same axis depends on the rank
+            else:
+                own = {axes[0]: axes[1], axes[1]: axes[0]}.get(axis, axis)
+            return ast.Subscript(ast.Attribute(x, "shape", node.ctx), literal(own), node.ctx)
     return node
+
+
+def _integer(node: ast.expr) -> int | None:
+    """The integer that a tree spells, as `literal` does."""
+    match node:
+        case ast.Constant(value=int(number)):
+            return number
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int(number))):
+            return -number
+    return None
 
 
 def _spliced(item: object, holes: Filling) -> Sequence[object]:

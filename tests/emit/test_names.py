@@ -1,14 +1,17 @@
 """The gate between a spec's words and emitted source."""
 
+import ast
 import builtins
 import keyword
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 import graphspec
+from graphspec.emit import code
 from graphspec.weights import names
 from tests import processes
 
@@ -132,13 +135,14 @@ IMAGES = """
 inputs: {image: {shape: [h, w, 3]}}
 nodes:
   conv:  {layer: Conv2D, filters: 4, kernel_size: 1}
+  tones: {op: arange, from: conv, axis: -1}
   rows:  {op: arange, from: conv, axis: 1}
   place: {layer: Embedding, input_dim: 50, output_dim: 4}
   sum:   {compute: "conv + place[:, :, None]"}
   mask:  {layer: Conv2D, filters: 1, kernel_size: 1, activation: sigmoid}
   twice: {compute: mask * mask}
   level: {compute: "mean(square(conv), axis=[1, 2, 3])"}
-outputs: {mask: {}, twice: {}, level: {}}
+outputs: {mask: {}, twice: {}, level: {}, tones: {}}
 """
 
 
@@ -146,8 +150,26 @@ def test_a_permuted_image_is_asked_for_nothing() -> None:
     """Its sizes and its device are those of the image as it is; what is chosen from two is permuted once."""
     source = graphspec.compile(IMAGES).source
     assert "torch.arange(conv.shape[2], device=conv.device)" in source, source
+    assert "torch.arange(conv.shape[1], device=conv.device)" in source, source
     assert "conv.square().mean((1, 2, 3))" in source, source
     assert "(mask_logits if logits else mask).permute(0, 2, 3, 1)" in source, source
+
+
+TURNS = [
+    ("permute", 3, (1, 2, 0)),
+    ("permute", 3, (-1, 0, -2)),
+    *(("transpose", rank, axes) for rank in (3, 4) for axes in ((1, 2), (-1, -2), (1, -1))),
+]
+
+
+@pytest.mark.parametrize(("how", "rank", "axes"), TURNS)
+def test_a_size_of_turned_axes_is_that_of_the_axis(how: str, rank: int, axes: tuple[int, ...]) -> None:
+    x = torch.empty(*range(2, 2 + rank))
+    turned = code.fill(f"{{x}}.{how}{axes}", {"x": code.name("x")})
+    for axis in range(-rank, rank):
+        size = ast.unparse(code.fill("{y}.shape[{axis}]", {"y": turned, "axis": code.literal(axis)}))
+        assert eval(size) == getattr(x, how)(*axes).shape[axis], size
+        assert how == "transpose" or how not in size
 
 
 GATED = """
@@ -168,12 +190,12 @@ def test_what_is_read_with_channels_last_is_computed_so() -> None:
 
 SCALED = """
 inputs: {x: {shape: [4]}}
-nodes: {y: {compute: "x * linspace(0, 1, 4) + linspace(1, 2, 4)"}}
+nodes: {y: {compute: "x * linspace(0, 1, 4) + linspace(1, 2, 4) * x + linspace(2, 3, 4)"}}
 outputs: [y]
 """
 
 
 def test_a_constant_of_a_formula_is_called_as_what_makes_it() -> None:
     source = graphspec.compile(SCALED).source
-    assert "self.y_linspace = nn.Buffer(torch.linspace(0, 1, 4)" in source, source
-    assert "y_linspace2" not in source and source.count("nn.Buffer") == 2
+    for name, start in (("y_linspace", 0), ("y_linspace_2", 1), ("y_linspace_3", 2)):
+        assert f"self.{name} = nn.Buffer(torch.linspace({start}, {start + 1}, 4)" in source, source

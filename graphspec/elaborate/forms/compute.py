@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -162,7 +163,7 @@ class _Builder:
 
     node: NodeInstance
     formula: Formula
-    made: int = 0
+    made: Counter[str] = field(default_factory=Counter)
     steps: set[str] = field(default_factory=set)
 
     def build(self) -> NodeResult:
@@ -515,9 +516,9 @@ class _Builder:
         """A name for a step, which no node has; a constant has the word of what makes it."""
         declared = self.node.body.declared
         taken = declared.nodes, declared.inputs, declared.shared, self.steps
-        name = f"{self.node.name}_{word}" if word else ""
-        while not name or any(name in names for names in taken):
-            self.made += 1
-            name = f"{self.node.name}_{self.made}"
+        stem = name = f"{self.node.name}_{word}" if word else self.node.name
+        while name == self.node.name or any(name in names for names in taken):
+            self.made[stem] += 1
+            name = f"{stem}_{self.made[stem] + bool(word)}"
         self.steps.add(name)
         return name
