@@ -14,6 +14,7 @@ from graphspec.graph import ArgumentExpression, Unit
 from graphspec.language.schema import MISSING, Node
 from graphspec.settings import show
 from graphspec.source import Path
+from graphspec.source.writing import write_flow
 
 
 @dataclass(eq=False, slots=True)
@@ -182,11 +183,13 @@ Build = Callable[[NodeInstance], NodeResult]
 
 def fewer_help(node: NodeInstance) -> str:
     """The remedy where a reader of one input gets several."""
-    read = node.declared.source
-    if node.declared.parallel is not MISSING and isinstance(read, str) and read.endswith(".*"):
+    read, parallel = node.declared.source, node.declared.parallel
+    if parallel is not MISSING and isinstance(read, str) and read.endswith(".*"):
         return write(f"{read[:-1]}$index", ": each instance reads its own")
-    if node.declared.parallel is not MISSING and isinstance(read, list):
-        return f"each instance reads its own by `parallel: {{from: [{', '.join(map(str, read))}]}}`"
+    lists = parallel if isinstance(parallel, dict) else {}
+    counts = {len(each) for each in lists.values() if isinstance(each, list)}
+    if parallel is not MISSING and isinstance(read, list) and "from" not in lists and counts <= {len(read)}:
+        return f"each instance reads its own by `parallel: {write_flow({'from': read, **lists})}`"
     return "merge them first: {merge: concatenate, from: [...]}"
 
 

@@ -209,7 +209,7 @@ class Scope:
             except _Reported:
                 failures.add(name)
             except ExpressionError as error:
-                self.expression_error(error, here)
+                self.expression_error(error, here, declared)
                 failures.add(name)
             active.pop()
             if name not in values:
@@ -220,10 +220,11 @@ class Scope:
         self.unknown = frozenset(failures)
         return values
 
-    def expression_error(self, error: ExpressionError, path: Path) -> None:
-        """Reports an expression's error at its characters."""
+    def expression_error(self, error: ExpressionError, path: Path, declared: Iterable[str] = ()) -> None:
+        """Reports an expression's error at its characters; `declared` are params to come."""
         span = self.document.within((*path, *error.path), error.start, error.end)
-        self.error(error.code, span, error.message, error.help)
+        help = error.remedy({*self.params, *self.unknown, *(self.inputs or ()), *declared})
+        self.error(error.code, span, error.message, help)
 
     def setting_error(self, error: SettingError, path: Path) -> None:
         """Reports the problems of a setting that is written at `path`."""

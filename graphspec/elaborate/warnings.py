@@ -8,19 +8,18 @@ from os.path import normpath
 from typing import TYPE_CHECKING
 
 from graphspec.contract.layer import Layer
-from graphspec.contract.masks import MaskNotEqual
 from graphspec.contract.proposals import ONE_CLASS
 from graphspec.diagnostics import Diagnostic, Span
 from graphspec.diagnostics.foreign_terms import SCALE_PIXELS
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.sections import Sections
-from graphspec.graph import Graph, Op, Unit, Value, types
+from graphspec.graph import Graph, Op, Value, types
 from graphspec.language.schema import Input
 from graphspec.objectives.history import Direction, directions
 from graphspec.objectives.losses import Binary, Categorical, MeanAbsoluteError, MeanSquaredError, Regression
 from graphspec.passes.logits import ending, ends_in, inside
-from graphspec.passes.mask_flow import MaskFlow
 from graphspec.passes.scales import is_linear, keeps_scale, multiplied
+from graphspec.passes.unread_masks import unread_masks
 from graphspec.program import OutputSpec
 
 if TYPE_CHECKING:
@@ -40,9 +39,12 @@ def warn(body: BodyElaborator, graph: Graph, outputs: Mapping[str, OutputSpec], 
         if op.layer is not None and op.present:
             for code, message, help in (*_of_node(op, op.layer), *_of_stack(op, readers)):
                 _add(body, code, message, op.span, help)
-    for op in _unread_masks(graph):
-        message = f"no layer reads the mask of `{op.name}`, so its padding counts like the rest"
-        help = "convolutions, new shapes and ops drop masks: read it before them, or leave `mask_zero` out"
+    for op, dropping in unread_masks(body.graph, graph):
+        message, before = f"no layer reads the mask of `{op.name}`", ""
+        if dropping is not None:
+            message, before = f"{message}: `{dropping.name}` drops it", f" before `{dropping.name}`"
+        kept = f"a mask by name: {{op: not_equal, from: {op.inputs[0].name}, x2: 0}}"
+        help = f"read it{before}, give a later layer {kept}; or leave `mask_zero` out"
         _add(body, "mask-unread", message, op.span, help)
     document = body.declared.document
     for name, value in graph.outputs.items():
@@ -99,22 +101,6 @@ def _of_node(op: Op, layer: Layer) -> Iterator[tuple[str, str, str]]:
         message = f"`momentum: {momentum:g}` keeps {momentum:.0%} of the moving statistics at each step"
         help = f"PyTorch's {momentum:g} is {1 - momentum:g} here, as in Keras"
         yield "momentum-low", message, help
-
-
-def _unread_masks(graph: Graph) -> Iterator[Op]:
-    """The embeddings with `mask_zero` whose mask nothing reads, the first call of each."""
-    ops = [op for op in graph.walk() if op.present and op.layer is not None]
-    made: dict[Op | Unit, list[Op]] = {}
-    for op in ops:
-        if getattr(op.layer, "mask_zero", False):
-            made.setdefault(op.unit or op, []).append(op)
-    flow = MaskFlow(graph) if made else None
-    if flow is None or any(flow.of(value) is not None for value in graph.outputs.values()):
-        return  # whoever computes the loss may want it
-    read = {op.span for op in ops if isinstance(op.layer, MaskNotEqual)}
-    for calls in made.values():
-        if not any(call.span in read for call in calls):
-            yield calls[0]
 
 
 def _readers(graph: Graph) -> Counter[Value]:

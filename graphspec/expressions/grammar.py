@@ -7,7 +7,7 @@ import keyword
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from graphspec.diagnostics import Change, Remedy, did_you_mean, shortened, write
 
@@ -26,14 +26,21 @@ TOO_LARGE = "a number has more than 18 digits or is infinite"
 class ExpressionError(Exception):
     """An error in an expression: `start` and `end` are offsets in its text.
 
-    `path` says where in nested data that text is; `evaluate` sets it.
+    `path` says where in nested data that text is; `evaluate` sets it. `operator` is one that stands in the
+    place of a value.
     """
 
     def __init__(
-        self, code: str, message: str, start: int = 0, end: int = 0, help: str | None = None
+        self,
+        code: str,
+        message: str,
+        start: int = 0,
+        end: int = 0,
+        help: str | None = None,
+        operator: str = "",
     ) -> None:
         super().__init__(message)
-        self.code, self.message, self.help = code, message, help
+        self.code, self.message, self.help, self.operator = code, message, help, operator
         self.start, self.end = start, end
         self.path: tuple[str | int, ...] = ()
 
@@ -42,6 +49,10 @@ class ExpressionError(Exception):
         self.start += offset
         self.end += offset
         return self
+
+    def remedy(self, names: Container[str]) -> str | None:
+        """The help, where a spec has these names."""
+        return f"rename `{self.operator}`" if self.operator in names else self.help
 
 
 def error_at(node: ast.AST, code: str, message: str, help: str | None = None) -> ExpressionError:
@@ -232,7 +243,7 @@ def _syntax_error(
         return ExpressionError("expression-syntax", message, place, place + 1, help)
     if (word := _WORD.match(bare, at)) and word[0] in _OPERATORS:
         message = f"`{word[0]}` is an operator of expressions, and stands between values"
-        return ExpressionError("expression-syntax", message, *word.span(), "rename what it stands for")
+        return ExpressionError("expression-syntax", message, *word.span(), forms, word[0])
     message = "the expression cannot be read"
     if "leading zeros" in error.msg:
         message += ": a number cannot begin with 0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from string import ascii_letters
 from typing import ClassVar
 
 from graphspec.contract.broadcasting import example_axis, stretch
@@ -56,11 +57,12 @@ class Matmul(Operation, spec_name="matmul", also="bmm"):
     @staticmethod
     def _of_vector(position: int, x1: Tensor, x2: Tensor) -> str:
         """The remedy where an input is a vector of each example."""
-        other = (x2, x1)[position]
-        if other.rank != 3:
-            return "vectors: {merge: dot, axes: 1}; a learned matrix: {layer: Dense, units: ...}"
-        subscripts = "bij,bj->bi" if position else "bi,bij->bj"
-        return f"a vector and a matrix: {{op: einsum, subscripts: '{subscripts}'}}"
+        ways = ("bij,bj->bi", "bij,bi->bj") if position else ("bi,bij->bj", "bj,bij->bi")
+        for subscripts in ways if {x1.rank, x2.rank} == {2, 3} else ():
+            if Einsum(subscripts=subscripts).fits(x1, x2):
+                read = f"from: [{{input0}}, {{input1}}], subscripts: '{subscripts}'"
+                return f"a vector and a matrix: {{op: einsum, {read}}}"
+        return "vectors: {merge: dot, axes: 1}; a learned matrix: {layer: Dense, units: ...}"
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * site.inputs[0].shape[-1] * 2
@@ -94,6 +96,14 @@ class Einsum(Operation, spec_name="einsum"):
                 sizes[letter] = met
         return inputs[0].with_shape(*(sizes[letter] for letter in output))
 
+    def fits(self, *inputs: Tensor) -> bool:
+        """Whether it takes these inputs."""
+        try:
+            self.infer(*inputs)
+        except LayerError:
+            return False
+        return True
+
     def parse(self, inputs: tuple[Tensor, ...]) -> tuple[list[str], str]:
         """The letters of each input and of the output. Raises `LayerError`."""
         if not re.fullmatch(r"[a-zA-Z]+(,[a-zA-Z]+)*->[a-zA-Z]+", self.subscripts):
@@ -103,17 +113,31 @@ class Einsum(Operation, spec_name="einsum"):
         if len(labels) != len(inputs):
             raise self._refuse(f"is for {len(labels)} inputs, and there are {len(inputs)}")
         for position, (letters, x) in enumerate(zip(labels, inputs, strict=True)):
-            if len(letters) == x.rank - 1 and output[0] not in letters:
-                whole = [*labels[:position], output[0] + letters, *labels[position + 1 :]]
-                what = f"has no letter for the batch of {{input{position}}}, {x}"
-                raise self._refuse(what, f"write `{','.join(whole)}->{output}`")
             if len(letters) != x.rank or len(set(letters)) != len(letters):
-                raise self._refuse(f"needs a separate letter for each axis of {{input{position}}}, {x}")
+                what = f"needs a separate letter for each axis of {{input{position}}}, {x}"
+                if len(letters) == x.rank - 1 and letters[0] != output[0]:
+                    what = f"has no letter for the batch of {{input{position}}}, {x}"
+                raise self._refuse(what, self._with_batch(labels, output, inputs))
             if letters[0] != output[0] or output[0] in letters[1:]:
                 raise self._refuse("must begin every input and the output with the same letter, the batch")
         if len(set(output)) != len(output) or not set(output) <= set(left):
             raise self._refuse("has a letter twice in the output, or one that no input has")
         return labels, output
+
+    def _with_batch(self, labels: list[str], output: str, inputs: tuple[Tensor, ...]) -> str | None:
+        """The remedy where inputs lack one letter, the batch: that of the others, or a new one for all."""
+        lacking = [x.rank - len(letters) for letters, x in zip(labels, inputs, strict=True)]
+        if {*lacking} not in ({0, 1}, {1}):
+            return None
+        batch = output[0]
+        if all(lacking):
+            batch = next(
+                (letter for letter in "b" + ascii_letters if letter not in self.subscripts), output[0]
+            )
+            output = batch + output
+        whole = [batch * count + letters for letters, count in zip(labels, lacking, strict=True)]
+        other = Einsum(subscripts=f"{','.join(whole)}->{output}")
+        return f"write `{other.subscripts}`" if other.fits(*inputs) else None
 
     def _refuse(self, what: str, help: str | None = None) -> LayerError:
         message = f"`{self.subscripts[:80]}` {what}"

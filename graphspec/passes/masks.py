@@ -31,7 +31,7 @@ def check_masks(graph: Graph, diagnostics: Diagnostics) -> bool:
     """Whether the layers of a graph accept the masks that they were given, as they do those of the spec."""
     fine = True
     for op in graph.walk():
-        if op.layer is None or op.wrapper is not None or not op.present or not _reads_mask(op, op.layer):
+        if op.layer is None or op.wrapper is not None or not op.present or not reads_mask(op):
             continue
         try:
             op.layer.infer(*(types(argument) for argument in op.arguments))
@@ -47,9 +47,9 @@ def check_masks(graph: Graph, diagnostics: Diagnostics) -> bool:
     return fine
 
 
-def _reads_mask(op: Op, layer: Layer) -> bool:
+def reads_mask(op: Op) -> bool:
     """Whether an argument of an op is a mask."""
-    given = zip(layer.arguments, op.arguments, strict=False)
+    given = zip(op.layer.arguments if op.layer is not None else (), op.arguments, strict=False)
     return any(argument.name.endswith("mask") and value is not None for argument, value in given)
 
 

@@ -118,14 +118,15 @@ HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
         ('{op: get_item, key: ":, :t"}', "and this is `:, :t`", "a param as `$name`"),
         ("{layer: Conv1D, filters: 4, kernel_size: '3'}", 'is "3", but', "written without quotes: 3"),
         ("{layer: Dense, units: 4, use_bias: 'false'}", 'is "false", but', "write `false`, without quotes"),
-        ("{layer: Dense, units: $(in * 2)}", "`in` is an operator of expressions", "rename"),
+        ("{layer: Dense, units: $(in * 2)}", "`in` is an operator of expressions", "expressions have + -"),
+        ("{compute: and + x}", "`and` is an operator of expressions", "a formula has references"),
         ("{layer: Conv2D, filters: 4, kernel_size: 3}", "and gets 3", "`Conv1D` is for 3 axes"),
         ("{layer: GlobalMaxPooling3D}", "and gets 3", "`GlobalMaxPooling1D` is for 3 axes"),
         ("{compute: x * pi}", "`pi` is not a node", "write `3.141592653589793`"),
         (
             '{compute: "x[:, 0] @ x"}',
             "takes three axes or more",
-            "a vector and a matrix: `einsum(..., subscripts='bi,bij->bj')`",
+            "a vector and a matrix: `einsum(x[:, 0], x, subscripts='bj,bij->bi')`",
         ),
         (
             '{compute: "x[:, 0, 0] * x"}',
@@ -209,6 +210,94 @@ def test_parallel_readers_read_one_each(read: str, help: str) -> None:
 outputs: {{y: {{from: y.0}}}}
 """
     _refused(text, "takes one input, and `y` gives it 2", help)
+
+
+@pytest.mark.parametrize(
+    ("lists", "help"),
+    [
+        ("units: [1, 2]", "by `parallel: {from: [a, x], units: [1, 2]}`"),
+        ("units: [1, 2, 3]", "merge them first"),
+    ],
+)
+def test_parallel_readers_keep_their_lists(lists: str, help: str) -> None:
+    text = (
+        f"{HEAD}a: {{layer: Dense, units: 4}}\n  y: {{layer: Dense, from: [a, x], parallel: {{{lists}}}}}\n"
+    )
+    _refused(f"{text}outputs: {{y: {{from: y.0}}, z: {{from: y.1}}}}\n", "and `y` gives it 2", help)
+    if lists in help:
+        graphspec.compile(
+            f"{HEAD}a: {{layer: Dense, units: 4}}\n  y: {{layer: Dense, {help[4:-1]}}}\n"
+            "outputs: {y: {from: y.0}, z: {from: y.1}}\n"
+        )
+
+
+@pytest.mark.parametrize("declared", ["params: {in: 2}", "params: {a: $(in * 2), in: 2}"])
+def test_a_param_with_the_name_of_an_operator_is_renamed(declared: str) -> None:
+    unit = "$(in * 2)" if "a:" not in declared else "$a"
+    text = f"{declared}\n{HEAD}y: {{layer: Dense, units: {unit}}}\noutputs: [y]\n"
+    _refused(text, "`in` is an operator of expressions", "rename `in`")
+
+
+def test_a_node_with_the_name_of_an_operator_is_renamed() -> None:
+    text = f"{HEAD}and: {{layer: ReLU}}\n  y: {{compute: and + 1}}\noutputs: [y]\n"
+    _refused(text, "`and` is an operator of expressions", "rename `and`")
+
+
+EINSUM = """
+inputs: {x: {shape: [4]}, s: {shape: [3, 4]}, h: {shape: [2, 3, 4]}}
+nodes:
+  W: {parameter: [4, 5]}
+  y: {op: einsum, from: [READ], subscripts: "SUBSCRIPTS"}
+outputs: [y, x, s, h, W]
+"""
+
+
+@pytest.mark.parametrize(
+    ("read", "subscripts", "remedy"),
+    [
+        ("x, W", "i,ij->j", "bi,bij->bj"),
+        ("W, x", "ij,i->j", "bij,bi->bj"),
+        ("s, W", "ti,ij->tj", "bti,bij->btj"),
+        ("x, W", "b,bj->j", "ab,abj->aj"),
+        ("s, W", "bti,ij->btj", "bti,bij->btj"),
+        ("s, W", "ti,bij->btj", "bti,bij->btj"),
+        ("h, h", "bij,bkj->bik", "abij,abkj->abik"),
+        ("x, W", "bi,ij->j", None),
+        ("s, W", "bti,tj->btj", None),  # 3 is not 4
+        ("h, W", "i,ij->j", None),
+        ("h, W", "bhtij,ij->j", None),
+    ],
+)
+def test_an_einsum_without_the_batch_is_told_letters_that_fit(
+    read: str, subscripts: str, remedy: str | None
+) -> None:
+    text = EINSUM.replace("READ", read)
+    help = f"write `{remedy}`" if remedy else None
+    with pytest.raises(SpecError) as caught:
+        graphspec.compile(text.replace("SUBSCRIPTS", subscripts))
+    assert [each.help for each in caught.value.diagnostics] == [help]
+    if remedy:
+        graphspec.compile(text.replace("SUBSCRIPTS", remedy))
+
+
+@pytest.mark.parametrize(
+    ("product", "help"),
+    [
+        ("compute: x @ W", "`einsum(x, W, subscripts='bi,bij->bj')`"),
+        (
+            "compute: transpose(W, axes=[0, 2, 1]) @ x",
+            "`einsum(transpose(W, axes=[0, 2, 1]), x, subscripts='bij,bj->bi')`",
+        ),
+        ("op: matmul, from: [x, W]", "{op: einsum, from: [x, W], subscripts: 'bi,bij->bj'}"),
+    ],
+)
+def test_a_vector_times_a_matrix_is_told_an_einsum_that_compiles(product: str, help: str) -> None:
+    head = EINSUM[: EINSUM.index("  y:")]
+    end = "\noutputs: [y, s, h]\n"
+    quoted = product.replace("compute: ", 'compute: "') + '"' if "compute" in product else product
+    _refused(f"{head}  y: {{{quoted}}}{end}", "takes three axes or more", f"a vector and a matrix: {help}")
+    node = f'{{compute: "{help[1:-1]}"}}' if "`" in help else help
+    graphspec.compile(f"{head}  y: {node}{end}")
 
 
 def test_a_monitor_of_validation_is_called_val() -> None:

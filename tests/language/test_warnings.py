@@ -226,6 +226,72 @@ def test_a_comment_on_the_line_silences_its_code_alone(code: str) -> None:
     assert elsewhere == [*unused, (code, line + 1)], "another line silences nothing"
 
 
+CONVOLVED = (
+    "{inputs: [x], nodes: {d: {layer: Dense, units: 4}, near: {layer: Conv1D, filters: 4, kernel_size: 1}}}"
+)
+LAST = "{inputs: [x, kept], nodes: {g: {layer: GRU, units: 4, from: {sequences: x, mask: kept}}}}"
+EMBEDDED = f"""
+inputs: {{words: {{shape: [20], dtype: int64}}}}
+blocks:
+  convolved: {CONVOLVED}
+  last: {LAST}
+nodes:
+  kept: {{op: not_equal, from: words, x2: 0}}
+  pairs: {{op: expand_dims, axis: 1}}
+  places: {{parameter: [20, 4]}}
+  c: {{block: convolved, from: places}}
+  l: {{block: last, from: {{x: c, kept: kept}}}}
+  e: {{layer: Embedding, from: words, input_dim: 9, output_dim: 4, mask_zero: true}}
+  read: NODE
+  y: READER
+outputs: [y, pairs, l]
+"""
+
+
+@pytest.mark.parametrize(
+    ("node", "dropping"),
+    [
+        ("merge: add, from: [e, places]", "read"),
+        ("block: convolved, from: e", "near"),
+        ("compute: relu(e * 2 + 1)", "read"),
+    ],
+)
+@pytest.mark.parametrize(
+    "reader",
+    [
+        "layer: GlobalAveragePooling1D, from: {x: read, mask: kept}",
+        "layer: MultiHeadAttention, num_heads: 2, key_dim: 2, "
+        "from: {query: read, value: read, attention_mask: pairs}",
+        "block: last, from: {x: read, kept: kept}",
+    ],
+)
+def test_the_node_that_drops_a_mask_is_named_unless_a_reader_has_one_by_name(
+    node: str, dropping: str, reader: str
+) -> None:
+    text = EMBEDDED.replace("NODE", f"{{{node}}}")
+    assert found(text.replace("READER", f"{{{reader}}}")) == []
+    diagnostics = Diagnostics()
+    plain = reader.partition(", mask")[0].partition(", attention")[0] + "}"
+    plain = plain if "layer" in plain else "layer: GRU, units: 4, from: read"
+    assert check(text.replace("READER", f"{{{plain}}}"), diagnostics, {}) is not None
+    (warning,) = diagnostics
+    assert warning.code == "mask-unread" and f"`{dropping}` drops it" in warning.message
+    assert warning.help == (
+        f"read it before `{dropping}`, give a later layer a mask by name: "
+        "{op: not_equal, from: words, x2: 0}; or leave `mask_zero` out"
+    )
+
+
+def test_a_wrapped_embedding_makes_no_mask() -> None:
+    wraps = "{layer: Embedding, input_dim: 9, output_dim: 4, mask_zero: true}"
+    text = f"""
+inputs: {{words: {{shape: [5, 6], dtype: int64}}}}
+nodes: {{e: {{layer: TimeDistributed, wraps: {wraps}}}, y: {{layer: Flatten}}}}
+outputs: [y]
+"""
+    assert found(text) == [("mask-unread", 3)]
+
+
 def test_phases_and_steps_are_looked_at_too() -> None:
     text = """
 inputs: {x: {shape: [8]}}

@@ -174,10 +174,13 @@ def named(text: str, inputs: Sequence[str]) -> str:
     """A layer's text with the names of its inputs in place of `{input0}` and so on."""
 
     def name(match: re.Match[str]) -> str:
-        word = inputs[int(match[2])] if int(match[2]) < len(inputs) else "input"
-        return f"from: {word}" if match[1] else f"`{word}`"
+        return inputs[int(match[1])] if int(match[1]) < len(inputs) else "input"
 
-    return re.sub(r"(from: )?\{input(\d+)\}", name, text)
+    text = re.sub(rf"from: ({_INPUT}|\[[^\]]*\])", lambda read: re.sub(_INPUT, name, read[0]), text)
+    return re.sub(_INPUT, lambda match: f"`{name(match)}`", text)
+
+
+_INPUT = r"\{input(\d+)\}"
 
 
 def _tensor_text(bound: Bound) -> str:

@@ -207,7 +207,9 @@ class _Builder:
         raise Broken
 
     def refuse(self, error: ExpressionError) -> NoReturn:
-        part, help = Part(error.start, error.end), error.help
+        declared = self.node.body.declared
+        names = {*declared.nodes, *declared.inputs, *self.node.body.scope.params}
+        part, help = Part(error.start, error.end), error.remedy(names)
         if error.code == "unknown-function" and help is not None:  # of another library, by its name there
             word = str(self.node.declared.compute)[error.start : error.end].rpartition(".")[2]
             ours = REGISTRY["op"].synonyms.get(word, word)

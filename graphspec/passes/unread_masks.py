@@ -1,0 +1,61 @@
+"""Masks of padding that no layer reads, and where they end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from graphspec.contract.masks import MaskNotEqual
+from graphspec.graph import Graph, Op, Unit, Value
+from graphspec.passes.mask_flow import MaskFlow
+from graphspec.passes.masks import reads_mask
+
+
+def unread_masks(written: Graph, graph: Graph) -> Iterator[tuple[Op, Op | None]]:
+    """The first call of each embedding whose `mask_zero` nothing reads, and the first op that drops the mask.
+
+    `written` has the masks that the spec passes by name; in `graph` the others are carried as well. An
+    embedding is left out where a reader of what it gives has a mask by name: that one may be of its padding.
+    """
+    ops = [op for op in graph.walk() if op.present and op.layer is not None]
+    made: dict[Op | Unit, list[Op]] = {}
+    for op in ops:
+        if getattr(op.layer, "mask_zero", False):
+            made.setdefault(op.unit or op, []).append(op)
+    flow = MaskFlow(graph) if made else None
+    if flow is None or any(flow.of(value) is not None for value in graph.outputs.values()):
+        return  # whoever computes the loss may want it
+    read = {op.span for op in ops if isinstance(op.layer, MaskNotEqual)}
+    by_name = {op.span for op in written.walk() if reads_mask(op)}
+    for calls in made.values():
+        if any(call.span in read for call in calls):
+            continue
+        below = list(_below(graph, {call.output for call in calls}))
+        if not any(op.span in by_name for op in below):
+            dropping = next((op for op in below if _drops(op, flow)), None)
+            yield calls[0], dropping and _node(dropping, below)
+
+
+def _below(graph: Graph, reached: set[Value]) -> Iterator[Op]:
+    """The ops that what is `reached` leads to, in data order, what is inside an instance before it."""
+    for op in graph.ops:
+        if op.graph is not None:
+            inner = zip(op.graph.inputs.values(), op.arguments, strict=True)
+            reached.update(value for value, passed in inner if value is not None and passed in reached)
+            yield from _below(op.graph, reached)
+        inside = reached.intersection(op.results.values())
+        if inside or not reached.isdisjoint(op.inputs):
+            through = (value for key, value in op.outputs.items() if op.results.get(key) in inside)
+            reached.update(op.outputs.values() if op.graph is None else through)
+            yield op
+
+
+def _drops(op: Op, flow: MaskFlow) -> bool:
+    """Whether an op gives no mask, though one enters it or is made inside."""
+    masked = any(flow.of(value) is not None for value in (*op.inputs, *op.results.values()))
+    return masked and all(flow.of(value) is None for value in op.outputs.values())
+
+
+def _node(op: Op, ops: Iterable[Op]) -> Op:
+    """The op that has the name of an op's node: of a formula the last."""
+    *_, last = (each for each in ops if each is op or (each.formula and each.formula is op.formula))
+    return last
