@@ -134,7 +134,7 @@ def test_layers_finds_what_other_libraries_call_it(word: str, name: str) -> None
         ("OneCycleLR", "write {name: cosine_decay, warmup_steps: ...}"),
         ("zscore", "{encode: number, scale: standard}"),
         ("onehot", "{op: one_hot, num_classes: ...}"),
-        ("padding_idx", "`mask_zero: true`"),
+        ("padding_idx", "`mask_zero: true` masks the id 0; convolutions ignore the mask"),
         ("residual", "write {merge: add, from: [a, b]}"),
         ("gpus", "graphspec train --device cuda"),
         ("validation_split", "data: {validation: {split: 0.1}}"),

@@ -282,6 +282,10 @@ def test_the_node_that_drops_a_mask_is_named_unless_a_reader_has_one_by_name(
     )
 
 
+def test_no_mask_of_a_whole_model_is_unread() -> None:
+    assert found((Path(__file__).parents[1] / "emit/t5.yaml").read_text()) == []
+
+
 def test_a_wrapped_embedding_makes_no_mask() -> None:
     wraps = "{layer: Embedding, input_dim: 9, output_dim: 4, mask_zero: true}"
     text = f"""
