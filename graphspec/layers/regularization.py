@@ -36,7 +36,7 @@ class Dropout(Layer):
     ) = None
     seed: None = None
 
-    examples = (Example({"rate": 0.25}, ((8, 10),)),)
+    examples = (Example({"rate": 0.25}, ((20, 20),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer=self.spec_name)

@@ -14,3 +14,12 @@ def little_repeats() -> Iterator[None]:
 
     with torch._dynamo.config.patch(fake_tensor_cache_enabled=False):
         yield
+
+
+@pytest.fixture
+def shapes_are_kept(little_repeats: None) -> Iterator[None]:
+    """For one test of such a module: it imports as users do."""
+    import torch._dynamo.config
+
+    with torch._dynamo.config.patch(fake_tensor_cache_enabled=True):
+        yield

@@ -56,6 +56,7 @@ CASES: dict[str, tuple[type[nn.Module], Tensor, dict[str, Any], int, tuple[str, 
 }
 
 
+@pytest.mark.usefixtures("shapes_are_kept")
 @pytest.mark.parametrize("name", CASES)
 def test_module_and_spec_compute_and_learn_the_same(name: str) -> None:
     cls, example, dynamic, lines, words = CASES[name]

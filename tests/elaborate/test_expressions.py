@@ -434,7 +434,7 @@ def test_written_python_means_the_same(source: str) -> None:
     assert same(ours, eval(written, PYTHON, names))
 
 
-@settings(max_examples=4)  # each starts a process
+@settings(max_examples=max(4, settings().max_examples // 500))  # each starts a process
 @given(st.lists(EXPRESSIONS, min_size=90, max_size=120))
 def test_written_python_is_formatted(sources: list[str]) -> None:
     lines = [python(parse_value(f"$({source})"), {"rate": "self.rate"}) for source in sources]

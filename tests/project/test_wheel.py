@@ -102,8 +102,8 @@ def test_the_wheel_checks_builds_draws_and_trains(python: Path, tmp_path: Path) 
 def test_the_wheel_has_what_is_no_python(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tree = [path.relative_to(ROOT) for path in (ROOT / "graphspec").rglob("*") if path.is_file()]
-    hidden = ("__pycache__", ".ruff_cache")
-    assert {str(path) for path in tree if not any(part in hidden for part in path.parts)} <= set(names)
+    ours = [path for path in tree if not any(part.startswith((".", "__pycache__")) for part in path.parts)]
+    assert {str(path) for path in ours} <= set(names)
     assert {"graphspec/plot/page.js", "graphspec/py.typed"} <= set(names)
     assert not any(name.startswith(("tests", "bench", "specs")) for name in names)
 
