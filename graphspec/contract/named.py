@@ -6,35 +6,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache, cached_property
-from importlib import import_module
+from functools import cache
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
 from graphspec.settings import Word, forget_class_variables, show
-from graphspec.settings.headers import below
+from graphspec.settings.headers import ClassesByName, below
 
 
-class NamedMembers(Mapping[str, type[Any]]):
-    """The members of a family by name, read off the headers of this folder: `word="he_normal"`. The file of a
-    class is imported when its name is asked for, and the class of a row of a table is made then.
+class NamedMembers(ClassesByName[type[Any]]):
+    """The members of a family by name, read off the headers of this folder: `word="he_normal"`. Rows of
+    a table become classes when they are asked for.
     """
 
     def __init__(self, family: str = "") -> None:
-        self._family = family
+        super().__init__(lambda: _stated(family))
         self._makers: dict[str, Callable[[], object]] = {}
-        self._loaded: dict[str, type[Any]] = {}
-
-    @cached_property
-    def _modules(self) -> dict[str, str]:
-        return {
-            name: header.module
-            for header in below(self._family, __package__)
-            for stated in _WORDS.findall(header.keywords)
-            for name in stated.split()
-        }
 
     def announce(self, names: Iterable[str], maker: Callable[[], object]) -> None:
         """`maker` makes the class of these names, which adds itself."""
@@ -44,21 +33,27 @@ class NamedMembers(Mapping[str, type[Any]]):
         """What a class does for itself when it is made."""
         self._loaded[name] = cls
 
-    def __getitem__(self, name: str) -> type[Any]:
-        if name not in self._loaded and name in self._makers:
+    def _load(self, name: str) -> None:
+        if name in self._makers:
             self._makers[name]()
-        elif name not in self._loaded and name in self._modules:
-            import_module(self._modules[name])
-        return self._loaded[name]
+        else:
+            super()._load(name)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._loaded or name in self._makers or name in self._modules
+        return name in self._makers or super().__contains__(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self._makers, **self._modules, **self._loaded})
+        return iter(dict.fromkeys((*self._makers, *super().__iter__())))
 
-    def __len__(self) -> int:
-        return len({**self._makers, **self._modules, **self._loaded})
+
+def _stated(family: str) -> dict[str, str]:
+    """The module of each name that headers below a family state."""
+    return {
+        name: header.module
+        for header in below(family, __package__)
+        for stated in _WORDS.findall(header.keywords)
+        for name in stated.split()
+    }
 
 
 _WORDS = re.compile(r'\b(?:word|aliases)="([^"]*)"')

@@ -7,14 +7,12 @@ file of a class is imported when the class is first used.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
-from graphspec.settings.headers import files, headers
+from graphspec.settings.headers import Class, ClassesByName, files, headers
 
-Class = TypeVar("Class")
 Kind = Literal["layer", "merge", "op"]
 
 ROOMS = ("contract", "layers", "ops")
@@ -28,7 +26,7 @@ class Place(NamedTuple):
     also: tuple[str, ...] = ()
 
 
-class LayerClasses(Mapping[str, Class], Generic[Class]):
+class LayerClasses(ClassesByName[Class]):
     """The classes of one kind by name.
 
     Iterating over names imports nothing; iterating over values or items imports all. `synonyms` maps the
@@ -36,23 +34,8 @@ class LayerClasses(Mapping[str, Class], Generic[Class]):
     """
 
     def __init__(self, places: Mapping[str, Place]):
-        self._modules = {name: place.module for name, place in places.items()}
+        super().__init__(lambda: {name: place.module for name, place in places.items()})
         self.synonyms = {word: name for name, place in places.items() for word in place.also}
-        self._loaded: dict[str, Class] = {}
-
-    def __getitem__(self, name: str) -> Class:
-        if name not in self._loaded:
-            import_module(self._modules[name])
-        return self._loaded[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._modules
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
-
-    def __len__(self) -> int:
-        return len(self._modules)
 
     def add(self, name: str, cls: Class, also: str) -> None:
         """What a class does for itself when it is made."""

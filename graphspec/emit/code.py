@@ -121,14 +121,19 @@ def _of_turned(node: ast.expr) -> ast.expr:
     return node
 
 
-def _integer(node: ast.expr) -> int | None:
-    """The integer that a tree spells, as `literal` does."""
+def number_in(node: object) -> int | float | None:
+    """The number that a tree spells, as `literal` does."""
     match node:
-        case ast.Constant(value=int(number)):
+        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
             return number
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int(number))):
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
             return -number
     return None
+
+
+def _integer(node: ast.expr) -> int | None:
+    number = number_in(node)
+    return number if isinstance(number, int) else None
 
 
 def _spliced(item: object, holes: Filling) -> Sequence[object]:

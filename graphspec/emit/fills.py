@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphspec.emit.code import HOLE, name, template
+from graphspec.emit.code import HOLE, name, number_in, template
 
 
 class Differ(Exception):
@@ -40,7 +40,7 @@ def common_fill(texts: Sequence[str]) -> CommonFill | None:
 def _merged(nodes: Sequence[Any], numbers: dict[str, list[float]]) -> Any:
     """Parts of several statements as one."""
     first = nodes[0]
-    constants = [number for node in nodes if (number := _number(node)) is not None]
+    constants = [number for node in nodes if (number := number_in(node)) is not None]
     if len(constants) == len(nodes):
         return first if len(set(constants)) == 1 else _placeholder(constants, numbers)
     if isinstance(first, list) and all(isinstance(node, list) and len(node) == len(first) for node in nodes):
@@ -67,12 +67,3 @@ def _placeholder(values: list[float], numbers: dict[str, list[float]]) -> ast.ex
     word = f"number{len(numbers)}"
     numbers[word] = values
     return name(f"{HOLE}{word}")
-
-
-def _number(node: Any) -> float | None:
-    match node:
-        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-            return value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-            return -value
-    return None

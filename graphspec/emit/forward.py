@@ -323,7 +323,7 @@ class Forward(ForwardScope):
 
         For an output without an activation, these are the output itself and None.
         """
-        wish = not self.root and self.layout.gives(self.group.graph, value)
+        wish = self._returned_first(value)
         if self._hands_on(value):
             now = self.values.channels_first[value]
             return turned(self.late[value].apply(self.values.code[value]), value.tensor.rank, now, wish), None
@@ -342,6 +342,10 @@ class Forward(ForwardScope):
         kind = ending.name
         return variable.read(), Ending(lambda x: activated(kind, x, value, wish), kind)
 
+    def _returned_first(self, value: Value) -> bool:
+        """Whether an output is returned with channels first."""
+        return not self.root and self.layout.gives(self.group.graph, value)
+
     def _hands_on(self, value: Value) -> bool:
         """Whether an output is one that ends in an activation, under another name that has no logits."""
         return value in self.late and value not in self.constructor.classes.ending
@@ -353,16 +357,11 @@ class Forward(ForwardScope):
             return choice(name("logits"), logits, ending.apply(logits))
         if self._hands_on(value):
             return logits
-        output = self.values.read(value, not self.root and self.layout.gives(self.group.graph, value))
-        known = self.logits.get(value)
+        wish, known = self._returned_first(value), self.logits.get(value)
         if known is None or value not in self.constructor.classes.ending or known is self.values.code[value]:
-            return output
-        now, wish = (
-            self.values.channels_first[value],
-            not self.root and self.layout.gives(self.group.graph, value),
-        )
+            return self.values.read(value, wish)
         chosen = choice(name("logits"), known, self.values.code[value])
-        return turned(chosen, value.tensor.rank, now, wish)
+        return turned(chosen, value.tensor.rank, self.values.channels_first[value], wish)
 
 
 def _late(code: ast.expr) -> tuple[Read, ast.expr] | None:

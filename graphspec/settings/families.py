@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib import import_module
 from typing import Any, ClassVar, TypeVar, get_args
 
 from graphspec.diagnostics import did_you_mean, write
 from graphspec.diagnostics.foreign_terms import NAMES
 from graphspec.settings import Problem, Setting, SettingError, Word, a, show, unfit, validate
-from graphspec.settings.headers import below, literal_names
+from graphspec.settings.headers import ClassesByName, below, literal_names
 
 
 class Named(Setting):
@@ -103,21 +102,16 @@ class Family:
         return did_you_mean(bare, filter(str.islower, self.members), listed, self.synonyms, name)
 
 
-class Members(Mapping[str, type[Named]]):
+class Members(ClassesByName[type[Named]]):
     """The settings below a base, in the files of a package, by every name and alias.
 
-    A file is imported when one of its names is asked for, and `computed`, whose classes no header shows, when
-    a name is in no other.
+    `computed`, whose classes no header shows, is imported when a name is in no other file.
     """
 
     def __init__(self, base: type[Named], package: str, computed: str | None = None):
-        self._base, self._package, self._computed = base, package, computed
+        super().__init__(lambda: _stated(base, package))
+        self._base, self._computed = base, computed
         self._loaded = self._by_name()
-
-    @cached_property
-    def _modules(self) -> dict[str, str]:
-        members = below(self._base.__name__, self._package)
-        return {name: header.module for header in members for name in literal_names(header)}
 
     def _by_name(self) -> dict[str, type[Named]]:
         return {name: cls for cls in leaves(self._base) for name in cls.names()}
@@ -130,20 +124,21 @@ class Members(Mapping[str, type[Named]]):
         self._loaded = self._by_name()
         return self._loaded
 
-    def __getitem__(self, name: str) -> type[Named]:
-        if name not in self._loaded:
-            self._with(self._modules.get(name, self._computed))
-        return self._loaded[name]
+    def _load(self, name: str) -> None:
+        self._with(self._modules.get(name, self._computed))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._loaded or name in self._modules or name in self._with(self._computed)
+        return super().__contains__(name) or name in self._with(self._computed)
 
     def __iter__(self) -> Iterator[str]:
         loaded = self._with(*dict.fromkeys(self._modules.values()), self._computed)
         return iter(dict.fromkeys((*self._modules, *loaded)))
 
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+
+def _stated(base: type[Named], package: str) -> dict[str, str]:
+    """The module of each name that headers below a base state."""
+    members = below(base.__name__, package)
+    return {name: header.module for header in members for name in literal_names(header)}
 
 
 def leaves(cls: type[NamedT]) -> list[type[NamedT]]:

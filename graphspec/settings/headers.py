@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, cached_property
+from importlib import import_module
+from typing import Generic, NamedTuple, TypeVar
+
+Class = TypeVar("Class")
 
 _HEADER = re.compile(r"\nclass (\w+)\(\s*(?:\w+\.)*(\w+)(?:\[[^\]]*\])?((?:,[^)]*)?)\):")
 _NAME = re.compile(r"\n    name: Literal\[([^\]]*)\]")
@@ -69,3 +72,34 @@ def literal_names(header: Header) -> list[str]:
     end = text.find("\nclass ", header.end)
     name = _NAME.search(text, header.end, len(text) if end < 0 else end)
     return re.findall(r'"([^"]+)"', name[1]) if name else []
+
+
+class ClassesByName(Mapping[str, Class], Generic[Class]):
+    """Classes by their names. `modules` gives the module of each, which is imported when its name is first
+    asked for.
+    """
+
+    def __init__(self, modules: Callable[[], Mapping[str, str]]):
+        self._find, self._loaded = modules, dict[str, Class]()
+
+    @cached_property
+    def _modules(self) -> dict[str, str]:
+        return dict(self._find())
+
+    def _load(self, name: str) -> None:
+        """Fills `_loaded` with the class of a name."""
+        import_module(self._modules[name])
+
+    def __getitem__(self, name: str) -> Class:
+        if name not in self._loaded:
+            self._load(name)
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._loaded or name in self._modules
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._modules, **self._loaded})
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
