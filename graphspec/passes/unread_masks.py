@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from graphspec.contract.masks import MaskNotEqual
 from graphspec.graph import Graph, Op, Unit, Value
 from graphspec.passes.mask_flow import MaskFlow
 from graphspec.passes.masks import reads_mask
@@ -21,8 +20,12 @@ def unread_masks(written: Graph, graph: Graph) -> Iterator[tuple[Op, Op | None]]
     for op in ops:
         if getattr(op.layer, "mask_zero", False):
             made.setdefault(op.unit or op, []).append(op)
-    flow = MaskFlow(graph) if made else None
-    if flow is None or any(flow.of(value) is not None for value in graph.outputs.values()):
+    if not made:
+        return
+    from graphspec.contract.masks import MaskNotEqual
+
+    flow = MaskFlow(graph)
+    if any(flow.of(value) is not None for value in graph.outputs.values()):
         return  # whoever computes the loss may want it
     read = {op.span for op in ops if isinstance(op.layer, MaskNotEqual)}
     by_name = {op.span for op in written.walk() if reads_mask(op)}
