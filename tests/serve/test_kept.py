@@ -251,7 +251,7 @@ def test_what_a_damaged_run_has_begun_with_answers_still(path: Path, monkeypatch
 def test_a_run_is_read_once_for_all_who_wait(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it takes longer than a request may; and what is answered is not computed again."""
     server, release, read, computed = Server({"run": served(path)}, Limits(seconds=0.2)), Event(), [], []
-    whole_read, whole_predict = Served.read, Served.predict
+    whole_read, whole_predict, awaited = Served.read, Served.predict, server._read
 
     def slow(one: Served) -> None:
         read.append(one)
@@ -262,16 +262,20 @@ def test_a_run_is_read_once_for_all_who_wait(path: Path, monkeypatch: pytest.Mon
         computed.append([number for number, _ in rows])
         return whole_predict(one, rows)
 
+    async def last_awaited(name: str) -> Served:
+        if server.limits.seconds > 1:
+            release.set()  # the loop learns of it once this request waits, too
+        return await awaited(name)
+
     monkeypatch.setattr(Served, "read", slow)
     monkeypatch.setattr(Served, "predict", counted)
+    monkeypatch.setattr(server, "_read", last_awaited)
     given = row(1), {**row(1), "size": None}, row(1)
 
     async def all_of_it() -> None:
         assert [await asked(server, *given), await asked(server, *given)] == [(503, None)] * 2
         server.limits = Limits()
-        waiting = asyncio.create_task(asked(server, *given))
-        release.set()
-        status, found = await waiting
+        status, found = await asked(server, *given)
         assert status == 200 and len(read) == 1 and computed[-2:] == [[0, 1, 2], [1]]
         assert found["predictions"][0] == found["predictions"][2] == expected(path, row(1))
 
