@@ -57,6 +57,10 @@ def unsqueezed(name: str, missing: int) -> str:
     return f"{{{name}}}[:{', None' * missing}]" if missing else f"{{{name}}}"
 
 
+ACROSS_EXAMPLES = "a loss compares the examples of a batch: {loss: in_batch_softmax, from: [query, key]}"
+"""The remedy for products of an example with others."""
+
+
 def aligned(tensor: Tensor, rank: int) -> Tensor:
     """The same tensor with axes of size 1 after the batch axis, up to `rank` axes."""
     return tensor.with_shape(*tensor.shape[:1], *[1] * (rank - tensor.rank), *tensor.shape[1:])

@@ -115,7 +115,12 @@ def _with_like(value: dict[str, Any]) -> dict[str, Any]:
     return {key: both if key == "from" else item for key, item in value.items() if key != "like"}
 
 
-_WORDS_OF_FORMS = {"type": "layer", "kind": "layer", "class": "layer", "function": "op", "use": "block"}
+_WORDS_OF_FORMS = {
+    **dict.fromkeys(("type", "kind", "class"), "layer"),
+    **dict.fromkeys(("expr", "expression", "formula", "lambda"), "compute"),
+    "function": "op",
+    "use": "block",
+}
 
 
 def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> None:

@@ -282,8 +282,9 @@ NO_FUNCTIONS: Mapping[str, str] = {
 }
 """What to write instead of functions that no op is."""
 
+TRANSPOSED = ("T", "mT")
 ATTRIBUTES: Mapping[str, str] = {
-    **dict.fromkeys(("T", "mT"), "write `transpose({0}, axes=[0, 2, 1])`: axis 0 is the batch"),
+    **dict.fromkeys(TRANSPOSED, "write `transpose({0}, axes=[0, 2, 1])`: axis 0 is the batch"),
     **dict.fromkeys(("shape", "size", "ndim"), _SIZES),
     **dict.fromkeys(("grad", "data", "device", "dtype"), "write `{0}`: a formula has the tensor itself"),
 }

@@ -8,8 +8,9 @@ import math
 import re
 from typing import Any
 
+from graphspec.contract.broadcasting import ACROSS_EXAMPLES
 from graphspec.diagnostics import Change, Remedy, Span, did_you_mean, nearest, write
-from graphspec.diagnostics.foreign_terms import ATTRIBUTES
+from graphspec.diagnostics.foreign_terms import ATTRIBUTES, TRANSPOSED
 from graphspec.elaborate.body import BodyElaborator, NodeResult, Repeated
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
 from graphspec.graph import Op, Value
@@ -68,7 +69,7 @@ def resolve(
     if head in body.inputs:
         if rest:
             message = f"`{head}` is an input and has no `{rest[0]}`"
-            body.error("unknown-reference", span, message, ATTRIBUTES.get(rest[0], "").format(head) or None)
+            body.error("unknown-reference", span, message, _attribute(rest[0], head, body.inputs[head]))
             return [FAILED]
         return [body.inputs[head]]
     if head in declared.nodes:
@@ -142,6 +143,13 @@ def _in_repeated(
     return [_in_result(body, repeated.results[-1], f"{head}.{count - 1}", rest, span)]
 
 
+def _attribute(word: str, name: str, value: Resolved) -> str | None:
+    """The remedy for an attribute that tensors have in other libraries."""
+    if word in TRANSPOSED and isinstance(value, Value) and value.tensor.rank < 3:
+        return ACROSS_EXAMPLES
+    return ATTRIBUTES[word].format(name) if word in ATTRIBUTES else None
+
+
 def _first_part(result: NodeResult) -> str:
     """The other name of the first output, if a node's outputs are numbered."""
     layer = result.op.layer if result.op is not None and result.op.present else None
@@ -178,7 +186,7 @@ def _in_result(
     if near or (option and not names):
         help = did_you_mean(word, names, f"write `{option}: true` on it")
     elif word in ATTRIBUTES:
-        help = ATTRIBUTES[word].format(name)
+        help = _attribute(word, name, result.first_output)
     elif word.isdecimal() and len(word) < 3 and int(word) < len(result.outputs):  # as in a Python list
         key = [*result.outputs][int(word)] or _first_part(result)
         help = write(f"{name}.{key}" if key else name)

@@ -108,6 +108,8 @@ class Evaluator:
         known = [name for name in self.scope if not name.endswith(")")]
         listed = "known here: " + ", ".join(known[:20]) if known else "declare it under `params`"
         help = did_you_mean(node.id, known, listed)
+        if f"given({node.id})" in self.scope:
+            help = f"`channels({node.id})` is the size of its last axis"
         raise error_at(node, "unknown-name", f"`{node.id}` is not a parameter here", help)
 
     def _list(self, node: ast.List) -> list[Any]:

@@ -6,7 +6,7 @@ import re
 from string import ascii_letters
 from typing import ClassVar
 
-from graphspec.contract.broadcasting import example_axis, stretch
+from graphspec.contract.broadcasting import ACROSS_EXAMPLES, example_axis, stretch
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Site
 from graphspec.ops.operation import Operation, meet, need_numbers, row, table
 from graphspec.tensor import Dim, Tensor, product
@@ -62,6 +62,8 @@ class Matmul(Operation, spec_name="matmul", also="bmm"):
             if Einsum(subscripts=subscripts).fits(x1, x2):
                 read = f"from: [{{input0}}, {{input1}}], subscripts: '{subscripts}'"
                 return f"a vector and a matrix: {{op: einsum, {read}}}"
+        if x1.rank == x2.rank == 2 and x1.shape[1] == x2.shape[1]:
+            return f"the two of each example: {{merge: dot, axes: 1}}; {ACROSS_EXAMPLES}"
         return "vectors: {merge: dot, axes: 1}; a learned matrix: {layer: Dense, units: ...}"
 
     def flops(self, site: Site) -> Dim:
@@ -119,7 +121,11 @@ class Einsum(Operation, spec_name="einsum"):
                     what = f"has no letter for the batch of {{input{position}}}, {x}"
                 raise self._refuse(what, self._with_batch(labels, output, inputs))
             if letters[0] != output[0] or output[0] in letters[1:]:
-                raise self._refuse("must begin every input and the output with the same letter, the batch")
+                what = "must begin every input and the output with the same letter, the batch"
+                batches = {letters[0] for letters in labels}
+                raise self._refuse(
+                    what, ACROSS_EXAMPLES if 1 < len(batches) and batches <= {*output} else None
+                )
         if len(set(output)) != len(output) or not set(output) <= set(left):
             raise self._refuse("has a letter twice in the output, or one that no input has")
         return labels, output

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from graphspec.contract.broadcasting import example_axes, example_axis
+from graphspec.contract.broadcasting import ACROSS_EXAMPLES, example_axes, example_axis
 from graphspec.contract.fields import Axis, NamedSize, Positive, Unbounded, as_tuple
 from graphspec.contract.input_checks import need_float, need_in_range
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Moved, Site
@@ -87,7 +87,7 @@ class Transpose(Operation, spec_name="transpose", also="permute"):
                 "out-of-range",
                 f"`axes` holds every axis of {x} once, 0 (the batch) first"
                 + ("" if self.axes is None else f", not {list(axes)}"),
-                help=f"for example `axes: {others}`",
+                help=f"for example `axes: {others}`" if x.rank > 2 else ACROSS_EXAMPLES,
                 argument="axes",
             )
         return positive

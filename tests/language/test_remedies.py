@@ -128,6 +128,14 @@ HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
             "takes three axes or more",
             "a vector and a matrix: `einsum(x[:, 0], x, subscripts='bj,bij->bi')`",
         ),
+        ('{compute: "x[:, 0] @ x[:, 1]"}', "takes three axes or more", "{loss: in_batch_softmax"),
+        ('{compute: "transpose(x[:, 0])"}', "0 (the batch) first", "{loss: in_batch_softmax"),
+        (
+            "{compute: \"einsum([x[:, 0], x[:, 1]], subscripts='ia,ja->ij')\"}",
+            "the same letter, the batch",
+            "{loss: in_batch_softmax",
+        ),
+        ('{expr: "x + x"}', "has no `expr`", "did you mean `compute`?"),
         (
             '{compute: "x[:, 0, 0] * x"}',
             "the batch of `x[:, 0, 0]`",
