@@ -123,9 +123,8 @@ class Einsum(Operation, spec_name="einsum"):
             if letters[0] != output[0] or output[0] in letters[1:]:
                 what = "must begin every input and the output with the same letter, the batch"
                 batches = {letters[0] for letters in labels}
-                raise self._refuse(
-                    what, ACROSS_EXAMPLES if 1 < len(batches) and batches <= {*output} else None
-                )
+                across = len(batches) > 1 and batches <= {*output}
+                raise self._refuse(what, ACROSS_EXAMPLES if across else None)
         if len(set(output)) != len(output) or not set(output) <= set(left):
             raise self._refuse("has a letter twice in the output, or one that no input has")
         return labels, output
