@@ -34,7 +34,7 @@ class Batch:
     `arrays` holds inputs and targets by name, each [n, ...] in the dtype that the model needs, and under the
     name of a target followed by `UNIT` the shifts and scales that its numbers have in that row. By the name
     of an output, `weights` holds what multiplies the loss of each example, float32 [n], or of each position
-    (sample and class weights; an output without an entry weighs all alike), and `counted` which targets there
+    (sample and class weights; an output without an entry weighs all alike), and `masks` which targets there
     are, bool [n] or [n, steps] (missing and padded ones are False; an output without an entry has all). What
     is not counted is in no mean, and its value in `arrays` is legal but means nothing.
 
@@ -44,7 +44,7 @@ class Batch:
 
     arrays: Mapping[str, Tensor]
     weights: Mapping[str, Tensor] = field(default_factory=dict)
-    counted: Mapping[str, Tensor] = field(default_factory=dict)
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
     whole: int | None = field(default=None, kw_only=True)
     idle: bool = field(default=False, kw_only=True)
 
@@ -140,7 +140,7 @@ class InMemory:
 
     An array is a tensor, or `Rows` of different lengths, which `padding` says how to pad in each batch.
     `dtypes` are the types that the model wants; an array may be kept in a smaller one until a batch is made.
-    `index` selects examples, an int64 vector; without it there are all. `weights` and `counted` are those of
+    `index` selects examples, an int64 vector; without it there are all. `weights` and `masks` are those of
     `Batch`, for all examples.
     """
 
@@ -148,7 +148,7 @@ class InMemory:
     dtypes: Mapping[str, torch.dtype]
     index: Tensor | None = None
     weights: Mapping[str, Tensor] = field(default_factory=dict)
-    counted: Mapping[str, Any] = field(default_factory=dict)
+    masks: Mapping[str, Any] = field(default_factory=dict)
     device: torch.device | None = None
     """Where batches go, if that is not where the arrays are."""
     padding: Padding = Padding()  # noqa: RUF009 - a frozen value
@@ -173,7 +173,7 @@ class InMemory:
             arrays=moved(self.arrays),
             index=self.index.to(device) if self.index is not None else None,
             weights=moved(self.weights),
-            counted=moved(self.counted),
+            masks=moved(self.masks),
         )
 
     def feeding(self, device: torch.device) -> Self:
@@ -187,7 +187,7 @@ class InMemory:
     @property
     def size(self) -> int:
         """The bytes that the arrays take."""
-        groups: tuple[Mapping[str, Any], ...] = (self.arrays, self.weights, self.counted)
+        groups: tuple[Mapping[str, Any], ...] = (self.arrays, self.weights, self.masks)
         return sum(array.nbytes for group in groups for array in group.values())
 
     def select(self, index: Tensor) -> InMemory:
@@ -208,7 +208,7 @@ class InMemory:
         # A chunk begins where it does in a whole epoch: where a batch lies in memory decides its last bits.
         for first in range(start - start % chunk, len(self), chunk):
             part = slice(first, min(first + chunk, len(self)))
-            groups = [_gather(group, rows, part) for group in (self.arrays, self.weights, self.counted)]
+            groups = [_gather(group, rows, part) for group in (self.arrays, self.weights, self.masks)]
             batches = cut(batch_size, groups, self.dtypes, self.device, self.padding)
             seen = -(-max(0, start - first) // batch_size)
             yield from islice(batches, seen, None)
@@ -268,12 +268,12 @@ def _padded(batch: Batch, rows: Mapping[str, Rows], padding: Padding) -> Batch:
     """The batch with its rows of different lengths, each field padded to one length."""
     lengths = padding.lengths(rows)
     arrays = {name: part.padded(lengths[name]) for name, part in rows.items()}
-    counted = {
+    masks = {
         output: rows[name].there(lengths[name]).to(rows[name].device)
         for output, name in padding.steps.items()
         if name in rows
     }
-    return Batch({**batch.arrays, **arrays}, batch.weights, {**batch.counted, **counted})
+    return Batch({**batch.arrays, **arrays}, batch.weights, {**batch.masks, **masks})
 
 
 def generator(seed: int, stream: int, part: int | None = None) -> torch.Generator:

@@ -105,9 +105,9 @@ class Mixed(Changed):
         device = next(iter(batch.arrays.values())).device
         for step in self.steps:
             drawn = draw(step, len(batch), random).to(device)
-            counted = {name: there & there[drawn.partner] for name, there in batch.counted.items()}
+            masks = {name: there & there[drawn.partner] for name, there in batch.masks.items()}
             weights = {name: blended(weight, drawn) for name, weight in batch.weights.items()}
-            batch = replace(batch, arrays=self._arrays(batch.arrays, drawn), weights=weights, counted=counted)
+            batch = replace(batch, arrays=self._arrays(batch.arrays, drawn), weights=weights, masks=masks)
         return batch
 
     def _arrays(self, arrays: Mapping[str, Tensor], drawn: Draw) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ from graphspec.data.streamed import Streamed
 from graphspec.data.tables import CHUNK, Table
 from graphspec.diagnostics import fail
 
-GROUPS = ("arrays", "weights", "counted")
+GROUPS = ("arrays", "weights", "masks")
 LABELS = ("training", "validation", "test")
 """What the parts are called, by their number."""
 
@@ -171,17 +171,17 @@ def examples(store: Store, wanted: Iterable[Field], padding: Padding) -> InMemor
         ]
         dtypes |= {name: torch.float32 for name in files[0].keys() - dtypes.keys()}
         return Streamed(files[0], dtypes, files[1], files[2], padding=padding)
-    arrays, weights, masks = (tensors(store.group(group)) for group in GROUPS)
+    arrays, weights, every = (tensors(store.group(group)) for group in GROUPS)
     dtypes |= {name: torch.float32 for name in arrays.keys() - dtypes.keys()}  # scales of rows
-    counted = {name: mask for name, mask in masks.items() if not mask.all()}
-    return InMemory(arrays, dtypes, None, weights, counted, padding=padding)
+    masks = {name: mask for name, mask in every.items() if not mask.all()}
+    return InMemory(arrays, dtypes, None, weights, masks, padding=padding)
 
 
 def _named(encoded: Encoded) -> dict[Name, Array | Ragged]:
     groups: dict[str, Mapping[str, Array | Ragged]] = {
         "arrays": encoded.arrays,
         "weights": encoded.weights,
-        "counted": encoded.counted,
+        "masks": encoded.masks,
     }
     return {(group, name): array for group, found in groups.items() for name, array in found.items()}
 

@@ -28,7 +28,7 @@ from graphspec.diagnostics import fail
 
 Array = NDArray[Any]
 Name = tuple[str, str]
-"""A group (`arrays`, `weights` or `counted`) and a name in it."""
+"""A group (`arrays`, `weights` or `masks`) and a name in it."""
 BLOCK = 8 * 2**20
 """Bytes that are copied at a time."""
 SPARED = 2**28

@@ -35,7 +35,7 @@ class Streamed:
     arrays: Mapping[str, InFiles | FiledRows]
     dtypes: Mapping[str, torch.dtype]
     weights: Mapping[str, InFiles] = field(default_factory=dict)
-    counted: Mapping[str, InFiles] = field(default_factory=dict)
+    masks: Mapping[str, InFiles] = field(default_factory=dict)
     device: torch.device | None = None
     padding: Padding = Padding()  # noqa: RUF009 - a frozen value
 
@@ -49,7 +49,7 @@ class Streamed:
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
         left: Groups | None = None
         for begin, ranges, order in self._windows(shuffle, start):
-            window = [_read(group, ranges) for group in (self.arrays, self.weights, self.counted)]
+            window = [_read(group, ranges) for group in (self.arrays, self.weights, self.masks)]
             missing = -begin % batch_size  # of a batch begun before, which is seen where nothing is left
             if missing and left is not None:
                 left = _joined(left, _chosen(window, order[:missing]))
@@ -96,7 +96,7 @@ class Streamed:
     @property
     def _block(self) -> int:
         """Examples in a block."""
-        groups: tuple[Mapping[str, Any], ...] = (self.arrays, self.weights, self.counted)
+        groups: tuple[Mapping[str, Any], ...] = (self.arrays, self.weights, self.masks)
         row = sum(array.row for group in groups for array in group.values())
         return WINDOW // (BLOCKS * max(1, row))
 

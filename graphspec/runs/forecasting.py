@@ -67,9 +67,9 @@ class StepErrors:
                 value, target, before = (self.units[name](each, unit) for each in (value, target, before))
             if isinstance(output.loss, QuantileLoss):
                 value = value[..., output.loss.middle]
-            counted = result.counted.get(name)
+            mask = result.masks.get(name)
             flat = (self._flat(value), self._flat(target), self._flat(before))
-            self._sum(name, rows, *flat, counted)
+            self._sum(name, rows, *flat, mask)
 
     def _flat(self, values: Tensor) -> NDArray[np.float64]:
         flat: NDArray[np.float64] = values.double().reshape(len(values), -1).cpu().numpy()
@@ -88,9 +88,9 @@ class StepErrors:
         value: NDArray[np.float64],
         target: NDArray[np.float64],
         before: NDArray[np.float64],
-        counted: Tensor | None,
+        mask: Tensor | None,
     ) -> None:
-        there = np.ones(target.shape) if counted is None else self._flat(counted)
+        there = np.ones(target.shape) if mask is None else self._flat(mask)
         wrong, other = np.abs(value - target) * there, np.abs(before - target) * there
         scaled = wrong / self.scales[name][rows][:, None]
         self.sums[name] += np.stack([each.sum(0) for each in (wrong, other, scaled, there)])

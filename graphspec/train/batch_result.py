@@ -50,14 +50,14 @@ class Reading:
 class BatchResult:
     """The result for a batch. `loss` is the scalar to differentiate; for a part of a larger batch, its share
     of that batch's loss. `terms` are what it is made of, by output and unweighted; `outputs` and `targets`
-    are what was compared, and `counted` which examples or steps of them count, where not all do.
+    are what was compared, and `masks` which examples or steps of them count, where not all do.
     """
 
     loss: Tensor
     terms: Mapping[str, Term]
     outputs: Mapping[str, Tensor]
     targets: Mapping[str, Tensor]
-    counted: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
     _reading: Reading
 
     @property

@@ -230,9 +230,9 @@ class CompiledStep:
             self._rate, self._number = self._numbers
         self._rate.fill_(self.optimizer.learning_rate)
         self._number.fill_(self.optimizer.iterations + 1)
-        groups = dict(batch.arrays), dict(batch.weights), dict(batch.counted)
+        groups = dict(batch.arrays), dict(batch.weights), dict(batch.masks)
         try:
-            loss, terms, outputs, targets, counted, gradients = self._step(
+            loss, terms, outputs, targets, masks, gradients = self._step(
                 objective, self._weights, *groups, self._numbers
             )
         except Exception as error:
@@ -247,7 +247,7 @@ class CompiledStep:
                 gradient = torch.empty_like(weight).copy_(gradient)  # as autograd lays it out
             weight.grad = gradient
         parts = {name: Term(*term) for name, term in terms.items()}
-        return BatchResult(loss, parts, outputs, targets, counted, Reading(loss))
+        return BatchResult(loss, parts, outputs, targets, masks, Reading(loss))
 
 
 _NUMBERS = itertools.count()
@@ -260,10 +260,10 @@ def _compiled_step(module: nn.Module, optimizer: Optimizer, closed: bool) -> Any
     import torch._dynamo
 
     def step(
-        objective: Objective, weights: list[Tensor], arrays: Any, counts: Any, counted: Any, numbers: Tensor
+        objective: Objective, weights: list[Tensor], arrays: Any, counts: Any, masks: Any, numbers: Tensor
     ) -> Any:
         rate, number = numbers.unbind()
-        loss, terms, *rest = objective.loss_terms(module, Batch(arrays, counts, counted))
+        loss, terms, *rest = objective.loss_terms(module, Batch(arrays, counts, masks))
         gradients = torch.autograd.grad(loss, weights)
         if optimizer.traceable:
             finite = loss.detach().isfinite()  # else nothing moves

@@ -179,7 +179,7 @@ class Meter:
             if name in self.units:
                 value, target = (self.units[name](each, joined.get("unit")) for each in (value, target))
             for index, metric in enumerate(output.metrics):
-                weight = _weight(metric, joined.get("counted"), joined.get("weights"))
+                weight = _weight(metric, joined.get("masks"), joined.get("weights"))
                 metric = _resolved(metric, output)
                 sums = metric.statistics(value, target, weight)
                 known = self._statistics.get((name, index))
@@ -189,14 +189,14 @@ class Meter:
 
 
 def _selections(result: BatchResult, batch: Batch) -> Iterable[tuple[str, Mapping[str, Tensor]]]:
-    return ("counted", result.counted), ("weights", batch.weights)
+    return ("masks", result.masks), ("weights", batch.weights)
 
 
-def _weight(metric: Metric, counted: Tensor | None, weights: Tensor | None) -> Tensor | None:
+def _weight(metric: Metric, mask: Tensor | None, weights: Tensor | None) -> Tensor | None:
     """What a metric's values count: nothing where there is no target, and the example's weight if asked."""
     if not metric.weighted or weights is None:
-        return counted
-    return weights if counted is None else aligned(weights, counted) * aligned(counted, weights)
+        return mask
+    return weights if mask is None else aligned(weights, mask) * aligned(mask, weights)
 
 
 def _resolved(metric: Metric, output: OutputSpec) -> Metric:

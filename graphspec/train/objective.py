@@ -79,7 +79,9 @@ class Objective:
         partial = copy(self)
         partial.moving, partial.penalties, partial._rest = frozenset(moving), penalties, f"{REST}{number}"
         partial.with_loss = [name for name in self.with_loss if name in told]
-        partial.log_variances = {name: own for name, own in self.log_variances.items() if name in moving}
+        partial.log_variances = {
+            name: variance for name, variance in self.log_variances.items() if name in moving
+        }
         untold = (output.keys for name, output in self.outputs.items() if name not in told)
         partial._untold = frozenset(key for keys in untold for key in keys)
         return partial
@@ -92,17 +94,17 @@ class Objective:
         """Runs the model on a batch, inputs and targets by name, and evaluates it; alone, or as a part of
         a larger one with these `totals`, so that the gradients of the parts add up to that of the whole.
         """
-        loss, terms, outputs, targets, counted = self.loss_terms(module, batch, totals)
-        return BatchResult(loss, terms, outputs, targets, counted, Reading(loss.detach()))
+        loss, terms, outputs, targets, masks = self.loss_terms(module, batch, totals)
+        return BatchResult(loss, terms, outputs, targets, masks, Reading(loss.detach()))
 
     def loss_terms(
         self, module: nn.Module, batch: Batch, totals: StepTotals | None = None
     ) -> tuple[Tensor, dict[str, Term], dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
         """A result before its loss is on its way to be read: tensors alone, and numbers that are known."""
-        outputs, counted = self._run(module, batch)
+        outputs, masks = self._run(module, batch)
         targets = self._targets(batch)
         if totals is not None and totals.positions is None:
-            totals = StepTotals(totals.count, self._totals([(batch, counted)]))
+            totals = StepTotals(totals.count, self._totals([(batch, masks)]))
         terms: dict[str, Term] = {}
         weighted, rest = [], []
         examples = len(batch)
@@ -110,7 +112,7 @@ class Objective:
         share = examples / everything if examples else 0.0  # an idle process has no examples
         for name in self.with_loss:
             with nullcontext() if name in self.moving else torch.no_grad():
-                part, term = self._part(name, outputs, targets.get(name), batch, counted.get(name), totals)
+                part, term = self._part(name, outputs, targets.get(name), batch, masks.get(name), totals)
             terms[name] = term
             if name not in self.moving:
                 continue
@@ -127,7 +129,7 @@ class Objective:
             terms[self._rest] = Term(_sum(rest).detach(), everything, examples)
         loss = _sum(weighted + rest)
         outputs = {key: value for key, value in outputs.items() if key not in self._untold}
-        return loss, terms, outputs, targets, counted
+        return loss, terms, outputs, targets, masks
 
     def totals(self, module: nn.Module, parts: Sequence[Batch]) -> StepTotals | None:
         """What the parts of one large batch have in common; None of a single one that no process shares.
@@ -140,18 +142,18 @@ class Objective:
         if len(parts) == 1:
             return StepTotals(count, None)
         masked = any(self.outputs[name].mask is not None for name in self.with_loss)
-        counted = [(batch, self._counted(module, batch) if masked else batch.counted) for batch in parts]
-        return StepTotals(count, self._totals(counted))
+        masks = [self._masks(module, batch) if masked else batch.masks for batch in parts]
+        return StepTotals(count, self._totals(list(zip(parts, masks, strict=True))))
 
     @torch.no_grad()
     def _totals(self, parts: Sequence[tuple[Batch, Mapping[str, Tensor]]]) -> dict[str, Total]:
         """How many positions count in each output's loss, in all parts of all processes."""
         totals: dict[str, Total] = dict.fromkeys(self.with_loss, 0)
-        for batch, counted in parts:
+        for batch, masks in parts:
             targets = self._targets(batch)
             for name in self.with_loss:
-                own = self._total(name, targets.get(name), batch, counted.get(name))
-                totals[name] = own if len(parts) == 1 else totals[name] + own
+                total = self._total(name, targets.get(name), batch, masks.get(name))
+                totals[name] = total if len(parts) == 1 else totals[name] + total
         if not self.world.alone and totals:
             summed = self.world.sums(list(totals.values()), self.device)
             totals = dict(zip(totals, summed, strict=True))
@@ -168,37 +170,37 @@ class Objective:
         outputs = values if isinstance(values, dict) else {next(iter(self.outputs)): values}
         if self.precision == "bf16":
             outputs = {name: precisions.in_full(value) for name, value in outputs.items()}
-        counted = dict(batch.counted)
+        masks = dict(batch.masks)
         for name, output in self.outputs.items():
             if output.mask is not None:
                 mask = outputs[output.mask]
-                counted[name] = mask & aligned(counted[name], mask) if name in counted else mask
-        return outputs, counted
+                masks[name] = mask & aligned(masks[name], mask) if name in masks else mask
+        return outputs, masks
 
     @torch.no_grad()
-    def _counted(self, module: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+    def _masks(self, module: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """The positions that count in a batch, without a change of the model."""
         training = [each for each in module.modules() if each.training]  # frozen normalizations are not
-        _, counted = self._run(module.eval(), batch)
+        _, masks = self._run(module.eval(), batch)
         for each in training:
             each.training = True
         if self.penalties is not None:
             self.penalties.forget()
-        return counted
+        return masks
 
     def _targets(self, batch: Batch) -> dict[str, Tensor]:
         return {name: batch.arrays[o.target] for name, o in self.outputs.items() if o.target in batch.arrays}
 
-    def _total(self, name: str, target: Tensor | None, batch: Batch, counted: Tensor | None) -> Total:
+    def _total(self, name: str, target: Tensor | None, batch: Batch, mask: Tensor | None) -> Total:
         loss, weight = self.outputs[name].loss, batch.weights.get(name)
         target = target if loss.takes_target else None
         if batch.whole is not None and loss.compares_examples:
-            target, weight, counted = (
-                None if one is None else self._gathered(one, batch) for one in (target, weight, counted)
+            target, weight, mask = (
+                None if one is None else self._gathered(one, batch) for one in (target, weight, mask)
             )
-            total = self._divisor(name, target, batch.total, weight, counted)
+            total = self._divisor(name, target, batch.total, weight, mask)
             return total if self.world.is_first else 0
-        return 0 if batch.idle else self._divisor(name, target, len(batch), weight, counted)
+        return 0 if batch.idle else self._divisor(name, target, len(batch), weight, mask)
 
     def _part(
         self,
@@ -206,7 +208,7 @@ class Objective:
         outputs: Mapping[str, Tensor],
         target: Tensor | None,
         batch: Batch,
-        counted: Tensor | None,
+        mask: Tensor | None,
         totals: StepTotals | None,
     ) -> tuple[Tensor, Term]:
         """The loss of one output, and that as a term of the epoch's."""
@@ -214,15 +216,15 @@ class Objective:
         target = target if output.loss.takes_target else None
         value = [outputs[key] for key in output.keys] if len(output.tensors) > 1 else outputs[name]
         if batch.whole is not None and self._compares(name, value, target):
-            return self._compared(name, value, target, batch, counted, totals)
+            return self._compared(name, value, target, batch, mask, totals)
         total = totals.positions[name] if totals is not None and totals.positions is not None else None
-        part = output.loss.evaluate(value, target, output.activation, weight, counted, total)
+        part = output.loss.evaluate(value, target, output.activation, weight, mask, total)
         if batch.idle:  # its gradients are waited for, and are 0
             part = part * 0
         if output.loss.reduction == "sum":  # an epoch's is the mean over its batches, as in Keras
             return part, Term(part.detach(), len(batch) if totals is None else totals.count, len(batch))
-        own = self._total(name, target, batch, counted)
-        return part, Term(part.detach(), own if total is None else total, own)
+        here = self._total(name, target, batch, mask)
+        return part, Term(part.detach(), here if total is None else total, here)
 
     def _compares(self, name: str, value: Tensor | Sequence[Tensor], target: Tensor | None) -> bool:
         """Whether the loss of a batch does not follow from those of its shares: it compares examples, or is a
@@ -242,25 +244,25 @@ class Objective:
         value: Tensor | Sequence[Tensor],
         target: Tensor | None,
         batch: Batch,
-        counted: Tensor | None,
+        mask: Tensor | None,
         totals: StepTotals | None,
     ) -> tuple[Tensor, Term]:
         """`_part` of a loss that needs the whole batch: each process evaluates it, with gradients for its own
         outputs. It counts in the first process.
         """
         output = self.outputs[name]
-        own = [value] if isinstance(value, Tensor) else list(value)
-        outputs = [self._gathered(each, batch) for each in own]
+        values = [value] if isinstance(value, Tensor) else list(value)
+        outputs = [self._gathered(each, batch) for each in values]
         everything = outputs[0] if isinstance(value, Tensor) else outputs
-        target, weight, counted = (
+        target, weight, mask = (
             None if one is None else self._gathered(one, batch)
-            for one in (target, batch.weights.get(name), counted)
+            for one in (target, batch.weights.get(name), mask)
         )
-        here = self._divisor(name, target, batch.total, weight, counted)
+        here = self._divisor(name, target, batch.total, weight, mask)
         total = totals.positions[name] if totals is not None and totals.positions is not None else here
-        part = output.loss.evaluate(everything, target, output.activation, weight, counted, total)
+        part = output.loss.evaluate(everything, target, output.activation, weight, mask, total)
         if batch.idle:  # its gradients are waited for, and are 0
-            part = part + _sum([each.sum() for each in own]) * 0
+            part = part + _sum([each.sum() for each in values]) * 0
         if totals is not None and not self.world.is_first:  # the parts of a step add up
             part = part - part.detach()
         if output.loss.reduction == "sum":
@@ -268,16 +270,16 @@ class Objective:
             total = here if totals is None else totals.count
         return part, Term(part.detach(), total, here) if self.world.is_first else Term(part.detach(), 0, 0)
 
-    def _gathered(self, own: Tensor, batch: Batch) -> Tensor:
+    def _gathered(self, rows: Tensor, batch: Batch) -> Tensor:
         """The rows of all processes, of which a batch is a share."""
-        return self.world.rows(own, shares(batch.total, self.world.size))
+        return self.world.rows(rows, shares(batch.total, self.world.size))
 
     def _divisor(
-        self, name: str, target: Tensor | None, count: int, weight: Tensor | None, counted: Tensor | None
+        self, name: str, target: Tensor | None, count: int, weight: Tensor | None, mask: Tensor | None
     ) -> Total:
         loss = self.outputs[name].loss
-        mask = loss.valid_mask(target, counted)
-        return loss.divisor(loss.positions(target, count, mask), weight, mask)
+        valid = loss.valid_mask(target, mask)
+        return loss.divisor(loss.positions(target, count, valid), weight, valid)
 
 
 def _sum(terms: list[Tensor]) -> Tensor:

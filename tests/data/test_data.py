@@ -501,4 +501,4 @@ def test_an_epoch_can_begin_after_some_of_its_batches(count: int, size: int, see
     assert [b.arrays["x"].tolist() for b in rest] == [b.arrays["x"].tolist() for b in batches[seen:]]
     for batch in rest:
         assert torch.equal(batch.weights["y"], batch.arrays["x"] * 2.0)
-        assert torch.equal(batch.counted["y"], batch.arrays["x"] % 3 > 0)
+        assert torch.equal(batch.masks["y"], batch.arrays["x"] % 3 > 0)

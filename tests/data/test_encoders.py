@@ -514,11 +514,11 @@ def test_a_missing_target_is_an_error_unless_it_is_ignored() -> None:
     found = mistake(target, {"encode": "number"}, given, "mse", FLOATS)
     assert found.code == "data-gap" and "missing: ignore" in found.help
     ignored = target({"encode": "number"}, given, "mse", FLOATS, missing="ignore")
-    assert ignored.counted["y"].tolist() == [True, False, True]
+    assert ignored.masks["y"].tolist() == [True, False, True]
     assert np.isfinite(ignored.arrays["y"]).all()  # type: ignore[arg-type]
     sparse = "sparse_categorical_crossentropy"
     classes = target({"encode": "category"}, ["a", None, "b", "c"], sparse, CLASSES, missing="ignore")
-    assert classes.counted["y"].tolist() == [True, False, True, True]
+    assert classes.masks["y"].tolist() == [True, False, True, True]
 
 
 def test_weights_are_those_of_scikit_learn() -> None:
@@ -752,7 +752,7 @@ def test_equal_rows_are_equal_bits_from_every_format(tmp_path: Path) -> None:
         for a, b in zip(first[2], other[2], strict=True):
             assert all(torch.equal(a.arrays[name], b.arrays[name]) for name in a.arrays)
             assert torch.equal(a.weights["species"], b.weights["species"])
-            assert torch.equal(a.counted["mass"], b.counted["mass"])
+            assert torch.equal(a.masks["mass"], b.masks["mass"])
 
 
 def test_a_batch_is_padded_to_its_longest_row_alone(tmp_path: Path) -> None:
@@ -806,7 +806,7 @@ data:
     training = load(compile(spec), tmp_path / "t.jsonl", tmp_path, CPU).training
     batch = next(training.batches(2))
     assert batch.arrays["tags"].tolist() == [[0, 1], [0, 0]]
-    assert batch.counted["tags"].tolist() == [[True, True], [True, False]]
+    assert batch.masks["tags"].tolist() == [[True, True], [True, False]]
     lines[1]["tags"] = ["n", "n"]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
     found = mistake(load, compile(spec), tmp_path / "t.jsonl", tmp_path, CPU)

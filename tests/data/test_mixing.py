@@ -161,15 +161,15 @@ def test_processes_share_batches_that_were_mixed_whole(size: int) -> None:
 
 
 def test_an_example_counts_where_its_partner_does_and_weights_are_blended() -> None:
-    counted = torch.tensor([True, False, True, True, True, True])
+    masks = torch.tensor([True, False, True, True, True, True])
     weights = torch.tensor([1.0, 0.0, 2.0, 2.0, 2.0, 2.0])
     plain = InMemory(
-        {"x": torch.arange(6.0)[:, None]}, {"x": torch.float32}, None, {"y": weights}, {"y": counted}
+        {"x": torch.arange(6.0)[:, None]}, {"x": torch.float32}, None, {"y": weights}, {"y": masks}
     )
     batch = next(Mixed(plain, (MixUp(alpha=1.0),)).batches(6, Shuffle(0, 0)))
     order = Shuffle(0, 0).order(6)
     (lost,) = (order == 1).nonzero()[0].tolist()
-    assert int((~batch.counted["y"]).sum()) == 2 and not batch.counted["y"][lost]
+    assert int((~batch.masks["y"]).sum()) == 2 and not batch.masks["y"][lost]
     assert batch.weights["y"].min() > 0 and batch.weights["y"].max() <= 2
 
 

@@ -159,7 +159,7 @@ def content(found: Data) -> Any:
     parts = []
     for examples in (found.training, found.validation, found.test):
         for batch in examples.batches(16, Shuffle(1, 0)) if examples is not None else ():
-            groups = (batch.arrays, batch.weights, batch.counted)
+            groups = (batch.arrays, batch.weights, batch.masks)
             parts.append([{name: tensor.tolist() for name, tensor in group.items()} for group in groups])
     learned = found.encoders.to_json() if found.encoders is not None else None
     return parts, found.notes, found.fingerprint, json.dumps(learned)

@@ -27,12 +27,12 @@ def made(count: int, rows: int = 7, memory: int = 0) -> Store:
     for first in range(0, count, rows):
         x = np.arange(first, min(first + rows, count))
         arrays = {("arrays", "x"): x, ("arrays", "v"): np.stack([x, -x], 1).astype("float32")}
-        store.add({**arrays, ("weights", "y"): x / 2, ("counted", "y"): x % 3 > 0}, len(x))
+        store.add({**arrays, ("weights", "y"): x / 2, ("masks", "y"): x % 3 > 0}, len(x))
     return store
 
 
 def examples(store: Store) -> Streamed:
-    kinds = ("arrays", "weights", "counted")
+    kinds = ("arrays", "weights", "masks")
     groups = [{n[1]: f for n, f in store.files.items() if n[0] == kind} for kind in kinds]
     return Streamed(groups[0], {"x": torch.int64, "v": torch.float64}, groups[1], groups[2])
 
@@ -59,7 +59,7 @@ def test_an_epoch_sees_each_example_once_and_can_begin_anywhere(
     for batch in batches:
         x = batch.arrays["x"]
         assert batch.arrays["v"].dtype == torch.float64 and torch.equal(batch.arrays["v"][:, 1], -x.double())
-        assert torch.equal(batch.weights["y"], x / 2) and torch.equal(batch.counted["y"], x % 3 > 0)
+        assert torch.equal(batch.weights["y"], x / 2) and torch.equal(batch.masks["y"], x % 3 > 0)
 
 
 def test_order_is_that_of_seed_and_epoch() -> None:

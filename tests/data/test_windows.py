@@ -189,7 +189,7 @@ def test_a_gap_is_filled_by_the_fill_of_each_feature(tmp_path: Path) -> None:
     assert len(data.training) == 12
     batch = next(iter(data.training.batches(64)))
     assert batch.arrays["past"][2, :, 0].tolist() == [2, 3, 4, 5, 6, 0]
-    assert batch.counted["y"][0].tolist() == [True, False, False]
+    assert batch.masks["y"][0].tolist() == [True, False, False]
     assert "2 steps that the file lacks were filled" in data.notes
 
 

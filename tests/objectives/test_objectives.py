@@ -461,9 +461,9 @@ def test_what_does_not_count_is_as_if_it_were_not_there(
 ) -> None:
     metric, source = _metric(name, arguments), torch.Generator().manual_seed(4)
     output, target = _judged(metric, name, 30, source)
-    counted = torch.rand(30, generator=source) > 0.4
-    found = metric.result(metric.statistics(output, target, counted))
-    there = metric.result(metric.statistics(output[counted], target[counted]))
+    mask = torch.rand(30, generator=source) > 0.4
+    found = metric.result(metric.statistics(output, target, mask))
+    there = metric.result(metric.statistics(output[mask], target[mask]))
     assert found == pytest.approx(there, rel=1e-9, nan_ok=True)
 
 
@@ -491,7 +491,7 @@ def test_an_exact_area_is_that_of_keras_with_a_threshold_between_all_values(
 
 
 @bundled(16, ("name", "arguments", "shape"), CASES)
-@pytest.mark.parametrize("kind", ["weight", "counted", "both", "steps"])
+@pytest.mark.parametrize("kind", ["weight", "mask", "both", "steps"])
 def test_weighted_losses_are_those_of_keras(
     name: str, arguments: dict[str, Any], shape: tuple[int, ...], kind: str
 ) -> None:
@@ -499,26 +499,26 @@ def test_weighted_losses_are_those_of_keras(
     loss, theirs = parse_loss({"name": name, **arguments}), _keras_loss(name, arguments)
     source = torch.Generator().manual_seed(6)
     weight = torch.rand(shape[0], generator=source) if kind in ("weight", "both") else None
-    counted = None
+    mask = None
     values = activate(raw, activation)
     per_position = theirs.call(target, values)  # without reduction
     if kind != "weight":
         size = per_position.shape if kind == "steps" else shape[:1]
-        counted = torch.rand(size, generator=source) > 0.3
+        mask = torch.rand(size, generator=source) > 0.3
     if loss.reduction == "sum" or arguments.get("ignore_class") is not None:
-        counted = None if weight is not None else counted
-    found = loss.evaluate(raw, target, activation, weight, counted)
+        mask = None if weight is not None else mask
+    found = loss.evaluate(raw, target, activation, weight, mask)
     factor = torch.ones_like(per_position) if weight is None else aligned(weight, per_position)
     there = torch.ones_like(per_position, dtype=torch.bool)
-    if counted is not None:
-        there = aligned(counted, there).expand_as(there)
+    if mask is not None:
+        there = aligned(mask, there).expand_as(there)
     if (ignored := arguments.get("ignore_class")) is not None:
         there = there & (target != ignored)
     expected = (per_position * factor)[there].sum()
     if loss.reduction != "sum":
         expected = expected / there.sum()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-    if counted is None:
+    if mask is None:
         spread = None  # as Keras wants it
         if weight is not None:
             spread = aligned(weight, per_position).expand_as(per_position).clone()
@@ -579,10 +579,10 @@ def test_overlaps_are_those_of_keras(name: str, arguments: dict[str, Any], reduc
 def test_what_does_not_count_is_no_part_of_a_region(name: str, axis: Any) -> None:
     raw, target = _regions(1)
     loss = parse_loss({"name": name, "axis": axis})
-    counted = torch.tensor([True, False, True, True])
-    there = loss.evaluate(raw[counted], target[counted], "sigmoid")
-    torch.testing.assert_close(loss.evaluate(raw, target, "sigmoid", mask=counted), there)
-    weight = counted.double()
+    mask = torch.tensor([True, False, True, True])
+    there = loss.evaluate(raw[mask], target[mask], "sigmoid")
+    torch.testing.assert_close(loss.evaluate(raw, target, "sigmoid", mask=mask), there)
+    weight = mask.double()
     if axis != [1, 2, 3]:  # where weights are in the sums, an example of weight 2 is there twice
         weight[0] = 2
         twice = [0, 0, 2, 3]
@@ -618,11 +618,11 @@ def test_steps_without_a_place_in_a_sequence_are_not_there() -> None:
     source = torch.Generator().manual_seed(1)
     raw = torch.randn(3, 8, 5, generator=source, dtype=torch.float64)
     target = torch.tensor([[1, 2, 0], [3, 3, 4], [2, 0, 0]])
-    counted = torch.rand(3, 8, generator=source) > 0.3
-    counted[2] = False
+    mask = torch.rand(3, 8, generator=source) > 0.3
+    mask[2] = False
     loss = parse_loss("ctc")
-    expected = [loss.evaluate(raw[i : i + 1, counted[i]], target[i : i + 1], None) for i in (0, 1)]
-    found = loss.evaluate(raw, target, None, mask=counted)
+    expected = [loss.evaluate(raw[i : i + 1, mask[i]], target[i : i + 1], None) for i in (0, 1)]
+    found = loss.evaluate(raw, target, None, mask=mask)
     torch.testing.assert_close(found, torch.stack(expected).mean())
 
 
@@ -642,9 +642,9 @@ def test_circles_are_those_of_keras(arguments: dict[str, Any]) -> None:
         (theirs,) = torch.autograd.grad(expected, output)  # of a loss in float32
         largest = float(theirs.abs().max())
         torch.testing.assert_close(gradient, theirs, rtol=1e-5, atol=2e-6 * largest)
-    counted = torch.arange(12) < 8
+    mask = torch.arange(12) < 8
     there = loss.evaluate(output[:8], target[:8], None)
-    found = loss.evaluate(output, target, None, mask=counted)
+    found = loss.evaluate(output, target, None, mask=mask)
     torch.testing.assert_close(found, there)
 
 

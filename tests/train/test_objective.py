@@ -57,17 +57,17 @@ def arrays(count: int = COUNT) -> Batch:
         "tags": text % 4,
     }
     weights = {name: torch.rand(count, generator=source) for name in ("value", "yes", "tags")}
-    counted = {
+    masks = {
         "value": torch.rand(count, generator=source) > 0.3,
         "kind": torch.rand(count, generator=source) > 0.3,
         "tags": torch.rand(count, 7, generator=source) > 0.3,
     }
-    return Batch(values, weights, counted)
+    return Batch(values, weights, masks)
 
 
 def cut(batch: Batch, size: int) -> Iterator[Batch]:
     for start in range(0, len(batch), size):
-        groups = (batch.arrays, batch.weights, batch.counted)
+        groups = (batch.arrays, batch.weights, batch.masks)
         yield Batch(*({name: a[start : start + size] for name, a in group.items()} for group in groups))
 
 
@@ -125,10 +125,10 @@ def test_what_is_not_counted_changes_nothing() -> None:
     batch, meter, other = arrays(), objective.meter(), objective.meter()
     meter.add(objective(module, batch), batch)
     values = dict(batch.arrays)
-    values["value"] = torch.where(batch.counted["value"].unsqueeze(1), values["value"], 99.0)
-    values["kind"] = torch.where(batch.counted["kind"], values["kind"], 2)
-    values["tags"] = torch.where(batch.counted["tags"], values["tags"], 3)
-    changed = Batch(values, batch.weights, batch.counted)
+    values["value"] = torch.where(batch.masks["value"].unsqueeze(1), values["value"], 99.0)
+    values["kind"] = torch.where(batch.masks["kind"], values["kind"], 2)
+    values["tags"] = torch.where(batch.masks["tags"], values["tags"], 3)
+    changed = Batch(values, batch.weights, batch.masks)
     other.add(objective(module, changed), changed)
     assert meter.result() == other.result()
 
@@ -136,7 +136,7 @@ def test_what_is_not_counted_changes_nothing() -> None:
 def test_nothing_that_counts_is_a_loss_of_zero() -> None:
     module, objective = judged()
     batch = arrays()
-    none = {name: torch.zeros_like(mask) for name, mask in batch.counted.items()}
+    none = {name: torch.zeros_like(mask) for name, mask in batch.masks.items()}
     result = objective(module, Batch(batch.arrays, batch.weights, none))
     result.loss.backward()
     assert [result.parts[name] for name in ("value", "kind", "tags")] == [0, 0, 0]
@@ -186,8 +186,8 @@ def test_sequences_of_other_lengths_are_judged_together() -> None:
     batch, meter = arrays(), objective.meter()
     for length in (7, 5, 5, 6):
         cut_off = {"text": batch.arrays["text"][:, :length], "tags": batch.arrays["tags"][:, :length]}
-        counted = {**batch.counted, "tags": batch.counted["tags"][:, :length]}
-        part = Batch({**batch.arrays, **cut_off}, batch.weights, counted)
+        masks = {**batch.masks, "tags": batch.masks["tags"][:, :length]}
+        part = Batch({**batch.arrays, **cut_off}, batch.weights, masks)
         meter.add(objective(module, part), part)
     assert meter.count == 4 * COUNT and meter.result()["tags_accuracy"] is not None
 
@@ -267,7 +267,7 @@ def test_a_gpu_judges_as_a_cpu_does() -> None:
             program.inputs, program.outputs, torch.device(device), Penalties(program.graph, module)
         )
         batch = arrays()
-        groups = (batch.arrays, batch.weights, batch.counted)
+        groups = (batch.arrays, batch.weights, batch.masks)
         moved = Batch(*({name: array.to(device) for name, array in group.items()} for group in groups))
         meter, result = objective.meter(), objective(module, moved)
         result.loss.backward()

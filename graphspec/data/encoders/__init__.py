@@ -52,11 +52,11 @@ VERSION = 1
 class Encoded:
     """Encoded rows: inputs and targets by field, and by output which targets count, and their weights.
 
-    `counted` is [n] or [n, steps]. `sizes` are, by the name of a symbolic size, the length of each row.
+    `masks` is [n] or [n, steps]. `sizes` are, by the name of a symbolic size, the length of each row.
     """
 
     arrays: dict[str, Array | Ragged]
-    counted: dict[str, Mask] = field(default_factory=dict)
+    masks: dict[str, Mask] = field(default_factory=dict)
     weights: dict[str, Array] = field(default_factory=dict)
     sizes: dict[str, Array] = field(default_factory=dict)
 
@@ -197,7 +197,7 @@ class Encoders:
         sizes = self._sizes(part, columns)
         self._count(columns, labels or {"": np.ones(len(part), bool)})
         arrays = {name: column.values for name, column in columns.items()} | self._units(part, columns)
-        return Encoded(arrays, self._counted(columns), weights, sizes)
+        return Encoded(arrays, self._masks(columns), weights, sizes)
 
     def encode_field(self, name: str, part: TablePart) -> Array | Ragged:
         """The array of one field, for some rows. Raises `SpecError`."""
@@ -217,21 +217,21 @@ class Encoders:
                     units[name + UNIT] = unit
         return units
 
-    def _counted(self, columns: Mapping[str, Column]) -> dict[str, Mask]:
+    def _masks(self, columns: Mapping[str, Column]) -> dict[str, Mask]:
         """By output, which targets there are: of a row, or of each of its steps. Whether an output has such a
         mask, and its rank, are the same for any rows: the parts of a table are joined.
         """
-        counted = {}
+        masks = {}
         for name, output in self.outputs.items():
             column = columns.get(output.target)
             if column is None or self.plan.of(output.target).output is None:
                 continue
-            if column.counted is not None and output.mask is None:
-                counted[name] = column.counted
+            if column.mask is not None and output.mask is None:
+                masks[name] = column.mask
             if self.encoders[output.target].ignore and not isinstance(column.values, Ragged):
                 there = np.ones(len(column.values), bool) if column.missing is None else ~column.missing
-                counted[name] = there if name not in counted else counted[name] & there[:, None]
-        return counted
+                masks[name] = there if name not in masks else masks[name] & there[:, None]
+        return masks
 
     def _sizes(self, part: TablePart, columns: Mapping[str, Column]) -> dict[str, Array]:
         """The length of each row by the size's name. Raises `SpecError` where two columns disagree."""

@@ -49,7 +49,7 @@ class Column:
     values: Array | Ragged
     missing: Mask | None = None
     marks: Mapping[str, Mask] = field(default_factory=dict)
-    counted: Mask | None = None
+    mask: Mask | None = None
     """Of a target of fixed length, the steps that the row has, [n, steps]."""
     unit: Array | None = None
     """The shifts and scales of each row, where rows have their own, float32 [n, 2 * columns]."""

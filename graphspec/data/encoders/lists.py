@@ -49,8 +49,8 @@ def to_length(
         ragged, marks = ragged.cut(length, end), {**marks, "cut": long}
     if not isinstance(size, int):
         return Column(ragged, missing, marks)
-    counted = np.arange(length) < ragged.lengths[:, None] if fill.target else None
-    return Column(ragged.padded(length), missing, marks, counted)
+    mask = np.arange(length) < ragged.lengths[:, None] if fill.target else None
+    return Column(ragged.padded(length), missing, marks, mask)
 
 
 def cut_of(fill: Fill, most: int | None, end: bool) -> IdCut:

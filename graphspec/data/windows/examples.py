@@ -78,7 +78,7 @@ def windowed(
             fill = fills.get(name.removesuffix(UNIT)) if group == "arrays" else outputs.get(name)
             if group == "weights" or name.endswith(UNIT):
                 fill = None  # those of the last step of the past
-            if group == "counted" and array.all():
+            if group == "masks" and array.all():
                 continue
             groups[group][name] = view(array, fill, at)
     dtypes = {each.name: getattr(torch, each.tensor.dtype) for each in wanted}
@@ -88,7 +88,7 @@ def windowed(
         dtypes,
         None,
         groups["weights"],
-        groups["counted"],
+        groups["masks"],
         padding=padding,
         block=_block(groups["arrays"]) if store.filed else None,
         line=replace(line, inserted=None),  # those rows are among the others now

@@ -54,10 +54,10 @@ def seasonal(
         values, unit = whole.arrays[target].values, whole.arrays.get(target + UNIT)
         if name in units:
             values = units[name](values.flatten(), None if unit is None else unit.values)
-        there, counted = training, whole.counted.get(name)
-        if counted is not None:  # without targets that are missing
-            assert isinstance(counted, View)
-            known = counted.values.cpu().numpy()
+        there, mask = training, whole.masks.get(name)
+        if mask is not None:  # without targets that are missing
+            assert isinstance(mask, View)
+            known = mask.values.cpu().numpy()
             there = known if there is None else there & known
         scales[name] = _by_series(values.flatten().cpu().numpy(), line, windows.season, there)
     return scales
