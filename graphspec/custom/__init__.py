@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from graphspec.contract.own import Own
+from graphspec.contract.custom_module import CustomModule
 from graphspec.diagnostics import Diagnostic, Span, SpecError, did_you_mean, fail, nearest
 from graphspec.diagnostics.text import first_line
 from graphspec.objectives.custom import CustomLoss, CustomMetric
@@ -45,8 +45,8 @@ class NamedCode:
 
 def nodes(program: BaseProgram) -> list[NamedCode]:
     """The classes that nodes of a program name, each once."""
-    ops = (op for op in program.graph.walk() if op.present and isinstance(op.layer, Own))
-    return _once((op.layer.path, op.span) for op in ops if isinstance(op.layer, Own))
+    ops = (op for op in program.graph.walk() if op.present and isinstance(op.layer, CustomModule))
+    return _once((op.layer.path, op.span) for op in ops if isinstance(op.layer, CustomModule))
 
 
 def objectives(program: BaseProgram) -> list[NamedCode]:

@@ -24,9 +24,9 @@ def applied(activation: ActivationFunction, x: ast.expr, inplace: bool = False) 
     return fill(activation.expression(inplace), {"x": x})
 
 
-def activated(activation: str, x: ast.expr, value: Value, first: bool) -> ast.expr:
+def activated(activation: str, x: ast.expr, value: Value, channels_first: bool) -> ast.expr:
     """An expression after an activation over the spec's last axis."""
-    last = 1 if first and value.tensor.rank > 2 else -1
+    last = 1 if channels_first and value.tensor.rank > 2 else -1
     return applied(ActivationFunction.parse(activation).with_axis(lambda axis: last), x)
 
 

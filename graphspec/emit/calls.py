@@ -24,9 +24,9 @@ Argument = ast.expr | list[ast.expr] | None
 """How an argument of an op is read: a tensor, a list of tensors, or not at all."""
 
 
-def turned(x: ast.expr, rank: int, first: bool, wish: bool | None) -> ast.expr:
+def turned(x: ast.expr, rank: int, channels_first: bool, wish: bool | None) -> ast.expr:
     """An expression in the requested memory order."""
-    if wish is None or wish == first or rank not in TO_FIRST:
+    if wish is None or wish == channels_first or rank not in TO_FIRST:
         return x
     return fill("{x}" + (TO_FIRST if wish else TO_SPEC)[rank], {"x": x})
 
@@ -38,14 +38,14 @@ class Values:
     code: dict[Value, ast.expr] = field(default_factory=dict)
     channels_first: dict[Value, bool] = field(default_factory=dict)
 
-    def bind(self, value: Value, code: ast.expr, first: bool) -> None:
-        self.code[value], self.channels_first[value] = code, first
+    def bind(self, value: Value, code: ast.expr, channels_first: bool) -> None:
+        self.code[value], self.channels_first[value] = code, channels_first
 
-    def read(self, value: Value, first: bool | None = None) -> ast.expr:
+    def read(self, value: Value, channels_first: bool | None = None) -> ast.expr:
         """The expression that reads a value, in the requested memory order; one element has no order."""
         if value.tensor.is_single:
             return self.code[value]
-        return turned(self.code[value], value.tensor.rank, self.channels_first[value], first)
+        return turned(self.code[value], value.tensor.rank, self.channels_first[value], channels_first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +95,18 @@ class Calls:
     def arguments(self, op: Op) -> list[Argument]:
         expressions: list[Argument] = []
         for place, argument in enumerate(op.arguments):
-            first = self.wish(op, place)
+            channels_first = self.wish(op, place)
             if place in self.inside:
                 value = argument[0] if isinstance(argument, tuple) else argument
                 code, order = self.inside[place]
-                read = turned(code, value.tensor.rank, order, first) if value is not None else code
+                read = turned(code, value.tensor.rank, order, channels_first) if value is not None else code
                 expressions.append([read] if isinstance(argument, tuple) else read)
             elif isinstance(argument, tuple):
-                expressions.append([self.values.read(value, first) for value in argument])
+                expressions.append([self.values.read(value, channels_first) for value in argument])
             else:
-                expressions.append(self.values.read(argument, first) if argument is not None else None)
+                expressions.append(
+                    self.values.read(argument, channels_first) if argument is not None else None
+                )
         return expressions
 
     def wish(self, op: Op, place: int) -> bool:
@@ -152,16 +154,16 @@ class Calls:
         if op.graph is not None:
             wants = self.layout.wants_first(op.graph, next(iter(op.graph.inputs)))
             result = self._instance(op, op.graph, module, [turned(inside, rank, False, wants)], logits)
-            first = self.layout.gives(op.graph, next(iter(op.results.values())))
+            channels_first = self.layout.gives(op.graph, next(iter(op.results.values())))
         else:
             assert op.layer is not None
             code = self.constructor.classes.code(op)
-            first = op.layer.memory(*op.inner) == "first"
+            channels_first = op.layer.memory(*op.inner) == "first"
             absent: list[Argument] = [None] * (len(op.layer.arguments) - 1)  # no mask and no state
-            arguments = [turned(inside, rank, False, first), *absent]
+            arguments = [turned(inside, rank, False, channels_first), *absent]
             result = self._layer(slot, op, code, module, arguments, number)
             ending = self._ending(slot, op, code, number)
-        turns = first and out > 2
+        turns = channels_first and out > 2
         if turns or not op.wrapper.passes_on:
             result, ending = ending.apply(result) if ending else result, None
             result = turned(result, out, turns, False)
@@ -236,15 +238,15 @@ class Calls:
         collected = self.lists.get(sources[0])
         if collected is None or not code.whole or (len(op.inputs) < 3 and not several):
             return None
-        first = self.wish(op, 0)
-        if any(self.values.channels_first[v] != first and v.tensor.rank > 2 for v in op.inputs):
+        channels_first = self.wish(op, 0)
+        if any(self.values.channels_first[v] != channels_first and v.tensor.rank > 2 for v in op.inputs):
             return None
         return collected.read()
 
     def _list(self, op: Op, operands: list[ast.expr]) -> ast.expr:
         """All inputs of a merge as a list, or the list that a loop collected."""
         parts: list[ast.expr] = []
-        position, first = 0, self.wish(op, 0)
+        position, channels_first = 0, self.wish(op, 0)
         for source in self.group.wiring.group(op.inputs):
             count = (
                 len(self.group.template.slots[source.slot].ops)
@@ -254,7 +256,7 @@ class Calls:
             values = op.inputs[position : position + count]
             collected = self.lists.get(source) if source.all else None
             if collected is not None and all(
-                self.values.channels_first[v] == first or v.tensor.rank < 3 for v in values
+                self.values.channels_first[v] == channels_first or v.tensor.rank < 3 for v in values
             ):
                 parts.append(ast.Starred(collected.read(), ast.Load()))
             else:

@@ -86,12 +86,12 @@ class Forward(ForwardScope):
     # --- statements
 
     def assign(
-        self, value: Value, code: ast.expr, word: str, span: Span | None, first: bool, ops: list[Op]
+        self, value: Value, code: ast.expr, word: str, span: Span | None, channels_first: bool, ops: list[Op]
     ) -> Variable:
         """Assigns a value to a new variable; nesting later removes needless ones."""
         variable = Variable(word, [value])
-        self.body.append(Assign([variable], code, span, value, first, ops))
-        self.values.bind(value, variable.read(), first)
+        self.body.append(Assign([variable], code, span, value, channels_first, ops))
+        self.values.bind(value, variable.read(), channels_first)
         return variable
 
     def shape(self, statement: Assign | Return) -> str:
@@ -139,25 +139,27 @@ class Forward(ForwardScope):
         if len(op.outputs) > 1:
             self._several(op, code, word)
             return
-        value, first = op.output, op.output in self.layout.channels_first
+        value, channels_first = op.output, op.output in self.layout.channels_first
         if ending is not None and value in self.constructor.classes.ending:
-            self._layer_with_logits(op, code, ending, word, first)
+            self._layer_with_logits(op, code, ending, word, channels_first)
         elif presence is not None:
             computed = ending.apply(code) if ending is not None else code
             instead = self._passed(slot, op)
             passed: ast.expr = ast.Constant(None)
             if instead is not None:  # it stays in its memory order, and what is there joins it
-                computed = turned(computed, value.tensor.rank, first, self.values.channels_first[instead])
-                passed, first = self.values.code[instead], self.values.channels_first[instead]
-            self.assign(value, presence.choose(computed, passed), word, op.span, first, [op])
+                computed = turned(
+                    computed, value.tensor.rank, channels_first, self.values.channels_first[instead]
+                )
+                passed, channels_first = self.values.code[instead], self.values.channels_first[instead]
+            self.assign(value, presence.choose(computed, passed), word, op.span, channels_first, [op])
         elif ending is not None:
             apart = not isinstance(code, Read) and (ending.twice or self._frees(op))
-            operand = self._step(value, code, word, op, first) if apart else code
-            self.assign(value, ending.apply(operand), word, op.span, first, [] if apart else [op])
+            operand = self._step(value, code, word, op, channels_first) if apart else code
+            self.assign(value, ending.apply(operand), word, op.span, channels_first, [] if apart else [op])
         elif isinstance(code, Read):
-            self.values.bind(value, code, first)
+            self.values.bind(value, code, channels_first)
         else:
-            self.assign(value, code, word, op.span, first, [op])
+            self.assign(value, code, word, op.span, channels_first, [op])
 
     def _frees(self, op: Op) -> bool:
         """Whether it pays to free a layer's input before its activation creates a new tensor."""
@@ -166,10 +168,10 @@ class Forward(ForwardScope):
             return False
         return size(op.inputs[0]) >= WORTH * classes.program_bytes
 
-    def _step(self, value: Value, code: ast.expr, word: str, op: Op, first: bool) -> Read:
+    def _step(self, value: Value, code: ast.expr, word: str, op: Op, channels_first: bool) -> Read:
         """A layer's call, before its activation."""
         variable = Variable(word, [value])
-        self.body.append(Assign([variable], code, op.span, None, first, [op]))
+        self.body.append(Assign([variable], code, op.span, None, channels_first, [op]))
         return variable.read()
 
     def _pass(self, op: Op) -> None:
@@ -208,10 +210,10 @@ class Forward(ForwardScope):
             if self.last_read(value) < 0:
                 targets.append(None)
                 continue
-            own = f"{word}_{key}" if key and len(op.outputs) > 1 else word
-            own = value.name if op.layer is not None and op.index is None else own
-            own = f"{own}_{first_part}" if first_part and not key else own
-            variable = Variable(own, [value])
+            part_name = f"{word}_{key}" if key and len(op.outputs) > 1 else word
+            part_name = value.name if op.layer is not None and op.index is None else part_name
+            part_name = f"{part_name}_{first_part}" if first_part and not key else part_name
+            variable = Variable(part_name, [value])
             self.values.bind(value, variable.read(), value in self.layout.channels_first)
             targets.append(variable)
         self.body.append(Assign(targets, code, op.span, ops=[op]))
@@ -221,7 +223,9 @@ class Forward(ForwardScope):
     def _wants_logits(self, op: Op) -> bool:
         return any(value in self.constructor.classes.ending for value in op.outputs.values())
 
-    def _layer_with_logits(self, op: Op, code: ast.expr, ending: Ending, word: str, first: bool) -> None:
+    def _layer_with_logits(
+        self, op: Op, code: ast.expr, ending: Ending, word: str, channels_first: bool
+    ) -> None:
         """An output whose last step is left off for logits.
 
         If the graph reads the output, too, both are computed.
@@ -230,15 +234,15 @@ class Forward(ForwardScope):
         if isinstance(code, Read):
             logits = code
         else:
-            own = f"{word}_logits" if value in self.inside else word
-            variable = Variable(own, [value])
-            self.body.append(Assign([variable], code, op.span, value, first, [op]))
+            variable_name = f"{word}_logits" if value in self.inside else word
+            variable = Variable(variable_name, [value])
+            self.body.append(Assign([variable], code, op.span, value, channels_first, [op]))
             logits = variable.read()
         self.logits[value] = logits
         if value in self.inside:
-            self.assign(value, ending.apply(logits), word, op.span, first, [])
+            self.assign(value, ending.apply(logits), word, op.span, channels_first, [])
         else:
-            self.values.bind(value, logits, first)
+            self.values.bind(value, logits, channels_first)
             self.late[value] = ending
 
     def _graph_with_logits(self, slot: Slot, op: Op, module: ast.expr | None, word: str, number: int) -> None:
@@ -263,18 +267,21 @@ class Forward(ForwardScope):
             return
         targets: list[Variable | None] = []
         for key, value in op.outputs.items():
-            first = value in self.layout.channels_first
-            own = f"{word}_{key}" if key and len(op.outputs) > 1 else word
-            variable = Variable(f"{own}_logits" if key in endings else own, [value])
+            channels_first = value in self.layout.channels_first
+            part_name = f"{word}_{key}" if key and len(op.outputs) > 1 else word
+            variable = Variable(f"{part_name}_logits" if key in endings else part_name, [value])
             targets.append(variable)
-            self.values.bind(value, variable.read(), first)
+            self.values.bind(value, variable.read(), channels_first)
         self.body.append(Assign(targets, code, op.span, ops=[op]))
         for key, value in op.outputs.items():
             if key in endings:
-                own = f"{word}_{key}" if key and len(op.outputs) > 1 else word
-                self.logits[value], first = self.values.code[value], self.values.channels_first[value]
-                code = activated(endings[key], self.logits[value], value, first)
-                self.assign(value, code, own, op.span, first, [])
+                part_name = f"{word}_{key}" if key and len(op.outputs) > 1 else word
+                self.logits[value], channels_first = (
+                    self.values.code[value],
+                    self.values.channels_first[value],
+                )
+                code = activated(endings[key], self.logits[value], value, channels_first)
+                self.assign(value, code, part_name, op.span, channels_first, [])
 
     # --- the end
 
@@ -372,10 +379,10 @@ def _late(code: ast.expr) -> tuple[Read, ast.expr] | None:
     return (code.body, code.orelse) if alone else None
 
 
-def shape_of(value: Value, first: bool) -> str:
+def shape_of(value: Value, channels_first: bool) -> str:
     """The text of a value's shape in a comment."""
     sizes = list(value.tensor.shape)
-    if first and len(sizes) > 2:
+    if channels_first and len(sizes) > 2:
         sizes = [sizes[0], sizes[-1], *sizes[1:-1]]
     return f"[{', '.join('N' if size == symbol(BATCH) else show_size(size) for size in sizes)}]"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from graphspec.contract.activations import LINEAR
+from graphspec.contract.custom_module import CustomModule
 from graphspec.contract.layer import Code, Layer, Leaf, ModuleCall
-from graphspec.contract.own import Own
 from graphspec.diagnostics import Span
 from graphspec.graph import Graph, Op, types
 from graphspec.passes.layout import TO_FIRST
@@ -59,10 +59,10 @@ class LayerCodes:
     def of(self, op: Op) -> Code:
         """The code of an instance's layer as it runs."""
         if op not in self._codes:
-            first = self._runs_first(op)
+            channels_first = self._runs_first(op)
             if op.wrapper is not None:
-                first = memory(op) == "first"
-            code = self._settled(op, first)
+                channels_first = memory(op) == "first"
+            code = self._settled(op, channels_first)
             self._codes[op] = replace(code, inplace=True) if self._overwrites(op, code) else code
         return self._codes[op]
 
@@ -89,16 +89,19 @@ class LayerCodes:
         code = self.of(op)
         return code.call == "{x}" and code.activation == LINEAR
 
-    def _settled(self, op: Op, first: bool) -> Code:
+    def _settled(self, op: Op, channels_first: bool) -> Code:
         if op in self._absorbed:
             return Code("{x}")
-        if (op, first) not in self._settled_codes:
-            self._settled_codes[op, first] = self._made(op, first)
-        return self._settled_codes[op, first]
+        if (op, channels_first) not in self._settled_codes:
+            self._settled_codes[op, channels_first] = self._made(op, channels_first)
+        return self._settled_codes[op, channels_first]
 
-    def _made(self, op: Op, first: bool) -> Code:
+    def _made(self, op: Op, channels_first: bool) -> Code:
         """The code of a layer for its sizes, if all uses of its node share it; otherwise for any size."""
-        layer, site = self._padded.get(op, op.layer), replace(op.site(first), exporting=self._exporting)
+        layer, site = (
+            self._padded.get(op, op.layer),
+            replace(op.site(channels_first), exporting=self._exporting),
+        )
         assert layer is not None
         code = layer.code(site)
         if code.construct is not None and code.construct.home:
@@ -107,9 +110,9 @@ class LayerCodes:
         peers = self._peers[_piece(op)]
         if len(peers) <= 1:
             return code
-        key = _piece(op), first
+        key = _piece(op), channels_first
         if key not in self._shared:
-            self._shared[key] = self._shared_by(peers, first)
+            self._shared[key] = self._shared_by(peers, channels_first)
         shared = self._shared[key]
         code = code if shared.alike else layer.code(replace(site, settled=False))
         if code.construct is None:
@@ -117,17 +120,19 @@ class LayerCodes:
         usual = {w: value for w, value in code.construct.usual.items() if w in shared.needed}
         return replace(code, construct=_with_keywords(code.construct, {**shared.common, **usual}))
 
-    def _shared_by(self, peers: Sequence[Op], first: bool) -> SharedCode:
+    def _shared_by(self, peers: Sequence[Op], channels_first: bool) -> SharedCode:
         """What the codes of all uses of a node have in common."""
 
         def codes(settled: bool) -> list[Code]:
-            pairs = [(self._padded.get(peer, peer.layer), peer.site(first)) for peer in peers]
+            pairs = [(self._padded.get(peer, peer.layer), peer.site(channels_first)) for peer in peers]
             return [layer.code(replace(site, settled=settled)) for layer, site in pairs if layer is not None]
 
-        own = codes(True)
-        given = [pair for code in own if code.construct for pair in code.construct.keyword.items()]
-        needed = frozenset(word for word, (value, default) in given if value != default)
-        if _are_alike(own):
+        settled_codes = codes(True)
+        arguments = [
+            pair for code in settled_codes if code.construct for pair in code.construct.keyword.items()
+        ]
+        needed = frozenset(word for word, (value, default) in arguments if value != default)
+        if _are_alike(settled_codes):
             return SharedCode(True, needed, {})
         general = [code.construct.common for code in codes(False) if code.construct is not None]
         return SharedCode(False, needed, {word: value for each in general for word, value in each.items()})
@@ -183,7 +188,10 @@ def runs_channels_first(graph: Graph) -> bool:
 def custom_classes(graphs: list[Graph]) -> Iterator[tuple[str, str]]:
     """The custom classes that a program imports: their Python modules and their names."""
     for op in _layers(graphs):
-        if isinstance(op.layer, Own) and (construct := op.layer.code(op.site()).construct) is not None:
+        if (
+            isinstance(op.layer, CustomModule)
+            and (construct := op.layer.code(op.site()).construct) is not None
+        ):
             yield construct.home, construct.target
 
 

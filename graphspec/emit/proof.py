@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from graphspec.contract.own import Own
+from graphspec.contract.custom_module import CustomModule
 from graphspec.custom.adapting import adapted
 from graphspec.diagnostics import fail
 from graphspec.emit.load import TORCH_DTYPES, example_inputs
@@ -53,7 +53,7 @@ def custom_units(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Unit]]:
         here = key_prefix(prefix, unit)
         if unit.first_call.graph is not None:
             yield from custom_units(unit.first_call.graph, here)
-        elif isinstance(unit.first_call.layer, Own):
+        elif isinstance(unit.first_call.layer, CustomModule):
             yield here.removesuffix("."), unit
 
 
@@ -83,8 +83,8 @@ class DeclaredOutputs:
     def _declared(self, op: Op) -> list[Tensor]:
         """The types of the outputs in the order of axes that the module has."""
         tensors = op.inner_outputs or tuple(value.tensor for value in op.outputs.values())
-        first = isinstance(op.layer, Own) and op.layer.channels_first
-        return [channels_first(tensor) if first else tensor for tensor in tensors]
+        turned = isinstance(op.layer, CustomModule) and op.layer.channels_first
+        return [channels_first(tensor) if turned else tensor for tensor in tensors]
 
     def _fits(self, declared: list[Tensor], output: Any) -> bool:
         given = list(output) if isinstance(output, tuple | list) else [output]

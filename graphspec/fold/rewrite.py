@@ -53,18 +53,18 @@ class Rewriter:
         self.units: dict[Unit, Unit] = {}  # each of the old graph, and that of the new one
         self._values: dict[Value, Value] = {}
 
-    def graph(self, old: Graph, prefix: str, first: bool) -> Graph:
+    def graph(self, old: Graph, prefix: str, first_call: bool) -> Graph:
         """The rewritten graph. `prefix` is the prefix of its weights' keys; the steps of shared weights are
-        recorded only at the `first` call.
+        recorded only at the `first_call`.
         """
         plan = self.plans[old]
         self.prefixes |= {unit: key_prefix(prefix, unit) for unit in old.units}
         new = replace(old, inputs={}, units=[], ops=[], outputs={})
         for name, value in old.inputs.items():
             new.inputs[name] = self._value(value, None) if value is not None else None
-        if first:
+        if first_call:
             self._note_absorbed(plan)
-        body = _Body(self, plan, new, prefix, first)
+        body = _Body(self, plan, new, prefix, first_call)
         for op in old.ops:
             body.add(op)
         body.place_units(old)
@@ -122,7 +122,7 @@ class _Body:
     plan: FoldPlan
     new: Graph
     prefix: str
-    first: bool
+    first_call: bool
     pieces: dict[Op, Value] = field(default_factory=dict)
     absorbing: set[Op] = field(init=False)
     space: Namespace = field(init=False)
@@ -150,7 +150,7 @@ class _Body:
         if op.graph is not None:
             assert op.unit is not None
             own = op.unit in self.plan.graph.units
-            first = (self.first or not own) and op is op.unit.first_call
+            first = (self.first_call or not own) and op is op.unit.first_call
             graph = self.rewriter.graph(op.graph, self.rewriter.prefixes[op.unit], first)
         new = self.rewriter.copy(op, graph, unit, self._layer(op))
         if op in self.absorbing:
@@ -200,7 +200,7 @@ class _Body:
             self.pieces[op] = new.outputs[op.node] = Value(tensor, op.node, new)
         unit.calls.append(new)
         self.new.ops.append(new)
-        if self.first:
+        if self.first_call:
             parts = tuple(self.rewriter.prefixes[op.unit] for op in ops if op.unit is not None)
             step = Stacked(parts, sizes, key_prefix(self.prefix, unit), linear, bias)
             self.rewriter.steps.append(step)

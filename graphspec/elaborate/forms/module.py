@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphspec.contract.own import Own
+from graphspec.contract.custom_module import CustomModule
 from graphspec.diagnostics import did_you_mean
 from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.instance import NodeInstance
@@ -30,8 +30,13 @@ def build(node: NodeInstance) -> NodeResult:
         return node.failure("wrong-type", node.span_of("module"), message, path_help(path))
     said = {key: arguments.pop(key) for key in OWN_KEYS if key in arguments}
     given = _constructor(node, arguments, said.get("arguments", {}))
-    first = _channels_first(node, said.get("data_format", "channels_last"))
-    if given is None or first is None or node.inputs.broken or node.refuses_nothing(node.inputs.all()):
+    channels_first = _channels_first(node, said.get("data_format", "channels_last"))
+    if (
+        given is None
+        or channels_first is None
+        or node.inputs.broken
+        or node.refuses_nothing(node.inputs.all())
+    ):
         return failed()
     places, words, bound = _bind(node)
     values = list(flatten(bound))
@@ -40,18 +45,18 @@ def build(node: NodeInstance) -> NodeResult:
     tensors = _outputs(node, said, values[0].tensor)
     if tensors is None:
         return failed()
-    own = Own(
+    layer = CustomModule(
         path=path,
-        given=given,
+        options=given,
         places=places,
         words=words,
-        made=tuple(tensors.values()),
+        types=tuple(tensors.values()),
         names=tuple(tensors)[1:],
-        channels_first=first,
+        channels_first=channels_first,
     )
     title = path.rpartition(".")[2]
-    op = Op(node.name, node.index, node.span, "module", bound, layer=own, title=title, given=given)
-    for name, tensor in zip(("", *own.names), own.made, strict=True):
+    op = Op(node.name, node.index, node.span, "module", bound, layer=layer, title=title, given=given)
+    for name, tensor in zip(("", *layer.names), layer.types, strict=True):
         op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)
     op.expressions = node.expressions(given)
     outputs: dict[str, Resolved] = dict(op.outputs)

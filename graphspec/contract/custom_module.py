@@ -15,22 +15,22 @@ ALWAYS = Ref("...")
 """What no argument is: so that each is written."""
 
 
-class Own(Layer, abstract=True):
+class CustomModule(Layer, abstract=True):
     """`path` called on the values `places`, by position, and `words`, by name.
 
-    `made` are the types of its outputs, with the axes of the spec. With `channels_first`, it takes and
+    `types` are the types of its outputs, with the axes of the spec. With `channels_first`, it takes and
     returns images in the memory order of PyTorch.
     """
 
     path: str
-    given: dict[str, Any]
+    options: dict[str, Any]
     places: tuple[bool, ...]  # for each input by position, whether it is a list
     words: dict[str, bool]  # for each input by name
-    made: tuple[Any, ...]
+    types: tuple[Any, ...]
     names: tuple[str, ...]  # of the outputs after the first
     channels_first: bool
 
-    call_arguments = ("made",)
+    call_arguments = ("types",)
     opaque = True
 
     @property
@@ -45,7 +45,7 @@ class Own(Layer, abstract=True):
         return self.path.rpartition(".")[0]
 
     def infer(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
-        return self.made if len(self.made) > 1 else self.made[0]
+        return self.types if len(self.types) > 1 else self.types[0]
 
     def output_names(self) -> tuple[str, ...]:
         return self.names
@@ -56,7 +56,7 @@ class Own(Layer, abstract=True):
     def code(self, site: Site) -> Code:
         inputs = [f"{{input{index}}}" for index in range(len(self.places))]
         inputs += [f"{word}={{{word}}}" for word in self.words]
-        keyword: dict[str, tuple[Leaf, Leaf]] = {word: (_leaf(v), ALWAYS) for word, v in self.given.items()}
+        keyword: dict[str, tuple[Leaf, Leaf]] = {word: (_leaf(v), ALWAYS) for word, v in self.options.items()}
         construct = ModuleCall(self.path.rpartition(".")[2], keyword=keyword, home=self.home)
         return Code(f"{{self}}({', '.join(inputs)})", construct)
 
