@@ -11,6 +11,7 @@ from graphspec.diagnostics import did_you_mean, fail
 from graphspec.settings import Setting, validate
 
 Weight = Annotated[float, Field(ge=0)]
+Name = Annotated[str, Field(min_length=1)]
 
 
 class RowSettings(Setting):
@@ -20,12 +21,22 @@ class RowSettings(Setting):
 
     phrases: ClassVar = {"missing": "missing: ignore"}
 
-    target: Annotated[str, Field(min_length=1)] | None = None
-    loss_weight: float | Literal["learned"] = 1.0
-    missing: Literal["error", "ignore"] = "error"
-    class_weight: Literal["balanced"] | Annotated[dict[str, Weight], Field(min_length=1)] | None = None
-    sample_weight: Annotated[str, Field(min_length=1)] | None = None
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    loss_weight: float | Literal["learned"] = Field(
+        1.0, description="weight of the loss in the sum; `learned` weights by uncertainty"
+    )
+    target: Name | None = Field(
+        None, description="column or array of the targets; by default the name of the output"
+    )
+    missing: Literal["error", "ignore"] = Field(
+        "error", description="`ignore` leaves out rows without a target"
+    )
+    class_weight: Literal["balanced"] | Annotated[dict[str, Weight], Field(min_length=1)] | None = Field(
+        None, description="weight of each class: `balanced`, or a mapping in which absent values weigh 1"
+    )
+    sample_weight: Name | None = Field(None, description="column with the weight of each row")
+    threshold: float = Field(
+        0.5, ge=0, le=1, description="probability from which `predict` counts a value as present"
+    )
 
     @property
     def weighted(self) -> bool:

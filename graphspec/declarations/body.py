@@ -23,7 +23,7 @@ class Body:
         self.shared: dict[str, Node] = {}
         self.nodes: dict[str, Node] = {}
         self.edges: dict[str, list[tuple[str, Path]]] | None = None  # target -> its sources, in order
-        self.outputs: dict[str, Any] = {}  # name -> Output, or in a block a reference
+        self.outputs: dict[str, Any] = {}  # name -> keys of `Output`, or in a block a reference
         self.written: list[str] = []  # the names under `nodes`, those that failed among them
         self.failed: set[str] = set()  # names whose own mistake is reported: reading them is none
         self.failed_params: set[str] = set()

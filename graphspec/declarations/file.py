@@ -234,14 +234,14 @@ def _outputs(reader: DeclarationReader, value: Any) -> dict[str, Any]:
             elif name in outputs:
                 reader.error("duplicate-name", ("outputs", position), f"the output `{name}` is listed twice")
             elif reader.name(name, ("outputs", position), "an output"):
-                outputs[name] = Output()
+                outputs[name] = {}
         return outputs
     if isinstance(value, str):
         if "," in value:
             help = f"write outputs: [{', '.join(part.strip() for part in value.split(','))}]"
             reader.error("wrong-type", ("outputs",), f"an output is one name, not {show(value)}", help)
             return {}
-        return {value: Output()}
+        return {value: {}}
     for name, item in reader.mapping(value, ("outputs",), "`outputs`").items():
         if isinstance(item, str):
             message, help = (
@@ -252,7 +252,7 @@ def _outputs(reader: DeclarationReader, value: Any) -> dict[str, Any]:
                 help = f"a loss belongs to an output: outputs: {{name: {{loss: {item}}}}}"
             reader.error("wrong-type", ("outputs", name), message, help)
         elif reader.name(name, ("outputs", name), "an output"):
-            output = reader.setting(
+            output = reader.keys(
                 Output, {} if item is None else item, f"the output `{name}`", ("outputs", name)
             )
             if output is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from graphspec.declarations.body import Body
 from graphspec.diagnostics import Change, Diagnostic, Diagnostics, Label, Remedy, write
 from graphspec.language.schema import IDENTIFIER, RESERVED
-from graphspec.settings import Problem, SettingError, show, validate
+from graphspec.settings import Problem, Setting, SettingError, show, validate
 from graphspec.source import Document, Path
 
 LOSSY = frozenset(["yaml-tag", "merge-key", "null-key", "complex-key", "unknown-anchor", "recursive-anchor"])
@@ -58,6 +58,19 @@ class DeclarationReader:
             for problem in error.problems:
                 self.problem(problem, path)
             return None
+
+    def keys(self, cls: type[Setting], value: Any, what: str, path: Path) -> dict[str, Any] | None:
+        """The mapping that `cls` is read from once its values are known, or None with the keys reported that
+        `cls` does not have.
+        """
+        legal = {field.alias or name for name, field in cls.model_fields.items()}
+        unknown = value
+        if isinstance(value, dict):
+            unknown = {key: item for key, item in value.items() if key not in legal}
+        if unknown != {} or self.damaged(path):
+            self.setting(cls, unknown, what, path)
+            return None
+        return dict(value)
 
     def problem(self, problem: Problem, path: Path) -> None:
         missing = problem.code == "missing-key"

@@ -29,7 +29,7 @@ def read_features(body: BodyElaborator, data: DataConfig | None) -> None:
     sizes: dict[str, int | None] = {}
     body.context.vocabularies[body.declared.document.file] = sizes
     document, inputs, outputs = body.declared.document.value, body.declared.inputs, body.declared.outputs
-    targets = [getattr(output, "target", None) or name for name, output in outputs.items()]
+    targets = [output.get("target") or name for name, output in outputs.items()]
     if data is None:
         written = document.get("data")
         features = written.get("features") if isinstance(written, dict) else None

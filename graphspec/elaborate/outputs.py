@@ -14,7 +14,6 @@ from graphspec.elaborate.lookup import reference
 from graphspec.elaborate.references import heads
 from graphspec.elaborate.values import FAILED, NOTHING, Resolved
 from graphspec.graph import Value
-from graphspec.language.schema import Output
 from graphspec.objectives import Metric, SettingError, parse_loss, parse_metric
 from graphspec.objectives.history import loss_names, metric_names
 from graphspec.objectives.losses import Misfit, VectorLoss
@@ -29,14 +28,15 @@ def read_outputs(body: BodyElaborator) -> dict[str, Resolved]:
     for name, output in body.declared.outputs.items():
         path = body.declared.output_path(name)
         text: Any = output
-        if isinstance(output, Output):
-            text = name if output.source is None else output.source
-            when = body.scope.flag(output.when, (*path, "when"))
+        if isinstance(output, dict):
+            source = output.get("from")
+            text = name if source is None else source
+            when = body.scope.flag(output.get("when", True), (*path, "when"))
             if when is not True:
                 _mark_read(body, text)
                 results[name] = FAILED if when is None else NOTHING
                 continue
-            path = path if output.source is None else (*path, "from")
+            path = path if source is None else (*path, "from")
         if not _bindable(body, name, text, path):
             results[name] = FAILED
             continue
@@ -60,7 +60,7 @@ def _mark_read(body: BodyElaborator, text: Any) -> None:
 
 def is_unbound(body: BodyElaborator, name: str, output: Any) -> bool:
     """Whether an output that names no node has the name of none."""
-    text = output.source if isinstance(output, Output) else output
+    text = output.get("from") if isinstance(output, dict) else output
     return text in (None, name) and not body.has(name)
 
 
@@ -128,10 +128,12 @@ def _check_names(body: BodyElaborator, specs: dict[str, OutputSpec]) -> None:
             known.add(word)
 
 
-def _output_spec(body: BodyElaborator, name: str, output: Output, values: list[Value]) -> OutputSpec | None:
+def _output_spec(
+    body: BodyElaborator, name: str, output: dict[str, Any], values: list[Value]
+) -> OutputSpec | None:
     path = body.declared.output_path(name)
     settings = {
-        key: body.scope.evaluate(getattr(output, key), (*path, key))
+        key: body.scope.evaluate(output.get(key), (*path, key))
         for key in ("loss", "metrics", *RowSettings.model_fields)
     }
     loss = _objective(body, parse_loss, settings["loss"], (*path, "loss"))

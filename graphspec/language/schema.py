@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
+from graphspec.data.row_settings import RowSettings
 from graphspec.diagnostics import delete
 from graphspec.settings import Setting
 
@@ -204,8 +205,18 @@ NODE_KEYS = tuple(field.alias or name for name, field in Node.model_fields.items
 """The keys of nodes that are no form."""
 
 
-class Output(Setting):
-    """What one output is judged by. `from` is a reference, or a list of them."""
+class Returned(Setting):
+    """What an output returns, and by what it is judged. `from` is a reference, or a list of them."""
+
+    source: Any = Field(
+        None, alias="from", description="node that is returned; by default the node of the same name"
+    )
+    loss: Any = Field(None, description="loss, by name or as a mapping with arguments")
+    metrics: Any = Field(None, description="metrics, by name or as mappings with arguments")
+
+
+class Output(RowSettings, Returned):
+    """The keys of an output. No value is read by their types before the output is elaborated."""
 
     synonyms: ClassVar[Mapping[str, str]] = {
         "weight": "loss_weight",
@@ -231,26 +242,6 @@ class Output(Setting):
         },
     }
 
-    source: Any = Field(
-        None, alias="from", description="node that is returned; by default the node of the same name"
-    )
-    loss: Any = Field(None, description="loss, by name or as a mapping with arguments")
-    loss_weight: Any = Field(
-        None,
-        description="weight of the loss in the sum, by default 1; `learned` weights by uncertainty",
-    )
-    metrics: Any = Field(None, description="metrics, by name or as mappings with arguments")
-    target: Any = Field(None, description="column or array of the targets; by default the name of the output")
-    missing: Any = Field(
-        None, description="`ignore` leaves out rows without a target; by default they are an error"
-    )
-    class_weight: Any = Field(
-        None, description="weight of each class: `balanced`, or a mapping in which absent values weigh 1"
-    )
-    sample_weight: Any = Field(None, description="column with the weight of each row")
-    threshold: Any = Field(
-        None, description="probability from which `predict` counts a value as present; by default 0.5"
-    )
     when: Any = Field(True, description="if false, the output is left out")
 
 

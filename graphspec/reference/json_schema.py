@@ -22,7 +22,6 @@ from graphspec.contract.wrapper import Wrapper
 from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES
 from graphspec.data.mixing import MIXINGS
-from graphspec.data.row_settings import RowSettings
 from graphspec.language.glossary import keys_of, meaning
 from graphspec.language.schema import DRAWN, FORMS, REPEATABLE, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
@@ -162,7 +161,7 @@ class Writer:
             Output,
             "Output",
             {
-                **self._properties(RowSettings, "Output"),
+                **self._properties(Output, "Output"),
                 "from": _ref("references"),
                 "loss": _ref("loss"),
                 "metrics": {"anyOf": [metric, {"type": "array", "items": metric}, EXPRESSION]},

@@ -7,8 +7,7 @@ from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.contract.named import NamedValue
-from graphspec.data.row_settings import RowSettings
-from graphspec.language.schema import Input
+from graphspec.language.schema import Input, Output
 from graphspec.objectives import parse_loss, parse_metric
 from graphspec.settings import Setting
 from graphspec.train.config import TrainConfig
@@ -89,7 +88,7 @@ def _output(value: Any) -> Any:
     filled = dict(value)
     if value.get("loss") is not None:
         filled["loss"] = _judge(parse_loss, value["loss"])
-        filled.setdefault("loss_weight", RowSettings.model_fields["loss_weight"].default)
+        filled.setdefault("loss_weight", Output.model_fields["loss_weight"].default)
     if value.get("metrics") is not None:
         metrics = value["metrics"] if isinstance(value["metrics"], list) else [value["metrics"]]
         filled["metrics"] = [_judge(parse_metric, metric) for metric in metrics]

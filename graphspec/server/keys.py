@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from graphspec.data.config import DataConfig
 from graphspec.data.files import DataFile, Marked, Split
-from graphspec.data.row_settings import RowSettings
 from graphspec.language.schema import Block, Input, Output, Spec
 from graphspec.reference.layers import Parameter, parameters_of
 from graphspec.train.config import TrainConfig
@@ -16,12 +16,10 @@ from graphspec.train.config.groups import ParameterGroup
 from graphspec.train.config.phases import PhaseSettings, StepSettings
 from graphspec.tune.config import Choice, FloatRange, IntRange, TuneConfig
 
-LATER = (Spec, Input, Output, Block)
-"""Classes whose values are read later: their keys have no types."""
 _AT: Mapping[tuple[str, ...], tuple[type[Any], ...]] = {
     (): (Spec,),
     ("inputs", "*"): (Input,),
-    ("outputs", "*"): (Output, RowSettings),
+    ("outputs", "*"): (Output,),
     ("blocks", "*"): (Block,),
     ("train",): (TrainConfig,),
     ("train", "parameter_groups", "*"): (ParameterGroup,),
@@ -47,11 +45,8 @@ def classes_at(path: tuple[str, ...]) -> tuple[type[Any], ...]:
 
 
 def parameters_at(cls: type[Any]) -> tuple[Parameter, ...]:
-    """The keys of a class of settings."""
-    if cls not in LATER:
-        return parameters_of(cls)
-    fields = cls.model_fields.items()
-    return tuple(Parameter(field.alias or name, "", field.is_required(), None) for name, field in fields)
+    """The keys of a class of settings; what has any type has none that would say something."""
+    return tuple(replace(each, type="") if each.type == "any" else each for each in parameters_of(cls))
 
 
 def sentence(cls: type[Any], key: str) -> str:

@@ -44,7 +44,7 @@ ALLOWED = {
     "fold": "contract graph layers passes program tensor weights",
     "formatting": "diagnostics source",
     "graph": "contract diagnostics expressions tensor",
-    "language": "diagnostics settings source train tune version",
+    "language": "data diagnostics settings source train tune version",
     "layers": "contract diagnostics settings tensor",
     "migrate": "compare compiler contract convert data fold graph program reference tensor train "
     "transfer weights",

@@ -176,13 +176,18 @@ def test_nodes_above_the_cursor_are_not_read_by_character(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("text", "word", "says"),
     [
+        (
+            "outputs: {y: {threshold: 0.4}}",
+            "threshold",
+            "**threshold** of `outputs`: number >= 0 <= 1\n\nprob",
+        ),
         ("data: {train: a.csv, validation: {split: 0.1}}", "train", "**train** of `data`"),
         ("data: {train: a.csv, validation: {split: 0.1}}", "split", "**split** of `data`"),
         ("train: {callbacks: {early_stopping: {patience: 2}}}", "early", "(callback)"),
     ],
 )
 def test_a_key_is_explained_where_it_stands(text: str, word: str, says: str) -> None:
-    whole = "inputs: {x: {shape: [4]}}\nnodes: {y: {layer: Dense, units: 2}}\noutputs: [y]\n" + text
+    whole = f"inputs: {{x: {{shape: [4]}}}}\nnodes: {{y: {{layer: Dense, units: 2}}}}\n{text}"
     assert says in (hover(analysed(whole, None), whole.index(word) + 1) or "")
 
 

@@ -27,8 +27,6 @@ from graphspec.tensor import Dim, Tensor, names_of
 
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 """Texts of whole numbers: classes that are such numbers are predicted as numbers, in every format."""
-THRESHOLD = 0.5
-"""From which probability on a set has a value, unless the output says another."""
 
 
 def written(name: str, output: OutputSpec, encoder: Encoder | None) -> OutputColumns:
@@ -41,8 +39,7 @@ def written(name: str, output: OutputSpec, encoder: Encoder | None) -> OutputCol
     if loss is not None and loss.takes_logits:
         activation = "softmax" if classes else "sigmoid"
     if isinstance(encoder, SetEncoder):
-        threshold = THRESHOLD if output.rows.threshold is None else output.rows.threshold
-        return SetWritten(name, activation, tuple(encoder.vocabulary.values), threshold)
+        return SetWritten(name, activation, tuple(encoder.vocabulary.values), output.rows.threshold)
     if classes:
         labels = known_labels(encoder, tensor.shape[-1])
         return ClassesWritten(name, activation, _steps(tensor), None if labels is None else tuple(labels))

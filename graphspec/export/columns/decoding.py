@@ -10,7 +10,7 @@ import numpy as np
 
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.categories import SetEncoder
-from graphspec.data.encoders.decoding import THRESHOLD, has_classes, known_labels
+from graphspec.data.encoders.decoding import has_classes, known_labels
 from graphspec.data.encoders.numbers import Floats
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
 from graphspec.export.columns.numbers import undone
@@ -101,11 +101,11 @@ class ColumnDecoding:
         places = g.op("Range", g.constant(0, np.int64), most, g.constant(1, np.int64))
         return str(g.op("Less", places, g.expanded(length)))
 
-    def _set(self, name: str, encoder: SetEncoder, value: str, threshold: float | None) -> None:
+    def _set(self, name: str, encoder: SetEncoder, value: str, threshold: float) -> None:
         """[batch, values]: the value where the row has it, else the empty text."""
         g, values = self.g, encoder.vocabulary.values
         value = g.sliced(value, 0, len(values))
-        limit = g.constant([THRESHOLD if threshold is None else threshold], np.float32)
+        limit = g.constant([threshold], np.float32)
         has, names = g.op("GreaterOrEqual", value, limit), g.constant(np.array(values, object))
         self.answers.values[name] = g.where(has, names, g.constant(np.array([""], object))), TEXT
         self.answers.values[f"{name}.probabilities"] = value, FLOAT
