@@ -8,7 +8,16 @@ from collections.abc import Mapping
 
 from graphspec.diagnostics.collecting import Diagnostics, SpecError, TooManyMistakes, fail
 from graphspec.diagnostics.diagnostic import CODES, Diagnostic, Label, Span
-from graphspec.diagnostics.remedy import Change, Remedy, delete, erase, keys, own, write, write_value
+from graphspec.diagnostics.remedy import (
+    Change,
+    Remedy,
+    declared_name,
+    delete,
+    erase,
+    keys,
+    write,
+    write_value,
+)
 from graphspec.diagnostics.spelling import akin, by_word, certain, did_you_mean, meant, nearest, same_word
 from graphspec.diagnostics.text import hidden_in, shortened, split_lines, visible
 
@@ -25,6 +34,7 @@ __all__ = [
     "akin",
     "by_word",
     "certain",
+    "declared_name",
     "delete",
     "did_you_mean",
     "erase",
@@ -33,7 +43,6 @@ __all__ = [
     "keys",
     "meant",
     "nearest",
-    "own",
     "render",
     "same_word",
     "shortened",

@@ -17,7 +17,7 @@ class Change:
     all with its value; with `comment` it replaces the blanks before the place, too; at the `line end` it is
     added to the first line of the place; with `lines` it begins each line of these ranges, from 1, both ends
     included. A change is `safe` if nothing else can have been meant; one with `given` only where the entry
-    has one of these values. `new` may be an `own` name of the spec, whose declaration may have the mistake.
+    has one of these values. `new` may be a name that the spec has `declared`: the mistake may be there.
     """
 
     new: str
@@ -26,7 +26,7 @@ class Change:
     safe: bool = True
     lines: tuple[tuple[int, int], ...] = ()
     given: frozenset[str] | None = None
-    own: bool = False
+    declared: bool = False
 
 
 class Remedy(str):
@@ -65,9 +65,9 @@ def keys(*names: str) -> str:
     return Remedy(f"use {' and '.join(f'`{name}`' for name in names)}", Change(" ".join(names), where="key"))
 
 
-def own(help: str | None) -> str | None:
-    """The same help, where it is a remedy with an own name of the spec."""
-    return Remedy(help, replace(help.change, own=True)) if isinstance(help, Remedy) else help
+def declared_name(help: str | None) -> str | None:
+    """The same help, where it is a remedy with a name that the spec declares."""
+    return Remedy(help, replace(help.change, declared=True)) if isinstance(help, Remedy) else help
 
 
 def erase(reason: str = "") -> str:

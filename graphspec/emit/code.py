@@ -189,7 +189,7 @@ def name(word: str) -> ast.Name:
     return ast.Name(word, ast.Load())
 
 
-def own(word: str) -> ast.Attribute:
+def self_attribute(word: str) -> ast.Attribute:
     """An attribute of the module: `self.conv`."""
     return ast.Attribute(name("self"), word, ast.Load())
 

@@ -22,7 +22,7 @@ from graphspec.emit.code import (
     listed,
     literal,
     name,
-    own,
+    self_attribute,
     template,
     walk,
 )
@@ -128,7 +128,9 @@ class InitWriter:
         keywords = []
         for unit in self.classes.borrowed(graph):
             owned = self.classes.owns(self.group.graph, unit)
-            module = own(names.attribute(unit.name)) if owned else self.group.borrowed[unit.name].read()
+            module = (
+                self_attribute(names.attribute(unit.name)) if owned else self.group.borrowed[unit.name].read()
+            )
             keywords.append(ast.keyword(self.classes.of[graph].borrowed[unit.name].name, module))
         return keywords
 
@@ -152,13 +154,15 @@ class InitWriter:
         elif unit is not None and unit.shared:
             owned = unit in self.group.graph.units
             borrowed = None if owned else self.group.borrowed.get(unit.name)
-            self.modules[slot.position] = borrowed.read() if borrowed else own(self.attribute(slot))
+            self.modules[slot.position] = (
+                borrowed.read() if borrowed else self_attribute(self.attribute(slot))
+            )
         elif slot.repeated:
             self._repeated(slot, cells)
         else:
             expression = self._make(slot.node, slot, cells)
             if expression is not None:
-                self.modules[slot.position] = own(names.attribute(slot.node))
+                self.modules[slot.position] = self_attribute(names.attribute(slot.node))
         if not slot.repeated and self._lacking(cells):
             self.optional[slot.position] = cells
 
@@ -199,7 +203,7 @@ class InitWriter:
             if not text:
                 self.group.unfilled.add(slot.position)
             else:
-                filled = fill(text, {"w": own(attribute), **numbers})
+                filled = fill(text, {"w": self_attribute(attribute), **numbers})
                 optional = attribute if before.optional else ""
                 self.steps.append(InitStatement(filled, "", op.span, False, optional, before.condition))
         elif op.layer is not None and self.classes.initialize:
@@ -241,7 +245,7 @@ class InitWriter:
             before = self.steps[-1]
             optional = attribute if before.optional else ""
             frozen = "freeze({module})" if _keeps_statistics(op) else "{module}.requires_grad_(False)"
-            freezing = fill(frozen, {"module": own(attribute)})
+            freezing = fill(frozen, {"module": self_attribute(attribute)})
             step = InitStatement(freezing, span=op.span, unless_none=optional, condition=before.condition)
             self.steps.append(step)
 
@@ -268,7 +272,7 @@ class InitWriter:
                 expression = self._listed(slot, kind)
             else:
                 expression = self._comprehension(expression, slot, kind, "index" if by_index else "_")
-        self.modules[slot.position] = own(attribute)
+        self.modules[slot.position] = self_attribute(attribute)
         self.steps.append(InitStatement(expression, attribute, slot.op.span))
         self._after(attribute, next(iter(cells.values())))
 
@@ -365,7 +369,7 @@ class InitWriter:
         """An attribute that keeps a constructor's value for `forward`."""
         for known, value in self.kept.items():
             if equal(value, code):
-                return own(known)
+                return self_attribute(known)
         slots = [each for each in self.group.template.slots if self._may_hold(each)]
         taken = {self.attribute(other) for other in slots} | {names.attribute(other.node) for other in slots}
         attribute, number = word, 1
@@ -374,7 +378,7 @@ class InitWriter:
             attribute = f"{word}_{number}"
         self.kept[attribute] = code
         self.steps.append(InitStatement(code, attribute, slot.op.span))
-        return own(attribute)
+        return self_attribute(attribute)
 
     def _may_hold(self, slot: Slot) -> bool:
         """Whether a node may have a submodule."""

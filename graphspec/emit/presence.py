@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from graphspec.contract.layer import Leaf
-from graphspec.emit.code import choice, equal, fill, name, own
+from graphspec.emit.code import choice, equal, fill, name, self_attribute
 from graphspec.emit.init_statement import InitStatement
 from graphspec.emit.module_class import Cell, ModuleClass
 from graphspec.emit.slots import Slot
@@ -106,7 +106,7 @@ class Presences:
             slots = [self.group.template.slots[position] for position in positions]
             held = {slot.position: names.attribute(slot.node) for slot in slots if self._holds_module(slot)}
             if len(held) == 1:
-                test = Presence(own(*held.values()), is_none=True)
+                test = Presence(self_attribute(*held.values()), is_none=True)
             else:
                 test = Presence(self._flag(code, slots[0], held), is_none=False)
                 under.update(held.values())

@@ -13,7 +13,7 @@ from graphspec.source import read
 from graphspec.source.places import line_starts, place
 from graphspec.source.reader import Node
 
-OWN = frozenset(
+DECLARED_NAMES = frozenset(
     [
         "unknown-block",
         "unknown-channels",
@@ -87,7 +87,8 @@ def fix_of(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Fix | None:
         Edit(first, last, content, place(span.file, lines, first, last))
         for first, last, content in _edits(change, text, lines, entry, start, end)
     )
-    safe = change.safe and (not (change.own or diagnostic.code in OWN) or _surely_declared(change, text))
+    declared = change.declared or diagnostic.code in DECLARED_NAMES
+    safe = change.safe and (not declared or _surely_declared(change, text))
     if diagnostic.code == "yaml-tab":
         safe = safe and not _section.match(text, end)
     if change.given is not None:

@@ -251,9 +251,8 @@ def long(values: Mapping[str, np.ndarray], steps: int, encoders: Encoders) -> di
                 continue
             array, fill = values[key], encoders.plan.of(output.target) if name in values else None
             if fill is not None and fill.steps is not None and fill.steps.first > 0:
-                arrays[key] = (
-                    array.reshape(-1, *array.shape[2:]) if fill.whole.rank > fill.tensor.rank else array
-                )
+                stepped = fill.field_tensor.rank > fill.tensor.rank
+                arrays[key] = array.reshape(-1, *array.shape[2:]) if stepped else array
             else:
                 arrays[key] = np.repeat(array, steps, 0)
     return arrays

@@ -41,11 +41,11 @@ class Flat:
     @property
     def changes(self) -> bool:
         """Whether another order of columns comes out."""
-        kept = [axis for axis, size in zip(self.own, self.sizes, strict=True) if size > 1]
+        kept = [axis for axis, size in zip(self.spec_order, self.sizes, strict=True) if size > 1]
         return kept != [axis for axis in self.axes if axis in kept]
 
     @property
-    def own(self) -> str:
+    def spec_order(self) -> str:
         return {2: "lc", 3: "hwc", 4: "dhwc"}[len(self.sizes)]
 
 
@@ -73,7 +73,7 @@ class Move:
         if self.part is not None:
             steps.append(f"{self.part.start}:{self.part.start + self.part.length} of {self.part.whole}")
         if self.flat is not None and self.flat.changes:
-            steps.append(f"columns {''.join(self.flat.axes)} to {self.flat.own}")
+            steps.append(f"columns {''.join(self.flat.axes)} to {self.flat.spec_order}")
         steps += ["reshaped"] if self.shape is not None else []
         return steps
 
@@ -125,11 +125,11 @@ def cut(value: Tensor, part: MovedPart) -> Tensor:
 
 def reorder(value: Tensor, flat: Flat) -> Tensor:
     """A kernel [units, columns] with its columns in the order of the spec. Raises `MoveError`."""
-    sizes = dict(zip(flat.own, flat.sizes, strict=True))
+    sizes = dict(zip(flat.spec_order, flat.sizes, strict=True))
     if value.dim() != 2 or value.shape[1] != math.prod(flat.sizes):
         raise MoveError(f"it has no columns for {' x '.join(map(str, flat.sizes))}")
     apart = value.unflatten(1, [sizes[axis] for axis in flat.axes])
-    return apart.permute(0, *(1 + flat.axes.index(axis) for axis in flat.own)).flatten(1)
+    return apart.permute(0, *(1 + flat.axes.index(axis) for axis in flat.spec_order)).flatten(1)
 
 
 def order_of(word: str) -> tuple[str, ...]:
@@ -139,5 +139,5 @@ def order_of(word: str) -> tuple[str, ...]:
 
 def channels_first(sizes: Sequence[int]) -> tuple[str, ...]:
     """The order in which PyTorch flattens a tensor of these sizes."""
-    own = Flat(tuple(sizes), ()).own
-    return (own[-1], *own[:-1])
+    spec_order = Flat(tuple(sizes), ()).spec_order
+    return (spec_order[-1], *spec_order[:-1])

@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from graphspec.convert.pytorch.functions import CREATES, HANDLERS, PICKS, handles
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import hint, known_number
-from graphspec.convert.pytorch.writer import Known, Look, NodeWriter
+from graphspec.convert.pytorch.writer import GetTensor, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
 DATA = {"embedding": "indices", "addmm": "mat1", "index": "self", "baddbmm": "batch1"}
@@ -82,7 +82,7 @@ class Computed:
             if isinstance(x, Known) and x.names:
                 yield any(self.writer.trains.get(name) for name in x.names)
 
-    def _source(self) -> Callable[[Look], Tensor]:
+    def _source(self) -> Callable[[GetTensor], Tensor]:
         target: Any = self.node.target
 
         def source(get: Any) -> Any:
@@ -308,7 +308,7 @@ def _once(make: Callable[[], Any]) -> Callable[[], Any]:
     return once
 
 
-def _part(source: Callable[[Look], Tensor] | None, i: int) -> Callable[[Look], Tensor] | None:
+def _part(source: Callable[[GetTensor], Tensor] | None, i: int) -> Callable[[GetTensor], Tensor] | None:
     return None if source is None else lambda get: source(get)[i]
 
 

@@ -16,7 +16,7 @@ from graphspec.convert.refusals import Unsupported
 
 LISTED = 64
 """Integers or booleans that a spec lists as a constant; more of them are stored with the weights."""
-Look = Callable[[str], Tensor]
+GetTensor = Callable[[str], Tensor]
 """A parameter or buffer of the module by its name."""
 
 
@@ -28,8 +28,8 @@ class Known:
 
     tensor: Tensor
     names: frozenset[str] = frozenset()
-    source: Callable[[Look], Tensor] | None = None
-    slope: Callable[[Look], Tensor] | None = None  # that of gradients, where it is another one
+    source: Callable[[GetTensor], Tensor] | None = None
+    slope: Callable[[GetTensor], Tensor] | None = None  # that of gradients, where it is another one
     made: Callable[[], Any] | None = None  # writes the nodes that compute it, and gives the `Laid` of them
     open: bool = False  # it depends on a size that stays open, for which `tensor` has the traced one
     batched: bool = False  # the batch is one of its axes
@@ -39,7 +39,7 @@ class Known:
     def map(self, change: Callable[[Tensor], Tensor]) -> Known:
         """The same elements, arranged in another way."""
 
-        def after(source: Callable[[Look], Tensor] | None) -> Callable[[Look], Tensor] | None:
+        def after(source: Callable[[GetTensor], Tensor] | None) -> Callable[[GetTensor], Tensor] | None:
             return None if source is None else lambda get: change(source(get))
 
         return Known(

@@ -10,8 +10,7 @@ from itertools import count
 from typing import Any
 
 from graphspec.diagnostics import fail
-
-MISSING = object()
+from graphspec.language.schema import MISSING
 
 
 def is_own_class(kind: type) -> bool:

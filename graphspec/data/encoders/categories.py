@@ -236,7 +236,7 @@ class SetEncoder(VocabularyEncoder):
 
     def __init__(self, fill: Fill, ignore: bool = False):
         super().__init__(fill, ignore)
-        self.width = self.feature.made(target=fill.target).shape[0] or 0
+        self.width = self.feature.feature_type(target=fill.target).shape[0] or 0
 
     def learn(self, part: TablePart) -> None:
         elements, _, _ = self._elements(part)

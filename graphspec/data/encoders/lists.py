@@ -122,7 +122,7 @@ class TokensEncoder(VocabularyEncoder, ListEncoder):
 
     @property
     def size(self) -> int:
-        return self.feature.made(target=self.fill.target).vocabulary or len(self.vocabulary)
+        return self.feature.feature_type(target=self.fill.target).vocabulary or len(self.vocabulary)
 
     def learn(self, part: TablePart) -> None:
         (name,) = self.columns

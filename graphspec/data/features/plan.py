@@ -24,8 +24,8 @@ Outputs = Mapping[str, Any]
 class Fill:
     """What fills one field. Without a feature it is columns of the field's name: `x`, or `x_0`, `x_1`, ...
 
-    `tensor` is what a row of the table becomes. Where a window has several `steps` of it, `whole` is that of
-    the field, and else the same.
+    `tensor` is what a row of the table becomes. Where a window has several `steps` of it,
+    `field_tensor` is that of the field, and else the same.
     """
 
     field: str
@@ -39,7 +39,7 @@ class Fill:
     stepped: Tensor | None = None
 
     @property
-    def whole(self) -> Tensor:
+    def field_tensor(self) -> Tensor:
         return self.stepped or self.tensor
 
     @property
@@ -248,10 +248,10 @@ def _step_misfit(fill: Fill, plan: FillPlan) -> Misfit | None:
     if fill.target and feature.steps != "next":
         message = f"{what} lies in the past, which the model reads"
         return "windows-misfit", message, "write `steps: next`", "steps"
-    wanted = fill.whole.shape[1:2] or (1,)
+    wanted = fill.field_tensor.shape[1:2] or (1,)
     if isinstance(wanted[0], int) and wanted[0] != steps.count:
         said = f"`steps: {feature.steps}` of the feature `{fill.field}` are {steps.count}"
-        message = f"{said}, and {what} is {fill.whole}"
+        message = f"{said}, and {what} is {fill.field_tensor}"
         return "windows-misfit", message, f"its first size must be {steps.count}", "steps"
     if not fill.target and feature.steps == "next":
         return _known_ahead(fill, plan, what)
@@ -279,7 +279,7 @@ def _what(fill: Fill) -> str:
 
 
 def _shape(fill: Fill, feature: Feature) -> Misfit | None:
-    wanted, shape = fill.tensor.shape[1:], feature.made(target=fill.target).shape
+    wanted, shape = fill.tensor.shape[1:], feature.feature_type(target=fill.target).shape
     if isinstance(feature, ImageFeature) and len(wanted) == (
         3 if fill.tensor.is_float or not fill.mask else 2
     ):
@@ -342,7 +342,7 @@ def _picture(fill: Fill, feature: ImageFeature) -> Misfit | None:
 
 
 def _dtype(fill: Fill, feature: Feature) -> Misfit | None:
-    dtype = feature.made(target=fill.target).dtype
+    dtype = feature.feature_type(target=fill.target).dtype
     integer = dtype == "int64"
     if isinstance(feature, ImageFeature):
         fits = fill.tensor.is_float or fill.tensor.dtype in ("uint8", "int16", "int32", "int64")
@@ -359,7 +359,7 @@ def _dtype(fill: Fill, feature: Feature) -> Misfit | None:
 
 
 def _vocabulary(fill: Fill, feature: Feature) -> Misfit | None:
-    count, limit = feature.made(target=False).vocabulary, fill.limit
+    count, limit = feature.feature_type(target=False).vocabulary, fill.limit
     if count is None or limit is None or count <= limit:
         return None
     message = f"the feature `{fill.field}` has {count} ids, and the layer that reads it takes {limit}"
@@ -380,7 +380,7 @@ def _target(fill: Fill, feature: Feature, output: OutputSpec) -> Misfit | None:
     sparse = isinstance(output.loss, SparseLoss) or not fill.tensor.is_float
     if isinstance(feature, Category):
         return _classes(fill, feature, output, sparse)
-    count = feature.made(target=True).vocabulary if isinstance(feature, Listed) else None
+    count = feature.feature_type(target=True).vocabulary if isinstance(feature, Listed) else None
     if count is not None and fill.limit is not None and count > fill.limit:
         message = f"the output `{fill.output}` has {fill.limit} units, and `{fill.field}` has {count} ids"
         return "feature-misfit", message, f"write `units: $(vocabulary({fill.field}))`", None
@@ -426,5 +426,5 @@ def _binary(output: OutputSpec) -> bool:
 
 def vocabulary_of(feature: Feature, *, target: bool) -> int | None:
     """What `$(vocabulary(name))` stands for: the declared number of ids, None where training data tell."""
-    feature_type = feature.made(target=target)
-    return feature_type.shape[0] if isinstance(feature, Set) else feature_type.vocabulary
+    made = feature.feature_type(target=target)
+    return made.shape[0] if isinstance(feature, Set) else made.vocabulary

@@ -114,7 +114,7 @@ class Feature(Setting):
         """Whether it makes something of each element of a list column, however long that is."""
         return False
 
-    def made(self, *, target: bool) -> FeatureType:
+    def feature_type(self, *, target: bool) -> FeatureType:
         """What it makes of one row, as an input or as a target."""
         raise NotImplementedError
 
@@ -190,7 +190,7 @@ class Number(Several):
             return self.transform.get(column)
         return self.transform
 
-    def made(self, *, target: bool) -> FeatureType:
+    def feature_type(self, *, target: bool) -> FeatureType:
         return FeatureType((self.width * (2 if self.indicator else 1),), "float32")
 
 
@@ -228,7 +228,7 @@ class Category(Several):
     def may_list(self) -> bool:
         return self.columns is None
 
-    def made(self, *, target: bool) -> FeatureType:
+    def feature_type(self, *, target: bool) -> FeatureType:
         if target:
             return FeatureType((self.width,), "int64", len(self.values) if self.values is not None else None)
         return FeatureType((self.width,), "int64", sum(self.sizes) if self.sizes is not None else None)
@@ -245,7 +245,7 @@ class Hash(Several):
 
     target: ClassVar = False
 
-    def made(self, *, target: bool) -> FeatureType:
+    def feature_type(self, *, target: bool) -> FeatureType:
         return FeatureType((self.width,), "int64", self.bins * self.width)
 
 
@@ -266,7 +266,7 @@ class Date(Several):
         """How the parts are scaled."""
         return self.scale
 
-    def made(self, *, target: bool) -> FeatureType:
+    def feature_type(self, *, target: bool) -> FeatureType:
         return FeatureType((self.width * len(self.parts),), "float32")
 
 
@@ -289,7 +289,7 @@ class Set(Feature):
         _distinct(self.values)
         return self
 
-    def made(self, *, target: bool) -> FeatureType:
+    def feature_type(self, *, target: bool) -> FeatureType:
         size = len(self.values) if self.values is not None else self.vocabulary
         return FeatureType((size,), "float32")
 
@@ -307,7 +307,7 @@ class Listed(Feature):
     def may_list(self) -> bool:
         return True
 
-    def made(self, *, target: bool) -> FeatureType:
+    def feature_type(self, *, target: bool) -> FeatureType:
         return FeatureType((self.length,), "int64", self.vocabulary)
 
 
@@ -358,7 +358,7 @@ class Tokens(Listed):
         _distinct(self.values)
         return self
 
-    def made(self, *, target: bool) -> FeatureType:
+    def feature_type(self, *, target: bool) -> FeatureType:
         size = len(self.values) + 2 if self.values is not None else self.vocabulary
         return FeatureType((self.length,), "int64", size)
 
@@ -409,7 +409,7 @@ class ImageFeature(Feature):
         """Whether `augment` moves pixels."""
         return any(layer.get("layer") in MOVING for layer in self.augment)
 
-    def made(self, *, target: bool) -> FeatureType:
+    def feature_type(self, *, target: bool) -> FeatureType:
         return FeatureType((None, None, None), "uint8")
 
 

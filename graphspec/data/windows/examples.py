@@ -106,7 +106,7 @@ def view(array: Any, fill: Fill | None, origins: Tensor, origin: int = 0) -> Vie
     if fill is None or steps is None:
         return View(array, origins)
     offsets = torch.arange(steps.first, steps.first + steps.count) - origin
-    return View(array, origins, offsets, single=fill.whole.rank == fill.tensor.rank)
+    return View(array, origins, offsets, single=fill.field_tensor.rank == fill.tensor.rank)
 
 
 def _block(arrays: Mapping[str, Any]) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.declarations import Body, File
-from graphspec.diagnostics import own
+from graphspec.diagnostics import declared_name
 from graphspec.diagnostics.foreign_terms import NESTS
 from graphspec.elaborate.body import BodyElaborator, NodeResult, failed
 from graphspec.elaborate.context import MAX_NESTING
@@ -138,7 +138,7 @@ def _bind(node: NodeInstance, declared: Body) -> dict[str, Resolved] | None:
             bound[name] = values[0]
             continue
         message = f"`{name}` {why} `{declared.title}`"
-        node.error(code, node.key("from", name), message, own(near_help(name, names)))
+        node.error(code, node.key("from", name), message, declared_name(near_help(name, names)))
         return None
     lacking = [name for name in names if name not in bound and not _may_lack(declared, name)]
     if lacking:
@@ -183,7 +183,7 @@ def _given(node: NodeInstance, file: File, declared: Body) -> tuple[dict[str, An
     for key in [*arguments, *broken]:
         if key not in declared.params:
             ok = False
-            help = own(near_help(key, known)) if known else f"`{declared.title}` has no params"
+            help = declared_name(near_help(key, known)) if known else f"`{declared.title}` has no params"
             if key in NESTS and isinstance(inner := arguments.get(key), dict):
                 shown = ", ".join(f"{name}: {unquoted(value)}" for name, value in inner.items())
                 help = f"write params next to it: {{{node.form}: {node.target()}, {shown}}}"
