@@ -23,7 +23,7 @@ from graphspec.cli.common import (
 )
 from graphspec.cli.folding import Proved, prove, weights_target, write_weights
 from graphspec.cli.printing import answer, reporting
-from graphspec.cli.written import check_target, encoders_of_run, write, written
+from graphspec.cli.written import check_target, encoders_of_run, why_arrays, write, written
 from graphspec.files.stamps import stamped
 
 if TYPE_CHECKING:
@@ -196,7 +196,8 @@ def build(
             if files is not None and format == "onnx" and inputs != "tensors":
                 encoders = _encoders(program, files, inputs)
             state = _adapted(program, files, weights) if files is not None else None
-            _export(program, format, path, weights, seed, proved, as_json, encoders, state, triton)
+            why = why_arrays(program, files is not None, format, inputs) if encoders is None else None
+            _export(program, format, path, weights, seed, proved, as_json, encoders, state, triton, why)
         elif path is not None and target is not None and proved is not None:
             _write_folded(path, target, weights, seed, proved, as_json)
         else:
@@ -262,7 +263,7 @@ def _encoders(program: Program, files: RunFiles, inputs: str | None) -> Encoders
 
     state = files.encoders(program)
     encoders = encoders_of(program, state) if state is not None else None
-    return encoders_of_run(program, files.path, encoders, inputs)
+    return encoders_of_run(files.path, encoders, inputs)
 
 
 def _write_python(
@@ -346,6 +347,7 @@ def _export(
     encoders: Encoders | None = None,
     state: Any = None,
     triton: bool = False,
+    why: str | None = None,
 ) -> None:
     from graphspec.export import export
 
@@ -360,10 +362,11 @@ def _export(
         config = deploying.write_config(program, path, exported, encoders) if triton else None
     given: dict[str, Any] = {"weights": None if weights is None else str(weights), "seed": seed}
     given |= {} if config is None else {"config": config}
+    given |= {} if why is None else {"tensors": why}
     given |= {} if proved is None else {"fold": proved.to_json()}
     done = [] if proved is None else proved.lines()
     done += [] if config is None else [f"wrote {config}"]
-    text = written(exported, [*done, _origin(program, weights, seed)], program.minimum_sizes)
+    text = written(exported, [*done, _origin(program, weights, seed)], program.minimum_sizes, why)
     answer(as_json, "\n".join(text), format=format, **given, **exported.to_json())
 
 

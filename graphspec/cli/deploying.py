@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphspec.cli.common import misuse, running
 from graphspec.cli.printing import answer, print_json, print_table, reporting
@@ -18,6 +18,7 @@ from graphspec.cli.written import (
     columns_report,
     encoders_of_run,
     is_ours,
+    why_arrays,
     write,
 )
 from graphspec.diagnostics.terminal import cells, columns, say
@@ -82,11 +83,14 @@ def deploy(
                 "--inputs", "columns are encoded as a training has learned: name the directory of a run"
             )
         if asked.inputs != "tensors" and run.path.is_dir():
-            encoders = encoders_of_run(run.program, run.path, run.encoders(), asked.inputs)
+            encoders = encoders_of_run(run.path, run.encoders(), asked.inputs)
+        why = None
+        if encoders is None:
+            why = why_arrays(run.program, run.path.is_dir(), "onnx", asked.inputs)
         if asked.fastest:
-            _fastest(run, path, encoders, as_json)
+            _fastest(run, path, encoders, why, as_json)
         else:
-            _quantized(run, path, encoders, asked, as_json)
+            _quantized(run, path, encoders, why, asked, as_json)
 
 
 def _folder(output: str | None, force: bool) -> Path:
@@ -126,16 +130,19 @@ def _file(asked: Asked, spec: Path, output: str | None) -> Path:
     return path
 
 
-def _fastest(run: Run, folder: Path, encoders: Encoders | None, as_json: bool) -> None:
+def _fastest(run: Run, folder: Path, encoders: Encoders | None, why: str | None, as_json: bool) -> None:
     from graphspec.runs.shipping import ship
 
     shipped = ship(run, folder, encoders)
     lines = [f"wrote {folder}: {', '.join(shipped.files)}", *shipped.notes]
-    lines += columns_report(shipped.form) if shipped.form is not None else []
-    answer(as_json, "\n".join(lines), **shipped.to_json(), notes=list(shipped.notes))
+    lines += columns_report(shipped.form, why)
+    given: dict[str, Any] = {} if why is None else {"tensors": why}
+    answer(as_json, "\n".join(lines), **shipped.to_json(), **given, notes=list(shipped.notes))
 
 
-def _quantized(run: Run, path: Path, encoders: Encoders | None, asked: Asked, as_json: bool) -> None:
+def _quantized(
+    run: Run, path: Path, encoders: Encoders | None, why: str | None, asked: Asked, as_json: bool
+) -> None:
     """Writes a run as ONNX with integers, and shows what was tried."""
     from graphspec.runs.quantization import quantize
 
@@ -144,10 +151,11 @@ def _quantized(run: Run, path: Path, encoders: Encoders | None, asked: Asked, as
         done = quantize(run, path, most, encoders)
         config = write_config(run.program, path, done.exported, encoders) if asked.triton else None
     if as_json:
-        print_json({"ok": True, **done.exported.to_json(), **done.to_json(), "config": config})
+        given = {} if why is None else {"tensors": why}
+        print_json({"ok": True, **done.exported.to_json(), **done.to_json(), **given, "config": config})
         return
     say(f"wrote {path}" + (f" and {config}" if config is not None else ""))
-    for line in columns_report(done.exported.form) if done.exported.form is not None else []:
+    for line in columns_report(done.exported.form, why):
         say(line)
     _show(done)
 

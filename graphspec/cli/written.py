@@ -19,27 +19,33 @@ if TYPE_CHECKING:
     from graphspec.export.columns import ColumnForm
 
 
-def encoders_of_run(
-    program: Program, path: Path, encoders: Encoders | None, inputs: str | None
-) -> Encoders | None:
-    """The encoders of a run, where a file can hold them."""
-    if encoders is None:
-        if inputs == "columns":
-            raise misuse("--inputs", f"{path} has learned from arrays, and has no columns")
-        return None
-    from graphspec.runs.model import needs_table
+def encoders_of_run(path: Path, encoders: Encoders | None, inputs: str | None) -> Encoders | None:
+    """The encoders of a run, which a file of columns must have."""
+    if encoders is None and inputs == "columns":
+        raise misuse("--inputs", f"{path} has learned from arrays, and has no columns")
+    return encoders
 
-    if not needs_table(program, encoders):
-        return encoders
-    if inputs == "columns":
-        raise misuse(
-            "--inputs", "what it predicts needs other rows, or a scale of each row's own: write tensors"
+
+def why_arrays(program: Program, of_run: bool, format: str, inputs: str | None) -> str | None:
+    """Why a file without encoders has none; None of a spec without columns."""
+    if inputs == "tensors":
+        return "`--inputs tensors` leaves the preprocessing out"
+    if not of_run:
+        columns = program.data is not None and program.data.features
+        return (
+            "columns are encoded as a training has learned: build the directory of a run" if columns else None
         )
-    return None
+    if format == "pt2":
+        return "pt2 holds no preprocessing: a file of ONNX does"
+    return "the run has learned from arrays, and has no columns; `predict` writes classes and probabilities"
 
 
-def written(exported: Exported, weights: list[str], least: Mapping[str, int]) -> list[str]:
-    """The report of an export; `least` are the smallest sizes that the spec takes."""
+def written(
+    exported: Exported, weights: list[str], least: Mapping[str, int], why: str | None = None
+) -> list[str]:
+    """The report of an export; `least` are the smallest sizes that the spec takes, and `why` says why it has
+    arrays for columns.
+    """
     lines = [f"wrote {exported.file}"]
     if exported.free:
         free = ", ".join(_range(name, span) for name, span in exported.free.items())
@@ -51,8 +57,7 @@ def written(exported: Exported, weights: list[str], least: Mapping[str, int]) ->
         fixed = ", ".join(f"{name} = {size}" for name, size in exported.fixed.items())
         lines.append(f"fixed sizes: {fixed} (PyTorch cannot keep them dynamic)")
     lines += weights
-    if exported.form is not None:
-        lines += columns_report(exported.form)
+    lines += columns_report(exported.form, why)
     for comparison in exported.comparisons:
         sizes = ", ".join(f"{name} {size}" for name, size in comparison.sizes.items())
         lines.append(f"equal to the module to {comparison.difference:.1e} at {sizes}")
@@ -61,12 +66,20 @@ def written(exported: Exported, weights: list[str], least: Mapping[str, int]) ->
     return lines
 
 
-def columns_report(form: ColumnForm) -> list[str]:
-    """What a file reads and returns."""
-    named = ", ".join(f"{name} ({kind})" for name, kind in form.columns.items())
+def columns_report(form: ColumnForm | None, why: str | None) -> list[str]:
+    """What a file reads and returns; of one that has arrays for columns, and `why`."""
+    if form is None:
+        return [] if why is None else [f"reads and returns the arrays of the model: {why}"]
+    named = ", ".join(f"{name} ({_kind(form, name)})" for name in form.columns)
     lines = [f"reads columns: {named}"] if named else []
     lines += [f"reads the array `{name}`: {reason}" for name, reason in form.outside.items()]
-    return [*lines, f"returns: {', '.join(form.outputs)}"]
+    returned = (f"{n} ({form.forecasts[n]} steps)" if n in form.forecasts else n for n in form.outputs)
+    return [*lines, f"returns: {', '.join(returned)}"]
+
+
+def _kind(form: ColumnForm, name: str) -> str:
+    kind, steps = form.columns[name], form.steps.get(name)
+    return kind if steps is None else f"{kind}, steps {steps[0]} to {steps[1]}"
 
 
 def _range(name: str, span: Range) -> str:

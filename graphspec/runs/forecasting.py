@@ -240,19 +240,3 @@ class Forecaster:
         apart = line.ticks[origin] - line.ticks[origin - 1] if self.windows.past > 1 else 1
         last = known[-1] if len(known) else line.ticks[origin]
         return np.concatenate((known, last + apart * np.arange(1, steps - len(known) + 1)))
-
-
-def long(values: Mapping[str, np.ndarray], steps: int, encoders: Encoders) -> dict[str, np.ndarray]:
-    """The outputs of windows with a row for each step: those that forecast one, others repeated."""
-    arrays = {}
-    for name, output in encoders.outputs.items():
-        for key in output.keys:
-            if key not in values:
-                continue
-            array, fill = values[key], encoders.plan.of(output.target) if name in values else None
-            if fill is not None and fill.steps is not None and fill.steps.first > 0:
-                stepped = fill.field_tensor.rank > fill.tensor.rank
-                arrays[key] = array.reshape(-1, *array.shape[2:]) if stepped else array
-            else:
-                arrays[key] = np.repeat(array, steps, 0)
-    return arrays

@@ -120,7 +120,8 @@ class Predictor:
 
     def _of_windows(self, table: Table, encoders: Encoders, every_window: bool) -> Iterator[pa.Table]:
         """The forecasts of windows, a row for each step."""
-        from graphspec.runs.forecasting import Forecaster, long, windows_of
+        from graphspec.data.windows.forecasts import long
+        from graphspec.runs.forecasting import Forecaster, windows_of
 
         forecaster = Forecaster(self.program, encoders, table, every_window, self.limit)
         self.notes += forecaster.notes

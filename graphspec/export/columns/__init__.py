@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import compose, helper
+from onnx import helper
 
 from graphspec.data.encoders import Encoders
 from graphspec.export.columns.decoding import Answers, decoded
@@ -39,6 +39,10 @@ class ColumnForm:
     """By output, the column of `predict` that it is, or `NAME.probabilities`."""
     classes: dict[str, list[Any]]
     """By output, the label of each of its probabilities."""
+    steps: dict[str, tuple[int, int]]
+    """Of windows, by column its first and its last step; the last one of the past is 0."""
+    forecasts: dict[str, int]
+    """By output, how many steps that come it has."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -46,14 +50,16 @@ class ColumnForm:
             "arrays": self.outside,
             "predictions": self.outputs,
             "classes": self.classes,
+            "steps": self.steps,
+            "forecasts": self.forecasts,
         }
 
 
 def with_columns(program: BaseProgram, encoders: Encoders, path: Path, free: Mapping[str, Any]) -> ColumnForm:
     """Rewrites a file of ONNX that reads arrays: it then reads columns. `free` are its dynamic sizes."""
-    model = onnx.load(path, load_external_data=False)
-    keys = [value.name for value in model.graph.output]
-    inner = compose.add_prefix(model, PREFIX)
+    inner = onnx.load(path, load_external_data=False)
+    keys = [value.name for value in inner.graph.output]
+    _prefix(inner.graph)
     g = GraphWriter()
     inside = encoded(g, program, encoders, free)
     before, g.nodes = g.nodes, []
@@ -69,6 +75,19 @@ def with_columns(program: BaseProgram, encoders: Encoders, path: Path, free: Map
     about.value = json.dumps({**json.loads(about.value), **form.to_json()})
     onnx.save(inner, path)
     return form
+
+
+def _prefix(graph: onnx.GraphProto) -> None:
+    """Puts `PREFIX` before every name of a graph, and of those of its nodes, which read the values of it."""
+    for name in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        name.name = PREFIX + name.name
+    for node in graph.node:
+        node.name = PREFIX + node.name
+        for names in (node.input, node.output):
+            names[:] = [PREFIX + name if name else name for name in names]
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else ())):
+                _prefix(inner)
 
 
 def _rewrite(
@@ -114,4 +133,6 @@ def _form(g: GraphWriter, inside: Inside, answers: Answers) -> ColumnForm:
         for name, (kind, shape) in g.inputs.items()
     }
     names = {name: key for key, name in _output_names(g, inside, answers).items()}
-    return ColumnForm(columns, inside.outside, list(inside.values), names, answers.classes)
+    spans = {name: (each.first, each.first + each.count - 1) for name, each in g.spans.items()}
+    forecasts = {name: answers.forecasts[key] for name, key in names.items() if key in answers.forecasts}
+    return ColumnForm(columns, inside.outside, list(inside.values), names, answers.classes, spans, forecasts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,10 @@ from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.categories import SetEncoder
 from graphspec.data.encoders.decoding import has_classes, known_labels
 from graphspec.data.encoders.numbers import Floats
+from graphspec.data.windows.forecasts import forecast
+from graphspec.export.columns.encoding import na_values_of
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
-from graphspec.export.columns.numbers import undone
+from graphspec.export.columns.numbers import Own, repeated, scales, undone
 from graphspec.objectives.losses import QuantileLoss
 from graphspec.program import BaseProgram, OutputSpec
 from graphspec.tensor import Tensor, unit_of
@@ -27,6 +29,8 @@ class Answers:
     """By name, the value in the graph and its type."""
     classes: dict[str, list[Any]] = field(default_factory=dict)
     """By output, the label of each probability."""
+    forecasts: dict[str, int] = field(default_factory=dict)
+    """By name, how many steps a forecast has."""
 
 
 def decoded(
@@ -45,9 +49,15 @@ def decoded(
             for column, key in zip(output.columns, output.keys, strict=True):
                 answers.values[column] = outputs[key], FLOAT
             continue
-        ColumnDecoding(g, answers, lengths).write(
-            name, output, encoders.encoders.get(output.target), outputs[name]
+        encoder, fill = encoders.encoders.get(output.target), forecast(encoders, output.target)
+        steps = (
+            fill.steps.count if fill and fill.steps and fill.field_tensor.rank > fill.tensor.rank else None
         )
+        one = ColumnDecoding(g, Answers(), lengths, na_values_of(program), steps)
+        one.write(name, output, encoder, outputs[name])
+        answers.values |= one.answers.values
+        answers.classes |= one.answers.classes
+        answers.forecasts |= one.answers.forecasts
     return answers
 
 
@@ -56,9 +66,26 @@ class ColumnDecoding:
     g: GraphWriter
     answers: Answers
     lengths: Mapping[str, str]
+    na_values: Sequence[str]
+    steps: int | None
+    """How many a forecast has: they are read as rows."""
 
     def write(self, name: str, output: OutputSpec, encoder: Any, value: str) -> None:
+        if self.steps is None:
+            self._write(name, output, output.tensors[0], encoder, value)
+            return
         g, tensor = self.g, output.tensors[0]
+        rest = g.op("Shape", value, start=2)
+        flat = g.op("Reshape", value, g.joined([g.constant([-1], np.int64), rest], 0))
+        row = Tensor((tensor.shape[0], *tensor.shape[2:]), tensor.dtype)
+        self._write(name, output, row, encoder, flat)
+        for key, (rows, kind) in self.answers.values.items():
+            shape = g.joined([g.constant([-1, self.steps], np.int64), g.op("Shape", rows, start=1)], 0)
+            self.answers.values[key] = g.op("Reshape", rows, shape), kind
+            self.answers.forecasts[key] = self.steps
+
+    def _write(self, name: str, output: OutputSpec, tensor: Tensor, encoder: Any, value: str) -> None:
+        g = self.g
         classes = has_classes(output, encoder)
         if output.loss is not None and output.loss.takes_logits:
             value = g.op("Softmax", value, axis=-1) if classes else g.op("Sigmoid", value)
@@ -121,29 +148,51 @@ class ColumnDecoding:
         return tensor.rank > 1 and isinstance(units, int) and units >= count
 
     def _numbers(self, name: str, tensor: Tensor, encoder: Floats, value: str) -> None:
-        g = self.g
+        g, scaled = self.g, self._scales(encoder)
         if len(encoder.curves) == 1:
-            self.answers.values[name] = self._squeezed(tensor, undone(g, encoder.curves[0], value)), NUMBER
+            own = undone(g, encoder.curves[0], value, self._spread(scaled[0], tensor.rank))
+            self.answers.values[name] = self._squeezed(tensor, own), NUMBER
             return
         last, units = tensor.rank - 1, tensor.shape[-1]
         assert isinstance(units, int)  # see `_fits`
         columns = [g.op("Gather", value, g.constant(i, np.int64), axis=last) for i in range(units)]
-        own = [undone(g, curve, x) for curve, x in zip(encoder.curves, columns, strict=False)]
+        made = [
+            undone(g, curve, x, self._spread(own, last))
+            for curve, x, own in zip(encoder.curves, columns, scaled, strict=False)
+        ]
         if tensor.rank == 2:
-            for column, x in zip(encoder.columns, own, strict=False):
+            for column, x in zip(encoder.columns, made, strict=False):
                 self.answers.values[f"{name}.{column}"] = x, NUMBER
         else:
-            parts = [g.expanded(x, last) for x in [*own, *columns[len(own) :]]]
+            parts = [g.expanded(x, last) for x in [*made, *columns[len(made) :]]]
             self.answers.values[name] = g.joined(parts, last), NUMBER
 
     def _quantiles(self, name: str, tensor: Tensor, encoder: Floats, loss: QuantileLoss, value: str) -> None:
         """The level in the middle, then each level."""
         g = self.g
-        own = undone(g, encoder.curves[0], value)
+        (scaled,) = self._scales(encoder)
+        own = undone(g, encoder.curves[0], value, self._spread(scaled, tensor.rank))
         columns = [g.op("Gather", own, g.constant(i, np.int64), axis=-1) for i in range(len(loss.levels))]
         self.answers.values[name] = columns[loss.middle], NUMBER
         for level, column in zip(loss.levels, columns, strict=True):
             self.answers.values[f"{name}.{level:g}"] = column, NUMBER
+
+    def _scales(self, encoder: Floats) -> list[Own]:
+        """The scales of rows, of a forecast those of its steps."""
+        found = scales(self.g, encoder, self.na_values, rounded=True)
+        if self.steps is None:
+            return found
+        return [
+            own and (repeated(self.g, own[0], self.steps), repeated(self.g, own[1], self.steps))
+            for own in found
+        ]
+
+    def _spread(self, own: Own, rank: int) -> Own:
+        """Scales of rows for values of so many axes."""
+        if own is None or rank == 1:
+            return own
+        axes = self.g.constant(list(range(1, rank)), np.int64)
+        return self.g.op("Unsqueeze", own[0], axes), self.g.op("Unsqueeze", own[1], axes)
 
     def _squeezed(self, tensor: Tensor, value: str) -> str:
         if tensor.rank > 1 and tensor.shape[-1] == 1:

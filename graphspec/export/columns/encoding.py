@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +17,11 @@ from graphspec.data.encoders.lists import ListEncoder, TextEncoder, TokensEncode
 from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.features.settings import UNSEEN
+from graphspec.data.features.windows import Steps
 from graphspec.export.columns import dates, numbers, texts
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
 from graphspec.program import BaseProgram
-from graphspec.tensor import Tensor, unit_of
+from graphspec.tensor import unit_of
 
 Reason = str
 
@@ -42,25 +43,54 @@ def encoded(g: GraphWriter, program: BaseProgram, encoders: Encoders, free: Mapp
     ranges.
     """
     inside = Inside()
-    na_values = program.data.na_values if program.data is not None else ("",)
+    na_values = na_values_of(program)
     writer = ColumnEncoding(g, program, na_values, free, inside)
-    for name, tensor in program.inputs.items():
-        encoder = encoders.encoders.get(name)
-        reason = "it has a default" if encoder is None else writer.misfit(encoder, tensor)
-        if reason is None and encoder is not None:
-            reason = _clash(g, encoder)
-        if reason is not None or encoder is None:
-            inside.outside[name] = reason or ""
+    reasons = {name: writer.misfit(encoders.encoders.get(name)) for name in program.inputs}
+    made = {name: encoders.encoders[name] for name, reason in reasons.items() if reason is None}
+    g.spans = _spans(made.values())
+    for name in scales_read(program, encoders):
+        g.column(name, TEXT)
+    for name in program.inputs:
+        reason = reasons[name] or _clash(g, made[name])
+        if reason is not None:
+            inside.outside[name] = reason
         else:
-            inside.values[name] = writer.value(encoder, tensor)
+            inside.values[name] = writer.value(made[name])
     return inside
+
+
+def na_values_of(program: BaseProgram) -> Sequence[str]:
+    return program.data.na_values if program.data is not None else ("",)
+
+
+def scales_read(program: BaseProgram, encoders: Encoders) -> list[str]:
+    """The columns that say how the targets of outputs are scaled."""
+    read = [encoders.encoders.get(output.target) for output in program.outputs.values()]
+    return [name for encoder in read if encoder is not None for name in encoder.beside]
+
+
+def _spans(made: Iterable[Encoder]) -> dict[str, Steps]:
+    """The columns of which several steps are read, and from the first to the last one."""
+    read: dict[str, list[Steps]] = {}
+    several: set[str] = set()
+    for encoder in made:
+        for name in encoder.columns:
+            read.setdefault(name, []).append(encoder.fill.steps or Steps(0, 1))
+            several |= {name} if encoder.fill.steps is not None else set()
+    spans = {}
+    for name in several:
+        first = min(steps.first for steps in read[name])
+        spans[name] = Steps(first, max(steps.first + steps.count for steps in read[name]) - first)
+    return spans
 
 
 def _clash(g: GraphWriter, encoder: Encoder) -> Reason | None:
     """A column that another feature reads as another type."""
-    for name in encoder.columns:
-        known = g.inputs.get(name)
-        if known is not None and known != kind_of(encoder):
+    kind, (_, *shape) = kind_of(encoder)
+    read = {name: (kind, g.shape_of(name, *shape)) for name in encoder.columns}
+    read |= {name: (TEXT, g.shape_of(name)) for name in encoder.beside}
+    for name, column in read.items():
+        if g.inputs.get(name, column) != column:
             return f"another feature reads `{name}` as another type"
     return None
 
@@ -97,10 +127,15 @@ class ColumnEncoding:
     free: Mapping[str, Any]
     inside: Inside
 
-    def misfit(self, encoder: Encoder, tensor: Tensor) -> Reason | None:
+    def misfit(self, encoder: Encoder | None) -> Reason | None:
         """Why an encoder stays outside the file; None where it does not."""
-        if encoder.beside:
-            return "its scale is of its own for each value of another column"
+        if encoder is None:
+            return "it has a default"
+        tensor = encoder.fill.tensor
+        if encoder.fill.steps is not None and encoder.beside and not self._of_series(encoder.beside):
+            return "its scale may be another one at each step"
+        if encoder.fill.steps is not None and len(kind_of(encoder)[1]) > 1:
+            return "each step is a list"
         if isinstance(encoder, HashEncoder):
             return "ONNX has no such hash"
         if isinstance(encoder, ImageEncoder):
@@ -121,12 +156,22 @@ class ColumnEncoding:
             return "the empty text is one of its values"
         return None
 
-    def value(self, encoder: Encoder, tensor: Tensor) -> str:
+    def _of_series(self, columns: Sequence[str]) -> bool:
+        """Whether columns have one value in a window."""
+        windows = self.program.data.windows if self.program.data is not None else None
+        return windows is not None and {*columns} <= {*windows.by}
+
+    def value(self, encoder: Encoder) -> str:
         """The input in its own type."""
+        g, fill = self.g, encoder.fill
+        g.steps = fill.steps
         raw = self._encoded(encoder)
-        if tensor.rank == 1:
-            raw = self.g.op("Squeeze", raw, self.g.constant([1], np.int64))
-        return self.g.cast(raw, helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype)))
+        g.steps = None
+        if fill.tensor.rank == 1:
+            raw = g.op("Squeeze", raw, g.constant([1], np.int64))
+        if fill.field_tensor is not fill.tensor:
+            raw = g.op("Reshape", raw, g.constant([-1, *fill.field_tensor.shape[1:]], np.int64))
+        return g.cast(raw, helper.np_dtype_to_tensor_dtype(np.dtype(fill.field_tensor.dtype)))
 
     def _encoded(self, encoder: Encoder) -> str:
         g = self.g

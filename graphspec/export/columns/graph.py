@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from graphspec.data.features.windows import Steps
+
 ML, MICROSOFT = "ai.onnx.ml", "com.microsoft"
 OPSETS = {"": 20, ML: 4, MICROSOFT: 1}
 """The versions of the domains: the first one splits and matches strings from 20 on. The third is
@@ -27,6 +29,10 @@ class GraphWriter:
         self.constants: dict[str, onnx.TensorProto] = {}
         self.inputs: dict[str, tuple[int, tuple[int | str, ...]]] = {}
         """The columns, each with its type and its shape."""
+        self.spans: dict[str, Steps] = {}
+        """The columns of which a window has several steps: those from the first to the last that is read."""
+        self.steps: Steps | None = None
+        """The steps that are read of columns; None for the last one of the past."""
         self._known: dict[tuple[Any, ...], str] = {}
         self._reasons = Counter[str]()
         self._count = 0
@@ -52,9 +58,22 @@ class GraphWriter:
         return self._known[key]
 
     def column(self, name: str, kind: int, *shape: int | str) -> str:
-        """A column of the user's, [batch, *shape], which is called as it is by everything that reads it."""
-        assert self.inputs.setdefault(name, (kind, (BATCH, *shape))) == (kind, (BATCH, *shape))
-        return name
+        """A column of the user's, [batch, *shape], which is called as it is by everything that reads it. Of a
+        window, one row after another: those of the steps that are read.
+        """
+        column = kind, self.shape_of(name, *shape)
+        assert self.inputs.setdefault(name, column) == column
+        span, wanted = self.spans.get(name), self.steps or Steps(0, 1)
+        if span is None:
+            return name
+        first = wanted.first - span.first
+        part = name if wanted == span else self.sliced(name, first, first + wanted.count)
+        return str(self.op("Reshape", part, self.constant([-1], np.int64)))
+
+    def shape_of(self, name: str, *shape: int | str) -> tuple[int | str, ...]:
+        """The shape of a column in the file."""
+        span = self.spans.get(name)
+        return (BATCH, *shape) if span is None else (BATCH, span.count, *shape)
 
     # --- shorthands
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from graphspec.data.encoders.group_scales import NULL
 from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberEncoder
 from graphspec.data.rows.numbers import NumberCurve
 from graphspec.export.columns.dates import parts_of
@@ -33,12 +34,47 @@ def numbers(g: GraphWriter, encoder: NumberEncoder, na_values: Sequence[str]) ->
     """[batch, n] float32 of an `encode: number`."""
     values = [number(g, name, na_values) for name in encoder.columns]
     missing = [g.op("IsNaN", x) for x in values]
-    columns = [_known(g, encoder, i, x, missing[i]) for i, x in enumerate(values)]
+    own = scales(g, encoder, na_values)
+    columns = [_known(g, encoder, i, x, missing[i], own[i]) for i, x in enumerate(values)]
     matrix = g.cast(g.joined([g.expanded(x) for x in columns]), FLOAT)
     if encoder.feature.indicator:
         marks = g.joined([g.expanded(g.cast(mask, FLOAT)) for mask in missing])
         matrix = g.joined([matrix, marks])
     return matrix
+
+
+Own = tuple[str, str] | None
+"""The shift and the scale of each row, doubles [batch], where rows have their own."""
+
+
+def scales(g: GraphWriter, encoder: Floats, na_values: Sequence[str], rounded: bool = False) -> list[Own]:
+    """The scales of the rows, for each column: by the text of a column, and of an unseen one those of all
+    rows. Targets have `rounded` ones, of 32 bits.
+    """
+    if encoder.groups is None:
+        return [None] * len(encoder.curves)
+    (name,), known = encoder.beside, encoder.groups.known
+    steps, g.steps = g.steps, None
+    text, numbered = g.column(name, TEXT), {group: index for index, group in enumerate(known)}
+    missing = numbered.pop(NULL, len(known))
+    numbered |= dict.fromkeys(na_values, missing)
+    index = g.look_up(text, list(numbered), list(numbered.values()), len(known))
+    if steps is not None:
+        index = repeated(g, index, steps.count)
+    g.steps = steps
+    own: list[Own] = []
+    for position, curve in enumerate(encoder.curves):
+        rows = [(shifts[position], scales[position]) for shifts, scales in known.values()]
+        table = np.array([*rows, (curve.shift, curve.scale)], np.float32 if rounded else np.float64)
+        shift, scale = (g.op("Gather", g.constant(column, np.float64), index) for column in table.T)
+        own.append((shift, scale))
+    return own
+
+
+def repeated(g: GraphWriter, value: str, count: int) -> str:
+    """[batch * count] of [batch]: each as often."""
+    wide = g.op("Expand", g.expanded(value), g.constant([1, count], np.int64))
+    return str(g.op("Reshape", wide, g.constant([-1], np.int64)))
 
 
 def dates(g: GraphWriter, encoder: DateEncoder, na_values: Sequence[str]) -> str:
@@ -49,11 +85,11 @@ def dates(g: GraphWriter, encoder: DateEncoder, na_values: Sequence[str]) -> str
         missing = g.is_text(text, list(na_values))
         for value in parts_of(g, name, text, missing, encoder.feature):
             nan = g.where(missing, g.constant([np.nan], np.float64), value)
-            columns.append(_known(g, encoder, len(columns), nan, missing))
+            columns.append(_known(g, encoder, len(columns), nan, missing, None))
     return g.cast(g.joined([g.expanded(x) for x in columns]), FLOAT)
 
 
-def _known(g: GraphWriter, encoder: Floats, position: int, x: str, missing: str) -> str:
+def _known(g: GraphWriter, encoder: Floats, position: int, x: str, missing: str, own: Own) -> str:
     """A column, filled or refused where a value is missing, as the model takes it."""
     curve, name = encoder.curves[position], encoder.column_of(position)
     if curve.fill is None:
@@ -65,7 +101,12 @@ def _known(g: GraphWriter, encoder: Floats, position: int, x: str, missing: str)
         fits = g.op("Greater" if curve.transform == "log1p" else "GreaterOrEqual", x, least)
         x = g.guarded(x, NUMBER, fits, f"column {name}: a number that has no {curve.transform}")
     x = _transformed(g, curve, x)
-    if curve.scale == 0:
+    if own is not None:
+        shift, scale = own
+        zero, one = g.constant([0.0], np.float64), g.constant([1.0], np.float64)
+        even = g.op("Equal", scale, zero)
+        x = g.where(even, zero, g.op("Div", g.op("Sub", x, shift), g.where(even, one, scale)))
+    elif curve.scale == 0:
         x = g.op("Sub", x, x)
     elif curve.shift != 0 or curve.scale != 1:
         x = g.op("Sub", x, g.constant([curve.shift], np.float64))
@@ -129,10 +170,10 @@ def _interpolated(g: GraphWriter, x: str, points: np.ndarray, values: np.ndarray
     return g.where(g.op("GreaterOrEqual", x, most), g.constant([values[-1]], np.float64), below)
 
 
-def undone(g: GraphWriter, curve: NumberCurve, x: str) -> str:
-    """Doubles of the model in the units of the column."""
-    x = g.op("Mul", x, g.constant([curve.scale], np.float64))
-    x = g.op("Add", x, g.constant([curve.shift], np.float64))
+def undone(g: GraphWriter, curve: NumberCurve, x: str, own: Own = None) -> str:
+    """Doubles of the model in the units of the column; `own` are as wide as they are."""
+    shift, scale = own or (g.constant([curve.shift], np.float64), g.constant([curve.scale], np.float64))
+    x = g.op("Add", g.op("Mul", x, scale), shift)
     if curve.transform == "log1p":
         return _expm1(g, x)
     if curve.transform == "sqrt":

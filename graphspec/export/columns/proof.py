@@ -16,10 +16,14 @@ from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.base import Encoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
+from graphspec.data.encoders.group_scales import NULL
 from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
-from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
+from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberEncoder
+from graphspec.data.features.windows import Steps
+from graphspec.data.fields import UNIT
 from graphspec.data.mistakes import row_in_words
 from graphspec.data.ragged import Ragged
+from graphspec.data.windows.forecasts import long
 from graphspec.diagnostics import fail
 from graphspec.export.columns import ColumnForm
 from graphspec.export.proof import ABSOLUTE, RELATIVE, outputs_of
@@ -49,7 +53,9 @@ def prove_columns(
         return
     for number in range(ROWS):
         row = example_row(encoders, form, number)
-        arrays = {name: _array(encoders.encoders[name], row, sizes) for name in form.inside}
+        arrays = {
+            name: _array(encoders.encoders[name], form, row, sizes, example[name]) for name in form.inside
+        }
         inputs = {n: example[n] if n in form.outside else torch.from_numpy(arrays[n]) for n in program.inputs}
         typed = [value.to(example[name].dtype) for name, value in inputs.items()]
         with torch.no_grad():
@@ -59,9 +65,33 @@ def prove_columns(
             for name, array in arrays.items()
             if program.inputs[name].rank > 1
         }
-        expected = encoders.decode(values, lengths)
         given = {**feed(form.columns, [row]), **{name: example[name].numpy() for name in form.outside}}
-        _compare(form, run(given), expected.to_pylist()[0], row)
+        answer = {name: value[0] for name, value in run(given).items()}
+        for step, expected in enumerate(_predicted(program, encoders, form, values, lengths, row)):
+            own = {name: value[step] if name in form.forecasts else value for name, value in answer.items()}
+            _compare(form, own, expected, row)
+
+
+def _predicted(
+    program: BaseProgram,
+    encoders: Encoders,
+    form: ColumnForm,
+    values: Mapping[str, Any],
+    lengths: Mapping[str, Any],
+    row: Row,
+) -> list[Row]:
+    """What `predict` makes of the outputs for a row: of a window a row for each step."""
+    windows = program.data.windows if program.data is not None else None
+    steps = max(1, windows.next) if windows is not None else 1
+    units = {}
+    for output in program.outputs.values():
+        encoder = encoders.encoders.get(output.target)
+        unit = encoder.unit(_table(encoder.beside, form, row, Steps(0, 1))) if encoder is not None else None
+        if unit is not None:
+            units[output.target + UNIT] = np.repeat(unit, steps, 0)
+    values = long(values, steps, encoders) if windows is not None else values
+    rows: list[Row] = encoders.decode(values, lengths, True, units).to_pylist()
+    return rows
 
 
 def example_row(encoders: Encoders, form: ColumnForm, number: int = 0) -> dict[str, Any]:
@@ -74,7 +104,18 @@ def example_row(encoders: Encoders, form: ColumnForm, number: int = 0) -> dict[s
     }
     row: dict[str, Any] = {}
     for encoder in inside:
-        row |= _values(encoder, number, unfilled)
+        known = [_values(encoder, each % ROWS, unfilled) for each in range(number, number + ROWS)]
+        for name, value in known[0].items():
+            first, last = form.steps.get(name, (0, -1))
+            row[name] = [known[step % ROWS][name] for step in range(last + 1 - first)] or value
+    for encoder in encoders.encoders.values():
+        for name in encoder.beside:
+            groups = (
+                [*encoder.groups.known, "never seen"]
+                if isinstance(encoder, Floats) and encoder.groups
+                else []
+            )
+            row.setdefault(name, _turned([group for group in groups if group != NULL], number))
     return row
 
 
@@ -94,19 +135,26 @@ def feed(columns: Mapping[str, str], rows: Sequence[Row]) -> dict[str, Any]:
         values = [row[name] for row in rows]
         if kind.startswith("list of text"):
             longest = max(len(value) for value in values)
-            arrays[name] = np.array([[*v, *[""] * (longest - len(v))] for v in values], object)
+            padded = [[*(each or "" for each in v), *[""] * (longest - len(v))] for v in values]
+            arrays[name] = np.array(padded, object)
             arrays[name] = arrays[name].reshape(len(rows), longest)
         elif kind == "text":
             arrays[name] = np.array(["" if value is None else value for value in values], object)
         else:
             dtype = np.float64 if "number" in kind else np.int64
-            arrays[name] = np.array([np.nan if value is None else value for value in values], dtype)
+            arrays[name] = np.array(_with_nan(values), dtype)
     return arrays
+
+
+def _with_nan(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_nan(each) for each in value]
+    return np.nan if value is None else value
 
 
 def _compare(form: ColumnForm, answer: Mapping[str, Any], expected: Row, row: Row) -> None:
     for name, key in form.outputs.items():
-        actual = answer[name][0]
+        actual = answer[name]
         base = key.removesuffix(".probabilities")
         if base != key and key not in expected:
             labels = form.classes.get(base, range(len(actual)))
@@ -132,10 +180,27 @@ def _equal(actual: Any, wanted: Any) -> bool:
     return a.shape == b.shape and bool(np.allclose(a, b, RELATIVE, ABSOLUTE * scale, equal_nan=True))
 
 
-def _array(encoder: Encoder, row: Row, least: Mapping[str, int]) -> np.ndarray:
+def _table(columns: Sequence[str], form: ColumnForm, row: Row, steps: Steps) -> TablePart:
+    """A row of columns as a table, of a window one of some steps."""
+    values = {}
+    for name in columns:
+        first, _ = form.steps.get(name, (None, 0))
+        start = steps.first - first if first is not None else 0
+        values[name] = (
+            row[name][start : start + steps.count] if first is not None else [row[name]] * steps.count
+        )
+    table = pa.table({name: pa.array(cells) for name, cells in values.items()})
+    return TablePart(table, np.arange(steps.count), "data", row_in_words)
+
+
+def _array(
+    encoder: Encoder, form: ColumnForm, row: Row, least: Mapping[str, int], example: torch.Tensor
+) -> np.ndarray:
     """What an encoder makes of a row, with a batch axis of 1."""
-    table = pa.table({name: pa.array([row[name]]) for name in encoder.columns})
-    values = encoder.encode(TablePart(table, np.zeros(1, np.int64), "data", row_in_words)).values
+    steps = encoder.fill.steps or Steps(0, 1)
+    values = encoder.encode(_table([*encoder.columns, *encoder.beside], form, row, steps)).values
+    if encoder.fill.field_tensor is not encoder.fill.tensor:
+        return np.asarray(values).reshape(example.shape)
     if isinstance(values, Ragged):
         size = str(encoder.fill.tensor.shape[1])
         return np.asarray(values.padded(max(int(values.lengths[0]), least.get(size, 1))))
