@@ -15,6 +15,7 @@ from graphspec.emit.execution import execute, file_name, hold, is_emitted
 from graphspec.emit.soundness import REPORT
 from graphspec.fold import Step
 from graphspec.fold.weights import fold_weights
+from graphspec.graph import Graph
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, DTYPES, Size, factors, value_of
 from graphspec.transfer.misfits import explain, instead
@@ -194,7 +195,7 @@ def example_inputs(
     common = {name: max(least, small[name]) for name, least in program.minimum_sizes.items()}
     legal = {name: min(size, program.maximum_sizes.get(name, size)) for name, size in common.items()}
     bound = legal | sizes | {BATCH: batch_size}
-    inputs, least = {}, int(_divides_integers(program))
+    inputs, least = {}, int(divides_integers(program.graph))
     for name, tensor in program.inputs.items():
         shape = [value_of(size, bound) if isinstance(size, Size) else size for size in tensor.shape]
         dtype = TORCH_DTYPES[tensor.dtype]
@@ -215,12 +216,12 @@ def example_inputs(
     return inputs
 
 
-def _divides_integers(program: Elaborated) -> bool:
+def divides_integers(graph: Graph) -> bool:
     """Whether a tensor of integers is a divisor, so that a 0 in an input may have no result."""
     return any(
         op.layer is not None
         and op.layer.divides
         and op.inputs[-1].tensor.is_integer
         and not op.outputs[""].tensor.is_float
-        for op in program.graph.walk()
+        for op in graph.walk()
     )

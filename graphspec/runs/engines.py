@@ -69,6 +69,12 @@ class Engine(Protocol):
         """
         ...
 
+    def logits(self, inputs: Mapping[str, Any]) -> Values:
+        """What the module returns with `logits=True`: outputs without the activations that losses take
+        themselves, and masks.
+        """
+        ...
+
 
 @dataclass(eq=False, repr=False)
 class Default:
@@ -128,9 +134,6 @@ class FileEngine:
         return {key: _float(value) for key, value in self.values(inputs, self.interface.outputs).items()}
 
     def logits(self, inputs: Mapping[str, Any]) -> Values:
-        """What the module returns with `logits=True`: outputs without the activations that losses take
-        themselves, and masks.
-        """
         outputs, judged, masks = self.interface.outputs, self.interface.judged, self.interface.masks
         values = self.values(inputs, [*judged, *masks])
         arrays = {key: _float(values[name]) for key, name in zip(outputs, judged, strict=True)}
@@ -176,25 +179,34 @@ class TorchEngine:
         self.module, self.device = module, device
         self.on_cpu = device.type == "cpu"
         self.threads = devices.threads(program)
-        self.inputs = tuple(program.inputs)
-        self.outputs = Interface.of(program).outputs
+        self.interface = Interface.of(program)
+        self.takes_logits = program.takes_logits
 
     def __call__(self, inputs: Mapping[str, Any]) -> Values:
+        values = self._computed(inputs)
+        return {key: self._array(values[key]) for key in self.interface.outputs if key in values}
+
+    def logits(self, inputs: Mapping[str, Any]) -> Values:
+        values = self._computed(inputs, **({"logits": True} if self.takes_logits else {}))
+        arrays = {key: self._array(values[key]) for key in self.interface.outputs}
+        return arrays | {name: values[name].cpu().numpy() for name in self.interface.masks}
+
+    def _computed(self, inputs: Mapping[str, Any], **asked: bool) -> Mapping[str, torch.Tensor]:
+        """What the module returns, by name."""
         torch = self._torch
         given: list[Any] = []
-        for name in self.inputs:
+        for name in self.interface.inputs:
             value = inputs.get(name)
             if isinstance(value, np.ndarray):
                 value = torch.from_numpy(shareable(value))  # `as_tensor` takes twice as long
             given.append(value if value is None or self.on_cpu else value.to(self.device))
         with torch.inference_mode():
             if torch.get_num_threads() == self.threads:  # what `computing` asks takes as long as a layer
-                values = self.module(*given)
+                values = self.module(*given, **asked)
             else:
                 with self._computing(self.threads):
-                    values = self.module(*given)
-        by_name = values if isinstance(values, dict) else {self.outputs[0]: values}
-        return {key: self._array(by_name[key]) for key in self.outputs if key in by_name}
+                    values = self.module(*given, **asked)
+        return values if isinstance(values, dict) else {self.interface.outputs[0]: values}
 
     def _array(self, value: torch.Tensor) -> NDArray[Any]:
         floats = value if value.dtype is self._torch.float32 else value.float()

@@ -15,12 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from graphspec import custom
 from graphspec.diagnostics import SpecError, did_you_mean, fail
 from graphspec.files.reading import digest, parse_json, read_text
 from graphspec.files.run_files import EXPORT_ENDING, EXPORTED, MEASURED_ENDING, kept_file, place_of
+from graphspec.runs.agreement import Trial, compare, trials
 from graphspec.runs.engines import (
     ENGINES,
     Engine,
@@ -28,7 +27,6 @@ from graphspec.runs.engines import (
     OnnxEngine,
     OpenVinoEngine,
     TorchEngine,
-    Values,
     versions,
 )
 from graphspec.train import device as devices
@@ -64,8 +62,8 @@ class TrainedModel(Protocol):
     def state(self) -> Any: ...
 
 
-FORM = 2
-"""Of the export that a run keeps: outputs, and after them logits and masks."""
+FORM = 3
+"""Of what a run keeps: an export of outputs, and after them logits and masks, and how it was compared."""
 
 
 def engine_of(
@@ -108,15 +106,8 @@ class _Shelf:
         return self._base()
 
     @cached_property
-    def example(self) -> Mapping[str, Any]:
-        tensors = self.program.example_inputs(self.rows, self.sizes)
-        return {name: tensor.numpy() for name, tensor in tensors.items()}
-
-    @cached_property
     def sizes(self) -> dict[str, int]:
-        """The named sizes of what is timed: which engine is the fastest depends on them."""
-        known = {name: min(size, LONGEST) for name, size in self.run.lengths.items()}
-        return devices.usual_sizes(self.program, self.program.minimum_sizes, known)
+        return usual_sizes(self.run)
 
     def close(self) -> None:
         """Deletes what no run keeps: engines have read it."""
@@ -202,19 +193,13 @@ class _Shelf:
         """The largest difference from the module, as the run remembers it. Raises `SpecError`
         (export-differs).
         """
-        known = self._known("apart").get(engine.name) if self._own is None else None
-        if isinstance(known, float):
-            return known
-        difference = self._compared(engine)
-        self._remember("apart", {engine.name: difference})
-        return difference
-
-    def _compared(self, engine: Engine) -> float:
-        expected, actual = self.base(self.example), engine(self.example)
-        difference = _difference(actual, expected)
-        if difference is None:
-            message = f"the outputs of `{engine.name}` are not those of the module"
-            raise fail("export-differs", message, "leave `--engine` out: the module itself computes then")
+        rows = str(self.rows)
+        remembered = self._known("apart").get(rows) if self._own is None else None
+        known = remembered if isinstance(remembered, dict) else {}
+        difference = known.get(engine.name)
+        if not isinstance(difference, float):
+            difference = compare(self.program, self.base, engine, trials(self.program, self.rows, self.sizes))
+            self._remember("apart", {rows: {**known, engine.name: difference}})
         return difference
 
     def fastest(self) -> tuple[Engine, list[str]]:
@@ -233,16 +218,14 @@ class _Shelf:
                 engines[name] = engine
             except SpecError as error:
                 lines.append(f"engine: not {name}: {error.diagnostics[0].message}")
-        seconds = timed(engines, self.example)
+        seconds = timed(engines, example_of(self.run, self.rows))
         name = min(seconds, key=seconds.__getitem__)
         self._remember("seconds", {str(self.rows): seconds})
         return engines[name], [*lines, self._line(name, seconds)]
 
     def _line(self, name: str, seconds: Mapping[str, float]) -> str:
         others = ", ".join(f"{n} {1e3 * s:.3g} ms" for n, s in seconds.items())
-        what = "a row" if self.rows == 1 else f"{self.rows} rows"
-        lengths = ", ".join(f"{n} {size}" for n, size in sorted(self.sizes.items()) if not n.startswith("?"))
-        return f"engine: {name}, the fastest of {others} for {what}{f' ({lengths})' if lengths else ''}"
+        return f"engine: {name}, the fastest of {others} for {Trial(self.rows, self.sizes)}"
 
     def _measured(self) -> dict[str, dict[str, float]]:
         """The seconds of each engine, by the number of rows, that were measured of what there is now."""
@@ -256,7 +239,9 @@ class _Shelf:
         }
 
     def _known(self, what: str) -> dict[str, Any]:
-        """What the run remembers of what there is now: differences by engine (`apart`), or `seconds`."""
+        """What the run remembers of what there is now, of so many rows by engine: differences (`apart`), or
+        `seconds`.
+        """
         about = self._read()
         entry = about.get(what) if about.get("key") == self.key else None
         return entry if isinstance(entry, dict) else {}
@@ -289,6 +274,20 @@ class _Shelf:
         return record if isinstance(record, dict) else {}
 
 
+def usual_sizes(run: TrainedModel) -> dict[str, int]:
+    """The named sizes of what is timed, those of what the run learned from: which engine is the fastest
+    depends on them.
+    """
+    known = {name: min(size, LONGEST) for name, size in run.lengths.items()}
+    return devices.usual_sizes(run.program, run.program.minimum_sizes, known)
+
+
+def example_of(run: TrainedModel, rows: int = 1) -> dict[str, Any]:
+    """The arrays of so many usual rows, for `timed`."""
+    tensors = run.program.example_inputs(rows, usual_sizes(run))
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
 def timed(engines: Mapping[str, Engine], example: Mapping[str, Any]) -> dict[str, float]:
     """The least seconds of a call of each, in turns: so a busy machine decides nothing."""
     taken: dict[str, list[float]] = {name: [] for name in engines}
@@ -303,20 +302,3 @@ def timed(engines: Mapping[str, Engine], example: Mapping[str, Any]) -> dict[str
         if time.perf_counter() > until:
             break
     return {name: min(times) for name, times in taken.items()}
-
-
-def _difference(values: Values, expected: Values) -> float | None:
-    """The largest difference of two numbers; None where one is larger than an export's may be."""
-    from graphspec.export.proof import ABSOLUTE, RELATIVE
-
-    worst = 0.0
-    for name, value in expected.items():
-        actual = values[name]
-        scale = max(1.0, float(np.abs(value[np.isfinite(value)]).max(initial=0)))
-        if actual.shape != value.shape:
-            return None
-        if not np.allclose(actual, value, RELATIVE, ABSOLUTE * scale, equal_nan=True):
-            return None
-        gaps = np.abs(actual - value)
-        worst = max(worst, float(gaps[np.isfinite(gaps)].max(initial=0)))
-    return worst

@@ -17,13 +17,14 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import save_file
 
 import graphspec
 from graphspec.diagnostics import SpecError
 from graphspec.export import export
 from graphspec.files.run_folder import RunFolder
-from graphspec.runs import engines, fastest
+from graphspec.runs import agreement, engines, fastest
 from graphspec.runs.run import Run
 from graphspec.runs.shipping import ship
 from tests.runs import everything
@@ -312,6 +313,85 @@ def test_an_engine_evaluates_what_torch_does(tmp_path: Path, monkeypatch: pytest
         monkeypatch.setattr(fastest, "engine_of", lambda *_, made=made: (made, [f"engine: {made.name}"]))
         assert_near(run.evaluate(data, engine=kind.name, batch_size=6, noted=lines.extend), expected)
     assert lines == ["engine: onnxruntime", "engine: openvino"]
+
+
+Lie = Callable[[Mapping[str, Any], engines.Values], engines.Values]
+
+
+def more(values: engines.Values, rows: Any = slice(None)) -> engines.Values:
+    for value in values.values():
+        value[rows] += np.asarray(1e-3, value.dtype) if value.dtype != bool else True
+    return values
+
+
+def padded(inputs: Mapping[str, Any]) -> Any:
+    return (inputs["tokens"][:, -1:] == 0).all(1)
+
+
+LIES: dict[str, tuple[str, Lie]] = {
+    "on longer rows": ("outputs", lambda given, values: more(values, given["tokens"].shape[1] > 128)),
+    "on shorter rows": ("outputs", lambda given, values: more(values, given["tokens"].shape[1] < 8)),
+    "on padded rows": ("outputs", lambda given, values: more(values, padded(given))),
+    "in the logits": ("logits", lambda _, values: more({**values, "tags": values["tags"].copy()})),
+    "in the mask": ("logits", lambda _, values: {**values, "tags_mask": ~values["tags_mask"]}),
+    "in a shape": ("outputs", lambda _, values: {name: value[..., :1] for name, value in values.items()}),
+    "nowhere": ("", lambda _, values: values),
+}
+
+
+@pytest.fixture(scope="module")
+def judged_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
+    folder = tmp_path_factory.mktemp("judged")
+    run, _ = judged(folder)
+    export(run.program, "onnx", folder / "judged.onnx", 0, run.state(), logits=True)
+    return run, folder / "judged.onnx"
+
+
+@pytest.mark.parametrize("where", LIES)
+@pytest.mark.parametrize("kind", [engines.OnnxEngine, engines.OpenVinoEngine])
+def test_an_engine_that_lies_somewhere_is_found(
+    judged_file: tuple[Run, Path], where: str, kind: type[engines.FileEngine]
+) -> None:
+    """At other lengths than what is timed, on padded rows, or in what only an evaluation reads."""
+    run, file = judged_file
+    what, lie = LIES[where]
+
+    class Lying(kind):  # type: ignore[valid-type, misc]
+        def __call__(self, inputs: Mapping[str, Any]) -> engines.Values:
+            values = {name: value.copy() for name, value in super().__call__(inputs).items()}
+            return lie(inputs, values) if what == "outputs" else values
+
+        def logits(self, inputs: Mapping[str, Any]) -> engines.Values:
+            values: engines.Values = super().logits(inputs)
+            return lie(inputs, values) if what == "logits" else values
+
+    base = engines.TorchEngine(run.program, run.module(), torch.device("cpu"))
+    engine = Lying(engines.Interface.of(run.program), file, 1)
+    wanted = agreement.trials(run.program, 1, fastest.usual_sizes(run))
+    if where == "nowhere":
+        assert agreement.compare(run.program, base, engine, wanted) < 1e-4
+        return
+    with pytest.raises(SpecError, match=f"the {what} of `{kind.name}` are not those of the module") as error:
+        agreement.compare(run.program, base, engine, wanted)
+    assert error.value.diagnostics[0].code == "export-differs"
+
+
+def test_many_rows_are_compared_for_themselves(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = engines.OnnxEngine.__call__
+
+    def lying(self: Any, inputs: Mapping[str, Any]) -> engines.Values:
+        values = {name: value.copy() for name, value in honest(self, inputs).items()}
+        return more(values) if len(inputs["facts"]) == 64 else values
+
+    monkeypatch.setattr(engines.OnnxEngine, "__call__", lying)
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    for _ in range(2):
+        assert Run(folder).model(engine="onnxruntime").engine.name == "onnxruntime"
+        with pytest.raises(SpecError, match="are not those of the module for 64 rows"):
+            Run(folder).model(engine="onnxruntime", rows=64)
 
 
 def test_penalties_on_activities_need_the_module(tmp_path: Path) -> None:
