@@ -31,16 +31,16 @@ def unknown_option(written: str, context: Any, args: Sequence[str]) -> str:
     later = next((arg for arg in args if arg in getattr(command, "commands", ())), None)
     if later is not None:
         return f"`{path}` has no option `{written}`: options come after the command, `{path} {later} ...`"
-    own = [name for parameter in command.params for name in parameter.opts if not _hidden(parameter)]
+    options = [name for parameter in command.params for name in parameter.opts if not _hidden(parameter)]
     value = _value(written, args)
     message = f"`{path}` has no option `{written}`"
-    meant = next(_replacements(written.lstrip("-").lower(), own, value), None)
+    meant = next(_replacements(written.lstrip("-").lower(), options, value), None)
     if meant is not None:
         return f"{message}: {meant}"
-    near = nearest(written, [name for name in own if name.startswith("--")])
+    near = nearest(written, [name for name in options if name.startswith("--")])
     if near:
         return f"{message}: did you mean `{near}`?"
-    settable = "; a key or a param of the spec is set by `--set KEY=VALUE`" if "--set" in own else ""
+    settable = "; a key or a param of the spec is set by `--set KEY=VALUE`" if "--set" in options else ""
     return f"{message}: `{path} --help` lists them{settable}"
 
 

@@ -40,5 +40,5 @@ def _at(kind: Any, rank: int) -> Any:
         return next((mark.at(rank) for mark in kind.__metadata__ if isinstance(mark, OfRank)), None)
     if get_origin(kind) not in (Union, UnionType):
         return None
-    own = {choice: _at(choice, rank) for choice in get_args(kind)}
-    return Union[tuple(own[choice] or choice for choice in own)] if any(own.values()) else None  # noqa: UP007
+    types = {choice: _at(choice, rank) for choice in get_args(kind)}
+    return Union[tuple(types[choice] or choice for choice in types)] if any(types.values()) else None  # noqa: UP007

@@ -106,8 +106,8 @@ def without_code(config: dict[str, Any], where: str, live: bool, notes: list[str
     for key, value in config.items():
         if isinstance(value, dict) and key.endswith(BESIDE_WEIGHTS) and "class_name" in value:
             inner = value.get("config")
-            own = value.get("registered_name", "") not in (None, value["class_name"], "")
-            if live and (foreign(value) or own):
+            registered = value.get("registered_name", "") not in (None, value["class_name"], "")
+            if live and (foreign(value) or registered):
                 notes.append(f"`{key}` of `{where}` is left out: `{value['class_name']}` is custom code")
                 continue
             start = inner.get("value") if isinstance(inner, dict) else None

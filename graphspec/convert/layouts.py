@@ -260,8 +260,8 @@ class _Before:
     def ordered(self, value: list[Any], neutral: Any) -> list[Any]:
         """Items for each axis of Keras as those for each axis of the spec."""
         rest = [item for item, axis in zip(value, self.axes, strict=True) if axis]
-        own = [value[self.place]] if self.place is not None else [neutral]
-        return [*own, *([neutral] if self.merged else []), *rest]
+        batch = [value[self.place]] if self.place is not None else [neutral]
+        return [*batch, *([neutral] if self.merged else []), *rest]
 
     def index(self, value: Any) -> list[Any]:
         """An index by axes of Keras as one by axes of the spec."""

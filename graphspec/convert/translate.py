@@ -222,9 +222,9 @@ class Translator:
             spec_layer = parsed(cls, given := arguments(cls, layer, rank))
             slots = [("", self._value(tensor)) for tensor in read]
             node = ConvertedNode(layer.name, "merge", cls.spec_name, given, slots, "list")
-            own = tuple(self.carried.get(tensor) for tensor in read)
-            self._same_mask(masks, own)
-            self.carried[KerasTensor(layer.name, index, 0)] = carried(spec_layer, read, own)
+            carried_masks = tuple(self.carried.get(tensor) for tensor in read)
+            self._same_mask(masks, carried_masks)
+            self.carried[KerasTensor(layer.name, index, 0)] = carried(spec_layer, read, carried_masks)
             return node
         return self._over_steps(self._layer(layer, index, call, cls, rank))
 
@@ -398,15 +398,15 @@ class Translator:
                 source = (
                     slots.get(name.removesuffix("_mask")) if name != "mask" else slots[cls.arguments[0].name]
                 )
-                own = self.carried.get(source) if isinstance(source, KerasTensor) else None
+                carried_mask = self.carried.get(source) if isinstance(source, KerasTensor) else None
                 taken = name not in kinds or kinds[name].carried
                 taken = taken and not (name == "mask" and "initial_state" in slots)
-                same = isinstance(value, KerasTensor) and self.written.get(value) == own
-                if same and own is not None and taken:
+                same = isinstance(value, KerasTensor) and self.written.get(value) == carried_mask
+                if same and carried_mask is not None and taken:
                     del slots[name]
                     continue
                 if name not in kinds:
-                    self._same_mask(value, (own,))
+                    self._same_mask(value, (carried_mask,))
                     del slots[name]
         reads: list[tuple[str, Read]] = []
         for name in [argument.name for argument in cls.arguments if argument.name in slots]:
@@ -422,10 +422,10 @@ class Translator:
             reads.append((name, read))
         node.reads, node.style = reads, "one" if len(reads) == 1 else "named"
 
-    def _same_mask(self, mask: Any, own: tuple[Any, ...]) -> None:
+    def _same_mask(self, mask: Any, carried_masks: tuple[Any, ...]) -> None:
         """Refuses an explicit mask where the language propagates another, or none."""
         masks = [self.written.get(t) for t in tensors_in(mask)]
-        if masks and masks != [item for item in own if item is not None]:
+        if masks and masks != [item for item in carried_masks if item is not None]:
             raise Unsupported(
                 "it is called with an explicit mask", "pass masks only to recurrent layers and attention"
             )
@@ -460,9 +460,9 @@ class Translator:
             return {}, body
         if cls.spec_name != "Bidirectional":
             wrapped = self._class(inner)
-            own = {key: layer.config[key] for key in cls.model_fields if key in layer.config}
+            settings = {key: layer.config[key] for key in cls.model_fields if key in layer.config}
             inside = {"layer": wrapped.spec_name, **arguments(wrapped, inner, None)}
-            return {**shortened(cls, own), "wraps": inside}, None
+            return {**shortened(cls, settings), "wraps": inside}, None
         wrapped, given = self._direction(inner)
         backward = layer.config.get("backward_layer")
         other = {}

@@ -118,8 +118,12 @@ def variables_below(group: Any, shown: str, depth: int = 0) -> Iterator[Any]:
     if depth > DEEPEST:
         message = f"groups in the weights of `{shown}` nest {depth} deep, or hold themselves"
         raise fail("import-unsafe", message, "save the model again with Keras, which writes no such groups")
-    own = member(group, "vars", shown)
-    arrays = [array(own, str(number), shown) for number in range(len(own))] if own is not None else []
+    variables = member(group, "vars", shown)
+    arrays = (
+        [array(variables, str(number), shown) for number in range(len(variables))]
+        if variables is not None
+        else []
+    )
     yield from arrays
     for child in CHILDREN:
         below = member(group, child, shown)

@@ -111,10 +111,10 @@ def _distribute(
     for path, weights in owners.items():
         place = where[path]
         if len(place.stored.path) > 1:
-            own = [weight for weight in weights if not weight.row]
-            trains = sum(weight.trainable for weight in own) if place.trainable else 0
+            direct = [weight for weight in weights if not weight.row]
+            trains = sum(weight.trainable for weight in direct) if place.trainable else 0
             below = counts.setdefault(place.stored.path[0], {})
-            below[place.stored.path] = (trains, len(own) - trains)
+            below[place.stored.path] = (trains, len(direct) - trains)
     for name, below in counts.items():
         variables.distribute((name,), below)
 

@@ -98,10 +98,10 @@ def files(program: BaseProgram) -> Iterator[tuple[Path, Span | None]]:
         module_spec = found_beside(named, root)
         if module_spec is None or root is None:
             continue
-        own = [_place(module_spec)]
+        package_files = [_place(module_spec)]
         for folder in module_spec.submodule_search_locations or ():
-            own = sorted(Path(folder).rglob("*.py"))
-        seen = dict.fromkeys([*own, *_imported_below(root)])
+            package_files = sorted(Path(folder).rglob("*.py"))
+        seen = dict.fromkeys([*package_files, *_imported_below(root)])
         yield from ((root / path.resolve().relative_to(root.resolve()), named.span) for path in seen)
 
 

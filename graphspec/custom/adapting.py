@@ -154,10 +154,10 @@ def _means(values: Iterable[Tensor], learned: MeanAndVariance) -> dict[str, NDAr
     for value in values:
         over = [axis for axis in range(value.dim()) if axis not in learned.axes]
         numbers = value.double()
-        own = numbers.mean(over)
-        more = numbers.numel() // own.numel()
+        batch_mean = numbers.mean(over)
+        more = numbers.numel() // batch_mean.numel()
         deviations = (numbers - numbers.mean(over, keepdim=True)).square().sum(over)
-        apart = own.cpu().numpy() - mean
+        apart = batch_mean.cpu().numpy() - mean
         squares = squares + deviations.cpu().numpy() + apart**2 * (count * more / (count + more))
         mean = mean + apart * (more / (count + more))
         count += more

@@ -154,9 +154,11 @@ def _every(ticks: NDArray[Any], same: NDArray[np.bool_], dated: bool) -> str | N
 def _seasons(values: NDArray[np.float64], series: NDArray[np.int64], every: str | None) -> tuple[int, int]:
     """The shortest and the longest season that the first long series has; 1 without any."""
     lengths = np.bincount(series)
-    own = values[series == int(lengths.argmax())]
-    own = np.interp(np.arange(len(own)), np.flatnonzero(~np.isnan(own)), own[~np.isnan(own)])
-    changes = np.diff(own)
+    longest = values[series == int(lengths.argmax())]
+    longest = np.interp(
+        np.arange(len(longest)), np.flatnonzero(~np.isnan(longest)), longest[~np.isnan(longest)]
+    )
+    changes = np.diff(longest)
     unit = "".join(c for c in every or "" if c.isalpha())
     amount = int("".join(c for c in every or "" if c.isdigit()) or 1)
     lags = [lag // amount for lag in USUAL.get(unit, ()) if lag % amount == 0 and lag // amount > 1]

@@ -51,9 +51,9 @@ def _target(value: torch.Tensor, output: OutputSpec, wanted: Tensor) -> torch.Te
     loss = output.loss
     relative = value - value.mean(0, keepdim=True)
     value = activate(value, output.activation)
-    own = None if loss is None else loss.legal_target(value, relative)
-    if own is not None:
-        return own
+    legal = None if loss is None else loss.legal_target(value, relative)
+    if legal is not None:
+        return legal
     if not wanted.is_float:
         return (relative > 0).long() if wanted.rank == value.dim() else relative.argmax(-1)
     if isinstance(loss, CustomLoss):

@@ -167,11 +167,11 @@ def _checkpoint(node: NodeInstance, op: Op) -> None:
         message = f"`{node.declared.target}` is a layer, and `checkpoint` is for blocks and models"
         node.error("unknown-key", node.key("checkpoint"), message, "call it in a block")
         return
-    own = {unit for graph in op.graph.graphs() for unit in graph.units}
+    inner_units = {unit for graph in op.graph.graphs() for unit in graph.units}
     for inner in (each for each in op.graph.walk() if each.present):
         if inner.layer is None:
             continue
-        outside = inner.unit is not None and inner.unit not in own
+        outside = inner.unit is not None and inner.unit not in inner_units
         if not inner.layer.rerunnable or (
             outside and any(not weight.trainable for weight in inner.weights())
         ):

@@ -94,8 +94,8 @@ class Scope:
         except ExpressionError:
             return {}
         origins = {name: self.origins[name] for name in sorted(names) if name in self.origins}
-        own = [name for name in sorted(names) if ("params", name) in self.document.grafts]
-        return {name: self.document.span(("params", name)) for name in own} | origins
+        grafted = [name for name in sorted(names) if ("params", name) in self.document.grafts]
+        return {name: self.document.span(("params", name)) for name in grafted} | origins
 
     def insertion(self, written: str, index: int | None = None) -> str | None:
         """How a text in the place of a number is written so that it is one: `width` as `$width`, `$width / 2`

@@ -138,10 +138,10 @@ def assemble(
     top, name = SourceWriter(), classes.root.name
     top.add(*origin(program), *docstring(program, folded=fills is None), "")
     initializers = ["", "", *fills.lines()] if fills is not None and fills.needed else []
-    own = ast.parse("\n".join([*initializers, *bodies.lines]))
-    read = read_names(own)
-    check_source(own, read, name)
-    carried, names = carry(classes, own, exporting)
+    classes_tree = ast.parse("\n".join([*initializers, *bodies.lines]))
+    read = read_names(classes_tree)
+    check_source(classes_tree, read, name)
+    carried, names = carry(classes, classes_tree, exporting)
     middle = [*carried, *initializers]
     used = {*names, *read}
     imports = ["import math"] if "math" in used else []
@@ -196,9 +196,9 @@ def _wrapped(head: str, tensors: list[str], tail: str) -> list[str]:
     return [line.replace("\0", " ") for line in lines]
 
 
-def carry(classes: Classes[ClassParts], own: ast.Module, exporting: bool) -> tuple[list[str], set[str]]:
+def carry(classes: Classes[ClassParts], tree: ast.Module, exporting: bool) -> tuple[list[str], set[str]]:
     """The library code at the top of a file, reduced to what the file uses; and the names that it reads."""
-    specializer = Specializer(own, classes.helpers, classes.options, dict(_forwards(classes)), exporting)
+    specializer = Specializer(tree, classes.helpers, classes.options, dict(_forwards(classes)), exporting)
     lines: list[str] = []
     read: set[str] = set()
     for node in specializer.run().values():

@@ -48,8 +48,8 @@ def bundle(program: BaseProgram, emitted: Emitted) -> Emitted:
 
 def _known(tree: ast.Module, imports: list[ast.ImportFrom]) -> dict[str, str]:
     """What each name of the emitted file stands for, without those that its custom imports bind."""
-    own = [node for node in tree.body if node not in imports]
-    return {name: PYTHON for name in _reads(tree) if name in BUILTINS} | _bound(own)
+    statements = [node for node in tree.body if node not in imports]
+    return {name: PYTHON for name in _reads(tree) if name in BUILTINS} | _bound(statements)
 
 
 def _is_custom(node: ast.ImportFrom, named: Iterable[NamedCode]) -> bool:

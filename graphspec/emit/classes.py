@@ -152,9 +152,9 @@ class Classes(Generic[Part]):
 
     def lent(self, graph: Graph) -> list[Unit]:
         """The shared units of a graph that only graphs inside it call."""
-        own = {op.unit for op in graph.ops}
+        direct = {op.unit for op in graph.ops}
         called = (unit for unit in self._called(graph) if self.owns(graph, unit))
-        return [unit for unit in called if unit not in own and self._has_module(unit)]
+        return [unit for unit in called if unit not in direct and self._has_module(unit)]
 
     def type_of(self, unit: Unit) -> str:
         """The type of the module of a shared unit."""

@@ -112,12 +112,12 @@ def _of_turned(node: ast.expr) -> ast.expr:
             if axis is None or not axes or len(axes) < len(args):
                 return node
             if how == "permute":
-                own = axes[axis] % len(axes)
+                axis_before = axes[axis] % len(axes)
             elif len({each < 0 for each in (axis, *axes)}) == 2:
                 return node  # which of them are the same axis depends on the rank
             else:
-                own = {axes[0]: axes[1], axes[1]: axes[0]}.get(axis, axis)
-            return ast.Subscript(ast.Attribute(x, "shape", node.ctx), literal(own), node.ctx)
+                axis_before = {axes[0]: axes[1], axes[1]: axes[0]}.get(axis, axis)
+            return ast.Subscript(ast.Attribute(x, "shape", node.ctx), literal(axis_before), node.ctx)
     return node
 
 

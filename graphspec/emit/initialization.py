@@ -132,25 +132,25 @@ class Initialization:
         """Statements for what the type of a layer does not determine: one for all instances of its class, or
         in the program's own branch for a single one.
         """
-        own: list[tuple[str, str]] = []
+        unit_keys: list[tuple[str, str]] = []
         unit = placed.op.unit
         if unit is None:  # it has no weights
             return
         for weight in placed.op.weights():
             kind, name, part = self._place(placed, weight)
             if (text := placed.group.fills.get((names.attribute(unit.name), weight.name))) is not None:
-                own.append((weight.name, text))
+                unit_keys.append((weight.name, text))
                 continue
             if not weight.initializer or self.by_type.get(kind, {}).get(name) == weight.initializer:
                 continue
             if part and self._is_common(placed.target, weight):
                 self.by_type[placed.target][weight.name] = weight.initializer
             elif placed.is_alike(weight):
-                own.append((weight.name, weight.initializer))
+                unit_keys.append((weight.name, weight.initializer))
             else:
                 self._single[keys[unit] + weight.name] = weight.initializer
-        if own:
-            self._of_owner(placed, own)
+        if unit_keys:
+            self._of_owner(placed, unit_keys)
 
     def _parameters(self, keys: Mapping[Unit, str]) -> None:
         """Statements for parameters that the instances of a class fill in different ways."""

@@ -345,9 +345,9 @@ class ValueWriter:
             inner.group.args = before
             return None
         words = sorted(set(names_of(code)) & inner.group.args.keys())
-        own = dict(self.group.args)
+        args_before = dict(self.group.args)
         parts = [self.passed_to(op, word) for word in words]
-        self.group.args = own  # what was tried takes no argument
+        self.group.args = args_before  # what was tried takes no argument
         if any(part is None or "index" in names_of(part) for part in parts):
             return None
 

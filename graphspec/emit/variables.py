@@ -56,8 +56,8 @@ def merge_copies(body: list[Statement]) -> list[Statement]:
     for number, statement in enumerate(body):
         if isinstance(statement, Assign) and isinstance(statement.value, Read):
             source, (target,) = statement.value.variable, statement.targets
-            own = source.several and source not in together and target in together
-            if target is not None and lives.last(source) == number and not own:
+            part_of_tuple = source.several and source not in together and target in together
+            if target is not None and lives.last(source) == number and not part_of_tuple:
                 source = same.get(source, source)
                 same[target] = source
                 source.holds += target.holds

@@ -221,9 +221,11 @@ def default_fills(program: Elaborated, constructor: InitWriter) -> list[str]:
         tensor, word = program.inputs[name], group.input(name)
         like = next((each for each in sources if program.inputs[each].dtype == tensor.dtype), None)
         shape = ", ".join(_told(size, known) for size in tensor.shape)
-        own = ast.unparse(constructor.float_type()) if tensor.dtype == "float32" else f"torch.{tensor.dtype}"
+        dtype = (
+            ast.unparse(constructor.float_type()) if tensor.dtype == "float32" else f"torch.{tensor.dtype}"
+        )
         same = group.input(like or sources[0])
-        options = f"dtype={f'{same}.dtype' if like else own}, device={same}.device"
+        options = f"dtype={f'{same}.dtype' if like else dtype}, device={same}.device"
         if isinstance(default, str):
             drawn = {"random_normal": "randn", "random_uniform": "rand"}[default]
             source = f"torch.{drawn}({shape}, {options})"

@@ -31,7 +31,7 @@ class WithLogits(nn.Module):
                     values[name] = activate(values[name], output.activation)
             return {name: values[name] for name in names}
 
-        own = inspect.signature(module.forward)
-        taken = [each for each in own.parameters.values() if each.name != "logits"]
-        forward.__signature__ = own.replace(parameters=taken)  # type: ignore[attr-defined]  # what export reads
+        signature = inspect.signature(module.forward)
+        taken = [each for each in signature.parameters.values() if each.name != "logits"]
+        forward.__signature__ = signature.replace(parameters=taken)  # type: ignore[attr-defined]  # what export reads
         self.forward = forward

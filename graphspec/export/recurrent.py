@@ -109,9 +109,9 @@ def _scanned(
         outputs = []
         for direction in range(directions):
             number = layer * directions + direction
-            own = weights[number * per_layer : (number + 1) * per_layer]
+            layer_weights = weights[number * per_layer : (number + 1) * per_layer]
             start = tuple(part[number].clone() for part in first)
-            output, end = _direction(cell, x, start, own, bool(direction), batch_first)
+            output, end = _direction(cell, x, start, layer_weights, bool(direction), batch_first)
             outputs.append(output)
             last.append(end)
         x = torch.cat(outputs, -1) if bidirectional else outputs[0]

@@ -52,8 +52,8 @@ def place_of(weights: Path, run: Path) -> str:
 
 def kept_file(place: str, ending: str) -> str:
     """The name of what a run keeps of the weights at a place, with one of the endings."""
-    own = place in WEIGHTS.values()
-    stem = PurePosixPath(place).stem if own else hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
+    of_this_run = place in WEIGHTS.values()
+    stem = PurePosixPath(place).stem if of_this_run else hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
     return f"{ENGINES_FOLDER}/{stem}{ending}"
 
 

@@ -149,9 +149,9 @@ class _Body:
         graph = None
         if op.graph is not None:
             assert op.unit is not None
-            own = op.unit in self.plan.graph.units
-            first = (self.first_call or not own) and op is op.unit.first_call
-            graph = self.rewriter.graph(op.graph, self.rewriter.prefixes[op.unit], first)
+            in_this_graph = op.unit in self.plan.graph.units
+            first_call = (self.first_call or not in_this_graph) and op is op.unit.first_call
+            graph = self.rewriter.graph(op.graph, self.rewriter.prefixes[op.unit], first_call)
         new = self.rewriter.copy(op, graph, unit, self._layer(op))
         if op in self.absorbing:
             new.given = {key: value for key, value in op.given.items() if key != "use_bias"}

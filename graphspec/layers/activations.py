@@ -213,8 +213,8 @@ class PReLU(_Elementwise):
 
     def channel(self, x: Tensor) -> int | None:
         """The only axis along which slopes differ; 1 where all elements share one, None for several axes."""
-        own = [axis for axis in range(1, x.rank) if axis not in self.shared()]
-        return None if len(own) > 1 else own[0] if own else 1
+        separate = [axis for axis in range(1, x.rank) if axis not in self.shared()]
+        return None if len(separate) > 1 else separate[0] if separate else 1
 
     def weights(self, x: Tensor) -> tuple[Weight, ...]:
         shape = self.shape(x)

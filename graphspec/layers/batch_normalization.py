@@ -98,10 +98,10 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
                 name,
                 shape,
                 keras,
-                initializer="" if fill == own else fill.vector_statement(),
+                initializer="" if fill == default else fill.vector_statement(),
                 trainable=trainable,
             )
-            for name, keras, fill, own, present, trainable in rows
+            for name, keras, fill, default, present, trainable in rows
             if present
         )
 

@@ -70,9 +70,9 @@ class CellStack:
             )
         rest = list(states or ())
         for each in self.layers:
-            own = tuple(rest[: len(each.state_names)])
+            layer_states = tuple(rest[: len(each.state_names)])
             rest = rest[len(each.state_names) :]
-            batch = each.accept(sequences, own or None, mask, len(each.state_names), layer)
+            batch = each.accept(sequences, layer_states or None, mask, len(each.state_names), layer)
             sequences = sequences.with_shape(batch, sequences.shape[1], each.units)
         return sequences
 
@@ -190,8 +190,8 @@ class _OneCell(Cell, abstract=True):
     seed: None = None
 
     def layers(self, **options: Any) -> tuple[Recurrent, ...]:
-        own = {name: getattr(self, name) for name in type(self).model_fields}
-        return (self.layer.model_validate({**own, **options}),)
+        settings = {name: getattr(self, name) for name in type(self).model_fields}
+        return (self.layer.model_validate({**settings, **options}),)
 
 
 class SimpleRNNCell(_OneCell):
@@ -297,10 +297,10 @@ class RNN(OverSteps):
 
     def stack(self) -> CellStack:
         """The layers that run it; all layers below the top pass on all steps."""
-        own = {"go_backwards": False, "return_state": self.return_state}
-        *below, _ = self.cell.layers(**own, return_sequences=True)
+        common = {"go_backwards": False, "return_state": self.return_state}
+        *below, _ = self.cell.layers(**common, return_sequences=True)
         last = {"return_sequences": self.return_sequences, "zero_output_for_mask": self.zero_output_for_mask}
-        return CellStack((*below, self.cell.layers(**own, **last)[-1]))
+        return CellStack((*below, self.cell.layers(**common, **last)[-1]))
 
     def infer(
         self, sequences: Tensor, initial_state: tuple[Tensor, ...] | None = None, mask: Tensor | None = None

@@ -131,11 +131,17 @@ class _ConvLSTM(OverSteps, abstract=True):
         order = (self.rank + 1, self.rank, *range(self.rank))
         rows, window = 4 * self.filters, self.kernel_size
         kernel, recurrent = self.kernel_initializer, self.recurrent_initializer
-        own = "" if kernel == GlorotUniform() else kernel.statement()
-        back = "" if recurrent == Orthogonal() else recurrent.statement()
+        fill = "" if kernel == GlorotUniform() else kernel.statement()
+        recurrent_fill = "" if recurrent == Orthogonal() else recurrent.statement()
         parameters = [
-            Weight("weight_ih", (rows, channels, *window), "kernel", order, initializer=own),
-            Weight("weight_hh", (rows, self.filters, *window), "recurrent_kernel", order, initializer=back),
+            Weight("weight_ih", (rows, channels, *window), "kernel", order, initializer=fill),
+            Weight(
+                "weight_hh",
+                (rows, self.filters, *window),
+                "recurrent_kernel",
+                order,
+                initializer=recurrent_fill,
+            ),
         ]
         if self.use_bias:
             parameters.append(Weight("bias_ih", (rows,), "bias", initializer=self._bias()))

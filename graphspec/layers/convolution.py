@@ -106,8 +106,8 @@ class Convolving(Layer, abstract=True):
 
     def _padding(self, plain: bool) -> tuple[Leaf, Leaf]:
         """The padding argument of the module, and its default: a word, or numbers set by `with_zeros`."""
-        own = "valid" if plain else "same"
-        return (self.padding, own) if isinstance(self.padding, str) else (short(self.padding), 0)
+        default = "valid" if plain else "same"
+        return (self.padding, default) if isinstance(self.padding, str) else (short(self.padding), 0)
 
     def with_zeros(self, pad: Layer) -> Self | None:
         """The same layer with the zeros that `pad` adds as its padding, if they are symmetric."""

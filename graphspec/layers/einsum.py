@@ -72,11 +72,11 @@ class EinsumDense(Layer):
         if (not elided or not before) and (output[0] != letters[0] or letters[0] in kernel):
             raise self._refuse("begins input and output with the batch, which the kernel lacks")
         wanted = self.output_shape if isinstance(self.output_shape, tuple) else (self.output_shape,)
-        own = output if elided and before else output[1:]
-        if len(own) != len(wanted):
-            message = f"`output_shape` has a size for each of `{own}` of `{self.equation}`"
+        out_letters = output if elided and before else output[1:]
+        if len(out_letters) != len(wanted):
+            message = f"`output_shape` has a size for each of `{out_letters}` of `{self.equation}`"
             raise LayerError("out-of-range", message, argument="output_shape")
-        for letter, size in zip(own, wanted, strict=True):
+        for letter, size in zip(out_letters, wanted, strict=True):
             if size is not None and sizes.setdefault(letter, size) != size:
                 message = f"`{letter}` of `{self.equation}` is {sizes[letter]} in {x}, and not {size}"
                 raise LayerError("shapes-differ", message, argument="output_shape", inputs=(0,))

@@ -26,8 +26,8 @@ def affine(
     """The weight and the bias, if used, in Keras' layout. PyTorch's initial values are Keras' defaults."""
     rows = (("weight", name, scale, Ones()), ("bias", "beta", center, Zeros()))
     return tuple(
-        Weight(key, shape, keras, initializer="" if fill == own else fill.unturned(len(shape)))
-        for key, keras, fill, own in rows
+        Weight(key, shape, keras, initializer="" if fill == default else fill.unturned(len(shape)))
+        for key, keras, fill, default in rows
         if fill is not None
     )
 

@@ -166,8 +166,8 @@ class _Pooling(Layer, abstract=True):
         elif site.settled and max(self.steps) == 1 and all(size % 2 for size in self.pool_size):
             constants["padding"] = short(tuple(size // 2 for size in self.pool_size))
             text += f", padding={{padding}}{count}"
-        elif (own := self._own_padding(site)) is not None:
-            constants |= own
+        elif (same_padding := self._own_padding(site)) is not None:
+            constants |= same_padding
             text += f", padding={{padding}}, ceil_mode={{ceil_mode}}{count}"
         else:
             return self._padded()

@@ -40,11 +40,11 @@ def size_code(x: Tensor, size: Dim, name: str = "x") -> str | None:
     """The code for a size: an axis of the input `name`, or a multiple or a fraction of one; else None."""
     if isinstance(size, int):
         return str(size)
-    for axis, own in enumerate(x.shape[1:], 1):
-        times, parts = quotient(size, own), quotient(own, size)
-        if own == size:
+    for axis, axis_size in enumerate(x.shape[1:], 1):
+        times, parts = quotient(size, axis_size), quotient(axis_size, size)
+        if axis_size == size:
             return f"{{{name}}}.shape[{axis}]"
-        if isinstance(times, int) and not isinstance(own, int):
+        if isinstance(times, int) and not isinstance(axis_size, int):
             return f"{{{name}}}.shape[{axis}] * {times}"
         if isinstance(parts, int):
             return f"{{{name}}}.shape[{axis}] // {parts}"

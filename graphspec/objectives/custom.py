@@ -152,9 +152,9 @@ def _is_size(size: Any) -> bool:
     return bool(WORD.match(size)) if isinstance(size, str) else is_size(size)
 
 
-def _target(own: CustomLoss | CustomMetric, output: Tensor) -> Tensor:
+def _target(spec: CustomLoss | CustomMetric, output: Tensor) -> Tensor:
     usual = output.dtype if output.is_float else "float32"
-    if own.shape is None:
-        return output.with_dtype(own.dtype or usual)
-    sizes: list[Dim] = [symbol(size) if isinstance(size, str) else size for size in own.shape]
-    return Tensor((output.shape[0], *sizes), own.dtype or usual)
+    if spec.shape is None:
+        return output.with_dtype(spec.dtype or usual)
+    sizes: list[Dim] = [symbol(size) if isinstance(size, str) else size for size in spec.shape]
+    return Tensor((output.shape[0], *sizes), spec.dtype or usual)

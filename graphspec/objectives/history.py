@@ -43,5 +43,5 @@ def directions(outputs: Mapping[str, Any], validated: bool = False) -> dict[str,
 
 def loss_names(outputs: Mapping[str, Any]) -> list[str]:
     """`loss`, and each output's own where there are several."""
-    own = [f"{name}_loss" for name, output in outputs.items() if output.loss is not None]
-    return ["loss", *(own if len(outputs) > 1 else [])]
+    of_outputs = [f"{name}_loss" for name, output in outputs.items() if output.loss is not None]
+    return ["loss", *(of_outputs if len(outputs) > 1 else [])]

@@ -100,9 +100,11 @@ class InBatchSoftmax(VectorLoss):
         if self.similarity == "cosine":
             query, key = normalize(query, dim=-1, eps=EPSILON), normalize(key, dim=-1, eps=EPSILON)
         logits = query @ key.mT / self.temperature
-        own = torch.arange(len(query), device=query.device)
-        values = cross_entropy(logits, own, reduction="none")
-        return (values + cross_entropy(logits.mT, own, reduction="none")) / 2 if self.symmetric else values
+        diagonal = torch.arange(len(query), device=query.device)
+        values = cross_entropy(logits, diagonal, reduction="none")
+        return (
+            (values + cross_entropy(logits.mT, diagonal, reduction="none")) / 2 if self.symmetric else values
+        )
 
 
 class Circle(Loss):

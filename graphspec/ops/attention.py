@@ -70,7 +70,7 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
             message = f"a `bias` holds floats and a `mask` booleans, not {given}"
             raise LayerError("wrong-dtype", message, inputs=(position,))
         sizes = zip(given.shape, wanted, strict=False)
-        if given.rank != 4 or any(own not in (1, size) for own, size in sizes):
+        if given.rank != 4 or any(given_size not in (1, size) for given_size, size in sizes):
             scores = Tensor(wanted, given.dtype)
             message = f"{given} does not broadcast to {scores}: batch, heads, queries, keys"
             raise LayerError("shapes-differ", message, inputs=(position,))

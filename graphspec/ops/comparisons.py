@@ -69,8 +69,8 @@ class Isclose(_Comparison, spec_name="isclose"):
 
     def code(self, site: Site) -> Code:
         code = super().code(site)
-        own = {"rtol": self.rtol, "atol": self.atol, "equal_nan": self.equal_nan}
-        return replace(code, constants={**code.constants, **own})
+        tolerances = {"rtol": self.rtol, "atol": self.atol, "equal_nan": self.equal_nan}
+        return replace(code, constants={**code.constants, **tolerances})
 
 
 class _Logic(Operation, abstract=True):

@@ -198,12 +198,12 @@ class _Patches(Operation, abstract=True):
         name = f"`{self.spec_name}`"
         need_float(x, layer=name)
         need_spatial(x, self.rank, self.data_format, layer=name)
-        own = spatial(x, self.data_format)
-        if self.padding == "same" and not all(isinstance(size, int) for size in own):
+        image_sizes = spatial(x, self.data_format)
+        if self.padding == "same" and not all(isinstance(size, int) for size in image_sizes):
             message = f"{name} with `padding: same` needs to know the sizes of {x}"
             raise LayerError("unknown-size", message, argument="padding", inputs=(0,))
         steps = self.strides or self.size
-        left = slide(x, own, self.size, steps, self.padding, layer=name, argument="size")
+        left = slide(x, image_sizes, self.size, steps, self.padding, layer=name, argument="size")
         channels = x.shape[-1 if self.data_format == "channels_last" else 1]
         return assemble(x, left, channels * product(self.size), self.data_format)
 

@@ -53,7 +53,7 @@ class _AlongAxes(_Normalizing, abstract=True):
 
     epsilon: Small = 1e-7
 
-    own: ClassVar[str]
+    function: ClassVar[str]
     written: ClassVar[str]
 
     examples = (Example({}, ((3, 4),)),)
@@ -63,14 +63,16 @@ class _AlongAxes(_Normalizing, abstract=True):
         constants: dict[str, Leaf] = {"epsilon": float(self.epsilon)}
         if axes == tuple(range(site.x.rank - len(axes), site.x.rank)):
             constants["last"] = -len(axes)
-            return Code(f"{self.own}({{x}}, {{x}}.shape[{{last}}:], eps={{epsilon}})", constants=constants)
+            return Code(
+                f"{self.function}({{x}}, {{x}}.shape[{{last}}:], eps={{epsilon}})", constants=constants
+            )
         return Code(self.written, constants={**constants, "axis": self.axis})
 
 
 class LayerNormalize(_AlongAxes, spec_name="layer_normalization"):
     """Normalizes to mean 0, variance 1 on axes. For `gamma` and `beta`, a `multiply` and an `add` follow."""
 
-    own = "F.layer_norm"
+    function = "F.layer_norm"
     written = (
         "({x} - {x}.mean({axis}, keepdim=True)) "
         "* ({x}.var({axis}, correction=0, keepdim=True) + {epsilon}).rsqrt()"
@@ -80,7 +82,7 @@ class LayerNormalize(_AlongAxes, spec_name="layer_normalization"):
 class RMSNormalize(_AlongAxes, spec_name="rms_normalization"):
     """Divides by the root mean square along axes. For `scale`, a `multiply` follows."""
 
-    own = "F.rms_norm"
+    function = "F.rms_norm"
     written = "{x} * ({x}.square().mean({axis}, keepdim=True) + {epsilon}).rsqrt()"
 
 

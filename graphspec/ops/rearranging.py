@@ -323,7 +323,7 @@ class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
                 help=self._remedy(x),
                 argument="shape",
             )
-        if any(own not in (1, size) for own, size in zip(x.shape[1:], sizes, strict=True)):
+        if any(x_size not in (1, size) for x_size, size in zip(x.shape[1:], sizes, strict=True)):
             message = f"{x} cannot be broadcast to {_shown(self.shape)}: only sizes of 1 can"
             raise LayerError("shapes-differ", message, argument="shape", inputs=(0,))
         for size in sizes:
@@ -341,7 +341,7 @@ class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
         sizes = self.shape if len(self.shape) == x.rank - 1 else self.shape[1:]
         if len(sizes) != x.rank - 1:
             return "new axes: {op: expand_dims, from: {input0}, axis: 1}"
-        kept = [own if size == -1 else size for size, own in zip(sizes, x.shape[1:], strict=True)]
+        kept = [x_size if size == -1 else size for size, x_size in zip(sizes, x.shape[1:], strict=True)]
         return f"write {_shown((-1, *kept))}"
 
     def _size(self, x: Tensor, like: Tensor | None, size: Dim) -> str | None:

@@ -297,12 +297,12 @@ class ConvTranspose(Conv, spec_name="conv_transpose"):
     def channels(self, inputs: Tensor, kernel: Tensor) -> tuple[int, int]:
         last = self.data_format == "channels_last"
         filters, channels = kernel.shape[-2:]
-        own = inputs.shape[-1 if last else 1]
+        x_channels = inputs.shape[-1 if last else 1]
         if not isinstance(filters, int) or not isinstance(channels, int):
             message = f"`{self.spec_name}` needs to know the channels of {kernel}"
             raise LayerError("unknown-size", message, inputs=(1,))
-        if own != channels:
-            message = f"the kernel {kernel} does not fit the {own} channels of {inputs}"
+        if x_channels != channels:
+            message = f"the kernel {kernel} does not fit the {x_channels} channels of {inputs}"
             raise LayerError("shapes-differ", message, inputs=(0, 1))
         return 1, filters
 

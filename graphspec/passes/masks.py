@@ -222,5 +222,5 @@ class _MaskMaker:
 
 def _ordered(names: list[str], whose: dict[str, str]) -> list[str]:
     """Names, those of masks last and in the order of what they are the masks of."""
-    own = [name for name in names if name not in whose]
-    return own + sorted(whose, key=lambda name: own.index(whose[name]))
+    others = [name for name in names if name not in whose]
+    return others + sorted(whose, key=lambda name: others.index(whose[name]))

@@ -35,10 +35,10 @@ def html(body: Picture, program: BaseProgram, right: bool = False, fixed: bool =
     """
     places = Places(program)
     folder = files("graphspec.plot")
-    page, script, own = (
+    page, script, css = (
         (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.js", "page.css")
     )
-    style = f"svg, code, pre {{ font-family: {FAMILY}; }}\n{page_style()}{own}"
+    style = f"svg, code, pre {{ font-family: {FAMILY}; }}\n{page_style()}{css}"
     graph = {
         "name": program.name,
         "body": _body(body, places),

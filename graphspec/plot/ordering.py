@@ -151,14 +151,14 @@ def _swept(ranking: Ranks, order: list[list[int]], downward: bool) -> list[list[
     swept = []
     neighbours = ranking.above if downward else ranking.below
     for rank in order if downward else reversed(order):
-        own = {item: float(at) for at, item in enumerate(rank)}
+        positions = {item: float(at) for at, item in enumerate(rank)}
         wish = {
             item: sum(place[other] + shift for other, shift in neighbours[item]) / len(neighbours[item])
             if neighbours[item]
-            else own[item]
+            else positions[item]
             for item in rank
         }
-        ordered = sorted(rank, key=lambda item: (wish[item], own[item]))
+        ordered = sorted(rank, key=lambda item: (wish[item], positions[item]))
         place |= {item: float(at) for at, item in enumerate(ordered)}
         swept.append(ordered)
     return swept if downward else swept[::-1]

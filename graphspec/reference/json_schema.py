@@ -94,7 +94,7 @@ class Writer:
         defined = self.definitions
         defined["nodes"] = _named(_ref("node"))
         for family in (LOSSES, METRICS, OPTIMIZERS, SCHEDULES):
-            self._family(family.kind, family.members, own=family in (LOSSES, METRICS))
+            self._family(family.kind, family.members, custom=family in (LOSSES, METRICS))
         self._family(ActivationFunction.family, ActivationFunction.members, told=False)
         self._node()
         defined["input"] = self._keys(
@@ -179,10 +179,10 @@ class Writer:
                 callbacks["patternProperties"][_pattern(others)["pattern"]] = _ref(f"callback.{name}")
         properties = self._properties(TrainConfig, "Train")
         for name in PARTS:  # which pydantic knows the base classes of
-            own = self.definitions[name]["properties"]
-            own["optimizer"] = {**_ref("optimizer"), "description": meaning("optimizer", name)}
+            part_keys = self.definitions[name]["properties"]
+            part_keys["optimizer"] = {**_ref("optimizer"), "description": meaning("optimizer", name)}
             either = {"anyOf": [_ref("schedule"), {"type": "null"}]}  # which is not one
-            own["schedule"] = {**either, "description": meaning("schedule", name)}
+            part_keys["schedule"] = {**either, "description": meaning("schedule", name)}
         return self._keys(
             TrainConfig,
             "Train",
@@ -306,9 +306,9 @@ class Writer:
     # --- settings
 
     def _family(
-        self, kind: str, members: Mapping[str, type[BaseModel]], own: bool = False, told: bool = True
+        self, kind: str, members: Mapping[str, type[BaseModel]], custom: bool = False, told: bool = True
     ) -> None:
-        """A name, or a mapping with the name and that member's arguments; or one's `own`, by its path.
+        """A name, or a mapping with the name and that member's arguments; or one's `custom`, by its path.
 
         Editors offer the first of several names for one thing, with its description where it is `told`.
         """
@@ -331,7 +331,7 @@ class Writer:
             "allOf": [*rules, {**unknown, "then": {"additionalProperties": True}}],
             "unevaluatedProperties": False,
         }
-        if own:
+        if custom:
             theirs = {"type": "object", "properties": {"module": _ref("path")}, "additionalProperties": True}
             mapping = {"if": {"type": "object", "required": ["module"]}, "then": theirs, "else": mapping}
         self.definitions[kind] = {"anyOf": [_ref(_several(kind)), mapping, EXPRESSION]}

@@ -97,8 +97,8 @@ def _output(value: Any) -> Any:
 
 def _judge(parse: Any, written: Any) -> Any:
     """A loss or metric with its defaults; one with an expression, or a custom one, as it is written."""
-    own = isinstance(written, dict) and "module" in written
-    if own or "$" in str(written):
+    is_custom = isinstance(written, dict) and "module" in written
+    if is_custom or "$" in str(written):
         return written
     return as_written(parse(written))
 

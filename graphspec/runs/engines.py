@@ -159,9 +159,13 @@ class FileEngine:
 
     def named(self, places: Sequence[T]) -> dict[str, T]:
         """What a file returns, in its order, by name."""
-        own = self.interface
+        interface = self.interface
         return dict(
-            zip(own.outputs if len(places) == len(own.outputs) else own.returned, places, strict=True)
+            zip(
+                interface.outputs if len(places) == len(interface.outputs) else interface.returned,
+                places,
+                strict=True,
+            )
         )
 
 

@@ -176,9 +176,9 @@ class _Shelf:
 
     def _digest(self) -> str | None:
         """The SHA-256 of the export of these weights, where the run keeps one."""
-        about, own = self._read(), self.key
+        about, key_now = self._read(), self.key
         key, known = about.get("key"), about.get("sha256")
-        same = isinstance(key, dict) and all(key.get(name) == own[name] for name in EXPORTED)
+        same = isinstance(key, dict) and all(key.get(name) == key_now[name] for name in EXPORTED)
         return known if same and isinstance(known, str) else None
 
     def engine(self, name: str) -> Engine:

@@ -66,5 +66,5 @@ def reader_of(program: BaseProgram, encoders: Encoders | None) -> RowReader | Ar
 
 def needs_table(program: BaseProgram, encoders: Encoders) -> bool:
     """Whether the prediction of a row needs other rows, or columns of its own scale."""
-    own = any(encoders.encoders[fill.field].beside for fill in encoders.plan.fills if fill.target)
-    return own or (program.data is not None and program.data.windows is not None)
+    scaled_by_row = any(encoders.encoders[fill.field].beside for fill in encoders.plan.fills if fill.target)
+    return scaled_by_row or (program.data is not None and program.data.windows is not None)

@@ -186,9 +186,9 @@ class Predictor:
         first = 0
         for batch in rows.batches(self.batch_size):
             part = slice(first, first + len(batch))
-            own = {name: lengths[part] for name, lengths in sizes.items()}
+            part_lengths = {name: lengths[part] for name, lengths in sizes.items()}
             scales = {name: unit[part] for name, unit in units.items()}
-            parts.append(self._columns(self.engine(batch.arrays), own, scales))
+            parts.append(self._columns(self.engine(batch.arrays), part_lengths, scales))
             first += len(batch)
         return pa.concat_tables(parts)
 

@@ -293,8 +293,8 @@ class Looker:
         units = self.encoders.units() if self.encoders is not None else {}
         name = next(key for key, each in self.program.outputs.items() if each is output)
         if name in units:
-            own = self.arrays.get(output.target + UNIT)
-            unit = torch.from_numpy(own) if own is not None else None
+            array = self.arrays.get(output.target + UNIT)
+            unit = torch.from_numpy(array) if array is not None else None
             target, value = units[name](target.float(), unit), units[name](value, unit)
         if isinstance(output.loss, QuantileLoss):
             value = value[..., output.loss.middle]
@@ -344,10 +344,12 @@ class Looker:
             wide = array.shape[-1] if array.ndim > 1 else 1
             text = isinstance(encoder, TextEncoder)  # of a pair, whose tokens are of both
             if len(columns) > 1 and not text and wide % len(columns) == 0:
-                own = wide // len(columns)
+                width = wide // len(columns)
                 for place, column in enumerate(columns):
                     both = isinstance(encoder, Floats) and getattr(encoder.feature, "indicator", False)
-                    places = (place, place + len(columns)) if both else range(place * own, (place + 1) * own)
+                    places = (
+                        (place, place + len(columns)) if both else range(place * width, (place + 1) * width)
+                    )
                     yield column, name, tuple(places)
             else:
                 yield columns[0], name, None
@@ -389,10 +391,10 @@ class Looker:
             return np.array([self._category(encoder, place, int(value)) for value in values])
         if not isinstance(encoder, Floats) or getattr(encoder.feature, "parts", None):
             return None
-        own = encoder.curves[place].undo(values.astype(np.float64))
-        edges = np.unique(np.quantile(own, (0.25, 0.5, 0.75)))
+        unscaled = encoder.curves[place].undo(values.astype(np.float64))
+        edges = np.unique(np.quantile(unscaled, (0.25, 0.5, 0.75)))
         names = [f"up to {edge:.4g}" for edge in edges] + [f"above {edges[-1]:.4g}"]
-        return np.array(names)[np.searchsorted(edges, own)]
+        return np.array(names)[np.searchsorted(edges, unscaled)]
 
     def _category(self, encoder: CategoryEncoder, place: int, value: int) -> str:
         start = sum(len(each) for each in encoder.vocabularies[:place])

@@ -96,8 +96,8 @@ class RowReader:
         """What reads the plain ones of rows that have a column for each field, and the others that may be
         there; None where tables have to read all of them.
         """
-        own = [fill.field for fill in self.encoders.plan.fills if not fill.target and not fill.feature]
-        self._bind([*self.named, *own])
+        unfeatured = [fill.field for fill in self.encoders.plan.fills if not fill.target and not fill.feature]
+        self._bind([*self.named, *unfeatured])
         return self.plain
 
     def _plain_rows(self, names: Collection[str]) -> PlainRows | None:
@@ -150,9 +150,9 @@ class RowReader:
             for name, array in arrays.items()
         }
         typed = {name: np.asarray(a).astype(checker.wanted[name].tensor.dtype) for name, a in padded.items()}
-        own = {name: int(lengths[0]) for name, lengths in encoded.sizes.items()}
+        row_sizes = {name: int(lengths[0]) for name, lengths in encoded.sizes.items()}
         keys = self.key_columns([row], number)
-        return RowArrays(typed, own, {} if keys is None else keys.to_pylist()[0])
+        return RowArrays(typed, row_sizes, {} if keys is None else keys.to_pylist()[0])
 
     def key_columns(self, rows: Sequence[Row], first: int = 0) -> pa.Table | None:
         """The columns of the key of rows from that number on; None where the spec names none. Raises

@@ -256,7 +256,7 @@ class _At:
 
     def _names(self) -> Iterator[Completion]:
         """The nodes and inputs in scope, or after a dot what is inside of one."""
-        own = self.path[1] if len(self.path) > 1 else ""
+        this_node = self.path[1] if len(self.path) > 1 else ""
         if "." in (word := self.cursor.word):
             yield from self._inside(word.rpartition(".")[0])
             return
@@ -265,7 +265,7 @@ class _At:
             return
         shared = mapping(names.value(self.body).get("shared"))
         for name in names.names(self.body):
-            if name != own and name not in shared:
+            if name != this_node and name not in shared:
                 yield Completion(name, "name", self._type(name))
 
     def _inside(self, path: str) -> Iterator[Completion]:

@@ -80,9 +80,9 @@ def hints(analysis: Analysis) -> Iterator[tuple[int, str]]:
             continue
         end = text.find("\n", declared.end)
         end = len(text) if end < 0 else end
-        own = ends.get(declared.start, end)
-        if own < end and (rest := text[own : own + _NEAR].lstrip(" }]").partition("\n")[0]):
-            end = end if rest.startswith("#") else own
+        own_end = ends.get(declared.start, end)
+        if own_end < end and (rest := text[own_end : own_end + _NEAR].lstrip(" }]").partition("\n")[0]):
+            end = end if rest.startswith("#") else own_end
         while text[end - 1] in " \t\r":
             end -= 1
         yield end, f"-> {shape(op.output.tensor)}"

@@ -91,8 +91,8 @@ def _captured(names: Symbols, symbol: Symbol, name: str) -> str | None:
     if symbol.body is None:
         inner = [block for block in names.blocks if name in mapping(names.value(block).get(section))]
         return next((block for block in inner if names.reads(block, symbol)), None)
-    own = symbol.name in mapping(names.value(symbol.body).get(section))
-    return symbol.body if own and names.reads(symbol.body, Symbol(symbol.kind, name)) else None
+    declared_here = symbol.name in mapping(names.value(symbol.body).get(section))
+    return symbol.body if declared_here and names.reads(symbol.body, Symbol(symbol.kind, name)) else None
 
 
 def _judged(output: Mapping[str, Any]) -> bool:

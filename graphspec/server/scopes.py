@@ -62,8 +62,8 @@ class Scopes:
 
     def params(self, body: Body) -> list[str]:
         """The params that an expression in a body can read: its own first."""
-        own = self.value(body).get("params") if body is not None else None
-        return list({**mapping(own), **mapping(self.value(None).get("params"))})
+        params = self.value(body).get("params") if body is not None else None
+        return list({**mapping(params), **mapping(self.value(None).get("params"))})
 
     def target(self, body: Body, node: Mapping[str, Any]) -> Inside | None:
         """The body that a node makes an instance of: that of a block, of a model's file, of what it calls."""

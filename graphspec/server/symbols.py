@@ -319,9 +319,9 @@ class Symbols(Scopes):
         padded = " " * start + text
         for string in _STRING.finditer(padded):
             yield padded, path, string.start() + 1
-        own = mapping(self.value(body).get("params"))
+        params = mapping(self.value(body).get("params"))
         for word in re.finditer(r"(?<![\w.])[A-Za-z_]\w*", _STRING.sub("", text)):
-            symbol = Symbol("param", word[0], body if word[0] in own else None)
+            symbol = Symbol("param", word[0], body if word[0] in params else None)
             if symbol in seen or word[0] not in self.params(body):
                 continue
             seen.add(symbol)
@@ -386,9 +386,9 @@ class Symbols(Scopes):
 
     def _param(self, body: Body, name: str, path: Path, span: tuple[int, int]) -> None:
         """A param that is read, of a block or of the file, if there is one."""
-        own = mapping(mapping(self.blocks.get(body)).get("params")) if body is not None else {}
+        params = mapping(mapping(self.blocks.get(body)).get("params")) if body is not None else {}
         if name in self.params(body):
-            self._part(Symbol("param", name, body if name in own else None), path, *span)
+            self._part(Symbol("param", name, body if name in params else None), path, *span)
 
     # --- places
 

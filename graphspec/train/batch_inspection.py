@@ -288,12 +288,12 @@ def _long_warmup(program: BaseProgram, steps: int | None) -> Iterator[Diagnostic
     for path, part in training.sections() if steps is not None else ():
         assert steps is not None
         phase = training.phases[int(path[1])] if path[:1] == ("phases",) else None
-        own = steps if phase is None else steps * phase.epochs // training.epochs
-        own *= getattr(part, "repeat", 1)
+        part_steps = steps if phase is None else steps * phase.epochs // training.epochs
+        part_steps *= getattr(part, "repeat", 1)
         warmup = getattr(part.schedule, "warmup_steps", 0)
-        if warmup >= max(own, 1):
+        if warmup >= max(part_steps, 1):
             what = "update" if hasattr(part, "repeat") else "training" if phase is None else "phase"
-            message = f"the warm-up takes {warmup:,} steps, and the {what} has {own:,}"
+            message = f"the warm-up takes {warmup:,} steps, and the {what} has {part_steps:,}"
             span = program.span(("train", *path, "schedule", "warmup_steps"))
             yield _warning(
                 "never-acts", message, span, "warm up for a twentieth of the steps, or train longer"

@@ -51,8 +51,10 @@ class State:
         if isinstance(self.tensors, shards.StoredTensors):
             return State(self.tensors.part(name), self.numbers.get(name))
         start = f"{name}/"
-        own = {key.removeprefix(start): value for key, value in self.tensors.items() if key.startswith(start)}
-        return State(own, self.numbers.get(name))
+        tensors = {
+            key.removeprefix(start): value for key, value in self.tensors.items() if key.startswith(start)
+        }
+        return State(tensors, self.numbers.get(name))
 
 
 def joined(parts: Mapping[str, State]) -> State:
@@ -110,11 +112,11 @@ class Checkpoints:
     def _write(self, path: Path, tensors: Mapping[str, Tensor], world: World) -> dict[str, Any]:
         """Every process writes its shards; the digests of all files."""
         shards.write(path, tensors)
-        own = sorted(path.glob(f"shard-{world.rank + 1:05d}-*{shards.SUFFIX}"))
-        for file in own:
+        files_here = sorted(path.glob(f"shard-{world.rank + 1:05d}-*{shards.SUFFIX}"))
+        for file in files_here:
             sync(file)
         digests: dict[str, Any] = {}
-        for files in world.gather({file.name: _digest(file) for file in own}):
+        for files in world.gather({file.name: _digest(file) for file in files_here}):
             digests |= files
         return digests
 

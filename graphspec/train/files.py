@@ -59,11 +59,11 @@ def untied(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, st
         key = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         first = names.setdefault(key, name) if tensor.numel() else name
         if first == name:
-            own = tensor.detach().cpu().contiguous()
+            value = tensor.detach().cpu().contiguous()
             part = (
-                own.untyped_storage().nbytes() != own.nbytes
+                value.untyped_storage().nbytes() != value.nbytes
             )  # of a larger piece of memory, as others may be
-            tensors[name] = own.clone() if part else own
+            tensors[name] = value.clone() if part else value
         else:
             tied[name] = first
     return tensors, tied

@@ -47,8 +47,8 @@ class Freezing:
         freezes = config.unfreeze_at is None if frozen is None else frozen
         trainable = {}
         for name, said in particulars(config.parameter_groups, self._own).items():
-            own = self._own[name] and not (freezes and config.freezes(name))
-            trainable[name] = own if said.trainable is None else said.trainable
+            trains = self._own[name] and not (freezes and config.freezes(name))
+            trainable[name] = trains if said.trainable is None else said.trainable
         return trainable
 
     def still(self, config: TrainConfig) -> list[nn.Module]:

@@ -132,16 +132,16 @@ class Phases:
         """The updates of a phase of so many steps."""
         trained = {name: each for name, each in self.module.named_parameters() if each.requires_grad}
         for index, settings in enumerate(config.updates):
-            own = {name: weight for name, weight in trained.items() if settings.updates(name)}
+            of_update = {name: weight for name, weight in trained.items() if settings.updates(name)}
             objective, penalties = self.objective, self.penalties
             if self.program.training.phases or config.steps:  # else they are those of the evaluation
-                penalties = penalties.only(own)
+                penalties = penalties.only(of_update)
                 objective = _part(objective, penalties, config, index)
             variances = objective.log_variances
             count = steps * settings.repeat
             optimizer = optimizer_for(self.program, self.module, variances, count, config, settings)
-            others = tuple(weight for name, weight in trained.items() if name not in own)
-            rest = tuple(weight for name, weight in self.module.named_parameters() if name not in own)
+            others = tuple(weight for name, weight in trained.items() if name not in of_update)
+            rest = tuple(weight for name, weight in self.module.named_parameters() if name not in of_update)
             compiled = self.compiled.step_of(optimizer)
             yield Update(objective, penalties, optimizer, compiled, settings.repeat, others, rest)
 
@@ -150,9 +150,9 @@ def _part(objective: Objective, penalties: Penalties, config: TrainConfig, index
     """The objective of an update. It tells of the outputs that it names; the last update tells of those that
     none does, too.
     """
-    own = config.updates[index].outputs or objective.with_loss
-    told = set(own)
+    moving = config.updates[index].outputs or objective.with_loss
+    told = set(moving)
     if index == len(config.updates) - 1:
         named = {name for step in config.updates for name in step.outputs or objective.with_loss}
         told |= objective.outputs.keys() - named
-    return objective.part(own, told, penalties, index)
+    return objective.part(moving, told, penalties, index)

@@ -103,8 +103,10 @@ def _lstm(
         outputs = []
         for direction in range(directions):
             number = layer * directions + direction
-            own = weights[number * each : (number + 1) * each]
-            outputs.append(LSTMLayer.apply(values.contiguous(), states[0][number], states[1][number], *own))
+            layer_weights = weights[number * each : (number + 1) * each]
+            outputs.append(
+                LSTMLayer.apply(values.contiguous(), states[0][number], states[1][number], *layer_weights)
+            )
         last += [one[1:] for one in outputs]
         values = torch.cat([one[0] for one in outputs], -1) if bidirectional else outputs[0][0]
         if dropout and training and layer + 1 < layers:
@@ -138,12 +140,12 @@ class LSTMLayer(torch.autograd.Function):
 
 def lstm_workspace(steps: int, batch: int, width: int, units: int) -> int:
     """The bytes that oneDNN keeps of an LSTM layer: gates, and states and their gradients, of each step."""
-    wide, own = _row(max(width, units)), _row(units)
+    wide, hidden = _row(max(width, units)), _row(units)
     arrays = [
         _row(4 * units) * steps,
-        own * steps,
+        hidden * steps,
         *[2 * wide * (steps + 1)] * (3 if torch.__version__ >= "2.11" else 5),  # versions, not texts
-        *[2 * own * (steps + 1)] * 2,
+        *[2 * hidden * (steps + 1)] * 2,
     ]
     return sum(-(-4 * batch * floats // PAGE) * PAGE for floats in arrays)
 

@@ -273,8 +273,8 @@ def _units(group: Any, prefix: str, shown: str) -> Iterator[tuple[str, str, list
         return
     for stored in sorted(layers, key=_natural):
         below = member(layers, stored, shown)
-        own = member(below, "vars", shown)
-        name = str(own.attrs.get("name", stored)) if own is not None else stored
+        variables = member(below, "vars", shown)
+        name = str(variables.attrs.get("name", stored)) if variables is not None else stored
         path = f"{prefix}{name}"
         if member(below, "layers", shown) is not None:
             yield from _units(below, f"{path}.", shown)

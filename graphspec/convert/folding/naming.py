@@ -120,10 +120,10 @@ def name_part(part: RepeatedPart, names: Namespace, model: str) -> None:
     if part.word and (part.classed or not part.given or len(part.instances) == 1):
         part.name = names.claim(identifier(part.word, "block"))
         return
-    own = {re.sub(r"\d+", "", word) for word in model.lower().split("_")}
+    of_model = {re.sub(r"\d+", "", word) for word in model.lower().split("_")}
     words = [_words(common_prefix(instance.nodes())) for instance in part.instances]
     common = [word for word in words[0] if all(word in other for other in words[1:])]
-    common = [word for word in common if word not in _PARTS and word not in own]
+    common = [word for word in common if word not in _PARTS and word not in of_model]
     content = _content(part)
     word = common[-1] if common and part.cohesive and content != "stage" else content
     part.name = names.claim(identifier(content if word in names.taken else word, "block"))

@@ -46,10 +46,10 @@ class RunPlace:
 
     def wiring(self, length: int) -> list[Wires]:
         """The wiring of the run as a part of its own."""
-        own = {target: Source.of_input(number) for number, target in enumerate(self.inputs)}
+        inputs = {target: Source.of_input(number) for number, target in enumerate(self.inputs)}
 
         def inner(target: Source) -> Source:
-            return own.get(target) or target.moved(target.position - self.start)
+            return inputs.get(target) or target.moved(target.position - self.start)
 
         return [mapped(wires, inner) for wires in self.part.wiring[self.start : self.start + length]]
 

@@ -99,10 +99,10 @@ def load(module: nn.Module, path: Path) -> None:
     """Loads a file of weights into the module. Raises `SpecError` (weights-misfit)."""
     with open_checkpoint(path) as checkpoint:
         state = {key: checkpoint.read(key) for key in checkpoint.tensors}
-    own = module.state_dict()
-    missing = [key for key in own if key not in state]
-    unused = [key for key in state if key not in own]
-    shapes = [key for key in own if key in state and own[key].shape != state[key].shape]
+    expected = module.state_dict()
+    missing = [key for key in expected if key not in state]
+    unused = [key for key in state if key not in expected]
+    shapes = [key for key in expected if key in state and expected[key].shape != state[key].shape]
     if missing or unused or shapes:
         parts = [("lacks", missing), ("has besides", unused), ("has in another shape", shapes)]
         said = "; ".join(f"{word} {', '.join(keys[:3])}" for word, keys in parts if keys)

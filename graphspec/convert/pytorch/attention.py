@@ -245,13 +245,13 @@ def _weights_of(params: Any, ways: int, both_biases: bool) -> dict[str, Known | 
     each = len(params) // ways
     held: dict[str, Known | None] = {}
     for way in range(ways):
-        own = params[way * each :][:each]
+        of_direction = params[way * each :][:each]
         suffix = "_l0" + ("_reverse" if way else "")
-        held[f"weight_ih{suffix}"], held[f"weight_hh{suffix}"] = own[0], own[1]
+        held[f"weight_ih{suffix}"], held[f"weight_hh{suffix}"] = of_direction[0], of_direction[1]
         if each > 2 and both_biases:
-            held[f"bias_ih{suffix}"], held[f"bias_hh{suffix}"] = own[2], own[3]
+            held[f"bias_ih{suffix}"], held[f"bias_hh{suffix}"] = of_direction[2], of_direction[3]
         elif each > 2:
-            held[f"bias_ih{suffix}"] = _sum(own[2], own[3])
+            held[f"bias_ih{suffix}"] = _sum(of_direction[2], of_direction[3])
     return held
 
 

@@ -108,8 +108,10 @@ class Computed:
 
     def _is_batched(self) -> bool:
         """Whether the batch is an axis of the result."""
-        own = self._batches()
-        return any(own & set(getattr(known_number(size), "free_symbols", ())) for size in _sizes(self.meta))
+        batches = self._batches()
+        return any(
+            batches & set(getattr(known_number(size), "free_symbols", ())) for size in _sizes(self.meta)
+        )
 
     def _has_open(self, size: Any) -> bool:
         size = known_number(size)

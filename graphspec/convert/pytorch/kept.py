@@ -44,9 +44,9 @@ def module_kept(module: nn.Module) -> Iterator[None]:
                 parameter.grad = None
             yield
         finally:
-            for each, own, containers in attributes:
+            for each, before_all, containers in attributes:
                 each.__dict__.clear()
-                each.__dict__.update(own)
+                each.__dict__.update(before_all)
                 for value, before in containers:
                     value.clear()
                     value.extend(before) if isinstance(value, list) else value.update(before)

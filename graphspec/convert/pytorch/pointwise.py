@@ -309,9 +309,9 @@ def _result(a: Laid | Known, b: Laid | Known, shape: tuple[Size, ...]) -> Laid:
     sizes = list(widest.sizes)
     sizes[0] = next((x.sizes[0] for x in (a, b) if isinstance(x, Laid) and x.sizes[0] != 1), 1)
     for other in (a, b):
-        own = other.sizes[1:] if isinstance(other, Laid) else tuple(other.tensor.shape) or (1,)
-        sizes += [1] * (len(own) + 1 - len(sizes))
-        for k, size in enumerate(reversed(own)):
+        other_sizes = other.sizes[1:] if isinstance(other, Laid) else tuple(other.tensor.shape) or (1,)
+        sizes += [1] * (len(other_sizes) + 1 - len(sizes))
+        for k, size in enumerate(reversed(other_sizes)):
             if size != 1 and k < len(sizes) - 1:
                 sizes[-1 - k] = size
     axes = list(widest.axes)
@@ -421,16 +421,16 @@ def _followed(w: NodeWriter, x: Laid, leader: Laid, full: bool) -> Laid:
 
 def _stands(x: Laid, order: list[int | None]) -> bool:
     """Whether the axes of a value are already where a merge aligns them, from the last on."""
-    own = list(range(1, len(x.sizes)))
+    axes_left = list(range(1, len(x.sizes)))
     for wanted in reversed(order):
         if wanted is None:
-            if own and x.sizes[own[-1]] == 1:
-                own.pop()
-            elif own:
+            if axes_left and x.sizes[axes_left[-1]] == 1:
+                axes_left.pop()
+            elif axes_left:
                 return False
-        elif not own or own.pop() != wanted:
+        elif not axes_left or axes_left.pop() != wanted:
             return False
-    return not own
+    return not axes_left
 
 
 def _apart(w: NodeWriter, x: Laid, leader: Laid) -> Laid:

@@ -246,12 +246,12 @@ def _learned(imported: Any, module: nn.Module, ours: nn.Module, given: Mapping[s
             return _Learned(why="the module gives other outputs in training")
         if not apart(actual, expected) <= TOLERANCE * DEEP:
             return _Learned(why="the module is random, or another one, in training")
-        theirs, own = _loss(expected), _loss(actual)
-        if theirs is None or own is None or not theirs.requires_grad:
+        theirs, ours_loss = _loss(expected), _loss(actual)
+        if theirs is None or ours_loss is None or not theirs.requires_grad:
             return _Learned(why="nothing of it is trained")
         theirs.backward()
-        own.backward()
-    one, other = float(theirs.detach()), float(own.detach())
+        ours_loss.backward()
+    one, other = float(theirs.detach()), float(ours_loss.detach())
     gradient, where = _worst_gradient(imported, module, ours)
     return _Learned(abs(one - other) / max(abs(one), 1e-6), gradient, where)
 

@@ -54,8 +54,10 @@ def _single(function: str) -> None:
         bidirectional: bool,
         batch_first: bool,
     ) -> tuple[Tensor, Tensor]:
-        own = getattr(torch, function)
-        return own(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first)
+        torch_function = getattr(torch, function)
+        return torch_function(
+            input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first
+        )
 
     run.__annotations__ = {
         "input": Tensor,

@@ -269,8 +269,8 @@ def _cat(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
 
             sizes = list(leader.sizes)
             sizes[j] = x.tensor.shape[i]
-            own = replace(leader, sizes=tuple(sizes))
-            operand = arranged(x, own)
+            layout = replace(leader, sizes=tuple(sizes))
+            operand = arranged(x, layout)
             shape = [int(size) for size in sizes[1:]]
             value = w.held(operand.map(_expanding(shape)))
         reads.append(("", value))

@@ -19,12 +19,12 @@ Weights = Mapping[tuple[str, ...], Mapping[str, Known]]
 def held(graph: Graph, where: Mapping[str, StoredPlace], weights: Weights) -> Iterator[tuple[str, Known]]:
     """Each weight of the spec by its key."""
     for path, wanted in owners(graph):
-        own = weights[where[path].stored.path]
+        held = weights[where[path].stored.path]
         for weight in wanted:
             key = f"{path}.{weight.name}" if weight.name else path
-            if weight.name not in own:
+            if weight.name not in held:
                 raise fail("import-unsupported", f"the module has no weight for `{key}`", None)
-            known = own[weight.name]
+            known = held[weight.name]
             if tuple(known.tensor.shape) != tuple(weight.shape):
                 shape = list(known.tensor.shape)
                 message = f"the weight for `{key}` has the shape {shape}, not {list(weight.shape)}"

@@ -50,8 +50,8 @@ class _Draws(TorchDispatchMode):
             return func(*args, **(kwargs or {}))
         before = torch.get_rng_state()
         output = func(*args, **(kwargs or {}))
-        own = (kwargs or {}).get("generator") is not None
-        if own or not torch.equal(before, torch.get_rng_state()):
+        has_generator = (kwargs or {}).get("generator") is not None
+        if has_generator or not torch.equal(before, torch.get_rng_state()):
             self.seen()
         return output
 

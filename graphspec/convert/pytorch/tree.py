@@ -108,12 +108,12 @@ class Tree:
         for value in outputs.values():
             readers.setdefault(value.maker, set()).add(None)  # type: ignore[arg-type]
         for inner in groups.values():
-            own = set(inner)
+            members = set(inner)
             for node in list(inner):
                 sources = {value.maker for value in node.sources()}
-                if sources and not sources & own and readers.get(node, set()) - own:
+                if sources and not sources & members and readers.get(node, set()) - members:
                     inner.remove(node)
-                    own.remove(node)
+                    members.remove(node)
 
     def _outermost(self, node: ConvertedNode, depth: int) -> int | None:
         modules = self.origins[node].modules
@@ -125,15 +125,15 @@ class Tree:
     @staticmethod
     def _is_closed(inner: Sequence[ConvertedNode], nodes: Sequence[ConvertedNode]) -> bool:
         """Whether a block reads a tensor, and nothing between its nodes depends on them and feeds them."""
-        own, after = set(inner), set[ConvertedNode]()
+        members, after = set(inner), set[ConvertedNode]()
         reads = False
         for node in nodes:
             makers = {value.maker for value in node.sources()}
-            if node in own:
+            if node in members:
                 if makers & after:
                     return False
-                reads = reads or bool(makers - own)
-            elif makers & own or makers & after:
+                reads = reads or bool(makers - members)
+            elif makers & members or makers & after:
                 after.add(node)
         return reads
 
@@ -146,20 +146,24 @@ class Tree:
         moved: dict[ConvertedValue, ConvertedValue],
         front: str,
     ) -> ConvertedNode:
-        own = set(inner)
+        members = set(inner)
         _, path, kind = self.origins[inner[0]].modules[level]
         outside: dict[ConvertedValue, ConvertedInput] = {}
         for node in inner:
             for value in node.sources():
-                if value.maker not in own and value not in outside:
+                if value.maker not in members and value not in outside:
                     outside[value] = ConvertedInput("x" if not outside else f"x{len(outside) + 1}")
         entering = {value: ConvertedValue(made) for value, made in outside.items()}
         for node in inner:
             node.reads = [(slot, _changed(read, entering)) for slot, read in node.reads]
         read = dict.fromkeys(
-            value for node in nodes if node not in own for value in node.sources() if value.maker in own
+            value
+            for node in nodes
+            if node not in members
+            for value in node.sources()
+            if value.maker in members
         )
-        read |= dict.fromkeys(value for value in outputs.values() if value.maker in own)
+        read |= dict.fromkeys(value for value in outputs.values() if value.maker in members)
         leaving = {("y" if k == 0 else f"y{k + 1}"): value for k, value in enumerate(read)}
         body = self._body(snake_case(kind), list(outside.values()), inner, leaving, level + 1, f"{path}.")
         body.classed = True

@@ -126,8 +126,8 @@ class NodeWriter:
             node.stored = Stored(path, ())
             for known in held.values():
                 self.uses(known)
-            own = [name for known in held.values() for name in known.names if name in self.trains]
-            node.trainable = not own or any(self.trains[name] for name in own)
+            parameters = [name for known in held.values() for name in known.names if name in self.trains]
+            node.trainable = not parameters or any(self.trains[name] for name in parameters)
         return node
 
     def uses(self, known: Known) -> None:

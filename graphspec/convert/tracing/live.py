@@ -140,8 +140,8 @@ def swapped(layer: Any, tensor: Callable[[Any, str], Any]) -> Iterator[None]:
     """A context in which a layer holds symbolic tensors in the place of the weights that it adds itself."""
     import keras
 
-    own = [*layer._trainable_variables, *layer._non_trainable_variables]
-    floats = {id(variable) for variable in own if "float" in str(variable.dtype)}
+    variables = [*layer._trainable_variables, *layer._non_trainable_variables]
+    floats = {id(variable) for variable in variables if "float" in str(variable.dtype)}
 
     def replaced(value: Any, word: str) -> Any:
         if isinstance(value, keras.Variable):

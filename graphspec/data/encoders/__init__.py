@@ -287,8 +287,8 @@ class Encoders:
         columns: Columns = {}
         for name, one in self.written().items():
             if name in values:
-                own = units.get(self.outputs[name].target + UNIT)
-                columns |= one(values, sizes, probabilities, own)
+                unit = units.get(self.outputs[name].target + UNIT)
+                columns |= one(values, sizes, probabilities, unit)
         return columns
 
     def written(self) -> dict[str, OutputColumns]:
@@ -319,13 +319,13 @@ class Encoders:
         """The notes of the encoders: a line for each feature."""
         lines = []
         for name, encoder in self.encoders.items():
-            counted = self._counts_of(name)
-            own = [note for note in encoder.notes if not note.startswith("warning: ")]
-            if counted and len(own) == 1:
-                own = [f"{own[0]}; {counted}"]
-            elif counted:  # of several columns, each with a note of its own, together
-                own.append(f"{name}: {counted}")
-            lines += own
+            counts = self._counts_of(name)
+            notes = [note for note in encoder.notes if not note.startswith("warning: ")]
+            if counts and len(notes) == 1:
+                notes = [f"{notes[0]}; {counts}"]
+            elif counts:  # of several columns, each with a note of its own, together
+                notes.append(f"{name}: {counts}")
+            lines += notes
             lines += [note for note in encoder.notes if note.startswith("warning: ")]
         return lines
 

@@ -108,8 +108,8 @@ class CategoryEncoder(Encoder):
             return list(self.vocabularies[0].values)
         names: list[Any] = []
         for name, vocabulary, size in zip(self.columns, self.vocabularies, self.sizes, strict=True):
-            own = [(name, None), *((name, value) for value in vocabulary.values)]
-            names += own + [None] * (size - len(own))
+            ids = [(name, None), *((name, value) for value in vocabulary.values)]
+            names += ids + [None] * (size - len(ids))
         return names
 
     def encode(self, part: TablePart) -> Column:

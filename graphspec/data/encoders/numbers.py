@@ -168,26 +168,28 @@ class Floats(Encoder):
                 if not self.ignore:
                     raise self.gap(part, self.column_of(position), missing[:, position])
                 gone = any_of(missing)
-        own = self._own(part)
-        scaled = np.stack([curve(values[:, i], *rows_of(own, i)) for i, curve in enumerate(self.curves)], 1)
+        row_units = self._row_units(part)
+        scaled = np.stack(
+            [curve(values[:, i], *rows_of(row_units, i)) for i, curve in enumerate(self.curves)], 1
+        )
         if gone is not None:
             scaled[gone] = 0
         self.legal(part, values, scaled)
         marks = {"filled": any_of(missing)} if gone is None and missing.any() else {}
         if self.groups is not None and (unseen := self.groups.unseen(part)).any():
             marks["unseen"] = unseen
-        unit = own.astype(np.float32) if own is not None else None
+        unit = row_units.astype(np.float32) if row_units is not None else None
         return Column(shaped(self.fill, self.finished(scaled, missing)), gone, marks, unit=unit)
 
-    def _own(self, part: TablePart) -> Numbers | None:
+    def _row_units(self, part: TablePart) -> Numbers | None:
         """[n, 2 * columns]: the shift and the scale of each row, where rows have their own."""
         if self.groups is None:
             return None
         return self.groups.unit(part, [c.shift for c in self.curves], [c.scale for c in self.curves])
 
     def unit(self, part: TablePart) -> NDArray[np.float32] | None:
-        own = self._own(part)
-        return None if own is None else own.astype(np.float32)
+        row_units = self._row_units(part)
+        return None if row_units is None else row_units.astype(np.float32)
 
     def finished(self, made: Numbers, missing: NDArray[np.bool_]) -> NDArray[np.float32]:
         return made.astype(np.float32)

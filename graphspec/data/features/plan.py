@@ -170,8 +170,8 @@ def reading_images(plan: FillPlan) -> FillPlan:
     feature = features[0] if len(features) == 1 else None
     if not isinstance(feature, ImageFeature):
         return plan
-    own = feature.model_copy(update={"column": "image", "root": None})
-    return FillPlan(tuple(f if f.target else replace(f, feature=own) for f in plan.fills))
+    images = feature.model_copy(update={"column": "image", "root": None})
+    return FillPlan(tuple(f if f.target else replace(f, feature=images) for f in plan.fills))
 
 
 def classes_of(output: OutputSpec, target: Tensor) -> int | None:

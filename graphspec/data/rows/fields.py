@@ -211,8 +211,8 @@ class PlainInRow:
             return None
         if not others and len({isinstance(value, bool) for value in values}) > 1:
             return None
-        own = self.count is None and not others
-        return values if own or len(values) == self.count else None
+        any_count = self.count is None and not others
+        return values if any_count or len(values) == self.count else None
 
     def _fit(self, elements: Sequence[Any]) -> bool:
         """Whether they are numbers of the type of the field."""

@@ -117,10 +117,10 @@ class QuantilesWritten:
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
     ) -> Columns:
         scaled = activated(self.activation, values[self.name])
-        own = self.curve.undo(scaled.astype(np.float64), *_spread(unit, 0, scaled))
-        columns: Columns = {self.name: as_they_are(own[..., self.middle])}
+        unscaled = self.curve.undo(scaled.astype(np.float64), *_spread(unit, 0, scaled))
+        columns: Columns = {self.name: as_they_are(unscaled[..., self.middle])}
         for index, level in enumerate(self.levels if probabilities else ()):
-            columns[f"{self.name}.{level:g}"] = as_they_are(own[..., index])
+            columns[f"{self.name}.{level:g}"] = as_they_are(unscaled[..., index])
         return columns
 
 
@@ -138,18 +138,20 @@ class NumbersWritten:
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
     ) -> Columns:
         scaled = activated(self.activation, values[self.name])
-        own = scaled.astype(np.float64)
+        unscaled = scaled.astype(np.float64)
         if len(self.curves) == 1:
-            own = self.curves[0].undo(own, *_spread(unit, 0, own))
-            return {self.name: as_they_are(own, self.steps, sizes)}
-        if own.ndim == 1 or own.shape[-1] < len(self.curves):  # of a loss of one's own, in no unit of theirs
+            unscaled = self.curves[0].undo(unscaled, *_spread(unit, 0, unscaled))
+            return {self.name: as_they_are(unscaled, self.steps, sizes)}
+        if unscaled.ndim == 1 or unscaled.shape[-1] < len(
+            self.curves
+        ):  # of a loss of one's own, in no unit of theirs
             return {self.name: as_they_are(scaled, self.steps, sizes)}
         for position, curve in enumerate(self.curves):
-            part = own[..., position]
-            own[..., position] = curve.undo(part, *_spread(unit, position, part))
-        if own.ndim > 2:
-            return {self.name: as_they_are(own, self.steps, sizes)}
-        return _each(self.name, self.columns, own)
+            part = unscaled[..., position]
+            unscaled[..., position] = curve.undo(part, *_spread(unit, position, part))
+        if unscaled.ndim > 2:
+            return {self.name: as_they_are(unscaled, self.steps, sizes)}
+        return _each(self.name, self.columns, unscaled)
 
 
 @dataclass(eq=False, repr=False)

@@ -49,9 +49,9 @@ class Windowed(InMemory):
         position = self.positions[example : example + 1]
         (series,) = self.line.series_of(position).tolist()
         (names,) = self.line.names.slice(series, 1).to_pylist()
-        own = names if len(self.line.starts) > 2 else {}
+        series_names = names if len(self.line.starts) > 2 else {}
         (time,) = self.line.stamps.column(self.line.ticks[position]).to_pylist()
-        return {**own, "origin": str(time)}
+        return {**series_names, "origin": str(time)}
 
 
 def row_fields(wanted: Iterable[Field], plan: FillPlan) -> list[Field]:

@@ -124,8 +124,8 @@ def report(node: NodeInstance, error: LayerError) -> None:
         help = of_ids(x) or (_of_last_step(at[0]) if at else None) or help or _of_rank(node, x) or OF_AXES
     labels: list[Label] = []
     span: Span | None
-    own = ("from", "wraps", "parameter", "constant")
-    written = error.argument in (*own, *node.declared.extra, *node.overrides)
+    node_keys = ("from", "wraps", "parameter", "constant")
+    written = error.argument in (*node_keys, *node.declared.extra, *node.overrides)
     if error.argument is not None and written:
         span, label = node.span_of(error.argument), ""
     elif at and node.declared.source is not MISSING:

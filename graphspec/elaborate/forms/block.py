@@ -94,18 +94,18 @@ def _open(
     """
     outer, within, block = node.body, node.within, declared.block
     graph = Graph(Definition(declared.file, block, declared.title), declared=dict(declared.params))
-    own: dict[str, Resolved] = {
+    passed: dict[str, Resolved] = {
         name: Value(value.tensor, name) if isinstance(value, Value) else value
         for name, value in inputs.items()
     }
-    graph.inputs = {name: value if isinstance(value, Value) else None for name, value in own.items()}
+    graph.inputs = {name: value if isinstance(value, Value) else None for name, value in passed.items()}
     where = f"in {node.form} `{target}`, used by `{node.title}` at {node.span}"
     notes = (where, *within.scope.notes)
     unknown = frozenset(declared.failed_params)
-    known = own if block is not None else None
+    known = passed if block is not None else None
     lost = declared.lost_params or (block is not None and (outer.of_file or outer).scope.lost)
     scope = Scope(outer.context, declared.document, graph.visible, unknown, lost, known, notes)
-    inner = BodyElaborator(scope, file, declared, graph, own, outer.elaborate_node)
+    inner = BodyElaborator(scope, file, declared, graph, passed, outer.elaborate_node)
     if block is not None:
         inner.of_file = outer.of_file or outer
         seen = inner.of_file.scope

@@ -27,8 +27,8 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
         return failed()
     body, declared = located
     body.reads.called.add(name)
-    own = _call_arguments(node, name, declared)
-    if own is None:
+    call_arguments = _call_arguments(node, name, declared)
+    if call_arguments is None:
         return failed()
     if name not in body.shared:
         body.shared[name] = _open_entry(body, name, declared)
@@ -37,7 +37,7 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
         return failed()
     inner = NodeInstance(body, node.name, declared, body.path("shared", name), node.index)
     inner.inputs, inner.inner_paths, inner.unit = node.inputs, entry.inner_paths, entry.unit
-    inner.given, inner.caller = {**entry.arguments, **own}, node.within
+    inner.given, inner.caller = {**entry.arguments, **call_arguments}, node.within
     result = build_inner(inner)
     op = result.op
     if op is None:

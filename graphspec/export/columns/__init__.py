@@ -63,8 +63,8 @@ def with_columns(program: BaseProgram, encoders: Encoders, path: Path, free: Map
     g = GraphWriter()
     inside = encoded(g, program, encoders, free)
     before, g.nodes = g.nodes, []
-    own = {key: PREFIX + key for key in keys}
-    answers = decoded(g, program, encoders, own, inside.lengths)
+    prefixed = {key: PREFIX + key for key in keys}
+    answers = decoded(g, program, encoders, prefixed, inside.lengths)
     _rewrite(inner, g, before, inside, answers)
     form = _form(g, inside, answers)
     known = {each.domain for each in inner.opset_import}
@@ -95,7 +95,7 @@ def _rewrite(
 ) -> None:
     """Puts nodes before and after those of the model, and gives it other inputs and outputs."""
     graph = model.graph
-    own = {value.name.removeprefix(PREFIX): value for value in graph.input}
+    graph_inputs = {value.name.removeprefix(PREFIX): value for value in graph.input}
     feeding = [
         helper.make_node("Identity", [value], [PREFIX + name]) for name, value in inside.values.items()
     ]
@@ -107,7 +107,7 @@ def _rewrite(
     inputs = [helper.make_tensor_value_info(n, kind, shape) for n, (kind, shape) in g.inputs.items()]
     for name in inside.outside:
         outer = onnx.ValueInfoProto()
-        outer.CopyFrom(own[name])
+        outer.CopyFrom(graph_inputs[name])
         outer.name = name
         inputs.append(outer)
     graph.initializer.extend(g.constants.values())

@@ -147,8 +147,10 @@ class Callbacks:
         for name, item in self.items.items():
             part = state.part(name)
             if part.numbers is not None and hasattr(item, "load_state_dict"):
-                own = item.state_dict() if isinstance(item, Callback) else {}
-                need_like(part.numbers, {k: v for k, v in own.items() if not isinstance(v, Tensor)}, name)
+                item_state = item.state_dict() if isinstance(item, Callback) else {}
+                need_like(
+                    part.numbers, {k: v for k, v in item_state.items() if not isinstance(v, Tensor)}, name
+                )
                 item.load_state_dict({**part.numbers, **part.tensors})
 
     def close(self) -> None:

@@ -14,24 +14,24 @@ from graphspec.train.config.callbacks import CallbackSettings
 
 
 def build(
-    given: Iterable[CallbackSettings],
-    own: Iterable[Any],
+    settings_of_spec: Iterable[CallbackSettings],
+    custom: Iterable[Any],
     directions: Mapping[str, Direction],
-    first: bool = True,
+    is_first: bool = True,
 ) -> tuple[Callbacks, BestWeights]:
     """The callbacks of a spec in the order in which they are written, then one's own; and what keeps the best
     weights, which comes last. Only the first process has those that write, and one's own.
     """
-    if not first:
-        given, own = [callback for callback in given if callback.steers], []
+    if not is_first:
+        settings_of_spec, custom = [callback for callback in settings_of_spec if callback.steers], []
     best: BestWeights | None = None
     callbacks: list[tuple[str, Any]] = []
-    for callback in given:
+    for callback in settings_of_spec:
         if isinstance(callback, settings.ModelCheckpoint) and callback.keeps_the_best:
             best = BestWeights(callback.monitor, callback.down(directions), callback.initial_value_threshold)
         elif callback.made_by:
             callbacks.append((callback.canonical, _callback(callback, directions)))
-    callbacks += [(f"{type(item).__name__}.{index}", item) for index, item in enumerate(own)]
+    callbacks += [(f"{type(item).__name__}.{index}", item) for index, item in enumerate(custom)]
     best = best or BestWeights("val_loss" if "val_loss" in directions else "loss")
     return Callbacks([*callbacks, ("best", best)]), best
 

@@ -103,8 +103,8 @@ class EarlyStoppingCallback(Callback):
         }
         self.kept = state.get("kept", bool(self.weights))
         if self.weights and not self.model.spread.sharded:
-            own = untied(self.model.module.state_dict())[0]
-            if _shapes(own) != _shapes(self.weights):
+            now = untied(self.model.module.state_dict())[0]
+            if _shapes(now) != _shapes(self.weights):
                 raise ValueError("the weights of the best epoch are not those of the model")
 
 

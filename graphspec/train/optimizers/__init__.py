@@ -140,13 +140,13 @@ class Optimizer:
         self, settings: config.OptimizerSettings, factor: float, weights: Mapping[str, Tensor]
     ) -> Iterable[Group]:
         """The groups of weights that have one configuration; none without weights."""
-        for own, ratio, decay, chosen in settings.parts(weights, self._layouts):
+        for rule, ratio, decay, chosen in settings.parts(weights, self._layouts):
             if not chosen:
                 continue
             layouts = [self._layouts.get(name) for name in chosen]
-            group = Group(own, factor * ratio, decay, list(chosen), list(chosen.values()), layouts)
-            own.begin(group)
-            for slot, value in own.slots.items():
+            group = Group(rule, factor * ratio, decay, list(chosen), list(chosen.values()), layouts)
+            rule.begin(group)
+            for slot, value in rule.slots.items():
                 if slot not in group.state:
                     group.state[slot] = [torch.full_like(weight, value) for weight in group.weights]
             yield group
@@ -170,10 +170,10 @@ class Optimizer:
     def _clip(self, gradients: Tensors) -> Tensors:
         config = self.config
         if config.clipnorm is not None:
-            own = self._norms(gradients)
+            weight_norms = self._norms(gradients)
             norms: Tensors = []
             for group in self._groups:
-                norms += group.together(own[len(norms) : len(norms) + len(group.weights)])
+                norms += group.together(weight_norms[len(norms) : len(norms) + len(group.weights)])
             scale = [config.clipnorm / norm.clamp(min=config.clipnorm) for norm in norms]
             return list(torch._foreach_mul(gradients, scale))
         if config.global_clipnorm is not None:

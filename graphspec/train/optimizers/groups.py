@@ -66,9 +66,9 @@ class Group:
     def of_weights(self, values: Tensors) -> Iterable[tuple[int, Tensor]]:
         """The same the other way: from a value for each variable one for each weight, with its index."""
         for indices, value in zip(self.variables, values, strict=True):
-            for index, own in zip(indices, [value] if len(indices) == 1 else value, strict=True):
+            for index, part in zip(indices, [value] if len(indices) == 1 else value, strict=True):
                 layout = self.layouts[index]
-                yield index, own if layout is None else from_keras(replace(layout, row=None), own)
+                yield index, part if layout is None else from_keras(replace(layout, row=None), part)
 
     def together(self, norms: Iterable[Tensor]) -> Tensors:
         """For each weight the norm of the variable that it is or is a row of, from those of the weights."""

@@ -57,13 +57,13 @@ def optimizer_for(
         factor = 1.0 if said.learning_rate is None else said.learning_rate / base.learning_rate
         if factor != 1 or said.weight_decay is not None:
             apart[factor, said.weight_decay].append(name)
-    own = {OWN + name: weight for name, weight in loss_weights.items()}
-    if own:
-        apart[1.0, 0.0] += own
+    loss_tensors = {OWN + name: weight for name, weight in loss_weights.items()}
+    if loss_tensors:
+        apart[1.0, 0.0] += loss_tensors
     groups = [(names, decayed(base, decay), factor) for (factor, decay), names in apart.items()]
     rate = schedule(said_schedule, base.learning_rate, steps) if said_schedule is not None else None
     layouts = {each.key: each.weight for each in held_weights(program.graph)}
-    return Optimizer(base, weights | own, schedule=rate, groups=groups, layouts=layouts)
+    return Optimizer(base, weights | loss_tensors, schedule=rate, groups=groups, layouts=layouts)
 
 
 def decayed(settings: OptimizerSettings, decay: float | None) -> OptimizerSettings:

@@ -94,19 +94,19 @@ def attempt(store: Store, mine: Launched) -> str:
     So the first process proposes a name, each other one answers with a token of its own, and the name holds
     for those whose tokens the first process has read. Raises `RuntimeError`.
     """
-    own = uuid.uuid4().hex
+    token = uuid.uuid4().hex
     if mine.is_first:
-        store.set("name", own)
-        tokens = [store.get(f"{own} {rank}").decode() for rank in range(1, mine.size)]
-        store.set(f"{own} holds", " ".join(tokens))
-        return own
+        store.set("name", token)
+        tokens = [store.get(f"{token} {rank}").decode() for rank in range(1, mine.size)]
+        store.set(f"{token} holds", " ".join(tokens))
+        return token
     end = time.monotonic() + MEETING.total_seconds()
     while time.monotonic() < end:
         name: str = store.get("name").decode()
-        store.set(f"{name} {mine.rank}", own)
+        store.set(f"{name} {mine.rank}", token)
         with suppress(RuntimeError):  # no answer yet: the name may be that of an earlier attempt
             store.wait([f"{name} holds"], timedelta(seconds=1))
-            if own in store.get(f"{name} holds").decode().split():
+            if token in store.get(f"{name} holds").decode().split():
                 return name
             time.sleep(0.1)
     raise RuntimeError("the first process does not answer")

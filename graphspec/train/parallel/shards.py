@@ -22,8 +22,8 @@ def is_sharded(tensor: Tensor) -> bool:
 
 def local(tensor: Tensor) -> Tensor:
     """The part that this process holds; it shares its memory."""
-    own: Any = tensor
-    return own.to_local() if is_sharded(tensor) else tensor
+    sharded: Any = tensor
+    return sharded.to_local() if is_sharded(tensor) else tensor
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
@@ -32,8 +32,8 @@ def full_tensor(tensor: Tensor) -> Tensor:
         return tensor
     from torch.distributed.tensor import Partial
 
-    own: Any = tensor
-    gathered: Tensor = own.full_tensor(grad_placements=[Partial()])
+    sharded: Any = tensor
+    gathered: Tensor = sharded.full_tensor(grad_placements=[Partial()])
     return gathered
 
 
@@ -43,9 +43,14 @@ def like(pattern: Tensor, part: Tensor) -> Tensor:
         return part
     from torch.distributed.tensor import DTensor
 
-    own: Any = pattern
+    sharded: Any = pattern
     return DTensor.from_local(
-        part, own.device_mesh, own.placements, run_check=False, shape=own.shape, stride=own.stride()
+        part,
+        sharded.device_mesh,
+        sharded.placements,
+        run_check=False,
+        shape=sharded.shape,
+        stride=sharded.stride(),
     )
 
 
@@ -57,6 +62,8 @@ def put(tensor: Tensor, value: Tensor) -> None:
         return
     from torch.distributed.tensor import distribute_tensor
 
-    own: Any = tensor
-    distributed = distribute_tensor(value.to(own.device), own.device_mesh, own.placements, src_data_rank=None)
-    own.to_local().copy_(distributed.to_local())
+    sharded: Any = tensor
+    distributed = distribute_tensor(
+        value.to(sharded.device), sharded.device_mesh, sharded.placements, src_data_rank=None
+    )
+    sharded.to_local().copy_(distributed.to_local())

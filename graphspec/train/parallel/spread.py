@@ -53,7 +53,7 @@ class Spread:
 
     def finish(self) -> None:
         """After the backward passes of a step: what torch's wrapper leaves to us."""
-        own, total = self._counts
+        count_here, total = self._counts
         self._counts = [0, 0]
         if self.world.alone:
             return
@@ -62,7 +62,7 @@ class Spread:
             _summed(gradients)
         running = [b for layer in self._apart for b in (layer.running_mean, layer.running_var)]
         if running:  # the mean over all examples, as Keras keeps it
-            _summed(running, own / total)  # type: ignore[arg-type]
+            _summed(running, count_here / total)  # type: ignore[arg-type]
 
     def reshard(self) -> None:
         """After forward passes without a backward pass, before anything asks for weights."""

@@ -70,14 +70,14 @@ class World:
         dist.all_reduce(totals)
         return list(totals)
 
-    def rows(self, own: Tensor, counts: Sequence[int]) -> Tensor:
+    def rows(self, rows_here: Tensor, counts: Sequence[int]) -> Tensor:
         """The rows of all processes, in order of rank, of which this one has the first `counts[rank]` rows of
-        `own`. Gradients reach only these.
+        `rows_here`. Gradients reach only these.
         """
-        if own.dtype == torch.bool:
-            return self.rows(own.byte(), counts).bool()
-        mine = own[: counts[self.rank]]
-        sent = own.new_zeros(max(counts), *own.shape[1:])
+        if rows_here.dtype == torch.bool:
+            return self.rows(rows_here.byte(), counts).bool()
+        mine = rows_here[: counts[self.rank]]
+        sent = rows_here.new_zeros(max(counts), *rows_here.shape[1:])
         sent[: len(mine)] = mine.detach()
         received = [torch.empty_like(sent) for _ in counts]
         dist.all_gather(received, sent, self.group)
