@@ -4,7 +4,9 @@ a test.
 
 from __future__ import annotations
 
+import ast
 import inspect
+import itertools
 import re
 import textwrap
 from collections.abc import Callable, Iterator
@@ -112,16 +114,19 @@ def page() -> str:
 
 
 def _members(cls: type[Any]) -> Iterator[str]:
-    """The methods and properties of a class that have a name for users, in the order of its file, those of
-    its base first.
+    """The fields, methods and properties of a class that have a name for users, in the order of its file,
+    those of its base first.
     """
     members: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         if base.__module__.startswith("graphspec"):
             kept = {name: member for name, member in members.items() if name not in vars(base)}
-            members = {**kept, **vars(base)}
+            members = {**kept, **(fields := _fields(base)), **vars(base), **fields}
     for name, member in members.items():
         if name.startswith("_") or name == "to_json":
+            continue
+        if isinstance(member, str):
+            yield member
             continue
         getter = getattr(member, "fget", None) or getattr(member, "func", None)
         if getter is not None:
@@ -129,6 +134,18 @@ def _members(cls: type[Any]) -> Iterator[str]:
             yield f"### `.{name}`: `{kind}`\n\n{_text(getter)}"
         elif inspect.isfunction(member):
             yield _function(f".{name}", member)
+
+
+def _fields(cls: type[Any]) -> dict[str, str]:
+    """What a class says of its fields that have a sentence, by their names."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    return {
+        field.target.id: f"### `.{field.target.id}`: `{ast.unparse(field.annotation)}`\n\n{_filled(said)}"
+        for field, after in itertools.pairwise(body.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(after, ast.Expr) and isinstance(said := ast.literal_eval(after.value), str)
+    }
 
 
 def _function(name: str, function: Callable[..., Any]) -> str:
@@ -150,7 +167,10 @@ def _wrapped(text: str) -> str:
 
 
 def _text(thing: Any) -> str:
-    doc = inspect.getdoc(thing) or ""
+    return _filled(inspect.getdoc(thing) or "")
+
+
+def _filled(doc: str) -> str:
     paragraphs = [" ".join(part.split()) for part in doc.split("\n\n")]
     return "\n\n".join(textwrap.fill(part, 120, break_long_words=False) for part in paragraphs) + "\n"
 

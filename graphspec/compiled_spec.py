@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from graphspec.data.augmentation import chain
 from graphspec.diagnostics import Span
 from graphspec.diagnostics.arguments import need, need_sizes
-from graphspec.program import BaseProgram, Elaborated
-from graphspec.source import Document
+from graphspec.program import BaseProgram
 from graphspec.version import LANGUAGE
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from graphspec.emit import Emitted
     from graphspec.fold import Folded
+    from graphspec.graph import Value
     from graphspec.train.custom_loop import Metrics
     from graphspec.train.progress import Result
     from graphspec.view.summary import Summary
@@ -31,23 +31,14 @@ program compiles others: of `augment`, and of itself with more outputs.
 """
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Program(BaseProgram):
     """A compiled spec. Nothing here imports torch before `module` or `example_inputs` is called."""
 
-    def __init__(
-        self,
-        elaborated: Elaborated,
-        document: Document,
-        path: Path | None,
-        sources: Mapping[str, str],
-        compile_text: CompileText,
-        allow: Iterable[str] = (),
-    ):
-        super().__init__(elaborated, document, path, sources, allow)
-        self._compile_text = compile_text
-        self._emitted: dict[tuple[bool, bool], Emitted] = {}
-        self.folding: Folding | None = None
-        """The unfolded program and the plan, if this program is folded."""
+    compile_text: CompileText
+    folding: Folding | None = None
+    """The unfolded program and the plan, if this program is folded."""
+    _emitted: dict[tuple[bool, bool], Emitted] = field(default_factory=dict)
 
     @cached_property
     def resolved(self) -> str:
@@ -62,7 +53,7 @@ class Program(BaseProgram):
         from graphspec.source.writing import write
 
         document = {"name": self.name, "language": LANGUAGE}
-        document |= {key: value for key, value in self._document.value.items() if key not in document}
+        document |= {key: value for key, value in self.document.items() if key not in document}
         if defaults:
             from graphspec.reference.resolution import with_defaults
 
@@ -85,7 +76,7 @@ class Program(BaseProgram):
         kept = (inplace, exporting)
         if kept not in self._emitted:
             initialize = self.folding is None
-            self._emitted[kept] = emit(self._elaborated, initialize, inplace, exporting)
+            self._emitted[kept] = emit(self, initialize, inplace, exporting)
         return self._emitted[kept]
 
     @property
@@ -97,7 +88,7 @@ class Program(BaseProgram):
         """The summary: rows and totals as data; `str()` gives the table."""
         from graphspec.view.rows import summarize
 
-        return summarize(self._elaborated)
+        return summarize(self)
 
     def memory(self, batch_size: int, sizes: Mapping[str, int] | None = None) -> int | None:
         """The bytes of a training step on `batch_size` examples at its peak, as torch finds them on tensors
@@ -121,11 +112,9 @@ class Program(BaseProgram):
 
         if self.folding is not None:
             return self
-        folded = fold(self._elaborated)
-        document, path = self._document, self.path
-        program = Program(folded.program, document, path, self.sources, self._compile_text, self.allow)
-        program.folding = Folding(self, folded)
-        return program
+        folded = fold(self.graph)
+        masks: dict[str, Value] = {}  # which are for losses
+        return replace(self, graph=folded.graph, masks=masks, folding=Folding(self, folded), _emitted={})
 
     def module(
         self,
@@ -148,7 +137,7 @@ class Program(BaseProgram):
         classes = custom.bring(custom.nodes(self), self.folder, self.allow)
         emitted = self.emit(inplace, exporting)
         if self.folding is None:
-            module = load_module(self._elaborated, emitted, self.path, seed, weights, classes)
+            module = load_module(self, emitted, self.path, seed, weights, classes)
         else:
             unfolded = self.folding.program.module(seed=seed, weights=weights)
             module = load_folded(emitted, unfolded, self.folding.folded.steps, classes)
@@ -165,14 +154,12 @@ class Program(BaseProgram):
 
         `more` is by input how many channels come after those of its images, which are only moved with them.
         """
-        texts = {
-            name: chain(layers, self.inputs[name], (more or {}).get(name, 0))
-            for name, layers in self._elaborated.augmentations.items()
-        }
-        return {
-            name: self._compile_text(text, "<augment>", None, ()).module().train()
-            for name, text in texts.items()
-        }
+        modules = {}
+        for name, feature in self.data.features.items() if self.data is not None else ():
+            if name in self.inputs and (layers := getattr(feature, "augment", None)):
+                text = chain(layers, self.inputs[name], (more or {}).get(name, 0))
+                modules[name] = self.compile_text(text, "<augment>", None, ()).module().train()
+        return modules
 
     def fit(
         self,
@@ -238,18 +225,6 @@ class Program(BaseProgram):
 
         return Metrics(self, logits)
 
-    def with_batch_size(self, size: int) -> Program:
-        """The same program with another `train.batch_size`."""
-        need(batch_size=size)
-        written = self._document.value
-        training = {**(written.get("train") or {}), "batch_size": size}
-        document = replace(self._document, value={**written, "train": training})
-        config = self.training.model_copy(update={"batch_size": size})
-        elaborated = replace(self._elaborated, train=config)
-        program = Program(elaborated, document, self.path, self.sources, self._compile_text, self.allow)
-        program._emitted, program.allow_url = self._emitted, self.allow_url
-        return program
-
     def activations(self, module: nn.Module, inputs: Any, names: Iterable[str]) -> dict[str, Any]:
         """The outputs of nodes, named as in `from`: `stem`, `stages.1`, `encoder.attention`.
 
@@ -268,11 +243,11 @@ class Program(BaseProgram):
         from graphspec.source.writing import write
 
         keys = [f"activation_{index}" for index in range(len(names))]
-        written = self._document.value["outputs"]
+        written = self.document["outputs"]
         kept = written if isinstance(written, dict) else {name: {} for name in self.outputs}
         outputs = {**kept, **{key: {"from": name} for key, name in zip(keys, names, strict=True)}}
-        text = write({"name": self.name, **self._document.value, "outputs": outputs})
-        return self._compile_text(text, "<activations>", self.path, self.allow), keys
+        text = write({"name": self.name, **self.document, "outputs": outputs})
+        return self.compile_text(text, "<activations>", self.path, self.allow), keys
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name} {tensor}" for name, tensor in self.inputs.items())
@@ -295,7 +270,7 @@ class Program(BaseProgram):
 
         need(batch_size=batch_size, seed=seed)
         need_sizes(self, sizes or {})
-        return example_inputs(self._elaborated, batch_size, dict(sizes or {}), seed)
+        return example_inputs(self, batch_size, dict(sizes or {}), seed)
 
     def bundle(self, inplace: bool = True, prove: bool = True) -> str:
         """The emitted Python source with custom modules copied into it; it is run once unless `prove` is
@@ -309,7 +284,7 @@ class Program(BaseProgram):
             from graphspec.emit.load import load_module
 
             custom.need_permission(custom.nodes(self), self.allow)
-            self.prove(load_module(self._elaborated, bundled, self.path, 0, None, {}))
+            self.prove(load_module(self, bundled, self.path, 0, None, {}))
         return bundled.source
 
     def prove(self, module: nn.Module) -> None:
@@ -318,7 +293,7 @@ class Program(BaseProgram):
         """
         from graphspec.emit.proof import prove
 
-        prove(self._elaborated, module)
+        prove(self, module)
 
     def adapt(self, module: nn.Module, batches: Callable[[], Iterable[Mapping[str, Any]]]) -> list[str]:
         """Fills what layers of a module learn of training data before the first step: the boundaries of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,7 @@ def compile(
     program = check(spec, diagnostics, sources, params, preset, given, allow)
     diagnostics.raise_if_errors()
     assert program is not None
-    program.allow_url = allow_url
-    return program
+    return replace(program, allow_url=allow_url)
 
 
 def _written(spec: Mapping[str, Any]) -> str:
@@ -161,7 +160,14 @@ def check_document(
     diagnostics.silence(sources, whole=elaborated is not None and not diagnostics.errors)
     if elaborated is None or diagnostics.errors:
         return None
-    return Program(elaborated, document, path, sources, _compile_text, allow)
+    return Program(
+        **{each.name: getattr(elaborated, each.name) for each in fields(elaborated)},
+        parsed=document,
+        path=path,
+        sources=sources,
+        allow=tuple(allow),
+        compile_text=_compile_text,
+    )
 
 
 def _compile_text(text: str, shown: str, path: Path | None, allow: Iterable[str]) -> Program:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from graphspec.data.row_settings import RowSettings
 from graphspec.diagnostics import Span
+from graphspec.diagnostics.arguments import need
 from graphspec.graph import Graph, Value
 from graphspec.objectives import Loss, Metric
 from graphspec.tensor import Limit, Tensor
@@ -80,31 +81,41 @@ def returned(outputs: Mapping[str, OutputSpec], logits: bool = False) -> list[st
 
 @dataclass(frozen=True, eq=False)
 class Elaborated:
-    """A program without errors, as far as the front half can tell.
-
-    `masks` is what `forward(..., logits=True)` returns beside the outputs; inputs of `channels_first` come
-    so, and lie so in memory; those of `defaults` may be left out. `train`, `data` and `tuning` are None
-    where a spec has no such section.
-    """
+    """What a spec without errors means, as far as the front half can tell."""
 
     name: str
+    """The name of the spec: its `name`, else that of its file."""
     graph: Graph
+    """The graph: nodes and the values between them."""
     inputs: dict[str, Tensor]
+    """The type of each input; the batch axis first."""
     outputs: dict[str, OutputSpec]
+    """Each output by name: its values, its loss and its metrics."""
     train: TrainConfig | None
+    """The settings of `train`; None without such a section."""
     data: DataConfig | None
+    """The settings of `data`; None without such a section."""
     tuning: TuneConfig | None = None
+    """The settings of `tune`; None without such a section."""
     ranges: dict[str, Limit] = field(default_factory=dict)
+    """For each integer input, the exclusive upper bound that its readers accept: one for all elements, or
+    one for each position of the last axis.
+    """
     minimum_sizes: dict[str, int] = field(default_factory=dict)
+    """The smallest legal value of each symbolic size."""
     maximum_sizes: dict[str, int] = field(default_factory=dict)
+    """The largest legal value of each symbolic size that has one."""
     masks: dict[str, Value] = field(default_factory=dict)
+    """What `forward(..., logits=True)` returns beside the outputs, for losses."""
     channels_first: frozenset[str] = frozenset()
+    """The inputs that come as [batch, channels, ...], and lie so in memory."""
     defaults: dict[str, int | float | bool | str] = field(default_factory=dict)
+    """What fills the inputs that may be left out."""
 
     @cached_property
     def training(self) -> TrainConfig:
-        """The settings of `train`, with their defaults. Few checks ask for them."""
-        from graphspec.train.config import TrainConfig
+        """The settings of `train`, with their defaults."""
+        from graphspec.train.config import TrainConfig  # few checks ask for them
 
         return self.train or TrainConfig()
 
@@ -113,35 +124,23 @@ class Elaborated:
         """Whether `forward` has the argument `logits`: it leaves something off, or returns masks beside."""
         return any(output.activation is not None for output in self.outputs.values()) or bool(self.masks)
 
-    @property
-    def augmentations(self) -> dict[str, list[dict[str, Any]]]:
-        """The layers of `augment` by the input that they apply to."""
-        features = self.data.features if self.data is not None else {}
-        augments = {name: getattr(feature, "augment", None) for name, feature in features.items()}
-        return {name: layers for name, layers in augments.items() if layers and name in self.inputs}
 
-
-class BaseProgram(ABC):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BaseProgram(Elaborated, ABC):
     """A compiled spec, as what reads data, trains and draws sees it: `graphspec.Program`, which adds what
     else can be done with one.
     """
 
-    def __init__(
-        self,
-        elaborated: Elaborated,
-        document: Document,
-        path: Path | None,
-        sources: Mapping[str, str],
-        allow: Iterable[str],
-    ):
-        self._elaborated, self._document = elaborated, document
-        self.path = path
-        self.sources = sources
-        """The text of every file that was read, by the name diagnostics call it."""
-        self.allow = tuple(allow)
-        """The Python packages that custom modules may be imported from."""
-        self.allow_url = False
-        """Whether the spec may name files in object storage, and where trackers write."""
+    parsed: Document
+    """The spec as it was read, with the place of each key and value; `--set` and `--preset` are applied."""
+    path: Path | None
+    """The file of the spec, if it has one."""
+    sources: Mapping[str, str]
+    """The text of every file that was read, by the name diagnostics call it."""
+    allow: tuple[str, ...] = ()
+    """The Python packages that custom modules may be imported from."""
+    allow_url: bool = False
+    """Whether the spec may name files in object storage, and where trackers write."""
 
     @property
     def folder(self) -> Path | None:
@@ -149,91 +148,26 @@ class BaseProgram(ABC):
         return self.path.parent if self.path is not None else None
 
     @property
-    def name(self) -> str:
-        """The name of the spec: its `name`, else that of its file."""
-        return self._elaborated.name
-
-    @property
-    def graph(self) -> Graph:
-        """The graph: nodes and the values between them."""
-        return self._elaborated.graph
-
-    @property
-    def inputs(self) -> dict[str, Tensor]:
-        """The type of each input; the batch axis first."""
-        return self._elaborated.inputs
-
-    @property
-    def defaults(self) -> dict[str, int | float | bool | str]:
-        """What fills the inputs that may be left out."""
-        return self._elaborated.defaults
-
-    @property
-    def channels_first(self) -> frozenset[str]:
-        """The inputs that come as [batch, channels, ...]."""
-        return self._elaborated.channels_first
-
-    @property
-    def outputs(self) -> dict[str, OutputSpec]:
-        """Each output by name: its values, its loss and its metrics."""
-        return self._elaborated.outputs
-
-    @property
-    def takes_logits(self) -> bool:
-        """Whether `forward` of the module has the argument `logits`."""
-        return self._elaborated.takes_logits
-
-    @property
-    def training(self) -> TrainConfig:
-        """The settings of `train`, with their defaults."""
-        return self._elaborated.training
+    def document(self) -> Mapping[str, Any]:
+        """The spec as plain data, with the values of its params, and with `--set` and `--preset` applied."""
+        return self.parsed.value
 
     @property
     def params(self) -> Mapping[str, Any]:
         """The params of the file with their values; one that is computed from others is its expression."""
-        written = self._document.value.get("params")
+        written = self.document.get("params")
         return dict(written) if isinstance(written, dict) else {}
-
-    @property
-    def trains(self) -> bool:
-        """Whether the spec has a section `train`."""
-        return self._document.value.get("train") is not None
-
-    @property
-    def data(self) -> DataConfig | None:
-        """The settings of `data`."""
-        return self._elaborated.data
-
-    @property
-    def tuning(self) -> TuneConfig | None:
-        """The settings of `tune`."""
-        return self._elaborated.tuning
-
-    @property
-    def ranges(self) -> dict[str, Limit]:
-        """For each integer input, the exclusive upper bound that its readers accept: one for all elements, or
-        one for each position of the last axis.
-        """
-        return self._elaborated.ranges
-
-    @property
-    def minimum_sizes(self) -> dict[str, int]:
-        """The smallest legal value of each symbolic size."""
-        return self._elaborated.minimum_sizes
-
-    @property
-    def maximum_sizes(self) -> dict[str, int]:
-        """The largest legal value of each symbolic size that has one."""
-        return self._elaborated.maximum_sizes
-
-    @property
-    def document(self) -> Mapping[str, Any]:
-        """The spec as plain data, with the values of its params, and with `--set` and `--preset` applied."""
-        return self._document.value
 
     def span(self, path: tuple[str | int, ...], key: bool = False) -> Span:
         """The place in the spec of the value at a path of keys, or of its key; else of the nearest parent."""
-        return self._document.key(path) if key else self._document.span(path)
+        return self.parsed.key(path) if key else self.parsed.span(path)
+
+    def with_batch_size(self, size: int) -> Self:
+        """The same program with another `train.batch_size`."""
+        need(batch_size=size)
+        section = {**(self.document.get("train") or {}), "batch_size": size}
+        parsed = replace(self.parsed, value={**self.document, "train": section})
+        return replace(self, parsed=parsed, train=self.training.model_copy(update={"batch_size": size}))
 
     @property
     @abstractmethod
@@ -250,9 +184,6 @@ class BaseProgram(ABC):
 
     @abstractmethod
     def summary(self) -> Summary: ...
-
-    @abstractmethod
-    def with_batch_size(self, size: int) -> BaseProgram: ...
 
     @abstractmethod
     def module(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -223,7 +224,7 @@ def compiling(
         )
         diagnostics.raise_if_errors()
         assert program is not None
-        program.allow_url = allow_url
+        program = replace(program, allow_url=allow_url)
         if not as_json and warnings:
             from graphspec.train.parallel.launched import launched
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def check_spec(
     """
     program = compiler.check(spec, diagnostics, sources, preset=preset, settings=settings)
     if program is not None:
-        program.allow_url = allow_url
+        program = replace(program, allow_url=allow_url)
     with suppress(TooManyMistakes):
         _check_beside(program, diagnostics, preset, settings)
     return program
@@ -70,7 +71,7 @@ def _check_beside(
     from graphspec.weights import check_weight_files
 
     check_weight_files(program.graph, program.path, diagnostics)
-    if program.trains:
+    if program.train is not None:
         from graphspec.custom.adaptive import check_adaptive
         from graphspec.weights.trainable import check_trainable
 

@@ -14,22 +14,22 @@ what a program computes, beyond rounding:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from graphspec.fold.plan import leave_out, plans_of
 from graphspec.fold.rewrite import Absorbed, Rewriter, Stacked, Step
+from graphspec.graph import Graph
 from graphspec.passes.prune import prune
-from graphspec.program import Elaborated
 
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A folded program, and the steps that compute its weights from those of the original.
+    """A folded graph, and the steps that compute its weights from those of the original.
 
     A weight that no step mentions keeps its key.
     """
 
-    program: Elaborated
+    graph: Graph
     steps: tuple[Step, ...]
     dropped: int
 
@@ -56,13 +56,12 @@ class Folded:
         return {"normalizations": self.absorbed, "joined": sum(self.joined), "dropped": self.dropped}
 
 
-def fold(program: Elaborated) -> Folded:
-    """The folded program. The original is not changed."""
-    plans = plans_of(program.graph)
+def fold(graph: Graph) -> Folded:
+    """The folded graph of a program. The original is not changed."""
+    plans = plans_of(graph)
     leave_out(plans)
     rewriter = Rewriter(plans)
-    graph = prune(rewriter.graph(program.graph, "", True))
-    folded = replace(program, graph=graph, masks={})  # masks are for losses
+    folded = prune(rewriter.graph(graph, "", True))
     return Folded(folded, tuple(rewriter.steps), rewriter.dropped)
 
 

@@ -66,7 +66,7 @@ def test_a_module_with_other_weights_is_refused_with_the_place(before: str, afte
     program = graphspec.compile(SPEC)
     emitted = replace(program.emitted, source=program.source.replace(before, after))
     with pytest.raises(graphspec.SpecError, match="emission-failed") as raised:
-        load_module(program._elaborated, emitted, None, 0, None, {})
+        load_module(program, emitted, None, 0, None, {})
     (found,) = raised.value.diagnostics
     assert says in found.message
     assert "three" in found.message or (found.span is not None and found.span.line == 4)
