@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -19,8 +20,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 
 import graphspec
+from graphspec.cli.app import app
 from graphspec.diagnostics import SpecError
 from graphspec.export import export
 from graphspec.files.run_folder import RunFolder
@@ -29,6 +32,7 @@ from graphspec.runs.run import Run
 from graphspec.runs.shipping import ship
 from tests.runs import everything
 
+INSTALLED = [name for name in engines.OF_CPUS if find_spec(name) is not None]
 ROWS = [everything.row(random.Random(seed)) for seed in range(3)]
 
 
@@ -81,6 +85,62 @@ def test_auto_takes_the_fastest_and_remembers_it(run: Run, monkeypatch: pytest.M
     known = json.loads((run.path / "engines/best.json").read_text())
     (run.path / "engines/best.json").write_text(json.dumps({**known, "key": {**known["key"], "threads": 99}}))
     assert Run(run.path).model(engine="auto").engine.name == "torch"
+
+
+def test_auto_really_times_what_is_installed(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever engine it is here: the record says that it was the fastest, and is read back."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    forget(Run(folder))
+    expected = [Run(folder).predict(row).to_pylist()[0] for row in ROWS]
+    model = Run(folder).model(engine="auto")
+    record = json.loads((folder / "engines/best.json").read_text())
+    assert record["seconds"].keys() == record["apart"].keys() == {"1"}
+    (seconds,), (apart,) = record["seconds"].values(), record["apart"].values()
+    assert seconds.keys() == {"torch", *INSTALLED} and apart.keys() == {*INSTALLED}
+    assert min(seconds.values()) > 0 and max(apart.values()) < 1e-4
+    assert model.engine.name == min(seconds, key=seconds.__getitem__)
+    assert model.notes[0].startswith(f"engine: {model.engine.name}, the fastest of torch ")
+    monkeypatch.setattr(fastest, "timed", None)
+    monkeypatch.setattr(fastest, "compare", None)
+    again = Run(folder)
+    assert again.model(engine="auto").engine.name == model.engine.name
+    for row, wanted in zip(ROWS, expected, strict=True):
+        assert_near(again.predict(row, engine="auto").to_pylist()[0], wanted)
+
+
+@pytest.fixture(scope="module")
+def said_by_torch(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Any], Any]:
+    return command(trained, "torch", tmp_path_factory.mktemp("torch"))
+
+
+def command(run: Path, engine: str, folder: Path) -> tuple[list[Any], Any]:
+    """What the commands `predict` and `evaluate` say of the rows that a run learned from."""
+    data, file = run.parent / "rows.jsonl", folder / "found.jsonl"
+    asked = [str(run), "--data", str(data), "--engine", engine, "--json"]
+    done = [
+        CliRunner().invoke(app, arguments)
+        for arguments in (["predict", *asked, "-o", str(file)], ["evaluate", *asked])
+    ]
+    assert [each.exit_code for each in done] == [0, 0], [each.output for each in done]
+    said = [json.loads(each.stdout) for each in done]
+    for each in said if engine != "torch" else ():
+        wanted = "" if engine == "auto" else f"{engine}, equal to the module to "
+        assert each["notes"][0].startswith(f"engine: {wanted}")
+    return [json.loads(line) for line in file.read_text().splitlines()], said[1]
+
+
+@pytest.mark.parametrize("engine", [*INSTALLED, "auto"])
+def test_commands_give_the_values_of_torch_with_each_engine(
+    trained: Path, tmp_path: Path, said_by_torch: tuple[list[Any], Any], engine: str
+) -> None:
+    wanted, found = said_by_torch, command(trained, engine, tmp_path)
+    assert len(wanted[0]) == len(found[0]) == wanted[1]["examples"] == found[1]["examples"] == 60
+    for row, expected in zip(found[0], wanted[0], strict=True):
+        assert_near(row, expected)
+    assert_near(found[1]["metrics"], wanted[1]["metrics"])
 
 
 def test_what_is_timed_is_as_long_as_what_was_learned_from(
