@@ -7,10 +7,10 @@ import keras
 import torch
 from torch import Tensor, nn
 
-from graphspec.compiled_spec import Program
 from graphspec.contract.layer import Weight
 from graphspec.contract.masks import MaskNotEqual
 from graphspec.graph import Graph, Op, Unit, Value
+from graphspec.program import Program
 from graphspec.weights import key_prefix, layers
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bench.cases import CASES, Case, copy_weights, loss, outputs, second_biases
 from bench.measure import Samples, interleave
 from bench.report import Column, Table, Value, duration
-from graphspec.compiled_spec import Program
+from graphspec.program import Program
 
 NOTE = """Forward: `eval()` under `inference_mode`. Step: `train()`, forward to logits, half the mean square,
 backward, a fused SGD step. Runs are interleaved, with the same weights, after a check that outputs and

@@ -9,17 +9,17 @@ from graphspec.version import __version__
 
 if TYPE_CHECKING:
     from graphspec import export
-    from graphspec.compiled_spec import Program
     from graphspec.compiler import compile
     from graphspec.convert import from_keras
     from graphspec.convert.pytorch import from_torch
     from graphspec.diagnostics import SpecError
+    from graphspec.program import Program
     from graphspec.runs.run import Run
 
 __all__ = ["Program", "Run", "SpecError", "__version__", "compile", "export", "from_keras", "from_torch"]
 
 _HOMES = {
-    "Program": "compiled_spec",
+    "Program": "program",
     "Run": "runs.run",
     "SpecError": "diagnostics",
     "compile": "compiler",

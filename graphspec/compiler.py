@@ -9,7 +9,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from graphspec.compiled_spec import Program
 from graphspec.data import augmentation
 from graphspec.declarations import File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, TooManyMistakes, did_you_mean, fail
@@ -17,6 +16,7 @@ from graphspec.diagnostics.arguments import need
 from graphspec.elaborate import Context, argument_names, elaborate
 from graphspec.files.reading import content
 from graphspec.files.run_files import BEST, ENVIRONMENT, SPEC
+from graphspec.program import Program
 from graphspec.source import Document, read
 from graphspec.source.overrides import Overrides, from_python, in_options
 

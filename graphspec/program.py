@@ -1,191 +1,121 @@
-"""What a spec means: its graph, the types of its inputs, and the losses and metrics of its outputs.
-
-Elaboration makes it; folding, emission, the summary and the plot read it.
-"""
+"""A compiled spec, and all that can be done with one."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any
 
-from graphspec.data.row_settings import RowSettings
+from graphspec.data.augmentation import chain
 from graphspec.diagnostics import Span
-from graphspec.diagnostics.arguments import need
-from graphspec.graph import Graph, Value
-from graphspec.objectives import Loss, Metric
-from graphspec.tensor import Limit, Tensor
+from graphspec.diagnostics.arguments import need, need_sizes
+from graphspec.elaborated import BaseProgram
+from graphspec.version import LANGUAGE
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from graphspec.data.config import DataConfig
-    from graphspec.emit.emitted import Emitted
-    from graphspec.source import Document
-    from graphspec.train.config import TrainConfig
-    from graphspec.tune.config import TuneConfig
+    from graphspec.emit import Emitted
+    from graphspec.fold import Folded
+    from graphspec.graph import Value
+    from graphspec.train.custom_loop import Metrics
+    from graphspec.train.progress import Result
     from graphspec.view.summary import Summary
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class OutputSpec:
-    """One output of a program: the tensors it returns (usually one), with its loss and metrics.
-
-    `activation` is the activation that `forward(..., logits=True)` leaves off, if any, and `mask` the key
-    under which that returns the mask, [batch, steps]: the steps that losses and metrics look at. `rows`
-    says which rows count, and how much.
-    """
-
-    name: str
-    tensors: tuple[Tensor, ...]
-    loss: Loss | None
-    loss_weight: float | Literal["learned"]
-    metrics: tuple[Metric, ...]
-    target: str
-    activation: str | None = None
-    mask: str | None = None
-    rows: RowSettings = field(default_factory=RowSettings)
-
-    @property
-    def keys(self) -> list[str]:
-        """The names under which a module returns its tensors: from the second on with a number."""
-        return [f"{self.name}.{index}" if index else self.name for index in range(len(self.tensors))]
-
-    @property
-    def logits_key(self) -> str:
-        """The name of what it is without its activation, beside itself."""
-        return f"{self.name}.logits"
-
-    @property
-    def columns(self) -> list[str]:
-        """The names of its tensors in predictions: where there are several, what a loss that compares them
-        calls each, after the output's name; else those of `keys`.
-        """
-        takes = self.loss.takes if self.loss is not None else ()
-        if len(self.tensors) == 1 or len(takes) != len(self.tensors):
-            return self.keys
-        return [f"{self.name}.{word}" for word in takes]
-
-
-def returned(outputs: Mapping[str, OutputSpec], logits: bool = False) -> list[str]:
-    """The names of what an export returns, in order: with `logits` also what losses read."""
-    names = [key for output in outputs.values() for key in output.keys]
-    if logits:
-        names += [output.logits_key for output in outputs.values() if output.activation is not None]
-        names += dict.fromkeys(output.mask for output in outputs.values() if output.mask is not None)
-    return names
-
-
-@dataclass(frozen=True, eq=False)
-class Elaborated:
-    """What a spec without errors means, as far as the front half can tell."""
-
-    name: str
-    """The name of the spec: its `name`, else that of its file."""
-    graph: Graph
-    """The graph: nodes and the values between them."""
-    inputs: dict[str, Tensor]
-    """The type of each input; the batch axis first."""
-    outputs: dict[str, OutputSpec]
-    """Each output by name: its values, its loss and its metrics."""
-    train: TrainConfig | None
-    """The settings of `train`; None without such a section."""
-    data: DataConfig | None
-    """The settings of `data`; None without such a section."""
-    tuning: TuneConfig | None = None
-    """The settings of `tune`; None without such a section."""
-    ranges: dict[str, Limit] = field(default_factory=dict)
-    """For each integer input, the exclusive upper bound that its readers accept: one for all elements, or
-    one for each position of the last axis.
-    """
-    minimum_sizes: dict[str, int] = field(default_factory=dict)
-    """The smallest legal value of each symbolic size."""
-    maximum_sizes: dict[str, int] = field(default_factory=dict)
-    """The largest legal value of each symbolic size that has one."""
-    masks: dict[str, Value] = field(default_factory=dict)
-    """What `forward(..., logits=True)` returns beside the outputs, for losses."""
-    channels_first: frozenset[str] = frozenset()
-    """The inputs that come as [batch, channels, ...], and lie so in memory."""
-    defaults: dict[str, int | float | bool | str] = field(default_factory=dict)
-    """What fills the inputs that may be left out."""
-
-    @cached_property
-    def training(self) -> TrainConfig:
-        """The settings of `train`, with their defaults."""
-        from graphspec.train.config import TrainConfig  # few checks ask for them
-
-        return self.train or TrainConfig()
-
-    @property
-    def takes_logits(self) -> bool:
-        """Whether `forward` has the argument `logits`: it leaves something off, or returns masks beside."""
-        return any(output.activation is not None for output in self.outputs.values()) or bool(self.masks)
+CompileText = Callable[[str, str, Path | None, Iterable[str]], "Program"]
+"""Compiles a text: what diagnostics call it, the file that what it names is relative to, what it allows. A
+program compiles others: of `augment`, and of itself with more outputs.
+"""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class BaseProgram(Elaborated, ABC):
-    """A compiled spec, as what reads data, trains and draws sees it: `graphspec.Program`, which adds what
-    else can be done with one.
-    """
+class Program(BaseProgram):
+    """A compiled spec. Nothing here imports torch before `module` or `example_inputs` is called."""
 
-    parsed: Document
-    """The spec as it was read, with the place of each key and value; `--set` and `--preset` are applied."""
-    path: Path | None
-    """The file of the spec, if it has one."""
-    sources: Mapping[str, str]
-    """The text of every file that was read, by the name diagnostics call it."""
-    allow: tuple[str, ...] = ()
-    """The Python packages that custom modules may be imported from."""
-    allow_url: bool = False
-    """Whether the spec may name files in object storage, and where trackers write."""
+    compile_text: CompileText
+    folding: Folding | None = None
+    """The unfolded program and the plan, if this program is folded."""
+    _emitted: dict[tuple[bool, bool], Emitted] = field(default_factory=dict)
 
-    @property
-    def folder(self) -> Path | None:
-        """The directory of the spec; None without a file."""
-        return self.path.parent if self.path is not None else None
+    @cached_property
+    def resolved(self) -> str:
+        """The spec as YAML text, with its name, and with `--set` and `--preset` applied."""
+        return self.resolve()
 
-    @property
-    def document(self) -> Mapping[str, Any]:
-        """The spec as plain data, with the values of its params, and with `--set` and `--preset` applied."""
-        return self.parsed.value
+    def resolve(self, defaults: bool = False) -> str:
+        """The resolved spec, as YAML text that compiles to the same source: its name, the version of the
+        language, its params with their values, and the changes of `settings`; with `defaults`, also every
+        default that it leaves out.
+        """
+        from graphspec.source.writing import write
 
-    @property
-    def params(self) -> Mapping[str, Any]:
-        """The params of the file with their values; one that is computed from others is its expression."""
-        written = self.document.get("params")
-        return dict(written) if isinstance(written, dict) else {}
+        document = {"name": self.name, "language": LANGUAGE}
+        document |= {key: value for key, value in self.document.items() if key not in document}
+        if defaults:
+            from graphspec.reference.resolution import with_defaults
 
-    def span(self, path: tuple[str | int, ...], key: bool = False) -> Span:
-        """The place in the spec of the value at a path of keys, or of its key; else of the nearest parent."""
-        return self.parsed.key(path) if key else self.parsed.span(path)
+            document = with_defaults(document, self.training)
+        return write(document)
 
-    def with_batch_size(self, size: int) -> Self:
-        """The same program with another `train.batch_size`."""
-        need(batch_size=size)
-        section = {**(self.document.get("train") or {}), "batch_size": size}
-        parsed = replace(self.parsed, value={**self.document, "train": section})
-        return replace(self, parsed=parsed, train=self.training.model_copy(update={"batch_size": size}))
+    @cached_property
+    def emitted(self) -> Emitted:
+        """The emitted source, with the place in the spec of each line."""
+        return self.emit()
 
-    @property
-    @abstractmethod
-    def resolved(self) -> str: ...
+    def emit(self, inplace: bool = True, exporting: bool = False) -> Emitted:
+        """The emitted source, with options.
 
-    @property
-    @abstractmethod
-    def emitted(self) -> Emitted: ...
+        Without `inplace`, activations do not work in place: hooks see every value, full backward hooks work,
+        and training needs more memory. `exporting` is for torch.export with dynamic sizes.
+        """
+        from graphspec.emit import emit
+
+        kept = (inplace, exporting)
+        if kept not in self._emitted:
+            initialize = self.folding is None
+            self._emitted[kept] = emit(self, initialize, inplace, exporting)
+        return self._emitted[kept]
 
     @property
-    def source(self) -> str:
-        """The emitted Python source: a file that needs only torch."""
-        return self.emitted.source
+    def class_name(self) -> str:
+        """The name of the emitted class of the program."""
+        return self.emitted.class_name
 
-    @abstractmethod
-    def summary(self) -> Summary: ...
+    def summary(self) -> Summary:
+        """The summary: rows and totals as data; `str()` gives the table."""
+        from graphspec.view.rows import summarize
 
-    @abstractmethod
+        return summarize(self)
+
+    def memory(self, batch_size: int, sizes: Mapping[str, int] | None = None) -> int | None:
+        """The bytes of a training step on `batch_size` examples at its peak, as torch finds them on tensors
+        without memory, with the workspaces of kernels on CPUs. `sizes` are those of named sizes.
+
+        None where shapes alone do not tell: see `graphspec.train.memory_estimate.step_bytes`.
+        """
+        from graphspec.train.memory_estimate import step_bytes
+
+        need(batch_size=batch_size)
+        need_sizes(self, sizes or {})
+        return step_bytes(self, batch_size, sizes)
+
+    def fold(self) -> Program:
+        """The same program for inference only, and faster: normalizations are folded into the layers before
+        them, layers on one input are joined, and training-only layers are removed.
+
+        Its `module` takes the weights of this program; its state dict has other keys.
+        """
+        from graphspec.fold import fold
+
+        if self.folding is not None:
+            return self
+        folded = fold(self.graph)
+        masks: dict[str, Value] = {}  # which are for losses
+        return replace(self, graph=folded.graph, masks=masks, folding=Folding(self, folded), _emitted={})
+
     def module(
         self,
         device: str = "cpu",
@@ -194,18 +124,198 @@ class BaseProgram(Elaborated, ABC):
         *,
         inplace: bool = True,
         exporting: bool = False,
-    ) -> nn.Module: ...
+    ) -> nn.Module:
+        """The emitted module on a device, initialized from `seed`, then loaded from `weights` if given: a
+        `.safetensors` file or a state dict; `inplace` and `exporting` as in `emit`.
 
-    @abstractmethod
-    def augmentations(self, more: Mapping[str, int] | None = None) -> dict[str, nn.Module]: ...
+        Raises `SpecError`; (module-not-allowed) for custom code that `allow` does not name.
+        """
+        from graphspec import custom
+        from graphspec.emit.load import load_folded, load_module
 
-    @abstractmethod
+        need(seed=seed, weights=weights)
+        classes = custom.bring(custom.nodes(self), self.folder, self.allow)
+        emitted = self.emit(inplace, exporting)
+        if self.folding is None:
+            module = load_module(self, emitted, self.path, seed, weights, classes)
+        else:
+            unfolded = self.folding.program.module(seed=seed, weights=weights)
+            module = load_folded(emitted, unfolded, self.folding.folded.steps, classes)
+        try:
+            return module.to(device)
+        except (RuntimeError, AssertionError):  # torch has other words for a device that is not there
+            from graphspec.train import device as devices
+
+            devices.choose(str(device))
+            raise
+
+    def augmentations(self, more: Mapping[str, int] | None = None) -> dict[str, nn.Module]:
+        """By input, the modules of the features' `augment`, which apply to a batch of float images.
+
+        `more` is by input how many channels come after those of its images, which are only moved with them.
+        """
+        modules = {}
+        for name, feature in self.data.features.items() if self.data is not None else ():
+            if name in self.inputs and (layers := getattr(feature, "augment", None)):
+                text = chain(layers, self.inputs[name], (more or {}).get(name, 0))
+                modules[name] = self.compile_text(text, "<augment>", None, ()).module().train()
+        return modules
+
+    def fit(
+        self,
+        data: Any = None,
+        *,
+        weights: str | Path | None = None,
+        device: str = "auto",
+        run_dir: str | Path | None = None,
+        epochs: int | None = None,
+        limit: int | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        callbacks: Iterable[Any] = (),
+    ) -> Result:
+        """Trains as `graphspec train` does. The result has `history`, `metrics` and `run_dir`, for
+        `graphspec.Run`.
+
+        `data` is a path, a dict of arrays, a pandas or polars frame, or a torch Dataset of dicts, by the
+        names of columns; by default the data of the spec. The other arguments are fields of
+        `graphspec.train.options.TrainOptions`. Raises `SpecError`.
+        """
+        from graphspec.data.in_memory_source import given
+        from graphspec.train.loop import train
+
+        need(weights=weights, run_dir=run_dir, resume=resume, overwrite=overwrite)
+        return train(
+            self,
+            data=given(data),
+            root=self.folder,
+            weights=Path(weights) if weights is not None else None,
+            device=device,
+            run_dir=Path(run_dir) if run_dir is not None else None,
+            epochs=epochs,
+            limit=limit,
+            resume=resume,
+            overwrite=overwrite,
+            callbacks=callbacks,
+        )
+
+    def loss(
+        self, outputs: Any, targets: Any, *, logits: bool = False, weights: Any = None
+    ) -> dict[str, Any]:
+        """The training loss without penalties: `loss`, a scalar to differentiate, and that of each output,
+        `<name>_loss`.
+
+        `outputs` is the return value of the module, called with the same `logits`; `targets` are tensors by
+        name, or one tensor for a single output. Among them are the columns that `sample_weight` names;
+        `class_weight` counts where it names class numbers or declared values. `weights` replaces both: one
+        tensor, or tensors by output, with a weight for each example. Raises `SpecError` (data-column,
+        data-shape, loss-misfit), also where `outputs` cannot be what `logits` says.
+        """
+        from graphspec.train.custom_loop import objective
+
+        return objective(self, outputs, targets, logits, weights)
+
+    def metrics(self, *, logits: bool = False) -> Metrics:
+        """The values that an epoch reports, `loss` and the metrics by name, accumulated batch by batch.
+
+        `update(outputs, targets, weights)` takes the arguments of `loss`, `compute()` returns the values over
+        all batches so far, `reset()` starts again. Means are over examples, not over batches.
+        """
+        from graphspec.train.custom_loop import Metrics
+
+        return Metrics(self, logits)
+
+    def activations(self, module: nn.Module, inputs: Any, names: Iterable[str]) -> dict[str, Any]:
+        """The outputs of nodes, named as in `from`: `stem`, `stages.1`, `encoder.attention`.
+
+        `module` is a module of this program, in training or inference mode; `inputs` is a tensor, a list of
+        them, or a dict by name. Gradients flow back into its weights. Raises `SpecError` for an unknown name.
+        """
+        from graphspec.emit.load import run_as
+
+        names = list(names)
+        probe, keys = self._probe(names)
+        outputs = run_as(probe.module(), module, inputs)
+        return {name: outputs[key] for name, key in zip(names, keys, strict=True)}
+
+    def _probe(self, names: list[str]) -> tuple[Program, list[str]]:
+        """This program with an additional output for each name, and the names of these outputs."""
+        from graphspec.source.writing import write
+
+        keys = [f"activation_{index}" for index in range(len(names))]
+        written = self.document["outputs"]
+        kept = written if isinstance(written, dict) else {name: {} for name in self.outputs}
+        outputs = {**kept, **{key: {"from": name} for key, name in zip(keys, names, strict=True)}}
+        text = write({"name": self.name, **self.document, "outputs": outputs})
+        return self.compile_text(text, "<activations>", self.path, self.allow), keys
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{name} {tensor}" for name, tensor in self.inputs.items())
+        outputs = ", ".join(self.outputs)
+        return f"<Program {self.name}: {inputs} -> {outputs}; {self.summary().total_params:,} params>"
+
+    def _repr_svg_(self) -> str:
+        """The graph as a picture, for notebooks."""
+        from graphspec.plot import plot
+
+        return plot(self, ".svg")
+
     def example_inputs(
         self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0
-    ) -> dict[str, Any]: ...
+    ) -> dict[str, Any]:
+        """Random tensors in the ranges that the graph accepts. Symbolic sizes come from `sizes`; by default
+        each is the smallest legal one, but at least 8.
+        """
+        from graphspec.emit.load import example_inputs
 
-    @abstractmethod
-    def prove(self, module: nn.Module) -> None: ...
+        need(batch_size=batch_size, seed=seed)
+        need_sizes(self, sizes or {})
+        return example_inputs(self, batch_size, dict(sizes or {}), seed)
 
-    @abstractmethod
-    def adapt(self, module: nn.Module, batches: Callable[[], Iterable[Mapping[str, Any]]]) -> list[str]: ...
+    def bundle(self, inplace: bool = True, prove: bool = True) -> str:
+        """The emitted Python source with custom modules copied into it; it is run once unless `prove` is
+        false. Raises `SpecError` (bundle-misfit) if they need more than torch.
+        """
+        from graphspec import custom
+        from graphspec.emit.bundle import bundle
+
+        bundled = bundle(self, self.emit(inplace))
+        if prove:
+            from graphspec.emit.load import load_module
+
+            custom.need_permission(custom.nodes(self), self.allow)
+            self.prove(load_module(self, bundled, self.path, 0, None, {}))
+        return bundled.source
+
+    def prove(self, module: nn.Module) -> None:
+        """Runs a module of this program once, on small random inputs. Raises `SpecError` (module-differs)
+        if a custom module returns something else than its node declares.
+        """
+        from graphspec.emit.proof import prove
+
+        prove(self, module)
+
+    def adapt(self, module: nn.Module, batches: Callable[[], Iterable[Mapping[str, Any]]]) -> list[str]:
+        """Fills what layers of a module learn of training data before the first step: the boundaries of
+        `Discretization` with `num_bins`, the means and variances of `Normalization` without them. Layers that
+        know them keep them. Returns the paths of the layers that learned.
+
+        `batches` gives batches of inputs by name, each time anew. Raises `SpecError` (cannot-adapt).
+        """
+        from graphspec.custom.adapting import adapt
+
+        return adapt(self.graph, self.inputs, module, batches)
+
+    def place_of(self, error: BaseException) -> Span | None:
+        """The place in the spec of the innermost line of the module in an error's traceback."""
+        from graphspec.emit.load import place_of
+
+        return place_of(self._emitted.values(), error)
+
+
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """The origin of a folded program."""
+
+    program: Program
+    folded: Folded

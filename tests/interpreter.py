@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphspec.compiled_spec import Program
 from graphspec.contract.layer import Code, Leaf, ModuleCall, Ref
 from graphspec.emit.library_source import FOLDER
 from graphspec.graph import Graph, Op, Unit, Value
+from graphspec.program import Program
 from graphspec.weights import key_prefix
 
 

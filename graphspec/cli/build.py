@@ -27,8 +27,8 @@ from graphspec.cli.written import check_target, encoders_of_run, why_arrays, wri
 from graphspec.files.stamps import stamped
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
     from graphspec.data.encoders import Encoders
+    from graphspec.program import Program
     from graphspec.runs.directory import RunFiles
 
 FORMATS = ("py", "pt2", "onnx")

@@ -15,8 +15,8 @@ from graphspec.cli.printing import count_of, print_json, reporting, show
 from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
     from graphspec.diagnostics import Diagnostics
+    from graphspec.program import Program
 
 
 def check_plainly(words: Sequence[str]) -> int | None:

@@ -20,7 +20,7 @@ from graphspec.diagnostics.terminal import legible, say_json
 from graphspec.diagnostics.text import first_line
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
+    from graphspec.program import Program
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """click's, which typer has as its own in later versions."""

@@ -26,9 +26,9 @@ from graphspec.diagnostics.text import plain
 from graphspec.files.stamps import stamped
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
     from graphspec.data.encoders import Encoders
     from graphspec.export import Exported
+    from graphspec.program import Program
     from graphspec.runs.quantization import Form, Quantized
     from graphspec.runs.run import Run
 

@@ -12,7 +12,7 @@ from graphspec.cli.common import misuse, running
 if TYPE_CHECKING:
     from torch import nn
 
-    from graphspec.compiled_spec import Program
+    from graphspec.program import Program
 
 MARK = "graphspec"
 """The key that says, in the metadata of a file of weights, that `build --fold` wrote it."""

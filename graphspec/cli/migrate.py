@@ -14,8 +14,8 @@ from graphspec.diagnostics.terminal import say
 from graphspec.diagnostics.text import plain
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
     from graphspec.migrate import MigratedWeight, Migration
+    from graphspec.program import Program
 
 Paths = Annotated[
     list[Path],

@@ -28,7 +28,7 @@ from graphspec.train.parallel.launched import follow_launcher, launched
 
 if TYPE_CHECKING:
     from graphspec.cli.training_report import TrainingReport
-    from graphspec.compiled_spec import Program
+    from graphspec.program import Program
     from graphspec.train.progress import Result, Start
 
 

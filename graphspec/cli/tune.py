@@ -28,7 +28,7 @@ from graphspec.cli.printing import count_of, print_json, print_table
 from graphspec.diagnostics.terminal import at_once, say
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
+    from graphspec.program import Program
     from graphspec.tune.run import Outcome
 
 SHOWN = 10

@@ -13,10 +13,10 @@ from graphspec.files.stamps import is_edited
 from graphspec.version import MADE_BY
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
     from graphspec.data.encoders import Encoders
     from graphspec.export import Exported, Range
     from graphspec.export.columns import ColumnForm
+    from graphspec.program import Program
 
 
 def encoders_of_run(path: Path, encoders: Encoders | None, inputs: str | None) -> Encoders | None:

@@ -20,7 +20,7 @@ from graphspec.compare.differences import SpecComparison, compare_outlines
 from graphspec.compare.outline import outline
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
+    from graphspec.program import Program
 
 __all__ = ["SpecComparison", "compare"]
 

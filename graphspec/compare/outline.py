@@ -13,7 +13,7 @@ from graphspec.tensor import Dim
 from graphspec.view.summary import Row, show_shape
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
+    from graphspec.program import Program
 
 SECTIONS = ("params", "outputs", "data", "train", "tune")
 """The parts of a spec whose settings are compared as they are written; nodes and inputs as what they mean."""

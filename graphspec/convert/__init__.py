@@ -27,8 +27,8 @@ from graphspec.diagnostics.text import line_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from graphspec.compiled_spec import Program
     from graphspec.convert.nodes import StoredPlace
+    from graphspec.program import Program
 
 __all__ = ["Imported", "from_keras", "import_keras"]
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphspec.compiled_spec import Program
 from graphspec.convert.nodes import identifier
 from graphspec.convert.tracing.live import inputs_of
 from graphspec.diagnostics import fail
+from graphspec.program import Program
 
 
 def _ends_in(layer: Any, word: str) -> bool:

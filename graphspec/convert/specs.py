@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphspec.compiled_spec import Program
 from graphspec.compiler import check
 from graphspec.convert.document import document, nodes_of
 from graphspec.convert.folding import folded
@@ -14,6 +13,7 @@ from graphspec.convert.nodes import ConvertedBody, ConvertedValue, StoredPlace, 
 from graphspec.convert.writing import text
 from graphspec.diagnostics import Diagnostic, Diagnostics, fail
 from graphspec.graph import Graph, Op, Value
+from graphspec.program import Program
 from graphspec.weights import key_prefix
 from graphspec.weights.names import attribute
 

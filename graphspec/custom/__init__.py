@@ -17,8 +17,8 @@ from typing import Any
 from graphspec.contract.custom_module import CustomModule
 from graphspec.diagnostics import Diagnostic, Span, SpecError, did_you_mean, fail, nearest
 from graphspec.diagnostics.text import first_line
+from graphspec.elaborated import BaseProgram
 from graphspec.objectives.custom import CustomLoss, CustomMetric
-from graphspec.program import BaseProgram
 
 _LOCK = threading.RLock()
 _BROUGHT: dict[str, Path] = {}

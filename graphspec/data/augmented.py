@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from graphspec.data.batches import Batch, Changed, Examples
 from graphspec.data.features.following import followers, pictures
 from graphspec.data.features.plan import Fill, plan_fills
-from graphspec.program import BaseProgram
+from graphspec.elaborated import BaseProgram
 
 MOST = 255
 """The largest value of a picture."""

@@ -21,8 +21,8 @@ from graphspec.data.folders import find
 from graphspec.data.mistakes import lacks, placed
 from graphspec.data.opening import Opening, opening, spanner
 from graphspec.diagnostics import Diagnostic, Span, SpecError
+from graphspec.elaborated import BaseProgram
 from graphspec.files.run_files import ENVIRONMENT
-from graphspec.program import BaseProgram
 
 
 def check_files(program: BaseProgram, root: Path | None) -> Iterator[Diagnostic]:

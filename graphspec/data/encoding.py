@@ -10,7 +10,7 @@ from graphspec.data.config import DataConfig
 from graphspec.data.encoders import Encoders
 from graphspec.data.features.plan import misfits, of_images, plan_fills
 from graphspec.data.opening import spanner
-from graphspec.program import BaseProgram
+from graphspec.elaborated import BaseProgram
 
 
 def new_encoders(program: BaseProgram, images: bool = False, absent: Collection[str] = ()) -> Encoders:

@@ -22,10 +22,10 @@ from graphspec.data.features.plan import target_type
 from graphspec.data.mistakes import nowhere
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import Diagnostic, Span, SpecError, fail
+from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.objectives import Loss
 from graphspec.objectives.losses import Categorical, SparseLoss
 from graphspec.objectives.sequence_losses import CTC
-from graphspec.program import BaseProgram, OutputSpec
 from graphspec.tensor import Dim, Tensor, names_of, unit_of, value_of
 
 Array = NDArray[Any]

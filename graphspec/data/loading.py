@@ -36,7 +36,7 @@ from graphspec.data.streamed import Streamed
 from graphspec.data.synthetic import BATCHES, synthetic
 from graphspec.data.weighed import weighed
 from graphspec.diagnostics import Diagnostic, SpecError, did_you_mean, fail
-from graphspec.program import BaseProgram
+from graphspec.elaborated import BaseProgram
 from graphspec.tensor import names_of
 
 if TYPE_CHECKING:

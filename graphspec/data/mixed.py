@@ -17,7 +17,7 @@ from torch import Tensor
 
 from graphspec.data.batches import Batch, Changed, Examples
 from graphspec.data.mixing import IMAGE, CutMix, Mixing, MixUp
-from graphspec.program import BaseProgram
+from graphspec.elaborated import BaseProgram
 
 
 @dataclass(frozen=True, slots=True)

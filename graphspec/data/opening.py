@@ -11,8 +11,8 @@ from graphspec.data.features.plan import Fill
 from graphspec.data.files import DataFile, alike
 from graphspec.data.in_memory_source import Given
 from graphspec.diagnostics import Span, fail
+from graphspec.elaborated import BaseProgram
 from graphspec.files.reading import is_within
-from graphspec.program import BaseProgram
 
 
 @dataclass(frozen=True, slots=True)

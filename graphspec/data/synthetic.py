@@ -9,9 +9,9 @@ import torch
 
 from graphspec.data.batches import InMemory
 from graphspec.data.fields import Field
+from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.objectives.custom import CustomLoss
 from graphspec.objectives.formulas import activate
-from graphspec.program import BaseProgram, OutputSpec
 from graphspec.tensor import Tensor
 
 BATCHES = 10

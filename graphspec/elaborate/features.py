@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.outputs import is_unbound
-from graphspec.program import OutputSpec
+from graphspec.elaborated import OutputSpec
 from graphspec.settings import Problem
 from graphspec.tensor import Limit, Tensor
 

@@ -15,7 +15,7 @@ from graphspec.weights import paths
 from graphspec.weights.adaptable import adaptable
 
 if TYPE_CHECKING:
-    from graphspec.program import OutputSpec
+    from graphspec.elaborated import OutputSpec
 
 
 def check_groups(

@@ -13,12 +13,12 @@ from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.lookup import reference
 from graphspec.elaborate.references import heads
 from graphspec.elaborate.values import FAILED, NOTHING, Resolved
+from graphspec.elaborated import OutputSpec
 from graphspec.graph import Value
 from graphspec.objectives import Metric, SettingError, parse_loss, parse_metric
 from graphspec.objectives.history import loss_names, metric_names
 from graphspec.objectives.losses import Misfit, VectorLoss
 from graphspec.passes.logits import ending
-from graphspec.program import OutputSpec
 from graphspec.source import Path
 
 

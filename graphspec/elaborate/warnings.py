@@ -13,6 +13,7 @@ from graphspec.diagnostics import Diagnostic, Span
 from graphspec.diagnostics.foreign_terms import SCALE_PIXELS
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.sections import Sections
+from graphspec.elaborated import OutputSpec
 from graphspec.graph import Graph, Op, Value, types
 from graphspec.language.schema import Input
 from graphspec.objectives.history import Direction, directions
@@ -20,7 +21,6 @@ from graphspec.objectives.losses import Binary, Categorical, MeanAbsoluteError, 
 from graphspec.passes.logits import ending, ends_in, inside
 from graphspec.passes.scales import is_linear, keeps_scale, multiplied
 from graphspec.passes.unread_masks import unread_masks
-from graphspec.program import OutputSpec
 
 if TYPE_CHECKING:
     from graphspec.data.config import DataConfig

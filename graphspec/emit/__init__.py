@@ -11,6 +11,7 @@ from itertools import zip_longest
 from textwrap import wrap
 
 from graphspec.diagnostics import SpecError
+from graphspec.elaborated import Elaborated
 from graphspec.emit.absent_outputs import with_absent_outputs
 from graphspec.emit.batches import expanded
 from graphspec.emit.classes import Classes
@@ -29,7 +30,6 @@ from graphspec.emit.specialize import Specializer, Use
 from graphspec.emit.writer import SourceWriter, write_definition
 from graphspec.graph import Definition, Op, Value
 from graphspec.passes.logits import inside
-from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, Tensor, show_size, symbol
 from graphspec.version import MADE_BY, __version__
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from graphspec import custom
 from graphspec.custom import NamedCode
 from graphspec.diagnostics import SpecError, fail
+from graphspec.elaborated import BaseProgram
 from graphspec.emit import Emitted
 from graphspec.files.reading import read_text
-from graphspec.program import BaseProgram
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
 

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from graphspec.diagnostics import Span, SpecError, fail
+from graphspec.elaborated import Elaborated
 from graphspec.emit import Emitted
 from graphspec.emit.execution import execute, file_name, hold, is_emitted
 from graphspec.emit.soundness import REPORT
 from graphspec.fold import Step
 from graphspec.fold.weights import fold_weights
 from graphspec.graph import Graph
-from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, DTYPES, Size, factors, value_of
 from graphspec.transfer.misfits import explain, instead
 from graphspec.weights import counts_batches, inside, no_file, shapes, weight_files

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from graphspec.contract.masks import MaskNotEqual
+from graphspec.elaborated import BaseProgram
 from graphspec.emit.load import divides_integers
 from graphspec.graph import Graph, Value
-from graphspec.program import BaseProgram
 from graphspec.tensor import names_of
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from torch import nn
 from graphspec.contract.custom_module import CustomModule
 from graphspec.custom.adapting import adapted
 from graphspec.diagnostics import fail
+from graphspec.elaborated import Elaborated
 from graphspec.emit.load import TORCH_DTYPES, example_inputs
 from graphspec.graph import Graph, Op, Unit
-from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, unit_of, value_of
 from graphspec.weights import key_prefix
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from graphspec.diagnostics import Span
+from graphspec.elaborated import Elaborated
 from graphspec.emit.body import Assign, Delete, Effect, For, If, Return, Statement, assigned_by, read_by
 from graphspec.emit.code import Variable, equal, template
 from graphspec.emit.construct import InitWriter, parameters
@@ -19,7 +20,6 @@ from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.printer import WIDTH, chain_steps, lines
 from graphspec.graph import Graph, Op, Value
 from graphspec.passes.layout import Layout
-from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, Dim, symbol, unit_of
 from graphspec.weights import names
 

@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.diagnostics import fail
+from graphspec.elaborated import returned
 from graphspec.export import onnx, pt2
 from graphspec.export.logits import WithLogits
 from graphspec.export.proof import Comparison, drawn, prove
 from graphspec.export.tracing import Range, Traced, axes, inputs_at, label, trace
 from graphspec.files.folder import beside, put
-from graphspec.program import returned
 from graphspec.tensor import BATCH
 from graphspec.version import __version__
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from graphspec.compiled_spec import Program
     from graphspec.data.encoders import Encoders
     from graphspec.export.columns import ColumnForm
+    from graphspec.program import Program
 
 FORMATS = ("pt2", "onnx")
 

@@ -10,7 +10,7 @@ from graphspec.diagnostics import fail
 from graphspec.diagnostics.text import first_line
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
+    from graphspec.program import Program
 
 FAILURES = (
     RuntimeError,

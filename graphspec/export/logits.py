@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from graphspec.elaborated import returned
 from graphspec.objectives.formulas import activate
-from graphspec.program import returned
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
+    from graphspec.program import Program
 
 
 class WithLogits(nn.Module):

@@ -22,7 +22,7 @@ from graphspec.export.tracing import Traced, Unit, label
 from graphspec.version import __version__
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
+    from graphspec.program import Program
 
 PRODUCER = "graphspec"
 """What a file names as its producer, in its first bytes."""

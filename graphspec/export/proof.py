@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from graphspec.diagnostics import SpecError, fail
+from graphspec.elaborated import BaseProgram
 from graphspec.export.tracing import Traced, inputs_at, label
-from graphspec.program import BaseProgram
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
+    from graphspec.program import Program
 
 Run = Callable[[list[Tensor]], dict[str, Tensor]]
 """From the inputs, in the spec's order, to the outputs by name."""

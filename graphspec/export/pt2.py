@@ -15,7 +15,7 @@ from graphspec.export.proof import Run, outputs_of
 from graphspec.export.tracing import Traced
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
+    from graphspec.program import Program
 
 DESCRIPTION = "graphspec.json"
 """The name of the description among the extra files of a `.pt2`."""

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config
 
+from graphspec.elaborated import BaseProgram
 from graphspec.export.failures import FAILURES, failing
 from graphspec.export.recurrent import scans
-from graphspec.program import BaseProgram
 from graphspec.tensor import BATCH, factors, unit_of
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
+    from graphspec.program import Program
 
 EXAMPLE_BATCH, EXAMPLE_SIZE = 3, 8
 """What is traced: so many examples, and named sizes of at least this."""

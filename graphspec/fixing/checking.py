@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from graphspec import compiler
-from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostics, TooManyMistakes
+from graphspec.program import Program
 from graphspec.source import Document
 
 

@@ -29,7 +29,7 @@ from graphspec.weights import counts_batches
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from graphspec.compiled_spec import Program
+    from graphspec.program import Program
     from graphspec.runs.run import Run
     from graphspec.transfer.rules import Rules
 

@@ -17,7 +17,7 @@ from graphspec.migrate.tracking import Indices
 from graphspec.tensor import sizes_of
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
+    from graphspec.program import Program
 
 
 @dataclass(frozen=True, slots=True)

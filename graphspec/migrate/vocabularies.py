@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from graphspec.elaborated import BaseProgram
 from graphspec.graph import Graph, Op, Value
 from graphspec.migrate.tracking import Indices
-from graphspec.program import BaseProgram
 from graphspec.transfer.targets import Origins
 
 Names = Mapping[str, list[Any]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphspec.program import BaseProgram
+from graphspec.elaborated import BaseProgram
 
 CONVERTED = (".png", ".pdf")
 """The kinds of files that are made of an SVG file."""

@@ -14,13 +14,13 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from graphspec.elaborated import BaseProgram
 from graphspec.plot.layout import face
 from graphspec.plot.ordering import ranks
 from graphspec.plot.palette import page_style
 from graphspec.plot.picture import ENDS, Box, Picture
 from graphspec.plot.places import Places
 from graphspec.plot.words import FAMILY, caption, count, heading, second
-from graphspec.program import BaseProgram
 from graphspec.tensor import names_of, value_of
 from graphspec.view.summary import show_bytes, show_flops
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from graphspec.diagnostics import Span, visible
+from graphspec.elaborated import BaseProgram
 from graphspec.graph import Graph, Op, OpKind, Unit, Value, flatten, read_by, steps
 from graphspec.objectives.custom import CustomLoss
 from graphspec.plot.repeats import Kinship
-from graphspec.program import BaseProgram
 from graphspec.tensor import BATCH, Dim, Tensor, show_size, sum_of, symbol
 from graphspec.view.summary import Row
 

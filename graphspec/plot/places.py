@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from graphspec.diagnostics import Diagnostics, Span
+from graphspec.elaborated import BaseProgram
 from graphspec.plot.picture import Box
-from graphspec.program import BaseProgram
 from graphspec.source import Document, read
 from graphspec.source.reader import Node
 

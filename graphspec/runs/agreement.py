@@ -11,7 +11,7 @@ import numpy as np
 from graphspec.diagnostics import SpecError, fail
 
 if TYPE_CHECKING:
-    from graphspec.program import BaseProgram
+    from graphspec.elaborated import BaseProgram
     from graphspec.runs.engines import Engine, TorchEngine, Values
 
 SEVERAL = 3

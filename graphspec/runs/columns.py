@@ -13,7 +13,7 @@ from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.decoding import written
 from graphspec.data.rows.cells import Columns, as_table
 from graphspec.data.rows.outputs import OutputColumns
-from graphspec.program import BaseProgram
+from graphspec.elaborated import BaseProgram
 
 Values = Mapping[str, NDArray[Any]]
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from graphspec.data.opening import named
 from graphspec.data.remote import is_remote
 from graphspec.diagnostics import SpecError, fail, nearest
+from graphspec.elaborated import BaseProgram
 from graphspec.files.permission import is_signed
 from graphspec.files.reading import digest, is_within, parse_json, read_text
 from graphspec.files.run_files import (
@@ -28,10 +29,9 @@ from graphspec.files.run_files import (
     TRIALS,
     WEIGHTS,
 )
-from graphspec.program import BaseProgram
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
+    from graphspec.program import Program
 
 Values = dict[str, list[float | None]]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from graphspec.program import BaseProgram
+    from graphspec.elaborated import BaseProgram
 
 Values = dict[str, NDArray[Any]]
 SLOWER = ("SkipLayerNormFusion",)
@@ -109,7 +109,7 @@ class Interface:
 
     @classmethod
     def of(cls, program: BaseProgram) -> Interface:
-        from graphspec.program import returned
+        from graphspec.elaborated import returned
 
         judged = [
             output.logits_key if output.activation is not None else key

@@ -23,9 +23,9 @@ from graphspec.data.windows.examples import Windowed, row_fields, view
 from graphspec.data.windows.stamps import after
 from graphspec.data.windows.timeline import Rows, timeline
 from graphspec.diagnostics import fail
+from graphspec.elaborated import BaseProgram
 from graphspec.objectives.formulas import activate
 from graphspec.objectives.losses import QuantileLoss
-from graphspec.program import BaseProgram
 from graphspec.train.batch_result import BatchResult
 
 

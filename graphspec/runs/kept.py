@@ -38,7 +38,7 @@ from graphspec.runs.engines import Default, Interface, OnnxEngine, versions
 from graphspec.version import __version__
 
 if TYPE_CHECKING:
-    from graphspec.program import BaseProgram
+    from graphspec.elaborated import BaseProgram
     from graphspec.runs.model import Model
 
 FORM = 1

@@ -10,7 +10,7 @@ from graphspec.data.encoders import Encoders
 from graphspec.data.rows.cells import as_table
 from graphspec.data.rows.fields import Row
 from graphspec.data.rows.reader import PlainRows
-from graphspec.program import BaseProgram
+from graphspec.elaborated import BaseProgram
 from graphspec.runs.answering import Answering
 from graphspec.runs.columns import outputs_written, with_keys
 from graphspec.runs.engines import Engine

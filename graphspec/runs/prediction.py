@@ -25,7 +25,7 @@ from graphspec.data.ragged import Ragged
 from graphspec.data.shareable import shareable
 from graphspec.data.tables import Table, open_table
 from graphspec.diagnostics import fail
-from graphspec.program import BaseProgram
+from graphspec.elaborated import BaseProgram
 from graphspec.runs.columns import columns_of, with_keys
 from graphspec.runs.engines import Engine
 

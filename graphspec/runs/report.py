@@ -26,9 +26,9 @@ from graphspec.data.encoders.numbers import Floats
 from graphspec.data.fields import UNIT
 from graphspec.data.windows.examples import Windowed
 from graphspec.diagnostics import SpecError
+from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.objectives.formulas import activate
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss, SparseLoss
-from graphspec.program import BaseProgram, OutputSpec
 from graphspec.runs.directory import list_runs
 from graphspec.runs.run import Run
 

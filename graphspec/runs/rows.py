@@ -34,7 +34,7 @@ from graphspec.data.tables.frame import FrameTable
 from graphspec.data.tables.python_values import need_names, table_of
 from graphspec.data.tables.values import plain
 from graphspec.diagnostics import fail
-from graphspec.program import BaseProgram
+from graphspec.elaborated import BaseProgram
 from graphspec.tensor import unit_of
 
 NUMBER = re.compile(r"[_.]\d+\Z", re.ASCII)

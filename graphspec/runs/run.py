@@ -16,11 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from graphspec.compiled_spec import Program
 from graphspec.compiler import compile
 from graphspec.data.rows.reader import as_row
 from graphspec.diagnostics import SpecError, fail
 from graphspec.diagnostics.arguments import need
+from graphspec.program import Program
 from graphspec.runs.directory import RunFiles, Values
 from graphspec.runs.engines import OF_CPUS
 from graphspec.runs.spec_files import SUFFIXES, SpecFiles

@@ -13,19 +13,19 @@ from torch import nn
 
 from graphspec.diagnostics import SpecError
 from graphspec.diagnostics.packages import needing
+from graphspec.elaborated import returned
 from graphspec.emit.code import literal as tree_of
 from graphspec.files.folder import Folder, refusing
 from graphspec.files.reading import read_text
 from graphspec.files.stamps import stamped
-from graphspec.program import returned
 from graphspec.runs.engines import SLOWER, TorchEngine
 from graphspec.runs.fastest import engine_of
 from graphspec.version import MADE_BY, __version__
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
     from graphspec.data.encoders import Encoders
     from graphspec.export.columns import ColumnForm
+    from graphspec.program import Program
     from graphspec.runs.run import Run
 
 PREDICT, MODEL, SOURCE, WEIGHTS = "predict.py", "model.onnx", "model.py", "model.safetensors"

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.diagnostics import fail
+from graphspec.elaborated import BaseProgram
 from graphspec.files.run_files import WEIGHTS
-from graphspec.program import BaseProgram
 from graphspec.runs.directory import Values, places
 from graphspec.weights import without_file
 
 if TYPE_CHECKING:
-    from graphspec.compiled_spec import Program
+    from graphspec.program import Program
 
 SUFFIXES = (".yaml", ".yml")
 SHOWN = 3

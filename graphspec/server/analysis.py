@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.fixing.checking import check_spec_text
 from graphspec.fixing.edits import Fix, fix_of
 from graphspec.graph import Graph, Op
+from graphspec.program import Program
 from graphspec.server.positions import Positions
 from graphspec.server.scopes import Body, Models, mapping
 from graphspec.server.symbols import Symbols

@@ -9,7 +9,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, render
 from graphspec.files.folder import rewrite
 from graphspec.files.interpreter import PYTHON
@@ -17,6 +16,7 @@ from graphspec.files.reading import content
 from graphspec.fixing.checking import check_spec_text
 from graphspec.fixing.edits import fix_of
 from graphspec.fixing.rounds import fixed
+from graphspec.program import Program
 from graphspec.reference import codes, layers
 from graphspec.reference.layers import ReferenceEntry
 from graphspec.version import __version__

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graphspec.diagnostics import fail
+from graphspec.elaborated import BaseProgram
 from graphspec.emit.load import read_weights
-from graphspec.program import BaseProgram
 from graphspec.train.config.adapters import AdapterSettings
 from graphspec.weights.adaptable import EinsumTerms, adapted
 

@@ -21,12 +21,12 @@ from torch.overrides import TorchFunctionMode
 from graphspec.data.batches import Batch
 from graphspec.diagnostics import Diagnostic, Diagnostics, Span
 from graphspec.diagnostics.foreign_terms import NORMALIZE, SCALE_PIXELS
+from graphspec.elaborated import BaseProgram
 from graphspec.emit.execution import file_name
 from graphspec.graph import Graph, Op
 from graphspec.objectives.losses import Regression
 from graphspec.passes.logits import ending
 from graphspec.passes.scales import keeps_scale, multiplied
-from graphspec.program import BaseProgram
 from graphspec.tensor import factors, names_of, value_of
 from graphspec.train.objective import Objective
 from graphspec.weights import key_prefix

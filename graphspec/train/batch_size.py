@@ -13,8 +13,8 @@ import torch
 from graphspec.data.batches import Batch, Examples, Shuffle
 from graphspec.data.memory import machine
 from graphspec.diagnostics import fail
+from graphspec.elaborated import BaseProgram
 from graphspec.emit.load import out_of_memory
-from graphspec.program import BaseProgram
 from graphspec.train.device import typical
 from graphspec.train.run import is_run, newest, stored_spec
 

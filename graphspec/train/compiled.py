@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from graphspec.data.batches import Batch
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.text import first_line
+from graphspec.elaborated import BaseProgram
 from graphspec.graph import Graph
-from graphspec.program import BaseProgram
 from graphspec.tensor import names_of, value_of
 from graphspec.train.batch_result import BatchResult, Reading, Term
 from graphspec.train.objective import Objective, StepTotals

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from graphspec import custom
 from graphspec.diagnostics import SpecError, fail
+from graphspec.elaborated import BaseProgram
 from graphspec.objectives.custom import CustomLoss, CustomMetric
 from graphspec.objectives.formulas import activate, mean_sums
-from graphspec.program import BaseProgram
 
 
 class BoundLoss(CustomLoss):

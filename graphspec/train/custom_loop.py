@@ -15,7 +15,7 @@ from graphspec.data.features.settings import Category, ImageFeature
 from graphspec.data.lookalikes import is_number
 from graphspec.data.weighed import ClassWeights
 from graphspec.diagnostics import did_you_mean, fail
-from graphspec.program import BaseProgram, OutputSpec
+from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.train.batch_result import BatchResult
 from graphspec.train.custom import bound
 from graphspec.train.meter import Meter, Values

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from graphspec.data.memory import CORES, cores
 from graphspec.diagnostics import SpecError, fail
-from graphspec.program import BaseProgram
+from graphspec.elaborated import BaseProgram
 from graphspec.tensor import Dim, factors, names_of, value_of
 from graphspec.train.parallel.launched import launched
 

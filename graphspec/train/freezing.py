@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from graphspec.elaborated import BaseProgram
 from graphspec.graph import Graph, Op
-from graphspec.program import BaseProgram
 from graphspec.train.adapters import is_adapter
 from graphspec.train.config import TrainConfig
 from graphspec.train.config.groups import particulars

@@ -24,9 +24,9 @@ from graphspec.data.batches import RANDOM, Batch, Examples, Shuffle, generator
 from graphspec.data.in_memory_source import Given
 from graphspec.data.loading import Data, load
 from graphspec.diagnostics import fail
+from graphspec.elaborated import BaseProgram
 from graphspec.files.reading import digest
 from graphspec.files.run_files import CHECKPOINTS, ENCODERS, LAST
-from graphspec.program import BaseProgram
 from graphspec.train import batch_size as batch_sizes
 from graphspec.train import device as devices
 from graphspec.train.batch_result import BatchResult

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from graphspec import custom
 from graphspec.data.batches import Batch
 from graphspec.data.fields import fields
-from graphspec.program import BaseProgram
+from graphspec.elaborated import BaseProgram
 from graphspec.tensor import BATCH, names_of, value_of
 from graphspec.train.adapters import attach
 from graphspec.train.compiled import CompileChoice, Compiled

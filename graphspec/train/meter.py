@@ -11,10 +11,10 @@ from torch import Tensor
 
 from graphspec.data.batches import Batch
 from graphspec.data.fields import UNIT
+from graphspec.elaborated import OutputSpec
 from graphspec.objectives import Metric
 from graphspec.objectives.formulas import activate, aligned
 from graphspec.objectives.history import metric_names
-from graphspec.program import OutputSpec
 from graphspec.train.batch_result import BatchResult
 from graphspec.train.parallel.world import World
 

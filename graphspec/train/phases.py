@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from torch import Tensor, nn
 
-from graphspec.program import BaseProgram
+from graphspec.elaborated import BaseProgram
 from graphspec.train.compiled import Compiled, CompiledStep
 from graphspec.train.config import TrainConfig
 from graphspec.train.freezing import Freezing

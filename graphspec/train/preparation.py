@@ -11,8 +11,8 @@ from graphspec.custom import nodes, objectives
 from graphspec.data.batches import Examples, Shuffle
 from graphspec.data.loading import Data, load
 from graphspec.diagnostics import Diagnostic
+from graphspec.elaborated import BaseProgram
 from graphspec.objectives.history import directions
-from graphspec.program import BaseProgram
 from graphspec.tensor import sizes_of
 from graphspec.train.adapters import attach
 from graphspec.train.batch_inspection import Examination, examine, examples, untouched

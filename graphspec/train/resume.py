@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 import torch
 
 from graphspec.diagnostics import SpecError, fail
+from graphspec.elaborated import BaseProgram
 from graphspec.files.run_files import SPEC
-from graphspec.program import BaseProgram
 from graphspec.settings import show
 from graphspec.source.writing import read_back
 from graphspec.train.checkpoint import State, read

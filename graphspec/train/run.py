@@ -26,12 +26,12 @@ from graphspec.data.batches import Examples, Shuffle
 from graphspec.data.opening import named
 from graphspec.diagnostics import Span, SpecError, fail
 from graphspec.diagnostics.terminal import for_json
+from graphspec.elaborated import BaseProgram
 from graphspec.files.folder import refused, refusing, sync
 from graphspec.files.permission import is_signed, signed
 from graphspec.files.reading import need_regular, read_text
 from graphspec.files.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, SOURCE, SPEC, reserved
 from graphspec.files.run_folder import READ, REPLACED, WRITTEN, RunFolder
-from graphspec.program import BaseProgram
 from graphspec.source.writing import read_back
 from graphspec.tensor import sizes_of
 from graphspec.train.checkpoint import Checkpoints

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from graphspec import custom
 from graphspec.data.batches import Examples
 from graphspec.data.sharing import Shared
+from graphspec.elaborated import BaseProgram
 from graphspec.files.reading import content
-from graphspec.program import BaseProgram
 from graphspec.train.adapters import written_weights
 from graphspec.train.batch_inspection import Examination
 from graphspec.train.callbacks.base import Callbacks

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Any
 
 from graphspec import compiler
-from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
+from graphspec.program import Program
 from graphspec.settings import show
 from graphspec.tune.config import Range
 

@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from graphspec.compiled_spec import Program
 from graphspec.data.memory import cores
 from graphspec.diagnostics import fail
 from graphspec.files.folder import Folder
 from graphspec.files.run_files import ENVIRONMENT, LAST, SPEC, TRIALS
 from graphspec.files.run_folder import READ, RunFolder
 from graphspec.objectives.history import directions
+from graphspec.program import Program
 from graphspec.train.callbacks.permission import need_permission
 from graphspec.tune.picture import picture
 from graphspec.tune.search import Search, Status

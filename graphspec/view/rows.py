@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from graphspec.contract.layer import Weight
+from graphspec.elaborated import Elaborated
 from graphspec.graph import Graph, Op, Unit, Value, read_by, steps
-from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, Dim, Size, Tensor, sum_of
 from graphspec.view.costs import activation_bytes, flops, nbytes
 from graphspec.view.summary import Row, Summary

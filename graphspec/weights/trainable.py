@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from graphspec.diagnostics import Diagnostic, Diagnostics
+from graphspec.elaborated import BaseProgram
 from graphspec.graph import Graph
 from graphspec.passes.prune import prune
-from graphspec.program import BaseProgram
 from graphspec.train.config import TrainConfig
 from graphspec.train.config.groups import particulars
 from graphspec.weights import paths

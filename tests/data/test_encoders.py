@@ -640,7 +640,8 @@ def test_numbers_come_back(values: list[float], scale: str) -> None:
 def test_sets_come_back_as_names() -> None:
     wide = Tensor((BATCH, 3))
     feature = {"encode": "set", "values": ["a", "b", "c"]}
-    for said, names in (({}, ["a", "b"]), ({"threshold": 0.6}, ["b"])):
+    cases: list[tuple[dict[str, Any], list[str]]] = [({}, ["a", "b"]), ({"threshold": 0.6}, ["b"])]
+    for said, names in cases:
         judged = output(wide, "binary_crossentropy", **said)
         made = encoders({}, {"y": feature}, {"y": [["a"]]}, {"y": judged})
         found = decoded(made, {"y": [[0.5, 0.9, 0.1], [0, 0, 0]]})

@@ -14,12 +14,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphspec.compiled_spec import Program
 from graphspec.compiler import compile
 from graphspec.data.batches import InMemory
 from graphspec.data.loading import Data, load
 from graphspec.data.streamed import Streamed
 from graphspec.diagnostics import SpecError
+from graphspec.program import Program
 from graphspec.train.objective import Objective
 
 CPU = torch.device("cpu")

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import graphspec
-from graphspec.compiled_spec import Program
 from graphspec.diagnostics import SpecError
 from graphspec.graph import Graph, Op
+from graphspec.program import Program
 
 X4 = "inputs: {x: {shape: [4]}}\n"
 

@@ -13,8 +13,8 @@ from torch import Tensor
 import graphspec
 from bench.keras_models import Builder, copy
 from graphspec import passes
-from graphspec.compiled_spec import Program
 from graphspec.graph import Op, Value
+from graphspec.program import Program
 from tests import oracle
 from tests.emit.test_emit import named, randomized
 from tests.emit.test_random import padded

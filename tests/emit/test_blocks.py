@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import graphspec
-from graphspec.compiled_spec import Program
 from graphspec.emit import Emitted, emit
 from graphspec.emit.load import make_module
+from graphspec.program import Program
 from tests.blocks.declared import declared_weights
 from tests.blocks.features import features
 from tests.blocks.specs import Writer, written_spec

@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import graphspec
-from graphspec.compiled_spec import Program
 from graphspec.contract.layer import Weight
 from graphspec.emit.definitions import DefinitionWriter
 from graphspec.emit.library_source import library_code, needed
 from graphspec.graph import Graph
+from graphspec.program import Program
 from graphspec.weights import weight_files
 from graphspec.weights.names import argument, attribute
 from tests import ROOT, bundled, interpreter, one_in, processes

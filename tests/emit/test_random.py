@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import graphspec
-from graphspec.compiled_spec import Program
+from graphspec.program import Program
 from tests.emit.test_emit import agrees, example, named, randomized, weights_of
 from tests.random_specs import images, sequences, sources
 

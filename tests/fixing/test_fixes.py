@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from graphspec.cli.app import app
-from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS, ARGUMENTS
 from graphspec.fixing.checking import check_spec_text
 from graphspec.fixing.rounds import Fixed, fixed
+from graphspec.program import Program
 from tests import bundled
 from tests.fixing.mistakes import IMAGES, MISTAKES, TEXTS
 

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli.app import app
-from graphspec.compiled_spec import Program
 from graphspec.fold import weights
 from graphspec.fold.weights import difference, fold_weights
+from graphspec.program import Program
 from tests import bundled, one_in
 from tests.emit.test_emit import CASES, SPECS, example, named, randomized
 from tests.gallery.test_specs import SMALL

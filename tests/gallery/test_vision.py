@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import graphspec
-from graphspec.compiled_spec import Program
 from graphspec.data.fields import fields
 from graphspec.data.synthetic import synthetic
 from graphspec.diagnostics import SpecError
+from graphspec.program import Program
 from graphspec.train.loop import train
 from graphspec.train.penalties import from_keras
 from graphspec.view.summary import Row

@@ -14,12 +14,12 @@ from hypothesis import given, note, reject
 from hypothesis import strategies as st
 
 import graphspec
-from graphspec.compiled_spec import Program
 from graphspec.compiler import check
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer, LayerError
 from graphspec.contract.wrapper import Wrapper
 from graphspec.diagnostics import Diagnostics, SpecError, render
+from graphspec.program import Program
 from graphspec.settings import validate
 from graphspec.tensor import BATCH, Tensor, symbol, value_of
 from tests import ROOT, bundled

@@ -46,7 +46,16 @@ def test_a_word_of_another_library_means_one_class() -> None:
 WORD = re.compile(r"(?<!nn\.)\b[A-Z]\w*")
 STAGES = (
     *("elaborate", "passes", "fold", "emit", "plot", "train"),
-    *("program.py", "graph.py", "compiler.py", "summary.py", "costs.py", "load.py", "weights.py"),
+    *(
+        "elaborated.py",
+        "program.py",
+        "graph.py",
+        "compiler.py",
+        "summary.py",
+        "costs.py",
+        "load.py",
+        "weights.py",
+    ),
 )
 
 

@@ -24,7 +24,6 @@ from typer.testing import CliRunner, Result
 
 import graphspec
 from graphspec.cli.app import app
-from graphspec.compiled_spec import Program
 from graphspec.plot import CONVERTED, SUFFIXES, plot
 from graphspec.plot.layout import LABEL, MARGIN, PlacedBox, Placement, place
 from graphspec.plot.ordering import ranks
@@ -32,6 +31,7 @@ from graphspec.plot.palette import LIGHT
 from graphspec.plot.picture import TIMES, Box, Edge, Picture, Port, draw, unfold
 from graphspec.plot.sections import LONG, cut
 from graphspec.plot.slide import columns
+from graphspec.program import Program
 from tests import ROOT, bundled, one_in
 from tests.programs import program_of
 

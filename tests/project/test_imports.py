@@ -23,53 +23,53 @@ ALLOWED = {
     "fixing fold formatting language migrate objectives plot reference runs serve server "
     "source train transfer tune version view weights",
     "compare": "contract graph reference tensor view",
-    "compiled_spec": "custom data diagnostics emit fold graph plot program reference source "
+    "program": "custom data diagnostics emit fold graph plot elaborated reference source "
     "tensor train version view",
-    "compiler": "compiled_spec data declarations diagnostics elaborate files language program source",
+    "compiler": "program data declarations diagnostics elaborate files language elaborated source",
     "contract": "diagnostics settings tensor",
-    "convert": "compiled_spec compiler contract custom diagnostics files graph language objectives "
+    "convert": "program compiler contract custom diagnostics files graph language objectives "
     "settings source tensor train transfer version weights",
-    "custom": "contract diagnostics graph objectives program weights",
-    "data": "diagnostics files objectives program settings tensor",
+    "custom": "contract diagnostics graph objectives elaborated weights",
+    "data": "diagnostics files objectives elaborated settings tensor",
     "declarations": "contract diagnostics language settings source",
     "diagnostics": "",
     "elaborate": "contract data declarations diagnostics expressions files graph language objectives "
-    "passes program settings source tensor train tune weights",
-    "emit": "contract custom diagnostics expressions files fold graph passes program tensor transfer "
+    "passes elaborated settings source tensor train tune weights",
+    "emit": "contract custom diagnostics expressions files fold graph passes elaborated tensor transfer "
     "version view weights",
-    "export": "data diagnostics files objectives program tensor train version",
+    "export": "data diagnostics files objectives elaborated tensor train version",
     "expressions": "diagnostics",
     "files": "diagnostics",
-    "fixing": "compiled_spec compiler custom data diagnostics language source tune weights",
-    "fold": "contract graph layers passes program tensor weights",
+    "fixing": "program compiler custom data diagnostics language source tune weights",
+    "fold": "contract graph layers passes elaborated tensor weights",
     "formatting": "diagnostics source",
     "graph": "contract diagnostics expressions tensor",
     "language": "data diagnostics settings source train tune version",
     "layers": "contract diagnostics settings tensor",
-    "migrate": "compare compiler contract convert data fold graph program reference tensor train "
+    "migrate": "compare compiler contract convert data fold graph elaborated reference tensor train "
     "transfer weights",
     "objectives": "diagnostics settings tensor",
     "ops": "contract layers tensor",
     "passes": "contract diagnostics graph tensor",
-    "plot": "diagnostics graph objectives program source tensor view",
-    "program": "data diagnostics graph objectives tensor train",
+    "plot": "diagnostics graph objectives elaborated source tensor view",
+    "elaborated": "data diagnostics graph objectives tensor train",
     "reference": "contract data diagnostics language objectives settings source tensor train tune",
-    "runs": "compare compiled_spec compiler custom data diagnostics emit export files fold objectives "
-    "program source tensor train version weights",
+    "runs": "compare program compiler custom data diagnostics emit export files fold objectives "
+    "elaborated source tensor train version weights",
     "serve": "data diagnostics runs tensor version",
-    "server": "compiled_spec contract data diagnostics expressions files fixing formatting "
+    "server": "program contract data diagnostics expressions files fixing formatting "
     "graph language objectives reference settings source tensor train tune version view weights",
     "settings": "diagnostics tensor",
     "source": "diagnostics expressions",
     "tensor": "",
-    "train": "contract custom data diagnostics emit expressions files graph objectives passes program "
+    "train": "contract custom data diagnostics emit expressions files graph objectives passes elaborated "
     "settings source tensor version weights",
     "transfer": "compare contract convert diagnostics expressions files graph settings source tensor "
     "train weights",
-    "tune": "cli compiled_spec compiler data diagnostics files objectives settings train",
+    "tune": "cli program compiler data diagnostics files objectives settings train",
     "version": "",
-    "view": "contract diagnostics graph program tensor train weights",
-    "weights": "contract diagnostics files graph passes program train",
+    "view": "contract diagnostics graph elaborated tensor train weights",
+    "weights": "contract diagnostics files graph passes elaborated train",
 }
 """For each room, a file or a folder of the package, the rooms that it may import while it runs."""
 
@@ -213,7 +213,7 @@ def test_rooms_import_only_what_they_may() -> None:
 LATER = (
     *(
         "cli",
-        "compiled_spec",
+        "program",
         "compiler",
         "convert",
         "data",

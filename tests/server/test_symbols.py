@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from graphspec.compiled_spec import Program
 from graphspec.compiler import check_text
 from graphspec.diagnostics import Diagnostics
+from graphspec.program import Program
 from graphspec.server.scopes import Symbol
 from graphspec.server.symbols import Symbols
 from graphspec.source import read

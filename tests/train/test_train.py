@@ -16,13 +16,13 @@ import safetensors
 import torch
 from safetensors.torch import load_file
 
-from graphspec.compiled_spec import Program
 from graphspec.compiler import compile
 from graphspec.data.batches import Batch, InMemory
 from graphspec.data.padding import Padding, Rows
 from graphspec.diagnostics import SpecError
 from graphspec.files import tensors
 from graphspec.objectives import SettingError
+from graphspec.program import Program
 from graphspec.runs.run import Run
 from graphspec.train import device as devices
 from graphspec.train import loop

@@ -18,8 +18,8 @@ import transformers
 from torch import nn
 
 import graphspec
-from graphspec.compiled_spec import Program
 from graphspec.diagnostics import SpecError
+from graphspec.program import Program
 from graphspec.transfer import Transferred, transfer
 from graphspec.transfer.rules import load_rules, read_rules
 from tests import ROOT, one_in

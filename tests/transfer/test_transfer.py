@@ -20,9 +20,9 @@ from typer.testing import CliRunner, Result
 import graphspec
 from graphspec.cli.app import app
 from graphspec.cli.weights import as_data, table
-from graphspec.compiled_spec import Program
 from graphspec.convert.variables import endless
 from graphspec.diagnostics import SpecError
+from graphspec.program import Program
 from graphspec.train.files import write_weights
 from graphspec.transfer import Transferred, transfer
 from graphspec.transfer.checkpoints import open_checkpoint

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphspec.compiled_spec import Program
 from graphspec.compiler import compile
 from graphspec.convert.nodes import identifier
 from graphspec.convert.pytorch import convert_module
@@ -29,6 +28,7 @@ from graphspec.diagnostics import Diagnostics, SpecError, fail
 from graphspec.diagnostics.packages import needing
 from graphspec.diagnostics.text import line_of
 from graphspec.files.reading import content, need_regular, parse_json
+from graphspec.program import Program
 from graphspec.source import read
 from graphspec.transfer import transfer
 from graphspec.transfer.rules import load_rules

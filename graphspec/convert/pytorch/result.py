@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from graphspec.compiled_spec import Program
 from graphspec.convert.nodes import StoredPlace
 from graphspec.convert.pytorch.state import Weights
 from graphspec.convert.weights import write_model
+from graphspec.program import Program
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from graphspec.data.rows.outputs import (
     TensorsWritten,
     ValuesWritten,
 )
+from graphspec.elaborated import OutputSpec
 from graphspec.objectives.custom import CustomLoss
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss
-from graphspec.program import OutputSpec
 from graphspec.tensor import Dim, Tensor, names_of
 
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")

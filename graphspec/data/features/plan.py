@@ -9,10 +9,10 @@ from typing import Any
 from graphspec.data.features.settings import Category, Feature, ImageFeature, Listed, Number, Set
 from graphspec.data.features.windows import Steps, Windows
 from graphspec.diagnostics import did_you_mean
+from graphspec.elaborated import OutputSpec
 from graphspec.objectives.custom import CustomLoss
 from graphspec.objectives.losses import Binary, Categorical, SparseLoss
 from graphspec.objectives.vector_losses import Circle
-from graphspec.program import OutputSpec
 from graphspec.settings import Problem
 from graphspec.tensor import Limit, Tensor
 

@@ -15,10 +15,10 @@ import onnx
 from onnx import helper
 
 from graphspec.data.encoders import Encoders
+from graphspec.elaborated import BaseProgram
 from graphspec.export.columns.decoding import Answers, decoded
 from graphspec.export.columns.encoding import Inside, encoded
 from graphspec.export.columns.graph import NUMBER, OPSETS, TEXT, WHOLE, GraphWriter
-from graphspec.program import BaseProgram
 
 WORDS: dict[int, str] = {TEXT: "text", NUMBER: "number", WHOLE: "integer"}
 PREFIX = "model/"

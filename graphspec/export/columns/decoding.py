@@ -13,11 +13,11 @@ from graphspec.data.encoders.categories import SetEncoder
 from graphspec.data.encoders.decoding import has_classes, known_labels
 from graphspec.data.encoders.numbers import Floats
 from graphspec.data.windows.forecasts import forecast
+from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.export.columns.encoding import na_values_of
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
 from graphspec.export.columns.numbers import Own, repeated, scales, undone
 from graphspec.objectives.losses import QuantileLoss
-from graphspec.program import BaseProgram, OutputSpec
 from graphspec.tensor import Tensor, unit_of
 
 

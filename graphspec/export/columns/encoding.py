@@ -18,9 +18,9 @@ from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.features.settings import UNSEEN
 from graphspec.data.features.windows import Steps
+from graphspec.elaborated import BaseProgram
 from graphspec.export.columns import dates, numbers, texts
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
-from graphspec.program import BaseProgram
 from graphspec.tensor import unit_of
 
 Reason = str

@@ -25,10 +25,10 @@ from graphspec.data.mistakes import row_in_words
 from graphspec.data.ragged import Ragged
 from graphspec.data.windows.forecasts import long
 from graphspec.diagnostics import fail
+from graphspec.elaborated import BaseProgram
 from graphspec.export.columns import ColumnForm
 from graphspec.export.proof import ABSOLUTE, RELATIVE, outputs_of
 from graphspec.export.tracing import Traced, inputs_at
-from graphspec.program import BaseProgram
 from graphspec.tensor import BATCH
 
 Row = Mapping[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.program import BaseProgram
+from graphspec.elaborated import BaseProgram
 
 
 def need_permission(program: BaseProgram) -> None:

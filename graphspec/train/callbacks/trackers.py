@@ -13,9 +13,9 @@ from typing import Any
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.packages import needing
 from graphspec.diagnostics.text import first_line
+from graphspec.elaborated import BaseProgram
 from graphspec.files.addresses import leaves
 from graphspec.files.run_files import SPEC, WANDB
-from graphspec.program import BaseProgram
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
 

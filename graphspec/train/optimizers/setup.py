@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from graphspec.diagnostics import SpecError, fail
-from graphspec.program import BaseProgram
+from graphspec.elaborated import BaseProgram
 from graphspec.train.config import OptimizerSettings, StepSettings, TrainConfig
 from graphspec.train.config.groups import particulars
 from graphspec.train.optimizers import Optimizer

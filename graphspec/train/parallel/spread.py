@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from graphspec.custom import nodes
 from graphspec.data.batches import Batch
+from graphspec.elaborated import BaseProgram
 from graphspec.graph import Graph
-from graphspec.program import BaseProgram
 from graphspec.train.parallel.world import World
 from graphspec.weights import key_prefix
 

@@ -1,0 +1,210 @@
+"""What a spec means: its graph, the types of its inputs, and the losses and metrics of its outputs.
+
+Elaboration makes it; folding, emission and the summary read it. What reads data, trains and draws needs some
+of what `Program` can do, too, which itself needs them: `BaseProgram` names it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from graphspec.data.row_settings import RowSettings
+from graphspec.diagnostics import Span
+from graphspec.diagnostics.arguments import need
+from graphspec.graph import Graph, Value
+from graphspec.objectives import Loss, Metric
+from graphspec.tensor import Limit, Tensor
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from graphspec.data.config import DataConfig
+    from graphspec.emit.emitted import Emitted
+    from graphspec.source import Document
+    from graphspec.train.config import TrainConfig
+    from graphspec.tune.config import TuneConfig
+    from graphspec.view.summary import Summary
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class OutputSpec:
+    """One output of a program: the tensors it returns (usually one), with its loss and metrics.
+
+    `activation` is the activation that `forward(..., logits=True)` leaves off, if any, and `mask` the key
+    under which that returns the mask, [batch, steps]: the steps that losses and metrics look at. `rows`
+    says which rows count, and how much.
+    """
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    loss: Loss | None
+    loss_weight: float | Literal["learned"]
+    metrics: tuple[Metric, ...]
+    target: str
+    activation: str | None = None
+    mask: str | None = None
+    rows: RowSettings = field(default_factory=RowSettings)
+
+    @property
+    def keys(self) -> list[str]:
+        """The names under which a module returns its tensors: from the second on with a number."""
+        return [f"{self.name}.{index}" if index else self.name for index in range(len(self.tensors))]
+
+    @property
+    def logits_key(self) -> str:
+        """The name of what it is without its activation, beside itself."""
+        return f"{self.name}.logits"
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of its tensors in predictions: where there are several, what a loss that compares them
+        calls each, after the output's name; else those of `keys`.
+        """
+        takes = self.loss.takes if self.loss is not None else ()
+        if len(self.tensors) == 1 or len(takes) != len(self.tensors):
+            return self.keys
+        return [f"{self.name}.{word}" for word in takes]
+
+
+def returned(outputs: Mapping[str, OutputSpec], logits: bool = False) -> list[str]:
+    """The names of what an export returns, in order: with `logits` also what losses read."""
+    names = [key for output in outputs.values() for key in output.keys]
+    if logits:
+        names += [output.logits_key for output in outputs.values() if output.activation is not None]
+        names += dict.fromkeys(output.mask for output in outputs.values() if output.mask is not None)
+    return names
+
+
+@dataclass(frozen=True, eq=False)
+class Elaborated:
+    """What a spec without errors means, as far as the front half can tell."""
+
+    name: str
+    """The name of the spec: its `name`, else that of its file."""
+    graph: Graph
+    """The graph: nodes and the values between them."""
+    inputs: dict[str, Tensor]
+    """The type of each input; the batch axis first."""
+    outputs: dict[str, OutputSpec]
+    """Each output by name: its values, its loss and its metrics."""
+    train: TrainConfig | None
+    """The settings of `train`; None without such a section."""
+    data: DataConfig | None
+    """The settings of `data`; None without such a section."""
+    tuning: TuneConfig | None = None
+    """The settings of `tune`; None without such a section."""
+    ranges: dict[str, Limit] = field(default_factory=dict)
+    """For each integer input, the exclusive upper bound that its readers accept: one for all elements, or
+    one for each position of the last axis.
+    """
+    minimum_sizes: dict[str, int] = field(default_factory=dict)
+    """The smallest legal value of each symbolic size."""
+    maximum_sizes: dict[str, int] = field(default_factory=dict)
+    """The largest legal value of each symbolic size that has one."""
+    masks: dict[str, Value] = field(default_factory=dict)
+    """What `forward(..., logits=True)` returns beside the outputs, for losses."""
+    channels_first: frozenset[str] = frozenset()
+    """The inputs that come as [batch, channels, ...], and lie so in memory."""
+    defaults: dict[str, int | float | bool | str] = field(default_factory=dict)
+    """What fills the inputs that may be left out."""
+
+    @cached_property
+    def training(self) -> TrainConfig:
+        """The settings of `train`, with their defaults."""
+        from graphspec.train.config import TrainConfig  # few checks ask for them
+
+        return self.train or TrainConfig()
+
+    @property
+    def takes_logits(self) -> bool:
+        """Whether `forward` has the argument `logits`: it leaves something off, or returns masks beside."""
+        return any(output.activation is not None for output in self.outputs.values()) or bool(self.masks)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BaseProgram(Elaborated, ABC):
+    """A compiled spec, as what reads data, trains and draws sees it; `graphspec.Program` is the only one."""
+
+    parsed: Document
+    """The spec as it was read, with the place of each key and value; `--set` and `--preset` are applied."""
+    path: Path | None
+    """The file of the spec, if it has one."""
+    sources: Mapping[str, str]
+    """The text of every file that was read, by the name diagnostics call it."""
+    allow: tuple[str, ...] = ()
+    """The Python packages that custom modules may be imported from."""
+    allow_url: bool = False
+    """Whether the spec may name files in object storage, and where trackers write."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The directory of the spec; None without a file."""
+        return self.path.parent if self.path is not None else None
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The spec as plain data, with the values of its params, and with `--set` and `--preset` applied."""
+        return self.parsed.value
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The params of the file with their values; one that is computed from others is its expression."""
+        written = self.document.get("params")
+        return dict(written) if isinstance(written, dict) else {}
+
+    def span(self, path: tuple[str | int, ...], key: bool = False) -> Span:
+        """The place in the spec of the value at a path of keys, or of its key; else of the nearest parent."""
+        return self.parsed.key(path) if key else self.parsed.span(path)
+
+    def with_batch_size(self, size: int) -> Self:
+        """The same program with another `train.batch_size`."""
+        need(batch_size=size)
+        section = {**(self.document.get("train") or {}), "batch_size": size}
+        parsed = replace(self.parsed, value={**self.document, "train": section})
+        return replace(self, parsed=parsed, train=self.training.model_copy(update={"batch_size": size}))
+
+    @property
+    @abstractmethod
+    def resolved(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def emitted(self) -> Emitted: ...
+
+    @property
+    def source(self) -> str:
+        """The emitted Python source: a file that needs only torch."""
+        return self.emitted.source
+
+    @abstractmethod
+    def summary(self) -> Summary: ...
+
+    @abstractmethod
+    def module(
+        self,
+        device: str = "cpu",
+        seed: int = 0,
+        weights: str | Path | Mapping[str, Any] | None = None,
+        *,
+        inplace: bool = True,
+        exporting: bool = False,
+    ) -> nn.Module: ...
+
+    @abstractmethod
+    def augmentations(self, more: Mapping[str, int] | None = None) -> dict[str, nn.Module]: ...
+
+    @abstractmethod
+    def example_inputs(
+        self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0
+    ) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def prove(self, module: nn.Module) -> None: ...
+
+    @abstractmethod
+    def adapt(self, module: nn.Module, batches: Callable[[], Iterable[Mapping[str, Any]]]) -> list[str]: ...
