@@ -22,7 +22,6 @@ from graphspec.data.padding import Padding, Rows
 from graphspec.diagnostics import SpecError
 from graphspec.files import tensors
 from graphspec.objectives import SettingError
-from graphspec.program import Program
 from graphspec.runs.run import Run
 from graphspec.train import device as devices
 from graphspec.train import loop
@@ -667,11 +666,6 @@ def test_digits_are_learned(place: Path) -> None:
     spec = ROOT / "specs" / "digits.yaml"
     result = train(compile(spec), root=spec.parent, epochs=6)
     assert result.metrics["val_accuracy"] >= 0.95  # type: ignore[operator]
-
-
-def test_a_program_is_what_training_asks_of_one() -> None:
-    wanted = ("name", "source", "resolved", "inputs", "outputs", "ranges", "training", "data", "module")
-    assert all(hasattr(Program, name) for name in (*wanted, "minimum_sizes", "example_inputs", "summary"))
 
 
 def test_usual_lengths_are_those_of_the_whole_data() -> None:
