@@ -183,8 +183,8 @@ def _fix_params(document: Document, file: File | None, params: Mapping[str, Any]
     """Writes the values of the params into a document, so that it means the same by itself."""
     declared = document.value.get("params")
     if isinstance(declared, dict) and file is not None:
-        given = {**file.presets.get(preset or "", {}), **params}
-        declared.update({name: value for name, value in given.items() if name in declared})
+        values = {**file.presets.get(preset or "", {}), **params}
+        declared.update({name: value for name, value in values.items() if name in declared})
 
 
 def _check_augment(context: Context, document: Document, diagnostics: Diagnostics) -> None:

@@ -176,8 +176,8 @@ def build(
         output, format = str(deploying.triton_file(output, force)), "onnx"
     format = _format_of(format, output)
     _check_options(format, output, weights, seed, no_check, fold)
-    for given, option in ((no_inplace, "--no-inplace"), (bundle, "--bundle")):
-        if given and (format != "py" or fold):
+    for flag, option in ((no_inplace, "--no-inplace"), (bundle, "--bundle")):
+        if flag and (format != "py" or fold):
             raise misuse(option, "only for a Python file that is not folded")
     path = None if output == "-" else Path(output or f"{spec.stem}.{format}")
     if path is not None and not triton:
@@ -312,8 +312,8 @@ def _check_options(
         if output == "-":
             raise misuse("-o", "--fold also writes a file of weights, so name an output file")
     elif format == "py":
-        for given, option in ((weights, "--weights"), (seed, "--seed")):
-            if given is not None:
+        for value, option in ((weights, "--weights"), (seed, "--seed")):
+            if value is not None:
                 raise misuse(option, "a Python file holds no weights; --fold writes them to a second file")
     elif no_check:
         raise misuse("--no-check", f"{format} is always compared with the module")
@@ -360,14 +360,14 @@ def _export(
         except OSError as error:
             raise misuse("-o", f"{path} cannot be written: {error.strerror or error}") from None
         config = deploying.write_config(program, path, exported, encoders) if triton else None
-    given: dict[str, Any] = {"weights": None if weights is None else str(weights), "seed": seed}
-    given |= {} if config is None else {"config": config}
-    given |= {} if why is None else {"tensors": why}
-    given |= {} if proved is None else {"fold": proved.to_json()}
+    details: dict[str, Any] = {"weights": None if weights is None else str(weights), "seed": seed}
+    details |= {} if config is None else {"config": config}
+    details |= {} if why is None else {"tensors": why}
+    details |= {} if proved is None else {"fold": proved.to_json()}
     done = [] if proved is None else proved.lines()
     done += [] if config is None else [f"wrote {config}"]
     text = written(exported, [*done, _origin(program, weights, seed)], program.minimum_sizes, why)
-    answer(as_json, "\n".join(text), format=format, **given, **exported.to_json())
+    answer(as_json, "\n".join(text), format=format, **details, **exported.to_json())
 
 
 def _origin(program: Program, weights: Path | None, seed: int) -> str:

@@ -89,9 +89,9 @@ def _spec(ctx: typer.Context) -> dict[str, Any]:
     from graphspec.source import read
 
     words = [*ctx.params.values(), *ctx.args]  # what is parsed, and what the unfinished line left over
-    given = next((word for word in words if str(word).endswith((".yaml", ".yml"))), None)
+    spec = next((word for word in words if str(word).endswith((".yaml", ".yml"))), None)
     try:
-        document = read(content(Path(given)), str(given), Diagnostics()) if given else None
+        document = read(content(Path(spec)), str(spec), Diagnostics()) if spec else None
     except OSError:
         return {}
     return document.value if document is not None else {}

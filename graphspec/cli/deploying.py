@@ -61,12 +61,12 @@ def deploy(
 ) -> None:
     """Writes the fastest form of a run, or one of integers. `others` are options that do not go with it."""
     option = "--fastest" if asked.fastest else "--quantize"
-    given = {
+    options = {
         **others,
         "--quantize": asked.quantize and asked.fastest,
         "--triton": asked.triton and asked.fastest,
     }
-    for name, value in given.items():
+    for name, value in options.items():
         if value not in (None, False, []):
             raise misuse(name, f"not with {option}")
     if format not in (None, "onnx") or (format is not None and asked.fastest):
@@ -136,8 +136,8 @@ def _fastest(run: Run, folder: Path, encoders: Encoders | None, why: str | None,
     shipped = ship(run, folder, encoders)
     lines = [f"wrote {folder}: {', '.join(shipped.files)}", *shipped.notes]
     lines += columns_report(shipped.form, why)
-    given: dict[str, Any] = {} if why is None else {"tensors": why}
-    answer(as_json, "\n".join(lines), **shipped.to_json(), **given, notes=list(shipped.notes))
+    details: dict[str, Any] = {} if why is None else {"tensors": why}
+    answer(as_json, "\n".join(lines), **shipped.to_json(), **details, notes=list(shipped.notes))
 
 
 def _quantized(
@@ -151,8 +151,8 @@ def _quantized(
         done = quantize(run, path, most, encoders)
         config = write_config(run.program, path, done.exported, encoders) if asked.triton else None
     if as_json:
-        given = {} if why is None else {"tensors": why}
-        print_json({"ok": True, **done.exported.to_json(), **done.to_json(), **given, "config": config})
+        details = {} if why is None else {"tensors": why}
+        print_json({"ok": True, **done.exported.to_json(), **done.to_json(), **details, "config": config})
         return
     say(f"wrote {path}" + (f" and {config}" if config is not None else ""))
     for line in columns_report(done.exported.form, why):

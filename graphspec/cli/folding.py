@@ -59,11 +59,11 @@ def prove(program: Program, weights: Path | None, seed: int, check: bool) -> Pro
     return Proved(folded, module, deviation)
 
 
-def weights_target(path: Path, given: Path | None, force: bool) -> Path:
+def weights_target(path: Path, weights: Path | None, force: bool) -> Path:
     """The path of a folded file's weights, next to it. Refuses to overwrite other weights."""
     target = path.with_suffix(".safetensors")
-    if given is not None and target.exists() and given.exists() and target.samefile(given):
-        raise misuse("-o", f"the folded weights would be written over {given}")
+    if weights is not None and target.exists() and weights.exists() and target.samefile(weights):
+        raise misuse("-o", f"the folded weights would be written over {weights}")
     if target.is_dir() or (target.exists() and not force and not _ours(target)):
         message = f"{target} exists and does not hold folded weights of graphspec; --force overwrites it"
         raise misuse("-o", message)

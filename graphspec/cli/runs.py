@@ -246,17 +246,17 @@ def runs(
     """
     from graphspec.runs.directory import list_runs, list_studies
 
-    given = list(words or [])
-    comparing = len(given) > 1 and str(given[0]) == COMPARE
+    arguments = list(words or [])
+    comparing = len(arguments) > 1 and str(arguments[0]) == COMPARE
     if plot is not None and not comparing:
         raise misuse("--plot", "it draws the runs that `compare` names: graphspec runs compare RUN RUN")
-    if len(given) > 1 and not comparing:
+    if len(arguments) > 1 and not comparing:
         raise misuse("[DIR]", "one directory is listed; to compare runs: graphspec runs compare RUN RUN")
     with reporting(as_json, {}):
         if comparing:
-            _compare(given[1:], plot, as_json)
+            _compare(arguments[1:], plot, as_json)
             return
-        folder = given[0] if given else Path("runs")
+        folder = arguments[0] if arguments else Path("runs")
         rows, studies = list_runs(folder), list_studies(folder)
         if as_json:
             listing = {"runs": _as_json(rows), "studies": [each.to_json() for each in studies]}

@@ -18,8 +18,8 @@ def unknown_command(args: Sequence[str], commands: Iterable[str]) -> str:
     if word.endswith((".yaml", ".yml")) or Path(word).is_file():
         return f"{message}: it is a file. Write a command before it: `graphspec check {word}`"
     if meant := COMMANDS.get(word.lower()):
-        if given := next((arg for arg in args[1:] if not arg.startswith("-")), None):
-            meant = re.sub(r"\b(SPEC|RUN|FILE|NAME)\b", lambda _: given, meant, count=1)
+        if command_word := next((arg for arg in args[1:] if not arg.startswith("-")), None):
+            meant = re.sub(r"\b(SPEC|RUN|FILE|NAME)\b", lambda _: command_word, meant, count=1)
         return f"{message}: write `graphspec {meant}`"
     near = nearest(word, names)
     return f"{message}: did you mean `{near}`?" if near else f"{message}: the commands are {', '.join(names)}"

@@ -136,8 +136,8 @@ class ReluFunction(ActivationFunction, word="relu"):
             return f"partial(F.threshold, threshold={threshold!r}, value=0.0)"
         if not slope and not threshold:
             return "F.relu6" if most == 6 else f"partial(torch.clamp, min=0.0, max={most!r})"
-        given = {"negative_slope": slope or None, "max_value": most, "threshold": threshold or None}
-        written = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+        arguments = {"negative_slope": slope or None, "max_value": most, "threshold": threshold or None}
+        written = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if value is not None)
         return f"partial(rectified, {written})"
 
     @property

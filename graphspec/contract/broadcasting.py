@@ -47,9 +47,9 @@ def shared_memory(*inputs: Tensor | None) -> Memory:
     """The memory layout that an elementwise function of several tensors needs: any if all have one rank, but
     for those of one element and fewer axes, which meet any tensor in any order of axes.
     """
-    given = [x for x in inputs if x is not None]
-    most = max((x.rank for x in given), default=0)
-    return "any" if all(x.rank == most or x.is_single for x in given) else "spec"
+    tensors = [x for x in inputs if x is not None]
+    most = max((x.rank for x in tensors), default=0)
+    return "any" if all(x.rank == most or x.is_single for x in tensors) else "spec"
 
 
 def unsqueezed(name: str, missing: int) -> str:
@@ -88,8 +88,8 @@ def example_axes(
     name: str, axis: int | tuple[int, ...], rank: int, argument: str = "axis"
 ) -> tuple[int, ...]:
     """Axes as positive numbers in order, at least one and none twice."""
-    given = axis if isinstance(axis, tuple) else (axis,)
-    axes = tuple(sorted(example_axis(name, each, rank, argument) for each in given))
+    axis_list = axis if isinstance(axis, tuple) else (axis,)
+    axes = tuple(sorted(example_axis(name, each, rank, argument) for each in axis_list))
     if not axes or len(set(axes)) != len(axes):
         wrong = "gets the same axis twice" if axes else "needs at least one axis"
         raise LayerError("out-of-range", f"`{name}` {wrong}", help="-1 is the last axis", argument=argument)

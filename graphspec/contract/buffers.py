@@ -27,8 +27,8 @@ def met(array: Any, other: Tensor) -> Tensor:
 
 def buffer(array: Nested, dtype: str) -> ModuleCall:
     """The construction of a buffer for a list of numbers or booleans."""
-    given: Leaf = None if dtype == natural_dtype(array) else Ref(f"torch.{dtype}")
-    return ModuleCall("torch.tensor", {"values": array}, {"dtype": (given, None)}, around=BUFFER)
+    dtype_leaf: Leaf = None if dtype == natural_dtype(array) else Ref(f"torch.{dtype}")
+    return ModuleCall("torch.tensor", {"values": array}, {"dtype": (dtype_leaf, None)}, around=BUFFER)
 
 
 LARGEST = {"float16": 65504.0, "bfloat16": 3.38953139e38, "float32": 3.4028234663852886e38}

@@ -292,7 +292,7 @@ class Layer(Setting):
     often_wraps: ClassVar[tuple[str, ...]] = ()  # layers of `wraps`, whose arguments a misplaced key may be
 
     @classmethod
-    def instead(cls, argument: str, given: object) -> str | None:
+    def instead(cls, argument: str, value: object) -> str | None:
         """What to write instead of a value that an argument refuses; None if the values that it takes are the
         best advice.
         """
@@ -325,7 +325,7 @@ class Layer(Setting):
             with_rank(cls, cls.rank)
 
     @classmethod
-    def reads_nothing(cls, given: Collection[str]) -> bool:
+    def reads_nothing(cls, names: Collection[str]) -> bool:
         """Whether it takes no tensor when these of its arguments are given, like a constant."""
         return not cls.arguments and not cls.variadic
 

@@ -131,8 +131,8 @@ class NamedValue(BaseModel):
         if len(arguments) != 1 or name not in cls.members:
             return ""
         fields = cls.members[name].model_fields
-        given = value if isinstance(value, dict) else {next(iter(fields), "value"): value}
-        return show({"name": Word(name), **given})
+        with_arguments = value if isinstance(value, dict) else {next(iter(fields), "value"): value}
+        return show({"name": Word(name), **with_arguments})
 
     @classmethod
     def __get_pydantic_core_schema__(

@@ -157,23 +157,23 @@ def _channels_first(x: Tensor) -> str | None:
     return "where channels come first, write `data_format: channels_first` on the input"
 
 
-def margin_instead(argument: str, given: object, layer: str) -> str | None:
+def margin_instead(argument: str, value: object, layer: str) -> str | None:
     """How to pad or crop by any number, by a `layer`.
 
     It is `ZeroPadding2D` before windows, or `Cropping2D` after a transposed convolution.
     """
-    if argument != "padding" or given in ("valid", "same"):
+    if argument != "padding" or value in ("valid", "same"):
         return None
-    if isinstance(given, str):
-        if given.lower() == "causal" and layer == "ZeroPadding1D":
+    if isinstance(value, str):
+        if value.lower() == "causal" and layer == "ZeroPadding1D":
             pad = "{layer: ZeroPadding1D, padding: [before, 0]}"
             return f"pad before it: {pad}, where `before` is one less than its window"
-        near = next((word for word in ("valid", "same") if word in given.lower()), None)
-        return meant(near, given, given.lower() == near) if near is not None else None
+        near = next((word for word in ("valid", "same") if word in value.lower()), None)
+        return meant(near, value, value.lower() == near) if near is not None else None
     word, place = ("cropping", "after") if layer.startswith("Cropping") else ("padding", "before")
-    if layer.endswith("1D") and isinstance(given, list) and len(given) == 1:
-        given = given[0]  # one axis has no list of axes
-    return f"write `same`, or put {{layer: {layer}, {word}: {show(given)}}} {place} it"
+    if layer.endswith("1D") and isinstance(value, list) and len(value) == 1:
+        value = value[0]  # one axis has no list of axes
+    return f"write `same`, or put {{layer: {layer}, {word}: {show(value)}}} {place} it"
 
 
 class Spatial(Layer, abstract=True):

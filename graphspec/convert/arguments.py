@@ -123,7 +123,7 @@ def arguments(cls: type[Layer], layer: KerasLayer, rank: int | None) -> dict[str
     """The arguments next to `layer: NAME` for a Keras layer, whose `axis` counts along `rank` axes in each of
     its calls; None where these differ, or are not known. Raises `Unsupported`.
     """
-    fields, given = cls.model_fields, {}
+    fields, settings = cls.model_fields, {}
     config = dict(layer.config)
     for key, value in config.items():
         if key in REFUSED and value not in REFUSED[key]:
@@ -144,9 +144,9 @@ def arguments(cls: type[Layer], layer: KerasLayer, rank: int | None) -> dict[str
                 f"`{key}` of `{cls.spec_name}` has no counterpart",
                 f"build the layer without `{key}`; `graphspec layers {cls.spec_name}` lists what it takes",
             )
-        given[name] = _value(name, value)
-    _normalize(cls, given, rank)
-    return shortened(cls, given)
+        settings[name] = _value(name, value)
+    _normalize(cls, settings, rank)
+    return shortened(cls, settings)
 
 
 def _redundant(key: str, value: Any, config: Mapping[str, Any]) -> bool:
@@ -193,29 +193,32 @@ def _activation(value: Any) -> Any:
     return "linear" if word is None else word
 
 
-def _normalize(cls: type[Layer], given: dict[str, Any], rank: int | None) -> None:
+def _normalize(cls: type[Layer], settings: dict[str, Any], rank: int | None) -> None:
     """Keras' ways to write the same, brought to the one that is the default."""
-    axis = given.get("axis")
+    axis = settings.get("axis")
     if isinstance(axis, list) and len(axis) == 1:
-        axis = given["axis"] = axis[0]
+        axis = settings["axis"] = axis[0]
     if rank is not None and axis == rank - 1:
-        given["axis"] = -1
-    if given.get("strides") is not None and given["strides"] in (given.get("pool_size"), given.get("size")):
-        del given["strides"]
-    if "value_dim" in given and given["value_dim"] == given.get("key_dim"):
-        del given["value_dim"]
-    if given.get("attention_axes") == [1]:
-        del given["attention_axes"]
-    if given.get("bin_boundaries") is not None:  # which `adapt` found
-        given.pop("num_bins", None), given.pop("epsilon", None)
-    if "mean" in given and given["mean"] is None:
-        del given["mean"], given["variance"]
+        settings["axis"] = -1
+    if settings.get("strides") is not None and settings["strides"] in (
+        settings.get("pool_size"),
+        settings.get("size"),
+    ):
+        del settings["strides"]
+    if "value_dim" in settings and settings["value_dim"] == settings.get("key_dim"):
+        del settings["value_dim"]
+    if settings.get("attention_axes") == [1]:
+        del settings["attention_axes"]
+    if settings.get("bin_boundaries") is not None:  # which `adapt` found
+        settings.pop("num_bins", None), settings.pop("epsilon", None)
+    if "mean" in settings and settings["mean"] is None:
+        del settings["mean"], settings["variance"]
 
 
-def parsed(cls: type[Layer], given: Mapping[str, Any]) -> Layer:
+def parsed(cls: type[Layer], settings: Mapping[str, Any]) -> Layer:
     """The layer with these arguments. Raises `Unsupported` with their first error."""
     try:
-        return validate(cls, dict(given), f"`{cls.spec_name}`")
+        return validate(cls, dict(settings), f"`{cls.spec_name}`")
     except SettingError as error:
         raise Unsupported(error.message, error.help or "build the layer without it") from None
 
@@ -223,34 +226,34 @@ def parsed(cls: type[Layer], given: Mapping[str, Any]) -> Layer:
 def around(cls: type[Layer], layer: KerasLayer) -> dict[str, Any]:
     """The arguments of a wrapper of a layer, without what equals its default."""
     inner = layer.config.pop("wraps")
-    given = {key: value for key, value in layer.config.items() if key in cls.model_fields}
-    wrapper = parsed(cls, {**given, "wraps": inner})
+    settings = {key: value for key, value in layer.config.items() if key in cls.model_fields}
+    wrapper = parsed(cls, {**settings, "wraps": inner})
     kept = {
         key: value
-        for key, value in given.items()
+        for key, value in settings.items()
         if getattr(wrapper, key) != cls.model_fields[key].get_default(call_default_factory=True)
     }
     return {"wraps": inner, **kept}
 
 
-def shortened(cls: type[Layer], given: dict[str, Any]) -> dict[str, Any]:
+def shortened(cls: type[Layer], settings: dict[str, Any]) -> dict[str, Any]:
     """The same arguments, as short as they can be written: without defaults, `3` for `[3, 3]`."""
-    layer = parsed(cls, given)
+    layer = parsed(cls, settings)
     kept = {}
     for name in cls.model_fields:
-        if name not in given:
+        if name not in settings:
             continue
         value = getattr(layer, name)
         field = cls.model_fields[name]
         if not field.is_required() and value == field.get_default(call_default_factory=True):
             continue
-        kept[name] = _shortest(cls, given, name, value)
+        kept[name] = _shortest(cls, settings, name, value)
     return kept
 
 
-def _shortest(cls: type[Layer], given: Mapping[str, Any], name: str, value: Any) -> Any:
+def _shortest(cls: type[Layer], settings: Mapping[str, Any], name: str, value: Any) -> Any:
     """One value, as short as it can be for the layer to be the same."""
-    written = given[name]
+    written = settings[name]
     candidates = [written]
     if isinstance(written, list) and len(written) == 2 and written[0] != written[1]:
         candidates = [written[1], *candidates]  # of bounds, which one number may stand for
@@ -263,25 +266,25 @@ def _shortest(cls: type[Layer], given: Mapping[str, Any], name: str, value: Any)
     ):
         candidates = [[pair[0] for pair in written], *candidates]
     elif isinstance(written, dict) and "name" in written:
-        candidates = [written["name"], *_without_defaults(cls, given, name, value), *candidates]
+        candidates = [written["name"], *_without_defaults(cls, settings, name, value), *candidates]
     if isinstance(written, float) and written.is_integer():
         candidates = [int(written), *candidates]
     for candidate in candidates:
         try:
-            if getattr(parsed(cls, {**given, name: candidate}), name) == value:
+            if getattr(parsed(cls, {**settings, name: candidate}), name) == value:
                 return candidate
         except Unsupported:
             continue
     return written
 
 
-def _without_defaults(cls: type[Layer], given: Mapping[str, Any], name: str, value: Any) -> list[Any]:
+def _without_defaults(cls: type[Layer], settings: Mapping[str, Any], name: str, value: Any) -> list[Any]:
     """A setting without the arguments that are its defaults."""
-    written = dict(given[name])
+    written = dict(settings[name])
     for key in [key for key in written if key != "name"]:
         rest = {other: item for other, item in written.items() if other != key}
         try:
-            if getattr(parsed(cls, {**given, name: rest}), name) == value:
+            if getattr(parsed(cls, {**settings, name: rest}), name) == value:
                 written = rest
         except Unsupported:
             continue

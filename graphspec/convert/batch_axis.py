@@ -52,36 +52,36 @@ def depth(value: Any) -> int:
         raise Unsupported(f"a constant tensor is no tensor of a spec: {error}", "pass numbers") from None
 
 
-def check(name: str, tensors: Sequence[str], constants: Mapping[str, Any], given: dict[str, Any]) -> None:
+def check(name: str, tensors: Sequence[str], constants: Mapping[str, Any], arguments: dict[str, Any]) -> None:
     """Refuses what an op does to each example, and Keras to the batch. `tensors` names the arguments that are
-    tensors, `constants` has those without a batch. Changes the axes in `given` to those of a spec.
+    tensors, `constants` has those without a batch. Changes the axes in `arguments` to those of a spec.
     """
     if name == "take" and "x" in constants:
-        _from_table(constants["x"], given)
+        _from_table(constants["x"], arguments)
         return
     if name not in PER_EXAMPLE and name not in BESIDE_CONSTANT:
         return
-    if name == "take" and "indices" in given:
+    if name == "take" and "indices" in arguments:
         return
     if list(tensors) != [BESIDE_CONSTANT.get(name)]:
         raise Unsupported(
             f"`{name}` of Keras treats the batch axis like any other, and in a spec applies to each example",
             INSTEAD.get(name, f"write this part by hand: {{op: {name}}} does it to each example"),
         )
-    if name == "tensordot" and isinstance(given.get("axes"), list):
-        left, right = (side if isinstance(side, list) else [side] for side in given["axes"])
-        given["axes"] = [left, [axis + 1 if axis >= 0 else axis for axis in right]]
+    if name == "tensordot" and isinstance(arguments.get("axes"), list):
+        left, right = (side if isinstance(side, list) else [side] for side in arguments["axes"])
+        arguments["axes"] = [left, [axis + 1 if axis >= 0 else axis for axis in right]]
 
 
-def _from_table(table: Any, given: dict[str, Any]) -> None:
+def _from_table(table: Any, arguments: dict[str, Any]) -> None:
     """Rows of a constant by a tensor: along its first axis, which a spec counts as 1."""
-    axes, axis = depth(table), given.get("axis")
+    axes, axis = depth(table), arguments.get("axis")
     if not (axis in (0, -axes) or (axis is None and axes == 1)):
         raise Unsupported(
             "it takes from a constant along another axis than the first, which puts the batch elsewhere",
             "transpose the constant, and take along axis 0",
         )
-    given["axis"] = 1
+    arguments["axis"] = 1
 
 
 def beside_batch(value: Any, rank: int | None) -> Any:

@@ -31,14 +31,14 @@ class LookedUp:
     length: int | None = None
     notes: list[str] = field(default_factory=list)
 
-    def read(self, given: ConvertedInput, name: str) -> tuple[ConvertedValue, ConvertedNode | None]:
+    def read(self, source: ConvertedInput, name: str) -> tuple[ConvertedValue, ConvertedNode | None]:
         """What reads the ids that an input holds now; and the node that encodes them, if there is one."""
-        given.dtype = "int64"
-        value = ConvertedValue(given)
+        source.dtype = "int64"
+        value = ConvertedValue(source)
         if self.feature["encode"] == "text":
-            given.shape = (self.length,)
-        elif not given.shape:
-            given.shape = (1,)
+            source.shape = (self.length,)
+        elif not source.shape:
+            source.shape = (1,)
             read = [("x", value)]
             value = ConvertedValue(ConvertedNode(f"{name}_ids", "op", "squeeze", {"axis": 1}, read))
         if self.added:

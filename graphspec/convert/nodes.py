@@ -153,9 +153,9 @@ def rename(
     if only and (match := _GIVEN.fullmatch(inputs[0].name)):
         inputs[0].name = "x" if inner else match[1]
     for item in (*inputs, *others):
-        given = isinstance(item, ConvertedInput)
-        word = identifier(item.name, "input" if given else "node")
-        item.name = names.claim(f"{word}_" if given and word in RESERVED else word)
+        is_input = isinstance(item, ConvertedInput)
+        word = identifier(item.name, "input" if is_input else "node")
+        item.name = names.claim(f"{word}_" if is_input and word in RESERVED else word)
 
 
 _GIVEN = re.compile(r"(input_layer|input|keras_tensor)(_\d+)?|input")

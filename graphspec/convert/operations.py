@@ -59,10 +59,10 @@ def operation(
     rank = common_rank([call])
     if name in ("concatenate", "stack"):
         cls = REGISTRY["merge"][name]
-        given = arguments(cls, layer, None if rank is None else rank + (name == "stack"))
+        settings = arguments(cls, layer, None if rank is None else rank + (name == "stack"))
         read_as = values.__getitem__ if layouts is None else layouts.read
         slots = [("", read_as(tensor)) for tensor in only_tensors(call.args)]
-        return ConvertedNode(layer.name, "merge", name, given, slots, "list")
+        return ConvertedNode(layer.name, "merge", name, settings, slots, "list")
     if name in OPS:
         raise Unsupported(f"`{name}` is not an op of a spec: {OPS[name][0]}", OPS[name][1])
     if name not in REGISTRY["op"]:

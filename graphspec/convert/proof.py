@@ -124,9 +124,9 @@ def difference(program: Program, weights: Mapping[str, Tensor], model: Any) -> f
 
 def _draws(model: Any, inputs: Mapping[str, Tensor]) -> bool:
     """Whether a model gives something else at each call, on the same inputs."""
-    given = _structured(model, inputs)
+    structured = _structured(model, inputs)
     with torch.no_grad():
-        one, other = (_tensors(model(given, training=False)) for _ in range(2))
+        one, other = (_tensors(model(structured, training=False)) for _ in range(2))
     return any(_apart(a, b) > 0 for a, b in zip(one, other, strict=True))
 
 

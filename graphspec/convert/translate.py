@@ -106,10 +106,10 @@ class Translator:
                 self.failed[node] = error
             if node is None:
                 continue
-            given = re.sub(r"_\d+$", "", layer.name) == snake_case(layer.class_name)
+            unnamed = re.sub(r"_\d+$", "", layer.name) == snake_case(layer.class_name)
             for each in (node, *(value.maker for value in node.sources())):
                 if isinstance(each, ConvertedNode) and each not in seen:
-                    each.automatic = given
+                    each.automatic = unnamed
                     seen.add(each)
             for output in range(16):
                 self.values.setdefault(KerasTensor(layer.name, index, output), ConvertedValue(node, output))
@@ -219,9 +219,9 @@ class Translator:
         rank = common_rank(layer.calls)
         if kind == "merge":
             read, masks = tuple(only_tensors(call.args)), call.kwargs.get("mask")
-            spec_layer = parsed(cls, given := arguments(cls, layer, rank))
+            spec_layer = parsed(cls, settings := arguments(cls, layer, rank))
             slots = [("", self._value(tensor)) for tensor in read]
-            node = ConvertedNode(layer.name, "merge", cls.spec_name, given, slots, "list")
+            node = ConvertedNode(layer.name, "merge", cls.spec_name, settings, slots, "list")
             carried_masks = tuple(self.carried.get(tensor) for tensor in read)
             self._same_mask(masks, carried_masks)
             self.carried[KerasTensor(layer.name, index, 0)] = carried(spec_layer, read, carried_masks)
@@ -235,15 +235,15 @@ class Translator:
     def _looked_up(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode | None:
         """A layer that looks up what an input holds: the data do it, and the input holds ids."""
         tensors = list(tensors_in(call.args))
-        given = self.values[tensors[0]].maker if tensors else None
+        maker = self.values[tensors[0]].maker if tensors else None
         calls = [each for other in self.model.layers.values() for each in other.calls]
         readers = [each for each in calls if tensors[0] in tensors_in([each.args, each.kwargs])]
-        if not isinstance(given, ConvertedInput) or self.path or len(readers) > 1 or len(tensors) > 1:
+        if not isinstance(maker, ConvertedInput) or self.path or len(readers) > 1 or len(tensors) > 1:
             raise Unsupported("it looks up what is no input, or what others read, too", "encode it in `data`")
         lookup = looked_up(layer)
         self.notes += lookup.notes
-        self.features[given] = lookup.feature
-        self.values[KerasTensor(layer.name, index, 0)], node = lookup.read(given, layer.name)
+        self.features[maker] = lookup.feature
+        self.values[KerasTensor(layer.name, index, 0)], node = lookup.read(maker, layer.name)
         return node
 
     def _over_steps(self, node: ConvertedNode) -> ConvertedNode:
@@ -284,20 +284,22 @@ class Translator:
             layer = KerasLayer(layer.name, "Dropout", "keras.layers", config, layer.calls)
         layer.config = without_code(layer.config, layer.name, self.live, self.notes if not index else [])
         body: ConvertedBody | None = None
-        given: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
         stored = self._stored(layer)
         if "layer" in layer.config and cls.spec_name in WRAPPERS:
-            given, body = self._wrapped(cls, layer)
+            settings, body = self._wrapped(cls, layer)
         else:
             layer, parts = of_cells(layer)
-            given = arguments(cls, layer, rank)
+            settings = arguments(cls, layer, rank)
             stored = replace(stored, parts=parts)
-        node = ConvertedNode(layer.name, "layer", cls.spec_name, given, body=body, stored=stored)
+        node = ConvertedNode(layer.name, "layer", cls.spec_name, settings, body=body, stored=stored)
         weightless = cls.weights is Layer.weights and not issubclass(cls, Wrapper)
         node.trainable = layer.config.get("trainable") is not False or weightless
         self._trains(layer, call)
         slots, extra = self._slots(cls, call)
-        spec_layer = parsed(cls, {key: v for key, v in {**given, **extra}.items() if key in cls.model_fields})
+        spec_layer = parsed(
+            cls, {key: v for key, v in {**settings, **extra}.items() if key in cls.model_fields}
+        )
         self._read(node, cls, slots)
         node.outputs = spec_layer.output_names()
         self._carry(spec_layer, cls, layer, index, slots)
@@ -346,10 +348,10 @@ class Translator:
         """The tensors of a layer's call by our names for its arguments, and its constants."""
         names = [argument.name for argument in cls.arguments]
         many = {argument.name for argument in cls.arguments if argument.many}
-        given: list[Any] = list(call.args)
-        if len(given) == 1 and isinstance(given[0], list) and len(names) > 1 and not many:
-            given = given[0]
-        if len(given) > len(names):
+        values: list[Any] = list(call.args)
+        if len(values) == 1 and isinstance(values[0], list) and len(names) > 1 and not many:
+            values = values[0]
+        if len(values) > len(names):
             raise Unsupported(
                 "it is called with more arguments than the language knows", "call it with fewer"
             )
@@ -357,7 +359,7 @@ class Translator:
         extra: dict[str, Any] = {}
         keywords = dict(call.kwargs)
         first = {"inputs", "sequence", "sequences", "query"} - set(names)
-        for name, value in [*zip(names, given, strict=False), *keywords.items()]:
+        for name, value in [*zip(names, values, strict=False), *keywords.items()]:
             name = names[0] if name in first else name
             if name == "mask" and "query_mask" in names and isinstance(value, list):
                 slots.update(zip(("query_mask", "value_mask"), value, strict=False))
@@ -463,13 +465,13 @@ class Translator:
             settings = {key: layer.config[key] for key in cls.model_fields if key in layer.config}
             inside = {"layer": wrapped.spec_name, **arguments(wrapped, inner, None)}
             return {**shortened(cls, settings), "wraps": inside}, None
-        wrapped, given = self._direction(inner)
+        wrapped, wrapped_settings = self._direction(inner)
         backward = layer.config.get("backward_layer")
         other = {}
         if backward is not None:
             backward_class, back = self._direction(read_layer(backward))
             back.pop("go_backwards", None)
-            if (backward_class, back) != (wrapped, given):
+            if (backward_class, back) != (wrapped, wrapped_settings):
                 other = {"backward_layer": {"layer": backward_class.spec_name, **back}}
         options = KerasLayer(
             layer.name,
@@ -477,15 +479,17 @@ class Translator:
             layer.module,
             {key: value for key, value in layer.config.items() if key not in ("layer", "backward_layer")},
         )
-        options.config |= {"wraps": {"layer": wrapped.spec_name, **given}, **other}
+        options.config |= {"wraps": {"layer": wrapped.spec_name, **wrapped_settings}, **other}
         return around(cls, options), None
 
     def _direction(self, layer: KerasLayer) -> tuple[type[Layer], dict[str, Any]]:
         """The class and the arguments of a layer that Bidirectional wraps."""
         cls = self._class(layer)
-        given = arguments(cls, of_cells(layer)[0], None)
-        given.pop("zero_output_for_mask", None)  # which Keras sets itself, and the language has in any case
-        return cls, given
+        settings = arguments(cls, of_cells(layer)[0], None)
+        settings.pop(
+            "zero_output_for_mask", None
+        )  # which Keras sets itself, and the language has in any case
+        return cls, settings
 
     def _nested(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode:
         assert layer.model is not None
@@ -506,13 +510,13 @@ class Translator:
         return self._call(entry, index, node, {})
 
     def _nested_reads(self, model: KerasModel, call: Call, body: ConvertedBody) -> list[tuple[str, Read]]:
-        given = call.args[0] if call.args else call.kwargs.get("inputs")
-        if isinstance(given, dict) and isinstance(model.inputs, dict):
-            given = [given[key] for key in model.inputs]
-        elif isinstance(given, dict):
+        values = call.args[0] if call.args else call.kwargs.get("inputs")
+        if isinstance(values, dict) and isinstance(model.inputs, dict):
+            values = [values[key] for key in model.inputs]
+        elif isinstance(values, dict):
             names = [tensor.layer for tensor in tensors_in(model.inputs)]
-            given = [given[name] for name in names] if set(names) <= set(given) else list(given.values())
-        read = [tensor for place, tensor in enumerate(tensors_in(given)) if place not in body.unread]
+            values = [values[name] for name in names] if set(names) <= set(values) else list(values.values())
+        read = [tensor for place, tensor in enumerate(tensors_in(values)) if place not in body.unread]
         if len(read) != len(body.inputs):
             raise Unsupported("it is called with other inputs than it has", "call it with all of its inputs")
         return [(i.name, self.values[t]) for i, t in zip(body.inputs, read, strict=True)]

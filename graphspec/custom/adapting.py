@@ -88,9 +88,9 @@ def _seen(module: nn.Module, part: nn.Module, names: list[str], inputs: Inputs) 
     handle = part.register_forward_pre_hook(stop)
     try:
         for batch in inputs():
-            given = [batch[name].to(device) if name in batch else None for name in names]
+            inputs_here = [batch[name].to(device) if name in batch else None for name in names]
             try:
-                module(*given)
+                module(*inputs_here)
             except _Reached:
                 yield seen.pop()
     finally:

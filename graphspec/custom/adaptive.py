@@ -54,8 +54,8 @@ def _before(op: Op) -> list[Op]:
 
 def check_adaptive(graph: Graph, diagnostics: Diagnostics) -> None:
     """Reports the layers that could not learn in a training, but for those whose numbers `weights:` gives."""
-    given = tuple(prefix for prefix, _, _ in weight_files(graph))
-    for problem in misplaced(each for each in adaptive(graph) if not f"{each.path}.".startswith(given)):
+    filled = tuple(prefix for prefix, _, _ in weight_files(graph))
+    for problem in misplaced(each for each in adaptive(graph) if not f"{each.path}.".startswith(filled)):
         diagnostics.add(problem)
 
 

@@ -30,7 +30,7 @@ class DataConfig(Setting):
     )
     remedies: ClassVar[Mapping[str, str]] = {
         "batch_size": "it belongs to the training: train: {batch_size: 32}",
-        "shuffle": delete("training rows are shuffled, from the run's seed", given="true"),
+        "shuffle": delete("training rows are shuffled, from the run's seed", only_for="true"),
         "split": "write validation: {split: 0.1}",
         "validation_split": "write validation: {split: 0.1}",
         "target": "it belongs to the output: outputs: {name: {target: COLUMN}}",
@@ -39,7 +39,7 @@ class DataConfig(Setting):
             ("normalize", "standardize", "scale"),
             "it belongs to a feature: features: {age: {encode: number, scale: standard}}",
         ),
-        "header": delete("the first line of a table names its columns", given="true 0 infer"),
+        "header": delete("the first line of a table names its columns", only_for="true 0 infer"),
         "delimiter": "it belongs to the file: train: {path: FILE, delimiter: ';'}",
         "sep": "it belongs to the file: train: {path: FILE, delimiter: ';'}",
         "encoding": "it belongs to the file: train: {path: FILE, encoding: latin-1}",

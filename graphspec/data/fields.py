@@ -270,13 +270,13 @@ def read(
 
 def _shaped(source: Checker, field: Field, array: Array, sizes: dict[str, tuple[int, str]]) -> Array:
     """The array with the rank of its field, each size as declared; binds symbolic sizes on the way."""
-    wanted, given = field.tensor.shape, array.shape
+    wanted, actual = field.tensor.shape, array.shape
     if array.ndim == 0:
         raise _differs(source, field, array, "a single value is not a list of examples")
-    if len(given) == len(wanted) - 1 and wanted[-1] == 1:
-        array = array.reshape(*given, 1)
-    elif len(given) == len(wanted) + 1 and given[-1] == 1:
-        array = array.reshape(given[:-1])
+    if len(actual) == len(wanted) - 1 and wanted[-1] == 1:
+        array = array.reshape(*actual, 1)
+    elif len(actual) == len(wanted) + 1 and actual[-1] == 1:
+        array = array.reshape(actual[:-1])
     if array.ndim != len(wanted):
         raise _differs(source, field, array, _other_targets(field, array) or _other_input(field, array))
     for size, value in zip(wanted[1:], array.shape[1:], strict=True):
@@ -320,9 +320,9 @@ def _bound(size: Dim, sizes: Mapping[str, tuple[int, str]]) -> str | None:
 
 
 def _differs(source: Checker, field: Field, array: Array, help: str | None) -> SpecError:
-    given = ", ".join(str(size) for size in array.shape)
+    sizes = ", ".join(str(size) for size in array.shape)
     what = f"{field.role} `{field.name}` of `{source.file}`"
-    return fail("data-shape", f"{what} has shape [{given}], and the model needs {field.tensor}", help)
+    return fail("data-shape", f"{what} has shape [{sizes}], and the model needs {field.tensor}", help)
 
 
 def _other_targets(field: Field, array: Array) -> str | None:
@@ -338,14 +338,14 @@ def _other_input(field: Field, array: Array) -> str | None:
     """How an input is declared that takes what the data hold."""
     if field.role != "input":
         return None
-    wanted, given = field.tensor.shape[1:], array.shape[1:]
-    shown = f"`shape: {list(given)}`"
-    if len(wanted) == len(given) == 3 and given == (wanted[-1], *wanted[:-1]):
+    wanted, actual = field.tensor.shape[1:], array.shape[1:]
+    shown = f"`shape: {list(actual)}`"
+    if len(wanted) == len(actual) == 3 and actual == (wanted[-1], *wanted[:-1]):
         return f"its channels come first: write {shown}, `data_format: channels_first` at the input"
-    if given == wanted[:-1]:
-        return f"write `shape: {[*given, 1]}` at the input: the data get their last axis by themselves"
+    if actual == wanted[:-1]:
+        return f"write `shape: {[*actual, 1]}` at the input: the data get their last axis by themselves"
     known = [size for size in wanted if isinstance(size, int)]
-    if len(known) == len(wanted) and math.prod(given) == math.prod(known):
+    if len(known) == len(wanted) and math.prod(actual) == math.prod(known):
         below = f"{{layer: Reshape, target_shape: {list(wanted)}}}" if len(wanted) > 1 else "{layer: Flatten}"
         return f"write {shown} at the input, and {below} below it"
     return f"write {shown} at the input, or change the data"

@@ -91,7 +91,7 @@ class Split(Setting):
 
     remedies: ClassVar = {
         "seed": "it follows from that of the run: train: {seed: 7}",
-        "shuffle": delete("the rows are drawn at random; `last_by` keeps the last ones", given="true"),
+        "shuffle": delete("the rows are drawn at random; `last_by` keeps the last ones", only_for="true"),
         "random_state": "it follows from that of the run: train: {seed: 7}",
     }
 

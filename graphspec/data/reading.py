@@ -72,8 +72,8 @@ def encode(
     """
     stores, length = [Store(budget) for _ in LABELS], 0
     chunks = sliced(table.chunks(encoders.columns), rows, row_bytes(checker.wanted.values()))
-    given = (part_of(table, np.arange(first, first + part.num_rows), part) for first, part in chunks)
-    for part in chain(given, [more] if more is not None else []):
+    table_parts = (part_of(table, np.arange(first, first + part.num_rows), part) for first, part in chunks)
+    for part in chain(table_parts, [more] if more is not None else []):
         of = np.full(len(part), LABELS.index(label)) if parts is None else parts[part.rows]
         labels = {name: of == number for number, name in enumerate(LABELS)}
         named = _named(checked(encoders, checker, part, labels))

@@ -59,5 +59,5 @@ def parse_row_settings(value: dict[str, object], what: str) -> RowSettings:
     """The settings of an output; null is as if a key were not there. Raises `SettingError` with every
     problem.
     """
-    given = {key: item for key, item in value.items() if item is not None}
-    return validate(RowSettings, given, what) if given else RowSettings.model_construct()
+    settings = {key: item for key, item in value.items() if item is not None}
+    return validate(RowSettings, settings, what) if settings else RowSettings.model_construct()

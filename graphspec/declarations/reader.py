@@ -100,9 +100,9 @@ class DeclarationReader:
         if body is not None:
             body.incomplete = True
         if not self.damaged(path):
-            given = "a list" if isinstance(value, list) else show(value)
+            shown = "a list" if isinstance(value, list) else show(value)
             self.error(
-                "wrong-type", path, f"{what} is a mapping from names, not {given}", _as_mapping(path, value)
+                "wrong-type", path, f"{what} is a mapping from names, not {shown}", _as_mapping(path, value)
             )
         return {}
 

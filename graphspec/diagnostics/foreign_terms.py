@@ -101,7 +101,7 @@ LAYERS: Mapping[str, str] = {
 
 _SIZE = delete("the size is that of the input", safe=False)
 ARGUMENTS: Mapping[str, str] = {
-    "batch_first": delete("the batch is the first axis", given="true"),
+    "batch_first": delete("the batch is the first axis", only_for="true"),
     "inplace": delete("activations work in place where possible"),
     "num_layers": "each layer is a node: `repeat: 2` makes two",
     "padding_idx": "`mask_zero: true` masks the id 0; convolutions ignore the mask: leave it out before them",
@@ -112,7 +112,7 @@ ARGUMENTS: Mapping[str, str] = {
     "batch_input_shape": "write the shape of an input under `inputs`, without the batch",
     "batch_shape": "write the shape of an input under `inputs`, without the batch",
     "device": "choose it on the command line: --device cuda",
-    "track_running_stats": delete("statistics are always kept", given="true"),
+    "track_running_stats": delete("statistics are always kept", only_for="true"),
     **dict.fromkeys(("affine", "elementwise_affine"), keys("scale", "center")),
     "embed_dim": "`key_dim` is the size of one head: embed_dim / num_heads",
     "dtype": "numbers are float32; train: {precision: bf16} computes in bfloat16",

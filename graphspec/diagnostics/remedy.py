@@ -16,7 +16,7 @@ class Change:
     replaces the `key: value` whose key or value the place is, and with `key` its key by each word of `new`,
     all with its value; with `comment` it replaces the blanks before the place, too; at the `line end` it is
     added to the first line of the place; with `lines` it begins each line of these ranges, from 1, both ends
-    included. A change is `safe` if nothing else can have been meant; one with `given` only where the entry
+    included. A change is `safe` if nothing else can have been meant; one with `only_for` only where the entry
     has one of these values. `new` may be a name that the spec has `declared`: the mistake may be there.
     """
 
@@ -25,7 +25,7 @@ class Change:
     where: Where = "place"
     safe: bool = True
     lines: tuple[tuple[int, int], ...] = ()
-    given: frozenset[str] | None = None
+    only_for: frozenset[str] | None = None
     declared: bool = False
 
 
@@ -54,9 +54,9 @@ def write_value(new: str, beside: str = "", *, safe: bool = True) -> str:
     return Remedy(f"write {new}{beside}", Change(new, safe=safe))
 
 
-def delete(reason: str = "", *, safe: bool = True, given: str = "") -> str:
-    """Without the entry at fault. One that says what holds anyway says it with one of the words `given`."""
-    change = Change("", where="entry", safe=safe, given=frozenset(given.split()) or None)
+def delete(reason: str = "", *, safe: bool = True, only_for: str = "") -> str:
+    """Without the entry at fault. One that says what holds anyway has one of the words `only_for`."""
+    change = Change("", where="entry", safe=safe, only_for=frozenset(only_for.split()) or None)
     return Remedy(f"delete it: {reason}" if reason else "delete it", change)
 
 

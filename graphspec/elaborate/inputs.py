@@ -109,10 +109,10 @@ def declared_defaults(
     """
     defaults: Defaults = {}
     known: set[Dim | None] = {symbol(BATCH), None}
-    given = [name for name in inputs if _default(body, name) is MISSING]
+    required = [name for name in inputs if _default(body, name) is MISSING]
     complete = body.declared.inputs.keys() <= body.inputs.keys()
-    alone = next(iter(inputs), None) if complete and not given else None
-    for name in given:
+    alone = next(iter(inputs), None) if complete and not required else None
+    for name in required:
         value = inputs[name]
         known |= {_unit(size) for size in value.tensor.shape} if value is not None else set()
     for position, (name, value) in enumerate(inputs.items()):
@@ -132,7 +132,7 @@ def declared_defaults(
             named = "a null size" if size.startswith("?") else f"the size `{size}`"
             message = f"no required input has {named} of `{name}`"
             problem = message, "write a number, or the name of a size of another input"
-        elif problem is None and (behind := [each for each in given if each in [*inputs][position:]]):
+        elif problem is None and (behind := [each for each in required if each in [*inputs][position:]]):
             problem = (
                 f"`{name}` has a default, but `{behind[0]}` after it has none",
                 "write inputs with a `default` after the others",
@@ -260,20 +260,20 @@ def meets_demands(node: NodeInstance, inner: BodyElaborator, inputs: dict[str, R
     return ok
 
 
-def _multiples(wanted: Tensor, given: Tensor) -> str | None:
+def _multiples(wanted: Tensor, actual: Tensor) -> str | None:
     """The remedy where a size is not the multiple that a model needs; None if all are."""
-    for want, size in zip(wanted.shape[1:], given.shape[1:], strict=False):
+    for want, size in zip(wanted.shape[1:], actual.shape[1:], strict=False):
         unit = unit_of(want)
         if unit is not None and size // unit[1] * unit[1] != size:
             return f"`{show_size(size)}` must be a multiple of {unit[1]}: pad, crop or resize before"
     return None
 
 
-def _fits(wanted: Tensor, given: Tensor, bindings: dict[str, Dim]) -> bool:
+def _fits(wanted: Tensor, actual: Tensor, bindings: dict[str, Dim]) -> bool:
     """Whether a tensor is of a type that a model declares; the names of its sizes are bound on the way."""
-    if wanted.rank != given.rank or wanted.dtype != given.dtype:
+    if wanted.rank != actual.rank or wanted.dtype != actual.dtype:
         return False
-    for want, size in zip(wanted.shape[1:], given.shape[1:], strict=True):
+    for want, size in zip(wanted.shape[1:], actual.shape[1:], strict=True):
         if isinstance(want, int):
             if want != size:
                 return False

@@ -163,8 +163,8 @@ def _row_settings(body: BodyElaborator, name: str, settings: dict[str, Any]) -> 
             message = f"the output `{name}` has `{key}` and no loss"
             body.error("unknown-key", body.declared.document.key((*path, key)), message, "give it a `loss`")
     try:
-        given = {key: settings[key] for key in RowSettings.model_fields if settings[key] is not FAILED}
-        return parse_row_settings(given, f"the output `{name}`")
+        row_settings = {key: settings[key] for key in RowSettings.model_fields if settings[key] is not FAILED}
+        return parse_row_settings(row_settings, f"the output `{name}`")
     except SettingError as error:
         body.scope.setting_error(error, path)
         return RowSettings()

@@ -89,17 +89,17 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
 
 def _given(context: Context, file: File, params: dict[str, Any], preset: str | None) -> dict[str, Any]:
     """The values that a preset and the caller give to params."""
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     if preset is not None:
         if preset in file.presets:
-            given.update(file.presets[preset])
+            values.update(file.presets[preset])
         else:
             names = ", ".join(file.presets) or "none"
             help = did_you_mean(preset, file.presets, f"presets here: {names}")
             context.error("unknown-preset", None, f"the spec has no preset `{preset}`", help)
     for name, value in params.items():
         if name in file.body.params and is_plain(value):
-            given[name] = value
+            values[name] = value
         elif name in file.body.params:
             place = file.document.span(("params", name))
             context.error("wrong-type", place, f"the param `{name}` is {PLAIN}, not {show(value)}")
@@ -110,7 +110,7 @@ def _given(context: Context, file: File, params: dict[str, Any], preset: str | N
             path = ("params", name)
             span = file.document.key(path) if path in file.document.grafts else None
             context.error("unknown-param", span, f"the spec has no param `{name}` to set", help)
-    return given
+    return values
 
 
 PATHS = "a setting has a dotted path: `--set train.epochs=3`"
@@ -135,9 +135,9 @@ def _elsewhere(file: File, name: str) -> str | None:
     return f"write `--set {path}=...`" if path is not None else None
 
 
-def _resolve_params(scope: Scope, file: File, graph: Graph, given: dict[str, Any]) -> None:
+def _resolve_params(scope: Scope, file: File, graph: Graph, values: dict[str, Any]) -> None:
     declared = file.body.params
-    graph.params = scope.add_params((), declared, given)
+    graph.params = scope.add_params((), declared, values)
     for name in [name for name in declared if name not in graph.params and name not in scope.unknown]:
         help = f"give it with --set {name}=..., or a value in `params`"
         span = file.document.key(("params", name))

@@ -172,7 +172,9 @@ class Scope:
             help = Remedy(f"did you mean `channels({word})`?", change)
         raise ExpressionError("unknown-channels", f"`{name}` is not an input here", help=help)
 
-    def add_params(self, path: Path, declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    def add_params(
+        self, path: Path, declared: Mapping[str, Any], arguments: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """The values of a body's own params, which may use one another in any order; the scope sees them now.
 
         A param that is `required` and not given is left out: its absence is the caller's to report.
@@ -184,8 +186,8 @@ class Scope:
         def resolve(name: str) -> None:
             if name in values or name in failures:
                 return
-            if name in given:
-                values[name] = self.params[name] = given[name]
+            if name in arguments:
+                values[name] = self.params[name] = arguments[name]
                 return
             if declared[name] == "required":
                 return

@@ -71,8 +71,8 @@ def _param_of(group: ModuleClass, codes: Mapping[Cell, Code]) -> str | None:
     """The param that names the activation of each body."""
     named = {body: code.activation.word for (body, _), code in codes.items()}
     for word in group.graph.visible:
-        given = {body: group.bodies[body].visible.get(word) for body in named}
-        if all(_named_by(value) == named[body] for body, value in given.items()):
+        visible = {body: group.bodies[body].visible.get(word) for body in named}
+        if all(_named_by(value) == named[body] for body, value in visible.items()):
             return word
     return None
 

@@ -143,11 +143,11 @@ class Calls:
         slot: Slot,
         op: Op,
         module: ast.expr | None,
-        given: list[Argument],
+        arguments_read: list[Argument],
         number: int,
         logits: ast.expr | None,
     ) -> tuple[ast.expr, Ending | None]:
-        outside = _one(given[0])
+        outside = _one(arguments_read[0])
         inside = fill(op.wrapper.enter_code(), {"x": outside})
         rank, out = op.inner[0].rank, op.inner_outputs[0].rank
         ending = None
@@ -201,7 +201,7 @@ class Calls:
         usual = {
             word
             for word, default in code.defaults.items()
-            if isinstance(given := holes.get(word), ast.expr) and equal(given, literal(default))
+            if isinstance(hole := holes.get(word), ast.expr) and equal(hole, literal(default))
         }
         return fill(code.call, holes, usual)
 

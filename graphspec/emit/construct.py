@@ -349,10 +349,10 @@ class InitWriter:
         of_bodies = [slots[slot.position] for slots in self.group.slots]
         counts: dict[Cell, Leaf] = {(body, 0): each.count for body, each in enumerate(of_bodies)}
         ops = {(body, 0): each.op for body, each in enumerate(of_bodies)}
-        given = {arg.param: arg.name for arg in self.group.args.values()}
+        names_by_param = {arg.param: arg.name for arg in self.group.args.values()}
         for word, lists in self.values.lists():
-            if word in given and [len(items) for items in lists] == [*counts.values()]:
-                return call("len", name(given[word]))
+            if word in names_by_param and [len(items) for items in lists] == [*counts.values()]:
+                return call("len", name(names_by_param[word]))
         code = self.values.write(counts, ops, Wish("repeat", f"{slot.node}_count", before=slot.position))
         assert code is not None, "each body has one number of instances"
         if any(each.absent and each.count for each in of_bodies):
@@ -594,7 +594,7 @@ def _takes_mask(op: Op) -> bool:
     if op.layer is None or op.layer.variadic:
         return False
     pairs = zip(op.layer.arguments, op.arguments, strict=False)
-    return any(argument.name == "mask" and given is not None for argument, given in pairs)
+    return any(argument.name == "mask" and value is not None for argument, value in pairs)
 
 
 def ordered(args: Iterable[Arg]) -> list[Arg]:

@@ -99,8 +99,8 @@ class Forward(ForwardScope):
         value = statement.result
         if value is None or self.optional:
             return ""
-        given = self.group.template.instances.get(value, [value])
-        if any(each is None or each.tensor.shape != value.tensor.shape for each in given):
+        instances = self.group.template.instances.get(value, [value])
+        if any(each is None or each.tensor.shape != value.tensor.shape for each in instances):
             return ""
         return shape_of(value, statement.channels_first)
 

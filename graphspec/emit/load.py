@@ -150,8 +150,8 @@ def fill(module: nn.Module, path: Path | Mapping[str, torch.Tensor], prefix: str
     }
     state = {key: value for key, value in state.items() if key in tensors or not counts_batches(key)}
     wanted = {key: tuple(value.shape) for key, value in state.items()}
-    given = {key: tuple(value.shape) for key, value in tensors.items()}
-    wrong = explain(wanted, given, None if isinstance(path, Mapping) else path, span)
+    tensor_shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    wrong = explain(wanted, tensor_shapes, None if isinstance(path, Mapping) else path, span)
     if wrong:
         raise SpecError(wrong)
     with torch.no_grad():

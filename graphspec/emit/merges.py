@@ -40,8 +40,8 @@ def with_optional_operands(root: Graph) -> tuple[Graph, dict[Value, Value]]:
                 _split(homes[op], op, layer, common, [key for key in order if key not in common], words)
         elif layer.keeps and all(_has_not(homes[op], set(order) - set(_operands(op))) for op in ops):
             for op in (op for op in ops if op.present):
-                given = dict(zip(_operands(op), op.arguments, strict=True))
-                op.arguments = tuple(given.get(key) for key in order)
+                operands = dict(zip(_operands(op), op.arguments, strict=True))
+                op.arguments = tuple(operands.get(key) for key in order)
     return copy.graph, copy.values
 
 
@@ -72,9 +72,9 @@ def _operands(op: Op) -> tuple[Operand, ...]:
 
 def _has_not(graph: Graph, operands: set[Operand]) -> bool:
     """Whether an instance has none of these inputs and nodes."""
-    given = {(word,) for word, value in graph.inputs.items() if value is not None}
+    passed = {(word,) for word, value in graph.inputs.items() if value is not None}
     outputs = {(op.node, key) for op in graph.ops for key in op.outputs}
-    return operands.isdisjoint(given | outputs)
+    return operands.isdisjoint(passed | outputs)
 
 
 def _words(node: str, count: int, graphs: Sequence[Graph]) -> list[str]:
@@ -91,10 +91,10 @@ def _split(
     graph: Graph, op: Op, layer: Layer, common: list[Operand], optional: list[Operand], words: list[str]
 ) -> None:
     """A merge as one of what all instances have, and then of one optional operand after another."""
-    given = dict(zip(_operands(op), op.inputs, strict=True))
-    steps: list[list[Value | None]] = [[given[key] for key in common]] if len(common) > 1 else []
-    before = given[common[0]]
-    for step, operands in enumerate([*steps, *([given.get(key)] for key in optional)]):
+    by_operand = dict(zip(_operands(op), op.inputs, strict=True))
+    steps: list[list[Value | None]] = [[by_operand[key] for key in common]] if len(common) > 1 else []
+    before = by_operand[common[0]]
+    for step, operands in enumerate([*steps, *([by_operand.get(key)] for key in optional)]):
         last = step == len(steps) + len(optional) - 1
         merge = op if last else replace(op, node=words[step], unit=None, outputs={})
         read = operands if steps and step == 0 else [before, *operands]

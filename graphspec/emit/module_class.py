@@ -128,10 +128,10 @@ class ModuleClass:
         """Whether each instance reads all that the code reads in it: what one is not given must be None."""
         template = self.template
         return not any(
-            given is None and isinstance(read, Value) and template.instances[read][body] is not None
+            argument is None and isinstance(read, Value) and template.instances[read][body] is not None
             for body, slots in enumerate(self.slots)
             for op in (op for slot in slots for op in slot.ops if op.present)
-            for given, read in zip(op.arguments, template.ops[op].arguments, strict=False)
+            for argument, read in zip(op.arguments, template.ops[op].arguments, strict=False)
         )
 
     # --- expressions of the spec
@@ -220,7 +220,7 @@ class ModuleClass:
         declared = self.graph.declared.get(word)
         if not isinstance(declared, str) or "$" not in declared:
             return False
-        return not any(word in given for given in self.given)
+        return not any(word in values for values in self.given)
 
     # --- arguments
 

@@ -58,9 +58,9 @@ def _agreed(calls: Sequence[ModuleCall], words: set[str]) -> dict[str, str]:
     """The texts that all calls give for these parameters, but for defaults."""
     agreed: dict[str, str] = {}
     for word in words & calls[0].keyword.keys():
-        given = {each.keyword.get(word, (None, None)) for each in calls}
-        value, default = next(iter(given))
-        if len(given) == 1 and isinstance(value, str) and value != default:
+        values = {each.keyword.get(word, (None, None)) for each in calls}
+        value, default = next(iter(values))
+        if len(values) == 1 and isinstance(value, str) and value != default:
             agreed[word] = value
     return agreed
 

@@ -41,7 +41,11 @@ def _masked(graph: Graph, names: Mapping[Value, str]) -> Iterator[tuple[str, flo
     for op in graph.ops:
         if op.graph is not None:
             passed = zip(op.graph.inputs.values(), op.arguments, strict=True)
-            inside = {value: names[given] for value, given in passed if value is not None and given in names}
+            inside = {
+                value: names[argument]
+                for value, argument in passed
+                if value is not None and argument in names
+            }
             yield from _masked(op.graph, inside)
         elif isinstance(op.layer, MaskNotEqual) and op.inputs[0] in names:
             yield names[op.inputs[0]], op.layer.value

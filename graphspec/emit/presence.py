@@ -160,8 +160,10 @@ class Presences:
         """An input that is given just where a node is there."""
         there = {body for body, _ in cells}
         for word in self.group.inputs:
-            given = [number for number, body in enumerate(self.group.bodies) if body.inputs[word] is not None]
-            if there == set(given):
+            with_value = [
+                number for number, body in enumerate(self.group.bodies) if body.inputs[word] is not None
+            ]
+            if there == set(with_value):
                 return word
         return None
 

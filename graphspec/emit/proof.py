@@ -26,9 +26,9 @@ def prove(program: Elaborated, module: nn.Module) -> None:
     inputs = example_inputs(program, 2, {}, 0)
     sizes = {BATCH: 2}
     for name, tensor in program.inputs.items():
-        for size, given in zip(tensor.shape, inputs[name].shape, strict=True):
+        for size, actual in zip(tensor.shape, inputs[name].shape, strict=True):
             unit = unit_of(size)
-            sizes |= {unit[0]: given // unit[1]} if unit is not None else {}
+            sizes |= {unit[0]: actual // unit[1]} if unit is not None else {}
     device = next((each.device for each in (*module.parameters(), *module.buffers())), torch.device("cpu"))
     hooks = [
         module.get_submodule(path).register_forward_hook(DeclaredOutputs(unit, sizes).hook)
@@ -71,11 +71,11 @@ class DeclaredOutputs:
         rank = output.dim() if isinstance(output, torch.Tensor) else None
         near = next((number for number, types in enumerate(declared) if types[0].rank == rank), 0)
         wanted, call = ", ".join(map(str, declared[near])), self.unit.calls[near]
-        given = describe(output)
+        returned = describe(output)
         help = (
             "declare its output with `shape` and `dtype`; several outputs with `outputs`, returned as a tuple"
         )
-        message = f"`{call.name}` declares {wanted}, and `{type(module).__name__}` gives {given}"
+        message = f"`{call.name}` declares {wanted}, and `{type(module).__name__}` gives {returned}"
         sizes = ", ".join(f"{name} = {size}" for name, size in self.sizes.items() if name[0] != "?")
         notes = (f"tried with {sizes}",)
         raise fail("module-differs", message, help, *notes, span=call.span)
@@ -87,10 +87,10 @@ class DeclaredOutputs:
         return [channels_first(tensor) if turned else tensor for tensor in tensors]
 
     def _fits(self, declared: list[Tensor], output: Any) -> bool:
-        given = list(output) if isinstance(output, tuple | list) else [output]
-        if isinstance(output, tuple | list) != (len(declared) > 1) or len(given) != len(declared):
+        returned = list(output) if isinstance(output, tuple | list) else [output]
+        if isinstance(output, tuple | list) != (len(declared) > 1) or len(returned) != len(declared):
             return False
-        return all(self._is(tensor, value) for tensor, value in zip(declared, given, strict=True))
+        return all(self._is(tensor, value) for tensor, value in zip(declared, returned, strict=True))
 
     def _is(self, tensor: Tensor, value: Any) -> bool:
         if not isinstance(value, torch.Tensor) or value.dim() != tensor.rank:

@@ -149,9 +149,9 @@ class ShapeMaker:
         plain = op.wrapper is None and not shared and not group.logits and not self.borrowed(graph)
         if kind is None or recomputing or not plain or group.over is not None:
             return id(group), recomputing
-        given = tuple(graph.inputs[word] is not None for word in group.inputs)
+        with_value = tuple(graph.inputs[word] is not None for word in group.inputs)
         arguments = tuple((arg.name, arg.default) for arg in group.args.values())
-        return kind, given, arguments, group.takes, group.gives
+        return kind, with_value, arguments, group.takes, group.gives
 
     def _over_all(self, op: Op, shape: OpShape, wiring: Wiring) -> tuple[OpShape, tuple[Any, ...]] | None:
         """The shape and wiring of a merge of all instances of one node, which may be of any number."""
@@ -179,8 +179,8 @@ class ShapeMaker:
             assert op.graph is not None and shape is not None
             group = self.class_of(op.graph)
             inputs = tuple(word for word in op.graph.inputs if word in group.inputs)
-            given = tuple(op.graph.inputs[word] is not None for word in inputs)
-            calls.add((replace(shape, callee=None), len(inputs), given, group.takes, group.gives))
+            with_value = tuple(op.graph.inputs[word] is not None for word in inputs)
+            calls.add((replace(shape, callee=None), len(inputs), with_value, group.takes, group.gives))
             if group.logits or self.borrowed(op.graph):
                 return False
         return len(calls) == 1

@@ -33,5 +33,5 @@ def check_source(bodies: ast.Module, used: Collection[str], root: str) -> None:
 def _unread(function: ast.FunctionDef) -> str | None:
     """The first argument that a function neither reads nor deletes."""
     read = {each.id for each in walk(function) if isinstance(each, ast.Name)}
-    given = [each.arg for each in (*function.args.args, *function.args.kwonlyargs)]
-    return next((word for word in given if word not in read and word != "self"), None)
+    parameters = [each.arg for each in (*function.args.args, *function.args.kwonlyargs)]
+    return next((word for word in parameters if word not in read and word != "self"), None)

@@ -57,10 +57,10 @@ def template_of(bodies: list[Graph], slots: list[list[Slot]], inner: Inner) -> C
     graph = replace(first, inputs={}, units=[], ops=[], outputs={})
     template = ClassTemplate(graph)
     for word in first.inputs:
-        given = [body.inputs[word] for body in bodies]
-        value = next((each for each in given if each is not None), None)
+        inputs = [body.inputs[word] for body in bodies]
+        value = next((each for each in inputs if each is not None), None)
         graph.inputs[word] = Value(value.tensor, value.name) if value is not None else None
-        _correspond(template, graph.inputs[word], given)
+        _correspond(template, graph.inputs[word], inputs)
     _add_units(template, bodies)
     for position, slot in enumerate(slots[0]):
         rows = [of_body[position].ops for of_body in slots]
@@ -95,8 +95,8 @@ def _itself(graph: Graph, slots: list[Slot]) -> ClassTemplate:
 
 def _of_any(made: ClassTemplate, rows: list[list[Op]], place: int) -> Any:
     """An argument of a node's only op, from an instance that has it."""
-    given = (row[0].arguments[place] for row in rows if len(row[0].arguments) > place and row[0].present)
-    return next((made.translated(argument) for argument in given if argument is not None), None)
+    arguments = (row[0].arguments[place] for row in rows if len(row[0].arguments) > place and row[0].present)
+    return next((made.translated(argument) for argument in arguments if argument is not None), None)
 
 
 def _completeness(ops: list[Op]) -> tuple[int, int]:
@@ -104,11 +104,11 @@ def _completeness(ops: list[Op]) -> tuple[int, int]:
     return sum(op.present for op in ops), sum(argument is not None for op in ops for argument in op.arguments)
 
 
-def _correspond(made: ClassTemplate, value: Value | None, given: list[Value | None]) -> None:
+def _correspond(made: ClassTemplate, value: Value | None, instances: list[Value | None]) -> None:
     if value is None:
         return
-    made.instances[value] = given
-    for each in given:
+    made.instances[value] = instances
+    for each in instances:
         if each is not None:
             made.values.setdefault(each, value)
 

@@ -194,12 +194,12 @@ class ValueWriter:
 
     def _sizes_of(self, value: Value, there: Op | None = None) -> list[Any]:
         """The last axis of a value in each body, or only where an op is there; None elsewhere."""
-        given = self.group.template.instances[value]
+        instances = self.group.template.instances[value]
         return [
             each.tensor.shape[-1]
             if each is not None and each.tensor.rank and (there is None or (each.op and each.op.present))
             else None
-            for each in given
+            for each in instances
         ]
 
     def _last_axis(self, value: Value) -> LastAxis | None:
@@ -286,7 +286,7 @@ class ValueWriter:
     def _progress(self, value: Value, slot: Slot) -> LastAxis | None:
         """The size after a chain in which each instance adds as much as the others."""
         count = next((w.expression for w in slot.op.expressions if w.path == ("repeat",)), None)
-        given = self.group.template.instances[value]
+        instances = self.group.template.instances[value]
         start = self.size(slot.op.inputs[0]) if slot.op.inputs else None
         if count is None or start is None or value.op is not slot.ops[-1] or slot.op.repeated != "repeat":
             return None
@@ -294,7 +294,7 @@ class ValueWriter:
         counts = self._evaluated(count)
         if counts is None:
             return None
-        for body, (each, before, times) in enumerate(zip(given, start.sizes, counts.sizes, strict=True)):
+        for body, (each, before, times) in enumerate(zip(instances, start.sizes, counts.sizes, strict=True)):
             if each is None or type(before) is not int or type(times) is not int:
                 return None
             added = each.tensor.shape[-1] - before
@@ -314,7 +314,7 @@ class ValueWriter:
             parts = {"start": start.code(), "count": counts.code(), "step": step}
             return folded(fill("{start} + {count} * {step}", parts))
 
-        return LastAxis([each.tensor.shape[-1] if each is not None else None for each in given], code)
+        return LastAxis([each.tensor.shape[-1] if each is not None else None for each in instances], code)
 
     def _evaluated(self, expression: Expression) -> LastAxis | None:
         values = self.group.evaluate(expression)
@@ -551,11 +551,11 @@ def _gives(op: Op, written: ArgumentExpression, value: Leaf) -> bool:
     )
 
 
-def _replaced(node: ast.expr, given: Mapping[str, ast.expr]) -> ast.expr:
+def _replaced(node: ast.expr, replacements: Mapping[str, ast.expr]) -> ast.expr:
     """An expression with its names replaced."""
 
     class Replacement(ast.NodeTransformer):
         def visit_Name(self, name: ast.Name) -> ast.expr:
-            return given.get(name.id, name)
+            return replacements.get(name.id, name)
 
     return Replacement().visit(ast.parse(ast.unparse(node), mode="eval").body)

@@ -71,16 +71,16 @@ def merge_copies(body: list[Statement]) -> list[Statement]:
     return kept
 
 
-def name_variables(body: list[Statement], given: list[Variable], taken: set[str]) -> None:
+def name_variables(body: list[Statement], arguments: list[Variable], taken: set[str]) -> None:
     """Names every variable."""
     lives, outputs = Lives(body), _outputs(body)
     lasting = {each for statement in body for each in assigned_by(statement) if not lives.is_brief(each)}
-    words = {variable.word for variable in (lasting | outputs.keys()) - set(given)} | {*outputs.values()}
+    words = {variable.word for variable in (lasting | outputs.keys()) - set(arguments)} | {*outputs.values()}
     temporaries = [word for word in TEMPORARIES if word not in words][:2]
     together, returned = _carried_together(body), _returned(body)
-    space = names.Namespace({*temporaries, *taken, *(variable.name for variable in given)})
-    holders = {variable.name: variable for variable in given}
-    named = set(given)
+    space = names.Namespace({*temporaries, *taken, *(variable.name for variable in arguments)})
+    holders = {variable.name: variable for variable in arguments}
+    named = set(arguments)
 
     def is_free(name: str, number: int, looped: bool) -> bool:
         holder = holders.get(name)

@@ -186,8 +186,8 @@ def _result(group: ModuleClass, program: Elaborated | None) -> str:
 def _may_be_none(group: ModuleClass, value: Value) -> bool:
     """Whether some instances lack the node of an output, and pass nothing on for it."""
     op = value.op
-    given = group.template.instances.get(value, [])
-    lacking = (each.op for each in given if each is not None and each.op is not None)
+    instances = group.template.instances.get(value, [])
+    lacking = (each.op for each in instances if each is not None and each.op is not None)
     return op is not None and any(not each.present and not each.inputs for each in lacking)
 
 

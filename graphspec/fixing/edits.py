@@ -91,8 +91,8 @@ def fix_of(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Fix | None:
     safe = change.safe and (not declared or _surely_declared(change, text))
     if diagnostic.code == "yaml-tab":
         safe = safe and not _section.match(text, end)
-    if change.given is not None:
-        safe = safe and entry is not None and entry.value(text) in change.given
+    if change.only_for is not None:
+        safe = safe and entry is not None and entry.value(text) in change.only_for
     if change.where == "key":
         safe = safe and entry is not None and not {*change.new.split()} & {*entry.beside}
     return Fix(str(help), safe, edits) if edits else None

@@ -44,16 +44,16 @@ def from_torch(
     return replace(imported, proved=prove(imported, module, inputs)) if check else imported
 
 
-def named_inputs(module: nn.Module, given: Any) -> dict[str, Tensor]:
+def named_inputs(module: nn.Module, examples: Any) -> dict[str, Tensor]:
     """The example inputs by the names of `forward`. Raises `SpecError`."""
     import inspect
 
     from torch import Tensor
 
-    if isinstance(given, Mapping):
-        inputs = dict(given)
+    if isinstance(examples, Mapping):
+        inputs = dict(examples)
     else:
-        listed = [given] if isinstance(given, Tensor) else list(given)
+        listed = [examples] if isinstance(examples, Tensor) else list(examples)
         words = [p.name for p in inspect.signature(module.forward).parameters.values() if p.kind in (0, 1)]
         if len(words) < len(listed):
             raise fail(

@@ -69,21 +69,25 @@ def inputs_of(written: list[str]) -> tuple[dict[str, Tensor], dict[str, list[str
             raise BadOption(
                 "--input", f'{text} is not a name and a shape: --input "x: {{shape: [3, 224, 224]}}"'
             )
-        name, given = next(iter(value.items()))
-        given = {"shape": given} if isinstance(given, list) else given
-        tensors[name], shapes[name] = _example(name, given)
+        name, settings = next(iter(value.items()))
+        settings = {"shape": settings} if isinstance(settings, list) else settings
+        tensors[name], shapes[name] = _example(name, settings)
     return tensors, shapes
 
 
-def _example(name: str, given: Any) -> tuple[Tensor, list[str | int | None]]:
-    if not isinstance(given, Mapping) or not isinstance(given.get("shape"), list) or set(given) - set(KEYS):
+def _example(name: str, settings: Any) -> tuple[Tensor, list[str | int | None]]:
+    if (
+        not isinstance(settings, Mapping)
+        or not isinstance(settings.get("shape"), list)
+        or set(settings) - set(KEYS)
+    ):
         raise BadOption("--input", f"{name} takes `shape`, a list of sizes without the batch, and `dtype`")
-    shape = list(given["shape"])
+    shape = list(settings["shape"])
     if not all(size is None or isinstance(size, str) or (type(size) is int and size > 0) for size in shape):
         raise BadOption(
             "--input", f"the sizes of {name} are positive integers, or words for sizes that stay open"
         )
-    dtype = given.get("dtype", "float32")
+    dtype = settings.get("dtype", "float32")
     if dtype not in DTYPES:
         raise BadOption("--input", f"the dtype of {name} is one of {', '.join(DTYPES)}")
     open_sizes = {

@@ -40,8 +40,8 @@ def _attention(
             mask = mask.inserted(1)
         elif isinstance(mask, Known) and mask.tensor.dim() == 3:
             mask = mask.map(lambda t: t.unsqueeze(1))
-        given = {"attn_mask": mask, "dropout_p": dropout_p, "is_causal": is_causal, "scale": scale}
-        return _attention(w, query, key, value, wide, **given).without([1])
+        arguments = {"attn_mask": mask, "dropout_p": dropout_p, "is_causal": is_causal, "scale": scale}
+        return _attention(w, query, key, value, wide, **arguments).without([1])
     if len(query.shape) != 4 or any(_is_merged(w, x) for x in (query, key, value)):
         return _by_products(w, query, key, value, out, attn_mask, is_causal, scale, dropout_p)
     if enable_gqa and query.shape[1] != key.shape[1]:
@@ -202,7 +202,7 @@ def _recurrent(
     if params[1].tensor.shape[0] != gates * units or len(params) != num_layers * ways * (2 + 2 * has_biases):
         raise Unsupported("an LSTM with projections has no counterpart", "proj_size=0")
     each = 2 + 2 * has_biases
-    given = list(hx) if isinstance(hx, (list, tuple)) and not isinstance(hx, Pile) else [hx]
+    states_before = list(hx) if isinstance(hx, (list, tuple)) and not isinstance(hx, Pile) else [hx]
     finals: list[list[Laid]] = [[] for _ in range(states)]
     value = x.value
     cls = {"lstm": "LSTM", "gru": "GRU"}.get(function, "SimpleRNN")
@@ -216,7 +216,7 @@ def _recurrent(
         words |= {} if has_biases else {"use_bias": False}
         words |= {"activation": "relu"} if function == "rnn_relu" else {}
         held = _weights_of(params[layer * ways * each :][: ways * each], ways, function == "gru")
-        starts = _starts(w, given, layer * ways, ways, x)
+        starts = _starts(w, states_before, layer * ways, ways, x)
         reads: list[tuple[str, Any]] = [("sequences", value)]
         if starts:
             reads.append(
@@ -265,13 +265,13 @@ def _sum(a: Known, b: Known) -> Known:
     return Known(a.tensor + b.tensor, a.names | b.names, source, a.source)
 
 
-def _starts(w: NodeWriter, given: list[Any], first: int, count: int, x: Laid) -> list[Laid]:
+def _starts(w: NodeWriter, states_before: list[Any], first: int, count: int, x: Laid) -> list[Laid]:
     """The initial states of one layer; none where they are zeros."""
-    if all(isinstance(h, Known) and not h.names and not h.tensor.any() for h in given):
+    if all(isinstance(h, Known) and not h.names and not h.tensor.any() for h in states_before):
         return []
     states = []
     for way in range(count):
-        for h in given:
+        for h in states_before:
             if isinstance(h, Pile):
                 states.append(h[first + way])
             elif isinstance(h, Laid):

@@ -29,13 +29,13 @@ class Computed:
     values: Mapping[fx.Node, Any]
     make: Callable[[], Any]
 
-    def run(self, word: str, given: dict[str, Any]) -> Any:
+    def run(self, word: str, arguments: dict[str, Any]) -> Any:
         """Its result: known, too."""
-        build = _once(lambda: self._made(word, given))
+        build = _once(lambda: self._made(word, arguments))
         if word in CREATES and isinstance(self.meta, Tensor):
-            return _created(word, given, self.meta, build, self._is_open())
+            return _created(word, arguments, self.meta, build, self._is_open())
         if word.removesuffix("_") in STOPS:
-            return stopped(self.writer, given["self"])
+            return stopped(self.writer, arguments["self"])
         names: set[str] = set()
         pure, moved = True, word in PICKS
 
@@ -57,15 +57,15 @@ class Computed:
         if not isinstance(value, (Tensor, list, tuple)):
             return value
         free = self._is_open()
-        if word == "mul" and any(_is_zero(x) for x in tensors_in(given)):
+        if word == "mul" and any(_is_zero(x) for x in tensors_in(arguments)):
             names.clear()
         if word == "embedding" and isinstance(value, Tensor):
-            rows = _rows_of(given["weight"], args[1], value)
+            rows = _rows_of(arguments["weight"], args[1], value)
             return Known(rows.tensor, rows.names, rows.source, None, build, free, self._is_batched())
         if word in ("to", "_to_copy") and isinstance(value, Tensor) and args and isinstance(args[0], Tensor):
             moved = value.dtype == args[0].dtype
-        apart = any(x.apart for x in tensors_in(given) if isinstance(x, Known))
-        apart = apart or (moved and len(set(self._trained(given))) > 1)  # joined
+        apart = any(x.apart for x in tensors_in(arguments) if isinstance(x, Known))
+        apart = apart or (moved and len(set(self._trained(arguments))) > 1)  # joined
         kept = self._source() if moved and pure and names and not free and not apart else None
         all_of = frozenset(names)
 
@@ -76,9 +76,9 @@ class Computed:
             return known(value, kept, build)
         return tuple(known(part, _part(kept, i), _part_made(build, i)) for i, part in enumerate(value))
 
-    def _trained(self, given: dict[str, Any]) -> Iterator[bool]:
+    def _trained(self, arguments: dict[str, Any]) -> Iterator[bool]:
         """Whether each of the given tensors that is made of parameters trains."""
-        for x in tensors_in(given):
+        for x in tensors_in(arguments):
             if isinstance(x, Known) and x.names:
                 yield any(self.writer.trains.get(name) for name in x.names)
 
@@ -121,12 +121,12 @@ class Computed:
     def _batches(self) -> set[Any]:
         return {symbol for size in self.writer.batches for symbol in getattr(size, "free_symbols", ())}
 
-    def _made(self, word: str, given: dict[str, Any]) -> Any:
+    def _made(self, word: str, arguments: dict[str, Any]) -> Any:
         """The nodes of it: a look into a table of parameters is an `Embedding`."""
         w = self.writer
         if word in ("index", "index_select", "slice"):
-            table: Known = given["self"]
-            place, places = self._places(word, table, given)
+            table: Known = arguments["self"]
+            place, places = self._places(word, table, arguments)
             if places is not None:
                 flat = table.map(lambda t: t.reshape(t.shape[-2:]).movedim(place, 0))
                 embedded: Laid = HANDLERS["embedding"](w, weight=flat, indices=places)
@@ -138,19 +138,21 @@ class Computed:
                 return embedded
         return self.make()
 
-    def _places(self, word: str, table: Known, given: dict[str, Any]) -> tuple[int, Laid | None]:
+    def _places(self, word: str, table: Known, arguments: dict[str, Any]) -> tuple[int, Laid | None]:
         """Which rows (0) or columns (1) of a table of parameters or constants are picked, or None."""
         shape, w = table.tensor.shape, self.writer
         if table.open or (table.names and table.source is None) or not table.tensor.is_floating_point():
             return 0, None
         if len(shape) < 2 or any(size != 1 for size in shape[:-2]):
             return 0, None
-        place = int(given.get("dim", 0)) % len(shape)
+        place = int(arguments.get("dim", 0)) % len(shape)
         if word == "slice":
             end = known_number(self.meta.shape[place])
-            counts = given.get("start") in (0, None) and given.get("step", 1) == 1 and end in w.lengths
+            counts = (
+                arguments.get("start") in (0, None) and arguments.get("step", 1) == 1 and end in w.lengths
+            )
             return 0, counted(w, end) if counts and place == len(shape) - 2 else None
-        indices = [given["index"]] if word == "index_select" else list(given["indices"])
+        indices = [arguments["index"]] if word == "index_select" else list(arguments["indices"])
         if word == "index":
             place = next(i for i, index in enumerate(indices) if index is not None)
         first = indices[-1]
@@ -210,7 +212,7 @@ def counted(w: NodeWriter, size: Any) -> Laid:
     return w.make("op", "arange", {"axis": axis}, [("x", value)], laid)
 
 
-def variants(w: NodeWriter, word: str, given: dict[str, Any]) -> Iterator[Callable[[], dict[str, Any]]]:
+def variants(w: NodeWriter, word: str, arguments: dict[str, Any]) -> Iterator[Callable[[], dict[str, Any]]]:
     """Ways to give known tensors to a handler: those that are computed of trained parameters as nodes, the
     first as a node, all as nodes, none.
     """
@@ -218,13 +220,13 @@ def variants(w: NodeWriter, word: str, given: dict[str, Any]) -> Iterator[Callab
     def changed(test: Callable[[str, Known], bool]) -> dict[str, Any]:
         return {
             name: over(value, lambda x, name=name: w.data(x) if test(name, x) else x)  # type: ignore[misc]
-            for name, value in given.items()
+            for name, value in arguments.items()
         }
 
     def learned(name: str, x: Known) -> bool:
         return x.made is not None and (x.open or (x.source is None and any(w.trains.get(n) for n in x.names)))
 
-    held = {name: list(tensors_in(value)) for name, value in given.items()}
+    held = {name: list(tensors_in(value)) for name, value in arguments.items()}
     flat = [(name, x) for name, found in held.items() for x in found]
     leading = DATA.get(word, next((name for name, found in held.items() if found), ""))
     tests = [
@@ -318,10 +320,12 @@ def _part_made(made: Callable[[], Any], i: int) -> Callable[[], Any]:
     return lambda: made()[i]
 
 
-def _created(word: str, given: dict[str, Any], meta: Tensor, made: Callable[[], Any], free: bool) -> Known:
+def _created(
+    word: str, arguments: dict[str, Any], meta: Tensor, made: Callable[[], Any], free: bool
+) -> Known:
     """A new tensor, of which data gives no more than the shape."""
     shape = [hint(size) for size in meta.shape]
-    value = 1 if "ones" in word else given.get("fill_value", 0) if "full" in word else 0
+    value = 1 if "ones" in word else arguments.get("fill_value", 0) if "full" in word else 0
     value = value.tensor.item() if isinstance(value, Known) else value
     return Known(torch.full(shape, value, dtype=meta.dtype), made=made, open=free, batched=meta.dim() > 0)
 

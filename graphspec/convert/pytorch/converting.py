@@ -214,47 +214,47 @@ class Converter:
             return known_number(meta)
         if not isinstance(target, torch._ops.OpOverload) or asserts(target):
             return None
-        given = _bound(node, values)
+        arguments = _bound(node, values)
         word = _function(node)
-        known = all(isinstance(x, Known) for x in tensors_in(given))
+        known = all(isinstance(x, Known) for x in tensors_in(arguments))
         if known or (word in CREATES and isinstance(meta, Tensor)):
             origin = self.writer.origin
             return Computed(
-                self.writer, node, meta, values, lambda: self._made(node, given, values, origin)
-            ).run(word, given)
-        return self._handled(node, given, values)
+                self.writer, node, meta, values, lambda: self._made(node, arguments, values, origin)
+            ).run(word, arguments)
+        return self._handled(node, arguments, values)
 
     def _made(
-        self, node: fx.Node, given: dict[str, Any], values: dict[fx.Node, Any], origin: CallOrigin
+        self, node: fx.Node, arguments: dict[str, Any], values: dict[fx.Node, Any], origin: CallOrigin
     ) -> Any:
         """What depends on parameters alone, as nodes."""
         before, self.writer.origin = self.writer.origin, origin
         try:
-            return self._handled(node, given, values)
+            return self._handled(node, arguments, values)
         finally:
             self.writer.origin = before
 
-    def _handled(self, node: fx.Node, given: dict[str, Any], values: dict[fx.Node, Any]) -> Any:
+    def _handled(self, node: fx.Node, arguments: dict[str, Any], values: dict[fx.Node, Any]) -> Any:
         """Tries which of the known tensors must be nodes. Raises the first refusal."""
         first: Unsupported | None = None
         word = _function(node).removesuffix("_")
-        for variant in variants(self.writer, word, given):
+        for variant in variants(self.writer, word, arguments):
             frozen = set(self.writer.frozen)
             try:
                 return self._written(node, variant(), values)
             except Unsupported as error:
-                apart = any(isinstance(x, Known) and x.apart for x in tensors_in(given))
+                apart = any(isinstance(x, Known) and x.apart for x in tensors_in(arguments))
                 first = error if apart else first or error  # as weights, such are refused by name
                 self.writer.frozen = frozen
         assert first is not None
         raise first
 
-    def _written(self, node: fx.Node, given: dict[str, Any], values: dict[fx.Node, Any]) -> Any:
+    def _written(self, node: fx.Node, arguments: dict[str, Any], values: dict[fx.Node, Any]) -> Any:
         meta = node.meta.get("val")
         name = _function(node)
         inplace = name.endswith("_") and not name.startswith("_")
         word = name.removesuffix("_") if inplace else name
-        first = next(iter(given.values()), None)
+        first = next(iter(arguments.values()), None)
         if inplace and node.args:
             self._check_inplace(node, first, word)
         handler = HANDLERS.get(word)
@@ -262,15 +262,15 @@ class Converter:
             raise Unsupported(
                 "it has no counterpart in a spec", "write this part of the model by hand, as {module: ...}"
             )
-        given = {key: self._unpiled(value, word) for key, value in given.items()}
-        if inplace and "self" in given and "input" in inspect.signature(handler).parameters:
-            given["input"] = given.pop("self")
-        if word in ("select", "squeeze", "cat") and (picked := _from_pile(word, given)) is not None:
+        arguments = {key: self._unpiled(value, word) for key, value in arguments.items()}
+        if inplace and "self" in arguments and "input" in inspect.signature(handler).parameters:
+            arguments["input"] = arguments.pop("self")
+        if word in ("select", "squeeze", "cat") and (picked := _from_pile(word, arguments)) is not None:
             return picked
         try:
-            converted = handler(self.writer, **given, out=_out(meta), **self._more(node, word, handler))
+            converted = handler(self.writer, **arguments, out=_out(meta), **self._more(node, word, handler))
         except (AttributeError, TypeError, ValueError, KeyError, IndexError, StopIteration) as error:
-            constant = any(isinstance(x, Known) for x in tensors_in(given))
+            constant = any(isinstance(x, Known) for x in tensors_in(arguments))
             what = "a constant where data is expected" if constant else "arguments that are not understood"
             message = f"it takes {what}"
             raise Unsupported(message, "write this part of the model by hand, as {module: ...}") from error
@@ -341,16 +341,16 @@ def _turned(node: fx.Node) -> tuple[int, ...] | None:
     if len(node.users) != 1:
         return None
     user = next(iter(node.users))
-    given: list[Any] = list(user.args[1:])
+    arguments: list[Any] = list(user.args[1:])
     rank = len(node.meta["val"].shape)
-    if user.op != "call_function" or not all(isinstance(a, (int, list)) for a in given):
+    if user.op != "call_function" or not all(isinstance(a, (int, list)) for a in arguments):
         return None
     order = list(range(rank))
     if _function(user) in ("transpose", "swapaxes"):
-        a, b = (int(i) % rank for i in given[:2])
+        a, b = (int(i) % rank for i in arguments[:2])
         order[a], order[b] = b, a
     elif _function(user) == "permute":
-        order = [i % rank for i in given[0]]
+        order = [i % rank for i in arguments[0]]
     return tuple(order)
 
 
@@ -418,16 +418,16 @@ def _resolved(value: Any, values: Mapping[fx.Node, Any]) -> Any:
 def _bound(node: fx.Node, values: Mapping[fx.Node, Any]) -> dict[str, Any]:
     """The arguments by the names of the function's schema."""
     target: Any = node.target
-    given: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for place, argument in enumerate(target._schema.arguments):
         if place < len(node.args):
-            given[argument.name] = _resolved(node.args[place], values)
+            arguments[argument.name] = _resolved(node.args[place], values)
         elif argument.name in node.kwargs:
-            given[argument.name] = _resolved(node.kwargs[argument.name], values)
+            arguments[argument.name] = _resolved(node.kwargs[argument.name], values)
         elif argument.has_default_value():
-            given[argument.name] = argument.default_value
-    given.pop("out", None)
-    return given
+            arguments[argument.name] = argument.default_value
+    arguments.pop("out", None)
+    return arguments
 
 
 def _out(meta: Any) -> Any:
@@ -438,12 +438,12 @@ def _out(meta: Any) -> Any:
     return None
 
 
-def _from_pile(word: str, given: dict[str, Any]) -> Any:
+def _from_pile(word: str, arguments: dict[str, Any]) -> Any:
     """One of stacked states, or those of both directions joined."""
-    pile = given.get("self")
+    pile = arguments.get("self")
     if isinstance(pile, attention.Pile):
-        if word == "select" and given.get("dim", 0) == 0 and isinstance(given["index"], int):
-            return pile[given["index"]]
-        if word == "squeeze" and len(pile) == 1 and given.get("dim") in (0, [0], None):
+        if word == "select" and arguments.get("dim", 0) == 0 and isinstance(arguments["index"], int):
+            return pile[arguments["index"]]
+        if word == "squeeze" and len(pile) == 1 and arguments.get("dim") in (0, [0], None):
             return pile[0]
     return None

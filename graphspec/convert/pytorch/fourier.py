@@ -80,8 +80,8 @@ _abs = HANDLERS["abs"]
 
 
 @handles("abs")
-def _absolute(w: NodeWriter, self: Any, **given: Any) -> Laid:
+def _absolute(w: NodeWriter, self: Any, **kwargs: Any) -> Laid:
     if isinstance(self, Complex):
         return magnitude(w, self)
-    absolute: Laid = _abs(w, self, **given)
+    absolute: Laid = _abs(w, self, **kwargs)
     return absolute

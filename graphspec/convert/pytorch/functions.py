@@ -70,8 +70,8 @@ def argument(node: fx.Node, name: str) -> Any:
     """An argument by its name, or its default."""
     target: Any = node.target
     place = _place(node, name)
-    given = node.kwargs.get(name, target._schema.arguments[place].default_value)
-    return node.args[place] if place < len(node.args) else given
+    value = node.kwargs.get(name, target._schema.arguments[place].default_value)
+    return node.args[place] if place < len(node.args) else value
 
 
 def put(node: fx.Node, name: str, value: Any) -> None:

@@ -324,9 +324,9 @@ def _prove_gallery(
     ours.load_state_dict(weights)
     worst = 0.0
     for seed, (batch, length) in enumerate(((2, 9), (3, 13))):
-        given = program.example_inputs(batch_size=batch, sizes={"length": length}, seed=seed)
-        given = {key: value.clamp(min=1) if key == "tokens" else value for key, value in given.items()}
-        inputs = dict(zip(spec.inputs, given.values(), strict=True))
+        examples = program.example_inputs(batch_size=batch, sizes={"length": length}, seed=seed)
+        examples = {key: value.clamp(min=1) if key == "tokens" else value for key, value in examples.items()}
+        inputs = dict(zip(spec.inputs, examples.values(), strict=True))
         with torch.no_grad():
             logits = {"logits": True} if spec.file != "bert" else {}
             expected = module(**inputs)
@@ -335,7 +335,7 @@ def _prove_gallery(
                 if spec.file != "bert"
                 else [expected.last_hidden_state, expected.pooler_output]
             )
-            actual = flat(ours(*given.values(), **logits))
+            actual = flat(ours(*examples.values(), **logits))
         worst = max(worst, apart(actual, wanted))
     if not worst <= TOLERANCE:
         message = f"the outputs of specs/{spec.file}.yaml differ from those of the module by {worst:.1e}"

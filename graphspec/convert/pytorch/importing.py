@@ -34,10 +34,10 @@ def converted(
 ) -> FromTorch:
     """Raises `Unsupported`, `SpecError`."""
     with modes_kept(module), recognized(module.eval()), marked(module):
-        given = {word: _batched(tensor) for word, tensor in inputs.items()}
-        free = {word: _free(word, tensor, dynamic.get(word)) for word, tensor in given.items()}
-        graph = traced(module, given, free)
-        random, left = with_training(graph, module, given, free)
+        batched = {word: _batched(tensor) for word, tensor in inputs.items()}
+        free = {word: _free(word, tensor, dynamic.get(word)) for word, tensor in batched.items()}
+        graph = traced(module, batched, free)
+        random, left = with_training(graph, module, batched, free)
         write_in_parts(graph.program)
     notes = list(left)
     converter = Converter(graph, _sizes(graph, dynamic))

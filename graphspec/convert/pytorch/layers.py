@@ -30,9 +30,9 @@ def every(values: Any, rank: int) -> list[int]:
     return listed * rank if len(listed) == 1 else listed
 
 
-def unlike(given: dict[str, Any], **defaults: Any) -> dict[str, Any]:
+def unlike(arguments: dict[str, Any], **defaults: Any) -> dict[str, Any]:
     """Without what equals its default."""
-    return {key: value for key, value in given.items() if key not in defaults or value != defaults[key]}
+    return {key: value for key, value in arguments.items() if key not in defaults or value != defaults[key]}
 
 
 def known(x: Any, what: str) -> Known | None:
@@ -94,8 +94,8 @@ def dense(w: NodeWriter, x: Laid, weight: Known, bias: Known | None) -> Laid:
         x = replace(x, axes=(*x.axes[:-1], tuple(order)))
     x = w.last(x)
     units = weight.tensor.shape[0]
-    given = unlike({"units": units, "use_bias": bias is not None}, use_bias=True)
-    node = w.node("layer", "Dense", given, [("x", x.value)], {"weight": weight, "bias": bias})
+    arguments = unlike({"units": units, "use_bias": bias is not None}, use_bias=True)
+    node = w.node("layer", "Dense", arguments, [("x", x.value)], {"weight": weight, "bias": bias})
     return replace(
         x,
         value=ConvertedValue(node),
@@ -167,10 +167,10 @@ def zeros(w: NodeWriter, x: Laid, pads: list[tuple[int, int]]) -> Laid:
     """A `ZeroPadding` of an image."""
     rank = len(pads)
     even = all(a == b for a, b in pads)
-    given = short([a for a, _ in pads], rank) if even else [list(pair) for pair in pads]
+    padding_list = short([a for a, _ in pads], rank) if even else [list(pair) for pair in pads]
     if rank == 1 and not even:
-        given = list(pads[0])
-    node = w.over_images(f"ZeroPadding{rank}D", {"padding": given}, x, main=False)
+        padding_list = list(pads[0])
+    node = w.over_images(f"ZeroPadding{rank}D", {"padding": padding_list}, x, main=False)
     grown = [size + a + b for size, (a, b) in zip(space(x), pads, strict=True)]
     shape = (*x.shape[:2], *grown)
     sizes = (*x.sizes[: len(x.axes[0])], *grown, x.sizes[-1])
@@ -234,10 +234,10 @@ def transpose(
     node = w.over_images(f"Conv{rank}DTranspose", words, x, {"weight": weight, "bias": bias})
     if any(a or b for a, b in cuts):
         even = all(a == b for a, b in cuts)
-        given = short([a for a, _ in cuts], rank) if even else [list(pair) for pair in cuts]
-        given = list(cuts[0]) if rank == 1 and not even else given
+        cropping = short([a for a, _ in cuts], rank) if even else [list(pair) for pair in cuts]
+        cropping = list(cuts[0]) if rank == 1 and not even else cropping
         uncropped = replace(x, value=ConvertedValue(node))
-        return image(x, w.over_images(f"Cropping{rank}D", {"cropping": given}, uncropped, main=False), out)
+        return image(x, w.over_images(f"Cropping{rank}D", {"cropping": cropping}, uncropped, main=False), out)
     return image(x, node, out)
 
 
@@ -300,8 +300,8 @@ def _pool(
 
 def _rounds(x: Laid, size: list[int], steps: list[int], pads: list[int]) -> bool:
     """Whether rounding up gives more windows than rounding down."""
-    given = zip(space(x), size, steps, pads, strict=True)
-    return any(not isinstance(n, int) or (n + 2 * p - k) % s for n, k, s, p in given)
+    windows = zip(space(x), size, steps, pads, strict=True)
+    return any(not isinstance(n, int) or (n + 2 * p - k) % s for n, k, s, p in windows)
 
 
 @handles(
@@ -360,8 +360,8 @@ def _pad(
     x = w.solid(self)
     space_only = min(sides) >= 2 and 3 <= rank <= 5 and x.axes[0] == (0,)
     if mode == "constant" and not value and space_only and w.spatial(x) == x:
-        given = [sides.get(i, (0, 0)) for i in range(2, rank)]
-        return replace(zeros(w, x, given), shape=tuple(out.shape))
+        rank_pads = [sides.get(i, (0, 0)) for i in range(2, rank)]
+        return replace(zeros(w, x, rank_pads), shape=tuple(out.shape))
     for i in sides:
         if x.sole(i) is None or 0 in x.axes[i]:
             x = w.natural(x)
@@ -482,6 +482,6 @@ def _embedding(w: NodeWriter, weight: Any, indices: Any, padding_idx: int = -1, 
         weight = replace(weight, padding=padding_idx)
     x = indices  # stretched as it is
     rows, width = weight.tensor.shape
-    given = {"input_dim": rows, "output_dim": width}
-    node = w.node("layer", "Embedding", given, [("x", x.value)], {"weight": weight})
+    arguments = {"input_dim": rows, "output_dim": width}
+    node = w.node("layer", "Embedding", arguments, [("x", x.value)], {"weight": weight})
     return Laid(ConvertedValue(node), (*x.sizes, width), (*x.axes, (len(x.sizes),)), (*x.shape, width))

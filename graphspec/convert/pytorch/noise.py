@@ -108,15 +108,15 @@ def _drawn(node: fx.Node, args: Any, kwargs: Any, numbers: Tensor) -> Tensor:
     """What a random function gives where it draws these numbers."""
     target: Any = node.target
     listed = target._schema.arguments
-    given = {each.name: each.default_value for each in listed if each.has_default_value()}
-    given |= dict(zip((each.name for each in listed), args, strict=False)) | kwargs
+    arguments = {each.name: each.default_value for each in listed if each.has_default_value()}
+    arguments |= dict(zip((each.name for each in listed), args, strict=False)) | kwargs
     match word_of(node):
         case "normal":
-            return given["mean"] + given["std"] * numbers
+            return arguments["mean"] + arguments["std"] * numbers
         case "uniform":
-            return given["from"] + (given["to"] - given["from"]) * numbers
+            return arguments["from"] + (arguments["to"] - arguments["from"]) * numbers
         case "bernoulli":
-            return (numbers < given.get("p", given["self"])).double()
+            return (numbers < arguments.get("p", arguments["self"])).double()
     return numbers
 
 

@@ -65,8 +65,8 @@ def _without_writing(graph: fx.Graph, node: fx.Node) -> None:
     for each in chain:
         before: Any = each.args[0]
         with graph.inserting_after(last):
-            given = (before, last, *each.args[1:])
-            last = graph.call_function(SCATTERS[word_of(each)], given, dict(each.kwargs))
+            arguments = (before, last, *each.args[1:])
+            last = graph.call_function(SCATTERS[word_of(each)], arguments, dict(each.kwargs))
         last.meta = {**node.meta, "val": before.meta["val"]}
         changed.append((before, last))
     for old, new in changed:
@@ -113,16 +113,16 @@ def _definition(target: torch._ops.OpOverload) -> Callable[..., Any] | None:
 
 def _replace(graph: fx.Graph, node: fx.Node, function: Callable[..., Any]) -> set[fx.Node]:
     """Puts what a function does in the place of a node; returns the nodes of that."""
-    given = node.all_input_nodes
+    inputs = node.all_input_nodes
 
     def run(*values: Any) -> Any:
-        held = dict(zip(given, values, strict=True))
+        held = dict(zip(inputs, values, strict=True))
         args, kwargs = fx.map_arg((node.args, node.kwargs), held.__getitem__)
         return function(*args, **kwargs)
 
-    traced = make_fx(run)(*(each.meta["val"] for each in given))
+    traced = make_fx(run)(*(each.meta["val"] for each in inputs))
     holders = [each for each in traced.graph.nodes if each.op == "placeholder"]
-    mapped: dict[fx.Node, fx.Node] = dict(zip(holders, given, strict=True))
+    mapped: dict[fx.Node, fx.Node] = dict(zip(holders, inputs, strict=True))
     before = set(graph.nodes)
     for each in traced.graph.nodes:
         if each.op == "get_attr":

@@ -331,10 +331,10 @@ def _by_products(w: NodeWriter, node: ConvertedNode) -> tuple[ConvertedNode, Con
     """The first of the nodes that compute an attention with its dropout, and what they compute; None where a
     causal mask has as many rows as a size that stays open.
     """
-    given, reads = w.rates[node], dict(node.reads)
-    scale = node.arguments.get("scale", given.size and shortest(given.size**-0.5))
+    rate, reads = w.rates[node], dict(node.reads)
+    scale = node.arguments.get("scale", rate.size and shortest(rate.size**-0.5))
     causal = node.arguments.get("is_causal")
-    if scale is None or (causal and not all(isinstance(size, int) for size in given.lengths)):
+    if scale is None or (causal and not all(isinstance(size, int) for size in rate.lengths)):
         return None
     w.origin = replace(w.origins[node], main=False)
     first = w.node(
@@ -343,7 +343,7 @@ def _by_products(w: NodeWriter, node: ConvertedNode) -> tuple[ConvertedNode, Con
     scores = ConvertedValue(w.node("op", "multiply", {"x2": scale}, [("x1", ConvertedValue(first))]))
     mask = reads.get("mask")
     if causal:
-        mask = w.held(Known(torch.ones(1, *given.lengths, dtype=torch.bool).tril()))
+        mask = w.held(Known(torch.ones(1, *rate.lengths, dtype=torch.bool).tril()))
     if "bias" in reads:
         scores = ConvertedValue(w.node("merge", "add", {}, [("", scores), ("", reads["bias"])]))
         if _hides(reads["bias"]):
@@ -355,7 +355,7 @@ def _by_products(w: NodeWriter, node: ConvertedNode) -> tuple[ConvertedNode, Con
     if mask is not None and not causal:  # of a query that sees no key
         choices = [("condition", mask), ("x1", scores)]
         scores = ConvertedValue(w.node("op", "where", {"x2": 0.0}, choices))
-    scores = ConvertedValue(w.node("layer", "Dropout", {"rate": shortest(given.rate)}, [("x", scores)]))
+    scores = ConvertedValue(w.node("layer", "Dropout", {"rate": shortest(rate.rate)}, [("x", scores)]))
     last = w.node("op", "einsum", {"subscripts": "bhqk,bkhd->bqhd"}, [("", scores), ("", reads["value"])])
     return first, ConvertedValue(last)
 

@@ -152,9 +152,9 @@ def _prelu(w: NodeWriter, self: Laid, weight: Known, **_: Any) -> Laid:
     x = w.spatial(self) if len(self.shape) > 2 else w.last(self, 1)
     one = weight.tensor.numel() == 1 != x.sizes[-1]
     shared = list(range(1, len(x.sizes) - (not one)))
-    given = {"shared_axes": shared} if shared else {}
+    arguments = {"shared_axes": shared} if shared else {}
     alpha = weight.map(lambda t: t.reshape(-1))
-    return w.make("layer", "PReLU", given, [("x", x.value)], x, weights={"weight": alpha})
+    return w.make("layer", "PReLU", arguments, [("x", x.value)], x, weights={"weight": alpha})
 
 
 @handles(*OPS)
@@ -202,13 +202,15 @@ def _noise(w: NodeWriter, x: Laid, layer: str, settings: dict[str, Any]) -> Laid
     """What training adds. `noise` says along which axes values are dropped apart: the batch alone, in
     stochastic depth.
     """
-    given = dict(settings)
+    arguments = dict(settings)
     if layer == "SpatialDropout":
-        return _spatial(w, x, given)
-    if "noise" in given:
-        apart = {j for axis, varies in zip(x.axes, given.pop("noise"), strict=True) for j in axis if varies}
-        given["noise_shape"] = [None if j in apart else 1 for j in range(len(x.sizes))]
-    return w.make("layer", layer, given, [("x", x.value)], x)
+        return _spatial(w, x, arguments)
+    if "noise" in arguments:
+        apart = {
+            j for axis, varies in zip(x.axes, arguments.pop("noise"), strict=True) for j in axis if varies
+        }
+        arguments["noise_shape"] = [None if j in apart else 1 for j in range(len(x.sizes))]
+    return w.make("layer", layer, arguments, [("x", x.value)], x)
 
 
 # --- two tensors
@@ -500,11 +502,11 @@ def _of_one(tensor: torch.Tensor, place: int, sizes: list[Any]) -> torch.Tensor:
     return parted.narrow(k, 0, 1).flatten(place, place + len(sizes) - 1)
 
 
-def _where(w: NodeWriter, function: str, out: Any, self: Any, other: Any, given: dict[str, Any]) -> Laid:
+def _where(w: NodeWriter, function: str, out: Any, self: Any, other: Any, arguments: dict[str, Any]) -> Laid:
     if function == "masked_fill":
-        condition, yes, no = given["mask"], given["value"], self
+        condition, yes, no = arguments["mask"], arguments["value"], self
     else:
-        condition, yes, no = given["condition"], self, other
+        condition, yes, no = arguments["condition"], self, other
     condition, yes, no = number(condition), number(yes), number(no)
     operands = [x for x in (condition, yes, no) if isinstance(x, (Laid, Known))]
     aligned = iter(together(w, operands, out.shape, full=True))

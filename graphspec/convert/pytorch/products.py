@@ -61,8 +61,8 @@ def _product(w: NodeWriter, a: Term, b: Term, result: str, out: Any, then: Any =
 
 def _terms(equation: str, shapes: list[Any]) -> tuple[list[str], str]:
     """The letters of each operand and of the result, with letters for dots."""
-    given, arrow, result = equation.replace(" ", "").partition("->")
-    terms = given.split(",")
+    operands, arrow, result = equation.replace(" ", "").partition("->")
+    terms = operands.split(",")
     spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in equation]
     counts = [len(shape) - len(term.replace("...", "")) for term, shape in zip(terms, shapes, strict=True)]
     dots = "".join(spare[: max((n for n, t in zip(counts, terms, strict=True) if "..." in t), default=0)])
@@ -112,8 +112,8 @@ def _cdist(w: NodeWriter, x1: Laid, x2: Laid, out: Any, p: float = 2.0, **_: Any
     """The distances of each vector of one tensor and each of another."""
     a, b = x1.inserted(len(x1.shape) - 1), x2.inserted(len(x2.shape) - 2)
     gaps = pair(w, "subtract", a, b, (*out.shape, x1.shape[-1]))
-    given = {} if p == 2 else {"ord": p}
-    return reduced(w, "norm", gaps, [len(out.shape)], False, None, **given)
+    arguments = {} if p == 2 else {"ord": p}
+    return reduced(w, "norm", gaps, [len(out.shape)], False, None, **arguments)
 
 
 @handles("tril", "triu")

@@ -36,13 +36,13 @@ def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Tor
         module.eval(), ours.eval()
         worst, allowed = 0.0, TOLERANCE
         for seed, batch in enumerate(batches):
-            given = fresh(imported, inputs, batch, seed)
+            inputs_now = fresh(imported, inputs, batch, seed)
             with torch.no_grad():
-                expected = flat(module(**given))
-                actual = _run(ours, _used(imported, given))
+                expected = flat(module(**inputs_now))
+                actual = _run(ours, _used(imported, inputs_now))
                 last = apart(actual, expected)
             if not last <= TOLERANCE:
-                allowed = max(allowed, 3 * _own(module, given, expected))
+                allowed = max(allowed, 3 * _own(module, inputs_now, expected))
             worst = max(worst, last)
         if not worst <= allowed:
             message = f"the outputs of the spec differ from those of the module by {worst:.1e} of the largest"
@@ -50,10 +50,10 @@ def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Tor
         return TorchProof(worst, batches, *_trained(imported, module, ours, inputs))
 
 
-def _run(ours: nn.Module, given: list[Tensor]) -> list[Tensor]:
+def _run(ours: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
     """The outputs of the spec's module. Raises `SpecError` (import-differs) where it does not run."""
     try:
-        return flat(ours(*given))
+        return flat(ours(*inputs))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         why = first_line(error)[:160]
         raise fail(
@@ -65,8 +65,8 @@ def fresh(imported: Any, examples: Mapping[str, Tensor], batch: int, seed: int) 
     """New inputs in the ranges that the spec accepts, by the names of `forward`; open sizes are others."""
     open_sizes = sorted({str(s) for _, shape in imported.inputs for s in shape or () if isinstance(s, str)})
     sizes = {word: 9 + 2 * k + 3 * seed % 7 for k, word in enumerate(open_sizes)}
-    given = imported.program.example_inputs(batch_size=batch, sizes=sizes, seed=seed)
-    by_name = dict(zip((name for name, _ in imported.inputs), given.values(), strict=True))
+    values = imported.program.example_inputs(batch_size=batch, sizes=sizes, seed=seed)
+    by_name = dict(zip((name for name, _ in imported.inputs), values.values(), strict=True))
     inputs = {name: by_name.get(name, x[:1].expand(batch, *x.shape[1:])) for name, x in examples.items()}
     for tensor in by_name.values():
         if tensor.dtype == torch.bool and tensor.dim() > 1:
@@ -74,13 +74,13 @@ def fresh(imported: Any, examples: Mapping[str, Tensor], batch: int, seed: int) 
     return inputs
 
 
-def _used(imported: Any, given: Mapping[str, Tensor]) -> list[Tensor]:
-    return [given[name] for name, _ in imported.inputs]
+def _used(imported: Any, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    return [inputs[name] for name, _ in imported.inputs]
 
 
-def _doubled(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _doubled(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Inputs in float64."""
-    return {name: x.double() if x.is_floating_point() else x for name, x in given.items()}
+    return {name: x.double() if x.is_floating_point() else x for name, x in inputs.items()}
 
 
 def flat(value: Any) -> list[Tensor]:
@@ -103,15 +103,15 @@ def apart(actual: list[Tensor], expected: list[Tensor]) -> float:
     return worst
 
 
-def _own(module: nn.Module, given: Mapping[str, Tensor], expected: list[Tensor]) -> float:
+def _own(module: nn.Module, batch: Mapping[str, Tensor], expected: list[Tensor]) -> float:
     """How far the module is apart from itself in another memory layout, and in float64: rounding that is its
     own. One that does not run in either is not asked there.
     """
     turned = {
         name: x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
-        for name, x in given.items()
+        for name, x in batch.items()
     }
-    wide = _doubled(given)
+    wide = _doubled(batch)
     worst = 0.0
     for inputs, kind in ((turned, None), (wide, torch.float64)):
         with module_kept(module), torch.no_grad():
@@ -170,8 +170,8 @@ def _trained(
     """The differences of the loss and of the worst gradient in training mode: in float64, as float32 rounds
     much where normalizations divide by little; in float32 where one of both does not run in float64.
     """
-    given = fresh(imported, inputs, 4, 7)
-    wide = _doubled(given)
+    fresh_inputs = fresh(imported, inputs, 4, 7)
+    wide = _doubled(fresh_inputs)
     learned: _Learned | None = None
     with module_kept(module), module_kept(ours):
         try:
@@ -182,13 +182,15 @@ def _trained(
     if learned is None:
         with module_kept(module), module_kept(ours):
             try:
-                learned = _learned(imported, module, ours, given)
+                learned = _learned(imported, module, ours, fresh_inputs)
             except _RUNS_NOT as error:
                 first = first_line(error)[:120]
                 return None, None, f"the module does not train on such inputs: {first}"
     if learned.why:
         return None, None, learned.why
-    if learned.gradient > GRADIENT and learned.gradient > 3 * _own_gradient(imported, module, given, wide):
+    if learned.gradient > GRADIENT and learned.gradient > 3 * _own_gradient(
+        imported, module, fresh_inputs, wide
+    ):
         message = (
             f"in training, the gradient of `{learned.where}` in the spec differs from that of the module by "
             f"{learned.gradient:.1e}"
@@ -213,13 +215,13 @@ class _Learned:
 
 
 def _own_gradient(
-    imported: Any, module: nn.Module, given: Mapping[str, Tensor], wide: Mapping[str, Tensor]
+    imported: Any, module: nn.Module, batch: Mapping[str, Tensor], wide: Mapping[str, Tensor]
 ) -> float:
     """How far the gradients of the module in float32 are from its own in float64: what was computed once of
     its parameters is rounded to float32, and deep networks without batches to average over make much of that.
     """
     grads: list[dict[str, Tensor]] = []
-    for inputs, kind in ((given, torch.float32), (wide, torch.float64)):
+    for inputs, kind in ((batch, torch.float32), (wide, torch.float64)):
         with module_kept(module), _still(imported.random, module), torch.random.fork_rng(devices=[]):
             try:
                 torch.manual_seed(0)
@@ -238,10 +240,10 @@ _RUNS_NOT = Exception
 """What a module says of training, or of inputs that are not its own, is its own."""
 
 
-def _learned(imported: Any, module: nn.Module, ours: nn.Module, given: Mapping[str, Tensor]) -> _Learned:
+def _learned(imported: Any, module: nn.Module, ours: nn.Module, inputs: Mapping[str, Tensor]) -> _Learned:
     with _still(imported.random, module, ours):
-        expected = flat(module(**given))
-        actual = flat(ours(*_used(imported, given)))
+        expected = flat(module(**inputs))
+        actual = flat(ours(*_used(imported, inputs)))
         if [x.shape for x in expected] != [x.shape for x in actual]:
             return _Learned(why="the module gives other outputs in training")
         if not apart(actual, expected) <= TOLERANCE * DEEP:

@@ -26,7 +26,7 @@ REDUCTIONS = {
 
 
 def reduced(
-    w: NodeWriter, op: str, x: Laid, places: Sequence[int], keep: bool, out: Any, **given: Any
+    w: NodeWriter, op: str, x: Laid, places: Sequence[int], keep: bool, out: Any, **kwargs: Any
 ) -> Laid:
     """An op that reduces torch axes."""
     x = w.solid(x)
@@ -37,13 +37,13 @@ def reduced(
     space = list(range(1, rank - 1))
     if not gone:
         value = x.value
-    elif op == "mean" and gone == space and 3 <= rank <= 5 and not given:
+    elif op == "mean" and gone == space and 3 <= rank <= 5 and not kwargs:
         value = ConvertedValue(w.node("layer", f"GlobalAveragePooling{rank - 2}D", {}, [("x", x.value)]))
-    elif op == "max" and gone == space and 3 <= rank <= 5 and not given:
+    elif op == "max" and gone == space and 3 <= rank <= 5 and not kwargs:
         value = ConvertedValue(w.node("layer", f"GlobalMaxPooling{rank - 2}D", {}, [("x", x.value)]))
     else:
         axis: Any = gone if len(gone) > 1 else -1 if gone[0] == rank - 1 else gone[0]
-        value = ConvertedValue(w.node("op", op, {"axis": axis, **given}, [("x", x.value)]))
+        value = ConvertedValue(w.node("op", op, {"axis": axis, **kwargs}, [("x", x.value)]))
     left = [j for j in range(rank) if j not in gone]
     axes = [
         () if i in places else tuple(left.index(j) for j in axis)
@@ -133,8 +133,8 @@ def _norm(
     **_: Any,
 ) -> Laid:
     order = p if p is not None else ord
-    given = {} if order == 2 else {"ord": order}
-    return reduced(w, "norm", self, dims_of(dim, len(self.shape)), keepdim, out, **given)
+    arguments = {} if order == 2 else {"ord": order}
+    return reduced(w, "norm", self, dims_of(dim, len(self.shape)), keepdim, out, **arguments)
 
 
 @handles("softmax", "log_softmax", "_softmax", "_log_softmax")

@@ -50,12 +50,12 @@ def _upsample(
     if all(rate == 1 for rate in rates):
         return x
     if all(rate is not None for rate in rates) and (word == "nearest" or rank == 2):
-        given = {
+        arguments = {
             **unlike({"size": short(rates, rank)}, **({"size": 2} if rank > 1 else {})),
             **kind,
             **corners,
         }
-        return image(x, w.over_images(f"UpSampling{rank}D", given, x), out)
+        return image(x, w.over_images(f"UpSampling{rank}D", arguments, x), out)
     if not all(isinstance(s, int) for s in (*sizes, *space(x))):
         raise Unsupported("it resizes by a factor that is not whole", "resize images, by whole factors")
     factors = list(scale_factors or ())
@@ -71,9 +71,9 @@ def _upsample(
         )
     if rank != 2:
         return _linear_rows(w, x, sizes, align_corners, out)
-    given = {"height": sizes[0], "width": sizes[1], "interpolation": word, **corners}
-    given = unlike(given, interpolation="bilinear")
-    return image(x, w.over_images("Resizing", given, x), out)
+    arguments = {"height": sizes[0], "width": sizes[1], "interpolation": word, **corners}
+    arguments = unlike(arguments, interpolation="bilinear")
+    return image(x, w.over_images("Resizing", arguments, x), out)
 
 
 def _nearest(w: NodeWriter, x: Laid, sizes: list[int], factors: list[float], mode: str, out: Any) -> Laid:
@@ -95,8 +95,8 @@ def _linear_rows(w: NodeWriter, x: Laid, sizes: list[int], align_corners: bool, 
     if len(sizes) != 1:
         raise Unsupported("it interpolates volumes", "use mode='nearest'")
     wide = w.node("op", "expand_dims", {"axis": 2}, [("x", x.value)])
-    given = {"height": sizes[0], "width": 1, **({"align_corners": True} if align_corners else {})}
-    node = w.node("layer", "Resizing", given, [("x", ConvertedValue(wide))])
+    arguments = {"height": sizes[0], "width": 1, **({"align_corners": True} if align_corners else {})}
+    node = w.node("layer", "Resizing", arguments, [("x", ConvertedValue(wide))])
     return image(x, w.node("op", "squeeze", {"axis": 2}, [("x", ConvertedValue(node))]), out)
 
 

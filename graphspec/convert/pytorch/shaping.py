@@ -33,9 +33,9 @@ def _permute(w: NodeWriter, self: Laid, dims: Any, **_: Any) -> Laid:
 
 
 @handles("transpose", "swapaxes", "swapdims")
-def _transpose(w: NodeWriter, self: Laid, **given: Any) -> Laid:
+def _transpose(w: NodeWriter, self: Laid, **kwargs: Any) -> Laid:
     rank = len(self.shape)
-    a, b = (int(value) % rank for value in list(given.values())[:2])
+    a, b = (int(value) % rank for value in list(kwargs.values())[:2])
     order = list(range(rank))
     order[a], order[b] = b, a
     return self.permuted(order)
@@ -233,12 +233,12 @@ def _split(w: NodeWriter, self: Laid, out: Any, function: str, dim: int = 0, **_
         raise Unsupported("it splits an axis whose size stays open", "give the size a number in --input")
     even = len(set(sizes)) == 1
     bounds = [sum(sizes[: n + 1]) for n in range(len(sizes) - 1)]
-    given = {
+    arguments = {
         "indices_or_sections": len(sizes) if even else bounds,
         "axis": j if j != len(x.sizes) - 1 else -1,
     }
     names = tuple(f"part{n}" for n in range(1, len(sizes)))
-    node = w.node("op", "split", given, [("x", x.value)], outputs=names)
+    node = w.node("op", "split", arguments, [("x", x.value)], outputs=names)
     return tuple(resized(x, node, {i: size}, n) for n, size in enumerate(sizes))
 
 
@@ -275,8 +275,8 @@ def _cat(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
             value = w.held(operand.map(_expanding(shape)))
         reads.append(("", value))
     axis = -1 if j == len(leader.sizes) - 1 else j
-    given = {} if axis == -1 else {"axis": axis}
-    node = w.node("merge", "concatenate", given, reads)
+    arguments = {} if axis == -1 else {"axis": axis}
+    node = w.node("merge", "concatenate", arguments, reads)
     return resized(leader, node, {i: out.shape[i]})
 
 
@@ -313,10 +313,10 @@ def _roll(w: NodeWriter, self: Laid, shifts: Any, dims: Any, **_: Any) -> Laid:
         x = alone(w, x, i)
     axes = [x.sole(i) for i in places]
     steps = [int(s) for s in shifts]
-    given: dict[str, Any] = {"shift": steps, "axis": axes}
+    arguments: dict[str, Any] = {"shift": steps, "axis": axes}
     if len(axes) == 1:
-        given = {"shift": steps[0], "axis": axes[0]}
-    return w.make("op", "roll", given, [("x", x.value)], x)
+        arguments = {"shift": steps[0], "axis": axes[0]}
+    return w.make("op", "roll", arguments, [("x", x.value)], x)
 
 
 @handles("flip")

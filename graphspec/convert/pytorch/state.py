@@ -51,11 +51,11 @@ def gradients(
     for key, known in held(graph, where, weights):
         if known.source is None or not known.names:
             continue
-        given = {name: tensor for name in known.names if (tensor := look(name)) is not None}
-        if len(given) < len(known.names):
+        known_tensors = {name: tensor for name in known.names if (tensor := look(name)) is not None}
+        if len(known_tensors) < len(known.names):
             continue
         with torch.no_grad():
-            expected[key] = (known.slope or known.source)(given.__getitem__)
+            expected[key] = (known.slope or known.source)(known_tensors.__getitem__)
             if known.padding is not None:
                 expected[key] = expected[key].clone()
                 expected[key][known.padding] = torch.nan

@@ -113,8 +113,8 @@ def marked(module: nn.Module) -> Iterator[None]:
 
 def _marking(forward: Any) -> Any:
     @functools.wraps(forward)
-    def marking(*args: Any, **given: Any) -> Any:
-        output = forward(*args, **given)
+    def marking(*args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
         is_tensor = type(output) is Tensor or isinstance(output, torch._subclasses.FakeTensor)
         return torch.ops.aten.alias(output) if is_tensor and output.is_floating_point() else output
 
@@ -195,8 +195,8 @@ class ModeComparison:
                     if leaf in noisy:
                         self._addition(leaf, twin, place)
                 return
-        given = {self.bases.get(n, n) for n in node.all_input_nodes if n in self.data}
-        if node in self.data and len(given) == 1 and (base := given.pop()) in self.twins:
+        sources = {self.bases.get(n, n) for n in node.all_input_nodes if n in self.data}
+        if node in self.data and len(sources) == 1 and (base := sources.pop()) in self.twins:
             self.bases[node] = base
 
     def _resolved(self, node: fx.Node) -> fx.Node | None:
@@ -338,7 +338,10 @@ def _reads(node: fx.Node, place: int, value: fx.Node) -> None:
 
 
 def with_training(
-    graph: TracedModule, module: nn.Module, given: Mapping[str, Tensor], free: Mapping[str, Mapping[int, Any]]
+    graph: TracedModule,
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    free: Mapping[str, Mapping[int, Any]],
 ) -> tuple[frozenset[str], list[str]]:
     """Adds to the graph of a module in inference what it does in training alone; returns the paths of the
     parts that are random, and what is not added, in words.
@@ -351,7 +354,7 @@ def with_training(
         return frozenset(), [f"what it does in training alone is left out: {first_line(error)}"]
     finally:
         module.eval()
-    parts, others = random_parts(module, given)
+    parts, others = random_parts(module, inputs)
     told = [f"what depends on numbers of `{name}` in training is left out" for name in others]
     if still := _still(module):
         words = ", ".join(f"`{path}`" for path in still[:3]) + (", ..." if len(still) > 3 else "")
@@ -362,8 +365,8 @@ def with_training(
         for node in graph.program.graph.nodes:
             if word_of(node) in DROPOUTS:
                 put(node, "p", 0.0)
-    if parts is None or parts or others or _differs(module, given):
-        told += _compared(graph, module, given, free, bool(others))
+    if parts is None or parts or others or _differs(module, inputs):
+        told += _compared(graph, module, inputs, free, bool(others))
     _without_marks(graph)
     return parts or frozenset(), told
 
@@ -385,17 +388,17 @@ def _check_inference(graph: TracedModule) -> None:
                 )
 
 
-def _differs(module: nn.Module, given: Mapping[str, Tensor]) -> bool:
+def _differs(module: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
     """Whether a module that draws no random numbers computes something else in training: not counted what
     normalizations do.
     """
     with quiet(), module_kept(module), torch.no_grad():
         try:
-            inference = flat(module(**given))
+            inference = flat(module(**inputs))
             module.train()
             for each in module.modules():
                 each.training &= not isinstance(each, nn.modules.batchnorm._NormBase)
-            return not apart(flat(module(**given)), inference) <= ROUNDING
+            return not apart(flat(module(**inputs)), inference) <= ROUNDING
         except Exception:  # the user's own: its graph says more
             return True
 
@@ -417,7 +420,7 @@ def _still(module: nn.Module) -> list[str]:
 def _compared(
     graph: TracedModule,
     module: nn.Module,
-    given: Mapping[str, Tensor],
+    inputs: Mapping[str, Tensor],
     free: Mapping[str, Mapping[int, Any]],
     once: bool,
 ) -> list[str]:
@@ -427,7 +430,7 @@ def _compared(
     try:
         with module_kept(module):
             module.train()
-            other = traced(module, given, free)
+            other = traced(module, inputs, free)
     except Unsupported as error:
         return [f"what it does in training alone is left out: {error.message}"]
     finally:
@@ -505,11 +508,11 @@ def _key(node: fx.Node, twin: Any) -> Any:
         return type(value).__name__, str(value)
 
     names = [each.name for each in listed] + [str(place) for place in range(len(listed), len(node.args))]
-    given = dict(zip(names, node.args, strict=False)) | node.kwargs
+    named = dict(zip(names, node.args, strict=False)) | node.kwargs
     usual = {each.name: each.default_value for each in listed if each.has_default_value()}
     arguments = [
         (name, frozen(value))
-        for name, value in sorted(given.items())
+        for name, value in sorted(named.items())
         if name not in skipped and not (name in usual and _equal(value, usual[name]))
     ]
     return None if missing else (str(target), _class(node), tuple(arguments))

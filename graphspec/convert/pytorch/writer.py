@@ -111,11 +111,11 @@ class NodeWriter:
         outputs: tuple[str, ...] = (),
     ) -> ConvertedNode:
         """Adds a node; `weights` by their names in the state dict of the spec's layer."""
-        given = {key: value for key, value in (arguments or {}).items()}
+        settings = {key: value for key, value in (arguments or {}).items()}
         style: Any = "one" if len(reads) == 1 and isinstance(reads[0][1], ConvertedValue) else "named"
         if form in ("merge",) or (form == "op" and len(reads) > 1 and not reads[0][0]):
             style = "list"
-        node = ConvertedNode(str(what), form, what, given, list(reads), style, outputs)
+        node = ConvertedNode(str(what), form, what, settings, list(reads), style, outputs)
         node.automatic = True
         self.nodes.append(node)
         self.origins[node] = replace(self.origin, main=main)
@@ -221,8 +221,8 @@ class NodeWriter:
         j = laid.sole(i - 1) if i else None
         if list(shape) != joined or not j or not isinstance(laid.shape[i], int):
             return laid
-        given = {"repeats": laid.shape[i], "axis": j}
-        node = self.node("op", "repeat", given, [("x", laid.value)], main=False)
+        arguments = {"repeats": laid.shape[i], "axis": j}
+        node = self.node("op", "repeat", arguments, [("x", laid.value)], main=False)
         kept = laid.without([i])
         sizes = [size * laid.shape[i] if k == j else size for k, size in enumerate(laid.sizes)]
         return Laid(ConvertedValue(node), tuple(sizes), kept.axes, tuple(shape), laid.dtype)
@@ -250,8 +250,8 @@ class NodeWriter:
         flat = self.lay(replace(laid, shape=tuple(laid.length(a) for a in laid.axes)), groups, stretch=True)
         sizes = [flat.sizes[0], *(laid.shape[i] for i in range(first, len(laid.axes)))]
         if all(isinstance(size, int) for size in sizes[1:]):
-            what, given = "broadcast_to", {"shape": [-1, *sizes[1:]]}
-            value = ConvertedValue(self.node("op", what, given, [("x", flat.value)], main=False))
+            what, arguments = "broadcast_to", {"shape": [-1, *sizes[1:]]}
+            value = ConvertedValue(self.node("op", what, arguments, [("x", flat.value)], main=False))
         else:
             raise Unsupported("it is stretched to a size that stays open", "give the size a number")
         axes = tuple((i + 1 - first,) for i in range(len(laid.axes)))
@@ -412,8 +412,8 @@ class NodeWriter:
         integral = tensor.dtype in (torch.bool, torch.int64, torch.int32)
         if (integral or not known.names) and tensor.numel() <= (LISTED if integral else 16):
             dtype = str(tensor.dtype).removeprefix("torch.")
-            given = {} if dtype == "float32" else {"dtype": dtype}
-            return ConvertedValue(self.node("constant", tensor.tolist(), given, main=False))
+            arguments = {} if dtype == "float32" else {"dtype": dtype}
+            return ConvertedValue(self.node("constant", tensor.tolist(), arguments, main=False))
         if integral:
             if tensor.long().abs().max() >= 1 << 24:
                 raise Unsupported("it holds a table of large integers", "compute it in the model")
@@ -429,8 +429,8 @@ class NodeWriter:
             if torch.equal(other.flatten(), elements.flatten()):  # type: ignore[union-attr]
                 if list(other.shape) == shape:
                     return before
-                given = {"target_shape": shape}
-                return ConvertedValue(self.node("layer", "Reshape", given, [("x", before)], main=False))
+                arguments = {"target_shape": shape}
+                return ConvertedValue(self.node("layer", "Reshape", arguments, [("x", before)], main=False))
         floats = known.map(lambda t: t.float()[None])
         node = self.node("parameter", shape, {}, weights={"": floats}, main=False)
         node.trainable = (

@@ -50,8 +50,8 @@ class Finishing:
             if type(x._keras_history.operation).__name__ != "InputLayer":
                 self.blame(x)
                 raise Untraceable("it calls a function of functions, as `cond`, which a spec cannot contain")
-        given = {id(x._keras_history.operation) for x in keras.tree.flatten(inputs)}
-        nodes = list(nodes_of(tensors, given))
+        input_ids = {id(x._keras_history.operation) for x in keras.tree.flatten(inputs)}
+        nodes = list(nodes_of(tensors, input_ids))
         for node in nodes:
             self.blame(node.outputs[0])
             self._node(node)

@@ -34,10 +34,10 @@ def masks_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any]:
     from keras.src.backend import get_keras_mask
 
     try:
-        given = layer._call_signature.bind(*args, **kwargs).arguments
+        arguments = layer._call_signature.bind(*args, **kwargs).arguments
     except TypeError:
         return {}
-    read = {word: x for word, x in given.items() if any(map(is_symbolic, keras.tree.flatten(x)))}
+    read = {word: x for word, x in arguments.items() if any(map(is_symbolic, keras.tree.flatten(x)))}
     read = {word: x for word, x in read.items() if not word.endswith("mask")}
     names = {word: f"{word}_mask" if len(read) > 1 else "mask" for word in read}
     if list(read) == ["query"]:
@@ -46,7 +46,7 @@ def masks_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any]:
     for word, x in read.items():
         mask = keras.tree.map_structure(get_keras_mask, x)
         there = any(item is not None for item in keras.tree.flatten(mask))
-        taken = names[word] in layer._call_signature.parameters and given.get(names[word]) is None
+        taken = names[word] in layer._call_signature.parameters and arguments.get(names[word]) is None
         if there and taken:
             masks[names[word]] = mask
     return masks

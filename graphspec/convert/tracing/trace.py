@@ -438,13 +438,13 @@ class _Trace:
         def drawn(shape: Any, *args: Any, **kwargs: Any) -> Any:
             if self.inside:
                 return draw(shape, *args, **kwargs)
-            given = {**dict(zip(rest, args, strict=False)), **kwargs}
-            given = {key: given[key] for key in rest[:2] if key in given}
-            if any(is_symbolic(value) or is_array(value) for value in given.values()):
+            arguments = {**dict(zip(rest, args, strict=False)), **kwargs}
+            arguments = {key: arguments[key] for key in rest[:2] if key in arguments}
+            if any(is_symbolic(value) or is_array(value) for value in arguments.values()):
                 raise Untraceable(f"it draws from `{word}` with tensors as arguments")
             shape = tuple(int(size) for size in shape)
             reads = self._like(shape)
-            return self._source(f"random_{word}", shape, "float32", "noise", reads=reads, given=given)
+            return self._source(f"random_{word}", shape, "float32", "noise", reads=reads, given=arguments)
 
         return drawn
 

@@ -36,8 +36,8 @@ class CategoryEncoder(Encoder):
     def __init__(self, fill: Fill, ignore: bool = False):
         super().__init__(fill, ignore)
         self.start = 0 if fill.target else 1
-        given = [text_of(value) for value in self.feature.values or ()]
-        self.vocabularies = [Vocabulary(self.start, given) for _ in self.columns]
+        values = [text_of(value) for value in self.feature.values or ()]
+        self.vocabularies = [Vocabulary(self.start, values) for _ in self.columns]
 
     @property
     def per_element(self) -> bool:

@@ -234,8 +234,8 @@ class TextEncoder(ListEncoder):
         missing = np.logical_or.reduce([np.asarray(column.is_null()) for column in columns])
         rows = [[text or "" for text in column.to_pylist()] for column in columns]
         with working():
-            given = list(zip(*rows, strict=True)) if self.feature.pair is not None else rows[0]
-            encoded = self.tokenizer.encode_batch_fast(given)
+            by_column = list(zip(*rows, strict=True)) if self.feature.pair is not None else rows[0]
+            encoded = self.tokenizer.encode_batch_fast(by_column)
         lengths = [len(one) for one in encoded]
         offsets = offsets_of(lengths)
         ids = [np.array(self.text_ids.of(one), np.int64) for one in encoded]

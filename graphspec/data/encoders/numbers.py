@@ -216,8 +216,8 @@ class NumberEncoder(Floats):
     def __init__(self, fill: Fill, ignore: bool = False):
         super().__init__(fill, ignore)
         self.labels = self.columns
-        given = self.feature
-        self.writing = Writing(given.prefix, given.unit, given.thousands, given.decimal)
+        feature = self.feature
+        self.writing = Writing(feature.prefix, feature.unit, feature.thousands, feature.decimal)
 
     def read(self, part: TablePart) -> Numbers:
         return np.stack([numbers(part, name, self.writing) for name in self.columns], 1)

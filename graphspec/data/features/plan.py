@@ -267,10 +267,10 @@ def _known_ahead(fill: Fill, plan: FillPlan, what: str) -> Misfit | None:
         if other.target and other.feature is not None
         for column in other.feature.read(other.field)
     }
-    given = [column for column in fill.feature.read(fill.field) if column in answers]
-    if not given:
+    answer_columns = [column for column in fill.feature.read(fill.field) if column in answers]
+    if not answer_columns:
         return None
-    message = f"{what} reads `{given[0]}` of the steps that come next, which the model is to predict"
+    message = f"{what} reads `{answer_columns[0]}` of the steps that come next, which the model is to predict"
     return "windows-misfit", message, "take the column out, or write `steps: past`", "steps"
 
 

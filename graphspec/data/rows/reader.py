@@ -148,17 +148,17 @@ class PlainRows:
         """Arrays of at most so many rows for fields that are arrays themselves; None of any others, and of
         arrays with texts among them.
         """
-        for given in data.values():
-            if not isinstance(given, np.ndarray) or given.dtype.kind in TEXTS:
+        for field_values in data.values():
+            if not isinstance(field_values, np.ndarray) or field_values.dtype.kind in TEXTS:
                 return None
         arrays: dict[str, NDArray[Any]] = {}
         sizes: dict[str, int] = {}
         counts = set()
         for each in self.fields:
-            given = data.get(each.name)
-            if not isinstance(each, ArrayField) or given is None or given.ndim == 0:
+            field_values = data.get(each.name)
+            if not isinstance(each, ArrayField) or field_values is None or field_values.ndim == 0:
                 return None
-            array = each.of_batch(given, sizes)
+            array = each.of_batch(field_values, sizes)
             if array is None:
                 return None
             arrays[each.name] = array
@@ -207,18 +207,18 @@ class ArrayField:
         except (ValueError, OverflowError):
             return None
 
-    def of_batch(self, given: NDArray[Any], sizes: dict[str, int]) -> NDArray[Any] | None:
+    def of_batch(self, values: NDArray[Any], sizes: dict[str, int]) -> NDArray[Any] | None:
         """As `of`, of an array of several rows."""
-        wanted, kind = TYPES[self.dtype], given.dtype.kind
-        if kind not in ("if" if wanted.kind == "f" else "i") or given.ndim != len(self.shape) + 1:
+        wanted, kind = TYPES[self.dtype], values.dtype.kind
+        if kind not in ("if" if wanted.kind == "f" else "i") or values.ndim != len(self.shape) + 1:
             return None
-        if not (given.shape[1:] == self.shape if self._is_fixed else self._fits(given.shape[1:], sizes)):
+        if not (values.shape[1:] == self.shape if self._is_fixed else self._fits(values.shape[1:], sizes)):
             return None
-        array = given
+        array = values
         if array.dtype != wanted:
             with np.errstate(over="ignore"):
-                array = given.astype(wanted)
-            if kind == "i" and wanted.kind == "i" and not np.array_equal(array, given):
+                array = values.astype(wanted)
+            if kind == "i" and wanted.kind == "i" and not np.array_equal(array, values):
                 return None
         if wanted.kind == "f" and not is_finite(array):
             return None

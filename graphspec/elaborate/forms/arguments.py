@@ -156,8 +156,8 @@ def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
         help = cls.instead(argument, raw) or _for_each(cls, argument, raw) or help
     if problem.code == "wrong-type" and isinstance(raw, str) and len(problem.path) == 1:
         scope = node.body.scope
-        given = node.evaluate(raw, str(problem.path[0]))
-        help = scope.param_remedy(raw, given) or scope.insertion(raw, node.index) or help
+        value = node.evaluate(raw, str(problem.path[0]))
+        help = scope.param_remedy(raw, value) or scope.insertion(raw, node.index) or help
         if raw in named_sizes(node.body):
             shape = f"shape: [-1, {raw}, ...], like: ..."
             help = f"`{raw}` is a size of an input, which tensors have: {{op: broadcast_to, {shape}}}"
@@ -167,14 +167,14 @@ def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
     node.error(problem.code, span, problem.message, help, labels=labels)
 
 
-def _for_each(cls: type[Layer], argument: str, given: Any) -> str | None:
+def _for_each(cls: type[Layer], argument: str, value: Any) -> str | None:
     """How a list makes a layer of each item, where the argument takes one number."""
     field = cls.model_fields.get(argument)
-    if cls.kind != "layer" or field is None or field.annotation is not int or not isinstance(given, list):
+    if cls.kind != "layer" or field is None or field.annotation is not int or not isinstance(value, list):
         return None
-    if len(given) < 2 or not all(type(item) is int for item in given):
+    if len(value) < 2 or not all(type(item) is int for item in value):
         return None
-    return f"`repeat: {{{argument}: {show(given)}}}` makes a layer for each"
+    return f"`repeat: {{{argument}: {show(value)}}}` makes a layer for each"
 
 
 def _misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:

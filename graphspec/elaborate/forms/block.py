@@ -28,14 +28,14 @@ def build(node: NodeInstance) -> NodeResult:
     if located is None or not _may_open(node, located[1]):
         return failed()
     file, declared = located
-    given, sound = _given(node, file, declared)
+    param_values, sound = _given(node, file, declared)
     inputs = _bind(node, declared) if not node.inputs.broken else None
     sound = sound and inputs is not None
     if inputs is None:
         inputs = dict.fromkeys(declared.inputs, FAILED)
     inner = _open(node, file, declared, target, inputs)
-    inner.scope.origins = {name: node.span_of(name) for name in given if name in node.declared.extra}
-    params = inner.scope.add_params(declared.path, declared.params, given)
+    inner.scope.origins = {name: node.span_of(name) for name in param_values if name in node.declared.extra}
+    params = inner.scope.add_params(declared.path, declared.params, param_values)
     lacking = [name for name in declared.params if name not in params and name not in inner.scope.unknown]
     if lacking and sound:
         message = f"`{declared.title}` requires {', '.join(f'`{n}`' for n in lacking)}"
@@ -46,7 +46,7 @@ def build(node: NodeInstance) -> NodeResult:
     if node.form == "model" and not meets_demands(node, inner, inputs):
         inner.inputs, sound = dict.fromkeys(inputs, FAILED), False
     inner.elaborate()  # of one that is not sound, for the sake of its own mistakes
-    return _result(node, inner, inputs, given) if sound else failed()
+    return _result(node, inner, inputs, param_values) if sound else failed()
 
 
 def find_body(node: NodeInstance, form: str, target: Any, *, quiet: bool = False) -> tuple[File, Body] | None:
@@ -121,15 +121,15 @@ def _open(
 
 def _bind(node: NodeInstance, declared: Body) -> dict[str, Resolved] | None:
     """The value of each input of a body; None after an error."""
-    names, given = list(declared.inputs), node.inputs
-    if len(given.positional) > len(names):
+    names, inputs = list(declared.inputs), node.inputs
+    if len(inputs.positional) > len(names):
         count = f"{len(names)} input{'s' if len(names) > 1 else ''} ({', '.join(names)})"
-        message = f"`{declared.title}` takes {count}, and `{node.name}` gives it {len(given.positional)}"
+        message = f"`{declared.title}` takes {count}, and `{node.name}` gives it {len(inputs.positional)}"
         help = fewer_help(node) if len(names) == 1 else None
         node.error("input-count", node.span_of("from"), message, help)
         return None
-    bound: dict[str, Bound] = dict(zip(names, given.positional, strict=False))
-    for name, values in given.named.items():
+    bound: dict[str, Bound] = dict(zip(names, inputs.positional, strict=False))
+    for name, values in inputs.named.items():
         if name not in declared.inputs:
             code, why = "unknown-key", "is not an input of"
         elif name in bound or len(values) != 1:
@@ -166,14 +166,14 @@ def _given(node: NodeInstance, file: File, declared: Body) -> tuple[dict[str, An
     """
     arguments, broken = node.legal_arguments()
     preset = node.evaluate(node.declared.preset, "preset")
-    given: dict[str, Any] = {}
+    params: dict[str, Any] = {}
     if preset is not None:
         if not isinstance(preset, str) or preset not in file.presets:
             message = f"`{declared.title}` has no preset `{preset}`"
             help = near_help(str(preset), list(file.presets))
             node.error("unknown-preset", node.span_of("preset"), message, help)
             return {}, False
-        given.update(file.presets[preset])
+        params.update(file.presets[preset])
     known, ok = list(declared.params), not broken
     for key, value in arguments.items():
         if key in declared.params and not is_plain(value):
@@ -190,17 +190,17 @@ def _given(node: NodeInstance, file: File, declared: Body) -> tuple[dict[str, An
             message = f"`{key}` is not a param of `{declared.title}`"
             node.error("unknown-key", node.key_of(key), message, help)
     legal = {key: value for key, value in arguments.items() if key in declared.params and is_plain(value)}
-    return {**given, **legal}, ok
+    return {**params, **legal}, ok
 
 
 def _result(
-    node: NodeInstance, inner: BodyElaborator, inputs: dict[str, Resolved], given: dict[str, Any]
+    node: NodeInstance, inner: BodyElaborator, inputs: dict[str, Resolved], params: dict[str, Any]
 ) -> NodeResult:
     """The op around an elaborated body, its outputs those that the body declares."""
     arguments = tuple(value if isinstance(value, Value) else None for value in inputs.values())
     kind: Any = node.form
     op = Op(node.name, node.index, node.span, kind, arguments, graph=inner.graph, title=inner.declared.title)
-    op.given, op.expressions = given, node.expressions(given)
+    op.given, op.expressions = params, node.expressions(params)
     if (kind := expression_in(node.declared.target)) is not None:
         op.expressions += (ArgumentExpression(kind, inner.graph.definition.block, (node.form,)),)
     outputs: dict[str, Resolved] = {}

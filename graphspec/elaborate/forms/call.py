@@ -75,8 +75,8 @@ def _call_arguments(node: NodeInstance, name: str, declared: Node) -> dict[str, 
     arguments: dict[str, Any] = {}
     for key, value in node.declared.extra.items():
         if key in legal:
-            given = node.flag(key, value) if key in flags else node.evaluate(value, key)
-            arguments[key] = None if given is FAILED else given
+            evaluated = node.flag(key, value) if key in flags else node.evaluate(value, key)
+            arguments[key] = None if evaluated is FAILED else evaluated
             continue
         help = near_help(key, list(legal)) if legal else None
         help = help or f"write it on `{name}` in `shared`"

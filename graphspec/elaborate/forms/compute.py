@@ -339,11 +339,11 @@ class _Builder:
         """The operands of an op: tensors, or constants that replace them, in order; all other arguments by
         name.
         """
-        given = GivenOperands()
+        bound = GivenOperands()
         values = [operand for operand in (*operands, *keywords.values()) if isinstance(operand, Value)]
         beside = values[0].tensor if values else None
         if cls.variadic:
-            given.tensors[""] = tuple(self._items(part, cls, operands))
+            bound.tensors[""] = tuple(self._items(part, cls, operands))
             operands = []
         names = [argument.name for argument in cls.arguments]
         if operands and isinstance(operands[0], PlainOperand):
@@ -351,15 +351,15 @@ class _Builder:
         for position, operand in enumerate(operands):
             if position >= len(names):
                 self._too_many(part, cls, names, operands[len(names) :])
-            self._bind(cls, names[position], operand, part.arguments[position], given, beside)
+            self._bind(cls, names[position], operand, part.arguments[position], bound, beside)
         for (word, item), operand in zip(part.keywords, keywords.values(), strict=True):
-            if word in given.places:
+            if word in bound.places:
                 self.fail("call-arguments", item, f"`{word}` of `{cls.spec_name}` is given twice")
-            self._bind(cls, word, operand, item, given, beside)
-        missing = [a.name for a in cls.arguments if a.required and a.name not in given.tensors]
+            self._bind(cls, word, operand, item, bound, beside)
+        missing = [a.name for a in cls.arguments if a.required and a.name not in bound.tensors]
         if missing and not cls.variadic:
             self.fail("call-arguments", part, f"`{cls.spec_name}` needs a tensor `{missing[0]}`")
-        return given
+        return bound
 
     def _items(self, part: Applied, cls: type[Layer], operands: list[Operand]) -> Iterator[Value]:
         """The tensors of an op that takes a list of them."""
@@ -387,9 +387,9 @@ class _Builder:
             if isinstance(beyond[0], PlainOperand):
                 help += f", or `axis={self.source(rest[0])}` for the {name} along an axis"
         elif all(isinstance(operand, PlainOperand) for operand in beyond):
-            given = {word for word, _ in part.keywords}
+            keywords = {word for word, _ in part.keywords}
             values = [operand.value for operand in beyond if isinstance(operand, PlainOperand)]
-            free = [word for word in fields if word not in given]
+            free = [word for word in fields if word not in keywords]
             help = _named(cls, free, values, [*map(self.source, rest)])
         place = Part(rest[0].start, rest[-1].end)
         self.fail("call-arguments", place, f"`{name}` takes {takes} without a name{more}", help)
@@ -400,16 +400,16 @@ class _Builder:
         word: str,
         operand: Operand,
         part: Part,
-        given: GivenOperands,
+        operands: GivenOperands,
         beside: Tensor | None,
     ) -> None:
         """Binds one argument of an op: a tensor, or a plain value. `beside` is a tensor among its
         operands.
         """
         argument = next((a for a in cls.arguments if a.name == word), None)
-        given.places[word] = part
+        operands.places[word] = part
         if isinstance(operand, PlainOperand) and (argument is None or word in cls.model_fields):
-            given.plain[word] = operand
+            operands.plain[word] = operand
             return
         if isinstance(operand, PlainOperand):
             operand = self._constant(operand, part, cls, word, beside)
@@ -423,9 +423,9 @@ class _Builder:
                 "call-arguments", part, f"`{word}` of `{cls.spec_name}` is one tensor, not a list of them"
             )
         if argument.many:
-            given.tensors[word] = tuple(operand) if isinstance(operand, list) else (operand,)
+            operands.tensors[word] = tuple(operand) if isinstance(operand, list) else (operand,)
         else:
-            given.tensors[word] = operand
+            operands.tensors[word] = operand
 
     def _constant(
         self, constant: PlainOperand, part: Part, cls: type[Layer], word: str, beside: Tensor | None
@@ -447,12 +447,12 @@ class _Builder:
         op.outputs = {"": Value(tensor, op.node, op)}
         return self._add(op, {"value": constant.value})
 
-    def _op(self, part: Applied, cls: type[Layer], given: GivenOperands) -> Value:
+    def _op(self, part: Applied, cls: type[Layer], operands: GivenOperands) -> Value:
         """Adds the op with its operands to the graph; returns its first output."""
-        layer = self._layer(part, cls, given)
-        bound: tuple[Any, ...] = tuple(given.tensors.get(argument.name) for argument in cls.arguments)
+        layer = self._layer(part, cls, operands)
+        bound: tuple[Any, ...] = tuple(operands.tensors.get(argument.name) for argument in cls.arguments)
         if cls.variadic:
-            bound = given.tensors[""]
+            bound = operands.tensors[""]
             if len(bound) < cls.least_inputs:
                 self.fail(
                     "call-arguments", part, f"`{cls.spec_name}` takes at least {cls.least_inputs} tensors"
@@ -460,7 +460,7 @@ class _Builder:
         try:
             outputs = layer.infer(*(types(each) for each in bound))
         except LayerError as error:
-            self._report(part, cls, error, given)
+            self._report(part, cls, error, operands)
         word = "" if any(each is not None for each in bound) else cls.spec_name
         op = Op(self._fresh(word), None, self.node.span, "op", bound, layer=layer, title=cls.spec_name)
         tensors = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -468,18 +468,18 @@ class _Builder:
             op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)
         op.expressions = tuple(
             ArgumentExpression(each.expression, each.value, (name,))
-            for name, each in given.plain.items()
+            for name, each in operands.plain.items()
             if each.expression is not None
         )
-        return self._add(op, {word: constant.value for word, constant in given.plain.items()})
+        return self._add(op, {word: constant.value for word, constant in operands.plain.items()})
 
-    def _layer(self, part: Applied, cls: type[Layer], given: GivenOperands) -> Layer:
+    def _layer(self, part: Applied, cls: type[Layer], operands: GivenOperands) -> Layer:
         try:
-            arguments = {word: constant.value for word, constant in given.plain.items()}
+            arguments = {word: constant.value for word, constant in operands.plain.items()}
             return validate(cls, arguments, f"`{cls.spec_name}`")
         except SettingError as error:
             problem = error.problems[0]
-            where = given.places.get(str(problem.path[0])) if problem.path else None
+            where = operands.places.get(str(problem.path[0])) if problem.path else None
             self.fail(
                 problem.code,
                 where or part.name or part,
@@ -487,20 +487,22 @@ class _Builder:
                 problem.help and in_call(problem.help),
             )
 
-    def _report(self, part: Applied, cls: type[Layer], error: LayerError, given: GivenOperands) -> NoReturn:
+    def _report(
+        self, part: Applied, cls: type[Layer], error: LayerError, operands: GivenOperands
+    ) -> NoReturn:
         """Reports a `LayerError` at the part of the formula that it concerns."""
         if cls.variadic:
             items = [p for a in part.arguments for p in (a.items if isinstance(a, ListedParts) else (a,))]
-            feeds = [(value, items[min(i, len(items) - 1)]) for i, value in enumerate(given.tensors[""])]
+            feeds = [(value, items[min(i, len(items) - 1)]) for i, value in enumerate(operands.tensors[""])]
         else:
-            order = [argument.name for argument in cls.arguments if argument.name in given.tensors]
-            feeds = [(given.tensors[word], given.places[word]) for word in order]
+            order = [argument.name for argument in cls.arguments if argument.name in operands.tensors]
+            feeds = [(operands.tensors[word], operands.places[word]) for word in order]
         words = [self.source(place) for _, place in feeds]
         message = named(error.message, words)
         help = in_call(error.help, words) if error.help else None
         at = [feeds[i] for i in error.inputs if i < len(feeds) and isinstance(feeds[i][0], Value)]
-        if error.argument in given.places:
-            self.fail(error.code, given.places[error.argument], message, help)
+        if error.argument in operands.places:
+            self.fail(error.code, operands.places[error.argument], message, help)
         if not at:
             self.fail(error.code, part, message, help)
         labels = [Label(self.span(place), str(value.tensor)) for value, place in at[:-1]]

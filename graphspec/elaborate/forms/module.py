@@ -29,10 +29,10 @@ def build(node: NodeInstance) -> NodeResult:
         message = f"a module is the path of a class, such as my_layers.GatedMix, not {show(path)}"
         return node.failure("wrong-type", node.span_of("module"), message, path_help(path))
     said = {key: arguments.pop(key) for key in OWN_KEYS if key in arguments}
-    given = _constructor(node, arguments, said.get("arguments", {}))
+    options = _constructor(node, arguments, said.get("arguments", {}))
     channels_first = _channels_first(node, said.get("data_format", "channels_last"))
     if (
-        given is None
+        options is None
         or channels_first is None
         or node.inputs.broken
         or node.refuses_nothing(node.inputs.all())
@@ -47,7 +47,7 @@ def build(node: NodeInstance) -> NodeResult:
         return failed()
     layer = CustomModule(
         path=path,
-        options=given,
+        options=options,
         places=places,
         words=words,
         types=tuple(tensors.values()),
@@ -55,10 +55,10 @@ def build(node: NodeInstance) -> NodeResult:
         channels_first=channels_first,
     )
     title = path.rpartition(".")[2]
-    op = Op(node.name, node.index, node.span, "module", bound, layer=layer, title=title, given=given)
+    op = Op(node.name, node.index, node.span, "module", bound, layer=layer, title=title, given=options)
     for name, tensor in zip(("", *layer.names), layer.types, strict=True):
         op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)
-    op.expressions = node.expressions(given)
+    op.expressions = node.expressions(options)
     outputs: dict[str, Resolved] = dict(op.outputs)
     if "" not in tensors:  # the first has a name, too
         outputs[next(iter(tensors))] = op.output
@@ -72,8 +72,8 @@ def _constructor(node: NodeInstance, beside: dict[str, Any], under: Any) -> dict
         node.error("wrong-type", node.span_of("arguments"), message)
         return None
     ok = True
-    for where, given in (((), beside), (("arguments",), under)):
-        for word, value in given.items():
+    for where, options in (((), beside), (("arguments",), under)):
+        for word, value in options.items():
             keys = (*where, word)
             if not isinstance(word, str) or not IDENTIFIER.match(word) or word.startswith("__"):
                 node.error("bad-name", node.key(*keys), f"`{word}` cannot name an argument")

@@ -76,11 +76,11 @@ REMEDIES = {
         "it belongs to the command: `graphspec train --run-dir DIR`",
     ),
     **dict.fromkeys(
-        ("save_best", "save_best_only"), delete("every run writes `best.safetensors`, too", given="true")
+        ("save_best", "save_best_only"), delete("every run writes `best.safetensors`, too", only_for="true")
     ),
     "weights": "it belongs to the command: `graphspec train --weights FILE`; or to a node of a model",
     "mixed_precision": "write `precision: bf16`",
-    "shuffle": delete("training rows are shuffled, from the run's seed", given="true"),
+    "shuffle": delete("training rows are shuffled, from the run's seed", only_for="true"),
     "data": "it is a section of its own: data: {train: FILE}",
     **dict.fromkeys(
         ("validation_split", "validation", "val_split"),
