@@ -165,6 +165,25 @@ def test_a_value_that_predict_refuses_ends_the_run_with_its_column(file: Path, n
         session.run(None, {**feed(columns_of(file), [{**row, name: WRONG[name]}]), **street})
 
 
+def test_the_metadata_say_how_to_undo_what_the_model_returns(run: Run, file: Path, tmp_path: Path) -> None:
+    form, model, path = form_of(file), run.program, tmp_path / "model.onnx"
+    (one,) = form["numbers"]["price"]
+    assert form["units"] == {"price": "EUR"} and form["graphspec"] == graphspec.__version__
+    assert (one["column"], one["transform"]) == ("price", "log1p") and {*form["numbers"]} == {"price"}
+    export(model, "onnx", path, weights=run.weights)
+    row = everything.row(random.Random(3))
+    encoders, plain = run.encoders(), {"plain": [row["plain_0"], row["plain_1"]]}
+    assert encoders is not None
+    given: dict[str, Any] = {}
+    for name, tensor in model.inputs.items():
+        read = encoders.encoders[name].in_row()
+        assert read is not None
+        given[name] = np.array([read(row | plain)], tensor.dtype)
+    (price,) = onnxruntime.InferenceSession(path).run(["price"], given)
+    undone = np.expm1(np.float64(price) * one["scale"] + one["shift"])
+    np.testing.assert_allclose(undone.reshape(-1), run.predict(row)["price"].to_pylist(), RELATIVE)
+
+
 def test_tensors_are_the_inputs_of_the_model(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     command = ["build", str(run.path), "-o", str(path), "--inputs", "tensors", "--weights", "last", "--json"]

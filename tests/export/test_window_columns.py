@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import onnxruntime
@@ -74,6 +75,7 @@ def test_series_have_scales_of_their_own(tmp_path: Path) -> None:
     run = trained(tmp_path / "spec.yaml", tmp_path, tmp_path)
     built(run, tmp_path)
     form = form_of(tmp_path / "model.onnx")
+    assert form["numbers"] == {"y_1": [{"column": "y", "shift": ANY, "scale": ANY, "scale_by": "shop"}]}
     assert form["steps"] == {"y": [-5, 0], "heat": [-5, 3]} and form["columns"]["shop"] == "text"
     others = pd.concat([rows, frame({"a": 9, "new": 12}).query("shop == 'new'")])
     others.loc[others.index[3], "heat"] = np.nan

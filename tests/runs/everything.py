@@ -80,7 +80,7 @@ data:
     code:   {encode: text, tokenizer: char, vocabulary: 24, fill: none}
     sounds: {encode: tokens, vocabulary: 6, length: 5, cut: start}
     kind:   {encode: category}
-    price:  {encode: number, transform: log1p, scale: standard}
+    price:  {encode: number, unit: EUR, transform: log1p, scale: standard}
     tags:   {encode: set, values: [new, old, red]}
 train: {optimizer: {name: adam, learning_rate: 0.02}, epochs: 2, batch_size: 16}
 """

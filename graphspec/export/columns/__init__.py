@@ -15,6 +15,7 @@ import onnx
 from onnx import helper
 
 from graphspec.data.encoders import Encoders
+from graphspec.data.encoders.numbers import NumberEncoder
 from graphspec.elaborated import BaseProgram
 from graphspec.export.columns.decoding import Answers, decoded
 from graphspec.export.columns.encoding import Inside, encoded
@@ -43,6 +44,12 @@ class ColumnForm:
     """Of windows, by column its first and its last step; the last one of the past is 0."""
     forecasts: dict[str, int]
     """By output, how many steps that come it has."""
+    numbers: dict[str, list[dict[str, Any]]]
+    """By output in the units of columns, these, each with the transform, the shift and the scale that are
+    undone, or the column by which rows have scales of their own.
+    """
+    units: dict[str, str]
+    """By column, what its numbers are written with, where the spec says it: the file has bare numbers."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -52,6 +59,8 @@ class ColumnForm:
             "classes": self.classes,
             "steps": self.steps,
             "forecasts": self.forecasts,
+            "numbers": self.numbers,
+            "units": self.units,
         }
 
 
@@ -66,7 +75,7 @@ def with_columns(program: BaseProgram, encoders: Encoders, path: Path, free: Map
     prefixed = {key: PREFIX + key for key in keys}
     answers = decoded(g, program, encoders, prefixed, inside.lengths)
     _rewrite(inner, g, before, inside, answers)
-    form = _form(g, inside, answers)
+    form = _form(g, inside, answers, _units(encoders))
     known = {each.domain for each in inner.opset_import}
     for domain, version in OPSETS.items():
         if domain not in known:
@@ -127,7 +136,16 @@ def _output_names(g: GraphWriter, inside: Inside, answers: Answers) -> dict[str,
     return {key: key if key not in taken else f"{key}_1" for key in answers.values}
 
 
-def _form(g: GraphWriter, inside: Inside, answers: Answers) -> ColumnForm:
+def _units(encoders: Encoders) -> dict[str, str]:
+    return {
+        name: unit
+        for encoder in encoders.encoders.values()
+        if isinstance(encoder, NumberEncoder) and (unit := encoder.feature.unit or encoder.feature.prefix)
+        for name in encoder.columns
+    }
+
+
+def _form(g: GraphWriter, inside: Inside, answers: Answers, units: dict[str, str]) -> ColumnForm:
     columns = {
         name: ("list of " if len(shape) > 1 else "") + WORDS.get(kind, "number")
         for name, (kind, shape) in g.inputs.items()
@@ -135,4 +153,15 @@ def _form(g: GraphWriter, inside: Inside, answers: Answers) -> ColumnForm:
     names = {name: key for key, name in _output_names(g, inside, answers).items()}
     spans = {name: (each.first, each.first + each.count - 1) for name, each in g.spans.items()}
     forecasts = {name: answers.forecasts[key] for name, key in names.items() if key in answers.forecasts}
-    return ColumnForm(columns, inside.outside, list(inside.values), names, answers.classes, spans, forecasts)
+    numbers = {name: answers.numbers[key] for name, key in names.items() if key in answers.numbers}
+    return ColumnForm(
+        columns,
+        inside.outside,
+        list(inside.values),
+        names,
+        answers.classes,
+        spans,
+        forecasts,
+        numbers,
+        units,
+    )

@@ -20,6 +20,9 @@ from graphspec.export.columns.numbers import Own, repeated, scales, undone
 from graphspec.objectives.losses import QuantileLoss
 from graphspec.tensor import Tensor, unit_of
 
+UNDONE = ("transform", "shift", "scale")
+"""What of a curve is undone in an answer."""
+
 
 @dataclass(slots=True)
 class Answers:
@@ -31,6 +34,8 @@ class Answers:
     """By output, the label of each probability."""
     forecasts: dict[str, int] = field(default_factory=dict)
     """By name, how many steps a forecast has."""
+    numbers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """By name, the columns in whose units its numbers are, and what was undone for that."""
 
 
 def decoded(
@@ -58,6 +63,7 @@ def decoded(
         answers.values |= one.answers.values
         answers.classes |= one.answers.classes
         answers.forecasts |= one.answers.forecasts
+        answers.numbers |= one.answers.numbers
     return answers
 
 
@@ -151,7 +157,7 @@ class ColumnDecoding:
         g, scaled = self.g, self._scales(encoder)
         if len(encoder.curves) == 1:
             own = undone(g, encoder.curves[0], value, self._spread(scaled[0], tensor.rank))
-            self.answers.values[name] = self._squeezed(tensor, own), NUMBER
+            self._number(name, self._squeezed(tensor, own), encoder, 0)
             return
         last, units = tensor.rank - 1, tensor.shape[-1]
         assert isinstance(units, int)  # see `_fits`
@@ -161,11 +167,16 @@ class ColumnDecoding:
             for curve, x, own in zip(encoder.curves, columns, scaled, strict=False)
         ]
         if tensor.rank == 2:
-            for column, x in zip(encoder.columns, made, strict=False):
-                self.answers.values[f"{name}.{column}"] = x, NUMBER
+            for position, x in enumerate(made):
+                self._number(f"{name}.{encoder.column_of(position)}", x, encoder, position)
         else:
             parts = [g.expanded(x, last) for x in [*made, *columns[len(made) :]]]
-            self.answers.values[name] = g.joined(parts, last), NUMBER
+            self._number(name, g.joined(parts, last), encoder, *range(len(made)))
+
+    def _number(self, name: str, value: str, encoder: Floats, *positions: int) -> None:
+        """An answer in the units of columns."""
+        self.answers.values[name] = value, NUMBER
+        self.answers.numbers[name] = [_undone(encoder, position) for position in positions]
 
     def _quantiles(self, name: str, tensor: Tensor, encoder: Floats, loss: QuantileLoss, value: str) -> None:
         """The level in the middle, then each level."""
@@ -173,9 +184,9 @@ class ColumnDecoding:
         (scaled,) = self._scales(encoder)
         own = undone(g, encoder.curves[0], value, self._spread(scaled, tensor.rank))
         columns = [g.op("Gather", own, g.constant(i, np.int64), axis=-1) for i in range(len(loss.levels))]
-        self.answers.values[name] = columns[loss.middle], NUMBER
+        self._number(name, columns[loss.middle], encoder, 0)
         for level, column in zip(loss.levels, columns, strict=True):
-            self.answers.values[f"{name}.{level:g}"] = column, NUMBER
+            self._number(f"{name}.{level:g}", column, encoder, 0)
 
     def _scales(self, encoder: Floats) -> list[Own]:
         """The scales of rows, of a forecast those of its steps."""
@@ -198,3 +209,11 @@ class ColumnDecoding:
         if tensor.rank > 1 and tensor.shape[-1] == 1:
             return str(self.g.op("Squeeze", value, self.g.constant([tensor.rank - 1], np.int64)))
         return value
+
+
+def _undone(encoder: Floats, position: int) -> dict[str, Any]:
+    """A column, and what made its numbers those of the model."""
+    curve = encoder.curves[position].to_json()
+    by = {"scale_by": encoder.beside[0]} if encoder.beside else {}
+    undone = {name: setting for name, setting in curve.items() if name in UNDONE}
+    return {"column": encoder.column_of(position), **undone, **by}
