@@ -28,10 +28,13 @@ SECTIONS = (
 # By default glibc returns large blocks to the system and maps them again at each step: 8 % of noise.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
 
+# As installed: an environment that forbids Python to keep what it compiles makes each start slower.
+COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
+
 
 def main() -> None:
     arguments = _arguments()
-    settings = {"OMP_NUM_THREADS": str(arguments.threads), "KERAS_BACKEND": "torch"} | ALLOCATOR
+    settings = {"OMP_NUM_THREADS": str(arguments.threads), "KERAS_BACKEND": "torch"} | ALLOCATOR | COMPILED
     if any(os.environ.get(name) != value for name, value in settings.items()):
         os.execve(sys.executable, [sys.executable, "-m", "bench", *sys.argv[1:]], os.environ | settings)
     facts = environment(arguments.threads)

@@ -51,22 +51,26 @@ def serve(runs: Mapping[str, Served], options: ServeOptions, listening: socket.s
     wait = options.batch_wait / 1000
     limits = Limits(options.max_bytes, options.max_rows, options.timeout, options.batch, wait)
     host = options.host
+    server = Server(runs, limits)
     # uvicorn's own configuration of logging closes the handlers of others; absl's closes its stream with it
     config = uvicorn.Config(
-        Application(Server(runs, limits), LOCAL if host in LOCAL else None),
+        Application(server, LOCAL if host in LOCAL else None),
         log_level="warning",
         log_config=None,
         access_log=False,
         ws="none",
         interface="asgi3",
+        server_header=False,
         proxy_headers=False,  # only `reload` asks where a request comes from
     )
+    process = Stopping(config)
+    server.batcher.open = process.server_state.tasks
     gc.freeze()  # what was imported and read stays
     gc.enable()
     if host not in LOCAL:
         say(f"anyone who can reach {host} can send requests: there is no password", sys.stderr)
     say(f"serving {', '.join(runs)} at http://{host}:{listening.getsockname()[1]}")
-    Stopping(config).run(sockets=[listening])
+    process.run(sockets=[listening])
 
 
 class Stopping(uvicorn.Server):

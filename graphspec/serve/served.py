@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ class Served:
 
     def __init__(self, name: str, path: Path, asked: ServeOptions | None = None, begun: Kept | None = None):
         self.name, self.path, self._asked = name, path, asked or ServeOptions([path])
+        self.seconds = math.inf
         self.reader: RowReader | ArrayReader | None = None
         """Reads every row, and says what is wrong with it; None until the spec is read."""
         self.pictures: list[str] = []

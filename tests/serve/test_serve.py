@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import math
 import random
 import signal
 import socket
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -23,7 +25,7 @@ import uvicorn
 
 from graphspec.runs.run import Run
 from graphspec.serve.app import Application, Limits, Server
-from graphspec.serve.batches import Batcher, _between
+from graphspec.serve.batches import QUICK, Batcher, _between
 from graphspec.serve.options import ServeOptions
 from graphspec.serve.running import listen
 from graphspec.serve.served import UNREAD, Served
@@ -289,6 +291,7 @@ class Tenfold:
     release: threading.Event = field(default_factory=threading.Event)
     sizes: list[int] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
+    seconds: float = math.inf
 
     def predict(self, rows: list[Any]) -> list[Any]:
         self.sizes.append(len(rows))
@@ -348,6 +351,8 @@ def test_quick_rows_do_not_bring_slow_ones_into_the_loop(monkeypatch: pytest.Mon
     class Clocked:
         """Rows are the seconds that they take; -0.001 is refused, -0.002 not read."""
 
+        seconds = math.inf
+
         def predict(self, rows: list[Any]) -> list[Any]:
             in_loop.append(threading.current_thread() is threading.main_thread())
             clock[0] += abs(rows[0])
@@ -366,6 +371,53 @@ def test_quick_rows_do_not_bring_slow_ones_into_the_loop(monkeypatch: pytest.Mon
     batcher.close()
 
 
+def test_a_request_that_is_alone_is_computed_before_others_have_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not one beside others, which go together, nor one that may wait, nor the one after a slow one."""
+    clock, took = [0.0], 0.001
+    ticking = SimpleNamespace(perf_counter=lambda: clock[0], thread_time=lambda: clock[0])
+    monkeypatch.setattr("graphspec.serve.batches.time", ticking)
+    monkeypatch.setattr("graphspec.serve.batches.resource", None)
+    batcher, waiting = Batcher(8, 0.0), Batcher(8, 0.001)
+
+    class Ticking:
+        seconds = math.inf
+
+        def predict(self, rows: list[Any]) -> list[Any]:
+            clock[0] += took
+            return rows
+
+    worker = Ticking()
+
+    async def turns(batcher: Batcher, *rows: int, light: bool = True) -> int:
+        """How often others have had their turn before all of these rows are answered."""
+        count, asked = 0, asyncio.gather(*(batcher.compute(worker, [row], light) for row in rows))
+        while not asked.done():
+            await asyncio.sleep(0)
+            count += 1
+        assert await asked == [[row] for row in rows]
+        return count
+
+    async def all_of_them() -> None:
+        nonlocal took
+        batcher.open = waiting.open = {"this"}
+        first = await turns(batcher, 1)
+        at_once = await turns(batcher, 2)
+        assert at_once == await turns(batcher, 3) < first
+        assert await turns(batcher, 4, light=False) > at_once < await turns(waiting, 4)
+        took = 1.0
+        assert await turns(batcher, 5) == at_once and worker.seconds == QUICK
+        took = 0.001
+        assert await turns(batcher, 6) > at_once == await turns(batcher, 7)
+        batcher.open, before = {"this", "other"}, batcher.batches
+        assert await turns(batcher, 8, 9) > at_once and batcher.batches == before + 1
+
+    asyncio.run(all_of_them())
+    batcher.close()
+    waiting.close()
+
+
 def test_a_row_that_waits_is_slow_though_it_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _between((0.0, 0.0, 3), (1.0, 0.1, 3)) == 0.1
     assert _between((0.0, 0.0, 3), (1.0, 0.1, 4)) == 1.0
@@ -373,6 +425,8 @@ def test_a_row_that_waits_is_slow_though_it_computes_nothing(monkeypatch: pytest
 
 def test_what_fails_among_others_fails_alone() -> None:
     class Brittle:
+        seconds = math.inf
+
         def predict(self, rows: list[Any]) -> list[Any]:
             return [1 // row for row in rows]
 
@@ -391,6 +445,8 @@ def test_an_error_reaches_those_who_asked() -> None:
     batcher = Batcher(8, 0.0)
 
     class Broken:
+        seconds = math.inf
+
         def predict(self, rows: list[Any]) -> list[Any]:
             raise ZeroDivisionError
 
