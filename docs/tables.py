@@ -21,6 +21,7 @@ from graphspec.data.features.settings import Feature, Several
 from graphspec.data.features.windows import Windows
 from graphspec.data.mixing import MIXINGS
 from graphspec.diagnostics import CODES
+from graphspec.language.docstrings import first_sentence
 from graphspec.language.glossary import keys_of, meaning
 from graphspec.language.schema import FORMS, NODE_KEYS, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
@@ -100,18 +101,18 @@ def tables() -> dict[str, Callable[[], str]]:
         "callbacks": lambda: settings("callback", ((c, CALLBACKS.members[c]) for c in canonical(CALLBACKS))),
         "encoders": lambda: settings("encode", FEATURES.items()),
         "mixings": lambda: settings("layer", MIXINGS.items()),
-        "spec_keys": lambda: keys(Spec, "Spec", links=LINKS),
-        "input_keys": lambda: keys(Input, "Input"),
-        "block_keys": lambda: keys(Block, "Block"),
-        "node_forms": lambda: keys(Node, "Node", FORMS, links=NODE_LINKS),
-        "node_keys": lambda: keys(Node, "Node", NODE_KEYS, links=NODE_LINKS),
-        "output_keys": lambda: keys(Output, "Output", links=OUTPUT_LINKS),
-        "data_keys": lambda: keys(DataConfig, "Data", links=DATA_LINKS),
-        "window_keys": lambda: keys(Windows, "Windows"),
-        "train_keys": lambda: keys(TrainConfig, "Train", links=TRAIN_LINKS),
-        "step_keys": lambda: keys(StepSettings, "StepSettings"),
-        "optimizer_keys": lambda: keys(OptimizerSettings, "", without=("name",)),
-        "search_keys": lambda: keys(TuneConfig, "Tune"),
+        "spec_keys": lambda: keys(Spec, links=LINKS),
+        "input_keys": lambda: keys(Input),
+        "block_keys": lambda: keys(Block),
+        "node_forms": lambda: keys(Node, FORMS, links=NODE_LINKS),
+        "node_keys": lambda: keys(Node, NODE_KEYS, links=NODE_LINKS),
+        "output_keys": lambda: keys(Output, links=OUTPUT_LINKS),
+        "data_keys": lambda: keys(DataConfig, links=DATA_LINKS),
+        "window_keys": lambda: keys(Windows),
+        "train_keys": lambda: keys(TrainConfig, links=TRAIN_LINKS),
+        "step_keys": lambda: keys(StepSettings),
+        "optimizer_keys": lambda: keys(OptimizerSettings, without=("name",)),
+        "search_keys": lambda: keys(TuneConfig),
     }
 
 
@@ -148,7 +149,9 @@ def families(kind: str) -> str:
 def settings(head: str, found: Iterable[tuple[str, type[BaseModel]]]) -> str:
     """Settings that are chosen by name: what each does, and its own arguments with their values."""
     return rows(
-        head, "what it does", ((tick(word), first_sentence(cls), arguments(cls)) for word, cls in found)
+        head,
+        "what it does",
+        ((tick(word), first_sentence(cls.__doc__), arguments(cls)) for word, cls in found),
     )
 
 
@@ -172,33 +175,27 @@ def legal(type: str) -> str:
     return f" ({listed})"
 
 
-def first_sentence(cls: type[BaseModel]) -> str:
-    text = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
-    return re.split(r"(?<=[a-z`\d)])[.] (?=[A-Z`])", text)[0].rstrip(".")
-
-
 def keys(
     cls: type[BaseModel],
-    place: str,
     only: Iterable[str] = (),
     without: Iterable[str] = (),
     links: dict[str, str] | None = None,
 ) -> str:
     """The keys of a class of settings: default and meaning of each."""
-    cells = list(_keys(cls, place, set(only), set(without), links or {}))
+    cells = list(_keys(cls, set(only), set(without), links or {}))
     if any(default for _, default, _ in cells):
         return rows("key", "default", cells)
     return rows("key", "", ((key, text) for key, _, text in cells))
 
 
 def _keys(
-    cls: type[BaseModel], place: str, only: set[str], without: set[str], links: dict[str, str]
+    cls: type[BaseModel], only: set[str], without: set[str], links: dict[str, str]
 ) -> Iterator[tuple[str, str, str]]:
     for key, field in keys_of(cls):
         if (only and key not in only) or key in without:
             continue
-        text = meaning(key, place)
-        assert text, f"the glossary says nothing of `{key}`"
+        text = meaning(cls, key)
+        assert text, f"nothing says what `{key}` of {cls.__name__} means"
         word = f"[{tick(key)}]({links[key]})" if key in links else tick(key)
         default = (
             "required" if field.is_required() else _default(field.get_default(call_default_factory=True))

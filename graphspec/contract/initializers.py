@@ -76,6 +76,7 @@ class Constant(Initializer, word="constant"):
     """All `value`."""
 
     value: float = 0.0
+    """Value of all elements."""
 
     def statement(self) -> str:
         return f"nn.init.constant_({{w}}, {self.value!r})"
@@ -86,6 +87,7 @@ class Eye(Initializer, word="identity"):
 
     ranks = (2, 2)
     gain: float = 1.0
+    """Value on the diagonal."""
 
     def statement(self) -> str:
         fill = "nn.init.eye_({w})"

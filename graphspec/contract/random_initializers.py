@@ -43,6 +43,7 @@ class Orthogonal(Initializer, word="orthogonal"):
 
     ranks = (2, inf)
     gain: float = 1.0
+    """Factor of the matrix."""
 
     def statement(self) -> str:
         return (

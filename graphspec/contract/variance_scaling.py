@@ -12,8 +12,11 @@ class VarianceScaling(Initializer, word="variance_scaling"):
 
     uses_fans = True
     scale: float = 1.0
+    """Factor of the variance."""
     mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
+    """Number that the variance is divided by: of inputs, of outputs, or their mean."""
     distribution: Literal["truncated_normal", "untruncated_normal", "uniform"] = "truncated_normal"
+    """Distribution that values are drawn from."""
 
     @property
     def is_symmetric(self) -> bool:

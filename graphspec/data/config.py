@@ -48,17 +48,23 @@ class DataConfig(Setting):
     }
 
     train: DataFile | None = None
+    """Rows to learn from: a file, a folder, or a pattern of files; by default synthetic data."""
     validation: DataFile | Split | Marked | None = None
+    """Rows to measure after each epoch: a path, {split: 0.1}, or {column: part}."""
     test: DataFile | None = None
+    """Rows that are measured after training, and by `evaluate`: a path."""
     key: tuple[str, ...] = ()
-    """Columns that say which row is which: copied into predictions, unread by the model."""
+    """Columns that identify a row: predictions contain them, the model does not read them."""
     na_values: tuple[str, ...] = ("",)
-    """Texts that stand for a missing value."""
+    """Texts that mean a missing value."""
     windows: Windows | None = None
-    """Which rows of a long table an example reads; without it an example is a row."""
+    """A past and a horizon of each series as one example, of a table with a row for each step. Without it
+    an example is a row.
+    """
     features: dict[str, SerializeAsAny[Feature]] = {}
+    """How columns become inputs and targets, if they are not arrays already."""
     mix: tuple[SerializeAsAny[Mixing], ...] = ()
-    """What mixes the examples of a training batch with one another, in this order."""
+    """Layers that mix the examples of a training batch, in this order."""
 
 
 PARTS: dict[str, Callable[[Any], Any]] = {

@@ -39,9 +39,13 @@ class DataFile(Setting):
     synonyms = {"sep": "delimiter", "separator": "delimiter", "file": "path", "charset": "encoding"}
 
     path: Text
+    """File."""
     delimiter: str | None = None
+    """Delimiter between cells; by default a comma, or a tab in .tsv."""
     decimal: str = "."
+    """Decimal mark: `.` or `,`."""
     encoding: str = "utf-8"
+    """Text encoding, such as utf-8 or latin-1."""
 
     @field_validator("path")
     @classmethod
@@ -104,12 +108,13 @@ class Split(Setting):
     notes: ClassVar = {"stratify": "the column of the target, or another"}
 
     split: Annotated[float, Field(gt=0, lt=1)]
+    """Fraction of rows."""
     stratify: Text | None = None
-    """A column whose values have the same shares in both parts."""
+    """Column whose values have the same shares in both parts."""
     group: Text | None = None
-    """A column; rows of one value are all in one part."""
+    """Column whose values tell which rows stay together."""
     last_by: Text | None = None
-    """A column of numbers or dates; the last rows in its order are kept."""
+    """Column of numbers or dates by which rows are sorted; the last ones are taken."""
 
     @property
     def divider(self) -> tuple[str, str] | None:
@@ -124,7 +129,9 @@ class Marked(Setting):
     """
 
     column: Text
+    """Column that says which part a row belongs to."""
     values: Annotated[list[Value], Field(min_length=1)] | None = None
+    """Values of the rows for validation; all others are for training."""
 
     @property
     def divider(self) -> tuple[str, str]:

@@ -22,6 +22,7 @@ class Mixing(Setting):
     """A step that mixes each example of a batch with another one of it, inputs and targets alike."""
 
     layer: str
+    """Layer that mixes."""
 
     remedies: ClassVar[Mapping[str, str]] = {
         "seed": delete("draws depend on the seed of `train`", safe=False),
@@ -37,6 +38,7 @@ class MixUp(Mixing):
 
     layer: Literal["MixUp"] = "MixUp"
     alpha: Annotated[float, Field(gt=0)] = 0.2
+    """Both parameters of the beta distribution of weights."""
 
 
 class CutMix(Mixing):
@@ -49,6 +51,7 @@ class CutMix(Mixing):
 
     layer: Literal["CutMix"] = "CutMix"
     factor: Share | Annotated[list[Share], Field(min_length=2, max_length=2)] = 1.0
+    """Both parameters of the beta distribution of areas: a number, or two bounds."""
 
     @property
     def range(self) -> tuple[float, float]:

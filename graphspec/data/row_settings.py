@@ -21,22 +21,36 @@ class RowSettings(Setting):
 
     phrases: ClassVar = {"missing": "missing: ignore"}
 
-    loss_weight: float | Literal["learned"] = Field(
-        1.0, description="weight of the loss in the sum; `learned` weights by uncertainty"
-    )
-    target: Name | None = Field(
-        None, description="column or array of the targets; by default the name of the output"
-    )
-    missing: Literal["error", "ignore"] = Field(
-        "error", description="`ignore` leaves out rows without a target"
-    )
-    class_weight: Literal["balanced"] | Annotated[dict[str, Weight], Field(min_length=1)] | None = Field(
-        None, description="weight of each class: `balanced`, or a mapping in which absent values weigh 1"
-    )
-    sample_weight: Name | None = Field(None, description="column with the weight of each row")
-    threshold: float = Field(
-        0.5, ge=0, le=1, description="probability from which `predict` counts a value as present"
-    )
+    loss_weight: float | Literal["learned"] = 1.0
+    """Weight of the loss in the sum; `learned` weights by uncertainty.
+
+    Example: {loss: mse, loss_weight: 0.3}
+    """
+    target: Name | None = None
+    """Column or array of the targets; by default the name of the output.
+
+    Example: {loss: mse, target: price}
+    """
+    missing: Literal["error", "ignore"] = "error"
+    """`ignore` leaves out rows without a target.
+
+    Example: {loss: mse, missing: ignore}
+    """
+    class_weight: Literal["balanced"] | Annotated[dict[str, Weight], Field(min_length=1)] | None = None
+    """Weight of each class: `balanced`, or a mapping in which absent values weigh 1.
+
+    Example: {loss: binary_crossentropy, class_weight: balanced}
+    """
+    sample_weight: Name | None = None
+    """Column with the weight of each row.
+
+    Example: {loss: mse, sample_weight: weight}
+    """
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Probability from which `predict` counts a value as present.
+
+    Example: {loss: binary_crossentropy, threshold: 0.3}
+    """
 
     @property
     def weighted(self) -> bool:

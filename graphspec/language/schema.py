@@ -54,18 +54,31 @@ class Input(Setting):
     }
     phrases: ClassVar[Mapping[str, str]] = {"shape": "shape: [64]"}
 
-    shape: Any = Field(
-        description="sizes without the batch: integers, names for dynamic sizes, null for any size"
-    )
-    dtype: Any = Field("float32", description="dtype of the elements; by default float32")
-    data_format: Any = Field(
-        "channels_last", description="`channels_last`, or `channels_first` for images as PyTorch has them"
-    )
-    default: Any = Field(
-        MISSING,
-        description="number that replaces the input if it is not given; or random_normal, random_uniform",
-    )
-    when: Any = Field(True, description="if false, the input is left out")
+    shape: Any
+    """Sizes without the batch: integers, names for dynamic sizes, null for any size.
+
+    Example: {shape: [28, 28, 1]}
+    """
+    dtype: Any = "float32"
+    """Data type of the elements; by default float32.
+
+    Example: {shape: [16], dtype: int32}
+    """
+    data_format: Any = "channels_last"
+    """`channels_last`, or `channels_first` for images as PyTorch has them.
+
+    Example: {shape: [3, 32, 32], data_format: channels_first}
+    """
+    default: Any = MISSING
+    """Number that replaces the input if it is not given; or random_normal, random_uniform.
+
+    Example: {shape: [8], default: random_normal}
+    """
+    when: Any = True
+    """If false, the input is left out.
+
+    Example: {shape: [8], when: $extra}
+    """
 
 
 class Node(Setting):
@@ -85,98 +98,106 @@ class Node(Setting):
         "module": "module: my_layers.Name",
     }
 
-    layer: str = Field(
-        MISSING, description="a Keras layer with its own weights", examples=["{layer: Dense, units: 8}"]
-    )
-    merge: str = Field(
-        MISSING,
-        description="several nodes merged into one: add, concatenate and others",
-        examples=["{merge: add, from: [a, b]}"],
-    )
-    block: str = Field(
-        MISSING,
-        description="an instance of a block of this file, with its params as keys",
-        examples=["{block: residual, filters: 64}"],
-    )
-    model: str = Field(
-        MISSING,
-        description="another spec file as a layer, with its params or a preset as keys",
-        examples=["{model: encoder.yaml, weights: encoder.safetensors}"],
-    )
-    call: str = Field(
-        MISSING, description="a call of an entry of `shared`", examples=["{call: encoder, from: left}"]
-    )
-    op: str = Field(
-        MISSING, description="a function of keras.ops", examples=["{op: take, from: a, indices: 0, axis: 1}"]
-    )
-    compute: Any = Field(
-        MISSING,
-        description="a formula over nodes: mean + exp(0.5 * log_var) * noise",
-        examples=["{compute: mean + exp(0.5 * log_var) * noise}"],
-    )
-    parameter: Any = Field(
-        MISSING,
-        description="a learned tensor of this shape, the same for every example",
-        examples=["{parameter: [1, 768], initializer: zeros}"],
-    )
-    constant: Any = Field(
-        MISSING,
-        description="a fixed tensor: numbers or booleans in nested lists",
-        examples=["{constant: [0.2, 0.7]}"],
-    )
-    module: str = Field(
-        MISSING,
-        description="a custom nn.Module by its import path, such as my_layers.GatedMix",
-        examples=["{module: my_layers.GatedMix, shape: [8]}"],
-    )
-    source: Any = Field(
-        MISSING,
-        alias="from",
-        description="its inputs: a node, a list of nodes, or a mapping from the names of its inputs",
-        examples=["{merge: add, from: [a, b.skip]}"],
-    )
-    when: Any = Field(
-        True,
-        description="if false, the node is left out and its first input replaces it",
-        examples=["{layer: Dropout, rate: 0.5, when: $drop}"],
-    )
-    otherwise: Any = Field(
-        MISSING,
-        alias="else",
-        description="node that replaces it where `when` is false; null for none",
-        examples=["{layer: Dense, units: 8, when: $deep, else: a}"],
-    )
-    trainable: Any = Field(
-        True, description="false freezes its weights", examples=["{model: encoder.yaml, trainable: false}"]
-    )
-    weights: Any = Field(
-        None,
-        description="a .safetensors file with its initial weights",
-        examples=["{model: encoder.yaml, weights: encoder.safetensors}"],
-    )
-    checkpoint: Any = Field(
-        False,
-        description="true: computed again in the backward pass, and not kept in memory",
-        examples=["{block: layer, repeat: 12, checkpoint: true}"],
-    )
-    repeat: Any = Field(
-        MISSING,
-        description="how many chained instances, each with its own weights; or lists of arguments",
-        examples=["{block: stage, repeat: {filters: [64, 128]}}"],
-    )
-    parallel: Any = Field(
-        MISSING,
-        description="number of parallel instances, which all read the same inputs",
-        examples=["{layer: Dense, units: 8, parallel: 4}"],
-    )
-    preset: Any = Field(
-        None, description="a preset of the model", examples=["{model: resnet.yaml, preset: small}"]
-    )
-    wraps: Any = Field(
-        MISSING,
-        description="layer that the wrapper applies",
-        examples=["{layer: Bidirectional, wraps: {layer: LSTM, units: 8}}"],
-    )
+    layer: str = MISSING
+    """A Keras layer with its own weights.
+
+    Example: {layer: Dense, units: 8}
+    """
+    merge: str = MISSING
+    """Several nodes merged into one: add, concatenate and others.
+
+    Example: {merge: add, from: [a, b]}
+    """
+    block: str = MISSING
+    """An instance of a block of this file, with its params as keys.
+
+    Example: {block: residual, filters: 64}
+    """
+    model: str = MISSING
+    """Another spec file as a layer, with its params or a preset as keys.
+
+    Example: {model: encoder.yaml, weights: encoder.safetensors}
+    """
+    call: str = MISSING
+    """A call of an entry of `shared`.
+
+    Example: {call: encoder, from: left}
+    """
+    op: str = MISSING
+    """A function of keras.ops.
+
+    Example: {op: take, from: a, indices: 0, axis: 1}
+    """
+    compute: Any = MISSING
+    """A formula over nodes: mean + exp(0.5 * log_var) * noise.
+
+    Example: {compute: mean + exp(0.5 * log_var) * noise}
+    """
+    parameter: Any = MISSING
+    """A learned tensor of this shape, the same for every example.
+
+    Example: {parameter: [1, 768], initializer: zeros}
+    """
+    constant: Any = MISSING
+    """A fixed tensor: numbers or booleans in nested lists.
+
+    Example: {constant: [0.2, 0.7]}
+    """
+    module: str = MISSING
+    """A custom nn.Module by its import path, such as my_layers.GatedMix.
+
+    Example: {module: my_layers.GatedMix, shape: [8]}
+    """
+    source: Any = Field(MISSING, alias="from")
+    """Its inputs: a node, a list of nodes, or a mapping from the names of its inputs.
+
+    Example: {merge: add, from: [a, b.skip]}
+    """
+    when: Any = True
+    """If false, the node is left out and its first input replaces it.
+
+    Example: {layer: Dropout, rate: 0.5, when: $drop}
+    """
+    otherwise: Any = Field(MISSING, alias="else")
+    """Node that replaces it where `when` is false; null for none.
+
+    Example: {layer: Dense, units: 8, when: $deep, else: a}
+    """
+    trainable: Any = True
+    """`false` freezes its weights.
+
+    Example: {model: encoder.yaml, trainable: false}
+    """
+    weights: Any = None
+    """A .safetensors file with its initial weights.
+
+    Example: {model: encoder.yaml, weights: encoder.safetensors}
+    """
+    checkpoint: Any = False
+    """`true`: computed again in the backward pass, and not kept in memory.
+
+    Example: {block: layer, repeat: 12, checkpoint: true}
+    """
+    repeat: Any = MISSING
+    """How many chained instances, each with its own weights; or lists of arguments.
+
+    Example: {block: stage, repeat: {filters: [64, 128]}}
+    """
+    parallel: Any = MISSING
+    """Number of parallel instances, which all read the same inputs.
+
+    Example: {layer: Dense, units: 8, parallel: 4}
+    """
+    preset: Any = None
+    """A preset of the model.
+
+    Example: {model: resnet.yaml, preset: small}
+    """
+    wraps: Any = MISSING
+    """Layer that the wrapper applies.
+
+    Example: {layer: Bidirectional, wraps: {layer: LSTM, units: 8}}
+    """
 
     @property
     def forms(self) -> list[str]:
@@ -208,11 +229,21 @@ NODE_KEYS = tuple(field.alias or name for name, field in Node.model_fields.items
 class Returned(Setting):
     """What an output returns, and by what it is judged. `from` is a reference, or a list of them."""
 
-    source: Any = Field(
-        None, alias="from", description="node that is returned; by default the node of the same name"
-    )
-    loss: Any = Field(None, description="loss, by name or as a mapping with arguments")
-    metrics: Any = Field(None, description="metrics, by name or as mappings with arguments")
+    source: Any = Field(None, alias="from")
+    """Node that is returned; by default the node of the same name.
+
+    Example: {from: hidden, loss: mse}
+    """
+    loss: Any = None
+    """Loss, by name or as a mapping with arguments.
+
+    Example: {loss: {name: huber, delta: 0.5}}
+    """
+    metrics: Any = None
+    """Metrics, by name or as mappings with arguments.
+
+    Example: {loss: mse, metrics: [mae, {name: cosine_similarity, axis: -1}]}
+    """
 
 
 class Output(RowSettings, Returned):
@@ -242,7 +273,11 @@ class Output(RowSettings, Returned):
         },
     }
 
-    when: Any = Field(True, description="if false, the output is left out")
+    when: Any = True
+    """If false, the output is left out.
+
+    Example: {loss: mse, when: $extra}
+    """
 
 
 class Block(Setting):
@@ -260,19 +295,37 @@ class Block(Setting):
         "parameters": "params",
     }
 
-    params: dict[str, Any] = Field(
-        default_factory=dict, description="params of the block with their defaults; `required` has none"
-    )
-    inputs: Any = Field(
-        description="names of the inputs; or a mapping, in which null marks an optional input"
-    )
-    shared: dict[str, Any] = Field(
-        default_factory=dict,
-        description="layers that the nodes of the block call, with one set of weights for each instance",
-    )
-    nodes: dict[str, Any] = Field(description="nodes of the block")
-    edges: Any = Field(None, description="connections apart from the nodes, as `a -> b -> c`")
-    outputs: Any = Field(None, description="nodes that the block returns; by default the last one")
+    params: dict[str, Any] = {}
+    """Params of the block with their defaults; `required` has none.
+
+    Example: {params: {n: required, act: relu}, inputs: [x],
+      nodes: {y: {layer: Dense, units: $n, activation: $act}}}
+    """
+    inputs: Any
+    """Names of the inputs; or a mapping, in which null marks an optional input.
+
+    Example: {inputs: {x: required, mask: null}, nodes: {y: {layer: Dense, units: 8, from: x}}}
+    """
+    shared: dict[str, Any] = {}
+    """Layers that the nodes of the block call, with one set of weights for each instance.
+
+    Example: {inputs: [x], shared: {f: {layer: Dense, units: 8}}, nodes: {a: {call: f}, b: {call: f}}}
+    """
+    nodes: dict[str, Any]
+    """Nodes of the block.
+
+    Example: {inputs: [x], nodes: {a: {layer: Dense, units: 8, activation: relu}, b: {op: relu}}}
+    """
+    edges: Any = None
+    """Connections apart from the nodes, as `a -> b -> c`.
+
+    Example: {inputs: [x], nodes: {a: {layer: Dense, units: 8}, b: {op: relu}}, edges: [x -> a -> b]}
+    """
+    outputs: Any = None
+    """Nodes that the block returns; by default the last one.
+
+    Example: {inputs: [x], nodes: {a: {layer: Dense, units: 8}, b: {op: relu}}, outputs: [a, b]}
+    """
 
 
 class Spec(Setting):
@@ -318,68 +371,71 @@ class Spec(Setting):
         "description": "write it as a comment: `# ...`",
     }
 
-    name: Any = Field(
-        None, description="name of the model; by default the name of the file", examples=["name: digits"]
-    )
-    language: Any = Field(
-        None,
-        description="version of the language that the spec is written in; by default 1",
-        examples=["language: 1"],
-    )
-    params: Any = Field(
-        None,
-        description="named values, used as `$name` and in `$(...)`; `--set name=value` overrides one",
-        examples=["params: {width: 64, depth: 3}"],
-    )
-    presets: Any = Field(
-        None,
-        description="named sets of params; `--preset NAME` selects one",
-        examples=["presets: {large: {width: 256}}"],
-    )
-    inputs: Any = Field(
-        description="inputs of the model: a shape and a dtype for each name",
-        examples=["inputs: {image: {shape: [28, 28, 1]}}"],
-    )
-    blocks: Any = Field(
-        None,
-        description="sub-graphs with params and inputs, used by `block:`; each use has its own weights",
-        examples=[
-            "blocks: {mlp: {params: {n: required}, inputs: [x], nodes: {a: {layer: Dense, units: $n}}}}"
-        ],
-    )
-    shared: Any = Field(
-        None,
-        description="layers, blocks, models and modules with one set of weights, called by `call:`",
-        examples=["shared: {encoder: {layer: LSTM, units: 32}}"],
-    )
-    nodes: Any = Field(
-        description="graph: one node for each name; without `from` a node reads the node above",
-        examples=["nodes: {a: {layer: Dense, units: 8}}"],
-    )
-    edges: Any = Field(
-        None,
-        description="connections apart from the nodes, as `a -> b -> c`; then no node reads the one above",
-        examples=["edges: [x -> a -> b, x -> b]"],
-    )
-    outputs: Any = Field(
-        description="nodes that the model returns, with their losses and metrics",
-        examples=["outputs: {y: {loss: mse, metrics: [mae]}}"],
-    )
-    data: Any = Field(
-        None,
-        description="where examples come from: a path, or a mapping",
-        examples=["data: {train: a.csv, validation: {split: 0.1}}"],
-    )
-    train: Any = Field(
-        None,
-        description="how the model is trained",
-        examples=["train: {optimizer: adam, epochs: 10, batch_size: 32}"],
-    )
-    tune: Any = Field(
-        None,
-        description="search of `graphspec tune`",
-        examples=["tune: {objective: val_loss, search: {width: {int: [16, 256]}}}"],
-    )
+    name: Any = None
+    """Name of the model; by default the name of the file.
+
+    Example: name: digits
+    """
+    language: Any = None
+    """Version of the language that the spec is written in; by default 1.
+
+    Example: language: 1
+    """
+    params: Any = None
+    """Named values, used as `$name` and in `$(...)`; `--set name=value` overrides one.
+
+    Example: params: {width: 64, depth: 3}
+    """
+    presets: Any = None
+    """Named sets of params; `--preset NAME` selects one.
+
+    Example: presets: {large: {width: 256}}
+    """
+    inputs: Any
+    """Inputs of the model: a shape and a dtype for each name.
+
+    Example: inputs: {image: {shape: [28, 28, 1]}}
+    """
+    blocks: Any = None
+    """Sub-graphs with params and inputs, used by `block:`; each use has its own weights.
+
+    Example: blocks: {mlp: {params: {n: required}, inputs: [x], nodes: {a: {layer: Dense, units: $n}}}}
+    """
+    shared: Any = None
+    """Layers, blocks, models and modules with one set of weights, called by `call:`.
+
+    Example: shared: {encoder: {layer: LSTM, units: 32}}
+    """
+    nodes: Any
+    """Graph: one node for each name; without `from` a node reads the node above.
+
+    Example: nodes: {a: {layer: Dense, units: 8}}
+    """
+    edges: Any = None
+    """Connections apart from the nodes, as `a -> b -> c`; then no node reads the one above.
+
+    Example: edges: [x -> a -> b, x -> b]
+    """
+    outputs: Any
+    """Nodes that the model returns, with their losses and metrics.
+
+    Example: outputs: {y: {loss: mse, metrics: [mae]}}
+    """
+    data: Any = None
+    """Where examples come from: a path, or a mapping.
+
+    Example: data: {train: a.csv, validation: {split: 0.1}}
+    """
+    train: Any = None
+    """How the model is trained.
+
+    Example: train: {optimizer: adam, epochs: 10, batch_size: 32}
+    """
+    tune: Any = None
+    """Search of `graphspec tune`.
+
+    Example: tune: {objective: val_loss, search: {width: {int: [16, 256]}}}
+    """
 
 
 def is_plain(value: Any) -> bool:

@@ -177,6 +177,7 @@ class PReLU(_Elementwise):
     alpha_regularizer: Regularizer | None = None
     alpha_constraint: Constraint | None = None
     shared_axes: Axes | None = None
+    """Axes that share a slope."""
 
     examples = (Example({}, ((5,),)),)
 

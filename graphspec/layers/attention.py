@@ -89,6 +89,7 @@ class Attention(Scoring):
 
     use_scale: bool = False
     score_mode: Literal["dot", "concat"] = "dot"
+    """How scores are computed: dot or concat."""
     dropout: Rate = 0.0
     seed: None = None
     return_attention_scores: bool = False

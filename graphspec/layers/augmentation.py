@@ -87,6 +87,7 @@ class RandomFlip(Augmentation, also="RandomHorizontalFlip RandomVerticalFlip"):
     memory_layout = "any"
 
     mode: Literal["horizontal", "vertical", "horizontal_and_vertical"] = "horizontal_and_vertical"
+    """Along which axes images are flipped."""
     seed: None = None
     data_format: DataFormat = "channels_last"
 
@@ -190,7 +191,9 @@ class RandomShear(_Warp):
     """
 
     x_factor: BothWays = (0.0, 0.0)
+    """Range along the width, per row: a number, or two bounds."""
     y_factor: BothWays = (0.0, 0.0)
+    """Range along the height, per column: a number, or two bounds."""
     interpolation: Interpolation = "bilinear"
     fill_mode: FillMode = "reflect"
     fill_value: Finite = 0.0
@@ -212,6 +215,7 @@ class RandomPerspective(Augmentation):
 
     factor: UpTo = (0.0, 1.0)
     scale: Annotated[Finite, Field(ge=0, le=1)] = 1.0
+    """How far corners move, as a share of half the image."""
     interpolation: Interpolation = "bilinear"
     fill_value: Finite = 0.0
     seed: None = None
@@ -331,6 +335,7 @@ class RandomErasing(Augmentation):
 
     factor: UpTo = (0.0, 1.0)
     scale: UpTo = (0.02, 0.33)
+    """Share of the image that is erased: a number, or two bounds."""
     fill_value: Fill | None = None
     value_range: ValueRange = (0, 255)
     seed: None = None

@@ -41,11 +41,14 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
 
     axis: int = -1
     momentum: float = 0.99
+    """Momentum of the running statistics: the share that they keep at each step."""
     epsilon: float = 0.001
     center: bool = True
     scale: bool = True
     unbiased: bool = False
+    """Whether the running variance has Bessel's correction, as in PyTorch."""
     synchronized: bool = False
+    """Whether several processes share the statistics of a batch."""
     beta_initializer: Initializer = Zeros()
     gamma_initializer: Initializer = Ones()
     moving_mean_initializer: Initializer = Zeros()

@@ -89,8 +89,11 @@ class Bidirectional(Layer):
         return REGISTRY["layer"].get(word) if isinstance(word, str) else None
 
     wraps: WrappedRecurrent
+    """Layer that the wrapper applies."""
     merge_mode: Literal["concat", "sum", "mul", "ave"] | None = "concat"
+    """How the two directions are merged: concat, sum, mul, ave, or null for two outputs."""
     backward_layer: WrappedRecurrent | None = None
+    """Layer for the reverse direction; by default a copy of the other."""
 
     often_wraps = ("LSTM", "GRU", "SimpleRNN")
     examples = (

@@ -259,6 +259,7 @@ class StackedRNNCells(Cell):
     """
 
     cells: Annotated[tuple[SomeCell, ...], Field(strict=False, min_length=1)]
+    """Cells, one on top of the other."""
 
     examples = (
         Example(
@@ -286,6 +287,7 @@ class RNN(OverSteps):
         return REGISTRY["layer"].get(word) if isinstance(word, str) else None
 
     cell: SomeCell
+    """Cell that the layer runs along the sequence."""
     return_sequences: bool = False
     return_state: bool = False
     go_backwards: bool = False

@@ -196,6 +196,7 @@ class _Convolution(Convolving, abstract=True):
     data_format: DataFormat = "channels_last"
     dilation_rate: Window = (1,)
     groups: Positive = 1
+    """Number of groups of channels of the convolution."""
     activation: ActivationFunction = LINEAR
     use_bias: bool = True
     kernel_initializer: Initializer = GlorotUniform()

@@ -12,6 +12,7 @@ class _Cropping(Spatial, abstract=True):
     """Cropping at both ends of each axis."""
 
     cropping: Margins
+    """Number of elements to crop at each side."""
 
     def infer(self, x: Tensor) -> Tensor:
         self.need(x)

@@ -39,11 +39,13 @@ class EinsumDense(Layer):
     """
 
     equation: str
+    """Which axes are multiplied and summed, as in einsum: abc,cd->abd."""
     output_shape: Annotated[
         Positive | Annotated[tuple[Positive | None, ...], Field(min_length=1)], BeforeValidator(as_tuple)
     ]
     activation: ActivationFunction = LINEAR
     bias_axes: str | None = None
+    """Letters of the axes that have a bias."""
     kernel_initializer: Initializer = GlorotUniform()
     bias_initializer: Initializer = Zeros()
     kernel_regularizer: Regularizer | None = None

@@ -37,11 +37,14 @@ class Embedding(Layer):
     synonyms = {**Layer.synonyms, "dim": "output_dim"}
 
     input_dim: Positive
+    """How many different integers there may be: 0 to `input_dim` - 1."""
     output_dim: Positive
+    """Features of each output vector."""
     embeddings_initializer: Initializer = Uniform()
     embeddings_regularizer: Regularizer | None = None
     embeddings_constraint: Constraint | None = None
     mask_zero: bool = False
+    """Whether 0 marks a masked step."""
 
     examples = (Example({"input_dim": 11, "output_dim": 4}, ((6,),), dtype="int64", high=11),)
 
@@ -89,13 +92,17 @@ class ReversibleEmbedding(Embedding):
     input_dim: Positive
     output_dim: Positive
     tie_weights: bool = True
+    """Whether the reverse projection uses the same table."""
     embeddings_initializer: Initializer = Uniform()
     embeddings_regularizer: Regularizer | None = None
     embeddings_constraint: Constraint | None = None
     mask_zero: bool = False
     reverse_dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = None
+    """Dtype of the output."""
     logit_soft_cap: Annotated[float, Field(gt=0)] | None = None
+    """Bound that scores approach."""
     reverse: bool = False
+    """Whether the direction is reversed."""
 
     examples = (Example(_TABLE, ((6,),), dtype="int64", high=11),)
 
@@ -165,7 +172,9 @@ class PositionEmbedding(Layer):
     supports_masking = True
 
     sequence_length: Positive
+    """How many positions there are."""
     initializer: Initializer = GlorotUniform()
+    """Initializer."""
 
     examples = (Example({"sequence_length": 6}, ((6, 4),)),)
 

@@ -54,6 +54,7 @@ class CategoryEncoding(Layer, also="OneHot"):
     arguments = (Argument("x"), Argument("count_weights", required=False))
 
     num_tokens: Positive
+    """How many different integers there may be."""
     output_mode: Literal["multi_hot", "one_hot", "count"] = "multi_hot"
 
     examples = (Example({"num_tokens": 6}, ((4,),), dtype="int64", high=6),)
@@ -96,8 +97,11 @@ class Discretization(Layer):
     """
 
     bin_boundaries: Annotated[tuple[float, ...], BeforeValidator(as_tuple), Field(min_length=1)] | None = None
+    """Numbers between the bins, in rising order."""
     num_bins: Annotated[int, Field(ge=2)] | None = None
+    """Number of bins; training data tell their boundaries."""
     epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """Share of numbers that a bin may be off."""
     output_mode: Literal["int", "one_hot", "multi_hot", "count"] = "int"
 
     examples = (Example({"bin_boundaries": [-1, 0.25, 1]}, ((3, 4),)),)

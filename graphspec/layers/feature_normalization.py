@@ -49,7 +49,9 @@ class Normalization(Layer):
 
     axis: Axes | None = -1
     mean: Numbers = None
+    """Mean of the training data."""
     variance: Numbers = None
+    """Variance of the training data."""
     invert: bool = False
 
     examples = (Example({"mean": 0.5, "variance": 4.0}, ((3,),)),)

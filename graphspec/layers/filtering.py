@@ -35,6 +35,7 @@ class RandomGaussianBlur(Augmentation, also="GaussianBlur"):
     factor: UpTo = (0.0, 1.0)
     kernel_size: Window2 = (3, 3)
     sigma: UpTo = (0.0, 1.0)
+    """Range of the standard deviation: a number, or two bounds."""
     value_range: ValueRange = (0, 255)
     data_format: DataFormat = "channels_last"
     seed: None = None

@@ -164,6 +164,7 @@ class GroupNormalization(Layer, also="GroupNorm"):
     supports_masking = True
 
     groups: Annotated[int, Field(ge=-1)] = 32
+    """Number of groups of channels; -1 for one group per channel."""
     axis: int = -1
     epsilon: float = 0.001
     center: bool = True

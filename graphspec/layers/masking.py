@@ -17,6 +17,7 @@ class Masking(Layer):
     flops_per_input = 1
 
     mask_value: float = 0.0
+    """Value that marks a masked step."""
 
     supports_masking = True
     examples = (Example({}, ((5, 3),)),)

@@ -287,7 +287,9 @@ class Dot(_Merge, spec_name="dot"):
     most_inputs = 2
 
     axes: Axes
+    """Axes whose products are summed: one of each input, or one for both."""
     normalize: bool = False
+    """Whether vectors are normalized to length 1 first."""
 
     examples = (Example({"axes": 1}, ((7,), (7,))),)
 

@@ -364,12 +364,16 @@ class MultiHeadAttention(Heads):
     """
 
     num_heads: Positive
+    """Heads of attention."""
     key_dim: Positive
+    """Features of each head's queries and keys."""
     value_dim: Positive | None = None
+    """Features of each head's values; by default `key_dim`."""
     dropout: Rate = 0.0
     use_bias: bool = True
     output_shape: Sizes | None = None
     attention_axes: Axes | None = None
+    """Axes of attention; by default all but the batch and the features."""
     sliding_window: Positive | None = None
     flash_attention: bool | None = None
     kernel_initializer: Initializer = GlorotUniform()
@@ -424,8 +428,11 @@ class GroupQueryAttention(Heads):
     """
 
     head_dim: Positive
+    """Features of each head."""
     num_query_heads: Positive
+    """Heads of the queries."""
     num_key_value_heads: Positive
+    """Heads of keys and values, each for several of the queries."""
     dropout: Rate = 0.0
     use_bias: bool = True
     sliding_window: Positive | None = None

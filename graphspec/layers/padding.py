@@ -38,6 +38,7 @@ class ZeroPadding1D(_ZeroPadding, also="ZeroPad1d ConstantPad1d"):
     """Adds `padding` zeros at each end of a sequence, or `[before, after]`."""
 
     padding: Margins1 = ((1, 1),)
+    """Zeros before and after."""
 
     examples = (Example({}, ((5, 3),)),)
 
@@ -46,6 +47,7 @@ class ZeroPadding2D(_ZeroPadding, also="ZeroPad2d ConstantPad2d"):
     """Adds `padding` zeros around an image, or `[height, width]`, or `[[top, bottom], [left, right]]`."""
 
     padding: Margins2 = ((1, 1), (1, 1))
+    """Zeros around: a number, [height, width], or a pair for each."""
 
     examples = (Example({}, ((4, 5, 3),)),)
 
@@ -54,5 +56,6 @@ class ZeroPadding3D(_ZeroPadding, also="ZeroPad3d ConstantPad3d"):
     """Adds `padding` zeros around a volume, or `[depth, height, width]`, or a pair for each of the three."""
 
     padding: Margins3 = ((1, 1), (1, 1), (1, 1))
+    """Zeros around: a number, [depth, height, width], or a pair for each."""
 
     examples = (Example({}, ((2, 3, 4, 2),)),)

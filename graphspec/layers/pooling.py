@@ -42,6 +42,7 @@ class _Pooling(Layer, abstract=True):
     padding: Any = "valid"
     data_format: DataFormat = "channels_last"
     ceil_mode: bool = False
+    """Whether a window may extend beyond the end."""
 
     @classmethod
     def instead(cls, argument: str, given: object) -> str | None:

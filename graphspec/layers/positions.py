@@ -47,8 +47,11 @@ class RotaryEmbedding(Layer, also="RoPE RotaryPositionalEmbeddings"):
 
     max_wavelength: Wavelength = 10000
     scaling_factor: Wavelength = 1.0
+    """Divisor of positions."""
     sequence_axis: int = 1
+    """Axis of the positions."""
     feature_axis: Literal[-1] = -1
+    """Axis of the features."""
 
     examples = (Example({}, ((6, 8),)),)
 

@@ -23,7 +23,9 @@ class Rescaling(Layer):
     supports_masking = True
 
     scale: float | Each
+    """Factor."""
     offset: float | Each = 0.0
+    """Number that is added."""
 
     examples = (Example({"scale": 0.0625}, ((3, 4),)),)
 
@@ -113,7 +115,9 @@ class Resizing(Layer):
     interpolation: Interpolation = "bilinear"
     antialias: bool = False
     crop_to_aspect_ratio: bool = False
+    """Whether the image is cropped to the shape's aspect."""
     pad_to_aspect_ratio: bool = False
+    """Whether the image is padded to the shape's aspect."""
     fill_mode: Literal["constant"] = "constant"
     fill_value: Finite = 0.0
     align_corners: bool = False

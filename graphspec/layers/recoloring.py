@@ -87,9 +87,13 @@ class RandomColorJitter(_Recoloring, also="ColorJitter"):
 
     value_range: ValueRange = (0, 255)
     brightness_factor: BothWays | None = None
+    """The `factor` of RandomBrightness, or null."""
     contrast_factor: UpTo | None = None
+    """The `factor` of RandomContrast, or null."""
     saturation_factor: BothWays | None = None
+    """The `factor` of RandomSaturation, or null."""
     hue_factor: UpTo | None = None
+    """The `factor` of RandomHue, or null."""
     seed: None = None
     data_format: Literal["channels_last"] = "channels_last"
 

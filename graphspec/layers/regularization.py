@@ -34,6 +34,7 @@ class Dropout(Layer):
     noise_shape: (
         Annotated[tuple[Annotated[int, Field(gt=0)] | None, ...], BeforeValidator(as_tuple)] | None
     ) = None
+    """Shape of the mask that drops; sizes of 1 are dropped together."""
     seed: None = None
 
     examples = (Example({"rate": 0.25}, ((20, 20),)),)

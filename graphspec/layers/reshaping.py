@@ -61,6 +61,7 @@ class Reshape(Layer, also="Unflatten"):
     rearranges = True
     named_sizes = ("target_shape",)
     target_shape: Annotated[tuple[int | NamedSize, ...], BeforeValidator(as_tuple)]
+    """Sizes of the output, without the batch; -1 is inferred."""
 
     examples = (Example({"target_shape": [3, 4]}, ((12,),)),)
 
@@ -154,6 +155,7 @@ class Permute(Layer):
 
     rearranges = True
     dims: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
+    """Sizes."""
 
     examples = (Example({"dims": [2, 1]}, ((3, 4),)),)
 
@@ -179,6 +181,7 @@ class RepeatVector(Layer):
     template = "{x}.unsqueeze(1).expand(-1, {n}, -1)"
 
     n: Positive
+    """Number of repetitions."""
 
     examples = (Example({"n": 3}, ((4,),)),)
 

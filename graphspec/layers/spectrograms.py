@@ -28,14 +28,23 @@ class MelSpectrogram(Layer):
     sequence_length: Positive | None = None
     window: Literal["hann", "hamming"] = "hann"
     sampling_rate: Positive = 16000
+    """Samples per second."""
     num_mel_bins: Positive = 128
+    """Number of output bands."""
     min_freq: NotNegative = 20.0
+    """Lowest frequency, in hertz."""
     max_freq: Above | None = None
+    """Highest frequency, in hertz."""
     power_to_db: bool = True
+    """Whether the output is in decibels."""
     top_db: NotNegative = 80.0
+    """Dynamic range below the largest value, in decibels."""
     mag_exp: Above = 2.0
+    """Power of the magnitudes: 2 is energy."""
     min_power: Above = 1e-10
+    """Lower bound of the power."""
     ref_power: Above = 1.0
+    """Power of 0 decibels."""
 
     halves = False
     examples = (
@@ -97,14 +106,20 @@ class STFTSpectrogram(Layer):
     """
 
     mode: Literal["log", "magnitude", "psd", "real", "imag", "angle", "stft"] = "log"
+    """What is returned of each frequency: `log`, `magnitude`, `psd` and others."""
     frame_length: Annotated[int, Field(ge=2)] = 256
+    """Samples of a frame."""
     frame_step: Positive | None = None
+    """Samples from one frame to the next."""
     fft_length: Positive | None = None
     window: Literal["hann", "hamming", "blackman", "bartlett"] | None = "hann"
     periodic: bool = False
+    """Whether the window is periodic."""
     scaling: Literal["density", "spectrum"] | None = "density"
+    """What the window is divided by."""
     padding: Literal["valid", "same"] = "valid"
     expand_dims: bool = False
+    """Whether channels keep an axis of their own."""
     data_format: DataFormat = "channels_last"
 
     examples = (Example({"frame_length": 8}, ((30, 2),)),)

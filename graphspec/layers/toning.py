@@ -62,7 +62,9 @@ class Solarization(Augmentation, also="RandomSolarize RandomSolarization"):
     flops_per_input = 8
 
     addition_factor: UpTo = (0.0, 0.0)
+    """Range of what is added first: a number, or two bounds."""
     threshold_factor: UpTo = (0.0, 0.0)
+    """Range of the threshold for inversion: a number, or two bounds."""
     value_range: ValueRange = (0, 255)
     seed: None = None
 

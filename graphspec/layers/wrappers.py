@@ -111,6 +111,7 @@ class SpectralNormalization(Wrapper):
     """
 
     power_iterations: Positive = 1
+    """Iterations for the estimate of the largest singular value."""
 
     often_wraps = ("Dense", "Conv1D", "Conv2D", "Conv2DTranspose", "EinsumDense", "Embedding")
     examples = (Example({"wraps": {"layer": "Dense", "units": 4}}, ((5,),)),)

@@ -32,6 +32,7 @@ class BinaryAccuracy(Metric):
 
     name: Literal["binary_accuracy"] = "binary_accuracy"
     threshold: Fraction = 0.5
+    """Probability from which a prediction is positive."""
 
     def each(self, output: Values, target: Values) -> Values:
         return ((output > self.threshold).to(target.dtype) == target).float()

@@ -26,6 +26,7 @@ class CategoricalGeneralizedCrossEntropy(SparseLoss):
 
     name: Literal["categorical_generalized_cross_entropy"] = "categorical_generalized_cross_entropy"
     q: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Exponent: near 0 it is the cross-entropy, near 1 the absolute error."""
 
     def logits_formula(self, logits: Values, target: Values) -> Values:
         right = logits.log_softmax(-1).gather(-1, target.unsqueeze(-1)).squeeze(-1)
@@ -45,6 +46,7 @@ class CategoricalFocalCrossentropy(Categorical):
 
     name: Literal["categorical_focal_crossentropy"] = "categorical_focal_crossentropy"
     alpha: Annotated[float, Field(gt=0)] = 0.25
+    """Factor of the loss of each class."""
     gamma: Annotated[float, Field(ge=0)] = 2.0
     label_smoothing: Fraction = 0.0
 
@@ -67,7 +69,9 @@ class BinaryFocalCrossentropy(Binary):
 
     name: Literal["binary_focal_crossentropy"] = "binary_focal_crossentropy"
     apply_class_balancing: bool = False
+    """Whether `alpha` weighs the classes."""
     alpha: Fraction = 0.25
+    """Weight of class 1; that of class 0 is `1 - alpha`."""
     gamma: Annotated[float, Field(ge=0)] = 2.0
 
     def logits_formula(self, logits: Values, target: Values) -> Values:

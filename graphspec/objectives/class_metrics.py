@@ -23,6 +23,7 @@ class TopKCategoricalAccuracy(CategoricalMetric):
 
     name: Literal["top_k_categorical_accuracy"] = "top_k_categorical_accuracy"
     k: Count = 5
+    """Number of largest values to consider."""
     other_kind = "write `sparse_top_k_categorical_accuracy`"
 
     def each(self, output: Values, target: Values) -> Values:
@@ -34,6 +35,7 @@ class SparseTopKCategoricalAccuracy(SparseMetric):
 
     name: Literal["sparse_top_k_categorical_accuracy"] = "sparse_top_k_categorical_accuracy"
     k: Count = 5
+    """Number of largest values to consider."""
     other_kind = "write `top_k_categorical_accuracy`"
 
     def each(self, output: Values, target: Values) -> Values:
@@ -66,7 +68,9 @@ class FBetaScore(PerClass):
     name: Literal["f_beta_score", "fbeta_score"] = "f_beta_score"
     average: Literal["micro", "macro", "weighted"] | None = None
     beta: Annotated[float, Field(gt=0)] = 1.0
+    """How many times recall counts as much as precision."""
     threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Probability from which a prediction is positive; by default the largest class is."""
 
     def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
         return _f_sums(output, target, weight, self.threshold)
@@ -85,6 +89,7 @@ class F1Score(PerClass):
     name: Literal["f1_score"] = "f1_score"
     average: Literal["micro", "macro", "weighted"] | None = None
     threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Probability from which a prediction is positive; by default the largest class is."""
 
     def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
         return _f_sums(output, target, weight, self.threshold)

@@ -43,6 +43,7 @@ class ThresholdMetric(Counts):
 
     thresholds: Thresholds | None = None
     top_k: Annotated[int, Field(ge=1)] | None = None
+    """Number of largest values to consider."""
     class_id: Annotated[int, Field(ge=0)] | None = None
 
     def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
@@ -145,7 +146,9 @@ class Overlap(Metric):
     num_classes: Annotated[int, Field(ge=2)] | None = None
     ignore_class: int | None = None
     sparse_y_true: bool | None = None
+    """Whether the target is an integer."""
     sparse_y_pred: bool = False
+    """Whether the prediction is an integer."""
     axis: Literal[-1] = -1
 
     def classes(self) -> tuple[int, ...]:
@@ -237,6 +240,7 @@ class BinaryIoU(Confusion):
     name: Literal["binary_iou", "binary_io_u"] = "binary_iou"
     target_class_ids: Annotated[tuple[Literal[0, 1], ...], Field(strict=False, min_length=1)] = (0, 1)
     threshold: Fraction = 0.5
+    """Probability from which a prediction is positive."""
 
     def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
         return _agreement(output >= self.threshold, target, weight, 2)

@@ -44,6 +44,7 @@ class CurveMetric(Confusion):
     """
 
     num_thresholds: Annotated[int, Field(gt=1, le=100_000)] | None = None
+    """Points of the curve."""
 
     below: ClassVar[tuple[float, ...]] = (-EPSILON,)
     above: ClassVar[tuple[float, ...]] = (1 + EPSILON,)
@@ -124,11 +125,16 @@ class AUC(CurveMetric):
 
     name: Literal["auc", "AUC"] = "auc"
     curve: Literal["ROC", "PR"] = "ROC"
+    """Curve: ROC or PR."""
     summation_method: Literal["interpolation", "minoring", "majoring"] = "interpolation"
+    """How the area is approximated."""
     thresholds: Thresholds | None = None
     multi_label: bool = False
+    """Whether an example may have several labels."""
     num_labels: Annotated[int, Field(ge=1)] | None = None
+    """How many labels there are."""
     label_weights: Annotated[tuple[NotNegative, ...], Field(strict=False)] | None = None
+    """Weight of each label."""
     from_logits: bool = False
 
     @model_validator(mode="after")
@@ -234,6 +240,7 @@ class SensitivityAtSpecificity(Attained):
 
     name: Literal["sensitivity_at_specificity"] = "sensitivity_at_specificity"
     specificity: Fraction
+    """Specificity at which the other is measured."""
 
 
 class SpecificityAtSensitivity(Attained):
@@ -241,6 +248,7 @@ class SpecificityAtSensitivity(Attained):
 
     name: Literal["specificity_at_sensitivity"] = "specificity_at_sensitivity"
     sensitivity: Fraction
+    """Sensitivity at which the other is measured."""
 
 
 class PrecisionAtRecall(Attained):
@@ -248,6 +256,7 @@ class PrecisionAtRecall(Attained):
 
     name: Literal["precision_at_recall"] = "precision_at_recall"
     recall: Fraction
+    """Recall at which the other is measured."""
 
 
 class RecallAtPrecision(Attained):
@@ -255,6 +264,7 @@ class RecallAtPrecision(Attained):
 
     name: Literal["recall_at_precision"] = "recall_at_precision"
     precision: Fraction
+    """Precision at which the other is measured."""
 
 
 def _every_point(points: Values) -> tuple[Values, Values]:

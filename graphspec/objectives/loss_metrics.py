@@ -23,6 +23,8 @@ class OfLoss(Metric):
 
     direction = "down"
     of: ClassVar[type[Loss]]
+    fields_of: ClassVar[type[Loss] | None] = None
+    """What says what its arguments mean."""
     _level: int | None = PrivateAttr(None)
     """Of an output of quantiles, the place of the one that is compared: that in the middle."""
 
@@ -90,7 +92,8 @@ def _mean_of(loss: type[Loss], *more: str) -> type[OfLoss]:
     metric = create_model(
         loss.__name__, __base__=OfLoss, __module__=__name__, __doc__=loss.__doc__, **arguments
     )
-    metric.of, metric.other_kind = loss, OTHER_KINDS.get(names[0])
+    metric.of = metric.fields_of = loss
+    metric.other_kind = OTHER_KINDS.get(names[0])
     return metric
 
 

@@ -41,6 +41,7 @@ class Loss(Named):
     """
 
     reduction: Reduction = "sum_over_batch_size"
+    """How the values of examples are reduced."""
 
     activation: ClassVar[Activation | None] = None
     """The activation that the output should end in.
@@ -239,6 +240,7 @@ class QuantileLoss(Loss):
 
     name: Literal["quantile", "pinball"] = "quantile"
     levels: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)]
+    """Quantiles that the last axis of the output has, from low to high."""
 
     @field_validator("levels")
     @classmethod

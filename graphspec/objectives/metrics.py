@@ -42,7 +42,9 @@ class Metric(Named):
     """
 
     weighted: bool = False
+    """Whether sample weights count."""
     label: Annotated[str, AfterValidator(_is_name)] | None = Field(None, alias="as")
+    """Name of the metric in tables."""
 
     direction: ClassVar[Literal["up", "down"]] = "up"
     """Which way is better."""

@@ -138,7 +138,9 @@ class Tversky(Region):
 
     name: Literal["tversky"] = "tversky"
     alpha: Annotated[float, Field(ge=0)] = 0.5
+    """Weight of false positives."""
     beta: Annotated[float, Field(ge=0)] = 0.5
+    """Weight of false negatives."""
 
     def overlap(self, output: Values, target: Values, sums: Callable[[Values], Values]) -> Values:
         both, left_out, added = (

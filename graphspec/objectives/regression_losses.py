@@ -38,6 +38,7 @@ class Huber(Regression):
 
     name: Literal["huber", "huber_loss"] = "huber"
     delta: Annotated[float, Field(gt=0)] = 1.0
+    """Error from which the loss is linear."""
 
     def formula(self, output: Values, target: Values) -> Values:
         from torch.nn.functional import huber_loss

@@ -125,7 +125,9 @@ class R2Score(PerClass):
 
     name: Literal["r2_score"] = "r2_score"
     class_aggregation: Literal["uniform_average", "variance_weighted_average"] | None = "uniform_average"
+    """How classes are averaged."""
     num_regressors: Annotated[int, Field(ge=0)] = 0
+    """Inputs of the regression, for the adjusted measure."""
 
     def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
         """[5, classes]: targets, squared targets, squared errors, what they weigh, how many there are."""

@@ -85,8 +85,11 @@ class InBatchSoftmax(VectorLoss):
     takes: ClassVar[tuple[str, ...]] = ("query", "key")
     takes_target: ClassVar[bool] = False
     temperature: Annotated[float, Field(gt=0)] = 0.05
+    """Divisor of the scores."""
     similarity: Literal["cosine", "dot"] = "cosine"
+    """Similarity of two vectors."""
     symmetric: bool = False
+    """Whether both directions count."""
 
     @property
     def compares_examples(self) -> bool:
@@ -118,8 +121,10 @@ class Circle(Loss):
     name: Literal["circle"] = "circle"
     by_example = True
     gamma: Annotated[float, Field(gt=0)] = 80.0
+    """Scale of the similarities."""
     margin: Annotated[float, Field(gt=0, lt=1)] = 0.4
     remove_diagonal: bool = True
+    """Whether pairs of an example with itself are excluded."""
 
     @property
     def compares_examples(self) -> bool:

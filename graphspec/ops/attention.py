@@ -27,7 +27,9 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
     )
 
     scale: Finite | None = None
+    """Factor of the scores."""
     is_causal: bool = False
+    """Whether a position sees only those before it."""
 
     examples = (Example({}, ((5, 2, 4), (5, 2, 4), (5, 2, 4))),)
 

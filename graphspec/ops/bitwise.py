@@ -35,6 +35,7 @@ class _Bits(Operation, abstract=True):
     booleans: ClassVar[bool] = True
 
     y: int | None = None
+    """A number that replaces the second tensor."""
 
     examples = (Example({}, ((3, 4), (3, 1)), dtype="int32", high=99),)
 

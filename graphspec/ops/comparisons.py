@@ -53,8 +53,11 @@ class Isclose(_Comparison, spec_name="isclose"):
     takes_numbers = False
 
     rtol: Annotated[Finite, Field(ge=0)] = 1e-5
+    """Relative tolerance."""
     atol: Annotated[Finite, Field(ge=0)] = 1e-8
+    """Absolute tolerance."""
     equal_nan: bool = False
+    """Whether NaN equals NaN."""
 
     examples = (Example({"rtol": 0.5, "atol": 0.1}, ((3, 40), (3, 1))),)
 

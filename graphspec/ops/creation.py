@@ -94,7 +94,9 @@ class EyeOf(Operation, spec_name="eye"):
     arguments = ()
 
     N: Positive
+    """How many rows."""
     M: Positive | None = None
+    """How many numbers."""
     k: int = 0
     dtype: Number = "float32"
 
@@ -119,8 +121,11 @@ class Linspace(Operation, spec_name="linspace"):
 
     start: int | Finite
     stop: int | Finite
+    """Last number."""
     num: Positive = 50
+    """How many."""
     endpoint: bool = True
+    """Whether the last number is among them."""
     dtype: Float = "float32"
 
     examples = (Example({"start": 0, "stop": 1, "num": 5}, ()),)
@@ -149,6 +154,7 @@ class Arange(Operation, spec_name="arange"):
     axis: int | None = None
     start: int | Finite = 0
     stop: int | Finite | None = None
+    """End, exclusive."""
     step: int | Finite = 1
     dtype: Number = "int64"
 
@@ -243,6 +249,7 @@ class SequenceMask(Operation, spec_name="sequence_mask"):
     arguments = (Argument("lengths"), Argument("like", required=False))
 
     maxlen: Positive | None = None
+    """How many positions there are."""
 
     examples = (Example({"maxlen": 5}, ((),), dtype="int64", high=7),)
 

@@ -32,6 +32,7 @@ class Cholesky(Inv, spec_name="cholesky"):
     """The triangular factor `l` of symmetric, positive definite `l @ l.T`; `upper` gives its transpose."""
 
     upper: bool = False
+    """Whether the upper triangle is meant."""
 
     examples = (Example({}, ((3, 3),), definite=True),)
 
@@ -87,6 +88,7 @@ class Qr(_Factors, spec_name="qr"):
     extra_outputs = ("r",)
 
     mode: Literal["reduced", "complete"] = "reduced"
+    """Whether the factors are `reduced` or `complete`."""
 
     examples = (Example({}, ((4, 3),)),)
 
@@ -109,7 +111,9 @@ class Svd(_Factors, spec_name="svd"):
     """
 
     full_matrices: bool = True
+    """Whether the matrices are square."""
     compute_uv: bool = True
+    """Whether the vectors are returned as well."""
 
     examples = (Example({}, ((3, 3),)),)
 
@@ -152,6 +156,7 @@ class MatrixRank(_Factors, spec_name="matrix_rank"):
     """The number of singular values above `tol`, as int64. By default `tol` is the rounding error."""
 
     tol: Annotated[Finite, Field(ge=0)] | None = None
+    """Below this, a singular value counts as 0."""
 
     examples = (Example({}, ((4, 3),)),)
 
@@ -169,6 +174,7 @@ class SolveTriangular(Solve, spec_name="solve_triangular"):
     """The solution `x` of `a @ x = b`, where `a` is upper triangular, or lower triangular with `lower`."""
 
     lower: bool = False
+    """Whether the lower triangle is meant."""
 
     examples = (Example({}, ((3, 3), (3, 2))),)
 

@@ -87,6 +87,7 @@ class Round(_Function, spec_name="round"):
     """`x` rounded to `decimals` decimal places, half to even. It has no gradient."""
 
     decimals: Annotated[int, Field(ge=0)] = 0
+    """Digits after the decimal point."""
 
     floats = False
     examples = (Example({}, ((3, 4),)),)
@@ -103,8 +104,11 @@ class NanToNum(_Function, spec_name="nan_to_num"):
     template = "{x}.nan_to_num({nan}, {posinf}, {neginf})"
 
     nan: Finite = 0.0
+    """Replacement for NaN."""
     posinf: Finite | None = None
+    """Replacement for infinity."""
     neginf: Finite | None = None
+    """Replacement for minus infinity."""
 
     floats = False
     examples = (Example({}, ((3, 4),)),)
@@ -116,7 +120,9 @@ class Clip(_Function, spec_name="clip", also="clamp"):
     template = "{x}.clamp({x_min}, {x_max})"
 
     x_min: int | Finite
+    """Lower bound."""
     x_max: int | Finite
+    """Upper bound."""
 
     examples = (Example({"x_min": -0.5, "x_max": 1}, ((3, 4),)),)
 

@@ -28,6 +28,7 @@ class GaussianBlur(Operation, spec_name="image_gaussian_blur"):
 
     kernel_size: Size = 3
     sigma: Deviations = 1.0
+    """Standard deviation of the window: a number, or one for each axis."""
     data_format: DataFormat = "channels_last"
 
     examples = (
@@ -85,10 +86,15 @@ class Ssim(Operation, spec_name="image_ssim"):
     arguments = (Argument("image1"), Argument("image2"))
 
     max_val: Deviation = 1.0
+    """Largest value that a pixel may have."""
     filter_size: Positive = 11
+    """Width of the window in pixels."""
     filter_sigma: Deviation = 1.5
+    """Standard deviation of the window in pixels."""
     k1: float = 0.01
+    """Small number that keeps the comparison of means stable."""
     k2: float = 0.03
+    """Small number that keeps the comparison of variances stable."""
     data_format: DataFormat = "channels_last"
 
     examples = (Example({}, ((12, 11, 2), (12, 11, 2))),)

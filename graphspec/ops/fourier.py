@@ -132,6 +132,7 @@ class Stft(Operation, spec_name="stft"):
     fft_length: Positive
     window: Literal["hann", "hamming"] | None = "hann"
     center: bool = True
+    """Whether frame `t` is centered at `t * sequence_stride`."""
 
     examples = (Example({"sequence_length": 6, "sequence_stride": 3, "fft_length": 8}, ((20,),)),)
 
@@ -182,8 +183,10 @@ class Istft(Operation, spec_name="istft"):
     sequence_stride: Positive
     fft_length: Positive
     length: Positive | None = None
+    """Number of samples of the output; the rest is cut off."""
     window: Literal["hann", "hamming"] | None = "hann"
     center: bool = True
+    """Whether frame `t` is centered at `t * sequence_stride`."""
 
     examples = (Example({"sequence_length": 8, "sequence_stride": 4, "fft_length": 8}, ((6, 5), (6, 5))),)
 

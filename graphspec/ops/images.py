@@ -90,7 +90,9 @@ class _Border(Operation, abstract=True):
     sign: ClassVar[int]  # 1 where the border is added, -1 where it is removed
 
     target_height: Positive | None = None
+    """Output rows."""
     target_width: Positive | None = None
+    """Output columns."""
     data_format: DataFormat = "channels_last"
 
     def borders(self, x: Tensor) -> list[tuple[int | None, int | None, Dim]]:
@@ -146,9 +148,13 @@ class CropImages(_Border, spec_name="image_crop_images"):
     sign = -1
 
     top_cropping: Size | None = None
+    """Rows to crop at the top."""
     left_cropping: Size | None = None
+    """Columns to crop at the left."""
     bottom_cropping: Size | None = None
+    """Rows to crop at the bottom."""
     right_cropping: Size | None = None
+    """Columns to crop at the right."""
 
     examples = (
         Example(
@@ -172,9 +178,13 @@ class PadImages(_Border, spec_name="image_pad_images"):
     sign = 1
 
     top_padding: Size | None = None
+    """Rows of zeros at the top."""
     left_padding: Size | None = None
+    """Columns of zeros at the left."""
     bottom_padding: Size | None = None
+    """Rows of zeros at the bottom."""
     right_padding: Size | None = None
+    """Columns of zeros at the right."""
 
     examples = (
         Example({"top_padding": 1, "bottom_padding": 2, "left_padding": 0, "target_width": 7}, ((6, 5, 2),)),
@@ -190,6 +200,7 @@ class _Patches(Operation, abstract=True):
     """Patches of images or volumes, as channels."""
 
     size: Window
+    """Size of a patch along each axis: a number, or one for each."""
     strides: Window | None = None
     padding: Literal["valid", "same"] = "valid"
     data_format: DataFormat = "channels_last"
@@ -260,6 +271,7 @@ class _Blocks(Operation, abstract=True):
     """A conversion of blocks of `block_size` times `block_size` pixels."""
 
     block_size: Annotated[int, Field(ge=2)]
+    """How many pixels a side make a block."""
     data_format: DataFormat = "channels_last"
 
     def parts(self, x: Tensor) -> tuple[tuple[Dim, ...], Dim]:
@@ -320,6 +332,7 @@ class ImageResize(Operation, spec_name="image_resize", also="interpolate"):
     flops_per_output = 7
 
     size: Annotated[tuple[Positive, Positive], BeforeValidator(as_tuple)]
+    """Height and width of the output."""
     interpolation: Interpolation = "bilinear"
     antialias: bool = False
     data_format: DataFormat = "channels_last"

@@ -77,6 +77,7 @@ class Einsum(Operation, spec_name="einsum"):
     variadic = True
 
     subscripts: str
+    """Which axes are multiplied and summed: ij,jk->ik."""
 
     examples = (Example({"subscripts": "bij,bjk->bik"}, ((3, 4), (4, 5))),)
 
@@ -186,6 +187,7 @@ class Diagonal(Operation, spec_name="diagonal"):
     """The diagonal of matrices along two axes, as the last axis; `offset` shifts it to the right."""
 
     offset: int = 0
+    """Which diagonal: 0 is the main one, 1 the one above."""
     axis1: int
     axis2: int
 

@@ -35,6 +35,7 @@ class Normalize(_Normalizing, spec_name="normalize"):
 
     axis: int = -1
     order: Annotated[int, Field(ge=1)] = 2
+    """Order of the norm."""
     epsilon: Small = 1e-7
 
     examples = (Example({}, ((3, 4),)),)
@@ -93,6 +94,7 @@ class Moments(Operation, spec_name="moments"):
     flops_per_input = 4
 
     axes: Axes
+    """Axes that it applies to."""
     keepdims: bool = False
 
     examples = (Example({"axes": 1}, ((3, 4),)),)

@@ -31,7 +31,9 @@ class Rearrange(Operation, spec_name="rearrange"):
     keeps = True
 
     pattern: str
+    """Axes by their names, before and after: `b h w c -> b c (h w)`."""
     axes_lengths: Annotated[dict[str, Positive], Field(default_factory=dict)]
+    """Sizes of names in the pattern."""
 
     examples = (Example({"pattern": "b h w c -> b c h w"}, ((2, 3, 4),)),)
 

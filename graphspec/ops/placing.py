@@ -151,6 +151,7 @@ class ScatterUpdate(Operation, spec_name="scatter_update"):
     arguments = (Argument("inputs"), Argument("indices"), Argument("updates"))
 
     reduction: Literal["add"] | None = None
+    """`add` adds the updates; by default they replace."""
 
     examples = (
         Example({"reduction": "add"}, ((4,), (5, 1), (5,)), dtypes=("float32", "int64", "float32"), high=4),
@@ -186,7 +187,9 @@ class _Segments(Operation, abstract=True):
     empty: ClassVar[float]
 
     num_segments: Positive
+    """How many groups there are."""
     sorted: bool = False  # whether the ids ascend; it has no effect
+    """Whether the ids rise; it changes nothing."""
 
     examples = (Example({"num_segments": 3}, ((6, 2), (6,)), dtypes=("float32", "int64"), high=3),)
 

@@ -123,6 +123,7 @@ class Tensordot(_Contraction, spec_name="tensordot"):
     """
 
     axes: Annotated[int, Field(ge=0)] | Annotated[tuple[Side, Side], BeforeValidator(_axes)] = 2
+    """Axes whose products are summed: their number, or a list for each input."""
 
     examples = (Example({}, ((2, 3, 4), (3, 4, 5))),)
 

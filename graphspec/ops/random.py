@@ -116,7 +116,9 @@ class RandomBinomial(_Noise, spec_name="random_binomial", also="bernoulli"):
     halves = False
 
     counts: Annotated[int, Field(ge=1)]
+    """How many."""
     probabilities: Probability
+    """Probability of each."""
 
     examples = (Example({"counts": 1, "probabilities": 0.3}, ((3, 4),)),)
 
@@ -134,6 +136,7 @@ class RandomGamma(_Noise, spec_name="random_gamma"):
     halves = False
 
     alpha: Annotated[Finite, Field(gt=0)]
+    """Shape of the distribution."""
 
     examples = (Example({"alpha": 2.5, "seed": None}, ((3, 4),)),)
 
@@ -148,7 +151,9 @@ class RandomBeta(_Noise, spec_name="random_beta"):
     halves = False
 
     alpha: Annotated[Finite, Field(gt=0)]
+    """First shape of the distribution."""
     beta: Annotated[Finite, Field(gt=0)]
+    """Second shape of the distribution."""
 
     examples = (Example({"alpha": 2.5, "beta": 0.5, "seed": None}, ((3, 4),)),)
 
@@ -165,6 +170,7 @@ class RandomCategorical(Operation, spec_name="random_categorical", also="multino
     random = True
 
     num_samples: Annotated[int, Field(ge=1)]
+    """How many are drawn for each row."""
     seed: None = None
 
     examples = (Example({"num_samples": 50, "seed": None}, ((4,),)),)

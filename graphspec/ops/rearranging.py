@@ -28,6 +28,7 @@ class ReshapeOperation(Operation, spec_name="reshape", also="view view_as reshap
     named_sizes = ("newshape",)
 
     newshape: Annotated[tuple[int | NamedSize, ...], BeforeValidator(as_tuple)]
+    """Sizes of the output; -1 is inferred."""
 
     examples = (Example({"newshape": [-1, 3, 4]}, ((12,),)),)
 
@@ -74,6 +75,7 @@ class Transpose(Operation, spec_name="transpose", also="permute"):
     keeps = True
 
     axes: Annotated[tuple[int, ...] | None, BeforeValidator(as_tuple)] = None
+    """The axes in their new order."""
 
     examples = (Example({"axes": [0, 2, 1]}, ((3, 4),)),)
 
@@ -192,7 +194,9 @@ class Moveaxis(Operation, spec_name="moveaxis", also="movedim"):
     keeps = True
 
     source: Places
+    """Old positions of the axes."""
     destination: Places
+    """New positions of the axes."""
 
     examples = (Example({"source": 1, "destination": -1}, ((2, 3, 4),)),)
 
@@ -238,6 +242,7 @@ class Roll(Operation, spec_name="roll"):
     keeps = True
 
     shift: Places
+    """Number of places."""
     axis: Places
 
     examples = (Example({"shift": 1, "axis": 1}, ((3, 4),)),)
@@ -375,8 +380,11 @@ class Pad(Operation, spec_name="pad"):
     """Pads each axis by `[before, after]`, the batch by `[0, 0]`: constant, mirrored or edge values."""
 
     pad_width: Annotated[tuple[tuple[NotNegative, NotNegative], ...], BeforeValidator(_pairs)]
+    """Padding before and after each axis; the batch has [0, 0]."""
     mode: Literal["constant", "reflect", "edge"] = "constant"
+    """What the padding holds: `constant` values, a `reflect`ion, or the values of the `edge`."""
     constant_values: int | Unbounded | None = None
+    """Value of the padding."""
 
     examples = (Example({"pad_width": [[0, 0], [1, 2], [0, 0]]}, ((3, 4),)),)
 
@@ -443,7 +451,9 @@ class Rot90(Operation, spec_name="rot90"):
     template = "{x}.rot90({k}, {axes})"
 
     k: int = 1
+    """Number of quarter turns."""
     axes: Annotated[tuple[int, int], BeforeValidator(as_tuple)]
+    """The two axes of the plane that is rotated."""
 
     examples = (Example({"axes": [1, 2]}, ((3, 4),)),)
 

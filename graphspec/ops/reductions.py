@@ -125,6 +125,7 @@ class _Extreme(_Reduction, abstract=True):
     bound: ClassVar[str]  # the keyword of clamp
 
     initial: Finite | None = None
+    """Initial value."""
 
     examples = (Example({"axis": 1}, ((3, 4),)),)
 
@@ -249,6 +250,7 @@ class Norm(_Reduction, spec_name="norm"):
     """The norm along an axis, of order 2 unless `ord` is given; along several axes always of order 2."""
 
     ord: Finite | None = None
+    """Order of the norm."""
 
     examples = (Example({"axis": 1}, ((3, 4),)),)
 
@@ -345,7 +347,9 @@ class Quantile(_AlongOne, spec_name="quantile"):
     halves = False
 
     q: Annotated[Finite, Field(ge=0, le=1)]
+    """Fraction, or percentage."""
     method: Literal["linear", "lower", "higher", "midpoint", "nearest"] = "linear"  # type: ignore[misc]
+    """Interpolation between two values."""
 
     examples = (Example({"axis": 1, "q": 0.3}, ((3, 4),)),)
 
@@ -470,6 +474,7 @@ class Trapezoid(Operation, spec_name="trapezoid"):
     arguments = (Argument("y"),)
 
     dx: Finite = 1.0
+    """Distance between samples."""
     axis: int = -1
 
     examples = (Example({}, ((3, 4),)),)

@@ -114,6 +114,7 @@ class MapCoordinates(Operation, spec_name="image_map_coordinates"):
     arguments = (Argument("inputs"), Argument("coordinates"))
 
     order: Literal[0, 1]
+    """Order of the interpolation: 1 is linear, 0 takes the nearest."""
     fill_mode: Literal["constant", "nearest", "wrap", "mirror", "reflect"] = "constant"
     fill_value: Finite = 0.0
 
@@ -164,9 +165,13 @@ class ScaleAndTranslate(Operation, spec_name="image_scale_and_translate"):
     """
 
     output_shape: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
+    """Sizes, -1 for the batch."""
     scale: Annotated[tuple[Annotated[Finite, Field(gt=0)], ...], BeforeValidator(as_tuple)]
+    """Factor of each of `spatial_dims`."""
     translation: Each
+    """Pixels to move along each axis."""
     spatial_dims: Annotated[tuple[int, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    """Axes that change."""
     method: Literal[
         "linear",
         "bilinear",
@@ -178,6 +183,7 @@ class ScaleAndTranslate(Operation, spec_name="image_scale_and_translate"):
         "lanczos3",
         "lanczos5",
     ]
+    """Interpolation between pixels."""
     antialias: bool = True
 
     examples = (
@@ -256,7 +262,9 @@ class ElasticTransform(Operation, spec_name="image_elastic_transform"):
     halves = False
 
     alpha: Finite = 20.0
+    """Factor of the noise."""
     sigma: Annotated[Finite, Field(gt=0)] = 5.0
+    """Deviation of noise and window."""
     interpolation: Interpolation = "bilinear"
     fill_mode: FillMode = "reflect"
     fill_value: Finite = 0.0

@@ -22,6 +22,7 @@ class Digitize(UnaryOperation, spec_name="digitize"):
     template = "torch.bucketize({x}.contiguous(), {x}.new_tensor({bins}), right=True)"
 
     bins: Numbers
+    """Lower edges of the bins, in rising order."""
 
     examples = (Example({"bins": [-0.5, 0.0, 1.0]}, ((3, 4),)),)
 
@@ -38,7 +39,9 @@ class Searchsorted(UnaryOperation, spec_name="searchsorted"):
     arguments = (Argument("values"),)
 
     sorted_sequence: Numbers
+    """Numbers in rising order."""
     side: Literal["left", "right"] = "left"
+    """On which side of equal numbers."""
 
     examples = (Example({"sorted_sequence": [-0.5, 0.0, 1.0]}, ((3, 4),)),)
 
@@ -85,6 +88,7 @@ class InTopK(Operation, spec_name="in_top_k"):
     arguments = (Argument("targets"), Argument("predictions"))
 
     k: Positive
+    """Number of largest values to consider."""
 
     examples = (Example({"k": 2}, ((), (5,)), dtypes=("int64", "float32"), high=5),)
 

@@ -32,6 +32,7 @@ class Take(Operation, spec_name="take", also="index_select"):
     arguments = (Argument("x"), Argument("indices", required=False))
 
     indices: Annotated[int | tuple[int, ...] | None, BeforeValidator(as_tuple)] = None
+    """Indices of the elements to take."""
     axis: int | None = None
 
     examples = (Example({"indices": 0, "axis": 1}, ((3, 4),)),)
@@ -137,6 +138,7 @@ class Diff(Operation, spec_name="diff"):
     template = "{x}.diff({n}, {axis})"
 
     n: Positive = 1
+    """How many times differences are taken."""
     axis: int = -1
 
     examples = (Example({}, ((3, 4),)),)
@@ -187,7 +189,9 @@ class TopK(Operation, spec_name="top_k", also="topk"):
     extra_outputs = ("indices",)
 
     k: Positive
+    """Number of largest values."""
     sorted: bool = True
+    """Whether the result is in descending order."""
 
     examples = (Example({"k": 2}, ((3, 4),)),)
 
@@ -274,6 +278,7 @@ class SplitOperation(_Several, spec_name="split", also="chunk"):
         Annotated[int, Field(ge=2)] | Annotated[tuple[Positive, ...], Field(min_length=1)],
         BeforeValidator(as_tuple),
     ]
+    """Number of parts, or the index where each starts."""
     axis: int
 
     memory_layout = "any"
@@ -315,6 +320,7 @@ class Unstack(_Several, spec_name="unstack", also="unbind"):
     template = "{x}.unbind({axis})"
 
     num: Annotated[int, Field(ge=2)]
+    """Number of slices."""
     axis: int
 
     examples = (Example({"num": 3, "axis": 1}, ((3, 4),)),)

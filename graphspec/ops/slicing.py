@@ -62,6 +62,7 @@ class GetItem(Operation, spec_name="get_item", also="getitem"):
     """
 
     key: str
+    """Elements to take: a list of indices and slices, such as `:, 0`."""
 
     examples = (Example({"key": ":, 0"}, ((3, 4),)),)
 

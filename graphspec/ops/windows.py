@@ -364,8 +364,11 @@ class Unfold(Operation, spec_name="unfold"):
 
     kernel_size: Pair
     dilation: Pair = 1
+    """Distance between the elements that the window reads."""
     padding: Annotated[NotNegative | tuple[NotNegative, NotNegative], BeforeValidator(as_tuple)] = 0
+    """Rows and columns of zeros on each side."""
     stride: Pair = 1
+    """Stride of the window."""
 
     examples = (Example({"kernel_size": 2}, ((2, 4, 5),)),)
 
@@ -402,6 +405,7 @@ class Fold(Unfold, spec_name="fold"):
     """Adds the columns of `unfold` up to images of `output_size`, [batch, channels, height, width]."""
 
     output_size: Pair
+    """Height and width of the images."""
 
     examples = (Example({"output_size": [4, 5], "kernel_size": 2}, ((8, 12),)),)
 

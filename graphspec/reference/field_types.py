@@ -7,6 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core.core_schema import ModelSchema
+
+from graphspec.language.glossary import meaning
 
 Schema = dict[str, Any]
 
@@ -37,10 +41,20 @@ class WrittenType:
         return hash(self._key[1:])
 
 
+class Explained(GenerateJsonSchema):
+    """Says of each key of a setting inside a setting what it means."""
+
+    def model_schema(self, schema: ModelSchema) -> Schema:
+        written = super().model_schema(schema)
+        for key, each in written.get("properties", {}).items():
+            each["description"] = meaning(schema["cls"], key)
+        return written
+
+
 @cache
 def _of(kind: WrittenType) -> tuple[Schema, Schema]:
     annotated = Annotated[(kind.annotation, *kind.metadata)] if kind.metadata else kind.annotation
     # In a list: alone, a class would be written out instead of referred to.
     adapter = TypeAdapter(list[annotated], config=ConfigDict(arbitrary_types_allowed=True))  # type: ignore[valid-type]
-    schema = adapter.json_schema()
+    schema = adapter.json_schema(schema_generator=Explained)
     return schema["items"], schema.get("$defs", {})

@@ -21,14 +21,17 @@ from graphspec.contract.layer import Layer
 from graphspec.contract.wrapper import Wrapper
 from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES
-from graphspec.data.mixing import MIXINGS
-from graphspec.language.glossary import keys_of, meaning
+from graphspec.data.features.settings import Feature
+from graphspec.data.features.windows import Windows
+from graphspec.data.mixing import MIXINGS, Mixing
+from graphspec.language.glossary import OF_FORMS, keys_of, meaning
 from graphspec.language.schema import DRAWN, FORMS, REPEATABLE, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference.field_types import field_types
+from graphspec.settings.families import Named
 from graphspec.tensor import DTYPES
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
-from graphspec.train.config.phases import NOTHING
+from graphspec.train.config.phases import NOTHING, PhaseSettings, StepSettings
 from graphspec.tune.config import TuneConfig
 
 Schema = dict[str, Any]
@@ -41,7 +44,7 @@ KEPT = (
 URL = "https://json-schema.org/draft/2020-12/schema"
 SHORT = 40
 """Characters of a type up to which it is not in `$defs`."""
-PARTS = ("PhaseSettings", "StepSettings")
+PARTS = (PhaseSettings, StepSettings)
 """Settings of a part of a training, which leave out what is outside."""
 OF_SOME = ("weights", "checkpoint", "preset", "wraps")
 """Keys of nodes of some forms alone; all others are of every node."""
@@ -99,7 +102,6 @@ class Writer:
         self._node()
         defined["input"] = self._keys(
             Input,
-            "Input",
             {
                 "shape": {
                     "anyOf": [{"type": "array", "items": {"type": ["integer", "string", "null"]}}, EXPRESSION]
@@ -119,10 +121,9 @@ class Writer:
     def _top(self) -> Schema:
         output = {"anyOf": [_ref("output"), {"type": "null"}]}
         outputs = [_named(output), _ref("name"), {"type": "array", "items": _ref("name")}]
-        tune = self._keys(TuneConfig, "Tune", self._properties(TuneConfig, "Tune"))
+        tune = self._keys(TuneConfig, self._properties(TuneConfig))
         return self._keys(
             Spec,
-            "Spec",
             {
                 "name": {"type": "string"},
                 "language": {"type": "integer", "minimum": 1},
@@ -145,7 +146,6 @@ class Writer:
         required = {**_named({"enum": ["required", None]}), "minProperties": 1}
         return self._keys(
             Block,
-            "Block",
             {
                 "params": {"type": "object"},
                 "shared": NODES,
@@ -159,9 +159,8 @@ class Writer:
         metric = _ref("metric")
         return self._keys(
             Output,
-            "Output",
             {
-                **self._properties(Output, "Output"),
+                **self._properties(Output),
                 "from": _ref("references"),
                 "loss": _ref("loss"),
                 "metrics": {"anyOf": [metric, {"type": "array", "items": metric}, EXPRESSION]},
@@ -172,20 +171,19 @@ class Writer:
         callbacks: dict[str, Schema] = {"properties": {}, "patternProperties": {}}
         for cls in dict.fromkeys(CALLBACKS.members.values()):
             name, *others = cls.names()
-            callbacks["properties"][name] = schema = self._setting(cls, "Callback", name)
+            callbacks["properties"][name] = schema = self._setting(cls)
             if others:
                 self.definitions[f"callback.{name}"] = schema
                 callbacks["properties"][name] = _ref(f"callback.{name}")
                 callbacks["patternProperties"][_pattern(others)["pattern"]] = _ref(f"callback.{name}")
-        properties = self._properties(TrainConfig, "Train")
-        for name in PARTS:  # which pydantic knows the base classes of
-            part_keys = self.definitions[name]["properties"]
-            part_keys["optimizer"] = {**_ref("optimizer"), "description": meaning("optimizer", name)}
+        properties = self._properties(TrainConfig)
+        for part in PARTS:  # which pydantic knows the base classes of
+            part_keys = self.definitions[part.__name__]["properties"]
+            part_keys["optimizer"] = {**_ref("optimizer"), "description": meaning(part, "optimizer")}
             either = {"anyOf": [_ref("schedule"), {"type": "null"}]}  # which is not one
-            part_keys["schedule"] = {**either, "description": meaning("schedule", name)}
+            part_keys["schedule"] = {**either, "description": meaning(part, "schedule")}
         return self._keys(
             TrainConfig,
-            "Train",
             {
                 **properties,
                 "optimizer": _ref("optimizer"),
@@ -197,31 +195,28 @@ class Writer:
     def _data(self) -> Schema:
         texts = {"type": ["string", "number"]}
         several = {"anyOf": [texts, {"type": "array", "items": texts}]}
-        properties = self._properties(DataConfig, "Data")
+        properties = self._properties(DataConfig)
         for key in ("train", "validation", "test"):
             properties[key] = {"anyOf": [{"type": "string"}, properties[key]]}
         properties |= {"key": several, "na_values": several}
         windows = self.definitions["Windows"]["properties"]
-        windows["by"] = {**several, "description": meaning("by", "Windows")}
+        windows["by"] = {**several, "description": meaning(Windows, "by")}
         properties["features"] = {"type": "object", "additionalProperties": _ref("feature")}
         self._features()
-        steps = [self._properties(cls, name, but="layer") for name, cls in MIXINGS.items()]
-        layer: Schema = {"layer": {"enum": [*MIXINGS], "description": meaning("layer", "Data")}}
+        steps = [self._properties(cls, but="layer") for cls in MIXINGS.values()]
+        layer: Schema = {"layer": {"enum": [*MIXINGS], "description": meaning(Mixing, "layer")}}
         step = {"properties": reduce(or_, steps, layer), "additionalProperties": False}
         properties["mix"] = {"type": "array", "items": {"type": "object", **step, "required": ["layer"]}}
-        return {"anyOf": [{"type": "string"}, self._keys(DataConfig, "Data", properties)]}
+        return {"anyOf": [{"type": "string"}, self._keys(DataConfig, properties)]}
 
     def _features(self) -> None:
         """A mapping with the arguments of the encoder that it names."""
-        schemas = {
-            name: self._setting(cls, "Feature", name, but="encode", closed=False)
-            for name, cls in FEATURES.items()
-        }
+        schemas = {name: self._setting(cls, but="encode", closed=False) for name, cls in FEATURES.items()}
         rules = self._rules("encode", schemas)
         words = _described({name: _line(cls) for name, cls in FEATURES.items()})
         self.definitions["feature"] = {
             "type": "object",
-            "properties": {"encode": {"anyOf": words, "description": meaning("encode")}},
+            "properties": {"encode": {"anyOf": words, "description": meaning(Feature, "encode")}},
             "required": ["encode"],
             "allOf": rules,
             "unevaluatedProperties": False,
@@ -241,7 +236,7 @@ class Writer:
         common: Schema = {
             key: {
                 **(typed.get(key) or (BOOLEAN if isinstance(field.default, bool) else {})),
-                "description": meaning(key, "Node"),
+                "description": meaning(Node, key),
             }
             for key, field in keys_of(Node)
             if key not in (*FORMS, *OF_SOME)
@@ -255,7 +250,7 @@ class Writer:
             self._kind(kind, {name: classes[name] for name in sorted(classes)})
             forms[kind] = {"anyOf": [_ref(f"{kind}s"), EXPRESSION]}
         for form in FORMS:
-            self.definitions[f"form.{form}"] = {**forms[form], "description": meaning(form, "Node")}
+            self.definitions[f"form.{form}"] = {**forms[form], "description": meaning(Node, form)}
             forms[form] = _ref(f"form.{form}")
         rule: Schema = {"properties": forms, "required": ["layer"], "unevaluatedProperties": True}
         for form in reversed(FORMS):
@@ -281,7 +276,7 @@ class Writer:
         self.definitions[f"{kind}s"] = {
             "anyOf": _described({name: _line(cls) for name, cls in classes.items()})
         }
-        rules = self._rules(kind, {name: self._arguments(cls, name) for name, cls in classes.items()})
+        rules = self._rules(kind, {name: self._arguments(cls) for name, cls in classes.items()})
         unknown = {"properties": {kind: {"not": _ref(f"{kind}s")}}}
         listed = [
             {"properties": {key: {"not": {"type": "integer"}}}, "required": [key]}
@@ -294,12 +289,12 @@ class Writer:
             "else": {"allOf": rules},
         }
 
-    def _arguments(self, cls: type[Layer], name: str) -> Schema:
-        properties = self._properties(cls, name)
+    def _arguments(self, cls: type[Layer]) -> Schema:
+        properties = self._properties(cls)
         if "wraps" in properties or issubclass(cls, Wrapper):
-            properties["wraps"] = {**_ref("node"), "description": meaning("wraps", "Node")}
+            properties["wraps"] = {**_ref("node"), "description": meaning(Node, "wraps")}
         if cls.kind == "op" and any(argument.name == "like" for argument in cls.arguments):
-            properties["like"] = {"type": "string", "description": meaning("like", "Node")}
+            properties["like"] = {"type": "string", "description": OF_FORMS["like"]}
         required = [key for key in properties if key == "wraps" or key in _required(cls)]
         return {"properties": properties, **({"required": required} if required else {})}
 
@@ -315,7 +310,7 @@ class Writer:
         first = {cls: name for name, cls in reversed(list(members.items()))}
         names = {name: _line(cls) for name, cls in members.items() if first[cls] == name}
         aliases = [alias for alias in members if alias not in names]
-        schemas = {name: self._setting(cls, kind, first[cls], closed=False) for name, cls in members.items()}
+        schemas = {name: self._setting(cls, closed=False) for name, cls in members.items()}
         rules = self._rules("name", schemas)
         unknown = {"if": {"properties": {"name": {"not": _ref(_several(kind))}}}}
         self.definitions[_several(kind)] = {
@@ -326,7 +321,7 @@ class Writer:
         }
         mapping: Schema = {
             "type": "object",
-            "properties": {"name": {**_ref(_several(kind)), "description": meaning("name")}},
+            "properties": {"name": {**_ref(_several(kind)), "description": meaning(Named, "name")}},
             "required": ["name"],
             "allOf": [*rules, {**unknown, "then": {"additionalProperties": True}}],
             "unevaluatedProperties": False,
@@ -350,11 +345,9 @@ class Writer:
             for definition, names in alike.items()
         ]
 
-    def _setting(
-        self, cls: type[BaseModel], place: str, name: str, but: str = "name", closed: bool = True
-    ) -> Schema:
+    def _setting(self, cls: type[BaseModel], but: str = "name", closed: bool = True) -> Schema:
         """A mapping with the keys of a setting, but for the one that chose it."""
-        properties = self._properties(cls, name, place, but=but)
+        properties = self._properties(cls, but=but)
         required = [key for key in _required(cls) if key != but]
         schema: Schema = {"properties": properties}
         if required:
@@ -363,38 +356,39 @@ class Writer:
             schema = {"type": "object", "description": _line(cls), **schema, "additionalProperties": False}
         return schema
 
-    def _keys(self, cls: type[BaseModel], place: str, properties: Mapping[str, Schema]) -> Schema:
+    def _keys(self, cls: type[BaseModel], properties: Mapping[str, Schema]) -> Schema:
         """A mapping with the keys of a structural class, and no others."""
         keys = [field.alias or name for name, field in cls.model_fields.items()]
         known: Schema = {}
         for key in keys:
             given = properties.get(key, {})
             given = {"allOf": [given]} if "$ref" in given else given
-            known[key] = {**given, "description": meaning(key, place)} if meaning(key, place) else given
+            known[key] = {**given, "description": meaning(cls, key)}
         required = _required(cls)
         schema = {"type": "object", "properties": known, "additionalProperties": False}
         return {**schema, "required": required} if required else schema
 
-    def _properties(self, cls: type[BaseModel], *places: str, but: str = "") -> Schema:
+    def _properties(self, cls: type[BaseModel], but: str = "") -> Schema:
         """The fields of a class `but` one, each with what it means; any of them may be an expression."""
         types, definitions = field_types(cls)
         for name, each in definitions.items():
             self.definitions.setdefault(name, self._nested(each, name))
-        return {key: self._typed(key, _open(each), *places) for key, each in types.items() if key != but}
+        return {
+            key: self._typed(key, _open(each), meaning(cls, key)) for key, each in types.items() if key != but
+        }
 
     def _nested(self, schema: Schema, place: str) -> Schema:
         """A setting inside a setting, as pydantic writes it."""
         setting = _without_titles(schema)
         if "properties" in setting:
             setting["properties"] = {
-                key: self._typed(key, _open(_given(key, each, place)), place)
+                key: self._typed(key, _open(_given(key, each, place)), each["description"])
                 for key, each in setting["properties"].items()
             }
         return setting
 
-    def _typed(self, key: str, schema: Schema, *places: str) -> Schema:
+    def _typed(self, key: str, schema: Schema, text: str) -> Schema:
         """The type of a key with its meaning. What is long is written once: the type, and both together."""
-        text = next(filter(None, (meaning(key, place) for place in places)), "")
         kind = self._once(schema, "t", SHORT)
         return self._once({**kind, "description": text}, key, 0) if text else kind
 
@@ -446,7 +440,7 @@ def _required(cls: type[BaseModel]) -> list[str]:
 
 def _given(key: str, schema: Mapping[str, Any], place: str) -> Mapping[str, Any]:
     """The type of a key; without null where that looks like none, and is what is outside."""
-    if place not in PARTS or key not in NOTHING or "anyOf" not in schema:
+    if place not in {part.__name__ for part in PARTS} or key not in NOTHING or "anyOf" not in schema:
         return schema
     return {**schema, "anyOf": [each for each in schema["anyOf"] if each != {"type": "null"}]}
 
@@ -465,7 +459,7 @@ def _open(schema: Mapping[str, Any]) -> Schema:
     if "layer" in inner.get("properties", {}):  # a layer inside a layer
         return {"anyOf": [_ref("node"), EXPRESSION]}
     if "name" in inner.get("properties", {}):  # an initializer, a regularizer, a constraint
-        inner["properties"] = {"name": {**inner["properties"]["name"], "description": meaning("name")}}
+        inner["properties"] = {"name": {**inner["properties"]["name"], "description": meaning(Named, "name")}}
     if "prefixItems" in inner:
         inner["items"] = {"anyOf": inner.pop("prefixItems")}
     for key in ("minItems", "maxItems"):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from graphspec.contract import REGISTRY
@@ -22,17 +23,24 @@ from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.wrapper import Wrapper
 from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES
+from graphspec.data.features.windows import Windows
+from graphspec.data.files import DataFile, Marked, Split
 from graphspec.data.mixing import MIXINGS
 from graphspec.diagnostics import did_you_mean, fail, same_word
 from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS, ARGUMENTS, ENCODINGS, LAYERS, bare
-from graphspec.language.glossary import KEYS, keys_of
-from graphspec.language.schema import FORMS, Node, Spec
+from graphspec.language.docstrings import field_doc
+from graphspec.language.glossary import OF_FORMS, keys_of, meaning
+from graphspec.language.schema import FORMS, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference.field_types import field_types
 from graphspec.settings import a, show
 from graphspec.source.writing import write_flow
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
+from graphspec.train.config.adapters import AdapterSettings
+from graphspec.train.config.groups import ParameterGroup
 from graphspec.train.config.optimizers import Adam
+from graphspec.train.config.phases import PhaseSettings, StepSettings
+from graphspec.tune.config import Choice, FloatRange, IntRange, TuneConfig
 
 START = """\
 # A classifier of vectors of 64 numbers. See it with `graphspec summary`, train it with `graphspec train`.
@@ -144,6 +152,8 @@ class ReferenceEntry:
         return "\n".join(lines).replace("\n\n\n", "\n\n")
 
 
+BESIDE = ("encoder", "batch augmentation")
+"""Kinds of settings whose arguments are written beside what they are called."""
 SHOWN = 6
 """Words of a list of legal ones that a page shows."""
 
@@ -174,7 +184,7 @@ def others() -> tuple[ReferenceEntry, ...]:
         "metric": "outputs: {{y: {{metrics: [{}]}}}}",
         "optimizer": "train: {{optimizer: {}}}",
         "schedule": "train: {{schedule: {}}}",
-        "callback": "train: {{callbacks: {{{}: {{}}}}}}",
+        "callback": "train: {{callbacks: {{{}}}}}",
     }
     for family in (LOSSES, METRICS, OPTIMIZERS, SCHEDULES, CALLBACKS):
         for cls in dict.fromkeys(family.members.values()):
@@ -198,14 +208,15 @@ def others() -> tuple[ReferenceEntry, ...]:
 def _structure() -> Iterator[ReferenceEntry]:
     """The sections of a file, the forms of a node, and the keys of every node."""
     for cls in (Spec, Node):
-        for key, field in keys_of(cls):
+        for key, _ in keys_of(cls):
             kind = "section" if cls is Spec else "form of a node" if key in FORMS else "key of a node"
-            assert field.description and field.examples
-            yield ReferenceEntry(key, kind, kind, _sentence(field.description), example=field.examples[0])
+            yield ReferenceEntry(key, kind, kind, f"{meaning(cls, key)}.", example=example_of(cls, key))
 
 
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+def example_of(cls: type[BaseModel], key: str) -> str:
+    """What shows a key in a spec; nothing where its docstring has no example."""
+    doc = field_doc(cls, key)
+    return doc.example if doc is not None else ""
 
 
 def _setting(
@@ -214,10 +225,7 @@ def _setting(
     """The page of a setting that is chosen by its name."""
     foreign = tuple(word for word, ours in synonyms.items() if ours in names)
     parameters = tuple(p for p in parameters_of(cls) if p.name not in ("name", "encode", "layer", "seed"))
-    required = "".join(f", {p.name}: ..." for p in parameters if p.required)
-    written = (
-        f"{{name: {names[0]}{required}}}" if required and "encode" not in example else names[0] + required
-    )
+    written = _written(kind, names[0], [p.name for p in parameters if p.required])
     doc = inspect.cleandoc(cls.__doc__ or "")
     return ReferenceEntry(
         names[0],
@@ -228,6 +236,16 @@ def _setting(
         also=(*names[1:], *foreign),
         example=example.format(written),
     )
+
+
+def _written(kind: str, name: str, required: Iterable[str]) -> str:
+    """How a spec writes a setting of a kind, with the keys that it needs."""
+    arguments = ", ".join(f"{key}: ..." for key in required)
+    if kind == "callback":
+        return f"{name}: {{{arguments}}}"
+    if not arguments:
+        return name
+    return f"{name}, {arguments}" if kind in BESIDE else f"{{name: {name}, {arguments}}}"
 
 
 def find(name: str) -> list[ReferenceEntry]:
@@ -286,30 +304,56 @@ _SETTINGS = {**ARGUMENT_WORDS, **TrainConfig.synonyms, **Adam.synonyms}
 """Keys by what other libraries call them."""
 
 
-SECTIONS = {
-    "Spec": "a file",
-    "Input": "an input",
-    "Block": "a block",
-    "Node": "a node",
-    "Output": "an output",
-    "Data": "`data`",
-    "Train": "`train`",
-    "Windows": "`data.windows`",
-    "AdapterSettings": "`train.adapters`",
-    "PhaseSettings": "`train.phases`",
-    "StepSettings": "`train.steps`",
+SECTIONS: Mapping[type[BaseModel], str] = {
+    Spec: "a file",
+    Input: "an input",
+    Block: "a block",
+    Node: "a node",
+    Output: "an output",
+    DataConfig: "`data`",
+    DataFile: "a file of `data`",
+    **dict.fromkeys((Split, Marked), "`data.validation`"),
+    Windows: "`data.windows`",
+    TrainConfig: "`train`",
+    ParameterGroup: "`train.parameter_groups`",
+    AdapterSettings: "`train.adapters`",
+    PhaseSettings: "`train.phases`",
+    StepSettings: "`train.steps`",
+    TuneConfig: "`tune`",
+    **dict.fromkeys((IntRange, FloatRange, Choice), "`tune.search`"),
 }
+"""What the classes are of which a spec has keys without naming them."""
+
+
+def classes() -> Iterator[tuple[str, type[BaseModel]]]:
+    """Every class whose fields are keys of a spec, by what it is called there."""
+    yield from ((place, cls) for cls, place in SECTIONS.items())
+    yield from ((f"`{name}`", cls) for names in REGISTRY.values() for name, cls in names.items())
+    for family in (LOSSES, METRICS, OPTIMIZERS, SCHEDULES, CALLBACKS):
+        yield from ((f"`{cls.canonical}`", cls) for cls in dict.fromkeys(family.members.values()))
+    yield from ((f"`{name}`", cls) for each in (FEATURES, MIXINGS) for name, cls in each.items())
+    for base in (Initializer, Regularizer, Constraint, ActivationFunction):
+        yield from ((f"`{cls.word}`", cls) for cls in dict.fromkeys(base.members.values()))
 
 
 def _keys(name: str) -> list[ReferenceEntry]:
-    """The pages of a key of the language: one for each place where it means something of its own."""
-    pages = []
-    for path, meaning in KEYS.items():
-        place, _, key = path.rpartition(".")
-        if key == name:
-            kind = f"key of {SECTIONS.get(place, place)}" if place else "key"
-            pages.append(ReferenceEntry(name, kind, "keys", _sentence(meaning)))
-    return pages
+    """The pages of a key of the language: one for each of its meanings, with the places where it has it."""
+    places: dict[tuple[str, str], dict[str, None]] = {}
+    for place, cls in classes():
+        if any(key == name for key, _ in keys_of(cls)):
+            places.setdefault((meaning(cls, name), example_of(cls, name)), {})[place] = None
+    if name in OF_FORMS:
+        places.setdefault((OF_FORMS[name], ""), {})["a node"] = None
+    return [
+        ReferenceEntry(
+            name,
+            f"key of {', '.join(where)}" if len(where) <= SHOWN else "key",
+            "keys",
+            f"{text}.",
+            example=example,
+        )
+        for (text, example), where in places.items()
+    ]
 
 
 def listing(entries: Iterable[ReferenceEntry]) -> str:

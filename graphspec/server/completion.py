@@ -15,13 +15,14 @@ from graphspec.data.files import format_of, parse_file
 from graphspec.data.folders import find
 from graphspec.diagnostics import SpecError
 from graphspec.expressions.grammar import FUNCTIONS
+from graphspec.language.glossary import meaning
 from graphspec.language.schema import FORMS, NODE_KEYS, Block, Node
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.history import directions
 from graphspec.reference.layers import Parameter, ReferenceEntry, entries, others
 from graphspec.server.analysis import Analysis
 from graphspec.server.cursor import Cursor, cursor_at
-from graphspec.server.keys import classes_at, parameters_at, sentence
+from graphspec.server.keys import classes_at, parameters_at
 from graphspec.server.scopes import Body, Inside, Symbol, mapping, sized
 from graphspec.server.symbols import MEASURED, REFERRING
 from graphspec.settings import SettingError, show
@@ -134,10 +135,10 @@ class _At:
         form = next((form for form in FORMS if form in entries), None)
         if form is None:
             for form in FORMS:
-                yield Completion(form, "key", "what the node is", sentence(Node, form), first=True)
+                yield Completion(form, "key", "what the node is", meaning(Node, form), first=True)
         yield from self._arguments(entries)
         for key in NODE_KEYS:
-            yield Completion(key, "key", "of every node", sentence(Node, key))
+            yield Completion(key, "key", "of every node", meaning(Node, key))
 
     def _arguments(self, entries: Mapping[str, str]) -> Iterator[Completion]:
         """The arguments of the node that has these entries."""
@@ -345,7 +346,7 @@ def columns(folder: Path, file: Any) -> list[str]:
 
 def _of_class(cls: type[Any]) -> Iterator[Completion]:
     for each in parameters_at(cls):
-        yield Completion(each.name, "key", each.type, sentence(cls, each.name), first=each.required)
+        yield Completion(each.name, "key", each.type, meaning(cls, each.name), first=each.required)
 
 
 def _arguments(entry: ReferenceEntry | None) -> Iterator[Completion]:

@@ -47,9 +47,3 @@ def classes_at(path: tuple[str, ...]) -> tuple[type[Any], ...]:
 def parameters_at(cls: type[Any]) -> tuple[Parameter, ...]:
     """The keys of a class of settings; what has any type has none that would say something."""
     return tuple(replace(each, type="") if each.type == "any" else each for each in parameters_of(cls))
-
-
-def sentence(cls: type[Any], key: str) -> str:
-    """What a class of settings says of a key."""
-    fields = cls.model_fields.items()
-    return next((field.description or "" for name, field in fields if key == (field.alias or name)), "")

@@ -18,6 +18,7 @@ class IntRange(Setting):
     """Integers from the first to the second, both included; `log` samples on a logarithmic scale."""
 
     bounds: Annotated[tuple[int, int], Field(alias="int", strict=False)]
+    """Least and the largest integer."""
     log: bool = False
     step: Count = 1
     kind: ClassVar = "int"
@@ -56,6 +57,7 @@ class FloatRange(Setting):
     """Numbers between the first and the second; `step` takes multiples of it, counted from the first."""
 
     bounds: Annotated[tuple[float, float], Field(alias="float", strict=False)]
+    """Least and the largest number."""
     log: bool = False
     step: Annotated[float, Field(gt=0)] | None = None
     kind: ClassVar = "float"
@@ -97,6 +99,7 @@ class Choice(Setting):
     """One of the listed values. They may have any type that the key accepts: a number, a text, a list."""
 
     choice: Annotated[list[Any], Field(min_length=1)]
+    """Values to choose from."""
     kind: ClassVar = "choice"
 
     @model_validator(mode="after")
@@ -144,11 +147,17 @@ class TuneConfig(Setting):
     """
 
     objective: Annotated[str, Field(min_length=1)] = "val_loss"
+    """Value that is optimized, such as val_accuracy."""
     direction: Literal["minimize", "maximize"] | None = None
+    """Minimize or maximize."""
     trials: Count = 20
+    """Number of combinations to try; none is tried twice."""
     sampler: Literal["tpe", "random", "grid"] = "tpe"
+    """Sampler of combinations: tpe, random or grid."""
     pruner: Literal["median", "hyperband", "none"] = "median"
+    """Pruner that stops hopeless trials: median, hyperband or none."""
     search: dict[str, Range]
+    """Values to vary: a param, or a dotted path such as train.optimizer.learning_rate."""
 
     synonyms: ClassVar = by_word(
         objective="metric monitor",

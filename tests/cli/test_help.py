@@ -10,8 +10,9 @@ from typer.main import get_command
 
 from graphspec.cli.app import app
 from graphspec.diagnostics import CODES
-from graphspec.language.glossary import KEYS
+from graphspec.language.glossary import keys_of, meaning
 from graphspec.reference.codes import page
+from graphspec.reference.layers import classes
 
 GUESSED = re.compile(
     r"\b(stands?|behind|beside|hands? on|(?<!there )is no|is none|are none|none of them|mostly|anew|told)\b"
@@ -33,10 +34,11 @@ def sentences() -> Iterator[tuple[str, str]]:
         yield name, command.help or ""
         for parameter in command.params:
             yield f"{name} {parameter.name}", getattr(parameter, "help", None) or ""
-    for code, meaning in CODES.items():
-        yield code, meaning
+    for code, what in CODES.items():
+        yield code, what
         yield code, page(code).why
-    yield from KEYS.items()
+    for place, cls in classes():
+        yield from ((f"{key} of {place}", meaning(cls, key)) for key, _ in keys_of(cls))
 
 
 def test_the_interface_has_no_word_that_a_reader_must_guess() -> None:

@@ -78,6 +78,7 @@ SETTINGS_ONLY = {
     "data": (
         "graphspec.data.config",
         "graphspec.data.features",
+        "graphspec.data.files",
         "graphspec.data.row_settings",
         "graphspec.data.mixing",
     ),

@@ -41,8 +41,10 @@ train:
 ROWS = "word,x_0,x_1,y\nab,1,2,0\nabc,3,4,0\nabcd,5,6,9\n"
 SCRIPT = """
 import contextlib, io, json, sys
-for name in [name for name in sys.modules if name.split(".")[0] == "graphspec"]:
+for name in [name for name in sys.modules if name.split(".")[0] in ("graphspec", "tests")]:
     del sys.modules[name]
+root = sys.argv.pop(1)
+sys.path += [root, root + "/docs"]
 import graphspec
 from graphspec.cli.app import app
 
@@ -55,7 +57,8 @@ def run(*arguments):
                 raise
     return json.loads(stdout.getvalue())
 
-kinds = {entry["name"]: entry["kind"] for entry in run("layers")["layers"]}
+entries = run("layers")["layers"]
+kinds = {entry["name"]: entry["kind"] for entry in entries}
 found = {name: kinds[name] for name in sys.argv[1:]}
 found["check"] = run("check", "bad.yaml")["files"][0]["diagnostics"]
 found["explain"] = run("explain", "rate-zero")["codes"][0]["mended"]
@@ -63,10 +66,23 @@ found["size"] = run("size", "spec.yaml")
 found["schema"] = "skip" in run("schema")["schema"]["$defs"]["node"]["properties"]
 found["source"] = graphspec.compile("spec.yaml").source
 found["train"] = run("train", "spec.yaml", "--run-dir", "run", "--progress", "none")
+found["example"] = next(entry["example"] for entry in entries if entry["name"] == "goal")
 found["place"] = graphspec.__file__
+
+from tests.language import test_glossary, test_json_schema
+import tables
+
+test_json_schema.test_every_key_has_a_description()
+test_json_schema.test_no_description_is_cut_off()
+test_glossary.test_every_key_has_a_sentence()
+test_glossary.test_the_glossary_has_the_words_that_classes_share_and_no_others()
+for table in tables.tables().values():
+    table()
 print(json.dumps(found))
 """
-"""For a process that has imported what graphspec needs, and graphspec itself from elsewhere."""
+"""For a process that has imported what graphspec needs, and graphspec itself from elsewhere. What is true of
+every key is true of those that are new: these tests run on the copy, too.
+"""
 
 
 def apply(file: Path, where: str, text: str) -> None:
@@ -109,7 +125,7 @@ def test_the_recipes_add_one_of_each(tree: Path, monkeypatch: pytest.MonkeyPatch
     shutil.copy(tree / "tests" / "bad" / "rate-zero.yaml", tree / "bad.yaml")
     names = ["Clamped", "cube", "fourth_power", "within", "sign_sgd", "goal", "length", "skip"]
     monkeypatch.chdir(tree)
-    done = processes.run(["-c", SCRIPT, *names])
+    done = processes.run(["-c", SCRIPT, str(ROOT), *names])
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["place"].startswith(str(tree))
@@ -119,6 +135,7 @@ def test_the_recipes_add_one_of_each(tree: Path, monkeypatch: pytest.MonkeyPatch
     assert "rate: 0.1" in found["explain"]
     assert found["size"] == {"ok": True, "version": 1, "weights": 4} and found["schema"]
     assert ".clamp(0.0, 0.5) ** 3" in found["source"] and "nn.Linear(3, 1)" in found["source"]
+    assert found["example"] == "train: {callbacks: {goal: {value: ...}}}"
     trained = found["train"]
     assert trained["epochs"] == 1 and trained["history"]["within"] == [pytest.approx(2 / 3)]
     assert trained["history"]["loss"] == [pytest.approx(9**4 / 3)]

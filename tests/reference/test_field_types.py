@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from graphspec.contract import REGISTRY
 from graphspec.data.config import DataConfig
-from graphspec.reference.field_types import field_types
+from graphspec.reference.field_types import Explained, field_types
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, TrainConfig
 from tests import bundled
 
@@ -21,7 +21,7 @@ OTHER = ("title", "default", "description")
 @bundled(99, "cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_types_are_those_of_pydantic(cls: type[BaseModel]) -> None:
     """`Resizing` and `UpSampling2D` list the same words in another order."""
-    whole = cls.model_json_schema()
+    whole = cls.model_json_schema(schema_generator=Explained)
     keys, definitions = field_types(cls)
     assert definitions == whole.get("$defs", {})
     assert list(keys) == list(whole.get("properties", {}))

@@ -179,7 +179,7 @@ def test_nodes_above_the_cursor_are_not_read_by_character(monkeypatch: pytest.Mo
         (
             "outputs: {y: {threshold: 0.4}}",
             "threshold",
-            "**threshold** of `outputs`: number >= 0 <= 1\n\nprob",
+            "**threshold** of `outputs`: number >= 0 <= 1\n\nProb",
         ),
         ("data: {train: a.csv, validation: {split: 0.1}}", "train", "**train** of `data`"),
         ("data: {train: a.csv, validation: {split: 0.1}}", "split", "**split** of `data`"),

@@ -68,9 +68,11 @@ class Feature(Setting):
     """How columns become an array. `column` is by default the feature's own name."""
 
     encode: str
+    """How the column is encoded: number, category, text, date, image and others."""
     column: Text | None = None
+    """Column; by default the name of the feature."""
     steps: Literal["past", "next"] | Count | None = None
-    """Which steps of a window it reads; without it the last of the past."""
+    """Steps of a window that are read: past, next, or the last N; by default the last of the past."""
 
     synonyms: ClassVar = by_word(
         encode="type kind encoder preprocessing",
@@ -125,6 +127,7 @@ class Several(Feature):
     phrases: ClassVar = {"column": "columns: [a, b]"}
 
     columns: Annotated[list[Text], Field(min_length=1)] | None = None
+    """Several columns, as one vector."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Several:
@@ -147,16 +150,21 @@ class Number(Several):
     encode: Literal["number"] = "number"
     fill: Statistic | float | None = None
     indicator: bool = False
+    """Whether an additional 0/1 column marks missing values."""
     transform: Transform | dict[str, Transform] | None = None
+    """A function that is applied before scaling, such as log1p."""
     scale: Scale | Annotated[dict[Scaling, Text], Field(min_length=1, max_length=1)] = "none"
+    """How numbers are scaled: standard, min_max, robust or none."""
     clip: Annotated[float, Field(gt=0)] | None = None
+    """Bound of the absolute value, after scaling."""
     prefix: Text | None = None
+    """Text before the numbers, such as $."""
     unit: Text | None = None
+    """Text after the numbers, such as min or %."""
     thousands: Literal[",", ".", " ", "'"] | None = None
+    """Mark between the thousands of a number."""
     decimal: Literal[".", ","] | None = None
-    """What is written before and after numbers, what separates their thousands, and their decimal mark where
-    it is not that of the file, in columns of text.
-    """
+    """Decimal mark of a column of text: `.` or `,`; by default that of the file."""
 
     @model_validator(mode="after")
     def _fitting(self) -> Number:
@@ -204,6 +212,7 @@ class Category(Several):
     values: Annotated[list[Value], Field(min_length=1)] | None = None
     min_count: Count = 1
     unseen: Literal["own", "error"] | None = None
+    """What happens to a value that training has not seen."""
     fill: str | None = None
 
     @model_validator(mode="after")
@@ -241,6 +250,7 @@ class Hash(Several):
     reads_text: ClassVar = True
     encode: Literal["hash"] = "hash"
     bins: Annotated[int, Field(ge=2, le=2**31)]
+    """Number of ids that values are hashed to."""
     fill: str | None = None
 
     target: ClassVar = False
@@ -255,9 +265,11 @@ class Date(Several):
     made_by = "numbers:DateEncoder"
     encode: Literal["date"] = "date"
     parts: Annotated[list[Part], Field(min_length=1)]
+    """Parts of the date."""
     format: Text | None = None
     fill: Statistic | float | None = None
     scale: Scale = "none"
+    """How the parts are scaled: standard, min_max, robust or none."""
 
     target: ClassVar = False
 
@@ -300,7 +312,9 @@ class Listed(Feature):
     vocabulary: Annotated[int, Field(ge=3)] | None = None
     min_count: Count = 1
     length: Count | None = None
+    """Number of elements that are kept; shorter rows are padded."""
     cut: Literal["end", "start"] = "end"
+    """End at which rows that are too long are truncated."""
     fill: str | None = None
 
     @property
@@ -320,8 +334,11 @@ class TextFeature(Listed):
     reads_text: ClassVar = True
     encode: Literal["text"] = "text"
     tokenizer: Literal["word", "char", "bpe", "whitespace"] | TokenizerFile = "word"
+    """How text is split: word, char, whitespace, bpe, or a tokenizer.json."""
     pair: Text | None = None
+    """The column of the second text of each row, which a tokenizer of a file appends to the first."""
     part: Literal["ids", "types"] = "ids"
+    """What of a tokenizer's result it is: ids, or types, which tell the texts of a pair apart."""
 
     def read(self, name: str) -> tuple[str, ...]:
         return super().read(name) + (() if self.pair is None else (self.pair,))
@@ -371,12 +388,15 @@ class ImageFeature(Feature):
     made_by = "images:ImageEncoder"
     encode: Literal["image"] = "image"
     resize: Literal["stretch", "crop", "pad"] = "stretch"
+    """How an image is brought to the size of the input."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     antialias: bool = True
     root: Text | None = None
+    """Folder that paths are relative to."""
     fill: Literal["zero"] | None = None
     values: Annotated[list[Value], Field(min_length=1)] | None = None
     augment: list[dict[str, Any]] = []
+    """Layers that change images in training."""
 
     phrases: ClassVar = {"resize": "resize: crop"}
     notes: ClassVar = {"resize": "the size is that of the input"}

@@ -43,15 +43,21 @@ class Windows(Setting):
     phrases: ClassVar[Mapping[str, str]] = {"order": "order: ts", "past": "past: 168", "every": "every: 1h"}
 
     order: Text
-    """A column of dates or numbers that rises within each series."""
+    """Column of dates or numbers that rises within a series."""
     past: Count
+    """Steps that the model reads."""
     next: Annotated[int, Field(ge=0)] = 0
+    """Steps that it predicts."""
     by: tuple[str, ...] = ()
-    """The columns whose values name a series; without them the file is one."""
+    """Columns whose values name a series; without them the file is one."""
     stride: Count = 1
+    """Steps from one window to the next."""
     every: Annotated[str, Field(min_length=1)] | Annotated[float, Field(gt=0)] | None = None
+    """Time between two steps: 1h, 15min, 1d, 1mo, or a number."""
     gaps: Literal["error", "skip", "fill"] = "error"
+    """What happens where steps are missing: `error`, `skip` or `fill`."""
     season: Count = 1
+    """Steps of a season: 24 for the hours of a day."""
     format: Text | None = None
 
     @field_validator("every")

@@ -33,7 +33,9 @@ class Monitor(CallbackSettings):
     """A callback that monitors a value of the epoch; `mode: auto` takes the direction of that metric."""
 
     monitor: Text = "val_loss"
+    """Value that is monitored, such as val_loss."""
     mode: Literal["auto", "min", "max"] = "auto"
+    """Whether a lower or a higher value is better: min, max or auto."""
     verbose: Verbose = 0
 
     synonyms: ClassVar[Mapping[str, str]] = {"metric": "monitor", "direction": "mode"}
@@ -56,8 +58,11 @@ class EarlyStopping(Monitor):
     min_delta: NotNegative = 0.0
     patience: Natural = 0
     baseline: float | None = None
+    """Value that must be reached."""
     restore_best_weights: bool = False
+    """Whether the best weights are restored at the end."""
     start_from_epoch: Natural = 0
+    """Epoch from which it monitors."""
 
 
 class ModelCheckpoint(Monitor):
@@ -71,10 +76,14 @@ class ModelCheckpoint(Monitor):
     steers = True
     name: Literal["model_checkpoint", "ModelCheckpoint"] = "model_checkpoint"
     filepath: Text | None = None
+    """File that is written; epoch and metrics may be in its name."""
     save_best_only: bool = False
+    """Whether only the best is kept."""
     save_weights_only: bool = False
+    """Whether only weights are kept."""
     save_freq: Frequency = "epoch"
     initial_value_threshold: float | None = None
+    """Value from which it starts to save."""
 
     @property
     def monitored(self) -> str | None:
@@ -133,10 +142,13 @@ class ReduceLROnPlateau(Monitor):
     sets_rate = True
     name: Literal["reduce_lr_on_plateau", "ReduceLROnPlateau"] = "reduce_lr_on_plateau"
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Factor of the learning rate."""
     patience: Natural = 10
     min_delta: NotNegative = 0.0001
     cooldown: Natural = 0
+    """Epochs without a change after a change."""
     min_lr: NotNegative = 0.0
+    """Lower bound of the learning rate."""
 
 
 class LearningRateScheduler(CallbackSettings):
@@ -149,6 +161,7 @@ class LearningRateScheduler(CallbackSettings):
     sets_rate = True
     name: Literal["learning_rate_scheduler", "LearningRateScheduler"] = "learning_rate_scheduler"
     schedule: Text
+    """Rate for each epoch."""
     verbose: Verbose = 0
 
     @field_validator("schedule")
@@ -201,9 +214,13 @@ class TensorBoard(CallbackSettings):
     made_by = "tensorboard:TensorBoardCallback"
     name: Literal["tensorboard", "TensorBoard", "tensor_board"] = "tensorboard"
     histogram_freq: Natural = 0
+    """Epochs between histograms of weights; 0 for none."""
     write_graph: bool = True
+    """Whether the graph is written."""
     write_steps_per_second: bool = False
+    """Whether the speed is written."""
     update_freq: Literal["epoch", "batch"] | Count = "epoch"
+    """`epoch`, `batch`, or after how many steps it writes."""
 
 
 class CSVLogger(CallbackSettings):
@@ -212,6 +229,7 @@ class CSVLogger(CallbackSettings):
     made_by = "logs:CSVLoggerCallback"
     name: Literal["csv_logger", "CSVLogger"] = "csv_logger"
     filename: Text = "history.csv"
+    """File that is written."""
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
 
     @field_validator("filename")
@@ -229,6 +247,7 @@ class TerminateOnNaN(CallbackSettings):
 
     name: Literal["terminate_on_nan", "TerminateOnNaN"] = "terminate_on_nan"
     raise_error: bool = False
+    """Whether the training ends with an error."""
 
 
 class BackupAndRestore(CallbackSettings):
@@ -241,6 +260,7 @@ class BackupAndRestore(CallbackSettings):
     name: Literal["backup_and_restore", "BackupAndRestore"] = "backup_and_restore"
     save_freq: Frequency = "epoch"
     delete_checkpoint: bool = False
+    """Whether the checkpoint is deleted after training."""
 
 
 class SwapEMAWeights(CallbackSettings):
@@ -253,6 +273,7 @@ class SwapEMAWeights(CallbackSettings):
     steers = True
     name: Literal["swap_ema_weights", "SwapEMAWeights"] = "swap_ema_weights"
     swap_on_epoch: bool = False
+    """Whether validation uses the average of weights."""
 
     def misfits(self, config: Any, directions: Mapping[str, Direction]) -> Iterator[Problem]:
         if not any(each.use_ema for each in config.optimizers):
@@ -267,7 +288,9 @@ class MLflow(CallbackSettings):
     made_by = "trackers:MLflowCallback"
     name: Literal["mlflow", "MLflow"] = "mlflow"
     tracking_uri: Text | None = None
+    """Server's address."""
     experiment: Text | None = None
+    """Experiment that holds the run."""
     run_name: Text | None = None
 
     def addresses(self) -> Iterator[tuple[str, str]]:
@@ -281,9 +304,12 @@ class WandB(CallbackSettings):
     made_by = "trackers:WandBCallback"
     name: Literal["wandb", "WandB"] = "wandb"
     project: Text | None = None
+    """Project that holds the run."""
     entity: Text | None = None
+    """Team or user that owns the run."""
     run_name: Text | None = None
     mode: Literal["online", "offline"] = "online"
+    """Whether the run is sent to the server: online or offline."""
 
     def addresses(self) -> Iterator[tuple[str, str]]:
         if self.entity is not None and self.mode == "online":

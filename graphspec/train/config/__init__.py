@@ -120,26 +120,36 @@ class TrainConfig(Setting):
 
     optimizer: SerializeAsAny[OptimizerSettings] = Field(default_factory=RMSprop)
     schedule: SerializeAsAny[Schedule] | None = None
+    """Schedule of the learning rate."""
     parameter_groups: tuple[ParameterGroup, ...] = ()
     adapters: tuple[AdapterSettings, ...] = ()
-    """Low-rank adapters, which alone train: all other weights are frozen."""
+    """Low-rank adapters, the only weights that train: where, their rank, alpha and dropout."""
     freeze: Frozen = ()
-    """Weights that stay as they are, by their paths; normalizations among them run as in inference."""
+    """Weights that do not train, by patterns of their paths. Normalizations among them run as in
+    inference.
+    """
     unfreeze_at: Annotated[int, Field(ge=1)] | None = None
-    """After so many epochs they train."""
+    """Number of epochs after which frozen weights train."""
     phases: tuple[PhaseSettings, ...] = ()
-    """Parts one after another; without them there is one."""
+    """Parts of the training, one after another, each with settings of its own. Without them there is one."""
     steps: tuple[StepSettings, ...] = ()
-    """The updates on each batch; without them there is one."""
+    """Updates on each batch: which losses move which weights, by which optimizer. Without them there is
+    one.
+    """
     epochs: Annotated[int, Field(ge=1)] = 1
+    """Number of passes over all training rows."""
     batch_size: Annotated[int, Field(ge=1)] = 32
+    """Rows of each step."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of weights, order, split and random layers."""
     bucket: Annotated[str, Field(min_length=1)] | None = None
-    """A size with a name: rows that are about as long come into one batch."""
+    """Named size by which rows are sorted, so that batches have similar lengths."""
     precision: Annotated[Precision, BeforeValidator(_precision)] = "float32"
+    """Precision of the computation: float32, tf32 or bf16."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
-    """How several processes share a model: each has all of it, or a part of every weight."""
+    """How processes share the model: `ddp` copies it to each, `fsdp` shards its weights."""
     callbacks: tuple[SerializeAsAny[CallbackSettings], ...] = ()
+    """Callbacks: early stopping, checkpoints, TensorBoard and others."""
 
     def freezes(self, path: str) -> bool:
         """Whether `freeze` has the weight of this path; with adapters, all weights are frozen."""

@@ -17,9 +17,13 @@ class AdapterSettings(Setting):
     """
 
     match: Annotated[str, Field(min_length=1)]
+    """A pattern for paths of layers: `*` matches any text."""
     rank: Annotated[int, Field(ge=1)] = 8
+    """Rank of the two matrices of an adapter."""
     alpha: Annotated[float, Field(gt=0)] = 8.0
+    """Scale: the product of both matrices is multiplied by `alpha / rank`."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of what an adapter reads that is dropped in training."""
 
     synonyms: ClassVar = by_word(
         match="pattern name target target_modules layers",

@@ -113,10 +113,15 @@ class Adafactor(OptimizerSettings):
     traceable = False
     name: Literal["adafactor", "Adafactor"] = "adafactor"
     beta_2_decay: Annotated[float, Field(le=0)] = -0.8
+    """Exponent with which the decay of the mean of squares nears 1."""
     epsilon_1: Positive = 1e-30
+    """A small number that keeps squares above 0."""
     epsilon_2: Positive = 1e-3
+    """Least root mean square of weights."""
     clip_threshold: Positive = 1.0
+    """Bound of an update's root mean square."""
     relative_step: bool = True
+    """Whether the rate follows the number of steps."""
 
     @property
     def slots(self) -> dict[str, float]:
@@ -194,11 +199,16 @@ class Ftrl(OptimizerSettings):
     traceable = False
     name: Literal["ftrl", "Ftrl"] = "ftrl"
     learning_rate_power: Annotated[float, Field(le=0)] = -0.5
+    """How the rate falls with the sum of squares."""
     initial_accumulator_value: Annotated[float, Field(ge=0)] = 0.1
     l1_regularization_strength: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the sum of absolute values."""
     l2_regularization_strength: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the sum of squares."""
     l2_shrinkage_regularization_strength: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the sum of squares in the gradient alone."""
     beta: Annotated[float, Field(ge=0)] = 0.0
+    """Adds `beta / (2 * learning_rate)` to the L2 regularization strength."""
 
     @property
     def slots(self) -> dict[str, float]:

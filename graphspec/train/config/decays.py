@@ -32,7 +32,9 @@ class PiecewiseConstantDecay(Schedule):
 
     name: Literal["piecewise_constant_decay", "PiecewiseConstantDecay"] = "piecewise_constant_decay"
     boundaries: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
+    """Steps at which the rate changes."""
     values: Annotated[tuple[Rate, ...], Field(strict=False, min_length=2)]
+    """Rates between the boundaries."""
 
     @model_validator(mode="after")
     def _consistent(self) -> PiecewiseConstantDecay:
@@ -50,8 +52,11 @@ class PolynomialDecay(Decay):
     name: Literal["polynomial_decay", "PolynomialDecay"] = "polynomial_decay"
     decay_steps: Steps | None = None
     end_learning_rate: Rate = 0.0001
+    """Rate at the end."""
     power: Annotated[float, Field(gt=0)] = 1.0
+    """Power of the decay."""
     cycle: bool = False
+    """Whether the decay restarts."""
 
 
 class InverseTimeDecay(Decay):
@@ -74,7 +79,9 @@ class CosineDecay(Schedule):
     initial_learning_rate: Rate | None = None
     decay_steps: Steps | None = None
     alpha: Rate = 0.0
+    """Rate at the end, as a share of the initial one."""
     warmup_target: Rate | None = None
+    """Rate after the warm-up."""
 
     @model_validator(mode="after")
     def _consistent(self) -> CosineDecay:
@@ -90,6 +97,10 @@ class CosineDecayRestarts(Decay):
 
     name: Literal["cosine_decay_restarts", "CosineDecayRestarts"] = "cosine_decay_restarts"
     first_decay_steps: Steps | None = None
+    """Steps of the first period."""
     t_mul: Annotated[float, Field(ge=1)] = 2.0
+    """Factor of the length of each period."""
     m_mul: Annotated[float, Field(gt=0)] = 1.0
+    """Factor of the rate in each period."""
     alpha: Rate = 0.0
+    """Rate at the end, as a share of the initial one."""

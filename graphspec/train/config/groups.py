@@ -17,9 +17,11 @@ class ParameterGroup(Setting):
     """Other settings for the weights whose path matches: `*` matches any text, `?` one character."""
 
     match: Annotated[str, Field(min_length=1)]
+    """A pattern for keys of weights: `*` matches any text."""
     learning_rate: Annotated[float, Field(ge=0)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     trainable: bool | None = None
+    """False freezes them."""
 
     synonyms: ClassVar = by_word(
         learning_rate="lr",

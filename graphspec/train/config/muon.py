@@ -27,19 +27,30 @@ class Muon(OptimizerSettings):
     name: Literal["muon", "Muon"] = "muon"
     weight_decay: Annotated[float, Field(ge=0)] | None = 0.004
     adam_beta_1: Decay = 0.9
+    """Decay of the mean of gradients where Adam is used."""
     adam_beta_2: Decay = 0.999
+    """Decay of the mean of squares where Adam is used."""
     adam_weight_decay: Annotated[float, Field(ge=0)] | None = 0.004
+    """Weight decay where Adam is used."""
     adam_lr_ratio: Positive = 1.0
+    """Learning rate where Adam is used, relative to Muon's."""
     epsilon: Positive = 1e-7
     exclude_layers: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Layers that Adam updates."""
     exclude_embeddings: bool = True
+    """Whether Adam updates embeddings."""
     muon_a: float = 3.4445
+    """First coefficient of the iteration."""
     muon_b: float = -4.7750
+    """Second coefficient of the iteration."""
     muon_c: float = 2.0315
+    """Third coefficient of the iteration."""
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.95
     ns_steps: Annotated[int, Field(ge=1)] = 5
+    """Steps of the iteration."""
     nesterov: bool = True
     rms_rate: Positive | None = 0.2
+    """Root mean square of an update."""
 
     @property
     def slots(self) -> dict[str, float]:

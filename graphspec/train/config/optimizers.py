@@ -45,12 +45,19 @@ class OptimizerSettings(Named):
     learning_rate: Positive = 0.001
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     clipnorm: Positive | None = None
+    """Bound of each gradient's norm."""
     clipvalue: Positive | None = None
+    """Bound of each gradient's elements."""
     global_clipnorm: Positive | None = None
+    """Bound of the norm of all gradients together."""
     use_ema: bool = False
+    """Whether averages of the weights are kept."""
     ema_momentum: Annotated[float, Field(ge=0, le=1)] = 0.99
+    """Decay of the average of weights."""
     ema_overwrite_frequency: Annotated[int, Field(ge=1)] | None = None
+    """Number of steps after which weights become their average."""
     gradient_accumulation_steps: Annotated[int, Field(ge=2)] | None = None
+    """Batches that make one step, as one large batch."""
 
     synonyms: ClassVar = by_word(
         learning_rate="lr",
@@ -154,6 +161,7 @@ class RMSprop(OptimizerSettings):
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.0
     epsilon: Positive = 1e-7
     centered: bool = False
+    """Whether the mean of the gradients is subtracted."""
 
     @property
     def slots(self) -> dict[str, float]:
@@ -193,6 +201,7 @@ class AdamRule(Momenta):
     """Moving means of the gradient and of its square, corrected for their start at zero."""
 
     amsgrad: bool = False
+    """Whether the largest mean of squares so far is used."""
 
     @property
     def slots(self) -> dict[str, float]:

@@ -91,10 +91,14 @@ class StepSettings(Setting):
     """
 
     outputs: Annotated[Texts, Field(min_length=1)] = ()
+    """Outputs whose losses count; by default all."""
     update: Annotated[Texts, Field(min_length=1)] = ()
+    """Weights that it moves, by patterns of their paths; by default all."""
     optimizer: SerializeAsAny[OptimizerSettings] | None = None
     schedule: SerializeAsAny[Schedule] | None = None
+    """Schedule of the learning rate of this update."""
     repeat: Annotated[int, Field(ge=1)] = 1
+    """How often it is made on each batch."""
 
     phrases: ClassVar = {"outputs": "outputs: [real, fake]", "update": 'update: "critic.*"'}
     remedies: ClassVar = {
@@ -128,11 +132,15 @@ class PhaseSettings(Setting):
     """A part of a training: what it does not say is as `train` says it. It begins with new optimizers."""
 
     epochs: Annotated[int, Field(ge=1)]
+    """Number of passes over all training rows in this phase."""
     optimizer: SerializeAsAny[OptimizerSettings] | None = None
     schedule: SerializeAsAny[Schedule] | None = None
+    """Schedule of the learning rate over this phase."""
     parameter_groups: tuple[ParameterGroup, ...] | None = None
     freeze: Frozen | None = None
+    """Weights that do not train in this phase, by patterns of their paths."""
     steps: tuple[StepSettings, ...] | None = None
+    """Updates on each batch of this phase."""
 
     _not_null = _no_null("optimizer", "parameter_groups", "freeze", "steps")
 
