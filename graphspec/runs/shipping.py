@@ -104,10 +104,10 @@ def ship(run: Run, folder: Path, encoders: Encoders | None) -> Shipped:
     base = TorchEngine(run.program, module, torch.device("cpu"))
     try:
         engine, notes = engine_of(run, lambda: base, "auto")
-    except SpecError:
+    except SpecError as error:
         if encoders is not None:
             raise
-        engine, notes = base, []
+        engine, notes = base, [f"engine: torch, and no other: {error.diagnostics[0].message}"]
     name = engine.name
     if encoders is not None and name != "onnxruntime":
         with needing("a file that reads columns", "onnx"):

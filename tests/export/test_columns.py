@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import pickle
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +19,12 @@ import graphspec
 from graphspec.cli.app import app
 from graphspec.export import export
 from graphspec.export.columns.proof import feed
-from graphspec.export.proof import ABSOLUTE, RELATIVE
+from graphspec.export.proof import RELATIVE
 from graphspec.runs.run import Run
 from graphspec.train.loop import train
 from tests import ROOT
-from tests.processes import ENDLESS
+from tests.export.alone import alone, assert_equal, built, form_of
 from tests.runs import everything
-
-ALONE = """
-import pickle, sys
-for name in ("torch", "graphspec", "pyarrow", "onnx", "tokenizers"):
-    sys.modules[name] = None
-import numpy, onnxruntime
-path, given, out = sys.argv[1:]
-session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-with open(given, "rb") as stream:
-    batches = pickle.load(stream)
-names = [value.name for value in session.get_outputs()]
-found = [dict(zip(names, session.run(None, batch))) for batch in batches]
-with open(out, "wb") as stream:
-    pickle.dump(found, stream)
-"""
-"""A process in which nothing of ours can be imported, nor torch."""
 
 
 @pytest.fixture(scope="module")
@@ -61,50 +42,9 @@ def file(run: Run) -> Path:
     return path
 
 
-def alone(path: Path, batches: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    (folder / "given").write_bytes(pickle.dumps(batches))
-    command = [sys.executable, "-I", "-c", ALONE, str(path), str(folder / "given"), str(folder / "found")]
-    subprocess.run(command, check=True, timeout=ENDLESS)
-    found: list[dict[str, Any]] = pickle.loads((folder / "found").read_bytes())
-    return found
-
-
-def form_of(path: Path) -> Any:
-    """What the metadata of a file say."""
-    (about,) = [p.value for p in onnx.load(path).metadata_props if p.key == "graphspec"]
-    return json.loads(about)
-
-
 def columns_of(path: Path) -> dict[str, str]:
     columns: dict[str, str] = form_of(path)["columns"]
     return columns
-
-
-def assert_equal(found: dict[str, Any], expected: pa.Table, form: Any) -> None:
-    """Every row: the same labels, numbers as near as those of any export. Of a sequence, `predict` writes no
-    probabilities.
-    """
-    for name, key in form["predictions"].items():
-        base = key.removesuffix(".probabilities")
-        labels = form["classes"].get(base, range(np.shape(found[name])[-1]))
-        if key in expected.column_names:
-            wanted = expected[key].to_pylist()
-            if wanted and isinstance(wanted[0], list | str):
-                got = [
-                    [t for t in row if t] if isinstance(row, list) else row for row in found[name].tolist()
-                ]
-                assert got == wanted
-                continue
-            pairs = [(found[name], wanted)]
-        elif base != key and pa.types.is_list(expected.schema.field(base).type) and found[name].ndim > 2:
-            continue
-        else:
-            pairs = [
-                (found[name][:, i], expected[f"{base}.{label}"].to_pylist()) for i, label in enumerate(labels)
-            ]
-        for actual, values in pairs:
-            scale = max(1.0, float(np.abs(values).max()))
-            np.testing.assert_allclose(actual, np.array(values), RELATIVE, ABSOLUTE * scale)
 
 
 def test_every_encoder_is_inside(run: Run, file: Path, tmp_path: Path) -> None:
@@ -126,10 +66,12 @@ def test_every_encoder_is_inside(run: Run, file: Path, tmp_path: Path) -> None:
 @pytest.mark.parity
 @pytest.mark.parametrize("name", ["cars", "names"])
 def test_the_tables_of_the_gallery(name: str, tmp_path: Path) -> None:
+    """The file of the command, and the `predict.py` of `--fastest`. Forecasts: test_window_columns.py."""
     program = graphspec.compile(ROOT / "specs" / f"{name}.yaml", settings={"train.epochs": 1})
     train(program, root=ROOT / "specs", run_dir=tmp_path / "run", limit=400, tell=lambda line: None)
     run, path = Run(tmp_path / "run"), tmp_path / "model.onnx"
-    export(run.program, "onnx", path, weights=run.weights, encoders=run.encoders())
+    built(run, path)
+    built(run, tmp_path / "folder", "--fastest")
     form, table = form_of(path), ROOT / "specs" / "data" / f"{name}.csv"
     assert not form["arrays"]
     with table.open(newline="") as stream:
@@ -140,9 +82,12 @@ def test_the_tables_of_the_gallery(name: str, tmp_path: Path) -> None:
                 row[column] = float(row[column]) if row[column] else None
     size = 64  # a name is padded to the longest of its batch, in both ways
     batches = [feed(columns_of(path), rows[i : i + size]) for i in range(0, len(rows), size)]
-    parts = alone(path, batches, tmp_path)
-    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    assert_equal(found, run.predict(table, batch_size=size), form)
+    expected = run.predict(table, batch_size=size)
+    for file in (path, tmp_path / "folder" / "predict.py"):
+        parts = alone(file, batches, tmp_path)
+        assert_equal(
+            {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, expected, form
+        )
 
 
 WRONG: dict[str, Any] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -19,7 +18,7 @@ from graphspec.runs.run import Run
 from graphspec.train.loop import train
 from tests import ROOT
 from tests.data.test_windows import SPEC, frame
-from tests.export.test_columns import alone, assert_equal, form_of
+from tests.export.alone import alone, assert_equal, built, form_of
 
 WEEK = pd.Timedelta(days=7)
 
@@ -30,14 +29,6 @@ def trained(spec: Path, root: Path, folder: Path) -> Run:
     return Run(folder / "run")
 
 
-def built(run: Run, folder: Path, *more: str) -> Any:
-    """What the command says of the file `model.onnx`."""
-    command = ["build", str(run.path), "-o", str(folder / "model.onnx"), "--json", *more]
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
-
-
 def long(found: dict[str, Any], form: Any) -> dict[str, Any]:
     """Forecasts with a row for each step, as `predict` writes them."""
     return {n: v.reshape(-1, *v.shape[2:]) if n in form["forecasts"] else v for n, v in found.items()}
@@ -46,7 +37,7 @@ def long(found: dict[str, Any], form: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["carbon_dioxide", "carbon_dioxide_quantiles"])
 def test_every_window_of_the_gallery(name: str, tmp_path: Path) -> None:
     run = trained(ROOT / "specs" / f"{name}.yaml", ROOT / "specs", tmp_path)
-    said, form = built(run, tmp_path), form_of(tmp_path / "model.onnx")
+    said, form = built(run, tmp_path / "model.onnx"), form_of(tmp_path / "model.onnx")
     assert said["columns"] == form["columns"] == {"co2": "list of number"}
     first, last = form["steps"]["co2"]
     assert last == 0 and set(form["forecasts"].values()) == {26}
@@ -73,7 +64,7 @@ def test_series_have_scales_of_their_own(tmp_path: Path) -> None:
     rows = frame({"a": 40, "b": 30, "c": 25})
     rows.to_csv(tmp_path / "data.csv", index=False)
     run = trained(tmp_path / "spec.yaml", tmp_path, tmp_path)
-    built(run, tmp_path)
+    built(run, tmp_path / "model.onnx")
     form = form_of(tmp_path / "model.onnx")
     assert form["numbers"] == {"y_1": [{"column": "y", "shift": ANY, "scale": ANY, "scale_by": "shop"}]}
     assert form["steps"] == {"y": [-5, 0], "heat": [-5, 3]} and form["columns"]["shop"] == "text"

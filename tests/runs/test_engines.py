@@ -24,8 +24,11 @@ from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli.app import app
+from graphspec.data.rows.values import bin_of
 from graphspec.diagnostics import SpecError
 from graphspec.export import export
+from graphspec.export.columns.proof import example_row
+from graphspec.export.proof import RELATIVE
 from graphspec.files.run_folder import RunFolder
 from graphspec.runs import agreement, engines, fastest
 from graphspec.runs.run import Run
@@ -495,5 +498,14 @@ def test_the_fastest_form_of_a_table_reads_columns(
     shipped = ship(run, tmp_path / "shipped", run.encoders())
     assert shipped.engine == "onnxruntime" and "no other engine reads columns" in shipped.notes[-1]
     runpy.run_path(str(tmp_path / "shipped" / "predict.py"), run_name="__main__")
-    assert "'price': array(" in capsys.readouterr().out
+    assert shipped.form is not None
+    shown = eval(capsys.readouterr().out, {"array": np.array, "float32": np.float32, "object": object})
+    encoders = run.encoders()
+    assert encoders is not None
+    row = example_row(encoders, shipped.form)
+    row |= {"id": 1, **{f"plain_{i}": value for i, value in enumerate(row.pop("plain"))}}
+    row["street"] = next(text for text in map(str, range(100)) if bin_of(text, 8) == 0)  # it is given zeros
+    expected = run.predict(row)
+    np.testing.assert_allclose(shown["price"], expected["price"].to_pylist(), RELATIVE)
+    assert shown["kind"].tolist() == expected["kind"].to_pylist()
     forget(run)

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from graphspec.cli.app import app
+from graphspec.diagnostics import fail
 from graphspec.runs import shipping
 from tests.runs.test_engines import judged
 
@@ -75,6 +76,28 @@ def test_the_fastest_form_runs_alone(engine: str, tmp_path: Path, monkeypatch: p
         file.write_text(made)
     if engine == "torch":
         assert CliRunner().invoke(app, [*arguments, "-o", str(folder)]).exit_code == 0
+
+
+def test_why_it_is_torch_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, _ = judged(tmp_path)
+
+    def failing(*_: object) -> None:
+        raise fail("export-failed", "the module cannot be exported: no trace")
+
+    monkeypatch.setattr(shipping, "engine_of", failing)
+    command = [
+        "build",
+        str(run.path),
+        "--weights",
+        str(run.weights),
+        "--fastest",
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    done = CliRunner().invoke(app, [*command, "--json"])
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert said["engine"] == "torch" and "cannot be exported: no trace" in said["notes"][0]
 
 
 def test_a_folder_of_others_is_left_alone(tmp_path: Path) -> None:
