@@ -77,7 +77,7 @@ SHARED = {
     "return_sequences": "Whether all steps are returned, or only the last",
     "return_state": "Whether the state is returned as well",
     "scale": "Whether a learned factor is applied",
-    "seed": "Seed of the random numbers",
+    "seed": "Null: all random numbers follow from the seed of the run",
     "sequence_length": "Number of elements of each window",
     "sequence_stride": "Steps between windows",
     "shape": "Sizes",
@@ -156,7 +156,7 @@ OF_FORMS = {
     "data_format": "`channels_first` passes images in PyTorch's order",
     "like": "A tensor that determines the shape or dtype",
 }
-"""Keys of nodes of one form, which are fields of no class."""
+"""Keys of nodes of one form alone."""
 
 PARTS = {
     "kernel": "kernel",
@@ -172,9 +172,9 @@ PARTS = {
     "moving_variance": "running variance",
 }
 ROLES = {
-    "_initializer": "Initializer of {}",
-    "_regularizer": "A penalty on {}, added to the loss",
-    "_constraint": "Constraint on {} after each step",
+    "_initializer": "Initializer of the {}",
+    "_regularizer": "A penalty on the {}, added to the loss",
+    "_constraint": "Constraint on the {} after each step",
 }
 
 

@@ -89,10 +89,27 @@ class Parameter:
     type: str
     required: bool
     default: Any
+    meaning: str
+    """What it means, in a sentence without a full stop."""
 
     def to_json(self) -> dict[str, Any]:
-        entry: dict[str, Any] = {"name": self.name, "type": self.type, "required": self.required}
+        entry: dict[str, Any] = {
+            "name": self.name,
+            "doc": self.meaning,
+            "type": self.type,
+            "required": self.required,
+        }
         return entry if self.required else {**entry, "default": self.default}
+
+    def lines(self, wide: int) -> Iterator[str]:
+        """What a page says of it, after its name in a column that is as `wide`."""
+        given = "required" if self.required else f"default: {show(self.default)}"
+        before, below = f"  {self.name:<{wide}}  ", " " * (wide + 4)
+        for text in filter(None, (self.meaning, f"{folded(self.type)}  [{given}]")):
+            yield from textwrap.wrap(
+                text, WIDTH, initial_indent=before, subsequent_indent=below, break_long_words=False
+            )
+            before = below
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +158,8 @@ class ReferenceEntry:
         if self.parameters:
             wide = max(len(p.name) for p in self.parameters)
             lines.append("arguments:")
-            for p in self.parameters:
-                given = "required" if p.required else f"default: {show(p.default)}"
-                text = f"  {p.name:<{wide}}  {folded(p.type)}  [{given}]"
-                lines += textwrap.wrap(
-                    text, WIDTH, subsequent_indent=" " * (wide + 4), break_long_words=False
-                )
+            for parameter in self.parameters:
+                lines += parameter.lines(wide)
         if self.example:
             lines.append(f"example: {self.example}")
         return "\n".join(lines).replace("\n\n\n", "\n\n")
@@ -428,7 +441,9 @@ def parameters_of(cls: type[Any]) -> tuple[Parameter, ...]:
         required = field.is_required()
         word = field.alias or name
         default = None if required else _as_written(field.get_default(call_default_factory=True))
-        keys.append(Parameter(word, type_text(types[word], definitions), required, default))
+        keys.append(
+            Parameter(word, type_text(types[word], definitions), required, default, meaning(cls, word))
+        )
     return tuple(keys)
 
 

@@ -346,13 +346,13 @@ def columns(folder: Path, file: Any) -> list[str]:
 
 def _of_class(cls: type[Any]) -> Iterator[Completion]:
     for each in parameters_at(cls):
-        yield Completion(each.name, "key", each.type, meaning(cls, each.name), first=each.required)
+        yield Completion(each.name, "key", each.type, each.meaning, first=each.required)
 
 
 def _arguments(entry: ReferenceEntry | None) -> Iterator[Completion]:
     for each in entry.parameters if entry is not None else ():
         given = "required" if each.required else f"default: {show(each.default)}"
-        yield Completion(each.name, "key", each.type, given, first=each.required)
+        yield Completion(each.name, "key", each.type, f"{each.meaning} ({given})", first=each.required)
 
 
 def _members(members: Mapping[str, type[Any]], kind: str) -> Iterator[Completion]:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from graphspec.contract import REGISTRY
 from graphspec.diagnostics import SpecError
 from graphspec.graph import Op
-from graphspec.language.glossary import meaning
 from graphspec.reference.layers import ReferenceEntry, find, others
 from graphspec.server.analysis import Analysis, node_path, shape
 from graphspec.server.cursor import Cursor, cursor_at
@@ -96,7 +95,7 @@ def _of_word(analysis: Analysis, cursor: Cursor, word: str) -> str | None:
         for parameter in entry.parameters:
             if parameter.name == word:
                 given = "required" if parameter.required else f"default: `{show(parameter.default)}`"
-                return f"**{word}** of `{entry.name}`: {parameter.type}, {given}"
+                return f"**{word}** of `{entry.name}`: {parameter.type}, {given}\n\n{parameter.meaning}"
     if cursor.key is None and node is None and cursor.path:
         return _of_key(cursor.path, word)
     try:
@@ -113,7 +112,7 @@ def _of_key(path: tuple[str, ...], word: str) -> str | None:
         for parameter in parameters_at(cls):
             if parameter.name == word:
                 told = [f"**{word}** of `{path[0]}`" + (f": {parameter.type}" if parameter.type else "")]
-                return "\n\n".join(filter(None, [*told, meaning(cls, word)]))
+                return "\n\n".join(filter(None, [*told, parameter.meaning]))
     if path == ("train", "callbacks"):
         return next((page(each) for each in others() if (each.kind, each.name) == ("callback", word)), None)
     return None
@@ -125,7 +124,7 @@ def page(entry: ReferenceEntry) -> str:
     if entry.parameters:
         lines.append(
             "\n".join(
-                f"- `{p.name}`: {p.type}" + ("" if p.required else f", default `{show(p.default)}`")
+                f"- `{p.name}`: {p.type}{'' if p.required else f', default `{show(p.default)}`'}. {p.meaning}"
                 for p in entry.parameters
             )
         )

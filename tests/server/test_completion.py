@@ -209,6 +209,7 @@ def test_every_cursor_in_every_beginning_of_a_text_has_an_answer(folder: Path, k
         ("image:", "float32[batch, 28, 28, 1]"),
         ("GlobalAveragePooling2D", "(layer)"),
         ("kernel_size: 3", "of `Conv2D`"),
+        ("kernel_size: 3", "required\n\nHow many elements the kernel reads"),
         ("sparse_categorical_crossentropy", "(loss)"),
         ("core, filters", "a block"),
     ],
