@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from graphspec.data.features.settings import Date
 from graphspec.data.rows.numbers import FROM_ONE, PERIODS
+from graphspec.export.columns.date_formats import fields_of, pattern_of, sample_of
 from graphspec.export.columns.graph import NUMBER, WHOLE, GraphWriter
 
 EPOCH_SHIFT, AHEAD = 719_468, 1_000_000
@@ -21,16 +21,6 @@ ISO = (
     rf"([T ]{CLOCK}(:[0-5]\d(\.\d{{1,6}})?)?(Z|[+-]{CLOCK})?)?\s*"
 )
 """The forms of ISO 8601 that are read."""
-FIELDS = {
-    "%Y": r"\d{4}",
-    "%m": r"(0?[1-9]|1[0-2])",
-    "%d": r"(0?[1-9]|[12]\d|3[01])",
-    "%H": r"([01]?\d|2[0-3])",
-    "%M": r"[0-5]?\d",
-    "%S": r"[0-5]?\d",
-    "%y": r"\d{2}",
-}
-"""What each part of a `format` matches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,51 +31,20 @@ class Moment:
     micros: str
 
 
-def readable(format: str | None) -> bool:
-    """Whether dates of a format can be read: numbers with other characters between them."""
-    return format is None or _pieces(format) is not None
-
-
-def _pieces(format: str) -> list[str] | None:
-    """Text and fields, by turns, beginning with text; None where a field is not known, or follows another."""
-    pieces = re.split(r"(%.)", format)
-    texts, fields = pieces[0::2], pieces[1::2]
-    known = all(field in FIELDS for field in fields) and len({*fields}) == len(fields)
-    apart = all(texts[1:-1]) and not any(c.isspace() and c != " " for c in format) and "  " not in format
-    digits = any(c.isdigit() for text in texts for c in text)
-    has_year = "%Y" in fields or "%y" in fields
-    bare = format == format.strip()
-    return pieces if known and apart and bare and fields and has_year and not digits else None
-
-
 def parts_of(g: GraphWriter, name: str, text: str, missing: str, feature: Date) -> Iterator[str]:
     """The parts of a column of dates, doubles [batch] in their order, anything where one is `missing`. A text
     that is no date ends the run.
     """
-    pattern, sample = _form(feature.format)
+    format = feature.format
+    pattern, sample = (ISO, "1970-01-01") if format is None else (pattern_of(format), sample_of(format))
     fits = g.op("Or", g.op("RegexFullMatch", text, pattern=pattern), missing)
     reason = f"column {name}: a text that is not a date in a form that this file reads"
     read = g.op("And", fits, g.op("Not", missing))
     known = g.where(read, text, g.constant(np.array([sample], object)))
-    moment, there = _iso(g, known) if feature.format is None else _formatted(g, known, feature.format)
+    moment, there = _iso(g, known) if format is None else _formatted(g, fields_of(g, known, format))
     seconds = g.guarded(moment.seconds, WHOLE, g.op("And", fits, there), reason)
     calendar = DateParts(g, Moment(seconds, moment.micros))
     return (calendar.part(wanted) for wanted in feature.parts)
-
-
-def _form(format: str | None) -> tuple[str, str]:
-    """The pattern of a format, and a text that it matches."""
-    if format is None:
-        return ISO, "1970-01-01"
-    pieces = _pieces(format)
-    assert pieces is not None
-    pattern = "".join(FIELDS[p] if i % 2 else _escaped(p) for i, p in enumerate(pieces))
-    sample = {"%Y": "1970", "%y": "70", "%m": "01", "%d": "01"}
-    return pattern, "".join(sample.get(p, "00") if i % 2 else p for i, p in enumerate(pieces))
-
-
-def _escaped(text: str) -> str:
-    return "".join(rf"\x{{{ord(character):x}}}" for character in text)
 
 
 def _iso(g: GraphWriter, text: str) -> tuple[Moment, str]:
@@ -112,30 +71,25 @@ def _t(g: GraphWriter) -> str:
     return g.constant(np.array(["T"], object))
 
 
-def _formatted(g: GraphWriter, text: str, format: str) -> tuple[Moment, str]:
-    pieces = _pieces(format)
-    assert pieces is not None
-    if pieces[0]:
-        text = g.split(text, pieces[0], 2)[1]
-    fields: dict[str, str] = {}
-    for field, between in zip(pieces[1::2], pieces[2::2], strict=True):
-        if between:
-            parts = g.op("StringConcat", text, g.constant(np.array([between], object)))
-            both = g.op("StringSplit", parts, outputs=2, delimiter=between, maxsplit=1)[0]
-            value, text = g.item(both, 0), g.item(both, 1)
-        else:
-            value = text
-        fields[field] = g.whole(value)
+def _formatted(g: GraphWriter, fields: dict[str, str]) -> tuple[Moment, str]:
+    """The moment that fields say; what none says is that of the first of January 1900."""
     zero, one = g.constant([0], np.int64), g.constant([1], np.int64)
-    year = fields.get("%Y")
-    if year is None:
-        past = g.op("Less", fields["%y"], g.constant([69], np.int64))
-        year = g.op("Add", fields["%y"], g.where(past, *(g.constant([y], np.int64) for y in (2000, 1900))))
-    month, date = fields.get("%m", one), fields.get("%d", one)
-    clock = _seconds(g, fields.get("%H", zero), fields.get("%M", zero), fields.get("%S"))
-    days = _days(g, year, month, date)
+    year = fields.get("%Y", g.constant([1900], np.int64))
+    if (short := fields.get("%y")) is not None:
+        past = g.op("Less", short, g.constant([69], np.int64))
+        year = g.op("Add", short, g.where(past, *(g.constant([y], np.int64) for y in (2000, 1900))))
+    named = fields.get("%b", fields.get("%B"))
+    month = fields.get("%m", one) if named is None else _plus(g, named, 1)
+    date, hour = fields.get("%d", one), fields.get("%H", zero)
+    if (half := fields.get("%I")) is not None:
+        hour = g.op("Mod", half, g.constant([12], np.int64))
+        hour = g.op("Add", hour, _times(g, fields.get("%p", zero), 12))
+    clock = _seconds(g, hour, fields.get("%M", zero), fields.get("%S"))
+    days, there = _days(g, year, month, date), _exists(g, year, month, date)
+    if (of_year := fields.get("%j")) is not None:
+        days = _plus(g, g.op("Add", days, of_year), -1)
     seconds = g.op("Add", g.op("Mul", days, g.constant([DAY], np.int64)), clock)
-    return Moment(seconds, g.op("Sub", seconds, seconds)), _exists(g, year, month, date)
+    return Moment(seconds, fields.get("%f", g.op("Sub", seconds, seconds))), there
 
 
 def _seconds(g: GraphWriter, hours: str, minutes: str, seconds: str | None) -> str:

@@ -19,7 +19,8 @@ from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.features.settings import UNSEEN
 from graphspec.data.features.windows import Steps
 from graphspec.elaborated import BaseProgram
-from graphspec.export.columns import dates, numbers, texts
+from graphspec.export.columns import numbers, texts
+from graphspec.export.columns.date_formats import unreadable
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
 from graphspec.tensor import unit_of
 
@@ -144,8 +145,8 @@ class ColumnEncoding:
             return "its tokenizer merges letters, or adds to a text"
         if isinstance(encoder, TextEncoder) and (len(encoder.columns) > 1 or encoder.feature.part != "ids"):
             return "it is of a pair of texts"
-        if isinstance(encoder, DateEncoder) and not dates.readable(encoder.feature.format):
-            return f"the format {encoder.feature.format} is not numbers with other characters between them"
+        if isinstance(encoder, DateEncoder) and (format := encoder.feature.format) is not None:
+            return unreadable(format)
         if isinstance(encoder, PlainEncoder) and (tensor.rank > 2 or tensor.dtype == "bfloat16"):
             return "it is an array already"
         unknown = [size for size in tensor.shape[1:] if not isinstance(size, int)]
