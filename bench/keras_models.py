@@ -84,7 +84,7 @@ class Builder:
         return {op.output: self.call(op, path, arguments)}
 
     def call(self, op: Op, path: str, arguments: list[Any]) -> Any:
-        given = dict(op.given)
+        given = dict(op.options)
         if isinstance(op.layer, MaskNotEqual):
             return arguments[0] != op.layer.value
         if op.kind == "merge":

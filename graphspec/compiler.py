@@ -37,10 +37,10 @@ def compile(
     """
     need(spec=spec, params=params, settings=settings, allow=allow, allow_url=allow_url)
     diagnostics, sources = Diagnostics(), dict[str, str]()
-    given = from_python(settings or {}, sources)
+    overrides = from_python(settings or {}, sources)
     if isinstance(spec, Mapping):
         spec = _written(spec)
-    program = check(spec, diagnostics, sources, params, preset, given, allow)
+    program = check(spec, diagnostics, sources, params, preset, overrides, allow)
     diagnostics.raise_if_errors()
     assert program is not None
     return replace(program, allow_url=allow_url)

@@ -101,7 +101,7 @@ class Op:
     inner_outputs: tuple[Tensor, ...] = ()
     present: bool = True
     title: str = ""
-    given: dict[str, Plain] = field(default_factory=dict)
+    options: dict[str, Plain] = field(default_factory=dict)
     expressions: tuple[ArgumentExpression, ...] = ()
     when: Expression | None = None
     repeated: Literal["repeat", "parallel", None] = None

@@ -50,9 +50,13 @@ def summary(
     Example: graphspec summary specs/gpt.yaml --flops --size length=256
     """
     with compiling(spec, settings, preset, as_json) as program:
-        given = sizes_of(sizes, program)
-        table = program.summary().at(given)
-        if memory and batch_size is not None and (peak := program.memory(batch_size, given)) is not None:
+        known_sizes = sizes_of(sizes, program)
+        table = program.summary().at(known_sizes)
+        if (
+            memory
+            and batch_size is not None
+            and (peak := program.memory(batch_size, known_sizes)) is not None
+        ):
             table = replace(table, peak=(batch_size, peak))
         if as_json:
             print_json({"ok": True, **table.to_json(expand, flops, memory, batch_size)})

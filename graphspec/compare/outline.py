@@ -124,7 +124,7 @@ def _arguments(op: Op) -> dict[str, Any]:
     elif op.graph is not None:
         arguments |= {name: _value(value) for name, value in op.graph.params.items()}
     elif op.kind in ("module", "constant"):
-        arguments |= op.given
+        arguments |= op.options
     elif op.parameter is not None:
         arguments["parameter"] = list(op.parameter.shape[1:])
     elif op.layer is not None:

@@ -146,7 +146,7 @@ def _imported(archive: Archive, flat: bool, live: bool = False, traced: bool = F
         fill_statistics(body, archive.variables, notes)
         chosen = settings(archive.config.get("compile_config"), list(body.outputs), notes)
     if translator.features:
-        features = {given.name: feature for given, feature in translator.features.items()}
+        features = {source.name: feature for source, feature in translator.features.items()}
         chosen = {**chosen, "data": {"features": features}}
     spec = compiled(body, chosen, flat, notes)
     weights = None

@@ -41,7 +41,7 @@ class _Operands:
 
     tensors: list[tuple[str, KerasTensor]] = field(default_factory=list)  # that have a batch
     constants: dict[str, Any] = field(default_factory=dict)
-    given: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 def operation(
@@ -81,17 +81,17 @@ def operation(
     if _is_dot(name, operands.constants):
         name, cls = "dot", REGISTRY["op"]["dot"]
     if not lone:
-        check(name, [slot for slot, _ in operands.tensors], operands.constants, operands.given)
+        check(name, [slot for slot, _ in operands.tensors], operands.constants, operands.arguments)
     read = _reads(layer, name, operands, values, layouts)
     if not cls.variadic:
         order = [argument.name for argument in cls.arguments]
         read.sort(key=lambda item: order.index(item[0]))
     node = ConvertedNode(layer.name, "op", name, {}, read)
-    node.arguments = shortened(cls, operands.given)
-    node.outputs = parsed(cls, operands.given).output_names()
+    node.arguments = shortened(cls, operands.arguments)
+    node.outputs = parsed(cls, operands.arguments).output_names()
     named = [slot for slot, _ in read]
     positional = cls.variadic or named == [argument.name for argument in cls.arguments][: len(named)]
-    beside = any(argument.name in operands.given for argument in cls.arguments)
+    beside = any(argument.name in operands.arguments for argument in cls.arguments)
     node.style = "one" if len(read) == 1 and (positional or beside) else "list" if positional else "named"
     return node
 
@@ -99,14 +99,14 @@ def operation(
 def _adjust(name: str, operands: _Operands, layouts: Layouts | None) -> None:
     """Brings the arguments of some functions into the form that a spec has for them."""
     if name == "einsum":
-        operands.given["subscripts"] = operands.given["subscripts"].replace(" ", "")
+        operands.arguments["subscripts"] = operands.arguments["subscripts"].replace(" ", "")
     if name == "einsum" and layouts is not None:
         alone = [layouts.lone(tensor) for _, tensor in operands.tensors]
-        operands.given["subscripts"] = with_batch(operands.given["subscripts"], alone)
-    if name == "unstack" and operands.given.get("num") is None:
-        operands.given["num"] = _size(operands.tensors[0][1], int(operands.given["axis"]))
+        operands.arguments["subscripts"] = with_batch(operands.arguments["subscripts"], alone)
+    if name == "unstack" and operands.arguments.get("num") is None:
+        operands.arguments["num"] = _size(operands.tensors[0][1], int(operands.arguments["axis"]))
     if name == "image_scale_and_translate":
-        operands.given["output_shape"] = [-1, *operands.given["output_shape"][1:]]
+        operands.arguments["output_shape"] = [-1, *operands.arguments["output_shape"][1:]]
 
 
 def _reads(
@@ -176,7 +176,7 @@ def _configured(cls: type[Layer], layer: KerasLayer) -> dict[str, Any]:
 
 def _operands(cls: type[Layer], layer: KerasLayer, call: Call, layouts: Layouts | None) -> _Operands:
     """What an operation is called with. Raises `Unsupported`."""
-    operands = _Operands(given=_configured(cls, layer))
+    operands = _Operands(arguments=_configured(cls, layer))
     if cls.variadic:
         operands.tensors = [("", tensor) for tensor in only_tensors(call.args)]
         return operands
@@ -195,13 +195,13 @@ def _operands(cls: type[Layer], layer: KerasLayer, call: Call, layouts: Layouts 
             if name not in names:
                 raise Unsupported(f"its `{name}` is a tensor", f"a spec has a constant for `{name}`")
             if layouts is not None and layouts.lone(value):
-                operands.given[name] = Lone(value)
+                operands.arguments[name] = Lone(value)
             else:
                 operands.tensors.append((name, value))
         elif name == "key":
-            operands.given[name] = key_text(value)
+            operands.arguments[name] = key_text(value)
         elif value is not None:
-            operands.given[name] = constant(value)
+            operands.arguments[name] = constant(value)
     if not operands.tensors:
         raise Unsupported("it reads no tensor of the graph", "compute it from an input")
     _settle(cls, operands)
@@ -213,21 +213,21 @@ def _settle(cls: type[Layer], operands: _Operands) -> None:
     rank = next((len(tensor.shape) for _, tensor in operands.tensors if tensor.shape is not None), None)
     names = [argument.name for argument in cls.arguments]
     for name in names:
-        value = operands.given.get(name)
+        value = operands.arguments.get(name)
         if isinstance(value, Lone):
             _settle_lone(cls, operands, name, rank)
             continue
         if not isinstance(value, list):
             continue
         if name in cls.model_fields and cls.spec_name not in BESIDE_CONSTANT:
-            operands.given[name] = beside_batch(value, rank)
+            operands.arguments[name] = beside_batch(value, rank)
         elif name in BESIDE_IMAGES:
-            operands.constants[name] = beside_batch(operands.given.pop(name), BESIDE_IMAGES[name])
+            operands.constants[name] = beside_batch(operands.arguments.pop(name), BESIDE_IMAGES[name])
         elif name not in cls.model_fields or (cls.spec_name, name) != ("take", "indices"):
             if cls.spec_name not in BESIDE_CONSTANT and cls.spec_name not in ALIGNED:
                 help = "write it as a `constant` node, and this part by hand; or make it an input"
                 raise Unsupported(f"its `{name}` is a constant tensor", help)
-            del operands.given[name]
+            del operands.arguments[name]
             operands.constants[name] = value
     if cls.spec_name in ALIGNED and not _is_dot(cls.spec_name, operands.constants):
         operands.constants = {
@@ -238,7 +238,7 @@ def _settle(cls: type[Layer], operands: _Operands) -> None:
 
 def _settle_lone(cls: type[Layer], operands: _Operands, name: str, rank: int | None) -> None:
     """Puts a tensor without a batch among the constants, as it meets those with one."""
-    value = operands.given.pop(name)
+    value = operands.arguments.pop(name)
     of_two = {"x1", "x2"} <= cls.model_fields.keys()
     if cls.spec_name in ALIGNED or of_two:
         operands.constants[name] = value if _is_dot(cls.spec_name, {name: value}) else value.beside(rank)

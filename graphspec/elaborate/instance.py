@@ -53,7 +53,9 @@ class NodeInstance:
     inner_paths: InnerPaths = field(default_factory=InnerPaths)
     unit: Unit | None = None  # the shared one, for a call or what wraps one
     caller: BodyElaborator | None = None  # for a shared entry, the body that calls it: a block's, or `body`
-    given: dict[str, Any] = field(default_factory=dict)  # a shared entry's arguments, already evaluated
+    entry_arguments: dict[str, Any] = field(
+        default_factory=dict
+    )  # a shared entry's arguments, already evaluated
     count: int | None = None  # how many instances its node has
 
     @property
@@ -132,8 +134,8 @@ class NodeInstance:
 
     def legal_arguments(self) -> tuple[dict[str, Any], list[str]]:
         """Those of its arguments that have a value, and the names of those that failed."""
-        if self.given:
-            return dict(self.given), []
+        if self.entry_arguments:
+            return dict(self.entry_arguments), []
         arguments = {key: self.evaluate(value, key) for key, value in self.declared.extra.items()}
         arguments.update((key, value) for key, value in self.overrides.items() if key != "from")
         broken = [key for key, value in arguments.items() if value is FAILED]

@@ -70,7 +70,9 @@ class Classes(Generic[Part]):
         self._raw: dict[Op, Op] = {}  # the other way round
         self._raw_units: dict[Unit, Unit] = {}
         graphs = list(_inner_first(root))
-        self._given = {op.graph: op.given for graph in graphs for op in graph.ops if op.graph is not None}
+        self._instance_options = {
+            op.graph: op.options for graph in graphs for op in graph.ops if op.graph is not None
+        }
         self._leaders = _leaders(graphs)
         self._owners = {unit: graph.definition for graph in graphs for unit in graph.units}
         self._recomputed = {op.graph for graph in graphs for op in graph.ops if self.recomputing(op)}
@@ -336,7 +338,7 @@ class Classes(Generic[Part]):
             twins[self._leaders.get(body, body)].append(number)
         group = ModuleClass(
             definition, members, rows, class_template, wiring, self.helpers,
-            [self._given.get(body, {}) for body in members],
+            [self._instance_options.get(body, {}) for body in members],
             [calls for calls in twins.values() if len(calls) > 1],
             over,
         )  # fmt: skip

@@ -31,7 +31,7 @@ class Variable:
     word: str
     holds: list[Value] = field(default_factory=list)
     name: str = ""
-    given: bool = False  # an argument: the caller keeps it in memory
+    is_argument: bool = False  # of the function: the caller keeps it in memory
     several: bool = False  # assigned more than once, for example in a loop
     item: bool = False  # a loop variable: other loops may reuse its name
     listed: bool = False  # a list: no tensor takes its name afterwards

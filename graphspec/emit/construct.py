@@ -93,7 +93,7 @@ class InitWriter:
             while word in taken:
                 word += "_"
             taken.add(word)
-            self.group.borrowed[unit.name] = Variable(word, [], word, given=True)
+            self.group.borrowed[unit.name] = Variable(word, [], word, is_argument=True)
             self.group.types[word] = self.classes.type_of(unit)
 
     def _shared(self, unit: Unit, slots: list[Slot]) -> None:

@@ -35,10 +35,10 @@ class Forward(ForwardScope):
         for word in self.group.inputs:
             local, value = self.group.input(word), self.group.graph.inputs[word]
             assert value is not None
-            variable = Variable(local, [value], local, given=True)
-            self.given.append(variable)
+            variable = Variable(local, [value], local, is_argument=True)
+            self.parameters.append(variable)
             self.values.bind(value, variable.read(), value in self.layout.channels_first)
-        self.given += self.group.borrowed.values()
+        self.parameters += self.group.borrowed.values()
         for op in self.group.graph.ops:
             slot = slots.get(op)
             if slot is None:
@@ -62,7 +62,7 @@ class Forward(ForwardScope):
         functions = {group.name for group in self.constructor.classes.groups if group.is_function}
         taken = {*self.group.helpers, *functions}
         self.body = merge_copies(self.body)
-        name_variables(self.body, self.given, taken)
+        name_variables(self.body, self.parameters, taken)
         if len(self.group.bodies) == 1:  # the sizes of a block that is used again are not known here
             self.body = nested_where_released(release(self.body, program, peaks))
 
@@ -373,7 +373,7 @@ class Forward(ForwardScope):
 
 def _late(code: ast.expr) -> tuple[Read, ast.expr] | None:
     """The variable of an output that is returned as logits, and its activation otherwise."""
-    if not isinstance(code, ast.IfExp) or not isinstance(code.body, Read) or code.body.variable.given:
+    if not isinstance(code, ast.IfExp) or not isinstance(code.body, Read) or code.body.variable.is_argument:
         return None
     alone = {read.variable for read in reads(code.orelse)} == {code.body.variable}
     return (code.body, code.orelse) if alone else None

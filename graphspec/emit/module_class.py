@@ -67,7 +67,7 @@ class Arg:
 
 @dataclass(eq=False, slots=True)
 class ModuleClass:
-    """The instances `bodies` that share a class; `slots` are those of each. `given` are the params that the
+    """The instances `bodies` that share a class; `slots` are those of each. `options` are the params that the
     use of each gives it; `twins` the bodies that are calls of one module.
 
     With `over`, it runs on modules of that class, and constructs none: the calls of a shared block whose
@@ -80,7 +80,7 @@ class ModuleClass:
     template: ClassTemplate
     wiring: Wiring
     helpers: frozenset[str]
-    given: list[dict[str, Any]]
+    options: list[dict[str, Any]]
     twins: list[list[int]] = field(default_factory=list)
     over: ModuleClass | None = None
     name: str = ""
@@ -220,7 +220,7 @@ class ModuleClass:
         declared = self.graph.declared.get(word)
         if not isinstance(declared, str) or "$" not in declared:
             return False
-        return not any(word in values for values in self.given)
+        return not any(word in values for values in self.options)
 
     # --- arguments
 

@@ -145,7 +145,7 @@ class Nesting:
     def _let_go(self, before: PlacedStatement) -> int:
         """The bytes that a statement reads for the last time. Nesting holds them for one more statement."""
         mine = {variable for variable in read_by(before.statement) if self.last[variable] == before.number}
-        return before.kept + sum(bytes_of(variable) for variable in mine if not variable.given)
+        return before.kept + sum(bytes_of(variable) for variable in mine if not variable.is_argument)
 
     def _line(self, statement: Assign | Return, value: ast.expr) -> int:
         """The length of the line; for a dictionary, of its longest line.
@@ -249,7 +249,7 @@ def _only_computes(statement: Statement) -> bool:
 
 def bytes_of(variable: Variable) -> int:
     """The bytes that a variable holds; a view holds none."""
-    if variable.given:
+    if variable.is_argument:
         return 0
     return sum(size(value) for value in variable.holds if storage(value) is value)
 

@@ -27,7 +27,7 @@ class ForwardScope:
     masks: dict[str, Value]
     body: list[Statement] = field(default_factory=list)
     values: Values = field(default_factory=Values)
-    given: list[Variable] = field(default_factory=list)
+    parameters: list[Variable] = field(default_factory=list)
     lists: dict[SlotOutput, Variable] = field(default_factory=dict)  # what loops collect
     logits: dict[Value, ast.expr] = field(default_factory=dict)  # how the logits of a value are read
     late: dict[Value, Ending] = field(default_factory=dict)  # activations that are part of the return

@@ -62,7 +62,7 @@ def merge_copies(body: list[Statement]) -> list[Statement]:
                 same[target] = source
                 source.holds += target.holds
                 source.several = True
-                if not source.given and not lives.is_brief(target):
+                if not source.is_argument and not lives.is_brief(target):
                     source.word = target.word
                 continue
         kept.append(statement)
@@ -102,7 +102,7 @@ def name_variables(body: list[Statement], arguments: list[Variable], taken: set[
                 return max(free, key=lambda name: bytes_of(holders[name]) if name in holders else 0)
         word = names.local(variable.word)
         old = holders.get(word)
-        reusable = old is not None and not old.given and old.listed == variable.listed
+        reusable = old is not None and not old.is_argument and old.listed == variable.listed
         if reusable and old.word == variable.word and is_free(word, number, looped):  # type: ignore[union-attr]
             return word
         return space.claim(word)

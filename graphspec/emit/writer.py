@@ -67,7 +67,7 @@ class SourceWriter:
     def statements(self, forward: Forward, indent: int) -> None:
         """The statements of a `forward`."""
         read = {variable for statement in forward.body for variable in read_by(statement)}
-        unread = [variable.name for variable in forward.given if variable not in read]
+        unread = [variable.name for variable in forward.parameters if variable not in read]
         if unread:
             self.add(f"{' ' * indent}del {', '.join(unread)}  # not read here")
         for statement in forward.body:
@@ -156,7 +156,7 @@ def write_definition(
     if program is not None:
         writer.add(*default_fills(program, constructor))
         taken = {variable.name for each in forward.body for variable in (*assigned_by(each), *read_by(each))}
-        writer.add(*size_checks(program, group, taken | {variable.name for variable in forward.given}))
+        writer.add(*size_checks(program, group, taken | {variable.name for variable in forward.parameters}))
     writer.statements(forward, 8)
 
 

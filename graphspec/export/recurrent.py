@@ -146,8 +146,8 @@ def _loop(
     if self.bias_ih_l0 is not None:
         products = products + self.bias_ih_l0.view(self.gates, 1, 1, -1)
 
-    def step(before: State, given: tuple[Tensor, ...]) -> tuple[State, Tensor]:
-        product, *seen = given
+    def step(before: State, step_inputs: tuple[Tensor, ...]) -> tuple[State, Tensor]:
+        product, *seen = step_inputs
         output, *old = before
         new = self.step(product, None, *old)
         last = new[0]

@@ -154,7 +154,7 @@ class _Body:
             graph = self.rewriter.graph(op.graph, self.rewriter.prefixes[op.unit], first_call)
         new = self.rewriter.copy(op, graph, unit, self._layer(op))
         if op in self.absorbing:
-            new.given = {key: value for key, value in op.given.items() if key != "use_bias"}
+            new.options = {key: value for key, value in op.options.items() if key != "use_bias"}
         return new
 
     def _layer(self, op: Op) -> Layer | None:

@@ -66,8 +66,8 @@ def need_attention(
     `masks` maps the name of each mask of steps to the mask and the tensor whose steps it masks. Raises
     `LayerError`.
     """
-    given = {"query": query, "value": value, "key": key}
-    tensors = {word: x for word, x in given.items() if x is not None}
+    named_tensors = {"query": query, "value": value, "key": key}
+    tensors = {word: x for word, x in named_tensors.items() if x is not None}
     for position, (word, x) in enumerate(tensors.items()):
         _need_tensor(name, word, x, query, position)
     if key is not None and key.shape[1:-1] != value.shape[1:-1]:

@@ -53,8 +53,8 @@ def _of_cell(rnn: Any) -> Recurrent:
         message = "Bidirectional wraps an RNN of one cell: wrap each cell in a separate Bidirectional"
         raise PydanticCustomError("wraps_type", message)
     layer = rnn.stack().layers[0]
-    given = {name: getattr(layer, name) for name in type(layer).model_fields}
-    recurrent = type(layer).model_validate({**given, "go_backwards": rnn.go_backwards})
+    settings = {name: getattr(layer, name) for name in type(layer).model_fields}
+    recurrent = type(layer).model_validate({**settings, "go_backwards": rnn.go_backwards})
     assert isinstance(recurrent, Recurrent)
     return recurrent
 

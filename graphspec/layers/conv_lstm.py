@@ -57,8 +57,8 @@ class _ConvLSTM(OverSteps, abstract=True):
     stateful: Literal[False] = False
 
     @classmethod
-    def instead(cls, argument: str, given: object) -> str | None:
-        return margin_instead(argument, given, f"ZeroPadding{cls.rank}D")
+    def instead(cls, argument: str, value: object) -> str | None:
+        return margin_instead(argument, value, f"ZeroPadding{cls.rank}D")
 
     @property
     def last(self) -> bool:
@@ -107,12 +107,12 @@ class _ConvLSTM(OverSteps, abstract=True):
             output = state.with_shape(state.shape[0], sequences.shape[1], *image)
         return (output, state, state) if self.return_state else output
 
-    def _check_states(self, state: Tensor, given: tuple[Tensor, ...] | None) -> None:
-        if given and len(given) != 2:
-            message = f"`initial_state` of {self.spec_name} takes 2 tensors and gets {len(given)}"
+    def _check_states(self, state: Tensor, states_given: tuple[Tensor, ...] | None) -> None:
+        if states_given and len(states_given) != 2:
+            message = f"`initial_state` of {self.spec_name} takes 2 tensors and gets {len(states_given)}"
             help = "`return_state: true` gives as many: `state_h` and `state_c`"
             raise LayerError("input-count", message, help=help, inputs=(1,))
-        for position, each in enumerate(given or (), 1):
+        for position, each in enumerate(states_given or (), 1):
             fits = each.shape[1:] == state.shape[1:] and each.dtype == state.dtype
             if not fits or stretch(each.shape[0], state.shape[0]) != state.shape[0]:
                 message = f"the state of {self.spec_name} is {state}, and {{input{position}}} is {each}"

@@ -63,8 +63,8 @@ class Convolving(Layer, abstract=True):
         bias_initializer: Initializer
 
     @classmethod
-    def instead(cls, argument: str, given: object) -> str | None:
-        return margin_instead(argument, given, f"ZeroPadding{cls.rank}D")
+    def instead(cls, argument: str, value: object) -> str | None:
+        return margin_instead(argument, value, f"ZeroPadding{cls.rank}D")
 
     def channels(self, x: Tensor) -> int:
         """The number of input channels. Raises `LayerError` where it is a dynamic size."""

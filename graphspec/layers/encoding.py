@@ -117,9 +117,9 @@ class Discretization(Layer):
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer="Discretization")
         self._need_one()
-        given = self.bin_boundaries or ()
-        if list(given) != sorted(set(given)):
-            message = f"`bin_boundaries` must rise, unlike {list(given[:10])}"
+        boundaries = self.bin_boundaries or ()
+        if list(boundaries) != sorted(set(boundaries)):
+            message = f"`bin_boundaries` must rise, unlike {list(boundaries[:10])}"
             raise LayerError("out-of-range", message, argument="bin_boundaries")
         if self.output_mode == "int":
             return x.with_dtype("int64")

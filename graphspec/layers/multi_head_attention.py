@@ -114,8 +114,8 @@ class Heads(Attending, abstract=True):
             *(value.shape[axis] for axis in axes),
         )
         if attention_mask is not None:
-            given = (query, value, key, query_mask, value_mask, key_mask)
-            self._need_mask(attention_mask, scores, len(axes), sum(x is not None for x in given))
+            tensors = (query, value, key, query_mask, value_mask, key_mask)
+            self._need_mask(attention_mask, scores, len(axes), sum(x is not None for x in tensors))
         output = query.with_shape(batch, *query.shape[1:-1], *self.output_features(query))
         return (output, scores) if self.return_attention_scores else output
 
@@ -404,12 +404,12 @@ class MultiHeadAttention(Heads):
         return (self.output_shape,) if isinstance(self.output_shape, int) else self.output_shape
 
     def axes(self, rank: int) -> tuple[int, ...]:
-        given = self.attention_axes
-        if given is None:
+        axes_given = self.attention_axes
+        if axes_given is None:
             return tuple(range(1, rank - 1))
         axes = tuple(
             example_axis(self.spec_name, axis, rank, "attention_axes")
-            for axis in (given if isinstance(given, tuple) else (given,))
+            for axis in (axes_given if isinstance(axes_given, tuple) else (axes_given,))
         )
         if not axes or len(set(axes)) < len(axes) or rank - 1 in axes:
             raise LayerError(

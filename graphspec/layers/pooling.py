@@ -45,10 +45,10 @@ class _Pooling(Layer, abstract=True):
     """Whether a window may extend beyond the end."""
 
     @classmethod
-    def instead(cls, argument: str, given: object) -> str | None:
-        if argument == "padding" and cls.mode == "max" and not isinstance(given, str):
+    def instead(cls, argument: str, value: object) -> str | None:
+        if argument == "padding" and cls.mode == "max" and not isinstance(value, str):
             return "a number is added at both ends of an axis, and is at most half of `pool_size`"
-        return margin_instead(argument, given, f"ZeroPadding{cls.rank}D")
+        return margin_instead(argument, value, f"ZeroPadding{cls.rank}D")
 
     @property
     def steps(self) -> tuple[int, ...]:

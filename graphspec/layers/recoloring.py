@@ -116,8 +116,8 @@ class RandomColorJitter(_Recoloring, also="ColorJitter"):
         return ModuleCall("RandomColorJitter", {"value_range": floats(self.value_range)}, keyword)
 
     def flops(self, site: Site) -> Dim:
-        given = (self.brightness_factor, self.contrast_factor, self.saturation_factor, self.hue_factor)
-        costs = zip(given, (3, 5, 20, 20), strict=True)
+        factors = (self.brightness_factor, self.contrast_factor, self.saturation_factor, self.hue_factor)
+        costs = zip(factors, (3, 5, 20, 20), strict=True)
         return sum(cost for factor, cost in costs if factor is not None) * product(site.x.shape[1:])
 
 

@@ -251,9 +251,9 @@ def more_arguments(site: Site, flip: str = "") -> str:
 
 def spelled(construct: ModuleCall) -> str:
     """A module as Python, for use in another module's constructor."""
-    given = [_text(value) for value in construct.positional.values()]
-    given += [f"{k}={_text(value)}" for k, (value, default) in construct.keyword.items() if value != default]
-    return f"{construct.target}({', '.join(given)})"
+    texts = [_text(value) for value in construct.positional.values()]
+    texts += [f"{k}={_text(value)}" for k, (value, default) in construct.keyword.items() if value != default]
+    return f"{construct.target}({', '.join(texts)})"
 
 
 def _text(value: Leaf) -> str:

@@ -59,8 +59,8 @@ class Transposed(Convolving, abstract=True):
     bias_constraint: Constraint | None = None
 
     @classmethod
-    def instead(cls, argument: str, given: object) -> str | None:
-        return margin_instead(argument, given, f"Cropping{cls.rank}D")
+    def instead(cls, argument: str, value: object) -> str | None:
+        return margin_instead(argument, value, f"Cropping{cls.rank}D")
 
     def infer(self, x: Tensor) -> Tensor:
         self.need(x)

@@ -97,8 +97,8 @@ def reads(program: Program, arrays: Mapping[str, Tensor], names: Collection[str]
         for name, field in known.items()
     ):
         return False
-    given = {name: field.tensor for name, field in known.items() if name in arrays}
-    sizes = sizes_of(given, {name: arrays[name].shape for name in given})
+    present = {name: field.tensor for name, field in known.items() if name in arrays}
+    sizes = sizes_of(present, {name: arrays[name].shape for name in present})
     least, most = program.minimum_sizes, program.maximum_sizes
     return all(least.get(name, 1) <= size <= most.get(name, size) for name, size in sizes.items())
 

@@ -90,8 +90,8 @@ def _role(
     if not fields:
         return Role("fixed")
     if set(fields) & of_output:
-        given = getattr(layer, fields[0])
-        parts = (size // given, given) if isinstance(given, int) and size % given == 0 else (size,)
+        count = getattr(layer, fields[0])
+        parts = (size // count, count) if isinstance(count, int) and size % count == 0 else (size,)
         return Role("out", 0, parts)
     if _is_kernel(weight) or weight.keras.endswith("bias"):
         joined = weight.unmerged

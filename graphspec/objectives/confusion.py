@@ -28,8 +28,8 @@ class Counts(Confusion):
         """[4, thresholds]: true positives, false positives, true negatives, false negatives."""
         import torch
 
-        output, target, given = self.decided(output, target)
-        called = output.reshape(1, -1) > output.new_tensor(given).unsqueeze(1)
+        output, target, thresholds = self.decided(output, target)
+        called = output.reshape(1, -1) > output.new_tensor(thresholds).unsqueeze(1)
         positive = (target != 0).reshape(1, -1)
         cells = [positive & called, ~positive & called, ~positive & ~called, positive & ~called]
         if weight is None:

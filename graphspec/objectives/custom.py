@@ -40,7 +40,7 @@ def path_help(text: object) -> str | None:
 
 
 class CustomLoss(Loss):
-    """`path` made with `given`, then called with what the model returns and with the targets.
+    """`path` made with `arguments`, then called with what the model returns and with the targets.
 
     It gives one number for the batch, or one for each example. `shape` and `dtype` are the targets', where
     they are not the output's.
@@ -49,7 +49,7 @@ class CustomLoss(Loss):
     canonical: ClassVar[str] = "own"
     by_example = True
     path: str
-    given: dict[str, Any]
+    arguments: dict[str, Any]
     shape: tuple[Any, ...] | None = None
     dtype: str | None = None
 
@@ -73,7 +73,7 @@ class CustomMetric(Metric):
 
     canonical: ClassVar[str] = "own"
     path: str
-    given: dict[str, Any]
+    arguments: dict[str, Any]
     shape: tuple[Any, ...] | None = None
     dtype: str | None = None
     way: Literal["up", "down"] = "up"
@@ -124,13 +124,13 @@ def _read(value: dict[str, Any], more: tuple[str, ...], what: str) -> dict[str, 
     if not is_path(path):
         message = f"a custom {what} is a path such as my_losses.Dice, not {show(path)}"
         raise unfit("wrong-type", message, path_help(path), "module")
-    given = {key: item for key, item in value.items() if key not in (*KEYS, *more)}
+    other_keys = {key: item for key, item in value.items() if key not in (*KEYS, *more)}
     under = value.get("arguments", {})
     if not isinstance(under, dict):
         raise unfit("wrong-type", f"`arguments` is a mapping, not {show(under)}", None, "arguments")
     problems = [
         Problem("bad-name", f"`{word}` cannot name an argument", None, (word,))
-        for word in (*given, *under)
+        for word in (*other_keys, *under)
         if not isinstance(word, str) or not WORD.match(word) or word.startswith("__")
     ]
     if problems:
@@ -145,7 +145,7 @@ def _read(value: dict[str, Any], more: tuple[str, ...], what: str) -> dict[str, 
         help = did_you_mean(str(dtype), DTYPES, f"one of: {', '.join(DTYPES)}", DTYPE_WORDS)
         raise unfit("out-of-range", f"unknown dtype {show(dtype)}", help, "dtype")
     kept = None if shape is None else tuple(shape)
-    return {"path": path, "given": {**given, **under}, "shape": kept, "dtype": dtype}
+    return {"path": path, "arguments": {**other_keys, **under}, "shape": kept, "dtype": dtype}
 
 
 def _is_size(size: Any) -> bool:

@@ -72,8 +72,8 @@ class Metric(Named):
                 message = f"`{self.name}` compares all values of the output, and those are quantiles of one"
                 return (message, "write `mae`, `rmse` or `coverage`")
             kinds = ("class numbers", "one value for each class")
-            given, taken = kinds if target.rank < wanted.rank else kinds[::-1]
-            message = f"`{self.name}` compares with {taken}, but the targets of `{loss.name}` are {given}"
+            of_loss, taken = kinds if target.rank < wanted.rank else kinds[::-1]
+            message = f"`{self.name}` compares with {taken}, but the targets of `{loss.name}` are {of_loss}"
             one_hot = loss.name.removeprefix("sparse_")
             if target.rank < wanted.rank and loss.name != one_hot:
                 other = (

@@ -64,17 +64,17 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
         if (bias is not None) + (mask is not None) + self.is_causal > 1:
             message = "`dot_product_attention` takes one of `bias`, `mask` and `is_causal`"
             raise LayerError("input-count", message)
-        given = bias if mask is None else mask
-        if given is None:
+        added = bias if mask is None else mask
+        if added is None:
             return
         position = 3 if mask is None else 4
-        if given.is_float != (mask is None) or (mask is not None and mask.dtype != "bool"):
-            message = f"a `bias` holds floats and a `mask` booleans, not {given}"
+        if added.is_float != (mask is None) or (mask is not None and mask.dtype != "bool"):
+            message = f"a `bias` holds floats and a `mask` booleans, not {added}"
             raise LayerError("wrong-dtype", message, inputs=(position,))
-        sizes = zip(given.shape, wanted, strict=False)
-        if given.rank != 4 or any(given_size not in (1, size) for given_size, size in sizes):
-            scores = Tensor(wanted, given.dtype)
-            message = f"{given} does not broadcast to {scores}: batch, heads, queries, keys"
+        sizes = zip(added.shape, wanted, strict=False)
+        if added.rank != 4 or any(given_size not in (1, size) for given_size, size in sizes):
+            scores = Tensor(wanted, added.dtype)
+            message = f"{added} does not broadcast to {scores}: batch, heads, queries, keys"
             raise LayerError("shapes-differ", message, inputs=(position,))
 
     def code(self, site: Site) -> Code:

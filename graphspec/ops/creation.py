@@ -161,8 +161,8 @@ class Arange(Operation, spec_name="arange"):
     examples = (Example({"axis": 1}, ((3, 4),)),)
 
     @classmethod
-    def reads_nothing(cls, given: Collection[str]) -> bool:
-        return "stop" in given
+    def reads_nothing(cls, names: Collection[str]) -> bool:
+        return "stop" in names
 
     @classmethod
     def positional(cls, count: int) -> tuple[str, ...]:

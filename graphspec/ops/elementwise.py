@@ -159,8 +159,8 @@ class _Like(_Function, abstract=True):
         constants: dict[str, Leaf] = {}
         if self.dtype not in (None, site.x.dtype):
             constants["dtype"] = Ref(f"torch.{self.dtype}")
-        given = ", dtype={dtype}" if constants else ""
-        return Code(self.template.replace(")", f"{given})"), constants=constants)
+        argument = ", dtype={dtype}" if constants else ""
+        return Code(self.template.replace(")", f"{argument})"), constants=constants)
 
 
 class ZerosLike(_Like, spec_name="zeros_like"):

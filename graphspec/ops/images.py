@@ -109,10 +109,10 @@ class _Border(Operation, abstract=True):
         return margins
 
     def border(
-        self, x: Tensor, size: Dim, given: tuple[int | None, ...], fields: tuple[str, ...]
+        self, x: Tensor, size: Dim, borders: tuple[int | None, ...], fields: tuple[str, ...]
     ) -> tuple[int | None, int | None, Dim]:
         """The same of one axis."""
-        before, behind, target = given
+        before, behind, target = borders
         if before is not None and behind is not None:
             left = size + self.sign * (before + behind)
             if isinstance(left, int) and left < 1:

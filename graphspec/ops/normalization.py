@@ -145,10 +145,10 @@ class BatchNormalizationOperation(Operation, spec_name="batch_normalization"):
         return x
 
     def code(self, site: Site) -> Code:
-        rank, given = site.x.rank, (*site.inputs, None, None)[:5]
+        rank, operands = site.x.rank, (*site.inputs, None, None)[:5]
         axis = self.axis % rank
         index = "" if rank == 2 else f"[:{', None' * (axis - 1)}, :{', None' * (rank - axis - 1)}]"
         text = f"({{x}} - {{mean}}{index}) * ({{variance}}{index} + {{epsilon}}).rsqrt()"
-        text += f" * {{scale}}{index}" if given[4] is not None else ""
-        text += f" + {{offset}}{index}" if given[3] is not None else ""
+        text += f" * {{scale}}{index}" if operands[4] is not None else ""
+        text += f" + {{offset}}{index}" if operands[3] is not None else ""
         return Code(text, constants={"epsilon": self.epsilon})

@@ -70,18 +70,18 @@ class Rearrange(Operation, spec_name="rearrange"):
             raise LayerError("wrong-rank", message, argument="pattern", inputs=(0,))
         axis_sizes: dict[str, Dim] = {}
         for group, size in zip(before, x.shape, strict=True):
-            given: dict[str, Dim] = {}
-            given |= {name: self.axes_lengths[name] for name in group if name in self.axes_lengths}
-            open_names = [name for name in group if name not in given]
+            known: dict[str, Dim] = {}
+            known |= {name: self.axes_lengths[name] for name in group if name in self.axes_lengths}
+            open_names = [name for name in group if name not in known]
             if len(open_names) > 1:
                 message = f"`axes_lengths` must give the size of `{open_names[0]}` or of `{open_names[1]}`"
                 raise LayerError("missing-key", message, argument="axes_lengths")
-            rest = quotient(size, product(given.values()))
+            rest = quotient(size, product(known.values()))
             if rest is None or (not open_names and rest != 1):
-                parts = " * ".join(f"{name} = {length}" for name, length in given.items())
+                parts = " * ".join(f"{name} = {length}" for name, length in known.items())
                 message = f"an axis of {size} in {x} is not `{' '.join(group)}` with {parts}"
                 raise LayerError("shapes-differ", message, argument="axes_lengths", inputs=(0,))
-            axis_sizes |= given | dict.fromkeys(open_names, rest)
+            axis_sizes |= known | dict.fromkeys(open_names, rest)
         return axis_sizes
 
     def infer(self, x: Tensor) -> Tensor:

@@ -203,8 +203,8 @@ class Moveaxis(Operation, spec_name="moveaxis", also="movedim"):
     def places(self, x: Tensor, argument: str) -> list[int]:
         """The axes of an argument as nonnegative numbers, in their order."""
         value = getattr(self, argument)
-        given = value if isinstance(value, tuple) else (value,)
-        axes = [example_axis(self.spec_name, axis, x.rank, argument) for axis in given]
+        values = value if isinstance(value, tuple) else (value,)
+        axes = [example_axis(self.spec_name, axis, x.rank, argument) for axis in values]
         if len(set(axes)) != len(axes):
             raise LayerError("out-of-range", "`moveaxis` gets the same axis twice", argument=argument)
         return axes
@@ -283,12 +283,12 @@ class Tile(Operation, spec_name="tile"):
 
     def counts(self, x: Tensor) -> tuple[int, ...]:
         """The number of repeats of each axis."""
-        given = self.repeats if isinstance(self.repeats, tuple) else (self.repeats,)
-        counts = (*[1] * (x.rank - len(given)), *given)
+        repeat_counts = self.repeats if isinstance(self.repeats, tuple) else (self.repeats,)
+        counts = (*[1] * (x.rank - len(repeat_counts)), *repeat_counts)
         if len(counts) != x.rank or counts[0] != 1:
             raise LayerError(
                 "out-of-range",
-                f"`repeats` holds a number for each axis of {x}, 1 for the batch, not {list(given)}",
+                f"`repeats` holds a number for each axis of {x}, 1 for the batch, not {list(repeat_counts)}",
                 argument="repeats",
             )
         return counts

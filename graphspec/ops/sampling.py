@@ -18,17 +18,17 @@ from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
 
 
-def _need_beside(name: str, argument: str, given: Tensor, shape: tuple[int, ...], images: Tensor) -> None:
+def _need_beside(name: str, argument: str, value: Tensor, shape: tuple[int, ...], images: Tensor) -> None:
     """Refuses what is no tensor of numbers of this shape for each image, or one for all."""
-    need_numbers(name, images, given)
-    if given.shape[1:] != shape or given.shape[0] not in (1, images.shape[0]):
-        message = f"`{argument}` of `{name}` is {list(shape)} for each image, not {given}"
+    need_numbers(name, images, value)
+    if value.shape[1:] != shape or value.shape[0] not in (1, images.shape[0]):
+        message = f"`{argument}` of `{name}` is {list(shape)} for each image, not {value}"
         raise LayerError("shapes-differ", message, inputs=(1,))
 
 
-def _alike(argument: str, given: Tensor, other: str, wanted: Tensor) -> str:
+def _alike(argument: str, value: Tensor, other: str, wanted: Tensor) -> str:
     """An argument in the dtype of another one."""
-    return f"{{{argument}}}" + (f".type_as({{{other}}})" if given.dtype != wanted.dtype else "")
+    return f"{{{argument}}}" + (f".type_as({{{other}}})" if value.dtype != wanted.dtype else "")
 
 
 class _Sampled(Operation, abstract=True):

@@ -37,8 +37,8 @@ class Take(Operation, spec_name="take", also="index_select"):
 
     examples = (Example({"indices": 0, "axis": 1}, ((3, 4),)),)
 
-    def infer(self, x: Tensor, given: Tensor | None = None) -> Tensor:
-        if (given is None) == (self.indices is None):
+    def infer(self, x: Tensor, indices_tensor: Tensor | None = None) -> Tensor:
+        if (indices_tensor is None) == (self.indices is None):
             raise LayerError(
                 "input-count",
                 "`take` takes constant `indices`, or a tensor of them",
@@ -52,8 +52,8 @@ class Take(Operation, spec_name="take", also="index_select"):
                 argument="axis",
             )
         axis = example_axis(self.spec_name, self.axis, x.rank)
-        if given is not None:
-            return self._by_tensor(x, given, axis)
+        if indices_tensor is not None:
+            return self._by_tensor(x, indices_tensor, axis)
         assert self.indices is not None
         size = x.shape[axis]
         indices = self.indices if isinstance(self.indices, tuple) else (self.indices,)
@@ -75,8 +75,8 @@ class Take(Operation, spec_name="take", also="index_select"):
             raise misfit(self.spec_name, (x, indices), 0, 1)
         return x.with_shape(batch, *x.shape[1:axis], *indices.shape[1:], *x.shape[axis + 1 :])
 
-    def moves(self, x: Tensor, given: Tensor | None = None) -> tuple[Moved, ...]:
-        if given is not None:
+    def moves(self, x: Tensor, indices_tensor: Tensor | None = None) -> tuple[Moved, ...]:
+        if indices_tensor is not None:
             return ()
         assert self.axis is not None and self.indices is not None
         size = x.shape[-1]
@@ -87,8 +87,8 @@ class Take(Operation, spec_name="take", also="index_select"):
         indices = self.indices if isinstance(self.indices, tuple) else (self.indices,)
         return (tuple(index % size for index in indices),)
 
-    def limit_for(self, x: Tensor, given: Tensor | None = None) -> int | None:
-        return None if given is None or self.axis is None else size_of_floats(x, self.axis)
+    def limit_for(self, x: Tensor, indices: Tensor | None = None) -> int | None:
+        return None if indices is None or self.axis is None else size_of_floats(x, self.axis)
 
     def code(self, site: Site) -> Code:
         assert self.axis is not None

@@ -38,8 +38,8 @@ class _AsLayer(Operation, abstract=True):
             message = f"`{self.spec_name}` takes sequences, images and volumes, and gets {inputs}"
             raise LayerError("wrong-rank", message, inputs=(0,))
         fields = type(self).model_fields
-        given = {name: self.sized(name, rank) for name in fields if getattr(self, name) is not None}
-        instance: Layer = REGISTRY["layer"][f"{self.family}{rank}D"].model_validate(given)
+        settings = {name: self.sized(name, rank) for name in fields if getattr(self, name) is not None}
+        instance: Layer = REGISTRY["layer"][f"{self.family}{rank}D"].model_validate(settings)
         return instance
 
     def sized(self, name: str, rank: int) -> object:
@@ -137,15 +137,15 @@ class Conv(Operation, spec_name="conv"):
         if len(width) < rank:
             message = f"`{self.spec_name}` needs to know the window of the kernel, {kernel}"
             raise LayerError("unknown-size", message, inputs=(1,))
-        given = []
+        per_axis = []
         for name in ("strides", "dilation_rate"):
             value = getattr(self, name)
             sizes = value if isinstance(value, tuple) else (value,) * rank
             if len(sizes) != rank:
                 message = f"`{name}` has a size for each of {rank} axes, and is {list(sizes)}"
                 raise LayerError("out-of-range", message, argument=name)
-            given.append(sizes)
-        return width, *given
+            per_axis.append(sizes)
+        return width, *per_axis
 
     def channels(self, inputs: Tensor, kernel: Tensor) -> tuple[int, int]:
         """The number of groups, and of filters."""
@@ -199,10 +199,10 @@ class Conv(Operation, spec_name="conv"):
             elif any(sides):
                 text, constants["pads"] = f"F.pad({text}, {{pads}})", sides
         shared = kernel.shape[0] == 1
-        given, at = ("{kernel}[0]", 0) if shared else ("{kernel}", 1)
-        weight = f"{given}.movedim((-1, -2), ({at}, {at + 1}))"
+        each_kernel, at = ("{kernel}[0]", 0) if shared else ("{kernel}", 1)
+        weight = f"{each_kernel}.movedim((-1, -2), ({at}, {at + 1}))"
         if self.depthwise:
-            weight = f"{given}.flatten(-2).movedim(-1, {at}).unsqueeze({at + 1})"
+            weight = f"{each_kernel}.flatten(-2).movedim(-1, {at}).unsqueeze({at + 1})"
         options = ""
         for name, value, default in (("stride", strides, 1), ("padding", even, 0), ("dilation", dilation, 1)):
             if set(value) != {default}:
@@ -314,10 +314,10 @@ class ConvTranspose(Conv, spec_name="conv_transpose"):
         if isinstance(added, tuple) and len(added) != rank:
             message = f"`output_padding` has a size for each of {rank} axes, and is {list(added)}"
             raise LayerError("out-of-range", message, argument="output_padding")
-        given = {"filters": self.channels(inputs, kernel)[1], "kernel_size": width, "strides": strides}
-        given |= {"dilation_rate": dilation, "output_padding": added}
-        given |= {"padding": self.padding, "data_format": self.data_format}
-        transposed: Transposed = REGISTRY["layer"][f"Conv{rank}DTranspose"].model_validate(given)
+        settings = {"filters": self.channels(inputs, kernel)[1], "kernel_size": width, "strides": strides}
+        settings |= {"dilation_rate": dilation, "output_padding": added}
+        settings |= {"padding": self.padding, "data_format": self.data_format}
+        transposed: Transposed = REGISTRY["layer"][f"Conv{rank}DTranspose"].model_validate(settings)
         return transposed
 
     def infer(self, inputs: Tensor, kernel: Tensor) -> Tensor:
@@ -329,7 +329,7 @@ class ConvTranspose(Conv, spec_name="conv_transpose"):
         last, shared = self.data_format == "channels_last", kernel.shape[0] == 1
         layer = self.layer(inputs, kernel)
         margins = layer.margins()
-        given, at = ("{kernel}[0]", 0) if shared else ("{kernel}", 1)
+        each_kernel, at = ("{kernel}[0]", 0) if shared else ("{kernel}", 1)
         options, constants = "", dict[str, Leaf]()
         for name, value, default in (
             ("stride", layer.strides, 1),
@@ -343,7 +343,7 @@ class ConvTranspose(Conv, spec_name="conv_transpose"):
         function = f"F.conv_transpose{len(margins)}d"
         function = f"{function}(" if shared else f"conv_each({function}, "
         text = f"{function}{{inputs}}{'.movedim(-1, 1)' if last else ''}, "
-        text += f"{given}.movedim((-1, -2), ({at}, {at + 1})){options})"
+        text += f"{each_kernel}.movedim((-1, -2), ({at}, {at + 1})){options})"
         if any(margin.crop for margin in margins):
             text += f"[..., {', '.join(f':{-margin.crop}' if margin.crop else ':' for margin in margins)}]"
         return Code(text + (".movedim(1, -1)" if last else ""), constants=constants)
@@ -391,8 +391,12 @@ class Unfold(Operation, spec_name="unfold"):
 
     def options(self) -> tuple[str, dict[str, Leaf]]:
         """The keyword arguments that differ from their defaults."""
-        given: dict[str, Leaf] = {"dilation": self.dilation, "padding": self.padding, "stride": self.stride}
-        kept = {name: value for name, value in given.items() if value != (0 if name == "padding" else 1)}
+        arguments: dict[str, Leaf] = {
+            "dilation": self.dilation,
+            "padding": self.padding,
+            "stride": self.stride,
+        }
+        kept = {name: value for name, value in arguments.items() if value != (0 if name == "padding" else 1)}
         return "".join(f", {name}={{{name}}}" for name in kept), kept
 
     def code(self, site: Site) -> Code:

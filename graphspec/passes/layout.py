@@ -142,8 +142,8 @@ class Layout:
                 self.channels_first.update(v for v in op.outputs.values() if v.tensor.rank in TO_FIRST)
             if op.graph is not None and op.wrapper is None:
                 for key, value in op.outputs.items():
-                    given = self.gives(op.graph, op.results[key])
-                    (self.channels_first.add if given else self.channels_first.discard)(value)
+                    turned = self.gives(op.graph, op.results[key])
+                    (self.channels_first.add if turned else self.channels_first.discard)(value)
 
     def _comes_out_first(self, op: Op) -> bool:
         if op.wrapper is not None or op.parameter is not None or op.graph is not None:

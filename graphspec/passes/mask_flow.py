@@ -162,8 +162,8 @@ class MaskFlow:
             return None
         masks = [self.grouped(argument) for argument in op.arguments]
         if not layer.variadic and len(op.arguments) > 1:
-            given = {each.name: value for each, value in zip(layer.arguments, op.arguments, strict=False)}
-            masks[0] = given["mask"] if given.get("mask") is not None else masks[0]
+            by_name = {each.name: value for each, value in zip(layer.arguments, op.arguments, strict=False)}
+            masks[0] = by_name["mask"] if by_name.get("mask") is not None else masks[0]
         return self.derived(op, layer.mask(op.arguments, tuple(masks)))
 
     def grouped(self, argument: Any) -> Any:

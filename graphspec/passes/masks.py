@@ -49,8 +49,8 @@ def check_masks(graph: Graph, diagnostics: Diagnostics) -> bool:
 
 def reads_mask(op: Op) -> bool:
     """Whether an argument of an op is a mask."""
-    given = zip(op.layer.arguments if op.layer is not None else (), op.arguments, strict=False)
-    return any(argument.name.endswith("mask") and value is not None for argument, value in given)
+    pairs = zip(op.layer.arguments if op.layer is not None else (), op.arguments, strict=False)
+    return any(argument.name.endswith("mask") and value is not None for argument, value in pairs)
 
 
 class _MaskMaker:
@@ -84,14 +84,14 @@ class _MaskMaker:
                 return op.arguments
             taken = layer.masked(op.arguments, masks)
             return tuple(self.value(self.masks.derived(op, each)) for each in taken)
-        given = dict(zip((argument.name for argument in layer.arguments), op.arguments, strict=True))
+        by_name = dict(zip((argument.name for argument in layer.arguments), op.arguments, strict=True))
         carried = {argument.name for argument in layer.arguments if argument.carried}
-        tensors = [name for name, argument in given.items() if argument is not None]
+        tensors = [name for name, argument in by_name.items() if argument is not None]
         for name in tensors:
             mask = "mask" if len(tensors) == 1 else f"{name}_mask"
-            if mask in carried and given[mask] is None and isinstance(given[name], Value):
-                given[mask] = self.value(self.masks.of(given[name]))
-        return tuple(given.values())
+            if mask in carried and by_name[mask] is None and isinstance(by_name[name], Value):
+                by_name[mask] = self.value(self.masks.of(by_name[name]))
+        return tuple(by_name.values())
 
     def value(self, mask: Mask) -> Value | None:
         """A mask as a value of the graph that it belongs to.

@@ -161,7 +161,7 @@ class _Drawer:
             op.kind if op.formula is None else "compute",
             op.name if len(run) == 1 else op.node,
             visible(row.type),
-            _detail(op.given) if op.formula is None else _cut(op.formula.text),
+            _detail(op.options) if op.formula is None else _cut(op.formula.text),
             row.name if len(run) == 1 else f"{row.name} … {rows[-1].name.rpartition('.')[2]}",
             len(run),
             sum(each.params for each in rows),
@@ -270,17 +270,17 @@ def _slots(op: Op, values: tuple[Value, ...]) -> Iterator[tuple[int | None, Valu
 
 def _arguments(op: Op) -> Iterator[tuple[str, str, bool]]:
     """All arguments of a node: those that are given first, expressions as their values."""
-    for key, value in op.given.items():
+    for key, value in op.options.items():
         yield key, visible(_text(value)), False
     for key, about in type(op.layer).model_fields.items() if op.layer is not None else ():
         value = getattr(op.layer, key)
-        if key not in op.given and (about.alias or key) not in op.given and value is not None:
+        if key not in op.options and (about.alias or key) not in op.options and value is not None:
             yield about.alias or key, visible(_text(getattr(value, "word", value))), True
 
 
-def _detail(given: Mapping[str, Any]) -> str:
+def _detail(options: Mapping[str, Any]) -> str:
     parts, left = [], DETAIL_WIDTH
-    for key, value in given.items():
+    for key, value in options.items():
         text = visible(f"{key} {_text(value)}")
         if len(text) > left:
             parts.append("…")

@@ -36,7 +36,7 @@ class Kinship:
         parts = (
             op.kind,
             op.title,
-            repr(op.given),
+            repr(op.options),
             repr(op.wrapper),
             tuple(value.tensor for value in op.inputs),
             tuple((key, value.tensor) for key, value in op.outputs.items()),

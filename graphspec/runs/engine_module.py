@@ -15,7 +15,9 @@ class EngineModule(nn.Module):
         super().__init__()
         self.engine, self.inputs = engine, engine.interface.inputs
 
-    def forward(self, *given: Tensor | None, logits: bool = False) -> dict[str, Tensor]:
-        arrays = {n: value.numpy() for n, value in zip(self.inputs, given, strict=False) if value is not None}
+    def forward(self, *inputs: Tensor | None, logits: bool = False) -> dict[str, Tensor]:
+        arrays = {
+            n: value.numpy() for n, value in zip(self.inputs, inputs, strict=False) if value is not None
+        }
         outputs = self.engine.logits(arrays) if logits else self.engine(arrays)
         return {name: torch.from_numpy(value) for name, value in outputs.items()}

@@ -198,18 +198,18 @@ class TorchEngine:
     def _computed(self, inputs: Mapping[str, Any], **asked: bool) -> Mapping[str, torch.Tensor]:
         """What the module returns, by name."""
         torch = self._torch
-        given: list[Any] = []
+        ordered: list[Any] = []
         for name in self.interface.inputs:
             value = inputs.get(name)
             if isinstance(value, np.ndarray):
                 value = torch.from_numpy(shareable(value))  # `as_tensor` takes twice as long
-            given.append(value if value is None or self.on_cpu else value.to(self.device))
+            ordered.append(value if value is None or self.on_cpu else value.to(self.device))
         with torch.inference_mode():
             if torch.get_num_threads() == self.threads:  # what `computing` asks takes as long as a layer
-                values = self.module(*given, **asked)
+                values = self.module(*ordered, **asked)
             else:
                 with self._computing(self.threads):
-                    values = self.module(*given, **asked)
+                    values = self.module(*ordered, **asked)
         return values if isinstance(values, dict) else {self.interface.outputs[0]: values}
 
     def _array(self, value: torch.Tensor) -> NDArray[Any]:

@@ -135,8 +135,8 @@ class Server:
                 raise Rejected(415, "this run does not read a picture alone: send rows as JSON")
             return [{served.picture: body}], True
         if kind != JSON:
-            given = f"`{kind}`" if kind else "of no type"
-            raise Rejected(415, f"the body is {given}: send it with the header `Content-Type: {JSON}`")
+            media_type = f"`{kind}`" if kind else "of no type"
+            raise Rejected(415, f"the body is {media_type}: send it with the header `Content-Type: {JSON}`")
         try:
             text = body.decode(json.detect_encoding(body))
             payload = json.loads(text)

@@ -43,13 +43,13 @@ def _predict(name: str, served: Served) -> Schema:
     if served.picture is not None:
         body["image/*"] = {"schema": {"type": "string", "format": "binary"}}
     many = {"type": "array", "items": {"oneOf": [answer, {"type": "null"}]}}
-    given = {"oneOf": [answer, {"type": "object", "properties": {"predictions": many}}]}
+    answered = {"oneOf": [answer, {"type": "object", "properties": {"predictions": many}}]}
     wrong = {"type": "object", "properties": {"predictions": many, "diagnostics": DIAGNOSTICS}}
     return {
         "summary": f"Predict with the run `{name}`",
         "requestBody": {"required": True, "content": body},
         "responses": {
-            "200": {"description": "Predictions", "content": {"application/json": {"schema": given}}},
+            "200": {"description": "Predictions", "content": {"application/json": {"schema": answered}}},
             "422": {
                 "description": "Some rows are wrong; the others are answered",
                 "content": {"application/json": {"schema": wrong}},

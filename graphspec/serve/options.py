@@ -45,7 +45,7 @@ def plain(words: Iterable[str]) -> ServeOptions | None:
     """The options of a command line of runs and of options with a value each, `--port 80` or `--port=80`;
     None of any other, also of one that is wrong.
     """
-    given: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     runs: list[Path] = []
     left = iter(words)
     for word in left:
@@ -59,11 +59,11 @@ def plain(words: Iterable[str]) -> ServeOptions | None:
         if value is None:
             return None
         try:
-            given[option.name] = KINDS[str(option.type)](value)
+            options[option.name] = KINDS[str(option.type)](value)
         except ValueError:
             return None
-    fit = all(_is_within(given[name], *RANGES[name]) for name in given.keys() & RANGES.keys())
-    return ServeOptions(runs, **given) if runs and fit else None
+    fit = all(_is_within(options[name], *RANGES[name]) for name in options.keys() & RANGES.keys())
+    return ServeOptions(runs, **options) if runs and fit else None
 
 
 def _is_within(value: float, least: float, most: float | None) -> bool:

@@ -115,9 +115,9 @@ class Served:
         """
         answers: list[Answer | Unread] = [UNREAD] * len(rows)
         alike: dict[Any, list[tuple[int, RowArrays]]] = {}
-        for index, (number, given) in enumerate(rows):
+        for index, (number, row) in enumerate(rows):
             try:
-                read = self._arrays(given, number)
+                read = self._arrays(row, number)
             except SpecError as error:
                 answers[index] = list(error.diagnostics)
                 continue
@@ -133,18 +133,18 @@ class Served:
                     answers[index] = answer
         return answers
 
-    def _arrays(self, given: Any, number: int) -> RowArrays | None:
+    def _arrays(self, row: Any, number: int) -> RowArrays | None:
         """The arrays of a row; None where only the spec says what they are."""
-        if not isinstance(given, Mapping):
+        if not isinstance(row, Mapping):
             raise fail("data-format", "a row is a JSON object", 'as {"column": value}')
-        arrays = self._plain.read(given) if self._plain is not None else None
+        arrays = self._plain.read(row) if self._plain is not None else None
         if arrays is None and self.reader is not None:
-            return self.reader.read(self.reader.complete(self._with_pictures(given)), number)
+            return self.reader.read(self.reader.complete(self._with_pictures(row)), number)
         return arrays
 
-    def _with_pictures(self, given: Row) -> Row:
-        pictures = {name: given[name] for name in self.pictures if isinstance(given.get(name), str)}
-        return {**given, **{name: _bytes(name, text) for name, text in pictures.items()}}
+    def _with_pictures(self, row: Row) -> Row:
+        pictures = {name: row[name] for name in self.pictures if isinstance(row.get(name), str)}
+        return {**row, **{name: _bytes(name, text) for name, text in pictures.items()}}
 
     def _together(self, read: Sequence[RowArrays]) -> Sequence[Answer]:
         try:

@@ -71,8 +71,8 @@ def of_node(ops: list[Op]) -> Iterable[str]:
     inputs = ", ".join(shape(value.tensor) for value in op.inputs)
     outputs = ", ".join(shape(value.tensor) for value in op.outputs.values())
     yield f"`{inputs} -> {outputs}`"
-    if op.given:
-        yield "`" + ", ".join(f"{key}: {show(value)}" for key, value in op.given.items()) + "`"
+    if op.options:
+        yield "`" + ", ".join(f"{key}: {show(value)}" for key, value in op.options.items()) + "`"
     count = weights(op)
     cost = op.flops()
     costs = "" if isinstance(cost, Size) else f", {show_flops(cost)} for an example"

@@ -107,8 +107,8 @@ def examine(
     with untouched(module), dead, scales:
         module.train()
         result = objective(module, batch)
-    given = {name: batch.arrays[name] for name in objective.inputs if name in batch.arrays}
-    seen = [_seen("input", name, value) for name, value in given.items()]
+    inputs = {name: batch.arrays[name] for name in objective.inputs if name in batch.arrays}
+    seen = [_seen("input", name, value) for name, value in inputs.items()]
     seen += [_seen("target", name, value) for name, value in result.targets.items()]
     seen += [_seen("output", name, value.detach()) for name, value in result.outputs.items()]
     names = {weight: name for name, weight in module.named_parameters() if weight.requires_grad}
@@ -120,7 +120,7 @@ def examine(
         *diagnostics,
         *_unreached(program, reached, unreached.values()),
         *dead.warnings(),
-        *(_unscaled(program, module, given, scales) if real else ()),
+        *(_unscaled(program, module, inputs, scales) if real else ()),
         *(_beyond(program, result.targets) if real else ()),
         *(_apart(program, objective, result.parts) if real else ()),
         *_long_warmup(program, steps),
@@ -196,11 +196,11 @@ def _warning(code: str, message: str, span: Span | None, help: str) -> Diagnosti
 
 
 def _unscaled(
-    program: BaseProgram, module: nn.Module, given: Mapping[str, Tensor], scales: Scales
+    program: BaseProgram, module: nn.Module, arrays: Mapping[str, Tensor], scales: Scales
 ) -> Iterator[Diagnostic]:
     """Inputs of a wide spread that a layer multiplies by weights as they are."""
     kernels = dict(_kernels(program.graph, dict(module.named_parameters())))
-    for name, value in given.items():
+    for name, value in arrays.items():
         source = program.graph.inputs.get(name)
         if source is None or not value.numel() or value.dtype == torch.bool:
             continue

@@ -68,27 +68,27 @@ def bound(program: BaseProgram, device: torch.device) -> dict[str, Any]:
         loss, metrics = output.loss, []
         if isinstance(loss, CustomLoss):
             span = program.span(("outputs", name, "loss"))
-            function = _function(classes[loss.path], loss.path, loss.given, span, device)
+            function = _function(classes[loss.path], loss.path, loss.arguments, span, device)
             loss = BoundLoss.model_construct(**vars(loss), function=function)
         for metric in output.metrics:
             if isinstance(metric, CustomMetric):
                 span = program.span(("outputs", name, "metrics"))
-                function = _function(classes[metric.path], metric.path, metric.given, span, device)
+                function = _function(classes[metric.path], metric.path, metric.arguments, span, device)
                 metric = BoundMetric.model_construct(**vars(metric), function=function)
             metrics.append(metric)
         outputs[name] = replace(output, loss=loss, metrics=tuple(metrics))
     return outputs
 
 
-def _function(what: Any, path: str, given: Mapping[str, Any], span: Any, device: torch.device) -> Any:
+def _function(what: Any, path: str, arguments: Mapping[str, Any], span: Any, device: torch.device) -> Any:
     """A function of outputs and targets: an object of a class, or a function with its arguments."""
     if not callable(what):
         raise fail("module-missing", f"`{path}` is neither a class nor a function", span=span)
     if not isinstance(what, type):
-        _need_arguments(what, path, given, span)
-        return lambda outputs, targets: what(outputs, targets, **given)
+        _need_arguments(what, path, arguments, span)
+        return lambda outputs, targets: what(outputs, targets, **arguments)
     try:
-        function = what(**given)
+        function = what(**arguments)
     except Exception as error:
         message = f"`{path}` cannot be made: {type(error).__name__}: {error}"
         raise fail("build-failed", message, None, *custom.raised_at(error), span=span) from error
@@ -104,14 +104,14 @@ def _function(what: Any, path: str, given: Mapping[str, Any], span: Any, device:
     return function.to(device)
 
 
-def _need_arguments(function: Callable[..., Any], path: str, given: Mapping[str, Any], span: Any) -> None:
+def _need_arguments(function: Callable[..., Any], path: str, arguments: Mapping[str, Any], span: Any) -> None:
     """Raises `SpecError` (build-failed) where a function does not take what its calls will give it."""
     try:
         signature = inspect.signature(function)
     except ValueError:  # some functions of C have none
         return
     try:
-        signature.bind(None, None, **given)
+        signature.bind(None, None, **arguments)
     except TypeError as error:
         named = [each.name for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
         message = f"`{path}` cannot be called with outputs, targets and the keys of the spec: {error}"

@@ -154,24 +154,26 @@ def _weights(
     with_loss: list[str],
     targets: Tensors,
     arrays: Mapping[str, Tensor],
-    given: Tensors | None,
+    sample_weight: Tensors | None,
 ) -> dict[str, Tensor]:
-    """The weight of each example, by output: those `given`, else what the spec says, `sample_weight` times
-    `class_weight`.
+    """The weight of each example, by output: that of `sample_weight`, else what the spec says, its
+    `sample_weight` times `class_weight`.
     """
-    given = (
-        {} if given is None else given if isinstance(given, Mapping) else dict.fromkeys(with_loss[:1], given)
-    )
-    for name in given:
+    by_output: dict[str, Tensor] = {}
+    if isinstance(sample_weight, Mapping):
+        by_output = dict(sample_weight)
+    elif sample_weight is not None:
+        by_output = dict.fromkeys(with_loss[:1], sample_weight)
+    for name in by_output:
         if name not in with_loss:
             help = did_you_mean(name, with_loss, f"outputs with a loss: {', '.join(with_loss)}")
             raise fail(
                 "data-column", f"there are weights for `{name}`, which is not an output with a loss", help
             )
-    weights = {name: _of_rows(name, weight.float(), arrays[""]) for name, weight in given.items()}
+    weights = {name: _of_rows(name, weight.float(), arrays[""]) for name, weight in by_output.items()}
     for name in with_loss:
         output = program.outputs[name]
-        if name in given:
+        if name in by_output:
             continue
         if output.rows.class_weight is not None:
             weights[name] = _of_classes(program, output, arrays[output.target])
@@ -252,9 +254,9 @@ def _class_numbers(program: BaseProgram, output: OutputSpec, limit: int | None) 
         return {str(value): number for number, value in enumerate(feature.values)}
     if isinstance(feature, ImageFeature):
         return {str(value): number for number, value in enumerate(feature.values or range(limit or 256))}
-    given = output.rows.class_weight
+    class_weight = output.rows.class_weight
     words = {"false": 0.0, "true": 1.0} if limit in (None, 2) else {}
-    if feature is not None or not all(value in words or is_number(value) for value in given or ()):
+    if feature is not None or not all(value in words or is_number(value) for value in class_weight or ()):
         return None
-    names = map(str, range(limit)) if limit is not None else set(given or ()) - words.keys()
+    names = map(str, range(limit)) if limit is not None else set(class_weight or ()) - words.keys()
     return {name: float(name) for name in names} | words

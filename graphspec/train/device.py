@@ -64,9 +64,9 @@ def threads(program: BaseProgram) -> int:
     processes share the cores ten times what they bring. `OMP_NUM_THREADS` overrides the choice, unless the
     process was given its share of the cores.
     """
-    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    if given.isdecimal() and int(given) and not os.environ.get(CORES):
-        return int(given)
+    wanted_threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if wanted_threads.isdecimal() and int(wanted_threads) and not os.environ.get(CORES):
+        return int(wanted_threads)
     flops = typical(program, program.summary().step(program.training.batch_size).flops)
     return 1 if flops < LARGE else max(1, cores() // launched().local_size)
 

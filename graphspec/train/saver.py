@@ -27,8 +27,8 @@ class Saver:
 
     def __init__(self, training: Training, began: float):
         self.training, self.began, self.best = training, began, training.best
-        given = training.program.training.callbacks
-        backup = next((callback for callback in given if isinstance(callback, BackupAndRestore)), None)
+        callbacks = training.program.training.callbacks
+        backup = next((callback for callback in callbacks if isinstance(callback, BackupAndRestore)), None)
         self.save_freq = backup.save_freq if backup is not None else None
         self.deletes = backup is not None and backup.delete_checkpoint
         self.checkpoints = training.run.checkpoints

@@ -65,7 +65,7 @@ def _misfits(plan: Plan, path: Path) -> Iterator[Diagnostic]:
         misfit = plan.misfits[keys[0]]
         source = " + ".join(f"`{name}`" for name in misfit.sources)
         message = (
-            f"`{misfit.key}` is {list(misfit.shape)}, and {source} in `{path}` gives {list(misfit.given)}"
+            f"`{misfit.key}` is {list(misfit.shape)}, and {source} in `{path}` gives {list(misfit.made)}"
         )
         notes = [f"that is {why}" if why in RELATIONS else why] if why != "another" else []
         notes += [f"so are {shown(keys[1:])}"] if len(keys) > 1 else []

@@ -48,7 +48,7 @@ class Misfit:
     key: str
     shape: tuple[int, ...]
     sources: tuple[str, ...]
-    given: tuple[int, ...]
+    made: tuple[int, ...]
     why: str
 
 
@@ -274,17 +274,17 @@ class Matcher:
         rule: Rule | None = None,
     ) -> None:
         """Keeps a match where its shape is right, else a misfit."""
-        given = tuple(self.plan.stored[source].shape for source in sources)
+        shapes = tuple(self.plan.stored[source].shape for source in sources)
         if isinstance(move, str):
-            self.plan.misfits[target.key] = Misfit(target.key, target.shape, sources, given[0], move)
+            self.plan.misfits[target.key] = Misfit(target.key, target.shape, sources, shapes[0], move)
             return
         try:
-            shape = tuple(move.apply([torch.empty(each, device="meta") for each in given]).shape)
+            shape = tuple(move.apply([torch.empty(each, device="meta") for each in shapes]).shape)
             why = relation(shape, target.shape)
             if why == ONES:
                 move, why = replace(move, shape=target.shape), ""
         except MoveError as error:
-            shape, why = given[0], str(error)
+            shape, why = shapes[0], str(error)
         if why:
             self.plan.misfits[target.key] = Misfit(target.key, target.shape, sources, shape, why)
         else:

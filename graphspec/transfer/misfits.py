@@ -87,18 +87,18 @@ def instead(path: Path) -> tuple[str, str] | None:
     return None
 
 
-def relation(given: Shape, wanted: Shape) -> str:
+def relation(shape: Shape, wanted: Shape) -> str:
     """How a shape differs from the one that is wanted; "" where it does not."""
-    if given == wanted:
+    if shape == wanted:
         return ""
-    if [size for size in given if size != 1] == [size for size in wanted if size != 1]:
+    if [size for size in shape if size != 1] == [size for size in wanted if size != 1]:
         return ONES
-    if len(given) == 2 and given == wanted[::-1]:
+    if len(shape) == 2 and shape == wanted[::-1]:
         return "transposed"
-    if sorted(given) == sorted(wanted):
+    if sorted(shape) == sorted(wanted):
         return "permuted"
-    if len(given) == len(wanted) and given[1:] == wanted[1:]:
-        if given[0] == 3 * wanted[0]:
+    if len(shape) == len(wanted) and shape[1:] == wanted[1:]:
+        if shape[0] == 3 * wanted[0]:
             return THREE
         return OUTPUTS
     return "another"
@@ -121,12 +121,12 @@ def nearest_keys(key: str, shape: Shape, stored: Mapping[str, Shape], count: int
     """The tensors of a file that come nearest to a weight, by shape and by name, the nearest first."""
     scored = []
     pieces = _pieces(key)
-    for name, given in stored.items():
-        how = relation(given, shape)
+    for name, stored_shape in stored.items():
+        how = relation(stored_shape, shape)
         alike = _alike(pieces, _pieces(name))
         fits = {"": 3.0, "transposed": 2.0, "permuted": 2.0}.get(how, 0.0 if how == "another" else 1.0)
         if fits or (alike >= 0.5 and len(stored) <= MANY):
-            scored.append((fits + 3 * alike, Near(name, given, how)))
+            scored.append((fits + 3 * alike, Near(name, stored_shape, how)))
     scored.sort(key=lambda pair: (-pair[0], pair[1].key))
     return [near for _, near in scored[:count]]
 

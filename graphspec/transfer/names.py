@@ -17,14 +17,14 @@ class Names:
     """Finds the tensors of a file by the names that are expected of it, under one prefix."""
 
     def __init__(self, stored: Mapping[str, Any], prefix: str | None):
-        self.stored, self.given = stored, prefix
+        self.stored, self.chosen = stored, prefix is not None
         self.prefix = prefix or ""
 
     def elect(self, expected: Iterable[str], path: Path) -> None:
         """Chooses the prefix under which most of the names are there; none where that does as well. Raises
         `SpecError` (weights-ambiguous) where two prefixes have the same names.
         """
-        if self.given is not None:
+        if self.chosen:
             return
         wanted, by_prefix = set(expected), dict[str, set[str]]()
         for key in self.stored:

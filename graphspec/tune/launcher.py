@@ -97,13 +97,13 @@ class ForkLauncher:
 
     def start(self, arguments: Sequence[str]) -> Child:
         pipes = [os.pipe() for _ in range(3)]
-        given = [write for _, write in pipes]
+        ends = [write for _, write in pipes]
         try:
-            socket.send_fds(self._connected(), [json.dumps(list(arguments)).encode()], given)
+            socket.send_fds(self._connected(), [json.dumps(list(arguments)).encode()], ends)
         except BrokenPipeError:
             pass  # as if it had ended after the request: there is no news
         finally:
-            for write in given:
+            for write in ends:
                 os.close(write)
         output, errors, news = (os.fdopen(read, errors="replace") for read, _ in pipes)
         pid = news.readline()

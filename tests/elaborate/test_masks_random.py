@@ -40,7 +40,7 @@ class MaskBuilder(Builder):
 
     def op(self, op: Op, prefix: str, arguments: list[Any]) -> dict[Value, Any]:
         if op.title == "split":
-            parts = keras.ops.split(arguments[0], **op.given)
+            parts = keras.ops.split(arguments[0], **op.options)
             return dict(zip(op.outputs.values(), parts, strict=True))
         return super().op(op, prefix, arguments)
 
@@ -48,9 +48,9 @@ class MaskBuilder(Builder):
         if op.title in ("Attention", "MultiHeadAttention"):
             arguments = [None if x is None else Copy()(x) for x in arguments]
         if op.wrapper is not None:
-            made = {"wraps": {"layer": type(op.layer).__name__, **op.given}}
+            made = {"wraps": {"layer": type(op.layer).__name__, **op.options}}
         elif op.title in ("Attention", "Bidirectional"):
-            made = dict(op.given)
+            made = dict(op.options)
         else:
             return super().call(op, path, arguments)
         if path not in self.layers:

@@ -47,7 +47,7 @@ def compiled(text: str, path: Path) -> Program:
 def outline(program: Program) -> object:
     table = program.summary().to_json(True)
     rows = sorted((str(row["output_shape"]), row["params"]) for row in table["layers"])
-    return rows, table["total_params"], [str(op.given.get("units")) for op in program.graph.walk()]
+    return rows, table["total_params"], [str(op.options.get("units")) for op in program.graph.walk()]
 
 
 @pytest.mark.parametrize("name", ["unet", "resnet50", "vae", "gpt", "residual", "siamese", "decoder", "cars"])

@@ -41,7 +41,7 @@ def dissolve(parts: Parts, document: Mapping[str, Any], renamed: dict[ConvertedN
         return False
     part = max(parts.all, key=lambda each: costs.get(id(each), 0))
     around = [outer for outer in parts.all if any(True for _ in _uses(part, outer))]
-    if len(around) == 1 and not around[0].given and part.classed:
+    if len(around) == 1 and not around[0].is_model and part.classed:
         around[0].word = part.word  # a layer and what joins it to the others is called by the layer
     for outer in around:
         _put(part, outer, renamed)
@@ -62,7 +62,7 @@ def _lines(section: dict[str, Any]) -> int:
 
 def _can(part: RepeatedPart, parts: Parts) -> bool:
     """Whether the nodes of a part may stand wherever it is used."""
-    if part is parts.root or part.passes_through or (part.given and not part.classed):
+    if part is parts.root or part.passes_through or (part.is_model and not part.classed):
         return False
     if any(instance.part is part for instance in parts.inner.values()):
         return False

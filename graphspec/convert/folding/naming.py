@@ -117,7 +117,7 @@ def _agreed(words: list[str], items: list[Item], outermost: bool) -> str:
 
 def name_part(part: RepeatedPart, names: Namespace, model: str) -> None:
     """Names a part, whose inner parts have names already."""
-    if part.word and (part.classed or not part.given or len(part.instances) == 1):
+    if part.word and (part.classed or not part.is_model or len(part.instances) == 1):
         part.name = names.claim(identifier(part.word, "block"))
         return
     of_model = {re.sub(r"\d+", "", word) for word in model.lower().split("_")}

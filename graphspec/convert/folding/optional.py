@@ -44,7 +44,7 @@ def merge_variants(parts: Parts) -> bool:
     """Merges into parts the places that differ from them only in some nodes; whether any was merged."""
     changed = False
     for part in sorted(parts.all, key=lambda part: -len(part.instances) * _weight(part)):
-        if part is parts.root or part not in parts.all or part.passes_through or part.given:
+        if part is parts.root or part not in parts.all or part.passes_through or part.is_model:
             continue
         if len(part.inputs) == 1 and len(part.outputs) == 1 and len(part.keys) > 2 and part.cohesive:
             changed |= _take_in(part, parts)

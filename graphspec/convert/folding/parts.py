@@ -133,7 +133,7 @@ class RepeatedPart:
     instances: list[Instance] = field(default_factory=list)
     name: str = ""
     word: str = ""  # its own name, which others may have, too
-    given: bool = False  # a model inside the model: it keeps its name
+    is_model: bool = False  # a model inside the model: it keeps its name
     classed: bool = False  # a class of PyTorch, whose attributes its nodes are called by
     cohesive: bool = True  # its nodes have a name in common that those around it have not
     passes_through: dict[int, int] = field(default_factory=dict)
@@ -225,7 +225,7 @@ class Parts:
             part = self.by_shape.setdefault(shape, part)
         if part not in self.all:
             self.all.append(part)
-            part.word, part.given, part.classed = name or "", name is not None, body.classed
+            part.word, part.is_model, part.classed = name or "", name is not None, body.classed
         instance = Instance(part, items)
         part.instances.append(instance)
         if name is None:

@@ -122,7 +122,7 @@ class _Trace:
     def __init__(self, model: Any, stack: ExitStack, batch: int, integers: frozenset[int]):
         import keras
 
-        self.model, self.stack, self.batch, self.given = model, stack, batch, integers
+        self.model, self.stack, self.batch, self.known_integers = model, stack, batch, integers
         self.counts = False  # whether it ended at a number that may be the number of examples
         self.notes: list[str] = []
         self.owners: list[Any] = []  # the custom layers and models that are run, from the outermost
@@ -139,7 +139,7 @@ class _Trace:
     def run(self) -> TracedModel:
         import keras
 
-        inputs = inputs_of(self.model, self.batch, self.given)
+        inputs = inputs_of(self.model, self.batch, self.known_integers)
         self.seen += keras.tree.flatten(inputs)
         self.anchor = self.seen[0]
         with ExitStack() as patches:
@@ -172,7 +172,7 @@ class _Trace:
 
     def integers(self) -> frozenset[int]:
         """The inputs, by their number, that are indices: those of a class that says no types."""
-        if getattr(self.model, "_inputs_struct", None) is not None or self.given:
+        if getattr(self.model, "_inputs_struct", None) is not None or self.known_integers:
             return frozenset()
         return frozenset(number for number, x in enumerate(self.inputs) if are_indices(x))
 

@@ -40,8 +40,10 @@ class RowWeights:
         """That of the target, where there are weights of classes."""
         self.ignored: int | None = None
         """The number of a class that does not count."""
-        self.given, self.rows = rows.class_weight, rows
-        self.classes: dict[str, float] = dict(self.given) if isinstance(self.given, dict) else {}
+        self.class_weight, self.rows = rows.class_weight, rows
+        self.classes: dict[str, float] = (
+            dict(self.class_weight) if isinstance(self.class_weight, dict) else {}
+        )
         self.counts: Counter[str] = Counter()
         self.total = 0.0
         self.notes: list[str] = []
@@ -57,7 +59,7 @@ class RowWeights:
             self.counts.update(self.encoder.pixels(part))
         elif isinstance(self.encoder, PlainEncoder) and self.by_position:
             self.counts.update(self._numbers(part))
-        elif self.given is not None:
+        elif self.class_weight is not None:
             for pair in self._values(part).drop_null().value_counts().to_pylist():
                 self.counts[pair["values"]] += pair["counts"]
 
@@ -128,10 +130,10 @@ class RowWeights:
         if self.ignored is not None and self.by_position:
             for value in [each for each in self.counts if self._number(each) == self.ignored]:
                 del self.counts[value]
-        if self.given == "balanced":
+        if self.class_weight == "balanced":
             count = sum(self.counts.values())
             self.classes = {value: count / (len(self.counts) * n) for value, n in sorted(self.counts.items())}
-        elif self.given is not None:
+        elif self.class_weight is not None:
             self._known()
 
     def _known(self) -> None:
@@ -143,7 +145,7 @@ class RowWeights:
     def weigh(self, part: TablePart) -> NDArray[np.float32]:
         """[n]; a class without a weight has 1."""
         weights = np.ones(len(part)) if self.sample is None else self._samples(part)
-        if self.given is not None and not self.by_position:
+        if self.class_weight is not None and not self.by_position:
             encoded = self._values(part).dictionary_encode()
             known = [self.classes.get(value, 1.0) for value in encoded.dictionary.to_pylist()]
             weights = weights * np.array([*known, 1.0])[np.asarray(encoded.indices.fill_null(len(known)))]

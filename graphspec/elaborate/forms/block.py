@@ -200,7 +200,7 @@ def _result(
     arguments = tuple(value if isinstance(value, Value) else None for value in inputs.values())
     kind: Any = node.form
     op = Op(node.name, node.index, node.span, kind, arguments, graph=inner.graph, title=inner.declared.title)
-    op.given, op.expressions = params, node.expressions(params)
+    op.options, op.expressions = params, node.expressions(params)
     if (kind := expression_in(node.declared.target)) is not None:
         op.expressions += (ArgumentExpression(kind, inner.graph.definition.block, (node.form,)),)
     outputs: dict[str, Resolved] = {}

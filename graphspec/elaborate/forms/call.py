@@ -37,7 +37,7 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
         return failed()
     inner = NodeInstance(body, node.name, declared, body.path("shared", name), node.index)
     inner.inputs, inner.inner_paths, inner.unit = node.inputs, entry.inner_paths, entry.unit
-    inner.given, inner.caller = {**entry.arguments, **call_arguments}, node.within
+    inner.entry_arguments, inner.caller = {**entry.arguments, **call_arguments}, node.within
     result = build_inner(inner)
     op = result.op
     if op is None:

@@ -173,7 +173,7 @@ class _Builder:
             op = self.node.body.graph.ops.pop()  # the node's own is added by who asked for it
             assert op is result.op
             op.node = result.name = self.node.name
-            op.given = {"formula": self.formula.text}
+            op.options = {"formula": self.formula.text}
             return NodeResult(dict(op.outputs), op)
         if isinstance(result, Value):
             message = f"`{self.node.name}` computes nothing: it is `{self.formula.text.strip()}`"
@@ -511,7 +511,7 @@ class _Builder:
 
     def _add(self, op: Op, plain: dict[str, Any]) -> Value:
         """Adds a step to the graph."""
-        op.formula, op.given = self.formula, plain
+        op.formula, op.options = self.formula, plain
         self.node.body.graph.ops.append(op)
         self.node.body.context.count(self.node.span)
         return op.output

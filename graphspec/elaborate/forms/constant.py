@@ -45,6 +45,6 @@ def build(node: NodeInstance) -> NodeResult:
         return failed()
     op = Op(node.name, node.index, node.span, "constant", layer=layer, title="Constant")
     op.outputs = {"": Value(tensor, node.name, op)}
-    op.given = {"value": written, **arguments}
+    op.options = {"value": written, **arguments}
     op.expressions = node.expressions(arguments)
     return NodeResult(dict(op.outputs), op)

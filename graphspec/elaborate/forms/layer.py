@@ -71,7 +71,7 @@ def _apply(
         return None
     op = Op(node.name, node.index, node.span, kind, bound, layer=layer, title=layer.spec_name)
     _name_outputs(op, layer, outputs)
-    op.given = arguments
+    op.options = arguments
     op.expressions = node.expressions(arguments)
     return op
 

@@ -55,7 +55,7 @@ def build(node: NodeInstance) -> NodeResult:
         channels_first=channels_first,
     )
     title = path.rpartition(".")[2]
-    op = Op(node.name, node.index, node.span, "module", bound, layer=layer, title=title, given=options)
+    op = Op(node.name, node.index, node.span, "module", bound, layer=layer, title=title, options=options)
     for name, tensor in zip(("", *layer.names), layer.types, strict=True):
         op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)
     op.expressions = node.expressions(options)

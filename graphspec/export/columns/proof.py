@@ -65,8 +65,8 @@ def prove_columns(
             for name, array in arrays.items()
             if program.inputs[name].rank > 1
         }
-        given = {**feed(form.columns, [row]), **{name: example[name].numpy() for name in form.outside}}
-        answer = {name: value[0] for name, value in run(given).items()}
+        fed = {**feed(form.columns, [row]), **{name: example[name].numpy() for name in form.outside}}
+        answer = {name: value[0] for name, value in run(fed).items()}
         for step, expected in enumerate(_predicted(program, encoders, form, values, lengths, row)):
             own = {name: value[step] if name in form.forecasts else value for name, value in answer.items()}
             _compare(form, own, expected, row)

@@ -16,17 +16,17 @@ class CSVLoggerCallback(Callback):
     What was written after the checkpoint from which a run goes on is written again.
     """
 
-    def __init__(self, given: settings.CSVLogger):
-        self.given = given
+    def __init__(self, config: settings.CSVLogger):
+        self.config = config
 
     def on_train_begin(self, logs: Any = None) -> None:
         entries = self.model.history.epochs()
         rows = [self._row(entry["epoch"] - 1, entry) for entry in entries]
         header = self._line(["epoch", *sorted(entries[0].keys() - {"epoch"})]) if entries else ""
-        self.model.run.text(self.model.run.claim(self.given.filename), "".join([header, *rows]))
+        self.model.run.text(self.model.run.claim(self.config.filename), "".join([header, *rows]))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        with self.model.run.appending(self.given.filename) as stream:
+        with self.model.run.appending(self.config.filename) as stream:
             if not stream.tell():
                 stream.write(self._line(["epoch", *sorted(logs)]))
             stream.write(self._row(epoch, logs))
@@ -36,5 +36,5 @@ class CSVLoggerCallback(Callback):
 
     def _line(self, cells: list[Any]) -> str:
         stream = io.StringIO()
-        csv.writer(stream, delimiter=self.given.separator, lineterminator="\n").writerow(cells)
+        csv.writer(stream, delimiter=self.config.separator, lineterminator="\n").writerow(cells)
         return stream.getvalue()

@@ -16,30 +16,30 @@ from graphspec.train.stored import number_or_none
 class ReduceLROnPlateauCallback(Callback):
     """Keras': after `patience` epochs without improvement, and then not for `cooldown` epochs."""
 
-    def __init__(self, given: settings.ReduceLROnPlateau, down: bool):
-        self.given, self.down = given, down
+    def __init__(self, config: settings.ReduceLROnPlateau, down: bool):
+        self.config, self.down = config, down
         self.best: float | None = None
         self.wait = self.cooldown = 0
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        given, value = self.given, logs[self.given.monitor]
+        config, value = self.config, logs[self.config.monitor]
         if self.cooldown:
             self.cooldown -= 1
             self.wait = 0
-        if improves(value, self.best, self.down, given.min_delta):
+        if improves(value, self.best, self.down, config.min_delta):
             self.best, self.wait = value, 0
         elif not self.cooldown:
             self.wait += 1
-            if self.wait >= given.patience:
+            if self.wait >= config.patience:
                 self._reduce()
 
     def _reduce(self) -> None:
-        given, before = self.given, self.model.optimizer.learning_rate
-        if before <= given.min_lr:
+        config, before = self.config, self.model.optimizer.learning_rate
+        if before <= config.min_lr:
             return
-        self.model.optimizer.learning_rate = max(before * given.factor, given.min_lr)
-        self.cooldown, self.wait = given.cooldown, 0
-        if given.verbose:
+        self.model.optimizer.learning_rate = max(before * config.factor, config.min_lr)
+        self.cooldown, self.wait = config.cooldown, 0
+        if config.verbose:
             self.model.tell(f"learning rate {plain(before)} -> {plain(self.model.optimizer.learning_rate)}")
 
     def state_dict(self) -> dict[str, Any]:
@@ -53,15 +53,15 @@ class ReduceLROnPlateauCallback(Callback):
 class LearningRateSchedulerCallback(Callback):
     """Sets the learning rate at the start of each epoch."""
 
-    def __init__(self, given: settings.LearningRateScheduler):
-        self.given = given
+    def __init__(self, config: settings.LearningRateScheduler):
+        self.config = config
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         optimizer = self.model.optimizer
         try:
-            optimizer.learning_rate = self.given.rate(epoch, optimizer.learning_rate)
+            optimizer.learning_rate = self.config.rate(epoch, optimizer.learning_rate)
         except ValueError as error:
             help = "write one that is a rate in every epoch, such as `max(lr - 0.01, 0.001)`, or train fewer"
             raise fail("out-of-range", str(error), help) from None
-        if self.given.verbose:
+        if self.config.verbose:
             self.model.tell(f"epoch {epoch + 1}: learning rate {plain(optimizer.learning_rate)}")

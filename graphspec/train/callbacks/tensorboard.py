@@ -20,25 +20,25 @@ class TensorBoardCallback(Callback):
     What was written after the checkpoint from which a run goes on is marked as superseded.
     """
 
-    def __init__(self, given: settings.TensorBoard):
+    def __init__(self, config: settings.TensorBoard):
         with needing("the callback `tensorboard`", "tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
-        self.given = given
+        self.config = config
         self._writer = SummaryWriter
         self._writers: dict[str, Any] = {}
         self._began = 0.0, 0
         self._first: int | None = None
-        self._graphless = given.write_graph
+        self._graphless = config.write_graph
 
     def on_train_begin(self, logs: Any = None) -> None:
-        if self.given.update_freq == "epoch":  # else steps of two kinds are written
+        if self.config.update_freq == "epoch":  # else steps of two kinds are written
             self._first = self.model.epoch or None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._began = time.perf_counter(), self.model.iterations
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        every, step = self.given.update_freq, self.model.iterations
+        every, step = self.config.update_freq, self.model.iterations
         if every == "batch" or (every != "epoch" and step % every == 0):
             self._in("train").add_scalar("batch_loss", logs["loss"], step)
 
@@ -53,12 +53,12 @@ class TensorBoardCallback(Callback):
                 self._in(part).add_scalar(tag, number, epoch)
         if "learning_rate" not in logs:
             self._in("train").add_scalar("epoch_learning_rate", self.model.optimizer.learning_rate, epoch)
-        if self.given.write_steps_per_second and self._began[0]:
+        if self.config.write_steps_per_second and self._began[0]:
             started, first = self._began
             steps = self.model.iterations - first
             rate = steps / (time.perf_counter() - started)
             self._in("train").add_scalar("epoch_steps_per_second", rate, epoch)
-        if self.given.histogram_freq and epoch % self.given.histogram_freq == 0:
+        if self.config.histogram_freq and epoch % self.config.histogram_freq == 0:
             for name, weight in self.model.module.named_parameters():
                 self._in("train").add_histogram(f"{name}/histogram", weight.detach().float().cpu(), epoch)
         for writer in self._writers.values():

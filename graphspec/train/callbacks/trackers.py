@@ -43,11 +43,11 @@ def alone(uri: str) -> Iterator[None]:
 class MLflowCallback(Callback):
     """A run of MLflow, on the server or in the store of `tracking_uri`; a resumed run goes on in it."""
 
-    def __init__(self, given: settings.MLflow):
+    def __init__(self, config: settings.MLflow):
         with needing("the callback `mlflow`", "mlflow"):
             import mlflow
-        self.given = given
-        self._uri = uri = given.tracking_uri or mlflow.get_tracking_uri()
+        self.config = config
+        self._uri = uri = config.tracking_uri or mlflow.get_tracking_uri()
         try:
             with alone(uri):
                 self._client = mlflow.MlflowClient(uri)
@@ -70,8 +70,8 @@ class MLflowCallback(Callback):
         """Makes the run when there is something to write, so that a resumed training finds its own first."""
         if self._run:
             return
-        experiment = self._experiment(self.given.experiment or self.model.program.name)
-        run = self._client.create_run(experiment, run_name=self.given.run_name or self.model.run_dir.name)
+        experiment = self._experiment(self.config.experiment or self.model.program.name)
+        run = self._client.create_run(experiment, run_name=self.config.run_name or self.model.run_dir.name)
         self._need_inside(run.info.artifact_uri)
         self._run = run.info.run_id
         for key, value in parameters(self.model.program):
@@ -106,10 +106,10 @@ class MLflowCallback(Callback):
 class WandBCallback(Callback):
     """A run of Weights & Biases; `mode: offline` writes it into the run directory alone."""
 
-    def __init__(self, given: settings.WandB):
+    def __init__(self, config: settings.WandB):
         with needing("the callback `wandb`", "wandb"):
             import wandb
-        self.given, self._wandb = given, wandb
+        self.config, self._wandb = config, wandb
         self._id: str | None = None
         self._run: Any = None
 
@@ -124,13 +124,13 @@ class WandBCallback(Callback):
     def _begin(self) -> None:
         if self._run is not None:
             return
-        given = self.given
+        config = self.config
         self.model.run.folder(WANDB)
         self._run = self._wandb.init(
-            project=given.project or self.model.program.name,
-            entity=given.entity,
-            name=given.run_name or self.model.run_dir.name,
-            mode=given.mode,
+            project=config.project or self.model.program.name,
+            entity=config.entity,
+            name=config.run_name or self.model.run_dir.name,
+            mode=config.mode,
             dir=str(self.model.run_dir),
             id=self._id,
             resume="allow",

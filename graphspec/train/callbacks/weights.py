@@ -50,8 +50,8 @@ class BestWeights(Callback):
 class EarlyStoppingCallback(Callback):
     """Keras': the first epoch that does not improve counts, and `patience` of them end the training."""
 
-    def __init__(self, given: settings.EarlyStopping, down: bool):
-        self.given, self.down = given, down
+    def __init__(self, config: settings.EarlyStopping, down: bool):
+        self.config, self.down = config, down
         self.best: float | None = None
         self.best_epoch = self.wait = 0
         self.kept = False
@@ -59,32 +59,32 @@ class EarlyStoppingCallback(Callback):
         self.weights: dict[str, Tensor] = {}
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        given, value = self.given, logs[self.given.monitor]
-        if epoch < given.start_from_epoch:
+        config, value = self.config, logs[self.config.monitor]
+        if epoch < config.start_from_epoch:
             return
-        if given.restore_best_weights and not self.kept:
+        if config.restore_best_weights and not self.kept:
             self._keep(epoch)
         self.wait += 1
-        if improves(value, self.best, self.down, given.min_delta):
+        if improves(value, self.best, self.down, config.min_delta):
             self.best = value
             self._keep(epoch)
-            if given.baseline is None or improves(value, given.baseline, self.down, given.min_delta):
+            if config.baseline is None or improves(value, config.baseline, self.down, config.min_delta):
                 self.wait = 0
             return
-        if self.wait >= given.patience and epoch > 0:
+        if self.wait >= config.patience and epoch > 0:
             self.model.stop_training = True
             best = f"{plain(self.best)} in epoch {self.best_epoch + 1}" if self.best is not None else "none"
-            self.model.tell(f"early stopping: `{given.monitor}` does not improve; the best was {best}")
+            self.model.tell(f"early stopping: `{config.monitor}` does not improve; the best was {best}")
 
     def on_train_end(self, logs: Any = None) -> None:
         if self.kept:
             self.model.spread.load(self.weights)
-            if self.given.verbose:
+            if self.config.verbose:
                 self.model.tell(f"the weights are those of epoch {self.best_epoch + 1}")
 
     def _keep(self, epoch: int) -> None:
         self.best_epoch = epoch
-        if self.given.restore_best_weights:
+        if self.config.restore_best_weights:
             self.kept = True
             with self.model.as_judged():
                 self.weights = copied(self.model.weights())
@@ -111,32 +111,32 @@ class EarlyStoppingCallback(Callback):
 class ModelCheckpointCallback(Callback):
     """Writes weights at once, under a name of their own."""
 
-    def __init__(self, given: settings.ModelCheckpoint, down: bool):
-        self.given, self.down = given, down
-        self.best = given.initial_value_threshold
+    def __init__(self, config: settings.ModelCheckpoint, down: bool):
+        self.config, self.down = config, down
+        self.best = config.initial_value_threshold
         self.batches = 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.given.save_freq != "epoch":
+        if self.config.save_freq != "epoch":
             self.batches += 1
-            if self.batches % self.given.save_freq == 0:
+            if self.batches % self.config.save_freq == 0:
                 self._write({"epoch": self.model.epoch + 1, "batch": batch + 1, **logs})
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self.given.save_freq != "epoch":
+        if self.config.save_freq != "epoch":
             return
-        if self.given.save_best_only:
-            value = logs[self.given.monitor]
+        if self.config.save_best_only:
+            value = logs[self.config.monitor]
             if not improves(value, self.best, self.down):
                 return
             self.best = value
         self._write({**logs, "epoch": epoch + 1})
 
     def _write(self, values: Mapping[str, Any]) -> None:
-        name = self.model.run.claim(self.given.path(values))
+        name = self.model.run.claim(self.config.path(values))
         with self.model.as_judged():
             self.model.run.weights(name, self.model.weights())
-        if self.given.verbose:
+        if self.config.verbose:
             self.model.tell(f"wrote {self.model.run_dir / name}")
 
     def state_dict(self) -> dict[str, Any]:
@@ -149,8 +149,8 @@ class ModelCheckpointCallback(Callback):
 class SwapEMAWeightsCallback(Callback):
     """Puts the averaged weights into the model while it is evaluated."""
 
-    def __init__(self, given: settings.SwapEMAWeights):
-        self.given = given
+    def __init__(self, config: settings.SwapEMAWeights):
+        self.config = config
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.model.evaluates_averages = True
@@ -165,7 +165,7 @@ class SwapEMAWeightsCallback(Callback):
         self.model.use_averages(False)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.model.use_averages(self.given.swap_on_epoch)
+        self.model.use_averages(self.config.swap_on_epoch)
 
     def state_dict(self) -> dict[str, Any]:
         return {"averaged": self.model.averaged}

@@ -71,7 +71,7 @@ def particulars(groups: Sequence[ParameterGroup], paths: Iterable[str]) -> dict[
         matching = [group for group in groups if group.matches(path)]
         values = {}
         for key in ("learning_rate", "weight_decay", "trainable"):
-            given = [value for group in matching if (value := getattr(group, key)) is not None]
-            values[key] = given[-1] if given else None
+            values_here = [value for group in matching if (value := getattr(group, key)) is not None]
+            values[key] = values_here[-1] if values_here else None
         by_path[path] = Particular(**values)
     return by_path

@@ -115,11 +115,11 @@ class OptimizerSettings(Named):
 
     @model_validator(mode="after")
     def _one_clipping(self) -> OptimizerSettings:
-        given = [
+        clippings = [
             key for key in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(self, key) is not None
         ]
-        if len(given) > 1:
-            kinds = " and ".join(f"`{key}`" for key in given)
+        if len(clippings) > 1:
+            kinds = " and ".join(f"`{key}`" for key in clippings)
             raise ValueError(f"optimizer `{self.name}` takes one kind of clipping, not {kinds}")
         return self
 

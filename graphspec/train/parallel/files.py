@@ -78,18 +78,18 @@ class StoredTensors(Mapping[str, Tensor]):
             return HuggingFaceStorageReader(str(self.path)).read_metadata().state_dict_metadata
 
 
-def fill(tensors: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+def fill(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
     """Gives tensors the values of those of the same names. Raises `ValueError`, `KeyError`."""
-    if isinstance(given, StoredTensors):
-        given.fill(tensors)
+    if isinstance(values, StoredTensors):
+        values.fill(tensors)
         return
     with torch.no_grad():
         for name, tensor in tensors.items():
-            if given[name].shape != tensor.shape:
+            if values[name].shape != tensor.shape:
                 raise ValueError(
-                    f"`{name}` has the shape {list(given[name].shape)}, not {list(tensor.shape)}"
+                    f"`{name}` has the shape {list(values[name].shape)}, not {list(tensor.shape)}"
                 )
-            tensor.copy_(given[name])
+            tensor.copy_(values[name])
 
 
 @contextmanager
