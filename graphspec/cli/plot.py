@@ -87,7 +87,7 @@ def _suffix(path: Path | None, slide: bool, force: bool) -> str:
     if path.suffix not in known:
         kinds = f"{', '.join(known[:-1])} or {known[-1]}"
         why = "; a slide is a picture" if slide else ""
-        raise misuse("-o", f"{path} is no {kinds}; the suffix selects the format{why}")
+        raise misuse("-o", f"{path} does not end in {kinds}; the suffix selects the format{why}")
     if path.is_dir():
         raise misuse("-o", f"{path} is a directory")
     if not path.parent.is_dir():

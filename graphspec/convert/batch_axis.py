@@ -49,7 +49,7 @@ def depth(value: Any) -> int:
     try:
         return len(shape_of(as_array(value)))
     except ValueError as error:
-        raise Unsupported(f"a constant tensor is no tensor of a spec: {error}", "pass numbers") from None
+        raise Unsupported(f"a spec cannot hold a constant tensor: {error}", "pass numbers") from None
 
 
 def check(name: str, tensors: Sequence[str], constants: Mapping[str, Any], arguments: dict[str, Any]) -> None:

@@ -59,7 +59,7 @@ def batch_place(shape: Shape) -> int | None:
     """The axis on which the examples are, None without one. Raises `Unsupported` for several."""
     open_axes = [place for place, size in enumerate(shape) if size is None or size < 0]
     if len(open_axes) > 1 and open_axes[0] != 0:
-        raise Unsupported("it puts the batch behind axes whose sizes the model leaves open", INSTEAD)
+        raise Unsupported("it moves the batch after axes whose sizes the model leaves open", INSTEAD)
     return open_axes[0] if open_axes else None
 
 

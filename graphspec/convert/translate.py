@@ -239,7 +239,8 @@ class Translator:
         calls = [each for other in self.model.layers.values() for each in other.calls]
         readers = [each for each in calls if tensors[0] in tensors_in([each.args, each.kwargs])]
         if not isinstance(maker, ConvertedInput) or self.path or len(readers) > 1 or len(tensors) > 1:
-            raise Unsupported("it looks up what is no input, or what others read, too", "encode it in `data`")
+            why = "it looks up a tensor that is not an input, or that others read, too"
+            raise Unsupported(why, "encode it in `data`")
         lookup = looked_up(layer)
         self.notes += lookup.notes
         self.features[maker] = lookup.feature

@@ -75,7 +75,7 @@ def files_at(path: Path) -> tuple[Path, ...]:
         raise fail("data-empty", f"`{shown(path)}` matches no file")
     other = next((name for name in names if not name.lower().endswith(".parquet")), None)
     if other is not None:
-        message = f"`{shown(folder / other)}` is no Parquet file"
+        message = f"`{shown(folder / other)}` is not a Parquet file"
         raise fail(
             "data-format", message, "of object storage .parquet is read, and folders and patterns of it"
         )

@@ -178,7 +178,7 @@ def _in_result(
     layer = result.op.layer if result.op is not None else None
     near, option = nearest(word, names), layer.option_for(word) if layer is not None else None
     others = ", ".join(f"`{name}.{each}`" for each in names)
-    help = (
+    help: str | None = (
         f"its first output is `{name}`, the others {others}"
         if names
         else f"write `{name}`: it has one output"
@@ -222,7 +222,7 @@ def give_out(op: Op, inner: BodyElaborator, path: tuple[str, ...], span: Span | 
         inner.error(
             "unknown-reference",
             span,
-            f"`{'.'.join(path)}` stands for {len(resolved)} values inside `{op.name}`, not for one",
+            f"`{'.'.join(path)}` names {len(resolved)} values inside `{op.name}`, not one",
         )
         return
     if isinstance(resolved[0], Value):

@@ -237,7 +237,7 @@ def _constant_help(node: NodeInstance, number: float, place: str | int) -> str:
     names = input_names(node)
     name = place if isinstance(place, str) else names[place] if place < len(names) else ""
     if name in argument_names({node.form: node.declared.target}):
-        return f"a number is an argument: write `{name}: {show(number)}` beside `from`"
+        return f"a number is an argument: write `{name}: {show(number)}` next to `from`"
     if node.form == "op":
         read = node.declared.source
         items = [*read.values()] if isinstance(read, dict) else read if isinstance(read, list) else [read]
@@ -326,7 +326,7 @@ def _warn_of_index(node: NodeInstance, read: InputText, name: str | None) -> Non
         return
     fed = f"`{name}`" if name else "it"
     message = f"`index` is always 0 here: after the first instance, {fed} is what the one before gives"
-    help = "write the number, or `parallel` if the instances are no chain"
+    help = "write the number, or `parallel` if each instance does not read the one before"
     others = [each for each in input_names(node) if each != name] if node.form == "block" else []
     if others:
         help += f"; to chain `{others[0]}` instead, give the block `outputs: {{{others[0]}: ...}}`"

@@ -242,7 +242,7 @@ def _syntax_error(
         help = "remove it" if closing is None else f"its end is `{closing}`"
         return ExpressionError("expression-syntax", message, place, place + 1, help)
     if (word := _WORD.match(bare, at)) and word[0] in _OPERATORS:
-        message = f"`{word[0]}` is an operator of expressions, and stands between values"
+        message = f"`{word[0]}` is an operator of expressions, and goes between values"
         return ExpressionError("expression-syntax", message, *word.span(), forms, word[0])
     message = "the expression cannot be read"
     if "leading zeros" in error.msg:

@@ -49,7 +49,7 @@ class Input(Setting):
         "name": "the key of an input is its name",
         **dict.fromkeys(
             ("feature", "encode", "column", "columns"),
-            "how a column becomes an input stands in the data: data: {features: {NAME: {encode: ...}}}",
+            "`data` says how a column becomes an input: data: {features: {NAME: {encode: ...}}}",
         ),
     }
     phrases: ClassVar[Mapping[str, str]] = {"shape": "shape: [64]"}
@@ -266,7 +266,7 @@ class Output(RowSettings, Returned):
         "layer": "a layer is a node, under `nodes`; an output names it",
         "shape": "the node of the output determines it",
         "name": "the key of an output is its name",
-        "from_logits": "delete it, or write it beside the loss's name: loss: {name: ..., from_logits: true}",
+        "from_logits": "delete it, or write it next to the loss's name: loss: {name: ..., from_logits: true}",
         **{
             key: f"it belongs to the loss: loss: {{name: categorical_crossentropy, {key}: ...}}"
             for key in ("label_smoothing", "reduction")

@@ -111,7 +111,7 @@ def _need_tensor(name: str, word: str, x: Tensor, query: Tensor, position: int) 
         code, wanted = "unknown-size", "a known number of features"
         help = "write a number for this size in `inputs`"
     if code:
-        others = f", beside {{input0}}, {query}" if position else ""
+        others = f", and {{input0}} is {query}" if position else ""
         raise LayerError(
             code,
             f"{name} takes {wanted}; {{input{position}}}, its {word}, is {x}{others}",

@@ -66,7 +66,7 @@ class Normalization(Layer):
             if getattr(self, argument) is None:
                 raise LayerError(
                     "missing-key",
-                    f"Normalization needs `{argument}` beside `{other}`",
+                    f"Normalization needs `{argument}` as well as `{other}`",
                     help="give both, or none: then they are those of the training data",
                     argument=argument,
                 )

@@ -131,7 +131,7 @@ class Tensordot(_Contraction, spec_name="tensordot"):
         if isinstance(self.axes, int):
             if self.axes >= min(x1.rank, x2.rank):
                 message = f"`axes: {self.axes}` is more than the example's of {x1} and {x2}"
-                help = f"at most {min(x1.rank, x2.rank) - 1}: the batch is none of them"
+                help = f"at most {min(x1.rank, x2.rank) - 1}: the batch axis does not count"
                 raise LayerError("out-of-range", message, help=help, argument="axes")
             return [(x1.rank - self.axes + i, 1 + i) for i in range(self.axes)]
         sides = [side if isinstance(side, tuple) else (side,) for side in self.axes]

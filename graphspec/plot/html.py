@@ -119,7 +119,7 @@ def _facts(box: Box) -> list[tuple[str, str]]:
         if box.trainable != box.params:
             facts.append(("trainable", f"{box.trainable:,}"))
     if box.count > 1:
-        facts.append(("instances", f"{box.count:,}, all alike; numbers here are of all of them"))
+        facts.append(("instances", f"{box.count:,} with the same sizes; the numbers here are their sums"))
     if box.kind != "shared":
         facts += [("FLOPs", show_flops(box.flops)), ("activations", show_bytes(box.memory))]
     return facts

@@ -121,12 +121,12 @@ class _FormSearch:
         self.chosen: Form | None = None
         if self.program.data is None or run.files.synthetic:
             help = "train it on data with `validation`"
-            raise fail("data-missing", "the run has no data on which integers could be judged", help)
+            raise fail("data-missing", "the run has no data to measure a form of integers on", help)
         encoders = run.encoders()
         root, known = run.files.places(self.program)
         data = load(self.program, known, root, CPU, encoders=encoders)
         if data.validation is None:
-            message = "the spec has no validation data on which integers could be judged"
+            message = "the spec has no validation data to measure a form of integers on"
             raise fail("data-missing", message, "name some: `data: {validation: {split: 0.2}}`")
         self.training, self.validation = data.training, data.validation
         units = encoders.units() if encoders is not None else {}

@@ -15,7 +15,7 @@ from graphspec.source import Document, Path
 def refusal(scopes: Symbols, symbol: Symbol, name: str) -> str | None:
     """Why a name of this document cannot become `name`; None where it can."""
     if not IDENTIFIER.fullmatch(name):
-        return f"`{name}` is no name: letters, digits and underscores, and no digit first"
+        return f"`{name}` is not a name: letters, digits and underscores, and no digit first"
     if name in _reserved(scopes, symbol):
         return f"`{name}` is reserved and cannot name this {symbol.kind}"
     if name != symbol.name and name in _taken(scopes, symbol):

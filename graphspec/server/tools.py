@@ -133,7 +133,7 @@ class Tools:
         try:
             resolved = (self.folder / path).resolve()
         except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a NUL
-            raise ToolError(f"{path!r} is no path: {error}") from None
+            raise ToolError(f"{path!r} is not a path: {error}") from None
         if not resolved.is_relative_to(self.folder):
             raise ToolError(f"{path} is outside of the working directory")
         return resolved

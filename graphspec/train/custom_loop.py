@@ -112,12 +112,12 @@ def _need_kind(spec: OutputSpec, outputs: Mapping[str, Tensor], logits: bool) ->
     if spec.activation is None or not outputs[spec.name].numel():
         return
     if not logits and not _are_probabilities(outputs[spec.name], spec.activation, CLOSE):
-        message = f"the output `{spec.name}` holds logits, and the loss is told that it holds probabilities"
-        raise fail("loss-misfit", message, "say so: loss(outputs, targets, logits=True)")
+        message = f"the output `{spec.name}` holds logits, and the loss is called as for probabilities"
+        raise fail("loss-misfit", message, "call it with them: loss(outputs, targets, logits=True)")
     several = outputs[spec.name].shape[:-1].numel() >= CERTAIN and outputs[spec.name].shape[-1] > 1
     certain = logits and several and spec.activation == "softmax"
     if certain and _are_probabilities(outputs[spec.name], spec.activation, 1e-5):
-        message = f"the output `{spec.name}` holds probabilities, and the loss is told that it holds logits"
+        message = f"the output `{spec.name}` holds probabilities, and the loss is called with `logits=True`"
         raise fail("loss-misfit", message, "call the module with it, too: module(x, logits=True)")
 
 
@@ -187,9 +187,7 @@ def _sample(name: str, column: str, targets: Tensors) -> Tensor:
     """The column that `sample_weight` names."""
     if not isinstance(targets, Mapping) or column not in targets:
         message = f"the rows of output `{name}` are weighted by `{column}`, which is not among the targets"
-        help = (
-            f'give it beside the targets: {{"{column}": ...}}; or the product of all weights: `weights=...`'
-        )
+        help = f'give it with the targets: {{"{column}": ...}}; or the product of all weights: `weights=...`'
         raise fail("data-column", message, help)
     return targets[column].float()
 
@@ -214,7 +212,7 @@ def _of_classes(program: BaseProgram, output: OutputSpec, target: Tensor) -> Ten
         message = f"which class of `{output.name}` is `{value}` is learned from the training data"
         raise fail("data-column", message, help)
     numbers = numbers or {}
-    output.rows.need_classes(output.name, numbers, "is none of its classes", "its classes")
+    output.rows.need_classes(output.name, numbers, "is not one of its classes", "its classes")
     weights = {numbers[value]: float(weight) for value, weight in dict(classes or {}).items()}
 
     def table(count: int) -> list[float]:

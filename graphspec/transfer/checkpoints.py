@@ -228,7 +228,7 @@ def _refused(path: Path, error: Exception) -> SpecError:
     help = "where it was made: torch.save(model.state_dict(), 'weights.pt')"
     named = re.search(r"(?:GLOBAL|Unsupported class|global) ([\w.]+)", text)
     if isinstance(error, pickle.UnpicklingError) and named:
-        message = f"`{path}` holds objects of `{named[1]}` beside tensors, and pickles are never run"
+        message = f"`{path}` holds objects of `{named[1]}` as well as tensors, and pickles are never run"
         return fail("import-unsafe", message, help)
     return missing(f"`{path}` is not a checkpoint that torch reads: {text.splitlines()[0][:160]}", help)
 

@@ -170,7 +170,7 @@ def _rule(to: str, value: Any, path: tuple[str | int, ...], report: Any) -> Rule
         return None
     if len(words) > 1 or any(len(names) < 2 or name not in target.names for name, names in words):
         help = "for example `layers.{i}.{part}.weight` with {part: [query, key, value]}"
-        message = "`split` names one placeholder of the target and the two or more parts it stands for"
+        message = "`split` names one placeholder of the target and the two or more parts that replace it"
         report(Problem("out-of-range", message, help, ("split",)), path)
         return None
     taken = {name for name, _ in words}

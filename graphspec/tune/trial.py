@@ -127,7 +127,7 @@ class Process:
             name = signal.Signals(-code).name
             hint = ": the system may have run out of memory" if -code == signal.SIGKILL else ""
             return f"the process was ended by {name}{hint}"
-        last = next((line for line in reversed(self._errors) if line.strip()), "it said nothing")
+        last = next((line for line in reversed(self._errors) if line.strip()), "it printed nothing")
         return f"exit code {code}: {last.strip()}"
 
 

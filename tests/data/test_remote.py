@@ -143,7 +143,7 @@ def test_processes_read_other_row_groups(
         ("s3://nowhere/x/part-*.parquet", "data-missing", "nowhere"),
         ("s3://shop/data/part-9.parquet", "data-missing", "there is no `s3://shop/data/part-9.parquet`"),
         ("s3://shop/data/other-*.parquet", "data-empty", "matches no file"),
-        ("s3://shop/data/*", "data-format", "`s3://shop/data/readme.txt` is no Parquet file"),
+        ("s3://shop/data/*", "data-format", "`s3://shop/data/readme.txt` is not a Parquet file"),
         ("s3://shop", "data-missing", "names no file"),
     ],
 )

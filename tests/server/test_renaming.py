@@ -103,7 +103,7 @@ outputs: [c]
     ("text", "symbol", "name", "reason"),
     [
         (CODER, Symbol("node", "code"), "y", "already"),
-        (CODER, Symbol("node", "code"), "2", "is no name"),
+        (CODER, Symbol("node", "code"), "2", "is not a name"),
         (CODER + "data: a.csv\n", Symbol("node", "x"), "z", "column of the data"),
         (CODER + DATA, Symbol("node", "x"), "z", None),
         (CODER, Symbol("node", "code"), "z", None),

@@ -96,7 +96,7 @@ def test_a_text_may_name_models_of_the_folder(tmp_path: Path) -> None:
     text = "inputs: {x: {shape: [4]}}\nnodes:\n  y: {model: spec.yaml}\noutputs: [y]\n"
     assert Tools(tmp_path).check(text)["ok"]
     assert "Total params: 10" in Tools(tmp_path).summary(text)
-    with pytest.raises(ToolError, match="no path"):
+    with pytest.raises(ToolError, match="not a path"):
         Tools(tmp_path).check("spec\0.yaml")
 
 

@@ -346,7 +346,7 @@ WRONG = [
     ("sample_weight: w", {}, "weighted by `w`, which is not among the targets"),
     ("class_weight: balanced", {}, "balanced by the training data"),
     ("class_weight: {setosa: 2}", {}, "`setosa` is learned from the training data"),
-    ("class_weight: {'7': 2}", {}, "names `7`, which is none of its classes"),
+    ("class_weight: {'7': 2}", {}, "names `7`, which is not one of its classes"),
     ("", {"weights": {"kinds": torch.ones(9)}}, "not an output with a loss"),
     ("", {"weights": torch.ones(9, 3)}, r"have the shape \[9, 3\]"),
     ("", {"logits": False}, "holds logits"),
@@ -373,7 +373,7 @@ def test_declared_classes_are_weighted_by_their_names() -> None:
     outputs, kind = program.module()(torch.randn(9, 4)), torch.arange(9) % 3
     expected = program.loss(outputs, kind, weights=torch.where(kind == 1, 7.0, 1.0))
     torch.testing.assert_close(program.loss(outputs, kind), expected)
-    with pytest.raises(SpecError, match="names `d`, which is none of its classes"):
+    with pytest.raises(SpecError, match="names `d`, which is not one of its classes"):
         graphspec.compile(text.replace("{b: 7}", "{d: 7}")).loss(outputs, kind)
 
 
@@ -407,7 +407,7 @@ def test_pixels_of_masks_are_weighted_by_hand(loss: str, units: int, activation:
     right = torch.where(classes == 1, right, 1 - right) if units == 1 else right
     by_hand = -(right.log() * torch.where(classes == 1, 7.0, 1.0)).mean()
     torch.testing.assert_close(found, by_hand)
-    with pytest.raises(SpecError, match="names `7`, which is none of its classes"):
+    with pytest.raises(SpecError, match="names `7`, which is not one of its classes"):
         graphspec.compile(text.replace("'255': 7", "'7': 7")).loss(outputs, mask)
 
 

@@ -108,7 +108,7 @@ def load(module: nn.Module, path: Path) -> None:
     unused = [key for key in state if key not in expected]
     shapes = [key for key in expected if key in state and expected[key].shape != state[key].shape]
     if missing or unused or shapes:
-        parts = [("lacks", missing), ("has besides", unused), ("has in another shape", shapes)]
+        parts = [("lacks", missing), ("also has", unused), ("has in another shape", shapes)]
         said = "; ".join(f"{word} {', '.join(keys[:3])}" for word, keys in parts if keys)
         help = "save `module.state_dict()` of this module"
         raise fail("weights-misfit", f"`{path}` is not of this module: it {said}", help)

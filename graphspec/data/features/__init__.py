@@ -56,7 +56,7 @@ def _beside(encoder: object) -> str | None:
     if not isinstance(name, str):
         return None
     written = show({"encode": Word(name), **options})
-    return f"an encoder's options stand beside it: {written}"
+    return f"an encoder's options are written next to it: {written}"
 
 
 def _encoding(word: object) -> str:

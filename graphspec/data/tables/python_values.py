@@ -83,7 +83,7 @@ def _mistake(levels: Sequence[Sequence[Cell]]) -> tuple[int, str | None]:
                 return row, HALF
             kinds = kind_of(other), kind_of(value)
             if kinds[0] != kinds[1] and not as_text(*kinds):
-                return row, f"it holds {in_words(value)} beside {in_words(other)}"
+                return row, f"it holds {in_words(other)} and {in_words(value)}"
     row = levels[0][0][0] if levels else 0
     return row, f"its lists are nested deeper than {DEPTH}" if len(levels) > DEPTH else None
 

@@ -91,7 +91,7 @@ def _bind_named(node: NodeInstance, title: str, cls: type[Layer], groups: dict[s
     for name, bounds in node.inputs.named.items():
         known = arguments.get(name)
         if known is None or name in groups:
-            what = "stands twice" if known else f"is not an input of `{title}`"
+            what = "is given twice" if known else f"is not an input of `{title}`"
             code = "input-count" if known else "unknown-key"
             span, first = node.key("from", name), next(iter(arguments), None)
             plain = name in PLAIN_NAMES and known is None and first not in node.inputs.named

@@ -100,7 +100,7 @@ REMEDIES = {
     "resume": "it belongs to the command: `graphspec train --resume`",
     **dict.fromkeys(
         ("n_critic", "d_steps", "discriminator_steps", "critic_steps"),
-        "it is said by steps: steps: [{outputs: [gap], update: critic.*, repeat: 5}, ...]",
+        "`steps` says it: steps: [{outputs: [gap], update: critic.*, repeat: 5}, ...]",
     ),
 }
 """Keys that many expect here."""

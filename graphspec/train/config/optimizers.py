@@ -75,9 +75,9 @@ class OptimizerSettings(Named):
     def _no_schedule(cls, value: object) -> object:
         """Keras has schedules in the place of the rate; a spec has them beside the optimizer."""
         if (written := as_schedule(value)) is not None:
-            help = {"written": f"{written} beside `optimizer`, and the number alone here"}
+            help = {"written": f"{written} next to `optimizer`, and only the number here"}
             raise PydanticCustomError(
-                "named_type", "a learning rate is a number, and a schedule stands by itself", help
+                "named_type", "`learning_rate` takes a number; a schedule has its own key", help
             )
         return value
 

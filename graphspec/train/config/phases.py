@@ -76,7 +76,7 @@ def _no_null(*keys: str) -> Any:
     def refuse_null(value: object, info: ValidationInfo) -> object:
         if value is None:
             key = info.field_name or ""
-            message = f"`{key}: null` does not say whether there is none or the one outside"
+            message = f"`{key}: null` could mean none, or the one outside of `phases`"
             written = f"`{key}: {NOTHING[key]}`, or leave it out for the one outside"
             raise PydanticCustomError("named_type", message, {"written": written})
         return value
@@ -158,10 +158,10 @@ class PhaseSettings(Setting):
         "unfreeze_at": "end the phase there, and leave `freeze` out of the next",
         "name": delete("phases have an order, and no names"),
         "trainable": "what does not train is named: freeze: [backbone.*]",
-        **dict.fromkeys(("loss", "loss_weight", "outputs"), "it is said by steps: steps: [{outputs: [a]}]"),
+        **dict.fromkeys(("loss", "loss_weight", "outputs"), "`steps` says it: steps: [{outputs: [a]}]"),
         **dict.fromkeys(
             ("batch_size", "seed", "precision", "callbacks", "adapters", "parallel", "bucket"),
-            "it is the same in all phases: write it beside `phases`",
+            "it is the same in all phases: write it next to `phases`",
         ),
     }
 
