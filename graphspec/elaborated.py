@@ -149,7 +149,8 @@ class BaseProgram(Elaborated, ABC):
     @property
     def document(self) -> Mapping[str, Any]:
         """The spec as plain data, with the values of its params, and with `--set` and `--preset` applied."""
-        return self.parsed.value
+        value: Mapping[str, Any] = self.parsed.value
+        return value
 
     @property
     def params(self) -> Mapping[str, Any]:

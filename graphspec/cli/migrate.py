@@ -95,8 +95,9 @@ def _translate(paths: list[Path], diff: bool, as_json: bool) -> None:
     from graphspec.cli.fixing import difference, rewrite
     from graphspec.cli.formatting import text_of
     from graphspec.diagnostics import Diagnostics, SpecError
-    from graphspec.language.versions import LANGUAGE, misfit, translated
+    from graphspec.language.versions import misfit, translated
     from graphspec.source import read
+    from graphspec.version import LANGUAGE
 
     texts: dict[Path, tuple[str, str]] = {}
     sources: dict[str, str] = {}

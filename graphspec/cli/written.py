@@ -14,8 +14,9 @@ from graphspec.version import MADE_BY
 
 if TYPE_CHECKING:
     from graphspec.data.encoders import Encoders
-    from graphspec.export import Exported, Range
+    from graphspec.export import Exported
     from graphspec.export.columns import ColumnForm
+    from graphspec.export.tracing import Range
     from graphspec.program import Program
 
 

@@ -198,4 +198,7 @@ class SoftmaxFunction(AlongAxis, word="softmax"):
     inline, function, target = "{x}.softmax({axis})", "softmax", "nn.Softmax({axis})"
 
 
-LINEAR, RELU, TANH, SIGMOID = map(ActivationFunction.parse, ("linear", "relu", "tanh", "sigmoid"))
+LINEAR: ActivationFunction = ActivationFunction.parse("linear")
+RELU: ActivationFunction = ActivationFunction.parse("relu")
+TANH: ActivationFunction = ActivationFunction.parse("tanh")
+SIGMOID: ActivationFunction = ActivationFunction.parse("sigmoid")

@@ -208,7 +208,8 @@ class Site:
     def x(self) -> Tensor:
         """The first input."""
         first = self.inputs[0]
-        return first[0] if isinstance(first, tuple) else first
+        x: Tensor = first[0] if isinstance(first, tuple) else first
+        return x
 
     def axis(self, axis: int, rank: int | None = None) -> int:
         """The axis in memory of an axis of the spec's tensor: -1 is axis 1 of a channels-first image.
@@ -340,7 +341,8 @@ class Layer(Setting):
         """The types of the outputs, given a Tensor for each of `arguments` (a tuple for `many`, None if
         absent; all of them as separate arguments if variadic). Raises `LayerError`.
         """
-        return inputs[0]
+        same: Tensor = inputs[0]
+        return same
 
     def output_names(self) -> tuple[str, ...]:
         """Names of the outputs after the first, in order."""

@@ -92,5 +92,5 @@ class NestedWrapper(Wrapper, abstract=True):
         return str(self.outer.leave_code().replace("{y}", between))
 
     def times(self, *inputs: Any) -> Dim:
-        each: Dim = self.inner.times(*self.outer.enter(*inputs))
-        return each * self.outer.times(*inputs)
+        times: Dim = self.inner.times(*self.outer.enter(*inputs)) * self.outer.times(*inputs)
+        return times

@@ -216,7 +216,8 @@ class InMemory:
     @property
     def home(self) -> torch.device:
         """The device of the arrays."""
-        return next(iter(self.arrays.values())).device
+        device: torch.device = next(iter(self.arrays.values())).device
+        return device
 
 
 def row_bytes(array: Tensor | Rows, dtype: torch.dtype) -> int:

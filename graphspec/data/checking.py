@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from graphspec.data.arrays import Arrays, open_arrays, remedy
+from graphspec.data.arrays import Arrays, open_arrays
 from graphspec.data.binding import bind, check_weights, need_images
 from graphspec.data.features.plan import FillPlan, of_images, plan_fills
 from graphspec.data.features.settings import TextFeature
 from graphspec.data.fields import Checker, Field, absent_inputs, fields
 from graphspec.data.files import DataFile, Marked, Split
 from graphspec.data.folders import find
-from graphspec.data.mistakes import lacks, placed
+from graphspec.data.mistakes import lacks, placed, remedy
 from graphspec.data.opening import Opening, opening, spanner
 from graphspec.diagnostics import Diagnostic, Span, SpecError
 from graphspec.elaborated import BaseProgram

@@ -64,11 +64,11 @@ def flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 
 def is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def missing_in(column: pa.Array) -> Mask:
@@ -137,7 +137,7 @@ def numbers_of(
         raise part.fail(
             "data-dtype", name, row(0), f"it holds {kind_in_words(kind)}, not numbers", _help_of(kind, name)
         )
-    values = floats.to_numpy(zero_copy_only=False).astype(np.float64)
+    values: NDArray[np.float64] = floats.to_numpy(zero_copy_only=False).astype(np.float64)
     infinite = np.isinf(values)
     if infinite.any():
         index = int(infinite.argmax())

@@ -84,7 +84,7 @@ def images(paths: Sequence[str], folder: Path) -> ImageProfile | None:
 def holds_images(kind: pa.DataType) -> bool:
     """Whether the cells of a column may be images: bytes, alone or as Parquet files of datasets have them."""
     if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0
+        return bool(kind.get_field_index("bytes") >= 0)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 

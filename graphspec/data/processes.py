@@ -70,7 +70,8 @@ def read_once(processes: Processes, read: Callable[[], T]) -> T:
     if processes.size == 1:
         return read()
     file = _nameless(processes)
-    return _SharedReader(of_first(processes, lambda: _written(read(), file)), file).load()
+    value: T = _SharedReader(of_first(processes, lambda: _written(read(), file)), file).load()
+    return value
 
 
 def of_first(processes: Processes, call: Callable[[], T]) -> T:

@@ -97,7 +97,7 @@ class Streamed:
     def _block(self) -> int:
         """Examples in a block."""
         groups: tuple[Mapping[str, Any], ...] = (self.arrays, self.weights, self.masks)
-        row = sum(array.row for group in groups for array in group.values())
+        row = sum(int(array.row) for group in groups for array in group.values())
         return WINDOW // (BLOCKS * max(1, row))
 
 

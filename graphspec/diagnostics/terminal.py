@@ -11,12 +11,23 @@ import json
 import math
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from graphspec.diagnostics.text import hidden_in, legible
 
-__all__ = ["at_once", "cells", "columns", "for_json", "legible", "say", "say_json", "without_failing"]
+__all__ = [
+    "at_once",
+    "cells",
+    "columns",
+    "entries_for_json",
+    "for_json",
+    "legible",
+    "say",
+    "say_json",
+    "without_failing",
+]
 
 if TYPE_CHECKING:
     from rich.table import Column
@@ -48,10 +59,15 @@ def at_once(text: str) -> None:
 def for_json(value: Any) -> Any:
     """The same value with null for every number that JSON does not have."""
     if isinstance(value, dict):
-        return {key: for_json(item) for key, item in value.items()}
+        return entries_for_json(value)
     if isinstance(value, list | tuple):
         return [for_json(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def entries_for_json(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """The same entries with null for every number that JSON does not have."""
+    return {key: for_json(item) for key, item in entries.items()}
 
 
 def say_json(value: Any, stream: TextIO | None = None, indent: int | None = None) -> None:

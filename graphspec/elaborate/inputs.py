@@ -83,10 +83,8 @@ def _as_shape(written: object) -> str:
 
 def is_channels_first(body: BodyElaborator, name: str, declared: Input) -> bool:
     """Whether an input, declared without error, comes with channels at axis 1."""
-    return (
-        body.scope.evaluate(declared.data_format, (*body.path("inputs", name), "data_format"))
-        == "channels_first"
-    )
+    where = (*body.path("inputs", name), "data_format")
+    return bool(body.scope.evaluate(declared.data_format, where) == "channels_first")
 
 
 def given_tensor(tensor: Tensor) -> Tensor:

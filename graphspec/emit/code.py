@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from graphspec.contract.arrays import Nested, Pairs
 from graphspec.contract.layer import Leaf, Ref
@@ -216,7 +216,10 @@ def choice(test: ast.expr, chosen: ast.expr, other: ast.expr) -> ast.IfExp:
     return ast.IfExp(test, chosen, other)
 
 
-def with_fields(node: Any, **fields: object) -> Any:
+NodeT = TypeVar("NodeT", bound=ast.AST)
+
+
+def with_fields(node: NodeT, **fields: object) -> NodeT:
     """A node with some of its fields replaced, at the same position."""
     return ast.copy_location(type(node)(**{**dict(ast.iter_fields(node)), **fields}), node)
 
@@ -252,9 +255,9 @@ def folded(node: ast.expr) -> ast.expr:
                 if isinstance(left, ast.Constant):
                     return ast.Constant((left.value is None) is isinstance(operation, ast.Is))
                 return ast.Compare(left, [operation], [right])
-            constant = isinstance(left, ast.Constant) and isinstance(right, ast.Constant)
-            if constant and type(operation) in COMPARISONS:
-                return ast.Constant(COMPARISONS[type(operation)](left.value, right.value))  # type: ignore[attr-defined]
+            compare = COMPARISONS.get(type(operation))
+            if compare is not None and isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
+                return ast.Constant(compare(left.value, right.value))
             return ast.Compare(left, node.ops, [right])
         case ast.UnaryOp(op=ast.Not()):
             operand = folded(node.operand)
@@ -335,7 +338,7 @@ def names(node: ast.AST) -> Iterator[str]:
     return (part.id for part in walk(node) if isinstance(part, ast.Name) and not part.id.startswith(HOLE))
 
 
-def equal(a: ast.expr, b: ast.expr) -> bool:
+def equal(a: ast.AST, b: ast.AST) -> bool:
     """Whether two trees are the same code."""
     if isinstance(a, Read) or isinstance(b, Read):
         return isinstance(a, Read) and isinstance(b, Read) and a.variable is b.variable
@@ -352,5 +355,5 @@ def equal(a: ast.expr, b: ast.expr) -> bool:
 
 def _same(x: object, y: object) -> bool:
     if isinstance(x, ast.AST) and isinstance(y, ast.AST):
-        return equal(x, y)  # type: ignore[arg-type]
+        return equal(x, y)
     return type(x) is type(y) and x == y

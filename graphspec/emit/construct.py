@@ -327,8 +327,8 @@ class InitWriter:
         if isinstance(series.key, str):
             return series.key
         function = series.call.func
-        for child in self.classes.groups if isinstance(function, ast.Name) else ():
-            if child.name == function.id:  # type: ignore[attr-defined]
+        for child in self.classes.groups:
+            if isinstance(function, ast.Name) and child.name == function.id:
                 return ordered(child.args.values())[series.key].name
         return ""
 

@@ -91,7 +91,7 @@ class Nesting:
         Nothing else may read their results, and the list must fit on one line, or each item on one line.
         Functions between them are computed before the list.
         """
-        if self.shows or not any(_is_list(node) for node in walk(statement.value)):
+        if self.shows or not any(_items(node) for node in walk(statement.value)):
             return []
         trial, pairs = statement.value, list[tuple[PlacedStatement, Read]]()
         alone = {r.variable for r in reads(trial) if self.counts[r.variable] == 1 and not r.variable.several}
@@ -222,13 +222,14 @@ def _head(statement: Assign | Return) -> str:
     return ", ".join(target.word if target is not None else "_" for target in statement.targets) + " = "
 
 
-def _is_list(node: ast.AST) -> bool:
-    return isinstance(node, ast.List) and len(node.elts) > 1
+def _items(node: ast.AST) -> list[ast.expr]:
+    """The items of a list of several."""
+    return node.elts if isinstance(node, ast.List) and len(node.elts) > 1 else []
 
 
 def _is_item(read: Read, value: ast.expr) -> bool:
     """Whether a variable is read as one of several items of a list."""
-    return any(_is_list(node) and read in node.elts for node in walk(value))  # type: ignore[attr-defined]
+    return any(read in _items(node) for node in walk(value))
 
 
 def _only_computes(statement: Statement) -> bool:
@@ -285,9 +286,8 @@ def depth(node: ast.expr) -> int:
         (depth(part) for child in ast.iter_child_nodes(node) if (part := _part(child)) is not None), default=0
     )
     if isinstance(node, ast.Call):
-        method = isinstance(node.func, ast.Attribute) and not isinstance(node.func.value, ast.Name)
-        grouped = method and isinstance(node.func.value, ast.BinOp | ast.UnaryOp)  # type: ignore[attr-defined]
-        return inner + (not method or grouped)
+        owner = node.func.value if isinstance(node.func, ast.Attribute) else None
+        return inner + (owner is None or isinstance(owner, ast.Name | ast.BinOp | ast.UnaryOp))
     return inner
 
 

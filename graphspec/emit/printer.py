@@ -358,11 +358,10 @@ def _chain(node: ast.expr) -> list[ast.expr]:
     while True:
         inner, attributes = node, 0
         while isinstance(inner, ast.Call | ast.Subscript | ast.Attribute):
-            is_call = isinstance(inner, ast.Call)
             if attributes and not isinstance(inner, ast.Attribute):
                 break
             attributes += isinstance(inner, ast.Attribute)
-            inner = inner.func if is_call else inner.value  # type: ignore[union-attr]
+            inner = inner.func if isinstance(inner, ast.Call) else inner.value
         if not isinstance(inner, ast.Call | ast.Subscript):
             return links[::-1]
         links.append(inner)

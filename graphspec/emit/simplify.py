@@ -217,7 +217,9 @@ def _spread_out(items: Sequence[ast.expr]) -> list[ast.expr]:
     return [
         part
         for item in items
-        for part in (item.value.elts if _is_spread(item) else [item])  # type: ignore[attr-defined]
+        for part in (
+            item.value.elts if isinstance(item, ast.Starred) and isinstance(item.value, ast.Tuple) else [item]
+        )
     ]
 
 

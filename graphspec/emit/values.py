@@ -500,7 +500,7 @@ def _factor(pairs: Sequence[tuple[Any, Any]]) -> int | None:
     """What the second of each pair is of the first: so many times as much, or, negative, that part of it."""
     if not pairs or not all(type(a) is int and type(b) is int and a > 0 and b > 0 for a, b in pairs):
         return None
-    (a, b), *_ = pairs
+    a, b = map(int, pairs[0])
     if b % a == 0 and all(y == x * (b // a) for x, y in pairs):
         return b // a
     return -(a // b) if a % b == 0 and all(x == y * (a // b) for x, y in pairs) else None
@@ -558,4 +558,5 @@ def _replaced(node: ast.expr, replacements: Mapping[str, ast.expr]) -> ast.expr:
         def visit_Name(self, name: ast.Name) -> ast.expr:
             return replacements.get(name.id, name)
 
-    return Replacement().visit(ast.parse(ast.unparse(node), mode="eval").body)
+    replaced: ast.expr = Replacement().visit(ast.parse(ast.unparse(node), mode="eval").body)
+    return replaced

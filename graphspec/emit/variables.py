@@ -102,9 +102,9 @@ def name_variables(body: list[Statement], arguments: list[Variable], taken: set[
                 return max(free, key=lambda name: bytes_of(holders[name]) if name in holders else 0)
         word = names.local(variable.word)
         old = holders.get(word)
-        reusable = old is not None and not old.is_argument and old.listed == variable.listed
-        if reusable and old.word == variable.word and is_free(word, number, looped):  # type: ignore[union-attr]
-            return word
+        alike = (False, variable.listed, variable.word)
+        if old is not None and (old.is_argument, old.listed, old.word) == alike:
+            return word if is_free(word, number, looped) else space.claim(word)
         return space.claim(word)
 
     for number, statement in enumerate(body):

@@ -89,7 +89,8 @@ def trials(traced: Traced) -> list[dict[str, int]]:
 def _seeded(module: nn.Module, inputs: list[Tensor], seed: int) -> Tensor | dict[str, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return module(*inputs)
+        outputs: Tensor | dict[str, Tensor] = module(*inputs)
+    return outputs
 
 
 def _difference(actual: Tensor, expected: Tensor) -> tuple[float, bool]:

@@ -68,7 +68,8 @@ class Expression:
         there and may raise ExpressionError, to which the place is added.
         """
         try:
-            return Evaluator(self.text, scope, channels).value(self.tree)
+            value: Value = Evaluator(self.text, scope, channels).value(self.tree)
+            return value
         except ExpressionError as error:
             raise error.shifted(self.start) from None
 

@@ -113,7 +113,9 @@ class Evaluator:
         raise error_at(node, "unknown-name", f"`{node.id}` is not a parameter here", help)
 
     def _list(self, node: ast.List) -> list[Any]:
-        return self._bounded(node, [self.value(element) for element in node.elts])
+        items = [self.value(element) for element in node.elts]
+        self._bounded(node, items)
+        return items
 
     def _ifexp(self, node: ast.IfExp) -> Any:
         return self.value(node.body if self.value(node.test) else node.orelse)

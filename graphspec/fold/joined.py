@@ -74,7 +74,8 @@ def without_activation(layer: Layer, **fields: object) -> Layer:
 
 def activation_of(layer: Layer) -> ActivationFunction:
     """The activation of a linear layer."""
-    return getattr(layer, "activation", LINEAR)
+    activation: ActivationFunction = getattr(layer, "activation", LINEAR)
+    return activation
 
 
 def alone(activation: ActivationFunction) -> Layer:

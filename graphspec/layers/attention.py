@@ -70,7 +70,8 @@ class Scoring(Attending, abstract=True):
     def flops(self, site: Site) -> Dim:
         query, value = site.inputs[:2]
         pairs = query.shape[1] * value.shape[1]
-        return pairs * (self.score_flops(query.shape[2]) + 5 + 2 * value.shape[2])
+        flops: Dim = pairs * (self.score_flops(query.shape[2]) + 5 + 2 * value.shape[2])
+        return flops
 
     def score_flops(self, features: Dim) -> Dim:
         """Operations for the score of one query and one key."""

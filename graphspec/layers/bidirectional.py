@@ -10,7 +10,6 @@ from pydantic_core import PydanticCustomError
 
 from graphspec.contract.input_checks import known_channels
 from graphspec.contract.layer import (
-    REGISTRY,
     Code,
     Example,
     Layer,
@@ -21,6 +20,7 @@ from graphspec.contract.layer import (
     Site,
     Weight,
 )
+from graphspec.contract.registry import REGISTRY
 from graphspec.layers.recurrent import Recurrent, masked, more_arguments, spelled, takes_mask
 from graphspec.settings import Setting
 from graphspec.tensor import Dim, Tensor

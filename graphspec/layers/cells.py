@@ -15,7 +15,6 @@ from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import Initializer, Zeros
 from graphspec.contract.input_checks import known_channels, need_rank
 from graphspec.contract.layer import (
-    REGISTRY,
     Argument,
     Code,
     Example,
@@ -29,6 +28,7 @@ from graphspec.contract.layer import (
 )
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.random_initializers import Orthogonal
+from graphspec.contract.registry import REGISTRY
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.layers.gru import GRU
 from graphspec.layers.lstm import LSTM

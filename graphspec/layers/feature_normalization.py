@@ -105,7 +105,7 @@ class Normalization(Layer):
 
     def placed(self, argument: str, x: Tensor) -> Nested:
         """The numbers, nested so that they broadcast to the input."""
-        value = getattr(self, argument)
+        value: Nested = getattr(self, argument)
         if not isinstance(value, tuple):
             return value
         axes, shape = self.axes(x), self.sizes(x)
@@ -116,7 +116,7 @@ class Normalization(Layer):
                 argument=argument,
                 inputs=(0,),
             )
-        flat = list(_flat(value))
+        flat: list[Nested] = list(_flat(value))
         for axis in reversed(range(axes[0], x.rank)):
             size = x.shape[axis] if axis in axes else 1
             assert isinstance(size, int)

@@ -355,7 +355,7 @@ class Dot(_Merge, spec_name="dot"):
     def flops(self, site: Site) -> Dim:
         a, b = site.inputs
         first, _ = self._axes(site.inputs)
-        cost = product(site.outputs[0].shape[1:]) * a.shape[first] * 2
+        cost: Dim = product(site.outputs[0].shape[1:]) * a.shape[first] * 2
         return cost + (product(a.shape[1:]) + product(b.shape[1:])) * 3 if self.normalize else cost
 
 

@@ -21,9 +21,9 @@ from graphspec.contract.windows import (
 from graphspec.tensor import Dim, Tensor, product
 
 
-def _count(size: Any, side: int, width: int, stride: int, ceil_mode: bool) -> int:
+def _count(size: Any, side: int, width: int, stride: int, ceil_mode: bool) -> Dim:
     """The number of windows of PyTorch's pooling along an axis."""
-    count = (size + 2 * side - width + (stride - 1) * ceil_mode) // stride + 1
+    count: Dim = (size + 2 * side - width + (stride - 1) * ceil_mode) // stride + 1
     begins_behind = ceil_mode and (count - 1) * stride >= size + side
     return count - begins_behind
 

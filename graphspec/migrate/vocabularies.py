@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from graphspec.data.encoders import Encoders
 from graphspec.elaborated import BaseProgram
 from graphspec.graph import Graph, Op, Value
 from graphspec.migrate.tracking import Indices
@@ -14,7 +15,7 @@ Names = Mapping[str, list[Any]]
 """By field, the name of each id; of an id that no name has its number alone is known."""
 
 
-def names_of(encoders: Any) -> dict[str, list[Any]]:
+def names_of(encoders: Encoders | None) -> dict[str, list[Any]]:
     """The names of the ids of each field that has some. `encoders` are None where data were arrays."""
     if encoders is None:
         return {}

@@ -114,7 +114,8 @@ def _f_score(sums: Values, average: str | None, beta: float) -> Values:
     tp, fp, fn, positives = sums
     precision, recall = tp / (tp + fp + EPSILON), tp / (tp + fn + EPSILON)
     squared = beta**2
-    scores = (1 + squared) * precision * recall / (squared * precision + recall + EPSILON)
+    scores: Values = (1 + squared) * precision * recall / (squared * precision + recall + EPSILON)
     if average == "weighted":
-        return (scores * positives / (positives.sum() + EPSILON)).sum()
+        scores = scores * positives / (positives.sum() + EPSILON)
+        return scores.sum()
     return scores.mean() if average else scores

@@ -453,7 +453,7 @@ class Mean(Loss):
 
     def values(
         self,
-        output: Any,
+        output: Values,
         target: Values | None,
         activation: str | None,
         weight: Values | None,

@@ -104,8 +104,8 @@ class Region(Loss):
             return values.sum()
         if total is None:
             return values.mean()
-        divisor = self.divisor(self.positions(target, len(target), mask), weight, mask)
-        return values.mean() * (divisor / total)
+        share: float | Values = self.divisor(self.positions(target, len(target), mask), weight, mask) / total
+        return values.mean() * share
 
     def valid_mask(self, target: Values | None, mask: Values | None) -> Values | None:
         """One for each example where it reads all of the steps together."""

@@ -143,7 +143,7 @@ class R2Score(PerClass):
 
         total, squares, errors, count, examples = sums
         spread = squares - total * total / count
-        scores = 1 - errors / spread
+        scores: Values = 1 - errors / spread
         scores = torch.where(scores.isinf(), torch.zeros_like(scores), scores)
         if self.class_aggregation == "uniform_average":
             scores = scores.mean()
@@ -151,5 +151,5 @@ class R2Score(PerClass):
             scores = (spread * scores).sum() / spread.sum()
         free = examples.max() - 1 - self.num_regressors
         if self.num_regressors and free > 0:
-            return 1 - (1 - scores) * (examples.max() - 1) / free
+            scores = 1 - (1 - scores) * (examples.max() - 1) / free
         return scores

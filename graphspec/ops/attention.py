@@ -97,4 +97,5 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
     def flops(self, site: Site) -> Dim:
         query, key, value = site.inputs[:3]
         pairs = query.shape[1] * key.shape[1] * query.shape[2]
-        return pairs * (query.shape[3] + value.shape[3]) * 2
+        flops: Dim = pairs * (query.shape[3] + value.shape[3]) * 2
+        return flops

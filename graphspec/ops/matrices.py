@@ -67,7 +67,7 @@ class Matmul(Operation, spec_name="matmul", also="bmm"):
         return "vectors: {merge: dot, axes: 1}; a learned matrix: {layer: Dense, units: ...}"
 
     def flops(self, site: Site) -> Dim:
-        return product(site.outputs[0].shape[1:]) * site.inputs[0].shape[-1] * 2
+        return product(site.outputs[0].shape[1:]) * site.x.shape[-1] * 2
 
 
 class Einsum(Operation, spec_name="einsum"):

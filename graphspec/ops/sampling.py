@@ -142,7 +142,7 @@ class MapCoordinates(Operation, spec_name="image_map_coordinates"):
         return Code(text, constants={"order": self.order, "fill_mode": self.fill_mode, "fill": fill})
 
     def flops(self, site: Site) -> Dim:
-        corners = (self.order + 1) ** (site.x.rank - 1)
+        corners: int = (self.order + 1) ** (site.x.rank - 1)
         return product(site.outputs[0].shape[1:]) * corners * (site.x.rank + 1)
 
 

@@ -11,8 +11,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from graphspec.contract.fields import Positive, as_tuple
-from graphspec.contract.layer import REGISTRY, Argument, Code, Example, Layer, LayerError, Leaf, Memory, Site
+from graphspec.contract.layer import Argument, Code, Example, Layer, LayerError, Leaf, Memory, Site
 from graphspec.contract.proposals import misfit
+from graphspec.contract.registry import REGISTRY
 from graphspec.contract.windows import DataFormat, same_pads, slide
 from graphspec.layers.transposed import Transposed
 from graphspec.ops.matrices import need_floats

@@ -152,8 +152,9 @@ class MaskFlow:
         if op.graph is not None and op.wrapper is None:
             key = next(key for key, output in op.outputs.items() if output is value)
             inner = self.of(op.results[key])
-            passed = isinstance(inner, EnteringMask) and inner.graph is op.graph
-            return self.outside(inner) if passed else inner and self.export(op, key)  # type: ignore[arg-type]
+            if isinstance(inner, EnteringMask) and inner.graph is op.graph:
+                return self.outside(inner)
+            return inner and self.export(op, key)
         layer = op.layer if op.wrapper is None else op.wrapper
         return self._of_layer(op, layer) if layer is not None and value is op.output else None
 
@@ -180,7 +181,7 @@ class MaskFlow:
             return self.derived(self.holders[entry.graph], self._unmasked[entry])
         return mask
 
-    def derived(self, op: Op, mask: Any) -> Any:
+    def derived(self, op: Op, mask: Mask | Derived) -> Mask:
         """The mask that an op's layer derives; another one as it is."""
         return self._made.setdefault((op, mask), DerivedMask(op, mask)) if isinstance(mask, Derived) else mask
 

@@ -184,8 +184,8 @@ def folded(kind: str) -> str:
 def entries() -> tuple[ReferenceEntry, ...]:
     """Every layer, merge and op, by family."""
     all_entries = [_entry(cls) for classes in REGISTRY.values() for cls in classes.values()]
-    kinds = list(REGISTRY)
-    return tuple(sorted(all_entries, key=lambda entry: (kinds.index(entry.kind), entry.family, entry.name)))  # type: ignore[arg-type]
+    kinds: list[str] = list(REGISTRY)
+    return tuple(sorted(all_entries, key=lambda entry: (kinds.index(entry.kind), entry.family, entry.name)))
 
 
 @cache

@@ -150,7 +150,8 @@ class Forecaster:
         if self.every:
             return origins
         series = line.series_of(origins)
-        return origins[np.append(series[1:] != series[:-1], True)]
+        last: Rows = origins[np.append(series[1:] != series[:-1], True)]
+        return last
 
     @property
     def notes(self) -> list[str]:

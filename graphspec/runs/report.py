@@ -275,7 +275,7 @@ class Looker:
             return target.reshape(-1).astype(np.int64)
         if isinstance(output.loss, Binary):
             return (target.reshape(-1) > 0.5).astype(np.int64)
-        return target.reshape(-1, target.shape[-1]).argmax(-1)
+        return np.asarray(target.reshape(-1, target.shape[-1]).argmax(-1))
 
     def errors(self, name: str, values: Array) -> Array:
         """The error of each example."""
@@ -283,9 +283,9 @@ class Looker:
         if self._is_class(output):
             chances = self._probabilities(output, values)
             right = chances[np.arange(len(chances)), np.clip(self._right(output), 0, chances.shape[1] - 1)]
-            return -np.log(np.maximum(right, 1e-7)).reshape(self.count, -1).mean(1)
+            return np.asarray(-np.log(np.maximum(right, 1e-7)).reshape(self.count, -1).mean(1))
         target, value = self._in_units(output, values)
-        return np.abs(target - value).reshape(self.count, -1).mean(1)
+        return np.asarray(np.abs(target - value).reshape(self.count, -1).mean(1))
 
     def _in_units(self, output: OutputSpec, values: Array) -> tuple[Array, Array]:
         target = torch.from_numpy(self.arrays[output.target])

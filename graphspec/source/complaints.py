@@ -88,7 +88,8 @@ def complain(text: str, lines: list[int], index: int, problem: str, context: str
         message, help = "this is Python, and a spec is YAML", "`graphspec new` writes one to start from"
         return Complaint(python.start(1), line_end(text, python.end(), 200), message, help)
     line = lines[bisect_right(lines, index) - 1]
-    indent = len(re.match(r"[ \t]*", text[line : index + 100])[0])  # type: ignore[index]
+    start = text[line : index + 100]
+    indent = len(start) - len(start.lstrip(" \t"))
     tab = text.find("\t", line, max(line + indent, index + 1))
     if tab >= 0 and not text[line:tab].strip():
         return Complaint(tab, tab + 1, "the indentation contains a tab", _SPACES, "yaml-tab")

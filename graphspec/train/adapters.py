@@ -79,7 +79,8 @@ def _to_linear(layer: nn.Linear, settings: AdapterSettings) -> None:
 
     def added(layer: Any, arguments: tuple[Any, ...], output: Tensor) -> Tensor:
         x = functional.dropout(arguments[0], rate, layer.training)
-        return output + layer.lora_B(layer.lora_A(x)) * scale
+        change: Tensor = layer.lora_B(layer.lora_A(x)) * scale
+        return output + change
 
     layer.register_forward_hook(added)
 
@@ -111,7 +112,8 @@ def _to_embedding(layer: nn.Embedding, settings: AdapterSettings) -> None:
 
     def added(layer: Any, arguments: tuple[Any, ...], output: Tensor) -> Tensor:
         rows = functional.embedding(arguments[0], layer.lora_embedding_A.T)
-        return output + rows @ layer.lora_embedding_B.T * scale
+        change: Tensor = rows @ layer.lora_embedding_B.T * scale
+        return output + change
 
     layer.register_forward_hook(added)
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from graphspec.data.batches import Batch
+from graphspec.data.features import Feature
 from graphspec.diagnostics import Diagnostic, Diagnostics, Span
 from graphspec.diagnostics.foreign_terms import NORMALIZE, SCALE_PIXELS
 from graphspec.elaborated import BaseProgram
@@ -234,7 +236,9 @@ def _unscaled(
         yield _warning("unscaled", message, span, help)
 
 
-def _number(program: BaseProgram, feature: Any, name: str, index: int, count: int) -> tuple[str, Span]:
+def _number(
+    program: BaseProgram, feature: Feature | None, name: str, index: int, count: int
+) -> tuple[str, Span]:
     """A number of an input in words, and the place of the spec that names it."""
     columns = feature.read(name) if feature is not None else ()
     if len(columns) == count > 1:
@@ -369,12 +373,12 @@ class DeadUnits(TorchFunctionMode):
                 self._worst[span] = dead / units, dead, units
 
     def _place(self) -> Span | None:
-        frame = sys._getframe(2)
+        frame: FrameType | None = sys._getframe(2)
         place = None
         while frame is not None:
             if frame.f_code.co_filename == self._file:
                 place = self._places.get(frame.f_lineno)
                 if place is not None:
                     break
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back
         return place

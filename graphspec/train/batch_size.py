@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -42,7 +42,7 @@ def fitting(
     place: torch.device,
     trial: Callable[[BaseProgram, Batch], None],
     tell: Callable[[str], None],
-) -> Any:
+) -> BaseProgram:
     """The program with the largest `batch_size` whose training steps do not run out of memory: the spec's,
     doubled as often as may fit, then halved. `trial` makes two steps of a program on a batch.
 

@@ -173,7 +173,8 @@ class Compiled:
             return nullcontext()  # the module itself is not compiled
         from torch.compiler import set_stance
 
-        return set_stance("force_eager")
+        stance: AbstractContextManager[Any] = set_stance("force_eager")
+        return stance
 
     def _start(self, _: Any) -> None:
         self._began = time.perf_counter()

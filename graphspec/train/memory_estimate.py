@@ -130,7 +130,7 @@ def _peak_of(phase: Phase, module: nn.Module, batch: Batch) -> int:
     on_cpu = torch.backends.mkldnn.is_available() and not torch.cuda.is_available()
     with Tracker(on_cpu) as tracker, Kernels() if on_cpu else nullcontext():
         step()
-    return _bytes(held) + tracker.peak
+    return _bytes(held) + int(tracker.peak)
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

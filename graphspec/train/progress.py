@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graphspec.diagnostics import Diagnostic
-from graphspec.diagnostics.terminal import for_json
+from graphspec.diagnostics.terminal import entries_for_json
 from graphspec.diagnostics.text import plain
 from graphspec.train.batch_inspection import SeenTensor
 from graphspec.train.meter import Meter, Values
@@ -40,7 +40,7 @@ class Progress:
         """Its numbers; what is not finite is null."""
         numbers = {key: getattr(self, key) for key in ("epoch", "epochs", "step", "steps", "values")}
         rest = {"examples_per_second": self.examples_per_second, "seconds_left": self.seconds_left}
-        return for_json({**numbers, **rest})
+        return entries_for_json({**numbers, **rest})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Start:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON; what is not finite is null."""
-        return for_json(
+        return entries_for_json(
             {
                 "name": self.name,
                 "run_dir": str(self.run_dir),
@@ -112,7 +112,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """The shape of `train --json`; what is not finite is null."""
-        return for_json(
+        return entries_for_json(
             {
                 "run_dir": str(self.run_dir),
                 "epochs": self.epochs,

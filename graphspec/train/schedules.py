@@ -84,7 +84,7 @@ def _polynomial(settings: PolynomialDecay, start: float, steps: int) -> Rate:
 
     def rate(step: int) -> float:
         decay_steps = length * max(1, math.ceil(step / length)) if settings.cycle else length
-        return (start - end) * (1 - min(step, decay_steps) / decay_steps) ** settings.power + end
+        return (start - end) * math.pow(1 - min(step, decay_steps) / decay_steps, settings.power) + end
 
     return rate
 

@@ -33,12 +33,12 @@ def passing(func: Any, args: Sequence[Any]) -> int:
     last = _channels_last(tensors[-1], weight)
     if last is not None:
         return _copies(tensors, last)
-    blocks = sum(tensor.nbytes for tensor in (*tensors, weight))  # of channels, from contiguous tensors
+    blocks = sum(int(tensor.nbytes) for tensor in (*tensors, weight))  # of channels, from contiguous tensors
     return _copies(tensors, torch.contiguous_format) + blocks
 
 
 def _copies(tensors: Sequence[Tensor], layout: torch.memory_format) -> int:
-    return sum(tensor.nbytes for tensor in tensors if not tensor.is_contiguous(memory_format=layout))
+    return sum(int(tensor.nbytes) for tensor in tensors if not tensor.is_contiguous(memory_format=layout))
 
 
 def laid_out(func: Any, args: Sequence[Any], result: Any) -> Any:

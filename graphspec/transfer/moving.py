@@ -118,7 +118,7 @@ def cut(value: Tensor, part: MovedPart) -> Tensor:
         return value.narrow(part.axis, part.start, part.length)
     if any(size % part.groups for size in (part.start, part.length, part.whole)):
         raise MoveError(f"{part.groups} groups do not divide the parts")
-    blocks = value.unflatten(part.axis, (part.groups, -1))
+    blocks: Tensor = value.unflatten(part.axis, (part.groups, -1))
     each = blocks.narrow(part.axis + 1, part.start // part.groups, part.length // part.groups)
     return each.flatten(part.axis, part.axis + 1)
 
@@ -128,7 +128,7 @@ def reorder(value: Tensor, flat: Flat) -> Tensor:
     sizes = dict(zip(flat.spec_order, flat.sizes, strict=True))
     if value.dim() != 2 or value.shape[1] != math.prod(flat.sizes):
         raise MoveError(f"it has no columns for {' x '.join(map(str, flat.sizes))}")
-    apart = value.unflatten(1, [sizes[axis] for axis in flat.axes])
+    apart: Tensor = value.unflatten(1, [sizes[axis] for axis in flat.axes])
     return apart.permute(0, *(1 + flat.axes.index(axis) for axis in flat.spec_order)).flatten(1)
 
 

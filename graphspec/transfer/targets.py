@@ -139,7 +139,7 @@ class Origins:
                 return value.tensor.rank > 3
             if op.layer is None or op.wrapper is not None or not op.inputs:
                 return False
-            wish = wished(op.layer, op)
+            wish: str = wished(op.layer, op)
             if wish != "any":
                 return wish == "first"
             if op.inputs[0].tensor.rank != value.tensor.rank:

@@ -261,8 +261,9 @@ def _states(count: int) -> tuple[str, ...]:
 
 def _sum(a: Known, b: Known) -> Known:
     """The two biases of PyTorch as the one of Keras."""
-    source = None if a.source is None or b.source is None else lambda get: a.source(get) + b.source(get)  # type: ignore[misc]
-    return Known(a.tensor + b.tensor, a.names | b.names, source, a.source)
+    first, second = a.source, b.source
+    source = None if first is None or second is None else lambda get: first(get) + second(get)
+    return Known(a.tensor + b.tensor, a.names | b.names, source, first)
 
 
 def _starts(w: NodeWriter, states_before: list[Any], first: int, count: int, x: Laid) -> list[Laid]:

@@ -189,7 +189,8 @@ def _arange(w: NodeWriter, end: Any, out: Any, start: Any = 0, step: Any = 1, **
         raise Unsupported(
             "it counts in steps to a size that stays open", "count from 0, and compute with that"
         )
-    return HANDLERS["to"](w, numbers, out=out)
+    laid: Laid = HANDLERS["to"](w, numbers, out=out)
+    return laid
 
 
 @handles(*CREATES, "full", "zeros", "ones")

@@ -6,7 +6,7 @@ A handler takes the writer, and the arguments by the names of PyTorch's schema.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx
@@ -14,6 +14,7 @@ from torch import Tensor, fx
 from graphspec.diagnostics import by_word
 
 Handler = Callable[..., Any]
+HandlerT = TypeVar("HandlerT", bound=Handler)
 HANDLERS: dict[str, Handler] = {}
 """By the name of the function, without the underscore of those in place."""
 PICKS = frozenset(
@@ -97,7 +98,8 @@ def depends(node: fx.Node, data: set[fx.Node]) -> bool:
 
 def asserts(target: Any) -> bool:
     """Whether a function only checks a value: it becomes nothing."""
-    return target._schema.name.partition("::")[2].startswith("_assert")
+    name: str = target._schema.name
+    return name.partition("::")[2].startswith("_assert")
 
 
 def known(target: Any) -> bool:
@@ -109,10 +111,10 @@ def known(target: Any) -> bool:
     return word in HANDLERS or word in CREATES or plain
 
 
-def handles(*names: str) -> Callable[[Handler], Handler]:
+def handles(*names: str) -> Callable[[HandlerT], HandlerT]:
     """Registers the function that translates these functions of PyTorch."""
 
-    def register(handler: Handler) -> Handler:
+    def register(handler: HandlerT) -> HandlerT:
         for name in names:
             HANDLERS[name] = handler
         return handler

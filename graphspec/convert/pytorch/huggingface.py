@@ -235,7 +235,8 @@ def _module(folder: Path, config: Mapping[str, Any]) -> nn.Module:
         message = f"the weights in `{folder}` lack {', '.join(sorted(lost)[:3])} of {type(module).__name__}"
         raise fail("weights-misfit", message, "save the whole model again with `save_pretrained`")
     module.config.use_cache = False
-    return module.eval()
+    ready: nn.Module = module.eval()
+    return ready
 
 
 def _need_safetensors(folder: Path) -> None:

@@ -64,7 +64,7 @@ def _linear(
     if isinstance(weight, Laid):
         sums = SimpleNamespace(shape=out.shape, dtype=out.dtype)
         turned = weight.permuted((1, 0))
-        product = HANDLERS["matmul"](w, function="matmul", self=input, other=turned, out=sums)
+        product: Laid = HANDLERS["matmul"](w, function="matmul", self=input, other=turned, out=sums)
     elif isinstance(bias, Laid) or common == "biases":
         product = dense(w, input, weight, None)
     else:

@@ -112,11 +112,11 @@ def _drawn(node: fx.Node, args: Any, kwargs: Any, numbers: Tensor) -> Tensor:
     arguments |= dict(zip((each.name for each in listed), args, strict=False)) | kwargs
     match word_of(node):
         case "normal":
-            return arguments["mean"] + arguments["std"] * numbers
+            numbers = arguments["mean"] + arguments["std"] * numbers
         case "uniform":
-            return arguments["from"] + (arguments["to"] - arguments["from"]) * numbers
+            numbers = arguments["from"] + (arguments["to"] - arguments["from"]) * numbers
         case "bernoulli":
-            return (numbers < arguments.get("p", arguments["self"])).double()
+            numbers = (numbers < arguments.get("p", arguments["self"])).double()
     return numbers
 
 

@@ -46,12 +46,13 @@ VIEWS = frozenset(
 def _without_writing(graph: fx.Graph, node: fx.Node) -> None:
     """A write into a part of a tensor as a new tensor, which is read from there on."""
     target = node.target
-    written = isinstance(target, torch._ops.OpOverload) and target._schema.name.endswith("_")
-    part = node.args[0] if written and node.args else None
+    if not isinstance(target, torch._ops.OpOverload) or not target._schema.name.endswith("_"):
+        return
+    part = node.args[0] if node.args else None
     if not isinstance(part, fx.Node) or word_of(part) not in SCATTERS:
         return
-    word = target._schema.name.removesuffix("_").partition("::")[2]  # type: ignore[union-attr]
-    pure = getattr(getattr(torch.ops.aten, word, None), target._overloadname, None)  # type: ignore[union-attr]
+    word = target._schema.name.removesuffix("_").partition("::")[2]
+    pure = getattr(getattr(torch.ops.aten, word, None), target._overloadname, None)
     base: Any = None
     chain = [part]  # a part of a part of a tensor
     while isinstance(base := chain[-1].args[0], fx.Node) and word_of(base) in SCATTERS:

@@ -527,7 +527,7 @@ def _unactivated(node: ConvertedNode) -> dict[str, Any]:
 
 def _same(w: NodeWriter, a: ConvertedNode, b: ConvertedNode) -> bool:
     assert a.stored is not None and b.stored is not None
-    x, y = (w.weights[node.stored.path].get("weight") for node in (a, b))  # type: ignore[union-attr]
+    x, y = (w.weights[stored.path].get("weight") for stored in (a.stored, b.stored))
     if x is None or y is None:
         return True
     mine, its = w.elements(x), w.elements(y)

@@ -496,7 +496,7 @@ def _of_one(tensor: torch.Tensor, place: int, sizes: list[Any]) -> torch.Tensor:
         return tensor
     count = tensor.shape[place] // others
     k = place + sizes.index(0)
-    parted = tensor.unflatten(place, [size or count for size in sizes])
+    parted: torch.Tensor = tensor.unflatten(place, [size or count for size in sizes])
     if not (parted.narrow(k, 0, 1) == parted).all():
         raise Unsupported("a constant has a value for each example of the batch", "pass it as an input")
     return parted.narrow(k, 0, 1).flatten(place, place + len(sizes) - 1)

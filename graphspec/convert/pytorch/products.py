@@ -96,7 +96,8 @@ def _summed(w: NodeWriter, terms: list[Term], result: str, out: Any, then: Any) 
     if gone:
         x = reduced(w, "sum", x, gone, False, None)
     left = [letter for letter in term if letter in result]
-    return x.permuted([left.index(letter) for letter in result])
+    permuted: Laid = x.permuted([left.index(letter) for letter in result])
+    return permuted
 
 
 @handles("bilinear")

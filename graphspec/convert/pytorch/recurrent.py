@@ -54,10 +54,9 @@ def _single(function: str) -> None:
         bidirectional: bool,
         batch_first: bool,
     ) -> tuple[Tensor, Tensor]:
-        torch_function = getattr(torch, function)
-        return torch_function(
-            input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first
-        )
+        options = (has_biases, num_layers, dropout, train, bidirectional, batch_first)
+        output, state = getattr(torch, function)(input, hx, params, *options)
+        return output, state
 
     run.__annotations__ = {
         "input": Tensor,
@@ -73,10 +72,11 @@ def _single(function: str) -> None:
     }
     op: Any = torch.library.custom_op(f"graphspec::{function}", run, mutates_args=())
 
-    @op.register_fake
-    def _(input: Tensor, hx: Tensor, params: list[Tensor], *others: Any) -> tuple[Tensor, Tensor]:
+    def fake(input: Tensor, hx: Tensor, params: list[Tensor], *others: Any) -> tuple[Tensor, Tensor]:
         width = params[1].shape[1] * (1 + others[4])
         return input.new_empty(*input.shape[:2], width), torch.empty_like(hx)
+
+    op.register_fake(fake)
 
 
 for _function in ("gru", "rnn_tanh", "rnn_relu"):

@@ -425,8 +425,8 @@ class NodeWriter:
     def _stored(self, known: Known, name: str) -> ConvertedValue:
         elements = self.elements(known)
         shape = list(known.tensor.shape)
-        for other, before in self.parameters.get(known.names, ()) if elements is not None else ():
-            if torch.equal(other.flatten(), elements.flatten()):  # type: ignore[union-attr]
+        for other, before in self.parameters.get(known.names, ()):
+            if elements is not None and torch.equal(other.flatten(), elements.flatten()):
                 if list(other.shape) == shape:
                     return before
                 arguments = {"target_shape": shape}

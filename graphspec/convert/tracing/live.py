@@ -90,7 +90,7 @@ def has_code(model: Any) -> bool:
 
 def attribute_of(owner: Any, layer: Any) -> str | None:
     """The name by which a layer holds another: `attention`, or `blocks_2` in a list."""
-    held = {**vars(owner), **vars(owner).get("_modules", {})}  # where torch keeps layers
+    held: dict[str, Any] = {**vars(owner), **vars(owner).get("_modules", {})}  # where torch keeps layers
     for word, value in held.items():
         if word.startswith("_"):
             continue

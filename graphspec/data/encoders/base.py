@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from graphspec.data.columns import Mask, TablePart
 from graphspec.data.features.plan import Fill
+from graphspec.data.features.settings import Feature
 from graphspec.data.ragged import Ragged
 from graphspec.data.rows.fields import InRow
 from graphspec.diagnostics import SpecError, fail
@@ -62,7 +63,7 @@ class Encoder(ABC):
     `state` said of another encoder of the same plan.
     """
 
-    feature: Any
+    feature: Feature | None
     """Its settings; None where columns need no encoder."""
 
     def __init__(self, fill: Fill, ignore: bool = False):

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphspec.data.columns import Mask, Numbers, TablePart, texts
+from graphspec.data.columns import Mask, TablePart, texts
 from graphspec.data.encoders.base import restored
+from graphspec.data.rows.numbers import Numbers
 
 Scaler = Callable[[Numbers], tuple[float, float]]
 NULL = "\0missing"

@@ -148,7 +148,8 @@ class TokensEncoder(VocabularyEncoder, ListEncoder):
         return ElementsInRow(self.columns[0], known, UNSEEN, self.row_cut, empty=False)
 
     def filling(self) -> list[int]:
-        return self.vocabulary.ids(pa.array([self.feature.fill], pa.string()), UNSEEN).tolist()
+        ids: list[int] = self.vocabulary.ids(pa.array([self.feature.fill], pa.string()), UNSEEN).tolist()
+        return ids
 
 
 KEPT_BYTES = 2**28

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.numbers import Floats
 from graphspec.data.rows.numbers import NumberCurve
 
@@ -52,7 +52,7 @@ def _undone(curve: NumberCurve, values: Tensor, unit: Tensor | None, column: int
     return values
 
 
-def units(encoders: Any) -> Mapping[str, Callable[..., Tensor]]:
+def units(encoders: Encoders) -> Mapping[str, Callable[..., Tensor]]:
     """By output, the conversion of its values and targets to the units of the column; none for outputs
     without a scale.
     """

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from graphspec.data.encoders.base import Encoder, restored
 from graphspec.data.features.plan import Fill
-from graphspec.data.features.settings import text_of
+from graphspec.data.features.settings import Category, Set, Tokens, text_of
 
 Ids = NDArray[np.int64]
 SHOWN = 3
@@ -43,7 +43,9 @@ class Vocabulary:
         for pair in column.drop_null().value_counts().to_pylist():
             self.counts[pair["values"]] += pair["counts"]
 
-    def settle(self, name: str, feature: Any, size: int | None, every: bool = False) -> list[str]:
+    def settle(
+        self, name: str, feature: Category | Set | Tokens, size: int | None, every: bool = False
+    ) -> list[str]:
         """Takes the values that were counted, unless the feature lists its own: the most frequent ones, or
         `every` one. Returns the notes about them.
         """
@@ -107,6 +109,7 @@ class Vocabulary:
 class VocabularyEncoder(Encoder):
     """The base of encoders with one vocabulary, whose values count from the id `start`."""
 
+    feature: Set | Tokens
     start: ClassVar[int]
 
     def __init__(self, fill: Fill, ignore: bool = False):

@@ -157,14 +157,14 @@ def _plain_part(moments: Any, ticks: NDArray[np.int64], part: str) -> NDArray[An
     if part == "timestamp":
         return ticks / 1e6
     if part == "year":
-        return whole("Y").astype(np.int64) + 1970
+        return np.asarray(whole("Y"), np.int64) + 1970
     if part == "month":
-        return (whole("M") - whole("Y")).astype(np.int64) + 1
+        return np.asarray(whole("M") - whole("Y"), np.int64) + 1
     if part == "day":
-        return (whole("D") - whole("M").astype("datetime64[D]")).astype(np.int64) + 1
+        return np.asarray(whole("D") - whole("M").astype("datetime64[D]"), np.int64) + 1
     if part == "day_of_year":
-        return (whole("D") - whole("Y").astype("datetime64[D]")).astype(np.int64) + 1
+        return np.asarray(whole("D") - whole("Y").astype("datetime64[D]"), np.int64) + 1
     if part == "weekday":
-        return (whole("D").astype(np.int64) + 3) % 7
+        return (np.asarray(whole("D"), np.int64) + 3) % 7
     seconds = np.floor_divide(ticks, 1_000_000)
     return {"hour": seconds // 3600 % 24, "minute": seconds // 60 % 60, "second": seconds % 60}[part]

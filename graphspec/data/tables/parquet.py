@@ -106,7 +106,8 @@ class Parquet(Table):
 
     def _few(self, columns: Sequence[str]) -> int:
         """How many rows are read at a time. Raises `SpecError` where one row alone would fill the memory."""
-        most, room = self._rows, max(limit() // KEPT, LEAST)
+        most: int = self._rows
+        room = max(limit() // KEPT, LEAST)
         for chunk in self._chunks:
             name, about, rows = chunk.name, chunk.about, chunk.rows
             if name not in columns or not rows:
@@ -188,7 +189,7 @@ def parts(table: pa.Table, size: int = CHUNK) -> Iterator[pa.Table]:
 
 def _is_text(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind))
 
 
 def _lengths(array: pa.DictionaryArray) -> np.ndarray:

@@ -58,5 +58,6 @@ def _number(text: str) -> float | None:
 
 
 def _fits(number: int, kind: pa.DataType) -> bool:
-    low = -(2 ** (kind.bit_width - 1)) if pa.types.is_signed_integer(kind) else 0
-    return low <= number < low + 2**kind.bit_width
+    bits: int = kind.bit_width
+    low = -(1 << bits - 1) if pa.types.is_signed_integer(kind) else 0
+    return low <= number < low + (1 << bits)

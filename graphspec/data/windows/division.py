@@ -35,7 +35,7 @@ def row_parts(
     values = reading.column(table, [column] if column else [], column, rows)
     if isinstance(division, Marked):
         assert values.whole is not None
-        parts = splits.by_column(division, values.whole)
+        parts: Parts = splits.by_column(division, values.whole)
     else:
         parts = splits.by_split(division, values.whole, values.rows, seed)
     if line.inserted is None:

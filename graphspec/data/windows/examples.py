@@ -111,7 +111,7 @@ def view(array: Any, fill: Fill | None, origins: Tensor, origin: int = 0) -> Vie
 
 def _block(arrays: Mapping[str, Any]) -> int:
     """Examples in a block of neighbours, whose rows are read together."""
-    row = sum(each.values.nbytes // max(1, len(each.values)) for each in arrays.values())
+    row: int = sum(each.values.nbytes // max(1, len(each.values)) for each in arrays.values())
     return max(1, WINDOW // (BLOCKS * max(1, row)))
 
 

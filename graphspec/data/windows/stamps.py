@@ -107,12 +107,13 @@ def after(tick: Any, count: int, spacing: Spacing) -> Ticks:
         )
     ticks = np.array([tick], np.int64)
     months, rest = _months(ticks)
-    wanted = (months[0] + np.arange(1, count + 1) * int(spacing.amount)).astype("datetime64[M]")
-    first = wanted.astype("datetime64[us]").astype(np.int64)
-    last = (wanted + 1).astype("datetime64[us]").astype(np.int64)
-    if rest[0] < 0:  # counted from the end of the month
-        return last + rest[0]
-    return np.minimum(first + rest[0], last - 86_400_000_000 + rest[0] % 86_400_000_000)
+    into = int(rest[0])
+    wanted = (int(months[0]) + np.arange(1, count + 1) * int(spacing.amount)).astype("datetime64[M]")
+    first: Ticks = wanted.astype("datetime64[us]").astype(np.int64)
+    last: Ticks = (wanted + 1).astype("datetime64[us]").astype(np.int64)
+    if into < 0:  # counted from the end of the month
+        return np.asarray(last + into)
+    return np.asarray(np.minimum(first + into, last - 86_400_000_000 + into % 86_400_000_000))
 
 
 def _months(ticks: Ticks) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

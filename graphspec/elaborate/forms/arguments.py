@@ -11,7 +11,8 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.keras_names import ALIASES, REFUSED
-from graphspec.contract.layer import Kind, Layer
+from graphspec.contract.layer import Layer
+from graphspec.contract.registry import Kind
 from graphspec.contract.wrapper import Wrapper
 from graphspec.diagnostics import Label, akin, meant, nearest
 from graphspec.diagnostics import certain as spelled

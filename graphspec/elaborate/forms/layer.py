@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from graphspec.contract.layer import Kind, Layer, LayerError, Weight
+from graphspec.contract.layer import Layer, LayerError, Weight
+from graphspec.contract.registry import Kind
 from graphspec.contract.wrapper import Wrapper
 from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.forms.arguments import layer_class, read_layer

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphspec.data.encoders import Encoders
+from graphspec.data.encoders.base import Encoder
 from graphspec.data.encoders.categories import SetEncoder
 from graphspec.data.encoders.decoding import has_classes, known_labels
 from graphspec.data.encoders.numbers import Floats
@@ -76,7 +77,7 @@ class ColumnDecoding:
     steps: int | None
     """How many a forecast has: they are read as rows."""
 
-    def write(self, name: str, output: OutputSpec, encoder: Any, value: str) -> None:
+    def write(self, name: str, output: OutputSpec, encoder: Encoder | None, value: str) -> None:
         if self.steps is None:
             self._write(name, output, output.tensors[0], encoder, value)
             return

@@ -211,7 +211,6 @@ def _array(
 
 def _values(encoder: Encoder, number: int, unfilled: Collection[str]) -> dict[str, Any]:
     """A value of each of its columns; none is missing in those that are `unfilled`."""
-    feature = encoder.feature
     if isinstance(encoder, NumberEncoder):
         place = np.array([0.7 * number - 1.5])
         return {
@@ -220,7 +219,7 @@ def _values(encoder: Encoder, number: int, unfilled: Collection[str]) -> dict[st
         }
     if isinstance(encoder, DateEncoder):
         moment = datetime.fromtimestamp(MOMENTS[number], UTC)
-        text = moment.strftime(feature.format) if feature.format else moment.strftime("%Y-%m-%d %H:%M:%S")
+        text = moment.strftime(encoder.feature.format or "%Y-%m-%d %H:%M:%S")
         return dict.fromkeys(encoder.columns, text)
     if isinstance(encoder, CategoryEncoder):
         known = [_turned(vocabulary.values, number) for vocabulary in encoder.vocabularies]
@@ -230,10 +229,10 @@ def _values(encoder: Encoder, number: int, unfilled: Collection[str]) -> dict[st
         return {n: "never seen" if unseen else v for n, v in zip(encoder.columns, known, strict=True)}
     if isinstance(encoder, SetEncoder):
         some = list(dict.fromkeys(_turned(encoder.vocabulary.values, i) for i in range(number % 3)))
-        listed = feature.separator is None
-        if not listed and not some and feature.fill is None:
+        separator = encoder.feature.separator
+        if separator is not None and not some and encoder.feature.fill is None:
             some = ["never seen"]
-        return {encoder.columns[0]: some if listed else feature.separator.join(some) or None}
+        return {encoder.columns[0]: some if separator is None else separator.join(some) or None}
     length = encoder.fill.tensor.shape[1] if encoder.fill.tensor.rank > 1 else 1
     count = length if isinstance(length, int) else 2 + number
     if isinstance(encoder, TextEncoder):

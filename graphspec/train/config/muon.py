@@ -88,12 +88,12 @@ class Muon(OptimizerSettings):
     def _orthogonal(self, matrix: Tensor) -> Tensor:
         """The nearest orthogonal matrix, roughly: Newton and Schulz's iteration, on the smaller side."""
         tall = matrix.shape[0] > matrix.shape[1]
-        x = matrix.mT if tall else matrix
+        x: Tensor = matrix.mT if tall else matrix
         x = x / (x.norm() + 1e-7)
         for _ in range(self.ns_steps):
             square = x @ x.mT
             x = self.muon_a * x + (self.muon_b * square + self.muon_c * square @ square) @ x
-        return x.mT if tall else x
+        return x.transpose(0, 1) if tall else x
 
     def update(self, group: Group, gradients: Tensors, rate: Any, step: Any) -> None:
         import torch
