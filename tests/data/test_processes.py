@@ -331,7 +331,7 @@ def test_what_does_not_fit_in_memory_is_streamed_in_the_same_order(
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(streamed, "WINDOW", 4000)
     monkeypatch.setattr(store, "BLOCK", 512)
-    write_out = processes.write_out
+    write_out = store.write_out
 
     def nameless(*arguments: Any) -> None:
         assert [path.name for path in tmp_path.iterdir()] == ["whole.parquet"]

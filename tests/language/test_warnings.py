@@ -16,7 +16,7 @@ from graphspec.cli.plot import marked
 from graphspec.cli.written import written
 from graphspec.compiler import check, compile
 from graphspec.diagnostics import Diagnostics
-from graphspec.diagnostics.collecting import OF_ROWS
+from graphspec.diagnostics.diagnostic import OF_ROWS
 from graphspec.export import Exported
 from graphspec.export.tracing import Range
 from graphspec.files.stamps import is_edited, stamped

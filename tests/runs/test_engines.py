@@ -331,7 +331,7 @@ def test_what_is_wrong_with_an_engine_is_told(run: Run, monkeypatch: pytest.Monk
     with pytest.raises(SpecError, match="onnxruntime") as error:
         run.predict(ROWS[0], engine="onnxruntim")
     assert error.value.diagnostics[0].code == "unknown-name"
-    found = fastest.find_spec
+    found = find_spec
     monkeypatch.setattr(fastest, "find_spec", lambda name: None if name == "openvino" else found(name))
     with pytest.raises(SpecError) as error:
         run.predict(ROWS[0], engine="openvino")

@@ -185,7 +185,7 @@ def test_files_that_name_each_other_and_files_that_are_none(place: Path) -> None
 def test_words_are_completed_while_a_check_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     main, ready, completed = place / "main.yaml", threading.Event(), threading.Event()
     document = opened(main)
-    check = protocol.analysed
+    check = analysed
 
     def slow(*arguments: Any) -> Analysis:
         ready.set()

@@ -286,7 +286,7 @@ def code_of(place: Path, resume: Path, text: str | None = None) -> str:
 def test_what_was_saved_is_read_back_before_it_counts(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, checkpoints = saved(place)
     state = Checkpoints(run / "checkpoints").newest()
-    save = tensor_files.save_file
+    save = save_file
     monkeypatch.setattr(
         tensor_files, "save_file", lambda tensors, *rest: save(dict(list(tensors.items())[1:]), *rest)
     )
@@ -362,7 +362,7 @@ def test_free_space_is_looked_at_first(place: Path, monkeypatch: pytest.MonkeyPa
     run, _ = saved(place)
     free = files.MARGIN + 1000
     usage = shutil.disk_usage(place)
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage._replace(free=free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=free))
     with pytest.raises(SpecError, match=r"has 1\.0 MB free") as caught:
         train(
             compile(place / "spec.yaml", settings={"train.epochs": 7}),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import safetensors
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from graphspec.compiler import compile
 from graphspec.data.batches import Batch, InMemory
@@ -572,7 +572,7 @@ def test_weights_that_read_back_otherwise_are_not_saved(
     run = runs.RunDirectory.create("x", tmp_path / "run")
     run.weights("w.safetensors", {"a": torch.ones(3)})
     before = (run.path / "w.safetensors").read_bytes()
-    save = tensors.save_file
+    save = save_file
     monkeypatch.setattr(tensors, "save_file", lambda t, *rest: save({n: v + 1 for n, v in t.items()}, *rest))
     with pytest.raises(SpecError, match="differs from what is read back"):
         run.weights("w.safetensors", {"a": torch.ones(3)})

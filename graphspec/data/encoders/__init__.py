@@ -301,7 +301,7 @@ class Encoders:
         """
         from graphspec.data.encoders.units import units
 
-        return units(self)
+        return units(self.outputs, self.encoders)
 
     # --- what was done
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphspec.data.encoders import Encoders
+from graphspec.data.encoders.base import Encoder
 from graphspec.data.encoders.numbers import Floats
 from graphspec.data.rows.numbers import NumberCurve
+from graphspec.elaborated import OutputSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,15 @@ def _undone(curve: NumberCurve, values: Tensor, unit: Tensor | None, column: int
     return values
 
 
-def units(encoders: Encoders) -> Mapping[str, Callable[..., Tensor]]:
+def units(
+    outputs: Mapping[str, OutputSpec], encoders: Mapping[str, Encoder]
+) -> Mapping[str, Callable[..., Tensor]]:
     """By output, the conversion of its values and targets to the units of the column; none for outputs
     without a scale.
     """
     conversions: dict[str, Callable[..., Tensor]] = {}
-    for name, output in encoders.outputs.items():
-        encoder = encoders.encoders.get(output.target)
+    for name, output in outputs.items():
+        encoder = encoders.get(output.target)
         if isinstance(encoder, Floats) and (encoder.beside or any(curve.changes for curve in encoder.curves)):
             conversions[name] = OutputUnit(tuple(encoder.curves))
     return conversions
