@@ -39,7 +39,7 @@ class DataFile(Setting):
     synonyms = {"sep": "delimiter", "separator": "delimiter", "file": "path", "charset": "encoding"}
 
     path: Text
-    """File."""
+    """Path of a file, a folder, or a pattern of files."""
     delimiter: str | None = None
     """Delimiter between cells; by default a comma, or a tab in .tsv."""
     decimal: str = "."
@@ -108,7 +108,7 @@ class Split(Setting):
     notes: ClassVar = {"stratify": "the column of the target, or another"}
 
     split: Annotated[float, Field(gt=0, lt=1)]
-    """Fraction of rows."""
+    """Fraction of the rows that are for validation."""
     stratify: Text | None = None
     """Column whose values have the same shares in both parts."""
     group: Text | None = None

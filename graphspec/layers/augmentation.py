@@ -337,6 +337,7 @@ class RandomErasing(Augmentation):
     scale: UpTo = (0.02, 0.33)
     """Share of the image that is erased: a number, or two bounds."""
     fill_value: Fill | None = None
+    """Value of erased pixels: a number, one for each channel, or null for noise."""
     value_range: ValueRange = (0, 255)
     seed: None = None
     data_format: DataFormat = "channels_last"

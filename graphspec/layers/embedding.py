@@ -98,7 +98,7 @@ class ReversibleEmbedding(Embedding):
     embeddings_constraint: Constraint | None = None
     mask_zero: bool = False
     reverse_dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = None
-    """Dtype of the output."""
+    """Data type of the reverse projection."""
     logit_soft_cap: Annotated[float, Field(gt=0)] | None = None
     """Bound that scores approach."""
     reverse: bool = False
@@ -174,7 +174,7 @@ class PositionEmbedding(Layer):
     sequence_length: Positive
     """How many positions there are."""
     initializer: Initializer = GlorotUniform()
-    """Initializer."""
+    """Initializer of the table of positions."""
 
     examples = (Example({"sequence_length": 6}, ((6, 4),)),)
 

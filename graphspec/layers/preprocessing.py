@@ -23,9 +23,9 @@ class Rescaling(Layer):
     supports_masking = True
 
     scale: float | Each
-    """Factor."""
+    """Number that the input is multiplied by."""
     offset: float | Each = 0.0
-    """Number that is added."""
+    """Number that is added after `scale`."""
 
     examples = (Example({"scale": 0.0625}, ((3, 4),)),)
 

@@ -155,7 +155,7 @@ class Permute(Layer):
 
     rearranges = True
     dims: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
-    """Sizes."""
+    """The axes in their new order: 1 is the first after the batch."""
 
     examples = (Example({"dims": [2, 1]}, ((3, 4),)),)
 

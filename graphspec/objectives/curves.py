@@ -44,7 +44,7 @@ class CurveMetric(Confusion):
     """
 
     num_thresholds: Annotated[int, Field(gt=1, le=100_000)] | None = None
-    """Points of the curve."""
+    """Number of points of the curve."""
 
     below: ClassVar[tuple[float, ...]] = (-EPSILON,)
     above: ClassVar[tuple[float, ...]] = (1 + EPSILON,)

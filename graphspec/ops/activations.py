@@ -132,7 +132,7 @@ class Threshold(_Activation, spec_name="threshold"):
 
     threshold: Finite
     default_value: Finite
-    """Default value."""
+    """Output where the input is not above `threshold`."""
 
     examples = (Example({"threshold": 0.5, "default_value": -1.0}, ((3, 4),)),)
 

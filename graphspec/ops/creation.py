@@ -67,6 +67,7 @@ class Full(Operation, spec_name="full"):
 
     shape: Sizes
     fill_value: int | Finite
+    """Value of all elements."""
     dtype: Number = "float32"
 
     examples = (Example({"shape": [2, 3], "fill_value": 0.5}, ()),)
@@ -94,9 +95,9 @@ class EyeOf(Operation, spec_name="eye"):
     arguments = ()
 
     N: Positive
-    """How many rows."""
+    """Number of rows."""
     M: Positive | None = None
-    """How many numbers."""
+    """Number of columns; by default that of the rows."""
     k: int = 0
     dtype: Number = "float32"
 
@@ -123,7 +124,7 @@ class Linspace(Operation, spec_name="linspace"):
     stop: int | Finite
     """Last number."""
     num: Positive = 50
-    """How many."""
+    """How many numbers there are."""
     endpoint: bool = True
     """Whether the last number is among them."""
     dtype: Float = "float32"

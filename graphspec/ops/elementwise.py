@@ -183,6 +183,7 @@ class FullLike(_Like, spec_name="full_like"):
     template = "torch.full_like({x}, {fill_value})"
 
     fill_value: int | Finite
+    """Value of all elements."""
     dtype: Dtype | None = None
 
     examples = (Example({"fill_value": 0.5}, ((3, 4),)),)

@@ -116,9 +116,9 @@ class RandomBinomial(_Noise, spec_name="random_binomial", also="bernoulli"):
     halves = False
 
     counts: Annotated[int, Field(ge=1)]
-    """How many."""
+    """Number of trials."""
     probabilities: Probability
-    """Probability of each."""
+    """Probability that a trial succeeds."""
 
     examples = (Example({"counts": 1, "probabilities": 0.3}, ((3, 4),)),)
 

@@ -242,7 +242,7 @@ class Roll(Operation, spec_name="roll"):
     keeps = True
 
     shift: Places
-    """Number of places."""
+    """Number of places that elements move."""
     axis: Places
 
     examples = (Example({"shift": 1, "axis": 1}, ((3, 4),)),)

@@ -125,7 +125,7 @@ class _Extreme(_Reduction, abstract=True):
     bound: ClassVar[str]  # the keyword of clamp
 
     initial: Finite | None = None
-    """Initial value."""
+    """A number that takes part in the comparison."""
 
     examples = (Example({"axis": 1}, ((3, 4),)),)
 
@@ -347,7 +347,7 @@ class Quantile(_AlongOne, spec_name="quantile"):
     halves = False
 
     q: Annotated[Finite, Field(ge=0, le=1)]
-    """Fraction, or percentage."""
+    """Share of the elements that are below: 0.5 is the median."""
     method: Literal["linear", "lower", "higher", "midpoint", "nearest"] = "linear"  # type: ignore[misc]
     """Interpolation between two values."""
 
@@ -415,6 +415,7 @@ class Percentile(Quantile, spec_name="percentile"):
     """The percentile `q` along an axis; `method` says how to interpolate."""
 
     q: Annotated[Finite, Field(ge=0, le=100)]
+    """Percentage of the elements that are below: 50 is the median."""
 
     examples = (Example({"axis": 1, "q": 30}, ((3, 4),)),)
 

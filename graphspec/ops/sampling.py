@@ -171,7 +171,7 @@ class ScaleAndTranslate(Operation, spec_name="image_scale_and_translate"):
     translation: Each
     """Pixels to move along each axis."""
     spatial_dims: Annotated[tuple[int, ...], BeforeValidator(as_tuple), Field(min_length=1)]
-    """Axes that change."""
+    """Axes that are scaled and moved."""
     method: Literal[
         "linear",
         "bilinear",

@@ -17,7 +17,7 @@ class Named(Setting):
     """A setting chosen by its `name`: the first literal is canonical, the others are aliases."""
 
     name: str
-    """Which one."""
+    """Which one, by its name."""
     canonical: ClassVar[str] = ""
     """The first of its names, whichever of them was written."""
 

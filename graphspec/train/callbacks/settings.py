@@ -161,7 +161,7 @@ class LearningRateScheduler(CallbackSettings):
     sets_rate = True
     name: Literal["learning_rate_scheduler", "LearningRateScheduler"] = "learning_rate_scheduler"
     schedule: Text
-    """Rate for each epoch."""
+    """Learning rate of each epoch: an expression of `epoch` and `lr`."""
     verbose: Verbose = 0
 
     @field_validator("schedule")
@@ -229,7 +229,7 @@ class CSVLogger(CallbackSettings):
     made_by = "logs:CSVLoggerCallback"
     name: Literal["csv_logger", "CSVLogger"] = "csv_logger"
     filename: Text = "history.csv"
-    """File that is written."""
+    """Name of the table in the run."""
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
 
     @field_validator("filename")

@@ -21,7 +21,7 @@ class ParameterGroup(Setting):
     learning_rate: Annotated[float, Field(ge=0)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     trainable: bool | None = None
-    """False freezes them."""
+    """`false` freezes them."""
 
     synonyms: ClassVar = by_word(
         learning_rate="lr",
