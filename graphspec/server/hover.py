@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from graphspec.contract import REGISTRY
 from graphspec.diagnostics import SpecError
 from graphspec.graph import Op
-from graphspec.reference.layers import ReferenceEntry, find, others
+from graphspec.reference.layers import ReferenceEntry, example_of, find, others
 from graphspec.server.analysis import Analysis, node_path, shape
 from graphspec.server.cursor import Cursor, cursor_at
 from graphspec.server.keys import classes_at, parameters_at
@@ -112,7 +112,8 @@ def _of_key(path: tuple[str, ...], word: str) -> str | None:
         for parameter in parameters_at(cls):
             if parameter.name == word:
                 told = [f"**{word}** of `{path[0]}`" + (f": {parameter.type}" if parameter.type else "")]
-                return "\n\n".join(filter(None, [*told, parameter.meaning]))
+                example = example_of(cls, word)
+                return "\n\n".join(filter(None, [*told, parameter.meaning, example and f"`{example}`"]))
     if path == ("train", "callbacks"):
         return next((page(each) for each in others() if (each.kind, each.name) == ("callback", word)), None)
     return None

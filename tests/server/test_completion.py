@@ -179,9 +179,15 @@ def test_nodes_above_the_cursor_are_not_read_by_character(monkeypatch: pytest.Mo
         (
             "outputs: {y: {threshold: 0.4}}",
             "threshold",
-            "**threshold** of `outputs`: number >= 0 <= 1\n\nProb",
+            "**threshold** of `outputs`: number >= 0 <= 1\n\n"
+            "Probability from which `predict` counts a value as present\n\n"
+            "`{loss: binary_crossentropy, threshold: 0.3}`",
         ),
-        ("data: {train: a.csv, validation: {split: 0.1}}", "train", "**train** of `data`"),
+        (
+            "data: {train: a.csv, validation: {split: 0.1}}",
+            "train",
+            "**train** of `data`: mapping or null\n\nRows",
+        ),
         ("data: {train: a.csv, validation: {split: 0.1}}", "split", "**split** of `data`"),
         ("train: {callbacks: {early_stopping: {patience: 2}}}", "early", "(callback)"),
     ],
