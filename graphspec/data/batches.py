@@ -7,9 +7,9 @@ the device or what happened before. So a run can be repeated, and resumed in the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Protocol, Self
 
 import torch
@@ -255,14 +255,23 @@ def cut(
     rows = {name: array for name, array in arrays.items() if isinstance(array, Rows)}
     count = len(next(iter(arrays.values())))
     even = ({name: a for name, a in arrays.items() if name not in rows}, *groups[1:])
-    pieces = [{name: a.split(batch_size) for name, a in group.items()} for group in even]
-    for index in range(-(-count // batch_size)):
-        batch = Batch(*({name: parts[index] for name, parts in group.items()} for group in pieces))
+    number = -(-count // batch_size)
+    pieces = (_split(group, batch_size, number) for group in even)
+    for index, groups in enumerate(zip(*pieces, strict=True)):
+        batch = Batch(*groups)
         if rows:
             first = index * batch_size
             parts = {name: r.part(first, min(first + batch_size, count)) for name, r in rows.items()}
             batch = _padded(batch, parts, padding)
         yield batch
+
+
+def _split(group: Mapping[str, Tensor], size: int, number: int) -> Iterable[Mapping[str, Tensor]]:
+    """For each of so many batches what it has of a group."""
+    if not group:
+        return repeat({}, number)
+    pieces = zip(*(array.split(size) for array in group.values()), strict=True)
+    return [dict(zip(group, parts, strict=True)) for parts in pieces]
 
 
 def _padded(batch: Batch, rows: Mapping[str, Rows], padding: Padding) -> Batch:

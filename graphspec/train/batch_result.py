@@ -14,7 +14,7 @@ learned. Where a step makes several updates, each has one.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Term:
     """A part of a batch's loss: `value` is a sum over `count` positions, divided by `divisor`."""
 
@@ -46,7 +46,7 @@ class Reading:
         return self._number.item()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BatchResult:
     """The result for a batch. `loss` is the scalar to differentiate; for a part of a larger batch, its share
     of that batch's loss. `terms` are what it is made of, by output and unweighted; `outputs` and `targets`

@@ -13,7 +13,7 @@ import itertools
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from graphspec.elaborated import BaseProgram
 from graphspec.graph import Graph
 from graphspec.tensor import names_of, value_of
 from graphspec.train.batch_result import BatchResult, Reading, Term
+from graphspec.train.graph_calls import Compiler, GraphCalls
 from graphspec.train.objective import Objective, StepTotals
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.parallel.spread import is_sharded
@@ -46,11 +47,7 @@ SPEED, SAVED = {"cpu": 3e10, "cuda": 3e13}, {"cpu": -0.1, "cuda": 0.05}
 """FLOPs a second of a step, and the share of that time that compiling saves. A CPU's kernels are no faster
 for it: steps of the gallery's GPT took 1.03 of the eager time, those of its convolutions over posts 1.34.
 """
-CLOSED = {
-    "guard_filter_fn": lambda guards: [False] * len(guards),
-    "size_asserts": False,
-    "alignment_asserts": False,
-}
+CLOSED = {"size_asserts": False, "alignment_asserts": False}
 """What is left out where nothing but the training changes the module: its examples have one size and type."""
 WHOLE_STEPS = "2.11"
 """The first torch whose graphs can hold `torch.autograd.grad`, and with it a whole step."""
@@ -193,12 +190,11 @@ class CompiledStep:
         """Whether the last step moved the weights, too, unless its loss was not finite."""
         self._step: Any = None
         self._weights: list[Tensor] = []
-        self._numbers: Tensor
-        """Learning rate and number of a step. Of tensors without axes torch would read the values."""
-        self._rate: Tensor
-        self._number: Tensor
+        self._calls = GraphCalls(_compiler(shared.closed))
+        self._last: tuple[Batch, Tensor, Any]
+        """What the last compiled step took and gave."""
         if shared.choice.step:
-            self._step = _compiled_step(shared.module, optimizer, shared.closed)
+            self._step = _compiled_step(shared.module, optimizer, self._calls, shared.closed)
 
     def __call__(
         self, objective: Objective, called: nn.Module, batch: Batch, totals: StepTotals | None
@@ -227,22 +223,18 @@ class CompiledStep:
             self._weights = self.optimizer.moved
             if not self._weights:
                 return None
-            self._numbers = torch.zeros(2, dtype=torch.float64, device=objective.device)
-            self._rate, self._number = self._numbers
-        self._rate.fill_(self.optimizer.learning_rate)
-        self._number.fill_(self.optimizer.iterations + 1)
         groups = dict(batch.arrays), dict(batch.weights), dict(batch.masks)
+        (rates,) = self._rates(objective.device, 1)
         try:
-            loss, terms, outputs, targets, masks, gradients = self._step(
-                objective, self._weights, *groups, self._numbers
-            )
+            found = self._step(objective, self._weights, *groups, rates)
         except Exception as error:
             if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise
             self.shared.tell(f"not compiled, as torch cannot: {first_line(error)}")
             self._step, self.shared.count = None, 0
             return None
-        self.updated = self.optimizer.traceable
+        self.updated, self._last = self.optimizer.traceable, (batch, rates, found)
+        loss, terms, outputs, targets, masks, gradients = found
         for weight, gradient in zip(self._weights, gradients, strict=False):
             if gradient.stride() != weight.stride():
                 gradient = torch.empty_like(weight).copy_(gradient)  # as autograd lays it out
@@ -250,27 +242,67 @@ class CompiledStep:
         parts = {name: Term(*term) for name, term in terms.items()}
         return BatchResult(loss, parts, outputs, targets, masks, Reading(loss))
 
+    def further(self, batches: Iterable[Batch], count: int) -> Iterator[tuple[Batch, BatchResult]]:
+        """At most `count` more steps, each when it is asked for, after one that `updated` the weights: to the
+        bit what calls of this object would make, if nothing but `Update.move` comes between them.
+        """
+        batch, rates, (loss, terms, outputs, targets, masks, _) = self._last
+        names = tuple(batch.arrays), tuple(batch.weights), tuple(batch.masks)
+        parts = (part for term in terms.values() for part in term)
+        result = [loss, *parts, *outputs.values(), *targets.values(), *masks.values()]
+        call = self._calls.again(_tensors(batch, names, rates), result)
+        rows = self._rates(rates.device, count)
+        for numbers, batch in zip(rows, batches, strict=False):  # rows end first: no batch is taken in vain
+            loss, *rest = call(_tensors(batch, names, numbers))
+            found = iter(rest)
+            judged = {name: Term(next(found), next(found), next(found)) for name in terms}
+            own = [dict(zip(group, found, strict=False)) for group in (outputs, targets, masks)]
+            yield batch, BatchResult(loss, judged, own[0], own[1], own[2], Reading(loss))
+
+    def _rates(self, device: torch.device, count: int) -> Sequence[Tensor]:
+        """The learning rates of each of the next steps; numbers would be constants of the graph."""
+        begun = self.optimizer.iterations
+        rows = [self.optimizer.rates(step) for step in range(begun, begun + count)]
+        return torch.tensor(rows, dtype=torch.float64, device=device).unbind()
+
+
+def _tensors(batch: Batch, names: tuple[Iterable[str], ...], rates: Tensor) -> list[Tensor]:
+    """What differs from step to step of what a graph takes."""
+    groups = zip((batch.arrays, batch.weights, batch.masks), names, strict=True)
+    return [group[name] for group, own in groups for name in own] + [rates]
+
 
 _NUMBERS = itertools.count()
 
 
-def _compiled_step(module: nn.Module, optimizer: Optimizer, closed: bool) -> Any:
+def _compiler(closed: bool) -> Compiler:
+    """The backend of torch.compile that compiles a step."""
+
+    def compiler(graph: Any, examples: Any) -> Any:
+        from torch._dynamo.backends.registry import lookup_backend
+
+        patches = {"config_patches": CLOSED} if closed and BACKEND == "inductor" else {}
+        return lookup_backend(BACKEND)(graph, examples, **patches)
+
+    return compiler
+
+
+def _compiled_step(module: nn.Module, optimizer: Optimizer, backend: GraphCalls, closed: bool) -> Any:
     """A function of an objective, weights and a batch to the parts of the result, and to the gradients of the
     weights: none where it has updated them.
     """
     import torch._dynamo
 
     def step(
-        objective: Objective, weights: list[Tensor], arrays: Any, counts: Any, masks: Any, numbers: Tensor
+        objective: Objective, weights: list[Tensor], arrays: Any, counts: Any, masks: Any, rates: Tensor
     ) -> Any:
-        rate, number = numbers.unbind()
         loss, terms, *rest = objective.loss_terms(module, Batch(arrays, counts, masks))
         gradients = torch.autograd.grad(loss, weights)
         if optimizer.traceable:
             finite = loss.detach().isfinite()  # else nothing moves
             with torch.no_grad():
                 kept = [torch.where(finite, gradient, 0) for gradient in gradients]
-                optimizer.trace(kept, torch.where(finite, rate, 0), number)
+                optimizer.trace(kept, torch.where(finite, rates, 0).unbind())
             gradients = ()
         outputs = {name: value.detach() for name, value in rest[0].items()}
         parts = {name: (term.value, term.divisor, term.count) for name, term in terms.items()}
@@ -282,8 +314,8 @@ def _compiled_step(module: nn.Module, optimizer: Optimizer, closed: bool) -> Any
     # contexts around each step would cost as much as a step, and `dynamic=False` is one
     torch._dynamo.config.trace_autograd_ops = True
     torch._dynamo.config.record_runtime_overhead = False
-    options: Any = CLOSED if closed else None
-    return torch.compile(step, fullgraph=True, backend=BACKEND, options=options)
+    options: Any = {"guard_filter_fn": lambda guards: [False] * len(guards)} if closed else None
+    return torch.compile(step, fullgraph=True, backend=backend, options=options)
 
 
 def _regions(program: BaseProgram) -> tuple[tuple[str, ...], int]:

@@ -48,6 +48,9 @@ from graphspec.train.saver import Saver
 from graphspec.train.signals import StopSignal, watched
 from graphspec.train.state import Training, random_state, restore_random
 
+UNSEEN, MOST = 0.05, 256
+"""Seconds and steps that compiled steps go on before saves and reports have their turn."""
+
 
 class Interrupted(Exception):
     """Raised after a signal, once everything is saved. `result` covers the completed epochs."""
@@ -257,8 +260,9 @@ def _epoch(training: Training, dataset: Data, saver: Saver, reporter: Reporter, 
     order = Shuffle(config.seed, epoch)
     batches = training.shared(dataset.training).batches(config.batch_size, order, training.seen)
     for parts in _together(batches, training.accumulated):
-        step = training.seen // training.batch_size
+        done = training.iterations
         if callbacks.watches_batches:
+            step = training.seen // training.batch_size
             callbacks.call("on_train_batch_begin", step, {})
         for turn, update in enumerate(phase.turns):
             wrong, due = _update(training, update, parts, stop, saver, again=turn > 0)
@@ -268,8 +272,11 @@ def _epoch(training: Training, dataset: Data, saver: Saver, reporter: Reporter, 
         training.iterations += 1
         if callbacks.watches_batches:
             callbacks.call("on_train_batch_end", step, {"loss": meter.loss()})
+        wrong = _further(training, batches, len(dataset.training), saver, stop)
+        if wrong is not None:
+            return _not_finite(wrong, training, saver, turn=0)
         saver.step(due)
-        reporter.step(epoch, meter)
+        reporter.step(epoch, meter, training.iterations - done)
         if stop:
             return
     training.clock.add((meter.count - before) * training.world.size, time.perf_counter() - started)
@@ -314,6 +321,30 @@ def _update(
         spread.finish()
         update.move()
     return None, due
+
+
+def _further(
+    training: Training, batches: Iterator[Batch], examples: int, saver: Saver, stop: StopSignal
+) -> BatchResult | None:
+    """After a step that was one compiled graph, makes more of these while nothing else looks at the training:
+    on full batches, of an epoch of so many examples. Returns the result of one whose loss is not finite;
+    nothing was updated with it.
+    """
+    update, *others = training.phase.turns
+    if others or not update.compiled.updated or training.callbacks.watches_batches or stop:
+        return None
+    full = (examples - training.seen) // training.batch_size
+    count, until = min(full, saver.free_steps, MOST), time.monotonic() + UNSEEN
+    for batch, result in update.compiled.further(batches, count):
+        if not math.isfinite(result.value):
+            return result
+        training.meter.add(result, batch)
+        update.move()
+        training.seen += len(batch)
+        training.iterations += 1
+        if stop or time.monotonic() > until:
+            break
+    return None
 
 
 @torch.no_grad()

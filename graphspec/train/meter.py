@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +15,13 @@ from graphspec.elaborated import OutputSpec
 from graphspec.objectives import Metric
 from graphspec.objectives.formulas import activate, aligned
 from graphspec.objectives.history import metric_names
-from graphspec.train.batch_result import BatchResult
+from graphspec.train.batch_result import BatchResult, Term
 from graphspec.train.parallel.world import World
 
 HELD = 2**20
 """How many values are held before the metrics look at them: a few large calls, not one a step."""
+TERMS = 2**10
+"""How many terms of a mean are held before they are added."""
 
 Values = dict[str, float | list[float]]
 Units = Mapping[str, Callable[..., Tensor]]
@@ -30,14 +32,16 @@ class Meter:
     """The means and metrics of an epoch, with Keras' names.
 
     Means are over all positions that count, not over the batches' means. Nothing is read from the device
-    before `loss` or `result`.
+    before `loss` or `result`, or before there is much to read. Whenever that is, numbers are added in the
+    order of the batches, so that sums are the same to the bit.
     """
 
     outputs: Mapping[str, Any]
     units: Units = field(default_factory=dict)
     count: int = 0
-    _sums: dict[str, Tensor] = field(default_factory=dict)
-    _counts: dict[str, int | Tensor] = field(default_factory=dict)
+    _sums: dict[str, float] = field(default_factory=dict)
+    _counts: dict[str, float] = field(default_factory=dict)
+    _terms: dict[str, list[Term]] = field(default_factory=dict)
     _held: dict[str, list[dict[str, Tensor]]] = field(default_factory=dict)
     _values: int = 0
     _statistics: dict[tuple[str, int], Tensor] = field(default_factory=dict)
@@ -50,14 +54,10 @@ class Meter:
             return
         self.count += 0 if again else len(batch)
         for name, term in result.terms.items():
-            if name not in self._sums:
-                self._sums[name] = torch.zeros((), dtype=torch.float64, device=term.value.device)
-                self._counts[name] = 0
-            if isinstance(term.divisor, Tensor):
-                self._sums[name] += term.value.double() * term.divisor
-            else:
-                self._sums[name].add_(term.value, alpha=term.divisor)
-            self._counts[name] = self._counts[name] + term.count
+            terms = self._terms.setdefault(name, [])
+            terms.append(term)
+            if len(terms) >= TERMS:
+                self._add_up()
         for name, output in self.outputs.items():
             if output.metrics and name in result.outputs:
                 held = {"value": result.outputs[name].detach(), "target": result.targets[name]}
@@ -89,13 +89,12 @@ class Meter:
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The accumulated state, as tensors by name and as JSON; loading it continues exactly."""
-        tensors = {f"sum.{name}": value for name, value in self._sums.items()}
-        tensors |= {f"count.{k}": v for k, v in self._counts.items() if isinstance(v, Tensor)}
+        self._add_up()
+        tensors = {f"sum.{k}": torch.tensor(v, dtype=torch.float64) for k, v in self._sums.items()}
         tensors |= {f"metric.{name}.{index}": sums for (name, index), sums in self._statistics.items()}
         for name, held in self._held.items():
             tensors |= {f"held.{name}.{key}": torch.cat([h[key] for h in held]) for key in held[0]}
-        counts = {name: value for name, value in self._counts.items() if not isinstance(value, Tensor)}
-        return tensors, {"count": self.count, "counts": counts, "values": self._values}
+        return tensors, {"count": self.count, "counts": dict(self._counts), "values": self._values}
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Restores a `state_dict`, with its tensors on the model's device."""
@@ -105,9 +104,9 @@ class Meter:
         for key, tensor in tensors.items():
             kind, _, name = key.partition(".")
             if kind == "sum":
-                self._sums[name] = tensor.clone()
-            elif kind == "count":
-                self._counts[name] = tensor.clone()
+                self._sums[name] = tensor.item()
+            elif kind == "count":  # of an older checkpoint
+                self._counts[name] = tensor.item()
             elif kind == "metric":
                 output, _, index = name.rpartition(".")
                 self._statistics[output, int(index)] = tensor.clone()
@@ -132,10 +131,11 @@ class Meter:
 
     def join(self, other: Meter) -> None:
         """Adds the state of another meter."""
+        self._add_up()
         other.settle()
         self.count += other.count
         for name, value in other._sums.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._sums[name] = self._sums.get(name, 0.0) + value
             self._counts[name] = self._counts.get(name, 0) + other._counts[name]
         for key, sums in other._statistics.items():
             name, index = key
@@ -144,15 +144,20 @@ class Meter:
             self._statistics[key] = sums if known is None else metric.joined(known, sums)
 
     def _means(self) -> dict[str, float]:
-        """The mean of each term; one wait for the device."""
-        numbers: dict[str, float] = {}
-        if self._sums:
-            counts = [torch.as_tensor(self._counts[name], dtype=torch.float64) for name in self._sums]
-            sums = torch.stack(list(self._sums.values()))
-            device = sums.device
-            both = torch.stack((sums, torch.stack([count.to(device) for count in counts]))).tolist()
-            numbers = {name: s / (c or 1) for name, s, c in zip(self._sums, *both, strict=True)}
-        return numbers
+        """The mean of each term."""
+        self._add_up()
+        return {name: value / (self._counts[name] or 1) for name, value in self._sums.items()}
+
+    def _add_up(self) -> None:
+        """Adds the terms that are held, and releases these; of each a wait for the device."""
+        for name, terms in self._terms.items():
+            values, divisors = _numbers([term.value for term in terms]), _numbers([t.divisor for t in terms])
+            total, count = self._sums.get(name, 0.0), self._counts.get(name, 0)
+            for value, divisor, own in zip(values, divisors, _numbers([t.count for t in terms]), strict=True):
+                total += value * divisor
+                count += own
+            self._sums[name], self._counts[name] = total, count
+        self._terms.clear()
 
     def _mean_loss(self, means: Mapping[str, float]) -> float:
         total = 0.0
@@ -171,7 +176,8 @@ class Meter:
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Updates the metrics with the batches that are held, and releases these."""
+        """Updates means and metrics with the batches that are held, and releases these."""
+        self._add_up()
         for name, held in self._held.items():
             output = self.outputs[name]
             joined = {key: torch.cat([each[key] for each in held]) for key in held[0]}
@@ -186,6 +192,13 @@ class Meter:
                 self._statistics[name, index] = sums if known is None else metric.joined(known, sums)
         self._held.clear()
         self._values = 0
+
+
+def _numbers(values: Sequence[float | Tensor]) -> Sequence[float]:
+    """What of these is on the device is read at once."""
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    read = iter(torch.stack(tensors).tolist() if tensors else ())
+    return [next(read) if isinstance(value, Tensor) else value for value in values]
 
 
 def _selections(result: BatchResult, batch: Batch) -> Iterable[tuple[str, Mapping[str, Tensor]]]:

@@ -200,16 +200,16 @@ class Reporter:
         rest = self.steps - self._step + self.steps * (self.epochs - epoch - 1)
         return rest * (time.perf_counter() - self._measured) / self._made
 
-    def step(self, epoch: int, meter: Meter) -> None:
-        """Called after a step; `epoch` counts from 0."""
+    def step(self, epoch: int, meter: Meter, count: int = 1) -> None:
+        """Called after so many steps; `epoch` counts from 0."""
         if self.callback is None:
             return
         now = time.perf_counter()
-        self._step += 1
+        self._step += count
         if self._measured is None:
             self._measured = now
         else:
-            self._made += 1
+            self._made += count
         if now - self._reported >= REPORT:
             self._reported = now
             rate = (meter.count - self._counted) / max(now - self._started, 1e-9)

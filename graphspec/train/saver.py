@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,11 @@ class Saver:
     def due(self) -> bool:
         """Whether it is time to save, if saves are timed."""
         return self.save_freq is None and time.monotonic() >= self._due
+
+    @property
+    def free_steps(self) -> int:
+        """The steps until a save that is due by their number."""
+        return -self.training.iterations % self.save_freq if isinstance(self.save_freq, int) else sys.maxsize
 
     def step(self, due: bool) -> None:
         """A step is over; `due` is what the processes agreed on."""

@@ -146,9 +146,9 @@ def test_rules_take_rates_that_are_numbers_or_tensors(name: str) -> None:
             if each is numbers or count == 0:
                 each.step()
             else:
-                rate, step = torch.tensor([0.01, count + 1], dtype=torch.float64)
+                rates = torch.tensor(each.rates(count), dtype=torch.float64)
                 with torch.no_grad():
-                    each.trace([gradient], rate, step)
+                    each.trace([gradient], rates.unbind())
                 each.advance()
     torch.testing.assert_close(weights[1], weights[0], rtol=1e-5, atol=1e-7)
     assert not torch.equal(weights[0], begun.float())

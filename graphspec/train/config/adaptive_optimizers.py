@@ -26,7 +26,7 @@ class Adagrad(OptimizerSettings):
     def slots(self) -> dict[str, float]:
         return {"accumulator": self.initial_accumulator_value}
 
-    def update(self, group: Group, gradients: Tensors, rate: Number, step: Number) -> None:
+    def update(self, group: Group, gradients: Tensors, rate: Number, step: int) -> None:
         import torch
 
         accumulator = group.state["accumulator"]
@@ -47,7 +47,7 @@ class Adadelta(OptimizerSettings):
     def slots(self) -> dict[str, float]:
         return zeros("accumulated_grad", "accumulated_delta_var")
 
-    def update(self, group: Group, gradients: Tensors, rate: Number, step: Number) -> None:
+    def update(self, group: Group, gradients: Tensors, rate: Number, step: int) -> None:
         import torch
 
         rho, epsilon = self.rho, self.epsilon
@@ -70,7 +70,7 @@ class Adamax(Momenta):
     def slots(self) -> dict[str, float]:
         return zeros("momentum", "norm")
 
-    def update(self, group: Group, gradients: Tensors, rate: Number, step: Number) -> None:
+    def update(self, group: Group, gradients: Tensors, rate: Number, step: int) -> None:
         import torch
 
         norm = group.state["norm"]
@@ -78,7 +78,10 @@ class Adamax(Momenta):
         torch._foreach_mul_(norm, self.beta_2)
         torch._foreach_maximum_(norm, torch._foreach_abs(gradients))
         below = torch._foreach_add(norm, self.epsilon)
-        group.move(group.weights, group.state["momentum"], -(rate / (1 - self.beta_1**step)), below)
+        group.move(group.weights, group.state["momentum"], -rate, below)
+
+    def corrected(self, rate: float, step: int) -> float:
+        return rate / (1 - self.beta_1**step)
 
 
 class Nadam(Momenta):
@@ -87,7 +90,7 @@ class Nadam(Momenta):
     traceable = False
     name: Literal["nadam", "Nadam"] = "nadam"
 
-    def update(self, group: Group, gradients: Tensors, rate: Any, step: Any) -> None:
+    def update(self, group: Group, gradients: Tensors, rate: Any, step: int) -> None:
         import torch
 
         now, after = (self.beta_1 * (1 - 0.5 * 0.96**t) for t in (step, step + 1))
@@ -143,7 +146,7 @@ class Adafactor(OptimizerSettings):
             else:
                 group.state["velocity"][first] = torch.zeros_like(like)
 
-    def update(self, group: Group, gradients: Tensors, rate: Any, step: Any) -> None:
+    def update(self, group: Group, gradients: Tensors, rate: Any, step: int) -> None:
         """Along the axes that Keras stores last; a vector keeps all its squares."""
         weights = group.weights
         size = min(rate, 1 / math.sqrt(step))  # with `relative_step` and without
@@ -176,7 +179,7 @@ class Lamb(Momenta):
     traceable = False
     name: Literal["lamb", "Lamb"] = "lamb"
 
-    def update(self, group: Group, gradients: Tensors, rate: Any, step: Any) -> None:
+    def update(self, group: Group, gradients: Tensors, rate: Any, step: int) -> None:
         import torch
 
         weights = group.weights
@@ -214,7 +217,7 @@ class Ftrl(OptimizerSettings):
     def slots(self) -> dict[str, float]:
         return {"accumulator": self.initial_accumulator_value, "linear": 0.0}
 
-    def update(self, group: Group, gradients: Tensors, rate: Any, step: Any) -> None:
+    def update(self, group: Group, gradients: Tensors, rate: Any, step: int) -> None:
         power = -self.learning_rate_power
         strength = self.l2_regularization_strength + self.beta / (2 * rate)
         state = zip(group.state["accumulator"], group.state["linear"], strict=True)
@@ -241,7 +244,7 @@ class ScheduleFreeAdamW(OptimizerSettings):
     def begin(self, group: Group) -> None:
         group.state["momentum"] = [weight.detach().clone() for weight in group.weights]
 
-    def update(self, group: Group, gradients: Tensors, rate: Any, step: Any) -> None:
+    def update(self, group: Group, gradients: Tensors, rate: Any, step: int) -> None:
         """Weights lie between an average of past ones and the state, which follows the gradients."""
         import torch
 

@@ -23,7 +23,7 @@ class Lion(OptimizerSettings):
     def slots(self) -> dict[str, float]:
         return zeros("momentum")
 
-    def update(self, group: Group, gradients: Tensors, rate: Number, step: Number) -> None:
+    def update(self, group: Group, gradients: Tensors, rate: Number, step: int) -> None:
         import torch
 
         momentum = group.state["momentum"]

@@ -95,7 +95,7 @@ class Muon(OptimizerSettings):
             x = self.muon_a * x + (self.muon_b * square + self.muon_c * square @ square) @ x
         return x.transpose(0, 1) if tall else x
 
-    def update(self, group: Group, gradients: Tensors, rate: Any, step: Any) -> None:
+    def update(self, group: Group, gradients: Tensors, rate: Any, step: int) -> None:
         import torch
 
         momentum = group.state["momentum"]

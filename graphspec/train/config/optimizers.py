@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -68,7 +68,7 @@ class OptimizerSettings(Named):
     )
     remedies: ClassVar = {"betas": "write `beta_1: 0.9, beta_2: 0.999`"}
     traceable: ClassVar[bool] = True
-    """Whether torch.compile takes its update into the graph of a whole step."""
+    """Whether torch.compile takes its update into the graph of a step: none that asks for its number."""
 
     @field_validator("learning_rate", mode="before")
     @classmethod
@@ -97,14 +97,20 @@ class OptimizerSettings(Named):
     def begin(self, group: Group) -> None:
         """State that starts neither at one value nor in the shape of the weight."""
 
-    def step(self, group: Group, gradients: Tensors, rate: Number, step: Number) -> None:
-        """Step number `step` of some weights, from 1: weights decay, and are updated."""
+    def corrected(self, rate: float, step: int) -> float:
+        """The learning rate that `update` takes in step number `step`, from 1. What depends on the number
+        belongs here: within a graph it would be computed for every few values anew.
+        """
+        return rate
+
+    def step(self, group: Group, gradients: Tensors, rate: Number, corrected: Number, step: int) -> None:
+        """A step of some weights: they decay at the learning rate, and are updated."""
         if group.decay:
             group.shrink(rate)
-        self.update(group, gradients, rate, step)
+        self.update(group, gradients, corrected, step)
 
-    def update(self, group: Group, gradients: Tensors, rate: Number, step: Number) -> None:
-        """Moves the weights; learning rate and number of the step are tensors in a graph."""
+    def update(self, group: Group, gradients: Tensors, rate: Number, step: int) -> None:
+        """Moves the weights. In a graph the rate is a tensor, and the number of the step is 0."""
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
     @model_validator(mode="after")
@@ -136,7 +142,7 @@ class SGD(OptimizerSettings):
     def slots(self) -> dict[str, float]:
         return zeros("momentum" if self.momentum else "")
 
-    def update(self, group: Group, gradients: Tensors, rate: Number, step: Number) -> None:
+    def update(self, group: Group, gradients: Tensors, rate: Number, step: int) -> None:
         import torch
 
         momentum, weights = self.momentum, group.weights
@@ -168,7 +174,7 @@ class RMSprop(OptimizerSettings):
         added = "momentum" if self.momentum else "", "average_gradient" if self.centered else ""
         return zeros("velocity", *added)
 
-    def update(self, group: Group, gradients: Tensors, rate: Number, step: Number) -> None:
+    def update(self, group: Group, gradients: Tensors, rate: Number, step: int) -> None:
         import torch
 
         state = group.state
@@ -207,7 +213,7 @@ class AdamRule(Momenta):
     def slots(self) -> dict[str, float]:
         return zeros("momentum", "velocity", "velocity_hat" if self.amsgrad else "")
 
-    def update(self, group: Group, gradients: Tensors, rate: Number, step: Number) -> None:
+    def update(self, group: Group, gradients: Tensors, rate: Number, step: int) -> None:
         import torch
 
         state = group.state
@@ -219,8 +225,10 @@ class AdamRule(Momenta):
             torch._foreach_maximum_(highest, state["velocity"])
         below = torch._foreach_sqrt(highest)
         torch._foreach_add_(below, self.epsilon)
-        factor = (1 - self.beta_2**step) ** 0.5 / (1 - self.beta_1**step)
-        group.move(group.weights, state["momentum"], -rate * factor, below)
+        group.move(group.weights, state["momentum"], -rate, below)
+
+    def corrected(self, rate: float, step: int) -> float:
+        return rate * ((1 - self.beta_2**step) ** 0.5 / (1 - self.beta_1**step))
 
     def _fused(self, group: Group, gradients: Tensors, rate: float, step: int) -> None:
         """The same, and weight decay, in one kernel, which no graph can hold. Keras adds epsilon to the
@@ -249,11 +257,11 @@ class AdamRule(Momenta):
             maximize=False,
         )
 
-    def step(self, group: Group, gradients: Tensors, rate: Number, step: Number) -> None:
+    def step(self, group: Group, gradients: Tensors, rate: Number, corrected: Number, step: int) -> None:
         if isinstance(rate, float):
-            self._fused(group, gradients, rate, cast(int, step))
+            self._fused(group, gradients, rate, step)
         else:
-            super().step(group, gradients, rate, step)
+            super().step(group, gradients, rate, corrected, step)
 
 
 class Adam(AdamRule):

@@ -75,6 +75,12 @@ class Optimizer:
             raise fail("callback-misfit", message, help)
         self._rate = value
 
+    def rates(self, step: int) -> list[float]:
+        """What the groups' updates take as learning rates in a step, from the number of steps before it."""
+        rate = self._rate if self.schedule is None else self.schedule(step)
+        pairs = zip(self._groups, self._starts, strict=True)
+        return [own for group, before in pairs for own in group.rates(rate, step + 1 - before)]
+
     @torch.no_grad()
     def step(self) -> None:
         """Updates the weights by their gradients; a weight without gradient is not changed.
@@ -85,8 +91,8 @@ class Optimizer:
             known, self._growing = set(self._moved), False
             reached = [name for name, weight in self.weights.items() if weight.grad is not None]
             self._begin([name for name in reached if name not in known], self.iterations)
-        gradients = [self._gradient(name) for name in self._moved]
-        self._update(gradients, self.learning_rate, self.iterations + 1)
+        gradients, number = [self._gradient(name) for name in self._moved], self.iterations + 1
+        self._update(gradients, self.rates(self.iterations), [number - before for before in self._starts])
         self.advance()
         for name in self._moved:
             self.weights[name].grad = None
@@ -106,20 +112,19 @@ class Optimizer:
         """The weights that the loss reaches, in the order of the gradients that `trace` takes."""
         return [self.weights[name] for name in self._moved]
 
-    def trace(self, gradients: Tensors, rate: Tensor, step: Tensor) -> None:
+    def trace(self, gradients: Tensors, rates: Sequence[Tensor]) -> None:
         """The update of a step as torch.compile takes it into its graph; `advance` follows outside of it.
 
-        Learning rate and number of the step, from 1, are float64 tensors of no axes.
+        The `rates` are float64 tensors of no axes.
         """
-        self._update(gradients, rate, step)
+        self._update(gradients, rates, [0] * len(self._groups))
 
-    def _update(self, gradients: Tensors, rate: Number, step: Number) -> None:
+    def _update(self, gradients: Tensors, rates: Sequence[Number], steps: Sequence[int]) -> None:
         if self._clips:
             gradients = self._clip(gradients)
-        start = 0
-        for group, before in zip(self._groups, self._starts, strict=True):
-            group.step(gradients[start : start + len(group.weights)], rate, step - before)
-            start += len(group.weights)
+        left, rest = iter(gradients), iter(rates)
+        for group, step in zip(self._groups, steps, strict=True):
+            group.step([next(left) for _ in group.weights], (next(rest), next(rest)), step)
 
     def _begin(self, moved: list[str], begun: int) -> None:
         """Groups of the weights that the loss reaches, beside those that there are; the graph is static, so

@@ -1,7 +1,7 @@
 """Weights that are updated by the same settings: their state, and the kernels that updates are written in.
 
 Of optimizers that are `traceable` torch.compile takes the updates into the graph of a whole step. Learning
-rate and number of the step are tensors there, so that no step compiles anew.
+rates are tensors there, so that no step compiles anew.
 """
 
 from __future__ import annotations
@@ -80,9 +80,14 @@ class Group:
                     combined[index] = norm
         return combined
 
-    def step(self, gradients: Tensors, rate: Number, step: Number) -> None:
-        """The update of step number `step`, from 1, at a learning rate; both are tensors in a graph."""
-        self.config.step(self, gradients, rate * self.factor, step)
+    def rates(self, rate: float, step: int) -> tuple[float, float]:
+        """The group's own learning rate in step number `step`, from 1, and that which its update takes."""
+        own = rate * self.factor
+        return own, self.config.corrected(own, step)
+
+    def step(self, gradients: Tensors, rates: tuple[Number, Number], step: int) -> None:
+        """The update of a step, by its number from 1; in a graph `rates` are tensors, and the number is 0."""
+        self.config.step(self, gradients, *rates, step)
 
     def shrink(self, rate: Number) -> None:
         """Weight decay, at a learning rate."""
