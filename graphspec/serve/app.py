@@ -9,13 +9,13 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.serve.batches import Batcher
 from graphspec.serve.counts import ServerCounts
 from graphspec.serve.http import JSON, Answer, Gone, Receive, Rejected, Request, Send
+from graphspec.serve.limits import Limits, OpenRequests
 from graphspec.serve.served import UNREAD, Served
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
@@ -29,25 +29,13 @@ LIGHT = 16_384
 """Bytes of a body whose rows take about as long as those before."""
 
 
-@dataclass(eq=False, repr=False)
-class Limits:
-    """What a request may ask for."""
-
-    bytes: int = 16 * 2**20
-    rows: int = 10_000
-    seconds: float = 60.0
-    batch: int = 256
-    """Rows of several requests that are predicted together."""
-    wait: float = 0.0
-    """Seconds for which the first row of a batch waits for others."""
-
-
 class Server:
     """Runs by name, and what answers requests for them."""
 
     def __init__(self, runs: Mapping[str, Served], limits: Limits):
         self.runs, self.limits = dict(runs), limits
         self.batcher = Batcher(limits.batch, limits.wait)
+        self.open = OpenRequests(limits)
         self.counts = ServerCounts()
         self._reloading = asyncio.Lock()
         self._readings: dict[str, asyncio.Task[Served]] = {}
@@ -57,16 +45,17 @@ class Server:
     # --- predictions
 
     async def predict(self, request: Request) -> Answer:
-        began, served = time.monotonic(), self._served(request)
+        began, served, task = time.monotonic(), self._served(request), self.open.begin()
         try:
-            async with asyncio.timeout(self.limits.seconds):
-                body = await request.body(self.limits.bytes)
-                rows, single = self._rows(request, served, body)
-                light = len(body) < LIGHT
-                answers = await self.batcher.compute(served, list(enumerate(rows)), light)
-                answers, is_read = await self._completed(served, rows, answers)
-        except TimeoutError:
-            raise Rejected(503, f"no answer within {self.limits.seconds:g} seconds") from None
+            body = await request.body(self.limits.bytes, self.open.hold)
+            rows, single = self._rows(request, served, body)
+            light = len(body) < LIGHT
+            answers = await self.batcher.compute(served, list(enumerate(rows)), light)
+            answers, is_read = await self._completed(served, rows, answers)
+        finally:
+            if self.open.end(task, request.size):
+                help = "send fewer rows at a time, or start the server with a longer `--timeout`"
+                raise Rejected(503, f"no answer within {self.limits.seconds:g} seconds", help=help) from None
         self.counts.timed(time.monotonic() - began)
         return self._answered(served.name, answers, single, is_read)
 
@@ -126,7 +115,10 @@ class Server:
         """The rows of a request, and whether it is one row by itself."""
         rows, single = self._parsed(request.kind, served, body)
         if len(rows) > self.limits.rows:
-            raise Rejected(413, f"the request has {len(rows):,} rows; at most {self.limits.rows:,} are read")
+            message = f"the request has {len(rows):,} rows; at most {self.limits.rows:,} are read"
+            raise Rejected(
+                413, message, help="send fewer at a time, or start the server with more `--max-rows`"
+            )
         return rows, single
 
     def _parsed(self, kind: str, served: Served, body: bytes) -> tuple[list[Any], bool]:
@@ -219,6 +211,10 @@ class Server:
         return Answer.json({"ok": True})
 
     async def ready(self, request: Request) -> Answer:
+        """Not while any row would wait in vain."""
+        if self.open.are_full or self.batcher.busy_for() > self.limits.seconds:
+            message = "the server holds all that it takes" if self.open.are_full else "a batch takes too long"
+            raise Rejected(503, f"rows cannot be answered now: {message}", help="ask again a second later")
         return Answer.json({"ok": True, "runs": list(self.runs)})
 
     async def list(self, request: Request) -> Answer:
@@ -318,5 +314,5 @@ class Application:
 
 def _told(rejected: Rejected) -> Answer:
     code = "usage" if rejected.status != 400 else "data-format"
-    told = Diagnostic(code, rejected.message, None)
+    told = Diagnostic(code, rejected.message, None, help=rejected.help)
     return Answer.json({"diagnostics": [told.to_json()]}, rejected.status, rejected.headers)

@@ -57,21 +57,29 @@ class Batcher:
         self.open: Collection[object] = ()
         """The requests that have begun, if the server tells: one alone does not look for others."""
         self._waiting: deque[_Item] = deque()
-        self._busy = False
+        self._busy_since: float | None = None
         self._thread = ThreadPoolExecutor(1, "graphspec-predict")
 
     async def compute(self, worker: Worker, rows: Sequence[Any], light: bool = False) -> list[Any]:
         """What a worker predicts for these rows; those of other requests may be in the same call. `light`
         says that they take no longer than others.
         """
-        alone = len(self.open) == 1 and not (self.wait or self._busy or self._waiting)
+        alone = len(self.open) == 1 and not (self.wait or self.is_busy or self._waiting)
         if alone and light and worker.seconds * len(rows) < QUICK:
             return self._at_once(worker, rows)
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Item(worker, rows, light, future))
-        if len(self._waiting) == 1 and not self._busy:
+        if len(self._waiting) == 1 and not self.is_busy:
             self._soon()
         return await future
+
+    @property
+    def is_busy(self) -> bool:
+        return self._busy_since is not None
+
+    def busy_for(self) -> float:
+        """The seconds that the batch of now has taken so far."""
+        return time.monotonic() - self._busy_since if self._busy_since is not None else 0.0
 
     def close(self) -> None:
         """Ends the thread after what it computes."""
@@ -97,11 +105,11 @@ class Batcher:
 
     def _next(self) -> None:
         """Begins the next batch of what waits."""
-        items = self._together() if self._waiting and not self._busy else []
+        items = self._together() if self._waiting and not self.is_busy else []
         if not items:
             return
         self.batches += 1
-        self._busy = True
+        self._busy_since = time.monotonic()
         worker, parts = items[0].worker, [item.rows for item in items]
         expected = worker.seconds * sum(map(len, parts))
         if expected < QUICK and all(item.light for item in items):
@@ -128,7 +136,7 @@ class Batcher:
         self, items: Sequence[_Item], outcomes: Sequence[list[Any] | BaseException], seconds: float
     ) -> None:
         """Answers a batch, and lets the next one begin."""
-        self._busy = False
+        self._busy_since = None
         for item, outcome in zip(items, outcomes, strict=True):
             if item.future.done():  # nobody waits any more
                 continue

@@ -17,11 +17,13 @@ encode = json.JSONEncoder(allow_nan=False, default=str).encode
 
 
 class Rejected(Exception):
-    """A request that is not answered: its status, and why."""
+    """A request that is not answered: its status, why, and what to do."""
 
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None):
+    def __init__(
+        self, status: int, message: str, headers: Mapping[str, str] | None = None, help: str | None = None
+    ):
         super().__init__(message)
-        self.status, self.message, self.headers = status, message, headers or {}
+        self.status, self.message, self.headers, self.help = status, message, headers or {}, help
 
 
 class Gone(Exception):
@@ -39,6 +41,8 @@ class Request:
     receive: Receive
     run: str = ""
     """The run that the path names."""
+    size: int = 0
+    """Bytes of its body that are here."""
 
     @classmethod
     def of(cls, scope: Mapping[str, Any], receive: Receive) -> Request:
@@ -58,22 +62,30 @@ class Request:
         """The media type of the body."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
-    async def body(self, most: int) -> bytes:
-        """The body. Raises `Rejected` where it has more than `most` bytes, and `Gone`."""
-        length, size = self.headers.get("content-length", ""), 0
+    async def body(self, most: int, hold: Callable[[int], None]) -> bytes:
+        """The body, each part of which is told to `hold`. Raises `Rejected` where it has more than `most`
+        bytes, and `Gone`.
+        """
+        length = self.headers.get("content-length", "")
+        self._within(int(length) if length.isdigit() else 0, most)
         parts: list[bytes] = []
         more = True
         while more:
-            if size > most or (length.isdigit() and int(length) > most):
-                raise Rejected(413, f"the body has more than {most:,} bytes")
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise Gone
-            parts.append(message.get("body", b""))
-            size, more = size + len(parts[-1]), message.get("more_body", False)
-        if size > most:
-            raise Rejected(413, f"the body has more than {most:,} bytes")
+            part, more = message.get("body", b""), message.get("more_body", False)
+            parts.append(part)
+            self.size += len(part)
+            hold(len(part))
+            self._within(self.size, most)
         return b"".join(parts)
+
+    @staticmethod
+    def _within(size: int, most: int) -> None:
+        if size > most:
+            help = "send fewer rows at a time, or start the server with more `--max-bytes`"
+            raise Rejected(413, f"the body has more than {most:,} bytes", help=help)
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -14,8 +14,10 @@ import uvicorn
 
 from graphspec.diagnostics.terminal import at_once, say, without_failing
 from graphspec.runs.kept import kept
-from graphspec.serve.app import LOCAL, Application, Limits, Server
+from graphspec.serve.app import LOCAL, Application, Server
+from graphspec.serve.limits import Limits
 from graphspec.serve.options import ServeOptions
+from graphspec.serve.protocol import JoiningProtocol
 from graphspec.serve.served import Served
 
 
@@ -58,6 +60,7 @@ def serve(runs: Mapping[str, Served], options: ServeOptions, listening: socket.s
         log_level="warning",
         log_config=None,
         access_log=False,
+        http=JoiningProtocol,
         ws="none",
         interface="asgi3",
         server_header=False,

@@ -19,8 +19,9 @@ from graphspec.cli.serve import serve
 from graphspec.files.permission import signature
 from graphspec.runs.kept import kept
 from graphspec.runs.run import Run
-from graphspec.serve.app import Application, Limits, Server
+from graphspec.serve.app import Application, Server
 from graphspec.serve.http import Rejected, Request
+from graphspec.serve.limits import Limits
 from graphspec.serve.options import RANGES, ServeOptions, plain
 from graphspec.serve.served import UNREAD, Served
 from tests.runs import everything
@@ -274,7 +275,7 @@ def test_a_run_is_read_once_for_all_who_wait(path: Path, monkeypatch: pytest.Mon
 
     async def all_of_it() -> None:
         assert [await asked(server, *given), await asked(server, *given)] == [(503, None)] * 2
-        server.limits = Limits()
+        server.limits.seconds = 60.0
         status, found = await asked(server, *given)
         assert status == 200 and len(read) == 1 and computed[-2:] == [[0, 1, 2], [1]]
         assert found["predictions"][0] == found["predictions"][2] == expected(path, row(1))

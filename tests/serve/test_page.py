@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli.app import app
-from graphspec.serve.app import Application, Limits, Server
+from graphspec.serve.app import Application, Server
+from graphspec.serve.limits import Limits
 from graphspec.serve.served import Served
 from graphspec.train.loop import train
 from tests import ROOT

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import math
 import random
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,18 +17,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
-import pyarrow as pa
 import pytest
-import uvicorn
 
 from graphspec.runs.run import Run
-from graphspec.serve.app import Application, Limits, Server
+from graphspec.serve.app import Server
 from graphspec.serve.batches import QUICK, Batcher, _between
+from graphspec.serve.limits import Limits
 from graphspec.serve.options import ServeOptions
 from graphspec.serve.running import listen
 from graphspec.serve.served import UNREAD, Served
-from tests.processes import Process
+from tests.processes import ENDLESS, Process
 from tests.runs import everything
+from tests.serve.serving import ask, expected, get, in_thread, rows, same
 
 LIMITS = Limits(bytes=200_000, rows=50, seconds=30)
 
@@ -45,57 +43,8 @@ def port(run: Run) -> Iterator[int]:
     """A server of the run under two names, the second of what it keeps for onnxruntime."""
     engines = {"first": "torch", "second": "onnxruntime"}
     server = Server({n: Served(n, run.path, ServeOptions([], engine=e)) for n, e in engines.items()}, LIMITS)
-    listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        Application(server, ["127.0.0.1", "localhost"]), log_level="warning", log_config=None, ws="none"
-    )
-    made = uvicorn.Server(config)
-    thread = threading.Thread(target=made.run, kwargs={"sockets": [listening]})
-    thread.start()
-    yield listening.getsockname()[1]
-    made.should_exit = True
-    thread.join()
-
-
-def ask(
-    port: int, body: Any, path: str = "/predict", kind: str = "application/json", **headers: str
-) -> tuple[int, Any]:
-    """The status of a POST, and the JSON that comes back."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    text = body if isinstance(body, bytes) else json.dumps(body).encode()
-    connection.request("POST", path, text, {"Content-Type": kind, **headers})
-    response = connection.getresponse()
-    content = response.read()
-    connection.close()
-    return response.status, json.loads(content) if content.startswith((b"{", b"[")) else content.decode()
-
-
-def get(port: int, path: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("GET", path)
-    response = connection.getresponse()
-    text = response.read().decode()
-    connection.close()
-    return response.status, text
-
-
-def rows(seed: int, count: int) -> list[dict[str, Any]]:
-    draw = random.Random(seed)
-    return [everything.gaps(everything.row(draw), draw) for _ in range(count)]
-
-
-def expected(run: Run, row: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = run.predict(pa.Table.from_pylist([row])).to_pylist()[0]
-    return found
-
-
-def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    return found.keys() == wanted.keys() and all(
-        found[name] == pytest.approx(value, rel=1e-4, abs=1e-6)
-        if isinstance(value, float)
-        else found[name] == value
-        for name, value in wanted.items()
-    )
+    with in_thread(server) as port:
+        yield port
 
 
 def test_the_answers_are_those_of_predict(run: Run, port: int) -> None:
@@ -376,8 +325,8 @@ def test_a_request_that_is_alone_is_computed_before_others_have_their_turn(
 ) -> None:
     """Not one beside others, which go together, nor one that may wait, nor the one after a slow one."""
     clock, took = [0.0], 0.001
-    ticking = SimpleNamespace(perf_counter=lambda: clock[0], thread_time=lambda: clock[0])
-    monkeypatch.setattr("graphspec.serve.batches.time", ticking)
+    now = dict.fromkeys(("perf_counter", "thread_time", "monotonic"), lambda: clock[0])
+    monkeypatch.setattr("graphspec.serve.batches.time", SimpleNamespace(**now))
     monkeypatch.setattr("graphspec.serve.batches.resource", None)
     batcher, waiting = Batcher(8, 0.0), Batcher(8, 0.001)
 
@@ -393,9 +342,10 @@ def test_a_request_that_is_alone_is_computed_before_others_have_their_turn(
     async def turns(batcher: Batcher, *rows: int, light: bool = True) -> int:
         """How often others have had their turn before all of these rows are answered."""
         count, asked = 0, asyncio.gather(*(batcher.compute(worker, [row], light) for row in rows))
-        while not asked.done():
-            await asyncio.sleep(0)
-            count += 1
+        async with asyncio.timeout(ENDLESS):
+            while not asked.done():
+                await asyncio.sleep(0)
+                count += 1
         assert await asked == [[row] for row in rows]
         return count
 
