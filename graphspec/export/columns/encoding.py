@@ -140,9 +140,9 @@ class ColumnEncoding:
         if isinstance(encoder, HashEncoder):
             return "ONNX has no such hash"
         if isinstance(encoder, ImageEncoder):
-            return "ONNX decodes no images"
+            return "ONNX decodes no images, and onnxruntime-extensions makes other pixels of a JPEG"
         if isinstance(encoder, TextEncoder) and not texts.readable(encoder):
-            return "its tokenizer merges letters, or adds to a text"
+            return "its tokenizer is of a file, and not as those that are trained here"
         if isinstance(encoder, TextEncoder) and (len(encoder.columns) > 1 or encoder.feature.part != "ids"):
             return "it is of a pair of texts"
         if isinstance(encoder, DateEncoder) and (format := encoder.feature.format) is not None:

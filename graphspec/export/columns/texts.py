@@ -8,8 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from graphspec.data.encoders.lists import TextEncoder
+from graphspec.data.encoders.tokenizers import SPECIAL
+from graphspec.data.features.settings import UNSEEN
 from graphspec.export.columns.graph import MICROSOFT, WHOLE, GraphWriter
+from graphspec.export.columns.merging import compacted, merged
 
 SPACES = r"\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
 LETTERS = (
@@ -23,6 +28,15 @@ WORDS = {
 }
 """What is a token to each way to split texts; the third one takes every letter."""
 LETTER_BY_LETTER = "Split"
+UNUSUAL = (
+    "dropout",
+    "continuing_subword_prefix",
+    "end_of_word_suffix",
+    "fuse_unk",
+    "byte_fallback",
+    "ignore_merges",
+)
+"""Settings of merging that no tokenizer has that is trained here."""
 LAST = 0x30000
 """Behind it are no letters."""
 
@@ -33,13 +47,19 @@ def tokenizer_of(encoder: TextEncoder) -> dict[str, Any]:
 
 
 def readable(encoder: TextEncoder) -> bool:
-    """Whether its tokenizer looks whole tokens up: one that merges letters takes another program."""
+    """Whether its tokenizer is as those that are trained here: it looks whole words or letters up, or merges
+    letters.
+    """
     state = tokenizer_of(encoder)
+    model, way = state["model"], (state.get("pre_tokenizer") or {}).get("type")
     kinds = [each.get("type") for each in (state.get("normalizer") or {}).get("normalizers", ())]
-    ways = {*WORDS, LETTER_BY_LETTER}
+    plain = not any(model.get(name) for name in UNUSUAL)
+    ways = {"WordLevel": {*WORDS, LETTER_BY_LETTER}, "BPE": {*WORDS}}
     return (
-        state["model"]["type"] == "WordLevel"
-        and (state.get("pre_tokenizer") or {}).get("type") in ways
+        way in ways.get(model["type"], ())
+        and plain
+        and [model["vocab"].get(name) for name in SPECIAL] == [0, UNSEEN]
+        and model.get("unk_token") == SPECIAL[UNSEEN]
         and kinds == ["NFC", "Lowercase"]
         and not state.get("added_tokens")
         and not state.get("post_processor")
@@ -65,6 +85,11 @@ def tokens(g: GraphWriter, encoder: TextEncoder, name: str, text: str) -> str:
         lowered = g.op("StringNormalizer", text, **lower)
         cut: dict[str, Any] = {"mark": 0, "pad_value": "", "mincharnum": 1, "tokenexp": WORDS[way]}
         pieces = g.op("Tokenizer", lowered, domain=MICROSOFT, **cut)
+    if state["model"]["type"] == "BPE":
+        empty = g.where(g.is_text(text, [""]), text, g.constant(np.array([""], object)))
+        pieces = g.joined([pieces, g.expanded(empty)])  # so that there is one
+        ids = compacted(g, merged(g, pieces, state["model"]))
+        return g.guarded(ids, WHOLE, g.expanded(fits), reason)
     ids = g.look_up(pieces, ["", *known], [0, *known.values()], 1)
     ids = g.joined([ids, padding(g, text)])
     return g.guarded(ids, WHOLE, g.expanded(fits), reason)
