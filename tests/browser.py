@@ -62,8 +62,8 @@ class Page:
             self._loaded = True
         return message
 
-    def open(self, path: Path, width: int = 1200, height: int = 800, dark: bool = False) -> None:
-        """Loads a file."""
+    def open(self, page: Path | str, width: int = 1200, height: int = 800, dark: bool = False) -> None:
+        """Loads a file, or what is at an address."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call(
@@ -74,7 +74,7 @@ class Page:
             mobile=False,
         )
         self._loaded = False
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         while not self._loaded:
             self._next()
 

@@ -23,11 +23,14 @@ def document(runs: Mapping[str, Served]) -> Schema:
     """The whole description, of runs whose specs are read."""
     paths: Schema = {}
     for index, (name, served) in enumerate(runs.items()):
-        for path in (f"/runs/{name}/predict", *(("/predict",) if index == 0 else ())):
-            paths[path] = {"post": _predict(name, served)}
-    for path, summary in (("/health", "The server lives"), ("/ready", "Its runs can be asked")):
-        paths[path] = {"get": {"summary": summary, "responses": {"200": {"description": "yes"}}}}
-    return {"openapi": "3.1.0", "info": {"title": "graphspec", "version": __version__}, "paths": paths}
+        for prefix in (f"/runs/{name}", *(("",) if index == 0 else ())):
+            paths[f"{prefix}/predict"] = {"post": _predict(name, served)}
+            paths[f"{prefix}/reload"] = {"post": _reload(name)}
+    for path, (summary, content, more) in ABOUT.items():
+        paths[path] = {"get": {"summary": summary, "responses": {"200": _told(summary, content), **more}}}
+    components = {"schemas": {"Refused": REFUSED}}
+    info = {"title": "graphspec", "version": __version__}
+    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": components}
 
 
 def _predict(name: str, served: Served) -> Schema:
@@ -36,26 +39,54 @@ def _predict(name: str, served: Served) -> Schema:
     body: Schema = {
         "application/json": {
             "schema": {
-                "oneOf": [row, rows, {"type": "object", "required": ["rows"], "properties": {"rows": rows}}]
+                "anyOf": [row, rows, {"type": "object", "required": ["rows"], "properties": {"rows": rows}}]
             }
         }
     }
     if served.picture is not None:
         body["image/*"] = {"schema": {"type": "string", "format": "binary"}}
     many = {"type": "array", "items": {"oneOf": [answer, {"type": "null"}]}}
-    answered = {"oneOf": [answer, {"type": "object", "properties": {"predictions": many}}]}
-    wrong = {"type": "object", "properties": {"predictions": many, "diagnostics": DIAGNOSTICS}}
+    parts = {"predictions": many, "diagnostics": DIAGNOSTICS}
+    given = {"anyOf": [answer, {"type": "object", "required": ["predictions"], "properties": parts}]}
+    wrong = {"type": "object", "required": ["diagnostics"], "properties": parts}
     return {
         "summary": f"Predict with the run `{name}`",
         "requestBody": {"required": True, "content": body},
         "responses": {
-            "200": {"description": "Predictions", "content": {"application/json": {"schema": answered}}},
-            "422": {
-                "description": "Some rows are wrong; the others are answered",
-                "content": {"application/json": {"schema": wrong}},
-            },
+            "200": _told("Predictions", _json(given)),
+            "400": _refused("The body is not JSON, or the request is for another host"),
+            "413": _refused("The body or its rows are too many"),
+            "415": _refused("The body is of another type"),
+            "422": _told("Some rows are wrong; the others are answered", _json(wrong)),
+            "500": _told("The module fails on some rows; the others are answered", _json(wrong)),
+            "503": _told("Rows cannot be answered now: some, or all", _json(wrong)),
         },
     }
+
+
+def _reload(name: str) -> Schema:
+    reloaded = {"type": "object", "required": ["reloaded"], "properties": {"reloaded": {"const": name}}}
+    return {
+        "summary": f"Read the run `{name}` again, asked from the machine of the server alone",
+        "responses": {
+            "200": _told("It answers from now on", _json(reloaded)),
+            "400": _refused("The request is for another host"),
+            "403": _refused("The request has come from elsewhere, through a proxy, or from a page"),
+            "503": _refused("It cannot be read, and stays as it was"),
+        },
+    }
+
+
+def _told(description: str, content: Schema) -> Schema:
+    return {"description": description, "content": content}
+
+
+def _json(schema: Schema) -> Schema:
+    return {"application/json": {"schema": schema}}
+
+
+def _refused(description: str) -> Schema:
+    return _told(description, _json({"$ref": "#/components/schemas/Refused"}))
 
 
 DIAGNOSTICS: Schema = {
@@ -70,6 +101,22 @@ DIAGNOSTICS: Schema = {
         },
     },
 }
+REFUSED: Schema = {"type": "object", "required": ["diagnostics"], "properties": {"diagnostics": DIAGNOSTICS}}
+_OK: Schema = {"ok": {"const": True}}
+_NAMES: Schema = {"type": "array", "items": {"type": "string"}}
+_RUN: Schema = {name: {"type": "string"} for name in ("name", "run_dir", "engine")}
+_RUNS: Schema = {"runs": {"type": "array", "items": {"type": "object", "properties": _RUN}}}
+ABOUT: Mapping[str, tuple[str, Schema, Schema]] = {
+    "/health": ("The server lives", _json({"type": "object", "properties": _OK}), {}),
+    "/ready": (
+        "Its runs can be asked",
+        _json({"type": "object", "properties": {**_OK, "runs": _NAMES}}),
+        {"503": _refused("No row could be answered now")},
+    ),
+    "/metrics": ("Counts, for Prometheus", {"text/plain": {"schema": {"type": "string"}}}, {}),
+    "/runs": ("The runs", _json({"type": "object", "properties": _RUNS}), {}),
+}
+"""The paths that say something of the server: what, of which form, and their other answers."""
 
 
 def row_schema(served: Served) -> Schema:
