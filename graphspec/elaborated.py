@@ -13,10 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from graphspec.data.row_settings import RowSettings
 from graphspec.diagnostics import Span
 from graphspec.diagnostics.arguments import need
 from graphspec.graph import Graph, Value
+from graphspec.language.row_settings import RowSettings
 from graphspec.objectives import Loss, Metric
 from graphspec.tensor import Limit, Tensor
 

@@ -35,6 +35,8 @@ SHOWN = 10
 """How many of the best trials the table at the end has."""
 
 
+TRAINING = ("graphspec.cli.train", "graphspec.cli.training_report")
+"""What `graphspec train` imports of the commands: trials find it in memory."""
 RunDir = Annotated[
     Path | None,
     typer.Option("--run-dir", metavar="DIR", help="Directory of the study. [default: runs/NAME-tune]"),
@@ -92,6 +94,7 @@ def tune(
                 jobs=jobs,
                 keep=keep,
                 options=_options(settings, preset, data, device, allow, allow_url),
+                modules=TRAINING,
                 progress=report,
                 stopping=stopping,
             )

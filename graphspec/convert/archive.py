@@ -20,8 +20,8 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from graphspec.convert.variables import LegacyVariables, StoredVariables, Variables, open_hdf5, readable
 from graphspec.diagnostics import fail
+from graphspec.files.hdf5 import LegacyVariables, StoredVariables, Variables, open_hdf5, readable
 from graphspec.files.reading import content, opened
 
 MAX_CONFIG = 64 << 20

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphspec.contract.layer import Layer
-from graphspec.convert.config import KerasLayer, foreign, snake_case
+from graphspec.convert.config import KerasLayer, foreign
 from graphspec.convert.refusals import Unsupported
+from graphspec.language.naming import snake_case
 from graphspec.settings import SettingError, validate
 
 IGNORED = frozenset(

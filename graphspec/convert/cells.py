@@ -7,8 +7,9 @@ from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.convert.arguments import arguments
-from graphspec.convert.config import KerasLayer, read_layer, snake_case
+from graphspec.convert.config import KerasLayer, read_layer
 from graphspec.convert.refusals import Unsupported
+from graphspec.language.naming import snake_case
 
 CELLS = ("LSTMCell", "GRUCell", "SimpleRNNCell")
 

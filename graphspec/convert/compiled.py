@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphspec.convert.arguments import setting
-from graphspec.convert.config import snake_case
 from graphspec.convert.refusals import Unsupported
+from graphspec.language.naming import snake_case
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.settings import SettingError
 from graphspec.settings.families import Family

@@ -20,6 +20,7 @@ from graphspec.contract.registry import REGISTRY
 from graphspec.convert.refusals import as_keras_writes
 from graphspec.convert.tracing import sources
 from graphspec.diagnostics import fail
+from graphspec.language.naming import snake_case
 
 MODELS = ("Functional", "Model", "Sequential")
 MAX_LAYERS = 20_000
@@ -244,13 +245,6 @@ def _number(layers: list[KerasLayer]) -> None:
         number = counts.get(word, 0)
         counts[word] = number + 1
         layer.stored = f"{word}_{number}" if number else word
-
-
-def snake_case(name: str) -> str:
-    """`GlobalAveragePooling2D` is global_average_pooling2d, as Keras has it."""
-    name = re.sub(r"\W+", "", name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 SNAKE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

@@ -12,8 +12,8 @@ from graphspec.convert.nodes import (
     ConvertedInput,
     ConvertedNode,
     ConvertedValue,
-    identifier,
 )
+from graphspec.language.naming import identifier
 from graphspec.weights.names import Namespace
 
 SIZES = {1: ("length",), 2: ("length",), 3: ("height", "width"), 4: ("depth", "height", "width")}

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from graphspec.language.naming import identifier
 from graphspec.language.schema import RESERVED
 from graphspec.weights.names import Namespace, attribute
 
@@ -123,23 +124,6 @@ class ConvertedBody:
 
 Read = ConvertedValue | tuple[ConvertedValue, ...]
 """What is in one slot of a node."""
-
-
-LONGEST = 80
-"""Characters of a name; those of Keras and PyTorch have fewer."""
-VALUES = ("null", "true", "false")
-"""Words that YAML reads as something else."""
-
-
-def identifier(word: str, fallback: str = "node") -> str:
-    """A word as a legal name, of a length that people read: `1x` is x1, `a b` a_b, `null` null_."""
-    word = re.sub(r"[^A-Za-z0-9_]+", "_", word[:LONGEST]).strip("_") or fallback
-    digits = re.match(r"[\d_]+", word)
-    if digits is not None:
-        rest = word[digits.end() :]
-        number = digits[0].strip("_")
-        word = f"{rest}{number}" if rest and not rest[-1].isdigit() else f"{rest or fallback}_{number}"
-    return f"{word}_" if word.lower() in VALUES else word
 
 
 def rename(

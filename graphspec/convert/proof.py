@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphspec.convert.nodes import identifier
 from graphspec.convert.tracing.live import inputs_of
 from graphspec.diagnostics import fail
+from graphspec.language.naming import identifier
 from graphspec.program import Program
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedBody
-from graphspec.convert.variables import Variables
+from graphspec.files.hdf5 import Variables
 
 
 def fill_statistics(body: ConvertedBody, variables: Variables | None, notes: list[str]) -> None:

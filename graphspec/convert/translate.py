@@ -30,7 +30,6 @@ from graphspec.convert.config import (
     common_layers,
     holds_indices,
     read_layer,
-    snake_case,
     tensors_in,
 )
 from graphspec.convert.lookups import LOOKUPS, looked_up
@@ -52,6 +51,7 @@ from graphspec.convert.placed import PlacedValues
 from graphspec.convert.refusals import Unsupported
 from graphspec.convert.tracing.sources import SOURCE
 from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
+from graphspec.language.naming import snake_case
 
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot")
 CODE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer")

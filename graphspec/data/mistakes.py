@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,3 +104,16 @@ def shown(value: object) -> str:
     """A value as it is written, cut to a readable length."""
     text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def need_classes(
+    weights: Mapping[str, float], output: str, classes: Collection[str], none: str, all: str
+) -> None:
+    """Raises `SpecError` where the `class_weight` of an output names what is none of some classes; `none` and
+    `all` say what they are.
+    """
+    for value in weights:
+        if value not in classes:
+            listed = ", ".join(shown(each) for each in list(classes)[:20])
+            what = f"`class_weight` of output `{output}` names `{value}`, which {none}"
+            raise fail("data-range", what, did_you_mean(value, classes, f"{all}: {listed}"))

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphspec.data.row_settings import RowSettings, parse_row_settings
 from graphspec.diagnostics import Change, Remedy, certain, nearest
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.lookup import reference
@@ -15,6 +14,7 @@ from graphspec.elaborate.references import heads
 from graphspec.elaborate.values import FAILED, NOTHING, Resolved
 from graphspec.elaborated import OutputSpec
 from graphspec.graph import Value
+from graphspec.language.row_settings import RowSettings, parse_row_settings
 from graphspec.objectives import Metric, SettingError, parse_loss, parse_metric
 from graphspec.objectives.history import loss_names, metric_names
 from graphspec.objectives.losses import Misfit, VectorLoss

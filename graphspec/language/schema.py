@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from graphspec.data.row_settings import RowSettings
 from graphspec.diagnostics import delete
+from graphspec.language.row_settings import RowSettings
 from graphspec.settings import Setting
 
 FORMS = ("layer", "merge", "block", "model", "call", "op", "compute", "parameter", "constant", "module")

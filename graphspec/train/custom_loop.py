@@ -13,6 +13,7 @@ from graphspec.data.config import DataConfig
 from graphspec.data.features.plan import Fill, plan_fills
 from graphspec.data.features.settings import Category, ImageFeature
 from graphspec.data.lookalikes import is_number
+from graphspec.data.mistakes import need_classes
 from graphspec.data.weighed import ClassWeights
 from graphspec.diagnostics import did_you_mean, fail
 from graphspec.elaborated import BaseProgram, OutputSpec
@@ -212,8 +213,9 @@ def _of_classes(program: BaseProgram, output: OutputSpec, target: Tensor) -> Ten
         message = f"which class of `{output.name}` is `{value}` is learned from the training data"
         raise fail("data-column", message, help)
     numbers = numbers or {}
-    output.rows.need_classes(output.name, numbers, "is not one of its classes", "its classes")
-    weights = {numbers[value]: float(weight) for value, weight in dict(classes or {}).items()}
+    classes = classes or {}
+    need_classes(classes, output.name, numbers, "is not one of its classes", "its classes")
+    weights = {numbers[value]: float(weight) for value, weight in classes.items()}
 
     def table(count: int) -> list[float]:
         return [weights.get(number, 1.0) for number in range(count)]

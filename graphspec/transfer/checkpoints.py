@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphspec.convert.variables import array, listed_names, member, open_hdf5, readable, variables_below
 from graphspec.diagnostics import SpecError, fail
+from graphspec.files.hdf5 import array, listed_names, member, open_hdf5, readable, variables_below
 from graphspec.files.reading import read_text
 from graphspec.transfer.misfits import what_it_is
 

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from graphspec.convert.nodes import identifier
+from graphspec.language.naming import identifier
 from graphspec.transfer.checkpoints import Checkpoint, StoredCheckpoint
 from graphspec.transfer.misfits import ONES, relation
 from graphspec.transfer.moving import Flat, Move, MovedPart, MoveError, channels_first, order_of

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from graphspec.convert.config import snake_case
+from graphspec.language.naming import snake_case
 from graphspec.transfer.checkpoints import StoredCheckpoint
 from graphspec.transfer.targets import Target
 

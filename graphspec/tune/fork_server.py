@@ -1,14 +1,24 @@
 """A process that has imported what a training needs, and forks itself for each command it is asked to run.
 
-`python -P -c "from graphspec.tune.fork_server import main; main()" SPEC` takes requests from standard input,
-a Unix socket that keeps messages apart. A request is a JSON list, the arguments of `python` (`-m module ...`
-or `file ...`), and comes with three open files: standard output, standard error, and a pipe for the news of
-the process. The server writes two lines into that pipe: the process id, and at the end the exit code,
-negative for a signal. It exits when the socket is closed, and then tells the processes that still run to
-stop.
+`python -P -c "from graphspec.tune.fork_server import main; main()" SPEC MODULE...` takes requests from
+standard input, a Unix socket that keeps messages apart. A request is a JSON list, the arguments of `python`
+(`-m module ...` or `file ...`), and comes with three open files: standard output, standard error, and a pipe
+for the news of the process. The server writes two lines into that pipe: the process id, and at the end the
+exit code, negative for a signal. It exits when the socket is closed, and then tells the processes that still
+run to stop.
 
 Nothing that it imports initializes CUDA or starts a thread that a fork would lose: a forked process could use
 neither. So its environment gives it one thread, and each training chooses its own number.
+
+The server of `multiprocessing` would do with a fifth of this, and does not do what a search promises:
+
+- Where the search is killed, that server ends, and the processes that it has forked go on; here they are told
+  to stop.
+- Its processes are in the group of the search: a signal to the processes of one trial reaches the others.
+- It imports the main module of the caller again, in each process: a search in a script without
+  `if __name__ == "__main__"` would begin anew.
+- It is one for the whole process, takes the environment of that, with its number of threads, and has no files
+  for the output of each process.
 """
 
 from __future__ import annotations
@@ -23,6 +33,8 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -33,7 +45,7 @@ LARGEST = 1 << 20
 def main() -> None:
     """Serves; in a forked process, runs the command, whose end is then that of the interpreter."""
     with contextlib.suppress(ImportError):  # the command will miss the package, too, and say so
-        preload(Path(sys.argv[1]))
+        preload(Path(sys.argv[1]), sys.argv[2:])
     with socket.socket(fileno=os.dup(0)) as connection:
         arguments = _serve(connection)
     if arguments is None:
@@ -45,14 +57,16 @@ def main() -> None:
         runpy.run_path(sys.argv[0], run_name="__main__")
 
 
-def preload(spec: Path) -> None:
-    """Imports what training needs, and compiles `spec`: classes of layers are made when they are named."""
-    import graphspec.cli.train
-    import graphspec.cli.training_report
+def preload(spec: Path, modules: Sequence[str]) -> None:
+    """Imports what training needs, and the `modules` of its command; compiles `spec`: classes of layers are
+    made when they are named.
+    """
     import graphspec.train.loop  # noqa: F401
     from graphspec import compiler
     from graphspec.diagnostics import Diagnostics, SpecError
 
+    for module in modules:
+        import_module(module)
     with contextlib.suppress(SpecError):  # each command reports it
         program = compiler.check(spec, Diagnostics(), {})
         if program is not None:

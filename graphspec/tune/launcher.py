@@ -36,12 +36,13 @@ class Launcher(Protocol):
         """Ends what has been kept ready."""
 
 
-def launcher(spec: Path, cores: int) -> Launcher:
-    """The fastest launcher of this system for trainings of `spec` on so many cores each.
+def launcher(spec: Path, cores: int, modules: Sequence[str] = ()) -> Launcher:
+    """The fastest launcher of this system for trainings of `spec` on so many cores each, which import
+    `modules`.
 
     Forks are for Linux: libraries of macOS do not survive them, and Windows has none.
     """
-    return ForkLauncher(spec, cores) if sys.platform == "linux" else FreshLauncher(cores)
+    return ForkLauncher(spec, cores, modules) if sys.platform == "linux" else FreshLauncher(cores)
 
 
 def _environment(cores: int) -> dict[str, str]:
@@ -91,8 +92,8 @@ class FreshChild:
 class ForkLauncher:
     """Has processes forked by `graphspec.tune.fork_server`, which it starts with the first one."""
 
-    def __init__(self, spec: Path, cores: int):
-        self._spec, self._cores = spec, cores
+    def __init__(self, spec: Path, cores: int, modules: Sequence[str] = ()):
+        self._spec, self._cores, self._modules = spec, cores, modules
         self._server: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
 
     def start(self, arguments: Sequence[str]) -> Child:
@@ -120,7 +121,7 @@ class ForkLauncher:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 process = subprocess.Popen(
-                    [*PYTHON, "-c", SERVER, str(self._spec)],
+                    [*PYTHON, "-c", SERVER, str(self._spec), *self._modules],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,  # what matters there, a fresh process says again

@@ -60,13 +60,15 @@ def tune(
     jobs: int = 1,
     keep: int = 1,
     options: Iterable[str] = (),
+    modules: tuple[str, ...] = (),
     progress: Callable[[Status], None] | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Searches as the `tune:` section of a program's file says, or continues the search in `run_dir`.
 
     `storage` is the URL of a database that several machines share; `jobs` trials run at the same time. The
-    weights of the best `keep` trials are kept. `options` are the `graphspec train` options of every trial.
+    weights of the best `keep` trials are kept. `options` are the `graphspec train` options of every trial,
+    `modules` what that command imports.
     Raises `SpecError` (nothing-to-tune, tune-storage, tune-differs, tune-fails, run-directory).
     """
     config = program.tuning
@@ -87,7 +89,7 @@ def tune(
         program.training.seed,
         parallel=jobs > 1 or storage is not None,
     )
-    command = Command(program.path, tuple(options), max(1, cores() // jobs))
+    command = Command(program.path, tuple(options), max(1, cores() // jobs), modules)
     search = Search(study, command, trials_in, jobs, keep, progress)
     search.run(stopping)
     if search.common_failure is not None:

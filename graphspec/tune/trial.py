@@ -30,13 +30,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How trials are trained: `spec`, the `graphspec train` options that all trials share, and how many cores
-    each has.
+    """How trials are trained: `spec`, the `graphspec train` options that all trials share, how many cores
+    each has, and the `modules` that the command imports.
     """
 
     spec: Path
     options: tuple[str, ...]
     cores: int
+    modules: tuple[str, ...] = ()
 
     def arguments(self, values: Mapping[str, Any], run_dir: Path) -> list[str]:
         """What Python is given to train with these values."""
@@ -50,7 +51,7 @@ class Command:
 
     def launcher(self) -> Launcher:
         """What starts its processes."""
-        return launcher(self.spec, self.cores)
+        return launcher(self.spec, self.cores, self.modules)
 
 
 class Process:

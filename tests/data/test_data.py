@@ -20,8 +20,8 @@ from graphspec.data.config import parse_data
 from graphspec.data.fields import fields, read
 from graphspec.data.folders import find
 from graphspec.data.loading import load
-from graphspec.data.row_settings import RowSettings
 from graphspec.diagnostics import SpecError
+from graphspec.language.row_settings import RowSettings
 from graphspec.objectives import SettingError, parse_loss, parse_metric
 from graphspec.tensor import Limit, Tensor, symbol
 

@@ -30,8 +30,8 @@ from graphspec.data.features.settings import TextFeature
 from graphspec.data.loading import load
 from graphspec.data.mistakes import lacks
 from graphspec.data.ragged import Ragged
-from graphspec.data.row_settings import RowSettings
 from graphspec.diagnostics import SpecError
+from graphspec.language.row_settings import RowSettings
 from graphspec.objectives import parse_loss
 from graphspec.tensor import Tensor, symbol
 

@@ -20,8 +20,8 @@ from typer.testing import CliRunner, Result
 import graphspec
 from graphspec.cli.app import app
 from graphspec.cli.weights import as_data, table
-from graphspec.convert.variables import endless
 from graphspec.diagnostics import SpecError
+from graphspec.files.hdf5 import endless
 from graphspec.program import Program
 from graphspec.train.files import write_weights
 from graphspec.transfer import Transferred, transfer

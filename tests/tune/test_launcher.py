@@ -62,7 +62,7 @@ print(json.dumps(sorted(needless)))
 
 BARE = """
 import graphspec.tune.fork_server as server
-server.preload = lambda spec: None
+server.preload = lambda spec, modules: None
 server.main()
 """
 """A server that begins sooner, without torch."""

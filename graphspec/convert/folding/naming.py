@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from graphspec.convert.config import snake_case
 from graphspec.convert.folding.parts import Instance, Item, RepeatedPart
 from graphspec.convert.folding.words import common, common_prefix
-from graphspec.convert.nodes import SOURCES, ConvertedNode, identifier
+from graphspec.convert.nodes import SOURCES, ConvertedNode
 from graphspec.diagnostics import by_word
+from graphspec.language.naming import identifier, snake_case
 from graphspec.weights.names import Namespace
 
 SHORT = by_word(

@@ -21,8 +21,8 @@ from graphspec.convert.nodes import (
     ConvertedNode,
     ConvertedValue,
     StoredPlace,
-    identifier,
 )
+from graphspec.language.naming import identifier
 from graphspec.language.schema import MISSING
 from graphspec.weights.names import Namespace, attribute
 

@@ -76,10 +76,9 @@ def convert_module(
     flat: bool = False,
 ) -> FromTorch:
     """The conversion without the proof. Raises `SpecError` (import-unsupported)."""
-    from graphspec.convert.config import snake_case
-    from graphspec.convert.nodes import identifier
     from graphspec.convert.pytorch.importing import converted
     from graphspec.convert.refusals import Unsupported
+    from graphspec.language.naming import identifier, snake_case
 
     word = identifier(name or snake_case(type(module).__name__), "model")
     try:

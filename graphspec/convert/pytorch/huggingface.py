@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from graphspec.compiler import compile
-from graphspec.convert.nodes import identifier
 from graphspec.convert.pytorch import convert_module
 from graphspec.convert.pytorch.proof import apart, flat, prove
 from graphspec.convert.pytorch.result import FromTorch, TorchProof
@@ -28,6 +27,7 @@ from graphspec.diagnostics import Diagnostics, SpecError, fail
 from graphspec.diagnostics.packages import needing
 from graphspec.diagnostics.text import line_of
 from graphspec.files.reading import content, need_regular, parse_json
+from graphspec.language.naming import identifier
 from graphspec.program import Program
 from graphspec.source import read
 from graphspec.transfer import transfer

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from graphspec.convert.config import snake_case
 from graphspec.convert.nodes import (
     SOURCES,
     ConvertedBody,
@@ -18,6 +17,7 @@ from graphspec.convert.nodes import (
     rename,
 )
 from graphspec.convert.pytorch.writer import CallOrigin
+from graphspec.language.naming import snake_case
 
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict", "ParameterList", "GRUCell", "LSTMCell", "RNNCell")
 """Classes of PyTorch that are no blocks, whatever is in them."""

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from graphspec.convert.config import snake_case
 from graphspec.convert.phases import always
 from graphspec.convert.tracing.finishing import Finishing
 from graphspec.convert.tracing.live import (
@@ -48,6 +47,7 @@ from graphspec.convert.tracing.symbolic import (
 )
 from graphspec.diagnostics import SpecError, fail
 from graphspec.diagnostics.text import line_of
+from graphspec.language.naming import snake_case
 
 HELP = "build it of Keras' layers and keras.ops, or write this part of the spec by hand"
 ACTIVATED = ("Dense", "EinsumDense", "Conv", "DepthwiseConv", "SeparableConv", "Activation")

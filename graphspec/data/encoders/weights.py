@@ -19,9 +19,10 @@ from graphspec.data.encoders.lists import TextEncoder
 from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.vocabulary import VocabularyEncoder
+from graphspec.data.mistakes import need_classes
 from graphspec.data.ragged import Ragged
-from graphspec.data.row_settings import RowSettings
 from graphspec.diagnostics import fail
+from graphspec.language.row_settings import RowSettings
 
 BOOLEANS = ("false", "true")
 
@@ -138,7 +139,7 @@ class RowWeights:
 
     def _known(self) -> None:
         values = sorted(self.counts)
-        self.rows.need_classes(self.output, values, "no training row has", "values of training rows")
+        need_classes(self.classes, self.output, values, "no training row has", "values of training rows")
         if not any(self.classes.get(value, 1.0) for value in self.counts):
             raise fail("data-range", f"the weights of all classes of output `{self.output}` are 0")
 

@@ -228,7 +228,8 @@ class AdamRule(Momenta):
         group.move(group.weights, state["momentum"], -rate, below)
 
     def corrected(self, rate: float, step: int) -> float:
-        return rate * ((1 - self.beta_2**step) ** 0.5 / (1 - self.beta_1**step))
+        correction: float = (1 - self.beta_2**step) ** 0.5 / (1 - self.beta_1**step)
+        return rate * correction
 
     def _fused(self, group: Group, gradients: Tensors, rate: float, step: int) -> None:
         """The same, and weight decay, in one kernel, which no graph can hold. Keras adds epsilon to the

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from graphspec.diagnostics import did_you_mean, fail
 from graphspec.settings import Setting, validate
 
 Weight = Annotated[float, Field(ge=0)]
@@ -55,18 +53,6 @@ class RowSettings(Setting):
     @property
     def weighted(self) -> bool:
         return self.class_weight is not None or self.sample_weight is not None
-
-    def need_classes(self, output: str, classes: Collection[str], none: str, all: str) -> None:
-        """Raises `SpecError` where `class_weight` names what is none of some classes; `none` and `all` say
-        what they are.
-        """
-        from graphspec.data.mistakes import shown  # a check of an architecture has no data
-
-        for value in self.class_weight if isinstance(self.class_weight, dict) else ():
-            if value not in classes:
-                listed = ", ".join(shown(each) for each in list(classes)[:20])
-                what = f"`class_weight` of output `{output}` names `{value}`, which {none}"
-                raise fail("data-range", what, did_you_mean(value, classes, f"{all}: {listed}"))
 
 
 def parse_row_settings(value: dict[str, object], what: str) -> RowSettings:
