@@ -107,7 +107,7 @@ class Elaborated:
     maximum_sizes: dict[str, int] = field(default_factory=dict)
     """The largest legal value of each symbolic size that has one."""
     masks: dict[str, Value] = field(default_factory=dict)
-    """What `forward(..., logits=True)` returns beside the outputs, for losses."""
+    """What `forward(..., logits=True)` returns in addition to the outputs, for losses."""
     channels_first: frozenset[str] = frozenset()
     """The inputs that come as [batch, channels, ...], and lie so in memory."""
     defaults: dict[str, int | float | bool | str] = field(default_factory=dict)
@@ -122,7 +122,7 @@ class Elaborated:
 
     @property
     def takes_logits(self) -> bool:
-        """Whether `forward` has the argument `logits`: it leaves something off, or returns masks beside."""
+        """Whether `forward` has the argument `logits`: it leaves something off, or returns masks, too."""
         return any(output.activation is not None for output in self.outputs.values()) or bool(self.masks)
 
 

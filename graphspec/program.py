@@ -300,7 +300,8 @@ class Program(BaseProgram):
         `Discretization` with `num_bins`, the means and variances of `Normalization` without them. Layers that
         know them keep them. Returns the paths of the layers that learned.
 
-        `batches` gives batches of inputs by name, each time anew. Raises `SpecError` (cannot-adapt).
+        `batches` gives batches of inputs by name, from the start at each call. Raises `SpecError`
+        (cannot-adapt).
         """
         from graphspec.custom.adapting import adapt
 

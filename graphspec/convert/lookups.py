@@ -84,7 +84,7 @@ def _feature(kind: str, name: str, config: Mapping[str, Any]) -> LookedUp:
         bins = int(config["num_bins"])
         return LookedUp({"encode": "hash", "bins": bins}, 0, bins, notes=[note])
     if kind == "TextVectorization":
-        note = f"`{name}`: the vocabulary is learned from the data: train the layers that read its ids again"
+        note = f"`{name}`: the data have a vocabulary of their own: train the layers that read its ids again"
         most = config.get("max_tokens") or (len(listed) + 2 if listed else None)
         feature = {"encode": "text", **({} if most is None else {"vocabulary": int(most)})}
         length = config.get("output_sequence_length")

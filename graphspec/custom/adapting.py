@@ -24,7 +24,7 @@ BLOCK = 2**26
 """Numbers that are sorted at a time; more are merged from summaries, as Keras merges batches."""
 
 Inputs = Callable[[], Iterable[Mapping[str, Tensor]]]
-"""Gives batches of a program's inputs by name, each time anew."""
+"""Gives batches of a program's inputs by name, from the start at each call."""
 
 
 def adapt(graph: Graph, names: Iterable[str], module: nn.Module, inputs: Inputs) -> list[str]:

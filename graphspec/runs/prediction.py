@@ -47,7 +47,7 @@ def predictions(
 ) -> Iterator[pa.Table]:
     """Tables with a row for each of the first `limit` rows of a file: its key columns, and the prediction of
     each output. Of windows over time, a row for each step that the last window of each series predicts, or
-    every window. In the end `noted` is told what was made of the rows: a line for each feature.
+    every window. In the end `noted` gets what was made of the rows: a line for each feature.
 
     Raises `SpecError`, a data-... code for each mistake in the inputs.
     """

@@ -132,7 +132,7 @@ class Run:
     ) -> dict[str, Any]:
         """Losses and metrics by name, as in training, on all of `data`; by default on the spec's test
         data, or else on its validation data. Forecasts of numbers have `naive_mae`, the error of the seasonal
-        naive forecast, `mase`, and `by_step` the errors of each step. `progress` is told the number of rows
+        naive forecast, `mase`, and `by_step` the errors of each step. `progress` gets the number of rows
         so far after each batch, `noted` which engine computes and what was unseen, filled or cut: a line for
         each feature with such rows.
 
@@ -255,7 +255,7 @@ class Run:
         every_window: bool = False,
         noted: Callable[[list[str]], None] | None = None,
     ) -> Iterator[pa.Table]:
-        """The tables of `predict`, part by part, in bounded memory. In the end `noted` is told what was
+        """The tables of `predict`, part by part, in bounded memory. In the end `noted` gets what was
         unseen, filled or cut: a line for each feature with such rows.
         """
         from graphspec.data.in_memory_source import given

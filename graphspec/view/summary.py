@@ -95,7 +95,7 @@ class Summary:
     trainable_params: int
     optimizer: OptimizerSettings = field(repr=False)
     adapter_params: int = 0
-    """The weights of `train.adapters`, which are no part of the model."""
+    """The weights of `train.adapters`, which are not part of the model."""
     peak: tuple[int, int] | None = None
     """A batch size, and the bytes of a training step of it, as `Program.memory` finds them."""
 

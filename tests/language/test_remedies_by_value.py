@@ -210,11 +210,11 @@ def test_a_file_of_another_format(file: str, told: str) -> None:
     [
         (
             "train: {optimizer: {name: adam, learning_rate: {name: cosine_decay, decay_steps: 9}}}",
-            "write `schedule: {name: cosine_decay, decay_steps: 9}` beside `optimizer`",
+            "write `schedule: {name: cosine_decay, decay_steps: 9}` next to `optimizer`",
         ),
         (
             "train: {optimizer: {name: adam, learning_rate: {class_name: CosineDecay, config: {alpha: 1}}}}",
-            "write `schedule: {name: cosine_decay, alpha: 1}` beside `optimizer`",
+            "write `schedule: {name: cosine_decay, alpha: 1}` next to `optimizer`",
         ),
         ("train: {optimizer: {name: adam, learning_rate: cosine}}", "write `schedule: {name: cosine_decay}`"),
         ("train: {schedule: OneCycleLR}", "write {name: cosine_decay, warmup_steps: ...}"),
