@@ -31,7 +31,7 @@ from graphspec.expressions.grammar import (
     outside_quotes,
     parse_tree,
 )
-from graphspec.expressions.writer import as_python
+from graphspec.expressions.substitution import as_python
 
 __all__ = [
     "MAX_LENGTH",

@@ -11,7 +11,6 @@ Where processes hold shards, each writes a file of its own in place of `state.sa
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from torch import Tensor
 
 from graphspec.diagnostics import SpecError
 from graphspec.files.folder import refusing, sync
-from graphspec.files.reading import content, opened, parse_json, read_text
+from graphspec.files.reading import content, digest, parse_json, read_text
 from graphspec.files.run_files import CHECKPOINT, CHECKPOINTS, IN_CHECKPOINT, MANIFEST, NUMBERS, TENSORS
 from graphspec.files.run_folder import RunFolder
 from graphspec.train.files import make_room, size_of, untied, write_tensors
@@ -195,5 +194,4 @@ def read(path: Path, sharded: bool = False) -> State:
 
 
 def _digest(path: Path) -> dict[str, Any]:
-    with opened(path) as stream:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+    return {"bytes": path.stat().st_size, "sha256": digest(path)}

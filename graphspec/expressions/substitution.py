@@ -1,4 +1,4 @@
-"""A checked expression as Python: words are constants, and names are what they stand for."""
+"""The tree of a checked expression with Python in the place of its words, names and functions."""
 
 from __future__ import annotations
 
