@@ -29,7 +29,7 @@ TEST_ENV := OMP_NUM_THREADS=1 KERAS_BACKEND=torch PYTHONDONTWRITEBYTECODE=
 PYTEST := -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
 # Tests that import neither torch nor Keras.
-FAST := tests/source tests/diagnostics tests/passes tests/elaborate/test_expressions.py tests/language/test_bad_specs.py tests/project/test_imports.py
+FAST := tests/source tests/diagnostics tests/passes tests/expressions tests/language/test_bad_specs.py tests/project/test_imports.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check test-lowest lint docs bench parity fuzz clean distclean

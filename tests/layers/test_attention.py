@@ -18,7 +18,7 @@ from graphspec.tensor import Tensor as Type
 from graphspec.tensor import symbol
 from graphspec.train.penalties import from_keras
 from tests import bundled, oracle
-from tests.contract import Case, assert_equal, copy_weights
+from tests.layer_contract import Case, assert_equal, copy_weights
 
 HEADS = {"num_heads": 2, "key_dim": 4}
 GROUPS = {"head_dim": 4, "num_query_heads": 4, "num_key_value_heads": 2}

@@ -15,7 +15,7 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Example
 from graphspec.diagnostics import SpecError
 from tests import bundled, one_in
-from tests.contract import Case, assert_equal
+from tests.layer_contract import Case, assert_equal
 
 
 def case(layer: str, shape: tuple[int, ...], **arguments: Any) -> Case:

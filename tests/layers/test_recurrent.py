@@ -16,8 +16,8 @@ from graphspec.contract.layer import Example, LayerError, Site
 from graphspec.diagnostics import SpecError
 from graphspec.tensor import Tensor, symbol
 from tests import oracle
-from tests.contract import Case, as_tuple, assert_equal, copy_weights
 from tests.interpreter import library
+from tests.layer_contract import Case, as_tuple, assert_equal, copy_weights
 
 BATCH, LENGTH = symbol("batch"), symbol("length")
 SEQUENCES = Tensor((BATCH, LENGTH, 3))

@@ -14,7 +14,7 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Example, Layer
 from graphspec.diagnostics import SpecError
 from tests import bundled
-from tests.contract import Case, as_tuple, numbers
+from tests.layer_contract import Case, as_tuple, numbers
 from tests.layers.examples import examples_of
 
 CLASSES = [

@@ -17,7 +17,7 @@ from graphspec.train.penalties import from_keras
 from graphspec.train.penalties import variable as stored
 from graphspec.weights import held_weights, paths
 from tests import ROOT, bundled, oracle
-from tests.contract import Case, copy_weights, paired
+from tests.layer_contract import Case, copy_weights, paired
 
 SPECS = ROOT / "specs"
 SMALL = (

@@ -6,7 +6,7 @@ import torch
 
 from graphspec.contract import REGISTRY
 from tests import bundled, oracle
-from tests.contract import Case, assert_equal, gradients
+from tests.layer_contract import Case, assert_equal, gradients
 from tests.layers.examples import examples_of
 
 NAMES = sorted(name for name in REGISTRY["op"] if name.startswith("nan") and name != "nan_to_num")

@@ -22,8 +22,17 @@ from graphspec.contract.layer import Example, Layer
 from graphspec.diagnostics import SpecError
 from graphspec.train.penalties import from_keras, to_keras
 from tests import bundled, one_in, oracle
-from tests.contract import Case, as_tuple, assert_equal, compiled, copy_weights, gradients, numbers, paired
 from tests.distributions import PAIRS, difference, outcomes, starts_differ
+from tests.layer_contract import (
+    Case,
+    as_tuple,
+    assert_equal,
+    compiled,
+    copy_weights,
+    gradients,
+    numbers,
+    paired,
+)
 from tests.layers.examples import examples_of
 
 UNEXERCISED: dict[tuple[str, str], str] = {
@@ -37,7 +46,7 @@ UNEXERCISED: dict[tuple[str, str], str] = {
     ("UpSampling2D", "align_corners"): "PyTorch's: tests/layers/test_resizing.py",
     ("Discretization", "num_bins"): "boundaries of training data: tests/custom/test_adapting.py",
     ("Discretization", "epsilon"): "boundaries of training data: tests/custom/test_adapting.py",
-    ("arange", "stop"): "makes a tensor of nothing: tests/layers/test_constants.py",
+    ("arange", "stop"): "makes a tensor of nothing: tests/ops/test_constants.py",
     (
         "BatchNormalization",
         "synchronized",
@@ -57,7 +66,7 @@ EXAMPLES = [
     pytest.param(cls, example, id=f"{kind}-{name}-{number}")
     for kind, classes in REGISTRY.items()
     for name, cls in sorted(classes.items())
-    if not cls.reads_nothing(())  # tests/layers/test_constants.py
+    if not cls.reads_nothing(())  # tests/ops/test_constants.py
     for number, example in enumerate(examples_of(cls))
 ]
 
@@ -132,8 +141,10 @@ def test_every_class_has_examples_and_every_field_is_exercised() -> None:
         assert examples_of(cls), cls
         exercised = {key for example in examples_of(cls) for key in (*example.arguments, *example.call)}
         excused = {field for name, field in UNEXERCISED if name == cls.spec_name}
-        elsewhere = {name for name in cls.model_fields if name.endswith(("_regularizer", "_constraint"))}
-        assert set(cls.model_fields) - exercised - elsewhere == excused, cls  # tests/layers/test_penalties.py
+        elsewhere = {  # tests/contract/test_penalties.py
+            name for name in cls.model_fields if name.endswith(("_regularizer", "_constraint"))
+        }
+        assert set(cls.model_fields) - exercised - elsewhere == excused, cls
 
 
 def shapes_and_weights_are_those_of_keras(case: Case) -> None:

@@ -14,7 +14,7 @@ from graphspec.contract.layer import Example
 from graphspec.diagnostics import SpecError
 from graphspec.train.penalties import from_keras
 from tests import bundled, oracle
-from tests.contract import Case
+from tests.layer_contract import Case
 
 INITIALIZERS: list[Any] = [
     "zeros",

@@ -16,8 +16,8 @@ from graphspec.contract.layer import Example, Layer
 from graphspec.train.loop import train
 from graphspec.train.penalties import Penalties, from_keras
 from tests import bundled, oracle
-from tests.contract import Case, assert_equal, copy_weights, paired
 from tests.emit.test_emit import agrees
+from tests.layer_contract import Case, assert_equal, copy_weights, paired
 from tests.layers.examples import examples_of
 
 FIELDS = ("_regularizer", "_constraint")

@@ -11,9 +11,9 @@ from graphspec.contract.layer import Code, Layer, Site, Weight
 from graphspec.contract.variance_scaling import LecunNormal
 from graphspec.diagnostics import SpecError
 from tests import oracle
-from tests.contract import Case, compiled
+from tests.contract.test_contract import drawn, exact
+from tests.layer_contract import Case, compiled
 from tests.layers.examples import examples_of
-from tests.layers.test_contract import drawn, exact
 
 
 @pytest.fixture(autouse=True)
