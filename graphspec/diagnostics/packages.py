@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from graphspec.diagnostics import SpecError, fail
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "extensions": ("onnxruntime-extensions",),
     "huggingface": ("transformers",),
     "images": ("pillow",),
     "keras": ("h5py",),

@@ -73,8 +73,12 @@ def write(
     return _session(program, outputs, path)
 
 
-def session_of(program: Program, path: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Runs a file: from arrays to arrays, by their names there. Raises `SpecError` (export-failed)."""
+def session_of(
+    program: Program, path: Path, extended: bool = False
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Runs a file, which may need onnxruntime-extensions: from arrays to arrays, by their names there. Raises
+    `SpecError` (export-failed).
+    """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as raised
 
@@ -89,6 +93,10 @@ def session_of(program: Program, path: Path) -> Callable[[dict[str, Any]], dict[
     )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
+    if extended:
+        from onnxruntime_extensions import get_library_path
+
+        options.register_custom_ops_library(get_library_path())
     with failing(program, "onnxruntime refuses the exported program", failures):
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_outputs()]

@@ -36,9 +36,9 @@ MARK = f"# {MADE_BY} "
 ONNX = """\
 import numpy as np
 import onnxruntime
-
+{extension}
 options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = {threads}
+options.intra_op_num_threads = {threads}{registered}
 file = Path(__file__).with_name("model.onnx")
 session = onnxruntime.InferenceSession(file, options, disabled_optimizers={slower})
 
@@ -124,7 +124,8 @@ def ship(run: Run, folder: Path, encoders: Encoders | None) -> Shipped:
         form = _onnx(run, target, encoders)
         files = [MODEL]
     example = _example(run, form, encoders)
-    target.text(PREDICT, stamped(_predict(program, base.threads, name, example)))
+    extended = form is not None and bool(form.needs)
+    target.text(PREDICT, stamped(_predict(program, base.threads, name, example, extended)))
     return Shipped(folder, name, (*files, PREDICT), tuple(notes), form)
 
 
@@ -182,7 +183,7 @@ def _array(array: np.ndarray) -> str:
     return f"np.array({literal(array.tolist())}, {kind})"
 
 
-def _predict(program: Program, threads: int, name: str, example: str) -> str:
+def _predict(program: Program, threads: int, name: str, example: str, extended: bool) -> str:
     outputs = returned(program.outputs)
     text = TEXTS[name].format(
         threads=threads,
@@ -191,8 +192,11 @@ def _predict(program: Program, threads: int, name: str, example: str) -> str:
         class_name=program.class_name,
         inputs=literal(list(program.inputs)),
         output=literal(outputs[0]),
+        extension="from onnxruntime_extensions import get_library_path\n" if extended else "",
+        registered="\noptions.register_custom_ops_library(get_library_path())" if extended else "",
     )
     needs = {"torch": "torch and safetensors"}.get(name, name)
+    needs += ", onnxruntime-extensions" if extended else ""
     head = f"{MARK}{__version__}: {program.name}. It needs {needs} and numpy.\nfrom pathlib import Path\n\n"
     tail = f'\n\nif __name__ == "__main__":\n    print(predict({example}))\n'
     return head + text + tail

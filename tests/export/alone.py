@@ -37,7 +37,11 @@ if path.endswith(".py"):
     predict = runpy.run_path(path)["predict"]
 else:
     import onnxruntime
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    if find_spec("onnxruntime_extensions"):
+        from onnxruntime_extensions import get_library_path
+        options.register_custom_ops_library(get_library_path())
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_outputs()]
     predict = lambda batch: dict(zip(names, session.run(None, batch)))
 with open(given, "rb") as stream:
@@ -48,24 +52,24 @@ with open(out, "wb") as stream:
 
 
 @cache
-def python() -> Path:
-    """The interpreter of an environment of its own, into which only onnxruntime and numpy are linked."""
+def python(*more: str) -> Path:
+    """The interpreter of an environment of its own, with onnxruntime, numpy and `more` alone."""
     folder = Path(tempfile.mkdtemp(prefix="alone-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=ENDLESS)
     packages = Path(sysconfig.get_paths(vars={"base": str(folder), "platbase": str(folder)})["purelib"])
-    for name in INSTALLED:
+    for name in (*INSTALLED, *more):
         files = distribution(name).files or ()
         for part in {file.parts[0] for file in files} - {"..", "__pycache__"}:
             (packages / part).symlink_to(Path(str(distribution(name).locate_file(part))))
     return folder / "bin" / "python"
 
 
-def alone(path: Path, batches: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+def alone(path: Path, batches: list[dict[str, Any]], folder: Path, *more: str) -> list[dict[str, Any]]:
     """What a file of ONNX, or the `predict` of a file of Python, returns for batches in that environment."""
     (folder / "given").write_bytes(pickle.dumps(batches))
     places = [str(path), str(folder / "given"), str(folder / "found")]
-    subprocess.run([python(), "-I", "-c", FILE, *places, *NOT_THERE], check=True, timeout=ENDLESS)
+    subprocess.run([python(*more), "-I", "-c", FILE, *places, *NOT_THERE], check=True, timeout=ENDLESS)
     found: list[dict[str, Any]] = pickle.loads((folder / "found").read_bytes())
     return found
 

@@ -1,24 +1,26 @@
-"""`tokenizer: bpe` in a file of ONNX: the ids of the tokenizers library, text by text."""
+"""Texts whose letters or bytes are merged in a file of ONNX: the ids of the tokenizers library."""
 
 from __future__ import annotations
 
 import csv
+import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 import graphspec
 from graphspec.data.encoders.lists import TextEncoder
 from graphspec.data.encoders.tokenizers import trained
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import TextFeature
-from graphspec.export.columns import texts
-from graphspec.export.columns.graph import OPSETS, TEXT, WHOLE, GraphWriter
+from graphspec.export.columns import encoding, texts
+from graphspec.export.columns.graph import EXTENSIONS, OPSETS, TEXT, WHOLE, GraphWriter
 from graphspec.export.columns.proof import feed
 from graphspec.runs.run import Run
 from graphspec.tensor import Tensor, symbol
@@ -53,32 +55,91 @@ def encoder_of(size: int) -> TextEncoder:
 
 
 def session_of(encoder: TextEncoder) -> onnxruntime.InferenceSession:
-    """A file that reads texts, and returns their ids."""
-    g = GraphWriter()
-    ids = texts.tokens(g, encoder, "name", g.column("name", TEXT))
+    """A file that reads texts, and returns their ids, and where there are any."""
+    g, options = GraphWriter(), onnxruntime.SessionOptions()
+    text, opsets = g.column("name", TEXT), dict(OPSETS)
+    if texts.merges_bytes(encoder):
+        from onnxruntime_extensions import get_library_path
+
+        options.register_custom_ops_library(get_library_path())
+        opsets[EXTENSIONS] = 1
+        ids, there = texts.byte_tokens(g, encoder, text)
+    else:
+        ids, there = texts.tokens(g, encoder, "name", text)
     given = helper.make_tensor_value_info("name", TEXT, ["batch"])
-    answer = helper.make_tensor_value_info(ids, WHOLE, None)
-    graph = helper.make_graph(g.nodes, "texts", [given], [answer], list(g.constants.values()))
-    opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    answers = [
+        helper.make_tensor_value_info(ids, WHOLE, None),
+        helper.make_tensor_value_info(there, TensorProto.BOOL, None),
+    ]
+    graph = helper.make_graph(g.nodes, "texts", [given], answers, list(g.constants.values()))
+    domains = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    model = helper.make_model(graph, opset_imports=domains, ir_version=10)
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def assert_same_ids(encoder: TextEncoder, given: list[str]) -> None:
+    session = session_of(encoder)
+    for first in range(0, len(given), 50):
+        some = given[first : first + 50]
+        found, there = session.run(None, {"name": np.array([*some, ""], object)})
+        for ids, marks, text in zip(found, there, [*some, ""], strict=True):
+            wanted = encoder.tokenizer.encode(text).ids
+            assert ids[marks].tolist() == wanted and marks[: len(wanted)].all(), text
+    found, there = session.run(None, {"name": np.array(["", ""], object)})
+    assert found.shape[0] == 2 and not there.any()
 
 
 @pytest.mark.parametrize("size", [40, 120, 400])
 def test_ids_are_those_of_the_library(size: int) -> None:
     encoder, draw = encoder_of(size), random.Random(3)
     assert texts.readable(encoder)
-    session, letters = session_of(encoder), "".join({*"".join([*names(), *ODD])} - {"\ufb01"})
-    given = [*names(), *ODD, *("".join(draw.choices(letters, k=draw.randint(1, 24))) for _ in range(600))]
-    for first in range(0, len(given), 50):
-        some = given[first : first + 50]
-        (found,) = session.run(None, {"name": np.array([*some, ""], object)})
-        for row, text in zip(found.tolist(), some, strict=False):
-            wanted = encoder.tokenizer.encode(text).ids
-            assert row[: len(wanted)] == wanted and not any(row[len(wanted) :]), text
-        assert not found[-1].any()
-    (found,) = session.run(None, {"name": np.array(["", ""], object)})
-    assert found.shape[0] == 2 and not found.any()
+    letters = "".join({*"".join([*names(), *ODD])} - {"\ufb01"})
+    drawn = ("".join(draw.choices(letters, k=draw.randint(1, 24))) for _ in range(600))
+    assert_same_ids(encoder, [*names(), *ODD, *drawn])
+
+
+def of_bytes() -> Any:
+    """A tokenizer as that of GPT-2."""
+    library = pytest.importorskip("tokenizers")
+    pytest.importorskip("onnxruntime_extensions", reason="the extra `extensions` is not installed")
+    made = library.ByteLevelBPETokenizer()
+    given: dict[str, Any] = {"vocab_size": 500, "special_tokens": [texts.ENDS], "show_progress": False}
+    made.train_from_iterator([*names(), *ODD], **given)
+    return made
+
+
+LETTERS = {
+    "ascii": [chr(code) for code in range(32, 127)],
+    "spaces": ["a", "b", " ", "  ", "\t", "\n", "\r", "\u00a0", "\u3000", "'s", "'LL", "1"],
+    "latin": [" ", *map(chr, range(0xA0, 0x250))],
+    "any": [chr(code) for code in range(32, 0x20000, 7) if not 0xD800 <= code < 0xE000],
+    "marks": ["e\u0301", "u\u0308", "\u00df", "o", " ", "1", texts.ENDS],
+}
+
+
+@pytest.mark.parametrize("kind", LETTERS)
+def test_bytes_are_merged_as_by_the_library(kind: str) -> None:
+    encoder, draw, made = encoder_of(40), random.Random(4), of_bytes()
+    encoder.tokenizer = made._tokenizer
+    assert texts.merges_bytes(encoder) and not texts.readable(encoder)
+    drawn = ("".join(draw.choices(LETTERS[kind], k=draw.randint(1, 24))) for _ in range(500))
+    assert_same_ids(encoder, [*names(), *ODD, *drawn])
+
+
+def test_another_tokenizer_of_bytes_stays_outside() -> None:
+    encoder, made = encoder_of(40), of_bytes()
+    state = json.loads(made._tokenizer.to_str())
+    changes: list[dict[str, Any]] = [
+        {"normalizer": {"type": "NFC"}},
+        {"pre_tokenizer": {**state["pre_tokenizer"], "add_prefix_space": True}},
+        {"added_tokens": []},
+        {"added_tokens": [{**state["added_tokens"][0], "lstrip": True}]},
+    ]
+    for change in changes:
+        encoder.tokenizer = type(made._tokenizer).from_str(json.dumps({**state, **change}))
+        assert not texts.merges_bytes(encoder), change
 
 
 SPEC = """
@@ -106,3 +167,24 @@ def test_a_run_that_merges_letters_reads_columns(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"name": name} for name in [*names(), *ODD]]
     (found,) = alone(path, [feed({"name": "text"}, rows)], tmp_path)
     assert_equal(found, run.predict(rows, batch_size=len(rows)), form_of(path))
+
+
+def test_a_run_that_merges_bytes_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_bytes()._tokenizer.save(str(tmp_path / "bytes.json"))
+    shutil.copy(CARS, tmp_path / "cars.csv")
+    spec = SPEC.replace("tokenizer: bpe, vocabulary: 150", "tokenizer: bytes.json")
+    spec = spec.replace("data/cars.csv", "cars.csv").replace("$(vocabulary(name))", "600")
+    (tmp_path / "spec.yaml").write_text(spec)
+    program = graphspec.compile(tmp_path / "spec.yaml")
+    train(program, root=tmp_path, run_dir=tmp_path / "run", tell=lambda line: None)
+    run, path = Run(tmp_path / "run"), tmp_path / "model.onnx"
+    assert built(run, path)["needs"] == form_of(path)["needs"] == ["onnxruntime-extensions"]
+    built(run, tmp_path / "folder", "--fastest")
+    rows: list[dict[str, Any]] = [{"name": name} for name in [*names(), *ODD]]
+    expected = run.predict(rows, batch_size=len(rows))
+    for file in (path, tmp_path / "folder" / "predict.py"):
+        (found,) = alone(file, [feed({"name": "text"}, rows)], tmp_path, "onnxruntime-extensions")
+        assert_equal(found, expected, form_of(path))
+    monkeypatch.setattr(encoding, "find_spec", lambda name: None)
+    said = built(run, path)["arrays"]["name"]
+    assert said.endswith("pip install onnxruntime-extensions") and not form_of(path)["needs"]

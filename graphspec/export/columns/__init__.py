@@ -16,10 +16,11 @@ from onnx import helper
 
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.numbers import NumberEncoder
+from graphspec.diagnostics.packages import EXTRAS
 from graphspec.elaborated import BaseProgram
 from graphspec.export.columns.decoding import Answers, decoded
 from graphspec.export.columns.encoding import Inside, encoded
-from graphspec.export.columns.graph import NUMBER, OPSETS, TEXT, WHOLE, GraphWriter
+from graphspec.export.columns.graph import EXTENSIONS, NUMBER, OPSETS, TEXT, WHOLE, GraphWriter
 
 WORDS: dict[int, str] = {TEXT: "text", NUMBER: "number", WHOLE: "integer"}
 PREFIX = "model/"
@@ -50,6 +51,8 @@ class ColumnForm:
     """
     units: dict[str, str]
     """By column, what its numbers are written with, where the spec says it: the file has bare numbers."""
+    needs: list[str]
+    """The packages beside onnxruntime whose operators it has."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -61,6 +64,7 @@ class ColumnForm:
             "forecasts": self.forecasts,
             "numbers": self.numbers,
             "units": self.units,
+            "needs": self.needs,
         }
 
 
@@ -75,9 +79,12 @@ def with_columns(program: BaseProgram, encoders: Encoders, path: Path, free: Map
     prefixed = {key: PREFIX + key for key in keys}
     answers = decoded(g, program, encoders, prefixed, inside.lengths)
     _rewrite(inner, g, before, inside, answers)
-    form = _form(g, inside, answers, _units(encoders))
-    known = {each.domain for each in inner.opset_import}
-    for domain, version in OPSETS.items():
+    extended = any(node.domain == EXTENSIONS for node in before)
+    form = _form(g, inside, answers, _units(encoders), extended)
+    known, opsets = {each.domain for each in inner.opset_import}, dict(OPSETS)
+    if form.needs:
+        opsets[EXTENSIONS] = 1
+    for domain, version in opsets.items():
         if domain not in known:
             inner.opset_import.append(helper.make_opsetid(domain, version))
     about = next(each for each in inner.metadata_props if each.key == "graphspec")
@@ -145,7 +152,9 @@ def _units(encoders: Encoders) -> dict[str, str]:
     }
 
 
-def _form(g: GraphWriter, inside: Inside, answers: Answers, units: dict[str, str]) -> ColumnForm:
+def _form(
+    g: GraphWriter, inside: Inside, answers: Answers, units: dict[str, str], extended: bool
+) -> ColumnForm:
     columns = {
         name: ("list of " if len(shape) > 1 else "") + WORDS.get(kind, "number")
         for name, (kind, shape) in g.inputs.items()
@@ -164,4 +173,5 @@ def _form(g: GraphWriter, inside: Inside, answers: Answers, units: dict[str, str
         forecasts,
         numbers,
         units,
+        list(EXTRAS["extensions"]) if extended else [],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.features.settings import UNSEEN
 from graphspec.data.features.windows import Steps
+from graphspec.diagnostics.packages import EXTRAS
 from graphspec.elaborated import BaseProgram
 from graphspec.export.columns import numbers, texts
 from graphspec.export.columns.date_formats import unreadable
@@ -25,6 +27,7 @@ from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWrit
 from graphspec.tensor import unit_of
 
 Reason = str
+EXTENSIONS_MODULE = "onnxruntime_extensions"
 
 
 @dataclass(slots=True)
@@ -141,8 +144,8 @@ class ColumnEncoding:
             return "ONNX has no such hash"
         if isinstance(encoder, ImageEncoder):
             return "ONNX decodes no images, and onnxruntime-extensions makes other pixels of a JPEG"
-        if isinstance(encoder, TextEncoder) and not texts.readable(encoder):
-            return "its tokenizer is of a file, and not as those that are trained here"
+        if isinstance(encoder, TextEncoder) and (reason := _foreign(encoder)) is not None:
+            return reason
         if isinstance(encoder, TextEncoder) and (len(encoder.columns) > 1 or encoder.feature.part != "ids"):
             return "it is of a pair of texts"
         if isinstance(encoder, DateEncoder) and (format := encoder.feature.format) is not None:
@@ -253,8 +256,10 @@ class ColumnEncoding:
         g, (name,) = self.g, encoder.columns
         if isinstance(encoder, TextEncoder):
             text = g.column(name, TEXT)
-            ids = texts.tokens(g, encoder, name, text)
-            there = g.op("Greater", ids, g.constant([0], np.int64))
+            if texts.merges_bytes(encoder):
+                ids, there = texts.byte_tokens(g, encoder, text)
+            else:
+                ids, there = texts.tokens(g, encoder, name, text)
         else:
             assert isinstance(encoder, TokensEncoder)
             elements, values = g.column(name, TEXT, f"{name} elements"), encoder.vocabulary
@@ -366,6 +371,18 @@ class ColumnEncoding:
         g = self.g
         wrong = g.op("Or", g.op("IsNaN", value), g.op("IsInf", g.cast(value, FLOAT)))
         return g.guarded(value, kind, g.op("Not", wrong), f"column {name}: not a finite number")
+
+
+def _foreign(encoder: TextEncoder) -> Reason | None:
+    """Why the tokenizer of a file stays outside; None of one that does not."""
+    if texts.readable(encoder):
+        return None
+    if not texts.merges_bytes(encoder):
+        return "its tokenizer is of a file, and neither as those that are trained here nor as that of GPT-2"
+    if find_spec(EXTENSIONS_MODULE) is None:
+        (package,) = EXTRAS["extensions"]
+        return f"its tokenizer takes {package}, which is not installed: pip install {package}"
+    return None
 
 
 def _vocabulary(encoder: Encoder) -> Sequence[str]:

@@ -11,10 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from graphspec.data.features.windows import Steps
 
-ML, MICROSOFT = "ai.onnx.ml", "com.microsoft"
+ML, MICROSOFT, EXTENSIONS = "ai.onnx.ml", "com.microsoft", "ai.onnx.contrib"
 OPSETS = {"": 20, ML: 4, MICROSOFT: 1}
 """The versions of the domains: the first one splits and matches strings from 20 on. The third is
-onnxruntime's own, of which its tokenizer is used.
+onnxruntime's own, of which its tokenizer is used; onnxruntime-extensions' is beside them, where it is used.
 """
 TEXT, NUMBER, WHOLE = TensorProto.STRING, TensorProto.DOUBLE, TensorProto.INT64
 FLOAT = TensorProto.FLOAT

@@ -13,7 +13,8 @@ import numpy as np
 from graphspec.data.encoders.lists import TextEncoder
 from graphspec.data.encoders.tokenizers import SPECIAL
 from graphspec.data.features.settings import UNSEEN
-from graphspec.export.columns.graph import MICROSOFT, WHOLE, GraphWriter
+from graphspec.data.rows.tokenizers import library
+from graphspec.export.columns.graph import EXTENSIONS, MICROSOFT, WHOLE, GraphWriter
 from graphspec.export.columns.merging import compacted, merged
 
 SPACES = r"\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
@@ -37,6 +38,7 @@ UNUSUAL = (
     "ignore_merges",
 )
 """Settings of merging that no tokenizer has that is trained here."""
+ENDS = "<|endoftext|>"
 LAST = 0x30000
 """Behind it are no letters."""
 
@@ -66,10 +68,47 @@ def readable(encoder: TextEncoder) -> bool:
     )
 
 
-def tokens(g: GraphWriter, encoder: TextEncoder, name: str, text: str) -> str:
-    """[batch, any] ids of the tokens of each text, 0 after its last one. Letters that are written as several
-    characters end the run: they would have to be composed first.
+def merges_bytes(encoder: TextEncoder) -> bool:
+    """Whether its tokenizer is as that of GPT-2: it merges bytes, and does nothing else to a text. So does an
+    operator of onnxruntime-extensions, which knows the token `ENDS` alone.
     """
+    state = tokenizer_of(encoder)
+    model, way = state["model"], state.get("pre_tokenizer") or {}
+    added = [(each["content"], each["id"]) for each in state.get("added_tokens") or ()]
+    around = any(each[name] for each in state["added_tokens"] for name in ("lstrip", "rstrip", "single_word"))
+    return (
+        model["type"] == "BPE"
+        and not any(model.get(name) for name in UNUSUAL)
+        and not state.get("normalizer")
+        and way.get("type") == "ByteLevel"
+        and way.get("use_regex", True)
+        and not way.get("add_prefix_space")
+        and (state.get("post_processor") or way)["type"] == "ByteLevel"
+        and added == [(ENDS, model["vocab"].get(ENDS))]
+        and not around
+        and {*library().pre_tokenizers.ByteLevel.alphabet()} <= model["vocab"].keys()
+    )
+
+
+def byte_tokens(g: GraphWriter, encoder: TextEncoder, text: str) -> tuple[str, str]:
+    """As `tokens`, of a tokenizer that merges bytes."""
+    model = tokenizer_of(encoder)["model"]
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    files = {"vocab": json.dumps(model["vocab"]), "merges": "\n".join(merges)}
+    ids, there = g.op("GPT2Tokenizer", text, domain=EXTENSIONS, outputs=2, **files)
+    none = padding(g, text)
+    return g.joined([ids, none]), g.op("Greater", g.joined([there, none]), g.constant([0], np.int64))
+
+
+def tokens(g: GraphWriter, encoder: TextEncoder, name: str, text: str) -> tuple[str, str]:
+    """[batch, any] ids of the tokens of each text, 0 after its last one, and where there are any. Letters
+    that are written as several characters end the run: they would have to be composed first.
+    """
+    ids = _tokens(g, encoder, name, text)
+    return ids, g.op("Greater", ids, g.constant([0], np.int64))
+
+
+def _tokens(g: GraphWriter, encoder: TextEncoder, name: str, text: str) -> str:
     state = tokenizer_of(encoder)
     way, vocabulary = state["pre_tokenizer"]["type"], state["model"]["vocab"]
     fits = g.op("RegexFullMatch", text, pattern=f"[^{_pattern(_composing())}]*")
