@@ -183,34 +183,36 @@ class TorchEngine:
         self.module, self.device = module, device
         self.on_cpu = device.type == "cpu"
         self.threads = devices.threads(program)
-        self.interface = Interface.of(program)
+        interface = Interface.of(program)
+        self.inputs, self.outputs, self.masks = interface.inputs, interface.outputs, interface.masks
         self.takes_logits = program.takes_logits
 
     def __call__(self, inputs: Mapping[str, Any]) -> Values:
-        values = self._computed(inputs)
-        return {key: self._array(values[key]) for key in self.interface.outputs if key in values}
+        with self._torch.inference_mode():  # around the arrays, too: they are taken and given faster inside
+            values = self._computed(inputs)
+            if not isinstance(values, dict):
+                return {self.outputs[0]: self._array(values)}
+            return {key: self._array(values[key]) for key in self.outputs if key in values}
 
     def logits(self, inputs: Mapping[str, Any]) -> Values:
-        values = self._computed(inputs, **({"logits": True} if self.takes_logits else {}))
-        arrays = {key: self._array(values[key]) for key in self.interface.outputs}
-        return arrays | {name: values[name].cpu().numpy() for name in self.interface.masks}
+        with self._torch.inference_mode():
+            found = self._computed(inputs, logits=True) if self.takes_logits else self._computed(inputs)
+            values = found if isinstance(found, dict) else {self.outputs[0]: found}
+            arrays = {key: self._array(values[key]) for key in self.outputs}
+            return arrays | {name: values[name].cpu().numpy() for name in self.masks}
 
-    def _computed(self, inputs: Mapping[str, Any], **asked: bool) -> Mapping[str, torch.Tensor]:
-        """What the module returns, by name."""
-        torch = self._torch
-        ordered: list[Any] = []
-        for name in self.interface.inputs:
-            value = inputs.get(name)
-            if isinstance(value, np.ndarray):
-                value = torch.from_numpy(shareable(value))  # `as_tensor` takes twice as long
-            ordered.append(value if value is None or self.on_cpu else value.to(self.device))
-        with torch.inference_mode():
-            if torch.get_num_threads() == self.threads:  # what `computing` asks takes as long as a layer
-                values = self.module(*ordered, **asked)
-            else:
-                with self._computing(self.threads):
-                    values = self.module(*ordered, **asked)
-        return values if isinstance(values, dict) else {self.interface.outputs[0]: values}
+    def _computed(self, inputs: Mapping[str, Any], **asked: bool) -> Any:
+        """What the module returns."""
+        ordered = [self._tensor(inputs.get(name)) for name in self.inputs]
+        if self._torch.get_num_threads() == self.threads:  # what `computing` asks takes as long as a layer
+            return self.module(*ordered, **asked)
+        with self._computing(self.threads):
+            return self.module(*ordered, **asked)
+
+    def _tensor(self, value: Any) -> torch.Tensor | None:
+        if isinstance(value, np.ndarray):
+            value = self._torch.from_numpy(shareable(value))  # `as_tensor` takes twice as long
+        return value if value is None or self.on_cpu else value.to(self.device)
 
     def _array(self, value: torch.Tensor) -> NDArray[Any]:
         floats = value if value.dtype is self._torch.float32 else value.float()
