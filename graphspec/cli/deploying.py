@@ -171,7 +171,7 @@ def _show(done: Quantized) -> None:
         fall = f"{form.fall:.2%}" if form.layers else ""
         table.add_row(*cells(_name(form), *scores, fall, f"{form.bytes / 1e6:.3g}", _ms(form.seconds), mark))
     print_table(table)
-    say(f"scored on {done.examples:,} validation examples")
+    say(f"scored on {done.examples:,} validation examples, timed on {done.timed}")
 
 
 def _name(form: Form) -> str:

@@ -209,7 +209,7 @@ class TorchEngine:
         with self._computing(self.threads):
             return self.module(*ordered, **asked)
 
-    def _tensor(self, value: Any) -> torch.Tensor | None:
+    def _tensor(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):
             value = self._torch.from_numpy(shareable(value))  # `as_tensor` takes twice as long
         return value if value is None or self.on_cpu else value.to(self.device)

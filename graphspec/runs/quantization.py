@@ -20,9 +20,10 @@ from graphspec.data.batches import Shuffle
 from graphspec.data.loading import load
 from graphspec.diagnostics import SpecError, fail
 from graphspec.objectives.history import directions, loss_names
+from graphspec.runs.agreement import Trial
 from graphspec.runs.engine_module import EngineModule
 from graphspec.runs.engines import Interface, OnnxEngine
-from graphspec.runs.fastest import timed
+from graphspec.runs.fastest import example_of, timed, usual_sizes
 from graphspec.train import device as devices
 from graphspec.train.custom import bound
 from graphspec.train.loop import evaluate
@@ -73,16 +74,23 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """What was written, and all forms that were tried, the first in float32."""
+    """What was written, all forms that were tried, the first in float32, and on what they were scored and
+    timed.
+    """
 
     exported: Exported
     forms: tuple[Form, ...]
     chosen: Form
     examples: int
+    timed: Trial
 
     def to_json(self) -> dict[str, Any]:
-        forms = [form.to_json() for form in self.forms]
-        summary = {"chosen": self.chosen.name, "validation_examples": self.examples, "forms": forms}
+        summary = {
+            "chosen": self.chosen.name,
+            "validation_examples": self.examples,
+            "timed": str(self.timed),
+            "forms": [form.to_json() for form in self.forms],
+        }
         return {"quantized": summary}
 
 
@@ -108,14 +116,15 @@ def quantize(run: Run, path: Path, most: float, encoders: Encoders | None) -> Qu
     with devices.computing(search.threads):
         exported = export(run.program, "onnx", path, 0, run.state(), encoders, logits=True, rewrite=rewrite)
     assert search.chosen is not None
-    return Quantized(exported, tuple(search.tried), search.chosen, len(search.validation))
+    row = Trial(1, usual_sizes(run))
+    return Quantized(exported, tuple(search.tried), search.chosen, len(search.validation), row)
 
 
 class _FormSearch:
     """Tries forms of a model in float32, each scored on the validation data of its run."""
 
     def __init__(self, run: Run, most: float):
-        self.program, self.most = run.program, most
+        self.run, self.program, self.most = run, run.program, most
         self.threads = devices.threads(self.program)
         self.tried: list[Form] = []
         self.chosen: Form | None = None
@@ -146,8 +155,8 @@ class _FormSearch:
             held = [form for form in forms if form is not None]
         if not held:
             raise self._falls()
-        example = {name: tensor.numpy() for name, tensor in self.program.example_inputs(1).items()}
-        seconds = timed({form.name: self.engine(form.file) for form in (base, *held)}, example)
+        engines = {form.name: self.engine(form.file) for form in (base, *held)}
+        seconds = timed(engines, example_of(self.run))
         self.tried = [replace(form, seconds=seconds.get(form.name, math.nan)) for form in self.tried]
         fastest = min((form.name for form in held), key=seconds.__getitem__)
         self.chosen = next(form for form in self.tried if form.name == fastest)
