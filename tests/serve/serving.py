@@ -91,3 +91,48 @@ def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
         else found[name] == value
         for name, value in wanted.items()
     )
+
+
+HOSTILE: list[bytes] = [
+    b"",
+    b"{",
+    b"\xff\xfe",
+    b"null",
+    b"1",
+    b'"text"',
+    b"[" * 100_000,
+    b'{"a":' * 30_000,
+    b'{"amount": 1' + b"0" * 100_000 + b"}",
+    b'{"amount": NaN}',
+    b'{"rows": [[]]}',
+    b'{"rows": [{"title": "\\ud800"}]}',
+    b'{"\\ud800": 1}',
+    b'{"title": "' + b"a " * 90_000 + b'"}',
+    b'[{"__proto__": {}}]',
+]
+
+
+def hostile(seed: int) -> bytes:
+    """A body that is damaged, or a row with values that belong nowhere."""
+    draw = random.Random(seed)
+    if draw.random() < 0.3:
+        return draw.choice(HOSTILE)
+    values: list[Any] = [
+        None,
+        [],
+        {},
+        [[]],
+        "x" * draw.randint(0, 2000),
+        10**30,
+        -1e308,
+        True,
+        "\ud800",
+        "../x",
+    ]
+    row = rows(seed, 1)[0]
+    for name in draw.sample(sorted(row), draw.randint(1, 6)):
+        row[name] = draw.choice(values)
+    text = bytearray(json.dumps(row).encode())
+    for _ in range(draw.choice([0, 0, 3])):
+        text[draw.randrange(len(text))] = draw.randrange(256)
+    return bytes(text)

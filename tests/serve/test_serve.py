@@ -8,7 +8,6 @@ import math
 import random
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from graphspec.serve.running import listen
 from graphspec.serve.served import UNREAD, Served
 from tests.processes import ENDLESS, Process
 from tests.runs import everything
-from tests.serve.serving import ask, expected, get, in_thread, rows, same
+from tests.serve.serving import ask, expected, get, hostile, in_thread, rows, same
 
 LIMITS = Limits(bytes=200_000, rows=50, seconds=30)
 
@@ -77,51 +76,6 @@ def test_good_rows_are_answered_beside_bad_ones(run: Run, port: int) -> None:
     day, none = found["diagnostics"]
     assert (day["row"], day["code"], none["row"], none["code"]) == (1, "data-dtype", 3, "data-format")
     assert "row 1, counting from 0" in day["message"] and "30 March" in day["message"]
-
-
-HOSTILE: list[bytes] = [
-    b"",
-    b"{",
-    b"\xff\xfe",
-    b"null",
-    b"1",
-    b'"text"',
-    b"[" * 100_000,
-    b'{"a":' * 30_000,
-    b'{"amount": 1' + b"0" * 100_000 + b"}",
-    b'{"amount": NaN}',
-    b'{"rows": [[]]}',
-    b'{"rows": [{"title": "\\ud800"}]}',
-    b'{"\\ud800": 1}',
-    b'{"title": "' + b"a " * 90_000 + b'"}',
-    b'[{"__proto__": {}}]',
-]
-
-
-def hostile(seed: int) -> bytes:
-    """A body that is damaged, or a row with values that belong nowhere."""
-    draw = random.Random(seed)
-    if draw.random() < 0.3:
-        return draw.choice(HOSTILE)
-    values: list[Any] = [
-        None,
-        [],
-        {},
-        [[]],
-        "x" * draw.randint(0, 2000),
-        10**30,
-        -1e308,
-        True,
-        "\ud800",
-        "../x",
-    ]
-    row = rows(seed, 1)[0]
-    for name in draw.sample(sorted(row), draw.randint(1, 6)):
-        row[name] = draw.choice(values)
-    text = bytearray(json.dumps(row).encode())
-    for _ in range(draw.choice([0, 0, 3])):
-        text[draw.randrange(len(text))] = draw.randrange(256)
-    return bytes(text)
 
 
 def test_hostile_bodies_are_harmless(run: Run, port: int) -> None:
@@ -422,27 +376,3 @@ def test_the_command(run: Run) -> None:
     finally:
         process.kill()
         process.communicate()
-
-
-@pytest.mark.parity
-def test_a_minute_of_good_and_bad_with_a_reload(run: Run, port: int) -> None:
-    """16 connections: 1,000 requests, then a minute of good and bad rows, and a reload amid it."""
-    given = rows(11, 8)
-    wanted = [expected(run, row) for row in given]
-
-    def one(number: int) -> bool:
-        if number % 3 == 2:
-            return ask(port, {**given[number % 8], "day": "30 March"})[0] == 422
-        status, found = ask(port, given[number % 8])
-        return status == 200 and same(found, wanted[number % 8])
-
-    with ThreadPoolExecutor(16) as pool:
-        assert all(pool.map(one, range(1000)))
-        until, number = time.monotonic() + 60, 0
-        reloading = None
-        while time.monotonic() < until:
-            if reloading is None and time.monotonic() > until - 30:
-                reloading = pool.submit(ask, port, b"", "/runs/first/reload")
-            assert all(pool.map(one, range(number, number + 160)))
-            number += 160
-        assert reloading is not None and reloading.result()[0] == 200
