@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 PREDICT, MODEL, SOURCE, WEIGHTS = "predict.py", "model.onnx", "model.py", "model.safetensors"
 FILES = (PREDICT, MODEL, SOURCE, WEIGHTS)
+SHOWN = 64
+"""Values of an example that are written out; of more, the first in the place of all."""
 MARK = f"# {MADE_BY} "
 """How `predict.py` begins: a folder with such a file may be written again."""
 
@@ -180,6 +182,8 @@ def _zeros(array: np.ndarray) -> str:
 def _array(array: np.ndarray) -> str:
     """An array of a row of columns; their texts are objects."""
     kind = "object" if array.dtype == object else f"np.{array.dtype.name}"
+    if array.size > SHOWN:
+        return f"np.full({array.shape}, {literal(array.reshape(-1)[0].tolist())}, {kind})"
     return f"np.array({literal(array.tolist())}, {kind})"
 
 

@@ -88,6 +88,13 @@ def test_the_folder_of_a_forecast_runs_on_a_window(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["build", str(run.path), "--triton", "-o", str(tmp_path / "repository")])
     assert done.exit_code == 0 and told in done.stdout and "(26 steps)" in done.stdout, done.output
     assert "dims: [ 104 ]" in (tmp_path / "repository" / "config.pbtxt").read_text()
-    session = onnxruntime.InferenceSession(tmp_path / "repository" / "1" / "model.onnx")
+    built(run, tmp_path / "folder", "--fastest")
+    path, given = tmp_path / "repository" / "1" / "model.onnx", {"co2": np.full((2, 104), 330.0)}
+    (found,), (expected,) = (
+        alone(each, [given], tmp_path) for each in (tmp_path / "folder" / "predict.py", path)
+    )
+    np.testing.assert_array_equal(found["co2_1"], expected["co2_1"])
+    assert "'co2': np.full((1, 104), " in (tmp_path / "folder" / "predict.py").read_text()
+    session = onnxruntime.InferenceSession(path)
     with pytest.raises(Exception, match="column co2: a value is missing"):
         session.run(None, {"co2": np.full((1, 104), np.nan)})
