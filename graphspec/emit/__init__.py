@@ -21,12 +21,13 @@ from graphspec.emit.definitions import DefinitionWriter
 from graphspec.emit.emitted import Emitted
 from graphspec.emit.forward import Forward
 from graphspec.emit.initialization import Initialization
+from graphspec.emit.library_calls import LibraryCall
 from graphspec.emit.library_source import KEPT, Node, known_names, library_code, read_names
 from graphspec.emit.merges import with_optional_operands
 from graphspec.emit.module_class import ModuleClass, NeedsModule, Varies
 from graphspec.emit.printer import WIDTH, comment
 from graphspec.emit.soundness import check_source, unsound
-from graphspec.emit.specialize import Specializer, Use
+from graphspec.emit.specialize import Specializer
 from graphspec.emit.writer import SourceWriter, write_definition
 from graphspec.graph import Definition, Op, Value
 from graphspec.passes.logits import inside
@@ -198,7 +199,7 @@ def _wrapped(head: str, tensors: list[str], tail: str) -> list[str]:
 
 def carry(classes: Classes[ClassParts], tree: ast.Module, exporting: bool) -> tuple[list[str], set[str]]:
     """The library code at the top of a file, reduced to what the file uses; and the names that it reads."""
-    specializer = Specializer(tree, classes.helpers, classes.options, dict(_forwards(classes)), exporting)
+    specializer = Specializer(tree, classes.helpers, classes.options, dict(_module_calls(classes)), exporting)
     lines: list[str] = []
     read: set[str] = set()
     for node in specializer.run().values():
@@ -229,9 +230,9 @@ def _import(home: str, parts: list[str]) -> list[str]:
     return [f"from {home} import (", *(f"    {part}," for part in parts), ")"]
 
 
-def _forwards(classes: Classes[ClassParts]) -> Iterator[tuple[str, list[Use]]]:
+def _module_calls(classes: Classes[ClassParts]) -> Iterator[tuple[str, list[LibraryCall]]]:
     """The calls of the modules of layers, by class."""
-    uses: dict[str, list[Use]] = {}
+    calls: dict[str, list[LibraryCall]] = {}
     for op in (op for group in classes.groups for body in group.bodies for op in body.ops):
         code = classes.code(op) if op.layer is not None and op.present else None
         if code is None or code.construct is None or op.layer is None:
@@ -241,8 +242,8 @@ def _forwards(classes: Classes[ClassParts]) -> Iterator[tuple[str, list[Use]]]:
         for call in (each for each in ast.walk(without(code.call, usual)) if isinstance(each, ast.Call)):
             if isinstance(call.func, ast.Name) and call.func.id == f"{HOLE}self":
                 for target in {code.construct.target, code.construct.general or code.construct.target}:
-                    uses.setdefault(target, []).append(Use(call, absent))
-    yield from uses.items()
+                    calls.setdefault(target, []).append(LibraryCall(call, absent))
+    yield from calls.items()
 
 
 def absent_of(op: Op) -> frozenset[str]:

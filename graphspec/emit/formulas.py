@@ -9,7 +9,7 @@ from dataclasses import replace
 from graphspec.emit.code import equal, name, walk
 from graphspec.emit.init_statement import InitStatement
 from graphspec.emit.printer import flat
-from graphspec.emit.simplify import rewritten
+from graphspec.emit.rewriting import rewritten
 
 OFTEN = 3
 """A formula that is written so often gets a name."""

@@ -1,4 +1,4 @@
-"""Merges a base class into its only subclass in a file."""
+"""Which classes of a file's library code derive from which. A base of one class is merged into it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,65 @@ from collections.abc import Collection, Iterator, Mapping
 
 from graphspec.emit.library_source import Node, known_names
 from graphspec.emit.printer import flat
-from graphspec.emit.simplify import assigned
+from graphspec.emit.rewriting import assigned
+
+
+class ClassTree:
+    """The classes of a file's library code. `orders` have for each the order in which Python looks up its
+    methods: the class, then its bases. Functions have only themselves.
+    """
+
+    def __init__(self, nodes: Mapping[str, Node]):
+        self._nodes = nodes
+        self.orders = {name: self._order(name) for name in nodes}
+        self._related: dict[str, frozenset[str]] = {}
+
+    def _order(self, name: str) -> list[str]:
+        upward = dict.fromkeys(reversed(list(self._above(name))))
+        return list(reversed(upward))
+
+    def _above(self, name: str) -> Iterator[str]:
+        if name in self._nodes:
+            yield name
+            for base in named_bases(self._nodes[name]):
+                yield from self._above(base)
+
+    def run_by(self, name: str) -> set[str]:
+        """The classes whose methods a module of a class may run. It may be of a class below, too."""
+        return {each for order in self.orders.values() if name in order for each in order}
+
+    def after(self, name: str) -> set[str]:
+        """The classes that `super()` may reach from a class, in whatever class it is a base of."""
+        return {
+            each for order in self.orders.values() if name in order for each in order[order.index(name) + 1 :]
+        }
+
+    def related(self, name: str) -> frozenset[str]:
+        """A class with its bases, its subclasses, and all classes that these are related to."""
+        if name not in self._related:
+            related = {name}
+            while more := {c for o in self.orders.values() if not related.isdisjoint(o) for c in o} - related:
+                related |= more
+            self._related |= dict.fromkeys(related, frozenset(related))
+        return self._related[name]
+
+
+def functions_of(node: Node) -> list[ast.FunctionDef]:
+    """A function itself, or a class's methods."""
+    if isinstance(node, ast.FunctionDef):
+        return [node]
+    return [each for each in node.body if isinstance(each, ast.FunctionDef)]
+
+
+def constructor_of(node: Node) -> ast.FunctionDef | None:
+    """A function itself, or a class's constructor."""
+    return next((each for each in functions_of(node) if each is node or each.name == "__init__"), None)
+
+
+def named_bases(node: Node) -> list[str]:
+    """The names of a class's bases that are no attributes of PyTorch's modules."""
+    bases = node.bases if isinstance(node, ast.ClassDef) else []
+    return [each.id for each in bases if isinstance(each, ast.Name)]
 
 
 def joined(nodes: Mapping[str, Node], wanted: Collection[str]) -> dict[str, Node]:
@@ -44,7 +102,7 @@ def _pairs(nodes: Mapping[str, Node], wanted: Collection[str]) -> Iterator[tuple
 
 
 def _methods(node: ast.ClassDef) -> set[str]:
-    return {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
+    return {each.name for each in functions_of(node)}
 
 
 def _is_of_torch(base: ast.expr, nodes: Mapping[str, Node]) -> bool:

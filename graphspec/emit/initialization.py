@@ -15,7 +15,7 @@ from graphspec.emit.code import attribute_path, fill, template, walk
 from graphspec.emit.library_source import library_code
 from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.printer import flat, lines
-from graphspec.emit.simplify import assigned, is_none
+from graphspec.emit.rewriting import assigned, is_none
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op, Unit
 from graphspec.weights import names, unit_keys

@@ -21,7 +21,7 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.registry import REGISTRY
-from graphspec.layers.recurrent import Recurrent, masked, more_arguments, spelled, takes_mask
+from graphspec.layers.recurrent import Recurrent, more_arguments, spelled, takes_mask
 from graphspec.settings import Setting
 from graphspec.tensor import Dim, Tensor
 
@@ -200,21 +200,15 @@ class Bidirectional(Layer):
         cell, with_mask = self.wraps, takes_mask(site)
         inner = cell.cell_module(known_channels(site.x, layer="Bidirectional"), with_mask)
         keyword: dict[str, tuple[Leaf, Leaf]] = {**inner.keyword, "merge_mode": (self.merge_mode, "concat")}
-        names: tuple[str, ...]
         if self.fused:
-            del keyword["zero_output_for_mask"]  # `MaskedBothWays` treats it as Keras' Bidirectional does
-            target = f"Bidirectional{cell.module}"
-            target = masked(target) if with_mask else target
-            construct, names = ModuleCall(target, inner.positional, keyword), (target,)
+            del keyword["zero_output_for_mask"]  # `merge_masked` treats it as Keras' Bidirectional does
+            construct = ModuleCall(f"Bidirectional{cell.module}", inner.positional, keyword)
         else:
             keyword["zero_output_for_mask"] = (with_mask and cell.return_sequences, False)
             keyword["step_dropout"] = (cell.input_dropout, 0.0)
             keyword["back_dropout"] = (self.back.input_dropout, 0.0)
-            names = ("Bidirectional", inner.target)
             if self.backward_layer is not None:
-                other = self._backward(site, with_mask)
-                keyword["backward"] = (Ref(spelled(other)), None)
-                names = (*names, other.target)
+                keyword["backward"] = (Ref(spelled(self._backward(site, with_mask))), None)
             construct = ModuleCall("Bidirectional", {"layer": Ref(inner.target), **inner.positional}, keyword)
         call = f"{{self}}({{sequences}}{more_arguments(site)})"
         return Code(call, construct)

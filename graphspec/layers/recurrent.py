@@ -54,8 +54,8 @@ class OverSteps(Layer, abstract=True):
 class Recurrent(OverSteps, abstract=True):
     """The base of recurrent layers: sequences [batch, length, features] become one step or all, and states.
 
-    `module` is a class around PyTorch's kernel, `Masked<module>` takes masks, and `Bidirectional<module>`
-    runs in both directions; `Scanned<module>` covers all other configurations. Their weights are
+    `module` is a class around PyTorch's kernel, and `Bidirectional<module>` runs it in both directions;
+    `Scanned<module>` covers all other configurations. Their weights are
     `weight_ih_l0` [gates * units, features], `weight_hh_l0` [gates * units, units] and `bias_ih_l0`.
     """
 
@@ -231,11 +231,6 @@ class Recurrent(OverSteps, abstract=True):
         return site.x.shape[1] * (
             products + self.gates * self.units * (1 + self.use_bias) + self.pointwise * self.units
         )
-
-
-def masked(module: str) -> str:
-    """The subclass of `module`, a class around one of PyTorch's kernels, that takes a mask."""
-    return f"Masked{module}"
 
 
 def takes_mask(site: Site) -> bool:

@@ -116,3 +116,26 @@ def test_what_a_file_does_not_use_leaves_no_trace() -> None:
     other = WIDTHS.replace("key_dim: 8", "key_dim: 8, output_shape: 40")
     for text in (source, graphspec.compile(other).source):
         assert not [word for word in ("_, _", "enable_gqa", "keys", "num_kv_heads") if word in text]
+
+
+DIRECTIONS = """
+inputs: {x: {shape: [length, 4]}}
+nodes:
+  one: {layer: Bidirectional, wraps: {layer: LSTM, units: 3, return_sequences: true}, merge_mode: sum}
+  two: {layer: Bidirectional, wraps: {layer: LSTM, units: 3, return_sequences: true}, merge_mode: ave}
+outputs: [two]
+"""
+
+
+def test_modes_that_no_module_has_are_cut() -> None:
+    source = graphspec.compile(DIRECTIONS).source
+    assert 'total / 2 if mode == "ave" else total' in source
+    assert not [word for word in ('"concat"', '"mul"', "is None", "return_sequences") if word in source]
+    other = graphspec.compile(DIRECTIONS.replace("merge_mode: sum", "merge_mode: null")).source
+    assert "if mode is None:" in other and "mul" not in other
+
+
+def test_what_adds_weights_is_said_at_each_call() -> None:
+    bare = "use_bias: false, return_sequences: true"
+    source = graphspec.compile(DIRECTIONS.replace("return_sequences: true", bare)).source
+    assert 'BidirectionalLSTM(4, 3, bias=False, merge_mode="sum")' in source

@@ -166,8 +166,8 @@ class SizedAttention(nn.Module):
         v = self.split(self.value(value), self.num_kv_heads)
         p = self.dropout if self.training else 0.0
         if return_scores:
-            groups = self.num_heads // self.num_kv_heads
-            if groups > 1:
+            if self.num_heads > self.num_kv_heads:
+                groups = self.num_heads // self.num_kv_heads
                 k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
             scores = q * q.shape[-1] ** -0.5 @ k.mT
             if mask is None:

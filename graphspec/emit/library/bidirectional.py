@@ -1,5 +1,6 @@
 """Recurrent layers in both directions."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from graphspec.emit.library.recurrent import (
     KerasRNN,
     dropout_steps,
+    last_cell,
     last_unmasked,
     unmasked_first,
 )
@@ -23,6 +25,18 @@ def merge_directions(forward: Tensor, backward: Tensor, mode: str | None) -> Any
         return forward, backward
     total = forward + backward
     return total / 2 if mode == "ave" else total
+
+
+def merge_masked(
+    forward: Tensor, backward: Tensor, mask: Tensor, sequences: bool, mode: str | None
+) -> Any:
+    """The outputs of both directions as one. Of sequences, masked steps are zero."""
+    if not sequences:
+        return merge_directions(forward[:, -1], backward[:, -1], mode)
+    masked, backward = ~mask[..., None], backward.flip(1)
+    return merge_directions(
+        forward.masked_fill(masked, 0), backward.masked_fill(masked, 0), mode
+    )
 
 
 class Bidirectional(nn.Module):
@@ -113,29 +127,65 @@ class TwoWays(KerasRNN):
 
 
 class BothWays(TwoWays):
-    """Mixin: Keras' outputs for nn.GRU and nn.RNN, which have one state."""
+    """Mixin: Keras' outputs and masks for nn.GRU and nn.RNN, which have one state."""
+
+    hidden_size: int
+    kernel: Callable[..., Any]
 
     def forward(  # type: ignore[override, unused-ignore]
-        self, x: Tensor, initial_state: list[Tensor] | None = None
+        self,
+        x: Tensor,
+        initial_state: list[Tensor] | None = None,
+        mask: Tensor | None = None,
     ) -> Any:
         state = None
         if initial_state is not None:
             state = torch.stack([s.expand(x.shape[0], -1) for s in initial_state])
-        y, h = super().forward(x, state)
-        if not self.return_sequences:
-            y = merge_directions(h[0], h[1], self.merge_mode)
-        elif self.merge_mode != "concat":
-            ahead, back = y.chunk(2, -1)
-            y = merge_directions(ahead, back, self.merge_mode)
+        if mask is not None:
+            zeros = x.new_zeros(2, x.shape[0], self.hidden_size)
+            start = zeros if state is None else state
+            ahead, last = self.skip(x, mask, 0, start[0])
+            back, back_last = self.skip(x.flip(1), mask.flip(1), 1, start[1])
+            y = merge_masked(ahead, back, mask, self.return_sequences, self.merge_mode)
+            h = last, back_last
+        else:
+            y, h = super().forward(x, state)
+            if not self.return_sequences:
+                y = merge_directions(h[0], h[1], self.merge_mode)
+            elif self.merge_mode != "concat":
+                ahead, back = y.chunk(2, -1)
+                y = merge_directions(ahead, back, self.merge_mode)
         if not self.return_state:
             return y
         return (*(y if self.merge_mode is None else (y,)), *h)
+
+    def skip(
+        self, x: Tensor, mask: Tensor, way: int, h: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The outputs and the last state over the unmasked steps, in one direction."""
+        x, h0 = unmasked_first(x, mask), h[None].contiguous()
+        weights = self.all_weights[way]
+        y, _ = self.kernel(
+            x, h0, weights, self.bias, 1, 0.0, self.training, False, True
+        )
+        y = last_unmasked(y, mask, self.return_sequences)
+        return y, torch.where(mask.any(1, keepdim=True), y[:, -1], h)
 
 
 class BidirectionalGRU(BothWays, nn.GRU):  # type: ignore[misc]
     """nn.GRU in both directions that computes what Keras' GRU does."""
 
     one_bias, forget_gate = False, False
+    kernel = torch.gru
+
+
+class BidirectionalSimpleRNN(BothWays, nn.RNN):  # type: ignore[misc]
+    """nn.RNN in both directions that computes what Keras' SimpleRNN does."""
+
+    one_bias, forget_gate = True, False
+
+    def kernel(self, *args: Any) -> Any:
+        return (torch.rnn_relu if self.mode == "RNN_RELU" else torch.rnn_tanh)(*args)
 
 
 class BidirectionalLSTM(TwoWays, nn.LSTM):  # type: ignore[misc]
@@ -144,127 +194,45 @@ class BidirectionalLSTM(TwoWays, nn.LSTM):  # type: ignore[misc]
     one_bias, forget_gate = True, True
 
     def forward(  # type: ignore[override]
-        self, x: Tensor, initial_state: list[Tensor] | None = None
-    ) -> Any:
-        state = None
-        if initial_state is not None:
-            h, c, back_h, back_c = (s.expand(x.shape[0], -1) for s in initial_state)
-            state = torch.stack((h, back_h)), torch.stack((c, back_c))
-        y, (h, c) = super().forward(x, state)
-        if not self.return_sequences:
-            y = merge_directions(h[0], h[1], self.merge_mode)
-        elif self.merge_mode != "concat":
-            ahead, back = y.chunk(2, -1)
-            y = merge_directions(ahead, back, self.merge_mode)
-        if not self.return_state:
-            return y
-        states = h[0], c[0], h[1], c[1]
-        return (*(y if self.merge_mode is None else (y,)), *states)
-
-
-class BidirectionalSimpleRNN(BothWays, nn.RNN):  # type: ignore[misc]
-    """nn.RNN in both directions that computes what Keras' SimpleRNN does."""
-
-    one_bias, forget_gate = True, False
-
-
-class MaskedBothWays(nn.RNNBase):
-    """Mixin: masks in both directions.
-
-    Where `mask` [batch, length] is false, the states do not change, and the output of a
-    sequence is zero, as in Keras.
-    """
-
-    states: int
-    skip: Any
-    return_sequences: bool
-    return_state: bool
-    merge_mode: str | None
-
-    def forward(  # type: ignore[override, unused-ignore]
         self,
         x: Tensor,
         initial_state: list[Tensor] | None = None,
         mask: Tensor | None = None,
     ) -> Any:
-        if mask is None:
-            return super().forward(x, initial_state)
-        zeros = x.new_zeros(x.shape[0], self.hidden_size)
-        states = [zeros] * 2 * self.states
+        state = None
         if initial_state is not None:
-            states = [s.expand_as(zeros) for s in initial_state]
-        y, *ahead = self.skip(x, mask, 0, *states[: self.states])
-        x, turned = x.flip(1), mask.flip(1)
-        z, *back = self.skip(x, turned, 1, *states[self.states :])
-        if self.return_sequences:
-            masked = ~mask[..., None]
-            y, z = y.masked_fill(masked, 0), z.flip(1).masked_fill(masked, 0)
+            h, c, back_h, back_c = (s.expand(x.shape[0], -1) for s in initial_state)
+            state = torch.stack((h, back_h)), torch.stack((c, back_c))
+        if mask is not None:
+            zeros = x.new_zeros(2, x.shape[0], self.hidden_size)
+            h, c = (zeros, zeros) if state is None else state
+            ahead, *states = self.skip(x, mask, 0, h[0], c[0])
+            back, *rest = self.skip(x.flip(1), mask.flip(1), 1, h[1], c[1])
+            states += rest
+            y = merge_masked(ahead, back, mask, self.return_sequences, self.merge_mode)
         else:
-            y, z = y[:, -1], z[:, -1]
-        y = merge_directions(y, z, self.merge_mode)
+            y, (h, c) = super().forward(x, state)
+            states = [h[0], c[0], h[1], c[1]]
+            if not self.return_sequences:
+                y = merge_directions(h[0], h[1], self.merge_mode)
+            elif self.merge_mode != "concat":
+                ahead, back = y.chunk(2, -1)
+                y = merge_directions(ahead, back, self.merge_mode)
         if not self.return_state:
             return y
-        return (*(y if self.merge_mode is None else (y,)), *ahead, *back)
-
-
-class SkippedBothWays(MaskedBothWays):
-    """Mixin: masks for nn.GRU and nn.RNN, which have one state."""
-
-    states = 1
-
-    def skipped(
-        self, kernel: Any, x: Tensor, mask: Tensor, way: int, h: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The outputs and the last state of a kernel over the unmasked steps.
-
-        It has the weights of the direction `way`.
-        """
-        x, h0 = unmasked_first(x, mask), h[None].contiguous()
-        weights = self.all_weights[way]
-        y, _ = kernel(x, h0, weights, self.bias, 1, 0.0, self.training, False, True)
-        y = last_unmasked(y, mask, self.return_sequences)
-        return y, torch.where(mask.any(1, keepdim=True), y[:, -1], h)
-
-
-class MaskedBidirectionalGRU(SkippedBothWays, BidirectionalGRU):  # type: ignore[misc]
-    """BidirectionalGRU that takes a mask."""
-
-    def skip(self, x: Tensor, mask: Tensor, way: int, h: Tensor) -> Any:
-        return self.skipped(torch.gru, x, mask, way, h)
-
-
-class MaskedBidirectionalLSTM(MaskedBothWays, BidirectionalLSTM):  # type: ignore[misc]
-    """BidirectionalLSTM that takes a mask."""
-
-    states = 2
+        return (*(y if self.merge_mode is None else (y,)), *states)
 
     def skip(
         self, x: Tensor, mask: Tensor, way: int, h: Tensor, c: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The outputs and the last states over the unmasked steps.
-
-        It has the weights of the direction `way`.
-        """
-        weight, *others = self.all_weights[way]
-        x, start = unmasked_first(x, mask), (h[None].contiguous(), c[None].contiguous())
+        """The outputs and the last states over the unmasked steps, in one direction."""
+        start = h[None].contiguous(), c[None].contiguous()
         if self.return_state:
-            # one more feature marks the steps after the unmasked ones: it closes the
-            # input gate and opens the forget gate, so that c stays
-            gates = weight.new_tensor([-1e4, 1e4, 0, 0]).repeat_interleave(len(h[0]))
-            weight = torch.cat((weight, gates[:, None]), 1)
-            after = ~unmasked_first(mask[..., None], mask)
-            x = torch.cat((x, after), -1)
-        weights = (weight, *others)
-        y, _, c = torch.lstm(
-            x, start, weights, self.bias, 1, 0.0, self.training, False, True
-        )
+            y, c = last_cell(self, x, mask, start, way)
+        else:
+            x, weights = unmasked_first(x, mask), self.all_weights[way]
+            y, _, _ = torch.lstm(
+                x, start, weights, self.bias, 1, 0.0, self.training, False, True
+            )
         y = last_unmasked(y, mask, self.return_sequences)
-        return y, torch.where(mask.any(1, keepdim=True), y[:, -1], h), c[0]
-
-
-class MaskedBidirectionalSimpleRNN(SkippedBothWays, BidirectionalSimpleRNN):  # type: ignore[misc]
-    """BidirectionalSimpleRNN that takes a mask."""
-
-    def skip(self, x: Tensor, mask: Tensor, way: int, h: Tensor) -> Any:
-        kernel = torch.rnn_relu if self.mode == "RNN_RELU" else torch.rnn_tanh
-        return self.skipped(kernel, x, mask, way, h)
+        return y, torch.where(mask.any(1, keepdim=True), y[:, -1], h), c

@@ -135,8 +135,9 @@ def last_cell(lstm: nn.LSTM, x: Tensor, mask: Tensor, state: Any, way: int) -> A
     weights = (torch.cat((weight, gates[:, None]), 1), *others)
     after = ~unmasked_first(mask[..., None], mask)
     x = torch.cat((unmasked_first(x, mask), after), -1)
+    has_bias = len(weights) > 2
     y, _, c = torch.lstm(
-        x, state, weights, lstm.bias, 1, 0.0, lstm.training, False, True
+        x, state, weights, has_bias, 1, 0.0, lstm.training, False, True
     )
     return y, c[0]
 
