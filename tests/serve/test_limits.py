@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,11 +182,3 @@ def test_an_answer_is_sent_in_one_piece_and_a_head_alone_at_once(server: tuple[i
         connection.sendall(body)
         head, _, text = connection.recv(65536).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 ") and json.loads(text)
-
-
-def test_a_server_listens_on_this_machine_alone(tmp_path: Path) -> None:
-    from graphspec.serve.options import ServeOptions
-    from graphspec.serve.running import listen
-
-    with listen(ServeOptions([tmp_path]).host, 0) as listening:
-        assert listening.getsockname()[0] == "127.0.0.1"

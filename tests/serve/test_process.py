@@ -178,6 +178,14 @@ def test_bodies_that_mean_harm_leave_a_server_as_it_was(path: Path) -> None:
         assert process.poll() is None
 
 
+def test_a_server_listens_to_this_machine_alone(path: Path) -> None:
+    with in_process(str(path)) as (port, process):
+        places = [
+            each.laddr for each in psutil.Process(process.pid).net_connections() if each.status == "LISTEN"
+        ]
+        assert places == [("127.0.0.1", port)]
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal on Windows")
 def test_a_signal_has_the_runs_read_again(path: Path) -> None:
     (row,) = rows(8, 1)
