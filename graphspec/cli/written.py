@@ -73,7 +73,7 @@ def columns_report(form: ColumnForm | None, why: str | None) -> list[str]:
         return [] if why is None else [f"reads and returns the arrays of the model: {why}"]
     named = ", ".join(f"{name} ({_kind(form, name)})" for name in form.columns)
     lines = [f"reads columns: {named}"] if named else []
-    lines += [f"needs {package} beside onnxruntime" for package in form.needs]
+    lines += [f"needs {package} as well as onnxruntime" for package in form.needs]
     lines += [f"reads the array `{name}`: {reason}" for name, reason in form.outside.items()]
     returned = (f"{n} ({form.forecasts[n]} steps)" if n in form.forecasts else n for n in form.outputs)
     return [*lines, f"returns: {', '.join(returned)}"]

@@ -223,14 +223,20 @@ def fold(changes: tuple[NodeChange, ...]) -> list[NodeChange]:
     groups: dict[Any, list[NodeChange]] = {}
     for change in changes:
         before = without_numbers(change.before) if change.before else None
-        key = (change.what, without_numbers(change.path), before, change.type, repr(_told(change)))
+        key = (
+            change.what,
+            without_numbers(change.path),
+            before,
+            change.type,
+            repr(_without_repetition(change)),
+        )
         groups.setdefault(key, []).append(change)
     return [
         replace(
             group[0],
             path=ranged([change.path for change in group]),
             before=ranged([change.before or "" for change in group]) if group[0].before else None,
-            details=_told(group[0]),
+            details=_without_repetition(group[0]),
             params=_sums([change.params for change in group]),
             flops=_sums([change.flops for change in group]),
             count=len(group),
@@ -245,7 +251,7 @@ def _sums(sides: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
     return sums[0], sums[1]
 
 
-def _told(change: NodeChange) -> tuple[Detail, ...]:
+def _without_repetition(change: NodeChange) -> tuple[Detail, ...]:
     """The details without the number of the repetition in what is read."""
     return tuple(
         replace(detail, before=_without_numbers(detail.before), after=_without_numbers(detail.after))

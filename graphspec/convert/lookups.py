@@ -68,7 +68,7 @@ def looked_up(layer: KerasLayer) -> LookedUp:
     return lookup
 
 
-def _own(words: list[Any], config: Mapping[str, Any]) -> list[Any]:
+def _without_tokens(words: list[Any], config: Mapping[str, Any]) -> list[Any]:
     """A vocabulary without the tokens for masks and for what is unseen, which it may begin with."""
     for token in (config.get("mask_token", ""), config.get("oov_token", "[UNK]")):
         if words and words[0] == token:
@@ -78,7 +78,7 @@ def _own(words: list[Any], config: Mapping[str, Any]) -> list[Any]:
 
 def _feature(kind: str, name: str, config: Mapping[str, Any]) -> LookedUp:
     words = config.get("vocabulary")
-    listed = _own(list(words), config) if isinstance(words, list) and words else None
+    listed = _without_tokens(list(words), config) if isinstance(words, list) and words else None
     if kind == "Hashing":
         note = f"`{name}` hashes in another way than Keras: train what reads its ids again"
         bins = int(config["num_bins"])

@@ -71,7 +71,7 @@ def _once(names: Iterable[tuple[str, Span | None]]) -> list[NamedCode]:
 # --- where they lie
 
 
-def found_beside(named: NamedCode, root: Path | None) -> ModuleSpec | None:
+def found_next_to(named: NamedCode, root: Path | None) -> ModuleSpec | None:
     """The place of the module in the directory of the spec; None if it is not there. Nothing is run."""
     if root is None:
         return None
@@ -95,7 +95,7 @@ def files(program: BaseProgram) -> Iterator[tuple[Path, Span | None]]:
     """
     root = program.folder
     for named in (*nodes(program), *objectives(program)):
-        module_spec = found_beside(named, root)
+        module_spec = found_next_to(named, root)
         if module_spec is None or root is None:
             continue
         package_files = [_place(module_spec)]
@@ -150,7 +150,7 @@ def _not_allowed(named: NamedCode) -> Diagnostic:
 
 
 def _bring(named: NamedCode, root: Path | None) -> Any:
-    module_spec = found_beside(named, root)
+    module_spec = found_next_to(named, root)
     try:
         if module_spec is not None and root is not None:
             _load_top(named, module_spec, root)

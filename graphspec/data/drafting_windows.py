@@ -78,11 +78,11 @@ def forecast(
         if known[target].kind != "number":
             message = f"column `{target}` cannot be forecast: it holds {known[target].reason}"
             raise fail("data-column", message, "name a column of numbers")
-    rhythm = _found(known[targets[0]], columns, known[ask.time], ask, table)
+    rhythm = _rhythm(known[targets[0]], columns, known[ask.time], ask, table)
     return _text(name, path, train, targets, looks, gaps, ask, rhythm)
 
 
-def _found(
+def _rhythm(
     target: ColumnProfile, columns: Mapping[str, pa.Array], time: ColumnProfile, ask: Ask, table: Any
 ) -> Rhythm:
     format = time.formats[0] if time.formats else None

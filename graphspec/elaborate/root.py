@@ -40,7 +40,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     graph = Graph(Definition(document.file, None, file.name), declared=dict(declared.params))
     unknown, lost = frozenset(declared.failed_params), declared.lost_params
     scope = Scope(context, document, graph.visible, unknown, lost)
-    _resolve_params(scope, file, graph, _given(context, file, params, preset))
+    _resolve_params(scope, file, graph, _param_values(context, file, params, preset))
     body = BodyElaborator(scope, file, declared, graph, {}, elaborate_node, (document.file,))
     channels_first = _declare_inputs(body)
     sections = read_sections(body)
@@ -87,7 +87,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     )
 
 
-def _given(context: Context, file: File, params: dict[str, Any], preset: str | None) -> dict[str, Any]:
+def _param_values(context: Context, file: File, params: dict[str, Any], preset: str | None) -> dict[str, Any]:
     """The values that a preset and the caller give to params."""
     values: dict[str, Any] = {}
     if preset is not None:
@@ -176,7 +176,7 @@ def _check_beside(
     inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
     inputs |= {name: given_tensor(inputs[name]) for name in channels_first if name in inputs}
     limits = findings.ranges if findings is not None else {}
-    ranges = {name: _given_range(limit, name in channels_first) for name, limit in limits.items()}
+    ranges = {name: _input_range(limit, name in channels_first) for name, limit in limits.items()}
     defaults = declared_defaults(body, graph.inputs, ranges)
     declared, known, data = body.declared.inputs, outputs.known, sections.data
     if findings is None:  # a target may be filled as an input is that has a mistake
@@ -208,7 +208,7 @@ def _check_training(
         check_objective(body, sections.tune, ways)
 
 
-def _given_range(limit: Limit, channels_first: bool) -> Limit:
+def _input_range(limit: Limit, channels_first: bool) -> Limit:
     """The range of an input as it is passed: with channels first, its last axis is another."""
     if isinstance(limit, tuple) and channels_first:
         return min(each for each in limit if each is not None)

@@ -59,7 +59,7 @@ def _is_custom(node: ast.ImportFrom, named: Iterable[NamedCode]) -> bool:
 def _file(named: NamedCode, program: BaseProgram) -> Path:
     """The file below the directory of the spec that has a class."""
     root = program.folder
-    module_spec = custom.found_beside(named, root)
+    module_spec = custom.found_next_to(named, root)
     if module_spec is None:
         message = f"`{named.home}` is not next to the spec, so it is not copied"
         raise _misfit(named, message, "build without `--bundle`: the file imports it")

@@ -499,7 +499,7 @@ class InitWriter:
         child = self.classes.of[next(iter(graphs.values()))]
         before = slot.position if slot is not None else 0
         arg = child.args[word]
-        values = self._given_to(graphs, word)
+        values = self._argument_values(graphs, word)
         if arg.channels is not None and slot is not None:
             op = slot.ops[number]
             place = list(child.graph.inputs).index(arg.channels)
@@ -527,7 +527,7 @@ class InitWriter:
             expr = call(name(child.name))
         required = [arg for arg in child.args.values() if arg.default is MISSING]
         for place, arg in enumerate(ordered(child.args.values())):
-            values = self._given_to(graphs, arg.name)
+            values = self._argument_values(graphs, arg.name)
             if arg.default is not MISSING and all(same(value, arg.default) for value in values.values()):
                 continue
             code = self._inner_argument(cells, arg.name, hint, slot, number, looped)
@@ -540,7 +540,7 @@ class InitWriter:
                 expr.keywords.append(ast.keyword(arg.name, code))
         return expr
 
-    def _given_to(self, graphs: dict[Cell, Graph], word: str) -> dict[Cell, Leaf]:
+    def _argument_values(self, graphs: dict[Cell, Graph], word: str) -> dict[Cell, Leaf]:
         """The values of an argument of inner classes, in these instances."""
         values: dict[Cell, Leaf] = {}
         for cell, graph in graphs.items():

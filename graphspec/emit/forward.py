@@ -331,7 +331,7 @@ class Forward(ForwardScope):
         For an output without an activation, these are the output itself and None.
         """
         wish = self._returned_first(value)
-        if self._hands_on(value):
+        if self._renames(value):
             now = self.values.channels_first[value]
             return turned(self.late[value].apply(self.values.code[value]), value.tensor.rank, now, wish), None
         logits = self.logits.get(value)
@@ -353,7 +353,7 @@ class Forward(ForwardScope):
         """Whether an output is returned with channels first."""
         return not self.root and self.layout.gives(self.group.graph, value)
 
-    def _hands_on(self, value: Value) -> bool:
+    def _renames(self, value: Value) -> bool:
         """Whether an output is one that ends in an activation, under another name that has no logits."""
         return value in self.late and value not in self.constructor.classes.ending
 
@@ -362,7 +362,7 @@ class Forward(ForwardScope):
         logits, ending = self._logits_of(value)
         if ending is not None:
             return choice(name("logits"), logits, ending.apply(logits))
-        if self._hands_on(value):
+        if self._renames(value):
             return logits
         wish, known = self._returned_first(value), self.logits.get(value)
         if known is None or value not in self.constructor.classes.ending or known is self.values.code[value]:

@@ -93,10 +93,10 @@ class LayerCodes:
         if op in self._absorbed:
             return Code("{x}")
         if (op, channels_first) not in self._settled_codes:
-            self._settled_codes[op, channels_first] = self._made(op, channels_first)
+            self._settled_codes[op, channels_first] = self._code(op, channels_first)
         return self._settled_codes[op, channels_first]
 
-    def _made(self, op: Op, channels_first: bool) -> Code:
+    def _code(self, op: Op, channels_first: bool) -> Code:
         """The code of a layer for its sizes, if all uses of its node share it; otherwise for any size."""
         layer, site = (
             self._padded.get(op, op.layer),

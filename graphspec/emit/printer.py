@@ -249,7 +249,7 @@ def lines(prefix: str, node: ast.expr, indent: int, suffix: str = "", statement:
         return [f"{pad}{prefix}{text}{suffix}"]
     head, items, tail = brackets
     if len(chain) == 2 and len(pad) + len(prefix) + len(head) > WIDTH:  # broken in the first of two calls
-        return lines(prefix, chain[0], indent, flat(_behind(*chain)) + suffix, statement)
+        return lines(prefix, chain[0], indent, flat(_added(*chain)) + suffix, statement)
     body = ", ".join(map(_item, items))
     if isinstance(node, ast.Call | ast.Subscript) and len(pad) + 4 + len(body) <= WIDTH:
         return [f"{pad}{prefix}{head}", f"{pad}    {body}", f"{pad}{tail}{suffix}"]
@@ -382,7 +382,7 @@ def chain_steps(prefix: str, word: str, node: ast.expr, indent: int) -> list[ast
         if len(lines(prefix, longer, indent)) > 1:
             steps.append(part)
             longer = replace(link, before, held)
-        if steps and any(_reads(each, word) for each in walk(_behind(before, link))):
+        if steps and any(_reads(each, word) for each in walk(_added(before, link))):
             return [node]
         part = longer
     steps.append(part)
@@ -400,21 +400,21 @@ def _chained(chain: list[ast.expr], indent: int) -> list[str]:
     """The links of a chain, one per line."""
     out = lines("", chain[0], indent, statement=False)
     for before, link in pairwise(chain):
-        out += lines("", _behind(before, link), indent, statement=False)
+        out += lines("", _added(before, link), indent, statement=False)
     return out
 
 
-def _behind(before: ast.expr, link: ast.expr) -> ast.expr:
+def _added(before: ast.expr, link: ast.expr) -> ast.expr:
     """The text that a link adds to the previous one, which may also appear among its arguments."""
     if link is before:
         return ast.Name("", ast.Load())
     match link:
         case ast.Call():
-            return ast.Call(_behind(before, link.func), link.args, link.keywords)
+            return ast.Call(_added(before, link.func), link.args, link.keywords)
         case ast.Attribute():
-            return ast.Attribute(_behind(before, link.value), link.attr, link.ctx)
+            return ast.Attribute(_added(before, link.value), link.attr, link.ctx)
         case ast.Subscript():
-            return ast.Subscript(_behind(before, link.value), link.slice, link.ctx)
+            return ast.Subscript(_added(before, link.value), link.slice, link.ctx)
     return link
 
 

@@ -220,7 +220,7 @@ def default_fills(program: Elaborated, constructor: InitWriter) -> list[str]:
     for name, default in program.defaults.items():
         tensor, word = program.inputs[name], group.input(name)
         like = next((each for each in sources if program.inputs[each].dtype == tensor.dtype), None)
-        shape = ", ".join(_told(size, known) for size in tensor.shape)
+        shape = ", ".join(_size_expression(size, known) for size in tensor.shape)
         dtype = (
             ast.unparse(constructor.float_type()) if tensor.dtype == "float32" else f"torch.{tensor.dtype}"
         )
@@ -238,7 +238,7 @@ def default_fills(program: Elaborated, constructor: InitWriter) -> list[str]:
     return out
 
 
-def _told(size: Dim, known: Mapping[str, tuple[str, int]]) -> str:
+def _size_expression(size: Dim, known: Mapping[str, tuple[str, int]]) -> str:
     """A size as an expression over the shapes of the given inputs."""
     unit = unit_of(size)
     if unit is None:

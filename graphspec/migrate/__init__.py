@@ -138,7 +138,7 @@ class _Migrator:
     def run_all(self) -> Migration:
         tried = []
         for growth in ("fresh", "copied"):
-            attempt = self._made(growth)
+            attempt = self._migrated(growth)
             tried.append((self._apart(*attempt[1:]), attempt))
             if tried[-1][0] <= TOLERANCE:
                 break
@@ -146,7 +146,7 @@ class _Migrator:
         rows = list(self._rows(plans))
         return Migration(weights, tuple(rows), self._measured(weights, tracker), tuple(self._doubtful(rows)))
 
-    def _made(self, growth: Growth) -> tuple[dict[str, WeightPlan], dict[str, Tensor], ChannelTracker]:
+    def _migrated(self, growth: Growth) -> tuple[dict[str, WeightPlan], dict[str, Tensor], ChannelTracker]:
         from graphspec.migrate.filling import fill
         from graphspec.migrate.identity import start_as_identities
         from graphspec.migrate.moving import moved

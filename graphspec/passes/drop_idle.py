@@ -24,7 +24,7 @@ def leave_out_idle(root: Graph) -> Graph:
         for ops in mates.values()
         if any(len(op.inputs) > 1 for op in ops)
         for op in ops
-        if len(op.inputs) == 1 and _hands_on(op)
+        if len(op.inputs) == 1 and _passes_on(op)
     ]
     if not idle:
         return root
@@ -34,6 +34,6 @@ def leave_out_idle(root: Graph) -> Graph:
     return copy.graph
 
 
-def _hands_on(op: Op) -> bool:
+def _passes_on(op: Op) -> bool:
     assert op.layer is not None
     return op.layer.code(op.site()).call == "{0}" and op.inputs[0].tensor == op.output.tensor

@@ -139,10 +139,10 @@ class MaskFlow:
     def of(self, value: Value) -> Mask:
         """The mask that a value carries."""
         if value not in self._masks:
-            self._masks[value] = self._found(value)
+            self._masks[value] = self._computed(value)
         return self._masks[value]
 
-    def _found(self, value: Value) -> Mask:
+    def _computed(self, value: Value) -> Mask:
         op = value.op
         if op is None:
             entry = self._entries[value]

@@ -101,12 +101,12 @@ class _MaskMaker:
         work, mates = [mask], list[LeavingMask]()
         while work:
             top = work[-1]
-            missing = [] if self._is_made(top) else [m for m in self._sources(top) if not self._is_made(m)]
+            missing = [] if self._is_known(top) else [m for m in self._sources(top) if not self._is_known(m)]
             if missing:
                 work += reversed(missing)
                 continue
             work.pop()
-            if not self._is_made(top):
+            if not self._is_known(top):
                 assert top is not None
                 self._values[top] = self._make(top)
                 mates += self._mates(top) if isinstance(top, LeavingMask) else ()
@@ -114,7 +114,7 @@ class _MaskMaker:
                 work.append(mates.pop(0))
         return self._value(mask)
 
-    def _is_made(self, mask: Mask) -> bool:
+    def _is_known(self, mask: Mask) -> bool:
         return mask is None or isinstance(mask, Value) or mask in self._values
 
     def _value(self, mask: Mask) -> Value | None:

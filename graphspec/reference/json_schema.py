@@ -382,7 +382,7 @@ class Writer:
         setting = _without_titles(schema)
         if "properties" in setting:
             setting["properties"] = {
-                key: self._typed(key, _open(_given(key, each, place)), each["description"])
+                key: self._typed(key, _open(_type_of_key(key, each, place)), each["description"])
                 for key, each in setting["properties"].items()
             }
         return setting
@@ -438,7 +438,7 @@ def _required(cls: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in cls.model_fields.items() if field.is_required()]
 
 
-def _given(key: str, schema: Mapping[str, Any], place: str) -> Mapping[str, Any]:
+def _type_of_key(key: str, schema: Mapping[str, Any], place: str) -> Mapping[str, Any]:
     """The type of a key; without null where that looks like none, and is what is outside."""
     if place not in {part.__name__ for part in PARTS} or key not in NOTHING or "anyOf" not in schema:
         return schema

@@ -87,15 +87,15 @@ def _output(value: Any) -> Any:
         return value
     filled = dict(value)
     if value.get("loss") is not None:
-        filled["loss"] = _judge(parse_loss, value["loss"])
+        filled["loss"] = _objective(parse_loss, value["loss"])
         filled.setdefault("loss_weight", Output.model_fields["loss_weight"].default)
     if value.get("metrics") is not None:
         metrics = value["metrics"] if isinstance(value["metrics"], list) else [value["metrics"]]
-        filled["metrics"] = [_judge(parse_metric, metric) for metric in metrics]
+        filled["metrics"] = [_objective(parse_metric, metric) for metric in metrics]
     return filled
 
 
-def _judge(parse: Any, written: Any) -> Any:
+def _objective(parse: Any, written: Any) -> Any:
     """A loss or metric with its defaults; one with an expression, or a custom one, as it is written."""
     is_custom = isinstance(written, dict) and "module" in written
     if is_custom or "$" in str(written):

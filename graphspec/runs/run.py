@@ -153,7 +153,7 @@ class Run:
             penalties = Penalties(program.graph, module)
             penalties.bind(Freezing(program.graph, module).trained(program.training))
             size = batch_size or program.training.batch_size
-            module, lines = self._judged(module, penalties, place, engine, size)
+            module, lines = self._evaluated(module, penalties, place, engine, size)
             units = encoders.units() if encoders is not None else {}
             objective = Objective(program.inputs, bound(program, place), place, penalties, units)
             errors = self._step_errors(encoders, examples)
@@ -166,7 +166,7 @@ class Run:
         beside, steps = errors.result()
         return {**values, **beside, "examples": len(examples), "by_step": steps}
 
-    def _judged(
+    def _evaluated(
         self, module: nn.Module, penalties: Penalties, place: Any, engine: str, rows: int
     ) -> tuple[nn.Module, Sequence[str]]:
         """What computes the outputs in an evaluation, and lines that say which engine it is."""

@@ -270,7 +270,7 @@ class Application:
         try:
             answer = await self._answer(request)
         except Rejected as rejected:
-            answer = _told(rejected)
+            answer = _rejection(rejected)
         except Gone:
             answer = Answer(400, b"")
         except SpecError as error:  # of a run that cannot be read
@@ -312,7 +312,7 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _told(rejected: Rejected) -> Answer:
+def _rejection(rejected: Rejected) -> Answer:
     code = "usage" if rejected.status != 400 else "data-format"
     told = Diagnostic(code, rejected.message, None, help=rejected.help)
     return Answer.json({"diagnostics": [told.to_json()]}, rejected.status, rejected.headers)

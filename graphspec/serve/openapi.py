@@ -27,7 +27,7 @@ def document(runs: Mapping[str, Served]) -> Schema:
             paths[f"{prefix}/predict"] = {"post": _predict(name, served)}
             paths[f"{prefix}/reload"] = {"post": _reload(name)}
     for path, (summary, content, more) in ABOUT.items():
-        paths[path] = {"get": {"summary": summary, "responses": {"200": _told(summary, content), **more}}}
+        paths[path] = {"get": {"summary": summary, "responses": {"200": _response(summary, content), **more}}}
     components = {"schemas": {"Refused": REFUSED}}
     info = {"title": "graphspec", "version": __version__}
     return {"openapi": "3.1.0", "info": info, "paths": paths, "components": components}
@@ -53,13 +53,13 @@ def _predict(name: str, served: Served) -> Schema:
         "summary": f"Predict with the run `{name}`",
         "requestBody": {"required": True, "content": body},
         "responses": {
-            "200": _told("Predictions", _json(given)),
+            "200": _response("Predictions", _json(given)),
             "400": _refused("The body is not JSON, or the request is for another host"),
             "413": _refused("The body or its rows are too many"),
             "415": _refused("The body is of another type"),
-            "422": _told("Some rows are wrong; the others are answered", _json(wrong)),
-            "500": _told("The module fails on some rows; the others are answered", _json(wrong)),
-            "503": _told("Rows cannot be answered now: some, or all", _json(wrong)),
+            "422": _response("Some rows are wrong; the others are answered", _json(wrong)),
+            "500": _response("The module fails on some rows; the others are answered", _json(wrong)),
+            "503": _response("Rows cannot be answered now: some, or all", _json(wrong)),
         },
     }
 
@@ -69,7 +69,7 @@ def _reload(name: str) -> Schema:
     return {
         "summary": f"Read the run `{name}` again, asked from the machine of the server alone",
         "responses": {
-            "200": _told("It answers from now on", _json(reloaded)),
+            "200": _response("It answers from now on", _json(reloaded)),
             "400": _refused("The request is for another host"),
             "403": _refused("The request has come from elsewhere, through a proxy, or from a page"),
             "503": _refused("It cannot be read, and stays as it was"),
@@ -77,7 +77,7 @@ def _reload(name: str) -> Schema:
     }
 
 
-def _told(description: str, content: Schema) -> Schema:
+def _response(description: str, content: Schema) -> Schema:
     return {"description": description, "content": content}
 
 
@@ -86,7 +86,7 @@ def _json(schema: Schema) -> Schema:
 
 
 def _refused(description: str) -> Schema:
-    return _told(description, _json({"$ref": "#/components/schemas/Refused"}))
+    return _response(description, _json({"$ref": "#/components/schemas/Refused"}))
 
 
 DIAGNOSTICS: Schema = {

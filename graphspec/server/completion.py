@@ -146,13 +146,13 @@ class _At:
         if form in REGISTRY:
             yield from _arguments(_entry(entries[form], form))
             return
-        body = self._made(entries)
+        body = self._body_of_node(entries)
         params = body[0].value(body[1]).get("params") if body is not None else None
         for name, value in (params or {}).items() if isinstance(params, dict) else ():
             detail = "required" if value == "required" else f"default: {show(value)}"
             yield Completion(name, "key", detail, first=value == "required")
 
-    def _made(self, entries: Mapping[str, str]) -> Inside | None:
+    def _body_of_node(self, entries: Mapping[str, str]) -> Inside | None:
         """The body that a node with these entries makes an instance of."""
         names = self.analysis.names
         unquoted = {key: text.strip("\"'") for key, text in entries.items()}
@@ -164,7 +164,7 @@ class _At:
             name = entries.get(form, "").strip("\"'")
             if name in classes:
                 return [argument.name for argument in classes[name].arguments]
-        body = self._made(entries)
+        body = self._body_of_node(entries)
         return body[0].inputs(body[1]) if body is not None else []
 
     # --- values

@@ -41,7 +41,7 @@ def kept(scopes: Scopes, symbol: Symbol) -> list[tuple[int, str]]:
         return [] if named else _first(scopes.document, path, feature, f"column: {name}")
     if name in scopes.inputs():
         return []  # which is what the output is compared with
-    if _judged(output) and "target" not in output and scopes.output(None, name) == symbol:
+    if _reads_target(output) and "target" not in output and scopes.output(None, name) == symbol:
         return _first(scopes.document, ("outputs", name), output, f"target: {name}")
     return []
 
@@ -95,7 +95,7 @@ def _captured(names: Symbols, symbol: Symbol, name: str) -> str | None:
     return symbol.body if declared_here and names.reads(symbol.body, Symbol(symbol.kind, name)) else None
 
 
-def _judged(output: Mapping[str, Any]) -> bool:
+def _reads_target(output: Mapping[str, Any]) -> bool:
     """Whether a target of an output is read."""
     loss = output.get("loss")
     word = mapping(loss).get("name", loss)

@@ -72,7 +72,7 @@ class Tools:
         text, name, path = self._spec(spec)
         program, diagnostics, sources = self._compiled(text, name, path)
         if program is None:
-            raise ToolError(_told(diagnostics, sources))
+            raise ToolError(_rendered(diagnostics, sources))
         return _bounded(program.summary().render(expand=True, flops=True))
 
     def layers(self, name: str = "") -> str:
@@ -82,14 +82,14 @@ class Tools:
                 return _bounded("\n\n".join(map(self.page, layers.find(name))))
             return _bounded(layers.listing([*layers.entries(), *layers.others()]))
         except SpecError as error:
-            raise ToolError(_told(list(error.diagnostics), {})) from None
+            raise ToolError(_rendered(list(error.diagnostics), {})) from None
 
     def explain(self, code: str) -> str:
         """What the code of a diagnostic means, what causes it, and the mended form."""
         try:
             return codes.page(code).text()
         except SpecError as error:
-            raise ToolError(_told(list(error.diagnostics), {})) from None
+            raise ToolError(_rendered(list(error.diagnostics), {})) from None
 
     def train(self, path: str, epochs: int = 1, limit: int = 1000, seconds: int = 300) -> dict[str, Any]:
         """Trains a spec file for a few epochs on the first rows of its data, in a process that ends after so
@@ -181,7 +181,7 @@ def _values(diagnostic: Diagnostic, sources: dict[str, str]) -> dict[str, Any]:
     return {**diagnostic.to_json(), "fix": fix.to_json() if fix is not None else None}
 
 
-def _told(diagnostics: list[Diagnostic], sources: dict[str, str]) -> str:
+def _rendered(diagnostics: list[Diagnostic], sources: dict[str, str]) -> str:
     return _bounded("\n\n".join(render(each, sources) for each in diagnostics))
 
 

@@ -167,7 +167,7 @@ def _details(error: ValidationError, value: object) -> list[ErrorDetails]:
     """
     groups: dict[Path, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
-        path, start = _own(detail, value)
+        path, start = _without_types(detail, value)
         groups.setdefault(start, []).append({**detail, "loc": path})
     details: list[ErrorDetails] = []
     for start, group in groups.items():
@@ -193,7 +193,7 @@ def _details(error: ValidationError, value: object) -> list[ErrorDetails]:
     return details
 
 
-def _own(detail: ErrorDetails, value: Any) -> tuple[Path, Path]:
+def _without_types(detail: ErrorDetails, value: Any) -> tuple[Path, Path]:
     """An error's path without names of types, and the part of it before the first of these."""
     path: Path = ()
     start: Path | None = None

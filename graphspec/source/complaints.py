@@ -206,10 +206,10 @@ def _special(text: str, lines: list[int], index: int, problem: str) -> Complaint
             help = Remedy(f"write `{assigned[1]}: {assigned[3]}`", Change(":"))
             return Complaint(start, start + 1, "`=` is written instead of `:`", help)
         return Complaint(index, index + 1, f"`{text[index]}` closes nothing", "delete it, or quote the text")
-    return _behind_a_value(text, lines, index)
+    return _after_a_value(text, lines, index)
 
 
-def _behind_a_value(text: str, lines: list[int], index: int) -> Complaint:
+def _after_a_value(text: str, lines: list[int], index: int) -> Complaint:
     """What follows a value that ends with a quote or a bracket."""
     rest = text[index : line_end(text, index, 200)].strip()
     if rest == "," and text[lines[bisect_right(lines, index) - 1] : index].lstrip()[:1] not in "\"'":

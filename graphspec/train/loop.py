@@ -42,7 +42,7 @@ from graphspec.train.phases import Update
 from graphspec.train.precision import products
 from graphspec.train.preparation import compiled, phases, prepare
 from graphspec.train.progress import Reporter, Result, Start
-from graphspec.train.resume import alike, continued, created, same_data, told_alike
+from graphspec.train.resume import alike, continued, created, need_same_options, same_data
 from graphspec.train.run import environment, usual_lengths
 from graphspec.train.saver import Saver
 from graphspec.train.signals import StopSignal, watched
@@ -74,7 +74,7 @@ def train(program: BaseProgram, **options: Any) -> Result:
     computing = devices.computing(devices.threads(program))
     with computing, products(program.training.precision), joined(place) as world, ExitStack() as stack:
         given = given if world.is_first else given.silent()
-        told_alike(world, program, given.compared(place.type))
+        need_same_options(world, program, given.compared(place.type))
         given.waiting("reading the data")
         program, data = _read(program, given, place, world)
         given.waiting("preparing the model")

@@ -51,12 +51,12 @@ class Tracker(TorchDispatchMode):
         before = {tensor.untyped_storage()._cdata for tensor in _tensors((args, kwargs))}
         for tensor in _tensors(result):
             if tensor.untyped_storage()._cdata not in before:
-                self._made(tensor.untyped_storage())
+                self._count(tensor.untyped_storage())
         if self.kernels:
             self.peak = max(self.peak, self.live + passing(func, args))
         return result
 
-    def _made(self, storage: torch.UntypedStorage) -> None:
+    def _count(self, storage: torch.UntypedStorage) -> None:
         key, nbytes = storage._cdata, storage.nbytes()
         if key in self._known:
             return

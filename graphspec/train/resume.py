@@ -110,7 +110,7 @@ def _same_spec(program: BaseProgram, path: Path, state: State) -> None:
         raise _refused(f"{other}: a model file that it reads has changed", ANEW)
 
 
-def told_alike(world: World, program: BaseProgram, options: Mapping[str, Any]) -> None:
+def need_same_options(world: World, program: BaseProgram, options: Mapping[str, Any]) -> None:
     """Raises `SpecError` (run-failed) where the processes were given different specs or options: each would
     wait for others in another place. It comes before all else that they do together.
     """

@@ -176,7 +176,7 @@ class Training(TrainingParts):
             self.averaged = wanted
 
     @contextmanager
-    def as_judged(self) -> Iterator[None]:
+    def as_evaluated(self) -> Iterator[None]:
         """The module with the weights that validation sees."""
         before = self.averaged
         self.use_averages(before or self.evaluates_averages)
@@ -222,12 +222,12 @@ class Training(TrainingParts):
             parts[_of("optimizer", number)] = State(*update.optimizer.state_dict())
         if self.world.is_first:
             parts["callbacks"] = self.callbacks.state()
-        for rank, mine in enumerate(self.world.gather(self._own())):
+        for rank, mine in enumerate(self.world.gather(self._of_process())):
             if self.world.is_first:
                 parts |= {_of(name, rank): part for name, part in mine.items()}
         return joined(parts)
 
-    def _own(self) -> dict[str, State]:
+    def _of_process(self) -> dict[str, State]:
         """What each process has of its own."""
         if not self.world.alone:
             self.meter.settle()
@@ -258,9 +258,9 @@ class Training(TrainingParts):
                 need_like(stored.numbers, optimizer.state_dict()[1], name)
                 optimizer.load_state_dict(stored.tensors, stored.numbers)
             self.iterations = progress.get("iterations", self.optimizer.iterations)
-            self._restore_own(state, progress.get("processes", 1))
+            self._restore_of_process(state, progress.get("processes", 1))
 
-    def _restore_own(self, state: State, processes: int) -> None:
+    def _restore_of_process(self, state: State, processes: int) -> None:
         """What each process had of its own; to another number of them the first one takes what was
         gathered, and random states go to those that had one.
         """

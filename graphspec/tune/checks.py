@@ -33,7 +33,7 @@ def check_search(
         for index, problem in errors[: 1 if alike else None]:
             place = ("tune", "search", key, *(() if alike else (values.kind, index)))
             told = f"`{key}` cannot be {show(values.samples[index])}: {problem.message}"
-            diagnostics.add(_told(told, problem, program.span(place, key=alike)))
+            diagnostics.add(_misfit(told, problem, program.span(place, key=alike)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Trying:
         return next((problem for problem in diagnostics.sorted() if problem.severity == "error"), None)
 
 
-def _told(message: str, problem: Diagnostic, place: Span) -> Diagnostic:
+def _misfit(message: str, problem: Diagnostic, place: Span) -> Diagnostic:
     """The mistake of a value at its place in `search`, with that where it goes."""
     label = (Label(problem.span, "where it goes"),) if problem.span is not None else ()
     return Diagnostic(problem.code, message, place, labels=label, help=problem.help)

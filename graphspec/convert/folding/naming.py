@@ -50,7 +50,7 @@ def kind(node: ConvertedNode) -> str:
 
 def stem(item: Item) -> str:
     """What an item would be called in the whole model; "" where nothing says."""
-    names = [_own(unit) for unit in item.units]
+    names = [_user_name(unit) for unit in item.units]
     if not all(names):
         return ""
     if len(names) == 1:
@@ -59,7 +59,7 @@ def stem(item: Item) -> str:
     return front.rstrip("_" if front.endswith("_") else "_0123456789")
 
 
-def _own(unit: ConvertedNode | Instance) -> str:
+def _user_name(unit: ConvertedNode | Instance) -> str:
     """The name of one unit, "" where Keras gave it."""
     if isinstance(unit, ConvertedNode):
         return "" if unit.automatic else unit.name

@@ -31,7 +31,7 @@ class Computed:
 
     def run(self, word: str, arguments: dict[str, Any]) -> Any:
         """Its result: known, too."""
-        build = _once(lambda: self._made(word, arguments))
+        build = _once(lambda: self._as_nodes(word, arguments))
         if word in CREATES and isinstance(self.meta, Tensor):
             return _created(word, arguments, self.meta, build, self._is_open())
         if word.removesuffix("_") in STOPS:
@@ -74,7 +74,7 @@ class Computed:
 
         if isinstance(value, Tensor):
             return known(value, kept, build)
-        return tuple(known(part, _part(kept, i), _part_made(build, i)) for i, part in enumerate(value))
+        return tuple(known(part, _part(kept, i), _part_writer(build, i)) for i, part in enumerate(value))
 
     def _trained(self, arguments: dict[str, Any]) -> Iterator[bool]:
         """Whether each of the given tensors that is made of parameters trains."""
@@ -121,7 +121,7 @@ class Computed:
     def _batches(self) -> set[Any]:
         return {symbol for size in self.writer.batches for symbol in getattr(size, "free_symbols", ())}
 
-    def _made(self, word: str, arguments: dict[str, Any]) -> Any:
+    def _as_nodes(self, word: str, arguments: dict[str, Any]) -> Any:
         """The nodes of it: a look into a table of parameters is an `Embedding`."""
         w = self.writer
         if word in ("index", "index_select", "slice"):
@@ -317,7 +317,7 @@ def _part(source: Callable[[GetTensor], Tensor] | None, i: int) -> Callable[[Get
     return None if source is None else lambda get: source(get)[i]
 
 
-def _part_made(made: Callable[[], Any], i: int) -> Callable[[], Any]:
+def _part_writer(made: Callable[[], Any], i: int) -> Callable[[], Any]:
     return lambda: made()[i]
 
 

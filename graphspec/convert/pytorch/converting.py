@@ -220,11 +220,11 @@ class Converter:
         if known or (word in CREATES and isinstance(meta, Tensor)):
             origin = self.writer.origin
             return Computed(
-                self.writer, node, meta, values, lambda: self._made(node, arguments, values, origin)
+                self.writer, node, meta, values, lambda: self._as_nodes(node, arguments, values, origin)
             ).run(word, arguments)
         return self._handled(node, arguments, values)
 
-    def _made(
+    def _as_nodes(
         self, node: fx.Node, arguments: dict[str, Any], values: dict[fx.Node, Any], origin: CallOrigin
     ) -> Any:
         """What depends on parameters alone, as nodes."""

@@ -64,7 +64,7 @@ def converted(
         raise Unsupported("an output of it is an input", "return what is computed")
     spec = compiled(body, {}, flat, notes)
     frozen = tuple(sorted(writer.frozen))
-    notes += _told(writer, nodes, spec, frozen)
+    notes += _training_notes(writer, nodes, spec, frozen)
     weights = state(spec.program.graph, spec.places, writer.weights)
     return FromTorch(
         name,
@@ -81,7 +81,7 @@ def converted(
     )
 
 
-def _told(
+def _training_notes(
     writer: NodeWriter, nodes: list[ConvertedNode], spec: ConvertedSpec, frozen: tuple[str, ...]
 ) -> Iterator[str]:
     """What the spec does not train, or drop, as the module does."""

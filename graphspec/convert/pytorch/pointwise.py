@@ -414,14 +414,14 @@ def _followed(w: NodeWriter, x: Laid, leader: Laid, full: bool) -> Laid:
         if real:
             parts |= dict(zip([j for j in other if leader.sizes[j] != 1 and j], real, strict=True))
     order = [parts.get(j) for j in range(1, len(leader.sizes))]
-    if _stands(x, order) and not (full and len(x.sizes) < len(leader.sizes)):
+    if _is_aligned(x, order) and not (full and len(x.sizes) < len(leader.sizes)):
         return x
     while order and order[0] is None and not full:
         order.pop(0)
     return w.lay(x, [() if j is None else (j,) for j in order], stretch=True)
 
 
-def _stands(x: Laid, order: list[int | None]) -> bool:
+def _is_aligned(x: Laid, order: list[int | None]) -> bool:
     """Whether the axes of a value are already where a merge aligns them, from the last on."""
     axes_left = list(range(1, len(x.sizes)))
     for wanted in reversed(order):

@@ -42,7 +42,7 @@ def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Tor
                 actual = _run(ours, _used(imported, inputs_now))
                 last = apart(actual, expected)
             if not last <= TOLERANCE:
-                allowed = max(allowed, 3 * _own(module, inputs_now, expected))
+                allowed = max(allowed, 3 * _own_rounding(module, inputs_now, expected))
             worst = max(worst, last)
         if not worst <= allowed:
             message = f"the outputs of the spec differ from those of the module by {worst:.1e} of the largest"
@@ -103,7 +103,7 @@ def apart(actual: list[Tensor], expected: list[Tensor]) -> float:
     return worst
 
 
-def _own(module: nn.Module, batch: Mapping[str, Tensor], expected: list[Tensor]) -> float:
+def _own_rounding(module: nn.Module, batch: Mapping[str, Tensor], expected: list[Tensor]) -> float:
     """How far the module is apart from itself in another memory layout, and in float64: rounding that is its
     own. One that does not run in either is not asked there.
     """

@@ -82,7 +82,7 @@ def traced(model: Any) -> Iterator[TracedModel]:
         try:
             yield traced_model
         except SpecError as error:
-            raise _told(error, traced_model.owners) from None
+            raise _with_owners(error, traced_model.owners) from None
 
 
 def _run(model: Any, stack: ExitStack) -> TracedModel:
@@ -108,7 +108,7 @@ def _run(model: Any, stack: ExitStack) -> TracedModel:
             return traced_model
 
 
-def _told(error: SpecError, owners: dict[str, str]) -> SpecError:
+def _with_owners(error: SpecError, owners: dict[str, str]) -> SpecError:
     """An error with the custom layers that called what it names."""
     told = []
     for item in error.diagnostics:
@@ -185,7 +185,7 @@ class _Trace:
     def _refusal(self, error: BaseException) -> SpecError:
         layer, why = self.failed or (self.model, None)
         self.counts = isinstance(why or error, CountsExamples)
-        said = _said(why or error)
+        said = _message(why or error)
         if any(None in x.shape[1:] for x in self.seen):
             said += "; its sizes are open, and with numbers in `keras.Input` more can be traced"
         kind = type(layer).__name__
@@ -486,7 +486,7 @@ class _Trace:
         self.failed = (owner, None)
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     """What an error says, without what Keras writes around it."""
     text = re.sub(
         r"\x1b\[\d+m|Exception encountered when calling .*?\n|Arguments received by [\s\S]*", "", str(error)

@@ -339,7 +339,7 @@ class Encoders:
         """The counts of a field: in one part, or in each with its name."""
         return "; ".join(
             f"{label + ': ' if label and part is None else ''}{count:,} of {self.rows[label]:,} rows {word}"
-            for (field, word, label), count in sorted(self.counts.items(), key=_told)
+            for (field, word, label), count in sorted(self.counts.items(), key=_order)
             if field == name and count and part in (None, label)
         )
 
@@ -387,7 +387,7 @@ def _try(problems: dict[str, SpecError], name: str, call: Callable[..., Any], *a
         return None
 
 
-def _told(counted: tuple[tuple[str, str, str], int]) -> tuple[int, int]:
+def _order(counted: tuple[tuple[str, str, str], int]) -> tuple[int, int]:
     """The place of a count among those of its field."""
     (_, word, label), _ = counted
     return TOLD.index(label), TOLD.index(word)

@@ -28,7 +28,7 @@ def build(node: NodeInstance) -> NodeResult:
     if located is None or not _may_open(node, located[1]):
         return failed()
     file, declared = located
-    param_values, sound = _given(node, file, declared)
+    param_values, sound = _param_values(node, file, declared)
     inputs = _bind(node, declared) if not node.inputs.broken else None
     sound = sound and inputs is not None
     if inputs is None:
@@ -160,7 +160,7 @@ def _may_lack(declared: Body, name: str) -> bool:
     return name in declared.optional or (isinstance(declaration, Input) and declaration.when is not True)
 
 
-def _given(node: NodeInstance, file: File, declared: Body) -> tuple[dict[str, Any], bool]:
+def _param_values(node: NodeInstance, file: File, declared: Body) -> tuple[dict[str, Any], bool]:
     """The params that a node gives, from its preset and its keys, and whether all of them are valid. Unknown
     ones are reported.
     """

@@ -98,7 +98,7 @@ def _open_entry(body: BodyElaborator, name: str, declared: Node) -> SharedEntry:
     return SharedEntry(unit, arguments, InnerPaths())
 
 
-def _own(op: Op) -> dict[str, Any]:
+def _weight_arguments(op: Op) -> dict[str, Any]:
     """The arguments of a layer that its weights may depend on."""
     return {} if op.layer is None else op.layer.model_dump(exclude=set(op.layer.call_arguments))
 
@@ -111,7 +111,7 @@ def _held(op: Op) -> tuple[object, ...]:
 
 def _same_weights(a: Op, b: Op) -> bool:
     if a.graph is None or b.graph is None:
-        return _own(a) == _own(b) and _held(a) == _held(b)
+        return _weight_arguments(a) == _weight_arguments(b) and _held(a) == _held(b)
     ops = (list(a.graph.walk()), list(b.graph.walk()))
     return len(ops[0]) == len(ops[1]) and all(
         x.present == y.present and _held(x) == _held(y) for x, y in zip(*ops, strict=True)

@@ -17,7 +17,7 @@ from graphspec.data.windows.forecasts import forecast
 from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.export.columns.encoding import na_values_of
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
-from graphspec.export.columns.numbers import Own, repeated, scales, undone
+from graphspec.export.columns.numbers import RowScale, repeated, scales, undone
 from graphspec.objectives.losses import QuantileLoss
 from graphspec.tensor import Tensor, unit_of
 
@@ -157,15 +157,15 @@ class ColumnDecoding:
     def _numbers(self, name: str, tensor: Tensor, encoder: Floats, value: str) -> None:
         g, scaled = self.g, self._scales(encoder)
         if len(encoder.curves) == 1:
-            own = undone(g, encoder.curves[0], value, self._spread(scaled[0], tensor.rank))
-            self._number(name, self._squeezed(tensor, own), encoder, 0)
+            unscaled = undone(g, encoder.curves[0], value, self._spread(scaled[0], tensor.rank))
+            self._number(name, self._squeezed(tensor, unscaled), encoder, 0)
             return
         last, units = tensor.rank - 1, tensor.shape[-1]
         assert isinstance(units, int)  # see `_fits`
         columns = [g.op("Gather", value, g.constant(i, np.int64), axis=last) for i in range(units)]
         made = [
-            undone(g, curve, x, self._spread(own, last))
-            for curve, x, own in zip(encoder.curves, columns, scaled, strict=False)
+            undone(g, curve, x, self._spread(row_scale, last))
+            for curve, x, row_scale in zip(encoder.curves, columns, scaled, strict=False)
         ]
         if tensor.rank == 2:
             for position, x in enumerate(made):
@@ -183,28 +183,31 @@ class ColumnDecoding:
         """The level in the middle, then each level."""
         g = self.g
         (scaled,) = self._scales(encoder)
-        own = undone(g, encoder.curves[0], value, self._spread(scaled, tensor.rank))
-        columns = [g.op("Gather", own, g.constant(i, np.int64), axis=-1) for i in range(len(loss.levels))]
+        unscaled = undone(g, encoder.curves[0], value, self._spread(scaled, tensor.rank))
+        columns = [
+            g.op("Gather", unscaled, g.constant(i, np.int64), axis=-1) for i in range(len(loss.levels))
+        ]
         self._number(name, columns[loss.middle], encoder, 0)
         for level, column in zip(loss.levels, columns, strict=True):
             self._number(f"{name}.{level:g}", column, encoder, 0)
 
-    def _scales(self, encoder: Floats) -> list[Own]:
+    def _scales(self, encoder: Floats) -> list[RowScale]:
         """The scales of rows, of a forecast those of its steps."""
         found = scales(self.g, encoder, self.na_values, rounded=True)
         if self.steps is None:
             return found
         return [
-            own and (repeated(self.g, own[0], self.steps), repeated(self.g, own[1], self.steps))
-            for own in found
+            row_scale
+            and (repeated(self.g, row_scale[0], self.steps), repeated(self.g, row_scale[1], self.steps))
+            for row_scale in found
         ]
 
-    def _spread(self, own: Own, rank: int) -> Own:
+    def _spread(self, row_scale: RowScale, rank: int) -> RowScale:
         """Scales of rows for values of so many axes."""
-        if own is None or rank == 1:
-            return own
+        if row_scale is None or rank == 1:
+            return row_scale
         axes = self.g.constant(list(range(1, rank)), np.int64)
-        return self.g.op("Unsqueeze", own[0], axes), self.g.op("Unsqueeze", own[1], axes)
+        return self.g.op("Unsqueeze", row_scale[0], axes), self.g.op("Unsqueeze", row_scale[1], axes)
 
     def _squeezed(self, tensor: Tensor, value: str) -> str:
         if tensor.rank > 1 and tensor.shape[-1] == 1:

@@ -34,8 +34,8 @@ def numbers(g: GraphWriter, encoder: NumberEncoder, na_values: Sequence[str]) ->
     """[batch, n] float32 of an `encode: number`."""
     values = [number(g, name, na_values) for name in encoder.columns]
     missing = [g.op("IsNaN", x) for x in values]
-    own = scales(g, encoder, na_values)
-    columns = [_known(g, encoder, i, x, missing[i], own[i]) for i, x in enumerate(values)]
+    row_scales = scales(g, encoder, na_values)
+    columns = [_known(g, encoder, i, x, missing[i], row_scales[i]) for i, x in enumerate(values)]
     matrix = g.cast(g.joined([g.expanded(x) for x in columns]), FLOAT)
     if encoder.feature.indicator:
         marks = g.joined([g.expanded(g.cast(mask, FLOAT)) for mask in missing])
@@ -43,11 +43,13 @@ def numbers(g: GraphWriter, encoder: NumberEncoder, na_values: Sequence[str]) ->
     return matrix
 
 
-Own = tuple[str, str] | None
+RowScale = tuple[str, str] | None
 """The shift and the scale of each row, doubles [batch], where rows have their own."""
 
 
-def scales(g: GraphWriter, encoder: Floats, na_values: Sequence[str], rounded: bool = False) -> list[Own]:
+def scales(
+    g: GraphWriter, encoder: Floats, na_values: Sequence[str], rounded: bool = False
+) -> list[RowScale]:
     """The scales of the rows, for each column: by the text of a column, and of an unseen one those of all
     rows. Targets have `rounded` ones, of 32 bits.
     """
@@ -62,13 +64,13 @@ def scales(g: GraphWriter, encoder: Floats, na_values: Sequence[str], rounded: b
     if steps is not None:
         index = repeated(g, index, steps.count)
     g.steps = steps
-    own: list[Own] = []
+    row_scales: list[RowScale] = []
     for position, curve in enumerate(encoder.curves):
         rows = [(shifts[position], scales[position]) for shifts, scales in known.values()]
         table = np.array([*rows, (curve.shift, curve.scale)], np.float32 if rounded else np.float64)
         shift, scale = (g.op("Gather", g.constant(column, np.float64), index) for column in table.T)
-        own.append((shift, scale))
-    return own
+        row_scales.append((shift, scale))
+    return row_scales
 
 
 def repeated(g: GraphWriter, value: str, count: int) -> str:
@@ -89,7 +91,7 @@ def dates(g: GraphWriter, encoder: DateEncoder, na_values: Sequence[str]) -> str
     return g.cast(g.joined([g.expanded(x) for x in columns]), FLOAT)
 
 
-def _known(g: GraphWriter, encoder: Floats, position: int, x: str, missing: str, own: Own) -> str:
+def _known(g: GraphWriter, encoder: Floats, position: int, x: str, missing: str, row_scale: RowScale) -> str:
     """A column, filled or refused where a value is missing, as the model takes it."""
     curve, name = encoder.curves[position], encoder.column_of(position)
     if curve.fill is None:
@@ -101,8 +103,8 @@ def _known(g: GraphWriter, encoder: Floats, position: int, x: str, missing: str,
         fits = g.op("Greater" if curve.transform == "log1p" else "GreaterOrEqual", x, least)
         x = g.guarded(x, NUMBER, fits, f"column {name}: a number that has no {curve.transform}")
     x = _transformed(g, curve, x)
-    if own is not None:
-        shift, scale = own
+    if row_scale is not None:
+        shift, scale = row_scale
         zero, one = g.constant([0.0], np.float64), g.constant([1.0], np.float64)
         even = g.op("Equal", scale, zero)
         x = g.where(even, zero, g.op("Div", g.op("Sub", x, shift), g.where(even, one, scale)))
@@ -170,9 +172,9 @@ def _interpolated(g: GraphWriter, x: str, points: np.ndarray, values: np.ndarray
     return g.where(g.op("GreaterOrEqual", x, most), g.constant([values[-1]], np.float64), below)
 
 
-def undone(g: GraphWriter, curve: NumberCurve, x: str, own: Own = None) -> str:
-    """Doubles of the model in the units of the column; `own` are as wide as they are."""
-    shift, scale = own or (g.constant([curve.shift], np.float64), g.constant([curve.scale], np.float64))
+def undone(g: GraphWriter, curve: NumberCurve, x: str, row_scale: RowScale = None) -> str:
+    """Doubles of the model in the units of the column; `row_scale` are as wide as they are."""
+    shift, scale = row_scale or (g.constant([curve.shift], np.float64), g.constant([curve.scale], np.float64))
     x = g.op("Add", g.op("Mul", x, scale), shift)
     if curve.transform == "log1p":
         return _expm1(g, x)

@@ -68,8 +68,10 @@ def prove_columns(
         fed = {**feed(form.columns, [row]), **{name: example[name].numpy() for name in form.outside}}
         answer = {name: value[0] for name, value in run(fed).items()}
         for step, expected in enumerate(_predicted(program, encoders, form, values, lengths, row)):
-            own = {name: value[step] if name in form.forecasts else value for name, value in answer.items()}
-            _compare(form, own, expected, row)
+            step_answer = {
+                name: value[step] if name in form.forecasts else value for name, value in answer.items()
+            }
+            _compare(form, step_answer, expected, row)
 
 
 def _predicted(

@@ -30,7 +30,7 @@ class BestWeights(Callback):
         value = logs.get(self.monitor)
         if isinstance(value, float) and improves(value, self.best, self.down):
             self.best, self.epoch = value, epoch + 1
-            with self.model.as_judged():
+            with self.model.as_evaluated():
                 self.weights = copied(self.model.weights())
 
     def write(self) -> None:
@@ -86,7 +86,7 @@ class EarlyStoppingCallback(Callback):
         self.best_epoch = epoch
         if self.config.restore_best_weights:
             self.kept = True
-            with self.model.as_judged():
+            with self.model.as_evaluated():
                 self.weights = copied(self.model.weights())
 
     def state_dict(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class ModelCheckpointCallback(Callback):
 
     def _write(self, values: Mapping[str, Any]) -> None:
         name = self.model.run.claim(self.config.path(values))
-        with self.model.as_judged():
+        with self.model.as_evaluated():
             self.model.run.weights(name, self.model.weights())
         if self.config.verbose:
             self.model.tell(f"wrote {self.model.run_dir / name}")

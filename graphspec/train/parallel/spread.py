@@ -143,7 +143,7 @@ class Sharded(Spread):
         units = [(module.get_submodule(path), policy) for path in blocks(graph)]
         if bf16:  # statistics are float32, and so must be what is beside them
             units = [(layer, full) for layer in module.modules() if _keeps_statistics(layer)] + units
-        for unit, how in [*(unit for unit in units if _own(unit[0], module)), (module, policy)]:
+        for unit, how in [*(unit for unit in units if _has_own_weights(unit[0], module)), (module, policy)]:
             fully_shard(unit, mesh=mesh, mp_policy=how, ignored_params=scalars)
         for unit in self._units():
             unit.set_gradient_divide_factor(1.0)
@@ -241,7 +241,7 @@ def blocks(graph: Graph, prefix: str = "") -> Iterator[str]:
             yield here.removesuffix(".")
 
 
-def _own(unit: nn.Module, module: nn.Module) -> bool:
+def _has_own_weights(unit: nn.Module, module: nn.Module) -> bool:
     """Whether a part of a module has weights, and no other part has one of them, too."""
     names = {id(weight): 0 for weight in unit.parameters()}
     for _, weight in unit.named_parameters(remove_duplicate=False):
