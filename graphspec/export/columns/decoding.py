@@ -91,7 +91,9 @@ class ColumnDecoding:
             self.answers.values[key] = g.op("Reshape", rows, shape), kind
             self.answers.forecasts[key] = self.steps
 
-    def _write(self, name: str, output: OutputSpec, tensor: Tensor, encoder: Any, value: str) -> None:
+    def _write(
+        self, name: str, output: OutputSpec, tensor: Tensor, encoder: Encoder | None, value: str
+    ) -> None:
         g = self.g
         classes = has_classes(output, encoder)
         if output.loss is not None and output.loss.takes_logits:
