@@ -21,7 +21,7 @@ from graphspec.elaborated import BaseProgram
 MOST = 255
 """The largest value of a picture."""
 APART = 0x9E3779B97F4A7C15
-"""What the seeds of two layers one behind the other differ in."""
+"""What the seeds of two layers one after the other differ in."""
 
 
 @dataclass(frozen=True, slots=True)

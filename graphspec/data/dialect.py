@@ -19,7 +19,7 @@ _BEFORE, _AFTER = r"\s*[$€£¥]?\s*[+-]?", rf"\s*{UNIT}\s*"
 _GROUPED = r"[1-9]\d{0,2}(?:\.\d{3})+"
 _WHOLE = rf"(?:\d*|{_GROUPED})"
 COMMA = re.compile(rf"\s*[+-]?{_WHOLE},\d+{EXPONENT}\s*|{_BEFORE}{_WHOLE},\d{{1,2}}{_AFTER}")
-"""A number with a decimal comma. Beside a unit, three digits behind it are thousands."""
+"""A number with a decimal comma. Beside a unit, three digits after it are thousands."""
 WHOLE = re.compile(rf"\s*[+-]?\s*|{_BEFORE}(?:\d+|{_GROUPED}){_AFTER}")
 THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*")
 """A number whose comma may separate thousands."""

@@ -213,7 +213,7 @@ def _listed_set(seen: ColumnProfile, there: pa.Array) -> ColumnProfile | None:
 
 
 def _joined_set(seen: ColumnProfile, there: pa.Array) -> ColumnProfile | None:
-    """Texts that list a few values behind one another: `Action, Comedy`."""
+    """Texts that list a few values after one another: `Action, Comedy`."""
     for separator in SEPARATORS:
         share = pc.mean(pc.match_substring(there, separator).cast(pa.float64())).as_py()
         if share < LISTED:

@@ -21,7 +21,7 @@ MEASURED = re.compile(
     r"(?:(?P<grouped>[1-9]\d{0,2}(?:[,.' \u00a0\u202f]\d{3})+(?:[.,]\d+)?)|(?:\d+(?:[.,]\d+)?|[.,]\d+)"
     rf"{EXPONENT})\s*(?P<after>{UNIT})"
 )
-"""A number with a unit before or behind it, or with separated thousands."""
+"""A number with a unit before or after it, or with separated thousands."""
 DATES = tuple(
     date + time
     for date in (

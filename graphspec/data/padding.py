@@ -62,7 +62,7 @@ class Rows:
         return Rows(self.values[int(offsets[0]) : int(offsets[-1])], offsets - offsets[0])
 
     def padded(self, length: int) -> Tensor:
-        """[rows, length, ...], zeros behind each row; no row may be longer."""
+        """[rows, length, ...], zeros after each row; no row may be longer."""
         dense = self.values.new_zeros(len(self), length, *self.values.shape[1:])
         dense[self.there(length).to(self.device)] = self.values
         return dense

@@ -1,6 +1,6 @@
 """Data that one process of a machine reads, and all have: its arrays lie in a file that all of them map.
 
-The file loses its name before anything is written to it: no examples are left behind however a process ends.
+The file loses its name before anything is written to it: no examples are left however a process ends.
 The others wait in an exchange with the one that reads, which ends when that one does, however long it reads.
 """
 

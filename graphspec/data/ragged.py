@@ -50,7 +50,7 @@ class Ragged:
         return self._taken(self.offsets[:-1] if end else self.offsets[1:] - lengths, lengths)
 
     def padded(self, length: int) -> Array:
-        """[rows, length], zeros behind each row; no row may be longer."""
+        """[rows, length], zeros after each row; no row may be longer."""
         dense = np.zeros((len(self), length, *self.values.shape[1:]), self.values.dtype)
         dense[np.arange(length) < self.lengths[:, None]] = self.values
         return dense

@@ -1,6 +1,6 @@
 """Encoded examples as they are collected: in memory while they fit, else in temporary files.
 
-Files are flat, an array each, and have no name: nothing is left behind however the process ends. They are
+Files are flat, an array each, and have no name: nothing is left however the process ends. They are
 read in ranges of rows.
 """
 

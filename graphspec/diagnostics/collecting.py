@@ -111,7 +111,7 @@ def _place(diagnostic: Diagnostic) -> tuple[str, int, str] | None:
 
 
 def _comments(sources: Mapping[str, str]) -> Iterator[tuple[Span, str]]:
-    """Each code behind `# ok:`, and where the comment is."""
+    """Each code after `# ok:`, and where the comment is."""
     for file, text in sources.items():
         for number, line in enumerate(split_lines(text), 1) if "ok:" in text else ():
             if (match := MEANT.search(line)) is not None:

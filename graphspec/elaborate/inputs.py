@@ -61,7 +61,7 @@ def declared_tensor(body: BodyElaborator, name: str, declared: Input) -> Tensor 
 
 
 def _sizes(body: BodyElaborator, shape: Any, path: Path) -> list[Dim] | None:
-    """The sizes of a shape that is written at `path`, behind that of the batch; None after an error."""
+    """The sizes of a shape that is written at `path`, after that of the batch; None after an error."""
     if shape is FAILED:
         return None
     if not isinstance(shape, list):
@@ -231,7 +231,7 @@ def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
 
 
 def meets_demands(node: NodeInstance, inner: BodyElaborator, inputs: dict[str, Resolved]) -> bool:
-    """Whether the inputs fit the shapes that a model file declares; its named sizes are bound anew."""
+    """Whether the inputs fit the shapes that a model file declares; its named sizes are bound again."""
     bindings: dict[str, Dim] = {}
     ok = True
     for name, declared in inner.declared.inputs.items():

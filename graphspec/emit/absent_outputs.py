@@ -68,6 +68,6 @@ def _complete(op: Op, full: Op) -> None:
 
 
 def _place(graph: Graph, full: Graph, source: Op) -> int:
-    """Where a node of one instance stands among those of another: after all that stand before it."""
+    """Where a node of one instance belongs among those of another: after all that are before it."""
     before = {op.node for op in full.ops[: full.ops.index(source)]}
     return max((place for place, op in enumerate(graph.ops, 1) if op.node in before), default=0)

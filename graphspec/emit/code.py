@@ -21,7 +21,7 @@ ALL = "all"
 """What the hole `{*}` is called: all inputs of a merge, as arguments."""
 
 Filling = Mapping[str, "ast.expr | Sequence[ast.expr]"]
-"""What stands in a template's holes: an expression each; under `*`, several."""
+"""What is put into a template's holes: an expression each; under `*`, several."""
 
 
 @dataclass(eq=False, slots=True)

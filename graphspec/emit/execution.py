@@ -1,7 +1,7 @@
 """Emitted source as a running Python module.
 
 Its lines show in tracebacks and in `inspect`. Its modules carry their source when they are pickled, so that
-`pickle`, `torch.save` and other processes can make them anew, wherever graphspec is installed.
+`pickle`, `torch.save` and other processes can make them again, wherever graphspec is installed.
 """
 
 from __future__ import annotations

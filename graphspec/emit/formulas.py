@@ -38,7 +38,7 @@ def with_locals(
 
 
 def _are_one_block(before: InitStatement, step: InitStatement) -> bool:
-    """Whether two statements stand under one `if`."""
+    """Whether two statements are under one `if`."""
     if before.condition is None or step.condition is None:
         return False
     return equal(before.condition, step.condition)

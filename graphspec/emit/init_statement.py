@@ -14,7 +14,7 @@ class InitStatement:
     one assigns a variable of that name.
 
     `optional` says that the value may be None. Without the attribute `unless_none`, the statement is left
-    out; with `condition`, it stands under an `if`.
+    out; with `condition`, it is under an `if`.
     """
 
     value: ast.expr

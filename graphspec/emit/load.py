@@ -38,7 +38,7 @@ def load_module(
     weights: str | Path | Mapping[str, torch.Tensor] | None,
     classes: Mapping[str, Any],
 ) -> nn.Module:
-    """The module of a program whose spec stands at `path`: initialised from `seed` without touching the
+    """The module of a program whose spec is at `path`: initialised from `seed` without touching the
     global generator, then filled from files. `classes` are those of one's own, imported.
 
     Raises `SpecError` where a weights file is missing or does not fit, and (emission-failed) where the module

@@ -18,7 +18,7 @@ from graphspec.emit.printer import WIDTH, bare, flat, lines
 from graphspec.graph import Formula
 
 DEPTH = 3
-"""So many calls stand in one another."""
+"""So many calls are nested."""
 
 
 @dataclass(eq=False, slots=True)

@@ -96,7 +96,7 @@ def _optional(statement: Statement) -> OptionalNodes | None:
 
 
 def _continues(before: OptionalNodes, optional: OptionalNodes, counts: Counter[Variable]) -> bool:
-    """Whether optional nodes stand under one condition, and only the second reads the first."""
+    """Whether optional nodes depend on one condition, and only the second reads the first."""
     if before.inverted != optional.inverted or not equal(before.test, optional.test):
         return False
     variable, (value,) = before.target, optional.values

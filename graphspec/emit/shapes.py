@@ -39,7 +39,7 @@ class SlotShape:
     wires: tuple[Any, ...] = ()
     logits: tuple[Any, ...] = ()
     passed: SlotOutput | None = None
-    nothing: bool = False  # where it is left out, it hands on nothing
+    nothing: bool = False  # where it is left out, it passes on nothing
     loop: bool = False
     walks: tuple[Walk | Gather | None, ...] = ()
     chained: tuple[tuple[int, str], ...] = ()

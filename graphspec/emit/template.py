@@ -15,7 +15,7 @@ class ClassTemplate:
     """The graph that a class is written from, and how its instances correspond to it.
 
     `values`, `ops` and `units` give for each of an instance the one of the template; `instances` gives for a
-    value of the template that of each instance, or None; `passed` is what an optional node hands on where an
+    value of the template that of each instance, or None; `passed` is what an optional node passes on where an
     instance lacks it; `raw` the op that an op of the template was made from.
     """
 

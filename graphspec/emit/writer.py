@@ -48,7 +48,7 @@ class SourceWriter:
         self.add(*written, span=span)
 
     def steps(self, steps: Iterable[InitStatement]) -> None:
-        """The statements of `__init__`; neighbours under one condition stand under one `if`."""
+        """The statements of `__init__`; neighbours under one condition are under one `if`."""
         condition: ast.expr | None = None
         for step in steps:
             again = step.condition is not None and condition is not None and equal(step.condition, condition)
@@ -103,7 +103,7 @@ class SourceWriter:
                 self.add(f"{' ' * indent}del {', '.join(each.name for each in statement.variables)}")
 
     def _targets(self, targets: Sequence[Variable | None], indent: int) -> str:
-        """What stands before the value of an assignment; of long targets each has a line."""
+        """What is written before the value of an assignment; of long targets each has a line."""
         prefix = f"{', '.join(map(_target, targets))} = "
         if len(targets) == 1 or indent + len(prefix) < WIDTH:
             return prefix
@@ -325,7 +325,7 @@ def _written(run: list[SizeCheck], local: str, variable: str) -> list[str]:
     """A check of adjacent axes that refuses a size under a condition.
 
     `{}` in the message is the size, or all of them. If the line is too long otherwise, one size gets a
-    variable, and several stand without their names.
+    variable, and several are written without their names.
     """
     first, last = run[0], run[-1]
     if first is last:

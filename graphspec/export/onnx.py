@@ -49,7 +49,7 @@ def write(
     """Writes the file (weights of more than 1.5 GB next to it), reads it back, and returns a function that
     runs it.
 
-    Inputs have the spec's names, and results those of `outputs`; one named like an input has a number behind
+    Inputs have the spec's names, and results those of `outputs`; one named like an input has a number after
     its name.
     """
     from onnx_ir.passes.common import NameFixPass

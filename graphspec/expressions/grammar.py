@@ -26,7 +26,7 @@ TOO_LARGE = "a number has more than 18 digits or is infinite"
 class ExpressionError(Exception):
     """An error in an expression: `start` and `end` are offsets in its text.
 
-    `path` says where in nested data that text is; `evaluate` sets it. `operator` is one that stands in the
+    `path` says where in nested data that text is; `evaluate` sets it. `operator` is one that is in the
     place of a value.
     """
 

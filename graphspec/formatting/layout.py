@@ -71,7 +71,7 @@ class _Layout:
         self.wants_key = False
         self.previous = ""  # the kind of the last token that was written
         self.ended: list[_Level] = []  # since that token, the innermost first
-        self.keeps = False  # the last text keeps the empty lines behind it
+        self.keeps = False  # the last text keeps the empty lines after it
 
     def run(self) -> str:
         for index, token in enumerate(self.tokens):

@@ -135,7 +135,7 @@ class ChannelTracker:
     # --- ops without weights
 
     def _without(self, op: Op, old: Op | None) -> None:
-        """An op without weights hands on the channels of what it reads: moved, where it says that it moves
+        """An op without weights passes on the channels of what it reads: moved, where it says that it moves
         elements, else in their places.
         """
         channels = [self.maps.get(value) for value in op.inputs]

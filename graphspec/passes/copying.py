@@ -1,4 +1,4 @@
-"""A graph made anew, so that a pass changes its own and leaves the one that it is given as it is."""
+"""A graph made again, so that a pass changes its own and leaves the one that it is given as it is."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from graphspec.graph import Graph, Op, Value, types
 def multiplied(
     value: Value, graph: Graph, through: Callable[[Op], bool], seen: set[Op] | None = None
 ) -> Iterator[Op]:
-    """The layers that multiply the elements of a value by weights, behind others without weights that let
+    """The layers that multiply the elements of a value by weights, after others without weights that let
     them `through`; not those whose output is normalized at once. `seen` are the ops that were looked at.
     """
     seen = set() if seen is None else seen

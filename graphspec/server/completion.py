@@ -270,7 +270,7 @@ class _At:
                 yield Completion(name, "name", self._type(name))
 
     def _inside(self, path: str) -> Iterator[Completion]:
-        """What is behind a path: also what nobody reads yet, in a text with mistakes."""
+        """What is after a path: also what nobody reads yet, in a text with mistakes."""
         head, *steps = path.split(".")
         for op in self.analysis.nodes.get((self.body, head), [])[:1] if not steps else ():
             yield from (Completion(name, "name", str(v.tensor)) for name, v in op.outputs.items() if name)

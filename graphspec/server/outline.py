@@ -89,7 +89,7 @@ def hints(analysis: Analysis) -> Iterator[tuple[int, str]]:
 
 
 _NEAR = 200
-"""Characters behind a node that say whether another follows on its line."""
+"""Characters after a node that say whether another follows on its line."""
 
 
 def _ends(node: Node) -> Iterator[tuple[int, int]]:

@@ -8,7 +8,7 @@ from graphspec.source.places import line_starts
 
 
 class Positions:
-    """The lines of one text, whose first begins behind `before` columns."""
+    """The lines of one text, whose first begins after `before` columns."""
 
     def __init__(self, text: str, before: int = 0):
         self.text, self.lines, self.before = text, line_starts(text), before

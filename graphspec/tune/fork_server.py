@@ -16,7 +16,7 @@ The server of `multiprocessing` would do with a fifth of this, and does not do w
   to stop.
 - Its processes are in the group of the search: a signal to the processes of one trial reaches the others.
 - It imports the main module of the caller again, in each process: a search in a script without
-  `if __name__ == "__main__"` would begin anew.
+  `if __name__ == "__main__"` would begin again.
 - It is one for the whole process, takes the environment of that, with its number of threads, and has no files
   for the output of each process.
 """

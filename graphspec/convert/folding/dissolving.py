@@ -61,7 +61,7 @@ def _lines(section: dict[str, Any]) -> int:
 
 
 def _can(part: RepeatedPart, parts: Parts) -> bool:
-    """Whether the nodes of a part may stand wherever it is used."""
+    """Whether the nodes of a part may be wherever it is used."""
     if part is parts.root or part.passes_through or (part.is_model and not part.classed):
         return False
     if any(instance.part is part for instance in parts.inner.values()):

@@ -289,7 +289,7 @@ def collapse(part: RepeatedPart, root: RepeatedPart) -> None:
 
 
 def _join(part: RepeatedPart, position: int) -> None:
-    """Makes the item behind one a repetition of it."""
+    """Makes the item after one a repetition of it."""
     for instance in part.instances:
         instance.items[position].units += instance.items.pop(position + 1).units
     del part.keys[position + 1]

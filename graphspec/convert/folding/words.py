@@ -22,7 +22,7 @@ def common_prefix(nodes: Iterable[WithName]) -> str:
 
 
 def common_name(nodes: Iterable[WithName]) -> str | None:
-    """What makes nodes belong together by name: the same beginning, the same end, or the same number behind.
+    """What makes nodes belong together by name: the same beginning, the same end, or a number at the end.
 
     "" where names say nothing: all are Keras' own, or one word with numbers. None where they have nothing in
     common.

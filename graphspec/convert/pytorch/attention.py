@@ -170,7 +170,7 @@ def causal(mask: torch.Tensor) -> bool:
 
 
 class Pile(tuple[Laid, ...]):
-    """Tensors stacked along a first axis, of which mostly one is picked."""
+    """Tensors stacked along a first axis, of which usually one is picked."""
 
 
 @handles("lstm", "gru", "rnn_tanh", "rnn_relu")

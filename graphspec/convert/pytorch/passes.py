@@ -317,7 +317,7 @@ def _attention(
 
 
 def drops(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
-    """Attention with dropout that is no `MultiHeadAttention`: as products, between which a dropout stands."""
+    """Attention with dropout that is no `MultiHeadAttention`: as products, with a dropout between them."""
     for node in list(nodes):
         if node in w.rates and (last := _by_products(w, node)) is not None:
             products = w.nodes[w.nodes.index(last[0]) :]
@@ -513,7 +513,7 @@ def _activated(
     nodes: list[ConvertedNode],
     outputs: dict[str, ConvertedValue],
 ) -> None:
-    """Puts an activation behind a call, which takes none."""
+    """Puts an activation after a call, which takes none."""
     activation_node = ConvertedNode("act", "layer", "Activation", {"activation": activation}, automatic=True)
     replaced(nodes, outputs, {ConvertedValue(node): ConvertedValue(activation_node)})
     activation_node.reads = [("x", ConvertedValue(node))]

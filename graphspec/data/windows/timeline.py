@@ -32,7 +32,7 @@ SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Series one behind the other, each in the order of time: a place in this order is a position.
+    """Series one after the other, each in the order of time: a place in this order is a position.
 
     `order` is the row of each position, where that is not the position itself; rows from `rows` on are
     `inserted`, steps that the file lacks. A run of steps without a gap begins at each of `begins` (the length
@@ -207,7 +207,7 @@ def _checked(
 
 
 def _starts(codes: Codes) -> Rows:
-    """Where each series begins once all are one behind the other, and the number of rows."""
+    """Where each series begins once all are one after the other, and the number of rows."""
     counts = np.zeros(int(codes.max()) + 1, np.int64)
     for first in range(0, len(codes), TOGETHER):
         counts += np.bincount(codes[first : first + TOGETHER], minlength=len(counts))

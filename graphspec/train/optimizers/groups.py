@@ -1,7 +1,7 @@
 """Weights that are updated by the same settings: their state, and the kernels that updates are written in.
 
 Of optimizers that are `traceable` torch.compile takes the updates into the graph of a whole step. Learning
-rates are tensors there, so that no step compiles anew.
+rates are tensors there, so that no step compiles again.
 """
 
 from __future__ import annotations
