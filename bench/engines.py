@@ -97,7 +97,7 @@ def _row(name: str, case: Case, budget_seconds: float) -> Mapping[str, Value]:
         calls |= _others(program, module, example, file)
         expected = calls["torch"]()
         apart = {key: _between(call(), expected) for key, call in calls.items()}
-        chosen = timed(engines, example)
+        chosen = timed(engines, example, 1)
         samples = interleave(calls, warmup=3, budget_seconds=budget_seconds)
     ratios = {key: samples[key].processor_ratio(samples["twin"]) for key in calls if key != "twin"}
     auto = min(chosen, key=chosen.__getitem__)

@@ -156,7 +156,7 @@ class _FormSearch:
         if not held:
             raise self._falls()
         engines = {form.name: self.engine(form.file) for form in (base, *held)}
-        seconds = timed(engines, example_of(self.run))
+        seconds = timed(engines, example_of(self.run), self.threads)
         self.tried = [replace(form, seconds=seconds.get(form.name, math.nan)) for form in self.tried]
         fastest = min((form.name for form in held), key=seconds.__getitem__)
         self.chosen = next(form for form in self.tried if form.name == fastest)

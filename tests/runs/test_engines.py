@@ -9,11 +9,12 @@ import runpy
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from zipfile import ZipFile
 
 import numpy as np
@@ -75,7 +76,7 @@ def test_an_engine_gives_the_numbers_of_torch(run: Run, engine: str) -> None:
 
 def test_auto_takes_the_fastest_and_remembers_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     times = {"torch": 2.0, "onnxruntime": 1.0, "openvino": 3.0}
-    monkeypatch.setattr(fastest, "timed", lambda found, example: {name: times[name] for name in found})
+    monkeypatch.setattr(fastest, "timed", lambda found, *_: {name: times[name] for name in found})
     model = run.model(engine="auto")
     assert model.engine.name == "onnxruntime"
     (line,) = model.notes
@@ -84,7 +85,7 @@ def test_auto_takes_the_fastest_and_remembers_it(run: Run, monkeypatch: pytest.M
     monkeypatch.setattr(fastest, "timed", None)
     assert Run(run.path).model(engine="auto").engine.name == "onnxruntime"
     times["onnxruntime"] = 9.0
-    monkeypatch.setattr(fastest, "timed", lambda found, example: {name: times[name] for name in found})
+    monkeypatch.setattr(fastest, "timed", lambda found, *_: {name: times[name] for name in found})
     known = json.loads((run.path / "engines/best.json").read_text())
     (run.path / "engines/best.json").write_text(json.dumps({**known, "key": {**known["key"], "threads": 99}}))
     assert Run(run.path).model(engine="auto").engine.name == "torch"
@@ -146,6 +147,24 @@ def test_commands_give_the_values_of_torch_with_each_engine(
     assert_near(found[1]["metrics"], wanted[1]["metrics"])
 
 
+@pytest.mark.skipif(os.name != "posix", reason="processor time has ticks there")
+def test_an_engine_that_waits_for_the_processor_is_not_slow() -> None:
+    """As on a machine where much else runs."""
+
+    def busy(inputs: Mapping[str, Any]) -> engines.Values:
+        until = time.process_time() + 1e-3
+        while time.process_time() < until:
+            pass
+        return {}
+
+    def waiting(inputs: Mapping[str, Any]) -> engines.Values:
+        time.sleep(0.01)
+        return {}
+
+    seconds = fastest.timed({"torch": cast(Any, busy), "onnxruntime": cast(Any, waiting)}, {}, 1)
+    assert seconds["onnxruntime"] < 1e-3 <= seconds["torch"]
+
+
 def test_what_is_timed_is_as_long_as_what_was_learned_from(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,7 +175,7 @@ def test_what_is_timed_is_as_long_as_what_was_learned_from(
     assert 1 < about["lengths"]["words"] < 8 and about["lengths"]["sounds"] <= 5
     seen: list[int] = []
 
-    def timed(found: Mapping[str, Any], example: Mapping[str, Any]) -> dict[str, float]:
+    def timed(found: Mapping[str, Any], example: Mapping[str, Any], threads: int) -> dict[str, float]:
         seen.append(example["title"].shape[1])
         return dict.fromkeys(found, 1.0)
 
@@ -477,7 +496,7 @@ def test_auto_measures_so_many_rows(run: Run, monkeypatch: pytest.MonkeyPatch) -
     """With many rows at a time another engine may be the fastest; each measurement is remembered."""
     counts: list[int] = []
 
-    def timing(found: Mapping[str, Any], example: Mapping[str, Any]) -> dict[str, float]:
+    def timing(found: Mapping[str, Any], example: Mapping[str, Any], threads: int) -> dict[str, float]:
         counts.append(len(next(iter(example.values()))))
         return {name: float(name != ("torch" if counts[-1] > 1 else "onnxruntime")) for name in found}
 
@@ -493,7 +512,7 @@ def test_auto_measures_so_many_rows(run: Run, monkeypatch: pytest.MonkeyPatch) -
 def test_the_fastest_form_of_a_table_reads_columns(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(fastest, "timed", lambda found, example: {n: float(n != "torch") for n in found})
+    monkeypatch.setattr(fastest, "timed", lambda found, *_: {n: float(n != "torch") for n in found})
     forget(run)
     shipped = ship(run, tmp_path / "shipped", run.encoders())
     assert shipped.engine == "onnxruntime" and "no other engine reads columns" in shipped.notes[-1]

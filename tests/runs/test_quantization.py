@@ -164,7 +164,7 @@ train: {epochs: 1}
     train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu", tell=lambda note: None)
     seen: list[tuple[int, ...]] = []
 
-    def timed(found: Mapping[str, Any], example: Mapping[str, Any]) -> dict[str, float]:
+    def timed(found: Mapping[str, Any], example: Mapping[str, Any], threads: int) -> dict[str, float]:
         seen.append(example["text"].shape)
         return dict.fromkeys(found, 1.0)
 
