@@ -99,7 +99,7 @@ class KnownValues:
             possible = self._values(expression, caller)
             if possible is None:
                 return None
-            values.update((ast.dump(each), each) for each in possible)
+            values.update((repr(each.value), each) for each in possible)
         return list(values.values()) or None
 
     def _values(self, expression: ast.expr | None, caller: Caller | None) -> Values | None:

@@ -83,9 +83,9 @@ class LibraryCalls:
         for node in self.nodes.values():
             for function in functions_of(node):
                 owner = node.name if isinstance(node, ast.ClassDef) else ""
-                caller = Function(owner, function.name), function
+                caller, optional = (Function(owner, function.name), function), _may_be_none_in(function)
                 for each in passing_of_library(function):
-                    self.add(node, each, _may_be_none_in(function), caller=caller)
+                    self.add(node, each, optional, caller=caller)
 
     def add(
         self,
@@ -99,9 +99,9 @@ class LibraryCalls:
         if isinstance(each, ast.Assign):
             self._passed |= self._library_names([each.value])
             return
-        call, callee = LibraryCall(each, optional, fixed, caller), each.func
+        callee = each.func
         for function in self._reached(node, callee):
-            self._calls[function].append(call)
+            self._calls[function].append(LibraryCall(each, optional, fixed, caller))
         values = [*each.args, *(keyword.value for keyword in each.keywords)]
         if isinstance(callee, ast.Name) and callee.id in self.nodes:
             made = self._library_names([v.func for v in values if isinstance(v, ast.Call)])
@@ -155,6 +155,7 @@ passing_of_library = lru_cache(KEPT)(passing_of)
 """`passing_of` of functions of the library."""
 
 
+@lru_cache(KEPT)
 def _may_be_none_in(function: ast.FunctionDef) -> frozenset[str]:
     """The names that may be None in a function of the library: those with such a type, and variables."""
     return optional_parameters(function) | {word for word, _ in assigned(function)}

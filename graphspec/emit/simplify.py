@@ -164,7 +164,8 @@ class Decide:
         return ast.Constant(outcomes.pop()) if len(outcomes) == 1 else node
 
     def _call(self, node: ast.Call) -> ast.expr:
-        if ast.unparse(node.func) == "torch.compiler.is_exporting":
+        function = ast.unparse(node.func)
+        if function == "torch.compiler.is_exporting":
             return ast.Constant(self.facts.exporting)
         args, keywords = _spread_out(node.args), [part for each in node.keywords for part in _spread(each)]
         if isinstance(node.func, ast.Attribute) and is_super(node.func.value):
@@ -172,7 +173,6 @@ class Decide:
                 args.pop()
         # an option that is passed on under its own name has the same default there
         keywords = [k for k in keywords if not (k.arg in DEFAULTS and _is(k.value, DEFAULTS[k.arg]))]
-        function = ast.unparse(node.func)
         defaults: Sequence[ast.expr | None] = self.facts.defaults.get(function, POSITIONAL.get(function, ()))
         while args and len(args) <= len(defaults) and _equal(args[-1], defaults[len(args) - 1]):
             args.pop()
