@@ -374,7 +374,7 @@ def test_a_part_of_an_option_is_no_option() -> None:
 @pytest.mark.parametrize(
     ("formula", "code", "at", "help"),
     [
-        ("x.T", "unknown-reference", "x.T", "transpose(x, axes=[0, 2, 1])"),
+        ("x.T", "unknown-reference", "x.T", "a loss compares the examples of a batch"),
         ("2x + 1", "expression-syntax", "2x", "write `2 * x`"),
         ("x² + 1", "expression-syntax", "²", "write `** 2`"),
         ("x \N{MULTIPLICATION SIGN} 3", "expression-syntax", "\N{MULTIPLICATION SIGN}", "write `*`"),
