@@ -43,7 +43,7 @@ LETTERS = "0123456789 :/-.,APMamjanJunefb%"
 
 def session_of(format: str) -> onnxruntime.InferenceSession:
     """A file that reads texts of dates, and returns their parts."""
-    g = GraphWriter()
+    g = GraphWriter("")
     text = g.column("when", TEXT)
     missing = g.is_text(text, [""])
     feature = Date.model_validate({"encode": "date", "parts": PARTS, "format": format})

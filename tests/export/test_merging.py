@@ -56,7 +56,7 @@ def encoder_of(size: int) -> TextEncoder:
 
 def session_of(encoder: TextEncoder) -> onnxruntime.InferenceSession:
     """A file that reads texts, and returns their ids, and where there are any."""
-    g, options = GraphWriter(), onnxruntime.SessionOptions()
+    g, options = GraphWriter(""), onnxruntime.SessionOptions()
     text, opsets = g.column("name", TEXT), dict(OPSETS)
     if texts.merges_bytes(encoder):
         from onnxruntime_extensions import get_library_path

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ from graphspec.export.columns.encoding import Inside, encoded
 from graphspec.export.columns.graph import EXTENSIONS, NUMBER, OPSETS, TEXT, WHOLE, GraphWriter
 
 WORDS: dict[int, str] = {TEXT: "text", NUMBER: "number", WHOLE: "integer"}
-PREFIX = "model/"
-"""What the names of the model's own values begin with, so that columns keep theirs."""
+PREFIX, MODEL = "graphspec/", "model/"
+"""What the names of values inside a file begin with, so that columns keep theirs; those of the model go on
+with the second one.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,11 @@ def with_columns(program: BaseProgram, encoders: Encoders, path: Path, free: Map
     """Rewrites a file of ONNX that reads arrays: it then reads columns. `free` are its dynamic sizes."""
     inner = onnx.load(path, load_external_data=False)
     keys = [value.name for value in inner.graph.output]
-    _prefix(inner.graph)
-    g = GraphWriter()
+    g = GraphWriter(_free_prefix(encoders))
+    _prefix(inner.graph, g.name(MODEL))
     inside = encoded(g, program, encoders, free)
     before, g.nodes = g.nodes, []
-    prefixed = {key: PREFIX + key for key in keys}
+    prefixed = {key: g.name(MODEL + key) for key in keys}
     answers = decoded(g, program, encoders, prefixed, inside.lengths)
     _rewrite(inner, g, before, inside, answers)
     extended = any(node.domain == EXTENSIONS for node in before)
@@ -93,17 +96,26 @@ def with_columns(program: BaseProgram, encoders: Encoders, path: Path, free: Map
     return form
 
 
-def _prefix(graph: onnx.GraphProto) -> None:
-    """Puts `PREFIX` before every name of a graph, and of those of its nodes, which read the values of it."""
+def _free_prefix(encoders: Encoders) -> str:
+    """`PREFIX`, after more letters where the name of a column begins with it."""
+    prefix = PREFIX
+    columns = [name for each in encoders.encoders.values() for name in (*each.columns, *each.beside)]
+    while any(name.startswith(prefix) for name in columns):
+        prefix = f"_{prefix}"
+    return prefix
+
+
+def _prefix(graph: onnx.GraphProto, prefix: str) -> None:
+    """Puts a prefix before every name of a graph, and of those of its nodes, which read the values of it."""
     for name in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
-        name.name = PREFIX + name.name
+        name.name = prefix + name.name
     for node in graph.node:
-        node.name = PREFIX + node.name
+        node.name = prefix + node.name
         for names in (node.input, node.output):
-            names[:] = [PREFIX + name if name else name for name in names]
+            names[:] = [prefix + name if name else name for name in names]
         for attribute in node.attribute:
             for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else ())):
-                _prefix(inner)
+                _prefix(inner, prefix)
 
 
 def _rewrite(
@@ -111,11 +123,9 @@ def _rewrite(
 ) -> None:
     """Puts nodes before and after those of the model, and gives it other inputs and outputs."""
     graph = model.graph
-    graph_inputs = {value.name.removeprefix(PREFIX): value for value in graph.input}
-    feeding = [
-        helper.make_node("Identity", [value], [PREFIX + name]) for name, value in inside.values.items()
-    ]
-    feeding += [helper.make_node("Identity", [name], [PREFIX + name]) for name in inside.outside]
+    graph_inputs = {value.name: value for value in graph.input}
+    fed = {**inside.values, **{name: name for name in inside.outside}}
+    feeding = [helper.make_node("Identity", [value], [g.name(MODEL + name)]) for name, value in fed.items()]
     names = _output_names(g, inside, answers)
     after = [helper.make_node("Identity", [answers.values[key][0]], [name]) for key, name in names.items()]
     nodes = [*before, *feeding, *graph.node, *g.nodes, *after]
@@ -123,7 +133,7 @@ def _rewrite(
     inputs = [helper.make_tensor_value_info(n, kind, shape) for n, (kind, shape) in g.inputs.items()]
     for name in inside.outside:
         outer = onnx.ValueInfoProto()
-        outer.CopyFrom(graph_inputs[name])
+        outer.CopyFrom(graph_inputs[g.name(MODEL + name)])
         outer.name = name
         inputs.append(outer)
     graph.initializer.extend(g.constants.values())
@@ -139,8 +149,13 @@ def _output(name: str, kind: int) -> onnx.ValueInfoProto:
 
 def _output_names(g: GraphWriter, inside: Inside, answers: Answers) -> dict[str, str]:
     """The name of each output: one of a column gets a number."""
-    taken = {*g.inputs, *inside.outside, *(value for value, _ in answers.values.values())}
-    return {key: key if key not in taken else f"{key}_1" for key in answers.values}
+    taken, names = {*g.inputs, *inside.outside}, dict[str, str]()
+    others = {*taken, *answers.values}
+    for key in answers.values:
+        numbered = (f"{key}_{number}" for number in count(1))
+        names[key] = key if key not in taken else next(name for name in numbered if name not in others)
+        others.add(names[key])
+    return names
 
 
 def _units(encoders: Encoders) -> dict[str, str]:

@@ -19,6 +19,7 @@ from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.features.settings import UNSEEN
 from graphspec.data.features.windows import Steps
+from graphspec.data.fields import Field, fields
 from graphspec.diagnostics.packages import EXTRAS
 from graphspec.elaborated import BaseProgram
 from graphspec.export.columns import numbers, texts
@@ -123,6 +124,19 @@ def _lists(encoder: Encoder) -> bool:
     )
 
 
+def bounds(field: Field) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest numbers of a field, as `Checker` has them: one, or one for each position."""
+    least, most = -np.inf, np.inf
+    if field.tensor.dtype == "bool":
+        least, most = 0, 1
+    elif not field.tensor.is_float and field.tensor.dtype != "int64":
+        info = np.iinfo(field.tensor.dtype)
+        least, most = info.min, info.max
+    highs = field.high if isinstance(field.high, tuple) else (field.high,)
+    low = [least if high is None or field.low is None else max(least, field.low) for high in highs]
+    return np.array(low), np.array([most if high is None else min(most, high) for high in highs])
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnEncoding:
     g: GraphWriter
@@ -175,7 +189,12 @@ class ColumnEncoding:
             raw = g.op("Squeeze", raw, g.constant([1], np.int64))
         if fill.field_tensor is not fill.tensor:
             raw = g.op("Reshape", raw, g.constant([-1, *fill.field_tensor.shape[1:]], np.int64))
-        return g.cast(raw, helper.np_dtype_to_tensor_dtype(np.dtype(fill.field_tensor.dtype)))
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(fill.field_tensor.dtype))
+        value = g.cast(raw, kind)
+        if not isinstance(encoder, NumberEncoder | DateEncoder | PlainEncoder) or not fill.tensor.is_float:
+            return value
+        reason = f"column {', '.join(encoder.columns)}: a number that is too large for {fill.tensor.dtype}"
+        return g.guarded(value, kind, g.op("Not", g.op("IsInf", value)), reason)
 
     def _encoded(self, encoder: Encoder) -> str:
         g = self.g
@@ -233,7 +252,7 @@ class ColumnEncoding:
         ids = g.look_up(texts_, vocabulary.values, self._ids(vocabulary), -1)
         zero = g.constant([0], np.int64)
         ids = g.where(there, self._seen(encoder, name, g.where(there, ids, zero)), zero)
-        return self._to_length(encoder, ids, self._count(there), None, True)
+        return self._to_length(encoder, ids, self._ending(name, there), None, True)
 
     # --- sets and lists
 
@@ -266,17 +285,26 @@ class ColumnEncoding:
             keys = {"": 0, **dict(zip(values.values, self._ids(values), strict=True))}
             ids = g.look_up(elements, list(keys), list(keys.values()), UNSEEN)
             there = g.op("Not", g.is_text(elements, [""]))
+            count = self._ending(name, there)
         if isinstance(encoder, TextEncoder):
             gone = g.is_text(text, list(self.na_values))
             ids = g.where(g.expanded(gone), g.constant([0], np.int64), ids)
-            there = g.op("And", there, g.op("Not", g.expanded(gone)))
-        count = self._count(there)
+            count = self._count(g.op("And", there, g.op("Not", g.expanded(gone))))
         ids, count = self._never_empty(encoder, name, ids, count)
         return self._to_length(encoder, ids, count, encoder.feature.length, encoder.feature.cut == "end")
 
     def _count(self, there: str) -> str:
         g = self.g
         return str(g.op("ReduceSum", g.cast(there, WHOLE), g.constant([1], np.int64), keepdims=0))
+
+    def _ending(self, name: str, there: str) -> str:
+        """How many elements each list has, refused where an empty text is before one of them."""
+        g, one = self.g, self.g.constant([1], np.int64)
+        wide = g.op("Shape", there, start=1)
+        before, after = g.sliced(there, 0, g.op("Sub", wide, one)), g.sliced(there, 1, wide)
+        fits = g.op("Or", before, g.op("Not", after))
+        zeros = g.refuse(fits, f"column {name}: an empty text before other elements")
+        return str(g.op("Add", self._count(there), g.op("ReduceSum", zeros, one, keepdims=0)))
 
     def _never_empty(self, encoder: ListEncoder, name: str, ids: str, count: str) -> tuple[str, str]:
         """Rows without an element, filled or refused."""
@@ -347,10 +375,7 @@ class ColumnEncoding:
     def _number(self, encoder: PlainEncoder) -> str:
         g, (kind, (_, *shape)) = self.g, kind_of(encoder)
         columns = [g.column(name, kind, *shape) for name in encoder.columns]
-        columns = [
-            self._whole_numbers(encoder, name, x, kind)
-            for name, x in zip(encoder.columns, columns, strict=True)
-        ]
+        columns = [self._legal(encoder, position, x, kind) for position, x in enumerate(columns)]
         if shape:
             return self._free(encoder, columns[0])
         tensor = g.joined([g.expanded(x) for x in columns])
@@ -365,18 +390,31 @@ class ColumnEncoding:
             self.inside.lengths.setdefault(unit[0], rows)
         return value
 
-    def _whole_numbers(self, encoder: PlainEncoder, name: str, value: str, kind: int) -> str:
-        if kind == WHOLE:
+    def _legal(self, encoder: PlainEncoder, position: int, value: str, kind: int) -> str:
+        """A column whose numbers are refused that the field cannot have, as those of a table are."""
+        g, name, field = self.g, encoder.columns[position], self._field(encoder.name)
+        if kind == NUMBER:
+            wrong = g.op("Or", g.op("IsNaN", value), g.op("IsInf", value))
+            value = g.guarded(value, kind, g.op("Not", wrong), f"column {name}: not a finite number")
+        low, high = bounds(field)
+        if len(encoder.columns) > 1:
+            low, high = low[position % len(low)], high[position % len(high)]
+        if np.isinf(low).all() and np.isinf(high).all():
             return value
-        g = self.g
-        wrong = g.op("Or", g.op("IsNaN", value), g.op("IsInf", g.cast(value, FLOAT)))
-        return g.guarded(value, kind, g.op("Not", wrong), f"column {name}: not a finite number")
+        x = g.cast(value, NUMBER)
+        above = g.op("GreaterOrEqual", x, g.constant(low, np.float64))
+        fits = g.op("And", above, g.op("LessOrEqual", x, g.constant(high, np.float64)))
+        return g.guarded(value, kind, fits, f"column {name}: a number outside of its range")
+
+    def _field(self, name: str) -> Field:
+        return next(field for field in fields(self.program) if field.name == name)
 
 
 def _foreign(encoder: TextEncoder) -> Reason | None:
     """Why the tokenizer of a file stays outside; None of one that does not."""
     if texts.readable(encoder):
-        return None
+        none = "each of its tokens has a letter that is written as several characters"
+        return None if texts.words_of(encoder) else none
     if not texts.merges_bytes(encoder):
         return "its tokenizer is of a file, and neither as those that are trained here nor as that of GPT-2"
     if find_spec(EXTENSIONS_MODULE) is None:

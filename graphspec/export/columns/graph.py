@@ -22,9 +22,10 @@ BATCH = "batch"
 
 
 class GraphWriter:
-    """Collects the nodes of a graph. A value is the name of one."""
+    """Collects the nodes of a graph. A value is its name: it begins with `prefix`, which no column does."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
         self.inputs: dict[str, tuple[int, tuple[int | str, ...]]] = {}
@@ -37,10 +38,14 @@ class GraphWriter:
         self._reasons = Counter[str]()
         self._count = 0
 
+    def name(self, word: str) -> str:
+        """The name of a value."""
+        return self.prefix + word
+
     def op(self, kind: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Any) -> Any:
         """A node; its value, or a list of them where there are several `outputs`."""
         self._count += 1
-        values = [f"{kind.lower()}_{self._count}" + ("" if i == 0 else f"_{i}") for i in range(outputs)]
+        values = [self.name(f"{kind.lower()}_{self._count}_{i}") for i in range(outputs)]
         name = attributes.pop("called", "")
         self.nodes.append(helper.make_node(kind, inputs, values, name, domain=domain, **attributes))
         return values[0] if outputs == 1 else values
@@ -52,7 +57,7 @@ class GraphWriter:
             array = array.astype(object)
         key = (array.dtype.str, array.shape, tuple(array.reshape(-1).tolist()))
         if key not in self._known:
-            name = f"constant_{len(self._known)}"
+            name = self.name(f"constant_{len(self._known)}")
             self.constants[name] = numpy_helper.from_array(array, name)
             self._known[key] = name
         return self._known[key]

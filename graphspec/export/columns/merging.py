@@ -43,9 +43,10 @@ def _shape(g: GraphWriter, value: str, width: int) -> str:
 def _until_none(g: GraphWriter, ids: str, model: Mapping[str, Any]) -> str:
     """A loop that ends when nothing was merged."""
     before, g.nodes = g.nodes, []
-    merges, some = _merge(g, "word_ids", model)
+    step, goes_on, word_ids = map(g.name, ("step", "goes_on", "word_ids"))
+    merges, some = _merge(g, word_ids, model)
     value, truth = helper.make_tensor_value_info, onnx.TensorProto.BOOL
-    given = [value("step", WHOLE, []), value("goes_on", truth, []), value("word_ids", WHOLE, None)]
+    given = [value(step, WHOLE, []), value(goes_on, truth, []), value(word_ids, WHOLE, None)]
     returned = [value(some, truth, []), value(merges, WHOLE, None)]
     body = helper.make_graph(g.nodes, "merge", given, returned)
     g.nodes = before

@@ -16,8 +16,7 @@ from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWrit
 def number(g: GraphWriter, name: str, na_values: Sequence[str]) -> str:
     """A column of numbers, NaN where one is missing. Infinite ones end the run."""
     x = g.column(name, NUMBER)
-    endless = g.op("IsInf", g.cast(x, FLOAT))
-    x = g.guarded(x, NUMBER, g.op("Not", endless), f"column {name}: not a finite number")
+    x = g.guarded(x, NUMBER, g.op("Not", g.op("IsInf", x)), f"column {name}: not a finite number")
     for value in filter(None, map(_number, na_values)):
         x = g.where(g.op("Equal", x, g.constant([value], np.float64)), g.constant([np.nan], np.float64), x)
     return x

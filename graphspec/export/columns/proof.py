@@ -27,6 +27,7 @@ from graphspec.data.windows.forecasts import long
 from graphspec.diagnostics import fail
 from graphspec.elaborated import BaseProgram
 from graphspec.export.columns import ColumnForm
+from graphspec.export.columns.texts import words_of
 from graphspec.export.proof import ABSOLUTE, RELATIVE, outputs_of
 from graphspec.export.tracing import Traced, inputs_at
 from graphspec.tensor import BATCH
@@ -238,7 +239,7 @@ def _values(encoder: Encoder, number: int, unfilled: Collection[str]) -> dict[st
     length = encoder.fill.tensor.shape[1] if encoder.fill.tensor.rank > 1 else 1
     count = length if isinstance(length, int) else 2 + number
     if isinstance(encoder, TextEncoder):
-        words = sorted(word for word, index in encoder.tokenizer.get_vocab().items() if index > 1)
+        words = words_of(encoder)
         text = _between(encoder).join(_turned(words, number + i) for i in range(count))
         return {encoder.columns[0]: text.upper() if number % 2 and text.upper().lower() == text else text}
     if isinstance(encoder, TokensEncoder):

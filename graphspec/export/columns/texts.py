@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -111,7 +111,7 @@ def tokens(g: GraphWriter, encoder: TextEncoder, name: str, text: str) -> tuple[
 def _tokens(g: GraphWriter, encoder: TextEncoder, name: str, text: str) -> str:
     state = tokenizer_of(encoder)
     way, vocabulary = state["pre_tokenizer"]["type"], state["model"]["vocab"]
-    fits = g.op("RegexFullMatch", text, pattern=f"[^{_pattern(_composing())}]*")
+    fits = g.op("RegexFullMatch", text, pattern=f"[^{_pattern(_ranges(_composing()))}]*")
     reason = f"column {name}: a letter that is written as several characters, or is not normalized (NFC)"
     known = {word: index for word, index in vocabulary.items() if index > 1}
     if way == LETTER_BY_LETTER:
@@ -139,13 +139,19 @@ def padding(g: GraphWriter, column: str) -> str:
     return str(g.expanded(g.look_up(column, [""], [0], 0)))
 
 
+def words_of(encoder: TextEncoder) -> list[str]:
+    """The tokens that a file reads: no letter of theirs ends the run."""
+    words = sorted(word for word, index in encoder.tokenizer.get_vocab().items() if index > UNSEEN)
+    return [word for word in words if _composing().isdisjoint(word)]
+
+
 def _pattern(ranges: Iterable[tuple[int, int]]) -> str:
     return "".join(rf"\x{{{low:x}}}-\x{{{high:x}}}" for low, high in ranges)
 
 
 @cache
-def _composing() -> Sequence[tuple[int, int]]:
-    """Ranges of the characters that NFC changes, that join the one before, or whose lower case is several."""
+def _composing() -> frozenset[str]:
+    """The characters that NFC changes, that join the one before, or whose lower case is several."""
     codes = {0x130, *range(0x1160, 0x1200)}
     for code in range(LAST):
         letter = chr(code)
@@ -156,12 +162,12 @@ def _composing() -> Sequence[tuple[int, int]]:
             codes.update(int(part, 16) for part in parts.split()[1:])
             if unicodedata.normalize("NFC", letter) != letter:
                 codes.add(code)
-    return tuple(_ranges(sorted(codes)))
+    return frozenset(map(chr, codes))
 
 
-def _ranges(codes: Iterable[int]) -> Iterator[tuple[int, int]]:
+def _ranges(letters: Iterable[str]) -> Iterator[tuple[int, int]]:
     first = last = -2
-    for code in codes:
+    for code in sorted(map(ord, letters)):
         if code != last + 1:
             if last >= 0:
                 yield first, last
