@@ -63,7 +63,7 @@ SUBJECTS = {
     "gpt": Subject(32, 256, _classes("next")),
     "resnet50": Subject(2, 8, _classes("probs"), epochs=3),
 }
-COMPILED, ON_JAX = "graphspec --compile on", "Keras on JAX"
+COMPILED, ON_JAX, SCANNED = "graphspec --compile on", "Keras on JAX", "JAX, scan of 50 steps"
 
 
 class Epochs:
@@ -224,16 +224,61 @@ def by_keras(spec: str, data: Path) -> list[float]:
     return watch.seconds
 
 
+def by_scan(spec: str, data: Path) -> list[float]:
+    """Three dense layers and Adam written in JAX, and as many steps in one call."""
+    import jax
+    from jax import numpy as jnp
+
+    subject, watch, rows = SUBJECTS[spec], Epochs(), 50
+    with np.load(data) as stored:
+        inputs, targets = stored["features"], stored["probs"].astype("int32")
+    draw = np.random.default_rng(0)
+    sizes = zip((64, 32, 32), (32, 32, 10), strict=True)
+    begun = [(draw.normal(0, i**-0.5, (i, o)).astype("float32"), np.zeros(o, "float32")) for i, o in sizes]
+
+    def loss(weights: Any, x: Any, y: Any) -> Any:
+        for kernel, bias in weights[:-1]:
+            x = jax.nn.relu(x @ kernel + bias)
+        scores = jax.nn.log_softmax(x @ weights[-1][0] + weights[-1][1])
+        return -jnp.take_along_axis(scores, y[:, None], 1).mean()
+
+    def step(state: Any, batch: Any) -> Any:
+        weights, mean, square, number = state
+        value, gradient = jax.value_and_grad(loss)(weights, *batch)
+        mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, mean, gradient)
+        square = jax.tree.map(lambda s, g: 0.999 * s + 0.001 * g * g, square, gradient)
+        rate = 0.001 * jnp.sqrt(1 - 0.999**number) / (1 - 0.9**number)
+        moved = jax.tree.map(lambda w, m, s: w - rate * m / (jnp.sqrt(s) + 1e-7), weights, mean, square)
+        return (moved, mean, square, number + 1), value
+
+    many = jax.jit(lambda state, x, y: jax.lax.scan(step, state, (x, y)), donate_argnums=0)
+    zeros = jax.tree.map(np.zeros_like, begun)
+    state, shape = (begun, zeros, zeros, np.float32(1)), (-1, rows, subject.batch_size)
+    for epoch in range(subject.epochs):
+        watch.on_epoch_begin(epoch)
+        order, total = draw.permutation(subject.examples), 0.0
+        x, y = (each[order].reshape(*shape, *each.shape[1:]) for each in (inputs, targets))
+        for batches in zip(x, y, strict=True):
+            state, values = many(state, *batches)
+            total += values.sum()
+        float(total)
+        watch.on_epoch_end(epoch)
+    return watch.seconds
+
+
 WAYS: dict[str, Callable[[str, Path], list[float]]] = {
     "by hand": by_hand,
     "graphspec": by_graphspec,
     COMPILED: compiled,
     "Keras on torch": by_keras,
     ON_JAX: by_keras,
+    SCANNED: by_scan,
     "Lightning": by_lightning,
 }
-NEEDS = {ON_JAX: "jax", "Lightning": "lightning"}
+NEEDS = {ON_JAX: "jax", SCANNED: "jax", "Lightning": "lightning"}
 """Packages that the extra `bench` has."""
+ONLY = {SCANNED: "dense"}
+"""Ways that are written for one subject."""
 
 
 def write_data(spec: str, path: Path) -> None:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bench.report import Column, Table, Value, duration, seconds
-from bench.trainers import NEEDS, ON_JAX, SUBJECTS, WAYS, write_data
+from bench.trainers import NEEDS, ON_JAX, ONLY, SUBJECTS, WAYS, write_data
 
 NOTE = """Each training runs as its own process, in turns, with the same data, batches and Adam, and without
 metrics. The time of a step is that of the shortest epoch after the first, over all rounds. Compiling is the
@@ -41,7 +41,7 @@ def table(directory: Path, budget_seconds: float, names: list[str] | None = None
             continue
         data = directory / f"{name}.npz"
         write_data(name, data)
-        ways = [way for way in WAYS if way not in NEEDS or find_spec(NEEDS[way])]
+        ways = [way for way in _ways(name) if way not in NEEDS or find_spec(NEEDS[way])]
         found: dict[str, list[tuple[list[float], float]]] = {way: [] for way in ways}
         failed: dict[str, str] = {}
         end = time.perf_counter() + budget_seconds
@@ -56,6 +56,11 @@ def table(directory: Path, budget_seconds: float, names: list[str] | None = None
     return Table("Trainings beside other libraries", NOTE, COLUMNS, tuple(rows))
 
 
+def _ways(name: str) -> list[str]:
+    """Those in which a subject trains."""
+    return [way for way in WAYS if ONLY.get(way, name) == name]
+
+
 def _rows(
     name: str, found: Mapping[str, list[tuple[list[float], float]]], failed: Mapping[str, str]
 ) -> list[Mapping[str, Value]]:
@@ -63,7 +68,7 @@ def _rows(
     steps = -(-subject.examples // subject.batch_size)
     best = {way: min(min(epochs[1:]) for epochs, _ in runs) for way, runs in found.items() if runs}
     rows: list[Mapping[str, Value]] = []
-    for way in WAYS:
+    for way in _ways(name):
         if way in NEEDS and way not in found:
             note = f"{NEEDS[way]} is not installed: pip install -e '.[bench]'"
             rows.append({"spec": name, "way": way, "note": note})
