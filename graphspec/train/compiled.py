@@ -125,11 +125,13 @@ class Compiled:
         batch_size: int,
         tell: Callable[[str], None],
         closed: bool = False,
+        custom: bool = False,
     ):
         """`closed` says that nothing but the training changes the module: then a graph is not asked, at each
-        step, whether it still holds.
+        step, whether it still holds. `custom` code may count steps in Python, or assign its buffers: then
+        torch.compile does that at each step.
         """
-        self.module, self.choice, self.closed = module, choice, closed
+        self.module, self.choice, self.closed, self.custom = module, choice, closed, custom
         self.batch_size, self.tell = batch_size, tell
         self.active = choice.step or bool(choice.paths)
         self.count, self.seconds, self._began = 0, 0.0, 0.0
@@ -191,8 +193,8 @@ class CompiledStep:
         self._step: Any = None
         self._weights: list[Tensor] = []
         self._calls = GraphCalls(_compiler(shared.closed))
-        self._last: tuple[Batch, Tensor, Any]
-        """What the last compiled step took and gave."""
+        self._again: StepAgain | None = None
+        """The last step, where others may follow as calls of its graph."""
         if shared.choice.step:
             self._step = _compiled_step(shared.module, optimizer, self._calls, shared.closed)
 
@@ -200,7 +202,7 @@ class CompiledStep:
         self, objective: Objective, called: nn.Module, batch: Batch, totals: StepTotals | None
     ) -> BatchResult:
         """A forward and a backward pass: weights have their gradients afterwards, or are `updated`."""
-        self.updated, full = False, len(batch) == self.shared.batch_size
+        self.updated, self._again, full = False, None, len(batch) == self.shared.batch_size
         if full and self._step is not None:
             batch_result = self._compiled(objective, batch)
             if batch_result is not None:
@@ -224,7 +226,7 @@ class CompiledStep:
             if not self._weights:
                 return None
         groups = dict(batch.arrays), dict(batch.weights), dict(batch.masks)
-        (rates,) = self._rates(objective.device, 1)
+        (rates,) = self._rates(1)
         try:
             found = self._step(objective, self._weights, *groups, rates)
         except Exception as error:
@@ -233,8 +235,10 @@ class CompiledStep:
             self.shared.tell(f"not compiled, as torch cannot: {first_line(error)}")
             self._step, self.shared.count = None, 0
             return None
-        self.updated, self._last = self.optimizer.traceable, (batch, rates, found)
         loss, terms, outputs, targets, masks, gradients = found
+        self.updated = self.optimizer.traceable
+        if self.updated and not self.shared.custom:
+            self._again = StepAgain.of(self._calls, batch, rates, found)
         for weight, gradient in zip(self._weights, gradients, strict=False):
             if gradient.stride() != weight.stride():
                 gradient = torch.empty_like(weight).copy_(gradient)  # as autograd lays it out
@@ -243,27 +247,49 @@ class CompiledStep:
         return BatchResult(loss, parts, outputs, targets, masks, Reading(loss))
 
     def further(self, batches: Iterable[Batch], count: int) -> Iterator[tuple[Batch, BatchResult]]:
-        """At most `count` more steps, each when it is asked for, after one that `updated` the weights: to the
+        """At most `count` more steps, each when it is asked for, after one that was a call of a graph: to the
         bit what calls of this object would make, if nothing but `Update.move` comes between them.
         """
-        batch, rates, (loss, terms, outputs, targets, masks, _) = self._last
-        names = tuple(batch.arrays), tuple(batch.weights), tuple(batch.masks)
-        parts = (part for term in terms.values() for part in term)
-        result = [loss, *parts, *outputs.values(), *targets.values(), *masks.values()]
-        call = self._calls.again(_tensors(batch, names, rates), result)
-        rows = self._rates(rates.device, count)
-        for numbers, batch in zip(rows, batches, strict=False):  # rows end first: no batch is taken in vain
-            loss, *rest = call(_tensors(batch, names, numbers))
-            found = iter(rest)
-            judged = {name: Term(next(found), next(found), next(found)) for name in terms}
-            own = [dict(zip(group, found, strict=False)) for group in (outputs, targets, masks)]
-            yield batch, BatchResult(loss, judged, own[0], own[1], own[2], Reading(loss))
+        if self._again is None:
+            return
+        again, rows = self._again, self._rates(count)
+        for rates, batch in zip(rows, batches, strict=False):  # rows end first: no batch is taken in vain
+            yield batch, again(batch, rates)
 
-    def _rates(self, device: torch.device, count: int) -> Sequence[Tensor]:
+    def _rates(self, count: int) -> Sequence[Tensor]:
         """The learning rates of each of the next steps; numbers would be constants of the graph."""
         begun = self.optimizer.iterations
         rows = [self.optimizer.rates(step) for step in range(begun, begun + count)]
-        return torch.tensor(rows, dtype=torch.float64, device=device).unbind()
+        return torch.tensor(rows, dtype=torch.float64, device=self._weights[0].device).unbind()
+
+
+@dataclass(frozen=True, slots=True)
+class StepAgain:
+    """A compiled step that is made again, on other batches. Results of large models are large: it holds none.
+
+    `given` are the names of what a batch has, `made` those of a result's terms, outputs, targets and masks.
+    """
+
+    call: Callable[[Sequence[Tensor]], Any]
+    given: tuple[tuple[str, ...], ...]
+    made: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, calls: GraphCalls, batch: Batch, rates: Tensor, found: Any) -> StepAgain:
+        """Made of what the step took and gave."""
+        loss, terms, *groups, _ = found
+        given = tuple(batch.arrays), tuple(batch.weights), tuple(batch.masks)
+        parts = (part for term in terms.values() for part in term)
+        result = [loss, *parts, *(each for group in groups for each in group.values())]
+        call = calls.again(_tensors(batch, given, rates), result)
+        return cls(call, given, (tuple(terms), *map(tuple, groups)))
+
+    def __call__(self, batch: Batch, rates: Tensor) -> BatchResult:
+        loss, *rest = self.call(_tensors(batch, self.given, rates))
+        found, (terms, *groups) = iter(rest), self.made
+        judged = {name: Term(next(found), next(found), next(found)) for name in terms}
+        outputs, targets, masks = (dict(zip(group, found, strict=False)) for group in groups)
+        return BatchResult(loss, judged, outputs, targets, masks, Reading(loss))
 
 
 def _tensors(batch: Batch, names: tuple[Iterable[str], ...], rates: Tensor) -> list[Tensor]:
@@ -299,10 +325,12 @@ def _compiled_step(module: nn.Module, optimizer: Optimizer, backend: GraphCalls,
         loss, terms, *rest = objective.loss_terms(module, Batch(arrays, counts, masks))
         gradients = torch.autograd.grad(loss, weights)
         if optimizer.traceable:
-            finite = loss.detach().isfinite()  # else nothing moves
+            finite, touched = loss.detach().isfinite(), optimizer.touched
             with torch.no_grad():
-                kept = [torch.where(finite, gradient, 0) for gradient in gradients]
-                optimizer.trace(kept, torch.where(finite, rates, 0).unbind())
+                before = [tensor.clone() for tensor in touched]
+                optimizer.trace(list(gradients), rates.unbind())
+                for tensor, kept in zip(touched, before, strict=True):  # momentum moves without gradients
+                    tensor.copy_(torch.where(finite, tensor, kept))
             gradients = ()
         outputs = {name: value.detach() for name, value in rest[0].items()}
         parts = {name: (term.value, term.divisor, term.count) for name, term in terms.items()}

@@ -35,19 +35,24 @@ class GraphCalls:
     def again(self, given: Sequence[Tensor], result: Sequence[Any]) -> Callable[[Sequence[Tensor]], Any]:
         """A function that repeats the last call with others in the place of the tensors that were `given`,
         and returns what `result` was of that call. What neither the graph made nor was given stays as it is.
+        Neither holds a tensor of that call any longer.
         """
-        run, taken = self.run, list(self.taken)
+        run, taken, made = self.run, list(self.taken), self.made
+        self.taken = self.made = ()  # what a step made goes with it
         places = {id(tensor): place for place, tensor in enumerate(taken)}
         swaps = [(places[id(t)], index) for index, t in enumerate(given) if id(t) in places]
-        known = (*self.made, *given)
-        found = {id(tensor): place for place, tensor in enumerate(known)}
+        found = {id(tensor): place for place, tensor in enumerate((*made, *given))}
         fixed = tuple(each for each in result if id(each) not in found)
-        found |= {id(each): len(known) + place for place, each in enumerate(fixed)}
+        known = len(made) + len(given)
+        found |= {id(each): known + place for place, each in enumerate(fixed)}
         pick = itemgetter(*(found[id(each)] for each in result))
+        for place, _ in swaps:
+            taken[place] = None
 
         def call(given: Sequence[Tensor]) -> Any:
+            arguments = taken.copy()
             for place, index in swaps:
-                taken[place] = given[index]
-            return pick((*run(*taken), *given, *fixed))
+                arguments[place] = given[index]
+            return pick((*run(*arguments), *given, *fixed))
 
         return call

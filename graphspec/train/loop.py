@@ -331,7 +331,7 @@ def _further(
     nothing was updated with it.
     """
     update, *others = training.phase.turns
-    if others or not update.compiled.updated or training.callbacks.watches_batches or stop:
+    if others or training.callbacks.watches_batches or stop:
         return None
     full = (examples - training.seen) // training.batch_size
     count, until = min(full, saver.free_steps, MOST), time.monotonic() + UNSEEN
@@ -339,6 +339,7 @@ def _further(
         if not math.isfinite(result.value):
             return result
         training.meter.add(result, batch)
+        del result  # before the next one is made
         update.move()
         training.seen += len(batch)
         training.iterations += 1

@@ -42,7 +42,8 @@ def compiled(parts: TrainingParts, dataset: Data, given: TrainOptions) -> Compil
     if way != "off":
         given.tell(str(choice))
     size = -(-program.training.batch_size // spread.world.size)
-    return Compiled(spread.module, choice, size, given.tell, not given.callbacks)
+    custom = bool(nodes(program) or objectives(program))
+    return Compiled(spread.module, choice, size, given.tell, not (given.callbacks or custom), custom)
 
 
 def phases(parts: TrainingParts, compiled: Compiled) -> Phases:

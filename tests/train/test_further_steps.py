@@ -2,6 +2,7 @@
 
 import os
 import signal
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from graphspec.compiler import compile
+from graphspec.data.batches import Shuffle
 from graphspec.diagnostics import SpecError
 from graphspec.train import compiled, loop
 from graphspec.train import meter as meters
@@ -200,6 +202,118 @@ def test_a_row_ends_a_training_before_nan_where_a_callback_says_so(
     spec = EXPLODING.replace("batch_size: 8", "batch_size: 8, callbacks: {terminate_on_nan: {}}")
     assert_same(trained(place, "in-a-row", spec), one_by_one(place, monkeypatch, spec))
     assert state(place / "in-a-row").part("progress").numbers["iterations"] == 5
+
+
+@pytest.mark.parametrize("most", [0, 256])
+@pytest.mark.parametrize(
+    "optimizer", ["{name: sgd, momentum: 0.9, nesterov: true}", "{name: rmsprop, momentum: 0.9}"]
+)
+def test_a_step_whose_loss_is_not_finite_changes_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str, most: int
+) -> None:
+    """Momentum would go on without gradients, too."""
+    first = np.load(place / "d.npz")["first"]
+    first[Shuffle(0, 0).order(len(first))[30]] = 1e38  # seen in the fourth step
+    np.savez(place / "d.npz", x=np.load(place / "d.npz")["x"], first=first)
+    kept: dict[str, torch.Tensor] = {}
+    move = Update.move
+
+    def keeping(self: Update) -> None:
+        move(self)
+        state = {f"optimizer/{name}": each for name, each in self.optimizer.state_dict()[0].items()}
+        kept.update({name: each.clone() for name, each in (state | self.optimizer.weights).items()})
+
+    monkeypatch.setattr(Update, "move", keeping)
+    monkeypatch.setattr(loop, "MOST", most)
+    said = EXPLODING.replace("{name: sgd, learning_rate: 1e4}", optimizer)
+    trained(place, "run", said.replace("batch_size: 8", "batch_size: 8, callbacks: {terminate_on_nan: {}}"))
+    found = state(place / "run")
+    assert found.part("progress").numbers["iterations"] == 3
+    remembered = found.part("optimizer").tensors
+    tensors = {f"optimizer/{name}": each for name, each in remembered.items()} | found.part("module").tensors
+    assert len(kept) >= 4
+    for name, each in kept.items():
+        assert torch.equal(tensors[name], each), name
+
+
+CUSTOM = """
+import torch
+
+class Counting:
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, output, target):
+        self.calls += 1
+        return (output - target) ** 2 / self.calls
+
+class Following(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(6))
+        self.register_buffer("last", torch.zeros(6))
+
+    def forward(self, x):
+        y = x * self.weight + self.last
+        if self.training:
+            self.last = x.mean(0)  # and not in place
+        return y
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("mse", "{module: counters.Counting}"),
+        ("nodes: {", "nodes: {own: {module: counters.Following, shape: [6]}, "),
+    ],
+)
+def test_custom_code_may_count_in_python_and_assign_its_buffers(
+    place: Path, monkeypatch: pytest.MonkeyPatch, change: tuple[str, str]
+) -> None:
+    (place / "counters.py").write_text(CUSTOM)
+    monkeypatch.chdir(place)
+    (place / "spec.yaml").write_text(EXPLODING.replace("1e4", "0.01").replace(*change))
+    program = compile(place / "spec.yaml", allow=["counters"])
+    losses = []
+    for way in ("off", "on"):
+        options: Any = {"root": place, "run_dir": place / way, "device": "cpu", "compile": way}
+        losses.append(train(program, **options, tell=lambda line: None).history["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("most", [0, 256])
+def test_no_step_holds_what_another_made(place: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Outputs of large models are large: those of two steps may not fit a device."""
+    made: list[weakref.ref[torch.Tensor]] = []
+    alive: list[int] = []
+    compiler = compiled._compiler
+
+    def watching(closed: bool) -> Any:
+        def compile(graph: Any, examples: Any) -> Any:
+            run = compiler(closed)(graph, examples)
+
+            def call(*taken: Any) -> Any:
+                alive.append(sum(each() is not None for each in made))
+                found = run(*taken)
+                made.extend(weakref.ref(each) for each in found if len(each.shape) == 2)
+                return found
+
+            return call
+
+        return compile
+
+    def validation(*arguments: Any) -> Any:
+        alive.append(sum(each() is not None for each in made))
+        return evaluate(*arguments)
+
+    evaluate = loop.evaluate
+    monkeypatch.setattr(loop, "evaluate", validation)
+    monkeypatch.setattr(compiled, "_compiler", watching)
+    monkeypatch.setattr(loop, "MOST", most)
+    spec = EXPLODING.replace("1e4", "0.01").replace("d.npz}", "d.npz, validation: {split: 0.2}}")
+    trained(place, "run", spec)
+    assert len(alive) == len(made) + 2 == 21 and not any(alive)
 
 
 @pytest.mark.parametrize("step", one_in(3, [20, 5, 11]))

@@ -112,6 +112,11 @@ class Optimizer:
         """The weights that the loss reaches, in the order of the gradients that `trace` takes."""
         return [self.weights[name] for name in self._moved]
 
+    @property
+    def touched(self) -> Tensors:
+        """What `trace` changes: the weights that the loss reaches, and what is remembered for them."""
+        return self.moved + [each for group in self._groups for own in group.state.values() for each in own]
+
     def trace(self, gradients: Tensors, rates: Sequence[Tensor]) -> None:
         """The update of a step as torch.compile takes it into its graph; `advance` follows outside of it.
 
