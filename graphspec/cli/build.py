@@ -355,10 +355,8 @@ def _export(
     program = program if proved is None else proved.program
     failure = "build-failed", "the forward pass fails", "try `--format py` first"
     with running(program, *failure), deploying.making(path.parent):
-        try:
+        with deploying.writing(path):
             exported = export(program, format, path, seed, weights if state is None else state, encoders)
-        except OSError as error:
-            raise misuse("-o", f"{path} cannot be written: {error.strerror or error}") from None
         config = deploying.write_config(program, path, exported, encoders) if triton else None
     details: dict[str, Any] = {"weights": None if weights is None else str(weights), "seed": seed}
     details |= {} if config is None else {"config": config}

@@ -148,7 +148,8 @@ def _quantized(
 
     most = MAX_LOSS if asked.max_loss is None else asked.max_loss
     with making(path.parent):
-        done = quantize(run, path, most, encoders)
+        with writing(path):
+            done = quantize(run, path, most, encoders)
         config = write_config(run.program, path, done.exported, encoders) if asked.triton else None
     if as_json:
         details = {} if why is None else {"tensors": why}
@@ -225,6 +226,15 @@ def making(folder: Path) -> Iterator[None]:
         for part in new:
             if part.is_dir() and not any(part.iterdir()):
                 part.rmdir()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A file that cannot be written ends the command."""
+    try:
+        yield
+    except OSError as error:
+        raise misuse("-o", f"{path} cannot be written: {error.strerror or error}") from None
 
 
 @contextmanager

@@ -216,24 +216,27 @@ class Forecaster:
     # --- rows
 
     def table_of(self, first: int, decoded: pa.Table) -> pa.Table:
-        """Long rows of some windows, from number `first` on; `decoded` has a row for each step."""
-        count = decoded.num_rows // max(1, self.windows.next)
+        """Long rows of some windows, from number `first` on; `decoded` has all of each."""
+        steps = self.windows.rows
+        count = decoded.num_rows // steps
         origins = self.origins[first : first + count]
-        series = np.repeat(self.line.series_of(origins), self.windows.next)
+        series = np.repeat(self.line.series_of(origins), steps)
         columns: dict[str, Any] = {}
         if self.windows.by:
             for name in self.windows.by:
                 columns[name] = self.line.names.column(name).combine_chunks().take(pa.array(series))
         if self.every:
-            starts = self.line.ticks[np.repeat(origins, self.windows.next)]
+            starts = self.line.ticks[np.repeat(origins, steps)]
             columns["origin"] = self.line.stamps.column(starts)
         ticks = np.concatenate([self._ahead(int(origin)) for origin in origins.tolist()])
         columns[self.windows.order] = self.line.stamps.column(ticks)
         return pa.table(columns | {name: decoded[name] for name in decoded.column_names})
 
     def _ahead(self, origin: int) -> Any:
-        """The times of the steps after an origin: those of the file where it has them."""
+        """The times of the steps after an origin, those of the file where it has them; with none its own."""
         line, spacing, steps = self.line, self.windows.spacing, self.windows.next
+        if not steps:
+            return line.ticks[[origin]]
         if spacing is not None:
             return after(line.ticks[origin], steps, spacing)
         run = line.begins[np.searchsorted(line.begins, origin, side="right")]

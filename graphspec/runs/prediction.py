@@ -126,7 +126,7 @@ class Predictor:
         forecaster = Forecaster(self.program, encoders, table, every_window, self.limit)
         self.notes += forecaster.notes
         examples, first = forecaster.examples(self.wanted, self._dtypes()), 0
-        steps = windows_of(self.program).next
+        steps = windows_of(self.program).rows
         with torch.no_grad():
             for batch in examples.batches(self.batch_size):
                 inputs = {name: array for name, array in batch.arrays.items() if not name.endswith(UNIT)}

@@ -287,6 +287,36 @@ def test_the_last_window_of_each_series_becomes_long_rows(run: Path) -> None:
     assert table["time"].to_pylist()[:3] == [f"2024-01-03 {hour:02}:00:00" for hour in (9, 10, 11)]
 
 
+@pytest.mark.parametrize("every", [False, True])
+def test_a_window_without_a_step_that_comes_is_a_row(every: bool, tmp_path: Path) -> None:
+    spec = """
+inputs: {past: {shape: [4, 1]}}
+nodes: {flat: {layer: Flatten}, code: {layer: Dense, units: 4}, again: {layer: Reshape, target_shape: [4, 1]}}
+outputs: {again: {loss: mse, target: past}}
+data:
+  train: data.csv
+  windows: {by: shop, order: time, past: 4}
+  features: {past: {columns: [y], encode: number, steps: past, scale: standard}}
+train: {epochs: 1}
+"""
+    rows = frame({"a": 9, "b": 5, "c": 3})
+    rows.to_csv(tmp_path / "data.csv", index=False)
+    (tmp_path / "spec.yaml").write_text(spec)
+    program = compile(tmp_path / "spec.yaml")
+    train(program, root=tmp_path, run_dir=tmp_path / "run", tell=lambda line: None)
+    run = Run(tmp_path / "run")
+    found = run.predict(tmp_path / "data.csv", every_window=every).to_pylist()
+    ends = [row for row in rows.to_dict("records") if row["y"] % 1000 >= 3 and row["shop"] != "c"]
+    ends = ends if every else [ends[5], ends[7]]
+    assert [(row["shop"], str(row["time"])) for row in found] == [(row["shop"], row["time"]) for row in ends]
+    windows = np.array([np.arange(row["y"] - 3, row["y"] + 1) for row in ends])
+    mean, scale = rows["y"].mean(), rows["y"].std(ddof=0)
+    scaled = (windows - mean) / scale
+    (wanted,) = run.model().engine({"past": scaled[:, :, None].astype(np.float32)}).values()
+    undone = wanted.reshape(len(ends), 4) * scale + mean
+    np.testing.assert_allclose([row["again"] for row in found], undone, 1e-4, 1e-2)
+
+
 def test_a_forecast_needs_no_target_where_it_is_not_known(run: Path, tmp_path: Path) -> None:
     rows = pd.read_csv(run / "data.csv")
     hidden = rows.groupby("shop").cumcount() >= 57

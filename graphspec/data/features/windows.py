@@ -80,6 +80,11 @@ class Windows(Setting):
         """The columns that say which row is which step."""
         return (*self.by, self.order)
 
+    @property
+    def rows(self) -> int:
+        """The rows that `predict` writes of a window: its steps that come, without any its last one."""
+        return self.next or 1
+
     def steps(self, feature: Feature | None) -> Steps | None:
         """The rows that a feature reads; None for the one row of the last step of the past."""
         wanted = feature.steps if feature is not None else None

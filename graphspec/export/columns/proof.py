@@ -85,7 +85,7 @@ def _predicted(
 ) -> list[Row]:
     """What `predict` makes of the outputs for a row: of a window a row for each step."""
     windows = program.data.windows if program.data is not None else None
-    steps = max(1, windows.next) if windows is not None else 1
+    steps = windows.rows if windows is not None else 1
     units = {}
     for output in program.outputs.values():
         encoder = encoders.encoders.get(output.target)
