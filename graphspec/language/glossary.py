@@ -96,7 +96,7 @@ SHARED = {
     "use_cudnn": "Keras' switch for cuDNN; PyTorch chooses by itself",
     "use_gate": "Whether a learned gate scales the output",
     "use_scale": "Whether scores have a learned factor",
-    "value_range": "Least and the largest value of a pixel",
+    "value_range": "The least and the largest value of a pixel",
     "window": "Shape of the window, by name",
     "x1": "A number that replaces the first tensor",
     "x2": "A number that replaces the second tensor",

@@ -57,7 +57,7 @@ def serve(runs: Mapping[str, Served], options: ServeOptions, listening: socket.s
     # uvicorn's own configuration of logging closes the handlers of others; absl's closes its stream with it
     config = uvicorn.Config(
         Application(server, LOCAL if host in LOCAL else None),
-        log_level="warning",
+        log_level="error",
         log_config=None,
         access_log=False,
         http=JoiningProtocol,

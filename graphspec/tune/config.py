@@ -18,7 +18,7 @@ class IntRange(Setting):
     """Integers from the first to the second, both included; `log` samples on a logarithmic scale."""
 
     bounds: Annotated[tuple[int, int], Field(alias="int", strict=False)]
-    """Least and the largest integer."""
+    """The least and the largest integer."""
     log: bool = False
     step: Count = 1
     kind: ClassVar = "int"
@@ -57,7 +57,7 @@ class FloatRange(Setting):
     """Numbers between the first and the second; `step` takes multiples of it, counted from the first."""
 
     bounds: Annotated[tuple[float, float], Field(alias="float", strict=False)]
-    """Least and the largest number."""
+    """The least and the largest number."""
     log: bool = False
     step: Annotated[float, Field(gt=0)] | None = None
     kind: ClassVar = "float"

@@ -197,6 +197,19 @@ def test_other_data_are_read_with_the_options_of_the_spec(tmp_path: Path) -> Non
     assert whole(load(given, tmp_path / "t.tsv", None, CPU).training)["x"].tolist() == [[0.5, -0.5]]
 
 
+def test_a_checkpoint_of_before_knows_its_data(tmp_path: Path) -> None:
+    """Checkpoints hold the fingerprint, and `--resume` compares it: for the same data it stays as it is."""
+    (tmp_path / "t.csv").write_text("x,y,w\n1,0.5,1\n2,,3\n3,1.5,1\n")
+    masked = compile("""
+inputs: {x: {shape: [1]}}
+nodes: {y: {layer: Dense, units: 1}}
+outputs: {y: {loss: mse, missing: ignore, sample_weight: w}}
+data: {train: t.csv, features: {x: {encode: number}, y: {encode: number}}}
+""")
+    found = load(masked, tmp_path / "t.csv", tmp_path, CPU)
+    assert found.fingerprint == "56a9b2f6b7cc8ffaa8b675cb34aa60ae"
+
+
 def test_more_than_memory_holds_is_read_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [row(float(i), f"w{i % 7}") for i in range(200)]
     paths = write(tmp_path, rows)

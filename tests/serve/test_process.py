@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -176,6 +177,26 @@ def test_bodies_that_mean_harm_leave_a_server_as_it_was(path: Path) -> None:
         assert get(port, "/health")[0] == get(port, "/ready")[0] == 200
         assert same(ask(port, row)[1], expected(Run(path), row))
         assert process.poll() is None
+
+
+ODD = (
+    b"\x16\x03\x01\x00\x00",
+    b"GET /health HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+)
+
+
+def test_what_strangers_send_is_not_written_to_the_terminal(path: Path) -> None:
+    """uvicorn would warn of each, and recommend a library for websockets, which nothing here uses."""
+    with in_process(str(path)) as (port, process):
+        for head in ODD:
+            with socket.create_connection(("127.0.0.1", port), timeout=ENDLESS) as connection:
+                connection.sendall(head)
+                assert connection.recv(65536).startswith(b"HTTP/1.1 ")
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        (line,) = process.stderr.read().splitlines()
+        assert line.startswith("stopping ")
 
 
 def test_a_server_listens_to_this_machine_alone(path: Path) -> None:

@@ -416,7 +416,7 @@ def _foreign(encoder: TextEncoder) -> Reason | None:
         none = "each of its tokens has a letter that is written as several characters"
         return None if texts.words_of(encoder) else none
     if not texts.merges_bytes(encoder):
-        return "its tokenizer is of a file, and neither as those that are trained here nor as that of GPT-2"
+        return "its tokenizer comes from a file, and is neither like those trained here nor like GPT-2's"
     if find_spec(EXTENSIONS_MODULE) is None:
         (package,) = EXTRAS["extensions"]
         return f"its tokenizer takes {package}, which is not installed: pip install {package}"
