@@ -112,7 +112,7 @@ def _folder(output: str | None, force: bool) -> Path:
     left = {half for name in FILES for half in halves(folder / name)}
     left |= {path for name in FILES if (path := folder / name).is_file() and is_ours(path, path.suffix[1:])}
     if not left.issuperset(folder.iterdir()):
-        raise misuse("-o", f"{folder} holds files that graphspec did not write; --force leaves them there")
+        raise misuse("-o", f"{folder} holds files that graphspec did not write; --force keeps these")
     return folder
 
 

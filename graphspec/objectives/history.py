@@ -22,16 +22,10 @@ def metric_names(metrics: Sequence[Metric]) -> list[str]:
     return names
 
 
-def history_names(outputs: Mapping[str, Any]) -> list[str]:
-    """`loss`, each output's loss where there are several, then the metrics, with the output's name where
-    there are several. Those of validation have `val_` in front.
-    """
-    return list(directions(outputs))
-
-
 def directions(outputs: Mapping[str, Any], validated: bool = False) -> dict[str, Direction]:
-    """The names of an epoch's values, and which way is better in each; with `validated` those of validation,
-    too.
+    """The names of an epoch's values, and which way is better in each: `loss`, each output's loss where there
+    are several, then the metrics, with the output's name where there are several. With `validated` also those
+    of validation, with `val_` in front.
     """
     ways: dict[str, Direction] = dict.fromkeys(loss_names(outputs), "down")
     for name, output in outputs.items():

@@ -131,7 +131,7 @@ def _warnings(plan: Plan, path: Path) -> Iterator[Diagnostic]:
     named = [key for key in turned if plan.matches[key].how == "name"]
     if named:
         message = (
-            f"{shown(named)} {'stands' if len(named) == 1 else 'stand'} after a Flatten, and the columns in "
+            f"{shown(named)} {'is' if len(named) == 1 else 'are'} after a Flatten, and the columns in "
             f"`{path}` were taken to be in PyTorch's order, channels first"
         )
         help = "if a module of this spec was saved there, `flatten: hwc` in the rules leaves them as they are"

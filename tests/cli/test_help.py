@@ -52,6 +52,16 @@ def test_the_interface_has_no_word_that_a_reader_must_guess() -> None:
     assert [(place, text) for place, text in sentences() if GUESSED.search(text)] == []
 
 
+def piece(part: ast.expr) -> str:
+    """A part of an f-string; of a choice between two words both."""
+    match part:
+        case ast.Constant(value):
+            return str(value)
+        case ast.FormattedValue(ast.IfExp(body=ast.Constant(str(one)), orelse=ast.Constant(str(other)))):
+            return f"{one}/{other}"
+    return "{}"
+
+
 def written(path: Path) -> Iterator[tuple[str, str]]:
     """The texts of a file that people may read, each with its line; what is computed in them is `{}`."""
     inner: set[int] = set()  # docstrings, and parts of what was seen: a walk meets a node after its parent
@@ -61,9 +71,7 @@ def written(path: Path) -> Iterator[tuple[str, str]]:
             inner.add(id(node.value))
         elif isinstance(node, ast.JoinedStr):
             inner.update(map(id, node.values))
-            text = "".join(
-                str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values
-            )
+            text = "".join(map(piece, node.values))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
             text = node.value
         if text is not None and " " in text:

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import graphspec
 from graphspec.data.batches import Batch
 from graphspec.diagnostics import SpecError
-from graphspec.objectives.history import history_names
+from graphspec.objectives.history import directions
 from graphspec.train import meter as meters
 from graphspec.train.config import OPTIMIZERS
 from graphspec.train.meter import Meter, Units
@@ -205,7 +205,7 @@ outputs:
     meter, batch = objective.meter(), Batch({"x": torch.randn(8, 3), "y": torch.randint(2, (8, 1)).float()})
     meter.add(objective(program.module(), batch), batch)
     found = meter.result()
-    assert list(found) == history_names(program.outputs) == ["loss", "auc", "auc_1", "pr", "auc_2"]
+    assert list(found) == list(directions(program.outputs)) == ["loss", "auc", "auc_1", "pr", "auc_2"]
     assert found["auc_1"] == found["pr"] and found["auc"] == found["auc_2"]
 
 
