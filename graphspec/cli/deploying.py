@@ -189,8 +189,9 @@ def write_config(program: Program, path: Path, exported: Exported, encoders: Enc
     from graphspec.export.triton import config
 
     example = example_arrays(program, exported.form, encoders)
+    needs = exported.form.needs if exported.form is not None else ()
     target = path.parent.parent / CONFIG
-    write(target, stamped(config(path, exported.batched, example)))
+    write(target, stamped(config(path, exported.batched, example, needs)))
     return str(target)
 
 

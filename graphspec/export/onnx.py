@@ -73,6 +73,19 @@ def write(
     return _session(program, outputs, path)
 
 
+def session_options(extended: bool) -> Any:
+    """Those of a session whose file may need onnxruntime-extensions."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    if extended:
+        from onnxruntime_extensions import get_library_path
+
+        options.register_custom_ops_library(get_library_path())
+    return options
+
+
 def session_of(
     program: Program, path: Path, extended: bool = False
 ) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -91,12 +104,7 @@ def session_of(
         raised.NotImplemented,
         raised.RuntimeException,
     )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = ERRORS_ONLY
-    if extended:
-        from onnxruntime_extensions import get_library_path
-
-        options.register_custom_ops_library(get_library_path())
+    options = session_options(extended)
     with failing(program, "onnxruntime refuses the exported program", failures):
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_outputs()]

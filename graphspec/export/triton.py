@@ -16,26 +16,36 @@ TYPES: Mapping[str, str] = {
     "tensor(double)": "TYPE_FP64",
     "tensor(float16)": "TYPE_FP16",
     "tensor(bool)": "TYPE_BOOL",
-    "tensor(int32)": "TYPE_INT32",
-    "tensor(int64)": "TYPE_INT64",
+    **{
+        f"tensor({sign}int{bits})": f"TYPE_{sign.upper()}INT{bits}"
+        for sign in ("", "u")
+        for bits in (8, 16, 32, 64)
+    },
     "tensor(string)": "TYPE_STRING",
 }
 """onnxruntime's types as Triton's."""
+LIBRARY = 'model_operations { op_library_filename: "PATH" }'
+"""How a configuration names a library of operators."""
 BATCH = 256
 """Rows that Triton computes together, at most."""
 
 
-def config(file: Path, batched: bool, example: Mapping[str, Any]) -> str:
+def config(file: Path, batched: bool, example: Mapping[str, Any], needs: Sequence[str] = ()) -> str:
     """The configuration: what the file reads and returns. `batched` says that it takes any number of rows;
-    then Triton puts requests together. `example` are arrays that the file takes.
+    then Triton puts requests together. `example` are arrays that the file takes, and `needs` the packages
+    whose operators it has.
     """
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    from graphspec.export.onnx import session_options
+
+    options = session_options(bool(needs))
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_outputs()]
     ranks = {n: np.ndim(v) for n, v in zip(names, session.run(names, dict(example)), strict=True)}
     head = f"# {MADE_BY} {__version__}: what model.onnx reads and returns."
-    lines = [head, 'backend: "onnxruntime"', f"max_batch_size: {BATCH if batched else 0}"]
+    more = [f"# Name the library of {name}: {LIBRARY}" for name in needs]
+    lines = [head, *more, 'backend: "onnxruntime"', f"max_batch_size: {BATCH if batched else 0}"]
     for kind, values in (("input", session.get_inputs()), ("output", session.get_outputs())):
         parts = [_tensor(v.name, v.type, _shape(v, ranks), batched) for v in values]
         lines += [f"{kind} [", ",\n".join(parts), "]"]

@@ -43,6 +43,7 @@ nodes:
 outputs: {co2: {loss: mse}}
 data:
   train: rows.jsonl
+  na_values: ["", "0", "-7"]
   features:
     cast_1: {columns: [co2, co2_1], encode: number, fill: mean, scale: standard}
     step:   {column: graphspec/cast_1, encode: text, vocabulary: 40}
@@ -60,8 +61,8 @@ def row(draw: random.Random, words: tuple[str, ...] = WORDS[:-1]) -> dict[str, A
     return {
         "co2": draw.gauss(1, 0.01),
         "co2_1": draw.gauss(0, 1),
-        "place": draw.randint(0, 9),
-        "small": draw.randint(-9, 9),
+        "place": draw.randint(1, 9),
+        "small": draw.randint(1, 9),
         "half": draw.random(),
         "graphspec/cast_1": " ".join(draw.choices(words, k=3)),
         "word_ids": " ".join(draw.choices(words, k=3)),
@@ -96,6 +97,7 @@ def answer(session: onnxruntime.InferenceSession, run: Run, rows: list[dict[str,
 def test_columns_may_be_called_as_values_inside(run: Run, session: onnxruntime.InferenceSession) -> None:
     draw, form = random.Random(1), form_of(run.path.parent / "model.onnx")
     rows = [row(draw) for _ in range(30)]
+    rows[3]["co2_1"], rows[7]["co2"] = 0.0, -7.0  # they mean a missing value
     assert form["predictions"] == {"co2_2": "co2"} and not form["arrays"]
     encoders = run.encoders()
     assert encoders is not None and NOT_ALONE in encoders.encoders["step"].tokenizer.get_vocab()  # type: ignore[attr-defined]
@@ -107,6 +109,7 @@ def test_columns_may_be_called_as_values_inside(run: Run, session: onnxruntime.I
     [
         ("place", -1),
         ("place", 10),
+        ("small", -7),
         ("small", 2**31),
         ("small", -(2**40)),
         ("half", 1e5),

@@ -180,6 +180,9 @@ def test_a_run_that_merges_bytes_says_what_it_needs(tmp_path: Path, monkeypatch:
     run, path = Run(tmp_path / "run"), tmp_path / "model.onnx"
     assert built(run, path)["needs"] == form_of(path)["needs"] == ["onnxruntime-extensions"]
     built(run, tmp_path / "folder", "--fastest")
+    built(run, tmp_path / "repository", "--triton")
+    config = (tmp_path / "repository" / "config.pbtxt").read_text()
+    assert "# Name the library of onnxruntime-extensions: model_operations { op_library_filename" in config
     rows: list[dict[str, Any]] = [{"name": name} for name in [*names(), *ODD]]
     expected = run.predict(rows, batch_size=len(rows))
     for file in (path, tmp_path / "folder" / "predict.py"):

@@ -19,7 +19,14 @@ from tests.runs import everything
 TENSOR = re.compile(
     r'  { name: (".*?") data_type: (TYPE_\w+) dims: \[ ([-0-9, ]+) \]( reshape: { shape: \[ \] })? }'
 )
-KINDS = {"TYPE_FP32": "float", "TYPE_FP64": "double", "TYPE_INT64": "int64", "TYPE_STRING": "string"}
+KINDS = {
+    "TYPE_FP32": "float",
+    "TYPE_FP64": "double",
+    "TYPE_INT64": "int64",
+    "TYPE_UINT8": "uint8",
+    "TYPE_INT16": "int16",
+    "TYPE_STRING": "string",
+}
 SPEC = """\
 name: pair
 inputs:
@@ -69,6 +76,18 @@ def test_a_model_of_arrays(tmp_path: Path) -> None:
         output = given if given == "-" else str(tmp_path / given)
         done = CliRunner().invoke(app, ["build", str(tmp_path / "pair.yaml"), "--triton", "-o", output])
         assert done.exit_code == 2 and told in " ".join(done.stderr.replace("│", "").split())
+
+
+def test_small_integers_have_types_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "photo.yaml").write_text(
+        "inputs: {photo: {shape: [4, 4, 3], dtype: uint8}, place: {shape: [1], dtype: int16}}\n"
+        "nodes:\n  pixels: {layer: Rescaling, from: photo, scale: 0.01}\n  flat: {layer: Flatten}\n"
+        "  near: {layer: Rescaling, from: place, scale: 0.1}\n"
+        "  both: {merge: concatenate, from: [flat, near]}\n  kind: {layer: Dense, units: 2}\n"
+        "outputs: [kind]\n"
+    )
+    found = written(tmp_path / "photo", tmp_path / "photo.yaml")
+    assert found["photo"] == ("uint8", [4, 4, 3], False) and found["place"] == ("int16", [1], False)
 
 
 def test_files_of_others_and_edits_stay(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.rows.fields import InRow, Row
-from graphspec.data.rows.values import is_half, is_int64
+from graphspec.data.rows.values import is_half, is_int64, numbers_among
 
 SINGLE = frozenset((str, int, float, bool, type(None)))
 """The types of single values."""
@@ -177,13 +177,7 @@ class PlainRows:
 
 def gaps(na_values: Sequence[str]) -> frozenset[Any]:
     """The values that stand for a missing one, as texts and as the numbers that they are."""
-    words: set[Any] = {None, *na_values}
-    for text in na_values:
-        try:
-            words.add(float(text))
-        except ValueError:
-            continue
-    return frozenset(words)
+    return frozenset({None, *na_values, *numbers_among(na_values)})
 
 
 @dataclass(eq=False, repr=False)

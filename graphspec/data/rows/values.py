@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -25,6 +26,17 @@ def is_half(text: str) -> bool:
 def is_int64(value: int) -> bool:
     """Whether a whole number has 64 bits; the least that has is left to tables."""
     return abs(value) < 2**63
+
+
+def numbers_among(na_values: Sequence[str]) -> list[float]:
+    """Those of the texts for missing values that are numbers."""
+    numbers = []
+    for text in na_values:
+        try:
+            numbers.append(float(text))
+        except ValueError:
+            continue
+    return numbers
 
 
 def row_text(value: object) -> str | None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from graphspec.data.rows.values import numbers_among
+
 
 def plain(table: pa.Table, na_values: Sequence[str]) -> pa.Table:
     """Each column in its plain type; null where it holds one of `na_values`, or NaN."""
@@ -37,24 +39,15 @@ def _with_nulls(column: pa.ChunkedArray, na_values: Sequence[str]) -> pa.Chunked
         gone = pa.array(na_values, pa.string())
     elif pa.types.is_floating(kind):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
-        gone = pa.array([n for n in map(_number, na_values) if n is not None], pa.float64()).cast(
-            kind, safe=False
-        )
+        gone = pa.array(numbers_among(na_values), pa.float64()).cast(kind, safe=False)
     elif pa.types.is_integer(kind):
-        numbers = [n for n in map(_number, na_values) if n is not None and n.is_integer()]
-        gone = pa.array([int(n) for n in numbers if _fits(int(n), kind)], kind)
+        whole = [int(number) for number in numbers_among(na_values) if number.is_integer()]
+        gone = pa.array([number for number in whole if _fits(number, kind)], kind)
     else:
         return column
     if not len(gone):
         return column
     return pc.if_else(pc.is_in(column, value_set=gone), pa.scalar(None, kind), column)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _fits(number: int, kind: pa.DataType) -> bool:

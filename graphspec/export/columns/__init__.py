@@ -20,7 +20,7 @@ from graphspec.data.encoders.numbers import NumberEncoder
 from graphspec.diagnostics.packages import EXTRAS
 from graphspec.elaborated import BaseProgram
 from graphspec.export.columns.decoding import Answers, decoded
-from graphspec.export.columns.encoding import Inside, encoded
+from graphspec.export.columns.encoding import Inside, encoded, na_values_of
 from graphspec.export.columns.graph import EXTENSIONS, NUMBER, OPSETS, TEXT, WHOLE, GraphWriter
 
 WORDS: dict[int, str] = {TEXT: "text", NUMBER: "number", WHOLE: "integer"}
@@ -54,6 +54,8 @@ class ColumnForm:
     """
     units: dict[str, str]
     """By column, what its numbers are written with, where the spec says it: the file has bare numbers."""
+    missing: list[str]
+    """The texts that mean a missing value, and so do those numbers."""
     needs: list[str]
     """The packages beside onnxruntime whose operators it has."""
 
@@ -67,6 +69,7 @@ class ColumnForm:
             "forecasts": self.forecasts,
             "numbers": self.numbers,
             "units": self.units,
+            "missing": self.missing,
             "needs": self.needs,
         }
 
@@ -83,7 +86,7 @@ def with_columns(program: BaseProgram, encoders: Encoders, path: Path, free: Map
     answers = decoded(g, program, encoders, prefixed, inside.lengths)
     _rewrite(inner, g, before, inside, answers)
     extended = any(node.domain == EXTENSIONS for node in before)
-    form = _form(g, inside, answers, _units(encoders), extended)
+    form = _form(g, inside, answers, _units(encoders), list(na_values_of(program)), extended)
     known, opsets = {each.domain for each in inner.opset_import}, dict(OPSETS)
     if form.needs:
         opsets[EXTENSIONS] = 1
@@ -168,7 +171,12 @@ def _units(encoders: Encoders) -> dict[str, str]:
 
 
 def _form(
-    g: GraphWriter, inside: Inside, answers: Answers, units: dict[str, str], extended: bool
+    g: GraphWriter,
+    inside: Inside,
+    answers: Answers,
+    units: dict[str, str],
+    missing: list[str],
+    extended: bool,
 ) -> ColumnForm:
     columns = {
         name: ("list of " if len(shape) > 1 else "") + WORDS.get(kind, "number")
@@ -188,5 +196,6 @@ def _form(
         forecasts,
         numbers,
         units,
+        missing,
         list(EXTRAS["extensions"]) if extended else [],
     )

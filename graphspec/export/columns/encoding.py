@@ -393,15 +393,19 @@ class ColumnEncoding:
     def _legal(self, encoder: PlainEncoder, position: int, value: str, kind: int) -> str:
         """A column whose numbers are refused that the field cannot have, as those of a table are."""
         g, name, field = self.g, encoder.columns[position], self._field(encoder.name)
-        if kind == NUMBER:
-            wrong = g.op("Or", g.op("IsNaN", value), g.op("IsInf", value))
-            value = g.guarded(value, kind, g.op("Not", wrong), f"column {name}: not a finite number")
+        x = g.cast(value, NUMBER)
+        listed = len(kind_of(encoder)[1]) > 1
+        read = x if listed else numbers.with_nan(g, x, self.na_values)
+        if kind == NUMBER or read != x:
+            wrong = g.op("Or", g.op("IsNaN", read), g.op("IsInf", read))
+            value = g.guarded(
+                value, kind, g.op("Not", wrong), f"column {name}: missing, or not a finite number"
+            )
         low, high = bounds(field)
         if len(encoder.columns) > 1:
             low, high = low[position % len(low)], high[position % len(high)]
         if np.isinf(low).all() and np.isinf(high).all():
             return value
-        x = g.cast(value, NUMBER)
         above = g.op("GreaterOrEqual", x, g.constant(low, np.float64))
         fits = g.op("And", above, g.op("LessOrEqual", x, g.constant(high, np.float64)))
         return g.guarded(value, kind, fits, f"column {name}: a number outside of its range")

@@ -9,6 +9,7 @@ import numpy as np
 from graphspec.data.encoders.group_scales import NULL
 from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberEncoder
 from graphspec.data.rows.numbers import NumberCurve
+from graphspec.data.rows.values import numbers_among
 from graphspec.export.columns.dates import parts_of
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
 
@@ -17,16 +18,14 @@ def number(g: GraphWriter, name: str, na_values: Sequence[str]) -> str:
     """A column of numbers, NaN where one is missing. Infinite ones end the run."""
     x = g.column(name, NUMBER)
     x = g.guarded(x, NUMBER, g.op("Not", g.op("IsInf", x)), f"column {name}: not a finite number")
-    for value in filter(None, map(_number, na_values)):
+    return with_nan(g, x, na_values)
+
+
+def with_nan(g: GraphWriter, x: str, na_values: Sequence[str]) -> str:
+    """Doubles, NaN where one stands for a missing value."""
+    for value in numbers_among(na_values):
         x = g.where(g.op("Equal", x, g.constant([value], np.float64)), g.constant([np.nan], np.float64), x)
     return x
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text) + 0.0
-    except ValueError:
-        return None
 
 
 def numbers(g: GraphWriter, encoder: NumberEncoder, na_values: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ from graphspec.data.features.windows import Steps
 from graphspec.data.fields import UNIT
 from graphspec.data.mistakes import row_in_words
 from graphspec.data.ragged import Ragged
+from graphspec.data.rows.values import numbers_among
 from graphspec.data.windows.forecasts import long
 from graphspec.diagnostics import fail
 from graphspec.elaborated import BaseProgram
@@ -108,9 +109,10 @@ def example_row(encoders: Encoders, form: ColumnForm, number: int = 0) -> dict[s
     row: dict[str, Any] = {}
     for encoder in inside:
         known = [_values(encoder, each % ROWS, unfilled) for each in range(number, number + ROWS)]
-        for name, value in known[0].items():
+        for name in known[0]:
+            values = [some[name] for some in known if not _is_missing(form, some[name])]
             first, last = form.steps.get(name, (0, -1))
-            row[name] = [known[step % ROWS][name] for step in range(last + 1 - first)] or value
+            row[name] = [values[step % len(values)] for step in range(last + 1 - first)] or values[0]
     for encoder in encoders.encoders.values():
         for name in encoder.beside:
             groups = (
@@ -120,6 +122,13 @@ def example_row(encoders: Encoders, form: ColumnForm, number: int = 0) -> dict[s
             )
             row.setdefault(name, _turned([group for group in groups if group != NULL], number))
     return row
+
+
+def _is_missing(form: ColumnForm, value: Any) -> bool:
+    """Whether a value that an encoder knows means a missing one to a table."""
+    if isinstance(value, int | float):
+        return value in numbers_among(form.missing)
+    return isinstance(value, str) and value in form.missing
 
 
 def _is_choosy(encoder: Encoder) -> bool:
