@@ -52,15 +52,15 @@ def test_a_mistake_is_one_error(server: Server, node: str, expected: str) -> Non
         (SPEC.replace("NODE", "{layer: Con¦v2D, filters: 3, kernel_size: 3}"), "A convolution over an image"),
         (
             SPEC.replace("NODE", "{layer: Conv2D, fil¦ters: 3, kernel_size: 3}"),
-            "number of output channels",
+            "Number of output channels",
         ),
         (SPEC.replace("NODE", "{op: ma¦x, axis: 1}"), "The maximum along axes"),
-        (SPEC.replace("NODE", "{layer: Flatten}").replace("loss", "lo¦ss"), "loss, by name"),
+        (SPEC.replace("NODE", "{layer: Flatten}").replace("loss", "lo¦ss"), "Loss, by name"),
         (SPEC.replace("NODE", "{layer: Flatten}").replace("mse", "hub¦er"), "Squared near zero"),
-        (SPEC.replace("NODE", "{layer: Flatten, repe¦at: 3}"), "how many chained instances"),
+        (SPEC.replace("NODE", "{layer: Flatten, repe¦at: 3}"), "How many chained instances"),
         (
             SPEC.replace("NODE", "{layer: Flatten}").replace("inputs", "in¦puts"),
-            "inputs of the model",
+            "Inputs of the model",
         ),
     ],
 )

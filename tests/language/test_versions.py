@@ -13,6 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 import graphspec
+from graphspec import version
 from graphspec.cli.app import app
 from graphspec.language import versions
 from graphspec.language.versions import CHANGES, default, renamed, translated
@@ -66,7 +67,8 @@ CHANGED = {
 @pytest.fixture
 def second(monkeypatch: pytest.MonkeyPatch) -> None:
     """The language of today is version 2."""
-    monkeypatch.setattr(versions, "LANGUAGE", 2)
+    for module in (version, versions):
+        monkeypatch.setattr(module, "LANGUAGE", 2)
     monkeypatch.setattr(versions, "CHANGES", CHANGED)
 
 

@@ -112,7 +112,7 @@ def test_values_that_no_table_of_arrow_holds_are_those_of_their_file(run: Run, t
         else:
             assert repr(by_row) == repr(by_file), (name, value)
     assert 4 < refused < 12
-    with pytest.raises(SpecError, match=r"row 7, counting from 0: it holds 2\.5 beside true"):
+    with pytest.raises(SpecError, match=r"row 7, counting from 0: it holds true and 2\.5"):
         reader(run).read({**base, "plain": [True, 2.5]}, 7)
 
 

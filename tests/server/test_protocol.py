@@ -124,7 +124,7 @@ async def _reads(editor: Editor) -> None:
     assert places is not None and len(places) == 2
     edit = await editor.text_document_rename_async(lsp.RenameParams(DOCUMENT, place, "first"))
     assert edit is not None and edit.changes is not None and len(edit.changes[URI]) == 2
-    for name, reason in (("no name", "is no name"), ("y", "already")):
+    for name, reason in (("no name", "is not a name"), ("y", "already")):
         with pytest.raises(JsonRpcException, match=reason):
             await editor.text_document_rename_async(lsp.RenameParams(DOCUMENT, place, name))
     editor.change(SPEC + 'train: {freeze: ["hid*", "*.hidden.*"]}\n')

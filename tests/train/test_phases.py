@@ -241,7 +241,7 @@ def messages(spec: str) -> list[tuple[str, str]]:
 MISTAKES = [
     (SPEC, 'norm.*"]}', 'nrm.*"]}', "unknown-weight", "no weight has a path that `nrm.*` matches"),
     (SPEC, 'freeze: ["body.*", "norm.*"]', 'freeze: "*"', "nothing-to-train", "in phase 1"),
-    (SPEC, 'freeze: ["body.*", "norm.*"]', "freeze: null", "wrong-type", "`freeze: null` does not say"),
+    (SPEC, 'freeze: ["body.*", "norm.*"]', "freeze: null", "wrong-type", "`freeze: null` could mean none"),
     (SPEC, "{epochs: 1, ", "{", "missing-key", "a phase needs `epochs`"),
     (ADVERSARIES, "[near]", "[nearer]", "unknown-reference", "no output `nearer`"),
     (ADVERSARIES, "[near]", "[maker]", "unknown-reference", "`maker` has no loss"),
