@@ -82,7 +82,7 @@ def given(data: Any) -> Path | DataFile | Given | None:
     if library == "pyarrow" and hasattr(data, "column_names"):
         return Given(table=data)
     if library != "pandas" and hasattr(data, "__len__") and hasattr(data, "__getitem__"):
-        return _arrays(_stacked(data))
+        return _of_items(data)
     message = f"`{type(data).__name__}` is not a type of data that graphspec reads"
     row = "a row of a frame is `frame.iloc[[7]]`; " if type(data).__name__ == "Series" else ""
     raise fail("data-format", message, f"{row}give {KINDS}")
@@ -141,9 +141,11 @@ def _array(value: Any) -> NDArray[Any]:
     return np.ascontiguousarray(array) if min(array.strides, default=0) < 0 else array
 
 
-def _stacked(items: Sequence[Any]) -> dict[str, NDArray[Any]]:
-    """The items of a Dataset, each a dict, as one array for each of their names."""
-    columns: dict[str, list[NDArray[Any]]] = {}
+def _of_items(items: Sequence[Any]) -> Given:
+    """The items of a Dataset, each a dict, as one array for each of their names; rows of Python values whose
+    lists differ in length as a table.
+    """
+    columns: dict[str, list[Any]] = {}
     for index, item in enumerate(_items(items)):
         if not isinstance(item, Mapping):
             message = f"item {index} of the dataset is {a(type(item).__name__)}"
@@ -152,11 +154,16 @@ def _stacked(items: Sequence[Any]) -> dict[str, NDArray[Any]]:
             message = f"item {index} of the dataset has the names {', '.join(item)}, and the first one others"
             raise fail("data-column", message)
         for name, value in item.items():
-            columns.setdefault(name, []).append(_array(value))
+            columns.setdefault(name, []).append(value)
     try:
-        return {name: np.stack(values) for name, values in columns.items()}
+        arrays = {name: np.stack([_array(value) for value in values]) for name, values in columns.items()}
     except ValueError as error:
-        raise fail("data-shape", f"the items of the dataset differ: {error}") from None
+        if any(hasattr(value, "shape") for values in columns.values() for value in values):
+            raise fail("data-shape", f"the items of the dataset differ: {error}") from None
+        from graphspec.data.tables.python_values import table_of
+
+        return Given(table=table_of(columns, NAME))
+    return _arrays(arrays)
 
 
 def _items(items: Sequence[Any]) -> Iterator[Any]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import pyarrow as pa
 import pytest
 
 import graphspec
@@ -101,7 +100,7 @@ def test_columns_may_be_called_as_values_inside(run: Run, session: onnxruntime.I
     assert form["predictions"] == {"co2_2": "co2"} and not form["arrays"]
     encoders = run.encoders()
     assert encoders is not None and NOT_ALONE in encoders.encoders["step"].tokenizer.get_vocab()  # type: ignore[attr-defined]
-    assert_equal(answer(session, run, rows), run.predict(pa.Table.from_pylist(rows)), form)
+    assert_equal(answer(session, run, rows), run.predict(rows), form)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +122,7 @@ def test_a_number_that_the_check_of_a_table_refuses_ends_the_run(
 ) -> None:
     rows = [row(random.Random(2)), {**row(random.Random(3)), column: value}]
     with pytest.raises(SpecError):
-        run.predict(pa.Table.from_pylist(rows))
+        run.predict(rows)
     with pytest.raises(Exception, match=f"column {column}[:,]"):
         answer(session, run, rows)
 
@@ -132,6 +131,6 @@ def test_an_empty_text_within_a_list_is_not_taken_for_its_end(
     run: Run, session: onnxruntime.InferenceSession
 ) -> None:
     rows = [{**row(random.Random(4)), "constant_0": ["do", "", "re"]}]
-    assert run.predict(pa.Table.from_pylist(rows)).num_rows == 1
+    assert run.predict(rows).num_rows == 1
     with pytest.raises(Exception, match="column constant_0: an empty text before other elements"):
         answer(session, run, rows)
