@@ -114,6 +114,7 @@ class Meter:
                 output, _, part = name.rpartition(".")
                 held.setdefault(output, {})[part] = tensor.clone()
         self._held = {name: [parts] for name, parts in held.items()}
+        self._sums = {name: self._sums[name] for name in self._counts}  # added up in the order of the terms
 
     def together(self, world: World) -> Meter:
         """The merged meters of all processes, each with its own examples; the same in every process."""

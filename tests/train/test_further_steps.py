@@ -230,7 +230,8 @@ def test_a_step_whose_loss_is_not_finite_changes_nothing(
     found = state(place / "run")
     assert found.part("progress").numbers["iterations"] == 3
     remembered = found.part("optimizer").tensors
-    tensors = {f"optimizer/{name}": each for name, each in remembered.items()} | found.part("module").tensors
+    tensors = {f"optimizer/{name}": each for name, each in remembered.items()}
+    tensors.update(found.part("module").tensors)
     assert len(kept) >= 4
     for name, each in kept.items():
         assert torch.equal(tensors[name], each), name

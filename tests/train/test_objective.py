@@ -17,6 +17,7 @@ from graphspec.data.batches import Batch
 from graphspec.diagnostics import SpecError
 from graphspec.objectives.history import directions
 from graphspec.train import meter as meters
+from graphspec.train.batch_result import BatchResult, Reading, Term
 from graphspec.train.config import OPTIMIZERS
 from graphspec.train.meter import Meter, Units
 from graphspec.train.objective import Objective
@@ -471,3 +472,36 @@ nodes:
   out: {layer: Dense, units: 1}
 outputs: {out: {loss: mse}}
 """
+
+
+def test_a_meter_that_goes_on_adds_losses_in_the_same_order() -> None:
+    """Files of tensors have names in an order of their own; a sum in another order is another one."""
+    losses = {"b": 1.0, "a": 2.0**-53, "c": 2.0**-53}
+    heads = "".join(f"  {name}: {{layer: Dense, from: x, units: 1}}\n" for name in losses)
+    told = "".join(f"  {name}: {{loss: mse}}\n" for name in losses)
+    program = graphspec.compile(f"inputs: {{x: {{shape: [2]}}}}\nnodes:\n{heads}outputs:\n{told}")
+    meter, other = (Meter(program.outputs) for _ in range(2))
+    terms = {name: Term(torch.tensor(loss), 1, 1) for name, loss in losses.items()}
+    loss = torch.zeros(())
+    meter.add(BatchResult(loss, terms, {}, {}, {}, Reading(loss)), Batch({"x": torch.zeros(1, 2)}))
+    tensors, numbers = meter.state_dict()
+    other.load_state_dict(dict(sorted(tensors.items())), json.loads(json.dumps(numbers)))
+    assert other.loss() == meter.loss() != sum(sorted(losses.values()))
+    assert list(other.result()) == list(meter.result()) == ["loss", "b_loss", "a_loss", "c_loss"]
+
+
+@pytest.mark.parametrize(
+    "name", ["adam", "adamax", "ftrl", "lamb", "lion", "muon", "nadam", "schedule_free_adamw", "sgd"]
+)
+def test_a_learning_rate_of_zero_moves_nothing(name: str) -> None:
+    """Where a warm-up begins, and where a decay ends."""
+    weight = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    before = weight.detach().clone()
+    optimizer = Optimizer(
+        OPTIMIZERS.read({"name": name}), {"weight": weight}, schedule=lambda step: 0.1 * step
+    )
+    for _ in range(2):
+        torch.testing.assert_close(weight.detach(), before)
+        weight.grad = torch.ones_like(weight)
+        optimizer.step()
+    assert weight.isfinite().all() and not torch.equal(weight, before)

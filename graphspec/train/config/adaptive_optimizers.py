@@ -218,6 +218,8 @@ class Ftrl(OptimizerSettings):
         return {"accumulator": self.initial_accumulator_value, "linear": 0.0}
 
     def update(self, group: Group, gradients: Tensors, rate: Any, step: int) -> None:
+        if not rate:  # where a schedule begins or ends; what follows divides by it
+            return
         power = -self.learning_rate_power
         strength = self.l2_regularization_strength + self.beta / (2 * rate)
         state = zip(group.state["accumulator"], group.state["linear"], strict=True)
