@@ -6,6 +6,7 @@ import csv
 import json
 import random
 import shutil
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,29 @@ def test_ids_are_those_of_the_library(size: int) -> None:
     letters = "".join({*"".join([*names(), *ODD])} - {"\ufb01"})
     drawn = ("".join(draw.choices(letters, k=draw.randint(1, 24))) for _ in range(600))
     assert_same_ids(encoder, [*names(), *ODD, *drawn])
+
+
+def is_read(session: onnxruntime.InferenceSession, text: str) -> bool:
+    try:
+        session.run(None, {"name": np.array([text], object)})
+    except Exception as error:
+        assert "column name: a letter that is written as several characters" in str(error)
+        return False
+    return True
+
+
+def test_a_mark_that_joins_no_letter_is_read() -> None:
+    """Each alone, between letters that it could move past; and words in scripts that have them."""
+    encoder = encoder_of(120)
+    session = session_of(encoder)
+    marks = [letter for letter in map(chr, range(texts.LAST)) if unicodedata.combining(letter)]
+    given = [
+        text for mark in marks for text in (f"a{mark}b\u00e9 {mark}a", f"x2{mark}") if is_read(session, text)
+    ]
+    words = ["\u0928\u092e\u0938\u094d\u0924\u0947", "\u0e2a\u0e38\u0e02"]
+    assert len(given) > 1000 and all(is_read(session, word) for word in words)
+    assert not any(is_read(session, text) for text in ("e\u0301", "a\u05c1\u05b8", "\u0915\u093c"))
+    assert_same_ids(encoder, [*given, *words])
 
 
 def of_bytes() -> Any:

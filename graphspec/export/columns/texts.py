@@ -111,7 +111,7 @@ def tokens(g: GraphWriter, encoder: TextEncoder, name: str, text: str) -> tuple[
 def _tokens(g: GraphWriter, encoder: TextEncoder, name: str, text: str) -> str:
     state = tokenizer_of(encoder)
     way, vocabulary = state["pre_tokenizer"]["type"], state["model"]["vocab"]
-    fits = g.op("RegexFullMatch", text, pattern=f"[^{_pattern(_ranges(_composing()))}]*")
+    fits = g.op("RegexFullMatch", text, pattern=_normal())
     reason = f"column {name}: a letter that is written as several characters, or is not normalized (NFC)"
     known = {word: index for word, index in vocabulary.items() if index > 1}
     if way == LETTER_BY_LETTER:
@@ -140,9 +140,24 @@ def padding(g: GraphWriter, column: str) -> str:
 
 
 def words_of(encoder: TextEncoder) -> list[str]:
-    """The tokens that a file reads: no letter of theirs ends the run."""
+    """The tokens that a file reads beside any others: no letter of theirs ends the run."""
     words = sorted(word for word, index in encoder.tokenizer.get_vocab().items() if index > UNSEEN)
-    return [word for word in words if _composing().isdisjoint(word)]
+    return [word for word in words if (_composing() | _marks()).isdisjoint(word)]
+
+
+@cache
+def _normal() -> str:
+    """What texts match that NFC leaves as they are: without a letter that it may change, or two marks in a
+    row, whose order it may turn.
+    """
+    mark = f"[{_pattern(_ranges(_marks() - _composing()))}]?"
+    return f"({mark}[^{_pattern(_ranges(_marks() | _composing()))}])*{mark}"
+
+
+@cache
+def _marks() -> frozenset[str]:
+    """The letters whose order NFC may turn."""
+    return frozenset(letter for letter in map(chr, range(LAST)) if unicodedata.combining(letter))
 
 
 def _pattern(ranges: Iterable[tuple[int, int]]) -> str:
@@ -151,13 +166,11 @@ def _pattern(ranges: Iterable[tuple[int, int]]) -> str:
 
 @cache
 def _composing() -> frozenset[str]:
-    """The characters that NFC changes, that join the one before, or whose lower case is several."""
+    """The characters that NFC changes, that may join the one before, or whose lower case is several."""
     codes = {0x130, *range(0x1160, 0x1200)}
     for code in range(LAST):
         letter = chr(code)
         parts = unicodedata.decomposition(letter)
-        if unicodedata.combining(letter):
-            codes.add(code)
         if parts and not parts.startswith("<"):
             codes.update(int(part, 16) for part in parts.split()[1:])
             if unicodedata.normalize("NFC", letter) != letter:
