@@ -29,6 +29,7 @@ from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback, Callbacks
 from graphspec.train.callbacks.rates import ReduceLROnPlateauCallback
 from graphspec.train.callbacks.weights import EarlyStoppingCallback
+from graphspec.train.checkpoint import Checkpoints
 from graphspec.train.config.callbacks import CALLBACKS, parse_callbacks
 from graphspec.train.loop import train
 from tests import bundled
@@ -183,6 +184,17 @@ def test_a_run_that_stopped_early_stays_stopped(place: Path) -> None:
     first = train(program, root=place, run_dir=place / "run")
     again = train(program, root=place, run_dir=place / "run", resume=True)
     assert again.history == first.history and again.epochs == first.epochs < 60
+
+
+def test_a_callback_may_set_a_learning_rate_of_numpy(place: Path) -> None:
+    class Halving(Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.model.optimizer.learning_rate = np.float32(0.5) ** (epoch + 1)
+
+    options: Any = {"root": place, "run_dir": place / "run", "callbacks": [Halving()]}
+    train(compile(spec("terminate_on_nan: {}", 2)), **options)
+    state = Checkpoints(place / "run/checkpoints").newest()
+    assert state is not None and state.part("optimizer").numbers["learning_rate"] == 0.25
 
 
 def test_the_learning_rate_is_scheduled_and_written_down(place: Path) -> None:

@@ -73,7 +73,7 @@ class Optimizer:
             message = "a callback sets the learning rate, and `schedule` gives it"
             help = "keep one of them: delete `schedule`, or what the callback sets"
             raise fail("callback-misfit", message, help)
-        self._rate = value
+        self._rate = float(value)  # and not one of numpy's, which no checkpoint holds
 
     def rates(self, step: int) -> list[float]:
         """What the groups' updates take as learning rates in a step, from the number of steps before it."""
