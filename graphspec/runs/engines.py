@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -247,15 +248,25 @@ class OpenVinoEngine(FileEngine):
 
     def __init__(self, interface: Interface, file: Path, threads: int):
         with needing("`--engine openvino`", "openvino"):
-            import openvino
+            core = _core()
         super().__init__(interface)
         exact = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
-        self.model = openvino.Core().compile_model(str(file), "CPU", exact)
+        self.model = core.compile_model(str(file), "CPU", exact)
         self.places = self.named(range(len(self.model.outputs)))
 
     def compute(self, arrays: Values, names: Sequence[str]) -> Sequence[Any]:
         outputs = self.model(arrays)
         return [outputs[self.places[name]] for name in names]
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO, once a process: each gives the thread a stack for signals, and what one of several leaves of
+    that when it ends is freed memory, where the next signal, Ctrl-C too, ends the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _defaults(program: BaseProgram) -> dict[str, Default]:

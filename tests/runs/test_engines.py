@@ -458,6 +458,30 @@ def test_an_engine_that_lies_somewhere_is_found(
     assert error.value.diagnostics[0].code == "export-differs"
 
 
+SIGNALLED = """
+import gc, os, signal, sys
+from pathlib import Path
+from graphspec.runs.engines import Interface, OpenVinoEngine
+from graphspec.runs.run import Run
+
+interface = Interface.of(Run(Path(sys.argv[1])).program)
+made = [OpenVinoEngine(interface, Path(sys.argv[2]), 1) for _ in range(4)]
+while made:
+    made.pop(0)
+    gc.collect()
+heard = []
+signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+os.kill(os.getpid(), signal.SIGINT)
+print(heard)
+"""
+
+
+def test_a_signal_is_heard_after_engines_that_are_gone(judged_file: tuple[Run, Path]) -> None:
+    run, file = judged_file
+    done = subprocess.run([sys.executable, "-c", SIGNALLED, run.path, file], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "[1]\n"), done.stderr
+
+
 def test_many_rows_are_compared_for_themselves(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
