@@ -117,9 +117,7 @@ def test_a_training_is_that_on_the_same_files_beside_the_spec(bucket: str, tmp_p
 
 
 @pytest.mark.parity  # of files here: tests/train/test_parallel.py
-def test_processes_read_other_row_groups(
-    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_process_of_a_machine_reads(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "far.yaml").write_text(SPEC.replace("DATA", "here.parquet"))
     (tmp_path / "reads.py").write_text(READS)
     place: dict[str, Any] = {"root": tmp_path, "device": "cpu", "tell": lambda line: None}
@@ -132,9 +130,7 @@ def test_processes_read_other_row_groups(
     )
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(json.loads(done.stdout)["history"]["loss"], alone.history["loss"], rtol=1e-6)
-    shares = [set((tmp_path / f"read-{rank}").read_text().splitlines()) for rank in range(2)]
-    groups = [f"part-{number}.parquet {group}" for number in range(3) for group in range(3)]
-    assert shares == [set(groups[0::2]), set(groups[1::2])]
+    assert [path.name for path in tmp_path.glob("read-*")] == ["read-0"]
 
 
 @pytest.mark.parametrize(

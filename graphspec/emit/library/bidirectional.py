@@ -147,7 +147,7 @@ class BothWays(TwoWays):
             ahead, last = self.skip(x, mask, 0, start[0])
             back, back_last = self.skip(x.flip(1), mask.flip(1), 1, start[1])
             y = merge_masked(ahead, back, mask, self.return_sequences, self.merge_mode)
-            h = last, back_last
+            h = torch.stack((last, back_last))
         else:
             y, h = super().forward(x, state)
             if not self.return_sequences:
