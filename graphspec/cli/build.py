@@ -196,7 +196,7 @@ def build(
             if files is not None and format == "onnx" and inputs != "tensors":
                 encoders = _encoders(program, files, inputs)
             state = _adapted(program, files, weights) if files is not None else None
-            why = why_arrays(program, files is not None, format, inputs) if encoders is None else None
+            why = why_arrays(program, encoders, files is not None, format, inputs)
             _export(program, format, path, weights, seed, proved, as_json, encoders, state, triton, why)
         elif path is not None and target is not None and proved is not None:
             _write_folded(path, target, weights, seed, proved, as_json)

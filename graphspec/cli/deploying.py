@@ -84,9 +84,7 @@ def deploy(
             )
         if asked.inputs != "tensors" and run.path.is_dir():
             encoders = encoders_of_run(run.path, run.encoders(), asked.inputs)
-        why = None
-        if encoders is None:
-            why = why_arrays(run.program, run.path.is_dir(), "onnx", asked.inputs)
+        why = why_arrays(run.program, encoders, run.path.is_dir(), "onnx", asked.inputs)
         if asked.fastest:
             _fastest(run, path, encoders, why, as_json)
         else:

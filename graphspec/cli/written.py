@@ -27,8 +27,12 @@ def encoders_of_run(path: Path, encoders: Encoders | None, inputs: str | None) -
     return encoders
 
 
-def why_arrays(program: Program, of_run: bool, format: str, inputs: str | None) -> str | None:
-    """Why a file without encoders has none; None of a spec without columns."""
+def why_arrays(
+    program: Program, encoders: Encoders | None, of_run: bool, format: str, inputs: str | None
+) -> str | None:
+    """Why a file has no encoders; None where it has some, and of a spec without columns."""
+    if encoders is not None:
+        return None
     if inputs == "tensors":
         return "`--inputs tensors` leaves the preprocessing out"
     if not of_run:

@@ -75,6 +75,16 @@ def keras_setting(kind: Any, value: Any) -> Any:
     return kind.get({"class_name": value["name"], "config": {k: v for k, v in value.items() if k != "name"}})
 
 
+def assert_constrained(penalties: Penalties, case: Case, twin: Any, found: Any) -> None:
+    """Constraints leave the weights as Keras' own leave those of the twin."""
+    penalties.constrain()
+    for variable in twin.layer.trainable_variables:
+        if variable.constraint is not None:
+            variable.assign(variable.constraint(variable))
+    for weight, variable in paired(case.weights, twin.variables):
+        assert_equal(found[weight.name], from_keras(weight, variable.value), weight.name)
+
+
 @bundled(16, "cls, example, setting", CASES)
 def test_every_weight_of_every_layer(cls: type[Layer], example: Example, setting: dict[str, Any]) -> None:
     case = Case(cls, with_fields(example, cls, setting))
@@ -94,12 +104,7 @@ def test_every_weight_of_every_layer(cls: type[Layer], example: Example, setting
         return
     expected = functools.reduce(operator.add, losses)
     assert_equal(penalties.loss(), torch.as_tensor(expected), "penalty")
-    penalties.constrain()
-    for variable in twin.layer.trainable_variables:
-        if variable.constraint is not None:
-            variable.assign(variable.constraint(variable))
-    for weight, variable in paired(case.weights, twin.variables):
-        assert_equal(found[weight.name], from_keras(weight, variable.value), weight.name)
+    assert_constrained(penalties, case, twin, found)
 
 
 @pytest.mark.parametrize("mode", ["rows", "columns"])
@@ -272,9 +277,4 @@ def test_both_directions_of_a_recurrent_layer(cell: str) -> None:
     found = copy_weights(case, twin.variables, module)
     ours = Penalties(graphspec.compile(case.spec()).graph, module)
     assert_equal(ours.loss(), functools.reduce(operator.add, twin.layer.losses), "penalty")
-    ours.constrain()
-    for variable in twin.layer.trainable_variables:
-        if variable.constraint is not None:
-            variable.assign(variable.constraint(variable))
-    for weight, variable in paired(case.weights, twin.variables):
-        assert_equal(found[weight.name], from_keras(weight, variable.value), weight.name)
+    assert_constrained(ours, case, twin, found)

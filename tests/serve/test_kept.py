@@ -36,18 +36,6 @@ def row(seed: int) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that has predicted with onnxruntime."""
-    return everything.train(tmp_path_factory.mktemp("kept"), everything.exported()).path
-
-
-@pytest.fixture
-def path(whole: Path, tmp_path: Path) -> Path:
-    shutil.copytree(whole, tmp_path / "run")
-    return tmp_path / "run"
-
-
 def served(path: Path) -> Served:
     return Served("run", path, ServeOptions([path], engine=ENGINE))
 
@@ -64,7 +52,7 @@ def expected(path: Path, given: dict[str, Any]) -> Any:
     }
 
 
-def test_the_first_answer_takes_no_compiler(whole: Path) -> None:
+def test_the_first_answer_takes_no_compiler(exported: Path) -> None:
     """Each of these takes longer to import than a model that is small to answer."""
     code = f"""
 import json, sys
@@ -72,14 +60,14 @@ from pathlib import Path
 import graphspec.serve.running
 from graphspec.serve.options import plain
 from graphspec.serve.served import Served
-path = Path({str(whole)!r})
+path = Path({str(exported)!r})
 print(json.dumps(Served("run", path, plain([str(path), "--engine", {ENGINE!r}])).predict([(0, {row(1)!r})])))
 heavy = "torch", "pydantic", "pyarrow", "typer", "yaml", "graphspec.compiler", "graphspec.program"
 assert not {{*heavy}} & sys.modules.keys(), sys.modules.keys()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [expected(whole, row(1))]
+    assert json.loads(done.stdout) == [expected(exported, row(1))]
 
 
 def test_plain_rows_are_answered_at_once_and_others_once_the_spec_is_read(path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import random
-import shutil
 import signal
 import socket
 import threading
@@ -27,17 +26,6 @@ from tests.runs import everything
 from tests.serve.serving import ask, expected, get, hostile, in_process, rows, same
 
 CONNECTIONS = 16
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return everything.train(tmp_path_factory.mktemp("process"), everything.exported()).path
-
-
-@pytest.fixture
-def path(exported: Path, tmp_path: Path) -> Path:
-    shutil.copytree(exported, tmp_path / "run")
-    return tmp_path / "run"
 
 
 def learn_more(path: Path) -> None:
