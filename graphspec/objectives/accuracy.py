@@ -56,6 +56,7 @@ class CategoricalAccuracy(CategoricalMetric):
     """The fraction whose largest value is at the target's largest, for one-hot targets."""
 
     name: Literal["categorical_accuracy"] = "categorical_accuracy"
+    reads_order = True
     other_kind = "write `sparse_categorical_accuracy`, or `accuracy`, which fits either"
 
     def each(self, output: Values, target: Values) -> Values:
@@ -66,6 +67,7 @@ class SparseCategoricalAccuracy(SparseMetric):
     """The fraction whose largest value is at the target's class number."""
 
     name: Literal["sparse_categorical_accuracy"] = "sparse_categorical_accuracy"
+    reads_order = True
     other_kind = "write `categorical_accuracy`, or `accuracy`, which fits either"
 
     def each(self, output: Values, target: Values) -> Values:

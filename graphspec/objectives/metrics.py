@@ -49,6 +49,8 @@ class Metric(Named):
     direction: ClassVar[Literal["up", "down"]] = "up"
     """Which way is better."""
     needs_probabilities: ClassVar[bool] = False
+    reads_order: ClassVar[bool] = False
+    """Whether it only reads which value is the largest, which no activation changes."""
     other_kind: ClassVar[str | None] = None
     """The remedy for targets of the other kind, if another metric is one."""
 

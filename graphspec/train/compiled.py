@@ -10,6 +10,7 @@ Batches of another size than the spec's, and validation, run eagerly, so that no
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
 import time
 from collections import Counter
@@ -27,6 +28,7 @@ from graphspec.diagnostics.text import first_line
 from graphspec.elaborated import BaseProgram
 from graphspec.graph import Graph
 from graphspec.tensor import names_of, value_of
+from graphspec.train import inductor
 from graphspec.train.batch_result import BatchResult, Reading, Term
 from graphspec.train.graph_calls import Compiler, GraphCalls
 from graphspec.train.objective import Objective, StepTotals
@@ -47,10 +49,10 @@ SPEED, SAVED = {"cpu": 3e10, "cuda": 3e13}, {"cpu": -0.1, "cuda": 0.05}
 """FLOPs a second of a step, and the share of that time that compiling saves. A CPU's kernels are no faster
 for it: steps of the gallery's GPT took 1.03 of the eager time, those of its convolutions over posts 1.34.
 """
-CLOSED = {"size_asserts": False, "alignment_asserts": False}
-"""What is left out where nothing but the training changes the module: its examples have one size and type."""
 WHOLE_STEPS = "2.11"
 """The first torch whose graphs can hold `torch.autograd.grad`, and with it a whole step."""
+HELD = 2**23
+"""Bytes of results that steps in a row may hold. Those of large models are larger: then none follows."""
 LARGE = 60
 """Ops from which on repeated blocks are compiled by themselves. To enter one costs as much as a few ops."""
 
@@ -246,15 +248,27 @@ class CompiledStep:
         parts = {name: Term(*term) for name, term in terms.items()}
         return BatchResult(loss, parts, outputs, targets, masks, Reading(loss))
 
-    def further(self, batches: Iterable[Batch], count: int) -> Iterator[tuple[Batch, BatchResult]]:
-        """At most `count` more steps, each when it is asked for, after one that was a call of a graph: to the
-        bit what calls of this object would make, if nothing but `Update.move` comes between them.
+    def further(
+        self, batches: Iterable[Batch], count: int, goes_on: Callable[[], bool]
+    ) -> Iterable[tuple[Batch, BatchResult]]:
+        """At most `count` more steps after one that was a call of a graph: to the bit what calls of this
+        object would make. After each `goes_on` calls `Update.move`, and says whether another follows; a step
+        whose loss is not finite is the last, and it is not called.
+
+        All are made before their results are looked at, as what runs between two calls slows down both.
         """
-        if self._again is None:
-            return
-        again, rows = self._again, self._rates(count)
-        for rates, batch in zip(rows, batches, strict=False):  # rows end first: no batch is taken in vain
-            yield batch, again(batch, rates)
+        again = self._again
+        if again is None:
+            return []
+        rows = self._rates(min(count, HELD // again.size))
+        made = []
+        with torch.no_grad():
+            for rates, batch in zip(rows, batches, strict=False):  # rows end first: no batch is taken in vain
+                found = again.call(tensors_of(batch, again.given, rates))
+                made.append((batch, found))
+                if not math.isfinite(found[0].item()) or not goes_on():
+                    break
+        return ((batch, again.result(found)) for batch, found in made)
 
     def _rates(self, count: int) -> Sequence[Tensor]:
         """The learning rates of each of the next steps; numbers would be constants of the graph."""
@@ -265,14 +279,16 @@ class CompiledStep:
 
 @dataclass(frozen=True, slots=True)
 class StepAgain:
-    """A compiled step that is made again, on other batches. Results of large models are large: it holds none.
+    """A compiled step that is made again, on other batches.
 
-    `given` are the names of what a batch has, `made` those of a result's terms, outputs, targets and masks.
+    `call` returns the loss first. `given` are the names of what a batch has, `made` those of a result's
+    terms, outputs, targets and masks; `size` is the bytes of a result.
     """
 
-    call: Callable[[Sequence[Tensor]], Any]
+    call: Callable[[Sequence[Tensor]], Sequence[Any]]
     given: tuple[tuple[str, ...], ...]
     made: tuple[tuple[str, ...], ...]
+    size: int
 
     @classmethod
     def of(cls, calls: GraphCalls, batch: Batch, rates: Tensor, found: Any) -> StepAgain:
@@ -281,18 +297,20 @@ class StepAgain:
         given = tuple(batch.arrays), tuple(batch.weights), tuple(batch.masks)
         parts = (part for term in terms.values() for part in term)
         result = [loss, *parts, *(each for group in groups for each in group.values())]
-        call = calls.again(_tensors(batch, given, rates), result)
-        return cls(call, given, (tuple(terms), *map(tuple, groups)))
+        size = sum(each.nbytes for each in result if isinstance(each, Tensor))
+        call = calls.again(tensors_of(batch, given, rates), result)
+        return cls(call, given, (tuple(terms), *map(tuple, groups)), size)
 
-    def __call__(self, batch: Batch, rates: Tensor) -> BatchResult:
-        loss, *rest = self.call(_tensors(batch, self.given, rates))
+    def result(self, values: Sequence[Any]) -> BatchResult:
+        """What a call has returned, by name."""
+        loss, *rest = values
         found, (terms, *groups) = iter(rest), self.made
         judged = {name: Term(next(found), next(found), next(found)) for name in terms}
         outputs, targets, masks = (dict(zip(group, found, strict=False)) for group in groups)
         return BatchResult(loss, judged, outputs, targets, masks, Reading(loss))
 
 
-def _tensors(batch: Batch, names: tuple[Iterable[str], ...], rates: Tensor) -> list[Tensor]:
+def tensors_of(batch: Batch, names: tuple[Iterable[str], ...], rates: Tensor) -> list[Tensor]:
     """What differs from step to step of what a graph takes."""
     groups = zip((batch.arrays, batch.weights, batch.masks), names, strict=True)
     return [group[name] for group, own in groups for name in own] + [rates]
@@ -307,7 +325,7 @@ def _compiler(closed: bool) -> Compiler:
     def compiler(graph: Any, examples: Any) -> Any:
         from torch._dynamo.backends.registry import lookup_backend
 
-        patches = {"config_patches": CLOSED} if closed and BACKEND == "inductor" else {}
+        patches = {"config_patches": inductor.settings(closed)} if BACKEND == "inductor" else {}
         return lookup_backend(BACKEND)(graph, examples, **patches)
 
     return compiler

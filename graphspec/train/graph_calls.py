@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from graphspec.train.inductor import Kernels
+
 Compiler = Callable[..., Callable[..., Sequence[Tensor]]]
 
 
@@ -18,16 +20,16 @@ class GraphCalls:
 
     def __init__(self, compiler: Compiler):
         self.compiler = compiler
-        self.run: Callable[..., Sequence[Tensor]]
+        self.kernels: Kernels
         self.taken: tuple[Any, ...] = ()
         self.made: Sequence[Tensor] = ()
 
     def __call__(self, graph: Any, examples: Any) -> Callable[..., Sequence[Tensor]]:
         """The compiled graph, as torch.compile calls it."""
-        run = self.compiler(graph, examples)
+        kernels = Kernels(self.compiler(graph, examples))
 
         def call(*taken: Any) -> Sequence[Tensor]:
-            self.run, self.taken, self.made = run, taken, run(*taken)
+            self.kernels, self.taken, self.made = kernels, taken, kernels(*taken)
             return self.made
 
         return call
@@ -35,9 +37,9 @@ class GraphCalls:
     def again(self, given: Sequence[Tensor], result: Sequence[Any]) -> Callable[[Sequence[Tensor]], Any]:
         """A function that repeats the last call with others in the place of the tensors that were `given`,
         and returns what `result` was of that call. What neither the graph made nor was given stays as it is.
-        Neither holds a tensor of that call any longer.
+        Neither holds a tensor of that call any longer. To be called under `torch.no_grad`.
         """
-        run, taken, made = self.run, list(self.taken), self.made
+        run, taken, made = self.kernels.run, list(self.taken), self.made
         self.taken = self.made = ()  # what a step made goes with it
         places = {id(tensor): place for place, tensor in enumerate(taken)}
         swaps = [(places[id(t)], index) for index, t in enumerate(given) if id(t) in places]
@@ -53,6 +55,6 @@ class GraphCalls:
             arguments = taken.copy()
             for place, index in swaps:
                 arguments[place] = given[index]
-            return pick((*run(*arguments), *given, *fixed))
+            return pick((*run(arguments), *given, *fixed))
 
         return call

@@ -335,16 +335,17 @@ def _further(
         return None
     full = (examples - training.seen) // training.batch_size
     count, until = min(full, saver.free_steps, MOST), time.monotonic() + UNSEEN
-    for batch, result in update.compiled.further(batches, count):
+
+    def moved() -> bool:
+        update.move()
+        return not stop and time.monotonic() < until
+
+    for batch, result in update.compiled.further(batches, count, moved):
         if not math.isfinite(result.value):
             return result
         training.meter.add(result, batch)
-        del result  # before the next one is made
-        update.move()
         training.seen += len(batch)
         training.iterations += 1
-        if stop or time.monotonic() > until:
-            break
     return None
 
 

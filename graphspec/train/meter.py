@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,8 +60,13 @@ class Meter:
                 self._add_up()
         for name, output in self.outputs.items():
             if output.metrics and name in result.outputs:
-                held = {"value": result.outputs[name].detach(), "target": result.targets[name]}
-                held |= {k: v[name] for k, v in _selections(result, batch) if name in v}
+                value = result.outputs[name]
+                held = {"value": value.detach() if value.requires_grad else value}
+                held["target"] = result.targets[name]
+                if name in result.masks:
+                    held["masks"] = result.masks[name]
+                if name in batch.weights:
+                    held["weights"] = batch.weights[name]
                 if (unit := batch.arrays.get(output.target + UNIT)) is not None:
                     held["unit"] = unit
                 self._hold(name, held)
@@ -182,12 +187,14 @@ class Meter:
         for name, held in self._held.items():
             output = self.outputs[name]
             joined = {key: torch.cat([each[key] for each in held]) for key in held[0]}
-            value, target = activate(joined["value"], output.activation), joined["target"]
+            value, target = joined["value"], joined["target"]
+            metrics = [_resolved(metric, output) for metric in output.metrics]
+            if not all(metric.reads_order for metric in metrics):
+                value = activate(value, output.activation)
             if name in self.units:
                 value, target = (self.units[name](each, joined.get("unit")) for each in (value, target))
-            for index, metric in enumerate(output.metrics):
-                weight = _weight(metric, joined.get("masks"), joined.get("weights"))
-                metric = _resolved(metric, output)
+            for index, metric in enumerate(metrics):
+                weight = _weight(output.metrics[index], joined.get("masks"), joined.get("weights"))
                 sums = metric.statistics(value, target, weight)
                 known = self._statistics.get((name, index))
                 self._statistics[name, index] = sums if known is None else metric.joined(known, sums)
@@ -200,10 +207,6 @@ def _numbers(values: Sequence[float | Tensor]) -> Sequence[float]:
     tensors = [value for value in values if isinstance(value, Tensor)]
     read = iter(torch.stack(tensors).tolist() if tensors else ())
     return [next(read) if isinstance(value, Tensor) else value for value in values]
-
-
-def _selections(result: BatchResult, batch: Batch) -> Iterable[tuple[str, Mapping[str, Tensor]]]:
-    return ("masks", result.masks), ("weights", batch.weights)
 
 
 def _weight(metric: Metric, mask: Tensor | None, weights: Tensor | None) -> Tensor | None:

@@ -505,3 +505,26 @@ def test_a_learning_rate_of_zero_moves_nothing(name: str) -> None:
         weight.grad = torch.ones_like(weight)
         optimizer.step()
     assert weight.isfinite().all() and not torch.equal(weight, before)
+
+
+def test_an_accuracy_is_that_of_probabilities() -> None:
+    """It reads logits, as no activation changes which value is the largest."""
+    sparse, wide = (
+        f"inputs: {{x: {{shape: [4]}}}}\nnodes: {{y: {{layer: Dense, units: 4, activation: softmax}}}}\n"
+        f"outputs: {{y: {{loss: {kind}categorical_crossentropy, metrics: [METRICS]}}}}"
+        for kind in ("sparse_", "")
+    )
+    logits = torch.cat([10 * torch.randn(200, 4), torch.ones(3, 4), torch.randn(99, 4).round()])
+    chosen = torch.randint(4, (len(logits),))
+    for spec, target, other in ((sparse, chosen, 2), (wide, F.one_hot(chosen, 4).float(), 1)):
+        found = []
+        for metrics in ("accuracy", f"accuracy, {{name: top_k_categorical_accuracy, k: {other}}}"):
+            kind = "sparse_" if spec is sparse else ""
+            program = graphspec.compile(spec.replace("METRICS", metrics.replace("top_k", f"{kind}top_k")))
+            meter, loss = Meter(program.outputs), torch.zeros(())
+            terms = {"y": Term(loss, 1, len(logits))}
+            result = BatchResult(loss, terms, {"y": logits}, {"y": target}, {}, Reading(loss))
+            meter.add(result, Batch({"y": target}))
+            found.append(meter.result()["accuracy"])
+        right = (logits.softmax(-1).argmax(-1) == chosen).sum().item()
+        assert found == [right / len(logits)] * 2

@@ -1,0 +1,81 @@
+"""What computes in a compiled graph, and what is around it."""
+
+import sys
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from graphspec.train import inductor
+from graphspec.train.inductor import Kernels
+
+
+class Compiled:
+    """As inductor has it: a call of the code that it wrote, and what it does around that."""
+
+    def __init__(self) -> None:
+        self.around = 0
+
+    def current_callable(self, taken: list[Tensor]) -> Sequence[Tensor]:
+        first, second = taken
+        taken.clear()
+        return first + second, first
+
+    def __call__(self, taken: list[Tensor]) -> Sequence[Tensor]:
+        self.around += 1
+        return self.current_callable(taken)
+
+
+def views(made: Sequence[Tensor]) -> Sequence[Tensor]:
+    return [each.view(-1) for each in made]
+
+
+WHOLES: dict[str, tuple[Callable[[Compiled], Callable[..., Any]], bool]] = {
+    "nothing around": (lambda graph: lambda *taken: graph([*taken]), True),
+    "another order": (lambda graph: lambda *taken: graph([*reversed(taken)]), False),
+    "views of what is made": (lambda graph: lambda *taken: views(graph([*taken])), False),
+    "not all that is made": (lambda graph: lambda *taken: graph([*taken])[:1], False),
+    "two graphs": (lambda graph: lambda *taken: (graph([*taken]), graph([*taken]))[1], False),
+    "none": (lambda graph: lambda *taken: graph.current_callable([*taken]), False),
+}
+
+
+@pytest.mark.parametrize("name", WHOLES)
+def test_code_is_called_by_itself_where_nothing_is_done_around_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, alone = WHOLES[name]
+    monkeypatch.setitem(sys.modules, "torch._inductor.output_code", SimpleNamespace(CompiledFxGraph=Compiled))
+    graph, taken = Compiled(), [torch.ones(2), torch.full((2,), 2.0)]
+    whole = make(graph)
+    kernels = Kernels(whole)
+    expected = whole(*taken)
+    for found in (kernels(*taken), kernels(*taken)):
+        assert all(map(torch.equal, found, expected))
+    before = graph.around
+    assert all(map(torch.equal, kernels.run([*taken]), expected))
+    assert (graph.around == before) == (alone or name == "none")
+    assert "seen" not in Compiled.__call__.__name__
+
+
+@pytest.mark.parity
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_biases_are_added_with_what_follows() -> None:
+    layers = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3, bias=False))
+    x, seen = torch.randn(4, 6), []
+    settings = dict(inductor.settings(closed=True))
+    apart = settings.pop("post_grad_custom_post_pass")
+
+    def after(graph: torch.fx.Graph) -> None:
+        apart(graph)
+        seen.extend(str(node.target) for node in graph.nodes if node.op == "call_function")
+
+    options = {**settings, "post_grad_custom_post_pass": after, "fx_graph_cache": False}
+    with torch.no_grad():
+        compiled = torch.compile(layers, options=options)
+        torch.testing.assert_close(compiled(x), layers(x))
+    assert seen.count("aten.mm.default") == 2 and "aten.add.Tensor" in seen
+    assert "aten.addmm.default" not in seen
