@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,8 @@ NOTE = """`cars` is `specs/cars.yaml`, trained: numbers, dates, categories and t
 models of the section on engines, whose rows are nested lists. `start` is from the start of `graphspec
 serve` to its first answer, and `of the import` beside `import torch`, or with onnxruntime beside its
 import. `one row` is a POST on an open connection and its answer, in turns with the bare module in eager
-torch on arrays of that row, and with `Run.predict` of the row in this process; all on this machine. The
+torch on arrays of that row, and with `Run.predict` of the row in this process; all on this machine. `by
+hand` is the same of a server that reads JSON, calls the module in torch, writes JSON and checks nothing. The
 client writes bytes to a socket and reads until the answer is whole. Ratios are of the least times: what
 else runs on the machine delays two processes that wait for each other more than one."""
 
@@ -44,6 +45,7 @@ COLUMNS = (
     Column("module", "module", duration),
     Column("row", "one row", duration),
     Column("of_module", "of the module", "{:.1f}".format),
+    Column("by_hand", "by hand", "{:.1f}".format),
     Column("predict", "`Run.predict`", "{:.1f}".format),
 )
 ROW = {
@@ -114,12 +116,13 @@ def _row(subject: Subject, engine: str, budget_seconds: float) -> Mapping[str, V
         with torch.no_grad():
             return module(*given)
 
-    with _serving(subject, engine) as ask:
-        asked = interleave(
-            {"module": bare, "row": ask, "predict": lambda: run.predict(data, engine=engine)},
-            warmup=5,
-            budget_seconds=budget_seconds,
-        )
+    calls: dict[str, Callable[[], object]] = {"module": bare}
+    calls["predict"] = lambda: run.predict(data, engine=engine)
+    with ExitStack() as servers:
+        calls["row"] = servers.enter_context(_serving(subject, engine))
+        if model.encoders is None and engine == "torch":
+            calls["by hand"] = servers.enter_context(_by_hand(subject))
+        asked = interleave(calls, warmup=5, budget_seconds=budget_seconds)
     base: Samples = asked["module"]
     return {
         "spec": subject.name,
@@ -128,6 +131,7 @@ def _row(subject: Subject, engine: str, budget_seconds: float) -> Mapping[str, V
         "module": base.minimum,
         "row": asked["row"].minimum,
         "of_module": asked["row"].minimum / base.minimum,
+        "by_hand": asked["by hand"].minimum / base.minimum if "by hand" in asked else None,
         "predict": asked["predict"].minimum / base.minimum,
     }
 
@@ -148,12 +152,21 @@ def _started(subject: Subject, engine: str, budget_seconds: float) -> Mapping[st
     return {"start": statistics.median(first), "of_import": statistics.median(ratios)}
 
 
-@contextmanager
-def _serving(subject: Subject, engine: str) -> Iterator[Callable[[], Any]]:
+def _serving(subject: Subject, engine: str) -> AbstractContextManager[Callable[[], Any]]:
     """A server as a process of its own, and what asks it for one row."""
     options = ("--weights", subject.weights, "--port", "0", "--engine", engine)
-    command = [sys.executable, "-m", "graphspec", "serve", str(subject.run.path), *options]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return _asking(subject, "graphspec", "serve", str(subject.run.path), *options)
+
+
+def _by_hand(subject: Subject) -> AbstractContextManager[Callable[[], Any]]:
+    """The same of a server by hand."""
+    return _asking(subject, "bench.bare_server", str(subject.run.path), subject.weights)
+
+
+@contextmanager
+def _asking(subject: Subject, *command: str) -> Iterator[Callable[[], Any]]:
+    words = [sys.executable, "-m", *command]
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert server.stdout is not None
     try:
         port = int(server.stdout.readline().rpartition(":")[2])
