@@ -50,8 +50,9 @@ class Server:
             body = await request.body(self.limits.bytes, self.open.hold)
             rows, single = self._rows(request, served, body)
             light = len(body) < LIGHT
-            answers = await self.batcher.compute(served, list(enumerate(rows)), light)
-            answers, is_read = await self._completed(served, rows, answers)
+            answers, is_read = await self.batcher.compute(served, list(enumerate(rows)), light), True
+            if UNREAD in answers:
+                answers, is_read = await self._completed(served, rows, answers)
         finally:
             if self.open.end(task, request.size):
                 help = "send fewer rows at a time, or start the server with a longer `--timeout`"
@@ -64,8 +65,6 @@ class Server:
         have its mistakes. If it is read as another run than the one that has answered, that answers all.
         """
         unread = [index for index, answer in enumerate(answers) if answer is UNREAD]
-        if not unread:
-            return answers, True
         try:
             current = await self._read(served.name)
         except SpecError as error:
@@ -155,16 +154,13 @@ class Server:
         wrong = [index for index, answer in enumerate(answers) if isinstance(answer, list)]
         self.counts.rows[name, "refused"] += len(wrong)
         self.counts.rows[name, "predicted"] += len(answers) - len(wrong)
-        payload: dict[str, Any] = {"predictions": [None if isinstance(a, list) else a for a in answers]}
-        if wrong:
-            payload["diagnostics"] = [
-                {"row": index, **each.to_json()} for index in wrong for each in answers[index]
-            ]
-        elif single:
-            payload = answers[0]
+        if not wrong:
+            return Answer.json(answers[0] if single else {"predictions": answers})
+        told = [{"row": index, **each.to_json()} for index in wrong for each in answers[index]]
+        predictions = [None if isinstance(answer, list) else answer for answer in answers]
         failed = any(each.code == "run-failed" for index in wrong for each in answers[index])
-        status = 200 if not wrong else UNREADABLE if not is_read else 500 if failed else 422
-        return Answer.json(payload, status)
+        status = UNREADABLE if not is_read else 500 if failed else 422
+        return Answer.json({"predictions": predictions, "diagnostics": told}, status)
 
     # --- reload
 

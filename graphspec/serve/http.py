@@ -111,7 +111,8 @@ class Answer:
             (b"content-type", self.kind.encode("latin-1")),
             (b"content-length", b"%d" % len(self.body)),
             (b"x-content-type-options", b"nosniff"),
-            *((name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()),
         ]
+        for name, value in self.headers.items():
+            coded.append((name.encode("latin-1"), value.encode("latin-1")))
         await send({"type": "http.response.start", "status": self.status, "headers": coded})
         await send({"type": "http.response.body", "body": self.body})

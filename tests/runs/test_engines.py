@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
@@ -456,6 +458,46 @@ def test_an_engine_that_lies_somewhere_is_found(
     with pytest.raises(SpecError, match=f"the {what} of `{kind.name}` are not those of the module") as error:
         agreement.compare(run.program, base, engine, wanted)
     assert error.value.diagnostics[0].code == "export-differs"
+
+
+def arrays_of(run: Run) -> dict[str, Any]:
+    reader = run.model().reader
+    assert reader is not None
+    arrays = reader.read(ROWS[0]).arrays
+    return {name: arrays[name] for name in run.program.inputs}
+
+
+def test_the_engine_of_torch_goes_with_its_module_at_once(run: Run) -> None:
+    """It calls the parts of the module in a shorter way, by what they hold of themselves: a server that reads
+    new weights would keep the old ones until all garbage is collected, and after `gc.freeze` for ever.
+    """
+    rows = arrays_of(run)
+    module = run.module()
+    with torch.inference_mode():
+        expected = module(*map(torch.from_numpy, rows.values()))
+    engine = engines.TorchEngine(run.program, module, torch.device("cpu"))
+    for name, value in engine(rows).items():
+        assert torch.equal(
+            torch.from_numpy(value), expected[name] if isinstance(expected, dict) else expected
+        )
+    gone = [weakref.ref(part) for part in module.modules()]
+    gc.collect()
+    gc.disable()
+    try:
+        del module, engine
+        assert not any(each() is not None for each in gone)
+    finally:
+        gc.enable()
+
+
+def test_hooks_are_called_by_the_engine_of_torch(run: Run) -> None:
+    module, seen = run.module(), list[object]()
+    for part in module.children():
+        part.register_forward_hook(lambda *called: seen.append(called[0]))
+    rows = arrays_of(run)
+    engine = engines.TorchEngine(run.program, module, torch.device("cpu"))
+    engine(rows)
+    assert len(seen) == len([*module.children()]) > 0
 
 
 SIGNALLED = """

@@ -193,5 +193,7 @@ def _each(name: str, labels: Sequence[Any], values: Array) -> Columns:
 def _spread(unit: Array | None, column: int, values: Array) -> tuple[Array | None, Array | None]:
     """The shift and the scale of each row, as wide as its values."""
     shift, scale = rows_of(unit, column)
+    if shift is None or scale is None:
+        return None, None
     wide = (-1, *[1] * (values.ndim - 1))
-    return (None, None) if shift is None or scale is None else (shift.reshape(wide), scale.reshape(wide))
+    return shift.reshape(wide), scale.reshape(wide)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from graphspec.diagnostics import fail
+from graphspec.diagnostics import SpecError, fail
 from graphspec.diagnostics.packages import needing
 from graphspec.diagnostics.text import first_line
 
@@ -26,10 +26,17 @@ def working() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        if not _is_of_library(error):
             raise
-        reason = first_line(error)
-        raise fail("data-format", f"the tokenizer does not work: {reason}", "train again") from error
+        raise _told(error) from error
+
+
+def _is_of_library(error: BaseException) -> bool:
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def _told(error: BaseException) -> SpecError:
+    return fail("data-format", f"the tokenizer does not work: {first_line(error)}", "train again")
 
 
 class TextIds:
@@ -39,8 +46,13 @@ class TextIds:
         self.tokenizer, self.types = tokenizer, types
 
     def __call__(self, *texts: str | None) -> list[int]:
-        with working():
-            return self.of(self.tokenizer.encode(*texts))
+        try:
+            encoded = self.tokenizer.encode(*texts)
+        except BaseException as error:  # a context around each text would cost as much as to encode it
+            if not _is_of_library(error):
+                raise
+            raise _told(error) from error
+        return self.of(encoded)
 
     def of(self, encoded: Any) -> list[int]:
         """Those of what the tokenizer says of a text."""
