@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from graphspec.train.inductor import Kernels
+from graphspec.train.inductor import GeneratedCode
 
 Compiler = Callable[..., Callable[..., Sequence[Tensor]]]
 
@@ -20,16 +20,16 @@ class GraphCalls:
 
     def __init__(self, compiler: Compiler):
         self.compiler = compiler
-        self.kernels: Kernels
+        self.code: GeneratedCode
         self.taken: tuple[Any, ...] = ()
         self.made: Sequence[Tensor] = ()
 
     def __call__(self, graph: Any, examples: Any) -> Callable[..., Sequence[Tensor]]:
         """The compiled graph, as torch.compile calls it."""
-        kernels = Kernels(self.compiler(graph, examples))
+        code = GeneratedCode(self.compiler(graph, examples))
 
         def call(*taken: Any) -> Sequence[Tensor]:
-            self.kernels, self.taken, self.made = kernels, taken, kernels(*taken)
+            self.code, self.taken, self.made = code, taken, code(*taken)
             return self.made
 
         return call
@@ -39,7 +39,7 @@ class GraphCalls:
         and returns what `result` was of that call. What neither the graph made nor was given stays as it is.
         Neither holds a tensor of that call any longer. To be called under `torch.no_grad`.
         """
-        run, taken, made = self.kernels.run, list(self.taken), self.made
+        run, taken, made = self.code.run, list(self.taken), self.made
         self.taken = self.made = ()  # what a step made goes with it
         places = {id(tensor): place for place, tensor in enumerate(taken)}
         swaps = [(places[id(t)], index) for index, t in enumerate(given) if id(t) in places]

@@ -49,7 +49,7 @@ def _biases_apart() -> Any:
     return BiasesApart()
 
 
-class Kernels:
+class GeneratedCode:
     """What computes in a compiled graph: the code that inductor wrote, where that takes and makes the tensors
     of the whole. AOTAutograd does nothing then but look, around each call, whether there is something to do.
     """

@@ -18,7 +18,7 @@ from graphspec.train import compiled, loop
 from graphspec.train import meter as meters
 from graphspec.train.checkpoint import Checkpoints, State
 from graphspec.train.compiled import CompiledStep
-from graphspec.train.inductor import Kernels
+from graphspec.train.inductor import GeneratedCode
 from graphspec.train.loop import Interrupted, train
 from graphspec.train.phases import Update
 from graphspec.train.saver import Saver
@@ -129,7 +129,7 @@ def test_steps_in_a_row_are_single_steps_to_the_bit(
     expected = one_by_one(place, monkeypatch)
     assert not counted
     if backend == "inductor":  # whose code is called by itself
-        monkeypatch.setattr(Kernels, "_within_autograd", None)
+        monkeypatch.setattr(GeneratedCode, "_within_autograd", None)
     found = trained(place, "in-a-row")
     assert_same(found, expected)
     assert len(found[0]["loss"]) == 3 and len(set(found[0]["y_accuracy"])) > 1

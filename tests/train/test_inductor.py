@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from graphspec.train import inductor
-from graphspec.train.inductor import Kernels
+from graphspec.train.inductor import GeneratedCode
 
 
 class Compiled:
@@ -51,12 +51,12 @@ def test_code_is_called_by_itself_where_nothing_is_done_around_it(
     monkeypatch.setitem(sys.modules, "torch._inductor.output_code", SimpleNamespace(CompiledFxGraph=Compiled))
     graph, taken = Compiled(), [torch.ones(2), torch.full((2,), 2.0)]
     whole = make(graph)
-    kernels = Kernels(whole)
+    code = GeneratedCode(whole)
     expected = whole(*taken)
-    for found in (kernels(*taken), kernels(*taken)):
+    for found in (code(*taken), code(*taken)):
         assert all(map(torch.equal, found, expected))
     before = graph.around
-    assert all(map(torch.equal, kernels.run([*taken]), expected))
+    assert all(map(torch.equal, code.run([*taken]), expected))
     assert (graph.around == before) == (alone or name == "none")
     assert "seen" not in Compiled.__call__.__name__
 
