@@ -65,7 +65,7 @@ def test_code_is_called_by_itself_where_nothing_is_done_around_it(
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_biases_are_added_with_what_follows() -> None:
     layers = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3, bias=False))
-    x, seen = torch.randn(4, 6), []
+    x, seen = torch.randn(4, 6), list[str]()
     settings = dict(inductor.settings(closed=True))
     apart = settings.pop("post_grad_custom_post_pass")
 
