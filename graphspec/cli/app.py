@@ -14,12 +14,14 @@ import typer
 
 from graphspec.cli.checking import check_files
 from graphspec.cli.common import AllowUrl, Commands, Json, Preset, Set, settings_of, spec_files
+from graphspec.cli.help import GroupedCommand
 from graphspec.cli.printing import answer, reporting
 
 app = typer.Typer(
     name="graphspec",
     cls=Commands,
-    help="Compile YAML specs to PyTorch modules, and train them.",
+    help="Compile YAML specs to PyTorch modules, and train them.\n\n"
+    "Example: graphspec new first; graphspec train first.yaml",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
@@ -31,7 +33,7 @@ app = typer.Typer(
 def _root(
     version: Annotated[bool, typer.Option("-V", "--version", help="Print the version.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="With --version: also those of the language and of JSON documents.")
+        bool, typer.Option("--json", help="With --version: print the version of the language, too, as JSON.")
     ] = False,
 ) -> None:
     if version:
@@ -41,7 +43,7 @@ def _root(
         raise typer.Exit
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 def check(
     specs: Annotated[
         list[Path],

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from graphspec.cli import completing
+from graphspec.cli.help import GroupedCommand, write_commands
 from graphspec.cli.printing import print_json, reporting, show
 from graphspec.diagnostics.terminal import legible, say_json
 from graphspec.diagnostics.text import first_line
@@ -89,26 +90,6 @@ ELSEWHERE = {
 """Commands that are in other files of `graphspec.cli`, as `file:function`, or `file:app` for a group."""
 
 
-class GroupedCommand(TyperCommand):
-    """A command whose `--help` lists its options under the headings of `GROUPS` in its file."""
-
-    groups: Mapping[str, Sequence[str]] = {}
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        headings = {name: title for title, names in self.groups.items() for name in names}
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{title: [] for title in self.groups}}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                title = headings.get(parameter.name or "", "Options")
-                title = "Arguments" if parameter.param_type_name == "argument" else title
-                sections.setdefault(title, []).append(record)
-        for title, records in sections.items():
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
-
-
 class CommandTable(MutableMapping[str, Any]):
     """Typer's commands by name. One of `ELSEWHERE` is imported and made when it is asked for: to make all of
     them takes as long as importing Typer. Iterating names makes none.
@@ -156,6 +137,9 @@ class Commands(TyperGroup):
             context = super().make_context(info_name, list(args), parent, **extra)
         context.meta["written"] = args
         return context
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        write_commands(self, ctx, formatter)
 
     def invoke(self, ctx: Any) -> Any:
         with _usage(ctx.meta["written"]):

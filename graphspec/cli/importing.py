@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from graphspec.cli.common import Allow, Events, Json, events, misuse, replacing
+from graphspec.cli.help import GroupedCommand
 from graphspec.cli.printing import print_json, reporting
 from graphspec.diagnostics.terminal import say
 
@@ -60,7 +61,7 @@ Flat = Annotated[bool, typer.Option("--flat", help="Write a node for each layer,
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 def keras(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A .keras archive, an .h5 model, or model.to_json().")
@@ -107,7 +108,7 @@ def keras(
         say(f"note: {note}")
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 def torch(
     target: Annotated[
         str, typer.Argument(metavar="PKG:CALLABLE", help="A class or function that returns the module.")
@@ -153,7 +154,7 @@ def torch(
     _tell_torch(imported, spec, tensors, as_json)
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 def huggingface(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that `save_pretrained` wrote.")],
     output: Output = Path("."),
@@ -168,11 +169,11 @@ def huggingface(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Write a model of Hugging Face as a spec, a file of weights and its tokenizer.
+    """Write a model of Hugging Face as a spec and a file of weights.
 
-    The model is loaded with its class of transformers; no code in the folder is run.
+    The model is loaded with its class of transformers; no code in the folder is run. Its tokenizer is copied.
 
-    Example: graphspec import huggingface bert-base-uncased -o models
+    Example: graphspec import huggingface bert-base-uncased/ -o models
     """
     with reporting(as_json, {}):
         from graphspec.convert.pytorch.huggingface import import_huggingface

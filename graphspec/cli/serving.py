@@ -12,7 +12,10 @@ from graphspec.cli.printing import reporting
 
 def server(
     stdio: Annotated[
-        bool, typer.Option("--stdio", help="Accepted and ignored: stdin and stdout are always used.")
+        bool,
+        typer.Option(
+            "--stdio", help="Accepted and ignored: stdin and stdout are always used.", show_default=False
+        ),
     ] = True,
 ) -> None:
     """Run the language server, which editors start.

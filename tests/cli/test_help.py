@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli.app import app
@@ -114,3 +116,31 @@ def test_the_options_of_a_training_are_grouped() -> None:
     (command,) = [each for name, each in commands(get_command(app)) if name == "train"]
     grouped = [name for names in train.GROUPS.values() for name in names]
     assert sorted(grouped) == sorted(p.name for p in command.params if p.param_type_name == "option")
+
+
+def test_every_command_has_its_place_in_the_list() -> None:
+    from graphspec.cli.help import HEADINGS
+
+    listed = [name for names in HEADINGS.values() for name in names]
+    assert sorted(listed) == sorted(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("command", "usage", "arguments"),
+    [
+        ("check", "check [OPTIONS] SPEC...", ["SPEC..."]),
+        ("diff", "diff [OPTIONS] A [B]", ["A", "[B]"]),
+        ("layers", "layers [OPTIONS] [NAME]", ["[NAME]"]),
+        ("migrate", "migrate [OPTIONS] RUN SPEC", ["RUN SPEC"]),
+        ("runs", "runs [OPTIONS] [DIR | compare RUN...]", ["[DIR | compare RUN...]"]),
+        ("import torch", "import torch [OPTIONS] PKG:CALLABLE", ["PKG:CALLABLE"]),
+    ],
+)
+def test_arguments_have_their_names_alone(command: str, usage: str, arguments: list[str]) -> None:
+    """Neither braces nor types of Python, which typer would write."""
+    words = [*command.split(), "--help"]
+    first, *lines = CliRunner().invoke(app, words, prog_name="graphspec").stdout.splitlines()
+    assert first == f"Usage: graphspec {usage}"
+    section = lines[lines.index("Arguments:") + 1 :]
+    named = [line.strip().split("  ")[0] for line in section[: section.index("")] if line[2] != " "]
+    assert named == arguments

@@ -1,0 +1,66 @@
+"""How `--help` is laid out: the names of arguments, and headings over options and over commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+HEADINGS: Mapping[str, Sequence[str]] = {
+    "Write a spec": ("new", "check", "fmt", "layers", "explain"),
+    "Look at a spec": ("summary", "plot", "resolve", "diff"),
+    "Train it": ("train", "tune", "runs", "report"),
+    "Use a trained model": ("evaluate", "predict", "build", "serve"),
+    "Take models and weights over": ("import", "weights", "migrate"),
+    "Connect editors and programs": ("schema", "server", "mcp"),
+}
+"""The commands as `graphspec --help` lists them: in the order in which one needs them."""
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose `--help` lists its options under the headings of `GROUPS` in its file."""
+
+    groups: Mapping[str, Sequence[str]] = {}
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Names of arguments as their files write them: some releases of typer put them in braces."""
+        names = [_name(each) for each in self.get_params(ctx) if each.param_type_name == "argument"]
+        return [*filter(None, [self.options_metavar]), *names]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        headings = {name: title for title, names in self.groups.items() for name in names}
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{title: [] for title in self.groups}}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is None:
+                continue
+            if parameter.param_type_name == "argument":
+                sections["Arguments"].append((_name(parameter), getattr(parameter, "help", None) or ""))
+            else:
+                sections.setdefault(headings.get(parameter.name or "", "Options"), []).append(record)
+        _write(formatter, sections.items())
+
+
+def write_commands(group: TyperGroup, ctx: Any, formatter: Any) -> None:
+    """The commands under their headings, each with its first sentence."""
+    longest = max(map(len, group.list_commands(ctx)))
+    left = formatter.width - 6 - longest
+    sections = [
+        (title, [(name.ljust(longest), group.commands[name].get_short_help_str(left)) for name in names])
+        for title, names in HEADINGS.items()
+    ]
+    _write(formatter, sections)
+
+
+def _name(argument: Any) -> str:
+    """As in the usage line: `SPEC`, or `[NAME]` where it may be left out."""
+    name: str = argument.metavar
+    return name if argument.required or name.startswith("[") else f"[{name}]"
+
+
+def _write(formatter: Any, sections: Iterable[tuple[str, Sequence[tuple[str, str]]]]) -> None:
+    for title, records in sections:
+        if records:
+            with formatter.section(title):
+                formatter.write_dl(records)
