@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from graphspec.cli.common import Allow, Device, Json, replacing
-from graphspec.cli.curves import curves
+from graphspec.cli.curves import curves, ticks
 from graphspec.cli.printing import answer, print_json
 from graphspec.cli.runs import RunArgument, Weights, using
 
@@ -23,7 +23,7 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; margin: .6rem 0 } td, th { padding: .2rem .6rem; text-align: right }
 th { font-weight: 600; border-bottom: 1px solid #bbb } td:first-child, th:first-child { text-align: left }
-img { image-rendering: pixelated; width: 96px } section { margin-top: 2.2rem } svg { max-width: 100% }
+img { image-rendering: pixelated; width: 96px } section, h2 { margin-top: 2.2rem } svg { max-width: 100% }
 .examples { display: flex; flex-wrap: wrap; gap: .8rem } .example { border: 1px solid #ccc; padding: .6rem }
 .example p { margin: .1rem 0; font-size: 13px } .wrong { color: #a3195b }
 """
@@ -85,9 +85,9 @@ def _overview(made: Report) -> Iterator[str]:
     best = f"; the best epoch is {made.best_epoch}" if made.best_epoch else ""
     yield f'<section id="curves"><h2>Training</h2><p>Measured on {made.examples:,} examples{best}.</p>'
     numbers = {name: value for name, value in made.metrics.items() if isinstance(value, int | float)}
-    yield _table(("value", ""), [(name, f"{value:.4g}") for name, value in numbers.items()])
+    yield _table(("metric", "value"), [(name, f"{value:.4g}") for name, value in numbers.items()])
     if made.history:
-        yield curves(made.history, f"best epoch: {made.best_epoch}")
+        yield curves(made.history, "Values by epoch", made.best_epoch)
     yield "</section>"
     if made.before is not None:
         yield f'<section id="changes"><h2>What differs from {escape(made.before)}</h2>'
@@ -97,37 +97,38 @@ def _overview(made: Report) -> Iterator[str]:
 
 
 def _output(report: OutputReport) -> Iterator[str]:
-    yield f"<h2>Output {escape(report.name)}</h2><p>{report.measure}: {report.error:.4g} in the mean</p>"
+    yield f"<h2>Output {escape(report.name)}</h2><p>Mean {report.measure}: {report.error:.4g}.</p>"
     if report.confusion:
-        yield '<section id="confusion"><h3>Which class is called what</h3>'
+        yield '<section id="confusion"><h3>Confusion matrix: targets down, predictions across</h3>'
         rows = [(label, *map(str, row)) for label, row in zip(report.classes, report.confusion, strict=True)]
         yield _table(("target", *report.classes), rows) + "</section>"
     if report.points:
         scatter = _scatter(report.points)
-        yield f'<section id="residuals"><h3>Targets and predictions</h3>{scatter}</section>'
+        yield f'<section id="residuals"><h3>Predictions against targets</h3>{scatter}</section>'
     if report.calibration:
-        yield '<section id="calibration"><h3>How sure it may be believed</h3>'
+        yield '<section id="calibration"><h3>Calibration: how often a probability comes true</h3>'
         rows = [(f"{c['said']:.2f}", f"{c['was']:.2f}", f"{c['count']:,.0f}") for c in report.calibration]
-        yield _table(("said", "was so", "how often"), rows) + "</section>"
-    yield '<section id="importance"><h3>What it reads: the rise of the error when a column is shuffled</h3>'
+        yield _table(("probability", "true", "examples"), rows) + "</section>"
+    yield '<section id="importance"><h3>Importance: how much the error rises when a column is shuffled</h3>'
     rows = [(each.column, f"{each.rise:.4g}", f"± {each.spread:.2g}") for each in report.importance]
-    yield _table(("column", "rise", "spread"), rows) + "</section>"
+    yield _table(("column", "rise", "deviation"), rows) + "</section>"
     if report.groups:
         yield '<section id="groups"><h3>Errors by the values of columns</h3>'
         rows = [(g.column, g.value, f"{g.examples:,}", f"{g.error:.4g}") for g in report.groups]
         yield _table(("column", "value", "examples", "error"), rows) + "</section>"
     for name, examples in (("worst", report.worst), ("best", report.best)):
         yield f'<section id="{name}"><h3>The {name} examples</h3><div class="examples">'
-        yield from map(_example, examples)
+        yield from (_example(each, bool(report.classes)) for each in examples)
         yield "</div></section>"
 
 
-def _example(one: ExampleReport) -> str:
+def _example(one: ExampleReport, of_class: bool) -> str:
     lines = [f'<img alt="{escape(name)}" src="{escape(url)}">' for name, url in one.pictures.items()]
-    wrong = ' class="wrong"' if not one.predicted.startswith(one.target) else ""
+    wrong = of_class and one.predicted.rpartition(" (")[0] != one.target
+    color = ' class="wrong"' if wrong else ""
     lines += [
-        f"<p><b>{escape(one.target)}</b></p>",
-        f"<p{wrong}>predicted {escape(one.predicted)}; error {one.error:.4g}</p>",
+        f"<p>target <b>{escape(one.target)}</b></p>",
+        f"<p{color}>predicted {escape(one.predicted)}; error {one.error:.4g}</p>",
         *(f"<p>{escape(name)}: {escape(value)}</p>" for name, value in one.inputs.items()),
     ]
     return f'<div class="example">{"".join(lines)}</div>'
@@ -141,15 +142,30 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def _scatter(points: Sequence[tuple[float, float]]) -> str:
     """Targets across, predictions up, and the line on which both are equal."""
-    low = min(min(point) for point in points)
-    high = max(max(point) for point in points)
-    span = high - low or 1.0
+    low, high = min(map(min, points)), max(map(max, points))
+    values = ticks(low, high) if low < high else ticks(low - 0.5, high + 0.5)
+    low, high = values[0], values[-1]
+    start, side = 56, SIDE - 70
 
-    def place(value: float) -> float:
-        return 10 + (SIDE - 20) * (value - low) / span
+    def across(value: float) -> float:
+        return start + side * (value - low) / (high - low)
 
-    dots = [f'<circle cx="{place(t):.1f}" cy="{SIDE - place(v):.1f}" r="2"/>' for t, v in points]
-    line = f'<path d="M10 {SIDE - 10}L{SIDE - 10} 10" stroke="#999"/>'
-    text = f'<text x="10" y="12" font-size="11">{low:.4g} to {high:.4g}</text>'
-    size = f'width="{SIDE}" height="{SIDE}" viewBox="0 0 {SIDE} {SIDE}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} fill="#1f6feb">{line}{text}{"".join(dots)}</svg>'
+    def down(value: float) -> float:
+        return SIDE - across(value)
+
+    parts = [f'<path d="M{across(low)} {down(low)}L{across(high)} {down(high)}" stroke="#999"/>']
+    for value in values:
+        x, y = across(value), down(value)
+        parts += [
+            f'<path d="M{start} {y:.1f}h{side}" stroke="#ddd"/>',
+            f'<text x="{start - 5}" y="{y + 4:.1f}" text-anchor="end">{value:.6g}</text>',
+            f'<text x="{x:.1f}" y="{down(low) + 16:.1f}" text-anchor="middle">{value:.6g}</text>',
+        ]
+    parts += [
+        f'<text x="{start + side / 2}" y="{down(low) + 34:.1f}" text-anchor="middle">target</text>',
+        f'<text x="{start}" y="{down(high) - 6:.1f}">prediction</text>',
+        *(f'<circle cx="{across(t):.1f}" cy="{down(v):.1f}" r="2" fill="#1f6feb"/>' for t, v in points),
+    ]
+    box = f'width="{SIDE}" height="{SIDE}" viewBox="0 0 {SIDE} {SIDE}"'
+    style = 'font-family="sans-serif" font-size="11" fill="#444"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {box} {style}>{"".join(parts)}</svg>'

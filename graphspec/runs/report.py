@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -371,30 +372,33 @@ class Looker:
 
     def _groups(self, errors: Array) -> Iterator[GroupReport]:
         for column, source, places in self._columns():
-            texts = self._texts(source, places)
-            if texts is None:
-                continue
+            texts, ranges = self._texts(source, places)
             values, counts = np.unique(texts, return_counts=True)
-            for value in values[np.argsort(-counts, kind="stable")][:GROUPS]:
+            for value in ranges or values[np.argsort(-counts, kind="stable")][:GROUPS]:
                 there = texts == value
-                yield GroupReport(column, str(value), int(there.sum()), _mean(errors[there]))
+                if there.any():
+                    yield GroupReport(column, str(value), int(there.sum()), _mean(errors[there]))
 
-    def _texts(self, source: str, places: tuple[int, ...] | None) -> Array | None:
-        """The value of a column in each example; of numbers the quarter that they lie in."""
+    def _texts(self, source: str, places: tuple[int, ...] | None) -> tuple[Array, list[str]]:
+        """The value of a column in each example, if it can be grouped by. Of numbers the range that they lie
+        in, a quarter of the examples in each, and all ranges in their order.
+        """
         encoder = self.encoders.encoders.get(source) if self.encoders is not None else None
         array, place = self.inputs[source], 0 if places is None else places[0]
         steps = self.encoders.plan.of(source).steps if encoder is not None and self.encoders else None
         if array.ndim > 2 or array.ndim < 1 or (steps is not None and steps.count > 1):
-            return None
+            return np.array([]), []
         values = array if array.ndim == 1 else array[:, place]
         if isinstance(encoder, CategoryEncoder):
-            return np.array([self._category(encoder, place, int(value)) for value in values])
+            return np.array([self._category(encoder, place, int(value)) for value in values]), []
         if not isinstance(encoder, Floats) or getattr(encoder.feature, "parts", None):
-            return None
+            return np.array([]), []
         unscaled = encoder.curves[place].undo(values.astype(np.float64))
         edges = np.unique(np.quantile(unscaled, (0.25, 0.5, 0.75)))
-        names = [f"up to {edge:.4g}" for edge in edges] + [f"above {edges[-1]:.4g}"]
-        return np.array(names)[np.searchsorted(edges, unscaled)]
+        shown = [f"{edge:.4g}" for edge in edges]
+        between = [f"above {low} to {high}" for low, high in pairwise(shown)]
+        ranges = [f"up to {shown[0]}", *between, f"above {shown[-1]}"]
+        return np.array(ranges)[np.searchsorted(edges, unscaled)], list(dict.fromkeys(ranges))
 
     def _category(self, encoder: CategoryEncoder, place: int, value: int) -> str:
         start = sum(len(each) for each in encoder.vocabularies[:place])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,11 @@ def test_errors_are_those_of_evaluate(folder: Path) -> None:
     assert label.worst[0].error >= label.best[-1].error and label.worst[0].inputs["kind"].startswith("<b>")
     groups = [each for each in size.groups if each.column == "kind"]
     assert sum(each.examples for each in groups) == 80
+    ranges = [each for each in size.groups if each.column == "told"]
+    words = [re.sub(r"-?[\d.]+", "#", each.value) for each in ranges]
+    assert words == ["up to #", "above # to #", "above # to #", "above #"]  # in the order of the numbers
+    bounds = [float(number) for each in ranges for number in re.findall(r"-?[\d.]+", each.value)]
+    assert bounds == sorted(bounds) and [each.examples for each in ranges] == [20] * 4
     weighed = sum(each.examples * each.error for each in groups) / 80
     assert weighed == pytest.approx(size.error, rel=1e-6)
     assert found.before is not None and found.before.endswith("shapes-1")
@@ -123,6 +129,11 @@ def test_the_page_opens_without_network(folder: Path, tmp_path: Path) -> None:
             sections.split()
         )
         assert page.evaluate("document.querySelectorAll('#residuals circle').length") == 80
+        shown = page.evaluate("document.querySelector('#residuals').textContent")
+        assert "target" in shown and "prediction" in shown
+        _, label = report(Run(folder / "runs" / "shapes-2"), device="cpu").outputs
+        wrong = [each for each in (*label.worst, *label.best) if not each.predicted.startswith(each.target)]
+        assert page.evaluate("document.querySelectorAll('.wrong').length") == len(wrong)  # no number is
         pictures = "[...document.images].every(each => each.naturalWidth === 4) && document.images.length > 0"
         assert page.evaluate(pictures) is True
         assert (
