@@ -150,20 +150,20 @@ def _fields(cls: type[Any]) -> dict[str, str]:
 
 def _function(name: str, function: Callable[..., Any]) -> str:
     signature = inspect.signature(function)
-    parameters = [p for p in signature.parameters.values() if p.name != "self"]
-    shown = str(signature.replace(parameters=parameters))
-    return f"### `{name}`\n\n```\n{_wrapped(name.removeprefix('.') + shown)}\n```\n\n{_text(function)}"
+    shown = [_unquoted(str(each)) for each in signature.parameters.values() if each.name != "self"]
+    stars = [n for n, each in enumerate(signature.parameters.values()) if each.kind is each.KEYWORD_ONLY]
+    if stars:
+        shown.insert(stars[0] - (len(signature.parameters) - len(shown)), "*")
+    head, tail = name.removeprefix("."), f") -> {signature.return_annotation}"
+    text = f"{head}({', '.join(shown)}{tail}"
+    if len(text) > 100:  # one argument a line
+        text = f"{head}(\n" + "".join(f"    {each},\n" for each in shown) + tail
+    return f"### `{name}`\n\n```\n{text}\n```\n\n{_text(function)}"
 
 
-def _wrapped(text: str) -> str:
-    """A signature, one argument a line where it is long."""
-    text = text.replace("'", "") if "'" in text else text
-    if len(text) <= 100:
-        return text
-    head, rest = text.split("(", 1)
-    inner, tail = rest.rsplit(")", 1)
-    arguments = re.split(r", (?![^\[(]*[\])])", inner)
-    return f"{head}(\n" + "".join(f"    {argument},\n" for argument in arguments) + f"){tail}"
+def _unquoted(parameter: str) -> str:
+    """`x: 'str' = 'cpu'` as people write it."""
+    return re.sub(r": '([^']*)'", r": \1", parameter, count=1).replace("'", '"')
 
 
 def _text(thing: Any) -> str:
@@ -172,7 +172,12 @@ def _text(thing: Any) -> str:
 
 def _filled(doc: str) -> str:
     paragraphs = [" ".join(part.split()) for part in doc.split("\n\n")]
-    return "\n\n".join(textwrap.fill(part, 120, break_long_words=False) for part in paragraphs) + "\n"
+    return (
+        "\n\n".join(
+            textwrap.fill(part, 120, break_long_words=False, break_on_hyphens=False) for part in paragraphs
+        )
+        + "\n"
+    )
 
 
 if __name__ == "__main__":
