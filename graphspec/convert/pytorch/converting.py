@@ -26,6 +26,7 @@ from graphspec.convert.pytorch import (  # noqa: F401  (they register)
 from graphspec.convert.pytorch.computed import Computed, stopped, tensors_in, variants
 from graphspec.convert.pytorch.functions import CREATES, HANDLERS, asserts, word_of
 from graphspec.convert.pytorch.layout import Laid
+from graphspec.convert.pytorch.recurrent_layers import StackedStates
 from graphspec.convert.pytorch.sizes import known_number
 from graphspec.convert.pytorch.tracing import TracedModule, line_in
 from graphspec.convert.pytorch.training import LAYER
@@ -76,7 +77,7 @@ class Converter:
         outputs: dict[str, Laid] = {}
         for name, node in self.traced.outputs:
             value = self.values.get(node) if isinstance(node, fx.Node) else None
-            if isinstance(value, attention.Pile):
+            if isinstance(value, StackedStates):
                 value = HANDLERS["stack"](
                     self.writer, value, Out((len(value), *value[0].shape), torch.float32)
                 )
@@ -262,10 +263,10 @@ class Converter:
             raise Unsupported(
                 "it has no counterpart in a spec", "write this part of the model by hand, as {module: ...}"
             )
-        arguments = {key: self._unpiled(value, word) for key, value in arguments.items()}
+        arguments = {key: self._stacked(value, word) for key, value in arguments.items()}
         if inplace and "self" in arguments and "input" in inspect.signature(handler).parameters:
             arguments["input"] = arguments.pop("self")
-        if word in ("select", "squeeze", "cat") and (picked := _from_pile(word, arguments)) is not None:
+        if word in ("select", "squeeze", "cat") and (picked := _of_stacked(word, arguments)) is not None:
             return picked
         try:
             converted = handler(self.writer, **arguments, out=_out(meta), **self._more(node, word, handler))
@@ -306,9 +307,9 @@ class Converter:
             ):
                 raise Unsupported("it writes into a part of a tensor", "join the parts with torch.cat")
 
-    def _unpiled(self, value: Any, word: str) -> Any:
+    def _stacked(self, value: Any, word: str) -> Any:
         """Stacked states as one tensor, where they are not picked apart or passed on."""
-        if not isinstance(value, attention.Pile) or word in ("select", "squeeze", "lstm", "gru", "rnn_tanh"):
+        if not isinstance(value, StackedStates) or word in ("select", "squeeze", "lstm", "gru", "rnn_tanh"):
             return value
         shape = (len(value), *value[0].shape)
         return HANDLERS["stack"](self.writer, tensors=value, out=Out(shape, torch.float32), dim=0)
@@ -438,12 +439,12 @@ def _out(meta: Any) -> Any:
     return None
 
 
-def _from_pile(word: str, arguments: dict[str, Any]) -> Any:
+def _of_stacked(word: str, arguments: dict[str, Any]) -> Any:
     """One of stacked states, or those of both directions joined."""
-    pile = arguments.get("self")
-    if isinstance(pile, attention.Pile):
+    stacked = arguments.get("self")
+    if isinstance(stacked, StackedStates):
         if word == "select" and arguments.get("dim", 0) == 0 and isinstance(arguments["index"], int):
-            return pile[arguments["index"]]
-        if word == "squeeze" and len(pile) == 1 and arguments.get("dim") in (0, [0], None):
-            return pile[0]
+            return stacked[arguments["index"]]
+        if word == "squeeze" and len(stacked) == 1 and arguments.get("dim") in (0, [0], None):
+            return stacked[0]
     return None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules import transformer
 
-from graphspec.convert.pytorch.recurrent import forward_of
+from graphspec.convert.pytorch.recurrent_ops import forward_of
 
 
 @contextmanager
