@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +25,7 @@ from graphspec.cli.common import (
 )
 from graphspec.cli.folding import Proved, prove, weights_target, write_weights
 from graphspec.cli.printing import answer, reporting
-from graphspec.cli.written import check_target, encoders_of_run, why_arrays, write, written
+from graphspec.cli.written import check_inputs, check_target, encoders_of_run, why_arrays, write, written
 from graphspec.files.stamps import stamped
 
 if TYPE_CHECKING:
@@ -159,30 +161,22 @@ def build(
 
     Example: graphspec build specs/resnet50.yaml -o resnet50.py
     """
+    given: dict[str, Any] = {"--seed": seed, "--fold": fold, "--no-check": no_check}
+    given |= {"--no-inplace": no_inplace, "--bundle": bundle}
     if fastest or quantize is not None or max_loss is not None:
-        others: dict[str, Any] = {
-            "--seed": seed,
-            "--fold": fold,
-            "--no-check": no_check,
-            "--no-inplace": no_inplace,
-        }
-        others |= {"--bundle": bundle, "--merge-adapters": adapters, "--set": settings, "--preset": preset}
+        given |= {"--merge-adapters": adapters, "--set": settings, "--preset": preset}
         asked = deploying.Asked(fastest, quantize, max_loss, triton, inputs, force)
-        deploying.deploy(asked, spec, weights, output, format, others, allow, as_json)
+        deploying.deploy(asked, spec, weights, output, format, given, allow, as_json)
         return
     if triton:
-        if format not in (None, "onnx"):
-            raise misuse("--format", f"--triton writes onnx, not {format}")
-        output, format = str(deploying.triton_file(output, force)), "onnx"
+        output = _triton_output(format, output, force)
     format = _format_of(format, output)
-    _check_options(format, output, weights, seed, no_check, fold)
-    for flag, option in ((no_inplace, "--no-inplace"), (bundle, "--bundle")):
-        if flag and (format != "py" or fold):
-            raise misuse(option, "only for a Python file that is not folded")
+    _check_options(format, output, weights, given)
     path = None if output == "-" else Path(output or f"{spec.stem}.{format}")
     if path is not None and not triton:
         check_target(path, format, force)
-    files = _run_files(spec, format, inputs, as_json)
+    check_inputs(inputs, spec, format)
+    files = _run_files(spec, as_json)
     if files is not None:
         spec, weights = files.spec, _weights_of(files, weights, format != "py" or fold, as_json)
     target = weights_target(path, weights, force) if fold and path is not None and format == "py" else None
@@ -192,12 +186,7 @@ def build(
             weights = _merged(program, adapters, path, force)
         proved = prove(program, weights, seed, not no_check) if fold else None
         if path is not None and format != "py":
-            encoders = None
-            if files is not None and format == "onnx" and inputs != "tensors":
-                encoders = _encoders(program, files, inputs)
-            state = _adapted(program, files, weights) if files is not None else None
-            why = why_arrays(program, encoders, files is not None, format, inputs)
-            _export(program, format, path, weights, seed, proved, as_json, encoders, state, triton, why)
+            _Export(format, path, files, inputs, triton).write(program, weights, seed, proved, as_json)
         elif path is not None and target is not None and proved is not None:
             _write_folded(path, target, weights, seed, proved, as_json)
         else:
@@ -222,17 +211,9 @@ def _merged(program: Program, run: Path, path: Path | None, force: bool) -> Path
     return target
 
 
-def _run_files(spec: Path, format: str, inputs: str | None, as_json: bool) -> RunFiles | None:
-    """The files of a run; None of a spec, which cannot read columns."""
-    if inputs not in (None, "columns", "tensors"):
-        raise misuse("--inputs", f"{inputs} is not one of columns, tensors")
-    if inputs == "columns" and format != "onnx":
-        raise misuse("--inputs", "only a file of ONNX reads columns")
+def _run_files(spec: Path, as_json: bool) -> RunFiles | None:
+    """The files of a run; None of a spec."""
     if not spec.is_dir():
-        if inputs == "columns":
-            raise misuse(
-                "--inputs", "columns are encoded as a training has learned: name the directory of a run"
-            )
         return None
     from graphspec.runs.directory import RunFiles
 
@@ -246,24 +227,6 @@ def _weights_of(files: RunFiles, weights: Path | None, needed: bool, as_json: bo
         return None
     with reporting(as_json, {}):
         return files.weights(str(weights or "best"))
-
-
-def _adapted(program: Program, files: RunFiles, weights: Path | None) -> Any:
-    """The weights of a run with its adapters in them; None where it has none."""
-    if not program.training.adapters or weights is None:
-        return None
-    from graphspec.runs.run import Run
-
-    return Run(files.path, weights, program.allow).state()
-
-
-def _encoders(program: Program, files: RunFiles, inputs: str | None) -> Encoders | None:
-    """What the run has learned of its columns; None where it learned from arrays."""
-    from graphspec.data.encoding import encoders_of
-
-    state = files.encoders(program)
-    encoders = encoders_of(program, state) if state is not None else None
-    return encoders_of_run(files.path, encoders, inputs)
 
 
 def _write_python(
@@ -287,6 +250,12 @@ def _write_python(
         answer(as_json, f"wrote {path}", file=str(path), source=None)
 
 
+def _triton_output(format: str | None, output: str | None, force: bool) -> str:
+    if format not in (None, "onnx"):
+        raise misuse("--format", f"--triton writes onnx, not {format}")
+    return str(deploying.triton_file(output, force))
+
+
 def _format_of(format: str | None, output: str | None) -> str:
     """The format that is given, or else that of the output file's suffix, without one Python. Refuses a
     format that is not known, a suffix of another one, and without a format a suffix that is not known.
@@ -305,20 +274,24 @@ def _format_of(format: str | None, output: str | None) -> str:
 
 
 def _check_options(
-    format: str, output: str | None, weights: Path | None, seed: int | None, no_check: bool, fold: bool
+    format: str, output: str | None, weights: Path | None, given: Mapping[str, object]
 ) -> None:
-    """Refuses options that do not go together."""
+    """Refuses options that do not go together. `given` are values by the names of their options."""
+    fold = given["--fold"]
     if format == "py" and fold:
         if output == "-":
             raise misuse("-o", "--fold also writes a file of weights, so name an output file")
     elif format == "py":
-        for value, option in ((weights, "--weights"), (seed, "--seed")):
+        for option, value in (("--weights", weights), ("--seed", given["--seed"])):
             if value is not None:
                 raise misuse(option, "a Python file holds no weights; --fold writes them to a second file")
-    elif no_check:
+    elif given["--no-check"]:
         raise misuse("--no-check", f"{format} is always compared with the module")
     elif output == "-":
         raise misuse("-o", f"{format} is not text")
+    for option in ("--no-inplace", "--bundle"):
+        if given[option] and (format != "py" or fold):
+            raise misuse(option, "only for a Python file that is not folded")
 
 
 def _write_folded(
@@ -336,36 +309,57 @@ def _write_folded(
     answer(as_json, "\n".join(lines), format="py", **files, seed=seed, fold=proved.to_json())
 
 
-def _export(
-    program: Program,
-    format: str,
-    path: Path,
-    weights: Path | None,
-    seed: int,
-    proved: Proved | None,
-    as_json: bool,
-    encoders: Encoders | None = None,
-    state: Any = None,
-    triton: bool = False,
-    why: str | None = None,
-) -> None:
-    from graphspec.export import export
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """A file of weights and graph. `files` are those of a run, which has learned of its columns."""
 
-    gc.enable()
-    program = program if proved is None else proved.program
-    failure = "build-failed", "the forward pass fails", "try `--format py` first"
-    with running(program, *failure), deploying.making(path.parent):
-        with deploying.writing(path):
-            exported = export(program, format, path, seed, weights if state is None else state, encoders)
-        config = deploying.write_config(program, path, exported, encoders) if triton else None
-    details: dict[str, Any] = {"weights": None if weights is None else str(weights), "seed": seed}
-    details |= {} if config is None else {"config": config}
-    details |= {} if why is None else {"tensors": why}
-    details |= {} if proved is None else {"fold": proved.to_json()}
-    done = [] if proved is None else proved.lines()
-    done += [] if config is None else [f"wrote {config}"]
-    text = written(exported, [*done, _origin(program, weights, seed)], program.minimum_sizes, why)
-    answer(as_json, "\n".join(text), format=format, **details, **exported.to_json())
+    format: str
+    path: Path
+    files: RunFiles | None
+    inputs: str | None
+    triton: bool
+
+    def write(
+        self, program: Program, weights: Path | None, seed: int, proved: Proved | None, as_json: bool
+    ) -> None:
+        from graphspec.export import export
+
+        gc.enable()
+        format, path = self.format, self.path
+        encoders, state = self._encoders(program), self._adapted(program, weights)
+        why = why_arrays(program, encoders, self.files is not None, format, self.inputs)
+        program = program if proved is None else proved.program
+        failure = "build-failed", "the forward pass fails", "try `--format py` first"
+        with running(program, *failure), deploying.making(path.parent):
+            with deploying.writing(path):
+                exported = export(program, format, path, seed, weights if state is None else state, encoders)
+            config = deploying.write_config(program, path, exported, encoders) if self.triton else None
+        details: dict[str, Any] = {"weights": None if weights is None else str(weights), "seed": seed}
+        details |= {} if config is None else {"config": config}
+        details |= {} if why is None else {"tensors": why}
+        details |= {} if proved is None else {"fold": proved.to_json()}
+        done = [] if proved is None else proved.lines()
+        done += [] if config is None else [f"wrote {config}"]
+        text = written(exported, [*done, _origin(program, weights, seed)], program.minimum_sizes, why)
+        answer(as_json, "\n".join(text), format=format, **details, **exported.to_json())
+
+    def _encoders(self, program: Program) -> Encoders | None:
+        """What the run has learned of its columns; None where the file reads arrays."""
+        if self.files is None or self.format != "onnx" or self.inputs == "tensors":
+            return None
+        from graphspec.data.encoding import encoders_of
+
+        state = self.files.encoders(program)
+        encoders = encoders_of(program, state) if state is not None else None
+        return encoders_of_run(self.files.path, encoders, self.inputs)
+
+    def _adapted(self, program: Program, weights: Path | None) -> Any:
+        """The weights of a run with its adapters in them; None where it has none."""
+        if self.files is None or not program.training.adapters or weights is None:
+            return None
+        from graphspec.runs.run import Run
+
+        return Run(self.files.path, weights, program.allow).state()
 
 
 def _origin(program: Program, weights: Path | None, seed: int) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from graphspec.cli.common import misuse, running
 from graphspec.cli.printing import answer, print_json, print_table, reporting
 from graphspec.cli.written import (
+    check_inputs,
     check_replaced,
     check_target,
     columns_report,
@@ -71,17 +72,12 @@ def deploy(
             raise misuse(name, f"not with {option}")
     if format not in (None, "onnx") or (format is not None and asked.fastest):
         raise misuse("--format", f"{option} writes its own")
-    if asked.inputs not in (None, "columns", "tensors"):
-        raise misuse("--inputs", f"{asked.inputs} is not one of columns, tensors")
+    check_inputs(asked.inputs, spec, "onnx")
     if asked.quantize is None and asked.max_loss is not None:
         raise misuse("--max-loss", "it belongs to --quantize int8")
     path = _folder(output, asked.force) if asked.fastest else _file(asked, spec, output)
     with _trained(spec, weights, allow, as_json) as run:
         encoders = None
-        if asked.inputs == "columns" and not run.path.is_dir():
-            raise misuse(
-                "--inputs", "columns are encoded as a training has learned: name the directory of a run"
-            )
         if asked.inputs != "tensors" and run.path.is_dir():
             encoders = encoders_of_run(run.path, run.encoders(), asked.inputs)
         why = why_arrays(run.program, encoders, run.path.is_dir(), "onnx", asked.inputs)

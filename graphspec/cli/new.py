@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,10 +12,22 @@ from graphspec.cli.common import Json, misuse, need_one_of, one_of, replacing
 from graphspec.cli.printing import answer, print_json, reporting
 from graphspec.diagnostics.terminal import say
 
+if TYPE_CHECKING:
+    from graphspec.data.drafting_windows import Ask
+
 SCHEMA = "graphspec.schema.json"
 """The file next to a new spec that it names as its schema."""
 MODELINE = f"# yaml-language-server: $schema={SCHEMA}\n"
 """The first line of a new spec, by which editors find the schema."""
+
+Target = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="COLUMN",
+        help="A column to predict; may be repeated. [default: the folder of an image]",
+    ),
+]
 
 
 def schema(
@@ -53,14 +65,7 @@ def new(
         Path | None,
         typer.Option("--data", metavar="PATH", help="A table or a folder of images to learn from."),
     ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--target",
-            metavar="COLUMN",
-            help="A column to predict; may be repeated. [default: the folder of an image]",
-        ),
-    ] = None,
+    target: Target = None,
     time: Annotated[
         str | None,
         typer.Option("--time", metavar="COLUMN", help="A column of times: the targets are forecast."),
@@ -93,29 +98,42 @@ def new(
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if target and data is None:
         raise misuse("--target", "it is a column of --data")
-    if time is not None and not target:
-        raise misuse("--time", "name what is forecast: --target COLUMN")
-    for option, value in (("--series", series), ("--past", past), ("--next", ahead)):
-        if value and time is None:
-            raise misuse(option, "it belongs to a forecast: --time COLUMN")
+    ask = _forecast(time, target, series, past, ahead)
     with reporting(as_json, {}):
-        text, notes = START, list[str]()
+        text, notes, verb = START, list[str](), "summary"
         if data is not None:
             from graphspec.data.drafting import draft
-            from graphspec.data.drafting_windows import Ask
 
-            ask = Ask(time, tuple(series or ()), past, ahead) if time is not None else None
-            text = draft(path.stem, data, target or [], path.parent, notes.append, ask)
+            text, verb = draft(path.stem, data, target or [], path.parent, notes.append, ask), "train"
         text = MODELINE + text
         _write(path, formatted(text) or text)
         with replacing(path.with_name(SCHEMA)) as temporary:
             temporary.write_text(_schema(), encoding="utf-8")
-        verb = "summary" if data is None else "train"
-        text = f"wrote {path}; next: graphspec {verb} {path}"
         if not as_json:
             for note in notes:
                 say(f"note: {note}", sys.stderr)
-        answer(as_json, text, file=str(path), schema=str(path.with_name(SCHEMA)), notes=notes)
+        next_step = f"wrote {path}; next: graphspec {verb} {path}"
+        answer(as_json, next_step, file=str(path), schema=str(path.with_name(SCHEMA)), notes=notes)
+
+
+def _forecast(
+    time: str | None,
+    target: list[str] | None,
+    series: list[str] | None,
+    past: int | None,
+    ahead: int | None,
+) -> Ask | None:
+    """What the command line says of a forecast; None where it names no column of times."""
+    if time is None:
+        for option, value in (("--series", series), ("--past", past), ("--next", ahead)):
+            if value:
+                raise misuse(option, "it belongs to a forecast: --time COLUMN")
+        return None
+    if not target:
+        raise misuse("--time", "name what is forecast: --target COLUMN")
+    from graphspec.data.drafting_windows import Ask
+
+    return Ask(time, tuple(series or ()), past, ahead)
 
 
 def _schema() -> str:

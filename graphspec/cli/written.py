@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphspec.cli.common import misuse, need_no_device, replacing
+from graphspec.cli.common import misuse, need_no_device, need_one_of, replacing
 from graphspec.files.stamps import is_edited
 from graphspec.version import MADE_BY
 
@@ -18,6 +18,20 @@ if TYPE_CHECKING:
     from graphspec.export.columns import ColumnForm
     from graphspec.export.tracing import Range
     from graphspec.program import Program
+
+
+LEARNED = "columns are encoded as a training has learned"
+
+
+def check_inputs(inputs: str | None, spec: Path, format: str) -> None:
+    """Refuses an `--inputs` that is unknown, or that a file of this format cannot have."""
+    if inputs is None:
+        return
+    need_one_of(inputs, ("columns", "tensors"), "--inputs")
+    if inputs == "columns" and format != "onnx":
+        raise misuse("--inputs", "only a file of ONNX reads columns")
+    if inputs == "columns" and not spec.is_dir():
+        raise misuse("--inputs", f"{LEARNED}: name the directory of a run")
 
 
 def encoders_of_run(path: Path, encoders: Encoders | None, inputs: str | None) -> Encoders | None:
@@ -37,9 +51,7 @@ def why_arrays(
         return "`--inputs tensors` leaves the preprocessing out"
     if not of_run:
         columns = program.data is not None and program.data.features
-        return (
-            "columns are encoded as a training has learned: build the directory of a run" if columns else None
-        )
+        return f"{LEARNED}: build the directory of a run" if columns else None
     if format == "pt2":
         return "pt2 holds no preprocessing: a file of ONNX does"
     return "the run has learned from arrays, and has no columns; `predict` writes classes and probabilities"

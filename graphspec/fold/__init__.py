@@ -2,7 +2,7 @@
 them, and joins layers on one input.
 
 A graph is planned (`plan.py`), then rewritten (`rewrite.py`). What happened to its weights is a list of
-steps, which `folded_weights.py` takes the state dict of the unfolded module through. Nothing here changes
+steps, which `weights.py` takes the state dict of the unfolded module through. Nothing here changes
 what a program computes, beyond rounding:
 
 - A normalization goes into a linear layer whose output it alone reads, over that layer's output channels. No

@@ -124,7 +124,7 @@ def test_a_refusal_leaves_nothing(tmp_path: Path) -> None:
     spec.write_text(SPEC)
     for given, options, told in (
         (spec, ["--format", "py"], "--tritonwritesonnx"),
-        (spec, ["--inputs", "rows"], "rowsisnotoneof"),
+        (spec, ["--inputs", "rows"], "`rows`isnotoneof"),
         (spec, ["--weights", str(tmp_path / "none.safetensors")], "none.safetensors"),
         (tmp_path / "none", ["--quantize", "int8"], "none"),
         (spec, ["--quantize", "int8"], ""),
