@@ -42,9 +42,10 @@ from graphspec.data.image_drafting import BLOCK, ImageProfile
 from graphspec.data.image_drafting import feature as image_feature
 from graphspec.data.image_drafting import nodes as image_nodes
 from graphspec.data.lookalikes import EXPONENT
+from graphspec.data.rows.tokenizers import library as tokenizers
 from graphspec.data.spec_words import flow, word
 from graphspec.data.tables import Table, open_table
-from graphspec.diagnostics import fail
+from graphspec.diagnostics import SpecError, fail
 
 DATES = 20
 """Different dates from which on rows are in the order of time."""
@@ -122,7 +123,7 @@ def draft(
     notes = [note for note in _about_file(source, rows) if note]
     notes += [words_are_gaps(each, flat(rows.column(each)), found) for each, found in spoken.items()]
     notes += _about_columns(looks, columns, targets)
-    for note in notes:
+    for note in (*notes, *_lacking(looks)):
         tell(note)
     train = flow(path)
     if options:
@@ -197,6 +198,17 @@ def _about_columns(
         if seen.writing is not None:
             notes.append(thousands_in_doubt(seen.name, columns[seen.name], seen.writing))
     return [note for note in notes if note]
+
+
+def _lacking(looks: Sequence[ColumnProfile]) -> list[str]:
+    """The note about what training lacks here. It is of this machine, and no comment of the spec."""
+    if all(seen.kind != "text" for seen in looks):
+        return []
+    try:
+        tokenizers()
+    except SpecError as error:
+        return [f"{each.message}: {each.help}" for each in error.diagnostics]
+    return []
 
 
 def _decimal_of(column: pa.Array, table: Table) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from io import BytesIO
@@ -584,6 +585,20 @@ def test_a_forecast_reads_numbers_as_they_are_written(
     assert data.encoders is not None
     shift = data.encoders.encoders["sales"].curves[0].shift  # type: ignore[attr-defined]
     assert (1_000 if form.startswith("1") else 2) < shift < (1_600 if form.startswith("1") else 5)
+
+
+def test_new_notes_that_texts_need_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    rows = [f"word{i} of word{i * 7 % 50} and word{i * 3 % 40},{i}" for i in range(60)]
+    Path("t.csv").write_text("\n".join(["text,y", *rows]) + "\n")
+    run = CliRunner().invoke(app, ["new", "s", "--data", "t.csv", "--target", "y"])
+    assert run.exit_code == 0 and "encode: text" in Path("s.yaml").read_text()
+    assert "note: `encode: text` needs `tokenizers`, which is not installed: pip install" in run.stderr
+    assert "installed" not in Path("s.yaml").read_text()
+    monkeypatch.delitem(sys.modules, "tokenizers")
+    run = CliRunner().invoke(app, ["new", "u", "--data", "t.csv", "--target", "y"])
+    assert run.exit_code == 0 and "tokenizers" not in run.stderr
 
 
 def test_the_command_notes_what_a_table_does_not_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
