@@ -178,11 +178,12 @@ class TorchEngine:
     def __init__(self, program: BaseProgram, module: nn.Module, device: torch.device):
         import torch
 
+        from graphspec.custom import nodes
         from graphspec.train import device as devices
 
         self._torch, self._computing = torch, devices.computing
         self.module, self.device = module, device
-        self._parts = _direct(module)
+        self._parts = () if nodes(program) else _direct(module)
         self.on_cpu = device.type == "cpu"
         self.threads = devices.threads(program)
         interface = Interface.of(program)
@@ -267,6 +268,8 @@ class OpenVinoEngine(FileEngine):
 def _direct(module: nn.Module) -> Sequence[nn.Module]:
     """Lets a module find what it has as any object does, and call it without asking for hooks, which takes as
     long as a small layer. Returns the parts that are called so: they have no hooks.
+
+    Not for custom code, which may add hooks, or call a part with other weights, whenever it is called.
     """
     parts = [*module.modules()]
     for part in parts:

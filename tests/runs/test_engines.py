@@ -500,6 +500,48 @@ def test_hooks_are_called_by_the_engine_of_torch(run: Run) -> None:
     assert len(seen) == len([*module.children()]) > 0
 
 
+CHANGING = """
+import torch
+from torch import nn
+
+class Hyper(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale, self.inner = nn.Linear(6, 1), nn.Linear(6, 3)
+
+    def forward(self, x):
+        scale = self.scale(x).mean().exp()
+        weights = {name: weight * scale for name, weight in self.inner.named_parameters()}
+        return torch.func.functional_call(self.inner, weights, (x,))
+
+class Listening(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(6, 3)
+
+    def forward(self, x):
+        heard = []
+        handle = self.inner.register_forward_hook(lambda module, inputs, output: heard.append(output))
+        y = self.inner(x)
+        handle.remove()
+        return y + heard[0]
+"""
+
+
+@pytest.mark.parametrize("name", ["Hyper", "Listening"])
+def test_custom_code_may_change_its_parts_when_it_is_called(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name.lower()}s.py").write_text(CHANGING)
+    spec = tmp_path / "spec.yaml"
+    node = f"{{y: {{module: {name.lower()}s.{name}, shape: [3]}}}}"
+    spec.write_text(f"inputs: {{x: {{shape: [6]}}}}\nnodes: {node}\noutputs: {{y: {{}}}}\n")
+    program = graphspec.compile(spec, allow=[f"{name.lower()}s"])
+    module, x = program.module().eval(), torch.randn(4, 6)
+    with torch.inference_mode():
+        expected = module(x)
+    found = engines.TorchEngine(program, module, torch.device("cpu"))({"x": x.numpy()})["y"]
+    assert torch.equal(torch.from_numpy(found), expected)
+
+
 SIGNALLED = """
 import gc, os, signal, sys
 from pathlib import Path
