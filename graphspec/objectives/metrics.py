@@ -50,7 +50,9 @@ class Metric(Named):
     """Which way is better."""
     needs_probabilities: ClassVar[bool] = False
     reads_order: ClassVar[bool] = False
-    """Whether it only reads which value is the largest, which no activation changes."""
+    """Whether it only reads which value is the largest. A softmax does not change that; a sigmoid does, where
+    several values become 1.
+    """
     other_kind: ClassVar[str | None] = None
     """The remedy for targets of the other kind, if another metric is one."""
 

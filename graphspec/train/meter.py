@@ -187,15 +187,15 @@ class Meter:
         for name, held in self._held.items():
             output = self.outputs[name]
             joined = {key: torch.cat([each[key] for each in held]) for key in held[0]}
-            value, target = joined["value"], joined["target"]
+            logits, target = joined["value"], joined["target"]
             metrics = [_resolved(metric, output) for metric in output.metrics]
-            if not all(metric.reads_order for metric in metrics):
-                value = activate(value, output.activation)
+            of_logits = [metric.reads_order and output.activation == "softmax" for metric in metrics]
+            value = logits if all(of_logits) else activate(logits, output.activation)
             if name in self.units:
                 value, target = (self.units[name](each, joined.get("unit")) for each in (value, target))
             for index, metric in enumerate(metrics):
                 weight = _weight(output.metrics[index], joined.get("masks"), joined.get("weights"))
-                sums = metric.statistics(value, target, weight)
+                sums = metric.statistics(logits if of_logits[index] else value, target, weight)
                 known = self._statistics.get((name, index))
                 self._statistics[name, index] = sums if known is None else metric.joined(known, sums)
         self._held.clear()

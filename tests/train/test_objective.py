@@ -508,7 +508,7 @@ def test_a_learning_rate_of_zero_moves_nothing(name: str) -> None:
 
 
 def test_an_accuracy_is_that_of_probabilities() -> None:
-    """It reads logits, as no activation changes which value is the largest."""
+    """It reads logits, as a softmax does not change which value is the largest."""
     sparse, wide = (
         f"inputs: {{x: {{shape: [4]}}}}\nnodes: {{y: {{layer: Dense, units: 4, activation: softmax}}}}\n"
         f"outputs: {{y: {{loss: {kind}categorical_crossentropy, metrics: [METRICS]}}}}"
@@ -528,3 +528,18 @@ def test_an_accuracy_is_that_of_probabilities() -> None:
             found.append(meter.result()["accuracy"])
         right = (logits.softmax(-1).argmax(-1) == chosen).sum().item()
         assert found == [right / len(logits)] * 2
+
+
+@pytest.mark.parametrize("beside", ["", ", mae"])
+def test_an_accuracy_of_sigmoids_takes_the_first_of_several_that_are_one(beside: str) -> None:
+    """As a prediction does, and whatever is measured beside it; two sigmoids from 17 on are 1."""
+    program = graphspec.compile(
+        "inputs: {x: {shape: [4]}}\nnodes: {y: {layer: Dense, units: 3, activation: sigmoid}}\n"
+        f"outputs: {{y: {{loss: binary_crossentropy, metrics: [categorical_accuracy{beside}]}}}}"
+    )
+    logits = torch.tensor([[20.0, 30.0, 0.0], [1.0, 2.0, 3.0], [40.0, 20.0, 30.0]])
+    target = F.one_hot(torch.tensor([1, 2, 0]), 3).float()
+    terms, loss = {"y": Term(torch.zeros(()), 1, 3)}, torch.zeros(())
+    meter = Meter(program.outputs)
+    meter.add(BatchResult(loss, terms, {"y": logits}, {"y": target}, {}, Reading(loss)), Batch({"y": target}))
+    assert meter.result()["categorical_accuracy"] == pytest.approx(2 / 3)
