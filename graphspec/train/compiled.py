@@ -51,8 +51,8 @@ for it: steps of the gallery's GPT took 1.03 of the eager time, those of its con
 """
 WHOLE_STEPS = "2.11"
 """The first torch whose graphs can hold `torch.autograd.grad`, and with it a whole step."""
-HELD = 2**23
-"""Bytes of results that steps in a row may hold. Those of large models are larger: then none follows."""
+HELD = 2**25
+"""Bytes of batches and results that steps in a row may hold. One of a large model has more: none follows."""
 LARGE = 60
 """Ops from which on repeated blocks are compiled by themselves. To enter one costs as much as a few ops."""
 
@@ -282,7 +282,7 @@ class StepAgain:
     """A compiled step that is made again, on other batches.
 
     `call` returns the loss first. `given` are the names of what a batch has, `made` those of a result's
-    terms, outputs, targets and masks; `size` is the bytes of a result.
+    terms, outputs, targets and masks; `size` is the bytes of a batch and its result.
     """
 
     call: Callable[[Sequence[Tensor]], Sequence[Any]]
@@ -297,9 +297,10 @@ class StepAgain:
         given = tuple(batch.arrays), tuple(batch.weights), tuple(batch.masks)
         parts = (part for term in terms.values() for part in term)
         result = [loss, *parts, *(each for group in groups for each in group.values())]
-        size = sum(each.nbytes for each in result if isinstance(each, Tensor))
-        call = calls.again(tensors_of(batch, given, rates), result)
-        return cls(call, given, (tuple(terms), *map(tuple, groups)), size)
+        taken = tensors_of(batch, given, rates)
+        sizes = {id(each): each.nbytes for each in (*taken, *result) if isinstance(each, Tensor)}
+        call = calls.again(taken, result)
+        return cls(call, given, (tuple(terms), *map(tuple, groups)), sum(sizes.values()))
 
     def result(self, values: Sequence[Any]) -> BatchResult:
         """What a call has returned, by name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -12,6 +13,8 @@ from torch import Tensor
 
 CLOSED = {"size_asserts": False, "alignment_asserts": False}
 """What is left out where nothing but the training changes the module: its examples have one size and type."""
+_LOOKING = threading.Lock()
+"""Held where a method of torch's is replaced, as another thread may train, too."""
 
 
 def settings(closed: bool) -> Mapping[str, Any]:
@@ -69,18 +72,19 @@ class GeneratedCode:
         if inductor is None:  # another backend
             return self._whole(*taken)
         calls: list[tuple[Any, list[Any], Sequence[Any]]] = []
-        graphs, call = inductor.CompiledFxGraph, inductor.CompiledFxGraph.__call__
+        graphs = inductor.CompiledFxGraph
 
         def seen(graph: Any, inputs: list[Any]) -> Any:
             given = list(inputs)  # it clears them
             calls.append((graph, given, call(graph, inputs)))
             return calls[-1][2]
 
-        graphs.__call__ = seen
-        try:
-            made = self._whole(*taken)
-        finally:
-            graphs.__call__ = call
+        with _LOOKING:
+            call, graphs.__call__ = graphs.__call__, seen
+            try:
+                made = self._whole(*taken)
+            finally:
+                graphs.__call__ = call
         if len(calls) == 1 and _same(calls[0][1], taken) and _same(calls[0][2], made):
             self._inner = calls[0][0]
         return made

@@ -287,8 +287,8 @@ def test_custom_code_may_count_in_python_and_assign_its_buffers(
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
-RESULT = 2 * 8 * 4 + 2 * 4
-"""Bytes of a result of `EXPLODING`: outputs and targets of a batch, a loss and a term of it."""
+HELD = 8 * 4 * (6 + 1 + 1) + 2 * 4 + 2 * 8
+"""Bytes of a step of `EXPLODING`: inputs, targets and outputs of a batch, a loss and its term, two rates."""
 
 
 @pytest.mark.parametrize("held", [0, 1, 3])
@@ -321,7 +321,7 @@ def test_no_step_holds_much_of_what_others_made(
     evaluate = loop.evaluate
     monkeypatch.setattr(loop, "evaluate", validation)
     monkeypatch.setattr(compiled, "_compiler", watching)
-    monkeypatch.setattr(compiled, "HELD", held * RESULT + RESULT // 2)
+    monkeypatch.setattr(compiled, "HELD", held * HELD + HELD // 2)
     spec = EXPLODING.replace("1e4", "0.01").replace("d.npz}", "d.npz, validation: {split: 0.2}}")
     trained(place, "run", spec)
     assert len(alive) == len(made) == 19 and max(alive) == max(0, held - 1)

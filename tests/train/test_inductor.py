@@ -1,6 +1,7 @@
 """What computes in a compiled graph, and what is around it."""
 
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -59,6 +60,28 @@ def test_code_is_called_by_itself_where_nothing_is_done_around_it(
     assert all(map(torch.equal, code.run([*taken]), expected))
     assert (graph.around == before) == (alone or name == "none")
     assert "seen" not in Compiled.__call__.__name__
+
+
+def test_another_thread_may_look_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that begins before another ends, and ends after it, would leave its own method in torch."""
+    monkeypatch.setitem(sys.modules, "torch._inductor.output_code", SimpleNamespace(CompiledFxGraph=Compiled))
+    before, began, ended = Compiled.__call__, threading.Event(), threading.Event()
+
+    def first(*taken: Tensor) -> Sequence[Tensor]:
+        thread.start()
+        began.wait(0.3)
+        return Compiled()([*taken])
+
+    def second(*taken: Tensor) -> Sequence[Tensor]:
+        began.set()
+        ended.wait()
+        return Compiled()([*taken])
+
+    thread = threading.Thread(target=lambda: GeneratedCode(second)(torch.ones(2), torch.ones(2)))
+    GeneratedCode(first)(torch.ones(2), torch.ones(2))
+    ended.set()
+    thread.join()
+    assert Compiled.__call__ is before
 
 
 @pytest.mark.parity
