@@ -100,7 +100,9 @@ def _open_entry(body: BodyElaborator, name: str, declared: Node) -> SharedEntry:
 
 def _weight_arguments(op: Op) -> dict[str, Any]:
     """The arguments of a layer that its weights may depend on."""
-    return {} if op.layer is None else op.layer.model_dump(exclude=set(op.layer.call_arguments))
+    if op.layer is None:
+        return {}
+    return {name: value for name, value in op.layer if name not in op.layer.call_arguments}
 
 
 def _held(op: Op) -> tuple[object, ...]:
