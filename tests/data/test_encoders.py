@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from graphspec.compiler import compile
@@ -221,6 +221,8 @@ finite = st.floats(-1e12, 1e12, allow_nan=False)
     st.sampled_from(["mean", "median", "zero", 3.5]),
     st.booleans(),
 )
+@example([0.3, 0.3, 0.1 + 0.2, 0.1 + 0.2, 1e12], "robust", "zero", False)
+@example([None, None, None, -1.0, -1e-119], "robust", "zero", False)
 def test_numbers_are_finite_whatever_they_are(
     values: list[Any], scale: str, fill: Any, indicator: bool
 ) -> None:

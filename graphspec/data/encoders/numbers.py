@@ -20,6 +20,7 @@ from graphspec.diagnostics import fail
 
 KEPT = 2**22
 """Rows from which statistics are taken; of more, so many are drawn."""
+ROUNDING = float(np.finfo(np.float64).eps)
 QUANTILES = 1001
 """Points of the curve of `transform: quantile`, as many at most."""
 
@@ -90,7 +91,8 @@ def scaling(values: Numbers, scale: Scale) -> tuple[float, float]:
         mean = float(values.mean())
         return mean, float(values.std())
     first, middle, third = (float(q) for q in np.quantile(values, (0.25, 0.5, 0.75)))
-    if first == third:  # more than half are one value: the range is what is left to tell them apart
+    # Half are one value, but for rounding: the range is what is left to tell them apart.
+    if third - first <= ROUNDING * (high - low):
         return middle, high - low
     return middle, third - first
 
