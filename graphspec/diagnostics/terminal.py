@@ -6,6 +6,7 @@ written out, as `<U+001B>`; printed as it is, the terminal would obey it.
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import math
@@ -34,11 +35,26 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+PLAIN = str.maketrans(
+    {**dict.fromkeys("━─", "-"), **dict.fromkeys("┃│", "|"), **dict.fromkeys("┏┳┓┡╇┩└┴┘", "+")}
+)
+"""The lines of tables, for terminals and pipes whose encoding lacks them."""
+
+
 def without_failing() -> None:
-    """From now on letters that a terminal does not have are no reason to fail: they are written out."""
+    """From now on letters that a terminal does not have are no reason to fail: lines of tables become ASCII,
+    and others are written out.
+    """
+    codecs.register_error("graphspec", _encodable)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="graphspec")
+
+
+def _encodable(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end].translate(PLAIN)
+    return lacking.encode("ascii", "backslashreplace").decode(), error.end
 
 
 def say(text: str, stream: TextIO | None = None, end: str = "\n", painted: bool = False) -> None:

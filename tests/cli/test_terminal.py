@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +101,25 @@ def test_names_of_columns_and_options(place: Path) -> None:
     assert clean(run(EVIL))
     assert clean(run("check", f"--{EVIL}"))
     assert clean(run("summary", place / "spec.yaml", "--set", EVIL))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_table_is_a_table_where_its_lines_cannot_be_encoded(tmp_path: Path, encoding: str) -> None:
+    spec = tmp_path / "s.yaml"
+    spec.write_text(
+        "name: s\ninputs: {x: {shape: [3]}}\nnodes: {y: {layer: Dense, units: 2}}\noutputs: {y: {}}\n"
+    )
+    words = [sys.executable, "-m", "graphspec", "summary", str(spec)]
+    env = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    plain = subprocess.run(words, capture_output=True, check=True, env=env).stdout.decode(encoding)
+    lined = subprocess.run(words, capture_output=True, check=True, env={**env, "PYTHONIOENCODING": "utf-8"})
+    assert "| y (Dense)      | (None, 2)    |       8 | x            |" in plain
+    assert "\\u" not in plain and plain.isascii()
+    assert list(map(len, plain.splitlines())) == list(map(len, lined.stdout.decode().splitlines()))
+
+
+def test_other_letters_that_cannot_be_encoded_are_written_out(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "graphspec", "summary", str(tmp_path / "größe.yaml")]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(words, capture_output=True, env=env, check=False)
+    assert b"gr\\xf6\\xdfe.yaml" in done.stderr and b"Traceback" not in done.stderr
