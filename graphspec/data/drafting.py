@@ -130,7 +130,7 @@ def draft(
         train = f"{{path: {train}, {', '.join(f'{key}: {flow(value)}' for key, value in options.items())}}}"
     written = {column: without(flat(rows.column(column)), gaps) for column in columns}
     if ask is not None:
-        return forecast(name, path, train, targets, written, looks, gaps, ask, table)
+        return forecast(name, path, train, targets, written, looks, gaps, ask, table, tell)
     inputs = [seen for seen in looks if seen.name not in targets]
     spec_draft = Draft(gaps=any(seen.missing and seen.kind != "left" for seen in inputs))
     spec_draft.curves = rows.num_rows >= CURVED_ROWS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -128,8 +129,8 @@ def profile(
     if is_list(there.type) and kind == "tokens" and is_text(there.type.value_type):
         return _listed_set(seen, there) or seen
     if len(there) and is_text(there.type) and kind in ("category", "text", "left"):
-        if (forms := _forms(there)) is not None:
-            return replace(seen, kind="left", reason=forms)
+        if (forms := _forms(there) or _json(there)) is not None:
+            return replace(seen, kind="left", reason=forms, distinct=0)  # its texts are no classes
         texts = _measured_numbers(seen, there, decimal, asked)
         if texts is None and not words_of(there, 1.0):  # beside which commas are of numbers
             texts = _joined_set(seen, there)
@@ -248,7 +249,7 @@ def _many_values(seen: ColumnProfile, there: pa.Array) -> ColumnProfile:
         reason = f"{seen.distinct:,} values in {len(there):,} rows, which hardly ever repeat"
         return replace(seen, kind="left", reason=reason)
     reason = f"{seen.distinct:,} values, of which {frequent:,} occur {OFTEN} times or more"
-    return replace(seen, frequent=frequent, reason=reason)
+    return replace(seen, frequent=frequent, reason=reason) if frequent < seen.distinct else seen
 
 
 def _vectors(seen: ColumnProfile, lists: pa.Array) -> ColumnProfile:
@@ -329,7 +330,8 @@ def without(column: pa.Array, gaps: Sequence[str]) -> pa.Array:
 
 
 def _distinct(there: pa.Array) -> int:
-    if pa.types.is_nested(there.type) or pa.types.is_null(there.type):
+    kind = there.type
+    if pa.types.is_nested(kind) or pa.types.is_null(kind) or isinstance(kind, pa.BaseExtensionType):
         return 0
     return int(pc.count_distinct(there).as_py())
 
@@ -350,8 +352,10 @@ def _kind(there: pa.Array) -> tuple[str, str]:
         return "category", "true and false"
     if not is_text(kind):
         counted = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-        held = kind_in_words(kind)
-        return ("number", f"{distinct:,} numbers") if counted else ("left", f"it holds {held}")
+        held = f"it holds {kind_in_words(kind)}"
+        if isinstance(kind, pa.FixedShapeTensorType):
+            held += f", which an input of its name reads as they are: `{{shape: {kind.shape}}}`"
+        return ("number", f"{distinct:,} numbers") if counted else ("left", held)
     as_numbers = cast(there, pa.float64())
     if as_numbers is not None:
         return "number", f"{pc.count_distinct(as_numbers).as_py():,} numbers"
@@ -390,6 +394,22 @@ def _forms(texts: pa.Array) -> str | None:
         return None
     samples = " and ".join(f"`{text}`" for text in list(known.values())[:3])
     return f"its dates are written in {len(known)} ways, as {samples}: write them in one"
+
+
+def _json(texts: pa.Array) -> str | None:
+    """Why a column of JSON's lists or objects as texts is left out; None where it holds something else."""
+    distinct = pc.unique(texts)
+    if not pc.all(pc.match_substring_regex(distinct, r"^\s*[\[{]")).as_py():
+        return None
+    try:
+        held = {type(json.loads(text)) for text in distinct.to_pylist()}
+    except ValueError:
+        return None
+    kinds = " and ".join(name for kind, name in ((list, "lists"), (dict, "objects")) if kind in held)
+    sample = texts[0].as_py()
+    shortened = sample if len(sample) <= 40 else f"{sample[:40]}..."
+    remedy = "write the file as .jsonl, which holds them as they are"
+    return f"its texts are {kinds} of JSON, as `{shortened}`: {remedy}"
 
 
 def _iso_form(text: str) -> str:

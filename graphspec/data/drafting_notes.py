@@ -1,15 +1,17 @@
 """What a table seems to mean and does not say, told with its first spec: a header that is a row, a row that
-is a footer, words among numbers.
+is a footer, words among numbers, times that do not rise.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from graphspec.data.columns import Writing, is_text
 
@@ -50,6 +52,27 @@ def last_row(rows: pa.Table) -> str | None:
     cells = [str(text)[:40] for text in rows.slice(rows.num_rows - 1).to_pylist()[0].values() if text]
     held = f"only {', '.join(map(_quoted, cells[:SHOWN]))}" if cells else "nothing"
     return f"the last row holds {held}: if it is a footer, remove it from the file"
+
+
+def out_of_order(
+    column: str, ticks: NDArray[Any], series: NDArray[np.int64], named: Sequence[str]
+) -> str | None:
+    """The note about times that do not rise from row to row of a series; None where they do. `named` are the
+    columns that tell series apart.
+    """
+
+    def changes(order: NDArray[np.int64]) -> NDArray[Any]:
+        found: NDArray[Any] = np.diff(ticks[order])[np.diff(series[order]) == 0]
+        return found
+
+    repeated = int((changes(np.lexsort((ticks, series))) == 0).sum())
+    fallen = int((changes(np.argsort(series, kind="stable")) < 0).sum())
+    if repeated:
+        remedy = "leave one row of each time" if named else "name what tells series apart: --series COLUMN"
+        return f"times in `{column}` repeat in {repeated:,} rows of the same series: {remedy}"
+    if fallen:
+        return f"times in `{column}` fall in {fallen:,} rows of the same series: sort the file by it"
+    return None
 
 
 def words_are_gaps(column: str, values: pa.Array, words: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from graphspec.data.columns import PLAIN, TablePart, numbers
 from graphspec.data.draft import Draft, training
 from graphspec.data.drafting_looks import ColumnProfile
+from graphspec.data.drafting_notes import out_of_order
 from graphspec.data.features.windows import MONTHS, SECONDS, spacing_of
 from graphspec.data.spec_words import flow, word
 from graphspec.data.windows.stamps import Stamps, counted
@@ -43,12 +44,13 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """What the rows say: the spacing as `every` has it, gaps, seasons, the lengths of a window, and the parts
-    of dates that come again.
+    """What the rows say: the spacing as `every` has it, gaps and whether they are to be filled, seasons, the
+    lengths of a window, and the parts of dates that come again.
     """
 
     every: str | None
     gaps: int
+    filled: bool
     season: int
     past: int
     next: int
@@ -66,9 +68,10 @@ def forecast(
     gaps: Sequence[str],
     ask: Ask,
     table: Any,
+    tell: Callable[[str], None],
 ) -> str:
     """The text of a spec that forecasts the columns `targets`, which `columns` holds as the file writes them.
-    Raises `SpecError`: data-column.
+    `tell` is told what the rows need before they can be learned from. Raises `SpecError`: data-column.
     """
     known = {seen.name: seen for seen in looks}
     for column in (ask.time, *ask.series):
@@ -78,12 +81,17 @@ def forecast(
         if known[target].kind != "number":
             message = f"column `{target}` cannot be forecast: it holds {known[target].reason}"
             raise fail("data-column", message, "name a column of numbers")
-    rhythm = _rhythm(known[targets[0]], columns, known[ask.time], ask, table)
+    rhythm = _rhythm(known[targets[0]], columns, known[ask.time], ask, table, tell)
     return _text(name, path, train, targets, looks, gaps, ask, rhythm)
 
 
 def _rhythm(
-    target: ColumnProfile, columns: Mapping[str, pa.Array], time: ColumnProfile, ask: Ask, table: Any
+    target: ColumnProfile,
+    columns: Mapping[str, pa.Array],
+    time: ColumnProfile,
+    ask: Ask,
+    table: Any,
+    tell: Callable[[str], None],
 ) -> Rhythm:
     format = time.formats[0] if time.formats else None
     stamps = Stamps.of(ask.time, columns[ask.time], format)
@@ -91,6 +99,8 @@ def _rhythm(
     part = TablePart(arrow_table, np.arange(arrow_table.num_rows), table.file, table.place, table.decimal)
     ticks, values = stamps.ticks(part), numbers(part, target.name, target.writing or PLAIN)
     series = _series(columns, ask.series, arrow_table.num_rows)
+    if note := out_of_order(ask.time, ticks, series, ask.series):
+        tell(note)
     order = np.lexsort((ticks, series))
     ticks, values, series = ticks[order], values[order], series[order]
     same = series[1:] == series[:-1]
@@ -106,7 +116,20 @@ def _rhythm(
     reason = f"values are alike after {season} steps" if season > 1 else "no season was found"
     if longest > season:
         reason += f", and after {longest}"
-    return Rhythm(every, gaps, strong, past, next, reason, _clock(ticks, same) if stamps.dated else ())
+    filled = gaps > 0 and _is_torn(series, apart, past + next)
+    return Rhythm(
+        every, gaps, filled, strong, past, next, reason, _clock(ticks, same) if stamps.dated else ()
+    )
+
+
+def _is_torn(series: NDArray[np.int64], apart: NDArray[Any], steps: int) -> bool:
+    """Whether gaps, whose steps are fewer than the rows, leave less than half of the windows of `steps` rows.
+    `apart` is how far each row is from the one before.
+    """
+    same = series[1:] == series[:-1]
+    lengths = (np.bincount(np.cumsum(np.append(0, cut))) for cut in (~same, ~same | (apart != 1)))
+    whole, left = (int(np.maximum(each - steps + 1, 0).sum()) for each in lengths)
+    return 2 * left < whole and float((apart[same] - 1).sum()) < len(series)
 
 
 def _clock(ticks: NDArray[Any], same: NDArray[np.bool_]) -> tuple[str, ...]:
@@ -191,7 +214,7 @@ def _read(
     """The inputs: the past of the columns `read`, the clock and the series at its last step. Returns the
     place of each column among the numbers of a step; none where a step has one number.
     """
-    fill = any(seen.missing for seen in read)
+    fill = rhythm.filled or any(seen.missing for seen in read)
     filled = ", fill: median, indicator: true" if fill else ""
     writings = dict.fromkeys(seen.writing for seen in read)
     groups = [[seen for seen in read if seen.writing == writing] for writing in writings]
@@ -236,12 +259,16 @@ def _read(
 
 
 def _predicted(
-    spec_draft: Draft, targets: Sequence[ColumnProfile], scale: str, places: Mapping[str, int], clock: bool
+    spec_draft: Draft,
+    targets: Sequence[ColumnProfile],
+    scale: str,
+    places: Mapping[str, int],
+    rhythm: Rhythm,
 ) -> None:
     """The network and the outputs: the mean of the past, what the clock says, and how the past moved.
     `places` are those of the columns in a step of the past that has several numbers.
     """
-    source = "steps"
+    source, clock = "steps", bool(rhythm.clock)
     if spec_draft.codes:
         spec_draft.nodes.append(
             f"  all: {{merge: concatenate, from: [steps, {', '.join(spec_draft.codes)}]}}"
@@ -274,7 +301,7 @@ def _predicted(
         ]
         summed = ", ".join([level, *(f"{out}_{part}" for part in parts)])
         spec_draft.nodes.append(f"  {out}: {{merge: add, from: [{summed}]}}")
-        ignore = ", missing: ignore" if seen.missing else ""
+        ignore = ", missing: ignore" if seen.missing or rhythm.filled else ""
         spec_draft.outputs.append(f"  {out}: {{loss: mae, metrics: [mae]{ignore}}}")
         column = f"column: {flow(seen.name)}, encode: number{seen.keys()}"
         spec_draft.features.append(f"    {out}: {{{column}, steps: next, scale: {scale}}}")
@@ -284,14 +311,14 @@ def _windows(time: ColumnProfile, ask: Ask, rhythm: Rhythm) -> list[str]:
     """The lines of `windows`, with what they do about gaps."""
     by = f"by: {flow(list(ask.series) if len(ask.series) > 1 else ask.series[0])}" if ask.series else ""
     every = f"every: {rhythm.every}" if rhythm.every else ""
-    skip = "gaps: skip" if rhythm.gaps else ""
+    gaps = f"gaps: {'fill' if rhythm.filled else 'skip'}" if rhythm.gaps else ""
     keys = [
         by,
         f"order: {flow(ask.time)}",
         "past: $past",
         "next: $next",
         every,
-        skip,
+        gaps,
         f"season: {rhythm.season}",
     ]
     said = f"{', '.join(key for key in keys if key)}{_format(time)}"
@@ -299,7 +326,10 @@ def _windows(time: ColumnProfile, ask: Ask, rhythm: Rhythm) -> list[str]:
     if not rhythm.every:
         lines.insert(0, "  # a row is a step: times have no regular spacing")
     if rhythm.gaps:
-        lines.insert(0, f"  # {rhythm.gaps:,} gaps: no window crosses them; `gaps: fill` would fill them")
+        said = "no window crosses them; `gaps: fill` would fill them"
+        if rhythm.filled:
+            said = "filled, as less than half of the windows cross none; `missing` leaves their targets out"
+        lines.insert(0, f"  # {rhythm.gaps:,} gaps: {said}")
     return lines
 
 
@@ -323,7 +353,7 @@ def _text(
     scale = f"{{standard: {flow(ask.series[0])}}}" if len(ask.series) == 1 else "standard"
     spec_draft = Draft()
     places = _read(spec_draft, read, looks, ask, scale, rhythm)
-    _predicted(spec_draft, read[: len(targets)], scale, places, bool(rhythm.clock))
+    _predicted(spec_draft, read[: len(targets)], scale, places, rhythm)
     left = [
         f"#   {seen.name}: {seen.reason}" for seen in looks if seen.name not in fixed and seen not in read
     ]

@@ -248,11 +248,14 @@ def _of_training(training: TrainConfig | None, ways: Mapping[str, Direction]) ->
             best = "lowest" if ways[monitor] == "down" else "highest"
             message = f"`mode: {mode}` takes the worst `{monitor}` for the best: the {best} is"
             yield (*path, "mode"), "mode-misfit", message, "leave `mode` out: it is known"
-        waits = getattr(callback, "patience", 0) + getattr(callback, "start_from_epoch", 0)
+        start = getattr(callback, "start_from_epoch", 0)
+        waits = getattr(callback, "patience", 0) + start
         if waits >= training.epochs and not getattr(callback, "restore_best_weights", False):
             message = f"`{callback.name}` waits for {waits} epochs, and the training has {training.epochs}"
             written = [key for key in ("patience",) if key in callback.model_fields_set]
-            yield (*path, *written), "never-acts", message, "wait for fewer epochs: `patience: 3`"
+            sooner = min(3, (training.epochs - start) // 2)
+            remedy = f"wait for fewer epochs: `patience: {sooner}`" if sooner > 0 else "train for more epochs"
+            yield (*path, *written), "never-acts", message, remedy
 
 
 def _rates(training: TrainConfig) -> Iterator[tuple[tuple[str | int, ...], float | None]]:

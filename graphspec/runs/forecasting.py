@@ -125,9 +125,10 @@ class Forecaster:
         )
         self.windows = windows_of(program)
         self.inputs = [fill for fill in encoders.plan.fills if not fill.target]
-        ahead = any(fill.steps is not None and fill.steps.first > 0 for fill in self.inputs)
+        reads_ahead = any(fill.steps is not None and fill.steps.first > 0 for fill in self.inputs)
+        self.ahead = self.windows.next if reads_ahead else 0
         self.line = timeline(table, self.windows, self._format(), limit)
-        self.origins = self._origins(self.windows.next if ahead else 0)
+        self.origins = self._origins(self.ahead)
 
     def _format(self) -> str | None:
         from graphspec.data.features.settings import Date
@@ -155,8 +156,9 @@ class Forecaster:
 
     @property
     def notes(self) -> list[str]:
-        short = self.line.short(self.origins, self.windows.past)
-        return [short] if short else []
+        short = self.line.short(self.origins, self.windows.past + self.ahead)
+        late = None if self.every else self.line.late(self.origins, self.ahead)
+        return [note for note in (short, late) if note]
 
     def examples(self, wanted: list[Field], dtypes: Mapping[str, torch.dtype]) -> InMemory:
         """The inputs of all windows. Raises `SpecError` with every mistake in them."""

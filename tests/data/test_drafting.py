@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from io import BytesIO
@@ -11,10 +12,13 @@ from math import pi, sin
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 import torch
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -541,6 +545,76 @@ def test_a_forecast_has_the_seasons_of_its_values(tmp_path: Path) -> None:
     assert "past: 12, next: 6" in draft(
         "s", tmp_path / "t.csv", ["sales"], tmp_path, ask=Ask("at", ("shop",), 12, 6)
     )
+
+
+def hourly(series: dict[str, int], without: Sequence[int] = ()) -> list[str]:
+    """Lines of series by their numbers of hours, without the rows of some hours."""
+    return [
+        f"{name},{datetime(2024, 1, 1) + timedelta(hours=i)},{n * 10 + sin(i / 24 * 2 * pi) + i % 7}"
+        for n, (name, hours) in enumerate(series.items())
+        for i in range(hours)
+        if i not in without
+    ]
+
+
+@pytest.mark.parametrize(
+    ("without", "gaps"),
+    [((), None), ((300,), "skip"), (range(50, 600, 70), "fill"), (range(100, 400), "skip")],
+)
+def test_gaps_that_few_windows_do_not_cross_are_filled(
+    tmp_path: Path, without: Sequence[int], gaps: str | None
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("shop,at,sales\n" + "\n".join(hourly({"a": 600, "b": 600}, without)) + "\n")
+    text = draft("s", path, ["sales"], tmp_path, ask=Ask("at", ("shop",), 48, 24))
+    (tmp_path / "s.yaml").write_text(text)
+    windows = yaml.safe_load(text)["data"]["windows"]
+    assert windows.get("gaps") == gaps and ("missing: ignore" in text) == (gaps == "fill")
+    told: list[str] = []
+    program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+    train(program, root=tmp_path, run_dir=tmp_path / "run", tell=told.append)
+    possible = 2 * (600 - 72 + 1)
+    count = int(told[0].split()[0].replace(",", ""))
+    assert count == possible if gaps in (None, "fill") else count < possible
+
+
+@pytest.mark.parametrize(
+    ("lines", "series", "note"),
+    [
+        (hourly({"a": 200, "b": 200}), ("shop",), None),
+        (hourly({"a": 200, "b": 200})[::-1], ("shop",), "fall in 398 rows of the same series: sort the file"),
+        (hourly({"a": 200, "b": 200}), (), "repeat in 200 rows of the same series: name what tells series"),
+        (hourly({"a": 200}) + hourly({"a": 3}), ("shop",), "repeat in 3 rows of the same series: leave one"),
+    ],
+)
+def test_times_that_do_not_rise_are_noted(
+    tmp_path: Path, lines: list[str], series: tuple[str, ...], note: str | None
+) -> None:
+    (tmp_path / "t.csv").write_text("shop,at,sales\n" + "\n".join(lines) + "\n")
+    notes: list[str] = []
+    draft("s", tmp_path / "t.csv", ["sales"], tmp_path, notes.append, Ask("at", series, 24, 12))
+    assert len(notes) == (note is not None) and all((note or "") in each for each in notes)
+
+
+@pytest.mark.parametrize("cells", ['["vip", "web"]|[]', "[3, 4.5]|[1]", '{"a": 1}|{"b": [2]}'])
+def test_lists_of_json_in_texts_are_left_out(tmp_path: Path, cells: str) -> None:
+    texts = cells.split("|") * 30
+    columns = {"held": texts, "x": [f"{i % 7}.5" for i in range(60)], "y": ["0.5", "1.5"] * 30}
+    pd.DataFrame(columns).to_csv(tmp_path / "t.csv", index=False)
+    text = draft("s", tmp_path / "t.csv", ["y"], tmp_path)
+    assert f"of JSON, as `{texts[0]}`: write the file as .jsonl" in text and "column: held" not in text
+    with pytest.raises(SpecError, match=r"`held` cannot be a target.*of JSON"):
+        draft("s", tmp_path / "t.csv", ["held"], tmp_path)
+
+
+def test_arrays_of_several_axes_are_left_out_with_their_shape(tmp_path: Path) -> None:
+    count = np.arange(60)
+    np.savez(tmp_path / "t.npz", pages=np.zeros((60, 4, 3), np.float32), x=count % 9.5, y=count % 2)
+    text = draft("s", tmp_path / "t.npz", ["y"], tmp_path)
+    assert "pages: it holds arrays of 4 x 3, which an input of its name reads" in text
+    assert "{shape: [4, 3]}" in text
+    with pytest.raises(SpecError, match=r"`pages` cannot be a target"):
+        draft("s", tmp_path / "t.npz", ["pages"], tmp_path)
 
 
 @pytest.mark.parametrize(

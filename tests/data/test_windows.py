@@ -287,6 +287,35 @@ def test_the_last_window_of_each_series_becomes_long_rows(run: Path) -> None:
     assert table["time"].to_pylist()[:3] == [f"2024-01-03 {hour:02}:00:00" for hour in (9, 10, 11)]
 
 
+@pytest.mark.parametrize(("gaps", "last"), [("skip", "a"), ("fill", "")])
+def test_series_that_a_gap_keeps_from_their_last_row_are_named(gaps: str, last: str, tmp_path: Path) -> None:
+    spec = """
+inputs: {past: {shape: [4]}}
+nodes: {y: {layer: Dense, units: 2}}
+outputs: {y: {loss: mse, missing: ignore}}
+data:
+  train: data.csv
+  windows: {by: shop, order: time, past: 4, next: 2, every: 1h, gaps: GAPS}
+  features:
+    past: {column: y, encode: number, steps: past, fill: zero}
+    y: {encode: number, steps: next}
+train: {epochs: 1}
+"""
+    rows = frame({"a": 20, "b": 20}).drop(index=[17])  # 2 rows of `a` follow its gap
+    rows.to_csv(tmp_path / "data.csv", index=False)
+    (tmp_path / "spec.yaml").write_text(spec.replace("GAPS", gaps))
+    train(compile(tmp_path / "spec.yaml"), root=tmp_path, run_dir=tmp_path / "run", tell=lambda line: None)
+    told: list[str] = []
+    tables = Run(tmp_path / "run").predictions(tmp_path / "data.csv", noted=told.extend)
+    found = pd.concat([table.to_pandas() for table in tables])
+    first = found.groupby("shop").time.min().to_dict()
+    assert first["b"] == "2024-01-01 20:00:00"
+    assert first["a"] == ("2024-01-01 17:00:00" if last else "2024-01-01 20:00:00")
+    named = [line for line in told if line.startswith("forecast from before the last row")]
+    wanted = 'series "a" from "2024-01-01 16:00:00" in place of "2024-01-01 19:00:00"; `gaps: fill`'
+    assert [wanted in line for line in named] == [True] * len(last)
+
+
 @pytest.mark.parametrize("every", [False, True])
 def test_a_window_without_a_step_that_comes_is_a_row(every: bool, tmp_path: Path) -> None:
     spec = """

@@ -447,3 +447,29 @@ def test_an_export_says_where_it_takes_less_than_the_spec() -> None:
     lines = written(exported, [], {"length": 12, "width": 1})
     assert "the spec takes length from 12; PyTorch's trace holds from 64" in lines
     assert not any("takes width" in line or "takes batch" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "callback", "remedy"),
+    [
+        (9, "patience: 12", "patience: 3"),
+        (3, "patience: 3", "patience: 1"),
+        (10, "patience: 3, start_from_epoch: 8", "patience: 1"),
+        (1, "patience: 3", None),
+        (4, "patience: 3, start_from_epoch: 4", None),
+    ],
+)
+def test_the_patience_that_is_advised_acts(epochs: int, callback: str, remedy: str | None) -> None:
+    text = (
+        "inputs: {x: {shape: [8]}}\nnodes: {y: {layer: Dense, units: 1}}\noutputs: {y: {loss: mse}}\n"
+        f"train: {{epochs: {epochs}, callbacks: {{early_stopping: {{monitor: loss, {callback}}}}}}}\n"
+    )
+    diagnostics = Diagnostics()
+    check(text, diagnostics, {})
+    (warning,) = diagnostics.sorted()
+    assert warning.code == "never-acts"
+    if remedy is None:
+        assert warning.help == "train for more epochs"
+        return
+    assert warning.help == f"wait for fewer epochs: `{remedy}`"
+    assert found(text.replace(callback.split(",")[0], remedy)) == []

@@ -101,6 +101,27 @@ class Timeline:
         more = f" and {len(without) - SHOWN:,} more" if len(without) > SHOWN else ""
         return f"left out, as no window of {steps} steps is in it: series {', '.join(names)}{more}"
 
+    def late(self, origins: Rows, ahead: int) -> str | None:
+        """The note about series that are forecast from before their last row, the last but `ahead`, as their
+        last window without a gap ends there. `origins` has one of each series.
+        """
+        last = self.starts[1:][self.series_of(origins)] - 1 - ahead
+        early = np.flatnonzero(origins < last)
+        if not len(early):
+            return None
+        some = early[:SHOWN]
+        texts = [self.stamps.column(self.ticks[at[some]]).to_pylist() for at in (origins, last)]
+        names = [self.name(series) for series in self.series_of(origins[some]).tolist()]
+        parts = [
+            f"{name} from {shown(first)} in place of {shown(then)}"
+            for name, first, then in zip(names, *texts, strict=True)
+        ]
+        more = f" and {len(early) - SHOWN:,} more" if len(early) > SHOWN else ""
+        return (
+            f"forecast from before the last row, as a gap lies in the steps up to it: series "
+            f"{', '.join(parts)}{more}; `gaps: fill` fills gaps"
+        )
+
 
 @dataclass(slots=True)
 class _Numbers:
