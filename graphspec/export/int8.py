@@ -46,6 +46,8 @@ class DynamicInt8(Int8Writer):
         with _quiet():
             model = ONNXModel(onnx.load(_prepared(file, folder)))
             model.replace_gemm_with_matmul()  # which is not quantized itself
+            # Shapes are found anew: onnxruntime 1.22 keeps those of weights that it transposed.
+            model.model.graph.ClearField("value_info")
             model.save_model_to_file(str(self.file))
         self.layers = _layers(model.model)
 
