@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from graphspec.source.reader import LOADER
+from graphspec.source.reader import LOADER, MAX_DEPTH
 from graphspec.source.scalars import NumberTooLarge, resolve
 
 
@@ -28,7 +28,14 @@ def write_flow(value: Any) -> str:
 
 
 def read_back(text: str) -> Any:
-    """The values that `write` wrote. Raises `yaml.YAMLError` where the text is no YAML."""
+    """The values that `write` wrote. Raises `yaml.YAMLError` where the text is no YAML, or nested more deeply
+    than a spec can be: PyYAML before 6.0.4 recurses in C, and would crash.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise yaml.YAMLError(f"values are nested more than {MAX_DEPTH} deep")
     return yaml.load(text, Loader=LOADER)
 
 
