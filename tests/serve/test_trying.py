@@ -35,12 +35,40 @@ def typed(page: Page, name: str, value: Any) -> None:
     page.type(text)
 
 
-def answered(page: Page) -> tuple[str, Any]:
+def answered(page: Page) -> tuple[str, str]:
     """Presses the button: how the answer looks, and what it says."""
     page.evaluate("at('answer').textContent = ''")
     page.evaluate("document.querySelector('button').click()")
     text = until(page, "at('answer').textContent")
-    return page.evaluate("at('answer').className"), json.loads(text)
+    return page.evaluate("at('answer').className"), text
+
+
+BRIGHTNESSES = """
+(selector => {
+  const brightness = color => {
+    const [r, g, b] = color.match(/[0-9.]+/g).slice(0, 3).map(each => (each / 255) ** 2.2);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const canvas = document.createElement("p");
+  canvas.style.background = "Canvas";
+  document.body.append(canvas);
+  const behind = element => {
+    const color = getComputedStyle(element || canvas).backgroundColor;
+    return element && color === "rgba(0, 0, 0, 0)" ? behind(element.parentElement) : color;
+  };
+  return [...document.querySelectorAll(selector)].map(each =>
+    [getComputedStyle(each).color, behind(each)].map(brightness));
+})
+"""
+
+
+def contrasts(page: Page, selector: str, dark: bool = False) -> bool:
+    """Whether texts are read without effort: 4.5 to 1, as WCAG 2.2 asks for (1.4.3, level AA)."""
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    page.call("Emulation.setEmulatedMedia", features=[scheme])
+    found = page.evaluate(f"{BRIGHTNESSES}({json.dumps(selector)})")
+    assert len(found) > 3
+    return all((max(pair) + 0.05) / (min(pair) + 0.05) >= 4.5 for pair in found)
 
 
 def test_a_row_is_typed_and_answered(tmp_path: Path) -> None:
@@ -56,8 +84,10 @@ def test_a_row_is_typed_and_answered(tmp_path: Path) -> None:
         for name, value in row.items():
             typed(page, name, value)
         looks, found = answered(page)
-        assert looks == "" and same(found, expected(run, row))
+        assert looks == "" and same(json.loads(found), expected(run, row))
         page.evaluate("document.querySelector('[name=\"day\"]').value = '30 March'")
         looks, found = answered(page)
-        assert looks == "wrong" and "30 March" in found["diagnostics"][0]["message"]
+        message, help = found.splitlines()  # as `predict` says it, not as JSON
+        assert looks == "wrong" and "30 March" in message and help.startswith("help: ")
+        assert contrasts(page, "a, input, pre") and contrasts(page, "a, input, pre", dark=True)
         assert [each for each in page.errors if "422" not in each] == []
