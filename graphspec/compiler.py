@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,21 @@ from graphspec.files.run_files import BEST, ENVIRONMENT, SPEC
 from graphspec.program import Program
 from graphspec.source import Document, read
 from graphspec.source.overrides import Overrides, from_python, in_options
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a caller chooses beside the text of a spec: values of params, a preset, settings by their dotted
+    paths, and the packages that `module:` may import.
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    preset: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    allow: Iterable[str] = ()
+
+
+AS_WRITTEN = Choices()
 
 
 def compile(
@@ -94,7 +109,8 @@ def check(
         message = f"`{shown}` cannot be read: {error.strerror or error}"
         diagnostics.add(Diagnostic("spec-missing", message, None, help=_other_specs(path)))
         return None
-    return check_text(text, shown, path, diagnostics, sources, params, preset, settings, allow)
+    choices = Choices(params or {}, preset, settings or {}, allow)
+    return check_text(text, shown, path, diagnostics, sources, choices)
 
 
 @_collector_paused()
@@ -104,16 +120,13 @@ def check_text(
     path: Path | None,
     diagnostics: Diagnostics,
     sources: dict[str, str],
-    params: Mapping[str, Any] | None = None,
-    preset: str | None = None,
-    settings: Mapping[str, Any] | None = None,
-    allow: Iterable[str] = (),
+    choices: Choices = AS_WRITTEN,
 ) -> Program | None:
     """As `check`, of the text of a file: diagnostics call it `shown`, its paths are relative to `path`."""
     document = read_spec(text, shown, diagnostics, sources)
     if document is None:
         return None
-    return check_document(document, path, diagnostics, sources, params, preset, settings, allow)
+    return check_document(document, path, diagnostics, sources, choices)
 
 
 @_collector_paused()
@@ -133,17 +146,12 @@ def check_document(
     path: Path | None,
     diagnostics: Diagnostics,
     sources: dict[str, str],
-    params: Mapping[str, Any] | None = None,
-    preset: str | None = None,
-    settings: Mapping[str, Any] | None = None,
-    allow: Iterable[str] = (),
+    choices: Choices = AS_WRITTEN,
 ) -> Program | None:
-    """The second step of `check_text`: the program of a document, which `params`, a `preset` and `settings`
-    change.
-    """
-    params = dict(params or {})
+    """The second step of `check_text`: the program of a document, which the choices change."""
+    params, preset, settings = dict(choices.params), choices.preset, choices.settings
     places = settings.places if isinstance(settings, Overrides) else {}
-    for key, value in (settings or {}).items():
+    for key, value in settings.items():
         from graphspec.language.overriding import override
 
         override(document, key, value, params, diagnostics, places.get(key))
@@ -165,7 +173,7 @@ def check_document(
         parsed=document,
         path=path,
         sources=sources,
-        allow=tuple(allow),
+        allow=tuple(choices.allow),
         compile_text=_compile_text,
     )
 
@@ -173,7 +181,7 @@ def check_document(
 def _compile_text(text: str, shown: str, path: Path | None, allow: Iterable[str]) -> Program:
     """As `check_text`, but raises `SpecError`."""
     diagnostics, sources = Diagnostics(), dict[str, str]()
-    program = check_text(text, shown, path, diagnostics, sources, allow=allow)
+    program = check_text(text, shown, path, diagnostics, sources, Choices(allow=allow))
     diagnostics.raise_if_errors()
     assert program is not None
     return program

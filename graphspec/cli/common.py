@@ -124,7 +124,21 @@ class CommandTable(MutableMapping[str, Any]):
         return len({**self._made, **ELSEWHERE})
 
 
-class Commands(TyperGroup):
+class ExplainingGroup(TyperGroup):
+    """A group that says what was probably meant by a command that it does not have."""
+
+    def unknown(self, args: list[str]) -> str:
+        """The message for a line whose first word is no command."""
+        raise NotImplementedError
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        known = ctx.resilient_parsing or not args or args[0] in self.commands
+        if not known and not args[0].startswith("-"):
+            ctx.fail(self.unknown(args))
+        return super().resolve_command(ctx, args)
+
+
+class Commands(ExplainingGroup):
     """The commands. Wrong usage is reported with its remedy; with `--json` it is a JSON document, too."""
 
     def __init__(self, *, commands: Mapping[str, Any], **options: Any):
@@ -145,17 +159,10 @@ class Commands(TyperGroup):
         with _usage(ctx.meta["written"]):
             return super().invoke(ctx)
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if (
-            not ctx.resilient_parsing
-            and args
-            and args[0] not in self.commands
-            and not args[0].startswith("-")
-        ):
-            from graphspec.cli.usage import unknown_command
+    def unknown(self, args: list[str]) -> str:
+        from graphspec.cli.usage import unknown_command
 
-            ctx.fail(unknown_command(args, self.commands))
-        return super().resolve_command(ctx, args)
+        return unknown_command(args, self.commands)
 
 
 @contextmanager

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from graphspec.cli.common import Allow, Events, Json, events, misuse, replacing
+from graphspec.cli.common import Allow, Events, ExplainingGroup, Json, events, misuse, replacing
 from graphspec.cli.help import GroupedCommand
 from graphspec.cli.printing import print_json, reporting
 from graphspec.diagnostics.terminal import say
@@ -21,20 +20,13 @@ TOLERANCE = 1e-4
 """Of the largest output: what float32 may differ by in another order of sums, and no more."""
 
 
-class Sources(TyperGroup):
+class Sources(ExplainingGroup):
     """What can be imported: one command for each kind of file."""
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if (
-            not ctx.resilient_parsing
-            and args
-            and args[0] not in self.commands
-            and not args[0].startswith("-")
-        ):
-            from graphspec.cli.usage import unknown_source
+    def unknown(self, args: list[str]) -> str:
+        from graphspec.cli.usage import unknown_source
 
-            ctx.fail(unknown_source(args[0]))
-        return super().resolve_command(ctx, args)
+        return unknown_source(args[0])
 
 
 app = typer.Typer(

@@ -68,11 +68,11 @@ def is_plain(shape: Shape | None) -> bool:
     return shape is None or shape[:1] == (None,)
 
 
-def axes_of(shape: Shape, aligned: bool = False) -> list[int]:
+def axes_of(shape: Shape) -> list[int]:
     """The axis in a spec of each axis in Keras; of a merged batch, its first."""
     place = batch_place(shape)
     if place is None:
-        return list(range(len(shape))) if aligned else list(range(1, len(shape) + 1))
+        return list(range(1, len(shape) + 1))
     first = 1 if shape[place] is None else 2
     others = iter(range(first, len(shape) + first))
     return [0 if axis == place else next(others) for axis in range(len(shape))]

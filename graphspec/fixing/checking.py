@@ -50,7 +50,8 @@ def check_spec_text(
     document = compiler.read_spec(text, shown, diagnostics, sources)
     if document is None:
         return None, None
-    program = compiler.check_document(document, path, diagnostics, sources, None, preset, settings)
+    choices = compiler.Choices(preset=preset, settings=settings or {})
+    program = compiler.check_document(document, path, diagnostics, sources, choices)
     with suppress(TooManyMistakes):
         _check_beside(program, diagnostics, preset, settings)
     return document, program

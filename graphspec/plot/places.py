@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any
 
 from graphspec.diagnostics import Diagnostics, Span
 from graphspec.elaborated import BaseProgram
 from graphspec.plot.picture import Box
 from graphspec.source import Document, read
-from graphspec.source.reader import Node
 
 
 class Places:
@@ -62,7 +60,7 @@ class Places:
         if document is None:
             return ""
         if span.file not in self._ends:
-            self._ends[span.file] = dict(_ends(document.root))
+            self._ends[span.file] = document.value_ends()
         line = document.lines[span.line - 1]
         start = line + span.column - 1
         text = document.text[start : self._ends[span.file].get(start, start)]
@@ -70,16 +68,3 @@ class Places:
         while len(lines) > 1 and lines[-1].lstrip().startswith("#"):
             lines.pop()  # lines that belong to the next key
         return "\n".join(lines)
-
-
-def _ends(node: Node) -> Iterator[tuple[int, int]]:
-    """For each key in a node, the start of the key and the end of its value."""
-    waiting = [node]
-    while waiting:
-        children = waiting.pop()[2]
-        if isinstance(children, dict):
-            for start, _, value in children.values():
-                yield start, value[1]
-                waiting.append(value)
-        elif isinstance(children, list):
-            waiting += children

@@ -71,7 +71,7 @@ def hints(analysis: Analysis) -> Iterator[tuple[int, str]]:
     names = analysis.names
     if names is None or not analysis.current:
         return
-    ends = dict(_ends(names.document.root))
+    ends = names.document.value_ends()
     text = analysis.text
     for (body, name), ops in analysis.nodes.items():
         declared = next((each for each in names.of(Symbol("node", name, body)) if each.declares), None)
@@ -90,16 +90,3 @@ def hints(analysis: Analysis) -> Iterator[tuple[int, str]]:
 
 _NEAR = 200
 """Characters after a node that say whether another follows on its line."""
-
-
-def _ends(node: Node) -> Iterator[tuple[int, int]]:
-    """Where each value of a mapping ends, by the offset of its key."""
-    stack = [node]
-    while stack:
-        children = stack.pop()[2]
-        if isinstance(children, dict):
-            for start, _, value in children.values():
-                yield start, value[1]
-                stack.append(value)
-        elif isinstance(children, list):
-            stack += children

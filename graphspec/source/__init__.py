@@ -72,6 +72,19 @@ class Document:
             return self.span(path)
         return place(self.file, self.lines, node[0] + inside[0][0], node[0] + inside[-1][1])
 
+    def value_ends(self) -> dict[int, int]:
+        """The end of each value of a mapping, by the offset at which its key starts."""
+        ends, waiting = dict[int, int](), [self.root]
+        while waiting:
+            children = waiting.pop()[2]
+            if isinstance(children, dict):
+                for start, _, value in children.values():
+                    ends[start] = value[1]
+                    waiting.append(value)
+            elif isinstance(children, list):
+                waiting += children
+        return ends
+
     def key(self, path: Path) -> Span:
         """The place of the key that `path` ends in; that of the value where it ends in an index."""
         if self.grafts and (graft := self._grafted(path)) is not None:

@@ -117,8 +117,8 @@ class Near:
         return f"{shape}, {self.how}" if self.how else f"{shape}, the same shape"
 
 
-def nearest_keys(key: str, shape: Shape, stored: Mapping[str, Shape], count: int = 3) -> list[Near]:
-    """The tensors of a file that come nearest to a weight, by shape and by name, the nearest first."""
+def nearest_keys(key: str, shape: Shape, stored: Mapping[str, Shape]) -> list[Near]:
+    """The three tensors of a file that come nearest to a weight, by shape and by name, the nearest first."""
     scored = []
     pieces = _pieces(key)
     for name, stored_shape in stored.items():
@@ -128,7 +128,7 @@ def nearest_keys(key: str, shape: Shape, stored: Mapping[str, Shape], count: int
         if fits or (alike >= 0.5 and len(stored) <= MANY):
             scored.append((fits + 3 * alike, Near(name, stored_shape, how)))
     scored.sort(key=lambda pair: (-pair[0], pair[1].key))
-    return [near for _, near in scored[:count]]
+    return [near for _, near in scored[:3]]
 
 
 def _pieces(key: str) -> list[str]:

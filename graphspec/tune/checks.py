@@ -71,8 +71,8 @@ class Trying:
         shown = program.span(()).file
         text = program.sources[shown]  # as it was checked: it may not be saved
         diagnostics = Diagnostics()
-        settings = {**self.settings, **values}
-        compiler.check_text(text, shown, program.path, diagnostics, {}, preset=self.preset, settings=settings)
+        choices = compiler.Choices(preset=self.preset, settings={**self.settings, **values})
+        compiler.check_text(text, shown, program.path, diagnostics, {}, choices)
         return next((problem for problem in diagnostics.sorted() if problem.severity == "error"), None)
 
 
