@@ -66,7 +66,7 @@ def runs(incomplete: str) -> list[str]:
 
 
 def choices(words: str) -> Callable[[str], list[str]]:
-    """What completes an option that is one of `a|b`; what is written large there is no word."""
+    """Completes an option that is one of `a|b`; upper case stands for a value, not for a word."""
 
     def complete(incomplete: str) -> list[str]:
         return _starting([word for word in words.split("|") if word.islower()], incomplete)

@@ -24,8 +24,8 @@ def as_values(diagnostic: Diagnostic, sources: Mapping[str, str]) -> dict[str, A
 def fix_file(
     path: Path, unsafe: bool, diff: bool, quiet: bool, preset: str | None, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Mends a file, or says with `diff` what would change; what `check --json` tells of it. What is no text
-    is left as it is.
+    """Mends a file, or says with `diff` what would change; what `check --json` tells of it. Other values than
+    texts stay.
     """
     from graphspec.files.reading import content
     from graphspec.fixing.checking import check_spec_text

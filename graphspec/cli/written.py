@@ -1,4 +1,4 @@
-"""The files that `build` writes: which may be replaced, what is in them, and what is said of them."""
+"""The files that `build` writes: which may be replaced, what they read, and the report on them."""
 
 from __future__ import annotations
 

@@ -163,5 +163,5 @@ def _open_legacy(path: Path, stack: ExitStack) -> Archive:
 
 
 def _bytes(text: str | bytes) -> bytes:
-    """A text of HDF5 as it is stored, be it UTF-8 or not."""
+    """A text of HDF5, whatever its encoding."""
     return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(text)

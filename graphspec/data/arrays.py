@@ -89,7 +89,7 @@ class ArrayArchive:
         return in_row(self.file if shard is None else str(shard), row, f"array {name}")
 
     def _shard(self, row: int) -> tuple[Path | None, int]:
-        """The shard that has a row, and the row's number in it; None where there is but one file."""
+        """The shard that has a row, and the row's number in it; None for a single file."""
         shards = next(iter(self.members.values()), ())
         for member in shards if len(shards) > 1 else ():
             shape, _ = ArrayArchive(self.file, {"": [member]}).header("")

@@ -56,7 +56,7 @@ def _flow(layer: Mapping[str, Any]) -> str:
 
 
 def misfits(layers: list[dict[str, Any]]) -> Iterator[tuple[int, str, str | None]]:
-    """Entries that are no augmentation: their position, what is wrong, and a remedy."""
+    """The wrong entries of an `augment`: the position of each, a message, and a remedy."""
     for index, layer in enumerate(layers):
         name = layer.get("layer")
         if name in MIXING:

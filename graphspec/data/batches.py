@@ -65,8 +65,8 @@ class Shuffle:
     epoch: int
 
     def order(self, count: int, block: int | None = None) -> Tensor:
-        """A permutation of `count` indices, int64. With `block`, neighbours stay near: blocks of so many are
-        shuffled, and then the examples of `BLOCKS` blocks among themselves.
+        """A permutation of `count` indices, int64. With `block`, neighbours stay near: blocks of that size
+        are shuffled, then the examples within each group of `BLOCKS` blocks.
         """
         if block is None:
             return torch.randperm(count, generator=generator(self.seed, self.epoch))

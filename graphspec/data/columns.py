@@ -81,8 +81,8 @@ def missing_in(column: pa.Array) -> Mask:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """How texts write numbers: what stands before and after them, what separates thousands, and the decimal
-    mark where it is not that of the table.
+    """How texts write numbers: the prefix, the suffix, the separator of thousands, and the decimal mark if it
+    differs from the table's.
     """
 
     prefix: str | None = None

@@ -84,7 +84,9 @@ def _has_decimal_comma(text: str, delimiter: str) -> bool:
 
 
 def _fractions(column: Sequence[str], form: re.Pattern[str]) -> list[str]:
-    """The numbers of a form in a column that has such and whole ones, but for a few cells; else none."""
+    """The numbers of a form in a column; none if over a tenth of its cells are neither such numbers nor
+    integers.
+    """
     fractions = [cell for cell in column if form.fullmatch(cell)]
     integer_count = sum(WHOLE.fullmatch(cell) is not None for cell in column)
     return fractions if len(fractions) + integer_count >= 0.9 * len(column) else []

@@ -71,8 +71,8 @@ CURVES = """\
 """
 """The block that numbers go through besides."""
 CURVED_ROWS, CURVED = 1_000, 100
-"""Rows from which on numbers go through it, as fewer do not tell curves from chance; and how many numbers of
-an input do, at most.
+"""Numbers go through it from this many rows on, as fewer rows do not tell curves from chance; and at most
+this many numbers of an input do.
 """
 DENSE = """\
   dense:

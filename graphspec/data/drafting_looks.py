@@ -189,8 +189,8 @@ def _measured_numbers(
 
 
 def _thousands(numbers: pa.Array, decimal: str) -> str | None:
-    """What separates thousands: three digits follow it in every number that has it, and it is not the decimal
-    mark, which no number has twice.
+    """The separator of thousands: three digits follow it in every number that has it. A decimal mark, in
+    contrast, never occurs twice in a number.
     """
     texts = pc.unique(numbers).to_pylist()
     for mark in (",", ".", " ", "'"):
@@ -233,8 +233,8 @@ def _joined_set(seen: ColumnProfile, there: pa.Array) -> ColumnProfile | None:
 
 
 def _many_values(seen: ColumnProfile, there: pa.Array) -> ColumnProfile:
-    """A category; one of very many values is read as text where those are names of several words, and of its
-    values only those that occur often have an id.
+    """A category. With very many values it becomes a text if they are names of several words, else only
+    frequent values get an id.
     """
     if seen.distinct <= MANY:
         return seen

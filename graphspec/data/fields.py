@@ -37,9 +37,9 @@ UNIT = ".unit"
 class Field:
     """One array that a program reads.
 
-    `tensor` is its type, batch axis first. Values lie in `low` to `high`, both included, where those are
-    given, or are `ignored`; a tuple has the `high` of each position of the last axis. `loss` is the loss
-    whose target it is, `None` for an input.
+    `tensor` is its type, batch axis first. Values lie from `low` to `high`, both included, or are `ignored`;
+    without a bound that side is free. A tuple has the `high` of each position of the last axis. `loss` is the
+    loss whose target it is, `None` for an input.
     """
 
     name: str
@@ -302,7 +302,7 @@ def _expected(size: Dim, value: int, field: Field, sizes: dict[str, tuple[int, s
 
 
 def _multiple(size: Dim, value: int) -> str | None:
-    """What is wrong with a size that is no multiple of what it must be."""
+    """The mistake of a size that is not the required multiple."""
     unit = unit_of(size)
     if unit is None or value % unit[1] == 0:
         return None

@@ -25,8 +25,8 @@ MAGIC = set("*?[")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The files of one table, in order. `kind` is that of `format_of`, or `images`; where images stand in
-    folders, one for each class, `labels` are the folders' names.
+    """The files of one table, in order. `kind` is that of `format_of`, or `images`. If each class of images
+    has a folder, `labels` are the names of these folders.
     """
 
     path: Path

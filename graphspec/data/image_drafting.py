@@ -68,8 +68,8 @@ def names_images(texts: pa.Array) -> bool:
 
 
 def images(paths: Sequence[str], folder: Path) -> ImageProfile | None:
-    """A look at the images at some paths, which start from `folder` or from a folder in it; None where the
-    first is in none of these, or none can be read.
+    """A look at the images at some paths, which start from `folder` or a folder in it; None if the first does
+    not exist there, or no image can be read.
 
     Raises `SpecError`: package-missing.
     """

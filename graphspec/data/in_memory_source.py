@@ -67,7 +67,7 @@ class HeldArrays:
 
 
 def given(data: Any) -> Path | DataFile | Given | None:
-    """What data from Python stand for. Raises `SpecError` for what is none of `KINDS`."""
+    """Data from Python as arrays or a table. Raises `SpecError` for other types than `KINDS`."""
     if data is None or isinstance(data, Path | DataFile | Given):
         return data
     if isinstance(data, str):

@@ -109,8 +109,8 @@ def shown(value: object) -> str:
 def need_classes(
     weights: Mapping[str, float], output: str, classes: Collection[str], none: str, all: str
 ) -> None:
-    """Raises `SpecError` where the `class_weight` of an output names what is none of some classes; `none` and
-    `all` say what they are.
+    """Raises `SpecError` where the `class_weight` of an output names an unknown class. `none` is what the
+    message says of that name, and `all` what it calls the classes.
     """
     for value in weights:
         if value not in classes:

@@ -25,8 +25,8 @@ class Draw:
     """What one step draws for a batch of n examples.
 
     `partner` is the example that each is mixed with, int64 [n], and `weight` the share of its own values that
-    it keeps, float32 [n]. `box` is what of the partner's image is pasted, float32 [n, 4]: top, bottom, left
-    and right as shares of the image; None where images are blended.
+    it keeps, float32 [n]. `box` is the part of the partner's image that is pasted, float32 [n, 4]: top,
+    bottom, left and right as shares of the image; None where images are blended.
     """
 
     partner: Tensor

@@ -1,7 +1,7 @@
 """Which rows are for training and which for validation.
 
 Whatever the format of a file, its rows fall into the same parts: a choice depends on the seed, the number of
-rows, and where values that are equal stand.
+rows, and the positions of equal values.
 """
 
 from __future__ import annotations

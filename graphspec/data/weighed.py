@@ -32,7 +32,7 @@ class ClassWeights:
 
     @classmethod
     def by(cls, fill: Fill, table: Callable[[int], Any]) -> ClassWeights:
-        """Those of what fills a target; `table` gives the weights of so many classes."""
+        """The weights for a target that `fill` fills; `table` returns the weights of a number of classes."""
         shares = fill.tensor.is_float and fill.tensor.shape[-1] == fill.limit
         one_unit = fill.tensor.is_float and not shares
         weights = torch.as_tensor(table(2 if one_unit else fill.limit or 0))

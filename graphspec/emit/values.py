@@ -39,7 +39,7 @@ class LastAxis:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a value is for: the argument `word` of what stands at `hint`, which reads `sources`.
+    """The use of a value: the argument `word` of the code at `hint`, which reads `sources`.
 
     `before` is the place of its node: the sizes of later ones follow from it. With `strict`, only the spec's
     expression under that key spells it. `looped` values may use `index`, and from the second instance on they

@@ -27,7 +27,7 @@ CHANGES: Mapping[int, tuple[Change, ...]] = {}
 
 
 def renamed(*path: str, new: str) -> Change:
-    """A key that has another name: `path` leads to it, and `*` on the way is any key or item."""
+    """A renamed key: `path` leads to it, and a `*` in it is any key or item."""
 
     def edits(document: Document) -> Iterator[Edit]:
         for _, _, children in _mappings(document.root, path[:-1]):
@@ -39,8 +39,8 @@ def renamed(*path: str, new: str) -> Change:
 
 
 def default(*path: str, old: str) -> Change:
-    """A key that has another default: a spec that leaves it out says what it was, also where it leaves out
-    all that holds the key.
+    """A key whose default changed: where a spec leaves out the key, or the mapping around it, the old default
+    is written.
     """
 
     def edits(document: Document) -> Iterator[Edit]:

@@ -15,7 +15,7 @@ from graphspec.reference.resolution import as_written
 LARGEST = 2**24
 """Elements that float32 counts exactly."""
 UNKNOWN = 3
-"""What stands for a size that has no number."""
+"""The value for a size without a number."""
 
 
 def moved(op: Op, old: Op, maps: list[Indices | None]) -> Indices | None:

@@ -38,7 +38,7 @@ class Rearrange(Operation, spec_name="rearrange"):
     examples = (Example({"pattern": "b h w c -> b c h w"}, ((2, 3, 4),)),)
 
     def sides(self) -> tuple[Groups, Groups]:
-        """The axes before and after. Raises `LayerError` for what is no pattern."""
+        """The axes before and after. Raises `LayerError` for an invalid pattern."""
         sides = self.pattern.split("->")
         if len(sides) != 2 or not all(_SIDE.fullmatch(side) for side in sides):
             raise self._refuse("names the axes of the input, `->`, and those of the result")

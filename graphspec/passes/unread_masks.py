@@ -39,7 +39,9 @@ def unread_masks(written: Graph, graph: Graph) -> Iterator[tuple[Op, Op | None]]
 
 
 def _below(graph: Graph, reached: set[Value]) -> Iterator[Op]:
-    """The ops that what is `reached` leads to, in data order, what is inside an instance before it."""
+    """The ops that read from the `reached` ones, directly or not, in data order; those inside an instance
+    come before it.
+    """
     for op in graph.ops:
         if op.graph is not None:
             inner = zip(op.graph.inputs.values(), op.arguments, strict=True)

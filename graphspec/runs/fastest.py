@@ -69,11 +69,12 @@ FORM = 3
 def engine_of(
     run: TrainedModel, base: Callable[[], TorchEngine], wanted: str, rows: int = 1, on_cpu: bool = False
 ) -> tuple[Engine, list[str]]:
-    """The engine called so, or with `auto` the one that is fastest with so many rows, of those whose outputs
-    agree with the module's, and lines that say what was chosen.
+    """The engine of that name, or with `auto` the fastest one for that many rows whose outputs agree with the
+    module's; and lines that say what was chosen.
 
-    `base` makes the engine of torch, which is not needed for what the run remembers; `on_cpu` says that it is
-    one on the CPU. Raises `SpecError` (unknown-name, package-missing, export-failed, export-differs).
+    `base` makes the engine of torch, which is not needed where the run remembers the choice; `on_cpu` says
+    that it runs on the CPU. Raises `SpecError` (unknown-name, package-missing, export-failed,
+    export-differs).
     """
     if wanted not in ("auto", *ENGINES):
         help = did_you_mean(wanted, ("auto", *ENGINES), f"engines: auto, {', '.join(ENGINES)}")
@@ -239,9 +240,7 @@ class _Shelf:
         }
 
     def _known(self, what: str) -> dict[str, Any]:
-        """What the run remembers of what there is now, of so many rows by engine: differences (`apart`), or
-        `seconds`.
-        """
+        """What the run remembers under the present key, by engine: differences (`apart`), or `seconds`."""
         about = self._read()
         entry = about.get(what) if about.get("key") == self.key else None
         return entry if isinstance(entry, dict) else {}
@@ -275,9 +274,7 @@ class _Shelf:
 
 
 def usual_sizes(run: TrainedModel) -> dict[str, int]:
-    """The named sizes of what is timed, those of what the run learned from: which engine is the fastest
-    depends on them.
-    """
+    """The named sizes of the timed arrays: those of the training data, as the fastest engine depends on them."""
     known = {name: min(size, LONGEST) for name, size in run.lengths.items()}
     return devices.usual_sizes(run.program, run.program.minimum_sizes, known)
 

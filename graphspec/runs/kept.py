@@ -68,7 +68,7 @@ class Kept:
 
 def kept(path: Path, weights: str, device: str, engine: str) -> Kept | None:
     """What a run keeps for an engine of that name, or for `auto` if onnxruntime was the fastest with a row;
-    None where it keeps nothing, or not of what there is now.
+    None if it keeps nothing, or only what is out of date.
     """
     place = _place(path, weights)
     record, model = _record(path, place), path / kept_file(place, EXPORT_ENDING)

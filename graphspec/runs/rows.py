@@ -64,8 +64,8 @@ class RowReader:
         return arrays or self.through_table(row, number)
 
     def complete(self, row: Row) -> Row:
-        """The row with null under each key that it lacks, as a line of JSON has it; as it is where it has
-        other keys instead, which are then mistakes.
+        """The row with null for each missing key, as lines of JSON are read; unchanged where it has other
+        keys, which are then mistakes.
         """
         lacking = [name for name in self.named if name not in row]
         if not lacking or any(NUMBER.sub("", name) not in self.known for name in row.keys() - self.known):

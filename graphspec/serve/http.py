@@ -1,4 +1,4 @@
-"""HTTP as ASGI has it, as far as a few paths need it: what is asked, what is answered, what is rejected."""
+"""HTTP over ASGI, as far as a few paths need it: requests, responses, rejections."""
 
 from __future__ import annotations
 

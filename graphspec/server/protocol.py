@@ -55,8 +55,8 @@ class SpecServer(LanguageServer):
         self.lock = Lock()
 
     def analysis(self, uri: str, check: bool = True) -> Analysis | None:
-        """The analysis of a file as it is now; None of YAML that is no spec. What completes words cannot
-        wait for a `check`: it takes types from the last one.
+        """The analysis of the current text of a file; None for YAML that is not a spec. What completes words
+        cannot wait for a `check`: it takes types from the last one.
         """
         text = self.workspace.get_text_document(uri).source
         known = self.analyses.get(uri)

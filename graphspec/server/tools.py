@@ -35,7 +35,7 @@ class ToolError(Exception):
 
 class Tools:
     """The tools of one folder. A spec is given as a path below it, or as its text with a line break. `page`
-    is what is told of a word of the language.
+    is the reference page of a word of the language.
     """
 
     def __init__(self, folder: Path, page: Callable[[ReferenceEntry], str] = ReferenceEntry.text):

@@ -320,7 +320,7 @@ class Scales(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def of(self, weight: Tensor | None) -> float:
-        """The spread of what a weight was multiplied by; 0 where that was not seen."""
+        """The spread of the numbers that a weight multiplies; 0 if they were not seen."""
         return self._widest.get(weight, 0.0) if weight is not None else 0.0
 
 

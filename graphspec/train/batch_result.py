@@ -26,8 +26,8 @@ class Term:
 class Reading:
     """A number on its way from the device, so that the device need not stop for it.
 
-    On CUDA it is copied as soon as it is computed; to ask for `value` waits for that alone, not for what was
-    queued since.
+    On CUDA it is copied as soon as it is computed: `value` waits for this copy, not for work that was queued
+    later.
     """
 
     def __init__(self, number: Tensor):

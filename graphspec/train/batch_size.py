@@ -72,8 +72,8 @@ def fitting(
 
 
 def first_size(program: BaseProgram, count: int, room: int) -> int:
-    """The batch size that is tried first: the spec's, doubled while a batch is no more than all examples, and
-    while its estimate is not far beyond `room` bytes.
+    """The batch size that is tried first: the spec's, doubled while there are enough examples, and while the
+    estimated memory is not far beyond `room` bytes.
     """
     size, summary = program.training.batch_size, program.summary()
     while 2 * size <= count and typical(program, summary.step(2 * size).total_bytes) <= BOLD * room:

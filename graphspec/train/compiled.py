@@ -146,7 +146,7 @@ class Compiled:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Inside, what is compiled is counted and timed, and told at the end."""
+        """Inside, compilations are counted and timed; they are reported at the end."""
         if not self.active:
             yield
             return

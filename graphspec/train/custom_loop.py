@@ -26,7 +26,7 @@ Tensors = Tensor | Mapping[str, Tensor]
 CLOSE = 0.01
 """How far the probabilities of one softmax may be from 1 in all, in 16 bits too."""
 CERTAIN = 8
-"""From so many softmaxes on whose values are probabilities it is no chance that they are."""
+"""From this number of softmaxes on, values that look like probabilities do so not by chance."""
 
 
 def objective(
@@ -246,8 +246,8 @@ def _fill(program: BaseProgram, output: OutputSpec) -> Fill | None:
 
 
 def _class_numbers(program: BaseProgram, output: OutputSpec, limit: int | None) -> dict[str, float] | None:
-    """What classes of an output are called in the spec, and the numbers that stand for them in a target, of
-    which there are up to `limit`; None where only training data tell.
+    """The names of an output's classes in the spec, and the number of each in a target, of up to `limit`
+    classes; None where only training data have them.
     """
     feature = program.data.features.get(output.target) if program.data is not None else None
     if isinstance(feature, Category) and feature.values:

@@ -326,9 +326,9 @@ def _update(
 def _further(
     training: Training, batches: Iterator[Batch], examples: int, saver: Saver, stop: StopSignal
 ) -> BatchResult | None:
-    """After a step that was one compiled graph, makes more of these while nothing else looks at the training:
-    on full batches, of an epoch of so many examples. Returns the result of one whose loss is not finite;
-    nothing was updated with it.
+    """After a step that was one compiled graph, makes more such steps on full batches until something else
+    has to read the training's state. `examples` is the number of those in the epoch. Returns the result of
+    one whose loss is not finite; nothing was updated with it.
     """
     update, *others = training.phase.turns
     if others or training.callbacks.watches_batches or stop:
@@ -363,8 +363,7 @@ def evaluate(
     """The loss and the metrics of a module on examples, in inference mode; of some of them where `stop` is
     set on the way. Where each process has a share of the examples, they are those of all.
 
-    `progress` is told the number of examples so far after each batch, and `seen` is given each with what the
-    model made of it.
+    After each batch `progress` gets the number of examples so far, and `seen` the batch with its result.
     """
     module.eval()
     meter, count = objective.meter(), 0

@@ -47,8 +47,8 @@ class Meter:
     _statistics: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
     def add(self, result: BatchResult, batch: Batch, again: bool = False) -> None:
-        """Adds a batch and its result, of which nothing has a gradient but the loss; `again` a further result
-        for the same batch, where several updates each tell of some outputs.
+        """Adds a batch and its result, in which only the loss has a gradient. `again` says that it is a
+        further result for the same batch: several updates each report some outputs.
         """
         if batch.idle:
             return

@@ -66,24 +66,24 @@ class Objective:
         self.log_variances = {name: nn.Parameter(torch.zeros((), device=device)) for name in learned}
         self.moving = frozenset(self.with_loss)
         """The outputs whose losses count; those of others are measured."""
-        self._untold: frozenset[str] = frozenset()
+        self._unreported: frozenset[str] = frozenset()
         self._rest = REST
         self._of_batch: dict[str, bool] = {}
 
     def part(
-        self, moving: Collection[str], told: Collection[str], penalties: Penalties, number: int
+        self, moving: Collection[str], reported: Collection[str], penalties: Penalties, number: int
     ) -> Objective:
-        """The objective of an update, one of several by its `number`: the losses of `moving` outputs count,
-        and its results are of `told` ones alone.
+        """The objective of one of several updates, by its `number`: the losses of `moving` outputs count, and
+        its results have only the `reported` ones.
         """
         partial = copy(self)
         partial.moving, partial.penalties, partial._rest = frozenset(moving), penalties, f"{REST}{number}"
-        partial.with_loss = [name for name in self.with_loss if name in told]
+        partial.with_loss = [name for name in self.with_loss if name in reported]
         partial.log_variances = {
             name: variance for name, variance in self.log_variances.items() if name in moving
         }
-        untold = (output.keys for name, output in self.outputs.items() if name not in told)
-        partial._untold = frozenset(key for keys in untold for key in keys)
+        unreported = (output.keys for name, output in self.outputs.items() if name not in reported)
+        partial._unreported = frozenset(key for keys in unreported for key in keys)
         return partial
 
     def meter(self) -> Meter:
@@ -128,7 +128,7 @@ class Objective:
         if rest:
             terms[self._rest] = Term(_sum(rest).detach(), everything, examples)
         loss = _sum(weighted + rest)
-        outputs = {key: value for key, value in outputs.items() if key not in self._untold}
+        outputs = {key: value for key, value in outputs.items() if key not in self._unreported}
         return loss, terms, outputs, targets, masks
 
     def totals(self, module: nn.Module, parts: Sequence[Batch]) -> StepTotals | None:

@@ -147,12 +147,12 @@ class Phases:
 
 
 def _part(objective: Objective, penalties: Penalties, config: TrainConfig, index: int) -> Objective:
-    """The objective of an update. It tells of the outputs that it names; the last update tells of those that
-    none does, too.
+    """The objective of an update. It reports the outputs that it names, and the last one also those that no
+    update names.
     """
     moving = config.updates[index].outputs or objective.with_loss
-    told = set(moving)
+    reported = set(moving)
     if index == len(config.updates) - 1:
         named = {name for step in config.updates for name in step.outputs or objective.with_loss}
-        told |= objective.outputs.keys() - named
-    return objective.part(moving, told, penalties, index)
+        reported |= objective.outputs.keys() - named
+    return objective.part(moving, reported, penalties, index)

@@ -87,8 +87,8 @@ class Saver:
 
     @contextmanager
     def at_best(self) -> Iterator[None]:
-        """The module with the weights of `best.safetensors`, which `evaluate` and `predict` take; where there
-        are none, as it is.
+        """The module with the weights of `best.safetensors`, which `evaluate` and `predict` use; unchanged if
+        there are none.
         """
         spread = self.training.spread
         if self.best_epoch is None:

@@ -21,7 +21,7 @@ KINDS: tuple[tuple[Any, str], ...] = (
     (list, "a list"),
     (dict, "a mapping"),
 )
-"""JSON's, each by what it is in Python; a bool is no number."""
+"""The types of JSON, each by its type in Python; a bool is not a number."""
 
 
 @contextmanager

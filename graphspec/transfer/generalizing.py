@@ -107,7 +107,7 @@ def rules_text(plan: Plan, rules: Rules, title: str) -> str:
 
 
 def _written(origin: Any) -> Any:
-    """A rule's origin as it is written: a name, where that says all."""
+    """A rule's origin as text; just a name if that is enough."""
     value = origin.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     value = {key: _single(item) if key == "from" else item for key, item in value.items()}
     return value["from"] if set(value) == {"from"} and isinstance(value["from"], str) else value

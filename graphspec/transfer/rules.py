@@ -95,7 +95,7 @@ class Rule:
 
     @property
     def split(self) -> tuple[str, tuple[str, ...]] | None:
-        """The placeholder that tells the parts apart, and what it stands for in each, in their order."""
+        """The placeholder that distinguishes the parts, and its value in each, in their order."""
         return next(iter(self.origin.split.items())) if self.origin.split else None
 
 

@@ -46,9 +46,9 @@ def launcher(spec: Path, cores: int, modules: Sequence[str] = ()) -> Launcher:
 
 
 def _environment(cores: int) -> dict[str, str]:
-    """The environment of a process that has so many cores, and then chooses its threads (`device.threads`).
-    Until then it has one, so that libraries start none that a fork would lose. A number of threads that is
-    set already stays.
+    """The environment of a process that may use this many cores, from which it chooses its threads
+    (`device.threads`). Until then it has one, so that libraries start none that a fork would lose. A number
+    of threads that is set already stays.
     """
     if os.environ.get("OMP_NUM_THREADS") and not os.environ.get(CORES):
         return dict(os.environ)

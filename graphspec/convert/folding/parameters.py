@@ -85,7 +85,7 @@ class Solver:
 
     def solve(self) -> Solved:
         by_position: dict[int, Written] = {}
-        # what is there in any case first: what is left out somewhere tells less of a param
+        # parts that are always there first: an optional one says less about a param
         for position in sorted(
             range(len(self.part.keys)), key=lambda position: position in self.part.passes_through
         ):

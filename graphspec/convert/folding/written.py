@@ -182,7 +182,7 @@ class DocumentWriter:
         return item
 
     def _use(self, instance: Instance) -> dict[str, Any]:
-        """A block with the params that it has at one place, for what stands for no node of its own."""
+        """A block as a value: its name, and the params that it has at one place."""
         params = self.solved[id(instance.part)].params
         values = {
             param.name: instance.values[param.name]

@@ -75,7 +75,9 @@ def _linear(
 
 
 def _one_way(w: NodeWriter, weight: Known) -> Laid:
-    """A matrix as it is stored, turned where that is meant: several uses of it read one node."""
+    """A matrix as it is stored, transposed afterwards if the weight is its transpose: all uses of it read one
+    node.
+    """
     elements = w.elements(weight)
     if elements is not None and weight.tensor.shape[0] > 1 and elements[1, 0] == 1:
         return w.data(weight.map(lambda t: t.t())).permuted((1, 0))

@@ -1,4 +1,4 @@
-"""Nodes made on the way through a traced graph, and what is known of parameters alone."""
+"""The nodes that a traced graph becomes, and the tensors that depend on parameters alone."""
 
 from __future__ import annotations
 

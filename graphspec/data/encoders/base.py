@@ -103,8 +103,8 @@ class Encoder(ABC):
         """Encodes some rows, of training or not. Raises `SpecError`."""
 
     def in_row(self) -> InRow | None:
-        """What makes of one row, whose Python values stand under the names of columns, what `encode` makes of
-        a table of it, as far as it is plain. None where `encode` has to read every row.
+        """Encodes one row, a dict from column names to Python values, as `encode` does a table of that row;
+        plain values only. None where `encode` has to read every row.
         """
         return None
 
@@ -122,8 +122,8 @@ class Encoder(ABC):
         return None
 
     def id_names(self) -> list[Any] | None:
-        """The name of each id that it gives, in order; a tuple that ends in None for what it has not seen.
-        None if it gives no ids.
+        """The name of each id, in order; a tuple that ends in None stands for unseen values. None if it gives
+        no ids.
         """
         return None
 

@@ -45,8 +45,8 @@ def library() -> Any:
 
 @contextmanager
 def opened(source: Any) -> Iterator[Any]:
-    """A picture that is not decoded yet. Raises `Refused` for one with too many pixels, which Pillow tells of
-    some; for what is none whatever Pillow raises.
+    """A picture that is not decoded yet. Raises `Refused` for one with too many pixels, and what Pillow
+    raises for a file that is not a picture.
     """
     image, help = library(), "make it smaller first"
     try:

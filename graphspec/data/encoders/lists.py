@@ -75,7 +75,7 @@ class ListEncoder(Encoder):
         raise NotImplementedError
 
     def unseen(self, ragged: Ragged) -> Mask:
-        """Which of the ids stand for what was not seen."""
+        """Which of the ids stand for unseen elements."""
         mask: Mask = ragged.values == UNSEEN
         return mask
 

@@ -91,7 +91,7 @@ def scaling(values: Numbers, scale: Scale) -> tuple[float, float]:
         mean = float(values.mean())
         return mean, float(values.std())
     first, middle, third = (float(q) for q in np.quantile(values, (0.25, 0.5, 0.75)))
-    # Half are one value, but for rounding: the range is what is left to tell them apart.
+    # Half are one value, but for rounding, so the range is used.
     if third - first <= ROUNDING * (high - low):
         return middle, high - low
     return middle, third - first

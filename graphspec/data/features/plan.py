@@ -367,7 +367,7 @@ def _vocabulary(fill: Fill, feature: Feature) -> Misfit | None:
 
 
 def _target(fill: Fill, feature: Feature, output: OutputSpec) -> Misfit | None:
-    empty = isinstance(feature, Set) and feature.fill == ""  # a row that has none of the values
+    empty = isinstance(feature, Set) and feature.fill == ""  # a row without any of the values
     if getattr(feature, "fill", None) is not None and not empty:
         message = f"{_what(fill)} cannot have a `fill`: the model would learn invented values"
         help = f"rows without a target do not count with `missing: ignore` at the output `{fill.output}`"

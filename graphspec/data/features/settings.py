@@ -55,8 +55,8 @@ PADDING, UNSEEN = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class FeatureType:
-    """What a feature makes of one row: sizes (None where only the data tell), a type, and for ids how many
-    there are, where that is declared.
+    """What one row becomes: sizes (None where they depend on the data), a dtype, and the declared number of
+    ids, if any.
     """
 
     shape: tuple[int | None, ...]

@@ -125,7 +125,7 @@ class ElementsInRow:
 
 
 def known_of(elements: object, ids: Mapping[str, int], unseen: int | None) -> list[Any] | None:
-    """The ids of the elements of one row; None where that is no list of texts."""
+    """The ids of the elements of one row; None if it is not a list of texts."""
     if not isinstance(elements, list) or not all(isinstance(element, str) for element in elements):
         return None
     return [ids.get(element, unseen) for element in elements]
@@ -188,8 +188,8 @@ class TextInRow:
 
 @dataclass(eq=False, repr=False)
 class PlainInRow:
-    """Numbers as they are, of one column, of one for each number, or of a list; `count` is how many, None
-    where rows have lengths of their own.
+    """Unscaled numbers: of one column, of one column for each number, or of a list. `count` is their number,
+    None where it differs between rows.
     """
 
     columns: tuple[str, ...]

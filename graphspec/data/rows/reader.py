@@ -25,8 +25,8 @@ IN_ROWS = SINGLE | {list}
 
 
 def as_row(data: object) -> Row | None:
-    """The row that data from Python are: a dict of values and lists, or a list of one; None where they are
-    none, as a dict of lists alone is, which are columns.
+    """Data from Python as a row: a dict of values and lists, or a list of one such dict. None for anything
+    else: a dict that has only lists holds columns.
     """
     alone = isinstance(data, list) and len(data) == 1
     row = data[0] if isinstance(data, list) and alone else data
@@ -38,8 +38,8 @@ def as_row(data: object) -> Row | None:
 
 @dataclass(eq=False, repr=False)
 class RowArrays:
-    """The arrays of one row by field, with a batch axis of 1; `sizes` are the lengths of what may be padded,
-    by the size's name, and `keys` what comes back beside its prediction.
+    """The arrays of one row by field, with a batch axis of 1. `sizes` has the length of each named size that
+    may be padded, and `keys` the values that are returned with the prediction.
     """
 
     arrays: dict[str, NDArray[Any]]
@@ -145,8 +145,8 @@ class PlainRows:
         return RowArrays(arrays, {} if self._is_whole else sizes, keys)
 
     def batch(self, data: Mapping[str, Any], most: int) -> RowArrays | None:
-        """Arrays of at most so many rows for fields that are arrays themselves; None of any others, and of
-        arrays with texts among them.
+        """Arrays of at most `most` rows, for fields that are arrays; None if a field is not, or an array
+        holds texts.
         """
         for field_values in data.values():
             if not isinstance(field_values, np.ndarray) or field_values.dtype.kind in TEXTS:
@@ -182,8 +182,8 @@ def gaps(na_values: Sequence[str]) -> frozenset[Any]:
 
 @dataclass(eq=False, repr=False)
 class ArrayField:
-    """Nested lists of numbers as they are: each size is a number, or a multiple of the size of that name,
-    which is of its least value to its most.
+    """Nested lists of numbers. Each size is a number, or a name with a factor, the least and the greatest
+    value of that name.
     """
 
     name: str

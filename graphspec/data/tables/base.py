@@ -53,8 +53,8 @@ class Table(ABC):
         return row_in_words(row)
 
     def span(self, row: int, name: str) -> Span | None:
-        """Where a cell stands: in a text its characters, or those of its row; None where there is no file.
-        May read the file again.
+        """The place of a cell: in a text its characters, or those of its row; None without a file. May read
+        the file again.
         """
         return None
 

@@ -1,8 +1,8 @@
 """`.jsonl`: one JSON object a line, its keys the columns; a key that a line lacks is missing there.
 
 The columns are the keys of the first block. A column is of one kind: text, numbers, true and false, or lists
-of one of them; whole numbers become others where both occur. In a column of text, what is no text is read as
-it is written: a film called 300 is "300".
+of one of them; whole numbers become others where both occur. In a column of text, other values are read as
+they are written: a film called 300 is "300".
 """
 
 from __future__ import annotations

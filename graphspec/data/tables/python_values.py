@@ -1,5 +1,5 @@
-"""Columns of Python values, by the rules of JSON lines: a column is of one kind, beside texts numbers are
-texts, and a whole number that has no 64 bits is another number.
+"""Columns of Python values, by the rules of JSON lines: a column has one kind, numbers in a column with texts
+are texts, and integers beyond 64 bits become floats.
 """
 
 from __future__ import annotations

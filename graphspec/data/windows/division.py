@@ -1,5 +1,5 @@
-"""Which windows there are, and which are for training and which for validation: by the time of what they
-predict, or by whole series. No window of training reads a row of validation.
+"""All windows, divided into training and validation by the time of what they predict, or by whole series. No
+window of training reads a row of validation.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ def build(
     directions: Mapping[str, Direction],
     is_first: bool = True,
 ) -> tuple[Callbacks, BestWeights]:
-    """The callbacks of a spec in the order in which they are written, then one's own; and what keeps the best
-    weights, which comes last. Only the first process has those that write, and one's own.
+    """The callbacks of a spec in its order, then those of the caller; last the one that keeps the best
+    weights. Only the first process has the caller's, and those that write.
     """
     if not is_first:
         settings_of_spec, custom = [callback for callback in settings_of_spec if callback.steers], []

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Muon(OptimizerSettings):
     """Orthogonal steps for matrices, by Newton and Schulz; Adam for all other weights.
 
-    Matrices are what Keras stores with two axes, but for embeddings (`exclude_embeddings`) and weights in
-    whose path a word of `exclude_layers` stands: there the last layer belongs.
+    Matrices are what Keras stores with two axes, except embeddings (`exclude_embeddings`) and weights whose
+    path contains a word of `exclude_layers`, which should name the last layer.
     """
 
     traceable = False

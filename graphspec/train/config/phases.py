@@ -172,7 +172,7 @@ class PhaseSettings(Setting):
 
 
 def read_keys(value: dict[str, Any], readers: dict[str, Any], problems: Problems) -> dict[str, Any]:
-    """The items of a mapping, those of some keys read by what reads these; null is left as it is."""
+    """The items of a mapping; the values of keys that have a reader are read by it, null excepted."""
     parsed = {}
     for key, item in value.items():
         if key in readers and item is not None:
@@ -184,7 +184,7 @@ def read_keys(value: dict[str, Any], readers: dict[str, Any], problems: Problems
 
 
 def _reading(cls: type[Any], readers: dict[str, Any], what: str, example: str) -> Any:
-    """What reads a mapping as a setting whose keys have readers of their own."""
+    """A function that reads a mapping as a setting, with some of its keys read by functions of their own."""
 
     def read(value: object) -> Any:
         if not isinstance(value, dict):
