@@ -42,7 +42,7 @@ def page(entry: ReferenceEntry) -> str:
 
 
 def worked_example(entry: ReferenceEntry) -> WorkedExample | None:
-    """The example of an entry, compiled; None of an entry that is not a node, or not one by itself (a cell)."""
+    """The compiled example of an entry; None if it is not a node, or not one by itself (a cell)."""
     from graphspec import compiler
 
     if entry.kind not in REGISTRY or not entry.example:

@@ -108,8 +108,8 @@ def augmented(program: BaseProgram, training: Examples, device: torch.device) ->
 
 
 def _seeded(module: nn.Module) -> nn.Module:
-    """A chain of layers of which each draws from a seed of its own, that of the one before plus a constant:
-    how much a layer draws, which the size of pictures may decide, moves no other.
+    """A chain in which each layer has a seed: that of the layer before plus a constant. So a layer draws the
+    same however much others draw, which may depend on the size of pictures.
     """
 
     def draw_anew(*_: object) -> None:

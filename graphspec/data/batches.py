@@ -100,7 +100,7 @@ class Examples(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rebatched:
-    """The base of examples that are those of others, in other batches."""
+    """The base of examples that wrap other examples and change their batches."""
 
     examples: Examples
 
@@ -267,7 +267,7 @@ def cut(
 
 
 def _split(group: Mapping[str, Tensor], size: int, number: int) -> Iterable[Mapping[str, Tensor]]:
-    """For each of so many batches what it has of a group."""
+    """The arrays of a group, cut into `number` batches."""
     if not group:
         return repeat({}, number)
     pieces = zip(*(array.split(size) for array in group.values()), strict=True)

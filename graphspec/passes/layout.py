@@ -19,8 +19,8 @@ class Layout:
     """The memory order of every value of a graph: `channels_first` holds those with channels at axis 1.
 
     Blocks are laid out once for all their calls, before the blocks that use them: they take each input as its
-    first reader wants it. One that would take a rank in one order and give it in the other takes and gives
-    the spec's.
+    first reader wants it. A block that would take a rank in one order and return it in the other uses the
+    spec's order for both.
     """
 
     def __init__(self) -> None:

@@ -81,8 +81,8 @@ class MaskFlow:
                 self.of(value)
 
     def _unify(self, root: Graph) -> None:
-        """One body of a shared unit serves all its calls: where one of them has a mask, the others get one
-        that masks nothing; which may reach another shared unit.
+        """One body of a shared unit serves all its calls: where one call has a mask, the others get a mask
+        that masks nothing. Such a mask may reach another shared unit, so this repeats.
         """
         units = {op.unit: None for op in self.holders.values() if op.unit is not None and op.unit.shared}
         while True:

@@ -221,6 +221,6 @@ class _MaskMaker:
 
 
 def _ordered(names: list[str], whose: dict[str, str]) -> list[str]:
-    """Names, those of masks last and in the order of what they are the masks of."""
+    """Names, with masks last, in the order of the values that they mask."""
     others = [name for name in names if name not in whose]
     return others + sorted(whose, key=lambda name: others.index(whose[name]))

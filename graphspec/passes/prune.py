@@ -12,8 +12,9 @@ from graphspec.passes.copying import Copy
 def prune(root: Graph) -> Graph:
     """The graph without the ops that no output needs, and without the outputs of ops that nobody reads.
 
-    Instances that are one class when emitted keep the same: all of a repeated node, all calls of a shared
-    one, and of a block's other instances those outputs that they compute anyway.
+    Instances that share a class when emitted keep the same outputs: all instances of a repeated node, and all
+    calls of a shared one. Other instances of a block keep an output that another one needs if they compute it
+    anyway.
     """
     need = _Need(root)
     need.trace(root.outputs.values())
@@ -65,8 +66,8 @@ class _Need:
                 self._read(value.op, next(k for k, output in value.op.outputs.items() if output is value))
 
     def keep_computed(self) -> None:
-        """Keeps the outputs of an instance that another of its definition is read for, where they cost
-        nothing.
+        """Keeps the outputs of an instance that are read of another instance of its definition, where they
+        cost nothing.
         """
         instances: dict[Definition, list[Op]] = defaultdict(list)
         for graph in reversed(self.graphs):  # inner ones first
@@ -91,7 +92,7 @@ class _Need:
         return (op, key) in self.outputs
 
     def is_all(self) -> bool:
-        """Whether everything is needed, and every graph gives what its op has of it."""
+        """Whether every op and output is needed, and the outputs of every inner graph are those of its op."""
         return all(op in self.live and self._gives_all(op) for graph in self.graphs for op in graph.ops)
 
     def _gives_all(self, op: Op) -> bool:
@@ -119,7 +120,7 @@ class _Need:
                 self._keep(mate, key)
 
     def _keep(self, op: Op, key: str) -> None:
-        """Keeps an output; of an instance of another kind, which has none of that name, its first."""
+        """Keeps an output; the first one of an instance of another kind, which has none of that name."""
         if key not in op.outputs and op.repeated:
             key = next(iter(op.outputs))
         if key in op.outputs and (op, key) not in self.outputs:

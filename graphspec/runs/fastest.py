@@ -274,7 +274,7 @@ class _Shelf:
 
 
 def usual_sizes(run: TrainedModel) -> dict[str, int]:
-    """The named sizes of the timed arrays: those of the training data, as the fastest engine depends on them."""
+    """The named sizes of the timed arrays, as in the training data: the fastest engine depends on them."""
     known = {name: min(size, LONGEST) for name, size in run.lengths.items()}
     return devices.usual_sizes(run.program, run.program.minimum_sizes, known)
 

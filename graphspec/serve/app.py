@@ -39,7 +39,7 @@ class Server:
         self.counts = ServerCounts()
         self._reloading = asyncio.Lock()
         self._readings: dict[str, asyncio.Task[Served]] = {}
-        """What reads the spec of a run; it goes on after the requests that wait for it."""
+        """The tasks that read the specs of runs; they outlast the requests that wait for them."""
         self._tasks: set[asyncio.Future[Any]] = set()
 
     # --- predictions
@@ -61,8 +61,8 @@ class Server:
         return self._answered(served.name, answers, single, is_read)
 
     async def _completed(self, served: Served, rows: list[Any], answers: list[Any]) -> tuple[list[Any], bool]:
-        """The answers with those of rows that take the spec, and whether it could be read: if not, these
-        have its mistakes. If it is read as another run than the one that has answered, that answers all.
+        """All answers once the spec is read, and whether it could be read. If not, rows that need it get its
+        mistakes. If the run has changed since, the new one answers all rows.
         """
         unread = [index for index, answer in enumerate(answers) if answer is UNREAD]
         try:
@@ -75,9 +75,7 @@ class Server:
         return [later.get(index, answer) for index, answer in enumerate(answers)], True
 
     async def _read(self, name: str) -> Served:
-        """The run once its spec is read; read again if it has changed since it was begun with. Raises
-        `SpecError`.
-        """
+        """The run once its spec is read; it is read again if it has changed meanwhile. Raises `SpecError`."""
         task = self._readings.get(name)
         if task is None:
             task = self._readings[name] = asyncio.create_task(self._reading(name))

@@ -46,7 +46,8 @@ class _Item:
 
 class Batcher:
     """Predicts one batch at a time: at most `most` rows of those that wait for one worker. The first row of a
-    batch waits up to `wait` seconds for others; without, for those alone that are being read already.
+    batch waits up to `wait` seconds for others. If `wait` is 0, it waits only for requests that are already
+    being read.
 
     All but the computing thread belongs to the event loop.
     """
@@ -61,8 +62,8 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, "graphspec-predict")
 
     async def compute(self, worker: Worker, rows: Sequence[Any], light: bool = False) -> list[Any]:
-        """What a worker predicts for these rows; those of other requests may be in the same call. `light`
-        says that they take no longer than others.
+        """A worker's predictions for some rows; rows of other requests may be in the same call. `light` says
+        that these rows take no longer than others.
         """
         alone = len(self.open) == 1 and not (self.wait or self.is_busy or self._waiting)
         if alone and light and worker.seconds * len(rows) < QUICK:
@@ -78,7 +79,7 @@ class Batcher:
         return self._busy_since is not None
 
     def busy_for(self) -> float:
-        """The seconds that the batch of now has taken so far."""
+        """The seconds that the current batch has taken so far."""
         return time.monotonic() - self._busy_since if self._busy_since is not None else 0.0
 
     def close(self) -> None:
@@ -86,8 +87,9 @@ class Batcher:
         self._thread.shutdown()
 
     def _at_once(self, worker: Worker, rows: Sequence[Any]) -> list[Any]:
-        """Answers a request that is alone. The clock is read without a system call, and counts what else runs
-        on the machine: after a row that is slow by it the next one has the thread, whose time is its own.
+        """Answers a request that is alone. This clock is read without a system call, but it also counts other
+        processes: after a row that seems slow, the next one is computed in the thread, which measures its own
+        time.
         """
         self.batches += 1
         began = time.perf_counter()
@@ -119,7 +121,9 @@ class Batcher:
         future.add_done_callback(lambda computed: self._done(items, *computed.result()))
 
     def _together(self) -> list[_Item]:
-        """The items of a batch, the oldest and those that go with it, but those for which nobody waits."""
+        """The items of a batch: the oldest, and those that go with it. Items for which nobody waits are
+        dropped.
+        """
         batch: list[_Item] = []
         left: deque[_Item] = deque()
         count = 0

@@ -63,8 +63,8 @@ class Request:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     async def body(self, most: int, hold: Callable[[int], None]) -> bytes:
-        """The body, each part of which is told to `hold`. Raises `Rejected` where it has more than `most`
-        bytes, and `Gone`.
+        """The body; `hold` gets the size of each part. Raises `Rejected` where it has more than `most` bytes,
+        and `Gone`.
         """
         length = self.headers.get("content-length", "")
         self._within(int(length) if length.isdigit() else 0, most)

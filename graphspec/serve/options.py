@@ -42,8 +42,8 @@ BY_WORD = {f"--{f.name.replace('_', '-')}": f for f in fields(ServeOptions) if f
 
 
 def plain(words: Iterable[str]) -> ServeOptions | None:
-    """The options of a command line of runs and of options with a value each, `--port 80` or `--port=80`;
-    None of any other, also of one that is wrong.
+    """The options of a command line that has only runs, and options with one value each: `--port 80` or
+    `--port=80`. None for any other command line, and for a wrong one.
     """
     options: dict[str, Any] = {}
     runs: list[Path] = []

@@ -93,7 +93,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen(2048)
-    except TypeError:  # of a name that no encoding of hosts has
+    except TypeError:  # a name that cannot be encoded as that of a host
         listener.close()
         raise OSError(errno.EINVAL, "this is not the name of a machine") from None
     except OSError:

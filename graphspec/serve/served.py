@@ -100,7 +100,7 @@ class Served:
 
     @property
     def has_changed(self) -> bool:
-        """Whether the spec that `read` would read may be another one than that which answers."""
+        """Whether `read` may read another spec than the one that answers now."""
         return self.reader is None and self._kept is not None and not self._kept.is_current
 
     def reloaded(self) -> Served:
@@ -110,8 +110,8 @@ class Served:
         return again
 
     def predict(self, rows: Sequence[tuple[int, Any]]) -> list[Any]:
-        """The answer to each row, which comes with its number in its request; UNREAD where that takes `read`
-        first.
+        """The answer to each row, which comes with its number in its request; UNREAD for a row that needs
+        `read` first.
         """
         answers: list[Answer | Unread] = [UNREAD] * len(rows)
         alike: dict[Any, list[tuple[int, RowArrays]]] = {}

@@ -121,8 +121,8 @@ def _to_embedding(layer: nn.Embedding, settings: AdapterSettings) -> None:
 def written_weights(
     program: BaseProgram, state: Mapping[str, Tensor], module: nn.Module, trained: Container[str]
 ) -> Mapping[str, Tensor]:
-    """What a run with adapters writes of its module: these, other weights that are `trained` in one of its
-    phases, and buffers.
+    """The tensors that a run with adapters writes: the adapters, other weights that are `trained` in one of
+    its phases, and buffers.
     """
     if not program.training.adapters:
         return state

@@ -13,10 +13,10 @@ from graphspec.weights import layers
 
 
 class Freezing:
-    """Freezes weights of a module, and lets them train again that were made to train.
+    """Freezes weights of a module, and unfreezes them.
 
-    A normalization whose weights are frozen runs as in inference: its statistics are those of what it learned
-    from. What comes before the first weight that trains needs no gradients, and PyTorch keeps nothing of it.
+    A normalization whose weights are frozen runs as in inference: its statistics stay. Layers before the
+    first weight that trains need no gradients, and PyTorch keeps no activations of them.
     """
 
     def __init__(self, graph: Graph, module: nn.Module):

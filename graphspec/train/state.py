@@ -281,7 +281,7 @@ class Training(TrainingParts):
 
 
 def _of(name: str, number: int) -> str:
-    """The name of what each process, or each update, has of its own; of the first as if there were one."""
+    """The name of a state that each process, or each update, has; the first one's has no number."""
     return f"{name}.{number}" if number else name
 
 

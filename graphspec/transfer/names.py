@@ -59,7 +59,7 @@ class Names:
 
 
 def _ends(key: str) -> Iterable[tuple[str, str]]:
-    """A name and all that follows one of its dots, each with what is before it."""
+    """Each suffix of a name that starts at the name's start or after a dot, with the prefix before it."""
     yield key, ""
     at = key.find(".")
     while at >= 0:

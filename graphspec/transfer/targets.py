@@ -21,8 +21,8 @@ class Target:
     """One weight of the spec. `layer` is the name of its layer's class, `path` the layer's in the module.
 
     `flattened` are the sizes of the tensor, channels last, that a Flatten before a Dense makes its columns
-    of; None where they have one order only. `keras_epsilon` says that its layer has the epsilon that is the
-    default of Keras and not of PyTorch, and that the spec does not write it.
+    of; None where they have one order only. `keras_epsilon` says that its layer has Keras' default epsilon,
+    which is not PyTorch's, and that the spec leaves it out.
     """
 
     key: str
@@ -43,7 +43,7 @@ class Target:
 
     @property
     def keras_shape(self) -> tuple[int, ...]:
-        """The shape of the Keras variable that it is, or of the row that it is of one."""
+        """The shape of its Keras variable, or of its row in one."""
         weight = self.weight
         base = weight.unmerged or weight.shape
         if weight.permute is None or len(weight.permute) != len(base):

@@ -84,7 +84,7 @@ class Item:
 
 @dataclass(eq=False, slots=True)
 class Instance:
-    """A part at one place. `sources` are the values of its inputs, `values` those of its params there."""
+    """A part at one place. `sources` are the values of its inputs there, and `values` those of its params."""
 
     part: RepeatedPart
     items: list[Item]

@@ -35,7 +35,7 @@ CREATES = frozenset(
 
 
 SHAPED = frozenset(by_word(of="rand_like randn_like randint_like bernoulli normal uniform exponential"))
-"""Random functions that take of a tensor its shape."""
+"""Random functions that read the shape of a tensor."""
 DROPOUTS = frozenset(by_word(of="dropout native_dropout feature_dropout alpha_dropout feature_alpha_dropout"))
 
 
@@ -59,11 +59,11 @@ RANDOM_OF = frozenset(
         "aten.normal.float_Tensor aten.normal.Tensor_Tensor"
     )
 )
-"""Of these, those that take the elements of a tensor, too: probabilities, means, deviations."""
+"""Overloads of these that read a tensor's elements, not only its shape: probabilities, means, deviations."""
 
 
 def of_shape(node: fx.Node) -> bool:
-    """Whether a function takes of a tensor no more than its shape."""
+    """Whether a function reads only the shape of a tensor."""
     return word_of(node) in CREATES | SHAPED and str(node.target) not in RANDOM_OF
 
 

@@ -189,7 +189,7 @@ class Tree:
     # --- names
 
     def _names(self, nodes: Iterable[ConvertedNode], depth: int, front: str) -> dict[ConvertedNode, str]:
-        """The attributes that nodes are called by: those of modules of which a node is the only one."""
+        """Names for nodes: the attribute of a module that becomes a single node."""
         first: dict[str, ConvertedNode] = {}
         for node in nodes:
             origin = self.origins[node]

@@ -218,8 +218,8 @@ class Encoders:
         return units
 
     def _masks(self, columns: Mapping[str, Column]) -> dict[str, Mask]:
-        """By output, which targets there are: of a row, or of each of its steps. Whether an output has such a
-        mask, and its rank, are the same for any rows: the parts of a table are joined.
+        """By output, which targets exist: a value for each row, or for each of its steps. Whether an output
+        has such a mask, and its rank, are the same for any rows: the parts of a table are joined.
         """
         masks = {}
         for name, output in self.outputs.items():

@@ -38,7 +38,7 @@ class RowWeights:
     def __init__(self, output: str, rows: RowSettings, target: str | None):
         self.output, self.sample, self.target = output, rows.sample_weight, target
         self.encoder: Encoder | None = None
-        """That of the target, where there are weights of classes."""
+        """The encoder of the target, where classes have weights."""
         self.ignored: int | None = None
         """The number of a class that does not count."""
         self.class_weight, self.rows = rows.class_weight, rows

@@ -224,7 +224,7 @@ def misfits(plan: FillPlan, outputs: Outputs, windows: Windows | None = None) ->
 
 
 def _steps(fill: Fill, feature: Feature) -> Misfit | None:
-    """Several steps of what has a length of its own in each row."""
+    """The mistake of several steps of a feature whose rows differ in length."""
     if fill.steps is None or not isinstance(feature, Listed | ImageFeature):
         return None
     message = f"`steps` of the feature `{fill.field}`: {feature.encode} is of one row, not of several"

@@ -82,7 +82,9 @@ class Windows(Setting):
 
     @property
     def rows(self) -> int:
-        """The rows that `predict` writes of a window: its steps that come, without any its last one."""
+        """The number of rows that `predict` writes for a window: one for each step to come, or one for its
+        last step.
+        """
         return self.next or 1
 
     def steps(self, feature: Feature | None) -> Steps | None:

@@ -1,4 +1,4 @@
-"""What each encoder makes of one row that is plain. Each record returns None of another row."""
+"""The encoders' work on one row of plain values. Each record returns None for any other row."""
 
 from __future__ import annotations
 

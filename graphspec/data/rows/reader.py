@@ -16,7 +16,7 @@ from graphspec.data.rows.values import is_half, is_int64, numbers_among
 SINGLE = frozenset((str, int, float, bool, type(None)))
 """The types of single values."""
 KEYS = (str, int, float, bool)
-"""Those of a value that says which row it is."""
+"""The types of the values of a key column."""
 TYPES = {name: np.dtype(name) for name in ("float32", "float64", "int32", "int64")}
 """The types of fields whose values are read without a table."""
 TEXTS = "OUS"

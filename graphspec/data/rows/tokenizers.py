@@ -55,7 +55,7 @@ class TextIds:
         return self.of(encoded)
 
     def of(self, encoded: Any) -> list[int]:
-        """Those of what the tokenizer says of a text."""
+        """The ids, or the types of ids, of an encoded text."""
         ids: list[int] = encoded.type_ids if self.types else encoded.ids
         return ids
 

@@ -59,11 +59,11 @@ class Timeline:
         return np.searchsorted(self.starts, positions, side="right") - 1
 
     def in_order(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """What there is of each row, at each position."""
+        """Values by row, in the order of positions."""
         return rows if self.order is None else rows[self.order]
 
     def by_row(self, values: NDArray[Any]) -> NDArray[Any]:
-        """What there is at each position, of each row."""
+        """Values by position, in the order of rows."""
         if self.order is None:
             return values
         row_values = np.empty_like(values)
@@ -132,7 +132,7 @@ class _Numbers:
     def of(
         self, indices: Sequence[NDArray[np.int32]], values: Sequence[Sequence[str]], rows: int
     ) -> NDArray[np.int32]:
-        """The numbers of rows, of which each column gives indices into its values."""
+        """The number of each row's series. A row has an index into the `values` of each column."""
         if not indices:
             self.known.setdefault((), 0)
             return np.zeros(rows, np.int32)
@@ -166,7 +166,7 @@ def timeline(table: Table, windows: Windows, format: str | None, rows: int) -> T
 
 
 def _read(table: Table, windows: Windows, stamps: Stamps, rows: int) -> tuple[Codes, Ticks, pa.Table]:
-    """Of each row the number of its series, and its time; and the names of the series."""
+    """The number of the series and the time of each row, and the names of the series."""
     numbers = _Numbers({})
     codes, ticks = [], []
     for first, part in reading.sliced(table.chunks(windows.columns), rows, 1):

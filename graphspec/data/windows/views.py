@@ -12,10 +12,10 @@ from graphspec.data.padding import Rows
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Of each example some rows of `values`, those at its origin plus `offsets`: [n, offsets, ...].
+    """For each example the rows of `values` at its origin plus `offsets`: [n, offsets, ...].
 
-    Without `offsets` it is the one row of the origin, [n, ...]. `single` leaves out the axis of
-    steps, of which there is one.
+    Without `offsets` it is the one row of the origin, [n, ...]. `single` drops the axis of steps, whose size
+    is 1.
     """
 
     values: Tensor
@@ -54,7 +54,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class RowsView(Rows):
-    """Rows of different lengths, of each example the one at its origin."""
+    """Rows of different lengths; each example has the row at its origin."""
 
     origins: Tensor
 

@@ -26,12 +26,12 @@ METHODS = (
 
 
 class Callback:
-    """A base for callbacks; an object that has some of these methods is one as well.
+    """A base for callbacks. Any object with some of these methods is a callback, too.
 
     `model` is the training under way: its `module`, `optimizer.learning_rate`, `history`, `run_dir`, and
     `stop_training`, which may be set. Epochs and batches count from 0. `logs` of an epoch are its values, of
-    a batch the mean `loss` so far. What a callback remembers survives a resume if `state_dict` returns it: a
-    dict of tensors and of what JSON can hold, which `load_state_dict` gets back.
+    a batch the mean `loss` so far. The state of a callback survives a resume if `state_dict` returns it, a
+    dict of tensors and JSON values; `load_state_dict` gets it back.
     """
 
     model: Any
@@ -62,7 +62,7 @@ class Callback:
 
 
 class AsModel:
-    """A training as callbacks of Keras see it: a model that has what they read and set of it."""
+    """A training as callbacks of Keras see it: a model with the attributes that they read and set."""
 
     def __init__(self, training: Any):
         self._training = training

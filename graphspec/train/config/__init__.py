@@ -164,7 +164,7 @@ class TrainConfig(Setting):
         return tuple(alone.model_copy(update=phase.own_settings) for phase in self.phases)
 
     def sections(self) -> Iterator[tuple[tuple[str | int, ...], TrainConfig | PhaseSettings | StepSettings]]:
-        """`train` itself, its phases, and the steps of each: what has settings of its own, by its path."""
+        """`train` itself, its phases, and the steps of each, with their paths."""
         parts: list[tuple[tuple[str | int, ...], TrainConfig | PhaseSettings]] = [((), self)]
         parts += [(("phases", index), phase) for index, phase in enumerate(self.phases)]
         for path, part in parts:

@@ -1,4 +1,6 @@
-"""Optimizers that divide each step by what gradients were: Adagrad and what came of it and of Adam."""
+"""Optimizers that divide each step by the size of past gradients: Adagrad, its successors, and variants of
+Adam.
+"""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Group:
         self.variables = [tuple(indices) for indices in by_variable.values()]
 
     def as_keras(self, tensors: Tensors) -> Tensors:
-        """For each variable what Keras would have of these, one for each weight."""
+        """Tensors, one for each weight, as Keras has them: one for each variable."""
         return [
             self._as_keras(indices[0], tensors)
             if len(indices) == 1

@@ -26,11 +26,11 @@ ENDLESS = timedelta(days=365)
 """torch waits half an hour, unless it is told how long."""
 _trainings = count()
 SIGNS = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken pipe", "recvValue failed")
-"""What errors of torch.distributed say when another process has gone."""
+"""Texts in errors of torch.distributed when another process has ended."""
 
 
 class Deserted(Exception):
-    """Another process of the training has ended; what there is to say about that, it said."""
+    """Another process of the training has ended, and has reported why."""
 
 
 @dataclass(frozen=True, slots=True)
