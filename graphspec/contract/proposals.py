@@ -51,12 +51,15 @@ def propose(inputs: tuple[Tensor, ...], i: int, j: int, joins: int | None = None
     differing = [axis for axis in range(1, a.rank) if axis != joins and a.shape[axis] != b.shape[axis]]
     if not differing:
         return None
+    joined = None
+    if joins is not None and len(differing) == 1 and a.shape[joins] == b.shape[joins]:
+        joined = f"join them along the axis where they differ: `axis: {differing[0]}`"
     unknown = sorted({*names_of(a.shape[differing[0]]), *names_of(b.shape[differing[0]])})
     if unknown:
         pairs = [(a.shape[axis], b.shape[axis]) for axis in differing]
-        return _of_multiples(pairs) or _of_names(*pairs[0])
-    if joins is not None and len(differing) == 1 and a.shape[joins] == b.shape[joins]:
-        return f"join them along the axis where they differ: `axis: {differing[0]}`"
+        return _of_multiples(pairs) or joined or _of_names(*pairs[0])
+    if joined is not None:
+        return joined
     last = a.rank - 1
     spatial = [axis for axis in differing if axis != last]
     if not spatial:

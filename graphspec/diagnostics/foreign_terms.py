@@ -22,6 +22,8 @@ _LOSS = "a loss belongs to an output: outputs: {probs: {loss: ...}}"
 _TRANSFORMER = "build it from MultiHeadAttention, LayerNormalization, Dense and {merge: add}, in a block"
 _SUM = "write {merge: add, from: [a, b]}"
 
+_PIXELS = "write {op: depth_to_space, block_size: 2}; it has the channels of one pixel next to each other"
+
 _RANKS = "write {0}2D for images, {0}1D for sequences"
 
 LAYERS: Mapping[str, str] = {
@@ -78,7 +80,7 @@ LAYERS: Mapping[str, str] = {
         ["SqueezeExcite", "SqueezeExcitation", "SEBlock", "CBAM", "Highway"],
         "build it from pooling, Dense and {merge: multiply}, in a block",
     ),
-    "PixelShuffle": "write {op: depth_to_space, block_size: 2}",
+    **dict.fromkeys(["PixelShuffle", "pixel_shuffle"], _PIXELS),
     "StringLookup": _DATA,
     "IntegerLookup": _DATA,
     "TextVectorization": _DATA.replace("category", "text"),
@@ -162,6 +164,7 @@ ARGUMENT_WORDS: Mapping[str, str] = {
     **dict.fromkeys(("vocab_size", "vocabulary_size", "num_words"), "input_dim"),
     "embed_dim": "output_dim",
     "scale_factor": "size",
+    "mode": "interpolation",
     "dim": "axis",
     "dims": "axis",
     "shape": "target_shape",

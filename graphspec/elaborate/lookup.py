@@ -202,6 +202,10 @@ def _inside(body: BodyElaborator, result: NodeResult, path: tuple[str, ...], spa
         message = f"nodes inside of `{op.name}` run once per step and cannot be read"
         body.error("unknown-reference", span, message)
         return FAILED
+    if path[-1] == "*" and op.name != op.node:
+        help = write(".".join((op.node, "*", *path[:-1])))
+        body.error("unknown-reference", span, "`*` follows the node whose instances are meant", help)
+        return FAILED
     if not inner.has(path[0]):
         names = list(dict.fromkeys([*filter(None, result.outputs), *inner.declared.nodes]))
         help = did_you_mean(path[0], names, f"its outputs and nodes: {', '.join(names[:12])}")

@@ -361,6 +361,8 @@ def _operands(node: ast.expr, text: str) -> list[ast.expr]:
 def _attribute(node: ast.Attribute) -> ExpressionError:
     message = f"`.{node.attr}` reads an attribute; in an expression nothing has one"
     help = "write a reference outside of the parentheses: `node.$(index).output`"
+    if node.attr in ("channels", "shape") and isinstance(node.value, ast.Name):
+        help = f"the size of the last axis of an input of a block is `channels({node.value.id})`"
     return error_at(node, "expression-attribute", message, help)
 
 

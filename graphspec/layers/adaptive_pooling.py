@@ -43,19 +43,25 @@ class _AdaptiveMax(_AdaptivePooling, abstract=True):
     mode = "max"
 
 
-class AdaptiveAveragePooling1D(_AdaptiveAverage, also="AdaptiveAvgPool1d AdaptiveAvgPool1D"):
+class AdaptiveAveragePooling1D(
+    _AdaptiveAverage, also="AdaptiveAvgPool1d AdaptiveAvgPool1D AdaptiveAvgPooling1D"
+):
     """The mean of each window of a sequence. The windows follow from the output size, `output_size`."""
 
     examples = (Example({"output_size": 3}, ((6, 2),)),)
 
 
-class AdaptiveAveragePooling2D(_AdaptiveAverage, also="AdaptiveAvgPool2d AdaptiveAvgPool2D"):
+class AdaptiveAveragePooling2D(
+    _AdaptiveAverage, also="AdaptiveAvgPool2d AdaptiveAvgPool2D AdaptiveAvgPooling2D"
+):
     """The mean of each window of an image. The windows follow from the output size, `output_size`."""
 
     examples = (Example({"output_size": 1}, ((5, 4, 3),)),)
 
 
-class AdaptiveAveragePooling3D(_AdaptiveAverage, also="AdaptiveAvgPool3d AdaptiveAvgPool3D"):
+class AdaptiveAveragePooling3D(
+    _AdaptiveAverage, also="AdaptiveAvgPool3d AdaptiveAvgPool3D AdaptiveAvgPooling3D"
+):
     """The mean of each window of a volume. The windows follow from the output size, `output_size`."""
 
     examples = (Example({"output_size": 2}, ((4, 5, 6, 2),)),)

@@ -232,13 +232,13 @@ class MaxPooling2D(_MaxPooling, also="MaxPool2d MaxPool2D"):
     examples = (Example({}, ((6, 6, 3),)),)
 
 
-class AveragePooling1D(_AveragePooling, also="AvgPool1d AvgPool1D"):
+class AveragePooling1D(_AveragePooling, also="AvgPool1d AvgPool1D AvgPooling1D"):
     """The mean of each window of a sequence. Padding does not count."""
 
     examples = (Example({"pool_size": 2}, ((9, 3),)),)
 
 
-class AveragePooling2D(_AveragePooling, also="AvgPool2d AvgPool2D"):
+class AveragePooling2D(_AveragePooling, also="AvgPool2d AvgPool2D AvgPooling2D"):
     """The mean of each window of an image. Padding does not count."""
 
     examples = (Example({"pool_size": 2}, ((6, 7, 3),)),)
@@ -250,7 +250,7 @@ class MaxPooling3D(_MaxPooling, also="MaxPool3d MaxPool3D"):
     examples = (Example({}, ((4, 4, 6, 3),)),)
 
 
-class AveragePooling3D(_AveragePooling, also="AvgPool3d AvgPool3D"):
+class AveragePooling3D(_AveragePooling, also="AvgPool3d AvgPool3D AvgPooling3D"):
     """The mean of each window of a volume. Padding does not count."""
 
     halves = False
@@ -300,7 +300,7 @@ class GlobalMaxPooling2D(_GlobalMax, also="GlobalMaxPool2D"):
     examples = (Example({}, ((5, 4, 3),)),)
 
 
-class GlobalAveragePooling1D(_GlobalAverage, also="GlobalAvgPool1D"):
+class GlobalAveragePooling1D(_GlobalAverage, also="GlobalAvgPool1D GlobalAvgPooling1D"):
     """The mean of each channel of a sequence, over the steps that a mask keeps."""
 
     arguments = (Argument("x"), Argument("mask", required=False))
@@ -324,7 +324,7 @@ class GlobalAveragePooling1D(_GlobalAverage, also="GlobalAvgPool1D"):
         return Code(call, constants={"axis": axis})
 
 
-class GlobalAveragePooling2D(_GlobalAverage, also="GlobalAvgPool2D"):
+class GlobalAveragePooling2D(_GlobalAverage, also="GlobalAvgPool2D GlobalAvgPooling2D"):
     """The mean of each channel of an image."""
 
     examples = (Example({}, ((5, 4, 3),)),)
@@ -336,7 +336,7 @@ class GlobalMaxPooling3D(_GlobalMax, also="GlobalMaxPool3D"):
     examples = (Example({}, ((3, 5, 4, 2),)),)
 
 
-class GlobalAveragePooling3D(_GlobalAverage, also="GlobalAvgPool3D"):
+class GlobalAveragePooling3D(_GlobalAverage, also="GlobalAvgPool3D GlobalAvgPooling3D"):
     """The mean of each channel of a volume."""
 
     examples = (Example({}, ((3, 5, 4, 2),)),)

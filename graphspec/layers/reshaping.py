@@ -165,7 +165,7 @@ class Permute(Layer):
             raise LayerError(
                 "out-of-range",
                 f"`dims` holds every axis of an example of {x} once, counted from 1, not {list(self.dims)}",
-                help=f"for example `dims: {axes[::-1]}`" if axes else None,
+                help=self._remedy(axes),
                 argument="dims",
                 inputs=(0,),
             )
@@ -173,6 +173,12 @@ class Permute(Layer):
 
     def code(self, site: Site) -> Code:
         return Code("{x}.permute(*{dims})", constants={"dims": (0, *self.dims)})
+
+    def _remedy(self, axes: list[int]) -> str | None:
+        """What to write for an order that begins with the batch, as PyTorch's do, or for another one."""
+        if self.dims[:1] == (0,) and sorted(self.dims[1:]) == axes:
+            return f"leave out the batch: `dims: {list(self.dims[1:])}`"
+        return f"for example `dims: {axes[::-1]}`" if axes else None
 
 
 class RepeatVector(Layer):

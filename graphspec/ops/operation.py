@@ -6,6 +6,7 @@ Two tensors broadcast as in keras.ops: their last axes are aligned. (The merges 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 from types import new_class
 from typing import Any, ClassVar
 
@@ -38,6 +39,18 @@ def need_numbers(name: str, *inputs: Tensor) -> None:
             )
 
 
+def _lacking(few: Tensor, many: Tensor) -> int | list[int]:
+    """The axes of size 1 with which `few` fits `many`: the first, where none fits better."""
+    places = combinations(range(1, many.rank), many.rank - few.rank)
+    first = next(places)
+    for axes in (first, *places):
+        sizes = iter(few.shape)
+        aligned = [1 if axis in axes else next(sizes) for axis in range(many.rank)]
+        if all(stretch(size, other) is not None for size, other in zip(aligned, many.shape, strict=True)):
+            return axes[0] if len(axes) == 1 else [*axes]
+    return first[0] if len(first) == 1 else [*first]
+
+
 def meet(name: str, a: Tensor, b: Tensor, spare: int = 0) -> tuple[Dim, ...]:
     """The shape that two tensors broadcast to, their last axes aligned; a batch meets a batch, or size 1.
 
@@ -46,12 +59,12 @@ def meet(name: str, a: Tensor, b: Tensor, spare: int = 0) -> tuple[Dim, ...]:
     small, large = (0, 1) if a.rank < b.rank else (1, 0)
     few, many = (a, b) if small == 0 else (b, a)
     if few.rank < many.rank and few.shape[0] != 1:
+        expand_dims = f"{{op: expand_dims, from: {{input{small}}}, axis: {_lacking(few, many)}}}"
         raise LayerError(
             "wrong-rank",
             f"`{name}` aligns last axes, so that the batch of {{input{small}}}, {few}, "
             f"would meet another axis of {{input{large}}}, {many}",
-            help=f"give it axes of size 1: {{op: expand_dims, from: {{input{small}}}, axis: 1}}; "
-            "merges align after the batch",
+            help=f"give it axes of size 1: {expand_dims}; merges align after the batch",
             inputs=(0, 1),
         )
     shape: list[Dim] = list(many.shape[: many.rank - spare])

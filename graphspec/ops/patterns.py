@@ -57,6 +57,12 @@ class Rearrange(Operation, spec_name="rearrange"):
                 raise LayerError("out-of-range", message, argument="axes_lengths")
         return before, after
 
+    @classmethod
+    def instead(cls, argument: str, value: object) -> str | None:
+        if argument not in cls.model_fields and isinstance(value, int | str):  # as einops takes them
+            return f"write axes_lengths: {{{argument}: {value}}}"
+        return None
+
     def _refuse(self, rule: str) -> LayerError:
         message = f"a `pattern` {rule}, unlike `{self.pattern}`"
         return LayerError(
@@ -75,7 +81,12 @@ class Rearrange(Operation, spec_name="rearrange"):
             open_names = [name for name in group if name not in known]
             if len(open_names) > 1:
                 message = f"`axes_lengths` must give the size of `{open_names[0]}` or of `{open_names[1]}`"
-                raise LayerError("missing-key", message, argument="axes_lengths")
+                lengths = [
+                    *(f"{name}: {size}" for name, size in self.axes_lengths.items()),
+                    f"{open_names[-1]}: ...",
+                ]
+                help = f"write axes_lengths: {{{', '.join(lengths)}}}"
+                raise LayerError("missing-key", message, help=help, argument="axes_lengths")
             rest = quotient(size, product(known.values()))
             if rest is None or (not open_names and rest != 1):
                 parts = " * ".join(f"{name} = {length}" for name, length in known.items())

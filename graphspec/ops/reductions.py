@@ -257,7 +257,9 @@ class Norm(_Reduction, spec_name="norm"):
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer="`norm`")
         if self.ord is not None and len(self.axes(x)) > 1:
-            raise LayerError("out-of-range", "`norm` has an `ord` only along one axis", argument="ord")
+            message = "`norm` has an `ord` only along one axis"
+            help = "leave it out: along several axes the norm is the root of the sum of squares"
+            raise LayerError("out-of-range", message, argument="ord", help=help)
         return super().infer(x)
 
     def code(self, site: Site) -> Code:

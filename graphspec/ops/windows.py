@@ -12,7 +12,6 @@ from pydantic import BeforeValidator, Field
 
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.layer import Argument, Code, Example, Layer, LayerError, Leaf, Memory, Site
-from graphspec.contract.proposals import misfit
 from graphspec.contract.registry import REGISTRY
 from graphspec.contract.windows import DataFormat, same_pads, slide
 from graphspec.layers.transposed import Transposed
@@ -132,8 +131,6 @@ class Conv(Operation, spec_name="conv"):
         if rank not in (1, 2, 3) or kernel.rank != rank + 3:
             message = f"`{self.spec_name}` takes [batch, *sizes, channels] and a kernel [*window, ...]"
             raise LayerError("wrong-rank", f"{message}, and gets {inputs} and {kernel}", inputs=(0, 1))
-        if kernel.shape[0] not in (1, inputs.shape[0]):
-            raise misfit(self.spec_name, (inputs, kernel), 0, 1)
         width = tuple(size for size in kernel.shape[1:-2] if isinstance(size, int))
         if len(width) < rank:
             message = f"`{self.spec_name}` needs to know the window of the kernel, {kernel}"
@@ -147,6 +144,17 @@ class Conv(Operation, spec_name="conv"):
                 raise LayerError("out-of-range", message, argument=name)
             per_axis.append(sizes)
         return width, *per_axis
+
+    def batch(self, inputs: Tensor, kernel: Tensor) -> Dim:
+        """The batch of the result: either may be the same for every example."""
+        return kernel.shape[0] if inputs.shape[0] == 1 else inputs.shape[0]
+
+    def operand(self, inputs: Tensor, kernel: Tensor) -> str:
+        """A template for the inputs as PyTorch takes them: channels first, and one for each kernel."""
+        text = "{inputs}"
+        if inputs.shape[0] != self.batch(inputs, kernel):
+            text += f".expand({{kernel}}.shape[0]{', -1' * (inputs.rank - 1)})"
+        return text + (".movedim(-1, 1)" if self.data_format == "channels_last" else "")
 
     def channels(self, inputs: Tensor, kernel: Tensor) -> tuple[int, int]:
         """The number of groups, and of filters."""
@@ -179,18 +187,16 @@ class Conv(Operation, spec_name="conv"):
             inputs, space, width, strides, self.padding, dilation, layer=self.spec_name, argument="strides"
         )
         shape = (*sizes, filters) if last else (filters, *sizes)
-        return inputs.with_shape(inputs.shape[0], *shape)
+        return inputs.with_shape(self.batch(inputs, kernel), *shape)
 
     def code(self, site: Site) -> Code:
         inputs, kernel = site.inputs
         rank, last = inputs.rank - 2, self.data_format == "channels_last"
         width, strides, dilation = self.windows(inputs, kernel)
         groups, _ = self.channels(inputs, kernel)
-        text = "{inputs}"
+        text = self.operand(inputs, kernel)
         even: tuple[int, ...] = (0,)
         constants: dict[str, Leaf] = {}
-        if last:
-            text += ".movedim(-1, 1)"
         if self.padding == "same":
             space = inputs.shape[1:-1] if last else inputs.shape[2:]
             pads = same_pads(space, width, strides, dilation) or ()
@@ -323,7 +329,7 @@ class ConvTranspose(Conv, spec_name="conv_transpose"):
 
     def infer(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         shape = self.layer(inputs, kernel).infer(inputs).shape
-        return inputs.with_shape(*shape)
+        return inputs.with_shape(self.batch(inputs, kernel), *shape[1:])
 
     def code(self, site: Site) -> Code:
         inputs, kernel = site.inputs
@@ -343,7 +349,7 @@ class ConvTranspose(Conv, spec_name="conv_transpose"):
                 options += f", {name}={{{name}}}"
         function = f"F.conv_transpose{len(margins)}d"
         function = f"{function}(" if shared else f"conv_each({function}, "
-        text = f"{function}{{inputs}}{'.movedim(-1, 1)' if last else ''}, "
+        text = f"{function}{self.operand(inputs, kernel)}, "
         text += f"{each_kernel}.movedim((-1, -2), ({at}, {at + 1})){options})"
         if any(margin.crop for margin in margins):
             text += f"[..., {', '.join(f':{-margin.crop}' if margin.crop else ':' for margin in margins)}]"

@@ -246,7 +246,7 @@ class Reader:
         help: str = (
             meant_word(f"*{near}", f"*{name}")
             if near
-            else f"write `&{name}` above, or put the text in quotes"
+            else f"write `&{name}` above; all instances of a node are `{name}.*`; other texts need quotes"
         )
         self._error("unknown-anchor", start, end, f"there is no anchor `&{name}` above", help)
 

@@ -91,6 +91,7 @@ SHAPED = [
         "did you mean `pool_size`?",
     ),
     (IMAGE, "{layer: UpSampling2D, scale_factor: 2}", "unknown-key", "scale_factor", "did you mean `size`?"),
+    (IMAGE, "{layer: UpSampling2D, mode: bilinear}", "unknown-key", "mode", "did you mean `interpolation`?"),
     (IDS, "{layer: Embedding, vocab_size: 9, output_dim: 2}", "unknown-key", "vocab_size", "`input_dim`"),
     (IDS, "{layer: Embedding, input_dim: 9, embed_dim: 2}", "unknown-key", "embed_dim", "`output_dim`"),
     (IDS, "{layer: Embedding, input_dim: 9, dim: 2}", "unknown-key", "dim", "`output_dim`"),
@@ -276,6 +277,13 @@ BLOCKS = [
     (BLOCK, "{block: b, params: {n: 4}}", "unknown-key", "params", "{block: b, n: 4}"),
     (BLOCK, "{block: b, from: [x, x]}", "input-count", "[x, x]", "merge them first"),
     (BLOCK, "{call: b}", "unknown-reference", "b", "write {block: b}"),
+    (
+        BLOCK.replace("$n", '"$(x.channels)"'),
+        "{block: b}",
+        "expression-attribute",
+        "x.channels",
+        "`channels(x)`",
+    ),
     (BLOCK, "{use: b}", "unknown-key", "use", "did you mean `block`?"),
 ]
 

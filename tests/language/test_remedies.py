@@ -98,6 +98,11 @@ HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
             "starts with -1, the batch",
             "write [-1, t, 8]",
         ),
+        ("{op: norm, axis: [1, 2], ord: 2}", "`ord` only along one axis", "the root of the sum of squares"),
+        ("{layer: Permute, dims: [0, 2, 1]}", "not [0, 2, 1]", "leave out the batch: `dims: [2, 1]`"),
+        ("{layer: AvgPooling1D, pool_size: 2}", "unknown layer", "did you mean `AveragePooling1D`?"),
+        ("{layer: GlobalAvgPooling1D}", "unknown layer", "did you mean `GlobalAveragePooling1D`?"),
+        ("{op: pixel_shuffle}", "unknown op `pixel_shuffle`", "write {op: depth_to_space, block_size: 2}"),
         ("{op: broadcast_to, shape: [t, 8]}", "not [t, 8]", "write [-1, t, 8]"),
         ("{op: broadcast_to, shape: [-1, -1, 8]}", "not [-1, -1, 8]", "write [-1, t, 8]"),
         (
@@ -139,7 +144,7 @@ HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
         (
             '{compute: "x[:, 0, 0] * x"}',
             "the batch of `x[:, 0, 0]`",
-            "axes of size 1: `expand_dims(x[:, 0, 0], axis=1)`",
+            "axes of size 1: `expand_dims(x[:, 0, 0], axis=[1, 2])`",
         ),
     ],
 )
@@ -371,3 +376,52 @@ def test_metrics_of_one_hot_targets_name_the_loss_that_has_them(metric: str, hel
         )
     (found,) = caught.value.diagnostics
     assert found.code == "loss-misfit" and (found.help or "").startswith(help)
+
+
+IMAGES = "inputs: {x: {shape: [h, w, 8]}}\nnodes:\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "formula"),
+    [
+        ("  m: {layer: GlobalAveragePooling2D}\n", "x + HELP"),
+        ("  m: {op: mean, from: x, axis: 2}\n", "HELP * x"),
+    ],
+)
+def test_the_axes_that_a_formula_is_told_to_add_are_enough(before: str, formula: str) -> None:
+    text = IMAGES + before + '  y: {compute: "FORMULA"}\noutputs: [y]\n'
+    with pytest.raises(SpecError) as error:
+        graphspec.compile(text.replace("FORMULA", formula.replace("HELP", "m")))
+    (diagnostic,) = error.value.diagnostics
+    remedy = (diagnostic.help or "").split("`")[1]
+    graphspec.compile(text.replace("FORMULA", formula.replace("HELP", remedy)))
+
+
+def _told(text: str) -> tuple[str, str]:
+    with pytest.raises(SpecError) as error:
+        graphspec.compile(text)
+    return error.value.diagnostics[0].message, error.value.diagnostics[0].help or ""
+
+
+def test_rows_of_other_sizes_are_joined_along_these() -> None:
+    text = "inputs: {x: {shape: [2 * t, 8]}}\nnodes:\n  a: {layer: MaxPooling1D, pool_size: 2}\n"
+    text += "  y: {merge: concatenate, from: [x, a]AXIS}\noutputs: [y]\n"
+    _, help = _told(text.replace("AXIS", ""))
+    assert help == "join them along the axis where they differ: `axis: 1`"
+    graphspec.compile(text.replace("AXIS", ", axis: 1"))
+
+
+def test_all_instances_are_read_by_the_name_of_their_node() -> None:
+    text = "blocks:\n  b:\n    inputs: [x]\n    nodes:\n      inner: {layer: Dense, units: 8}\n"
+    text += "      outer: {layer: Dense, units: 8}\n    outputs: {x: outer, skip: inner}\n"
+    text += HEAD[:-2] + "  tower: {block: b, repeat: 2}\n  y: {merge: add, from: READ}\noutputs: [y]\n"
+    _, help = _told(text.replace("READ", "tower.skip.*"))
+    assert help == "write `tower.*.skip`"
+    graphspec.compile(text.replace("READ", "tower.*.skip"))
+
+
+def test_a_shared_layer_is_called() -> None:
+    text = "shared: {head: {layer: Dense, units: 3}}\n"
+    text += "blocks: {heads: {inputs: [x], nodes: {a: {layer: Flatten}}}}\n"
+    _, help = _told(text + HEAD + "y: {block: head}\noutputs: [y]\n")
+    assert help == "`head` is a shared layer: write {call: head}"

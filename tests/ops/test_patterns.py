@@ -34,6 +34,19 @@ def test_a_pattern_that_cannot_be_is_told(pattern: str, lengths: str, code: str)
     assert [one.code for one in error.value.diagnostics] == [code]
 
 
+@pytest.mark.parametrize(
+    "written, help",
+    [
+        ("b (h w) c -> b h w c, h: 2", "write axes_lengths: {h: 2}"),
+        ("b (h v w) c -> b h v w c, axes_lengths: {h: 2}", "write axes_lengths: {h: 2, w: ...}"),
+    ],
+)
+def test_sizes_of_a_pattern_have_a_place(written: str, help: str) -> None:
+    with pytest.raises(graphspec.SpecError) as error:
+        graphspec.compile(spec(f"{{op: rearrange, pattern: {written}}}"))
+    assert [one.help for one in error.value.diagnostics] == [help]
+
+
 def test_sizes_with_names_are_split_and_merged() -> None:
     node = "{op: rearrange, pattern: b (t p) c -> b t (c p), axes_lengths: {p: 2}}"
     module = graphspec.compile(spec(node, "[2 * n, 3]")).module()
@@ -59,6 +72,23 @@ def test_a_separable_convolution_by_kernels_that_all_share() -> None:
     state = module.state_dict()
     depthwise, pointwise = state["k"].reshape(3, 3, 3, 2), state["p"].reshape(1, 1, 6, 4)
     expected = keras.ops.separable_conv(x, depthwise, pointwise, padding="same")
+    torch.testing.assert_close(module(x), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "op, sizes", [("conv", "2, 4"), ("depthwise_conv", "4, 2"), ("conv_transpose", "2, 4")]
+)
+def test_each_examples_kernel_meets_a_tensor_without_a_batch(op: str, sizes: str) -> None:
+    text = f"""
+inputs: {{x: {{shape: [3, 3, {sizes}]}}}}
+nodes:
+  start: {{parameter: [5, 4, {4 if op != "conv" else 2}], initializer: random_normal}}
+  y:     {{op: {op}, from: [start, x]}}
+outputs: [y]
+"""
+    module, x = graphspec.compile(text).module(seed=0), torch.randn(3, *(3, 3), *map(int, sizes.split(",")))
+    start = module.state_dict()["start"]
+    expected = torch.cat([getattr(keras.ops, op)(start, kernel) for kernel in x])
     torch.testing.assert_close(module(x), expected, rtol=1e-5, atol=1e-6)
 
 

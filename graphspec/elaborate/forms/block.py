@@ -10,6 +10,7 @@ from graphspec.diagnostics import declared_name
 from graphspec.diagnostics.foreign_terms import NESTS
 from graphspec.elaborate.body import BodyElaborator, NodeResult, failed
 from graphspec.elaborate.context import MAX_NESTING
+from graphspec.elaborate.forms.call import visible
 from graphspec.elaborate.inputs import meets_demands
 from graphspec.elaborate.instance import NodeInstance, fewer_help, near_help
 from graphspec.elaborate.lookup import give_out
@@ -66,6 +67,8 @@ def find_body(node: NodeInstance, form: str, target: Any, *, quiet: bool = False
         if body.declared.incomplete or (isinstance(target, str) and target in failed_blocks):
             return None
         help = near_help(str(target), list(body.file.blocks)) or "the file has no `blocks`"
+        if any(target in each.declared.shared for each in visible(node)):
+            help = f"`{target}` is a shared layer: write {{call: {target}}}"
         for kind in REGISTRY:
             if target in REGISTRY[kind]:
                 help = f"`{target}` is {a(f'`{kind}`')}: write {{{kind}: {target}}}"

@@ -16,7 +16,7 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
     """The result of a call; `build_inner` builds what is called."""
     name, located = node.declared.call, find_entry(node)
     if located is None:
-        bodies = [body.declared for body in _visible(node)]
+        bodies = [body.declared for body in visible(node)]
         if not any(name in body.failed or body.incomplete for body in bodies):
             help = near_help(name, [word for body in bodies for word in body.shared])
             if name in bodies[0].nodes:
@@ -55,11 +55,11 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
 def find_entry(node: NodeInstance) -> tuple[BodyElaborator, Node] | None:
     """The entry of `shared` that a call names, and the body that declares it; None if there is none."""
     name = node.declared.call
-    owner = next((body for body in _visible(node) if name in body.declared.shared), None)
+    owner = next((body for body in visible(node) if name in body.declared.shared), None)
     return None if owner is None else (owner, owner.declared.shared[name])
 
 
-def _visible(node: NodeInstance) -> list[BodyElaborator]:
+def visible(node: NodeInstance) -> list[BodyElaborator]:
     """The bodies whose shared entries a node sees: a block's own first, then the file's."""
     file = node.body.of_file
     return [node.body] if file is None else [node.body, file]
