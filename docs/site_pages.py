@@ -113,7 +113,7 @@ def _codes() -> Iterator[str]:
         yield f"{page.meaning[:1].upper()}{page.meaning[1:]}. {page.why}"
         kind = "yaml" if page.of_specs else "text"
         yield f"```{kind}\n{page.wrong}\n```"
-        yield "Mended:"
+        yield "Corrected:"
         yield f"```{kind}\n{page.mended}\n```"
         if page.may_be_silenced:
             yield f"A comment on its line silences this warning: `# ok: {code}`."

@@ -60,7 +60,9 @@ def nearest(word: str, candidates: Iterable[str], synonyms: Mapping[str, str] | 
     if not letters or len(word) > _LONGEST_WORD:
         return None
     if len(names) > _MANY:
-        return next((name for name in _one_mistake(word) if name in names), None)
+        folded = {_letters(name): name for name in reversed(names)}
+        exact = next((each for each in _one_mistake(word) if each in names), None)
+        return exact or next((folded[each] for each in _one_mistake(letters) if each in folded), None)
     best: tuple[int, bool, str] | None = None
     for name in names:
         other = _letters(name)

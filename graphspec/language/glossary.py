@@ -19,7 +19,7 @@ def keys_of(cls: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
 
 SHARED = {
     # --- layers and ops
-    "activation": "Activation function of the output, by name; by default none",
+    "activation": "Activation function of the output, by name; null: none",
     "recurrent_activation": "Activation function of the gates",
     "activity_regularizer": "A penalty on the output, added to the loss",
     "approximate": "Whether the faster approximation by tanh is used",

@@ -28,7 +28,7 @@ class CodePage:
 
     def text(self) -> str:
         parts = [f"{self.code}: {self.meaning}", self.why]
-        parts += [f"Such as\n\n{_inset(self.wrong)}", f"Mended\n\n{_inset(self.mended)}"]
+        parts += [f"For example\n\n{_inset(self.wrong)}", f"Corrected\n\n{_inset(self.mended)}"]
         if self.may_be_silenced:
             parts.append(f"A comment on its line silences this warning: # ok: {self.code}")
         return "\n\n".join(parts)

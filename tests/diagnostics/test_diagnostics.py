@@ -161,6 +161,8 @@ def test_nearest_among_many() -> None:
     assert nearest("layer_1x234", many) == "layer_1234"
     assert nearest("Layer_77", many) == "layer_77"
     assert nearest("something_else", many) is None
+    assert nearest("Lstmm", [*many, "LSTM"]) == "LSTM"
+    assert nearest("relux", [*many, "ReLU", "relu"]) == "relu", "the same case is nearer"
 
 
 WORDS = st.text(alphabet="abcdefgh_", min_size=4, max_size=12)

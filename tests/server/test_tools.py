@@ -40,7 +40,7 @@ def test_a_spec_is_checked_mended_and_summarised(tmp_path: Path) -> None:
     assert mended["fixed"] == 1 and (tmp_path / "spec.yaml").read_text() == mended["spec"]
     assert "Total params: 10" in tools.summary("spec.yaml")
     assert "units" in tools.layers("Dense") and "Dense" in tools.layers()
-    assert "Mended" in tools.explain("unknown-layer")
+    assert "Corrected" in tools.explain("unknown-layer")
     assert "## Five specs" in tools.language()
 
 
