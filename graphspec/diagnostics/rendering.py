@@ -17,7 +17,7 @@ LINE_WIDTH = 120
 REACH = 20 * LINE_WIDTH
 """Characters on both sides of a mark among which the part that is shown is chosen."""
 
-_COLORS = {"error": "1;31", "warning": "1;33", "code": "1", "frame": "1;34", "note": "1;32", "help": "1;36"}
+_COLORS = {"error": "1;31", "warning": "1;33", "code": "1", "frame": "1;94", "note": "1;32", "help": "1;36"}
 
 
 def render(diagnostic: Diagnostic, sources: Mapping[str, str], color: bool = False) -> str:
