@@ -9,6 +9,7 @@ from typing import Any
 from graphspec.contract.activations import LINEAR
 from graphspec.fold.joined import activation_of, channel_axis
 from graphspec.graph import Graph, Op, Value
+from graphspec.passes.logits import ends_in, origin
 from graphspec.tensor import Tensor
 
 
@@ -88,12 +89,14 @@ class _Planner:
 
     def _trace(self) -> None:
         """The readers of each value, without left-out and training-only ops. None stands for the outputs."""
+        outputs = {origin(value) for value in self.graph.outputs.values()}
         for op in self.graph.ops:
             idle = op.present and op.layer is not None and op.layer.training_only
             idle = idle and op.inputs[0].tensor == op.output.tensor  # integers become floats
-            if idle:
+            # An output that is no softmax itself has no logits: it does not become the softmax before it.
+            if idle and not (op.output in outputs and ends_in(self._source(op.inputs[0]))):
                 self.plan.gone.add(op)
-            if (idle or not op.present) and op.inputs:
+            if (op in self.plan.gone or not op.present) and op.inputs:
                 self.origin[op.output] = self._source(op.inputs[0])
                 continue
             for value in op.inputs:

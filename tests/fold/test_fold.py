@@ -141,6 +141,13 @@ def test_sequences_fold(nodes: str, outputs: str) -> None:
     assert counts(folded(program))[0] == 1
 
 
+def test_an_output_after_a_softmax_has_no_logits_of_it() -> None:
+    """A training-only layer stays where the output would become the softmax that it reads."""
+    nodes = "a: {layer: Dense, units: 3, activation: softmax}\nd: {layer: Dropout, rate: 0.5}\n"
+    program = folded(body(nodes + "e: {layer: Dropout, rate: 0.5}", "[a, e]"))
+    assert counts(program) == (0, 0, 1)
+
+
 def test_two_normalizations_in_a_row_go_into_one_layer() -> None:
     nodes = "conv: {layer: Dense, units: 3}\na: {layer: BatchNormalization}\nb: {layer: BatchNormalization}"
     assert counts(folded(body(nodes, "[b]")))[0] == 1
