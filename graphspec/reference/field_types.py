@@ -50,6 +50,12 @@ class Explained(GenerateJsonSchema):
             each["description"] = meaning(schema["cls"], key)
         return written
 
+    def encode_default(self, dft: Any) -> Any:
+        """pydantic before 2.14 writes no value of a class whose schema nobody asked for."""
+        if isinstance(dft, BaseModel):
+            type(dft).model_rebuild()
+        return super().encode_default(dft)
+
 
 @cache
 def _of(kind: WrittenType) -> tuple[Schema, Schema]:
