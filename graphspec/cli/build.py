@@ -217,7 +217,7 @@ def _run_files(spec: Path, as_json: bool) -> RunFiles | None:
         return None
     from graphspec.runs.directory import RunFiles
 
-    with reporting(as_json, {}):
+    with reporting(as_json):
         return RunFiles(spec)
 
 
@@ -225,7 +225,7 @@ def _weights_of(files: RunFiles, weights: Path | None, needed: bool, as_json: bo
     """The weights of a run, its best ones unless others are named."""
     if weights is None and not needed:
         return None
-    with reporting(as_json, {}):
+    with reporting(as_json):
         return files.weights(str(weights or "best"))
 
 

@@ -25,7 +25,7 @@ def check_plainly(words: Sequence[str]) -> int | None:
         return None
     sources: dict[str, str] = {}
     try:
-        with reporting(False, sources):
+        with reporting(sources=sources):
             return int(not check_files(map(Path, words), sources))
     except BrokenPipeError:  # nobody reads any more
         sys.stdout = io.StringIO()

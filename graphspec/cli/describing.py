@@ -109,7 +109,7 @@ def layers(
     """
     from graphspec.reference import layers
 
-    with reporting(as_json, {}):
+    with reporting(as_json):
         if name is None:
             entries: list[Page] = [(entry, None) for entry in [*layers.entries(), *layers.others()]]
             text = layers.listing([entry for entry, _ in entries])
@@ -142,7 +142,7 @@ def explain(
     from graphspec.diagnostics import CODES
     from graphspec.reference import codes
 
-    with reporting(as_json, {}):
+    with reporting(as_json):
         pages = [codes.page(each) for each in ([code] if code is not None else CODES)]
         text = codes.listing() if code is None else pages[0].text()
         answer(as_json, text, codes=[each.to_json() for each in pages])

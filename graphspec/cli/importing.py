@@ -75,7 +75,7 @@ def keras(
     Example: graphspec import keras model.keras -o models
     """
     tell = events(progress)
-    with reporting(as_json, {}):
+    with reporting(as_json):
         from graphspec.convert import import_keras
 
         tell("stage", name="read")
@@ -130,7 +130,7 @@ def torch(
 
     Example: graphspec import torch my_model:Net --allow my_model --input "x: {shape: [3, 32, 32]}" -o models
     """
-    with reporting(as_json, {}):
+    with reporting(as_json):
         from graphspec.convert.pytorch import from_torch
         from graphspec.convert.pytorch.asked import BadOption, inputs_of, load, module_of
 
@@ -167,7 +167,7 @@ def huggingface(
 
     Example: graphspec import huggingface bert-base-uncased/ -o models
     """
-    with reporting(as_json, {}):
+    with reporting(as_json):
         from graphspec.convert.pytorch.huggingface import import_huggingface
 
         imported = import_huggingface(

@@ -44,7 +44,7 @@ def schema(
     Example: graphspec schema -o graphspec.schema.json
     """
     need_one_of(of, ("spec", "check"), "--of")
-    with reporting(as_json, {}):
+    with reporting(as_json):
         text = _schema() if of == "spec" else _schema_of_check()
         if output is None or output == "-":
             if as_json:
@@ -99,7 +99,7 @@ def new(
     if target and data is None:
         raise misuse("--target", "it is a column of --data")
     ask = _forecast(time, target, series, past, ahead)
-    with reporting(as_json, {}):
+    with reporting(as_json):
         text, notes, verb = START, list[str](), "summary"
         if data is not None:
             from graphspec.data.drafting import draft

@@ -67,7 +67,8 @@ def plot(
         raise misuse("-o", "`-` and `--json` both write to stdout")
     with compiling(spec, settings, preset, as_json) as program:
         right = None if direction is None else direction == "right"
-        text = drawn(program, ".svg" if suffix in CONVERTED else suffix, expand, depth, right, slide)
+        kind = ".svg" if suffix in CONVERTED else suffix
+        text = drawn(program, kind, expand=expand, depth=depth, right=right, slide=slide)
         data = converted(text, suffix) if suffix in CONVERTED else text.encode()
         if path is None:
             say(text, end="")

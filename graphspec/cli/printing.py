@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def reporting(as_json: bool, sources: Mapping[str, str]) -> Iterator[None]:
-    """Turns errors of a spec, its data or its run into diagnostics and exit code 1."""
+def reporting(as_json: bool = False, sources: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Turns errors of a spec, its data or its run into diagnostics and exit code 1. `sources` has the texts
+    that they point into.
+    """
     from graphspec.diagnostics import SpecError
 
     try:
@@ -35,7 +37,7 @@ def reporting(as_json: bool, sources: Mapping[str, str]) -> Iterator[None]:
                 {"ok": False, "diagnostics": [diagnostic.to_json() for diagnostic in error.diagnostics]}
             )
         else:
-            show(error.diagnostics, sources, sys.stderr)
+            show(error.diagnostics, sources or {}, sys.stderr)
         raise SystemExit(1) from None
     finally:
         sys.stdout.flush()  # a reader that has gone is found here, and told nothing

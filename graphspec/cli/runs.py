@@ -252,7 +252,7 @@ def runs(
         raise misuse("--plot", "it draws the runs that `compare` names: graphspec runs compare RUN RUN")
     if len(arguments) > 1 and not comparing:
         raise misuse("[DIR]", "one directory is listed; to compare runs: graphspec runs compare RUN RUN")
-    with reporting(as_json, {}):
+    with reporting(as_json):
         if comparing:
             _compare(arguments[1:], plot, as_json)
             return

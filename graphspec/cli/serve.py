@@ -52,7 +52,7 @@ def serve(
 
     limits = batch, batch_wait, max_bytes, max_rows, timeout
     asked = ServeOptions(runs, port, host, weights, device, engine, *limits, allow or ())
-    with reporting(False, {}):
+    with reporting():
         with needing("`graphspec serve`", "serve"):
             import uvicorn  # noqa: F401
         _serve(asked)

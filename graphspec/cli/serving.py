@@ -26,7 +26,7 @@ def server(
     """
     from graphspec.diagnostics.packages import needing
 
-    with reporting(False, {}), needing("the language server", "server"):
+    with reporting(), needing("the language server", "server"):
         import pygls  # noqa: F401
 
     from graphspec.server.protocol import serve
@@ -44,7 +44,7 @@ def mcp() -> None:
     """
     from graphspec.diagnostics.packages import needing
 
-    with reporting(False, {}), needing("the tool server", "mcp"):
+    with reporting(), needing("the tool server", "mcp"):
         import mcp.server  # noqa: F401
 
     from graphspec.cli.worked_example import page

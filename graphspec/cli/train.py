@@ -151,7 +151,7 @@ def train(
 
     _check_options(resume, overwrite, weights, progress, compile)
     _check_earlier(earlier, resume, weights, devices)
-    with reporting(as_json, {}):
+    with reporting(as_json):
         spec, run_dir = _spec_and_run(spec, run_dir, resume)
     gc.enable()
     mine = launched()

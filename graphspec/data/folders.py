@@ -85,7 +85,7 @@ def find(path: Path | Given, within: Path | None = None) -> Found:
     if not stat.S_ISREG(mode):
         raise fail("data-format", f"`{path}` is neither a file nor a folder", f"graphspec reads {READ}")
     if _is_image(path):
-        return Found(path.parent, "images", (path,), None, False)
+        return Found(path.parent, "images", (path,), whole=False)
     kind = format_of(path.name)
     if kind is None:
         raise _unread(path)
@@ -110,7 +110,7 @@ def _folder(path: Path, within: Path | None) -> Found:
         return _shards(path, files, within)
     if not folders:
         _alike(path, pictures[0], [file for file in files if not _is_image(file)])
-        return Found(path, "images", tuple(_inside(pictures, within)), None, False)
+        return Found(path, "images", tuple(_inside(pictures, within)), whole=False)
     if files:
         _disagree(path, folders[0], files[0])
     images: list[Path] = []
@@ -127,7 +127,7 @@ def _folder(path: Path, within: Path | None) -> Found:
             f"`{path}` holds folders, and no images in them",
             f"images end in {', '.join(IMAGES)}",
         )
-    return Found(path, "images", tuple(images), tuple(labels), False, tuple(empty))
+    return Found(path, "images", tuple(images), tuple(labels), whole=False, empty=tuple(empty))
 
 
 def _pictures(path: Path, folder: Path, first: Path | None) -> Iterator[Path]:
@@ -163,7 +163,7 @@ def _shards(path: Path, files: list[Path], within: Path | None) -> Found:
     folder = next((file for file in files if not file.is_file()), None)
     if folder is not None:
         raise fail("data-format", f"`{folder}` is not a file")
-    return Found(path, kind, tuple(_inside(files, within)), None, False)
+    return Found(path, kind, tuple(_inside(files, within)), whole=False)
 
 
 def _alike(path: Path, first: Path, others: list[Path]) -> None:

@@ -82,11 +82,11 @@ def spanner(program: BaseProgram) -> Callable[[Fill, str], Span | None]:
             elif fill.feature.column is not None:
                 feature_span = program.span((*path, "column"))
             else:
-                feature_span = program.span(path, True)
+                feature_span = program.span(path, key=True)
             return feature_span
         if fill.output is None:
-            return program.span(("inputs", name), True)
+            return program.span(("inputs", name), key=True)
         key = ("outputs", fill.output) if name == fill.output else ("outputs", fill.output, "target")
-        return program.span(key, True)
+        return program.span(key, key=True)
 
     return span

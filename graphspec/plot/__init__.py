@@ -15,6 +15,7 @@ SUFFIXES = (*PICTURES, ".html", ".mmd")
 def plot(
     program: BaseProgram,
     suffix: str,
+    *,
     expand: bool = False,
     depth: int | None = None,
     right: bool | None = None,

@@ -160,7 +160,7 @@ def _unreached(
     """Losses whose gradient reaches no weight, and weights that no loss reaches."""
     for output, weights in reached.items():
         if not weights:
-            span = program.span(("outputs", output), True)
+            span = program.span(("outputs", output), key=True)
             message = f"the loss of output `{output}` reaches no weight that trains"
             yield Diagnostic(
                 "no-gradient", message, span, severity="warning", help="it is measured, but not learned"
@@ -224,7 +224,7 @@ def _unscaled(
         if pixels:
             message = f"`{reader.name}` reads the pixels of `{name}` as they are, from {low:g} to {high:g}"
             help = SCALE_PIXELS
-            yield _warning("raw-pixels", message, program.span(("inputs", name), True), help)
+            yield _warning("raw-pixels", message, program.span(("inputs", name), key=True), help)
             continue
         what, span = _number(program, feature, name, worst, len(spreads))
         message = (
@@ -245,9 +245,9 @@ def _number(
         span = program.span(("data", "features", name, "columns", index))
         return f"column `{columns[index]}` of `{name}`", span
     if feature is not None:
-        return f"`{name}`", program.span(("data", "features", name), True)
+        return f"`{name}`", program.span(("data", "features", name), key=True)
     what = f"number {index} of `{name}`, counted from 0," if count > 1 else f"`{name}`"
-    return what, program.span(("inputs", name), True)
+    return what, program.span(("inputs", name), key=True)
 
 
 def _beyond(program: BaseProgram, targets: Mapping[str, Tensor]) -> Iterator[Diagnostic]:
@@ -265,7 +265,7 @@ def _beyond(program: BaseProgram, targets: Mapping[str, Tensor]) -> Iterator[Dia
             help = "leave the activation of the last layer out"
             if (least, most) == (0.0, 1.0):
                 help += ", or scale the target: `scale: min_max` at its feature"
-            yield _warning("target-beyond", message, program.span(("outputs", name), True), help)
+            yield _warning("target-beyond", message, program.span(("outputs", name), key=True), help)
 
 
 def _apart(program: BaseProgram, objective: Objective, parts: Mapping[str, float]) -> Iterator[Diagnostic]:
@@ -283,7 +283,7 @@ def _apart(program: BaseProgram, objective: Objective, parts: Mapping[str, float
     times = losses[largest] / losses[smallest]
     message = f"the loss of `{largest}` is {times:,.0f} times that of `{smallest}`, which it drowns"
     help = "scale the target: `scale: standard` at its feature, or give a `loss_weight`"
-    yield _warning("losses-apart", message, program.span(("outputs", largest), True), help)
+    yield _warning("losses-apart", message, program.span(("outputs", largest), key=True), help)
 
 
 def _long_warmup(program: BaseProgram, steps: int | None) -> Iterator[Diagnostic]:

@@ -44,7 +44,7 @@ def check_trainable(program: BaseProgram, diagnostics: Diagnostics) -> None:
     if program.training.adapters or not any(True for _ in paths(program.graph)):
         return
     for path, message, help in _idle(program):
-        span = program.span(("train", *path), True)
+        span = program.span(("train", *path), key=True)
         diagnostics.add(Diagnostic("nothing-to-train", message, span, help=help))
 
 

@@ -470,7 +470,7 @@ def test_mermaid_is_as_expected() -> None:
 @pytest.mark.parametrize("expand", [False, True])
 @bundled(16, "path", EVERY, ids=lambda path: path.stem)
 def test_mermaid_names_what_its_edges_join(path: Path, expand: bool) -> None:
-    lines = plot(program_of(path), ".mmd", expand).splitlines()[1:]
+    lines = plot(program_of(path), ".mmd", expand=expand).splitlines()[1:]
     edge = re.compile(r'  (n\d+) (?:-->|-\.-)(?:\|"[^"]*"\|)? (n\d+)')
     node = re.compile(r' +(n\d+)[\[({]+"[^"<>]*<b>[^"]*"[\])}]+')
     nodes = {match[1] for line in lines if (match := node.fullmatch(line))}

@@ -426,22 +426,10 @@ def _handmade(node: ConvertedNode, read: Readers) -> Any:
         return None
     second = after[0]
     (_, query), (_, key), (_, weights), (_, value) = *first.reads, *second.reads
-    (q, k), scores = (
-        part.split(",") if "," in part else part for part in first.arguments["subscripts"].split("->")
-    )
-    (p, v), out = (
-        part.split(",") if "," in part else part for part in second.arguments["subscripts"].split("->")
-    )
     around = [node, *(each for each in read[ConvertedValue(node)] if each is not None)]
-    if [len(word) for word in (q, k, scores, p, v, out)] != [4] * 6:
-        return None
     if not isinstance(weights, ConvertedValue) or weights.maker not in around:
         return None
-    b, length, heads, size = q
-    if scores[:3] != b + heads + length or k[0] != b or k[2:] != heads + size or k[1] != scores[3]:
-        return None
-    b, heads, length, keys = p
-    if v[:3] != b + keys + heads or out != b + length + heads + v[3]:
+    if not _are_attention(first.arguments["subscripts"], second.arguments["subscripts"]):
         return None
     maker = query.maker  # type: ignore[union-attr]
     if (
@@ -455,6 +443,19 @@ def _handmade(node: ConvertedNode, read: Readers) -> Any:
     width = _size_of(query)
     usual = width is not None and abs(scale - width**-0.5) < 1e-7
     return second, reads, {} if usual else {"scale": shortest(float(scale))}, rate
+
+
+def _are_attention(scores: str, context: str) -> bool:
+    """Whether two equations are `q @ k` and `weights @ v` of heads: `blhd,bmhd->bhlm`, `bhlm,bmhd->blhd`."""
+    letters = [part.split(",") for equation in (scores, context) for part in equation.split("->")]
+    if [[len(word) for word in words] for words in letters] != [[4, 4], [4]] * 2:
+        return False
+    (query, key), (products,), (weights, value), (out,) = letters
+    batch, length, heads, size = list(query)
+    if products[:3] != batch + heads + length or key != batch + products[3] + heads + size:
+        return False
+    batch, heads, length, keys = list(weights)
+    return value[:3] == batch + keys + heads and out == batch + length + heads + value[3]
 
 
 def _size_of(value: Any) -> int | None:
