@@ -139,7 +139,7 @@ class Scatter(Operation, spec_name="scatter"):
 
     def code(self, site: Site) -> Code:
         sizes: dict[str, Leaf] = {f"size{i}": size for i, size in enumerate(self.shape)}
-        zeros = f"{{values}}.new_zeros(len({{values}}), {', '.join(f'{{{name}}}' for name in sizes)})"
+        zeros = f"{{values}}.new_zeros({{values}}.shape[0], {', '.join(f'{{{name}}}' for name in sizes)})"
         indices = _long("indices", site.inputs[0])
         text = f"put_each({zeros}, {indices}, {{values}}, accumulate=True)"
         return Code(text, constants=sizes)

@@ -215,6 +215,31 @@ def test_what_is_learned_once_is_stretched_to_any_batch() -> None:
 
 
 @pytest.mark.parametrize(
+    "node",
+    one_in(
+        2,
+        [
+            "op: take, from: [x, ids], axis: 1",
+            "op: segment_sum, from: [x, segments], num_segments: 3",
+            "op: scatter_update, from: [x, places, updates]",
+            "op: scatter, from: [places, updates], shape: [6, 4]",
+            "op: image_affine_transform, from: [image, maps]",
+            "op: image_map_coordinates, from: [image, spots], order: 1",
+        ],
+    ),
+)
+def test_what_reads_each_example_by_its_own_indices_leaves_the_batch_free(node: str) -> None:
+    kinds = {"x": "6, 4", "updates": "3, 4", "image": "8, 8, 3", "maps": "8", "spots": "3, 5"}
+    kinds |= {"ids": "3], dtype: int64", "segments": "6], dtype: int64", "places": "3, 1], dtype: int64"}
+    read = {name: shape for name, shape in kinds.items() if name in node.partition("from")[2]}
+    lines = (f"  {name}: {{shape: [{shape + ']' * (']' not in shape)}}}\n" for name, shape in read.items())
+    inputs = "".join(lines)
+    program = graphspec.compile(f"inputs:\n{inputs}nodes: {{y: {{{node}}}}}\noutputs: [y]\n")
+    traced = trace(program, program.module(exporting=True).eval())
+    assert (traced.free, traced.fixed) == ({"batch": Range(1)}, {})
+
+
+@pytest.mark.parametrize(
     ("count", "least", "free"),
     one_in(3, [(1, 8, ["height", "width"]), (1, 8, ["height"]), (3, 64, ["height", "width"])]),
 )

@@ -172,7 +172,7 @@ def project(x: Tensor, matrix: Tensor, mode: str, fill: float) -> Tensor:
     places = places.flatten(0, 1) @ matrix.mT
     places = places[..., :2] / places[..., 2:]
     grid = (2 * places + 1) / x.new_tensor([width, height]) - 1
-    grid = grid.view(-1, height, width, 2).expand(len(x), -1, -1, -1)
+    grid = grid.view(-1, height, width, 2).expand(x.shape[0], -1, -1, -1)
     return F.grid_sample(x - fill, grid, mode, align_corners=False) + fill
 
 

@@ -57,7 +57,7 @@ class RandomSharpness(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        factor = x.new_empty(len(x), 1, 1, 1).uniform_(*self.factor)
+        factor = x.new_empty(x.shape[0], 1, 1, 1).uniform_(*self.factor)
         kernel = x.new_tensor([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13
         smooth = filtered(x, kernel)
         return (x + (1 - 2 * factor) * (smooth - x)).clamp(*self.value_range)
@@ -77,7 +77,7 @@ class RandomGaussianBlur(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        chosen = x.new_empty(len(x), 1, 1, 1).uniform_(*self.factor)
+        chosen = x.new_empty(x.shape[0], 1, 1, 1).uniform_(*self.factor)
         chosen = torch.rand_like(chosen) < chosen
         sigma = x.new_empty(2, 1).uniform_(*self.sigma) + 1e-6
         places = torch.arange(self.kernel_size, dtype=x.dtype, device=x.device)

@@ -6,7 +6,9 @@ from torch import Tensor
 
 def take_each(x: Tensor, indices: Tensor, dim: int) -> Tensor:
     """The elements of each example at its indices along an axis."""
-    rows = torch.arange(len(x), device=x.device).view(-1, *[1] * (indices.dim() - 1))
+    rows = torch.arange(x.shape[0], device=x.device).view(
+        -1, *[1] * (indices.dim() - 1)
+    )
     taken = x.movedim(dim, 1)[rows, indices]
     places = range(1, indices.dim())
     return taken.movedim(list(places), [place + dim - 1 for place in places])
@@ -16,7 +18,7 @@ def put_each(
     x: Tensor, indices: Tensor, values: Tensor, accumulate: bool = False
 ) -> Tensor:
     """Writes or adds values to each example, at its own indices [batch, n, axes]."""
-    rows = torch.arange(len(x), device=x.device)[:, None]
+    rows = torch.arange(x.shape[0], device=x.device)[:, None]
     return x.index_put((rows, *indices.unbind(-1)), values, accumulate)
 
 
@@ -38,5 +40,5 @@ def reduce_segments(
     """
     ids = torch.where((ids < 0) | (ids >= count), count, ids)
     index = ids.view(*ids.shape, *[1] * (data.dim() - 2)).expand_as(data)
-    start = data.new_full((len(data), count + 1, *data.shape[2:]), empty)
+    start = data.new_full((data.shape[0], count + 1, *data.shape[2:]), empty)
     return start.scatter_reduce(1, index, data, reduce)[:, :-1]

@@ -23,7 +23,7 @@ class RandomColorDegeneration(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        factor = x.new_empty(len(x), 1, 1, 1).uniform_(*self.factor)
+        factor = x.new_empty(x.shape[0], 1, 1, 1).uniform_(*self.factor)
         return x.lerp(grayscale(x).expand_as(x), factor).clamp(*self.value_range)
 
 
@@ -59,7 +59,7 @@ class RandomHue(nn.Module):
             return x
         low, high = self.value_range
         hue, saturation, value = rgb_to_hsv((x - low) / (high - low), 1).unbind(1)
-        turn = x.new_empty(len(x), 1, 1).uniform_(*self.factor) / 2
+        turn = x.new_empty(x.shape[0], 1, 1).uniform_(*self.factor) / 2
         turn = torch.where(torch.rand_like(turn) < 0.5, -turn, turn)
         x = hsv_to_rgb(torch.stack([hue + turn, saturation, value], 1), 1)
         return x.clamp(0, 1) * (high - low) + low
@@ -79,7 +79,7 @@ class RandomSaturation(nn.Module):
         if not self.training:
             return x
         hue, saturation, value = rgb_to_hsv(x, 1).unbind(1)
-        factor = x.new_empty(len(x), 1, 1).uniform_(*self.factor)
+        factor = x.new_empty(x.shape[0], 1, 1).uniform_(*self.factor)
         saturation = saturation * (factor / (1 - factor + 1e-7))
         saturation = saturation.clamp(*self.value_range)
         return hsv_to_rgb(torch.stack([hue, saturation, value], 1), 1)
@@ -95,7 +95,7 @@ class RandomGrayscale(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        chosen = x.new_empty(len(x), 1, 1, 1).uniform_() < self.factor
+        chosen = x.new_empty(x.shape[0], 1, 1, 1).uniform_() < self.factor
         return torch.where(chosen, grayscale(x), x)
 
 
@@ -109,5 +109,5 @@ class RandomInvert(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        chance = x.new_empty(len(x), 1, 1, 1).uniform_(*self.factor)
+        chance = x.new_empty(x.shape[0], 1, 1, 1).uniform_(*self.factor)
         return torch.where(torch.rand_like(chance) < chance, self.white - x, x)

@@ -19,7 +19,7 @@ def affine_transform(
     output shows (a x + b y + c, d x + e y + f) of the input.
     """
     height, width = x.shape[2:]
-    a, b, c, d, e, f = transform[:, :6].expand(len(x), 6).unbind(1)
+    a, b, c, d, e, f = transform[:, :6].expand(x.shape[0], 6).unbind(1)
     right = (a * (width - 1) + b * (height - 1) + 2 * c + 1) / width - 1
     down = (d * (width - 1) + e * (height - 1) + 2 * f + 1) / height - 1
     theta = [a, b * height / width, right, d * width / height, e, down]
@@ -32,10 +32,10 @@ def elastic_transform(
     """Moves the pixels of [N, C, H, W] by `alpha` times blurred noise."""
     height, width = x.shape[2:]
     noise = sigma * torch.randn(
-        len(x), 2, height, width, dtype=x.dtype, device=x.device
+        x.shape[0], 2, height, width, dtype=x.dtype, device=x.device
     )
     moved = alpha * gaussian_blur(noise, int(6 * sigma) | 1, (sigma, sigma))
-    identity = torch.eye(2, 3, dtype=x.dtype, device=x.device).expand(len(x), 2, 3)
+    identity = torch.eye(2, 3, dtype=x.dtype, device=x.device).expand(x.shape[0], 2, 3)
     grid = F.affine_grid(identity, [*x.shape], align_corners=False)
     grid = grid + 2 * moved.movedim(1, -1) / x.new_tensor([width, height])
     return look_up(x, grid, fill, fill_mode, mode)
@@ -48,9 +48,9 @@ def map_coordinates(
 
     Between elements it interpolates (`order` 1), or takes the nearest (0).
     """
-    places = coordinates.expand(len(x), *coordinates.shape[1:]).unbind(1)
+    places = coordinates.expand(x.shape[0], *coordinates.shape[1:]).unbind(1)
     lower = [place.floor() if order else place.round() for place in places]
-    example = torch.arange(len(x), device=x.device)
+    example = torch.arange(x.shape[0], device=x.device)
     example = example.view(-1, *[1] * (coordinates.dim() - 2))
     sampled = x.new_zeros(())
     for corner in range((order + 1) ** len(places)):  # a bit for each axis

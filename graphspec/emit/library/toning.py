@@ -20,7 +20,7 @@ class RandomPosterization(nn.Module):
         low, high = self.value_range
         least, end = self.bits
         bits = torch.randint(
-            least, max(end, least + 1), (len(x), 1, 1, 1), device=x.device
+            least, max(end, least + 1), (x.shape[0], 1, 1, 1), device=x.device
         )
         step = (2 ** (8 - bits)).to(x.dtype)
         x = ((x - low) / (high - low) * 255).clamp(0, 255).floor()
@@ -42,7 +42,7 @@ class Solarization(nn.Module):
         if not self.training:
             return x
         low, high = self.value_range
-        addition = x.new_empty(len(x), 1, 1, 1).uniform_(*self.addition)
+        addition = x.new_empty(x.shape[0], 1, 1, 1).uniform_(*self.addition)
         threshold = torch.empty_like(addition).uniform_(*self.threshold)
         x = ((x - low) / (high - low) * 255 + addition).clamp(0, 255)
         return torch.where(x < threshold, x, 255 - x) / 255 * (high - low) + low
