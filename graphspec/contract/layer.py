@@ -472,6 +472,10 @@ class Layer(Setting):
         """The exclusive upper bound of the integers it takes, or None."""
         return None
 
+    def indexed(self, *inputs: Any) -> Dim | None:
+        """The size that indices among its inputs count along; None if it takes none."""
+        return None
+
     def numbers_below(self, *inputs: Any) -> Dim | None:
         """The exclusive upper bound of the integers that it creates: positions, constants."""
         return None

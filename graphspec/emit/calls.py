@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from graphspec.contract.activations import LINEAR
 from graphspec.contract.fields import same
-from graphspec.contract.layer import Code, Leaf
+from graphspec.contract.layer import Code, Leaf, Ref
 from graphspec.emit.activations import applied, flag_argument, function_argument, overwriting
 from graphspec.emit.code import Variable, call, choice, equal, fill, listed, literal, name, replace, walk
 from graphspec.emit.code import names as names_of
@@ -302,7 +302,8 @@ class Calls:
                 cell: self.constructor.classes.code(other).constants[word] for cell, other in peers.items()
             }
             alike = all(same(other, value) for other in values.values())
-            if alike and len({body for body, _ in values}) == len(self.group.bodies):
+            everywhere = len({body for body, _ in values}) == len(self.group.bodies)
+            if alike and (everywhere or isinstance(value, Ref)):  # a type or a function follows from no param
                 constants[word] = literal(value)
                 continue
             if slot.loop and _vary(values):

@@ -196,13 +196,14 @@ def example_inputs(
     legal = {name: min(size, program.maximum_sizes.get(name, size)) for name, size in common.items()}
     bound = legal | sizes | {BATCH: batch_size}
     inputs, least = {}, int(divides_integers(program.graph))
+    shortest = shortest_indexed(program.graph, bound)
     for name, tensor in program.inputs.items():
         shape = [value_of(size, bound) if isinstance(size, Size) else size for size in tensor.shape]
         dtype = TORCH_DTYPES[tensor.dtype]
         if tensor.is_float:
             inputs[name] = torch.randn(shape, generator=generator).to(dtype)
         else:
-            usual = 2 if tensor.dtype == "bool" else 10 if tensor.dtype != "uint8" else 256
+            usual = 2 if tensor.dtype == "bool" else 256 if tensor.dtype == "uint8" else min(10, shortest)
             high = program.ranges.get(name, usual)
             if isinstance(high, tuple):
                 columns = [
@@ -214,6 +215,14 @@ def example_inputs(
                 drawn = torch.randint(min(least, high - 1), high, shape, generator=generator)
                 inputs[name] = drawn.to(dtype)
     return inputs
+
+
+def shortest_indexed(graph: Graph, sizes: Mapping[str, int]) -> int:
+    """The shortest of the axes with named sizes along which indices count, of which no range tells."""
+    layers = ((op.layer, op.site().inputs) for op in graph.walk() if op.layer is not None and op.present)
+    along = (layer.indexed(*inputs) for layer, inputs in layers)
+    named = (size for size in along if isinstance(size, Size) and size.names <= sizes.keys())
+    return min((max(1, value_of(size, sizes)) for size in named), default=2**31)
 
 
 def divides_integers(graph: Graph) -> bool:

@@ -15,7 +15,7 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
 
     `scale` is 1 / sqrt(size) by default. `bias` is added to the scores, and `mask` says which scores count;
     both broadcast to `[batch, heads, queries, keys]`, and a batch axis of 1 to that of the others. With
-    `is_causal`, a query sees only keys up to its own position.
+    `is_causal`, a query sees only keys up to its own position, with a `bias` or a `mask`, too.
     """
 
     arguments = (
@@ -61,9 +61,13 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
         return query.with_shape(batch, *query.shape[1:3], value.shape[3])
 
     def _check_mask(self, bias: Tensor | None, mask: Tensor | None, wanted: tuple[Dim, ...]) -> None:
-        if (bias is not None) + (mask is not None) + self.is_causal > 1:
-            message = "`dot_product_attention` takes one of `bias`, `mask` and `is_causal`"
-            raise LayerError("input-count", message)
+        if bias is not None and mask is not None:
+            raise LayerError(
+                "input-count",
+                "`dot_product_attention` takes a `bias` or a `mask`, not both",
+                help="hide scores in the bias: {op: where, from: [{input4}, {input3}], x2: -1e30}",
+                inputs=(3, 4),
+            )
         added = bias if mask is None else mask
         if added is None:
             return
@@ -83,11 +87,14 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
         named = {word: x for word, x in zip(("query", "key", "value"), site.inputs, strict=False) if x}
         full = next(word for word, x in named.items() if x.shape[0] == batch)
         arguments = [f"{expanded(word, x, batch, full)}.transpose(1, 2)" for word, x in named.items()]
-        if bias is not None or mask is not None:
-            arguments.append("attn_mask={bias}" if mask is None else "attn_mask={mask}")
-        constants: dict[str, Leaf] = {}
-        if self.is_causal:
+        past = "causal_mask({query}, {key})"
+        if bias is not None:
+            arguments.append("attn_mask={bias}" + f".where({past}, -torch.inf)" * self.is_causal)
+        elif mask is not None:
+            arguments.append("attn_mask={mask}" + f" & {past}" * self.is_causal)
+        elif self.is_causal:
             arguments.append("is_causal=True")
+        constants: dict[str, Leaf] = {}
         if self.scale is not None:
             arguments.append("scale={scale}")
             constants["scale"] = float(self.scale)

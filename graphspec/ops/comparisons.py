@@ -146,7 +146,8 @@ class Where(Operation, spec_name="where"):
             raise LayerError(
                 "input-count",
                 "`where` takes a condition, and two tensors or constants to choose from",
-                help="write from: [condition, a, b], or constants: {op: where, from: [condition, a], x2: 0}",
+                help="write {op: where, from: [condition, a, b]}, "
+                "or with a number {op: where, from: [condition, a], x2: 0}",
             )
         return choices
 

@@ -90,6 +90,9 @@ class Take(Operation, spec_name="take", also="index_select"):
     def limit_for(self, x: Tensor, indices: Tensor | None = None) -> int | None:
         return None if indices is None or self.axis is None else size_of_floats(x, self.axis)
 
+    def indexed(self, x: Tensor, indices: Tensor | None = None) -> Dim | None:
+        return None if indices is None or self.axis is None else x.shape[self.axis]
+
     def code(self, site: Site) -> Code:
         assert self.axis is not None
         if self.indices is None:
@@ -126,6 +129,9 @@ class TakeAlongAxis(Operation, spec_name="take_along_axis", also="gather"):
 
     def limit_for(self, x: Tensor, indices: Tensor) -> int | None:
         return size_of_floats(x, self.axis)
+
+    def indexed(self, x: Tensor, indices: Tensor) -> Dim | None:
+        return x.shape[self.axis]
 
     def code(self, site: Site) -> Code:
         indices = "{indices}" if site.inputs[1].dtype == "int64" else "{indices}.long()"

@@ -14,6 +14,7 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.activations import LINEAR
 from graphspec.contract.layer import LayerError, Ref, Site
 from graphspec.diagnostics import CODES
+from graphspec.export import export
 from graphspec.tensor import Tensor, symbol
 from tests import bundled
 
@@ -365,13 +366,61 @@ def test_attention_looks_where_the_mask_holds():
     torch.testing.assert_close(module(query, memory, mask), expected)
 
 
+@pytest.mark.parametrize("added", ["bias", "mask"])
+def test_attention_sees_no_later_key_beside_what_is_added_or_hidden(added, tmp_path):
+    """Of each head one row for all queries, as ALiBi and padding have."""
+    program = graphspec.compile(f"""
+        inputs:
+          query: {{shape: [queries, 2, 4]}}
+          memory: {{shape: [keys, 2, 4]}}
+          added: {{shape: [2, 1, keys], dtype: {"float32" if added == "bias" else "bool"}}}
+        nodes:
+          attended:
+            op: dot_product_attention
+            from: {{query: query, key: memory, value: memory, {added}: added}}
+            is_causal: true
+        outputs: [attended]
+    """)
+    query, memory, values = torch.randn(3, 5, 2, 4), torch.randn(3, 6, 2, 4), torch.randn(3, 2, 1, 6)
+    scores = torch.einsum("bqhd,bkhd->bhqk", query, memory) / 2
+    if added == "bias":
+        scores = scores + values
+    else:
+        values = (values > -1).index_fill(3, torch.tensor([0]), True)
+        scores = scores.masked_fill(~values, -torch.inf)
+    scores = scores + torch.full((5, 6), -torch.inf).triu(1)
+    expected = torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), memory)
+    torch.testing.assert_close(program.module()(query, memory, values), expected)
+    if added == "bias":  # random masks leave queries without a key, where each engine gives something else
+        assert export(program, "onnx", tmp_path / "attended.onnx").fixed == {}
+
+
+def test_example_indices_are_places_of_an_axis_with_a_named_size():
+    for name, shape in (("take", "[steps]"), ("take_along_axis", "[steps, 1]")):
+        program = graphspec.compile(f"""
+            inputs:
+              points: {{shape: [length, 2]}}
+              order: {{shape: {shape}, dtype: int64}}
+            nodes: {{picked: {{op: {name}, from: [points, order], axis: 1}}}}
+            outputs: [picked]
+        """)
+        for length in (1, 4, 8):
+            inputs = program.example_inputs(sizes={"length": length, "steps": 30})
+            assert sorted(inputs["order"].unique().tolist()) == list(range(length)), name
+            assert program.module()(**inputs).shape == (2, 30, 2)
+
+
 def test_attention_refuses_what_does_not_fit():
     query, key = tensor(5, 2, 4), tensor(3, 2, 4)
     for layer, inputs, code in (
         (op("dot_product_attention"), (query, key, tensor(4, 2, 4)), "shapes-differ"),
         (op("dot_product_attention"), (query, tensor(3, 1, 4), tensor(3, 1, 4)), "shapes-differ"),
         (op("dot_product_attention"), (query, tensor(3, 4), key), "wrong-rank"),
-        (op("dot_product_attention", is_causal=True), (query, key, key, tensor(1, 5, 3)), "input-count"),
+        (
+            op("dot_product_attention"),
+            (query, key, key, tensor(1, 5, 3), tensor(1, 5, 3, dtype="bool")),
+            "input-count",
+        ),
         (op("dot_product_attention"), (query, key, key, tensor(1, 5, 2)), "shapes-differ"),
         (op("dot_product_attention"), (query, key, key, None, tensor(1, 5, 3)), "wrong-dtype"),
     ):
