@@ -38,11 +38,23 @@ def read_nodes(
     return nodes
 
 
+WRAPPED = {"block": "blocks", "call": "shared"}
+"""The forms in which a wrapper names what the file declares, and the section of each."""
+
+
 def read_wrapped(
     document: Document, name: str, value: Any, path: Path, diagnostics: Diagnostics
 ) -> Node | None:
     """The node under the `wraps` of a node; None, with what is wrong reported, where it cannot be used."""
-    return _node(DeclarationReader(document, diagnostics), name, value, path)
+    reader = DeclarationReader(document, diagnostics)
+    if isinstance(value, str) and not reader.damaged(path):
+        forms = [form for form, section in WRAPPED.items() if value in (document.value.get(section) or ())]
+        message = f"`wraps` is a mapping such as {{layer: LSTM, units: 32}}, not {show(value)}"
+        reader.error(
+            "wrong-type", path, message, f"write {{{forms[0]}: {value}}}" if forms else _as_node(value)
+        )
+        return None
+    return _node(reader, name, value, path)
 
 
 def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: bool = False) -> Node | None:

@@ -129,6 +129,11 @@ def _in_repeated(
             body.error("unknown-reference", span, message)
             return [FAILED]
         return [_in_result(body, repeated.results[number], f"{head}.{number}", rest[1:], span)]
+    if rest and rest[-1] == "*":
+        right = ".".join([head, "*", *rest[:-1]])
+        message = f"the `*` for all instances follows the name of the repeated node, `{head}`"
+        body.error("unknown-reference", span, message, write(right))
+        return [FAILED]
     if repeated.parallel:
         help = f"write `{head}.*` for all of them, or `{head}.0` for one"
         message = f"`{head}` is a parallel node, so its bare name does not name one instance"
@@ -177,14 +182,18 @@ def _in_result(
     names = [key for key in result.outputs if key]
     layer = result.op.layer if result.op is not None else None
     near, option = nearest(word, names), layer.option_for(word) if layer is not None else None
+    part = _first_part(result)
     others = ", ".join(f"`{name}.{each}`" for each in names)
     help: str | None = (
         f"its first output is `{name}`, the others {others}"
         if names
         else f"write `{name}`: it has one output"
     )
-    if near or (option and not names):
-        help = did_you_mean(word, names, f"write `{option}: true` on it")
+    if part and word.rstrip("0123456789") == part.removesuffix("0"):
+        help = f"its parts are `{name}.{part}` to `{name}.{names[-1]}`"
+    elif near or (option and not names):
+        whose = "in the layer that it wraps" if getattr(layer, "wraps", None) else "on it"
+        help = did_you_mean(word, names, f"write `{option}: true` {whose}")
     elif word in ATTRIBUTES:
         help = _attribute(word, name, result.first_output)
     elif word.isdecimal() and len(word) < 3 and int(word) < len(result.outputs):  # as in a Python list

@@ -176,7 +176,10 @@ def _joined(parts: list[str | Expression]) -> str | Expression | Template:
 def _dollar_error(text: str, start: int, braced: str | None) -> ExpressionError:
     if not braced:
         spaced = re.match(r"\$ +([A-Za-z_]\w*)\s*\Z", text[start:])
+        formula = re.match(r"\$(\d[\w .+*/%$-]*[-+*/%][\w .+*/%$-]*)\Z", text[start:])
         help = f"write `${spaced[1]}`" if spaced else "write `$$` for a dollar sign"
+        if formula:
+            help = f"write `$({formula[1].replace('$', '')})`"
         return ExpressionError("lone-dollar", "`$` has no name after it", start, start + 1, help)
     inner, end = braced_name(text, start)
     return ExpressionError(

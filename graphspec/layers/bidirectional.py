@@ -107,6 +107,9 @@ class Bidirectional(Layer):
         ),
     )
 
+    def option_for(self, output: str) -> str | None:
+        return self.wraps.option_for(output)
+
     def infer(
         self, sequences: Tensor, initial_state: tuple[Tensor, ...] | None = None, mask: Tensor | None = None
     ) -> Tensor | tuple[Tensor, ...]:

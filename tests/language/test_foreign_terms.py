@@ -241,6 +241,8 @@ PARAMS = [
     ("params: {width = 3}\n", "$width", "null-key", "width = 3", "write `width: 3`"),
     ("param: {width: 3}\n", "$width", "unknown-key", "param", "did you mean `params`?"),
     ("params: {width: 3}\n", "$ width", "lone-dollar", "$", "write `$width`"),
+    ("params: {width: 3}\n", "$3 * width", "lone-dollar", "$", "write `$(3 * width)`"),
+    ("params: {width: 3}\n", "$2 * $width + 1", "lone-dollar", "$", "write `$(2 * width + 1)`"),
     ("params: {width: 3}\n", "$(2width)", "expression-syntax", "2width", "write `2 * width`"),
     (
         "params: {width: 3}\n",

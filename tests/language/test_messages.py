@@ -685,3 +685,65 @@ def test_options_that_are_keys(tmp_path: Path, option: str, value: str, key: str
     (tmp_path / "a.yaml").write_text(nodes(""))
     result = CliRunner().invoke(app, ["train", str(tmp_path / "a.yaml"), option, value])
     assert result.exit_code == 2 and "--set train." in result.stderr and key in result.stderr
+
+
+STEPS = "inputs: {x: {shape: [6, 3]}}\n"
+NESTED = [
+    # an output that an option gives, a part, all instances, and what a wrapper wraps
+    (
+        "a: {layer: Bidirectional, wraps: {layer: LSTM, units: 3}}",
+        "a.forward_state_h",
+        "in the layer that it wraps",
+    ),
+    (
+        "a: {layer: Bidirectional, wraps: {layer: GRU, units: 3}}",
+        "a.backward_state",
+        "write `return_state: true` in",
+    ),
+    ("a: {op: split, indices_or_sections: 3, axis: -1}", "a.part3", "its parts are `a.part0` to `a.part2`"),
+    ("a: {op: unstack, num: 6, axis: 1}", "a.part12", "its parts are `a.part0` to `a.part5`"),
+    ("a: {block: b, repeat: 2}", "[a.l.*, x]", "write `a.*.l`"),
+]
+
+
+@pytest.mark.parametrize(("node", "source", "help"), NESTED, ids=[each[1] for each in NESTED])
+def test_an_output_that_is_not_there(node: str, source: str, help: str) -> None:
+    block = (
+        "blocks: {b: {inputs: [x], nodes: {l: {layer: Dense, units: 3}, r: {op: relu}}, outputs: [r, l]}}\n"
+    )
+    blocks = block if "block" in node else ""
+    text = f"{STEPS}{blocks}nodes:\n  {node}\n  y: {{merge: concatenate, from: {source}}}\noutputs: [y]\n"
+    text = text if source.startswith("[") else text.replace("merge: concatenate", "op: relu")
+    says(text, "unknown-reference", source.strip("[]").split(",")[0], help)
+
+
+@pytest.mark.parametrize(
+    ("wraps", "help"), [("b", "{block: b}"), ("encoder", "{call: encoder}"), ("Dense", "{layer: Dense}")]
+)
+def test_a_wrapper_wraps_a_mapping(wraps: str, help: str) -> None:
+    head = f"{STEPS}blocks: {{b: {{inputs: [x], nodes: {{l: {{layer: Dense, units: 3}}}}}}}}\n"
+    head += "shared: {encoder: {layer: Dense, units: 3}}\nnodes:\n  a: {block: b}\n  c: {call: encoder}\n"
+    text = f"{head}  y: {{layer: TimeDistributed, wraps: {wraps}}}\noutputs: [y]\n"
+    says(text, "wrong-type", wraps, help)
+
+
+def test_the_shape_of_a_parameter() -> None:
+    says(
+        f"{STEPS}nodes:\n  p: {{parameter: 3}}\n  y: {{compute: x * p}}\noutputs: [y]\n",
+        "wrong-type",
+        "3",
+        "[3]",
+    )
+
+
+@pytest.mark.parametrize(
+    ("formula", "code", "at", "help"),
+    [
+        ("where(x > 0, x)", "input-count", "where(x > 0, x)", "with a number `where(condition, a, x2=0)`"),
+        ("cast(x > 0, 'int64')", "call-arguments", "'int64'", "write `dtype='int64'`"),
+    ],
+)
+def test_remedies_of_formulas_are_as_a_formula_writes_them(
+    formula: str, code: str, at: str, help: str
+) -> None:
+    says(f'{STEPS}nodes: {{y: {{compute: "{formula}"}}}}\noutputs: [y]\n', code, at, help)

@@ -280,3 +280,45 @@ outputs: [mean, last]
     module, image = program.module(), torch.randn(2, 6, 6, 3)
     conv = module.get_submodule("conv")(image.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     torch.testing.assert_close(module(image)["mean"], conv - torch.tensor([0.5, 0.25, 0.125]))
+
+
+@pytest.mark.parametrize(
+    "initializer", ["zeros", "{name: constant, value: 2.5}", "glorot_uniform", "he_normal"]
+)
+def test_a_parameter_may_be_one_number(initializer: str) -> None:
+    """Of fans of one each, as for Keras."""
+    program = graphspec.compile(f"""
+        inputs: {{x: {{shape: [n, 3]}}, s: {{shape: []}}}}
+        nodes:
+          scale: {{parameter: [], initializer: {initializer}}}
+          y: {{compute: scale * x}}
+          z: {{merge: multiply, from: [s, scale]}}
+        outputs: [y, z]
+    """)
+    module, x, s = program.module(seed=1), torch.randn(4, 5, 3), torch.randn(4)
+    assert program.summary().total_params == 1
+    (scale,) = module.parameters()
+    found = module(x, s)
+    torch.testing.assert_close((found["y"], found["z"]), (x * scale.item(), s * scale.item()))
+    known = {"zeros": 0.0, "{name: constant, value: 2.5}": 2.5}
+    if initializer in known:
+        assert scale.item() == known[initializer]
+    else:
+        assert 0 < abs(scale.item()) < {"glorot_uniform": 3**0.5, "he_normal": 2 * 2**0.5 / 0.87}[initializer]
+
+
+def test_a_type_that_only_some_blocks_cast_to_is_written_where_it_is_cast() -> None:
+    source = graphspec.compile("""
+        inputs: {x: {shape: [3]}}
+        blocks:
+          b:
+            params: {whole: false}
+            inputs: [x]
+            nodes:
+              a: {op: cast, dtype: int64, when: $whole}
+              c: {op: cast, dtype: float32}
+              d: {layer: Dense, units: 3}
+        nodes: {first: {block: b}, second: {block: b, whole: true}}
+        outputs: [second]
+    """).source
+    assert ".to(torch.int64)" in source and "dtype" not in source

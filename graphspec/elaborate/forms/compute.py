@@ -66,7 +66,7 @@ def in_call(help: str, inputs: Sequence[str] = ()) -> str:
     def call(match: re.Match[str]) -> str:
         read = (match["read"] or "...").removeprefix("[").removesuffix("]")
         tensors = re.sub(r"\{input(\d+)\}", lambda each: inputs[int(each[1])], read)
-        rest = re.sub(r"(, [a-z_]+): ", r"\1=", match["rest"])
+        rest = re.sub(r"(, [a-z_]\w*): ", r"\1=", match["rest"])
         return f"`{match['op']}({tensors}{rest})`"
 
     return named(_ARGUMENT.sub(r"`\1=\2`", _OP.sub(call, help)), inputs)
@@ -433,7 +433,8 @@ class _Builder:
         """A list in the place of a tensor, as a constant."""
         if not isinstance(constant.value, list):
             message = f"`{word}` of `{cls.spec_name}` must be a tensor, and `{self.source(part)}` is not one"
-            self.fail("call-arguments", part, message)
+            help = _named(cls, [*cls.model_fields], [constant.value], [self.source(part)])
+            self.fail("call-arguments", part, message, help)
         try:
             values = as_array(constant.value)
             dtype = natural_dtype(values)

@@ -21,9 +21,10 @@ def build(node: NodeInstance) -> NodeResult:
     shape, arguments = node.target(), node.arguments()
     if shape is FAILED or arguments is None:
         return failed()
-    if not (isinstance(shape, list) and shape and all(is_size(size) for size in shape)):
+    if not (isinstance(shape, list) and all(is_size(size) for size in shape)):
         message = f"the shape of a parameter is a list of positive integers, not {show(shape)}"
-        return node.failure("wrong-type", node.span_of("parameter"), message, "write parameter: [1, 768]")
+        sizes = [shape] if is_size(shape) else [1, 768]
+        return node.failure("wrong-type", node.span_of("parameter"), message, f"write parameter: {sizes}")
     said = _read(node, arguments)
     fill = _fill(node, said.initializer, len(shape)) if said is not None else None
     if fill is None:
@@ -54,10 +55,14 @@ def _read(node: NodeInstance, arguments: dict[str, Any]) -> _Parameter | None:
 
 
 def _fill(node: NodeInstance, initializer: Initializer, rank: int) -> str | None:
-    """The statement that fills a parameter, of its shape without the batch axis; None after an error."""
+    """The statement that fills a parameter, of its shape without the batch axis; None after an error. A
+    number is filled as one element, in the place of the batch.
+    """
     least, most = initializer.ranks
+    if rank == 0 and least == 1:
+        return initializer.unturned(1)
     if not least <= rank <= most:
-        axes = "one axis" if rank == 1 else f"{rank} axes"
+        axes = {0: "no axes", 1: "one axis"}.get(rank, f"{rank} axes")
         message = f"the initializer `{initializer.word}` cannot fill a parameter of {axes}"
         help = "it takes exactly two axes" if most == 2 else "it takes two axes or more"
         node.error("out-of-range", node.span_of("initializer"), message, help)
