@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from string import ascii_letters
 from typing import ClassVar
 
@@ -22,6 +23,21 @@ def need_floats(name: str, *inputs: Tensor) -> None:
                 help=f"{{op: cast, from: {{input{position}}}, dtype: float32}} gives others",
                 inputs=(position,),
             )
+
+
+def einsum(equation: str, site: Site, inputs: Sequence[str], after: str = "") -> Code:
+    """The code of an einsum of `inputs`, each of which begins with the letter of the batch; `after` follows.
+
+    An input that is the same for every example is read without its batch, whose size, 1, onnxruntime takes
+    for that of the output.
+    """
+    single = [x.shape[0] == 1 for x in site.inputs]
+    if any(single) and not all(single):
+        left, output = equation.split("->")
+        letters = [each[alone:] for each, alone in zip(left.split(","), single, strict=True)]
+        equation = f"{','.join(letters)}->{output}"
+        inputs = [f"{each}[0]" if alone else each for each, alone in zip(inputs, single, strict=True)]
+    return Code(f"torch.einsum({{equation}}, {', '.join(inputs)}){after}", constants={"equation": equation})
 
 
 class Matmul(Operation, spec_name="matmul", also="bmm"):
@@ -73,7 +89,6 @@ class Matmul(Operation, spec_name="matmul", also="bmm"):
 class Einsum(Operation, spec_name="einsum"):
     """Einstein summation: `bij,bjk->bik`. The first letter of each input and of the output is the batch."""
 
-    template = "torch.einsum({subscripts}, {*})"
     variadic = True
 
     subscripts: str
@@ -144,6 +159,9 @@ class Einsum(Operation, spec_name="einsum"):
         whole = [batch * count + letters for letters, count in zip(labels, lacking, strict=True)]
         other = Einsum(subscripts=f"{','.join(whole)}->{output}")
         return f"write `{other.subscripts}`" if other.fits(*inputs) else None
+
+    def code(self, site: Site) -> Code:
+        return einsum(self.subscripts, site, [f"{{{position}}}" for position in range(len(site.inputs))])
 
     def _refuse(self, what: str, help: str | None = None) -> LayerError:
         message = f"`{self.subscripts[:80]}` {what}"

@@ -15,7 +15,7 @@ from graphspec.contract.broadcasting import example_axis, stretch
 from graphspec.contract.fields import as_tuple
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Site
 from graphspec.contract.proposals import misfit
-from graphspec.ops.matrices import need_floats, need_matrices
+from graphspec.ops.matrices import einsum, need_floats, need_matrices
 from graphspec.ops.operation import Operation, meet
 from graphspec.tensor import Dim, Tensor, product
 
@@ -54,8 +54,7 @@ class _Contraction(Operation, abstract=True):
         return f"{''.join(first)},{''.join(second)}->{''.join(out)}"
 
     def code(self, site: Site) -> Code:
-        x1, x2 = site.inputs
-        return Code("torch.einsum({equation}, {x1}, {x2})", constants={"equation": self.equation(x1, x2)})
+        return einsum(self.equation(*site.inputs), site, ["{x1}", "{x2}"])
 
     def flops(self, site: Site) -> Dim:
         x1, x2 = site.inputs
@@ -181,8 +180,7 @@ class Kron(Operation, spec_name="kron"):
         first, second = LETTERS[:rank], LETTERS[rank : 2 * rank]
         both = "".join(a + b for a, b in zip(first, second, strict=True))
         merged = "".join(f".flatten({axis}, {axis + 1})" for axis in range(1, rank + 1))
-        constants = {"equation": f"b{first},b{second}->b{both}"}
-        return Code(f"torch.einsum({{equation}}, {{x1}}, {{x2}}){merged}", constants=constants)
+        return einsum(f"b{first},b{second}->b{both}", site, ["{x1}", "{x2}"], merged)
 
 
 class Cdist(Operation, spec_name="cdist"):

@@ -539,3 +539,33 @@ outputs: [b]
     )
     found = export(program, "pt2", tmp_path / "m.pt2")
     assert {"batch", "frames"} <= set(found.free)
+
+
+@pytest.mark.parametrize(
+    "product",
+    [
+        "{op: einsum, from: [edges, h], subscripts: 'bij,bjf->bif'}",
+        "{op: einsum, from: [h, edges], subscripts: 'bjf,bij->bif'}",
+        "{op: tensordot, from: [edges, h], axes: [2, 1]}",
+        "{op: kron, from: [edges, h]}",
+    ],
+)
+def test_products_with_what_is_the_same_for_every_example_run_elsewhere(tmp_path: Path, product: str) -> None:
+    spec = f"""
+inputs: {{x: {{shape: [3, 2]}}}}
+nodes:
+  edges: {{constant: [[0.5, 0.5, 0], [0, 1, 0], [0.25, 0, 0.75]]}}
+  h: {{layer: Dense, from: x, units: 4}}
+  g: {product}
+  y: {{layer: Dense, units: 2}}
+outputs: [y]
+"""
+    (tmp_path / "s.yaml").write_text(spec)
+    program = graphspec.compile(tmp_path / "s.yaml")
+    export(program, "onnx", tmp_path / "s.onnx")
+    x = np.random.default_rng(0).normal(size=(5, 3, 2)).astype(np.float32)
+    session = onnxruntime.InferenceSession(tmp_path / "s.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": x})
+    with torch.no_grad():
+        wanted = program.module(device="cpu", seed=0)(torch.from_numpy(x))
+    np.testing.assert_allclose(found, wanted, 1e-5, 1e-6)

@@ -45,6 +45,7 @@ def run(layer, *arrays):
     code = layer.code(Site(types, (output,)))
     assert code.activation == LINEAR
     names = {argument.name: f"inputs[{i}]" for i, argument in enumerate(layer.arguments)} | {"*": "*inputs"}
+    names |= {str(i): f"inputs[{i}]" for i in range(len(arrays))}
     for name, value in code.constants.items():
         names[name] = value.text if isinstance(value, Ref) else repr(value)
     text = re.sub(r"\{([\w*]+)\}", lambda match: names[match[1]], code.call)
@@ -191,7 +192,10 @@ def test_matmul_multiplies_matrices_of_each_example():
 
 def test_einsum_keeps_the_batch_first():
     assert op("einsum", subscripts="bij,bkj->bik").infer(tensor(LENGTH, 4), tensor(7, 4)) == tensor(LENGTH, 7)
-    run(op("einsum", subscripts="bij,bjk->bik"), torch.randn(5, 2, 3), torch.randn(1, 3, 4))
+    x, matrix = torch.randn(5, 2, 3), torch.randn(1, 3, 4)
+    torch.testing.assert_close(run(op("einsum", subscripts="bij,bjk->bik"), x, matrix), x @ matrix)
+    alone = run(op("einsum", subscripts="bij->bj"), matrix)
+    torch.testing.assert_close(alone, matrix.sum(1))
     for subscripts in (
         "bij",
         "bij,bjk",
