@@ -233,7 +233,7 @@ def repeated(element: ast.expr, target: ast.expr, source: ast.expr) -> ast.compr
 
 
 def folded(node: ast.expr) -> ast.expr:
-    """An expression in which sums, products and comparisons of constants are computed, and what follows."""
+    """An expression with sums, products, lengths and comparisons of constants computed, and what follows."""
     match node:
         case ast.BinOp():
             left, right = folded(node.left), folded(node.right)
@@ -271,6 +271,12 @@ def folded(node: ast.expr) -> ast.expr:
             if isinstance(test, ast.Constant) and isinstance(test.value, bool):
                 return folded(node.body if test.value else node.orelse)
             return ast.IfExp(test, folded(node.body), folded(node.orelse))
+        case ast.Subscript():
+            return ast.Subscript(folded(node.value), folded(node.slice), node.ctx)
+        case ast.Call(func=ast.Name("len"), args=[ast.Tuple(items)]) if not any(
+            isinstance(item, ast.Starred) for item in items
+        ):
+            return ast.Constant(len(items))
     return node
 
 

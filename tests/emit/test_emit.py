@@ -458,3 +458,21 @@ def test_a_definition_is_one_class(case: str) -> None:
 def test_one_condition_is_one_if() -> None:
     source = graphspec.compile(ROOT / "bench/specs/swin.yaml").source
     assert source.count("if self.merges:") == 1 and source.count("        if merges:") == 1
+
+
+def test_the_length_of_a_list_is_a_number() -> None:
+    spec = """
+params: {rates: [1, 2, 4]}
+inputs: {x: {shape: [length, 8]}}
+blocks:
+  unit:
+    params: {rate: required}
+    inputs: [x]
+    nodes:
+      conv: {layer: Conv1D, filters: 8, kernel_size: 2, dilation_rate: $rate, padding: causal}
+nodes: {units: {block: unit, rate: "$(rates[index % len(rates)])", repeat: 6}}
+outputs: [units]
+"""
+    program = graphspec.compile(spec)
+    assert "Unit((1, 2, 4)[index % 3]) for index in range(6)" in program.source
+    assert [unit.conv.dilation for unit in program.module().units] == [(1,), (2,), (4,)] * 2
