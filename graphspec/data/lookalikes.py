@@ -86,7 +86,8 @@ def number_remedy(cell: str, column: Iterable[str | None], decimal: str = ".") -
     """
     text = cell.strip()
     if text.lower() in GAPS:
-        return f'if it means a missing value, write `na_values: ["", "{cell}"]` under `data`'
+        texts = f'"", "{cell}"' if cell else '""'
+        return f"if it means a missing value, write `na_values: [{texts}]` under `data`"
     if _COMMA.fullmatch(text) and decimal == "." and not _grouped(text, column):
         return f'if the comma is the decimal mark, write {{path: ..., decimal: ","}}{_ALONE % ","}'
     if _POINT.fullmatch(text) and decimal == ",":

@@ -78,6 +78,7 @@ def picture(path: str) -> None:
         ("\u22125", [], "its minus is another character: write -5 in the file"),
         ("\uff15\uff10", [], "its digits are other characters: write 50 in the file"),
         ("N/A", [], 'write `na_values: ["", "N/A"]`'),
+        ("", [], 'write `na_values: [""]`'),
         ("red", [], None),
         ("10-20", [], None),
     ],
