@@ -73,6 +73,8 @@ def _of_rank(inputs: tuple[Tensor, ...], i: int, j: int) -> str:
         return fixed
     if inputs[small].rank == 2:
         pool = {3: "GlobalAveragePooling1D", 4: "GlobalAveragePooling2D"}.get(inputs[large].rank, "Flatten")
+        if set(inputs[large].shape[1:-1]) == {1}:
+            pool = "Flatten"
         return f"make a vector of {{input{large}}}: {{layer: {pool}, from: {{input{large}}}}}"
     reshape = f"{{layer: Reshape, from: {{input{small}}}, target_shape: [...]}}"
     return f"give {{input{small}}} the axes that it lacks: {reshape}"

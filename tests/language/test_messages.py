@@ -747,3 +747,10 @@ def test_remedies_of_formulas_are_as_a_formula_writes_them(
     formula: str, code: str, at: str, help: str
 ) -> None:
     says(f'{STEPS}nodes: {{y: {{compute: "{formula}"}}}}\noutputs: [y]\n', code, at, help)
+
+
+@pytest.mark.parametrize(("shape", "layer"), [("[1, 4]", "Flatten"), ("[5, 4]", "GlobalAveragePooling1D")])
+def test_a_vector_of_one_step_is_flattened(shape: str, layer: str) -> None:
+    head = f"inputs: {{a: {{shape: [3]}}, b: {{shape: {shape}}}}}\n"
+    text = f"{head}nodes: {{y: {{merge: concatenate, from: [a, b]}}}}\noutputs: [y]\n"
+    says(text, "shapes-differ", "b", f"{{layer: {layer}, from: b}}")
