@@ -58,7 +58,11 @@ Mistake = tuple[str, str, str]
 def _wanted(
     diagnostics: list[Diagnostic], sources: dict[str, str], name: str, unsafe: bool, refused: set[Mistake]
 ) -> Iterator[Placed]:
+    repeated = [each for each in diagnostics if each.code == "duplicate-key"]
+    twice = {label.span for each in repeated for label in each.labels}
     for diagnostic in diagnostics:
+        if diagnostic.span in twice:  # another name for the first would hide that there are two values
+            continue
         fix = fix_of(diagnostic, sources)
         here = fix is not None and all(edit.span.file == name for edit in fix.edits)
         if fix is None or not here or not (fix.safe or unsafe):

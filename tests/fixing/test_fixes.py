@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -212,6 +212,7 @@ ARGUMENT = st.tuples(
 
 
 @given(st.sampled_from([IMAGES, TEXTS]), st.integers(0, 200), st.lists(ARGUMENT, min_size=1, max_size=3))
+@example(IMAGES, 0, [("bias", "8"), ("bias", "true"), ("bias", "true")])
 def test_safe_fixes_make_no_new_mistake(good: str, index: int, arguments: list[tuple[str, str]]) -> None:
     """Of arguments that other libraries have, beside those that are there: the text reads, and only mistakes
     of these arguments are left.

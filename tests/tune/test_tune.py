@@ -344,6 +344,7 @@ def a_search(place: Path) -> None:
     run_it(search_in(place, sampler="random", search=space, trials=6, pruner="none"))
 
 
+@pytest.mark.filterwarnings("ignore:The existing lock file has not been released")  # by who was killed
 def test_a_search_that_is_killed_and_continued_loses_no_finished_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
