@@ -199,7 +199,7 @@ def _special(text: str, lines: list[int], index: int, problem: str) -> Complaint
         outcast = Complaint(
             index, index + 1, "the indentation of this line matches no line above it", _COLUMN_HELP
         )
-        return _unfinished_key(text, lines, number) or outcast
+        return _unfinished_key(text, lines, number) or _between(text, lines, number) or outcast
     if text[index : index + 1] in ("]", "}"):
         if assigned := _ASSIGNED.match(before):
             start = lines[number] + assigned.start(2)
@@ -250,6 +250,21 @@ def _misplaced_key(text: str, lines: list[int], index: int) -> Complaint:
     start = lines[number] + len(before) - len(before.lstrip())
     deeper = Complaint(start, index, "this line is indented deeper than the one above it", _COLUMN_HELP)
     return _unfinished_key(text, lines, number) or deeper
+
+
+def _between(text: str, lines: list[int], number: int) -> Complaint | None:
+    """What is wrong where the line above that of `number` is indented less than both of its neighbours."""
+    first, above, below = lines[max(0, number - 2)], lines[max(0, number - 1)], lines[number]
+    depth = _indent(text, below)
+    if (
+        number < 2
+        or not _indent(text, first) == depth > _indent(text, above)
+        or not text[above:below].strip()
+    ):
+        return None
+    start = above + _indent(text, above)
+    end = start + len(text[start:below].partition(":")[0].rstrip())
+    return Complaint(start, end, "this line is indented less than the lines around it", _COLUMN_HELP)
 
 
 def _unfinished_key(text: str, lines: list[int], number: int) -> Complaint | None:

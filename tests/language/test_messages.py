@@ -754,3 +754,9 @@ def test_a_vector_of_one_step_is_flattened(shape: str, layer: str) -> None:
     head = f"inputs: {{a: {{shape: [3]}}, b: {{shape: {shape}}}}}\n"
     text = f"{head}nodes: {{y: {{merge: concatenate, from: [a, b]}}}}\noutputs: [y]\n"
     says(text, "shapes-differ", "b", f"{{layer: {layer}, from: b}}")
+
+
+@pytest.mark.parametrize("outcast", ["b: {op: relu}\n", " b: {op: relu}\n"])
+def test_a_line_indented_less_than_its_neighbours_is_the_one_at_fault(outcast: str) -> None:
+    text = f"{HEAD}nodes:\n    a: {{op: relu}}\n{outcast}    y: {{op: relu}}\noutputs: [y]\n"
+    says(text, "yaml-syntax", "b", "same column")
