@@ -34,13 +34,17 @@ def _biases_apart() -> Any:
 
     class BiasesApart(CustomGraphPass):
         def uuid(self) -> str:
-            return "graphspec: biases apart"  # of what is cached on disk: another one for each change
+            return (
+                "graphspec: biases of float32 apart"  # of what is cached on disk: another one for each change
+            )
 
         def __call__(self, graph: torch.fx.Graph) -> None:
             ops = torch.ops.aten
             for node in graph.find_nodes(op="call_function", target=ops.addmm.default):
                 value = node.meta.get("val")
                 if node.kwargs or value is None or value.device.type != "cpu":
+                    continue
+                if value.dtype != torch.float32:  # of fewer bits the product would be rounded first
                     continue
                 bias, *factors = node.args
                 with graph.inserting_before(node):
