@@ -197,6 +197,20 @@ def test_a_state_that_is_given_exports_at_any_batch(tmp_path: Path) -> None:
     assert exported.free == {"batch": Range(1), "length": Range(1)}
 
 
+def test_attention_along_some_axes_exports_at_any_size(tmp_path: Path) -> None:
+    """ONNX knows it of four axes."""
+    spec = """
+    inputs: {x: {shape: [4, steps, 8]}, seen: {shape: [4, steps, steps], dtype: bool}}
+    nodes:
+      free: {layer: MultiHeadAttention, from: [x, x], num_heads: 2, key_dim: 4, attention_axes: 2}
+      y:    {layer: MultiHeadAttention, from: {query: free, value: x, attention_mask: seen}, num_heads: 2,
+             key_dim: 4, attention_axes: 2}
+    outputs: [y]
+    """
+    exported = export(graphspec.compile(spec), "onnx", tmp_path / "model.onnx")
+    assert exported.free == {"batch": Range(1), "steps": Range(1)}
+
+
 def test_what_is_learned_once_is_stretched_to_any_batch() -> None:
     """A class token before tokens, and queries of one example that attend to many."""
     spec = """
