@@ -475,4 +475,6 @@ outputs: [units]
 """
     program = graphspec.compile(spec)
     assert "Unit((1, 2, 4)[index % 3]) for index in range(6)" in program.source
-    assert [unit.conv.dilation for unit in program.module().units] == [(1,), (2,), (4,)] * 2
+    module = program.module()
+    dilations = [module.get_submodule(f"units.{index}.conv").dilation for index in range(6)]
+    assert dilations == [(1,), (2,), (4,)] * 2
