@@ -42,6 +42,7 @@ class Scope:
     inputs: Mapping[str, Resolved] | None = None
     notes: tuple[str, ...] = ()
     origins: Mapping[str, Span] = field(default_factory=dict)  # of params that a use of a block gives
+    declared: dict[str, Path] = field(default_factory=dict)  # the values in the document, of others
     given: dict[str, bool] = field(init=False)  # `given(memory)` -> whether that input has a value
 
     def __post_init__(self) -> None:
@@ -85,17 +86,16 @@ class Scope:
         scopes = [names for names in more if names]
         return ChainMap(*scopes, self.params) if scopes else self.params
 
-    def given_outside(self, written: Any) -> dict[str, Span]:
-        """The params of an expression that have their values from elsewhere, a use of the block or the
-        command line, and where.
+    def given_at(self, written: Any) -> dict[str, Span]:
+        """The params of an expression, and where they have their values from: a use of the block, the command
+        line, or where they are declared.
         """
         try:
             names = names_in(written)
         except ExpressionError:
             return {}
-        origins = {name: self.origins[name] for name in sorted(names) if name in self.origins}
-        grafted = [name for name in sorted(names) if ("params", name) in self.document.grafts]
-        return {name: self.document.span(("params", name)) for name in grafted} | origins
+        known = [name for name in sorted(names) if name in self.origins or name in self.declared]
+        return {name: self.origins.get(name) or self.document.span(self.declared[name]) for name in known}
 
     def insertion(self, written: str, index: int | None = None) -> str | None:
         """How a text in the place of a number is written so that it is one: `width` as `$width`, `$width / 2`

@@ -469,6 +469,18 @@ def test_a_value_from_elsewhere_has_its_label() -> None:
     assert (label.span.file, label.text) == ("<command line>", "`width` is given here")
 
 
+def test_a_value_of_this_file_has_its_label() -> None:
+    block = "blocks: {b: {params: {n: three, m: 2}, inputs: [x], nodes: {d: {layer: Dense, units: UNITS}}}}\n"
+    text = "params: {wide: four}\n" + block + nodes("  a: {block: b}\n")
+    for units, at in (("$n", (2, "three")), ("$wide", (1, "four"))):
+        diagnostics, _ = found(text.replace("UNITS", units))
+        (label,) = diagnostics[0].labels
+        line, value = at
+        assert label.text == f"`{units[1:]}` is given here" and label.span.line == line
+        written = text.replace("UNITS", units).splitlines()[line - 1]
+        assert written[label.span.column - 1 :].startswith(value)
+
+
 def test_settings_of_python_have_a_place_too() -> None:
     with pytest.raises(SpecError) as caught:
         graphspec.compile(nodes(""), settings={"train.epochs": "x"})

@@ -163,7 +163,7 @@ def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
             shape = f"shape: [-1, {raw}, ...], like: ..."
             help = f"`{raw}` is a size of an input, which tensors have: {{op: broadcast_to, {shape}}}"
     labels = [
-        Label(place, f"`{name}` is given here") for name, place in node.body.scope.given_outside(raw).items()
+        Label(place, f"`{name}` is given here") for name, place in node.body.scope.given_at(raw).items()
     ]
     node.error(problem.code, span, problem.message, help, labels=labels)
 
